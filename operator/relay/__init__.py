@@ -1,0 +1,1 @@
+"""The data plane: one tenant's relay process. Imports neither kopf nor the control plane."""

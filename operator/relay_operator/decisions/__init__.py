@@ -1,0 +1,1 @@
+"""Pure decisions: values in, values out; the clock is an argument."""

@@ -1,0 +1,1 @@
+"""kopf registrations, one file per resource: enqueue and nothing else."""

@@ -1,0 +1,1 @@
+"""Pure builders: a tenant and the platform in, Kubernetes objects out."""
