@@ -1,0 +1,42 @@
+"""Settings of the simulator process: flags, then environment (SIMULATOR_*), then defaults."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from tests.simulator.behaviour import Behaviour
+
+
+class Settings(Behaviour, BaseSettings):
+    """The process's own settings and, beside them, the behaviour it starts with."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIMULATOR_",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_prog_name="python -m tests.simulator",
+        frozen=True,
+        extra="ignore",
+    )
+
+    host: str = "0.0.0.0"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9000
+    """Where calls arrive; 0 lets the kernel choose (the ready line tells)."""
+    control_host: str = "0.0.0.0"
+    control_port: Annotated[int, Field(ge=0, le=65535)] = 9001
+    tls_cert: Path | None = None
+    """PEM chain; with tls_key it makes the traffic port speak TLS."""
+    tls_key: Path | None = None
+    allow_header_override: bool = False
+    """True obeys the request header x-simulate: a JSON object of behaviour fields for this call alone."""
+    recorded_requests: Annotated[int, Field(ge=0, le=100_000)] = 100
+    """Requests kept for GET /requests; 0 keeps none, for benchmarks."""
+    seed: int | None = None
+    """Makes the draws of errors, faults and latency repeatable; None is a fresh seed."""
+    drain_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """How long SIGTERM waits for answers in flight."""
+
+    def behaviour(self) -> Behaviour:
+        """The behaviour part alone."""
+        return Behaviour.model_validate(self.model_dump(include=set(Behaviour.model_fields)))
