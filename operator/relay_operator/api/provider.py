@@ -1,0 +1,62 @@
+"""Provider: an upstream the platform owns."""
+
+from typing import Any
+
+from pydantic import Field
+
+from relay_operator.api.custom_resource import Part, Resource
+
+
+class ServiceRef(Part):
+    namespace: str
+    name: str
+    port: int
+    path: str = "/v1"
+
+
+class Endpoint(Part):
+    """Exactly one of the two."""
+
+    url: str | None = None
+    service_ref: ServiceRef | None = None
+
+
+class Auth(Part):
+    secret_name: str
+    secret_key: str = "api-key"  # noqa: S105 - the name of an entry
+    header: str = "Authorization"
+    scheme: str = "Bearer"
+
+
+class Model(Part):
+    name: str
+    upstream_name: str | None = None
+    input_price: int = 0
+    output_price: int = 0
+
+
+class Limits(Part):
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class ProviderSpec(Part):
+    endpoint: Endpoint
+    auth: Auth | None = None
+    headers: dict[str, str] = {}
+    egress_cidrs: tuple[str, ...] = Field(default=(), alias="egressCIDRs")
+    models: tuple[Model, ...] = ()
+    limits: Limits = Limits()
+
+
+class Provider(Resource):
+    spec: ProviderSpec
+    status: dict[str, Any] = {}
+
+    @property
+    def url(self) -> str:
+        """Base URL of the OpenAI-compatible API, without a trailing slash."""
+        ref = self.spec.endpoint.service_ref
+        if ref is not None:
+            return f"http://{ref.name}.{ref.namespace}.svc.cluster.local:{ref.port}{ref.path.rstrip('/')}"
+        return (self.spec.endpoint.url or "").rstrip("/")

@@ -1,0 +1,73 @@
+"""RelayRoute: where a tenant's calls go, and the canary they may move to."""
+
+import hashlib
+from typing import Any, Literal
+
+from relay_operator.api.custom_resource import Part, Resource
+from relay_operator.api.quantities import Duration
+
+
+class Match(Part):
+    models: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+
+class Side(Part):
+    provider: str
+    model: str | None = None
+
+
+class Progression(Part):
+    step_percent: int
+    every: Duration
+    min_requests: int = 50
+
+
+class Shadow(Part):
+    percent: int = 0
+
+
+class Canary(Side):
+    percent: int
+    shadow: Shadow = Shadow()
+    progression: Progression | None = None
+
+
+class ErrorRate(Part):
+    max_percent: float
+
+
+class Latency(Part):
+    signal: Literal["Overhead", "FirstToken", "Total"]
+    quantile: float = 0.99
+    max_milliseconds: int
+
+
+class Analysis(Part):
+    window: Duration = 60.0
+    min_requests: int = 50
+    error_rate: ErrorRate | None = None
+    latency: tuple[Latency, ...] = ()
+
+
+class RelayRouteSpec(Part):
+    match: Match = Match()
+    stable: Side
+    canary: Canary | None = None
+    fallback: tuple[Side, ...] = ()
+    analysis: Analysis | None = None
+    paused: bool = False
+
+
+class RelayRoute(Resource):
+    spec: RelayRouteSpec
+    status: dict[str, Any] = {}
+
+
+def fingerprint(side: Side, *, provider_uid: str) -> str:
+    """Twelve hex digits that name what is measured: provider incarnation and model.
+
+    A provider that was deleted and made again is another upstream, so its UID takes part.
+    """
+    text = "\0".join((side.provider, provider_uid, side.model or ""))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,73 @@
+"""Tenant: one customer of the platform and the relay it gets."""
+
+from typing import Any, Literal
+
+from relay_operator.api.custom_resource import Part, Resource
+from relay_operator.api.quantities import Duration
+
+
+class Resources(Part):
+    requests: dict[str, str | int] = {"cpu": "100m", "memory": "96Mi"}
+    limits: dict[str, str | int] = {"memory": "512Mi"}
+
+
+class Relay(Part):
+    replicas: int = 1
+    resources: Resources = Resources()
+
+
+class Queue(Part):
+    concurrency: int = 64
+    max_depth: int = 256
+    max_wait: Duration = 10.0
+    weight: int = 1
+    guaranteed_seats: int = 0
+
+
+class ModelLimit(Part):
+    name: str
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class Limits(Part):
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    burst_seconds: int = 10
+    models: tuple[ModelLimit, ...] = ()
+
+
+class ApiKey(Part):
+    name: str
+    priority: Literal["high", "normal", "low"] = "normal"
+    weight: int = 1
+
+
+class Peer(Part):
+    """Exactly one of the two."""
+
+    namespace: str | None = None
+    cidr: str | None = None
+
+
+class Tls(Part):
+    secret_name: str
+
+
+class Network(Part):
+    allow_from: tuple[Peer, ...] = ()
+    tls: Tls | None = None
+
+
+class TenantSpec(Part):
+    suspend: bool = False
+    relay: Relay = Relay()
+    queue: Queue = Queue()
+    limits: Limits = Limits()
+    api_keys: tuple[ApiKey, ...] = (ApiKey(name="default"),)
+    network: Network = Network()
+
+
+class Tenant(Resource):
+    spec: TenantSpec
+    status: dict[str, Any] = {}

@@ -1,0 +1,125 @@
+"""Does the canary meet its SLO? Four answers, of which only one may roll back."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from relay_operator.names import Reason
+
+Signal = Literal["Overhead", "FirstToken", "Total"]
+
+
+class Outcome(StrEnum):
+    HEALTHY = "Healthy"
+    BREACHED = "Breached"
+    INCONCLUSIVE = "Inconclusive"
+    UNMEASURABLE = "Unmeasurable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    outcome: Outcome
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyObjective:
+    """At most 1 - quantile of the attempts may be slower than the limit the relays count against."""
+
+    signal: Signal
+    quantile: float
+    max_milliseconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    window_seconds: float
+    min_requests: int
+    max_error_percent: float | None = None
+    latency: tuple[LatencyObjective, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideCounts:
+    """What one side did within the window; slow maps a signal to (slow, timed)."""
+
+    finished: float = 0.0
+    failed: float = 0.0
+    slow: dict[Signal, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Evidence about one route. pods is how many relay pods reported fresh samples, expected how many serve."""
+
+    stable: SideCounts
+    canary: SideCounts
+    pods: int
+    expected_pods: int
+    tripped_pods: int = 0
+
+
+def judge(objective: Objective, window: Window) -> Verdict:
+    """The verdict on the canary.
+
+    A majority of tripped breakers is a breach by itself: the relays then keep canary calls away, so the counters
+    would never fill. Missing pods make the window unmeasurable: silence is not health. A breach the incumbent
+    shares is no reason to move traffic back onto it.
+    """
+    if window.tripped_pods * 2 > max(window.expected_pods, 1):
+        message = f"the breaker of {window.tripped_pods} of {window.expected_pods} relay pods keeps calls off the canary"
+        return Verdict(outcome=Outcome.BREACHED, reason=Reason.BREAKER_TRIPPED, message=message)
+    if window.pods < window.expected_pods or window.expected_pods == 0:
+        message = (
+            f"Prometheus has fresh samples of {window.pods} of {window.expected_pods} relay pods"
+        )
+        return Verdict(outcome=Outcome.UNMEASURABLE, reason=Reason.NO_DATA, message=message)
+    breach = _breach(objective, window.canary)
+    if breach is not None:
+        shared = _breach(objective, window.stable)
+        if shared is not None:
+            message = f"canary: {breach.message}; stable: {shared.message}; not moving onto something as bad"
+            return Verdict(
+                outcome=Outcome.INCONCLUSIVE, reason=Reason.SHARED_INCIDENT, message=message
+            )
+        return breach
+    if window.canary.finished < objective.min_requests:
+        message = f"{window.canary.finished:.0f} canary requests in {objective.window_seconds:g} s, {objective.min_requests} needed"
+        return Verdict(
+            outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_REQUESTS, message=message
+        )
+    return Verdict(outcome=Outcome.HEALTHY, reason=Reason.HEALTHY, message=_summary(window.canary))
+
+
+def _breach(objective: Objective, side: SideCounts) -> Verdict | None:
+    limit = objective.max_error_percent
+    if limit is not None and _exceeds(
+        side.failed, side.finished, limit / 100, objective.min_requests
+    ):
+        share = 100 * side.failed / max(side.finished, 1)
+        message = f"{share:.1f} % of {side.finished:.0f} requests failed, at most {limit:g} % may"
+        return Verdict(outcome=Outcome.BREACHED, reason=Reason.ERROR_RATE, message=message)
+    for latency in objective.latency:
+        slow, timed = side.slow.get(latency.signal, (0.0, 0.0))
+        if _exceeds(slow, timed, 1 - latency.quantile, objective.min_requests):
+            share = 100 * slow / max(timed, 1)
+            message = (
+                f"{share:.1f} % of {timed:.0f} requests took over {latency.max_milliseconds} ms ({latency.signal}), "
+                f"at most {100 * (1 - latency.quantile):.3g} % may"
+            )
+            return Verdict(outcome=Outcome.BREACHED, reason=Reason.LATENCY, message=message)
+    return None
+
+
+def _exceeds(bad: float, total: float, limit: float, min_requests: int) -> bool:
+    """Whether the share of bad ones is over the limit for certain once min_requests are there.
+
+    Before that, bad ones that already exceed what min_requests would allow decide early: no number of good
+    ones up to there could bring the share back under the limit.
+    """
+    return bad > 0 and bad > limit * max(total, min_requests)
+
+
+def _summary(side: SideCounts) -> str:
+    return f"{side.failed:.0f} of {side.finished:.0f} canary requests failed"

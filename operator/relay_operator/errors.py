@@ -1,0 +1,29 @@
+"""The errors of the control plane that callers treat differently."""
+
+
+class OperatorError(Exception):
+    """Root of the family; the message says what was attempted, on which object, and what a reader can do."""
+
+
+class InvalidSpec(OperatorError):
+    """A custom resource cannot be used as it is; nothing but a new spec helps."""
+
+
+class Refused(OperatorError):
+    """The API server refused a request for good (4xx other than conflict and throttling)."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Conflict(OperatorError):
+    """Somebody else wrote first; read again and retry."""
+
+
+class Unavailable(OperatorError):
+    """The other side is away, overloaded or slow; retry later."""
+
+
+class MetricsUnavailable(OperatorError):
+    """Prometheus gave no usable answer; never a reason to move traffic."""

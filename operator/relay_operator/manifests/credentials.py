@@ -1,0 +1,43 @@
+"""The tenant's ConfigMap and Secrets."""
+
+import base64
+from collections.abc import Mapping
+
+from relay import config
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.manifests.namespace import metadata
+from relay_operator.manifests.platform import Manifest
+
+
+def document_configmap(tenant: Tenant, sealed: str) -> Manifest:
+    """The truth the relays mount."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(tenant, names.DOCUMENT_CONFIGMAP),
+        "data": {config.DOCUMENT_KEY: sealed},
+    }
+
+
+def api_keys(tenant: Tenant, keys: Mapping[str, str]) -> Manifest:
+    """The keys tenants call with, one entry per name."""
+    return _secret(tenant, names.API_KEYS_SECRET, keys)
+
+
+def upstream_keys(tenant: Tenant, keys: Mapping[str, str]) -> Manifest:
+    """The keys of exactly those providers the tenant's routes use, one entry per provider."""
+    return _secret(tenant, names.UPSTREAM_SECRET, keys)
+
+
+def _secret(tenant: Tenant, name: str, entries: Mapping[str, str]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(tenant, name),
+        "type": "Opaque",
+        "data": {
+            entry: base64.b64encode(value.encode()).decode()
+            for entry, value in sorted(entries.items())
+        },
+    }

@@ -1,0 +1,33 @@
+"""What the builders know of the platform, as values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """public_keys is the text of relay.config.ENV_DOCUMENT_PUBLIC_KEYS."""
+
+    operator_namespace: str
+    service_account: str
+    tenant_cluster_role: str
+    relay_image: str
+    relay_image_pull_policy: str
+    public_keys: str
+    prometheus_namespace: str
+    dns_namespace: str
+    dns_cidrs: tuple[str, ...] = ()
+    drain_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """How relays reach one provider: a Service's pods, or addresses, or (neither) the public internet."""
+
+    provider: str
+    port: int | str
+    namespace: str = ""
+    pod_selector: tuple[tuple[str, str], ...] = ()
+    cidrs: tuple[str, ...] = ()

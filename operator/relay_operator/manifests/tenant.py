@@ -1,0 +1,25 @@
+"""All objects of a tenant, in the order in which they must exist: the wall before the credentials before the relay."""
+
+from collections.abc import Iterable
+
+from relay_operator.api.tenant import Tenant
+from relay_operator.manifests import namespace, policies, workload
+from relay_operator.manifests.platform import Manifest, Platform, Upstream
+
+
+def wall(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]) -> tuple[Manifest, ...]:
+    """Isolation: in force before any credential or weight."""
+    return (
+        policies.default_deny(tenant),
+        policies.relay_traffic(tenant, platform, upstreams),
+        namespace.service_account(tenant),
+    )
+
+
+def relay(tenant: Tenant, platform: Platform) -> tuple[Manifest, ...]:
+    """What serves the traffic."""
+    return (
+        workload.service(tenant),
+        workload.deployment(tenant, platform),
+        workload.disruption_budget(tenant),
+    )

@@ -1,0 +1,171 @@
+"""The relay's Deployment, Service and PodDisruptionBudget."""
+
+from relay import config
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.manifests.namespace import metadata
+from relay_operator.manifests.platform import Manifest, Platform
+
+_PRE_STOP_SECONDS = 3
+"""Longer than an endpoint takes to leave every node's proxy, so that no new connection meets a closed door."""
+
+
+def deployment(tenant: Tenant, platform: Platform) -> Manifest:
+    """The relay pods. A change of the document changes nothing here, so it never restarts them."""
+    selector = names.relay_selector(tenant.metadata.name)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(tenant, names.RELAY),
+        "spec": {
+            "replicas": tenant.spec.relay.replicas,
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": selector},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": {
+                "metadata": {
+                    "labels": names.standard_labels(tenant.metadata.name),
+                    "annotations": {"kubectl.kubernetes.io/default-container": names.RELAY},
+                },
+                "spec": _pod(tenant, platform),
+            },
+        },
+    }
+
+
+def _pod(tenant: Tenant, platform: Platform) -> Manifest:
+    return {
+        "serviceAccountName": names.RELAY,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": platform.drain_seconds + _PRE_STOP_SECONDS + 5,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": names.relay_selector(tenant.metadata.name)},
+            }
+        ],
+        "containers": [_container(tenant, platform)],
+        "volumes": _volumes(tenant),
+    }
+
+
+def _container(tenant: Tenant, platform: Platform) -> Manifest:
+    return {
+        "name": names.RELAY,
+        "image": platform.relay_image,
+        "imagePullPolicy": platform.relay_image_pull_policy,
+        "command": ["relay"],
+        "env": [
+            {"name": config.ENV_TENANT_UID, "value": tenant.metadata.uid},
+            {"name": config.ENV_DOCUMENT_PUBLIC_KEYS, "value": platform.public_keys},
+            {
+                "name": config.ENV_POD_NAME,
+                "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+            },
+            {"name": "RELAY_DRAIN_SECONDS", "value": str(platform.drain_seconds)},
+        ],
+        "ports": [
+            {"name": "traffic", "containerPort": config.TRAFFIC_PORT},
+            {"name": "admin", "containerPort": config.ADMIN_PORT},
+        ],
+        "resources": tenant.spec.relay.resources.model_dump(mode="json"),
+        "readinessProbe": _probe(config.READY_PATH, period_seconds=1, failure_threshold=2),
+        "livenessProbe": _probe(config.HEALTH_PATH, period_seconds=10, failure_threshold=3),
+        "startupProbe": _probe(config.HEALTH_PATH, period_seconds=1, failure_threshold=60),
+        "lifecycle": {"preStop": {"sleep": {"seconds": _PRE_STOP_SECONDS}}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": _mounts(tenant),
+    }
+
+
+def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": "admin"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 2,
+        "failureThreshold": failure_threshold,
+    }
+
+
+def _mounts(tenant: Tenant) -> list[Manifest]:
+    mounts: list[Manifest] = [
+        {"name": "document", "mountPath": config.DOCUMENT_MOUNT, "readOnly": True},
+        {"name": "upstream", "mountPath": config.UPSTREAM_KEYS_MOUNT, "readOnly": True},
+        {"name": "state", "mountPath": config.STATE_MOUNT},
+    ]
+    if tenant.spec.network.tls is not None:
+        mounts.append({"name": "tls", "mountPath": config.TLS_MOUNT, "readOnly": True})
+    return mounts
+
+
+def _volumes(tenant: Tenant) -> list[Manifest]:
+    volumes: list[Manifest] = [
+        {"name": "document", "configMap": {"name": names.DOCUMENT_CONFIGMAP}},
+        {"name": "upstream", "secret": {"secretName": names.UPSTREAM_SECRET, "optional": True}},
+        {"name": "state", "emptyDir": {"sizeLimit": "16Mi"}},
+    ]
+    if tenant.spec.network.tls is not None:
+        volumes.append(
+            {
+                "name": "tls",
+                "secret": {"secretName": tenant.spec.network.tls.secret_name, "optional": True},
+            }
+        )
+    return volumes
+
+
+def service(tenant: Tenant) -> Manifest:
+    """Only the traffic port; the admin port is reached pod by pod."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(tenant, names.RELAY),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": names.relay_selector(tenant.metadata.name),
+            "ports": [
+                {
+                    "name": "traffic",
+                    "protocol": "TCP",
+                    "port": config.TRAFFIC_PORT,
+                    "targetPort": "traffic",
+                }
+            ],
+        },
+    }
+
+
+def disruption_budget(tenant: Tenant) -> Manifest:
+    """One pod at a time may be evicted; with one replica a drain surges first only if it may evict at all."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(tenant, names.RELAY),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": names.relay_selector(tenant.metadata.name)},
+        },
+    }
+
+
+def endpoint(tenant: Tenant) -> str:
+    """The base_url a tenant gives to its SDK."""
+    scheme = "https" if tenant.spec.network.tls is not None else "http"
+    return f"{scheme}://{names.RELAY}.{names.tenant_namespace(tenant.metadata.name)}.svc:{config.TRAFFIC_PORT}/v1"

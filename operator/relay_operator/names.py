@@ -1,0 +1,128 @@
+"""Every name that leaves the control plane: labels, annotations, object names, condition types and reasons."""
+
+from enum import StrEnum
+
+GROUP = "relay-operator.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER = "relay-operator"
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_TENANT = f"{GROUP}/tenant"
+LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""Set by the API server itself, so nobody can claim another namespace's name."""
+
+ANNOTATION_TENANT_UID = f"{GROUP}/tenant-uid"
+ANNOTATION_HASH = f"{GROUP}/hash"
+ANNOTATION_NUDGE = f"{GROUP}/document-generation"
+"""On a pod that did not acknowledge: makes the kubelet refresh its ConfigMap mount at once."""
+
+MANAGED_BY = "relay-operator"
+MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+
+NAMESPACE_PREFIX = "relay-"
+RELAY = "relay"
+"""Name of the relay's Deployment, Service, ServiceAccount and container in a tenant's namespace."""
+DOCUMENT_CONFIGMAP = "relay-document"
+API_KEYS_SECRET = "relay-api-keys"  # noqa: S105 - the name of a Secret, not a secret
+UPSTREAM_SECRET = "relay-upstream"  # noqa: S105 - as above
+SIGNING_KEY_SECRET = "relay-operator-signing-key"  # noqa: S105 - as above
+SIGNING_KEY_ENTRY = "ed25519"
+TENANT_ROLE_BINDING = "relay-operator"
+DEFAULT_API_KEY = "default"
+
+OPERATOR_PORT = 8090
+"""Health, metrics and Prometheus HTTP service discovery of the operator."""
+DISCOVERY_PATH = "/sd/relays"
+SLO_DISCOVERY_PATH = "/sd/relays/slo"
+
+
+class ConditionType(StrEnum):
+    """Every condition type the operator writes; docs/conditions.md explains each."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    NAMESPACE_READY = "NamespaceReady"
+    CREDENTIALS_READY = "CredentialsReady"
+    ISOLATED = "Isolated"
+    RELAY_AVAILABLE = "RelayAvailable"
+    PROGRAMMED = "Programmed"
+    ACCEPTED = "Accepted"
+    ANALYSIS_AVAILABLE = "AnalysisAvailable"
+    WITHIN_SLO = "WithinSLO"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+
+
+class Reason(StrEnum):
+    """Every condition reason; stable, part of the interface."""
+
+    AVAILABLE = "Available"
+    PROVISIONING = "Provisioning"
+    SUSPENDED = "Suspended"
+    INVALID_SPEC = "InvalidSpec"
+    NAMESPACE_CONFLICT = "NamespaceConflict"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
+    OWNED = "Owned"
+    SYNCED = "Synced"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
+    NOT_PROBED = "NotProbed"
+    MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
+    PROGRESSING = "Progressing"
+    ACKNOWLEDGED = "Acknowledged"
+    WAITING_FOR_PODS = "WaitingForPods"
+    ACCEPTED = "Accepted"
+    PROVIDER_NOT_FOUND = "ProviderNotFound"
+    PROVIDER_NOT_READY = "ProviderNotReady"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    SERVICE_NOT_FOUND = "ServiceNotFound"
+    CONFLICTED = "Conflicted"
+    NOT_A_TENANT_NAMESPACE = "NotATenantNamespace"
+    CONFIGURED = "Configured"
+
+    # verdicts
+    HEALTHY = "Healthy"
+    NO_CANARY = "NoCanary"
+    NO_ANALYSIS = "NoAnalysis"
+    ERROR_RATE = "ErrorRate"
+    LATENCY = "Latency"
+    BREAKER_TRIPPED = "BreakerTripped"
+    TOO_FEW_REQUESTS = "TooFewRequests"
+    SHARED_INCIDENT = "SharedIncident"
+    NO_DATA = "NoData"
+    PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
+
+    # moves of the canary
+    STARTED = "Started"
+    STEP_PASSED = "StepPassed"
+    AWAITING_EVIDENCE = "AwaitingEvidence"
+    DESTINATION_REACHED = "DestinationReached"
+    LOWERED = "Lowered"
+    PAUSED = "Paused"
+    PROMOTED = "Promoted"
+    SLO_BREACH = "SloBreach"
+    ROLLED_BACK = "RolledBack"
+    RETURNED_TO_STABLE = "ReturnedToStable"
+
+
+def tenant_namespace(tenant: str) -> str:
+    """The namespace of a tenant's relay; injective, so two tenants never share one."""
+    return f"{NAMESPACE_PREFIX}{tenant}"
+
+
+def relay_selector(tenant: str) -> dict[str, str]:
+    """Labels that select a tenant's relay pods. Never changes: a Deployment's selector is immutable."""
+    return {LABEL_NAME: RELAY, LABEL_TENANT: tenant}
+
+
+def standard_labels(tenant: str, *, component: str = RELAY) -> dict[str, str]:
+    """Labels of every object the operator writes for a tenant."""
+    return {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_COMPONENT: component,
+        **relay_selector(tenant),
+    }

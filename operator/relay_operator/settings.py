@@ -1,0 +1,63 @@
+"""Settings of the control plane, from the environment (prefix OPERATOR_), read once in main."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from relay_operator import names
+
+
+class Settings(BaseSettings):
+    """What the platform team decides; tenants decide in their objects. Seconds unless a name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="OPERATOR_", frozen=True)
+
+    namespace: str = Field(
+        default="relay-system", description="where the operator runs; Provider Secrets live here"
+    )
+    relay_image: str = Field(default="relay-operator:dev", description="image of the relay pods")
+    relay_image_pull_policy: str = Field(
+        default="IfNotPresent", description="pull policy of the relay pods"
+    )
+    tenant_cluster_role: str = Field(
+        default="relay-operator-tenant",
+        description="the ClusterRole the operator binds itself to in each tenant namespace",
+    )
+    service_account: str = Field(
+        default="relay-operator", description="the operator's own ServiceAccount"
+    )
+    prometheus_url: str = Field(
+        default="", description="base URL of Prometheus; empty leaves every analysis unmeasurable"
+    )
+    prometheus_namespace: str = Field(
+        default="monitoring", description="namespace whose pods may scrape relays"
+    )
+    prometheus_scrape_seconds: float = Field(
+        default=2.0, gt=0, description="scrape interval of /metrics/slo"
+    )
+    dns_namespace: str = Field(
+        default="kube-system", description="namespace of the cluster's DNS pods"
+    )
+    dns_cidrs: str = Field(
+        default="", description="comma-separated addresses of DNS servers that are no pods"
+    )
+    tick_seconds: float = Field(
+        default=0.5, gt=0, description="period of the SLO loop; one query a tick for all routes"
+    )
+    workers: int = Field(
+        default=8, ge=1, le=64, description="reconcile workers; CPU-bound, more only adds latency"
+    )
+    resync_seconds: float = Field(
+        default=600, gt=0, description="every object is reconciled at least this often"
+    )
+    push_timeout_seconds: float = Field(
+        default=2.0, gt=0, description="a pod silent for this long is nudged instead"
+    )
+    drain_seconds: int = Field(
+        default=60, ge=1, le=3600, description="grace period of relay pods: streams finish in it"
+    )
+    port: int = Field(
+        default=names.OPERATOR_PORT, description="health, metrics and service discovery"
+    )
+    log_format: str = Field(
+        default="json", pattern="^(json|text)$", description="json in a cluster, text for people"
+    )
