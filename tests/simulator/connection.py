@@ -6,7 +6,7 @@ from collections import deque
 from typing import cast
 
 import httptools
-from tests.simulator.delivery import Delivery
+from tests.simulator.delivery import Clock, Delivery
 from tests.simulator.provider import Header, Provider, Request
 from tests.simulator.records import Record
 
@@ -57,13 +57,11 @@ class Connections:
 class Connection(asyncio.Protocol):
     """Requests are answered in order; a pipelined one waits for its turn."""
 
-    def __init__(
-        self, provider: Provider, connections: Connections, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, provider: Provider, connections: Connections, clock: Clock) -> None:
         self.paused = False
         self._provider = provider
         self._connections = connections
-        self._loop = loop
+        self._clock = clock
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._delivery: Delivery | None = None
@@ -154,7 +152,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         elif self._waiting:
             # not from here: a thousand pipelined requests would recurse a thousand deep
-            self._loop.call_soon(self._serve_next)
+            self._clock.call_soon(self._serve_next)
 
     def hold(self, delivery: Delivery) -> None:
         self._connections.held.append(delivery)
@@ -181,8 +179,8 @@ class Connection(asyncio.Protocol):
             body=request.body,
             connection=self._number,
         )
-        plan = self._provider.plan(request, record, now=self._loop.time(), unix_time=at)
+        plan = self._provider.plan(request, record, now=self._clock.time(), unix_time=at)
         self._delivery = Delivery(
-            plan, record, self, self._loop, closes or self._connections.draining
+            plan, record, self, self._clock, closes or self._connections.draining
         )
         self._delivery.start()

@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from tests.simulator.api.errors import error_object
@@ -26,6 +27,29 @@ _BEFORE_HEAD = frozenset({Fault.NO_ANSWER, Fault.RESET, Fault.CLOSE, Fault.NOT_H
 _ABORTING = frozenset({Fault.RESET, Fault.DIE_RESET})
 
 
+class Timer(Protocol):
+    """Something that will happen unless cancelled."""
+
+    def cancel(self) -> None:
+        """It will not happen."""
+
+
+class Clock(Protocol):
+    """The part of an event loop that deliveries use; times in seconds, monotonic."""
+
+    def time(self) -> float:
+        """Now."""
+
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        """Call then."""
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        """Call after a while."""
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> Any:
+        """Call after what runs now."""
+
+
 class Line(Protocol):
     """What a delivery needs of its connection."""
 
@@ -45,14 +69,12 @@ class Line(Protocol):
 class Delivery:
     """Sends one plan. Every path ends in exactly one call of Line.delivered, or in lost()."""
 
-    def __init__(
-        self, plan: Plan, record: Record, line: Line, loop: asyncio.AbstractEventLoop, close: bool
-    ) -> None:
+    def __init__(self, plan: Plan, record: Record, line: Line, clock: Clock, close: bool) -> None:
         self.record = record
         self._plan = plan
         self._line = line
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
+        self._clock = clock
+        self._timer: Timer | None = None
         self._close = close or plan.behaviour.close_connection
         self._next_event_at = 0.0
         self._waits_for_drain = False
@@ -66,7 +88,7 @@ class Delivery:
     def start(self) -> None:
         """Begin, after the latency."""
         if self._plan.latency_seconds:
-            self._timer = self._loop.call_later(self._plan.latency_seconds, self._after_latency)
+            self._timer = self._clock.call_later(self._plan.latency_seconds, self._after_latency)
         else:
             self._after_latency()
 
@@ -119,7 +141,7 @@ class Delivery:
         self._write(head[position : position + 1])
         pace = max(DRIP_SECONDS, self._plan.behaviour.token_interval_ms / 1000)
         if position + 1 < len(head):
-            self._timer = self._loop.call_later(pace, self._drip, head, position + 1)
+            self._timer = self._clock.call_later(pace, self._drip, head, position + 1)
         elif self._plan.events is None:
             self._write(self._plan.body)
             self._finish()
@@ -154,9 +176,9 @@ class Delivery:
             self._write(_chunk(GARBAGE_BODY + b"\n\ndata: {\n\n"))
             self._end_stream()
             return
-        self._next_event_at = self._loop.time() + self._plan.behaviour.first_token_ms / 1000
+        self._next_event_at = self._clock.time() + self._plan.behaviour.first_token_ms / 1000
         if self._plan.behaviour.first_token_ms:
-            self._timer = self._loop.call_at(self._next_event_at, self._send_events)
+            self._timer = self._clock.call_at(self._next_event_at, self._send_events)
         else:
             self._send_events()
 
@@ -173,7 +195,7 @@ class Delivery:
                 return
             if interval:
                 self._next_event_at += interval
-                self._timer = self._loop.call_at(self._next_event_at, self._send_events)
+                self._timer = self._clock.call_at(self._next_event_at, self._send_events)
                 return
         self._waits_for_drain = True
 

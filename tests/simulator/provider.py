@@ -1,5 +1,6 @@
 """The provider's mind: a request and the behaviour in force give a plan of the answer. No sockets here."""
 
+import math
 import random
 import zlib
 from collections import OrderedDict
@@ -164,8 +165,8 @@ class Provider:
             return None
         body = errors.error_object(429, f"Rate limit reached. Please try again in {wait:.3f}s.")
         headers = (
-            (b"retry-after", b"%d" % max(1, round(wait + 0.5))),
-            (b"retry-after-ms", b"%d" % (wait * 1000 + 1)),
+            (b"retry-after", b"%d" % math.ceil(wait)),
+            (b"retry-after-ms", b"%d" % math.ceil(wait * 1000)),
             *self._quota_headers(now),
         )
         return _unary(429, orjson.dumps(body), behaviour, headers)
