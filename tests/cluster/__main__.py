@@ -1,0 +1,37 @@
+"""Entry point of the command: reads the command line, runs one command, turns failures into words and exit codes."""
+
+import os
+import signal
+import sys
+
+from tests.cluster.arguments import parse, parser
+from tests.cluster.commands import COMMANDS, say
+from tests.cluster.errors import ClusterError
+
+INTERRUPTED = 130
+
+
+def main(argv: list[str]) -> int:
+    """kind's exit codes: 0, or 1 with one ERROR line on standard error."""
+    options = parse(argv, os.environ)
+    if options.verb is None:
+        parser(os.environ).print_help()
+        return 0
+    # a create that is told to end cleans up like one that is interrupted
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return COMMANDS[options.verb, getattr(options, "noun", None)](options)
+    except ClusterError as error:
+        say(f"ERROR: {error}")
+        return 1
+    except BrokenPipeError:
+        # the reader of our output has seen enough; nothing may be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

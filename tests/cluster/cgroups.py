@@ -1,0 +1,78 @@
+"""The cgroup directories of a cluster: one per hierarchy, made before it starts and removed after it ended.
+
+cgroup v1 mounts one hierarchy per controller (and perhaps an empty v2 one at `unified`, in which runc makes directories
+too); cgroup v2 is a single hierarchy.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from tests.cluster.errors import ClusterError
+
+ROOT = Path("/sys/fs/cgroup")
+NEEDED = frozenset({"cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer"})
+NEEDED_V2 = frozenset({"cpu", "cpuset", "memory", "pids"})
+REMOVAL_SECONDS = 10.0
+
+
+def is_unified(root: Path = ROOT) -> bool:
+    """Whether the machine has cgroup v2 alone."""
+    return (root / "cgroup.controllers").exists()
+
+
+def hierarchies(root: Path = ROOT) -> list[Path]:
+    """Every mounted hierarchy, each once (cpu and cpuacct may be one directory and two links to it)."""
+    if is_unified(root):
+        return [root]
+    found = (path for path in root.iterdir() if path.is_dir() and (path / "cgroup.procs").exists())
+    return sorted({path.resolve() for path in found})
+
+
+def missing_controllers(root: Path = ROOT) -> frozenset[str]:
+    """What a node needs and this machine does not offer."""
+    if is_unified(root):
+        return NEEDED_V2 - set((root / "cgroup.controllers").read_text().split())
+    mounted = {path.name for path in root.iterdir() if (path / "cgroup.procs").exists()}
+    return NEEDED - {part for name in mounted for part in name.split(",")}
+
+
+def create(name: str, root: Path = ROOT) -> None:
+    """Every hierarchy has a directory of this name in which containers can be started."""
+    for hierarchy in hierarchies(root):
+        directory = hierarchy / name
+        directory.mkdir(exist_ok=True)
+        if (hierarchy / "cpuset.cpus").exists() and not is_unified(root):
+            # a v1 cpuset starts empty, and an empty one admits no process
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                (directory / file).write_text((hierarchy / file).read_text())
+    if is_unified(root):
+        wanted = " ".join(f"+{controller}" for controller in sorted(NEEDED_V2))
+        (root / "cgroup.subtree_control").write_text(wanted)
+
+
+def remove(name: str, root: Path = ROOT) -> None:
+    """No hierarchy has a directory of this name. Its processes must be ending: the last ones are waited for."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    for hierarchy in hierarchies(root):
+        while (hierarchy / name).exists():
+            _remove_empty(hierarchy / name)
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"cannot remove {hierarchy / name}: processes in it do not end (see its cgroup.procs)"
+                )
+            time.sleep(0.01)
+
+
+def left(name: str, root: Path = ROOT) -> list[Path]:
+    """The directories of this name that exist."""
+    return [path for hierarchy in hierarchies(root) if (path := hierarchy / name).exists()]
+
+
+def _remove_empty(top: Path) -> None:
+    for directory, _, _ in os.walk(top, topdown=False):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            # busy until the kernel has let go of the last process: the caller asks again
+            continue

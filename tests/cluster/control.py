@@ -1,0 +1,92 @@
+"""How the command talks to a running node: one JSON request and one JSON reply per connection on a Unix socket."""
+
+import json
+import socket
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from tests.cluster.errors import ClusterError
+
+SOCKET = "control.sock"
+MAX_BYTES = 64 * 1024
+TIMEOUT_SECONDS = 10.0
+
+
+class Verb(StrEnum):
+    STATUS = "status"
+    START = "start"
+    STOP = "stop"
+    KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    verb: Verb
+    component: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentStatus:
+    """pid is the process's id inside the namespaces, None while it does not run."""
+
+    name: str
+    wanted: bool
+    pid: int | None
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    error: str = ""
+    components: tuple[ComponentStatus, ...] = ()
+
+
+def receive(connection: socket.socket) -> Request:
+    """The request of a connection; raises ValueError when it is none."""
+    connection.settimeout(TIMEOUT_SECONDS)
+    content = json.loads(_read_all(connection))
+    return Request(Verb(content["verb"]), str(content.get("component", "")))
+
+
+def send(connection: socket.socket, reply: Reply) -> None:
+    """Sends the reply; a caller that has gone misses it."""
+    try:
+        connection.sendall(json.dumps(asdict(reply)).encode())
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def ask(directory: Path, request: Request) -> Reply:
+    """The node's reply; raises ClusterError when it does not answer or refuses."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(TIMEOUT_SECONDS)
+        try:
+            connection.connect(str(directory / SOCKET))
+            connection.sendall(json.dumps(asdict(request)).encode())
+            connection.shutdown(socket.SHUT_WR)
+            content = json.loads(_read_all(connection))
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"the node in {directory} does not answer ({error}): see logs/init.log there"
+            ) from error
+    if content["error"]:
+        raise ClusterError(content["error"])
+    return Reply(components=tuple(ComponentStatus(**entry) for entry in content["components"]))
+
+
+def listen(directory: Path) -> socket.socket:
+    """A listening socket in directory that only root may use."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(directory / SOCKET))
+    listener.listen(16)
+    return listener
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    received = bytearray()
+    while chunk := connection.recv(4096):
+        received += chunk
+        if len(received) > MAX_BYTES:
+            raise ValueError(f"a message longer than {MAX_BYTES} bytes")
+    return bytes(received)

@@ -1,0 +1,213 @@
+"""Layers out of Debian packages: the base with Python, Prometheus, busybox and pause."""
+
+import platform
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.cluster.errors import ClusterError, ToolMissing
+from tests.cluster.images import layers
+from tests.cluster.images.archive import Layer
+
+SUITE = "bookworm"
+BASE_PACKAGES = ("python3-minimal", "libpython3-stdlib", "ca-certificates")
+PYTHON = "usr/bin/python3.11"
+STANDARD_LIBRARY = "usr/lib/python3.11"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+KEPT = (
+    "lib/*-linux-gnu",
+    "lib64",
+    "usr/lib/*-linux-gnu",
+    STANDARD_LIBRARY,
+    "usr/lib/ssl",
+    "usr/bin/python3",
+    PYTHON,
+    "usr/share/doc/*/copyright",
+    "etc/ssl/openssl.cnf",
+    "etc/ld.so.conf.d",
+    "etc/python3.11",
+    "etc/mime.types",
+)
+"""All a Python program needs of the packages' files: no shell, no package manager, no perl, no openssl command."""
+
+DROPPED = (
+    "usr/lib/*-linux-gnu/gconv",
+    "usr/lib/*-linux-gnu/perl-base",
+    f"{STANDARD_LIBRARY}/lib2to3",
+    f"{STANDARD_LIBRARY}/pydoc_data",
+    f"{STANDARD_LIBRARY}/test",
+)
+
+ACCOUNTS = (("root", 0), ("relay", 65532), ("nobody", 65534))
+CERTIFICATES = "usr/share/ca-certificates"
+BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+
+
+def architecture() -> str:
+    """Debian's and OCI's name for this machine's architecture."""
+    machine = platform.machine()
+    if machine not in ARCHITECTURES:
+        raise ToolMissing(f"images can be built on {', '.join(ARCHITECTURES)}, this is {machine}")
+    return ARCHITECTURES[machine]
+
+
+def base_key() -> str:
+    return layers.key("base", " ".join((SUITE, *BASE_PACKAGES, architecture())).encode())
+
+
+def base_layer() -> Layer:
+    """Debian's Python with its libraries and the certificate bundle, byte-compiled: a read-only root cannot cache it."""
+    return layers.cached(base_key(), _build_base)
+
+
+def _build_base(tree: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=tree.parent, prefix="packages.") as work:
+        unpacked = Path(work) / "root"
+        unpacked.mkdir()
+        _bootstrap(Path(work) / "root.tar", unpacked)
+        _select(unpacked, tree)
+        bundle = [path.read_bytes() for path in sorted((unpacked / CERTIFICATES).rglob("*.crt"))]
+        # what the package's maintainer script would do; scripts are not run for an unpacked tree
+        layers.put_file(tree / BUNDLE, b"".join(bundle))
+    _write_accounts(tree)
+    for name in ("proc", "sys", "dev", "run", "var/lib", "home"):
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    layers.readable_by_all(tree)
+    (tree / "tmp").mkdir()
+    (tree / "tmp").chmod(0o1777)
+    compile_python(tree, f"/{STANDARD_LIBRARY}")
+
+
+def _bootstrap(archive: Path, unpacked: Path) -> None:
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=extract",
+        f"--include={','.join(BASE_PACKAGES)}",
+        SUITE,
+        str(archive),
+    ]
+    run(command, f"unpacking Debian {SUITE} packages")
+    with tarfile.open(archive) as packages:
+        # device nodes are the container runtime's business
+        members = [member for member in packages if not (member.ischr() or member.isblk())]
+        packages.extractall(unpacked, members, filter="tar")
+
+
+def _select(unpacked: Path, tree: Path) -> None:
+    for pattern in KEPT:
+        for source in sorted(unpacked.glob(pattern)):
+            target = tree / source.relative_to(unpacked)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, target, symlinks=True)
+            else:
+                shutil.copy2(source, target, follow_symlinks=False)
+    for pattern in DROPPED:
+        for path in tree.glob(pattern):
+            shutil.rmtree(path)
+
+
+def _write_accounts(tree: Path) -> None:
+    passwd = "".join(f"{name}:x:{uid}:{uid}::/:/sbin/nologin\n" for name, uid in ACCOUNTS)
+    group = "".join(f"{name}:x:{uid}:\n" for name, uid in ACCOUNTS)
+    layers.put_file(tree / "etc/passwd", passwd.encode())
+    layers.put_file(tree / "etc/group", group.encode())
+    layers.put_file(tree / "etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n")
+
+
+def compile_python(root: Path, directory: str) -> None:
+    """Every module below directory (a path inside root) is byte-compiled by root's own Python, without time stamps."""
+    command = ["chroot", str(root), f"/{PYTHON}", "-I", "-m", "compileall", "-q", "-q"]
+    # unchecked: the files cannot change, and a check would cost a read of each source at every start
+    command += ["--invalidation-mode", "unchecked-hash", directory]
+    run(command, f"compiling {directory}", allowed=(0, 1))
+
+
+def prometheus_layer() -> Layer:
+    """Debian's Prometheus server and promtool with the consoles their defaults name; no service, no users."""
+    return layers.cached(
+        layers.key("prometheus", SUITE.encode(), architecture().encode()), _build_prometheus
+    )
+
+
+def _build_prometheus(tree: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="prometheus.") as work:
+        # apt's own user fetches into this directory
+        Path(work).chmod(0o777)
+        run(["apt-get", "download", "--quiet", "prometheus"], "downloading prometheus", cwd=work)
+        packages = [str(path) for path in Path(work).glob("prometheus_*.deb")]
+        if len(packages) != 1:
+            raise ClusterError(f"apt-get download left {len(packages)} prometheus packages, not 1")
+        unpacked = Path(work) / "root"
+        run(["dpkg", "-x", packages[0], str(unpacked)], "unpacking prometheus")
+        for name in ("prometheus", "promtool"):
+            layers.copy_file(unpacked / "usr/bin" / name, tree / "usr/bin" / name, mode=0o755)
+        pages = "usr/share/prometheus"
+        # some of them link to fonts and scripts of other packages, which are left out
+        shutil.copytree(unpacked / pages, tree / pages, symlinks=True)
+        shutil.copytree(unpacked / "etc/prometheus", tree / "etc/prometheus")
+        copyright_file = "usr/share/doc/prometheus/copyright"
+        layers.copy_file(unpacked / copyright_file, tree / copyright_file, mode=0o644)
+    layers.readable_by_all(tree)
+    # the default storage path, for running without a volume
+    (tree / "prometheus").mkdir()
+    (tree / "prometheus").chmod(0o1777)
+
+
+def pause_layer() -> Layer:
+    """catatonit as /pause: it sleeps, reaps, and ends at once when told."""
+    binary = _host_file("catatonit", "/usr/bin/catatonit")
+
+    def build(tree: Path) -> None:
+        layers.copy_file(binary, tree / "pause", mode=0o755)
+
+    return layers.cached(layers.key("pause", binary.read_bytes()), build)
+
+
+def busybox_layer() -> Layer:
+    """A shell and its tools, for probing from inside a pod."""
+    binary = _host_file("busybox-static", "/bin/busybox")
+
+    def build(tree: Path) -> None:
+        layers.copy_file(binary, tree / "bin/busybox", mode=0o755)
+        for applet in run([str(binary), "--list"], "asking busybox for its tools").split():
+            link = tree / "bin" / applet
+            if not link.exists():
+                link.symlink_to("busybox")
+        _write_accounts(tree)
+        for name in ("proc", "sys", "dev"):
+            (tree / name).mkdir()
+        (tree / "tmp").mkdir()
+        layers.readable_by_all(tree)
+        (tree / "tmp").chmod(0o1777)
+
+    return layers.cached(layers.key("busybox", binary.read_bytes()), build)
+
+
+def _host_file(package: str, path: str) -> Path:
+    if not Path(path).is_file():
+        raise ToolMissing(f"{path} is missing: apt-get install {package}")
+    return Path(path)
+
+
+def run(
+    command: Sequence[str],
+    purpose: str,
+    *,
+    cwd: str | Path | None = None,
+    allowed: tuple[int, ...] = (0,),
+) -> str:
+    """The command's output; raises ClusterError with the end of what it said when it fails."""
+    try:
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ToolMissing(f"{purpose} needs {command[0]}, which is not installed") from error
+    if done.returncode not in allowed:
+        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
+        raise ClusterError(f"{purpose} failed with exit code {done.returncode}:\n{said}")
+    return done.stdout

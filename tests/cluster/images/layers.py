@@ -1,0 +1,134 @@
+"""Layers: directory trees as deterministic tars, kept in a cache by the inputs they are made from."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.cluster import places
+from tests.cluster.images.archive import EPOCH_SECONDS, Layer
+
+TAR = "layer.tar"
+DESCRIPTION = "layer.json"
+
+
+def key(name: str, *inputs: bytes) -> str:
+    """NAME and 16 hex digits over the inputs, each delimited by its length, and over the code that makes layers."""
+    digest = hashlib.sha256()
+    recipes = (path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    for part in (*recipes, *inputs):
+        digest.update(f"{len(part)}:".encode())
+        digest.update(part)
+    return f"{name}-{digest.hexdigest()[:16]}"
+
+
+def cached(layer_key: str, build: Callable[[Path], None]) -> Layer:
+    """The layer of this key; build fills an empty directory with its tree if the cache does not have it yet.
+
+    A build cut short leaves nothing under the key. Several processes may ask at once: one builds, the rest wait.
+    """
+    root = places.layers_root()
+    home = root / layer_key
+    found = read(home)
+    if found is not None:
+        return found
+    root.mkdir(parents=True, exist_ok=True)
+    with _only_builder(root / f".{layer_key}.lock"):
+        found = read(home)
+        if found is not None:
+            return found
+        with tempfile.TemporaryDirectory(dir=root, prefix=f".{layer_key}.") as work:
+            tree, unfinished = Path(work) / "tree", Path(work) / "finished"
+            tree.mkdir(mode=0o755)
+            unfinished.mkdir(mode=0o755)
+            build(tree)
+            _store(tree, unfinished)
+            unfinished.rename(home)
+    built = read(home)
+    assert built is not None
+    return built
+
+
+def read(home: Path) -> Layer | None:
+    """The finished layer stored at home, None if there is none."""
+    try:
+        described = json.loads((home / DESCRIPTION).read_text())
+    except FileNotFoundError:
+        return None
+    return Layer(home / TAR, described["sha256"], described["size"])
+
+
+def _store(tree: Path, home: Path) -> None:
+    write_tar(tree, home / TAR)
+    with (home / TAR).open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    description = {"sha256": sha256, "size": (home / TAR).stat().st_size}
+    (home / DESCRIPTION).write_text(json.dumps(description) + "\n")
+
+
+def write_tar(tree: Path, target: Path) -> None:
+    """target holds the tree: entries sorted, owned by root, without times; device files and sockets are left out."""
+    with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
+        for path in sorted(_walk(tree)):
+            _add(archive, path, tree)
+
+
+def _walk(tree: Path) -> Iterator[Path]:
+    for directory, names, files in os.walk(tree):
+        for name in (*names, *files):
+            yield Path(directory) / name
+
+
+def _add(archive: tarfile.TarFile, path: Path, tree: Path) -> None:
+    status = path.lstat()
+    entry = tarfile.TarInfo(str(path.relative_to(tree)))
+    entry.mtime = EPOCH_SECONDS
+    entry.mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISDIR(status.st_mode):
+        entry.type = tarfile.DIRTYPE
+        archive.addfile(entry)
+    elif stat.S_ISLNK(status.st_mode):
+        entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, os.readlink(path), 0o777
+        archive.addfile(entry)
+    elif stat.S_ISREG(status.st_mode):
+        # hard links become copies: their identity is no part of a layer's content
+        entry.size = status.st_size
+        with path.open("rb") as content:
+            archive.addfile(entry, content)
+
+
+def put_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """path, below directories readable by all, holds content with this mode whatever the umask."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def readable_by_all(tree: Path) -> None:
+    """Everything in tree can be read (and entered) by any user: an image's process is not its files' owner."""
+    for path in _walk(tree):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            path.chmod(0o755)
+        elif stat.S_ISREG(mode):
+            path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
+
+
+def copy_file(source: Path, target: Path, *, mode: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(mode)
+
+
+@contextlib.contextmanager
+def _only_builder(lock_path: Path) -> Iterator[None]:
+    with lock_path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

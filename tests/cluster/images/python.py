@@ -1,0 +1,149 @@
+"""Layers out of this repository: the locked dependencies, the operator's wheel, the provider simulator."""
+
+import configparser
+import platform
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.cluster import places
+from tests.cluster.errors import ClusterError
+from tests.cluster.images import debian, layers
+from tests.cluster.images.archive import Layer
+
+SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
+"""Where Debian's Python looks for what does not come from Debian."""
+COMMANDS = "usr/local/bin"
+PYTHON_VERSION = "3.11"
+WHEEL_PLATFORMS = ("manylinux_2_36", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
+"""bookworm has glibc 2.36; older tags are compatible (PEP 600)."""
+LOCK = "requirements.lock"
+SIMULATOR = "tests/simulator"
+SIMULATOR_HOME = "opt/simulator"
+
+
+def dependencies_layer() -> Layer:
+    """Everything in the lock, checked against its hashes, byte-compiled."""
+    lock = (places.REPOSITORY / LOCK).read_bytes()
+    key = layers.key("dependencies", lock, debian.base_key().encode())
+    return layers.cached(key, _build_dependencies)
+
+
+def _build_dependencies(tree: Path) -> None:
+    target = tree / SITE_PACKAGES
+    machine = platform.machine()
+    platforms = [f"--platform={tag}_{machine}" for tag in WHEEL_PLATFORMS]
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
+        *("--require-hashes", "--only-binary=:all:", "--implementation=cp"),
+        *(f"--python-version={PYTHON_VERSION}", *platforms),
+        *(f"--requirement={places.REPOSITORY / LOCK}", f"--target={target}"),
+    ]
+    debian.run(command, f"installing {LOCK}")
+    # the commands of libraries carry the building machine's interpreter
+    shutil.rmtree(target / "bin", ignore_errors=True)
+    _finish(tree, SITE_PACKAGES)
+
+
+def operator_layer() -> Layer:
+    """This checkout's wheel and its commands."""
+    sources = source_digest(("operator", "pyproject.toml", "README.md"))
+    key = layers.key("relay-operator", sources, debian.base_key().encode())
+    return layers.cached(key, _build_operator)
+
+
+def _build_operator(tree: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="wheel.") as work:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        # the build backend is locked with the development tools: nothing is fetched
+        command += ["--no-build-isolation", f"--wheel-dir={work}", str(places.REPOSITORY)]
+        debian.run(command, "building the relay-operator wheel")
+        (wheel,) = Path(work).glob("*.whl")
+        with zipfile.ZipFile(wheel) as content:
+            content.extractall(tree / SITE_PACKAGES)
+    (described,) = (tree / SITE_PACKAGES).glob("*.dist-info/entry_points.txt")
+    for name, target in console_scripts(described.read_text()).items():
+        layers.put_file(tree / COMMANDS / name, launcher(target).encode(), mode=0o755)
+    _finish(tree, SITE_PACKAGES)
+
+
+def simulator_layer() -> Layer:
+    """The provider simulator of this checkout, started with `python3 -m tests.simulator`."""
+    sources = source_digest((SIMULATOR,))
+    key = layers.key("simulator", sources, debian.base_key().encode())
+    return layers.cached(key, _build_simulator)
+
+
+def _build_simulator(tree: Path) -> None:
+    home = tree / SIMULATOR_HOME
+    for source in source_files((SIMULATOR,)):
+        layers.copy_file(source, home / source.relative_to(places.REPOSITORY), mode=0o644)
+    if not home.exists():
+        raise ClusterError(f"{SIMULATOR} holds no Python file: the simulator cannot be packed")
+    _finish(tree, SIMULATOR_HOME)
+
+
+def console_scripts(entry_points: str) -> dict[str, str]:
+    """Command name -> module:function, from a wheel's entry_points.txt (entry points specification)."""
+    parser = configparser.ConfigParser(delimiters=("=",))
+    # command names keep their case
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(entry_points)
+    return dict(parser["console_scripts"]) if parser.has_section("console_scripts") else {}
+
+
+def launcher(target: str) -> str:
+    """A command that calls module:function with the image's own Python."""
+    module, _, function = target.partition(":")
+    return (
+        f"#!/{debian.PYTHON}\n"
+        "import sys\n"
+        f"from {module} import {function}\n"
+        'if __name__ == "__main__":\n'
+        f"    sys.exit({function}())\n"
+    )
+
+
+def source_files(parts: Iterable[str]) -> list[Path]:
+    """The files below these parts of the repository, sorted; caches of interpreters and tools are left out."""
+    found: list[Path] = []
+    for part in parts:
+        path = places.REPOSITORY / part
+        candidates = [path] if path.is_file() else path.rglob("*")
+        found += [file for file in candidates if file.is_file() and _is_source(file)]
+    return sorted(found)
+
+
+def _is_source(file: Path) -> bool:
+    relative = file.relative_to(places.REPOSITORY)
+    return file.suffix != ".pyc" and not any(
+        part == "__pycache__" or part.startswith(".") for part in relative.parts
+    )
+
+
+def source_digest(parts: Iterable[str]) -> bytes:
+    """Names and contents of the source files, unambiguously."""
+    digest = bytearray()
+    for file in source_files(parts):
+        name, content = str(file.relative_to(places.REPOSITORY)).encode(), file.read_bytes()
+        digest += b"%d:%s%d:%s" % (len(name), name, len(content), content)
+    return bytes(digest)
+
+
+def _finish(tree: Path, python_directory: str) -> None:
+    """Readable by any user and byte-compiled, with the paths the files have in the image."""
+    layers.readable_by_all(tree)
+    with tempfile.TemporaryDirectory(dir=tree.parent, prefix="root.") as work:
+        root = Path(work) / "root"
+        with tarfile.open(debian.base_layer().path) as base:
+            base.extractall(root, filter="tar")
+        staged = root / python_directory
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        # renamed in and out: the compiled files then name their sources as the image does
+        (tree / python_directory).rename(staged)
+        debian.compile_python(root, f"/{python_directory}")
+        staged.rename(tree / python_directory)

@@ -1,0 +1,129 @@
+"""What is written down of a cluster, and how to tell a running one from what a dead one left.
+
+A process is named by its id, its start time and the machine's boot: the id alone may belong to someone else by now.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import places
+
+RECORD = "cluster.json"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One incarnation of a process. start_ticks counts clock ticks since boot (proc(5), stat field 22)."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A cluster as its state directory describes it.
+
+    outer is the unshare process on the host, inner the first process of the namespaces (its id seen from the host);
+    both are None until they run. node_labels and feature_gates come from the cluster configuration.
+    """
+
+    name: str
+    index: int
+    binaries: str
+    proxy_mode: str = "nftables"
+    node_labels: dict[str, str] | None = None
+    feature_gates: dict[str, bool] | None = None
+    runtime_config: dict[str, str] | None = None
+    outer: Process | None = None
+    inner: Process | None = None
+
+    @property
+    def directory(self) -> Path:
+        return places.state_root() / self.name
+
+    @property
+    def node_name(self) -> str:
+        """kind's name for the only node of a cluster."""
+        return f"{self.name}-control-plane"
+
+    @property
+    def cgroup(self) -> str:
+        """An own cgroup root: with the usual one each kubelet would kill the other clusters' pods as orphans."""
+        return f"rk-{self.name}"
+
+
+def to_text(record: Record) -> str:
+    return json.dumps(asdict(record), indent=1) + "\n"
+
+
+def from_text(text: str) -> Record:
+    """Raises ValueError for anything that is not a record (say, a file cut short)."""
+    content: Any = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("a cluster record is a JSON object")
+    for role in ("outer", "inner"):
+        if content.get(role) is not None:
+            content[role] = Process(**content[role])
+    try:
+        return Record(**content)
+    except TypeError as error:
+        raise ValueError(f"not a cluster record: {error}") from error
+
+
+def write(record: Record) -> None:
+    path = record.directory / RECORD
+    temporary = path.with_suffix(".unfinished")
+    temporary.write_text(to_text(record))
+    temporary.replace(path)
+
+
+def read(name: str) -> Record | None:
+    """The record of a cluster, None if there is none or it cannot be read."""
+    try:
+        return from_text((places.state_root() / name / RECORD).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def known_names() -> list[str]:
+    """Every name with a state directory, running or not."""
+    root = places.state_root()
+    if not root.is_dir():
+        return []
+    return sorted(path.name for path in root.iterdir() if path.is_dir())
+
+
+def running() -> list[Record]:
+    """The clusters whose processes live, by name."""
+    records = (read(name) for name in known_names())
+    return [record for record in records if record is not None and is_running(record)]
+
+
+def is_running(record: Record) -> bool:
+    return is_alive(record.outer) and is_alive(record.inner)
+
+
+def identify(pid: int) -> Process | None:
+    """The process that has this id now; None if there is none or only its zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot_id = BOOT_ID.read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, start_ticks = parse_stat(stat)
+    # where process 1 does not reap (a container's often does not), a dead process stays as a zombie
+    return None if state in "ZX" else Process(pid, start_ticks, boot_id)
+
+
+def parse_stat(stat: str) -> tuple[str, int]:
+    """State and start time from /proc/PID/stat; the command's name may itself hold spaces and parentheses."""
+    fields = stat.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
+
+
+def is_alive(process: Process | None) -> bool:
+    return process is not None and identify(process.pid) == process
