@@ -1,0 +1,237 @@
+"""Lanes: the FIFO queues of a flow, one for each priority, and the virtual tags by which they are served.
+
+Start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM'96) for a server with several seats (Jin, Chase, Kaur,
+SIGMETRICS'04). A lane's finish tag F is the virtual time up to which its past work has been paid; its head starts at
+S = max(F, virtual time at the head's arrival). Tags need past costs only, so that nobody has to know how long a call
+will take.
+
+Priorities divide what a tenant gets and never add to it: lanes of one tenant share its weight as 16 : 4 : 1 for
+high : normal : low, so declaring everything high buys nothing from other tenants, and low never starves.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from math import exp
+from typing import Final, NamedTuple
+
+from relay.config import Priority
+from relay.tickets import Flow, Ticket
+
+PRIORITY_FACTORS: Final[dict[Priority, int]] = {"high": 16, "normal": 4, "low": 1}
+AGED_FRACTION: Final = 0.8
+"""A head that has waited this part of its allowed time is served next within its flow."""
+
+COST_SMOOTHING: Final = 0.1
+DEMAND_SECONDS: Final = 10.0
+"""Time constant of a flow's usual demand for seats."""
+
+
+class TenantBacklog:
+    """The weights that wait for one tenant: of its waiting flows, and of their waiting lanes with priority."""
+
+    __slots__ = ("flow_weight", "lane_weight")
+
+    def __init__(self) -> None:
+        self.flow_weight = 0
+        self.lane_weight = 0
+
+
+class Lane:
+    """The waiting requests of one flow at one priority, in order of arrival."""
+
+    __slots__ = ("epoch", "factor", "finish", "record", "version", "waiting")
+
+    def __init__(self, record: "FlowRecord", factor: int) -> None:
+        self.record = record
+        self.factor = factor
+        self.waiting: OrderedDict[Ticket, None] = OrderedDict()
+        self.finish = 0.0
+        # which busy period finish belongs to, and which heap entry is the current one
+        self.epoch = -1
+        self.version = 0
+
+    def first(self) -> Ticket:
+        """The head; the lane must not be empty."""
+        return next(iter(self.waiting))
+
+    def start_tag(self, head: Ticket) -> float:
+        """Never stored: a settlement moves queued work without touching it."""
+        return max(self.finish, head.arrival_virtual)
+
+    def head_tag(self) -> float:
+        return self.start_tag(self.first())
+
+    def rate(self) -> float:
+        """The weight this lane is served with now: its part of what the tenant's waiting flows weigh together."""
+        record, own = self.record, self.record.flow.weight
+        flows = record.backlog.flow_weight
+        lanes = record.backlog.lane_weight
+        if not lanes:
+            return own
+        if not record.queued:
+            flows += own
+        if not self.waiting:
+            lanes += own * self.factor
+        return flows * own * self.factor / lanes
+
+    def append(self, ticket: Ticket) -> None:
+        record = self.record
+        if not self.waiting:
+            record.backlog.lane_weight += record.flow.weight * self.factor
+            if not record.queued:
+                record.backlog.flow_weight += record.flow.weight
+        self.waiting[ticket] = None
+        record.queued += 1
+
+    def remove(self, ticket: Ticket) -> None:
+        record = self.record
+        del self.waiting[ticket]
+        record.queued -= 1
+        if not self.waiting:
+            record.backlog.lane_weight -= record.flow.weight * self.factor
+            if not record.queued:
+                record.backlog.flow_weight -= record.flow.weight
+
+
+class FlowRecord:
+    """Everything the queue knows of one flow."""
+
+    __slots__ = (
+        "backlog",
+        "cost_seconds",
+        "counted_demand",
+        "flow",
+        "folded_at",
+        "guaranteed",
+        "in_share",
+        "lanes",
+        "left_at",
+        "queued",
+        "registered",
+        "running",
+        "seat_seconds",
+        "seats",
+        "touched_at",
+        "usual_demand",
+    )
+
+    def __init__(self, flow: Flow, backlog: TenantBacklog, cost_seconds: float, now: float) -> None:
+        self.flow = flow
+        self.backlog = backlog
+        self.lanes = {priority: Lane(self, factor) for priority, factor in PRIORITY_FACTORS.items()}
+        self.queued = 0
+        self.seats = 0
+        self.guaranteed = 0
+        self.registered = False
+        self.running: dict[Ticket, None] = {}
+        self.cost_seconds = cost_seconds
+        self.in_share = True
+        # seats held, integrated over time since the demand was last folded
+        self.seat_seconds = 0.0
+        self.touched_at = now
+        self.folded_at = now
+        self.left_at = now
+        self.usual_demand = 0.0
+        self.counted_demand = 0.0
+
+    def waiting_lanes(self) -> Iterator[Lane]:
+        return (lane for lane in self.lanes.values() if lane.waiting)
+
+    def fold_demand(self, now: float) -> float:
+        """The seats this flow wants: by its habit, or what it holds and queues now if something waits."""
+        elapsed = now - self.folded_at
+        if elapsed > 0:
+            self.seat_seconds += self.seats * (now - self.touched_at)
+            mean = self.seat_seconds / elapsed
+            self.usual_demand = mean + (self.usual_demand - mean) * exp(-elapsed / DEMAND_SECONDS)
+            self.seat_seconds = 0.0
+            self.touched_at = self.folded_at = now
+        self.counted_demand = float(self.seats + self.queued) if self.queued else self.usual_demand
+        return self.counted_demand
+
+    def reweigh(self, flow: Flow, virtual_time: float) -> None:
+        """The flow's newest weight is in force; debts keep their size in seat-seconds."""
+        former = self.flow.weight
+        self.flow = flow
+        if flow.weight == former:
+            return
+        for lane in self.lanes.values():
+            if lane.finish > virtual_time:
+                lane.finish = virtual_time + (lane.finish - virtual_time) * former / flow.weight
+            if lane.waiting:
+                self.backlog.lane_weight += (flow.weight - former) * lane.factor
+        if self.queued:
+            self.backlog.flow_weight += flow.weight - former
+
+    def charge_running(self, now: float) -> None:
+        """Calls that outlast what they were charged have paid for the time they ran until now."""
+        for ticket in self.running:
+            assert ticket.started_at is not None
+            excess = now - ticket.started_at - ticket.charged_seconds
+            if excess > 0:
+                ticket.lane.finish += excess / ticket.rate
+                ticket.charged_seconds += excess
+
+    def is_settled(self, virtual_time: float, epoch: int) -> bool:
+        """Nothing runs, waits or is owed."""
+        return (
+            not self.seats
+            and not self.queued
+            and all(
+                lane.epoch != epoch or lane.finish <= virtual_time for lane in self.lanes.values()
+            )
+        )
+
+    def aged_head(self, served: Ticket, now: float) -> Ticket:
+        """The oldest head that waited too long behind better priorities, or the one about to be served."""
+        oldest = served
+        for lane in self.waiting_lanes():
+            head = lane.first()
+            aged_at = head.enqueued_at + AGED_FRACTION * (head.deadline - head.enqueued_at)
+            if aged_at <= now and head.enqueued_at < oldest.enqueued_at:
+                oldest = head
+        return oldest
+
+
+class Head(NamedTuple):
+    """Where a lane's head stood when it was pushed; smaller is served earlier."""
+
+    start: float
+    sequence: int
+    version: int
+    lane: Lane
+
+
+class HeadHeap:
+    """The heads of waiting lanes in order of their start tags.
+
+    An entry is current while it carries its lane's version. Others are dropped when they surface, and all at once when
+    they outnumber the current ones.
+    """
+
+    __slots__ = ("_heads", "_sequence")
+
+    def __init__(self) -> None:
+        self._heads: list[Head] = []
+        self._sequence = 0
+
+    def push(self, lane: Lane) -> None:
+        """The lane's head is here with its present tag; equal tags keep the order of their pushes."""
+        self._sequence += 1
+        heappush(self._heads, Head(lane.head_tag(), self._sequence, lane.version, lane))
+
+    def first(self) -> Head | None:
+        """The current head with the smallest tag."""
+        heads = self._heads
+        while heads:
+            if heads[0].version == heads[0].lane.version:
+                return heads[0]
+            heappop(heads)
+        return None
+
+    def compact(self, waiting: int) -> None:
+        """Few entries are out of date, `waiting` being at least the number of current ones."""
+        if len(self._heads) > 2 * waiting + 64:
+            self._heads = [head for head in self._heads if head.version == head.lane.version]
+            heapify(self._heads)
