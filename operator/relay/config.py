@@ -256,11 +256,15 @@ class Document(_Part):
 
 
 class Acknowledgement(_Part):
-    """What is in force in every worker process of a pod; generation 0 and an empty digest before the first."""
+    """What is in force in every worker process of a pod; generation 0 and an empty digest before the first.
+
+    missing_keys names the document's providers whose key file is not there (yet); calls to them cannot succeed.
+    """
 
     digest: str
     generation: int
     workers: int
+    missing_keys: tuple[str, ...] = ()
 
 
 class _Envelope(_Part):

@@ -17,8 +17,8 @@ LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 ANNOTATION_TENANT_UID = f"{GROUP}/tenant-uid"
 ANNOTATION_HASH = f"{GROUP}/hash"
-ANNOTATION_NUDGE = f"{GROUP}/document-generation"
-"""On a pod that did not acknowledge: makes the kubelet refresh its ConfigMap mount at once."""
+ANNOTATION_NUDGE = f"{GROUP}/refresh"
+"""On a relay pod: changing it makes the kubelet refresh the pod's mounts at once."""
 
 MANAGED_BY = "relay-operator"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"

@@ -48,7 +48,7 @@ class Plan:
 class State:
     """Where a route stands; everything a restarted operator needs, kept in status.
 
-    step_started_at is seconds since the epoch.
+    step_started_at is seconds since the epoch; cause is the message of the move that led here.
     """
 
     phase: Phase = Phase.STABLE
@@ -56,6 +56,7 @@ class State:
     fingerprint: str = ""
     step_index: int = 0
     step_started_at: float = 0.0
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +88,11 @@ def next_state(
         and state.phase is not Phase.PROMOTED
         and state.weight_percent > 0
     ):
-        rolled_back = replace(state, phase=Phase.ROLLED_BACK, weight_percent=0, step_started_at=now)
-        return Decision(state=rolled_back, reason=Reason.SLO_BREACH, message=verdict.message)
+        cause = f"rolled back from {state.weight_percent} %: {verdict.message}"
+        rolled_back = replace(
+            state, phase=Phase.ROLLED_BACK, weight_percent=0, step_started_at=now, cause=cause
+        )
+        return Decision(state=rolled_back, reason=Reason.SLO_BREACH, message=cause)
     if state.weight_percent > plan.percent:
         lowered = replace(
             state, phase=Phase.HOLDING, weight_percent=plan.percent, step_started_at=now

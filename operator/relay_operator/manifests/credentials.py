@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from relay import config
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
+from relay_operator.manifests.environment import Manifest
 from relay_operator.manifests.namespace import metadata
-from relay_operator.manifests.platform import Manifest
 
 
 def document_configmap(tenant: Tenant, sealed: str) -> Manifest:

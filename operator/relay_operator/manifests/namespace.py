@@ -2,7 +2,7 @@
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
-from relay_operator.manifests.platform import Manifest, Platform
+from relay_operator.manifests.environment import Manifest, Platform
 
 
 def namespace(tenant: Tenant) -> Manifest:

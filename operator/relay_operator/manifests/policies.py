@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from relay import config
 from relay_operator import names
 from relay_operator.api.tenant import Peer, Tenant
+from relay_operator.manifests.environment import Manifest, Platform, Upstream
 from relay_operator.manifests.namespace import metadata
-from relay_operator.manifests.platform import Manifest, Platform, Upstream
 
 # An upstream on the public internet opens its one port to the world minus what is never public
 # (RFC 1918, RFC 6598, RFC 3927 link-local with the metadata address, loopback, multicast; RFC 4193, RFC 4291).

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from relay_operator.api.tenant import Tenant
 from relay_operator.manifests import namespace, policies, workload
-from relay_operator.manifests.platform import Manifest, Platform, Upstream
+from relay_operator.manifests.environment import Manifest, Platform, Upstream
 
 
 def wall(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]) -> tuple[Manifest, ...]:

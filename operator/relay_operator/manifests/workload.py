@@ -3,8 +3,8 @@
 from relay import config
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
+from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.manifests.namespace import metadata
-from relay_operator.manifests.platform import Manifest, Platform
 
 _PRE_STOP_SECONDS = 3
 """Longer than an endpoint takes to leave every node's proxy, so that no new connection meets a closed door."""

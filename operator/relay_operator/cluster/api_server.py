@@ -1,0 +1,172 @@
+"""The Kubernetes API as the control plane uses it: a dozen kinds, dict manifests, server-side apply.
+
+The one module that knows the client library (kubernetes.aio), so it can be replaced.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+
+from relay_operator import names
+from relay_operator.errors import Conflict, Refused, Unavailable
+
+Manifest = dict[str, Any]
+
+# kind -> (API prefix, plural, namespaced). A constant table: discovery would cost round trips and a cache file.
+_PATHS: dict[str, tuple[str, str, bool]] = {
+    "Namespace": ("/api/v1", "namespaces", False),
+    "Secret": ("/api/v1", "secrets", True),
+    "ConfigMap": ("/api/v1", "configmaps", True),
+    "Service": ("/api/v1", "services", True),
+    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
+    "Pod": ("/api/v1", "pods", True),
+    "Event": ("/apis/events.k8s.io/v1", "events", True),
+    "Deployment": ("/apis/apps/v1", "deployments", True),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets", True),
+    "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
+    "Tenant": (f"/apis/{names.API_VERSION}", "tenants", False),
+    "Provider": (f"/apis/{names.API_VERSION}", "providers", False),
+    "RelayRoute": (f"/apis/{names.API_VERSION}", "relayroutes", True),
+}
+
+_TIMEOUT_SECONDS = 5.0
+_THROTTLED = frozenset({429, 503})
+_ATTEMPTS = 4
+
+
+class ApiServer:
+    """One connection pool to the API server. Create it with connect(), close it at the end."""
+
+    def __init__(self, client: kubernetes_client.ApiClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(cls) -> Self:
+        """In a pod the ServiceAccount's credentials, elsewhere the kubeconfig's current context."""
+        configuration = kubernetes_client.Configuration()
+        try:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)
+        except kubernetes_config.ConfigException:
+            await kubernetes_config.load_kube_config(client_configuration=configuration)
+        return cls(kubernetes_client.ApiClient(configuration=configuration))
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
+        """The object, None when there is none. Raises Refused or Unavailable."""
+        try:
+            return await self._call("GET", _path(kind, namespace, name))
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, kind: str, *, namespace: str = "", selector: str = "") -> list[Manifest]:
+        """All objects of a kind in a namespace (everywhere when empty) that match a label selector."""
+        query = {"labelSelector": selector} if selector else {}
+        answer = await self._call("GET", _path(kind, namespace), query=query)
+        return list(answer.get("items", []))
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply of the complete intent, taking over fields others set.
+
+        A manifest that carries a resourceVersion is refused with Conflict when somebody wrote since.
+        """
+        metadata = manifest["metadata"]
+        path = _path(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        return await self._call(
+            "PATCH", path, query=query, body=manifest, content="application/apply-patch+yaml"
+        )
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Creates the object; raises Conflict when it is there already."""
+        path = _path(manifest["kind"], manifest["metadata"].get("namespace", ""))
+        return await self._call(
+            "POST", path, query={"fieldManager": names.FIELD_MANAGER}, body=manifest
+        )
+
+    async def patch(
+        self, kind: str, name: str, patch: Manifest, *, namespace: str = "", subresource: str = ""
+    ) -> Manifest:
+        """A JSON merge patch (RFC 7386), of the object or of a subresource such as status."""
+        path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
+        return await self._call("PATCH", path, body=patch, content="application/merge-patch+json")
+
+    async def delete(self, kind: str, name: str, *, namespace: str = "") -> None:
+        """Deletes the object; one that is gone already is success."""
+        try:
+            await self._call("DELETE", _path(kind, namespace, name))
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content: str = "application/json",
+    ) -> Manifest:
+        for attempt in range(_ATTEMPTS):
+            status, headers, data = await self._once(method, path, query or {}, body, content)
+            if status not in _THROTTLED or attempt == _ATTEMPTS - 1:
+                return _answer(method, path, status, data)
+            wait = float(headers.get("Retry-After", 0.2 * 2**attempt))
+            await asyncio.sleep(wait * random.uniform(0.8, 1.2))
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self, method: str, path: str, query: Mapping[str, str], body: Manifest | None, content: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {"Accept": "application/json", "Content-Type": content}
+        try:
+            parts = await self._client.param_serialize(
+                method,
+                path,
+                query_params=list(query.items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._client.call_api(*parts, _request_timeout=_TIMEOUT_SECONDS)
+            return response.status, response.headers, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(
+                f"{method} {path}: the API server cannot be reached ({error or type(error).__name__})"
+            ) from error
+
+
+def _path(kind: str, namespace: str, name: str = "") -> str:
+    prefix, plural, namespaced = _PATHS[kind]
+    middle = f"/namespaces/{namespace}" if namespaced and namespace else ""
+    return f"{prefix}{middle}/{plural}" + (f"/{name}" if name else "")
+
+
+def _answer(method: str, path: str, status: int, data: bytes) -> Manifest:
+    if 200 <= status < 300:
+        answer: Manifest = json.loads(data)
+        return answer
+    message = f"{method} {path}: {status} {_message(data)}"
+    if status == 409:
+        raise Conflict(message)
+    if status in _THROTTLED or status >= 500:
+        raise Unavailable(message)
+    raise Refused(message, status=status)
+
+
+def _message(data: bytes) -> str:
+    try:
+        return str(json.loads(data).get("message", ""))[:500]
+    except (ValueError, AttributeError):
+        return data[:200].decode(errors="replace")

@@ -1,0 +1,170 @@
+"""Composes each tenant's document, seals it, and brings it to every relay pod and into the ConfigMap."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from relay import config
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.children import Children
+from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.cluster.world import World
+from relay_operator.errors import Unavailable
+from relay_operator.manifests import credentials, document
+
+_MOST_ROUNDS = 3
+"""A pod may know a newer generation than we do (we lost our memory after a push); one round catches up."""
+
+
+@dataclass(slots=True)
+class Program:
+    """One tenant's document in the making. fragments are the last good ones, with the weights in force; reachable
+    are the providers whose network policy and key are in place.
+    """
+
+    tenant: Tenant
+    base: config.Document
+    fragments: dict[str, config.Route] = field(default_factory=dict)
+    providers: dict[str, config.Provider] = field(default_factory=dict)
+    generation: int = 0
+    document: config.Document | None = None
+    sealed: str = ""
+    digest: str = ""
+    acknowledged: dict[tuple[str, int], config.Acknowledgement] = field(default_factory=dict)
+    reachable: frozenset[str] = frozenset()
+    written_generation: int = 0
+    write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def has_acknowledged(self, pod: Pod) -> bool:
+        """Whether the pod runs the newest document and holds every provider key it needs."""
+        answer = self.acknowledged.get((pod.uid, pod.incarnation))
+        return answer is not None and answer.digest == self.digest and not answer.missing_keys
+
+    def lacks_key(self, provider: str, pods: Iterable[Pod]) -> bool:
+        """Whether a pod has not yet shown that it holds this provider's key."""
+        answers = [self.acknowledged.get((pod.uid, pod.incarnation)) for pod in pods if pod.ready]
+        known = {listed.name for listed in self.document.providers} if self.document else set()
+        return provider not in known or any(
+            answer is None or provider in answer.missing_keys for answer in answers
+        )
+
+
+class Programmer:
+    """Keeps one Program a tenant namespace. Composition is synchronous and from memory alone, so the newest
+    decision always wins, whoever calls.
+    """
+
+    def __init__(
+        self, *, relays: Relays, children: Children, world: World, signing_key: Ed25519PrivateKey
+    ) -> None:
+        self._relays = relays
+        self._children = children
+        self._world = world
+        self._signing_key = signing_key
+        self._programs: dict[str, Program] = {}
+
+    def program(self, namespace: str) -> Program | None:
+        return self._programs.get(namespace)
+
+    def begin(self, tenant: Tenant, base: config.Document, stored: str) -> Program:
+        """Starts from what the ConfigMap holds, so that generation and last good fragments outlive the operator."""
+        program = Program(tenant=tenant, base=base)
+        try:
+            known, digest = config.unseal(stored, [self._signing_key.public_key()])
+        except config.DocumentRejected:
+            known = None
+        if known is not None and known.tenant.uid == tenant.metadata.uid:
+            program.fragments = {route.name: route for route in known.routes}
+            program.providers = {provider.name: provider for provider in known.providers}
+            program.generation = program.written_generation = known.generation
+            program.document, program.sealed, program.digest = known, stored, digest
+        self._programs[names.tenant_namespace(tenant.metadata.name)] = program
+        return program
+
+    def forget(self, namespace: str) -> None:
+        self._programs.pop(namespace, None)
+
+    def set_weight(self, namespace: str, route: str, percent: int) -> None:
+        """Changes one weight in memory; distribute() brings it out."""
+        program = self._programs.get(namespace)
+        if program is not None and route in program.fragments:
+            fragment = program.fragments[route]
+            program.fragments[route] = fragment.model_copy(update={"canary_percent": percent})
+
+    def set_providers(self, program: Program, providers: Mapping[str, config.Provider]) -> None:
+        """Takes newer provider parts in; those that vanished stay as they last were while a route uses them."""
+        program.providers.update(providers)
+
+    async def distribute(self, namespace: str) -> None:
+        """Every reachable pod and the ConfigMap have the newest composition.
+
+        Pods that do not answer are left for the next call (and for the kubelet's refresh of the mount); the
+        ConfigMap write may raise Unavailable, Conflict or Refused after all pushes have been tried.
+        """
+        program = self._programs.get(namespace)
+        if program is None:
+            return
+        writing: asyncio.Task[None] | None = None
+        for _ in range(_MOST_ROUNDS):
+            self._compose(program)
+            if writing is None and program.written_generation < program.generation:
+                writing = asyncio.create_task(self._write(program))
+            newer = await self._push_all(program)
+            if newer <= program.generation:
+                break
+            program.generation, program.document = newer, None
+        if writing is not None:
+            await writing
+        if program.written_generation < program.generation:
+            await self._write(program)
+
+    def _compose(self, program: Program) -> None:
+        composed = document.with_routes(program.base, program.fragments.values(), program.providers)
+        current = program.document
+        if (
+            current is not None
+            and composed.model_copy(update={"generation": current.generation}) == current
+        ):
+            return
+        program.generation += 1
+        program.document = composed.model_copy(update={"generation": program.generation})
+        program.sealed = config.seal(program.document, self._signing_key)
+        program.digest = config.payload_digest(config.canonical_payload(program.document))
+
+    async def _push_all(self, program: Program) -> int:
+        """The highest generation any pod reports that is not ours; 0 when all took it or are away."""
+        namespace = names.tenant_namespace(program.tenant.metadata.name)
+        pods = self._world.relay_pods(namespace)
+        alive = {(pod.uid, pod.incarnation) for pod in pods}
+        for gone in program.acknowledged.keys() - alive:
+            del program.acknowledged[gone]
+        behind = [pod for pod in pods if not program.has_acknowledged(pod)]
+        newer = await asyncio.gather(*(self._push(program, pod) for pod in behind))
+        return max(newer, default=0)
+
+    async def _push(self, program: Program, pod: Pod) -> int:
+        digest, generation = program.digest, program.generation
+        try:
+            answer = await self._relays.push(pod, program.sealed)
+        except Unavailable:
+            return 0
+        if answer.digest == digest:
+            program.acknowledged[(pod.uid, pod.incarnation)] = answer
+            return 0
+        # newer than what we sent: either we sent a newer one meanwhile, or a lost life of ours did
+        return (
+            answer.generation
+            if answer.generation >= generation and program.generation == generation
+            else 0
+        )
+
+    async def _write(self, program: Program) -> None:
+        async with program.write_lock:
+            if program.written_generation >= program.generation:
+                return
+            generation, sealed = program.generation, program.sealed
+            await self._children.apply(credentials.document_configmap(program.tenant, sealed))
+            program.written_generation = generation

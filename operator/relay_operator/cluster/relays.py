@@ -1,0 +1,66 @@
+"""Speaks to the relay pods' admin port: pushes sealed documents, reads what is in force."""
+
+from dataclasses import dataclass
+
+import httpx
+
+from relay import config
+from relay_operator.errors import Unavailable
+
+_ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A relay pod as the watch saw it. incarnation changes when its container restarts."""
+
+    namespace: str
+    name: str
+    uid: str
+    ip: str
+    incarnation: int
+    ready: bool
+    terminating: bool
+
+
+class Relays:
+    """A pool of connections to admin ports."""
+
+    def __init__(self, *, timeout_seconds: float) -> None:
+        self._client = httpx.AsyncClient(
+            timeout=timeout_seconds,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=256, max_keepalive_connections=64, keepalive_expiry=30
+            ),
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def push(self, pod: Pod, sealed: str) -> config.Acknowledgement:
+        """What the pod has in force after the push: the document itself, or a newer one it refused to leave.
+
+        Raises Unavailable when the pod does not answer or cannot use the document.
+        """
+        url = f"http://{_host(pod.ip)}:{config.ADMIN_PORT}{config.CONFIG_PATH}"
+        try:
+            response = await self._client.put(
+                url, content=sealed.encode(), headers={"content-type": "application/json"}
+            )
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"pod {pod.namespace}/{pod.name} did not take the document ({type(error).__name__})"
+            ) from error
+        if response.status_code not in (200, 409):
+            detail = response.text[:200]
+            raise Unavailable(
+                f"pod {pod.namespace}/{pod.name} refused the document: {response.status_code} {detail}"
+            )
+        return config.Acknowledgement.model_validate(
+            {key: value for key, value in response.json().items() if key in _ACKNOWLEDGED}
+        )
+
+
+def _host(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip

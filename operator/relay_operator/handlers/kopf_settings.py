@@ -1,0 +1,24 @@
+"""kopf as informer only: its settings, all in one place (defaults are for small operators)."""
+
+import kopf
+
+from relay_operator import names
+from relay_operator.handlers import children
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Watches that notice silence and reconnect, lists in chunks, nothing written on objects by kopf."""
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 5
+    settings.watching.chunk_size = 500
+    for plural in children.watched():
+        settings.watching.label_selectors[plural] = names.MANAGED_SELECTOR
+    settings.networking.request_timeout = 10
+    settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]
+    settings.queueing.error_delays = [1, 2, 5, 10, 30]
+    settings.persistence.finalizer = f"{names.GROUP}/kopf"
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.process.ultimate_exiting_timeout = 20

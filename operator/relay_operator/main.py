@@ -1,0 +1,201 @@
+"""The process relay-operator: wires the parts and runs until told to stop."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+
+import kopf
+import uvloop
+from pythonjsonlogger.json import JsonFormatter
+
+from relay_operator.cluster import credentials
+from relay_operator.cluster.announcements import Announcer
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.canaries import Canaries
+from relay_operator.cluster.children import Children
+from relay_operator.cluster.discovery import OperatorEndpoint
+from relay_operator.cluster.evidence import Evidence
+from relay_operator.cluster.programming import Programmer
+from relay_operator.cluster.prometheus import Prometheus
+from relay_operator.cluster.provider_reconciler import ProviderReconciler
+from relay_operator.cluster.relays import Relays
+from relay_operator.cluster.route_reconciler import RouteReconciler
+from relay_operator.cluster.slo_loop import SloLoop
+from relay_operator.cluster.status import StatusWriter
+from relay_operator.cluster.tenant_reconciler import TenantReconciler
+from relay_operator.cluster.work_queue import WorkQueue
+from relay_operator.cluster.workers import Workers
+from relay_operator.cluster.world import World
+from relay_operator.handlers import children as child_handlers
+from relay_operator.handlers import parents as parent_handlers
+from relay_operator.handlers.context import Context
+from relay_operator.handlers.kopf_settings import configure
+from relay_operator.manifests.environment import Platform
+from relay_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_STALE_SCRAPES = 3
+
+
+def main() -> None:
+    """Entry point of the command relay-operator."""
+    settings = Settings()
+    _set_up_logging(settings.log_format)
+    uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    api = await ApiServer.connect()
+    relays = Relays(timeout_seconds=settings.push_timeout_seconds)
+    prometheus = _prometheus(settings)
+    try:
+        await _operate(settings, api, relays, prometheus)
+    finally:
+        if prometheus is not None:
+            prometheus.close()
+        await relays.close()
+        await api.close()
+
+
+async def _operate(
+    settings: Settings, api: ApiServer, relays: Relays, prometheus: Prometheus | None
+) -> None:
+    key = await credentials.signing_key(api, namespace=settings.namespace)
+    world, queue, children, status = World(), WorkQueue(), Children(api), StatusWriter(api)
+    programmer = Programmer(relays=relays, children=children, world=world, signing_key=key)
+    canaries = Canaries(
+        evidence=Evidence(stale_seconds=_STALE_SCRAPES * settings.prometheus_scrape_seconds)
+    )
+    workers = Workers(
+        queue=queue,
+        tenants=TenantReconciler(
+            api=api,
+            world=world,
+            children=children,
+            programmer=programmer,
+            status=status,
+            queue=queue,
+            platform=_platform(settings, credentials.public_key_text(key)),
+        ),
+        providers=ProviderReconciler(
+            api=api, world=world, status=status, queue=queue, operator_namespace=settings.namespace
+        ),
+        routes=RouteReconciler(
+            world=world,
+            canaries=canaries,
+            programmer=programmer,
+            status=status,
+            announcer=Announcer(api, instance=socket.gethostname()),
+            queue=queue,
+        ),
+        world=world,
+        resync_seconds=settings.resync_seconds,
+    )
+    loop = SloLoop(
+        canaries=canaries,
+        prometheus=prometheus,
+        programmer=programmer,
+        world=world,
+        queue=queue,
+        tick_seconds=settings.tick_seconds,
+    )
+    await _serve(settings, Context(world=world, queue=queue, children=children), workers, loop)
+
+
+async def _serve(settings: Settings, context: Context, workers: Workers, loop: SloLoop) -> None:
+    """kopf watches; our tasks are made first, since kopf cancels what was born after it when it ends."""
+    ready = asyncio.Event()
+    tasks = [
+        asyncio.create_task(workers.run(), name=f"worker-{n}") for n in range(settings.workers)
+    ]
+    tasks.append(asyncio.create_task(loop.run(), name="slo-loop"))
+    endpoint = OperatorEndpoint(
+        world=context.world,
+        healthy=lambda: not any(task.done() for task in tasks),
+        ready=ready,
+        port=settings.port,
+    )
+    await endpoint.start()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    registry = kopf.OperatorRegistry()
+    parent_handlers.register(registry)
+    child_handlers.register(registry)
+    kopf_settings = kopf.OperatorSettings()
+    configure(kopf_settings)
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=kopf_settings,
+            memo=context,
+            clusterwide=True,
+            standalone=True,
+            stop_flag=stop,
+            ready_flag=ready,
+        )
+    )
+    ended = asyncio.create_task(_first_failure(tasks))
+    done, _ = await asyncio.wait([watching, ended], return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    await asyncio.gather(watching, return_exceptions=True)
+    for task in [*tasks, ended]:
+        task.cancel()
+    await asyncio.gather(*tasks, ended, return_exceptions=True)
+    await endpoint.stop()
+    for task in done:
+        task.result()
+
+
+async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:
+    """Raises what the first task to end raised: without one of its parts the process is better restarted."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+def _platform(settings: Settings, public_keys: str) -> Platform:
+    return Platform(
+        operator_namespace=settings.namespace,
+        service_account=settings.service_account,
+        tenant_cluster_role=settings.tenant_cluster_role,
+        relay_image=settings.relay_image,
+        relay_image_pull_policy=settings.relay_image_pull_policy,
+        public_keys=public_keys,
+        prometheus_namespace=settings.prometheus_namespace,
+        dns_namespace=settings.dns_namespace,
+        dns_cidrs=tuple(cidr.strip() for cidr in settings.dns_cidrs.split(",") if cidr.strip()),
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def _prometheus(settings: Settings) -> Prometheus | None:
+    if not settings.prometheus_url:
+        logger.warning(
+            "no Prometheus configured: no canary will climb",
+            extra={"setting": "OPERATOR_PROMETHEUS_URL"},
+        )
+        return None
+    lookback = 2 * _STALE_SCRAPES * settings.prometheus_scrape_seconds
+    return Prometheus(settings.prometheus_url, lookback_seconds=lookback)
+
+
+def _set_up_logging(log_format: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format == "json":
+        fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
+        names_ = {"asctime": "time", "levelname": "level", "name": "logger"}
+        handler.setFormatter(JsonFormatter(fields, rename_fields=names_))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # kopf logs whole bodies at DEBUG and every patch at INFO; httpx every request
+    for noisy in ("kopf", "httpx", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    main()
