@@ -11,9 +11,8 @@ high : normal : low, so declaring everything high buys nothing from other tenant
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
 from math import exp
-from typing import Final, NamedTuple
+from typing import Final
 
 from relay.config import Priority
 from relay.tickets import Flow, Ticket
@@ -22,19 +21,35 @@ PRIORITY_FACTORS: Final[dict[Priority, int]] = {"high": 16, "normal": 4, "low": 
 AGED_FRACTION: Final = 0.8
 """A head that has waited this part of its allowed time is served next within its flow."""
 
-COST_SMOOTHING: Final = 0.1
+COST_MEMORY_CALLS: Final = 50
+"""A flow's usual cost is the mean of its first calls, then follows about this many of the latest."""
 DEMAND_SECONDS: Final = 10.0
 """Time constant of a flow's usual demand for seats."""
 
 
-class TenantBacklog:
-    """The weights that wait for one tenant: of its waiting flows, and of their waiting lanes with priority."""
+class Backlog:
+    """The weights of all flows that wait."""
 
-    __slots__ = ("flow_weight", "lane_weight")
+    __slots__ = ("flow_weight",)
 
     def __init__(self) -> None:
         self.flow_weight = 0
+
+
+class TenantBacklog:
+    """The weights that wait for one tenant: of its waiting flows, and of their lanes times their priority's factor."""
+
+    __slots__ = ("flow_weight", "lane_weight", "pool")
+
+    def __init__(self, pool: Backlog) -> None:
+        self.pool = pool
+        self.flow_weight = 0
         self.lane_weight = 0
+
+    def add(self, *, flow_weight: int, lane_weight: int) -> None:
+        self.flow_weight += flow_weight
+        self.pool.flow_weight += flow_weight
+        self.lane_weight += lane_weight
 
 
 class Lane:
@@ -78,9 +93,10 @@ class Lane:
     def append(self, ticket: Ticket) -> None:
         record = self.record
         if not self.waiting:
-            record.backlog.lane_weight += record.flow.weight * self.factor
-            if not record.queued:
-                record.backlog.flow_weight += record.flow.weight
+            weight = record.flow.weight
+            record.backlog.add(
+                flow_weight=0 if record.queued else weight, lane_weight=weight * self.factor
+            )
         self.waiting[ticket] = None
         record.queued += 1
 
@@ -89,9 +105,10 @@ class Lane:
         del self.waiting[ticket]
         record.queued -= 1
         if not self.waiting:
-            record.backlog.lane_weight -= record.flow.weight * self.factor
-            if not record.queued:
-                record.backlog.flow_weight -= record.flow.weight
+            weight = record.flow.weight
+            record.backlog.add(
+                flow_weight=0 if record.queued else -weight, lane_weight=-weight * self.factor
+            )
 
 
 class FlowRecord:
@@ -99,12 +116,12 @@ class FlowRecord:
 
     __slots__ = (
         "backlog",
+        "calls",
         "cost_seconds",
         "counted_demand",
         "flow",
         "folded_at",
         "guaranteed",
-        "in_share",
         "lanes",
         "left_at",
         "queued",
@@ -125,8 +142,9 @@ class FlowRecord:
         self.guaranteed = 0
         self.registered = False
         self.running: dict[Ticket, None] = {}
+        # what a call usually costs, in seat-seconds; a guess until the first has finished
+        self.calls = 0
         self.cost_seconds = cost_seconds
-        self.in_share = True
         # seats held, integrated over time since the demand was last folded
         self.seat_seconds = 0.0
         self.touched_at = now
@@ -159,10 +177,16 @@ class FlowRecord:
         for lane in self.lanes.values():
             if lane.finish > virtual_time:
                 lane.finish = virtual_time + (lane.finish - virtual_time) * former / flow.weight
-            if lane.waiting:
-                self.backlog.lane_weight += (flow.weight - former) * lane.factor
-        if self.queued:
-            self.backlog.flow_weight += flow.weight - former
+        change = flow.weight - former
+        self.backlog.add(
+            flow_weight=change if self.queued else 0,
+            lane_weight=sum(change * lane.factor for lane in self.waiting_lanes()),
+        )
+
+    def finish_call(self, cost_seconds: float) -> None:
+        if self.calls < COST_MEMORY_CALLS:
+            self.calls += 1
+        self.cost_seconds += (cost_seconds - self.cost_seconds) / self.calls
 
     def charge_running(self, now: float) -> None:
         """Calls that outlast what they were charged have paid for the time they ran until now."""
@@ -192,46 +216,3 @@ class FlowRecord:
             if aged_at <= now and head.enqueued_at < oldest.enqueued_at:
                 oldest = head
         return oldest
-
-
-class Head(NamedTuple):
-    """Where a lane's head stood when it was pushed; smaller is served earlier."""
-
-    start: float
-    sequence: int
-    version: int
-    lane: Lane
-
-
-class HeadHeap:
-    """The heads of waiting lanes in order of their start tags.
-
-    An entry is current while it carries its lane's version. Others are dropped when they surface, and all at once when
-    they outnumber the current ones.
-    """
-
-    __slots__ = ("_heads", "_sequence")
-
-    def __init__(self) -> None:
-        self._heads: list[Head] = []
-        self._sequence = 0
-
-    def push(self, lane: Lane) -> None:
-        """The lane's head is here with its present tag; equal tags keep the order of their pushes."""
-        self._sequence += 1
-        heappush(self._heads, Head(lane.head_tag(), self._sequence, lane.version, lane))
-
-    def first(self) -> Head | None:
-        """The current head with the smallest tag."""
-        heads = self._heads
-        while heads:
-            if heads[0].version == heads[0].lane.version:
-                return heads[0]
-            heappop(heads)
-        return None
-
-    def compact(self, waiting: int) -> None:
-        """Few entries are out of date, `waiting` being at least the number of current ones."""
-        if len(self._heads) > 2 * waiting + 64:
-            self._heads = [head for head in self._heads if head.version == head.lane.version]
-            heapify(self._heads)

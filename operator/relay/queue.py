@@ -8,27 +8,29 @@ and acts on the tickets it gets back. relay.seats decides who may use which seat
 """
 
 from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
 from typing import Final
 
 from relay.config import Priority
-from relay.lanes import COST_SMOOTHING, FlowRecord, HeadHeap, Lane, TenantBacklog
+from relay.flows import FlowTable
+from relay.lanes import COST_MEMORY_CALLS, Backlog, FlowRecord, Lane, TenantBacklog
 from relay.refused import Refused as Refused
 from relay.seats import SeatPool
+from relay.tickets import Deadlines
 from relay.tickets import Flow as Flow
 from relay.tickets import Ticket as Ticket
 from relay.tickets import TicketState as TicketState
+from relay.turns import Turns
 
 REFRESH_SECONDS: Final = 0.25
 """How stale demands and running charges may be while something waits."""
 REFRESH_FLOWS: Final = 1000
 """Above this many flows that interval grows with them: a refresh is linear in flows and must not stall the loop."""
-FORGET_SECONDS: Final = 300.0
-"""A flow that is not registered is forgotten after this much idleness."""
 FIRST_COST_SECONDS: Final = 1.0
 """What a call is taken to cost before any has finished; with 0 one flow could start a whole pool unpaid."""
 EVIDENCE_CALLS: Final = 20
 """A request is turned away for its predicted wait only after this many calls have finished."""
+PREDICTION_MARGIN: Final = 0.9
+"""A wait predicted to take this part of the longest allowed is not worth beginning: half of such waits end in vain."""
 
 _QUEUED: Final = TicketState.QUEUED
 _RUNNING: Final = TicketState.RUNNING
@@ -59,22 +61,19 @@ class FairQueue:
         self._pool = SeatPool(seats, now)
         self._max_depth = max_depth
         self._max_wait_seconds = max_wait_seconds
-        self._records: dict[tuple[str, str], FlowRecord] = {}
-        self._backlogs: dict[str, TenantBacklog] = {}
-        self._inside = HeadHeap()
-        self._outside = HeadHeap()
-        self._deadlines: list[tuple[float, int, Ticket]] = []
+        self._flows = FlowTable(self._pool)
+        self._turns = Turns(self._pool)
+        self._deadlines = Deadlines()
         # tickets that may not start any more and wait to be returned by expire
         self._lapsed: list[Ticket] = []
         self._depth = 0
         self._virtual_time = 0.0
         # one busy period; all debts are forgiven when the last seat falls free
         self._epoch = 0
-        self._sequence = 0
         self._refresh_at = now
         self._cost_seconds = FIRST_COST_SECONDS
         self._finished_calls = 0
-        self._register(flows, now)
+        self._flows.register(flows, virtual_time=0.0, cost_seconds=FIRST_COST_SECONDS, now=now)
 
     @property
     def depth(self) -> int:
@@ -100,9 +99,11 @@ class FairQueue:
         predicted wait exceeds the longest allowed). A full queue makes room for a flow below its part by
         displacing the newest request of the flow furthest above it; expire returns that one.
         """
-        record = self._records.get((flow.tenant, flow.key))
+        record = self._flows.get(flow)
         if record is None or record.flow is not flow:
-            record = self._learn(flow, now)
+            record = self._flows.learn(
+                flow, virtual_time=self._virtual_time, cost_seconds=self._cost_seconds, now=now
+            )
         lane = record.lanes[priority]
         pool = self._pool
         ticket = Ticket(
@@ -138,10 +139,10 @@ class FairQueue:
 
     def expire(self, now: float) -> list[Ticket]:
         """The tickets that waited out their time or were displaced; they hold nothing."""
-        while self._deadlines and self._deadlines[0][0] <= now:
-            ticket = heappop(self._deadlines)[2]
-            if ticket.waits:
-                self._lapse(ticket)
+        soonest = self._deadlines.soonest()
+        while soonest is not None and soonest.deadline <= now:
+            self._lapse(soonest)
+            soonest = self._deadlines.soonest()
         expired = [ticket for ticket in self._lapsed if ticket.state is _QUEUED]
         self._lapsed.clear()
         for ticket in expired:
@@ -153,12 +154,8 @@ class FairQueue:
         for ticket in self._lapsed:
             if ticket.state is _QUEUED:
                 return ticket.deadline
-        while self._deadlines:
-            deadline, _, ticket = self._deadlines[0]
-            if ticket.waits:
-                return deadline
-            heappop(self._deadlines)
-        return None
+        soonest = self._deadlines.soonest()
+        return None if soonest is None else soonest.deadline
 
     def reconfigure(
         self,
@@ -176,17 +173,19 @@ class FairQueue:
         self._pool.capacity = seats
         self._max_depth = max_depth
         self._max_wait_seconds = max_wait_seconds
-        self._register(flows, now)
+        self._flows.register(
+            flows, virtual_time=self._virtual_time, cost_seconds=self._cost_seconds, now=now
+        )
         self._refresh(now)
-        return self._dispatch(now, self._records.values())
+        return self._dispatch(now, self._flows)
 
     def expected_wait_seconds(
         self, flow: Flow, now: float, *, priority: Priority = "normal"
     ) -> float:
         """How long a request submitted now would wait for its seat: 0 when one is free for it."""
-        record = self._records.get((flow.tenant, flow.key))
+        record = self._flows.get(flow)
         if record is None:
-            record = FlowRecord(flow, TenantBacklog(), self._cost_seconds, now)
+            record = FlowRecord(flow, TenantBacklog(Backlog()), self._cost_seconds, now)
         if not record.queued and self._pool.admits(record, record.seats + 1):
             return 0.0
         return self._predicted_wait(record.lanes[priority])
@@ -209,7 +208,10 @@ class FairQueue:
         wait = self._predicted_wait(lane)
         if not self._max_depth or not self._max_wait_seconds:
             return Refused("queue_full", wait)
-        if wait > self._max_wait_seconds and self._finished_calls >= EVIDENCE_CALLS:
+        if (
+            wait > PREDICTION_MARGIN * self._max_wait_seconds
+            and self._finished_calls >= EVIDENCE_CALLS
+        ):
             return Refused("deadline_unreachable", wait - self._max_wait_seconds)
         if self._depth >= self._max_depth and not self._displace(record, now):
             return Refused("queue_full", record.cost_seconds / self._pool.share(record))
@@ -237,22 +239,18 @@ class FairQueue:
         lane.epoch = self._epoch
         lane.append(ticket)
         self._depth += 1
-        self._sequence += 1
-        heappush(self._deadlines, (ticket.deadline, self._sequence, ticket))
-        if len(self._deadlines) > 2 * self._depth + 64:
-            self._deadlines = [entry for entry in self._deadlines if entry[2].waits]
-            heapify(self._deadlines)
-        self._place(lane.record)
+        self._deadlines.add(ticket, self._depth)
+        self._turns.place(lane.record, self._depth)
 
     def _displace(self, record: FlowRecord, now: float) -> bool:
         """A place is free for this flow, taken from the flow furthest above its part; False when it is above its own."""
         weight = record.flow.weight
-        waiting_weight = sum(backlog.flow_weight for backlog in self._backlogs.values())
+        waiting_weight = self._flows.backlog.flow_weight
         if not record.queued:
             waiting_weight += weight
         if (record.queued + 1) * waiting_weight > self._max_depth * weight:
             return False
-        longest = max(self._records.values(), key=lambda other: other.queued / other.flow.weight)
+        longest = max(self._flows.waiting(), key=lambda other: other.queued / other.flow.weight)
         if longest.queued * weight <= (record.queued + 1) * longest.flow.weight:
             return False
         lane = min(longest.waiting_lanes(), key=lambda waiting: waiting.factor)
@@ -273,7 +271,7 @@ class FairQueue:
         lane.version += 1
         self._depth -= 1
         if lane.record.queued:
-            self._place(lane.record)
+            self._turns.place(lane.record, self._depth)
 
     def _start(self, ticket: Ticket, lane: Lane, start: float, now: float) -> None:
         """The ticket runs, and the lane whose turn it was has paid its flow's usual cost for it."""
@@ -301,8 +299,8 @@ class FairQueue:
         assert ticket.started_at is not None
         elapsed = now - ticket.started_at
         lane.finish += (elapsed - ticket.charged_seconds) / ticket.rate
-        record.cost_seconds += COST_SMOOTHING * (elapsed - record.cost_seconds)
-        self._cost_seconds += COST_SMOOTHING * (elapsed - self._cost_seconds)
+        record.finish_call(elapsed)
+        self._cost_seconds += (elapsed - self._cost_seconds) / COST_MEMORY_CALLS
         self._finished_calls += 1
         del record.running[ticket]
         record.seat_seconds += record.seats * (now - record.touched_at)
@@ -315,7 +313,7 @@ class FairQueue:
         if now >= self._refresh_at:
             self._refresh(now)
         if record.queued:
-            self._place(record)
+            self._turns.place(record, self._depth)
         return self._dispatch(now, (record,))
 
     # --- dispatch ---
@@ -330,31 +328,11 @@ class FairQueue:
                 lane = min(record.waiting_lanes(), key=Lane.head_tag)
                 self._serve(lane, started, now)
         while self._depth:
-            next_lane = self._next_lane()
+            next_lane = self._turns.next_lane(self._depth)
             if next_lane is None:
                 break
             self._serve(next_lane, started, now)
         return started
-
-    def _next_lane(self) -> Lane | None:
-        """The waiting lane with the smallest start tag among those that may take a seat now."""
-        pool = self._pool
-        free = pool.free
-        if free <= 0:
-            return None
-        inside = self._inside.first()
-        if free > pool.reserve:
-            outside = self._outside.first()
-            if inside is None or (outside is not None and outside < inside):
-                inside = outside
-            return None if inside is None else inside.lane
-        while inside is not None:
-            record = inside.lane.record
-            if pool.in_share(record, record.seats + record.queued):
-                return inside.lane
-            self._place(record)
-            inside = self._inside.first()
-        return None
 
     def _serve(self, lane: Lane, started: list[Ticket], now: float) -> None:
         """The lane's turn is used: by its head, or by one of its flow's heads that has waited too long."""
@@ -368,63 +346,12 @@ class FairQueue:
         self._leave_queue(ticket, own_lane)
         started.append(ticket)
 
-    def _place(self, record: FlowRecord) -> None:
-        """The flow's heads stand in the heap where it belongs now, at their present tags."""
-        record.in_share = self._pool.in_share(record, record.seats + record.queued)
-        heap = self._inside if record.in_share else self._outside
-        for lane in record.waiting_lanes():
-            lane.version += 1
-            heap.push(lane)
-        heap.compact(self._depth)
-
-    # --- flows ---
-
-    def _learn(self, flow: Flow, now: float) -> FlowRecord:
-        """The flow is known, with the weight and the guarantee it carries now."""
-        record = self._records.get((flow.tenant, flow.key))
-        if record is None:
-            backlog = self._backlogs.setdefault(flow.tenant, TenantBacklog())
-            record = FlowRecord(flow, backlog, self._cost_seconds, now)
-            self._records[flow.tenant, flow.key] = record
-            self._pool.expect(len(self._records))
-            promised = 0
-        else:
-            promised = record.flow.guaranteed_seats
-            record.reweigh(flow, self._virtual_time)
-        if flow.guaranteed_seats != promised:
-            self._pool.grant_guarantees(self._records.values())
-        return record
-
-    def _register(self, flows: Iterable[Flow], now: float) -> None:
-        for record in self._records.values():
-            record.registered = False
-        for flow in flows:
-            self._learn(flow, now).registered = True
-        self._pool.grant_guarantees(self._records.values())
-
-    def _forget(self, now: float) -> None:
-        """Flows that are gone for long and owe nothing are no longer known."""
-        gone = [
-            key
-            for key, record in self._records.items()
-            if not record.registered
-            and now - record.left_at > FORGET_SECONDS
-            and record.is_settled(self._virtual_time, self._epoch)
-        ]
-        if not gone:
-            return
-        for key in gone:
-            del self._records[key]
-        tenants = {tenant for tenant, _ in self._records}
-        self._backlogs = {name: self._backlogs[name] for name in tenants}
-        self._pool.grant_guarantees(self._records.values())
-
     def _refresh(self, now: float) -> None:
         """Demands, shares, the reserve, and what long-running calls have cost so far are those of now."""
-        self._forget(now)
-        self._pool.refresh(self._records.values(), now)
-        for record in self._records.values():
-            if record.queued:
-                record.charge_running(now)
-                self._place(record)
-        self._refresh_at = now + REFRESH_SECONDS * max(1.0, len(self._records) / REFRESH_FLOWS)
+        flows = self._flows
+        flows.forget_idle(virtual_time=self._virtual_time, epoch=self._epoch, now=now)
+        self._pool.refresh(flows, now)
+        for record in flows.waiting():
+            record.charge_running(now)
+            self._turns.place(record, self._depth)
+        self._refresh_at = now + REFRESH_SECONDS * max(1.0, len(flows) / REFRESH_FLOWS)

@@ -109,7 +109,8 @@ class SeatPool:
             return True
         need = max(0, wanted - record.guaranteed) / SHARE_HEADROOM
         level = need / weight
-        others = self._shares.taken(level) - min(record.counted_demand, weight * level)
+        own = max(0.0, record.counted_demand - record.guaranteed)
+        others = self._shares.taken(level) - min(own, need)
         return need + others <= self.shared - self.reserve
 
     def share(self, record: FlowRecord) -> float:

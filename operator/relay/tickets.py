@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from relay.config import Priority
@@ -84,3 +85,29 @@ class Ticket:
     def waits(self) -> bool:
         """Whether it stands in its lane; a queued ticket that was displaced no longer does."""
         return self.state is QUEUED and self in self.lane.waiting
+
+
+class Deadlines:
+    """The deadlines of waiting tickets, soonest first; tickets that stopped waiting are dropped along the way."""
+
+    __slots__ = ("_entries", "_sequence")
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, int, Ticket]] = []
+        self._sequence = 0
+
+    def add(self, ticket: Ticket, waiting: int) -> None:
+        """The ticket's deadline will be noticed; `waiting` bounds how many entries are still of use."""
+        self._sequence += 1
+        heappush(self._entries, (ticket.deadline, self._sequence, ticket))
+        if len(self._entries) > 2 * waiting + 64:
+            self._entries = [entry for entry in self._entries if entry[2].waits]
+            heapify(self._entries)
+
+    def soonest(self) -> Ticket | None:
+        while self._entries:
+            ticket = self._entries[0][2]
+            if ticket.waits:
+                return ticket
+            heappop(self._entries)
+        return None

@@ -1,0 +1,94 @@
+"""Turns: whose head takes the next seat.
+
+Heads of flows inside their share and of the others stand in two heaps by start tag, because the last seats are open to
+the former only. A flow changes heaps when its own need changes and when the demands around it are measured anew.
+"""
+
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from relay.lanes import FlowRecord, Lane
+from relay.seats import SeatPool
+
+
+class Head(NamedTuple):
+    """Where a lane's head stood when it was pushed; smaller is served earlier."""
+
+    start: float
+    sequence: int
+    version: int
+    lane: Lane
+
+
+class HeadHeap:
+    """The heads of waiting lanes in order of their start tags.
+
+    An entry is current while it carries its lane's version. Others are dropped when they surface, and all at once when
+    they outnumber the current ones.
+    """
+
+    __slots__ = ("_heads", "_sequence")
+
+    def __init__(self) -> None:
+        self._heads: list[Head] = []
+        self._sequence = 0
+
+    def push(self, lane: Lane) -> None:
+        """The lane's head is here with its present tag; equal tags keep the order of their pushes."""
+        self._sequence += 1
+        heappush(self._heads, Head(lane.head_tag(), self._sequence, lane.version, lane))
+
+    def first(self) -> Head | None:
+        """The current head with the smallest tag."""
+        heads = self._heads
+        while heads:
+            if heads[0].version == heads[0].lane.version:
+                return heads[0]
+            heappop(heads)
+        return None
+
+    def compact(self, waiting: int) -> None:
+        """Few entries are out of date, `waiting` being at least the number of current ones."""
+        if len(self._heads) > 2 * waiting + 64:
+            self._heads = [head for head in self._heads if head.version == head.lane.version]
+            heapify(self._heads)
+
+
+class Turns:
+    """Every waiting lane stands where its flow belongs, at its head's present tag."""
+
+    __slots__ = ("_inside", "_outside", "_pool")
+
+    def __init__(self, pool: SeatPool) -> None:
+        self._pool = pool
+        self._inside = HeadHeap()
+        self._outside = HeadHeap()
+
+    def place(self, record: FlowRecord, waiting: int) -> None:
+        """The flow's lanes stand right, after a change of its need, its tags or its surroundings.
+
+        waiting is the number of requests in the queue, which bounds the entries worth keeping.
+        """
+        inside = self._pool.in_share(record, record.seats + record.queued)
+        heap = self._inside if inside else self._outside
+        for lane in record.waiting_lanes():
+            lane.version += 1
+            heap.push(lane)
+        heap.compact(waiting)
+
+    def next_lane(self, waiting: int) -> Lane | None:
+        """The waiting lane with the smallest start tag among those that may take a seat now."""
+        free = self._pool.free
+        if free <= 0:
+            return None
+        if free > self._pool.reserve:
+            heads = [head for head in (self._inside.first(), self._outside.first()) if head]
+            return min(heads).lane if heads else None
+        head = self._inside.first()
+        while head is not None:
+            record = head.lane.record
+            if self._pool.in_share(record, record.seats + record.queued):
+                return head.lane
+            self.place(record, waiting)
+            head = self._inside.first()
+        return None
