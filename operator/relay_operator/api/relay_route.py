@@ -24,12 +24,12 @@ class Progression(Part):
 
 
 class Shadow(Part):
-    percent: int = 0
+    percent: int
 
 
 class Canary(Side):
     percent: int
-    shadow: Shadow = Shadow()
+    shadow: Shadow | None = None
     progression: Progression | None = None
 
 

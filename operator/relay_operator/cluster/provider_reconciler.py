@@ -14,6 +14,8 @@ from relay_operator.errors import InvalidSpec
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import ConditionType, Reason
 
+_LOOK_AGAIN_SECONDS = 3.0
+
 
 class ProviderReconciler:
     def __init__(
@@ -63,6 +65,8 @@ class ProviderReconciler:
             wanted = [ready]
         else:
             wanted = _refused(*problem)
+            # neither Services nor Secrets are watched: look again until what is missing is there
+            self._queue.add_after(Key("Provider", "", provider.metadata.name), _LOOK_AGAIN_SECONDS)
         await self._status.write("Provider", body, fields, wanted, now=time.time())
 
     async def _resolve(self, provider: Provider) -> tuple[Reason, str] | None:

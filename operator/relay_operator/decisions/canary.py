@@ -80,9 +80,7 @@ def next_state(
     if state.fingerprint != plan.fingerprint:
         return _start(plan, now)
     if state.phase is Phase.ROLLED_BACK:
-        return _stay(
-            state, Reason.ROLLED_BACK, "rolled back; a changed canary or percent 0 starts anew"
-        )
+        return _stay(state, Reason.ROLLED_BACK, state.cause)
     if (
         verdict.outcome is Outcome.BREACHED
         and state.phase is not Phase.PROMOTED

@@ -102,7 +102,7 @@ def _breach(objective: Objective, side: SideCounts) -> Verdict | None:
         return Verdict(outcome=Outcome.BREACHED, reason=Reason.ERROR_RATE, message=message)
     for latency in objective.latency:
         slow, timed = side.slow.get(latency.signal, (0.0, 0.0))
-        if _exceeds(slow, timed, 1 - latency.quantile, objective.min_requests):
+        if _exceeds(slow, timed, round(1 - latency.quantile, 9), objective.min_requests):
             share = 100 * slow / max(timed, 1)
             message = (
                 f"{share:.1f} % of {timed:.0f} requests took over {latency.max_milliseconds} ms ({latency.signal}), "

@@ -101,7 +101,7 @@ def route_part(
         stable=_side(spec.stable, providers),
         canary=_side(spec.canary, providers) if spec.canary else None,
         canary_percent=canary_percent if spec.canary else 0,
-        shadow_percent=spec.canary.shadow.percent if spec.canary else 0,
+        shadow_percent=spec.canary.shadow.percent if spec.canary and spec.canary.shadow else 0,
         fallback=tuple(_side(side, providers) for side in spec.fallback),
         objectives=tuple(
             config.LatencyObjective(

@@ -1,0 +1,53 @@
+# Everything anyone types. Each target installs what it needs first and is quick when nothing is to do.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo demo-down bench image lock sync-crds
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-$(shell cat requirements-dev.lock | sha256sum | cut -c1-16)
+export PYTHONPATH := operator:.
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP):
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, found $$(python3 --version)"; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -y --no-install-recommends python3-venv; }
+	python3 -m venv --clear $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(STAMP) ## Install the Python environment (hash-pinned) into .venv
+
+check: setup ## Format, lint, types and import contracts
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache --verbose | tail -n 12
+
+test: check ## All tests; builds and starts a real cluster (the first time takes about 15 minutes)
+	$(PYTHON) -m tests.demo.prepare
+	$(PYTHON) -m pytest $(ONLY)
+
+demo: setup ## Show a canary promoted and one rolled back, on a real Kubernetes
+	$(PYTHON) -m tests.demo
+
+demo-down: setup ## Remove the demonstration's cluster; nothing is left
+	$(PYTHON) -m tests.demo --down
+
+bench: setup ## Side-by-side benchmarks; ONLY=relay or ONLY=isolation for one
+	$(PYTHON) -m bench $(ONLY)
+
+image: setup ## Build the images (no Docker needed) into the cache
+	tests/cluster/kind build images
+
+lock: setup ## Resolve the lock files anew from pyproject.toml
+	$(PYTHON) -m pip install --quiet uv
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
+	$(VENV)/bin/uv pip compile pyproject.toml -c requirements-dev.lock --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
+
+sync-crds: ## Copy crds/ into the chart
+	cp crds/*.yaml charts/relay-operator/crds/

@@ -1,0 +1,111 @@
+"""make demo: a cluster, the operator, a tenant, a canary that is promoted and one that is rolled back."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.cluster import provider
+from tests.demo import prepare, stage, story
+from tests.demo.commands import Cluster, DemoFailed
+from tests.demo.stage import say
+
+CLUSTER = "relay-demo"
+STATE = stage.ROOT / ".demo"
+
+
+def main() -> int:
+    """Exit code of the command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.demo")
+    parser.add_argument(
+        "--down",
+        action="store_true",
+        help="remove the demonstration's cluster and everything in it",
+    )
+    arguments = parser.parse_args()
+    found = provider.find()
+    if arguments.down:
+        return _down(found)
+    try:
+        outcome = _up(found)
+    except (DemoFailed, subprocess.TimeoutExpired, AssertionError) as error:
+        say(f"demo: failed\n{error}")
+        return 1
+    say("Look around:  export KUBECONFIG=" + str(STATE / "kubeconfig"))
+    say(
+        "              kubectl get relay -A; kubectl -n relay-finance describe relayroute chat   (make demo-down ends it)"
+    )
+    say(outcome.line())
+    return 0
+
+
+def _up(found: provider.Provider) -> story.Outcome:
+    say(f"cluster: {found.reason}")
+    prepare.prepare(found)
+    STATE.mkdir(exist_ok=True)
+    kubeconfig = STATE / "kubeconfig"
+    began = time.monotonic()
+    fresh = CLUSTER not in _kind(found, "get", "clusters").split()
+    if fresh:
+        _kind(
+            found,
+            "create",
+            "cluster",
+            "--name",
+            CLUSTER,
+            "--kubeconfig",
+            str(kubeconfig),
+            "--wait",
+            "120s",
+            show=True,
+        )
+    else:
+        _kind(found, "export", "kubeconfig", "--name", CLUSTER, "--kubeconfig", str(kubeconfig))
+    say(
+        f"cluster {CLUSTER} {'is up' if fresh else 'was up already'} ({time.monotonic() - began:.1f} s)"
+    )
+    cluster = Cluster(CLUSTER, kubeconfig, found.kubectl, found.helm)
+    began = time.monotonic()
+    stage.load_images(found.kind, CLUSTER)
+    say(f"images are loaded ({time.monotonic() - began:.1f} s)")
+    began = time.monotonic()
+    if not fresh:
+        stage.clear(cluster)
+    stage.install(cluster, dns_cidrs=stage.dns_server_cidrs(cluster))
+    say(
+        f"helm installed the operator; two simulated providers and Prometheus run ({time.monotonic() - began:.1f} s)"
+    )
+    return story.run(cluster, say)
+
+
+def _down(found: provider.Provider) -> int:
+    _kind(found, "delete", "cluster", "--name", CLUSTER)
+    for leftover in STATE.glob("*"):
+        leftover.unlink()
+    if STATE.exists():
+        STATE.rmdir()
+    say("the demonstration's cluster is gone")
+    return 0
+
+
+def _kind(found: provider.Provider, *arguments: str, show: bool = False) -> str:
+    # kind's kubeconfig must not be merged into the user's own
+    environment = {**os.environ, "KUBECONFIG": str(Path(STATE / "kubeconfig"))}
+    stderr = None if show else subprocess.PIPE
+    done = subprocess.run(
+        [str(found.kind), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise DemoFailed(f"{found.kind} {' '.join(arguments)}\n{done.stderr or ''}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""kubectl and helm against one cluster, with deadlines that say what was last seen."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+COMMAND_SECONDS = 120.0
+
+Seen = TypeVar("Seen")
+
+
+class DemoFailed(Exception):
+    """A step did not come to its end; the message says what was seen instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster and the commands that speak to it."""
+
+    name: str
+    kubeconfig: Path
+    kubectl_path: Path
+    helm_path: Path
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """What kubectl printed; raises DemoFailed with its error."""
+        return self._run([str(self.kubectl_path), *arguments], stdin)
+
+    def helm(self, *arguments: str) -> str:
+        """What helm printed; raises DemoFailed with its error."""
+        return self._run([str(self.helm_path), *arguments], None)
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        """An object as kubectl prints it in JSON."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        return found
+
+    def _run(self, command: list[str], stdin: str | None) -> str:
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        done = subprocess.run(
+            command,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise DemoFailed(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def wait_until(
+    what: str,
+    look: Callable[[], Seen],
+    good: Callable[[Seen], bool],
+    *,
+    seconds: float,
+    every: float = 0.1,
+) -> Seen:
+    """The first good look; raises DemoFailed with the last one after the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if good(seen):
+            return seen
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"after {seconds:g} s still not {what}; last seen: {seen}")
+        time.sleep(every)

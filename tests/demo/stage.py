@@ -1,0 +1,115 @@
+"""Sets the stage: images in the cluster, two simulated providers, Prometheus, and the chart installed by helm."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.demo.commands import Cluster, DemoFailed
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = Path(__file__).resolve().parent / "manifests"
+EXAMPLES = ROOT / "examples"
+CHART = ROOT / "charts" / "relay-operator"
+IMAGES = ("relay-operator:dev", "provider-simulator:dev", "prometheus:dev")
+OPERATOR_NAMESPACE = "relay-system"
+PROVIDERS = ("legacy", "holysheep")
+
+
+def load_images(kind: Path, cluster: str) -> None:
+    """The cluster's nodes hold our images."""
+    for image in IMAGES:
+        command = [str(kind), "load", "docker-image", image, "--name", cluster]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DemoFailed(f"{' '.join(command)}\n{done.stderr}")
+
+
+def install(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
+    """Providers, Prometheus and the operator run; the providers' keys are in the operator's namespace."""
+    cluster.kubectl(
+        "apply", "-f", str(MANIFESTS / "providers.yaml"), "-f", str(MANIFESTS / "prometheus.yaml")
+    )
+    install_chart(cluster, dns_cidrs=dns_cidrs)
+    for provider in PROVIDERS:
+        _apply(
+            cluster,
+            _secret(
+                f"{provider}-key", OPERATOR_NAMESPACE, {"api-key": f"provider-key-of-{provider}"}
+            ),
+        )
+    for namespace, name in (
+        ("providers", "legacy"),
+        ("providers", "holysheep"),
+        ("monitoring", "prometheus"),
+    ):
+        cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=90s")
+
+
+def install_chart(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
+    """helm install, as a user does it; upgrading what is there."""
+    cidrs = ",".join(dns_cidrs)
+    cluster.helm(
+        "upgrade", "--install", "relay-operator", str(CHART),
+        "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
+        "--set", "image.repository=relay-operator,image.tag=dev,image.pullPolicy=Never",
+        "--set", "prometheus.url=http://prometheus.monitoring.svc.cluster.local:9090,prometheus.scrapeSeconds=1",
+        "--set", f"dns.cidrs={{{cidrs}}}",
+        "--set", "relay.drainSeconds=20",
+        "--wait", "--timeout", "90s",
+    )  # fmt: skip
+
+
+def dns_server_cidrs(cluster: Cluster) -> tuple[str, ...]:
+    """DNS servers that are no pods: on the embedded cluster CoreDNS runs on the node itself."""
+    pods = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    if pods:
+        return ()
+    nodes = cluster.get("nodes")["items"]
+    addresses = [
+        one["address"]
+        for node in nodes
+        for one in node["status"]["addresses"]
+        if one["type"] == "InternalIP"
+    ]
+    return tuple(f"{address}/32" for address in addresses)
+
+
+def start_caller(cluster: Cluster) -> None:
+    """The tenant's application calls its relay, with the key the operator made."""
+    secret = cluster.get("secret", "relay-api-keys", "-n", "relay-finance")
+    key = base64.b64decode(secret["data"]["production"]).decode()
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "web"}}
+    _apply(cluster, namespace)
+    _apply(cluster, _secret("finance-key", "web", {"production": key}))
+    cluster.kubectl(
+        "delete", "pod", "caller", "-n", "web", "--ignore-not-found", "--grace-period=1"
+    )
+    cluster.kubectl("apply", "-f", str(MANIFESTS / "caller.yaml"))
+
+
+def clear(cluster: Cluster) -> None:
+    """What an earlier run of the story left is gone; the stage stays."""
+    cluster.kubectl(
+        "delete", "pod", "caller", "-n", "web", "--ignore-not-found", "--grace-period=1"
+    )
+    cluster.kubectl("delete", "tenant", "finance", "--ignore-not-found", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "namespace/relay-finance", "--timeout=90s")
+    cluster.kubectl("delete", "providers.relay-operator.dev", "--all", "--timeout=60s")
+
+
+def _secret(name: str, namespace: str, entries: dict[str, str]) -> dict[str, object]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries}
+
+
+def _apply(cluster: Cluster, manifest: Mapping[str, object]) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def say(text: str) -> None:
+    """A line of the demonstration."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

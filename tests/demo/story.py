@@ -1,0 +1,172 @@
+"""The story: a tenant gets its relay, a canary climbs to promotion, another fails and is rolled back."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.demo import stage
+from tests.demo.commands import Cluster, wait_until
+from tests.demo.providers import SimulatedProvider
+
+FAULT = {"error_percent": 25.0, "error_status": 500}
+"""Too little for the relay's own breaker: it is the SLO loop over Prometheus that must notice."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """rollback_seconds runs from the fault's start to the last request the canary served."""
+
+    tenant_ready_seconds: float
+    promoted: bool
+    rollback_seconds: float
+    failed_requests: int
+    dropped_requests: int
+    sent_requests: int
+
+    def line(self) -> str:
+        """The demonstration's last line, for machines."""
+        return (
+            f"demo: ok tenant_ready_seconds={self.tenant_ready_seconds:.2f} promoted={str(self.promoted).lower()} "
+            f"rollback_seconds={self.rollback_seconds:.2f} failed_requests={self.failed_requests} "
+            f"dropped_requests={self.dropped_requests}"
+        )
+
+
+def run(cluster: Cluster, tell: Tell) -> Outcome:
+    """Plays the story on a set stage; raises DemoFailed where it takes another turn."""
+    for name in stage.PROVIDERS:
+        SimulatedProvider(cluster, name).reset()
+    ready_seconds = _first_tenant(cluster, tell)
+    stage.start_caller(cluster)
+    wait_until(
+        "calls answered",
+        lambda: totals(cluster),
+        lambda seen: seen.get("answered", 0) > 0,
+        seconds=60,
+    )
+    tell("traffic flows: 80 calls a second through the tenant's relay, all to legacy")
+    _promotion(cluster, tell)
+    before = totals(cluster)
+    rollback_seconds = _rollback(cluster, tell)
+    settled = _settled(cluster)
+    tell(
+        f"calls: {settled['sent']} sent, {settled['answered']} answered, {settled['failed']} answered with an error"
+    )
+    tell(
+        f"       {settled['failed'] - before['failed']} of the errors came from the injected fault"
+    )
+    return Outcome(
+        tenant_ready_seconds=ready_seconds,
+        promoted=True,
+        rollback_seconds=rollback_seconds,
+        failed_requests=settled["failed"],
+        dropped_requests=settled["dropped"],
+        sent_requests=settled["sent"],
+    )
+
+
+def totals(cluster: Cluster) -> dict[str, Any]:
+    """The caller's latest totals; empty before its first report."""
+    lines = (
+        cluster.kubectl("logs", "-n", "web", "caller", "--tail=1", "--ignore-errors")
+        .strip()
+        .splitlines()
+    )
+    if not lines or not lines[-1].startswith("{"):
+        return {}
+    seen: dict[str, Any] = json.loads(lines[-1])
+    return seen
+
+
+def _first_tenant(cluster: Cluster, tell: Tell) -> float:
+    example = stage.EXAMPLES / "01-first-tenant"
+    tell("kubectl apply -f examples/01-first-tenant")
+    cluster.kubectl("apply", "-f", str(example / "providers.yaml"))
+    started = time.monotonic()
+    cluster.kubectl("apply", "-f", str(example / "tenant.yaml"))
+    cluster.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=60s")
+    seconds = time.monotonic() - started
+    cluster.kubectl("apply", "-f", str(example / "route.yaml"))
+    cluster.kubectl(
+        "wait", "relayroute/chat", "-n", "relay-finance", "--for=condition=Ready", "--timeout=60s"
+    )
+    tell(f"tenant finance is Ready after {seconds:.1f} s")
+    tell(cluster.kubectl("get", "tenants,providers"))
+    return seconds
+
+
+def _promotion(cluster: Cluster, tell: Tell) -> None:
+    tell("kubectl apply -f examples/02-canary/climb.yaml     # legacy -> holysheep, 25 % every 4 s")
+    cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "climb.yaml"))
+    _follow(cluster, tell, until="Promoted", seconds=90)
+    tell(
+        "kubectl apply -f examples/02-canary/adopt.yaml     # holysheep is stable now; no traffic moves"
+    )
+    cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "adopt.yaml"))
+    _follow(cluster, tell, until="Stable", seconds=20)
+
+
+def _rollback(cluster: Cluster, tell: Tell) -> float:
+    tell("kubectl apply -f examples/02-canary/second.yaml    # another canary, back towards legacy")
+    cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "second.yaml"))
+    _follow(cluster, tell, until="Progressing", seconds=20)
+    legacy = SimulatedProvider(cluster, "legacy")
+    wait_until("canary served", lambda: _healthy_samples(cluster), lambda seen: seen, seconds=30)
+    fault_at = legacy.behave(**FAULT)
+    tell("fault: a quarter of legacy's answers are errors from now on")
+    _follow(cluster, tell, until="RolledBack", seconds=30)
+    # streams begun before the rollback may still run; nothing new may arrive
+    time.sleep(2)
+    last_served = float(legacy.stats()["last_request_at"])
+    again = float(legacy.stats()["last_request_at"])
+    assert last_served == again, "the canary is still being served after the rollback"
+    tell(f"the canary's last request came {last_served - fault_at:.2f} s after the fault began")
+    tell(cluster.kubectl("get", "relayroute", "chat", "-n", "relay-finance", "-o", "wide"))
+    return last_served - fault_at
+
+
+def _healthy_samples(cluster: Cluster) -> bool:
+    status = cluster.get("relayroute", "chat", "-n", "relay-finance").get("status", {})
+    return bool(status.get("analysis", {}).get("verdict") == "Healthy")
+
+
+def _follow(cluster: Cluster, tell: Tell, *, until: str, seconds: float) -> None:
+    """Tells every change of phase and weight until the phase is reached."""
+    told = ""
+
+    def look() -> tuple[str, int]:
+        nonlocal told
+        status = cluster.get("relayroute", "chat", "-n", "relay-finance").get("status", {})
+        phase, weight = status.get("phase", ""), status.get("weights", {}).get("canaryPercent", 0)
+        messages = {one["type"]: one["message"] for one in status.get("conditions", [])}
+        line = f"  {phase:<12} canary {weight:>3} %"
+        if line != told:
+            told = line
+            tell(f"{line}   {messages.get('Ready', '')}")
+        generation_seen = status.get("observedGeneration", -1)
+        return (phase if generation_seen == _generation(cluster) else ""), weight
+
+    wait_until(until, look, lambda seen: seen[0] == until, seconds=seconds, every=0.2)
+
+
+def _generation(cluster: Cluster) -> int:
+    return int(cluster.get("relayroute", "chat", "-n", "relay-finance")["metadata"]["generation"])
+
+
+def _settled(cluster: Cluster) -> dict[str, Any]:
+    """The totals once the caller has stopped and every call has ended."""
+    cluster.kubectl(
+        "exec", "-n", "web", "caller", "--", "python3", "-c", "import os; os.kill(1, 15)"
+    )
+    done = wait_until(
+        "the caller finished",
+        lambda: cluster.get("pod", "caller", "-n", "web")["status"]["phase"],
+        lambda phase: phase in ("Succeeded", "Failed"),
+        seconds=40,
+    )
+    assert done == "Succeeded", cluster.kubectl("logs", "-n", "web", "caller", "--tail=20")
+    return totals(cluster)

@@ -1,0 +1,144 @@
+"""A tenant's application: calls an OpenAI-compatible endpoint at a steady rate and counts what comes back.
+
+Open loop: calls start on schedule whether or not earlier ones were answered. Every second, and at the end, one JSON
+line with the totals so far goes to standard output. `python -m tests.simulator.caller --url URL --rate 80`.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+
+import aiohttp
+
+CALL_TIMEOUT_SECONDS = 20.0
+REPORT_SECONDS = 1.0
+MAX_RATE = 2000
+MAX_SECONDS = 3600
+
+
+@dataclass(slots=True)
+class Totals:
+    """answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one."""
+
+    sent: int = 0
+    answered: int = 0
+    failed: int = 0
+    dropped: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    first_drop: str = ""
+
+
+class Caller:
+    """Calls until stopped; close() waits for what is under way."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, url: str, model: str) -> None:
+        self.totals = Totals()
+        self._session = session
+        self._url = url
+        self._model = model
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def start_call(self) -> None:
+        """One more call is under way."""
+        self.totals.sent += 1
+        task = asyncio.create_task(self._call(stream=self.totals.sent % 2 == 0))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def close(self) -> None:
+        """Every call has ended."""
+        if self._calls:
+            await asyncio.wait(self._calls)
+
+    async def _call(self, *, stream: bool) -> None:
+        prompt = f"conversation {random.getrandbits(64):x}"
+        body = {
+            "model": self._model,
+            "stream": stream,
+            "max_tokens": 8,
+            "messages": [{"role": "user", "content": prompt}],
+        }
+        try:
+            async with self._session.post(f"{self._url}/chat/completions", json=body) as answer:
+                content = await answer.read()
+            self._count(answer.status, complete=not stream or b"data: [DONE]" in content)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.totals.dropped += 1
+            self.totals.first_drop = self.totals.first_drop or repr(error)
+
+    def _count(self, status: int, *, complete: bool) -> None:
+        self.totals.statuses[status] = self.totals.statuses.get(status, 0) + 1
+        if status >= 400:
+            self.totals.failed += 1
+        elif complete:
+            self.totals.answered += 1
+        else:
+            self.totals.dropped += 1
+            self.totals.first_drop = self.totals.first_drop or "a stream ended before [DONE]"
+
+
+async def run(*, url: str, model: str, rate: float, seconds: float, key: str) -> None:
+    """Calls at rate a second until seconds have passed or SIGTERM arrives."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(
+        timeout=timeout, connector=connector, headers=headers
+    ) as session:
+        caller = Caller(session, url=url, model=model)
+        reporting = asyncio.create_task(_report(caller))
+        started = time.monotonic()
+        while not stopping.is_set() and (elapsed := time.monotonic() - started) < seconds:
+            while caller.totals.sent < elapsed * rate:
+                caller.start_call()
+            await asyncio.sleep(1 / rate)
+        await caller.close()
+        reporting.cancel()
+        _print(caller)
+
+
+async def _report(caller: Caller) -> None:
+    while True:
+        await asyncio.sleep(REPORT_SECONDS)
+        _print(caller)
+
+
+def _print(caller: Caller) -> None:
+    sys.stdout.write(json.dumps({"at": time.time(), **asdict(caller.totals)}) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Command line; the API key comes from CALLER_API_KEY."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator.caller")
+    parser.add_argument("--url", required=True, help="base URL, ending in /v1")
+    parser.add_argument("--model", default="gpt-4.1")
+    parser.add_argument(
+        "--rate", type=float, default=50.0, help=f"calls a second, at most {MAX_RATE}"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=float(MAX_SECONDS), help=f"at most {MAX_SECONDS}"
+    )
+    arguments = parser.parse_args()
+    asyncio.run(
+        run(
+            url=arguments.url,
+            model=arguments.model,
+            rate=min(arguments.rate, MAX_RATE),
+            seconds=min(arguments.seconds, MAX_SECONDS),
+            key=os.environ["CALLER_API_KEY"],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Composing the relay document: complete, minimal, without secrets, and never from a bad route."""
+
+from typing import Any
+
+import pytest
+
+from relay import config
+from relay_operator.api.provider import Provider
+from relay_operator.api.relay_route import RelayRoute
+from relay_operator.api.tenant import Tenant
+from relay_operator.manifests import document
+from relay_operator.manifests.document import RouteRefusal
+from relay_operator.names import Reason
+
+
+def a_provider(name: str, *models: str, uid: str = "p-uid") -> Provider:
+    spec = {
+        "endpoint": {"url": f"https://{name}.example.com/v1/"},
+        "models": [{"name": model} for model in models],
+    }
+    return Provider.parse({"metadata": {"name": name, "uid": uid}, "spec": spec})
+
+
+def a_route(
+    name: str = "chat", *, created: str = "2026-01-01T00:00:00Z", **spec: Any
+) -> RelayRoute:
+    body = {"stable": {"provider": "legacy"}} | spec
+    metadata = {
+        "name": name,
+        "namespace": "relay-finance",
+        "uid": f"uid-{name}",
+        "creationTimestamp": created,
+    }
+    return RelayRoute.parse({"metadata": metadata, "spec": body})
+
+
+PROVIDERS = {
+    "legacy": a_provider("legacy", "gpt-4.1"),
+    "new": a_provider("new", "gpt-4.1", "gpt-5"),
+}
+
+
+def the_fragment(route: RelayRoute, *, percent: int = 0) -> config.Route:
+    fragment = document.route_part(route, PROVIDERS, canary_percent=percent)
+    assert isinstance(fragment, config.Route)
+    return fragment
+
+
+def the_refusal(route: RelayRoute) -> RouteRefusal:
+    refusal = document.route_part(route, PROVIDERS, canary_percent=0)
+    assert isinstance(refusal, RouteRefusal)
+    return refusal
+
+
+def test_the_whole_document_survives_its_seal() -> None:
+    tenant = Tenant.parse(
+        {"metadata": {"name": "finance", "uid": "t"}, "spec": {"queue": {"maxWait": "1m30s"}}}
+    )
+    base = document.tenant_part(tenant, {"default": document.key_digest("sk-1")}, replicas=3)
+    parts = {name: document.provider_part(provider) for name, provider in PROVIDERS.items()}
+    whole = document.with_routes(base, [the_fragment(a_route())], parts)
+    assert config.Document.model_validate_json(config.canonical_payload(whole)) == whole
+    assert whole.queue.max_wait_seconds == 90
+    assert [provider.name for provider in whole.providers] == ["legacy"]
+    assert "sk-1" not in config.canonical_payload(whole)
+
+
+def test_a_canarys_weight_and_fingerprints_reach_the_fragment() -> None:
+    route = a_route(canary={"provider": "new", "model": "gpt-5", "percent": 30})
+    fragment = the_fragment(route, percent=10)
+    assert fragment.canary is not None
+    assert fragment.canary_percent == 10
+    assert fragment.canary.fingerprint != fragment.stable.fingerprint
+
+
+def test_a_provider_made_anew_is_another_upstream() -> None:
+    old = the_fragment(a_route()).stable.fingerprint
+    renewed = document.route_part(
+        a_route(), {"legacy": a_provider("legacy", uid="other")}, canary_percent=0
+    )
+    assert isinstance(renewed, config.Route)
+    assert renewed.stable.fingerprint != old
+
+
+def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
+    refusal = the_refusal(a_route(stable={"provider": "nobody"}))
+    assert refusal.reason is Reason.PROVIDER_NOT_FOUND
+    assert refusal.message == "there is no Provider nobody; known: legacy, new"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"stable": {"provider": "legacy", "model": "gpt-5"}}, {"match": {"models": ["gpt-5"]}}],
+    ids=["named by the side", "kept from the call"],
+)
+def test_a_model_the_provider_lacks_is_refused_with_those_it_has(spec: dict[str, Any]) -> None:
+    refusal = the_refusal(a_route(**spec))
+    assert refusal.reason is Reason.MODEL_NOT_FOUND
+    assert "it has gpt-4.1" in refusal.message
+
+
+def test_of_two_routes_that_claim_the_same_calls_the_older_keeps_them() -> None:
+    older = a_route("older", match={"models": ["a", "b"]})
+    younger = a_route("younger", created="2026-01-02T00:00:00Z", match={"models": ["b"]})
+    apart = a_route(
+        "apart", created="2026-01-03T00:00:00Z", match={"models": ["b"], "tasks": ["x"]}
+    )
+    assert document.conflicts([younger, apart, older]) == {"younger": "older"}
+
+
+def test_two_routes_for_everything_are_one_claim() -> None:
+    assert document.conflicts([a_route("a"), a_route("b")]) == {"b": "a"}

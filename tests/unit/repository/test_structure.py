@@ -1,0 +1,86 @@
+"""The shape of the repository: rules that a type checker cannot see."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+FORBIDDEN = {
+    "utils",
+    "util",
+    "common",
+    "helpers",
+    "helper",
+    "misc",
+    "base",
+    "core",
+    "manager",
+    "managers",
+}
+PACKAGES = ("relay", "relay_operator")
+
+
+def modules() -> list[Path]:
+    return [path for root in ("operator", "tests", "bench") for path in (ROOT / root).rglob("*.py")]
+
+
+def test_the_source_root_is_no_package() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert [
+        str(path) for path in modules() if path.stem in FORBIDDEN or path.parent.name in FORBIDDEN
+    ] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_says_what_it_is_for(package: str) -> None:
+    undocumented = [
+        str(path)
+        for path in (ROOT / "operator" / package).rglob("__init__.py")
+        if not path.read_text().startswith('"""')
+    ]
+    assert undocumented == []
+
+
+def test_the_charts_crds_are_the_crds() -> None:
+    ours = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+    charts = {
+        path.name: path.read_text() for path in (ROOT / "charts/relay-operator/crds").glob("*.yaml")
+    }
+    assert ours == charts, "run make sync-crds"
+
+
+def test_our_domain_is_spelled_in_names_alone() -> None:
+    elsewhere = [
+        str(path)
+        for path in (ROOT / "operator").rglob("*.py")
+        if path.name != "names.py" and "relay-operator.dev" in path.read_text()
+    ]
+    assert elsewhere == []
+
+
+def test_every_path_in_the_architecture_table_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|") and "`" in line]
+    paths = [path for row in rows for path in re.findall(r"`([\w./-]+/[\w./-]*)`", row)]
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_lock_files_name_no_index() -> None:
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        assert "--index" not in text
+
+
+def test_every_make_target_has_its_help_line() -> None:
+    printed = subprocess.run(
+        ["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True
+    ).stdout
+    targets = re.findall(r"make (\S+)", printed)
+    assert set(targets) >= {"help", "setup", "check", "test", "demo", "demo-down", "bench", "image"}
