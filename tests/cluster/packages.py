@@ -15,7 +15,6 @@ PACKAGES = {
     "containernetworking-plugins": "/usr/lib/cni/ptp",
     "catatonit": "/usr/bin/catatonit",
     "mmdebstrap": "/usr/bin/mmdebstrap",
-    "busybox-static": "/bin/busybox",
     "iptables": "/usr/sbin/iptables-restore",
     "nftables": "/usr/sbin/nft",
     "conntrack": "/usr/sbin/conntrack",

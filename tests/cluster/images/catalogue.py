@@ -10,7 +10,7 @@ TAG = "dev"
 NON_ROOT = "65532:65532"
 NOBODY = "65534:65534"
 PYTHON_ENVIRONMENT = (
-    "PATH=/usr/local/bin:/usr/bin",
+    "PATH=/usr/local/bin:/usr/bin:/bin",
     "LANG=C.UTF-8",
     # compiled files are in the image, and its root may be read-only
     "PYTHONDONTWRITEBYTECODE=1",
@@ -73,9 +73,9 @@ def python_only() -> Image:
 def busybox() -> Image:
     return Image(
         reference=complete_reference(f"busybox:{TAG}"),
-        layers=(debian.busybox_layer(),),
+        layers=(debian.base_layer(), debian.busybox_layer()),
         command=("/bin/sh",),
-        environment=("PATH=/bin",),
+        environment=PYTHON_ENVIRONMENT,
         architecture=debian.architecture(),
     )
 

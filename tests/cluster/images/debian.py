@@ -66,10 +66,8 @@ def base_layer() -> Layer:
 
 def _build_base(tree: Path) -> None:
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="packages.") as work:
-        unpacked = Path(work) / "root"
-        unpacked.mkdir()
-        _bootstrap(Path(work) / "root.tar", unpacked)
-        _select(unpacked, tree)
+        unpacked = _unpack(BASE_PACKAGES, Path(work))
+        _select(unpacked, tree, KEPT)
         bundle = [path.read_bytes() for path in sorted((unpacked / CERTIFICATES).rglob("*.crt"))]
         # what the package's maintainer script would do; scripts are not run for an unpacked tree
         layers.put_file(tree / BUNDLE, b"".join(bundle))
@@ -82,24 +80,20 @@ def _build_base(tree: Path) -> None:
     compile_python(tree, f"/{STANDARD_LIBRARY}")
 
 
-def _bootstrap(archive: Path, unpacked: Path) -> None:
-    command = [
-        "mmdebstrap",
-        "--quiet",
-        "--variant=extract",
-        f"--include={','.join(BASE_PACKAGES)}",
-        SUITE,
-        str(archive),
-    ]
-    run(command, f"unpacking Debian {SUITE} packages")
-    with tarfile.open(archive) as packages:
+def _unpack(packages: Sequence[str], work: Path) -> Path:
+    """A tree with these packages of SUITE and all they depend on, as unpacked: no maintainer script has run."""
+    archive, unpacked = work / "root.tar", work / "root"
+    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"]
+    run([*command, SUITE, str(archive)], f"unpacking Debian {SUITE}'s {', '.join(packages)}")
+    with tarfile.open(archive) as content:
         # device nodes are the container runtime's business
-        members = [member for member in packages if not (member.ischr() or member.isblk())]
-        packages.extractall(unpacked, members, filter="tar")
+        members = [member for member in content if not (member.ischr() or member.isblk())]
+        content.extractall(unpacked, members, filter="tar")
+    return unpacked
 
 
-def _select(unpacked: Path, tree: Path) -> None:
-    for pattern in KEPT:
+def _select(unpacked: Path, tree: Path, kept: Sequence[str]) -> None:
+    for pattern in kept:
         for source in sorted(unpacked.glob(pattern)):
             target = tree / source.relative_to(unpacked)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -129,30 +123,25 @@ def compile_python(root: Path, directory: str) -> None:
 
 
 def prometheus_layer() -> Layer:
-    """Debian's Prometheus server and promtool with the consoles their defaults name; no service, no users."""
+    """Debian's Prometheus server and promtool with the consoles their defaults name; goes on top of the base."""
     return layers.cached(
         layers.key("prometheus", SUITE.encode(), architecture().encode()), _build_prometheus
     )
 
 
+PROMETHEUS_KEPT = (
+    "usr/bin/prometheus",
+    "usr/bin/promtool",
+    "usr/share/prometheus",
+    "etc/prometheus",
+    "usr/share/doc/prometheus/copyright",
+)
+
+
 def _build_prometheus(tree: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="prometheus.") as work:
-        # apt's own user fetches into this directory
-        Path(work).chmod(0o777)
-        run(["apt-get", "download", "--quiet", "prometheus"], "downloading prometheus", cwd=work)
-        packages = [str(path) for path in Path(work).glob("prometheus_*.deb")]
-        if len(packages) != 1:
-            raise ClusterError(f"apt-get download left {len(packages)} prometheus packages, not 1")
-        unpacked = Path(work) / "root"
-        run(["dpkg", "-x", packages[0], str(unpacked)], "unpacking prometheus")
-        for name in ("prometheus", "promtool"):
-            layers.copy_file(unpacked / "usr/bin" / name, tree / "usr/bin" / name, mode=0o755)
-        pages = "usr/share/prometheus"
-        # some of them link to fonts and scripts of other packages, which are left out
-        shutil.copytree(unpacked / pages, tree / pages, symlinks=True)
-        shutil.copytree(unpacked / "etc/prometheus", tree / "etc/prometheus")
-        copyright_file = "usr/share/doc/prometheus/copyright"
-        layers.copy_file(unpacked / copyright_file, tree / copyright_file, mode=0o644)
+    with tempfile.TemporaryDirectory(dir=tree.parent, prefix="packages.") as work:
+        # its web page links to fonts and scripts of other packages, which are left out: the API works without
+        _select(_unpack(("prometheus",), Path(work)), tree, PROMETHEUS_KEPT)
     layers.readable_by_all(tree)
     # the default storage path, for running without a volume
     (tree / "prometheus").mkdir()
@@ -170,23 +159,22 @@ def pause_layer() -> Layer:
 
 
 def busybox_layer() -> Layer:
-    """A shell and its tools, for probing from inside a pod."""
-    binary = _host_file("busybox-static", "/bin/busybox")
+    """A shell and its tools, for probing from inside a pod; on top of the base, whose C library resolves names."""
+    return layers.cached(
+        layers.key("busybox", SUITE.encode(), architecture().encode()), _build_busybox
+    )
 
-    def build(tree: Path) -> None:
-        layers.copy_file(binary, tree / "bin/busybox", mode=0o755)
-        for applet in run([str(binary), "--list"], "asking busybox for its tools").split():
-            link = tree / "bin" / applet
-            if not link.exists():
-                link.symlink_to("busybox")
-        _write_accounts(tree)
-        for name in ("proc", "sys", "dev"):
-            (tree / name).mkdir()
-        (tree / "tmp").mkdir()
-        layers.readable_by_all(tree)
-        (tree / "tmp").chmod(0o1777)
 
-    return layers.cached(layers.key("busybox", binary.read_bytes()), build)
+def _build_busybox(tree: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=tree.parent, prefix="packages.") as work:
+        unpacked = _unpack(("busybox",), Path(work))
+        _select(unpacked, tree, ("bin/busybox", "usr/share/doc/busybox/copyright"))
+        listed = run(["chroot", str(unpacked), "/bin/busybox", "--list"], "asking busybox")
+    for applet in listed.split():
+        link = tree / "bin" / applet
+        if not link.exists():
+            link.symlink_to("busybox")
+    layers.readable_by_all(tree)
 
 
 def _host_file(package: str, path: str) -> Path:
