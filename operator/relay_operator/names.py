@@ -77,7 +77,6 @@ class Reason(StrEnum):
     WAITING_FOR_PODS = "WaitingForPods"
     ACCEPTED = "Accepted"
     PROVIDER_NOT_FOUND = "ProviderNotFound"
-    PROVIDER_NOT_READY = "ProviderNotReady"
     MODEL_NOT_FOUND = "ModelNotFound"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     CONFLICTED = "Conflicted"
