@@ -1,0 +1,145 @@
+"""A relay process between raw sockets and simulated providers.
+
+One relay and three providers live as long as the session; every test starts with healthy, empty providers and gives
+the relay a document of its own. Tests that change the process itself (signals, settings, restarts) take `new_relay`.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from tests.blackbox.relays import NewRelay, Relay
+from tests.blackbox.tenant import Platform, Signer
+from tests.blackbox.upstream import Upstream
+
+from relay.config import Document
+
+TEST_TIMEOUT_SECONDS = 60
+UPSTREAM_SECRETS = {
+    "stable": "sk-upstream-stable-secret",
+    "canary": "sk-upstream-canary-secret",
+    "backup": "sk-upstream-backup-secret",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A hanging relay fails its test, not the run."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def _upstreams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Upstream]]:
+    logs = tmp_path_factory.mktemp("upstreams")
+    started = {name: Upstream(logs / f"{name}.log") for name in UPSTREAM_SECRETS}
+    try:
+        for upstream in started.values():
+            upstream.wait_ready()
+        yield started
+    finally:
+        for upstream in started.values():
+            upstream.process.kill()
+
+
+@pytest.fixture
+def upstreams(_upstreams: dict[str, Upstream]) -> dict[str, Upstream]:
+    """The providers stable, canary and backup: healthy, nothing recorded."""
+    for upstream in _upstreams.values():
+        upstream.reset()
+    return _upstreams
+
+
+@pytest.fixture
+def stable(upstreams: dict[str, Upstream]) -> Upstream:
+    """The provider of the stable side."""
+    return upstreams["stable"]
+
+
+@pytest.fixture
+def canary(upstreams: dict[str, Upstream]) -> Upstream:
+    """The provider of the canary side."""
+    return upstreams["canary"]
+
+
+@pytest.fixture
+def backup(upstreams: dict[str, Upstream]) -> Upstream:
+    """The provider of fallbacks."""
+    return upstreams["backup"]
+
+
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    """The operator's side of the seal."""
+    return Signer()
+
+
+@pytest.fixture
+def platform(signer: Signer, upstreams: dict[str, Upstream]) -> Platform:
+    """Documents of this session's tenant."""
+    return Platform(signer, _urls(upstreams))
+
+
+@pytest.fixture(scope="session")
+def _shared_relay(
+    tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
+) -> Iterator[Relay]:
+    relay = Relay(
+        tmp_path_factory.mktemp("relay"),
+        signer,
+        first_byte_timeout_seconds="1",
+        upstream_idle_timeout_seconds="1",
+        connect_timeout_seconds="1",
+    )
+    try:
+        _give_keys(relay)
+        relay.write_document(Platform(signer, _urls(_upstreams)).document())
+        relay.wait_ready()
+        yield relay
+    finally:
+        relay.process.kill()
+
+
+@pytest.fixture
+def relay(_shared_relay: Relay, platform: Platform) -> Relay:
+    """The session's relay, with a plain document: every model to stable, no limits, a wide queue.
+
+    It gives up on a silent provider after one second, so that tests of stalls are short.
+    """
+    assert _shared_relay.process.exit_code is None, _shared_relay.output()[-4000:]
+    _give_keys(_shared_relay)
+    _shared_relay.push(platform.document())
+    return _shared_relay
+
+
+@pytest.fixture
+def new_relay(tmp_path: Path, signer: Signer, platform: Platform) -> Iterator[NewRelay]:
+    """Starts relays; see NewRelay."""
+    started: list[Relay] = []
+
+    def start(*, document: Document | Literal["plain"] | None = "plain", **settings: str) -> Relay:
+        relay = Relay(tmp_path / f"relay-{len(started)}", signer, **settings)
+        started.append(relay)
+        _give_keys(relay)
+        if document is not None:
+            plain = platform.document() if document == "plain" else document
+            relay.write_document(plain)
+            relay.wait_ready()
+        return relay
+
+    yield start
+    for relay in started:
+        relay.process.kill()
+        shutil.rmtree(relay.directory, ignore_errors=True)
+
+
+def _give_keys(relay: Relay) -> None:
+    for name, secret in UPSTREAM_SECRETS.items():
+        relay.give_key(name, secret)
+
+
+def _urls(upstreams: dict[str, Upstream]) -> dict[str, str]:
+    return {name: upstream.url for name, upstream in upstreams.items()}

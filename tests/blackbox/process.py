@@ -1,0 +1,148 @@
+"""Child processes of the suite: started with a log, watched, measured, and always ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.blackbox.waiting import eventually
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_FIRST_PORT, _LAST_PORT = 20_000, 32_000
+"""Below the kernel's ephemeral range, so that no outgoing connection takes a port between probe and use."""
+
+
+class Process:
+    """One child process; its output goes to one file."""
+
+    def __init__(
+        self, command: Sequence[str], *, environment: Mapping[str, str], log: Path
+    ) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env=dict(environment),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                # its own group, so that workers it started end with it
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._popen.poll()
+
+    def output(self) -> str:
+        """Everything written to standard output and error so far."""
+        return self.log.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone, not to its workers, as the kubelet does."""
+        self._popen.send_signal(number)
+
+    def wait(self, within_seconds: float = 15.0) -> int:
+        """Its exit code."""
+        code = eventually(
+            lambda: self.exit_code,
+            lambda code: code is not None,
+            within_seconds=within_seconds,
+            what=f"the end of process {self.pid}",
+        )
+        assert code is not None
+        return code
+
+    def kill(self) -> None:
+        """Gone, with everything it started."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            self._popen.wait(10)
+
+    def members(self) -> list[int]:
+        """The process ids of its session: itself and its workers."""
+        entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        return [int(entry.name) for entry in entries if _session(entry) == self.pid]
+
+    def kill_member(self, pid: int) -> None:
+        """One of members() is gone; refuses any other process."""
+        assert pid in self.members()
+        os.kill(pid, signal.SIGKILL)
+
+    def memory_bytes(self) -> int:
+        """Proportional set size of the process and its workers."""
+        return sum(_pss_bytes(pid) for pid in self.members())
+
+
+def python_environment(**extra: str) -> dict[str, str]:
+    """The environment of a child that runs our code with this interpreter."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "PYTHONPATH": f"{REPOSITORY / 'operator'}{os.pathsep}{REPOSITORY}",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **extra,
+    }
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on right now; different sessions look in different places."""
+    start = _FIRST_PORT + (os.getpid() * 37) % (_LAST_PORT - _FIRST_PORT)
+    found: list[int] = []
+    for offset in range(_LAST_PORT - _FIRST_PORT):
+        port = _FIRST_PORT + (start - _FIRST_PORT + offset) % (_LAST_PORT - _FIRST_PORT)
+        if port not in _HANDED_OUT and _is_free(port):
+            _HANDED_OUT.add(port)
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise AssertionError(f"no {count} free ports between {_FIRST_PORT} and {_LAST_PORT}")
+
+
+_HANDED_OUT: set[int] = set()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _session(entry: Path) -> int:
+    try:
+        # the command name may hold spaces and brackets; session is the fourth field after it (proc(5))
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return int(fields[3]) if fields[0] != "Z" else -1
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,227 @@
+"""A relay as a process, spoken to over its two ports. Another implementation takes its place by
+RELAY_BLACKBOX_COMMAND; it gets the same RELAY_* environment."""
+
+import os
+import shlex
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import orjson
+from prometheus_client.parser import text_string_to_metric_families
+from tests.blackbox.process import Process, free_ports, python_environment, python_module
+from tests.blackbox.tenant import KEY, MODEL, TENANT_UID, Signer
+from tests.blackbox.waiting import eventually
+from tests.blackbox.wire import Answer, Wire, request_bytes
+
+from relay.config import (
+    CONFIG_PATH,
+    DOCUMENT_KEY,
+    METRICS_PATH,
+    READY_PATH,
+    SLO_METRICS_PATH,
+    Acknowledgement,
+    Document,
+)
+
+CHAT = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """One scrape: sample name and labels to value."""
+
+    samples: dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over the series of that name that carry all these labels; 0 without any."""
+        wanted = labels.items()
+        return sum(
+            value
+            for (sample, found), value in self.samples.items()
+            if sample == name and wanted <= set(found)
+        )
+
+    def series(self, name: str) -> list[dict[str, str]]:
+        """The label sets of that name."""
+        return [dict(labels) for sample, labels in self.samples if sample == name]
+
+
+class Relay:
+    """A relay process with directories of its own. start() may be called again after stop()."""
+
+    def __init__(self, directory: Path, signer: Signer, **settings: str) -> None:
+        self.directory = directory
+        self.signer = signer
+        self.port, self.admin_port = free_ports(2)
+        self.document_path = directory / "document" / DOCUMENT_KEY
+        self.keys_directory = directory / "keys"
+        self.tls_directory = directory / "tls"
+        self.state_directory = directory / "state"
+        self._log = directory / "relay.log"
+        self._settings = settings
+        self._starts = 0
+        for path in (
+            self.document_path.parent,
+            self.keys_directory,
+            self.tls_directory,
+            self.state_directory,
+        ):
+            path.mkdir(parents=True, exist_ok=True)
+        self.process = self._spawn()
+
+    # life
+
+    def restart(self) -> None:
+        """A new process on the same ports and directories, as after a container's crash."""
+        self.process.kill()
+        self.process = self._spawn()
+
+    def wait_ready(self) -> None:
+        """Ready, within the deadline; otherwise the log is shown."""
+        try:
+            eventually(self._ready_or_dead, bool, what="the relay's readiness")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()[-4000:]}") from error
+        assert self.process.exit_code is None, self.output()
+
+    def output(self) -> str:
+        """Everything the relay wrote, over all its starts."""
+        return self._log.read_text(errors="replace")
+
+    # the document
+
+    def write_document(self, document: Document) -> None:
+        """Into the mounted file, replaced in one step."""
+        self.write_envelope(self.signer.sealed(document))
+
+    def write_envelope(self, text: str) -> None:
+        """Any text into the mounted file."""
+        fresh = self.document_path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.document_path)
+
+    def push(self, document: Document) -> Acknowledgement:
+        """PUT the document; it must be acknowledged."""
+        answer = self.push_envelope(self.signer.sealed(document))
+        assert answer.status == 200, answer
+        return Acknowledgement.model_validate(answer.json())
+
+    def push_envelope(self, text: str) -> Answer:
+        """PUT any text."""
+        return self.admin("PUT", CONFIG_PATH, text.encode())
+
+    def acknowledged(self) -> Acknowledgement:
+        """What is in force."""
+        return Acknowledgement.model_validate(self.admin("GET", CONFIG_PATH).json())
+
+    def give_key(self, provider: str, secret: str) -> None:
+        """The provider's key file, replaced in one step."""
+        fresh = self.keys_directory / f".{provider}.new"
+        fresh.write_text(secret)
+        fresh.replace(self.keys_directory / provider)
+
+    # talking to it
+
+    def wire(self, **options: Any) -> Wire:
+        """A raw connection to the traffic port."""
+        return Wire(self.port, **options)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes = b"",
+        key: str | None = KEY,
+        headers: dict[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        deadline_seconds: float = 10.0,
+    ) -> Answer:
+        """One call on a connection of its own."""
+        fields = dict(headers or {})
+        if key is not None:
+            fields.setdefault("authorization", f"Bearer {key}")
+        with self.wire(tls=tls, deadline_seconds=deadline_seconds) as wire:
+            wire.send(request_bytes(method, target, fields, body))
+            return wire.answer()
+
+    def chat(
+        self, *, key: str | None = KEY, headers: dict[str, str] | None = None, **fields: Any
+    ) -> Answer:
+        """One chat call; fields go into the body."""
+        return self.ask("POST", CHAT, body=chat_body(**fields), key=key, headers=headers)
+
+    def admin(self, method: str, path: str, body: bytes = b"") -> Answer:
+        """One call to the admin port."""
+        with Wire(self.admin_port) as wire:
+            wire.send(request_bytes(method, path, {"connection": "close"}, body))
+            return wire.answer()
+
+    def metrics(self, path: str = METRICS_PATH) -> Metrics:
+        """One scrape."""
+        answer = self.admin("GET", path)
+        assert answer.status == 200, answer
+        return Metrics(
+            {
+                (sample.name, frozenset(sample.labels.items())): sample.value
+                for family in text_string_to_metric_families(answer.body.decode())
+                for sample in family.samples
+            }
+        )
+
+    def slo(self) -> Metrics:
+        """One scrape of the fast counters."""
+        return self.metrics(SLO_METRICS_PATH)
+
+    def ready(self) -> Answer:
+        """The readiness probe."""
+        return self.admin("GET", READY_PATH)
+
+    def _ready_or_dead(self) -> bool:
+        if self.process.exit_code is not None:
+            return True
+        try:
+            return self.ready().status == 200
+        except OSError:
+            return False
+
+    def _spawn(self) -> Process:
+        command = os.environ.get("RELAY_BLACKBOX_COMMAND")
+        return Process(
+            shlex.split(command) if command else python_module("relay"),
+            environment=python_environment(
+                **{
+                    "RELAY_TENANT_UID": TENANT_UID,
+                    "RELAY_DOCUMENT_PUBLIC_KEYS": self.signer.public_key,
+                    "RELAY_TRAFFIC_HOST": "127.0.0.1",
+                    "RELAY_ADMIN_HOST": "127.0.0.1",
+                    "RELAY_TRAFFIC_PORT": str(self.port),
+                    "RELAY_ADMIN_PORT": str(self.admin_port),
+                    "RELAY_DOCUMENT_PATH": str(self.document_path),
+                    "RELAY_DOCUMENT_POLL_SECONDS": "0.05",
+                    "RELAY_STATE_DIRECTORY": str(self.state_directory),
+                    "RELAY_UPSTREAM_KEYS_DIRECTORY": str(self.keys_directory),
+                    "RELAY_TLS_DIRECTORY": str(self.tls_directory),
+                    "RELAY_DRAIN_ACCEPT_SECONDS": "0",
+                    **{f"RELAY_{name.upper()}": value for name, value in self._settings.items()},
+                }
+            ),
+            log=self._log,
+        )
+
+
+class NewRelay(Protocol):
+    """Starts a relay of the test's own: ready with a plain document, or with the one given, or without any."""
+
+    def __call__(
+        self, *, document: Document | Literal["plain"] | None = "plain", **settings: str
+    ) -> Relay:
+        """A running relay."""
+
+
+def chat_body(**fields: Any) -> bytes:
+    """A small chat call; fields override."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], **fields}
+    return orjson.dumps(body)
