@@ -105,5 +105,5 @@ def test_public_keys_are_read_one_or_several() -> None:
         base64.b64encode(key.public_key().public_bytes_raw()).decode() for key in (KEY, OTHER)
     )
     assert len(config.parse_public_keys(text)) == 2
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match="32 bytes"):
         config.parse_public_keys("bm90IGEga2V5")

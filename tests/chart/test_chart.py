@@ -1,0 +1,111 @@
+"""The chart: renders, refuses unknown values, is hardened, and asks for no more rights than are named."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.cluster import provider
+
+from relay_operator import names
+from relay_operator.settings import Settings
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(provider.find().helm), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def rendered(*values: str) -> list[dict[str, Any]]:
+    sets = [part for value in values for part in ("--set", value)]
+    done = helm("template", "relay-operator", str(CHART), "--namespace", "relay-system", *sets)
+    assert done.returncode == 0, done.stderr
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+def the(kind: str, name: str = "relay-operator") -> dict[str, Any]:
+    return next(one for one in rendered() if (one["kind"], one["metadata"]["name"]) == (kind, name))
+
+
+def test_the_chart_passes_lint() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["imagee.tag=1", "image.pullPolicy=Sometimes", "operator.workers=0", "prometheus.url=ftp://x"],
+)
+def test_a_value_that_means_nothing_is_refused(value: str) -> None:
+    assert helm("template", "x", str(CHART), "--set", value).returncode != 0
+
+
+def test_every_default_is_described_by_the_schema() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    for section, entries in values.items():
+        assert entries.keys() <= schema[section]["properties"].keys()
+
+
+def test_every_value_has_its_comment() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if ":" in line and not line.lstrip().startswith("#") and not before.lstrip().startswith("#")
+    ]
+    # keys of values that are passed on to Kubernetes as they are
+    passed_on = ("requests:", "limits:", "resources:", "nodeSelector:", "tolerations:")
+    assert [line for line in bare if not line.strip().startswith(passed_on)] == []
+
+
+def test_every_environment_variable_is_a_setting() -> None:
+    container = the("Deployment")["spec"]["template"]["spec"]["containers"][0]
+    known = {f"OPERATOR_{field.upper()}" for field in Settings.model_fields}
+    assert {one["name"] for one in container["env"]} <= known
+
+
+def test_the_operator_pod_meets_the_restricted_profile() -> None:
+    pod = the("Deployment")["spec"]["template"]["spec"]
+    security = pod["containers"][0]["securityContext"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [
+        rule
+        for one in rendered()
+        if one["kind"] in ("ClusterRole", "Role")
+        for rule in one["rules"]
+    ]
+
+
+def test_no_rule_has_a_wildcard() -> None:
+    assert [rule for rule in rules() if "*" in json.dumps(rule)] == []
+
+
+def test_secrets_are_read_only_where_a_binding_says_so() -> None:
+    everywhere = the("ClusterRole")["rules"]
+    assert [rule for rule in everywhere if "secrets" in rule["resources"]] == []
+    assert [
+        rule for rule in rules() if "secrets" in rule["resources"] and "list" in rule["verbs"]
+    ] == []
+
+
+def test_the_operator_may_bind_exactly_one_role_by_name() -> None:
+    binding = [rule for rule in rules() if {"bind", "escalate", "impersonate"} & set(rule["verbs"])]
+    assert [(rule["verbs"], rule["resourceNames"]) for rule in binding] == [
+        (["bind"], ["relay-operator-tenant"])
+    ]
+
+
+def test_chart_and_code_agree_on_the_port() -> None:
+    assert the("Service")["spec"]["ports"][0]["port"] == names.OPERATOR_PORT
