@@ -56,7 +56,7 @@ class BehaviourRejected(Exception):
 class Behaviour(BaseModel):
     """Times in milliseconds, rates in percent. The defaults are a healthy provider without any delay."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     latency_ms: Milliseconds = 0.0
     """From the last byte of the request to the head of the answer; the median when latency_sigma is set."""

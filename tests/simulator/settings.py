@@ -18,6 +18,7 @@ class Settings(Behaviour, BaseSettings):
         cli_prog_name="python -m tests.simulator",
         frozen=True,
         extra="ignore",
+        use_attribute_docstrings=True,
     )
 
     host: str = "0.0.0.0"
