@@ -1,0 +1,5 @@
+"""`python -m relay`."""
+
+from relay.main import main
+
+main()

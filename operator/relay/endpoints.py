@@ -1,0 +1,31 @@
+"""The paths the relay answers, and what each means for a call."""
+
+from enum import Enum
+from typing import Final
+
+
+class Endpoint(Enum):
+    """A call a provider answers; the value is the label in metrics and logs."""
+
+    CHAT = "chat.completions"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    RESPONSES = "responses"
+
+    @property
+    def suffix(self) -> str:
+        """The provider's own path below its base URL."""
+        return "/" + self.value.replace(".", "/")
+
+    @property
+    def takes_stream_options(self) -> bool:
+        """Whether a stream reports usage only when asked to."""
+        return self in (Endpoint.CHAT, Endpoint.COMPLETIONS)
+
+
+CALLS: Final = {b"/v1" + endpoint.suffix.encode(): endpoint for endpoint in Endpoint}
+MODELS: Final = b"/v1/models"
+MODEL: Final = b"/v1/models/"
+ME: Final = b"/v1/me"
+
+LABELS: Final = (*(endpoint.value for endpoint in Endpoint), "models", "me", "other")

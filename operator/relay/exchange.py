@@ -1,0 +1,406 @@
+"""One client request from its head to the last byte of its answer."""
+
+import time
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+import orjson
+
+from relay import answers
+from relay.admission import Claim
+from relay.attempt import Attempt, Trouble
+from relay.body import read_body
+from relay.callers import Caller, identify, request_id
+from relay.endpoints import CALLS, ME, MODEL, MODELS
+from relay.errors import LIMIT_REFUSALS, Refusal, error_body
+from relay.http.downstream import ClientConnection
+from relay.http.message import Request
+from relay.order import Order
+from relay.phases import MOVES, Phase
+from relay.refused import Refused
+from relay.reply import Reply
+from relay.routing import find_route
+from relay.shadow import Comparison
+from relay.snapshot import Destination, Snapshot
+from relay.usage import UsageEvent
+
+if TYPE_CHECKING:
+    from relay.service import Service
+
+MAX_ERROR_BYTES: Final = 64 * 1024
+"""An error answer is read whole before it is passed on, up to this."""
+UNPROCESSED_STATUSES: Final = frozenset({429, 503})
+"""With these a provider says that it did not take the call."""
+UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset({"unreachable", "no_key"})
+_TROUBLES: Final[dict[Trouble, Refusal]] = {
+    "no_key": Refusal.upstream_key_missing,
+    "unreachable": Refusal.upstream_unreachable,
+    "timeout": Refusal.upstream_timeout,
+    "reset": Refusal.upstream_truncated,
+    "truncated": Refusal.upstream_truncated,
+    "invalid": Refusal.upstream_invalid,
+}
+_READS: Final = frozenset({b"GET", b"HEAD"})
+_WRITES: Final = frozenset({b"POST"})
+_RETRY_FIELDS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
+
+
+class Exchange:
+    """Driven by its connection, the admission and its attempts; ends answered, cut off or left, and only once."""
+
+    __slots__ = (
+        "_attempt",
+        "_chain",
+        "_connection",
+        "_error",
+        "_hop",
+        "_used_tokens",
+        "caller",
+        "claim",
+        "comparison",
+        "model_label",
+        "order",
+        "phase",
+        "ready_at",
+        "reply",
+        "request",
+        "request_id",
+        "service",
+    )
+
+    order: Order
+    claim: Claim
+
+    def __init__(self, service: "Service", connection: ClientConnection, request: Request) -> None:
+        self.service = service
+        self._connection = connection
+        self.request = request
+        self.reply = Reply(connection, request)
+        self.phase = Phase.receiving
+        self.ready_at = 0.0
+        self._attempt: Attempt | None = None
+        self._chain: tuple[Destination, ...] = ()
+        self._hop = 0
+        self._error: list[bytes] | None = None
+        self._used_tokens = 0
+        self.caller: Caller | None = None
+        self.comparison: Comparison | None = None
+        self.model_label = ""
+        self.request_id = request_id(request)
+
+    # -- the request -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        refusal = self._check_head()
+        if refusal is not None:
+            self.refuse(refusal)
+        elif self.request.method != b"OPTIONS":
+            self._connection.want_body(self.request)
+
+    def _check_head(self) -> Refusal | None:
+        request = self.request
+        path = request.path
+        if path in CALLS:
+            allowed = _WRITES
+        elif path in (ME, MODELS) or path.startswith(MODEL):
+            allowed = _READS
+        else:
+            return Refusal.unknown_url
+        if request.method == b"OPTIONS":
+            return None
+        if request.method not in allowed:
+            return Refusal.method_not_allowed
+        caller = identify(request, self.service.snapshot)
+        if isinstance(caller, Refusal):
+            return caller
+        self.caller = caller
+        return self._check_size()
+
+    def _check_size(self) -> Refusal | None:
+        fields = self.request.fields
+        if b"content-encoding" in fields and fields[b"content-encoding"].lower() != b"identity":
+            return Refusal.unsupported_encoding
+        if int(fields.get(b"content-length", b"0")) > self.service.client_limits.max_body_bytes:
+            return Refusal.payload_too_large
+        if b"expect" in fields and not self.request.expects_continue and self.request.http11:
+            return Refusal.expectation_failed
+        return None
+
+    def request_complete(self) -> None:
+        if self.phase is not Phase.receiving:
+            return
+        self.ready_at = time.monotonic()
+        if self.request.method == b"POST":
+            self._read_call()
+        else:
+            self._answer_here()
+
+    def _read_call(self) -> None:
+        request, caller = self.request, self.caller
+        assert caller is not None
+        raw = request.body[0] if len(request.body) == 1 else b"".join(request.body)
+        request.body = [raw]
+        body = read_body(raw)
+        if isinstance(body, Refusal):
+            self.refuse(body)
+            return
+        snapshot = caller.snapshot
+        plan = find_route(snapshot, body.model, caller.task)
+        if plan is None:
+            self.refuse(
+                Refusal.model_not_found, message=answers.no_such_model(snapshot, body.model)
+            )
+            return
+        self.order = self.service.order(request, caller, plan, body, self.request_id)
+        self.model_label = self.order.model_label
+        self._chain = self.service.chain(self.order, request)
+        self._move(Phase.waiting)
+        self.service.enter(self, self._chain[0])
+
+    def _answer_here(self) -> None:
+        request, caller = self.request, self.caller
+        if caller is None:  # OPTIONS, which says nothing about the tenant
+            allow = b"POST, OPTIONS" if request.path in CALLS else b"GET, HEAD, OPTIONS"
+            self._answer(204, b"allow: %b\r\n" % allow, b"")
+        elif request.path == MODELS:
+            self._answer(200, answers.JSON, answers.models_body(caller.snapshot))
+        elif request.path == ME:
+            self._answer(200, answers.JSON, self.service.me(caller))
+        else:
+            self._answer_model(caller.snapshot, unquote(request.path[len(MODEL) :].decode("ascii")))
+
+    def _answer_model(self, snapshot: Snapshot, name: str) -> None:
+        body = answers.model_body(snapshot, name)
+        if body is None:
+            message = answers.no_such_model(snapshot, name)
+            self.refuse(Refusal.model_not_found, message=message)
+        else:
+            self._answer(200, answers.JSON, body)
+
+    # -- admission -------------------------------------------------------------------------------------------------
+
+    def turned_away(self, refused: Refused) -> None:
+        """Limits or queue said no."""
+        refusal = LIMIT_REFUSALS.get(refused.reason, Refusal.queue_full)
+        wait = refused.retry_after_seconds if refused.waiting_helps else None
+        self.refuse(refusal, retry_after_seconds=wait)
+
+    def seated(self) -> None:
+        """A seat is ours: the first provider is asked."""
+        if self.phase is not Phase.waiting:
+            return
+        self._chain = self.service.without_open_canary(self.order, self._chain)
+        self._move(Phase.attempting)
+        if self.order.plan.shadow_percent and self._chain[0].label == "stable":
+            self.comparison = self.service.shadows.sample(self.order)
+        self._attempt_at(self._chain[0])
+
+    def _attempt_at(self, destination: Destination) -> None:
+        hold = self.claim.take_provider_hold(destination)
+        self._attempt = self.service.attempt(
+            self, self.order, destination, number=self._hop + 1, hold=hold
+        )
+        self._attempt.start()
+
+    def _hopped(self, reason: str) -> bool:
+        """Whether another destination is being asked, because this one provably did not process the call.
+
+        A destination whose slice has no room now is passed over: a second wait would be longer than the first.
+        """
+        for hop in range(self._hop + 1, len(self._chain)):
+            verdict = self.service.slice_of(self.order, self._chain[hop])
+            if isinstance(verdict, Refused):
+                continue
+            if not self.service.budget.withdraw():
+                return False
+            self.claim.provider_hold = verdict
+            self.claim.provider = self._chain[hop].upstream.name
+            self._hop = hop
+            self._error = None
+            self.service.metrics.fallbacks[self.order.plan.name, reason] += 1
+            self.ready_at = time.monotonic()
+            self._move(Phase.attempting)
+            self._attempt_at(self._chain[hop])
+            return True
+        return False
+
+    # -- relay.attempt.Consumer ------------------------------------------------------------------------------------
+
+    def answer_started(self, attempt: Attempt) -> None:
+        if attempt.status >= 400:
+            self._error = []
+            return
+        self._move(Phase.answering)
+        fields = self._common_fields() + _ids(attempt)
+        keep = self._connection.keeps_alive(self.request, time.monotonic())
+        self.reply.begin(
+            attempt.status, attempt.headers, fields, stream=attempt.is_stream, keep_alive=keep
+        )
+
+    def answer_body(self, data: bytes) -> None:
+        if self._error is None:
+            self.reply.body(data)
+        elif sum(map(len, self._error)) < MAX_ERROR_BYTES:
+            self._error.append(data)
+
+    def answer_read(self, attempt: Attempt, *, completed: bool) -> None:
+        if self._error is not None:
+            if completed:
+                self._answer_error(attempt, b"".join(self._error))
+            return
+        if not self.reply.sent_bytes:
+            self._note_overhead(attempt)
+        if not completed:
+            self.reply.flush()
+        elif attempt.outcome == "truncated":
+            self._break_off(Refusal.upstream_truncated)
+        else:
+            self.reply.end()
+            self._finish(keep_alive=self.reply.keep_alive)
+
+    def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
+        refusal = _TROUBLES[trouble]
+        if self.phase is Phase.answering:
+            self._break_off(refusal)
+        elif trouble not in UNPROCESSED_TROUBLES or not self._hopped(trouble):
+            self.refuse(refusal)
+
+    def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
+        if self.comparison is not None:
+            self.comparison.served(attempt, event)
+        if event.tokens is not None:
+            self._used_tokens += event.tokens.input + event.tokens.output
+        if self.phase is Phase.over:
+            self.claim.settle(self._used_tokens)
+
+    def _answer_error(self, attempt: Attempt, body: bytes) -> None:
+        status = attempt.status
+        if status in UNPROCESSED_STATUSES and self._hopped(str(status)):
+            return
+        if status in (401, 403):
+            self.refuse(Refusal.upstream_unauthorized)
+            return
+        shaped = _is_error_shape(body)
+        if not shaped:
+            message = f"The provider answered {status} without an error this relay can pass on."
+            body = error_body(message=message, kind="server_error", code="upstream_error")
+            status = 502 if status >= 500 and status != 503 else status
+        self._answer(status, answers.JSON + _retry_lines(attempt) + _ids(attempt), body)
+
+    def _note_overhead(self, attempt: Attempt) -> None:
+        """Before the provider was asked, less the wait for a seat, and from its first byte to ours."""
+        before = max(0.0, attempt.started_at - self.ready_at)
+        if self._hop == 0:
+            before = max(0.0, before - self.claim.queue_seconds)
+        attempt.overhead_seconds = before + time.monotonic() - attempt.first_byte_at
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def refuse(
+        self,
+        refusal: Refusal,
+        *,
+        message: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        """Answered with a refusal, or cut off where an answer has begun."""
+        if self.phase is Phase.over:
+            return
+        if self.phase is Phase.answering:
+            self._stop_attempt()
+            self.reply.cut()
+            self._finish(keep_alive=False)
+            return
+        self._stop_attempt()
+        self.service.metrics.rejections[(refusal.name,)] += 1
+        fields = self._common_fields()
+        keep = self._keeps_alive()
+        self.reply.refusal(
+            refusal,
+            fields,
+            message=message,
+            retry_after_seconds=retry_after_seconds,
+            keep_alive=keep,
+        )
+        self._finish(keep_alive=keep)
+
+    def client_gone(self) -> None:
+        if self.phase is Phase.over:
+            return
+        self.reply.status = 499
+        if self._attempt is not None:
+            self.service.metrics.disconnects[(self.order.plan.name,)] += 1
+        self._stop_attempt()
+        self._finish(keep_alive=False)
+
+    def pause(self) -> None:
+        if self._attempt is not None:
+            self._attempt.pause()
+
+    def resume(self) -> None:
+        if self._attempt is not None:
+            self._attempt.resume()
+
+    def _break_off(self, refusal: Refusal) -> None:
+        """A late failure: a stream says so in an event the SDKs raise on; anything else can only be cut."""
+        attempt = self._attempt
+        if attempt is None or not attempt.is_stream:
+            self.reply.cut()
+        else:
+            row = refusal.value
+            event = error_body(message=row.message, kind=row.type, code=row.code)
+            self.reply.body(b"data: " + event + b"\n\n")
+            self.reply.end()
+        self._finish(keep_alive=False)
+
+    def _answer(self, status: int, fields: bytes, body: bytes) -> None:
+        keep = self._keeps_alive()
+        self.reply.whole(status, fields + self._common_fields(), body, keep_alive=keep)
+        self._finish(keep_alive=keep)
+
+    def _stop_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.abort()
+
+    def _finish(self, *, keep_alive: bool) -> None:
+        waiting_or_later = self.phase is not Phase.receiving
+        self._move(Phase.over)
+        if waiting_or_later:
+            self.service.leave(self.claim)
+            if self._attempt is None or self._attempt.settled:
+                self.claim.settle(self._used_tokens)
+        self.service.exchange_over(self)
+        self._connection.finished(keep_alive=keep_alive)
+
+    def _keeps_alive(self) -> bool:
+        return self._connection.keeps_alive(self.request, time.monotonic())
+
+    def _common_fields(self) -> bytes:
+        model = None if self.phase is Phase.receiving else self.order.body.model
+        return self.service.common_fields(self.request_id, self.caller, model)
+
+    def _move(self, target: Phase) -> None:
+        assert (self.phase, target) in MOVES, (self.phase, target)
+        self.phase = target
+
+
+def _ids(attempt: Attempt) -> bytes:
+    if attempt.upstream_request_id is None:
+        return b""
+    return f"x-upstream-request-id: {attempt.upstream_request_id}\r\n".encode()
+
+
+def _is_error_shape(body: bytes) -> bool:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("error"), dict)
+
+
+def _retry_lines(attempt: Attempt) -> bytes:
+    lines = [b"%b: %b\r\n" % field for field in attempt.headers if field[0] in _RETRY_FIELDS]
+    if not lines and attempt.status == 429:
+        # the provider named no time; one second keeps clients from coming back at once
+        lines.append(b"retry-after: 1\r\n")
+    return b"".join(lines)

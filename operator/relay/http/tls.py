@@ -1,0 +1,54 @@
+"""TLS contexts of both sides: verified with SNI towards providers, the tenant's certificate towards clients."""
+
+import ssl
+from pathlib import Path
+
+ALPN = ["http/1.1"]
+
+
+def provider_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Verifies chain and host name, against the bundle alone when there is one, else the system's store.
+
+    Raises ValueError when the bundle holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cadata=ca_bundle)
+    except ssl.SSLError as error:
+        raise ValueError(f"caBundle is not PEM: {error.reason}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(ALPN)
+    return context
+
+
+class ClientTls:
+    """The context new client connections use; reloading changes it for them and leaves the others alone."""
+
+    def __init__(self, directory: Path) -> None:
+        self._certificate = directory / "tls.crt"
+        self._key = directory / "tls.key"
+        self._seen = self._stamp()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(ALPN)
+        self.context.load_cert_chain(self._certificate, self._key)
+
+    @staticmethod
+    def present(directory: Path) -> bool:
+        """Whether the tenant asked for TLS."""
+        return (directory / "tls.crt").exists() and (directory / "tls.key").exists()
+
+    def reload_if_changed(self) -> bool:
+        """Whether a new certificate is in use now; raises OSError (ssl.SSLError) when the new files do not fit, and
+        the former pair stays."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        # a pair that does not fit half-applied would break every new handshake: prove it on a context of its own
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
+        self.context.load_cert_chain(self._certificate, self._key)
+        self._seen = stamp
+        return True
+
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        stats = (path.stat() for path in (self._certificate, self._key))
+        return tuple((stat.st_mtime_ns, stat.st_ino) for stat in stats)

@@ -1,0 +1,257 @@
+"""A connection to a provider: one call at a time, its answer parsed by llhttp and handed on as it arrives."""
+
+import asyncio
+import time
+from typing import Final, Literal, Protocol, cast
+
+import httptools
+
+from relay.deadlines import NEVER, DeadlineWheel
+from relay.http.headers import Field
+
+Fault = Literal["unreachable", "timeout", "reset", "truncated", "invalid"]
+"""How a call ends without a whole answer.
+
+unreachable: no connection. timeout: silence. reset: closed before a byte of the answer. truncated: closed inside the
+answer. invalid: what came is not HTTP/1.1.
+"""
+
+MAX_RESPONSE_HEADERS: Final = 200
+MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
+
+
+class Call(Protocol):
+    """Who waits for an answer."""
+
+    def connected(self, connection: "UpstreamConnection") -> None:
+        """A connection is there; the call sends on it at once."""
+
+    def response(self, status: int, headers: list[Field]) -> None:
+        """The final head; body_received and completed follow in the same read if they are there."""
+
+    def body_received(self, data: bytes) -> None:
+        """A piece of the body, as many chunks as one read brought."""
+
+    def read_ended(self, *, completed: bool) -> None:
+        """All of this read has been handed over; with completed, the answer is whole and the connection let go."""
+
+    def failed(self, fault: Fault) -> None:
+        """There is no whole answer, and never will be."""
+
+
+class Home(Protocol):
+    """The pool a connection belongs to."""
+
+    wheel: DeadlineWheel
+
+    def release(self, connection: "UpstreamConnection") -> None:
+        """The connection can take another call."""
+
+    def lost(self, connection: "UpstreamConnection") -> None:
+        """The connection is gone."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle."""
+
+    __slots__ = (
+        "_answered",
+        "_body",
+        "_completed",
+        "_framed",
+        "_head_bytes",
+        "_headers",
+        "_home",
+        "_idle_timeout",
+        "_in_head",
+        "_parser",
+        "_paused",
+        "_status",
+        "born",
+        "call",
+        "deadline",
+        "idle_since",
+        "slot",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[Field] = []
+        self._body: list[bytes] = []
+        self._status = 0
+        self._head_bytes = 0
+        self._in_head = True
+        self._answered = False
+        self._completed = False
+        self._framed = True
+        self._paused = False
+        self._idle_timeout = 0.0
+        self.call: Call | None = None
+        self.born = self.idle_since = 0.0
+        self.deadline = NEVER
+        self.slot = NEVER
+
+    # -- asyncio.Protocol ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class, not a subclass
+        self.born = self.idle_since = time.monotonic()
+
+    def data_received(self, data: bytes) -> None:
+        call = self.call
+        if call is None:
+            # nothing was asked: an answer now would be taken for the next call's
+            self.close()
+            return
+        self.deadline = time.monotonic() + self._idle_timeout
+        if self.deadline < self.slot:
+            self._home.wheel.watch(self)
+        sound = self._feed(data)
+        self._hand_over(call, sound=sound)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.deadline = NEVER
+        self._home.wheel.forget(self)
+        self._home.lost(self)
+        call, self.call = self.call, None
+        if call is None:
+            return
+        if self._answered and not self._framed and error is None:
+            call.read_ended(completed=True)  # RFC 9112 section 6.3: the close ends this body
+        else:
+            call.failed("truncated" if self._answered or self._head_bytes else "reset")
+
+    # -- httptools -------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._headers = []
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        # interim answers (100, 103) precede the one that counts; 101 never does, nothing asked for it
+        if self._status >= 200 or self._status == 101:
+            self._completed = True
+
+    # -- what calls and pools do -----------------------------------------------------------------------------------
+
+    def send(self, call: Call, request: list[bytes], *, first_byte: float, idle: float) -> None:
+        """The request is on its way and its answer goes to the call; timeouts in seconds."""
+        self.call = call
+        self._idle_timeout = idle
+        self._answered = self._completed = False
+        self._framed = True
+        self._head_bytes = 0
+        self.deadline = time.monotonic() + first_byte
+        if self.deadline < self.slot:
+            self._home.wheel.watch(self)
+        write = self.transport.write
+        for part in request:
+            write(part)
+
+    def pause(self) -> None:
+        """Nothing more is read until `resume`; the provider's own pace is not to blame meanwhile."""
+        if not self._paused:
+            self._paused = True
+            self.deadline = NEVER
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Reading goes on."""
+        if self._paused:
+            self._paused = False
+            self.deadline = time.monotonic() + self._idle_timeout
+            self._home.wheel.watch(self)
+            self.transport.resume_reading()
+
+    def abandon(self) -> None:
+        """The answer is wanted no longer: the provider sees a reset and can stop its work."""
+        self.call = None
+        self.deadline = NEVER
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Closed; a call on it has failed before."""
+        self.transport.close()
+
+    @property
+    def usable(self) -> bool:
+        """Whether another call may be sent."""
+        return not self.transport.is_closing()
+
+    def expired(self, now: float) -> None:
+        call, self.call = self.call, None
+        self.transport.abort()
+        if call is not None:
+            call.failed("timeout")
+
+    # -- one read --------------------------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> bool:
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return False
+        return not self._in_head or (
+            self._head_bytes <= MAX_RESPONSE_HEAD_BYTES
+            and len(self._headers) <= MAX_RESPONSE_HEADERS
+        )
+
+    def _hand_over(self, call: Call, *, sound: bool) -> None:
+        completed = self._completed
+        if self._status == 101 or (not sound and not completed):
+            self.call = None
+            self.transport.abort()
+            call.failed("invalid")
+            return
+        if not self._answered and not self._in_head and self._status >= 200:
+            self._answered = True
+            self._framed = _is_framed(self._status, self._headers)
+            call.response(self._status, self._headers)
+        if self._body:
+            body, self._body = self._body, []
+            call.body_received(body[0] if len(body) == 1 else b"".join(body))
+        if completed:
+            self._let_go(reusable=sound)
+        call.read_ended(completed=completed)
+
+    def _let_go(self, *, reusable: bool) -> None:
+        self.call = None
+        self.deadline = NEVER
+        self._status = 0
+        self._in_head = True
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        if reusable and self._parser.should_keep_alive() and self._framed:
+            self._home.release(self)
+        else:
+            self.transport.close()
+
+
+def _is_framed(status: int, headers: list[Field]) -> bool:
+    """Whether the message itself says where it ends (RFC 9112 section 6.3)."""
+    if status in (204, 304):
+        return True
+    for name, value in headers:
+        if name == b"content-length":
+            return True
+        if name == b"transfer-encoding":
+            return value.strip().lower().endswith(b"chunked")
+    return False

@@ -1,0 +1,115 @@
+"""`relay`: the data plane of one tenant. Configured by RELAY_* (relay.settings) and by the signed document."""
+
+import asyncio
+import resource
+import signal
+import socket
+import sys
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from relay.admin import Admin
+from relay.config import parse_public_keys
+from relay.document import Acceptance
+from relay.errors import RelayMisconfigured
+from relay.logs import Log
+from relay.settings import Settings
+from relay.supervisor import Supervisor
+from relay.worker import BACKLOG
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT, then drain; exits 0 after a drain, 2 when misconfigured."""
+    try:
+        settings, acceptance = _configured()
+    except RelayMisconfigured as error:
+        sys.stderr.write(f"relay: {error}\n")
+        sys.exit(2)
+    _raise_descriptor_limit()
+    asyncio.run(_serve(settings, acceptance))
+
+
+def _configured() -> tuple[Settings, Acceptance]:
+    try:
+        settings = Settings()  # type: ignore[call-arg]  # the required ones come from the environment
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "RELAY_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise RelayMisconfigured(f"{name}: {first['msg']}") from error
+    try:
+        keys = parse_public_keys(settings.document_public_keys)
+    except ValueError as error:
+        raise RelayMisconfigured(
+            "RELAY_DOCUMENT_PUBLIC_KEYS: not a comma-separated list of base64 Ed25519 keys"
+        ) from error
+    if not keys:
+        raise RelayMisconfigured(
+            "RELAY_DOCUMENT_PUBLIC_KEYS: no key, so no document could be taken"
+        )
+    return settings, Acceptance(keys, settings.tenant_uid)
+
+
+async def _serve(settings: Settings, acceptance: Acceptance) -> None:
+    log = Log(level=settings.log_level, pod=settings.pod_name, process="supervisor")
+    loop = asyncio.get_running_loop()
+    listeners = _listeners(settings)
+    supervisor = Supervisor(settings, acceptance, listeners, log)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
+    await supervisor.begin()
+    runner = web.AppRunner(Admin(supervisor).application(), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.admin_host, settings.admin_port)
+    await site.start()
+    log.event(
+        "info",
+        "listening",
+        traffic_port=listeners[0].getsockname()[1],
+        admin_port=runner.addresses[0][1],
+    )
+    polling = asyncio.create_task(supervisor.poll())
+    await stopping.wait()
+    polling.cancel()
+    await _drain(supervisor, settings.drain_seconds)
+    await runner.cleanup()
+    log.event("info", "stopped")
+
+
+async def _drain(supervisor: Supervisor, seconds: float) -> None:
+    """The workers have ended, at the latest after `seconds`."""
+    supervisor.drain()
+    try:
+        async with asyncio.timeout(seconds):
+            await supervisor.workers_gone.wait()
+    except TimeoutError:
+        supervisor.kill()
+
+
+def _listeners(settings: Settings) -> list[socket.socket]:
+    """One listening socket per worker on the same port; the kernel spreads connections over them (SO_REUSEPORT)."""
+    listeners: list[socket.socket] = []
+    port = settings.traffic_port
+    family = socket.AF_INET6 if ":" in settings.traffic_host else socket.AF_INET
+    for _ in range(settings.workers):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            listener.bind((settings.traffic_host, port))
+        except OSError as error:
+            raise SystemExit(f"relay: RELAY_TRAFFIC_PORT {port}: {error.strerror}") from error
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+        port = listener.getsockname()[1]
+        listeners.append(listener)
+    return listeners
+
+
+def _raise_descriptor_limit() -> None:
+    """Each call needs two descriptors; the soft limit is often 1024 where the hard one is a million."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

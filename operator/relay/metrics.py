@@ -1,0 +1,395 @@
+"""What a worker counts, and how the counts of all workers become Prometheus text.
+
+A worker only adds to plain dictionaries. On a scrape it sends them as they are; the supervisor merges and renders, so that
+rendering never holds up a call. Label values come from the document, from this code, or are `other`: sets are bounded.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+Page = Literal["metrics", "slo"]
+Labels = tuple[str, ...]
+
+LATENCY_BUCKETS: Final = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+)
+OVERHEAD_BUCKETS: Final = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.05,
+    0.1,
+    0.5,
+)
+"""Seconds; the promise is a median of 150 us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """merge says how several workers' gauges become one: their sum, or their largest."""
+
+    name: str
+    kind: Kind
+    labels: Labels
+    help: str
+    page: Page = "metrics"
+    buckets: tuple[float, ...] = ()
+    merge: Literal["sum", "max"] = "sum"
+
+
+_SIDE: Final = ("route", "side", "fingerprint")
+
+FAMILIES: Final = (
+    Family("relay_requests_total", "counter", ("endpoint", "model", "status"), "Answered calls."),
+    Family(
+        "relay_request_duration_seconds",
+        "histogram",
+        ("endpoint", "model"),
+        "From the request's first byte to the answer's last.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    Family(
+        "relay_overhead_seconds",
+        "histogram",
+        (),
+        "Time the relay itself added: before the provider was asked, less the queue, and after its first byte.",
+        buckets=OVERHEAD_BUCKETS,
+    ),
+    Family(
+        "relay_time_to_first_token_seconds",
+        "histogram",
+        ("route", "side"),
+        "From the attempt's start to the first piece of the answer's body.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    Family(
+        "relay_queue_wait_seconds",
+        "histogram",
+        (),
+        "Time calls waited for a seat.",
+        buckets=(0.001, *LATENCY_BUCKETS),
+    ),
+    Family("relay_in_flight", "gauge", (), "Calls that hold a seat."),
+    Family("relay_queue_depth", "gauge", (), "Calls that wait for a seat."),
+    Family("relay_client_connections", "gauge", (), "Open client connections."),
+    Family("relay_upstream_connections", "gauge", ("provider",), "Open provider connections."),
+    Family("relay_buffered_bytes", "gauge", (), "Request bodies held in memory."),
+    Family(
+        "relay_tokens_total",
+        "counter",
+        ("route", "side", "provider", "model", "kind"),
+        "Tokens as providers reported them; kind is input, output, cached (within input) or reasoning (within output).",
+    ),
+    Family("relay_rejections_total", "counter", ("reason",), "Calls the relay refused."),
+    Family(
+        "relay_upstream_attempts_total",
+        "counter",
+        ("route", "side", "provider", "outcome"),
+        "Attempts at providers by how they ended.",
+    ),
+    Family(
+        "relay_fallbacks_total",
+        "counter",
+        ("route", "reason"),
+        "Further attempts after one that was provably not processed.",
+    ),
+    Family(
+        "relay_client_disconnects_total",
+        "counter",
+        ("route",),
+        "Calls whose client left before the answer was whole.",
+    ),
+    Family(
+        "relay_shadow_total",
+        "counter",
+        ("route", "outcome"),
+        "Shadow copies by how they compared, or why they were skipped.",
+    ),
+    Family(
+        "relay_usage_estimated_total",
+        "counter",
+        ("route", "side"),
+        "Attempts whose tokens were estimated because none were reported.",
+    ),
+    Family(
+        "relay_log_lines_dropped_total",
+        "counter",
+        (),
+        "Log lines given up because standard output was stuck.",
+    ),
+    Family("relay_slo_attempts_started_total", "counter", _SIDE, "Attempts begun.", page="slo"),
+    Family(
+        "relay_slo_attempts_finished_total",
+        "counter",
+        _SIDE,
+        "Attempts ended, in whatever way.",
+        page="slo",
+    ),
+    Family(
+        "relay_slo_attempts_failed_total",
+        "counter",
+        _SIDE,
+        "Attempts the provider is to blame for: 5xx, 401 and 403, no connection, silence, broken or truncated answers.",
+        page="slo",
+    ),
+    Family(
+        "relay_slo_attempts_truncated_total",
+        "counter",
+        _SIDE,
+        "Of the failed, answers that ended early.",
+        page="slo",
+    ),
+    Family(
+        "relay_slo_attempts_throttled_total",
+        "counter",
+        _SIDE,
+        "Attempts answered 429: quota, not fault.",
+        page="slo",
+    ),
+    Family(
+        "relay_slo_attempts_slow_total",
+        "counter",
+        (*_SIDE, "signal"),
+        "Attempts over the objective of the signal.",
+        page="slo",
+    ),
+    Family(
+        "relay_slo_attempts_timed_total",
+        "counter",
+        (*_SIDE, "signal"),
+        "Attempts the signal was measured for.",
+        page="slo",
+    ),
+    Family(
+        "relay_slo_tokens_total", "counter", (*_SIDE, "kind"), "Tokens as reported.", page="slo"
+    ),
+    Family(
+        "relay_slo_overhead_seconds_total",
+        "counter",
+        _SIDE,
+        "Time the relay itself added.",
+        page="slo",
+    ),
+    Family(
+        "relay_slo_breaker_open",
+        "gauge",
+        ("route", "fingerprint"),
+        "1 while a worker keeps traffic off the canary.",
+        page="slo",
+        merge="max",
+    ),
+    Family(
+        "relay_slo_breaker_trips_total",
+        "counter",
+        ("route", "fingerprint"),
+        "Times the breaker opened.",
+        page="slo",
+    ),
+)
+"""Names the control plane and dashboards rely on; tests/unit/relay/test_metrics.py holds them fixed."""
+
+_BY_NAME: Final = {family.name: family for family in FAMILIES}
+
+SIGNALS: Final = ("Overhead", "FirstToken", "Total")
+TOKEN_KINDS: Final = ("input", "output", "cached", "reasoning")
+
+
+class Histogram:
+    """Per label set a row of bucket counts, then one beyond the last bound, then the sum."""
+
+    __slots__ = ("_bounds", "_width", "rows")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._width = len(bounds) + 2
+        self.rows: dict[Labels, list[float]] = {}
+
+    def observe(self, labels: Labels, value: float) -> None:
+        """One more value."""
+        row = self.rows.get(labels)
+        if row is None:
+            row = self.rows[labels] = [0] * self._width
+        row[bisect_left(self._bounds, value)] += 1
+        row[-1] += value
+
+
+class SideCounters:
+    """The SLO counters of one side of one route. Plain attributes: they move with every attempt."""
+
+    __slots__ = (
+        "failed",
+        "finished",
+        "overhead_seconds",
+        "slow",
+        "started",
+        "throttled",
+        "timed",
+        "tokens",
+        "truncated",
+    )
+
+    def __init__(self) -> None:
+        self.started = self.finished = self.failed = self.truncated = self.throttled = 0
+        self.overhead_seconds = 0.0
+        self.slow = dict.fromkeys(SIGNALS, 0)
+        self.timed = dict.fromkeys(SIGNALS, 0)
+        self.tokens = dict.fromkeys(TOKEN_KINDS, 0)
+
+
+class WorkerMetrics:
+    """Everything one worker counts. Counters are dictionaries from label values to numbers."""
+
+    def __init__(self) -> None:
+        self.requests: defaultdict[Labels, float] = defaultdict(int)
+        self.tokens: defaultdict[Labels, float] = defaultdict(int)
+        self.rejections: defaultdict[Labels, float] = defaultdict(int)
+        self.attempts: defaultdict[Labels, float] = defaultdict(int)
+        self.fallbacks: defaultdict[Labels, float] = defaultdict(int)
+        self.disconnects: defaultdict[Labels, float] = defaultdict(int)
+        self.shadow: defaultdict[Labels, float] = defaultdict(int)
+        self.estimated: defaultdict[Labels, float] = defaultdict(int)
+        self.duration = Histogram(LATENCY_BUCKETS)
+        self.overhead = Histogram(OVERHEAD_BUCKETS)
+        self.first_token = Histogram(LATENCY_BUCKETS)
+        self.queue_wait = Histogram((0.001, *LATENCY_BUCKETS))
+        self.sides: dict[Labels, SideCounters] = {}
+
+    def side(self, route: str, label: str, fingerprint: str) -> SideCounters:
+        """The side's counters, from 0 when it is new and from where they stood when it comes back."""
+        labels = (route, label, fingerprint)
+        counters = self.sides.get(labels)
+        if counters is None:
+            counters = self.sides[labels] = SideCounters()
+        return counters
+
+    def report(self, *, sides: Iterable[Labels]) -> "Report":
+        """The counts as plain data, with the SLO series of the given sides."""
+        report: Report = {
+            "relay_requests_total": _rows(self.requests),
+            "relay_tokens_total": _rows(self.tokens),
+            "relay_rejections_total": _rows(self.rejections),
+            "relay_upstream_attempts_total": _rows(self.attempts),
+            "relay_fallbacks_total": _rows(self.fallbacks),
+            "relay_client_disconnects_total": _rows(self.disconnects),
+            "relay_shadow_total": _rows(self.shadow),
+            "relay_usage_estimated_total": _rows(self.estimated),
+            "relay_request_duration_seconds": _rows(self.duration.rows),
+            "relay_overhead_seconds": _rows(self.overhead.rows),
+            "relay_time_to_first_token_seconds": _rows(self.first_token.rows),
+            "relay_queue_wait_seconds": _rows(self.queue_wait.rows),
+        }
+        for labels in sides:
+            _report_side(report, labels, self.side(*labels))
+        return report
+
+
+Report = dict[str, list[tuple[Labels, Any]]]
+"""Per family its series: label values and a number, or a histogram's row."""
+
+
+def _rows(series: Mapping[Labels, Any]) -> list[tuple[Labels, Any]]:
+    return list(series.items())
+
+
+def _report_side(report: Report, labels: Labels, side: SideCounters) -> None:
+    prefix = "relay_slo_attempts_"
+    for name in ("started", "finished", "failed", "truncated", "throttled"):
+        report.setdefault(f"{prefix}{name}_total", []).append((labels, getattr(side, name)))
+    for name, counts in (("slow", side.slow), ("timed", side.timed)):
+        series = report.setdefault(f"{prefix}{name}_total", [])
+        series.extend(((*labels, signal), count) for signal, count in counts.items())
+    tokens = report.setdefault("relay_slo_tokens_total", [])
+    tokens.extend(((*labels, kind), count) for kind, count in side.tokens.items())
+    overhead = report.setdefault("relay_slo_overhead_seconds_total", [])
+    overhead.append((labels, side.overhead_seconds))
+
+
+def merge(reports: Iterable[Report]) -> dict[str, dict[Labels, Any]]:
+    """The reports of several workers as one: counters, histograms and most gauges add up."""
+    merged: dict[str, dict[Labels, Any]] = {}
+    for report in reports:
+        for name, series in report.items():
+            family = _BY_NAME[name]
+            target = merged.setdefault(name, {})
+            for raw_labels, value in series:
+                labels = tuple(raw_labels)
+                former = target.get(labels)
+                target[labels] = value if former is None else _sum(family, former, value)
+    return merged
+
+
+def _sum(family: Family, left: Any, right: Any) -> Any:
+    if family.kind == "histogram":
+        return [a + b for a, b in zip(left, right, strict=True)]
+    return max(left, right) if family.merge == "max" else left + right
+
+
+def without_gauges(report: Report) -> Report:
+    """What stays true of a worker that has ended: its counters."""
+    return {name: series for name, series in report.items() if _BY_NAME[name].kind != "gauge"}
+
+
+def render(merged: Mapping[str, Mapping[Labels, Any]], page: Page) -> str:
+    """The page's families in the Prometheus text format, version 0.0.4."""
+    lines: list[str] = []
+    for family in FAMILIES:
+        if family.page != page:
+            continue
+        lines.append(f"# HELP {family.name} {family.help}")
+        lines.append(f"# TYPE {family.name} {family.kind}")
+        for labels, value in sorted(merged.get(family.name, {}).items()):
+            if family.kind == "histogram":
+                _render_histogram(lines, family, labels, value)
+            else:
+                lines.append(f"{family.name}{_label_text(family.labels, labels)} {value}")
+    return "\n".join(lines) + "\n"
+
+
+def render_gauge(name: str, help_text: str, value: float) -> str:
+    """A gauge that belongs to the process, not to its workers."""
+    return f"# HELP {name} {help_text}\n# TYPE {name} gauge\n{name} {value}\n"
+
+
+def _render_histogram(lines: list[str], family: Family, labels: Labels, row: list[float]) -> None:
+    total = 0.0
+    names = (*family.labels, "le")
+    for bound, count in zip((*family.buckets, "+Inf"), row[:-1], strict=True):
+        total += count
+        lines.append(f"{family.name}_bucket{_label_text(names, (*labels, str(bound)))} {total:g}")
+    text = _label_text(family.labels, labels)
+    lines.append(f"{family.name}_sum{text} {row[-1]}")
+    lines.append(f"{family.name}_count{text} {total:g}")
+
+
+def _label_text(names: Labels, values: Labels) -> str:
+    if not names:
+        return ""
+    pairs = (f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -1,0 +1,104 @@
+"""What one relay process is told by its environment; everything about the tenant stands in the document instead."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from relay.config import (
+    ADMIN_PORT,
+    DOCUMENT_KEY,
+    DOCUMENT_MOUNT,
+    STATE_MOUNT,
+    TLS_MOUNT,
+    TRAFFIC_PORT,
+    UPSTREAM_KEYS_MOUNT,
+)
+
+MIB = 1024 * 1024
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Read once from RELAY_*; every default is right for a relay pod."""
+
+    model_config = SettingsConfigDict(env_prefix="RELAY_", frozen=True, extra="ignore")
+
+    tenant_uid: str
+    """The only tenant whose documents are taken."""
+    document_public_keys: str
+    """Comma-separated base64 of raw Ed25519 public keys that may sign documents."""
+    pod_name: str = ""
+    """Stands in log lines; metrics leave it to the scraper's own labels."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Worker processes. One keeps a small tenant cheap; more only helps a pod with more than one core."""
+    traffic_host: str = "0.0.0.0"
+    traffic_port: Annotated[int, Field(ge=0, le=65535)] = TRAFFIC_PORT
+    """0 takes a free port, named in the log line `listening`; for tests."""
+    admin_host: str = "0.0.0.0"
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = ADMIN_PORT
+
+    document_path: Path = Path(DOCUMENT_MOUNT) / DOCUMENT_KEY
+    document_poll_seconds: Seconds = 1.0
+    """How often the mounted document, TLS and upstream keys are looked at; one stat each."""
+    state_directory: Path = Path(STATE_MOUNT)
+    upstream_keys_directory: Path = Path(UPSTREAM_KEYS_MOUNT)
+    tls_directory: Path = Path(TLS_MOUNT)
+
+    drain_seconds: Seconds = 30.0
+    """From SIGTERM to exit at the latest; below the pod's termination grace period."""
+    drain_accept_seconds: Annotated[float, Field(ge=0)] = 3.0
+    """New connections are still served this long after SIGTERM: endpoints take that long to leave load balancers."""
+
+    header_timeout_seconds: Seconds = 10.0
+    """From a request's first byte to the end of its head; ends a slowloris."""
+    body_timeout_seconds: Seconds = 60.0
+    """Longest silence inside a request body."""
+    idle_timeout_seconds: Seconds = 75.0
+    """A client connection without a request is closed after this; above the 60 s of common load balancers."""
+    connection_age_seconds: Seconds = 600.0
+    """A client connection is closed after its answer once it is this old (less up to a quarter), so that load spreads
+    over new pods."""
+    slow_reader_seconds: Seconds = 120.0
+    """A client that takes no byte of its answer for this long is cut off: it holds a seat of its tenant."""
+    max_header_bytes: Count = 32 * 1024
+    max_headers: Count = 100
+    max_body_bytes: Count = 32 * MIB
+    """Above it 413. Chat requests with a few images stay below 20 MiB."""
+    max_buffered_bytes: Count = 256 * MIB
+    """Request bodies held by one worker at a time; beyond it 503, so that a burst of large bodies cannot kill the pod."""
+    max_connections: Count = 20_000
+    """Client connections of one worker; more are closed at once."""
+
+    connect_timeout_seconds: Seconds = 5.0
+    """Name look-up, TCP and TLS handshake to a provider."""
+    first_byte_timeout_seconds: Seconds = 300.0
+    """From the request sent to the provider's first byte; reasoning models think for minutes."""
+    upstream_idle_timeout_seconds: Seconds = 120.0
+    """Longest silence inside a provider's answer."""
+    upstream_keepalive_seconds: Seconds = 50.0
+    """An idle provider connection is closed after this, before common servers (60 s and more) close it under us."""
+    upstream_age_seconds: Seconds = 600.0
+    """A provider connection is replaced after this, so that changes of DNS reach us."""
+    upstream_warm_connections: Annotated[int, Field(ge=0, le=64)] = 1
+    """Connections to each provider of the document kept open without traffic."""
+    dns_ttl_seconds: Seconds = 30.0
+    """How long a provider's addresses are reused; when a look-up fails the last good ones serve on."""
+
+    retry_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Further attempts (fallback, second connect) allowed per request, on average: chains longer than one hop cannot
+    multiply load when everything fails."""
+    retry_burst: Count = 100
+    """Further attempts that may come at once before the ratio binds."""
+    shadow_concurrency: Count = 8
+    """Shadow copies in flight per worker; beyond it a sample is skipped and counted."""
+    shadow_max_body_bytes: Count = 1 * MIB
+    """Larger requests are not copied: a shadow may not cost the memory of a user's call."""
+
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    usage_log: bool = True
+    """One line per provider attempt on standard output."""

@@ -1,0 +1,156 @@
+"""Server-sent events in passing: what a provider's stream says of itself, at one search per read.
+
+Events are cut at blank lines only (WHATWG HTML section 9.2.6); JSON escapes line breaks and quotes inside strings, so that
+the byte patterns below cannot stand in generated text.
+"""
+
+import re
+from typing import Any, Final
+
+import orjson
+
+MAX_HELD_BYTES: Final = 1024 * 1024
+"""An event still incomplete at this size is passed on as it is, unread."""
+
+_USAGE = re.compile(rb'"usage"[ \t]*:[ \t]*\{')
+_DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
+_ERROR = re.compile(
+    rb'"error"[ \t]*:[ \t]*[{"]|^event:[ ]?error|"type"[ \t]*:[ \t]*"error"', re.MULTILINE
+)
+_FINISH = re.compile(rb'"finish_reason"[ \t]*:[ \t]*"([a-z_]{1,32})"')
+_RESPONSE_TYPE = re.compile(
+    rb'"type"[ \t]*:[ \t]*"response\.(created|completed|incomplete|failed)"'
+)
+_FIRST_LINE = re.compile(rb"(?:data|event|id|retry)?:|[\r\n]")
+
+
+class SseScan:
+    """Reads a stream as it passes.
+
+    usage: the provider's usage object. ended: the stream's own end marker was seen. failed: it carried an error event.
+    garbage: it does not begin like a stream of events. With hide_usage the chunk that only reports usage is left out.
+    """
+
+    __slots__ = (
+        "_hide_usage",
+        "_partial",
+        "ended",
+        "failed",
+        "finish_reason",
+        "garbage",
+        "response_id",
+        "started",
+        "usage",
+    )
+
+    def __init__(self, *, hide_usage: bool) -> None:
+        self._hide_usage = hide_usage
+        self._partial = b""
+        self.usage: dict[str, Any] | None = None
+        self.finish_reason: str | None = None
+        self.response_id: str | None = None
+        self.started = self.ended = self.failed = self.garbage = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets of this read: all of it, or whole events where one may have to be left out."""
+        whole = self._partial + data if self._partial else data
+        cut = _boundary(whole)
+        if cut == len(whole):
+            self._partial = b""
+            events = whole
+        else:
+            events, self._partial = whole[:cut], whole[cut:]
+            if len(self._partial) > MAX_HELD_BYTES:
+                events, self._partial = whole, b""
+        kept = self._read(events) if events else b""
+        return kept if self._hide_usage else data
+
+    def rest(self) -> bytes:
+        """What is still held back when the stream ends."""
+        rest, self._partial = self._partial, b""
+        if not rest:
+            return b""
+        kept = self._read(rest)
+        return kept if self._hide_usage else b""
+
+    def _read(self, events: bytes) -> bytes:
+        if not self.started:
+            self.started = True
+            self.garbage = _FIRST_LINE.match(events) is None
+        if b"[DONE]" in events and _DONE.search(events):
+            self.ended = True
+        if b'"error"' in events and _ERROR.search(events):
+            self._look_for_error(events)
+        if b'"finish_reason"' in events:
+            finish = _FINISH.search(events)
+            if finish is not None:
+                self.finish_reason = finish[1].decode()
+        if b'"response.' in events:
+            self._look_for_response(events)
+        if b'"usage"' in events and _USAGE.search(events):
+            return self._take_usage(events)
+        return events
+
+    def _look_for_error(self, events: bytes) -> None:
+        for event in _split(events):
+            payload = _payload(event)
+            if payload is not None and (payload.get("error") or payload.get("type") == "error"):
+                self.failed = True
+
+    def _look_for_response(self, events: bytes) -> None:
+        """The events of /v1/responses that open and end a stream."""
+        for event in _split(events):
+            kind = _RESPONSE_TYPE.search(event)
+            payload = _payload(event) if kind is not None else None
+            response = payload.get("response") if payload is not None else None
+            if kind is None or not isinstance(response, dict):
+                continue
+            if isinstance(response.get("id"), str):
+                self.response_id = response["id"]
+            if isinstance(response.get("usage"), dict):
+                self.usage = response["usage"]
+            if kind[1] != b"created":
+                self.ended = True
+                self.finish_reason = kind[1].decode()
+                self.failed = self.failed or kind[1] == b"failed"
+
+    def _take_usage(self, events: bytes) -> bytes:
+        kept: list[bytes] = []
+        for event in _split(events):
+            payload = _payload(event) if _USAGE.search(event) else None
+            usage = payload.get("usage") if payload is not None else None
+            if payload is not None and isinstance(usage, dict):
+                self.usage = usage
+                if payload.get("choices") == []:
+                    continue
+            kept.append(event)
+        return b"".join(kept)
+
+
+def _boundary(data: bytes) -> int:
+    """The end of the last whole event."""
+    if data.endswith(b"\n\n"):
+        return len(data)
+    return (
+        max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3, 2 + data.rfind(b"\r\r"))
+        if (b"\n\n" in data or b"\n\r\n" in data or b"\r\r" in data)
+        else 0
+    )
+
+
+def _split(events: bytes) -> list[bytes]:
+    """Each event with its blank line."""
+    return [event for event in _EVENT.findall(events) if event]
+
+
+_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
+
+
+def _payload(event: bytes) -> dict[str, Any] | None:
+    """The event's data as a JSON object, else None."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    try:
+        payload = orjson.loads(b"\n".join(lines))
+    except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None
