@@ -50,13 +50,12 @@ def install(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
 
 def install_chart(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
     """helm install, as a user does it; upgrading what is there."""
-    cidrs = ",".join(dns_cidrs)
     cluster.helm(
         "upgrade", "--install", "relay-operator", str(CHART),
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
         "--set", "image.repository=relay-operator,image.tag=dev,image.pullPolicy=Never",
         "--set", "prometheus.url=http://prometheus.monitoring.svc.cluster.local:9090,prometheus.scrapeSeconds=1",
-        "--set", f"dns.cidrs={{{cidrs}}}",
+        "--set-json", f"dns.cidrs={json.dumps(dns_cidrs)}",
         "--set", "relay.drainSeconds=20",
         "--wait", "--timeout", "90s",
     )  # fmt: skip
@@ -92,6 +91,8 @@ def start_caller(cluster: Cluster) -> None:
 
 def clear(cluster: Cluster) -> None:
     """What an earlier run of the story left is gone; the stage stays."""
+    if "tenants.relay-operator.dev" not in cluster.kubectl("get", "crds", "-o", "name"):
+        return
     cluster.kubectl(
         "delete", "pod", "caller", "-n", "web", "--ignore-not-found", "--grace-period=1"
     )

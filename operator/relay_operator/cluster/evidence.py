@@ -21,13 +21,17 @@ _KEEP_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
-    """One counter of one pod. signal is empty but for latency counters."""
+    """One counter of one pod. signal is empty but for latency counters.
+
+    An upstream that was stable and is canary now has a series for each; both count for its fingerprint.
+    """
 
     metric: str
     namespace: str
     pod_uid: str
     route: str
     fingerprint: str
+    side: str
     signal: str
 
 
@@ -133,7 +137,13 @@ class Evidence:
 def _series_key(series: Series) -> SeriesKey:
     namespace, pod_uid, route, fingerprint = _route(series)
     return SeriesKey(
-        series.name, namespace, pod_uid, route, fingerprint, series.labels.get("signal", "")
+        series.name,
+        namespace,
+        pod_uid,
+        route,
+        fingerprint,
+        series.labels.get("side", ""),
+        series.labels.get("signal", ""),
     )
 
 

@@ -98,6 +98,20 @@ class Programmer:
         """Takes newer provider parts in; those that vanished stay as they last were while a route uses them."""
         program.providers.update(providers)
 
+    async def acknowledged(self, namespace: str) -> tuple[int, int]:
+        """How many of the tenant's pods run the newest document, and how many there are.
+
+        Somebody else may have composed a newer one a moment ago: its pushes are waited for, so that a status never
+        tells of a gap that closes by itself within milliseconds.
+        """
+        pods = [pod for pod in self._world.relay_pods(namespace) if not pod.terminating]
+        program = self._programs.get(namespace)
+        if program is None:
+            return 0, len(pods)
+        if not all(program.has_acknowledged(pod) for pod in pods):
+            await self.distribute(namespace)
+        return sum(program.has_acknowledged(pod) for pod in pods), len(pods)
+
     async def distribute(self, namespace: str) -> None:
         """Every reachable pod and the ConfigMap have the newest composition.
 

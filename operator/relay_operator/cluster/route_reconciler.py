@@ -117,12 +117,11 @@ class RouteReconciler:
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
         run = self._canaries.runs.get(key)
-        pods = [pod for pod in self._world.relay_pods(key[0]) if not pod.terminating]
-        acknowledged = sum(program.has_acknowledged(pod) for pod in pods)
+        acknowledged, pods = await self._programmer.acknowledged(key[0])
         fields: dict[str, Any] = {
             "programmed": {
                 "generation": program.generation,
-                "pods": len(pods),
+                "pods": pods,
                 "acknowledged": acknowledged,
             }
         }
@@ -139,11 +138,11 @@ class RouteReconciler:
                 run.last,
                 run.verdict,
                 measured=run.is_measured,
-                pods=len(pods),
+                pods=pods,
                 acknowledged=acknowledged,
             )
             await self._announce(body, run)
-        if acknowledged < len(pods):
+        if acknowledged < pods:
             self._queue.add_after(Key("RelayRoute", *key), _LOOK_AGAIN_SECONDS)
         await self._status.write("RelayRoute", body, fields, wanted, now=time.time())
 

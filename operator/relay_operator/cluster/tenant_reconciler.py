@@ -197,7 +197,7 @@ class TenantReconciler:
     ) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         pods = [pod for pod in self._world.relay_pods(space) if not pod.terminating]
-        acknowledged = sum(program.has_acknowledged(pod) for pod in pods)
+        acknowledged, _ = await self._programmer.acknowledged(space)
         wanted = spec.spec.relay.replicas
         ready = sum(pod.ready for pod in pods)
         fields = {

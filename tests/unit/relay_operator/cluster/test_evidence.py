@@ -129,3 +129,16 @@ def test_requests_of_a_step_are_counted_over_all_pods() -> None:
         )
         == 80
     )
+
+
+def test_an_upstream_that_was_stable_and_is_canary_now_counts_on_both_series() -> None:
+    evidence = Evidence(stale_seconds=6)
+    metric = "relay_slo_attempts_finished_total"
+    for at, stable, canary in ((10, 900, 0), (12, 905, 40)):
+        evidence.observe(
+            [
+                a_series(metric, (at, stable), side="stable"),
+                a_series(metric, (at, canary), side="canary"),
+            ]
+        )
+    assert window(evidence, now=12).canary.finished == 45

@@ -1,0 +1,157 @@
+"""The API server accepts what the examples say and refuses, with a message a person can act on, what makes no sense."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.cluster.clients import Client
+
+ROOT = Path(__file__).resolve().parents[2]
+API_VERSION = "relay-operator.dev/v1alpha1"
+SIDE = {"provider": "legacy"}
+URL = {"url": "https://api.example.com/v1"}
+
+
+@pytest.fixture(scope="module")
+def crds(kubectl: Client) -> None:
+    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+
+def attempt(kubectl: Client, kind: str, name: str, spec: dict[str, Any]) -> str:
+    """Empty when the API server would take the object, else what it says."""
+    metadata = {"name": name} | ({"namespace": "default"} if kind == "RelayRoute" else {})
+    manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    done = kubectl.attempt(
+        "apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(manifest)
+    )
+    return "" if done.returncode == 0 else done.stderr
+
+
+ACCEPTED = [
+    ("Tenant", "a", {}),
+    ("Tenant", "a" * 40, {"queue": {"concurrency": 1, "guaranteedSeats": 1}}),
+    ("Tenant", "a", {"network": {"allowFrom": [{"namespace": "web"}, {"cidr": "2001:db8::/32"}]}}),
+    ("Provider", "p", {"endpoint": URL, "models": [{"name": "gpt-4.1"}]}),
+    ("Provider", "p", {"endpoint": {"serviceRef": {"namespace": "a", "name": "b", "port": 80}}}),
+    ("RelayRoute", "r", {"stable": SIDE, "canary": SIDE | {"model": "gpt-5", "percent": 100}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "spec"), ACCEPTED)
+def test_accepted(kubectl: Client, crds: None, kind: str, name: str, spec: dict[str, Any]) -> None:
+    assert attempt(kubectl, kind, name, spec) == ""
+
+
+REFUSED = [
+    ("Tenant", "a" * 41, {}, "at most 40 characters"),
+    ("Tenant", "a.b", {}, "DNS label"),
+    ("Tenant", "default", {}, "reserved"),
+    (
+        "Tenant",
+        "a",
+        {"queue": {"concurrency": 4, "guaranteedSeats": 5}},
+        "guaranteedSeats cannot exceed",
+    ),
+    ("Tenant", "a", {"queue": {"guaranteedSeats": 65}}, "guaranteedSeats cannot exceed"),
+    ("Tenant", "a", {"queue": {"maxWait": "soon"}}, "maxWait"),
+    ("Tenant", "a", {"relay": {"replicas": 0}}, "replicas"),
+    ("Tenant", "a", {"relay": {"image": "evil"}}, "unknown field"),
+    ("Tenant", "a", {"relay": {"resources": {"requests": {"gpu": 1}}}}, "only cpu and memory"),
+    (
+        "Tenant",
+        "a",
+        {"network": {"allowFrom": [{"namespace": "a", "cidr": "10.0.0.0/8"}]}},
+        "either namespace or cidr",
+    ),
+    ("Tenant", "a", {"network": {"allowFrom": [{}]}}, "either namespace or cidr"),
+    ("Tenant", "a", {"network": {"allowFrom": [{"cidr": "10.0.0.0"}]}}, "not a CIDR"),
+    ("Tenant", "a", {"apiKeys": [{"name": "x"}, {"name": "x"}]}, "Duplicate value"),
+    ("Provider", "p", {"endpoint": {}}, "either url or serviceRef"),
+    ("Provider", "p", {"endpoint": {"url": "ftp://example.com"}}, "an http or https URL"),
+    ("Provider", "p", {"endpoint": {"url": "https://user:pw@example.com"}}, "an http or https URL"),
+    (
+        "Provider",
+        "p",
+        {"endpoint": {"url": "https://example.com/v1?key=1"}},
+        "an http or https URL",
+    ),
+    ("Provider", "p", {"endpoint": URL, "headers": {"x\r\ny": "1"}}, "a header name"),
+    ("Provider", "p", {"endpoint": URL, "headers": {"x": "1\r\n"}}, "headers.x"),
+    (
+        "RelayRoute",
+        "r",
+        {"stable": SIDE, "canary": SIDE | {"percent": 10}},
+        "same provider and model",
+    ),
+    ("RelayRoute", "r", {"stable": SIDE, "canary": {"provider": "b", "percent": 101}}, "percent"),
+    ("RelayRoute", "r", {"stable": SIDE, "canary": {"provider": "b"}}, "percent"),
+    ("RelayRoute", "r", {}, "stable"),
+    ("RelayRoute", "r", {"stable": SIDE, "tenant": "other"}, "unknown field"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "spec", "says"), REFUSED)
+def test_refused(
+    kubectl: Client, crds: None, kind: str, name: str, spec: dict[str, Any], says: str
+) -> None:
+    assert says in attempt(kubectl, kind, name, spec)
+
+
+def test_a_providers_endpoint_and_upstream_names_cannot_change(kubectl: Client, crds: None) -> None:
+    def provider(url: str, upstream: str) -> str:
+        spec = {"endpoint": {"url": url}, "models": [{"name": "m", "upstreamName": upstream}]}
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": "Provider",
+            "metadata": {"name": "fixed"},
+            "spec": spec,
+        }
+        return kubectl.attempt("apply", "-f", "-", stdin=yaml.safe_dump(manifest)).stderr
+
+    try:
+        assert provider("https://a.example.com", "m-1") == ""
+        assert "endpoint is immutable" in provider("https://b.example.com", "m-1")
+        assert "upstreamName is immutable" in provider("https://a.example.com", "m-2")
+    finally:
+        kubectl("delete", "provider", "fixed")
+
+
+def test_a_new_object_is_not_taken_for_healthy_before_the_operator_saw_it(
+    kubectl: Client, crds: None
+) -> None:
+    manifest = {
+        "apiVersion": API_VERSION,
+        "kind": "Provider",
+        "metadata": {"name": "unseen"},
+        "spec": {"endpoint": URL},
+    }
+    done = kubectl.attempt(
+        "apply",
+        "--dry-run=server",
+        "-o",
+        "jsonpath={.status.observedGeneration}",
+        "-f",
+        "-",
+        stdin=yaml.safe_dump(manifest),
+    )
+    assert done.stdout == "-1"
+
+
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda path: path.stem
+)
+def test_every_example_is_accepted(kubectl: Client, crds: None, example: Path) -> None:
+    for manifest in yaml.safe_load_all(example.read_text()):
+        # its tenant's namespace does not exist in this tier
+        manifest["metadata"].pop("namespace", None)
+        done = kubectl.attempt(
+            "apply",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            "-",
+            stdin=yaml.safe_dump(manifest),
+        )
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,252 @@
+"""Tenants on the real cluster: whose namespace it is, what happens to foreign edits, who reaches whom."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.demo.commands import Cluster, DemoFailed, wait_until
+
+API_VERSION = "relay-operator.dev/v1alpha1"
+SECONDS = 30.0
+
+# what a process in a pod finds at an address: open, or how it was refused
+_CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2).close()
+    print("open")
+except OSError as error:
+    print("closed", type(error).__name__)
+"""
+
+
+def apply(
+    cluster: Cluster, kind: str, name: str, spec: dict[str, Any], namespace: str = ""
+) -> None:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def condition(
+    cluster: Cluster, kind: str, name: str, wanted: str, namespace: str = ""
+) -> dict[str, str]:
+    place = ["-n", namespace] if namespace else []
+    status = cluster.get(kind, name, *place).get("status", {})
+    found = {one["type"]: one for one in status.get("conditions", [])}
+    return found.get(wanted, {})
+
+
+def becomes(
+    cluster: Cluster, kind: str, name: str, wanted: str, reason: str, namespace: str = ""
+) -> dict[str, str]:
+    def look() -> dict[str, str]:
+        return condition(cluster, kind, name, wanted, namespace)
+
+    return wait_until(
+        f"{wanted}/{reason}", look, lambda seen: seen.get("reason") == reason, seconds=SECONDS
+    )
+
+
+@pytest.fixture(scope="module")
+def tenants(staged: Cluster) -> Iterator[Cluster]:
+    """Two tenants, alpha and beta, that nobody outside may call."""
+    spec = {"endpoint": {"serviceRef": {"namespace": "providers", "name": "legacy", "port": 80}}}
+    apply(
+        staged,
+        "Provider",
+        "shared",
+        spec | {"auth": {"secretName": "legacy-key"}, "models": [{"name": "gpt-4.1"}]},
+    )
+    for name in ("alpha", "beta"):
+        apply(staged, "Tenant", name, {})
+    for name in ("alpha", "beta"):
+        staged.kubectl("wait", f"tenant/{name}", "--for=condition=Ready", "--timeout=60s")
+        apply(staged, "RelayRoute", "chat", {"stable": {"provider": "shared"}}, f"relay-{name}")
+        staged.kubectl(
+            "wait",
+            "relayroute/chat",
+            "-n",
+            f"relay-{name}",
+            "--for=condition=Ready",
+            "--timeout=30s",
+        )
+    yield staged
+    staged.kubectl("delete", "tenant", "alpha", "beta", "--ignore-not-found", "--wait=false")
+    staged.kubectl("delete", "provider", "shared")
+
+
+def relay_pod(cluster: Cluster, tenant: str) -> dict[str, Any]:
+    pods: list[dict[str, Any]] = cluster.get("pods", "-n", f"relay-{tenant}")["items"]
+    return next(pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
+
+
+def connect(cluster: Cluster, tenant: str, address: str, port: int) -> str:
+    """What tenant's relay pod finds at an address."""
+    return cluster.kubectl(
+        "exec",
+        "-n",
+        f"relay-{tenant}",
+        "deployment/relay",
+        "--",
+        "python3",
+        "-c",
+        _CONNECT,
+        address,
+        str(port),
+    ).split()[0]
+
+
+@pytest.mark.timeout(180)
+def test_tenants_reach_their_provider_and_not_each_other(tenants: Cluster) -> None:
+    neighbour = relay_pod(tenants, "beta")["status"]["podIP"]
+    provider = tenants.get("pods", "-n", "providers", "-l", "app=legacy")["items"][0]["status"][
+        "podIP"
+    ]
+    node = tenants.get("nodes")["items"][0]["status"]["addresses"][0]["address"]
+    assert connect(tenants, "alpha", provider, 9000) == "open"
+    assert connect(tenants, "alpha", provider, 9001) == "closed"
+    assert connect(tenants, "alpha", neighbour, 8080) == "closed"
+    assert connect(tenants, "alpha", neighbour, 8081) == "closed"
+    assert connect(tenants, "alpha", "10.96.0.1", 443) == "closed"
+    assert connect(tenants, "alpha", node, 6443) == "closed"
+    assert connect(tenants, "alpha", "169.254.169.254", 80) == "closed"
+
+
+@pytest.mark.timeout(120)
+def test_a_namespace_that_is_not_ours_is_never_touched(staged: Cluster) -> None:
+    staged.kubectl("create", "namespace", "relay-gamma")
+    try:
+        apply(staged, "Tenant", "gamma", {})
+        refused = becomes(staged, "tenant", "gamma", "Ready", "NamespaceConflict")
+        assert "choose another name" in refused["message"]
+        assert condition(staged, "tenant", "gamma", "Stalled")["status"] == "True"
+        assert staged.get("namespace", "relay-gamma")["metadata"].get("annotations") is None
+        assert staged.get("secrets,deployments", "-n", "relay-gamma")["items"] == []
+    finally:
+        staged.kubectl("delete", "namespace", "relay-gamma", "--wait=true")
+    becomes(staged, "tenant", "gamma", "NamespaceReady", "Owned")
+    staged.kubectl("delete", "tenant", "gamma")
+
+
+def deleted_policy(cluster: Cluster) -> Callable[[], bool]:
+    cluster.kubectl("delete", "networkpolicy", "default-deny", "-n", "relay-alpha")
+    return lambda: "default-deny" in cluster.kubectl("get", "networkpolicy", "-n", "relay-alpha")
+
+
+def scaled_deployment(cluster: Cluster) -> Callable[[], bool]:
+    cluster.kubectl("scale", "deployment/relay", "-n", "relay-alpha", "--replicas=3")
+    return lambda: cluster.get("deployment", "relay", "-n", "relay-alpha")["spec"]["replicas"] == 1
+
+
+def opened_service(cluster: Cluster) -> Callable[[], bool]:
+    patch = '{"spec":{"selector":{"app.kubernetes.io/name":"stolen"}}}'
+    cluster.kubectl("patch", "service", "relay", "-n", "relay-alpha", "-p", patch)
+    return lambda: (
+        cluster.get("service", "relay", "-n", "relay-alpha")["spec"]["selector"][
+            "app.kubernetes.io/name"
+        ]
+        == "relay"
+    )
+
+
+def forged_document(cluster: Cluster) -> Callable[[], bool]:
+    patch = '{"data":{"relay.json":"{}"}}'
+    cluster.kubectl("patch", "configmap", "relay-document", "-n", "relay-alpha", "-p", patch)
+    return lambda: (
+        cluster.get("configmap", "relay-document", "-n", "relay-alpha")["data"]["relay.json"]
+        != "{}"
+    )
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "edit", [deleted_policy, scaled_deployment, opened_service, forged_document]
+)
+def test_a_foreign_edit_is_reverted(
+    tenants: Cluster, edit: Callable[[Cluster], Callable[[], bool]]
+) -> None:
+    reverted = edit(tenants)
+    wait_until("reverted", reverted, lambda seen: seen, seconds=SECONDS)
+
+
+@pytest.mark.timeout(120)
+def test_an_invalid_route_keeps_what_was_in_force(tenants: Cluster) -> None:
+    def document() -> dict[str, Any]:
+        sealed = tenants.get("configmap", "relay-document", "-n", "relay-alpha")["data"][
+            "relay.json"
+        ]
+        payload: dict[str, Any] = json.loads(json.loads(sealed)["payload"])
+        return payload
+
+    before = document()["routes"]
+    apply(tenants, "RelayRoute", "chat", {"stable": {"provider": "nobody"}}, "relay-alpha")
+    refused = becomes(tenants, "relayroute", "chat", "Accepted", "ProviderNotFound", "relay-alpha")
+    assert "there is no Provider nobody" in refused["message"]
+    assert document()["routes"] == before
+    apply(tenants, "RelayRoute", "chat", {"stable": {"provider": "shared"}}, "relay-alpha")
+    becomes(tenants, "relayroute", "chat", "Accepted", "Accepted", "relay-alpha")
+
+
+@pytest.mark.timeout(180)
+def test_a_restarted_operator_writes_nothing(tenants: Cluster) -> None:
+    kinds = "configmaps,secrets,services,deployments,networkpolicies,serviceaccounts,rolebindings,poddisruptionbudgets"
+
+    def versions() -> dict[str, str]:
+        items = tenants.get(kinds, "-n", "relay-alpha")["items"]
+        # a Deployment's status moves by itself; its spec only with its generation
+        return {
+            f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["generation"]
+            if one["kind"] == "Deployment"
+            else one["metadata"]["resourceVersion"]
+            for one in items
+        }
+
+    status = tenants.get("tenant", "alpha")["metadata"]["resourceVersion"]
+    before = versions()
+    assert len(before) >= 9
+    tenants.kubectl("rollout", "restart", "deployment/relay-operator", "-n", "relay-system")
+    tenants.kubectl(
+        "rollout", "status", "deployment/relay-operator", "-n", "relay-system", "--timeout=60s"
+    )
+    logs = "relay_operator_reconciles_total"
+    wait_until(
+        "reconciled again",
+        lambda: _metrics(tenants),
+        lambda seen: f'{logs}{{kind="Tenant",result="done"}}' in seen,
+        seconds=SECONDS,
+    )
+    assert versions() == before
+    assert tenants.get("tenant", "alpha")["metadata"]["resourceVersion"] == status
+
+
+def _metrics(cluster: Cluster) -> str:
+    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8090/metrics').read().decode())"
+    return cluster.kubectl(
+        "exec", "-n", "relay-system", "deployment/relay-operator", "--", "python3", "-c", script
+    )
+
+
+@pytest.mark.timeout(180)
+def test_a_deleted_tenant_leaves_nothing(tenants: Cluster) -> None:
+    tenants.kubectl("delete", "tenant", "beta", "--timeout=60s")
+    tenants.kubectl("wait", "--for=delete", "namespace/relay-beta", "--timeout=90s")
+    assert "relay-beta" not in tenants.kubectl("get", "namespaces")
+
+
+def test_the_operators_rights_end_where_they_should(staged: Cluster) -> None:
+    def can(*question: str) -> bool:
+        account = "--as=system:serviceaccount:relay-system:relay-operator"
+        try:
+            return staged.kubectl("auth", "can-i", *question, account).strip() == "yes"
+        except DemoFailed as error:  # kubectl answers no with exit code 1
+            assert "no" in str(error)
+            return False
+
+    assert can("get", "secrets", "-n", "relay-system")
+    assert not can("list", "secrets", "-A")
+    assert not can("get", "secrets", "-n", "kube-system")
+    assert not can("create", "clusterrolebindings")
+    assert not can("delete", "namespaces")
+    assert not can("create", "pods", "-n", "kube-system")
