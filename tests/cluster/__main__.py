@@ -5,10 +5,18 @@ import signal
 import sys
 
 from tests.cluster.arguments import parse, parser
-from tests.cluster.commands import COMMANDS, say
+from tests.cluster.commands import COMMANDS
 from tests.cluster.errors import ClusterError
 
 INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def say_nothing(_: str) -> None:
+    """What --quiet makes of progress; errors are still said."""
 
 
 def main(argv: list[str]) -> int:
@@ -17,6 +25,7 @@ def main(argv: list[str]) -> int:
     if options.verb is None:
         parser(os.environ).print_help()
         return 0
+    options.say = say_nothing if options.quiet else say
     # a create that is told to end cleans up like one that is interrupted
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

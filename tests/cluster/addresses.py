@@ -38,6 +38,10 @@ class Link:
     prefix_length: int = 30
 
 
+INTERFACE = "rk-veth"
+"""The host's end of a link is called this and the cluster's index."""
+
+
 def link(index: int) -> Link:
     """The link of the cluster with this index, 1 to MAX_CLUSTERS."""
     if not 1 <= index <= MAX_CLUSTERS:
@@ -45,7 +49,7 @@ def link(index: int) -> Link:
     first = LINKS.network_address + 4 * index
     return Link(
         # an interface name has at most 15 characters (IFNAMSIZ)
-        host_interface=f"rk-veth{index}",
+        host_interface=f"{INTERFACE}{index}",
         host_address=str(first + 1),
         node_address=str(first + 2),
     )

@@ -18,6 +18,10 @@ REQUEST_SECONDS = 5.0
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
 
+class TimedOut(ClusterError):
+    """Something did not come true in time, though it still could."""
+
+
 class ApiServer:
     """The API server of one cluster, asked as its administrator."""
 
@@ -80,7 +84,10 @@ def await_true(
     still_possible: Callable[[], str | None],
     evidence: Path,
 ) -> None:
-    """condition has come true; raises ClusterError after seconds, or as soon as still_possible gives a reason."""
+    """condition has come true.
+
+    Raises TimedOut after seconds and ClusterError as soon as still_possible gives a reason against it.
+    """
     deadline = time.monotonic() + seconds
     last = "it never answered"
     while True:
@@ -90,9 +97,11 @@ def await_true(
             last = "not yet"
         except OSError as error:
             last = str(error)
-        reason = still_possible()
-        if reason is None and time.monotonic() > deadline:
-            reason = f"not so after {seconds:.0f} s (last answer: {last})"
-        if reason is not None:
+        if (reason := still_possible()) is not None:
             raise ClusterError(f"waiting for {what}: {reason}; logs are in {evidence}")
+        if time.monotonic() > deadline:
+            raise TimedOut(
+                f"waiting for {what}: not so after {seconds:.0f} s (last answer: {last}); "
+                f"logs are in {evidence}"
+            )
         time.sleep(POLL_SECONDS)

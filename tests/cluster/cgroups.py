@@ -39,6 +39,16 @@ def missing_controllers(root: Path = ROOT) -> frozenset[str]:
 
 def create(name: str, root: Path = ROOT) -> None:
     """Every hierarchy has a directory of this name in which containers can be started."""
+    try:
+        _create(name, root)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot make the cgroups {name}: {error.strerror} ({error.filename}); "
+            "inside a container they must be writable and delegated"
+        ) from error
+
+
+def _create(name: str, root: Path) -> None:
     for hierarchy in hierarchies(root):
         directory = hierarchy / name
         directory.mkdir(exist_ok=True)

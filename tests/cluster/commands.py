@@ -1,4 +1,7 @@
-"""What each command does. Results go to standard output, progress and errors to standard error, as with kind."""
+"""What each command does. Results go to standard output, progress to standard error, as with kind.
+
+Options carry say, which takes one line of progress at a time (and drops it if told to be quiet).
+"""
 
 import argparse
 import os
@@ -34,10 +37,6 @@ KIND_VERSION = "0.32.0"
 Options = argparse.Namespace
 
 
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def version(_: Options) -> int:
     print(f"kind v{KIND_VERSION} embedded linux/{debian.architecture()}")
     return 0
@@ -47,39 +46,42 @@ def create_cluster(options: Options) -> int:
     plan = configuration.plan(
         options.config, name=options.name, wait=options.wait, retain=options.retain
     )
-    say(f'Creating cluster "{plan.name}" ...')
-    record = lifecycle.create(plan, lambda line: say(f" • {line}"))
-    say(" ✓ Ready")
-    _export(record, options.kubeconfig)
-    say(f"You can now use your cluster with:\n\nkubectl cluster-info --context {_context(record)}")
+    options.say(f'Creating cluster "{plan.name}" ...')
+    record = lifecycle.create(plan, lambda line: options.say(f" • {line}"))
+    options.say(" ✓ Ready")
+    _export(record, options)
+    options.say(
+        f"You can now use your cluster with:\n\nkubectl cluster-info --context {_context(record)}"
+    )
     return 0
 
 
 def delete_cluster(options: Options) -> int:
-    return _delete([options.name], options.kubeconfig)
+    return _delete([options.name], options)
 
 
 def delete_clusters(options: Options) -> int:
     names = records.known_names() if options.all else options.names
-    return _delete(names, options.kubeconfig)
+    return _delete(names, options)
 
 
-def _delete(names: list[str], explicit: str | None) -> int:
+def _delete(names: list[str], options: Options) -> int:
     for name in names:
-        say(f'Deleting cluster "{name}" ...')
+        options.say(f'Deleting cluster "{name}" ...')
         nodes = lifecycle.delete(name)
-        kubeconfig.remove_entry(_kubeconfigs(explicit), kubeconfig.context_name(name))
+        kubeconfig.remove_entry(_kubeconfigs(options), kubeconfig.context_name(name))
         if nodes:
-            say(f"Deleted nodes: [{' '.join(f'{chr(34)}{node}{chr(34)}' for node in nodes)}]")
+            quoted = " ".join(f'"{node}"' for node in nodes)
+            options.say(f"Deleted nodes: [{quoted}]")
     return 0
 
 
-def get_clusters(_: Options) -> int:
+def get_clusters(options: Options) -> int:
     names = [record.name for record in records.running()]
     if names:
         print("\n".join(names))
     else:
-        say("No kind clusters found.")
+        options.say("No kind clusters found.")
     return 0
 
 
@@ -88,7 +90,7 @@ def get_nodes(options: Options) -> int:
     if found:
         print("\n".join(record.node_name for record in found))
     else:
-        say(f'No kind nodes found for cluster "{options.name}".')
+        options.say(f'No kind nodes found for cluster "{options.name}".')
     return 0
 
 
@@ -98,14 +100,14 @@ def get_kubeconfig(options: Options) -> int:
 
 
 def export_kubeconfig(options: Options) -> int:
-    _export(_located(options.name), options.kubeconfig)
+    _export(_located(options.name), options)
     return 0
 
 
 def export_logs(options: Options) -> int:
     record = lifecycle.running(options.name)
     target = Path(options.directory or tempfile.mkdtemp(prefix="kind-logs-"))
-    say(f'Exporting logs for cluster "{record.name}" to:')
+    options.say(f'Exporting logs for cluster "{record.name}" to:')
     for part in ("logs", "podlogs"):
         shutil.copytree(record.directory / part, target / part, dirs_exist_ok=True)
     print(target)
@@ -120,7 +122,7 @@ def load_docker_image(options: Options) -> int:
             node_images.load(record, image)
         else:
             _load_from_docker(record, name)
-        say(f'Image: "{name}" loaded into node "{record.node_name}"')
+        options.say(f'Image: "{name}" loaded into node "{record.node_name}"')
     return 0
 
 
@@ -131,13 +133,13 @@ def load_image_archive(options: Options) -> int:
     return 0
 
 
-def build_binaries(_: Options) -> int:
-    print(build.ensure_binaries(say))
+def build_binaries(options: Options) -> int:
+    print(build.ensure_binaries(options.say))
     return 0
 
 
 def build_images(options: Options) -> int:
-    packages.ensure(say)
+    packages.ensure(options.say)
     for image in catalogue.build(tuple(options.images)):
         megabytes = sum(layer.size for layer in image.layers) / 1e6
         line = f"{image.reference} sha256:{archive.manifest_digest(image)} {megabytes:.0f} MB"
@@ -231,14 +233,14 @@ def _client_config(record: Record) -> kubeconfig.Config:
     )
 
 
-def _kubeconfigs(explicit: str | None) -> list[Path]:
-    return kubeconfig.candidates(explicit, os.environ, places.home())
+def _kubeconfigs(options: Options) -> list[Path]:
+    return kubeconfig.candidates(options.kubeconfig, os.environ, places.home())
 
 
-def _export(record: Record, explicit: str | None) -> None:
-    path = kubeconfig.destination(_kubeconfigs(explicit))
+def _export(record: Record, options: Options) -> None:
+    path = kubeconfig.destination(_kubeconfigs(options))
     kubeconfig.add_entry(path, _client_config(record))
-    say(f'Set kubectl context to "{_context(record)}"')
+    options.say(f'Set kubectl context to "{_context(record)}"')
 
 
 def _located(name: str) -> Record:

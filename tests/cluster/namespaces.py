@@ -13,6 +13,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.records import Process, Record
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INTERFACES = Path("/sys/class/net")
 CHILD_SECONDS = 10.0
 END_SECONDS = 20.0
 
@@ -116,16 +117,21 @@ def _child_of(leash: Leash) -> Process:
 
 def _connect(link: addresses.Link, pid: int) -> None:
     """A wire from the host into the namespaces of this process."""
-    remove_link(link)
     peer = ("type", "veth", "peer", "name", "eth0", "netns", str(pid))
     _ip("link", "add", link.host_interface, *peer)
     _ip("address", "add", f"{link.host_address}/{link.prefix_length}", "dev", link.host_interface)
     _ip("link", "set", link.host_interface, "up")
 
 
+def linked_indices() -> set[int]:
+    """The cluster indices whose link exists on this host."""
+    names = (path.name.removeprefix(addresses.INTERFACE) for path in INTERFACES.iterdir())
+    return {int(name) for name in names if name.isdigit()}
+
+
 def remove_link(link: addresses.Link) -> None:
     """The host has no such interface. The kernel removes it by itself, but some time after its namespace ended."""
-    if Path("/sys/class/net", link.host_interface).exists():
+    if (INTERFACES / link.host_interface).exists():
         subprocess.run(
             ["ip", "link", "delete", link.host_interface],
             # it may have gone between the look and the deletion

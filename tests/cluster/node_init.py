@@ -5,6 +5,7 @@ the pipe's end before KEEP ends the node, so that a create that is killed leaves
 """
 
 import os
+import resource
 import ssl
 import sys
 import threading
@@ -37,6 +38,7 @@ def main(name: str) -> int:
     if record is None:
         raise ClusterError(f"there is no cluster record for {name}")
     threading.Thread(target=_end_with_creator, args=(leash,), daemon=True).start()
+    _raise_file_limit()
     node_setup.prepare(record.directory, addresses.link(record.index))
     _log("node prepared")
     api_ready = threading.Event()
@@ -54,6 +56,12 @@ def main(name: str) -> int:
     )
     supervisor.run(control.listen(record.directory))
     return 0
+
+
+def _raise_file_limit() -> None:
+    """Containers inherit the soft limit, and the caller's shell may have a low one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _end_with_creator(leash: BinaryIO) -> None:

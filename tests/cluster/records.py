@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import places
+from tests.cluster.errors import ClusterError
 
 RECORD = "cluster.json"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -87,6 +88,8 @@ def read(name: str) -> Record | None:
         return from_text((places.state_root() / name / RECORD).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except PermissionError as error:
+        raise _not_root() from error
 
 
 def known_names() -> list[str]:
@@ -94,7 +97,14 @@ def known_names() -> list[str]:
     root = places.state_root()
     if not root.is_dir():
         return []
-    return sorted(path.name for path in root.iterdir() if path.is_dir())
+    try:
+        return sorted(path.name for path in root.iterdir() if path.is_dir())
+    except PermissionError as error:
+        raise _not_root() from error
+
+
+def _not_root() -> ClusterError:
+    return ClusterError(f"the state of clusters in {places.state_root()} is root's: run as root")
 
 
 def running() -> list[Record]:

@@ -12,6 +12,8 @@ from tests.cluster.errors import ClusterError, ToolMissing
 from tests.cluster.images import layers
 from tests.cluster.images.archive import Layer
 
+RECIPE = Path(__file__).read_bytes()
+"""This file is the first input of the layers it makes."""
 SUITE = "bookworm"
 BASE_PACKAGES = ("python3-minimal", "libpython3-stdlib", "ca-certificates")
 PYTHON = "usr/bin/python3.11"
@@ -56,7 +58,7 @@ def architecture() -> str:
 
 
 def base_key() -> str:
-    return layers.key("base", " ".join((SUITE, *BASE_PACKAGES, architecture())).encode())
+    return layers.key("base", RECIPE, architecture().encode())
 
 
 def base_layer() -> Layer:
@@ -125,7 +127,7 @@ def compile_python(root: Path, directory: str) -> None:
 def prometheus_layer() -> Layer:
     """Debian's Prometheus server and promtool with the consoles their defaults name; goes on top of the base."""
     return layers.cached(
-        layers.key("prometheus", SUITE.encode(), architecture().encode()), _build_prometheus
+        layers.key("prometheus", RECIPE, architecture().encode()), _build_prometheus
     )
 
 
@@ -160,9 +162,7 @@ def pause_layer() -> Layer:
 
 def busybox_layer() -> Layer:
     """A shell and its tools, for probing from inside a pod; on top of the base, whose C library resolves names."""
-    return layers.cached(
-        layers.key("busybox", SUITE.encode(), architecture().encode()), _build_busybox
-    )
+    return layers.cached(layers.key("busybox", RECIPE, architecture().encode()), _build_busybox)
 
 
 def _build_busybox(tree: Path) -> None:

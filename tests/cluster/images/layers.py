@@ -17,13 +17,13 @@ from tests.cluster.images.archive import EPOCH_SECONDS, Layer
 
 TAR = "layer.tar"
 DESCRIPTION = "layer.json"
+KEPT_LAYERS = 6
 
 
 def key(name: str, *inputs: bytes) -> str:
-    """NAME and 16 hex digits over the inputs, each delimited by its length, and over the code that makes layers."""
+    """NAME and 16 hex digits over the inputs, each delimited by its length, and over this file."""
     digest = hashlib.sha256()
-    recipes = (path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    for part in (*recipes, *inputs):
+    for part in (Path(__file__).read_bytes(), *inputs):
         digest.update(f"{len(part)}:".encode())
         digest.update(part)
     return f"{name}-{digest.hexdigest()[:16]}"
@@ -38,22 +38,36 @@ def cached(layer_key: str, build: Callable[[Path], None]) -> Layer:
     home = root / layer_key
     found = read(home)
     if found is not None:
+        # what was used last is kept longest
+        os.utime(home)
         return found
     root.mkdir(parents=True, exist_ok=True)
-    with _only_builder(root / f".{layer_key}.lock"):
-        found = read(home)
-        if found is not None:
-            return found
-        with tempfile.TemporaryDirectory(dir=root, prefix=f".{layer_key}.") as work:
-            tree, unfinished = Path(work) / "tree", Path(work) / "finished"
-            tree.mkdir(mode=0o755)
-            unfinished.mkdir(mode=0o755)
-            build(tree)
-            _store(tree, unfinished)
-            unfinished.rename(home)
+    name = layer_key.rpartition("-")[0]
+    with _only_builder(root / f".{name}.lock"):
+        if not home.exists():
+            _build(layer_key, build, root)
+            _forget_oldest(name, root)
     built = read(home)
     assert built is not None
     return built
+
+
+def _build(layer_key: str, build: Callable[[Path], None], root: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=root, prefix=f".{layer_key}.") as work:
+        tree, unfinished = Path(work) / "tree", Path(work) / "finished"
+        tree.mkdir(mode=0o755)
+        unfinished.mkdir(mode=0o755)
+        build(tree)
+        _store(tree, unfinished)
+        unfinished.rename(root / layer_key)
+
+
+def _forget_oldest(name: str, root: Path) -> None:
+    """Of the layers of this name, those used last are kept: every change of source leaves one."""
+    kept = [path for path in root.glob(f"{name}-*") if path.name.rpartition("-")[0] == name]
+    kept.sort(key=lambda path: path.stat().st_mtime)
+    for path in kept[:-KEPT_LAYERS]:
+        shutil.rmtree(path)
 
 
 def read(home: Path) -> Layer | None:

@@ -15,6 +15,8 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.images import debian, layers
 from tests.cluster.images.archive import Layer
 
+RECIPE = Path(__file__).read_bytes()
+"""This file is the first input of the layers it makes."""
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
 """Where Debian's Python looks for what does not come from Debian."""
 COMMANDS = "usr/local/bin"
@@ -29,7 +31,7 @@ SIMULATOR_HOME = "opt/simulator"
 def dependencies_layer() -> Layer:
     """Everything in the lock, checked against its hashes, byte-compiled."""
     lock = (places.REPOSITORY / LOCK).read_bytes()
-    key = layers.key("dependencies", lock, debian.base_key().encode())
+    key = layers.key("dependencies", RECIPE, lock, debian.base_key().encode())
     return layers.cached(key, _build_dependencies)
 
 
@@ -52,7 +54,7 @@ def _build_dependencies(tree: Path) -> None:
 def operator_layer() -> Layer:
     """This checkout's wheel and its commands."""
     sources = source_digest(("operator", "pyproject.toml", "README.md"))
-    key = layers.key("relay-operator", sources, debian.base_key().encode())
+    key = layers.key("relay-operator", RECIPE, sources, debian.base_key().encode())
     return layers.cached(key, _build_operator)
 
 
@@ -74,7 +76,7 @@ def _build_operator(tree: Path) -> None:
 def simulator_layer() -> Layer:
     """The provider simulator of this checkout, started with `python3 -m tests.simulator`."""
     sources = source_digest((SIMULATOR,))
-    key = layers.key("simulator", sources, debian.base_key().encode())
+    key = layers.key("simulator", RECIPE, sources, debian.base_key().encode())
     return layers.cached(key, _build_simulator)
 
 
