@@ -77,6 +77,17 @@ class Lane:
     def head_tag(self) -> float:
         return self.start_tag(self.first())
 
+    def turn_tag(self, best_factor: int) -> float:
+        """Where the head stands in the order of service, best_factor being that of its flow's best waiting lane.
+
+        Beside a better lane a head stands later by the difference of their virtual service times, as if by finish tags:
+        what arrives together is served in the order of its priority.
+        """
+        tag = self.head_tag()
+        if self.factor == best_factor:
+            return tag
+        return tag + self.record.cost_seconds / self.rate() * (1 - self.factor / best_factor)
+
     def rate(self) -> float:
         """The weight this lane is served with now: its part of what the tenant's waiting flows weigh together."""
         record, own = self.record, self.record.flow.weight
@@ -154,7 +165,13 @@ class FlowRecord:
         self.counted_demand = 0.0
 
     def waiting_lanes(self) -> Iterator[Lane]:
+        """Best priority first."""
         return (lane for lane in self.lanes.values() if lane.waiting)
+
+    def next_lane(self) -> Lane:
+        """The waiting lane whose head comes first; something must wait."""
+        lanes = list(self.waiting_lanes())
+        return min(lanes, key=lambda lane: lane.turn_tag(lanes[0].factor))
 
     def fold_demand(self, now: float) -> float:
         """The seats this flow wants: by its habit, or what it holds and queues now if something waits."""

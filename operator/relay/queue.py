@@ -325,8 +325,7 @@ class FairQueue:
             while record.queued and record.seats < record.guaranteed:
                 if not self._pool.admits(record, record.seats + record.queued):
                     break
-                lane = min(record.waiting_lanes(), key=Lane.head_tag)
-                self._serve(lane, started, now)
+                self._serve(record.next_lane(), started, now)
         while self._depth:
             next_lane = self._turns.next_lane(self._depth)
             if next_lane is None:

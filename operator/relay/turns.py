@@ -1,6 +1,6 @@
 """Turns: whose head takes the next seat.
 
-Heads of flows inside their share and of the others stand in two heaps by start tag, because the last seats are open to
+Heads of flows inside their share and of the others stand in two heaps, because the last seats are open to
 the former only. A flow changes heaps when its own need changes and when the demands around it are measured anew.
 """
 
@@ -14,14 +14,14 @@ from relay.seats import SeatPool
 class Head(NamedTuple):
     """Where a lane's head stood when it was pushed; smaller is served earlier."""
 
-    start: float
+    turn: float
     sequence: int
     version: int
     lane: Lane
 
 
 class HeadHeap:
-    """The heads of waiting lanes in order of their start tags.
+    """The heads of waiting lanes in order of service.
 
     An entry is current while it carries its lane's version. Others are dropped when they surface, and all at once when
     they outnumber the current ones.
@@ -33,10 +33,10 @@ class HeadHeap:
         self._heads: list[Head] = []
         self._sequence = 0
 
-    def push(self, lane: Lane) -> None:
-        """The lane's head is here with its present tag; equal tags keep the order of their pushes."""
+    def push(self, lane: Lane, turn: float) -> None:
+        """The lane's head stands here now; equal tags keep the order of their pushes."""
         self._sequence += 1
-        heappush(self._heads, Head(lane.head_tag(), self._sequence, lane.version, lane))
+        heappush(self._heads, Head(turn, self._sequence, lane.version, lane))
 
     def first(self) -> Head | None:
         """The current head with the smallest tag."""
@@ -71,13 +71,15 @@ class Turns:
         """
         inside = self._pool.in_share(record, record.seats + record.queued)
         heap = self._inside if inside else self._outside
-        for lane in record.waiting_lanes():
+        lanes = list(record.waiting_lanes())
+        for lane in lanes:
             lane.version += 1
-            heap.push(lane)
+            # lanes come best first
+            heap.push(lane, lane.turn_tag(lanes[0].factor))
         heap.compact(waiting)
 
     def next_lane(self, waiting: int) -> Lane | None:
-        """The waiting lane with the smallest start tag among those that may take a seat now."""
+        """The waiting lane that comes first among those that may take a seat now."""
         free = self._pool.free
         if free <= 0:
             return None
