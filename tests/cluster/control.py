@@ -46,7 +46,9 @@ def receive(connection: socket.socket) -> Request:
     """The request of a connection; raises ValueError when it is none."""
     connection.settimeout(TIMEOUT_SECONDS)
     content = json.loads(_read_all(connection))
-    return Request(Verb(content["verb"]), str(content.get("component", "")))
+    if not isinstance(content, dict):
+        raise ValueError("a request is a JSON object")
+    return Request(Verb(str(content.get("verb"))), str(content.get("component", "")))
 
 
 def send(connection: socket.socket, reply: Reply) -> None:

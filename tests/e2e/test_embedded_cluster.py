@@ -391,6 +391,63 @@ def test_loading_what_does_not_exist_is_refused_in_kinds_words(probe_images: str
     )
 
 
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+LOAD_EVERY_LIBRARY = """
+import ctypes, pathlib, sys
+libraries = [p for d in sys.path for p in pathlib.Path(d).rglob("*.so")]
+for library in libraries: ctypes.CDLL(str(library))
+import kopf, kubernetes.aio, uvloop, ssl
+assert ssl.create_default_context().get_ca_certs()
+print(len(libraries), "libraries")
+"""
+
+
+def restricted(name: str, image: str, *command: str) -> dict[str, Any]:
+    """A pod of an image as pod-security restricted and a read-only root let it run."""
+    made = pod(name, image, *command)
+    made["spec"]["restartPolicy"] = "Never"
+    made["spec"]["containers"][0]["securityContext"] = RESTRICTED
+    return made
+
+
+def test_our_images_run_without_root_and_on_a_read_only_root(
+    kubectl: Client, namespace: str, images_loaded: tuple[str, ...]
+) -> None:
+    prometheus = restricted("prometheus", "prometheus:dev")
+    data = {"name": "data", "mountPath": "/prometheus"}
+    prometheus["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    ready = {"httpGet": {"path": "/-/ready", "port": 9090}, "periodSeconds": 1}
+    prometheus["spec"]["containers"][0] |= {"volumeMounts": [data], "readinessProbe": ready}
+    libraries = restricted("libraries", "relay-operator:dev", "python3", "-c", LOAD_EVERY_LIBRARY)
+    simulator = restricted("simulator", "provider-simulator:dev")
+    for image in (prometheus, simulator):
+        del image["spec"]["containers"][0]["command"]
+    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    apply(kubectl, namespace, prometheus, simulator, libraries)
+
+    await_ready(kubectl, namespace, "prometheus", "simulator")
+    done = "--for=jsonpath={.status.phase}=Succeeded"
+    kubectl("wait", "-n", namespace, done, "pod/libraries", "--timeout=60s")
+    assert "libraries" in kubectl("logs", "-n", namespace, "libraries")
+
+
+@pytest.mark.parametrize("command", ["relay", "relay-operator"])
+def test_both_commands_of_the_image_are_on_its_path(
+    kubectl: Client, namespace: str, images_loaded: tuple[str, ...], command: str
+) -> None:
+    locate = f"import shutil; print(shutil.which({command!r}))"
+    apply(kubectl, namespace, restricted("which", "relay-operator:dev", "python3", "-c", locate))
+    done = "--for=jsonpath={.status.phase}=Succeeded"
+    kubectl("wait", "-n", namespace, done, "pod/which", "--timeout=60s")
+    assert kubectl("logs", "-n", namespace, "which") == f"/usr/local/bin/{command}\n"
+
+
 NODES, PODS = 20, 50
 FAKE = {"kwok.x-k8s.io/node": "fake"}
 
@@ -529,16 +586,17 @@ def test_clusters_live_side_by_side_and_leave_nothing(
     assert kubectl("get", "--raw", "/readyz") == "ok"
 
 
-def test_death_of_the_first_process_ends_everything_and_a_new_create_cleans_up(
-    second: str, tmp_path: Path
+@pytest.mark.parametrize("role", ["inner", "outer"])
+def test_death_of_a_first_process_ends_everything_and_a_new_create_cleans_up(
+    second: str, tmp_path: Path, role: str
 ) -> None:
     before = _host_state()
     options = ("--name", second, "--kubeconfig", str(tmp_path / "kubeconfig"))
     kind("create", "cluster", *options)
     record = records.read(second)
-    assert record is not None
-    assert record.inner is not None
-    os.kill(record.inner.pid, signal.SIGKILL)
+    victim = getattr(record, role)
+    assert victim is not None
+    os.kill(victim.pid, signal.SIGKILL)
     eventually("every process to be gone", lambda: not _processes_of(second))
     assert second not in kind("get", "clusters").stdout.split()
     gone = kind("get", "kubeconfig", "--name", second, check=False)

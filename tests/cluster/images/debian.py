@@ -15,7 +15,7 @@ from tests.cluster.images.archive import Layer
 RECIPE = Path(__file__).read_bytes()
 """This file is the first input of the layers it makes."""
 SUITE = "bookworm"
-BASE_PACKAGES = ("python3-minimal", "libpython3-stdlib", "ca-certificates")
+BASE_PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6", "ca-certificates")
 PYTHON = "usr/bin/python3.11"
 STANDARD_LIBRARY = "usr/lib/python3.11"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
