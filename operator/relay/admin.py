@@ -79,11 +79,11 @@ class Admin:
         return web.Response(body=text.encode(), headers=_TEXT)
 
     async def _config(self, _: web.Request) -> web.Response:
-        return self._acknowledged()
+        return await self._acknowledged()
 
     async def _push(self, request: web.Request) -> web.Response:
         try:
-            await self._supervisor.offer(await request.read())
+            await self._supervisor.offer(await request.read(), source="push")
         except DocumentRejected as error:
             return self._refused(STATUSES[error.code], error.code, str(error))
         except NotProgrammed as error:
@@ -91,10 +91,10 @@ class Admin:
         except web.HTTPRequestEntityTooLarge:
             message = f"an envelope has at most {2 * MAX_DOCUMENT_BYTES} bytes"
             return self._refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "bad_envelope", message)
-        return self._acknowledged()
+        return await self._acknowledged()
 
-    def _acknowledged(self) -> web.Response:
-        acknowledgement = self._supervisor.acknowledgement()
+    async def _acknowledged(self) -> web.Response:
+        acknowledgement = await self._supervisor.acknowledged()
         return web.Response(
             text=acknowledgement.model_dump_json(by_alias=True), content_type="application/json"
         )

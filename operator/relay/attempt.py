@@ -24,7 +24,7 @@ MAX_JSON_BYTES: Final = 1024 * 1024
 FAILURES: Final = frozenset({"failed", "unreachable", "timeout", "truncated", "invalid"})
 """Outcomes a provider is to blame for."""
 _OUTCOMES: Final[dict[Trouble, Outcome]] = {
-    "no_key": "failed",
+    "no_key": "no_key",
     "unreachable": "unreachable",
     "timeout": "timeout",
     "reset": "failed",
@@ -64,8 +64,8 @@ class Accounts(Protocol):
     def auth_line(self, destination: Destination) -> bytes | None:
         """The provider's credential as a header line, empty when it takes none, None when the key is missing."""
 
-    def attempt_started(self, attempt: "Attempt") -> SideCounters:
-        """Counters of the attempt's side, with the start counted."""
+    def counters(self, attempt: "Attempt") -> SideCounters:
+        """Counters of the attempt's side; the attempt's probe is set if it is one."""
 
     def attempt_ended(self, attempt: "Attempt", event: UsageEvent) -> None:
         """Everything that is counted once per attempt."""
@@ -145,10 +145,12 @@ class Attempt:
         if self.outcome is not None:
             return
         self.started_at = time.monotonic()
-        self.counters = self._accounts.attempt_started(self)
+        self.counters = self._accounts.counters(self)
         if self._accounts.auth_line(self.destination) is None:
+            # never sent, and the platform's own lack: no side's SLO hears of it
             self._fail("no_key")
         else:
+            self.counters.started += 1
             pool = self._pool = self._accounts.pool(self.destination)
             pool.acquire(self)
 

@@ -30,7 +30,7 @@ from relay.retry import RetryBudget
 from relay.sessions import ResponseOwners, session_key, session_point
 from relay.settings import Settings
 from relay.shadow import Shadows
-from relay.snapshot import Destination, RoutePlan, Snapshot
+from relay.snapshot import Destination, RoutePlan, Snapshot, Upstream
 from relay.usage import Tokens, UsageEvent
 
 OTHER_MODEL = "other"
@@ -65,6 +65,7 @@ class Service:
         self._owners = ResponseOwners(RESPONSE_OWNERS)
         self._estimator = Estimator()
         self._buffered = 0
+        self._keyless: set[str] = set()
 
     # -- the document ----------------------------------------------------------------------------------------------
 
@@ -78,7 +79,7 @@ class Service:
             self.admission.reconfigure(snapshot, share=share, now=now)
         self._pools_for(snapshot)
         self._breakers_for(snapshot.plans)
-        self.credentials.refresh(snapshot.upstreams.values())
+        self.refresh_keys(snapshot.upstreams.values())
         self.snapshot = snapshot
 
     def _pools_for(self, snapshot: Snapshot) -> None:
@@ -286,12 +287,16 @@ class Service:
         return self._former_pool(origin)
 
     def auth_line(self, destination: Destination) -> bytes | None:
-        return self.credentials.line(destination.upstream)
+        line = self.credentials.line(destination.upstream)
+        if line is None:
+            # mounted since the last look, perhaps: asked for is read now
+            self.refresh_keys([destination.upstream])
+            line = self.credentials.line(destination.upstream)
+        return line
 
-    def attempt_started(self, attempt: Attempt) -> SideCounters:
+    def counters(self, attempt: Attempt) -> SideCounters:
         destination, plan = attempt.destination, attempt.order.plan
         counters = self.metrics.side(plan.name, destination.label, destination.fingerprint)
-        counters.started += 1
         if destination.label == "canary":
             breaker = self._breakers.get((plan.name, destination.fingerprint))
             attempt.probe = breaker is not None and breaker.state is BreakerState.half_open
@@ -299,6 +304,9 @@ class Service:
 
     def attempt_ended(self, attempt: Attempt, event: UsageEvent) -> None:
         counters, outcome = attempt.counters, event.outcome
+        if outcome == "no_key":
+            self._note_missing_key(attempt, event)
+            return
         counters.finished += 1
         failed = outcome in FAILURES
         if failed:
@@ -319,6 +327,18 @@ class Service:
         if event.response_id is not None and event.endpoint == "responses":
             self._owners.created(event.response_id, event.fingerprint)
         self.log.record(event)
+
+    def _note_missing_key(self, attempt: Attempt, event: UsageEvent) -> None:
+        self.metrics.attempts[event.route, event.side, event.provider, "no_key"] += 1
+        if attempt.hold is not None:
+            attempt.hold.settle(0, now=attempt.ended_at)
+        breaker = self._breakers.get((event.route, event.fingerprint))
+        if breaker is not None:
+            breaker.cancelled(probe=attempt.probe)
+        key_file = attempt.destination.upstream.key_file or ""
+        if key_file not in self._keyless:
+            self._keyless.add(key_file)
+            self.log.event("warning", "upstream_key_missing", provider=event.provider)
 
     def _note_times(self, attempt: Attempt, event: UsageEvent) -> None:
         """Signals of answers that came: a failed attempt's time says how it failed, not how fast the side is."""
@@ -383,8 +403,21 @@ class Service:
         if self.admission is not None:
             self.admission.tick(now)
         if self.snapshot is not None:
-            for name in self.credentials.refresh(self.snapshot.upstreams.values()):
-                self.log.event("info", "upstream_key_read", key_file=name)
+            self.refresh_keys(self.snapshot.upstreams.values())
+
+    def refresh_keys(self, upstreams: Iterable[Upstream]) -> None:
+        """The upstreams' keys are those of their files as they are now."""
+        for name in self.credentials.refresh(upstreams):
+            self._keyless.discard(name)
+            self.log.event("info", "upstream_key_read", key_file=name)
+
+    def missing_keys(self) -> list[str]:
+        """The providers of the snapshot in force that cannot be called for want of a key, after another look."""
+        if self.snapshot is None:
+            return []
+        upstreams = self.snapshot.upstreams.values()
+        self.refresh_keys(upstreams)
+        return [u.name for u in upstreams if self.credentials.line(u) is None]
 
     def trip(self, route: str, fingerprint: str) -> None:
         """Another worker of this pod tripped."""

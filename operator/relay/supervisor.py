@@ -25,8 +25,8 @@ from relay.worker import run_worker
 
 ACKNOWLEDGE_SECONDS: Final = 5.0
 """Longest a push waits for every worker; compiling the largest document takes tens of milliseconds."""
-REPORT_SECONDS: Final = 2.0
-"""Longest a scrape waits for a worker; a later one gets its last known counts."""
+ANSWER_SECONDS: Final = 2.0
+"""Longest the supervisor waits for a worker's answer; a scrape then shows its last known counts."""
 RESTART_SECONDS: Final = (0.1, 5.0)
 """First and longest pause before a worker that keeps crashing is started again; the first crash costs none."""
 STABLE_SECONDS: Final = 30.0
@@ -51,7 +51,7 @@ class WorkerHandle:
         self.digest = ""
         self.generation = 0
         self.report: Report = {}
-        self.reports: dict[int, asyncio.Future[Report]] = {}
+        self.questions: dict[int, asyncio.Future[Message]] = {}
 
 
 class Supervisor:
@@ -71,7 +71,7 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._pushes = asyncio.Lock()
         self._retired: Report = {}
-        self._report_id = 0
+        self._question = 0
         self._crashes = dict.fromkeys(range(len(listeners)), 0)
         self.accepted: Accepted | None = None
         self.rejection: DocumentRejected | None = None
@@ -87,11 +87,14 @@ class Supervisor:
         self.accepted = self._acceptance.newest(envelopes)
         if self.accepted is None and envelopes:
             await self._offer_quietly(envelopes[-1])
+        elif self.accepted is not None:
+            kept = self.accepted.envelope == candidates[0]
+            self._log_in_force(self.accepted, "state" if kept else "mount")
         for number in range(len(self._listeners)):
             self._fork(number)
 
-    async def offer(self, envelope: bytes) -> Acknowledgement:
-        """The document is in force in every worker.
+    async def offer(self, envelope: bytes, *, source: str) -> Acknowledgement:
+        """The document is in force in every worker; source says in the log where it came from.
 
         Raises DocumentRejected, or NotProgrammed when the workers did not follow in time (they still will).
         """
@@ -102,12 +105,25 @@ class Supervisor:
                 self.rejection = error
                 raise
             self.rejection = None
-            if accepted is not self.accepted:
+            fresh = accepted is not self.accepted
+            if fresh:
                 self.accepted = accepted
                 for worker in self._workers.values():
                     self._send_document(worker)
                 self._keep(accepted)
-            return await self._programmed(accepted)
+            acknowledgement = await self._programmed(accepted)
+            if fresh:
+                self._log_in_force(accepted, source)
+            return acknowledgement
+
+    def _log_in_force(self, accepted: Accepted, source: str) -> None:
+        self._log.event(
+            "info",
+            "document_in_force",
+            generation=accepted.generation,
+            digest=accepted.digest,
+            source=source,
+        )
 
     async def poll(self) -> None:
         """Runs forever: the mounted document is offered whenever it changes, certificates are looked at."""
@@ -126,15 +142,13 @@ class Supervisor:
 
     async def _offer_quietly(self, envelope: bytes) -> None:
         try:
-            acknowledgement = await self.offer(envelope)
+            await self.offer(envelope, source="mount")
         except DocumentRejected as error:
             # the mount lags behind pushes as a rule: an older file is no news
             level = "debug" if error.code == "stale_generation" else "error"
             self._log.event(level, "document_rejected", code=error.code, message=str(error))
         except NotProgrammed as error:
             self._log.event("error", "document_not_programmed", message=str(error))
-        else:
-            self._log.event("info", "document_in_force", generation=acknowledgement.generation)
 
     def _keep(self, accepted: Accepted) -> None:
         try:
@@ -154,7 +168,7 @@ class Supervisor:
             raise NotProgrammed(
                 f"{running} of {self._settings.workers} workers run generation {accepted.generation}"
             ) from None
-        return self.acknowledgement()
+        return await self.acknowledged()
 
     def _all_run(self, digest: str) -> bool:
         workers = self._workers.values()
@@ -170,7 +184,6 @@ class Supervisor:
                 digest=accepted.digest,
                 generation=accepted.generation,
                 workers=self._settings.workers,
-                missing_keys=self._missing_keys(accepted),
             )
         running = [worker for worker in self._workers.values() if worker.digest]
         digests = {worker.digest for worker in running}
@@ -180,14 +193,13 @@ class Supervisor:
             )
         return Acknowledgement(digest="", generation=0, workers=0)
 
-    def _missing_keys(self, accepted: Accepted) -> tuple[str, ...]:
-        directory = self._settings.upstream_keys_directory
-        return tuple(
-            provider.name
-            for provider in accepted.document.providers
-            if provider.auth.key_file is not None
-            and not (directory / provider.auth.key_file).exists()
+    async def acknowledged(self) -> Acknowledgement:
+        """As `acknowledgement`, with the providers that any worker has no key for, after each has looked again."""
+        answers = await asyncio.gather(
+            *(self._ask(worker, "keys") for worker in self._workers.values())
         )
+        missing = {name for answer in answers for name in answer.get("missing", ())}
+        return self.acknowledgement().model_copy(update={"missing_keys": tuple(sorted(missing))})
 
     def unready_reason(self) -> str | None:
         """Why traffic should not come here, None when it may."""
@@ -210,18 +222,25 @@ class Supervisor:
         return merge([self._retired, *reports])
 
     async def _report(self, worker: WorkerHandle) -> Report:
-        if worker.link is None:
-            return worker.report
-        self._report_id += 1
-        number = self._report_id
-        future: asyncio.Future[Report] = self._loop.create_future()
-        worker.reports[number] = future
-        worker.link.send("metrics", id=number)
-        try:
-            worker.report = await asyncio.wait_for(future, REPORT_SECONDS)
-        except TimeoutError:
-            worker.reports.pop(number, None)
+        answer = await self._ask(worker, "metrics")
+        if answer:
+            worker.report = answer["report"]
         return worker.report
+
+    async def _ask(self, worker: WorkerHandle, kind: str) -> Message:
+        """The worker's answer; empty when it gives none in time."""
+        if worker.link is None:
+            return {}
+        self._question += 1
+        number = self._question
+        answer: asyncio.Future[Message] = self._loop.create_future()
+        worker.questions[number] = answer
+        worker.link.send(kind, id=number)
+        try:
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            worker.questions.pop(number, None)
+            return {}
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
@@ -254,7 +273,7 @@ class Supervisor:
         del self._workers[worker.number]
         merged = merge([self._retired, without_gauges(worker.report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
-        for future in worker.reports.values():
+        for future in worker.questions.values():
             if not future.done():
                 future.set_result({})
         worker.report = {}
@@ -315,10 +334,10 @@ class Supervisor:
             case "in_force":
                 worker.digest = message["digest"]
                 worker.generation = message["generation"]
-            case "metrics":
-                future = worker.reports.pop(message["id"], None)
+            case "metrics" | "keys":
+                future = worker.questions.pop(message["id"], None)
                 if future is not None and not future.done():
-                    future.set_result(message["report"])
+                    future.set_result(message)
             case "tripped":
                 for other in self._workers.values():
                     if other is not worker and other.link is not None:

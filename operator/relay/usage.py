@@ -22,8 +22,10 @@ Outcome = Literal[
     "truncated",
     "invalid",
     "cancelled",
+    "no_key",
 ]
-"""How an attempt ended. client_error: a 4xx the caller caused; cancelled: the caller left."""
+"""How an attempt ended. client_error: a 4xx the caller caused; cancelled: the caller left; no_key: never sent, because
+the relay has no key for the provider."""
 
 BYTES_PER_TOKEN: Final = 4
 """A rough rule for English text and JSON; used where no provider reported, and flagged."""

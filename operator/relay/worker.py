@@ -88,6 +88,9 @@ class Worker:
                 self._install(message["digest"], message["payload"])
             case "metrics":
                 self._link.send("metrics", id=message["id"], report=self.service.report())
+            case "keys":
+                missing = self.service.missing_keys()
+                self._link.send("keys", id=message["id"], missing=missing)
             case "tripped":
                 self.service.trip(message["route"], message["fingerprint"])
             case "reload_tls":

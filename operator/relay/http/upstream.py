@@ -64,6 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_home",
         "_idle_timeout",
         "_in_head",
+        "_keep_alive",
         "_parser",
         "_paused",
         "_status",
@@ -88,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answered = False
         self._completed = False
         self._framed = True
+        self._keep_alive = False
         self._paused = False
         self._idle_timeout = 0.0
         self.call: Call | None = None
@@ -138,6 +140,8 @@ class UpstreamConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._status = self._parser.get_status_code()
+        # llhttp forgets this with the end of the message
+        self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
@@ -239,7 +243,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        if reusable and self._parser.should_keep_alive() and self._framed:
+        if reusable and self._keep_alive and self._framed:
             self._home.release(self)
         else:
             self.transport.close()
