@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import binaries, places
@@ -78,68 +79,67 @@ def ensure_binaries(say: Say = say_on_stderr) -> Path:
         if not (binaries.module_directory(module, version) / program.name).exists()
     ]
     if wanted:
-        with _only_builder(say):
-            _build_all(go, version, say)
+        with _only_builder(say) as lock:
+            _Builder(go=go, version=version, lock=lock, say=say).build_all()
     _link(collection, version)
     return collection
 
 
-def _build_all(go: Path, version: str, say: Say) -> None:
-    programs = [(module, program) for module in MODULES for program in module.programs]
-    began = time.monotonic()
-    for number, (module, program) in enumerate(programs, 1):
-        target = binaries.module_directory(module, version) / program.name
-        label = f"[{number}/{len(programs)}] {program.name}"
-        # asked again under the lock: whoever held it before may have built this one
-        if target.exists():
-            say(f"{label}: already built")
-            continue
-        say(f"{label}: building with {version} ...")
-        started = time.monotonic()
-        _compile(go, module, program, target, label, say)
-        size = target.stat().st_size / 1e6
-        say(
-            f"{label}: built in {time.monotonic() - started:.0f} s, {size:.0f} MB "
-            f"({time.monotonic() - began:.0f} s elapsed)"
-        )
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Compiles with one toolchain while it holds the lock (a file descriptor)."""
 
+    go: Path
+    version: str
+    lock: int
+    say: Say
 
-def _compile(
-    go: Path, module: Module, program: Program, target: Path, label: str, say: Say
-) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{program.name}.unfinished")
-    command = [
-        str(go),
-        "build",
-        *binaries.BUILD_FLAGS,
-        "-ldflags",
-        module.linker_flags,
-        "-o",
-        str(unfinished),
-        program.package,
-    ]
-    log = target.with_name(f".{program.name}.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=module.path,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            code = _wait(process, label, say)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-    if code:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise ClusterError(f"building {program.name} failed with exit code {code}:\n{tail}")
-    unfinished.rename(target)
-    log.unlink()
+    def build_all(self) -> None:
+        programs = [(module, program) for module in MODULES for program in module.programs]
+        began = time.monotonic()
+        for number, (module, program) in enumerate(programs, 1):
+            target = binaries.module_directory(module, self.version) / program.name
+            label = f"[{number}/{len(programs)}] {program.name}"
+            # asked again under the lock: whoever held it before may have built this one
+            if target.exists():
+                self.say(f"{label}: already built")
+                continue
+            self.say(f"{label}: building with {self.version} ...")
+            started = time.monotonic()
+            self._compile(module, program, target, label)
+            size = target.stat().st_size / 1e6
+            self.say(
+                f"{label}: built in {time.monotonic() - started:.0f} s, {size:.0f} MB "
+                f"({time.monotonic() - began:.0f} s elapsed)"
+            )
+
+    def _compile(self, module: Module, program: Program, target: Path, label: str) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{program.name}.unfinished")
+        command = [str(self.go), "build", *binaries.BUILD_FLAGS, "-ldflags", module.linker_flags]
+        log = target.with_name(f".{program.name}.log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "-o", str(unfinished), program.package],
+                cwd=module.path,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # should we be killed, the compiler goes on for a while: the lock is held until it ends
+                pass_fds=(self.lock,),
+            )
+            try:
+                code = _wait(process, label, self.say)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+        if code:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise ClusterError(f"building {program.name} failed with exit code {code}:\n{tail}")
+        unfinished.rename(target)
+        log.unlink()
 
 
 def _wait(process: subprocess.Popen[bytes], label: str, say: Say) -> int:
@@ -173,7 +173,7 @@ def _link(collection: Path, version: str) -> None:
 
 
 @contextlib.contextmanager
-def _only_builder(say: Say) -> Iterator[None]:
+def _only_builder(say: Say) -> Iterator[int]:
     """One build at a time per cache; a second one waits for the first and finds its results."""
     root = places.binaries_root()
     root.mkdir(parents=True, exist_ok=True)
@@ -183,4 +183,4 @@ def _only_builder(say: Say) -> Iterator[None]:
         except BlockingIOError:
             say(f"another build is using {root}: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()

@@ -46,6 +46,8 @@ def create_cluster(options: Options) -> int:
     plan = configuration.plan(
         options.config, name=options.name, wait=options.wait, retain=options.retain
     )
+    # an unreadable kubeconfig is better known before the cluster runs than after
+    kubeconfig.read(kubeconfig.destination(_kubeconfigs(options)))
     options.say(f'Creating cluster "{plan.name}" ...')
     record = lifecycle.create(plan, lambda line: options.say(f" • {line}"))
     options.say(" ✓ Ready")
