@@ -99,6 +99,11 @@ def clear(cluster: Cluster) -> None:
     cluster.kubectl("delete", "tenant", "finance", "--ignore-not-found", "--timeout=60s")
     cluster.kubectl("wait", "--for=delete", "namespace/relay-finance", "--timeout=90s")
     cluster.kubectl("delete", "providers.relay-operator.dev", "--all", "--timeout=60s")
+    # images keep their tag while they change: what runs must be started anew
+    cluster.helm(
+        "uninstall", "relay-operator", "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait"
+    )
+    cluster.kubectl("delete", "pods", "--all", "-n", "providers", "--grace-period=1")
 
 
 def _secret(name: str, namespace: str, entries: dict[str, str]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.demo import stage
-from tests.demo.commands import Cluster, wait_until
+from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.demo.providers import SimulatedProvider
 
 FAULT = {"error_percent": 25.0, "error_status": 500}
@@ -147,6 +147,8 @@ def _follow(cluster: Cluster, tell: Tell, *, until: str, seconds: float) -> None
         if line != told:
             told = line
             tell(f"{line}   {messages.get('Ready', '')}")
+        if phase == "RolledBack" != until:
+            raise DemoFailed(f"rolled back on the way to {until}: {messages.get('Ready', '')}")
         generation_seen = status.get("observedGeneration", -1)
         return (phase if generation_seen == _generation(cluster) else ""), weight
 

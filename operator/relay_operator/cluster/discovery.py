@@ -1,7 +1,6 @@
 """The operator's own HTTP port: health, its metrics, and the relays for Prometheus (HTTP service discovery)."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +12,8 @@ from relay_operator import names
 from relay_operator.cluster.relays import Pod
 from relay_operator.cluster.world import World
 
-logger = logging.getLogger(__name__)
+_SHUTDOWN_SECONDS = 1.0
+"""Scrapers keep their connections open; they are not waited for."""
 
 
 def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ class OperatorEndpoint:
         app.router.add_get(config.METRICS_PATH, self._metrics)
         app.router.add_get(config.HEALTH_PATH, self._health)
         app.router.add_get(config.READY_PATH, self._readiness)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await self._runner.setup()
         await web.TCPSite(self._runner, port=self._port).start()
 

@@ -1,6 +1,7 @@
 """Composes each tenant's document, seals it, and brings it to every relay pod and into the ConfigMap."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from relay_operator.cluster.relays import Pod, Relays
 from relay_operator.cluster.world import World
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import credentials, document
+
+logger = logging.getLogger(__name__)
 
 _MOST_ROUNDS = 3
 """A pod may know a newer generation than we do (we lost our memory after a push); one round catches up."""
@@ -81,6 +84,8 @@ class Programmer:
             program.providers = {provider.name: provider for provider in known.providers}
             program.generation = program.written_generation = known.generation
             program.document, program.sealed, program.digest = known, stored, digest
+            # what is in force was reachable when it came into force
+            program.reachable = frozenset(program.providers)
         self._programs[names.tenant_namespace(tenant.metadata.name)] = program
         return program
 
@@ -127,7 +132,7 @@ class Programmer:
             if writing is None and program.written_generation < program.generation:
                 writing = asyncio.create_task(self._write(program))
             newer = await self._push_all(program)
-            if newer <= program.generation:
+            if not newer or newer < program.generation:
                 break
             program.generation, program.document = newer, None
         if writing is not None:
@@ -163,7 +168,8 @@ class Programmer:
         digest, generation = program.digest, program.generation
         try:
             answer = await self._relays.push(pod, program.sealed)
-        except Unavailable:
+        except Unavailable as error:
+            logger.warning("document not acknowledged", extra={"pod": pod.name, "why": str(error)})
             return 0
         if answer.digest == digest:
             program.acknowledged[(pod.uid, pod.incarnation)] = answer

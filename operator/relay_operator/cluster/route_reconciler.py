@@ -4,12 +4,13 @@ import time
 from typing import Any
 
 from relay import config
+from relay_operator import names
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.cluster.announcements import Announcer
 from relay_operator.cluster.canaries import Canaries, Run
 from relay_operator.cluster.programming import Program, Programmer
 from relay_operator.cluster.status import StatusWriter
-from relay_operator.cluster.work_queue import Key, WorkQueue
+from relay_operator.cluster.work_queue import Key, Urgency, WorkQueue
 from relay_operator.cluster.world import World
 from relay_operator.decisions import route_conditions
 from relay_operator.decisions.conditions import timestamp
@@ -84,16 +85,33 @@ class RouteReconciler:
         fragment = self._fragment(body, providers)
         if isinstance(fragment, RouteRefusal):
             return fragment
-        route = RelayRoute.parse(body)
-        self._canaries.accept(route, providers)
-        decision, _ = self._canaries.decide(key, now=time.time())
         named = {side.provider for side in document.sides(fragment)}
-        self._programmer.set_providers(
-            program, {name: document.provider_part(providers[name]) for name in named}
-        )
-        weight = decision.state.weight_percent if fragment.canary else 0
+        closed = named - program.reachable
+        if closed:
+            # the wall first: the tenant's reconciler opens the way, brings the keys and calls again
+            self._queue.add(Key("Tenant", "", program.tenant.metadata.name), Urgency.URGENT)
+            message = f"opening the way to {', '.join(sorted(closed))}; the Tenant tells if its key is missing"
+            return RouteRefusal(reason=Reason.PROVISIONING, message=message)
+        parts = {name: document.provider_part(providers[name]) for name in named}
+        self._programmer.set_providers(program, parts)
+        run = self._canaries.accept(RelayRoute.parse(body), providers)
+        waiting = self._awaits_key(program, run, fragment)
+        if not waiting:
+            self._canaries.decide(key, now=time.time())
+        weight = run.state.weight_percent if fragment.canary and not waiting else 0
         program.fragments[key[1]] = fragment.model_copy(update={"canary_percent": weight})
-        return None
+        if not waiting:
+            return None
+        self._queue.add_after(Key("RelayRoute", *key), _KEY_SECONDS)
+        message = "waiting for every relay pod to hold the key of the canary's provider"
+        return RouteRefusal(reason=Reason.PROVISIONING, message=message)
+
+    def _awaits_key(self, program: Program, run: Run, fragment: config.Route) -> bool:
+        """Whether a canary is about to start that some pod could only fail (ADR 5)."""
+        if fragment.canary is None or run.state.fingerprint == run.plan.fingerprint:
+            return False
+        namespace = names.tenant_namespace(program.tenant.metadata.name)
+        return program.lacks_key(fragment.canary.provider, self._world.relay_pods(namespace))
 
     def _fragment(
         self, body: dict[str, Any], providers: dict[str, Any]
@@ -126,10 +144,7 @@ class RouteReconciler:
             }
         }
         if refusal is not None or run is None or run.last is None:
-            found = refusal or RouteRefusal(
-                reason=Reason.PROVISIONING,
-                message="waiting for every relay pod to hold the canary's key",
-            )
+            found = refusal or RouteRefusal(reason=Reason.PROVISIONING, message="not decided yet")
             final = found.reason is not Reason.PROVISIONING
             wanted = route_conditions.refused(found.reason, found.message, final=final)
         else:
