@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from tests.cluster import binaries, build
 from tests.cluster.errors import ClusterError, ToolMissing
 
