@@ -12,7 +12,7 @@ from relay.seats import SeatPool
 
 
 class Head(NamedTuple):
-    """Where a lane's head stood when it was pushed; smaller is served earlier."""
+    """Where a lane's head stood when it was pushed; smaller is served earlier, equal tags in the order of pushes."""
 
     turn: float
     sequence: int
@@ -27,16 +27,13 @@ class HeadHeap:
     they outnumber the current ones.
     """
 
-    __slots__ = ("_heads", "_sequence")
+    __slots__ = ("_heads",)
 
     def __init__(self) -> None:
         self._heads: list[Head] = []
-        self._sequence = 0
 
-    def push(self, lane: Lane, turn: float) -> None:
-        """The lane's head stands here now; equal tags keep the order of their pushes."""
-        self._sequence += 1
-        heappush(self._heads, Head(turn, self._sequence, lane.version, lane))
+    def push(self, head: Head) -> None:
+        heappush(self._heads, head)
 
     def first(self) -> Head | None:
         """The current head with the smallest tag."""
@@ -57,12 +54,14 @@ class HeadHeap:
 class Turns:
     """Every waiting lane stands where its flow belongs, at its head's present tag."""
 
-    __slots__ = ("_inside", "_outside", "_pool")
+    __slots__ = ("_inside", "_outside", "_pool", "_pushes")
 
     def __init__(self, pool: SeatPool) -> None:
         self._pool = pool
         self._inside = HeadHeap()
         self._outside = HeadHeap()
+        # one count for both heaps, so that no two heads ever compare equal
+        self._pushes = 0
 
     def place(self, record: FlowRecord, waiting: int) -> None:
         """The flow's lanes stand right, after a change of its need, its tags or its surroundings.
@@ -74,8 +73,10 @@ class Turns:
         lanes = list(record.waiting_lanes())
         for lane in lanes:
             lane.version += 1
+            self._pushes += 1
             # lanes come best first
-            heap.push(lane, lane.turn_tag(lanes[0].factor))
+            turn = lane.turn_tag(lanes[0].factor)
+            heap.push(Head(turn, self._pushes, lane.version, lane))
         heap.compact(waiting)
 
     def next_lane(self, waiting: int) -> Lane | None:

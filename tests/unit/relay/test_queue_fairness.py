@@ -230,14 +230,46 @@ def test_shares_follow_weights_within_two_per_cent() -> None:
         assert share == pytest.approx(each.weight / 10, rel=0.02)
 
 
+def test_a_flow_whose_calls_grow_long_pays_for_what_they_took() -> None:
+    """The usual cost lags behind the change by fifty calls; the settlement does not."""
+    steady_calls, growing_calls = flow("steady"), flow("growing")
+    durations = iter([0.1] * 200 + [2.0] * 10_000)
+    simulation = backlogged(2, {steady_calls: lambda: 0.5, growing_calls: lambda: next(durations)})
+    simulation.keep_backlogged(steady_calls)
+    simulation.keep_backlogged(growing_calls)
+    drifts = [
+        simulation.delivered_seconds(steady_calls) - simulation.delivered_seconds(growing_calls)
+        for _ in simulation.run_until(150.0)
+    ]
+    assert max(drifts) - min(drifts) <= 3 * (1.0 + 2.0)
+
+
 def test_long_streams_pay_while_they_run() -> None:
     short, long = flow("short"), flow("long")
-    simulation = backlogged(10, {short: lambda: 0.1, long: lambda: 20.0})
+    simulation = backlogged(3, {short: lambda: 1.0, long: lambda: 1000.0})
+    simulation.backlog = 2
     simulation.keep_backlogged(long)
+    simulation.now = 10.0
     simulation.keep_backlogged(short)
-    for _ in simulation.run_until(200.0):
+    simulation.keep_backlogged(long)
+    for _ in simulation.run_until(110.5):
         pass
-    assert simulation.delivered_seconds(short) == pytest.approx(1000.0, rel=0.1)
+    # two streams hold two of three seats and are charged a second each; the third seat is not theirs to take
+    assert sum(ticket.flow is long for ticket in simulation.started) == 2
+    assert sum(ticket.flow is short for ticket in simulation.started) == 101
+
+
+def test_work_on_guaranteed_seats_does_not_set_newcomers_back() -> None:
+    owner = Flow(tenant="gold", key="k", guaranteed_seats=2)
+    queue = FairQueue(seats=5, max_depth=10, max_wait_seconds=FOREVER, now=0.0, flows=(owner,))
+    base = queue.submit(flow("base"), priority="normal", now=0.0)
+    assert isinstance(base, Ticket)
+    virtual_time = queue._virtual_time
+    for second in range(10):
+        ticket = queue.submit(owner, priority="normal", now=float(second))
+        assert isinstance(ticket, Ticket)
+        queue.release(ticket, now=second + 1.0)
+    assert queue._virtual_time == virtual_time
 
 
 # --- isolation: quiet flows that offer 10 of 60 seats in all, and neighbours that would take every seat ---
