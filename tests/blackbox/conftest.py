@@ -4,6 +4,7 @@ One relay and three providers live as long as the session; every test starts wit
 the relay a document of its own. Tests that change the process itself (signals, settings, restarts) take `new_relay`.
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,24 +84,41 @@ def platform(signer: Signer, upstreams: dict[str, Upstream]) -> Platform:
     return Platform(signer, _urls(upstreams))
 
 
-@pytest.fixture(scope="session")
-def _shared_relay(
-    tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
+@contextlib.contextmanager
+def _running(
+    directory: Path, signer: Signer, upstreams: dict[str, Upstream], **settings: str
 ) -> Iterator[Relay]:
-    relay = Relay(
-        tmp_path_factory.mktemp("relay"),
-        signer,
-        first_byte_timeout_seconds="1",
-        upstream_idle_timeout_seconds="1",
-        connect_timeout_seconds="1",
-    )
+    relay = Relay(directory, signer, **settings)
     try:
         _give_keys(relay)
-        relay.write_document(Platform(signer, _urls(_upstreams)).document())
+        relay.write_document(Platform(signer, _urls(upstreams)).document())
         relay.wait_ready()
         yield relay
     finally:
         relay.process.kill()
+
+
+@pytest.fixture(scope="session")
+def _shared_relay(
+    tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
+) -> Iterator[Relay]:
+    with _running(
+        tmp_path_factory.mktemp("relay"),
+        signer,
+        _upstreams,
+        first_byte_timeout_seconds="1",
+        upstream_idle_timeout_seconds="1",
+        connect_timeout_seconds="1",
+    ) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def _shared_patient_relay(
+    tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
+) -> Iterator[Relay]:
+    with _running(tmp_path_factory.mktemp("patient-relay"), signer, _upstreams) as relay:
+        yield relay
 
 
 @pytest.fixture
@@ -109,10 +127,20 @@ def relay(_shared_relay: Relay, platform: Platform) -> Relay:
 
     It gives up on a silent provider after one second, so that tests of stalls are short.
     """
-    assert _shared_relay.process.exit_code is None, _shared_relay.output()[-4000:]
-    _give_keys(_shared_relay)
-    _shared_relay.push(platform.document())
-    return _shared_relay
+    return _fresh(_shared_relay, platform)
+
+
+@pytest.fixture
+def patient_relay(_shared_patient_relay: Relay, platform: Platform) -> Relay:
+    """Like relay, with the default patience: for tests that hold a provider's answers back."""
+    return _fresh(_shared_patient_relay, platform)
+
+
+def _fresh(relay: Relay, platform: Platform) -> Relay:
+    assert relay.process.exit_code is None, relay.output()[-4000:]
+    _give_keys(relay)
+    relay.push(platform.document())
+    return relay
 
 
 @pytest.fixture

@@ -90,13 +90,17 @@ class Provider:
     def plan(self, request: Request, record: Record, *, now: float, unix_time: float) -> Plan:
         """The answer to a request. now is monotonic, in seconds."""
         try:
+            path = request.target.partition(b"?")[0]
+            endpoint = _ENDPOINTS.get(path)
+            record.endpoint = endpoint.value if endpoint is not None else ""
             behaviour = self._behaviour_of(request)
             self._authorise(request, behaviour)
-            path = request.target.partition(b"?")[0]
             if path == b"/v1/models" or path.startswith(b"/v1/models/"):
                 plan = self._models(request, path, behaviour)
             else:
-                plan = self._call(request, path, record, behaviour, now=now, unix_time=unix_time)
+                plan = self._call(
+                    request, endpoint, record, behaviour, now=now, unix_time=unix_time
+                )
         except BadCall as refusal:
             plan = _refused(refusal, self.behaviour)
         record.status = plan.status
@@ -135,19 +139,18 @@ class Provider:
     def _call(
         self,
         request: Request,
-        path: bytes,
+        endpoint: Endpoint | None,
         record: Record,
         behaviour: Behaviour,
         *,
         now: float,
         unix_time: float,
     ) -> Plan:
-        endpoint = _ENDPOINTS.get(path)
         if endpoint is None:
-            raise BadCall(f"Unknown request URL: {path.decode('latin-1')}.", status=404)
+            url = request.target.decode("latin-1")
+            raise BadCall(f"Unknown request URL: {url}.", status=404)
         if request.method != b"POST":
             raise BadCall("Not allowed to do this to an endpoint of calls.", status=405)
-        record.endpoint = endpoint.value
         call = parsed(endpoint, request.body)
         record.model = call.model
         over_quota = self._over_quota(behaviour, now)

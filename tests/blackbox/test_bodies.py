@@ -1,0 +1,156 @@
+"""Bodies pass untouched, except the model's name and the usage a stream must report."""
+
+from typing import Any
+
+import pytest
+from tests.blackbox.relays import CHAT, Relay
+from tests.blackbox.tenant import MODEL, Platform, provider, route, side
+from tests.blackbox.upstream import Upstream
+
+from relay.config import Match, ProviderModel
+
+UPSTREAM_MODEL = "vendor/gpt-4.1-2025"
+
+ODD_BODIES = {
+    "spaces": b'{ "model" : "gpt-4.1" ,\r\n\t"messages" : [ ] }',
+    "model-last": b'{"messages":[{"role":"user","content":"\\"model\\":\\"x\\""}],"model":"gpt-4.1"}',
+    "nested-model": b'{"metadata":{"model":"inner"},"model":"gpt-4.1","tools":[{"model":"inner"}]}',
+    "numbers": b'{"model":"gpt-4.1","seed":123456789012345678901234567890,"temperature":1.0e-0,"x":1E40}',
+    "escapes": b'{"model":"gpt-4.1","messages":[{"content":"\\u00e9\\ud83d\\ude00\\/"}]}',
+    "utf-8": '{"model":"gpt-4.1","messages":[{"content":"\u00e9\U0001f600"}]}'.encode(),
+    "unknown": b'{"model":"gpt-4.1","x_new":{"b":1,"a":[null,true]},"messages":[]}',
+    "large": b'{"messages":[{"role":"user","content":"'
+    + b"y" * 300_000
+    + b'"}],"model":"gpt-4.1"}',
+}
+
+
+def renaming(platform: Platform, stable: Upstream) -> dict[str, Any]:
+    """A provider that knows the model under another name."""
+    models = (ProviderModel(name=MODEL, upstream_name=UPSTREAM_MODEL),)
+    return {"providers": [provider("stable", stable.url, models=models)]}
+
+
+@pytest.mark.parametrize("body", ODD_BODIES.values(), ids=ODD_BODIES)
+def test_a_body_arrives_byte_by_byte(relay: Relay, stable: Upstream, body: bytes) -> None:
+    answer = relay.ask("POST", CHAT, body=body)
+    assert answer.status in (200, 400), answer
+    assert stable.only_request().body == body
+
+
+@pytest.mark.parametrize("body", ODD_BODIES.values(), ids=ODD_BODIES)
+def test_a_renamed_model_changes_and_nothing_else(
+    relay: Relay, platform: Platform, stable: Upstream, body: bytes
+) -> None:
+    relay.push(platform.document(**renaming(platform, stable)))
+    assert relay.ask("POST", CHAT, body=body).status in (200, 400)
+    expected = body.replace(b'"gpt-4.1"', b'"%b"' % UPSTREAM_MODEL.encode())
+    assert stable.only_request().body == expected
+
+
+def test_the_sides_model_wins_over_the_one_asked_for(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    relay.push(platform.document(routes=[route(side("stable", "gpt-4.1-mini"))]))
+    relay.chat()
+    assert stable.only_request().model == "gpt-4.1-mini"
+
+
+def test_a_model_key_written_with_escapes_is_the_model(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    relay.push(platform.document(**renaming(platform, stable)))
+    answer = relay.ask("POST", CHAT, body=b'{"mod\\u0065l":"gpt-4.1","messages":[]}')
+    if answer.status == 400:
+        assert stable.calls() == 0
+    else:
+        assert stable.only_request().model == UPSTREAM_MODEL
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"gpt-4.1","model":"gpt-4.1-mini","messages":[]}',
+        b'{"model":"gpt-4.1-mini","model":"gpt-4.1","messages":[]}',
+        b'{"model":"gpt-4.1","mod\\u0065l":"gpt-4.1-mini","messages":[]}',
+    ],
+    ids=["forbidden-last", "forbidden-first", "escaped"],
+)
+def test_two_models_in_one_body_never_reach_a_model_that_is_not_routed(
+    relay: Relay, platform: Platform, stable: Upstream, body: bytes
+) -> None:
+    relay.push(platform.document(routes=[route(match=Match(models=(MODEL,)))]))
+    relay.ask("POST", CHAT, body=body)
+    assert {request.model for request in stable.received()} <= {MODEL}
+
+
+def test_usage_is_forced_upstream_and_hidden_from_a_client_that_did_not_ask(
+    relay: Relay, stable: Upstream
+) -> None:
+    answer = relay.chat(stream=True)
+    assert stable.only_request().json()["stream_options"] == {"include_usage": True}
+    assert b"prompt_tokens" not in answer.body
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+
+
+def test_usage_reaches_a_client_that_asked(relay: Relay, stable: Upstream) -> None:
+    options = {"include_usage": True}
+    answer = relay.chat(stream=True, stream_options=options)
+    assert stable.only_request().json()["stream_options"] == options
+    assert answer.body.count(b'"prompt_tokens"') == 1
+
+
+def test_other_stream_options_survive(relay: Relay, stable: Upstream) -> None:
+    relay.chat(stream=True, stream_options={"include_usage": False, "include_obfuscation": True})
+    assert stable.only_request().json()["stream_options"] == {
+        "include_usage": True,
+        "include_obfuscation": True,
+    }
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": False}, {"stream": None}])
+def test_calls_that_do_not_stream_get_no_stream_options(
+    relay: Relay, stable: Upstream, fields: dict[str, Any]
+) -> None:
+    relay.chat(**fields)
+    assert "stream_options" not in stable.only_request().json()
+
+
+def test_responses_streams_are_left_alone(relay: Relay, stable: Upstream) -> None:
+    body = b'{"model":"gpt-4.1","input":"hi","stream":true}'
+    answer = relay.ask("POST", "/v1/responses", body=body)
+    assert stable.only_request().body == body
+    assert b"response.completed" in answer.body
+
+
+def test_a_stream_without_reported_usage_ends_well(relay: Relay, stable: Upstream) -> None:
+    stable.behave(report_usage=False)
+    answer = relay.chat(stream=True)
+    assert answer.status == 200
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+
+
+def test_events_reach_the_client_as_the_provider_sent_them(relay: Relay, stable: Upstream) -> None:
+    stable.behave(completion_tokens=5)
+    asked: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+    events = relay.chat(**asked).body.split(b"\n\n")
+    # role, five words, finish, usage, [DONE], and what follows the last separator
+    assert len(events) == 1 + 5 + 1 + 1 + 1 + 1
+    assert all(event.startswith(b"data: ") for event in events[:-1])
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(2 * 1024 * 1024, 200), (64 * 1024 * 1024, 413)], ids=["2MiB", "64MiB"]
+)
+def test_bodies_are_taken_up_to_the_limit_and_refused_before_they_are_read(
+    relay: Relay, stable: Upstream, size: int, status: int
+) -> None:
+    if status == 200:
+        body = b'{"model":"gpt-4.1","messages":[],"pad":"' + b"z" * size + b'"}'
+        assert relay.ask("POST", CHAT, body=body).status == 200
+        assert len(stable.only_request().body_sha256) == 64
+        return
+    headers = {"content-length": str(size), "expect": "100-continue"}
+    answer = relay.ask("POST", CHAT, headers=headers)
+    assert (answer.status, answer.error()["code"]) == (413, "payload_too_large")
+    assert stable.calls() == 0

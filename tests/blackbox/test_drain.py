@@ -1,0 +1,140 @@
+"""SIGTERM: not ready, streams in flight finish, nothing new is taken, exit code 0."""
+
+import signal
+
+import pytest
+from tests.blackbox.relays import CHAT, NewRelay, Relay, chat_body
+from tests.blackbox.tenant import KEY, Platform
+from tests.blackbox.upstream import Upstream
+from tests.blackbox.waiting import eventually
+from tests.blackbox.wire import request_bytes
+
+from relay.config import Queue
+
+AUTHORISED = {"authorization": f"Bearer {KEY}"}
+
+
+def call(*, stream: bool = True) -> bytes:
+    return request_bytes("POST", CHAT, AUTHORISED, chat_body(stream=stream))
+
+
+def refuses_connections(relay: Relay) -> bool:
+    try:
+        relay.wire().close()
+    except OSError:
+        return True
+    return False
+
+
+def test_an_idle_relay_exits_cleanly_and_soon(new_relay: NewRelay) -> None:
+    relay = new_relay()
+    relay.process.signal(signal.SIGTERM)
+    assert relay.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stream_in_flight_finishes_and_new_connections_are_refused(
+    new_relay: NewRelay, stable: Upstream, number: signal.Signals
+) -> None:
+    relay = new_relay(drain_seconds="20")
+    stable.behave(hold_after_events=2)
+    with relay.wire() as wire:
+        wire.send(call())
+        head = wire.head()
+        wire.chunk()
+        relay.process.signal(number)
+        eventually(lambda: refuses_connections(relay), what="the refusal of new connections")
+        assert relay.process.exit_code is None
+        stable.release()
+        assert wire.body_of(head).body.endswith(b"data: [DONE]\n\n")
+        assert wire.ended()
+    assert relay.process.wait(5) == 0
+
+
+def test_it_is_not_ready_while_it_drains(new_relay: NewRelay, stable: Upstream) -> None:
+    relay = new_relay(drain_seconds="20")
+    stable.behave(hold_after_events=2)
+    with relay.wire() as wire:
+        wire.send(call())
+        head = wire.head()
+        relay.process.signal(signal.SIGTERM)
+        eventually(lambda: relay.ready().status, lambda status: status == 503, what="not ready")
+        assert relay.admin("GET", "/healthz").status == 200
+        assert relay.metrics().total("relay_in_flight") == 1
+        stable.release()
+        wire.body_of(head)
+    assert relay.process.wait(5) == 0
+
+
+def test_connections_are_still_served_until_endpoints_have_moved(
+    new_relay: NewRelay, stable: Upstream
+) -> None:
+    relay = new_relay(drain_accept_seconds="2", drain_seconds="20")
+    relay.process.signal(signal.SIGTERM)
+    eventually(lambda: relay.ready().status, lambda status: status == 503, what="not ready")
+    answer = relay.chat()
+    assert answer.status == 200
+    assert answer.header("connection") == "close"
+    assert relay.process.wait(10) == 0
+
+
+def test_a_unary_call_in_flight_is_answered(new_relay: NewRelay, stable: Upstream) -> None:
+    relay = new_relay(drain_seconds="20")
+    stable.behave(hold_after_events=0)
+    with relay.wire() as wire:
+        wire.send(call(stream=False))
+        eventually(stable.stats, lambda stats: stats["held"] == 1, what="the call upstream")
+        relay.process.signal(signal.SIGTERM)
+        eventually(lambda: refuses_connections(relay), what="the refusal of new connections")
+        stable.release()
+        answer = wire.answer()
+    assert answer.status == 200
+    assert answer.header("connection") == "close"
+    assert relay.process.wait(5) == 0
+
+
+def test_idle_connections_are_closed(new_relay: NewRelay) -> None:
+    relay = new_relay(drain_seconds="20")
+    with relay.wire() as wire:
+        wire.send(call(stream=False))
+        assert wire.answer().status == 200
+        relay.process.signal(signal.SIGTERM)
+        assert wire.ended()
+    assert relay.process.wait(5) == 0
+
+
+def test_a_stream_that_never_ends_is_cut_at_the_drain_time(
+    new_relay: NewRelay, stable: Upstream
+) -> None:
+    relay = new_relay(drain_seconds="1")
+    stable.behave(hold_after_events=2)
+    with relay.wire() as wire:
+        wire.send(call())
+        wire.head()
+        relay.process.signal(signal.SIGTERM)
+        assert b"[DONE]" not in wire.rest()
+    assert relay.process.wait(5) == 0
+
+
+def test_queued_calls_are_answered_during_the_drain(
+    new_relay: NewRelay, platform: Platform, stable: Upstream
+) -> None:
+    one_seat = Queue(concurrency=1, max_depth=10, max_wait_seconds=30)
+    relay = new_relay(document=platform.document(queue=one_seat), drain_seconds="20")
+    stable.behave(hold_after_events=0)
+    with relay.wire() as first, relay.wire() as second:
+        first.send(call(stream=False))
+        eventually(stable.stats, lambda stats: stats["held"] == 1, what="the first call upstream")
+        second.send(call(stream=False))
+        eventually(
+            lambda: relay.metrics().total("relay_queue_depth"),
+            lambda depth: depth == 1,
+            what="the queued call",
+        )
+        relay.process.signal(signal.SIGTERM)
+        eventually(lambda: relay.ready().status, lambda status: status == 503, what="not ready")
+        stable.behave(hold_after_events=None)
+        stable.release()
+        assert first.answer().status == 200
+        assert second.answer().status in (200, 503)
+    assert relay.process.wait(5) == 0

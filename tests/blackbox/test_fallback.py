@@ -1,0 +1,235 @@
+"""A second attempt only where the first provably was not processed; a failing canary gives way in milliseconds."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from tests.blackbox.relays import Metrics, Relay
+from tests.blackbox.tenant import Platform, provider, route, side
+from tests.blackbox.upstream import Upstream
+from tests.blackbox.waiting import eventually
+from tests.blackbox.wire import Gone
+
+from relay.config import Breaker, Side
+
+NOT_PROCESSED: dict[str, dict[str, Any]] = {
+    "429": {"error_percent": 100, "error_status": 429},
+    "503": {"error_percent": 100, "error_status": 503},
+}
+MAYBE_PROCESSED: dict[str, dict[str, Any]] = {
+    "500": {"error_percent": 100, "error_status": 500},
+    "502": {"error_percent": 100, "error_status": 502},
+    "504": {"error_percent": 100, "error_status": 504},
+    "no-answer": {"fault": "no_answer"},
+    "stall": {"fault": "stall"},
+    "reset": {"fault": "reset"},
+    "close": {"fault": "close"},
+    "dies": {"fault": "die"},
+    "not-http": {"fault": "not_http"},
+}
+
+
+@pytest.fixture
+def with_backup(relay: Relay, platform: Platform) -> Relay:
+    """The relay, with a route that may fall back."""
+    relay.push(platform.document(routes=[route(fallback=(side("backup"),))]))
+    return relay
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize("behaviour", NOT_PROCESSED.values(), ids=NOT_PROCESSED)
+def test_an_unprocessed_call_falls_back(
+    with_backup: Relay,
+    stable: Upstream,
+    backup: Upstream,
+    behaviour: dict[str, Any],
+    stream: bool,
+) -> None:
+    stable.behave(**behaviour)
+    assert with_backup.chat(stream=stream).status == 200
+    assert (stable.calls(), backup.calls()) == (1, 1)
+
+
+def test_a_refused_connection_falls_back(
+    relay: Relay, platform: Platform, backup: Upstream
+) -> None:
+    providers = [provider("stable", "http://127.0.0.1:1/v1"), provider("backup", backup.url)]
+    routes = [route(fallback=(side("backup"),))]
+    relay.push(platform.document(providers=providers, routes=routes))
+    assert relay.chat().status == 200
+    assert backup.calls() == 1
+
+
+@pytest.mark.parametrize("behaviour", MAYBE_PROCESSED.values(), ids=MAYBE_PROCESSED)
+def test_a_call_that_may_have_been_processed_is_never_paid_twice(
+    with_backup: Relay, stable: Upstream, backup: Upstream, behaviour: dict[str, Any]
+) -> None:
+    stable.behave(**behaviour)
+    # an answer that broke off after its head may be cut off instead of replaced by an error
+    with contextlib.suppress(Gone):
+        assert with_backup.chat().status in (500, 502, 504)
+    assert (stable.calls(), backup.calls()) == (1, 0)
+
+
+def test_after_the_first_event_there_is_no_second_attempt(
+    with_backup: Relay, stable: Upstream, backup: Upstream
+) -> None:
+    stable.behave(fault="die", fault_after_events=1)
+    assert with_backup.chat(stream=True).status == 200
+    assert backup.calls() == 0
+
+
+def test_the_chain_is_tried_in_order_and_the_last_error_is_told(
+    relay: Relay, platform: Platform, upstreams: dict[str, Upstream]
+) -> None:
+    relay.push(platform.document(routes=[route(fallback=(side("canary"), side("backup")))]))
+    for name, status in (("stable", 503), ("canary", 429), ("backup", 429)):
+        upstreams[name].behave(error_percent=100, error_status=status, retry_after="9")
+    answer = relay.chat()
+    assert (answer.status, answer.header("retry-after")) == (429, "9")
+    assert [upstreams[name].calls() for name in ("stable", "canary", "backup")] == [1, 1, 1]
+
+
+def test_a_fallback_gets_the_same_body_under_its_own_model_and_key(
+    relay: Relay, platform: Platform, stable: Upstream, backup: Upstream
+) -> None:
+    relay.push(platform.document(routes=[route(fallback=(side("backup", "gpt-4.1-mini"),))]))
+    stable.behave(error_percent=100, error_status=503)
+    relay.chat(temperature=0.5)
+    first, second = stable.only_request(), backup.only_request()
+    assert second.body == first.body.replace(b'"gpt-4.1"', b'"gpt-4.1-mini"')
+    assert first.header("authorization") != second.header("authorization")
+
+
+def test_a_throttled_canary_falls_back_to_stable(
+    relay: Relay, platform: Platform, stable: Upstream, canary: Upstream
+) -> None:
+    canary.behave(error_percent=100, error_status=429)
+    relay.push(platform.document(routes=[route(canary="canary", canary_percent=100)]))
+    assert relay.chat().status == 200
+    assert (canary.calls(), stable.calls()) == (1, 1)
+
+
+def test_further_attempts_are_bounded_by_a_budget(
+    new_relay: Any, platform: Platform, stable: Upstream, backup: Upstream
+) -> None:
+    routes = [route(fallback=(side("backup"),))]
+    relay = new_relay(document=platform.document(routes=routes), retry_ratio="0", retry_burst="5")
+    stable.behave(error_percent=100, error_status=503)
+    statuses = [relay.chat().status for _ in range(12)]
+    assert statuses.count(200) == 5
+    assert backup.calls() == 5
+
+
+class BreakingRoute:
+    """A route whose canary gets everything until the breaker says otherwise."""
+
+    def __init__(self, relay: Relay, platform: Platform, **fields: Any) -> None:
+        self.relay = relay
+        self.canary: Side = side("canary")
+        breaker = Breaker(**{"min_failures": 5, "window_seconds": 5, **fields})
+        one = route("stable", self.canary, canary_percent=100, breaker=breaker)
+        self.name = one.name
+        relay.push(platform.document(routes=[one]))
+
+    def call(self, times: int) -> list[int]:
+        """The statuses of so many calls, one after the other."""
+        return [self.relay.chat().status for _ in range(times)]
+
+    def open(self) -> float:
+        """The breaker's gauge."""
+        labels = {"route": self.name, "fingerprint": self.canary.fingerprint}
+        metrics: Metrics = self.relay.slo()
+        return metrics.total("relay_slo_breaker_open", **labels)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [{"error_percent": 100, "error_status": 500}, {"fault": "reset"}, {"api_key": "another"}],
+    ids=["500", "reset", "401"],
+)
+def test_a_failing_canary_is_left_after_a_bounded_number_of_failures(
+    relay: Relay, platform: Platform, canary: Upstream, behaviour: dict[str, Any]
+) -> None:
+    breaking = BreakingRoute(relay, platform)
+    canary.behave(**behaviour)
+    statuses = breaking.call(40)
+    assert statuses.count(200) == 35
+    assert statuses[5:] == [200] * 35
+    assert canary.calls() == 5
+
+
+def test_an_open_breaker_is_reported(relay: Relay, platform: Platform, canary: Upstream) -> None:
+    breaking = BreakingRoute(relay, platform)
+    assert breaking.open() == 0
+    canary.behave(error_percent=100)
+    breaking.call(10)
+    eventually(breaking.open, lambda seen: seen == 1, what="relay_slo_breaker_open")
+    assert relay.slo().total("relay_slo_breaker_trips_total", route=breaking.name) == 1
+
+
+def test_a_few_failures_among_many_answers_do_not_open_it(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, failure_percent=50)
+    breaking.call(20)
+    canary.behave(error_first=8, error_status=500)
+    assert 200 not in breaking.call(8)
+    assert breaking.call(4) == [200] * 4
+    assert breaking.open() == 0
+
+
+def test_a_breaker_that_is_off_never_opens(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, enabled=False)
+    canary.behave(error_percent=100)
+    assert 200 not in breaking.call(20)
+    assert canary.calls() == 20
+
+
+def test_throttling_does_not_open_it(relay: Relay, platform: Platform, canary: Upstream) -> None:
+    # 429 is quota, not fault
+    breaking = BreakingRoute(relay, platform)
+    canary.behave(error_percent=100, error_status=429)
+    breaking.call(20)
+    assert breaking.open() == 0
+    assert canary.calls() == 20
+
+
+def test_a_recovered_canary_is_taken_up_again_after_one_probe(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, open_seconds=0.3)
+    canary.behave(error_percent=100)
+    breaking.call(10)
+    canary.reset()
+    eventually(
+        lambda: (breaking.call(1), canary.calls())[1],
+        lambda calls: calls >= 3,
+        what="traffic on the recovered canary",
+    )
+    assert breaking.open() == 0
+
+
+def test_a_canary_that_fails_its_probe_is_left_again_at_once(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, open_seconds=0.3)
+    canary.behave(error_percent=100)
+    breaking.call(10)
+    assert canary.calls() == 5
+    eventually(
+        lambda: (breaking.call(1), canary.calls())[1],
+        lambda calls: calls == 6,
+        what="the probe",
+    )
+    assert breaking.call(20) == [200] * 20
+    assert canary.calls() == 6
+
+
+def test_stable_has_no_breaker(relay: Relay, platform: Platform, stable: Upstream) -> None:
+    relay.push(platform.document(routes=[route(breaker=Breaker(min_failures=2))]))
+    stable.behave(error_percent=100)
+    assert 200 not in [relay.chat().status for _ in range(10)]
+    assert stable.calls() == 10

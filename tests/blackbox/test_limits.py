@@ -1,0 +1,141 @@
+"""The tenant's rates: refusals are honest about when to come back."""
+
+from typing import Any
+
+from tests.blackbox.relays import Relay
+from tests.blackbox.tenant import MODEL, MODELS, Platform
+from tests.blackbox.upstream import Upstream
+from tests.blackbox.waiting import eventually
+from tests.blackbox.wire import Answer
+
+from relay.config import Limits, ModelLimit, ProviderLimits
+
+ONE_SEAT = {"concurrency": 1, "max_depth": 100, "max_wait_seconds": 30}
+
+
+def limited(relay: Relay, platform: Platform, **fields: Any) -> None:
+    relay.push(platform.document(limits=Limits(**fields)))
+
+
+def waits(answer: Answer) -> float:
+    """Seconds the refusal asks to stay away; asserts that both headers agree."""
+    seconds = int(answer.header("retry-after") or "-1")
+    milliseconds = answer.header("retry-after-ms")
+    if milliseconds is not None:
+        assert seconds - 1 <= int(milliseconds) / 1000 <= seconds
+        return int(milliseconds) / 1000
+    return float(seconds)
+
+
+def test_the_burst_passes_and_the_next_is_429(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    limited(relay, platform, requests_per_minute=60, burst_seconds=5)
+    statuses = [relay.chat().status for _ in range(7)]
+    assert statuses[:5] == [200] * 5
+    assert statuses[-1] == 429
+    assert stable.calls() == statuses.count(200) <= 6
+
+
+def test_a_refusal_names_the_limit_and_an_honest_time(relay: Relay, platform: Platform) -> None:
+    limited(relay, platform, requests_per_minute=60, burst_seconds=1)
+    relay.chat()
+    refused = relay.chat()
+    assert (refused.status, refused.error()["code"]) == (429, "rate_limit_exceeded")
+    assert refused.error()["type"] == "requests"
+    assert 0 < waits(refused) <= 1
+    assert refused.header("x-ratelimit-remaining-requests") == "0"
+    eventually(
+        lambda: relay.chat().status,
+        lambda status: status == 200,
+        within_seconds=waits(refused) + 1,
+        what="the call after retry-after",
+    )
+
+
+def test_refused_calls_do_not_push_the_time_away(relay: Relay, platform: Platform) -> None:
+    limited(relay, platform, requests_per_minute=60, burst_seconds=1)
+    relay.chat()
+    assert all(waits(relay.chat()) <= 1 for _ in range(20))
+
+
+def test_a_models_limit_binds_that_model_alone(relay: Relay, platform: Platform) -> None:
+    one = ModelLimit(name=MODEL, requests_per_minute=6)
+    limited(relay, platform, models=(one,), burst_seconds=10)
+    assert [relay.chat().status for _ in range(2)] == [200, 429]
+    assert [relay.chat(model=MODELS[1]).status for _ in range(5)] == [200] * 5
+
+
+def test_tokens_are_held_before_and_charged_after(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    limited(relay, platform, tokens_per_minute=6000, burst_seconds=10)
+    stable.behave(prompt_tokens=400, completion_tokens=100)
+    first = relay.chat(max_tokens=100)
+    assert first.status == 200
+    second = relay.chat(max_tokens=100)
+    # 1,000 tokens of burst less 500 charged, less what the second holds
+    assert int(second.header("x-ratelimit-remaining-tokens") or "-1") <= 500
+    refusals = [relay.chat(max_tokens=100) for _ in range(4)]
+    assert refusals[-1].status == 429
+    assert refusals[-1].error()["type"] == "tokens"
+    assert waits(refusals[-1]) <= 60
+
+
+def test_a_call_no_limit_could_ever_hold_is_refused_for_good(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    limited(relay, platform, tokens_per_minute=600, burst_seconds=10)
+    answer = relay.chat(max_tokens=100_000)
+    if answer.status == 429:
+        assert answer.header("x-should-retry") == "false"
+        assert stable.calls() == 0
+    else:
+        assert relay.chat().status == 429
+
+
+def test_a_pods_share_is_the_limit_divided_by_the_pods(relay: Relay, platform: Platform) -> None:
+    limits = Limits(requests_per_minute=60, burst_seconds=10)
+    relay.push(platform.document(limits=limits, replicas=5))
+    statuses = [relay.chat().status for _ in range(6)]
+    assert statuses.count(200) in (2, 3)
+
+
+def test_a_new_document_does_not_refill_what_was_spent(relay: Relay, platform: Platform) -> None:
+    limited(relay, platform, requests_per_minute=60, burst_seconds=3)
+    while relay.chat().status == 200:
+        pass
+    limited(relay, platform, requests_per_minute=60, burst_seconds=3)
+    assert [relay.chat().status for _ in range(2)].count(200) <= 1
+
+
+def test_malformed_and_unauthorised_calls_cost_nothing(relay: Relay, platform: Platform) -> None:
+    limited(relay, platform, requests_per_minute=6, burst_seconds=10)
+    for _ in range(5):
+        relay.chat(key=None)
+        relay.chat(model="absent")
+        relay.ask("GET", "/v1/models")
+    assert relay.chat().status == 200
+
+
+def test_a_providers_slice_makes_calls_wait_rather_than_fail(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    limits = ProviderLimits(requests_per_minute=600)
+    relay.push(platform.document(providers=platform.providers(limits=limits)))
+    assert {relay.chat().status for _ in range(30)} == {200}
+    assert stable.calls() == 30
+
+
+def test_rejections_are_counted_by_reason(relay: Relay, platform: Platform) -> None:
+    def rejected() -> float:
+        return relay.metrics().total("relay_rejections_total", reason="requests_limited")
+
+    before = rejected()
+    limited(relay, platform, requests_per_minute=6, burst_seconds=10)
+    statuses = [relay.chat().status for _ in range(5)]
+    eventually(
+        rejected,
+        lambda seen: seen - before == statuses.count(429),
+        what="the count of refused calls",
+    )
