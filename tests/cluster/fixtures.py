@@ -1,4 +1,8 @@
-"""One real cluster for the whole session, by pytest-kind: on kind where Docker works, else on the embedded cluster."""
+"""Test fixtures: one real cluster for the whole session, by pytest-kind.
+
+It runs on kind where Docker works, else it is the embedded one. A pytest plugin, because several suites share the one
+cluster; nothing is looked for or started before a test asks.
+"""
 
 import contextlib
 import fcntl
@@ -27,27 +31,15 @@ DOCKERFILES = {
 EMBEDDED_ONLY = "embedded_only"
 
 _locks = pytest.StashKey[contextlib.ExitStack]()
-_choice = pytest.StashKey[Provider | ClusterError]()
+_provider = pytest.StashKey[Provider]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fills in what the command line left open: which kind and kubectl, and a cluster name no other session has."""
     config.addinivalue_line(
         "markers",
         f"{EMBEDDED_ONLY}: reaches into the embedded cluster, which kind has no match for",
     )
     config.stash[_locks] = contextlib.ExitStack()
-    try:
-        chosen = config.stash[_choice] = provider.find()
-    except ClusterError as error:
-        # said by the first test that needs a cluster: the others can run
-        config.stash[_choice] = error
-        return
-    option = config.option
-    option.kind_bin = option.kind_bin or str(chosen.kind)
-    option.kind_kubectl_bin = option.kind_kubectl_bin or str(chosen.kubectl)
-    if option.cluster_name == PYTEST_KIND_DEFAULT_NAME:
-        option.cluster_name = _own_name(config.stash[_locks])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -55,23 +47,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_locks].close()
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"cluster: {_reason(config)}"
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With kind on Docker, tests of the embedded cluster's inside are deselected, and it is said."""
-    choice = config.stash[_choice]
     apart = [item for item in items if item.get_closest_marker(EMBEDDED_ONLY)]
-    if isinstance(choice, Provider) and not choice.embedded and apart:
-        items[:] = [item for item in items if item not in apart]
-        config.hook.pytest_deselected(items=apart)
-        _tell(config, f"{len(apart)} tests of the embedded cluster deselected: {choice.reason}")
+    if not apart or (choice := _choose(config)) is None or choice.embedded:
+        return
+    items[:] = [item for item in items if item not in apart]
+    config.hook.pytest_deselected(items=apart)
+    _tell(config, f"{len(apart)} tests of the embedded cluster deselected: {choice.reason}")
 
 
-def _reason(config: pytest.Config) -> str:
-    choice = config.stash[_choice]
-    return choice.reason if isinstance(choice, Provider) else f"none ({choice})"
+def _choose(config: pytest.Config) -> Provider | None:
+    """The session's provider, looked for once; None where none can work (the first test that needs it says why)."""
+    if _provider not in config.stash:
+        with contextlib.suppress(ClusterError):
+            config.stash[_provider] = provider.find()
+    return config.stash.get(_provider, None)
 
 
 def _own_name(locks: contextlib.ExitStack) -> str:
@@ -101,23 +92,25 @@ def _tell(config: pytest.Config, line: str) -> None:
 @pytest.fixture(scope="session")
 def cluster_provider(request: pytest.FixtureRequest) -> Provider:
     """What the session's cluster is made with, and why."""
-    choice = request.config.stash[_choice]
-    if isinstance(choice, ClusterError):
-        raise pytest.UsageError(f"no cluster can be made here: {choice}")
-    return choice
+    return _choose(request.config) or provider.find()
 
 
 @pytest.fixture(scope="session")
 def cluster_begun(request: pytest.FixtureRequest, cluster_provider: Provider) -> float:
-    """When making the cluster began (monotonic seconds). What an aborted session left under its name is gone.
+    """When making the cluster began (monotonic seconds).
 
-    With --keep-cluster a cluster that is there is used again.
+    pytest-kind's options say what it is made with, and under which name: what the command line left open is filled in.
+    What an aborted session left under that name is gone; with --keep-cluster it is used again.
     """
-    _tell(request.config, f"cluster: {cluster_provider.reason}")
+    config, option = request.config, request.config.option
+    _tell(config, f"cluster: {cluster_provider.reason}")
     began = time.monotonic()
-    if not request.config.getoption("keep_cluster"):
-        name = request.config.getoption("cluster_name")
-        _kind(request.config, "delete", "cluster", f"--name={name}")
+    option.kind_bin = option.kind_bin or str(cluster_provider.kind)
+    option.kind_kubectl_bin = option.kind_kubectl_bin or str(cluster_provider.kubectl)
+    if option.cluster_name == PYTEST_KIND_DEFAULT_NAME:
+        option.cluster_name = _own_name(config.stash[_locks])
+    if not option.keep_cluster:
+        _kind(config, "delete", "cluster", f"--name={option.cluster_name}")
     return began
 
 
