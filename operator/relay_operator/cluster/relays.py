@@ -21,6 +21,7 @@ class Pod:
     incarnation: int
     ready: bool
     terminating: bool
+    admin_port: int = config.ADMIN_PORT
 
 
 class Relays:
@@ -43,7 +44,7 @@ class Relays:
 
         Raises Unavailable when the pod does not answer or cannot use the document.
         """
-        url = f"http://{_host(pod.ip)}:{config.ADMIN_PORT}{config.CONFIG_PATH}"
+        url = f"http://{_host(pod.ip)}:{pod.admin_port}{config.CONFIG_PATH}"
         try:
             response = await self._client.put(
                 url, content=sealed.encode(), headers={"content-type": "application/json"}

@@ -18,6 +18,9 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]
     settings.queueing.error_delays = [1, 2, 5, 10, 30]
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
+    # on exit kopf waits for its per-object workers; ours only enqueue and are never busy
+    settings.queueing.idle_timeout = 1.0
+    settings.queueing.exit_timeout = 1.0
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False

@@ -1,0 +1,211 @@
+"""The control plane's pushes against real relay processes: acknowledged, recovered from, never going back."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.blackbox.relays import Relay
+from tests.blackbox.tenant import TENANT_UID, Signer
+from tests.blackbox.waiting import eventually
+
+from relay import config
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.children import Children
+from relay_operator.cluster.programming import Program, Programmer
+from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.cluster.world import World
+from relay_operator.errors import Unavailable
+from relay_operator.manifests import document
+
+NAMESPACE = "relay-finance"
+TENANT = Tenant.parse({"metadata": {"name": "finance", "uid": TENANT_UID}, "spec": {}})
+STABLE = config.Side(provider="p", fingerprint="aaaaaaaaaaaa")
+CANARY = config.Side(provider="q", fingerprint="bbbbbbbbbbbb")
+
+
+class StoringApi:
+    """An API server that keeps what is applied, or is away."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.away = False
+
+    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        if self.away:
+            raise Unavailable("the API server cannot be reached")
+        version = str(len(self.objects) + 1)
+        stored = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+        self.objects[manifest["metadata"]["name"]] = stored
+        return stored
+
+    @property
+    def document(self) -> str:
+        """What relays would mount."""
+        stored = self.objects.get("relay-document", {"data": {config.DOCUMENT_KEY: ""}})
+        return str(stored["data"][config.DOCUMENT_KEY])
+
+
+class Operator:
+    """One life of the control plane, as far as documents go."""
+
+    def __init__(self, world: World, api: StoringApi, key: Ed25519PrivateKey) -> None:
+        children = Children(api)  # type: ignore[arg-type]  # the one method it calls
+        self.relays = Relays(timeout_seconds=2)
+        self.programmer = Programmer(
+            relays=self.relays, children=children, world=world, signing_key=key
+        )
+        base = document.tenant_part(TENANT, {}, replicas=1)
+        self.program: Program = self.programmer.begin(TENANT, base, api.document)
+
+    async def weigh(self, percent: int) -> None:
+        """The route chat with this weight is brought out."""
+        route = config.Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent)
+        self.program.fragments["chat"] = route
+        providers = {
+            side.provider: config.Provider(
+                name=side.provider,
+                url="http://127.0.0.1:9/v1",
+                auth=config.ProviderAuth(key_file=side.provider),
+            )
+            for side in (STABLE, CANARY)
+        }
+        self.programmer.set_providers(self.program, providers)
+        await self.programmer.distribute(NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
+@pytest.fixture
+def relay(tmp_path: Path, key: Ed25519PrivateKey) -> Iterator[Relay]:
+    signer = Signer()
+    raw = base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    started = Relay(tmp_path, signer, document_public_keys=raw)
+    for provider in ("p", "q"):
+        started.give_key(provider, "k")
+    yield started
+    started.process.kill()
+
+
+@pytest.fixture
+def world(relay: Relay) -> World:
+    pod = Pod(
+        namespace=NAMESPACE,
+        name="relay-1",
+        uid="pod-1",
+        ip="127.0.0.1",
+        incarnation=0,
+        ready=True,
+        terminating=False,
+        admin_port=relay.admin_port,
+    )
+    return World(pods={NAMESPACE: {pod.uid: pod}})
+
+
+@pytest.fixture
+def api() -> StoringApi:
+    return StoringApi()
+
+
+def wait_listening(relay: Relay) -> None:
+    """The admin port answers; without a document the relay is not ready yet."""
+
+    def answers() -> bool:
+        try:
+            return relay.ready().status == 503
+        except OSError:
+            return False
+
+    eventually(answers, what="the admin port")
+
+
+async def test_a_document_is_acknowledged_and_stored(
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+) -> None:
+    wait_listening(relay)
+    operator = Operator(world, api, key)
+    await operator.weigh(25)
+    assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)
+    assert relay.acknowledged().digest == operator.program.digest
+    stored, _ = config.unseal(api.document, [key.public_key()])
+    assert stored.routes[0].canary_percent == 25
+
+
+async def test_a_restarted_operator_goes_on_from_the_stored_document(
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+) -> None:
+    wait_listening(relay)
+    await Operator(world, api, key).weigh(25)
+    before = relay.acknowledged()
+    successor = Operator(world, api, key)
+    assert successor.program.fragments["chat"].canary_percent == 25
+    await successor.programmer.distribute(NAMESPACE)
+    assert relay.acknowledged() == before
+
+
+async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+) -> None:
+    wait_listening(relay)
+    operator = Operator(world, api, key)
+    await operator.weigh(25)
+    api.away = True
+    with pytest.raises(Unavailable):
+        await operator.weigh(0)
+    assert relay.acknowledged().digest == operator.program.digest
+    api.away = False
+    await operator.programmer.distribute(NAMESPACE)
+    stored, _ = config.unseal(api.document, [key.public_key()])
+    assert stored.routes[0].canary_percent == 0
+
+
+async def test_an_operator_that_lost_its_memory_overtakes_what_the_pods_know(
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+) -> None:
+    wait_listening(relay)
+    forgetful = Operator(world, api, key)
+    await forgetful.weigh(10)
+    api.away = True
+    for percent in (20, 30):
+        with pytest.raises(Unavailable):
+            await forgetful.weigh(percent)
+    api.away = False
+    successor = Operator(world, api, key)
+    assert successor.program.generation < relay.acknowledged().generation
+    await successor.weigh(0)
+    assert relay.acknowledged().digest == successor.program.digest
+    assert relay.acknowledged().generation > forgetful.program.generation
+
+
+async def test_a_pod_without_the_providers_key_has_not_acknowledged(
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+) -> None:
+    wait_listening(relay)
+    (relay.keys_directory / "q").unlink()
+    operator = Operator(world, api, key)
+    await operator.weigh(0)
+    pods = world.relay_pods(NAMESPACE)
+    assert await operator.programmer.acknowledged(NAMESPACE) == (0, 1)
+    assert operator.program.lacks_key("q", pods)
+    assert not operator.program.lacks_key("p", pods)
+    relay.give_key("q", "k")
+    assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)
+    assert not operator.program.lacks_key("q", pods)
+
+
+async def test_a_pod_that_is_away_is_brought_up_to_date_when_it_is_back(
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+) -> None:
+    wait_listening(relay)
+    operator = Operator(world, api, key)
+    relay.process.kill()
+    await operator.weigh(25)
+    assert operator.program.acknowledged == {}
+    relay.restart()
+    wait_listening(relay)
+    assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)
