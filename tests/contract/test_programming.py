@@ -1,7 +1,7 @@
 """The control plane's pushes against real relay processes: acknowledged, recovered from, never going back."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,9 @@ class Operator:
         await self.programmer.distribute(NAMESPACE)
 
 
+Begin = Callable[[], Operator]
+
+
 @pytest.fixture(scope="module")
 def key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
@@ -112,6 +115,22 @@ def api() -> StoringApi:
     return StoringApi()
 
 
+@pytest.fixture
+async def new_operator(
+    world: World, api: StoringApi, key: Ed25519PrivateKey
+) -> AsyncIterator[Begin]:
+    """Starts lives of the control plane; all end with the test."""
+    lives: list[Operator] = []
+
+    def begin() -> Operator:
+        lives.append(Operator(world, api, key))
+        return lives[-1]
+
+    yield begin
+    for life in lives:
+        await life.relays.close()
+
+
 def wait_listening(relay: Relay) -> None:
     """The admin port answers; without a document the relay is not ready yet."""
 
@@ -125,10 +144,10 @@ def wait_listening(relay: Relay) -> None:
 
 
 async def test_a_document_is_acknowledged_and_stored(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
-    operator = Operator(world, api, key)
+    operator = new_operator()
     await operator.weigh(25)
     assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)
     assert relay.acknowledged().digest == operator.program.digest
@@ -137,22 +156,22 @@ async def test_a_document_is_acknowledged_and_stored(
 
 
 async def test_a_restarted_operator_goes_on_from_the_stored_document(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
-    await Operator(world, api, key).weigh(25)
+    await new_operator().weigh(25)
     before = relay.acknowledged()
-    successor = Operator(world, api, key)
+    successor = new_operator()
     assert successor.program.fragments["chat"].canary_percent == 25
     await successor.programmer.distribute(NAMESPACE)
     assert relay.acknowledged() == before
 
 
 async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
-    operator = Operator(world, api, key)
+    operator = new_operator()
     await operator.weigh(25)
     api.away = True
     with pytest.raises(Unavailable):
@@ -165,17 +184,17 @@ async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
 
 
 async def test_an_operator_that_lost_its_memory_overtakes_what_the_pods_know(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
-    forgetful = Operator(world, api, key)
+    forgetful = new_operator()
     await forgetful.weigh(10)
     api.away = True
     for percent in (20, 30):
         with pytest.raises(Unavailable):
             await forgetful.weigh(percent)
     api.away = False
-    successor = Operator(world, api, key)
+    successor = new_operator()
     assert successor.program.generation < relay.acknowledged().generation
     await successor.weigh(0)
     assert relay.acknowledged().digest == successor.program.digest
@@ -183,11 +202,11 @@ async def test_an_operator_that_lost_its_memory_overtakes_what_the_pods_know(
 
 
 async def test_a_pod_without_the_providers_key_has_not_acknowledged(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     (relay.keys_directory / "q").unlink()
-    operator = Operator(world, api, key)
+    operator = new_operator()
     await operator.weigh(0)
     pods = world.relay_pods(NAMESPACE)
     assert await operator.programmer.acknowledged(NAMESPACE) == (0, 1)
@@ -199,10 +218,10 @@ async def test_a_pod_without_the_providers_key_has_not_acknowledged(
 
 
 async def test_a_pod_that_is_away_is_brought_up_to_date_when_it_is_back(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey
+    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
-    operator = Operator(world, api, key)
+    operator = new_operator()
     relay.process.kill()
     await operator.weigh(25)
     assert operator.program.acknowledged == {}

@@ -1,26 +1,12 @@
 """The whole job on the real cluster, the chart installed by helm: what make demo shows, as a test."""
 
 import base64
-from pathlib import Path
 
 import pytest
-from pytest_kind import KindCluster
-from tests.cluster.provider import Provider
 from tests.demo import stage, story
 from tests.demo.commands import Cluster
 
 SECONDS = 420
-
-
-@pytest.fixture(scope="module")
-def demo_cluster(
-    cluster: KindCluster, cluster_provider: Provider, images_loaded: tuple[str, ...]
-) -> Cluster:
-    """The session's cluster with the stage set."""
-    kubeconfig = Path(cluster.kubeconfig_path).resolve()
-    demo = Cluster(cluster.name, kubeconfig, cluster_provider.kubectl, cluster_provider.helm)
-    stage.install(demo, dns_cidrs=stage.dns_server_cidrs(demo))
-    return demo
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +15,9 @@ def told() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def outcome(demo_cluster: Cluster, told: list[str]) -> story.Outcome:
+def outcome(staged: Cluster, told: list[str]) -> story.Outcome:
     """The story, played once."""
-    return story.run(demo_cluster, told.append)
+    return story.run(staged, told.append)
 
 
 @pytest.mark.timeout(SECONDS)
@@ -47,7 +33,7 @@ def test_every_call_was_answered(outcome: story.Outcome) -> None:
 
 
 def test_errors_reached_the_caller_only_while_the_fault_lasted(
-    outcome: story.Outcome, demo_cluster: Cluster
+    outcome: story.Outcome, staged: Cluster
 ) -> None:
     calls_per_second, fault_share = 80, 0.25 * 0.25
     # a quarter of a quarter of the calls, for as long as the canary was served, with room for chance
@@ -55,34 +41,32 @@ def test_errors_reached_the_caller_only_while_the_fault_lasted(
     assert outcome.failed_requests <= 3 * expected + 10
 
 
-def test_the_rollback_is_told_in_status_and_events(
-    outcome: story.Outcome, demo_cluster: Cluster
-) -> None:
-    route = demo_cluster.get("relayroute", "chat", "-n", "relay-finance")
+def test_the_rollback_is_told_in_status_and_events(outcome: story.Outcome, staged: Cluster) -> None:
+    route = staged.get("relayroute", "chat", "-n", "relay-finance")
     conditions = {one["type"]: one for one in route["status"]["conditions"]}
     assert route["status"]["phase"] == "RolledBack"
     assert route["status"]["weights"] == {"stablePercent": 100, "canaryPercent": 0}
     assert conditions["Ready"]["status"] == "False"
     assert conditions["Stalled"]["status"] == "True"
     assert "rolled back from 25 %" in conditions["RolledBack"]["message"]
-    events = demo_cluster.get("events.events.k8s.io", "-n", "relay-finance")["items"]
+    events = staged.get("events.events.k8s.io", "-n", "relay-finance")["items"]
     reasons = {event["reason"] for event in events if event["regarding"]["name"] == "chat"}
     assert {"Started", "StepPassed", "Promoted", "SloBreach"} <= reasons
 
 
 def test_no_secret_shows_in_status_events_logs_or_the_document(
-    outcome: story.Outcome, demo_cluster: Cluster
+    outcome: story.Outcome, staged: Cluster
 ) -> None:
-    secret = demo_cluster.get("secret", "relay-api-keys", "-n", "relay-finance")
+    secret = staged.get("secret", "relay-api-keys", "-n", "relay-finance")
     planted = [base64.b64decode(value).decode() for value in secret["data"].values()]
     planted += [f"provider-key-of-{name}" for name in stage.PROVIDERS]
     shown = "\n".join(
         [
-            demo_cluster.kubectl("get", "tenants,providers,relayroutes", "-A", "-o", "yaml"),
-            demo_cluster.kubectl("get", "events", "-A", "-o", "yaml"),
-            demo_cluster.kubectl("get", "configmaps,pods", "-n", "relay-finance", "-o", "yaml"),
-            demo_cluster.kubectl("logs", "-n", "relay-system", "deployment/relay-operator"),
-            demo_cluster.kubectl(
+            staged.kubectl("get", "tenants,providers,relayroutes", "-A", "-o", "yaml"),
+            staged.kubectl("get", "events", "-A", "-o", "yaml"),
+            staged.kubectl("get", "configmaps,pods", "-n", "relay-finance", "-o", "yaml"),
+            staged.kubectl("logs", "-n", "relay-system", "deployment/relay-operator"),
+            staged.kubectl(
                 "logs", "-n", "relay-finance", "-l", "app.kubernetes.io/name=relay", "--tail=-1"
             ),
         ]

@@ -1,0 +1,151 @@
+"""Under steady load nothing is lost: relay pods deleted, rolled, scaled; operator and Prometheus gone."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from tests.demo import stage, story
+from tests.demo.commands import Cluster, wait_until
+
+RELAYS = "relay-finance"
+
+
+def serving(cluster: Cluster, count: int) -> None:
+    """That many relay pods are ready and no other is left."""
+
+    def pods() -> list[bool]:
+        items = cluster.get("pods", "-n", RELAYS, "-l", "app.kubernetes.io/name=relay")["items"]
+        return [
+            any(
+                one["type"] == "Ready" and one["status"] == "True"
+                for one in pod["status"].get("conditions", [])
+            )
+            and "deletionTimestamp" not in pod["metadata"]
+            for pod in items
+        ]
+
+    wait_until(
+        f"{count} relay pods", pods, lambda seen: seen == [True] * count, seconds=60, every=0.5
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded(staged: Cluster) -> Iterator[Cluster]:
+    """Tenant finance on its stable provider, called 80 times a second, half of it streams."""
+    first = stage.EXAMPLES / "01-first-tenant"
+    for name in ("providers.yaml", "tenant.yaml"):
+        staged.kubectl("apply", "-f", str(first / name))
+    staged.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=60s")
+    staged.kubectl("apply", "-f", str(first / "route.yaml"))
+    staged.kubectl(
+        "wait", "relayroute/chat", "-n", RELAYS, "--for=condition=Ready", "--timeout=60s"
+    )
+    stage.start_caller(staged)
+    wait_until(
+        "calls answered",
+        lambda: story.totals(staged),
+        lambda seen: seen.get("answered", 0) > 0,
+        seconds=60,
+    )
+    yield staged
+    staged.kubectl("delete", "pod", "caller", "-n", "web", "--ignore-not-found", "--grace-period=1")
+
+
+def losses(cluster: Cluster) -> tuple[int, int]:
+    """Calls answered with an error and calls not answered, once a report later than now is in."""
+    now = time.time()
+    seen = wait_until(
+        "a fresh report",
+        lambda: story.totals(cluster),
+        lambda report: report.get("at", 0) > now + 1,
+        seconds=30,
+    )
+    return seen["failed"], seen["dropped"]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("disruption", ["deleted", "rolled", "scaled"])
+def test_no_call_is_lost_while_relay_pods_change(loaded: Cluster, disruption: str) -> None:
+    serving(loaded, 2)
+    before = losses(loaded)
+    if disruption == "deleted":
+        pod = loaded.kubectl("get", "pods", "-n", RELAYS, "-o", "name").split()[0]
+        loaded.kubectl("delete", pod, "-n", RELAYS, "--wait=true")
+        serving(loaded, 2)
+    elif disruption == "rolled":
+        loaded.kubectl("rollout", "restart", "deployment/relay", "-n", RELAYS)
+        loaded.kubectl("rollout", "status", "deployment/relay", "-n", RELAYS, "--timeout=120s")
+        serving(loaded, 2)
+    else:
+        for replicas in (3, 2):
+            patch = f'{{"spec":{{"relay":{{"replicas":{replicas}}}}}}}'
+            loaded.kubectl("patch", "tenant", "finance", "--type=merge", "-p", patch)
+            serving(loaded, replicas)
+    assert losses(loaded) == before
+
+
+@pytest.mark.timeout(240)
+def test_calls_are_served_without_operator_and_prometheus(loaded: Cluster) -> None:
+    before = losses(loaded)
+    operator = ("-n", "relay-system", "deployment/relay-operator")
+    prometheus = ("-n", "monitoring", "deployment/prometheus")
+    try:
+        for target in (operator, prometheus):
+            loaded.kubectl("scale", "--replicas=0", *target)
+        loaded.kubectl("delete", "pods", "-n", RELAYS, "--all", "--wait=true")
+        serving(loaded, 2)
+        after = losses(loaded)
+    finally:
+        for target in (operator, prometheus):
+            loaded.kubectl("scale", "--replicas=1", *target)
+            loaded.kubectl("rollout", "status", *target, "--timeout=90s")
+    # both pods were deleted at once: connections refused meanwhile are the test's doing, errors are not
+    assert after[0] == before[0]
+
+
+@pytest.mark.timeout(240)
+def test_a_canary_stands_still_while_prometheus_is_gone(loaded: Cluster) -> None:
+    prometheus = ("-n", "monitoring", "deployment/prometheus")
+    route = ("relayroute", "chat", "-n", RELAYS)
+
+    def status() -> dict[str, object]:
+        found: dict[str, object] = loaded.get(*route).get("status", {})
+        return found
+
+    loaded.kubectl("scale", "--replicas=0", *prometheus)
+    try:
+        loaded.kubectl(
+            "wait",
+            "--for=delete",
+            "pod",
+            "-l",
+            "app=prometheus",
+            "-n",
+            "monitoring",
+            "--timeout=60s",
+        )
+        loaded.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "climb.yaml"))
+        wait_until(
+            "started",
+            lambda: status().get("phase"),
+            lambda phase: phase == "Progressing",
+            seconds=30,
+        )
+        wait_until(
+            "unmeasurable",
+            lambda: status().get("analysis"),
+            lambda seen: isinstance(seen, dict) and seen.get("verdict") == "Unmeasurable",
+            seconds=30,
+        )
+        # twice the time of a step, so that a climb without evidence would show
+        time.sleep(9)
+        assert status()["weights"] == {"stablePercent": 75, "canaryPercent": 25}
+    finally:
+        loaded.kubectl("scale", "--replicas=1", *prometheus)
+        loaded.kubectl("rollout", "status", *prometheus, "--timeout=90s")
+    wait_until(
+        "promoted after all",
+        lambda: status().get("phase"),
+        lambda phase: phase == "Promoted",
+        seconds=90,
+    )
