@@ -8,9 +8,10 @@ limit with the default burst of 10 s admits at most 1.17 L in its worst minute.
 
 Tokens are not known before the answer is complete, so a call is charged its input at once, *holds* its estimated
 output against the bucket, and is *charged* what it really used when that is known. Deducting an estimate and
-refunding the rest would let a caller bank m reservations into an m-fold instant burst; a hold cannot be banked,
-because estimates in flight together never exceed the level. What a call uses beyond its hold is charged all the same:
-the level becomes debt, and new calls wait until it is repaid.
+refunding the rest would let a caller bank m reservations into an m-fold instant burst. A hold cannot be banked, because
+estimates in flight together never exceed the level; and input charged too much is given back only as far as the bucket
+would be fuller now had it never been charged. What a call uses beyond its hold is charged all the same: the level
+becomes debt, and new calls wait until it is repaid.
 
 A call whose estimate exceeds the bucket is admitted when the bucket is full and no hold is open, and leaves debt; a
 call whose estimate exceeds a whole minute of the limit is refused for good (`*_request_too_large`), as the OpenAI API
@@ -21,108 +22,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.config import Limits, ProviderLimits
+from relay.rates import ROUNDING, RateLimit
+from relay.rates import Hold as Hold
 from relay.refused import Refused as Refused
 
-SECONDS_PER_MINUTE: Final = 60.0
 PROVIDER_BURST_SECONDS: Final = 10.0
 """Providers meter by the minute: 10 s of a slice at once keeps its worst minute at 1.17 of the slice."""
-
-_ROUNDING: Final = 1e-9
-"""Float refills may fall an ulp short of a whole request or token; this fraction is forgiven."""
-
-
-class RateLimit:
-    """One GCRA bucket: a theoretical arrival time (tat) and the tokens held against it.
-
-    The level at `now` is burst - (tat - now) * rate; it is never stored, so idle time costs nothing and cannot raise
-    it above burst. A negative level is debt.
-    """
-
-    __slots__ = ("burst", "held", "per_minute", "rate", "reason", "tat")
-
-    def __init__(
-        self, reason: str, *, per_minute: int, share: float, burst_seconds: float, now: float
-    ) -> None:
-        self.reason = reason
-        self.held = 0
-        self.tat = now
-        self._set(per_minute=per_minute, share=share, burst_seconds=burst_seconds)
-
-    def _set(self, *, per_minute: int, share: float, burst_seconds: float) -> None:
-        self.per_minute = per_minute
-        self.rate = per_minute * share / SECONDS_PER_MINUTE
-        self.burst = max(1.0, self.rate * burst_seconds)
-
-    def level(self, now: float) -> float:
-        """What is left before holds, at most burst; negative while in debt."""
-        return self.burst - max(0.0, self.tat - now) * self.rate
-
-    def wait_seconds(self, amount: int, now: float) -> float:
-        """Seconds until `amount` fits if every open hold is charged in full; 0 when it fits now."""
-        # an amount beyond the bucket needs it full and free of holds
-        needed = min(amount, self.burst) + self.held
-        missing = needed - self.level(now)
-        return missing / self.rate if missing > _ROUNDING * self.burst else 0.0
-
-    def charge(self, amount: int, now: float) -> None:
-        """The level is lower by amount; a negative amount refunds, never above burst."""
-        self.tat = max(self.tat, now) + amount / self.rate
-
-    def retune(self, *, per_minute: int, share: float, burst_seconds: float, now: float) -> None:
-        """The new figures are in force; what was spent, owed and held stays so.
-
-        Spent burst beyond the new burst is forgiven, or a lowered limit would lock its tenant out; debt is not.
-        """
-        level = self.level(now)
-        spent, debt = self.burst - max(0.0, level), max(0.0, -level)
-        self._set(per_minute=per_minute, share=share, burst_seconds=burst_seconds)
-        self.tat = now + (min(spent, self.burst) + debt) / self.rate
-
-
-class Hold:
-    """A call that was admitted: what it has been charged, and what it holds of the token buckets until settled."""
-
-    __slots__ = ("buckets", "charged_tokens", "held_tokens", "key", "model", "settled")
-
-    def __init__(
-        self,
-        key: str,
-        model: str,
-        *,
-        buckets: tuple[RateLimit, ...],
-        charged_tokens: int,
-        held_tokens: int,
-    ) -> None:
-        self.key = key
-        self.model = model
-        self.buckets = buckets
-        self.charged_tokens = charged_tokens
-        self.held_tokens = held_tokens
-        self.settled = False
-
-    def progress(self, tokens: int, *, now: float) -> None:
-        """A running stream has been charged the `tokens` (input and output) it used so far.
-
-        Worth calling every few hundred tokens: what is charged refills while a long stream runs on, what is held
-        does not.
-        """
-        grown = tokens - self.charged_tokens
-        if not self.settled and grown > 0:
-            self._charge(tokens, release=min(grown, self.held_tokens), now=now)
-
-    def settle(self, tokens: int, *, now: float) -> None:
-        """The call has been charged exactly `tokens` and holds nothing; only the first settlement counts."""
-        if not self.settled:
-            self.settled = True
-            self._charge(tokens, release=self.held_tokens, now=now)
-
-    def _charge(self, tokens: int, *, release: int, now: float) -> None:
-        difference = tokens - self.charged_tokens
-        for bucket in self.buckets:
-            bucket.charge(difference, now)
-            bucket.held -= release
-        self.charged_tokens = tokens
-        self.held_tokens -= release
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +61,13 @@ class _Gate:
             return refusal
         for bucket in self.requests:
             bucket.charge(1, now)
-        for bucket in self.tokens:
-            bucket.charge(input_tokens, now)
-            bucket.held += output_tokens
         return Hold(
-            key, model, buckets=self.tokens, charged_tokens=input_tokens, held_tokens=output_tokens
+            key,
+            model,
+            buckets=self.tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            now=now,
         )
 
     def _refusal(self, tokens: int, now: float) -> Refused | None:
@@ -184,8 +91,8 @@ def _scarcest(
 ) -> tuple[int, int, float] | tuple[None, None, None]:
     if not buckets:
         return None, None, None
-    scarcest = min(buckets, key=lambda bucket: bucket.level(now) - bucket.held)
-    left = scarcest.level(now) - scarcest.held + _ROUNDING * scarcest.burst
+    scarcest = min(buckets, key=lambda bucket: bucket.available(now))
+    left = scarcest.available(now) + ROUNDING * scarcest.burst
     return scarcest.per_minute, max(0, int(left)), max(0.0, scarcest.tat - now)
 
 
