@@ -4,11 +4,13 @@ Node and npm must be installed; their absence fails these tests. The SDK is inst
 clone.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +27,41 @@ RUN_SECONDS = 50
 
 
 @pytest.fixture(scope="session")
-def node_sdk() -> Path:
-    """A directory that holds the locked SDK and the script; installed once per lock file and kept."""
+def node_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the script and the locked SDK, which is installed once per lock file and kept."""
     for tool in ("node", "npm"):
         assert shutil.which(tool), f"{tool} is not installed: the Node SDK cannot be exercised"
     lock = (HERE / "package-lock.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "relay-operator"
-    home = cache / "node-sdk" / hashlib.sha256(lock).hexdigest()[:16]
-    if not (home / "complete").exists():
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = cache / "relay-operator" / "node-sdk" / hashlib.sha256(lock).hexdigest()[:16]
+    if not home.exists():
         _install(home)
-    shutil.copy(HERE / "exercise.mjs", home)
-    return home
+    workplace = tmp_path_factory.mktemp("node")
+    shutil.copy(HERE / "exercise.mjs", workplace)
+    (workplace / "node_modules").symlink_to(home / "node_modules")
+    return workplace
 
 
 def _install(home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, home)
-    done = subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, f"npm ci failed:\n{done.stdout}\n{done.stderr}"
-    (home / "complete").touch()
+    """All of it is there afterwards, or none: another session may install at the same time."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent) as name:
+        fresh = Path(name) / "sdk"
+        fresh.mkdir()
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / file, fresh)
+        done = subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+            cwd=fresh,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"npm ci failed:\n{done.stdout}\n{done.stderr}"
+        with contextlib.suppress(OSError):
+            fresh.rename(home)
+    assert (home / "node_modules" / "openai").is_dir()
 
 
 @pytest.fixture

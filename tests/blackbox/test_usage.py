@@ -1,0 +1,100 @@
+"""One line per attempt says what it cost, whatever became of it: the ground a bill stands on."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.blackbox.relays import CHAT, Relay, chat_body
+from tests.blackbox.tenant import KEY, Platform, route, side
+from tests.blackbox.upstream import Upstream
+from tests.blackbox.waiting import eventually
+from tests.blackbox.wire import request_bytes
+
+
+def usage_lines(relay: Relay, request_id: str, count: int = 1) -> list[dict[str, Any]]:
+    """The usage events of a call, once there are so many."""
+
+    def found() -> list[dict[str, Any]]:
+        lines = (line for line in relay.output().splitlines() if request_id in line)
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        return [event for event in events if event.get("event") == "usage"]
+
+    return eventually(found, lambda events: len(events) >= count, what=f"{count} usage events")
+
+
+@pytest.fixture
+def costed(stable: Upstream) -> Upstream:
+    """A provider whose answers cost a known number of tokens."""
+    stable.behave(prompt_tokens=100, cached_tokens=40, completion_tokens=5, reasoning_tokens=7)
+    return stable
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+def test_reported_tokens_are_written_as_reported(
+    relay: Relay, costed: Upstream, stream: bool
+) -> None:
+    name = f"usage-{stream}"
+    relay.chat(headers={"x-request-id": name}, stream=stream)
+    (event,) = usage_lines(relay, name)
+    assert event["tokens"] == {"input": 100, "output": 12, "cached": 40, "reasoning": 7}
+    assert event["estimated"] is False
+    assert event["client_gone"] is False
+    assert (event["key"], event["model"], event["status"]) == ("production", "gpt-4.1", 200)
+    assert event["latency_seconds"] > 0
+
+
+def test_unreported_tokens_are_estimated_and_flagged(relay: Relay, stable: Upstream) -> None:
+    stable.behave(report_usage=False, completion_tokens=50)
+    relay.chat(headers={"x-request-id": "usage-estimated"}, stream=True)
+    (event,) = usage_lines(relay, "usage-estimated")
+    assert event["estimated"] is True
+    assert event["tokens"]["input"] > 0
+    assert event["tokens"]["output"] > 0
+
+
+def test_a_client_that_left_is_flagged_and_its_tokens_are_estimated(
+    relay: Relay, stable: Upstream
+) -> None:
+    stable.behave(hold_after_events=4)
+    with relay.wire() as wire:
+        headers = {"authorization": f"Bearer {KEY}", "x-request-id": "usage-left"}
+        wire.send(request_bytes("POST", CHAT, headers, chat_body(stream=True)))
+        wire.head()
+        wire.chunk()
+    (event,) = usage_lines(relay, "usage-left")
+    assert event["client_gone"] is True
+    assert event["estimated"] is True
+    assert event["tokens"]["input"] > 0
+
+
+def test_each_attempt_of_a_call_has_its_own_line(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    relay.push(platform.document(routes=[route(fallback=(side("backup"),))]))
+    stable.behave(error_percent=100, error_status=503)
+    relay.chat(headers={"x-request-id": "usage-twice"})
+    events = usage_lines(relay, "usage-twice", 2)
+    assert [(event["provider"], event["attempt"]) for event in events] == [
+        ("stable", 1),
+        ("backup", 2),
+    ]
+    assert [event["status"] for event in events] == [503, 200]
+
+
+def test_a_refused_call_costs_nothing_and_has_no_line(relay: Relay) -> None:
+    relay.chat(headers={"x-request-id": "usage-refused"}, model="absent")
+    relay.chat(headers={"x-request-id": "usage-marker"})
+    usage_lines(relay, "usage-marker")
+    refused = [line for line in relay.output().splitlines() if "usage-refused" in line]
+    assert not any('"usage"' in line for line in refused)
+
+
+@pytest.mark.parametrize("fault", ["reset", "die", "no_answer", "not_http"])
+def test_a_failed_attempt_has_a_line_that_says_how(
+    relay: Relay, stable: Upstream, fault: str
+) -> None:
+    stable.behave(fault=fault)
+    name = f"usage-{fault}"
+    relay.chat(headers={"x-request-id": name}, stream=True)
+    (event,) = usage_lines(relay, name)
+    assert event["outcome"] not in ("ok", "client_error")
