@@ -251,8 +251,6 @@ class FairQueue:
         if (record.queued + 1) * waiting_weight > self._max_depth * weight:
             return False
         longest = max(self._flows.waiting(), key=lambda other: other.queued / other.flow.weight)
-        if longest.queued * weight <= (record.queued + 1) * longest.flow.weight:
-            return False
         lane = min(longest.waiting_lanes(), key=lambda waiting: waiting.factor)
         newest = next(reversed(lane.waiting))
         newest.deadline = now

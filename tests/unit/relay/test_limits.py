@@ -201,7 +201,7 @@ class TokenMachine(RuleBasedStateMachine):
         assert available >= min(prompt + output, BURST) - 1e-5
         self.open.append(answer)
         self.used[answer] = prompt
-        self.history[answer] = Usage(self.now, input, min(BURST, input + output))
+        self.history[answer] = Usage(self.now, prompt, min(BURST, prompt + output))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), more=st.integers(0, 800))

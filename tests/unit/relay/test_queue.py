@@ -503,6 +503,15 @@ def test_guaranteed_seats_stay_free_for_their_owner() -> None:
     assert {ask(pool, owner).state, ask(pool, owner).state} == {TicketState.RUNNING}
 
 
+def test_an_owners_seat_goes_to_the_owners_next_request_whoever_else_waits() -> None:
+    owner = Flow(tenant="gold", key="k", guaranteed_seats=1)
+    pool = queue(seats=2, max_wait_seconds=1000.0, flows=(owner,))
+    running, _, other, waiting = (ask(pool, flow) for flow in (owner, HEAVY, HEAVY, owner))
+    # the owner has used far more than the other, whose start tag is therefore the smaller
+    assert pool.release(running, now=500.0) == [waiting]
+    assert other.state is TicketState.QUEUED
+
+
 def test_guarantees_beyond_what_the_pool_can_keep_are_not_granted() -> None:
     first = Flow(tenant="a", key="k", guaranteed_seats=6)
     second = Flow(tenant="b", key="k", guaranteed_seats=6)
@@ -532,6 +541,23 @@ def test_a_flow_nobody_registered_is_forgotten_and_costs_no_seat() -> None:
     pool.release(ask(pool, LIGHT), now=1.0)
     running = flood(pool, HEAVY, 9, now=301.5)
     assert sum(ticket.state is TicketState.RUNNING for ticket in running) == 8
+
+
+def test_a_debt_is_not_washed_off_by_staying_away() -> None:
+    pool = queue(seats=1, max_depth=100, max_wait_seconds=1e6)
+    spender = ask(pool, LIGHT)
+    running, *_ = flood(pool, HEAVY, 90)
+    pool.release(spender, now=1000.0)
+    for second in range(1001, 1400):
+        # the pool is never idle, so that no debt is forgiven
+        ask(pool, HEAVY, now=second)
+        (running,) = pool.release(running, now=second)
+    before = ask(pool, HEAVY, now=1400.0)
+    back = ask(pool, LIGHT, now=1400.0)
+    while back.state is TicketState.QUEUED:
+        second += 1
+        (running,) = pool.release(running, now=second)
+    assert before.state is TicketState.DONE
 
 
 def test_cancelled_waiters_leave_nothing_behind() -> None:
