@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 DEFAULT_NAME = "kind"
+KIND_VERSION = "0.32.0"
+"""The release of kind whose command line this is."""
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -30,7 +32,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     top.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     top.add_argument("-v", "--verbosity", type=int, default=0, help="accepted for kind's sake")
-    top.add_argument("--version", action="store_const", const="version", dest="verb")
+    top.add_argument("--version", action="version", version=f"kind version {KIND_VERSION}")
     verbs = top.add_subparsers(dest="verb", metavar="COMMAND")
     verbs.add_parser("version", help="print the version")
     _create(verbs, name)

@@ -26,13 +26,11 @@ from tests.cluster import (
     records,
 )
 from tests.cluster.apiserver import ApiServer
+from tests.cluster.arguments import KIND_VERSION
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import archive, catalogue, debian
 from tests.cluster.node_files import CONTAINERD_SOCKET
 from tests.cluster.records import Record
-
-KIND_VERSION = "0.32.0"
-"""The release of kind whose command line this is."""
 
 Options = argparse.Namespace
 

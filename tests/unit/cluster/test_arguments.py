@@ -13,7 +13,6 @@ PYTEST_KIND = [
 ]
 PEOPLE = [
     ["version"],
-    ["--version"],
     ["create", "cluster", "--wait", "5m", "--retain", "-q"],
     ["create", "cluster", "-n", "a", "-v", "1"],
     ["-q", "delete", "cluster"],
@@ -83,6 +82,13 @@ def test_options_are_never_guessed_from_a_beginning(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         parse(["create", "cluster", "--kube=f"], {})
     assert "--kube" in capsys.readouterr().err
+
+
+def test_the_version_is_said_in_kinds_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        parse(["--version"], {})
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out.startswith("kind version ")
 
 
 def test_what_follows_exec_is_the_commands_own() -> None:
