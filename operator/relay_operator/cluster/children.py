@@ -13,6 +13,9 @@ ChildKey = tuple[str, str, str]
 # The status of these moves all the time; their spec moved only if their generation did.
 _BY_GENERATION = frozenset({"Deployment", "PodDisruptionBudget", "NetworkPolicy"})
 
+_FOREIGN = ("", "")
+"""Somebody else's doing; equal to no intent of ours and to no version."""
+
 
 class Children:
     """What we last wrote of each child: (hash of our intent, version the API server gave it)."""
@@ -41,7 +44,7 @@ class Children:
         key = _key(body)
         known = self._written.get(key)
         if deleted:
-            self._written.pop(key, None)
+            self._written[key] = _FOREIGN
             return True
         if known is None:
             digest = body["metadata"].get("annotations", {}).get(names.ANNOTATION_HASH, "")
@@ -49,7 +52,8 @@ class Children:
             return False
         if known[1] == _version(body) or _older(body, known[1]):
             return False
-        self._written.pop(key, None)
+        # remembered as foreign until our next write: a later event must not make it trusted again
+        self._written[key] = _FOREIGN
         return True
 
     def forget(self, namespace: str) -> None:

@@ -169,7 +169,11 @@ class Programmer:
         try:
             answer = await self._relays.push(pod, program.sealed)
         except Unavailable as error:
-            logger.warning("document not acknowledged", extra={"pod": pod.name, "why": str(error)})
+            # a pod that is only starting is no news
+            level = logging.WARNING if pod.ready else logging.DEBUG
+            logger.log(
+                level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}
+            )
             return 0
         if answer.digest == digest:
             program.acknowledged[(pod.uid, pod.incarnation)] = answer

@@ -65,6 +65,16 @@ async def test_our_own_write_echoed_by_the_watch_is_no_change() -> None:
     assert not children.observe(seen(99), deleted=False)
 
 
+async def test_a_foreign_edit_stays_foreign_whatever_the_watch_tells_next() -> None:
+    api = WritingApi()
+    children = children_over(api)
+    await children.apply(a_configmap())
+    digest = api.applied[0]["metadata"]["annotations"]
+    assert children.observe(seen(150, **digest), deleted=False)
+    children.observe(seen(151, **digest), deleted=False)
+    assert await children.apply(a_configmap())
+
+
 async def test_a_foreign_edit_or_deletion_makes_the_next_apply_write() -> None:
     children = children_over(WritingApi())
     await children.apply(a_configmap())
