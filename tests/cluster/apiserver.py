@@ -5,7 +5,6 @@ import json
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tests.cluster import addresses
@@ -81,12 +80,11 @@ def await_true(
     condition: Callable[[], bool],
     *,
     seconds: float,
-    still_possible: Callable[[], str | None],
-    evidence: Path,
+    obstacle: Callable[[], str | None],
 ) -> None:
     """condition has come true.
 
-    Raises TimedOut after seconds and ClusterError as soon as still_possible gives a reason against it.
+    Raises TimedOut after seconds, and ClusterError as soon as obstacle names what makes waiting useless.
     """
     deadline = time.monotonic() + seconds
     last = "it never answered"
@@ -97,11 +95,11 @@ def await_true(
             last = "not yet"
         except OSError as error:
             last = str(error)
-        if (reason := still_possible()) is not None:
-            raise ClusterError(f"waiting for {what}: {reason}; logs are in {evidence}")
+        if (reason := obstacle()) is not None:
+            raise ClusterError(f"waiting for {what}: {reason}")
         if time.monotonic() > deadline:
             raise TimedOut(
                 f"waiting for {what}: not so after {seconds:.0f} s (last answer: {last}); "
-                f"logs are in {evidence}"
+                "--retain keeps the node and its logs"
             )
         time.sleep(POLL_SECONDS)

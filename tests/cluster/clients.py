@@ -64,7 +64,7 @@ class Client:
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.home),
-            "KUBECONFIG": str(self.kubeconfig.absolute()),
+            "KUBECONFIG": str(self.kubeconfig),
             "HELM_CACHE_HOME": str(self.home / "helm-cache"),
             "HELM_CONFIG_HOME": str(self.home / "helm-config"),
             "HELM_DATA_HOME": str(self.home / "helm-data"),

@@ -47,7 +47,10 @@ def create_cluster(options: Options) -> int:
     # an unreadable kubeconfig is better known before the cluster runs than after
     kubeconfig.read(kubeconfig.destination(_kubeconfigs(options)))
     options.say(f'Creating cluster "{plan.name}" ...')
-    record = lifecycle.create(plan, lambda line: options.say(f" • {line}"))
+    try:
+        record = lifecycle.create(plan, lambda line: options.say(f" • {line}"))
+    except ClusterError as error:
+        raise ClusterError(f"failed to create cluster: {error}") from error
     options.say(" ✓ Ready")
     _export(record, options)
     options.say(

@@ -143,7 +143,7 @@ def _kind(config: pytest.Config, *arguments: str) -> None:
 def kubectl(cluster: KindCluster, tmp_path_factory: pytest.TempPathFactory) -> Client:
     """kubectl for the session's cluster: call it with arguments, get what it printed."""
     home = tmp_path_factory.mktemp("kubectl")
-    return Client(Path(cluster.kubectl_path), Path(cluster.kubeconfig_path), home)
+    return Client(Path(cluster.kubectl_path), Path(cluster.kubeconfig_path).absolute(), home)
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +152,7 @@ def helm(
 ) -> Client:
     """helm for the session's cluster."""
     home = tmp_path_factory.mktemp("helm")
-    return Client(cluster_provider.helm, Path(cluster.kubeconfig_path), home)
+    return Client(cluster_provider.helm, Path(cluster.kubeconfig_path).absolute(), home)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster import addresses, cgroups, places, records
+from tests.cluster import addresses, cgroups, namespaces, places, records
 from tests.cluster.binaries import KUBERNETES_VERSION
 from tests.cluster.clients import Client, port_forward
 from tests.cluster.components import POLICY_ENGINE
@@ -510,20 +510,28 @@ def test_fake_nodes_run_fake_pods_apart_from_the_real_node(
 
 
 def _host_state() -> dict[str, object]:
-    """What a cluster could leave behind or change on the host."""
+    """What a cluster could leave behind or change on the host. Links are looked at apart: other clusters come and go."""
     networks = subprocess.run(
-        ["sh", "-c", "ip -o link; ip route; ip netns; iptables-save | sed '/^#/d'"],
+        ["sh", "-c", "ip -o link; ip route; iptables-save"],
         capture_output=True,
         text=True,
         check=True,
-    )
+    ).stdout
+    foreign = (addresses.INTERFACE, str(addresses.LINKS).rpartition(".")[0], "#")
     settings = {name: (Path("/proc/sys") / name).read_text() for name in SHIELDED_SETTINGS}
     return {
         "mounts": Path("/proc/self/mounts").read_text(),
-        "networks": networks.stdout,
+        "networks": [
+            line for line in networks.splitlines() if not any(word in line for word in foreign)
+        ],
         "settings": settings,
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
     }
+
+
+def _no_link_without_a_cluster() -> bool:
+    known = (records.read(name) for name in records.known_names())
+    return namespaces.linked_indices() <= {record.index for record in known if record is not None}
 
 
 def _processes_of(name: str) -> list[str]:
@@ -545,6 +553,7 @@ def assert_nothing_left(name: str, before: dict[str, object]) -> None:
     assert cgroups.left(f"rk-{name}") == []
     assert not (places.state_root() / name).exists()
     assert name not in kind("get", "clusters").stdout.split()
+    eventually("links to be gone", _no_link_without_a_cluster, seconds=5)
     eventually("the host to be as before", lambda: _host_state() == before, seconds=5)
 
 
@@ -584,6 +593,22 @@ def test_clusters_live_side_by_side_and_leave_nothing(
     assert other("config", "get-contexts", "--output=name").split() == [f"kind-{probe_images}"]
     assert_nothing_left(second, before)
     assert kubectl("get", "--raw", "/readyz") == "ok"
+
+
+def test_a_create_that_cannot_succeed_says_why_and_leaves_nothing(
+    second: str, tmp_path: Path
+) -> None:
+    before = _host_state()
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nfeatureGates: {NoSuchGate: true}\n"
+    )
+    failed = kind("create", "cluster", "--name", second, "--config", str(config), check=False)
+    assert failed.returncode == 1
+    assert "ERROR: failed to create cluster: waiting for the API server" in failed.stderr
+    assert "kube-apiserver ends again and again" in failed.stderr
+    assert "NoSuchGate" in failed.stderr
+    assert_nothing_left(second, before)
 
 
 @pytest.mark.parametrize("role", ["inner", "outer"])
