@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from relay.config import Limits, ModelLimit, ProviderLimits
 from relay.limits import Hold, Limiter, ProviderLimiter, RateView, Refused
-from relay.rates import RateLimit
+from relay.rates import MOST_REMEMBERED, RateLimit
 
 MODEL = "gpt-4.1"
 TOKENS_PER_MINUTE = 6000
@@ -201,7 +201,7 @@ class TokenMachine(RuleBasedStateMachine):
         assert available >= min(prompt + output, BURST) - 1e-5
         self.open.append(answer)
         self.used[answer] = prompt
-        self.history[answer] = Usage(self.now, prompt, min(BURST, prompt + output))
+        self.history[answer] = Usage(self.now, prompt, output)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), more=st.integers(0, 800))
@@ -219,6 +219,8 @@ class TokenMachine(RuleBasedStateMachine):
         usage = self.history[hold]
         unused = int(usage.input * (1 - input_used))
         usage.input -= unused
+        # one figure settles both, so input that was charged too much pays for output first
+        usage.netted = min(unused, more)
         usage.outputs.append((self.now, more))
         self.used[hold] += more - unused
         self.limiter.settle(hold, tokens=self.used[hold], now=self.now)
@@ -262,7 +264,7 @@ class TokenMachine(RuleBasedStateMachine):
     def no_window_is_used_beyond_burst_refill_and_overruns(self) -> None:
         """K4, for every window between two moments at which something was used."""
         usages = self.history.values()
-        overruns = sum(max(0.0, usage.total() - usage.admitted) for usage in usages)
+        overruns = sum(usage.overrun() for usage in usages)
         events = sorted(event for usage in usages for event in usage.events())
         for first, (begin, _) in enumerate(events):
             used = 0
@@ -277,14 +279,18 @@ class Usage:
 
     at: float
     input: int
-    admitted: float
+    held: int
+    netted: int = 0
     outputs: list[tuple[float, int]] = field(default_factory=list)
 
     def events(self) -> list[tuple[float, int]]:
         return [(self.at, self.input), *self.outputs]
 
-    def total(self) -> int:
-        return sum(tokens for _, tokens in self.events())
+    def overrun(self) -> float:
+        """What neither a hold nor the bucket at its fullest covered."""
+        output = sum(tokens for _, tokens in self.outputs)
+        beyond_bucket = max(0.0, self.input + min(output, self.held) - BURST)
+        return max(0, output - self.held) + beyond_bucket + self.netted
 
 
 TokenMachine.TestCase.settings = settings(
@@ -331,6 +337,29 @@ def test_a_call_that_failed_gives_back_what_it_was_charged() -> None:
     hold = admitted(ask(meter, prompt=600, output=100))
     hold.settle(0, now=0.0)
     assert left(meter, now=0.0).remaining_tokens == 1000
+
+
+def test_giving_back_for_many_calls_never_exceeds_what_the_bucket_would_hold() -> None:
+    meter = token_limiter()
+    # ten calls of 100 in a row, each refilled before the next: never more than 100 spent
+    calls = [admitted(ask(meter, prompt=100, now=float(second))) for second in range(10)]
+    last = admitted(ask(meter, prompt=900, now=9.5))
+    for call in calls:
+        call.settle(0, now=9.5)
+    # without them the bucket would have been full at the last call's start
+    assert left(meter, now=9.5).remaining_tokens == 100
+    last.settle(900, now=9.5)
+
+
+def test_little_is_remembered_of_a_long_flood() -> None:
+    meter = token_limiter()
+    early = admitted(ask(meter, prompt=1))
+    for _ in range(900):
+        admitted(ask(meter, prompt=1)).settle(1, now=0.0)
+    bucket = meter._tenant.tokens[0]
+    assert len(bucket._least_spent) <= MOST_REMEMBERED
+    early.settle(1, now=0.0)
+    assert bucket._least_spent == []
 
 
 def test_what_was_refilled_meanwhile_is_not_given_back_again() -> None:
