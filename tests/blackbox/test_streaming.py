@@ -17,6 +17,12 @@ GROWTH_BYTES = 24_000_000
 WITHIN_AN_EVENT_SECONDS = 2.0
 
 
+@pytest.fixture
+def relay(patient_relay: Relay) -> Relay:
+    """One that would wait for minutes: what ends early here ends for the reason the test is about."""
+    return patient_relay
+
+
 def streamed_call() -> bytes:
     headers = {"authorization": f"Bearer {KEY}"}
     return request_bytes("POST", CHAT, headers, chat_body(stream=True))

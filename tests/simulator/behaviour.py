@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tests.simulator.api.dialect import Dialect
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
@@ -49,6 +50,15 @@ class Fault(StrEnum):
     """A good answer, then the connection is closed although it was announced as reusable."""
 
 
+class Framing(StrEnum):
+    """How the end of a unary answer is told (RFC 9112, 6.3)."""
+
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+    """By the end of the connection, as HTTP/1.0 does."""
+
+
 class BehaviourRejected(Exception):
     """A change was refused; the behaviour in force stays. The message names the field."""
 
@@ -77,6 +87,11 @@ class Behaviour(BaseModel):
     """False leaves usage out everywhere, as some providers do."""
     stream_bytes: Annotated[int, Field(ge=0, le=1 << 40)] = 0
     """Least total size of a stream's events; 0 keeps events as small as they come."""
+    dialect: Dialect = Dialect.PLAIN
+    """How a stream's events are written."""
+    fragment_bytes: Annotated[int, Field(ge=0, le=65536)] = 0
+    """A stream is sent in pieces of this size, blind to where events end, each counted and paced as an event; 0 sends
+    whole events."""
 
     error_percent: Percent = 0.0
     error_first: Annotated[int, Field(ge=0)] = 0
@@ -96,6 +111,7 @@ class Behaviour(BaseModel):
     """A stream waits here for POST /release; at 0, and for unary calls, even the head waits."""
     close_connection: bool = False
     """Answers say Connection: close and mean it."""
+    framing: Framing = Framing.LENGTH
     gzip: bool = False
     """Unary bodies are compressed when the request accepts gzip."""
 

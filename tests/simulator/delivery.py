@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 from tests.simulator.api.errors import error_object
-from tests.simulator.behaviour import Fault
+from tests.simulator.behaviour import Fault, Framing
 from tests.simulator.provider import GARBAGE_BODY, Plan
 from tests.simulator.records import Record
 
@@ -18,6 +18,7 @@ WRITE_BYTES = 64 * 1024
 DRIP_SECONDS = 0.02
 WRONG_BY = 16
 """How far a wrong Content-Length is off."""
+LAST_CHUNK = b"0\r\n\r\n"
 NOT_HTTP = b"SSH-2.0-OpenSSH_9.2p1\r\n" * 4
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -75,7 +76,8 @@ class Delivery:
         self._line = line
         self._clock = clock
         self._timer: Timer | None = None
-        self._close = close or plan.behaviour.close_connection
+        unframed = plan.behaviour.framing is Framing.CLOSE and plan.events is None
+        self._close = close or plan.behaviour.close_connection or unframed
         self._next_event_at = 0.0
         self._waits_for_drain = False
         self._held = False
@@ -151,6 +153,9 @@ class Delivery:
     def _send_unary(self) -> None:
         body, fault = self._plan.body, self._plan.fault
         head = self._head()
+        if self._plan.behaviour.framing is Framing.CHUNKED:
+            half = len(body) // 2
+            body = _chunk(body[:half]) + _chunk(body[half:]) + LAST_CHUNK
         if fault is None:
             self._write(head + body)
             self._finish()
@@ -243,9 +248,10 @@ class Delivery:
         plan, fault = self._plan, self._plan.fault
         lines = [b"HTTP/1.1 %d %b" % (plan.status, _PHRASES.get(plan.status, b"Unknown"))]
         lines.extend(b"%b: %b" % header for header in plan.headers)
-        if plan.events is not None or fault is Fault.CONFLICTING_LENGTH:
+        framing = Framing.CHUNKED if self.streams else plan.behaviour.framing
+        if framing is Framing.CHUNKED or fault is Fault.CONFLICTING_LENGTH:
             lines.append(b"transfer-encoding: chunked")
-        if plan.events is None or fault is Fault.CONFLICTING_LENGTH:
+        if framing is Framing.LENGTH or fault is Fault.CONFLICTING_LENGTH:
             lines.append(b"content-length: %d" % self._claimed_length())
         if self._close:
             lines.append(b"connection: close")
@@ -266,7 +272,7 @@ class Delivery:
                 return len(self._plan.body)
 
     def _end_stream(self) -> None:
-        self._write(b"0\r\n\r\n")
+        self._write(LAST_CHUNK)
         self._finish()
 
     def _finish(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 from tests.simulator.api import chat, errors, responses
 from tests.simulator.api.call import BadCall, Call, Endpoint, Identity, parsed
+from tests.simulator.api.dialect import fragments, spoken
 from tests.simulator.api.embeddings import embeddings
 from tests.simulator.behaviour import Behaviour, BehaviourRejected, Fault, hits
 from tests.simulator.quota import Quota
@@ -215,7 +216,9 @@ class Provider:
             (b"openai-version", b"2020-10-01"),
         )
         if call.stream:
-            events = _EVENTS[call.endpoint](call, behaviour, identity)
+            events = spoken(_EVENTS[call.endpoint](call, behaviour, identity), behaviour.dialect)
+            if behaviour.fragment_bytes:
+                events = fragments(events, behaviour.fragment_bytes)
             headers = (STREAM_TYPE, (b"cache-control", b"no-cache"), *extra)
             return Plan(200, headers, b"", events, behaviour, latency, fault)
         body = _body(call, behaviour, identity)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.simulator.behaviour import Behaviour, Fault
+from tests.simulator.behaviour import Behaviour, Fault, Framing
 from tests.simulator.connection import Connection, Connections
 from tests.simulator.provider import Provider
 
@@ -234,6 +234,23 @@ def test_conflicting_length_sends_both_framings() -> None:
     head = caller.wire.sent.partition(b"\r\n\r\n")[0]
     assert b"transfer-encoding: chunked" in head
     assert b"content-length: " in head
+
+
+def test_a_chunked_answer_has_no_length_and_ends_with_the_last_chunk() -> None:
+    caller = Caller(Behaviour(framing=Framing.CHUNKED))
+    caller.send()
+    assert b"content-length" not in caller.wire.sent
+    assert caller.wire.sent.endswith(b"}\r\n0\r\n\r\n")
+    assert not caller.wire.closed
+
+
+def test_an_answer_framed_by_the_connections_end_closes_it() -> None:
+    caller = Caller(Behaviour(framing=Framing.CLOSE))
+    caller.send()
+    assert b"content-length" not in caller.wire.sent
+    assert b"connection: close" in caller.wire.sent
+    assert json.loads(caller.body)["object"] == "chat.completion"
+    assert caller.wire.closed
 
 
 @pytest.mark.parametrize("fault", [Fault.CLOSE, Fault.NOT_HTTP, Fault.CLOSE_AFTER])

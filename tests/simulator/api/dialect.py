@@ -1,0 +1,47 @@
+"""Ways in which real providers write the same events: line ends, blanks, comments, and packets that know no events."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+COMMENT = b": keep-alive\n\n"
+
+
+class Dialect(StrEnum):
+    """All of them are event streams by the standard (WHATWG HTML, 9.2.5 and 9.2.6)."""
+
+    PLAIN = "plain"
+    CRLF = "crlf"
+    """Lines end in CR LF."""
+    COMPACT = "compact"
+    """No blank after the colon."""
+    COMMENTS = "comments"
+    """A comment precedes every event."""
+    MULTILINE = "multiline"
+    """The data of an event stands on two lines, split after its first comma; readers join them with a newline."""
+
+
+def spoken(events: Iterator[bytes], dialect: Dialect) -> Iterator[bytes]:
+    """The same events in another dialect."""
+    match dialect:
+        case Dialect.PLAIN:
+            return events
+        case Dialect.CRLF:
+            return (event.replace(b"\n", b"\r\n") for event in events)
+        case Dialect.COMPACT:
+            return (event.replace(b": ", b":", 1) for event in events)
+        case Dialect.COMMENTS:
+            return (COMMENT + event for event in events)
+        case Dialect.MULTILINE:
+            return (event.replace(b",", b",\ndata: ", 1) for event in events)
+
+
+def fragments(events: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in pieces of that size, wherever an event begins or ends."""
+    rest = b""
+    for event in events:
+        rest += event
+        while len(rest) >= size:
+            yield rest[:size]
+            rest = rest[size:]
+    if rest:
+        yield rest
