@@ -137,8 +137,8 @@ class Programmer:
             program.generation, program.document = newer, None
         if writing is not None:
             await writing
-        if program.written_generation < program.generation:
-            await self._write(program)
+        # also when nothing is new: somebody may have edited the ConfigMap
+        await self._write(program)
 
     def _compose(self, program: Program) -> None:
         composed = document.with_routes(program.base, program.fragments.values(), program.providers)
@@ -187,8 +187,6 @@ class Programmer:
 
     async def _write(self, program: Program) -> None:
         async with program.write_lock:
-            if program.written_generation >= program.generation:
-                return
             generation, sealed = program.generation, program.sealed
             await self._children.apply(credentials.document_configmap(program.tenant, sealed))
             program.written_generation = generation
