@@ -12,6 +12,7 @@ from relay.http.upstream import Fault, UpstreamConnection
 from relay.limits import Hold
 from relay.metrics import SideCounters
 from relay.order import Order
+from relay.routing import Leg
 from relay.snapshot import Destination
 from relay.sse import SseScan
 from relay.usage import BYTES_PER_TOKEN, Outcome, Tokens, UsageEvent, reported_tokens
@@ -76,6 +77,7 @@ class Attempt:
 
     __slots__ = (
         "_accounts",
+        "_auth",
         "_connection",
         "_json",
         "_json_bytes",
@@ -91,6 +93,7 @@ class Attempt:
         "first_token_at",
         "headers",
         "hold",
+        "leg",
         "number",
         "order",
         "outcome",
@@ -109,7 +112,7 @@ class Attempt:
         accounts: Accounts,
         consumer: Consumer,
         order: Order,
-        destination: Destination,
+        leg: Leg,
         *,
         number: int,
         probe: bool = False,
@@ -118,7 +121,9 @@ class Attempt:
         self._accounts = accounts
         self.consumer = consumer
         self.order = order
-        self.destination = destination
+        self.leg = leg
+        self.destination = leg.destination
+        self._auth = b""
         self.number = number
         self.probe = probe
         self.hold = hold
@@ -146,10 +151,12 @@ class Attempt:
             return
         self.started_at = time.monotonic()
         self.counters = self._accounts.counters(self)
-        if self._accounts.auth_line(self.destination) is None:
+        auth = self._accounts.auth_line(self.destination)
+        if auth is None:
             # never sent, and the platform's own lack: no side's SLO hears of it
             self._fail("no_key")
         else:
+            self._auth = auth
             self.counters.started += 1
             pool = self._pool = self._accounts.pool(self.destination)
             pool.acquire(self)
@@ -186,12 +193,10 @@ class Attempt:
     # -- relay.http.upstream.Call ----------------------------------------------------------------------------------
 
     def connected(self, connection: UpstreamConnection) -> None:
-        auth = self._accounts.auth_line(self.destination)
         self._connection = connection
         self.sent_at = time.monotonic()
-        pieces = self.order.pieces(
-            self.destination, auth=auth or b"", span_id=f"{random.getrandbits(64):016x}"
-        )
+        span_id = f"{random.getrandbits(64):016x}"
+        pieces = self.order.pieces(self.leg, auth=self._auth, span_id=span_id)
         connection.send(
             self,
             [b"".join(pieces)],
@@ -314,14 +319,14 @@ class Attempt:
             order.request_id,
             self.upstream_request_id,
             order.trace_id,
-            order.endpoint.value,
+            order.endpoint,
             order.key_name,
             order.plan.name,
             destination.label,
             destination.fingerprint,
             destination.upstream.name,
             order.body.model,
-            destination.upstream_model(order.body.model) or order.body.model,
+            self.leg.model,
             self.number,
             self.status or None,
             self.outcome,

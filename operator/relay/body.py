@@ -9,17 +9,21 @@ from relay.errors import Refusal
 
 FORCED_USAGE: Final = b'"stream_options":{"include_usage":true},'
 _MODEL_KEY: Final = b'"model"'
-_MODEL_FIELD = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
+_MODEL_FIELD = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]')
+
+Span = tuple[int, int]
 
 
 class CallBody:
-    """A parsed body. document is the decoded JSON; raw the bytes it came as."""
+    """A parsed body. document is the decoded JSON, raw the bytes it came as, model_span where the model's value stands."""
 
-    __slots__ = ("document", "model", "raw", "stream", "wants_usage")
+    __slots__ = ("document", "model", "model_span", "raw", "stream", "wants_usage")
 
-    def __init__(self, raw: bytes, document: dict[str, Any], model: str) -> None:
+    def __init__(self, raw: bytes, document: dict[str, Any], model: str, model_span: Span) -> None:
         self.raw = raw
+        self.model_span = model_span
         self.document = document
         self.model = model
         self.stream = document.get("stream") is True
@@ -47,51 +51,85 @@ def read_body(raw: bytes) -> CallBody | Refusal:
     model = document.get("model")
     if type(model) is not str or not model:
         return Refusal.missing_model
-    return CallBody(raw, document, model)
+    span = _model_span(raw)
+    if span is None:
+        return Refusal.ambiguous_model
+    return CallBody(raw, document, model, span)
 
 
 def upstream_body(body: CallBody, *, model: str, force_usage: bool) -> list[bytes]:
-    """The body for the provider, in pieces: it names `model`, and a stream reports its usage if force_usage is set."""
-    raw, start = body.raw, 0
-    renamed = model != body.model
-    if not renamed and not force_usage:
-        return [raw]
-    if force_usage and body.document.get("stream_options") is not None:
-        return [_rebuilt(body, model=model, force_usage=True)]
-    pieces: list[bytes] = []
+    """The body for the provider, in pieces: it names `model`, and a stream reports its usage if force_usage is set.
+
+    Every other byte stays as it came.
+    """
+    raw = body.raw
+    edits: list[tuple[Span, bytes]] = []
+    if model != body.model:
+        edits.append((body.model_span, orjson.dumps(model)))
     if force_usage:
-        if "stream_options" in body.document:
-            return [_rebuilt(body, model=model, force_usage=True)]
-        start = raw.index(b"{") + 1
-        pieces += (raw[:start], FORCED_USAGE)
-    if renamed:
-        span = _model_span(body)
-        if span is None:
-            return [_rebuilt(body, model=model, force_usage=force_usage)]
-        pieces += (raw[start : span[0]], orjson.dumps(model))
-        start = span[1]
+        edits.append(_usage_edit(body))
+    if not edits:
+        return [raw]
+    edits.sort()
+    pieces: list[bytes] = []
+    start = 0
+    for (first, last), replacement in edits:
+        pieces += (raw[start:first], replacement)
+        start = last
     pieces.append(raw[start:])
     return pieces
 
 
-def _model_span(body: CallBody) -> tuple[int, int] | None:
-    """Where the model's value stands in the raw body; None unless that is beyond doubt.
+def _usage_edit(body: CallBody) -> tuple[Span, bytes]:
+    if "stream_options" not in body.document:
+        start = body.raw.index(b"{") + 1
+        return (start, start), FORCED_USAGE
+    options = body.document["stream_options"]
+    kept = options if isinstance(options, dict) else {}
+    # of several the last counts, as it did when the body was decoded
+    span = top_level_values(body.raw, "stream_options")[-1]
+    return span, orjson.dumps({**kept, "include_usage": True})
 
+
+def _model_span(raw: bytes) -> Span | None:
+    """Where the model's value stands in a body that has one; None when it is named more than once.
+
+    Providers differ in which of two equal keys counts, so a body that names two models must not pass for either.
     Within JSON strings quotes are escaped, so the seven bytes `"model"` are a whole string wherever they stand. If they
-    stand once, and no key is spelled with escaped letters, they are the key that was decoded, or a value or nested key
-    beside which no key `model` could have been decoded.
+    stand once, and no key is spelled with escaped letters, they are the key that was decoded.
     """
-    raw = body.raw
-    if raw.count(_MODEL_KEY) != 1 or (b"\\u00" in raw and _ESCAPED_LETTER.search(raw)):
-        return None
-    field = _MODEL_FIELD.match(raw, raw.index(_MODEL_KEY))
-    return field.span(1) if field is not None else None
+    if raw.count(_MODEL_KEY) == 1 and not (b"\\u00" in raw and _ESCAPED_LETTER.search(raw)):
+        field = _MODEL_FIELD.match(raw, raw.index(_MODEL_KEY))
+        if field is not None:
+            return field.span(1)
+    spans = top_level_values(raw, "model")
+    return spans[0] if len(spans) == 1 else None
 
 
-def _rebuilt(body: CallBody, *, model: str, force_usage: bool) -> bytes:
-    document = {**body.document, "model": model}
-    if force_usage:
-        options = document.get("stream_options")
-        kept = options if isinstance(options, dict) else {}
-        document["stream_options"] = {**kept, "include_usage": True}
-    return orjson.dumps(document)
+def top_level_values(raw: bytes, key: str) -> list[Span]:
+    """Where the values of this key stand in the outermost object of a valid JSON text, however the key is spelled."""
+    spans: list[Span] = []
+    depth = 0
+    string: Span = (0, 0)
+    value_start: int | None = None
+    for token in _TOKEN.finditer(raw):
+        kind = token[0][:1]
+        if kind == b'"':
+            string = token.span()
+        elif kind in b"{[":
+            depth += 1
+        elif kind == b":":
+            if depth == 1 and orjson.loads(raw[string[0] : string[1]]) == key:
+                value_start = token.end()
+        else:
+            depth -= kind != b","
+            if value_start is not None and depth == (kind == b","):
+                spans.append(_trimmed(raw, value_start, token.start()))
+                value_start = None
+    return spans
+
+
+def _trimmed(raw: bytes, start: int, end: int) -> Span:
+    """The span without the blanks around it."""
+    text = raw[start:end]
+    return start + len(text) - len(text.lstrip(b" \t\r\n")), start + len(text.rstrip(b" \t\r\n"))

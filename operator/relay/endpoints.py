@@ -1,10 +1,10 @@
 """The paths the relay answers, and what each means for a call."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 
-class Endpoint(Enum):
+class Endpoint(StrEnum):
     """A call a provider answers; the value is the label in metrics and logs."""
 
     CHAT = "chat.completions"

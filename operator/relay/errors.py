@@ -38,6 +38,9 @@ class Refusal(Enum):
         'The body names no model: set "model" to a string.',
         param="model",
     )
+    ambiguous_model = RefusalRow(
+        400, INVALID, "ambiguous_model", "The body names a model more than once.", param="model"
+    )
     missing_api_key = RefusalRow(
         401,
         INVALID,

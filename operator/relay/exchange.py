@@ -19,9 +19,9 @@ from relay.order import Order
 from relay.phases import MOVES, Phase
 from relay.refused import Refused
 from relay.reply import Reply
-from relay.routing import find_route
+from relay.routing import Leg
 from relay.shadow import Comparison
-from relay.snapshot import Destination, Snapshot
+from relay.snapshot import Snapshot
 from relay.usage import UsageEvent
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Exchange:
         self.phase = Phase.receiving
         self.ready_at = 0.0
         self._attempt: Attempt | None = None
-        self._chain: tuple[Destination, ...] = ()
+        self._chain: tuple[Leg, ...] = ()
         self._hop = 0
         self._error: list[bytes] | None = None
         self._used_tokens = 0
@@ -92,7 +92,9 @@ class Exchange:
 
     def begin(self) -> None:
         refusal = self._check_head()
-        if refusal is not None:
+        if refusal is Refusal.method_not_allowed:
+            self.refuse(refusal, fields=_allow(self.request.path))
+        elif refusal is not None:
             self.refuse(refusal)
         elif self.request.method != b"OPTIONS":
             self._connection.want_body(self.request)
@@ -145,23 +147,22 @@ class Exchange:
             self.refuse(body)
             return
         snapshot = caller.snapshot
-        plan = find_route(snapshot, body.model, caller.task)
-        if plan is None:
+        routed = self.service.routed(snapshot, body.model, caller.task)
+        if routed is None:
             self.refuse(
                 Refusal.model_not_found, message=answers.no_such_model(snapshot, body.model)
             )
             return
-        self.order = self.service.order(request, caller, plan, body, self.request_id)
+        self.order = self.service.order(request, caller, routed.plan, body, self.request_id)
         self.model_label = self.order.model_label
-        self._chain = self.service.chain(self.order, request)
+        self._chain = self.service.chain(routed, self.order, request)
         self._move(Phase.waiting)
-        self.service.enter(self, self._chain[0])
+        self.service.enter(self, self._chain[0].destination)
 
     def _answer_here(self) -> None:
         request, caller = self.request, self.caller
         if caller is None:  # OPTIONS, which says nothing about the tenant
-            allow = b"POST, OPTIONS" if request.path in CALLS else b"GET, HEAD, OPTIONS"
-            self._answer(204, b"allow: %b\r\n" % allow, b"")
+            self._answer(204, _allow(request.path), b"")
         elif request.path == MODELS:
             self._answer(200, answers.JSON, answers.models_body(caller.snapshot))
         elif request.path == ME:
@@ -189,17 +190,16 @@ class Exchange:
         """A seat is ours: the first provider is asked."""
         if self.phase is not Phase.waiting:
             return
+        self.service.metrics.queue_wait.observe((), self.claim.queue_seconds)
         self._chain = self.service.without_open_canary(self.order, self._chain)
         self._move(Phase.attempting)
-        if self.order.plan.shadow_percent and self._chain[0].label == "stable":
+        if self.order.plan.shadow_percent and self._chain[0].destination.label == "stable":
             self.comparison = self.service.shadows.sample(self.order)
         self._attempt_at(self._chain[0])
 
-    def _attempt_at(self, destination: Destination) -> None:
-        hold = self.claim.take_provider_hold(destination)
-        self._attempt = self.service.attempt(
-            self, self.order, destination, number=self._hop + 1, hold=hold
-        )
+    def _attempt_at(self, leg: Leg) -> None:
+        hold = self.claim.take_provider_hold(leg.destination)
+        self._attempt = self.service.attempt(self, self.order, leg, number=self._hop + 1, hold=hold)
         self._attempt.start()
 
     def _hopped(self, reason: str) -> bool:
@@ -208,13 +208,14 @@ class Exchange:
         A destination whose slice has no room now is passed over: a second wait would be longer than the first.
         """
         for hop in range(self._hop + 1, len(self._chain)):
-            verdict = self.service.slice_of(self.order, self._chain[hop])
+            destination = self._chain[hop].destination
+            verdict = self.service.slice_of(self.order, destination)
             if isinstance(verdict, Refused):
                 continue
             if not self.service.budget.withdraw():
                 return False
             self.claim.provider_hold = verdict
-            self.claim.provider = self._chain[hop].upstream.name
+            self.claim.provider = destination.upstream.name
             self._hop = hop
             self._error = None
             self.service.metrics.fallbacks[self.order.plan.name, reason] += 1
@@ -230,7 +231,6 @@ class Exchange:
         if attempt.status >= 400:
             self._error = []
             return
-        self._move(Phase.answering)
         fields = self._common_fields() + _ids(attempt)
         keep = self._connection.keeps_alive(self.request, time.monotonic())
         self.reply.begin(
@@ -248,8 +248,11 @@ class Exchange:
             if completed:
                 self._answer_error(attempt, b"".join(self._error))
             return
-        if not self.reply.sent_bytes:
+        if not completed and self.reply.holds:
+            return
+        if self.phase is Phase.attempting:
             self._note_overhead(attempt)
+            self._move(Phase.answering)
         if not completed:
             self.reply.flush()
         elif attempt.outcome == "truncated":
@@ -302,6 +305,7 @@ class Exchange:
         *,
         message: str | None = None,
         retry_after_seconds: float | None = None,
+        fields: bytes = b"",
     ) -> None:
         """Answered with a refusal, or cut off where an answer has begun."""
         if self.phase is Phase.over:
@@ -313,11 +317,10 @@ class Exchange:
             return
         self._stop_attempt()
         self.service.metrics.rejections[(refusal.name,)] += 1
-        fields = self._common_fields()
         keep = self._keeps_alive()
         self.reply.refusal(
             refusal,
-            fields,
+            fields + self._common_fields(),
             message=message,
             retry_after_seconds=retry_after_seconds,
             keep_alive=keep,
@@ -382,6 +385,12 @@ class Exchange:
     def _move(self, target: Phase) -> None:
         assert (self.phase, target) in MOVES, (self.phase, target)
         self.phase = target
+
+
+def _allow(path: bytes) -> bytes:
+    """What a path takes (RFC 9110 section 10.2.1)."""
+    methods = b"POST, OPTIONS" if path in CALLS else b"GET, HEAD, OPTIONS"
+    return b"allow: %b\r\n" % methods
 
 
 def _ids(attempt: Attempt) -> bytes:

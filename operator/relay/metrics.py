@@ -14,7 +14,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 Page = Literal["metrics", "slo"]
 Labels = tuple[str, ...]
 
-LATENCY_BUCKETS: Final = (
+LATENCY_BUCKETS: Final[tuple[float, ...]] = (
     0.005,
     0.01,
     0.025,
@@ -31,7 +31,7 @@ LATENCY_BUCKETS: Final = (
     120.0,
     300.0,
 )
-OVERHEAD_BUCKETS: Final = (
+OVERHEAD_BUCKETS: Final[tuple[float, ...]] = (
     0.00005,
     0.0001,
     0.00025,
@@ -227,6 +227,10 @@ class Histogram:
         self._width = len(bounds) + 2
         self.rows: dict[Labels, list[float]] = {}
 
+    def expose(self, labels: Labels) -> None:
+        """The series stands, at 0 when it is new."""
+        self.rows.setdefault(labels, [0] * self._width)
+
     def observe(self, labels: Labels, value: float) -> None:
         """One more value."""
         row = self.rows.get(labels)
@@ -264,7 +268,7 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.requests: defaultdict[Labels, float] = defaultdict(int)
-        self.tokens: defaultdict[Labels, float] = defaultdict(int)
+        self._tokens: dict[Labels, dict[str, int]] = {}
         self.rejections: defaultdict[Labels, float] = defaultdict(int)
         self.attempts: defaultdict[Labels, float] = defaultdict(int)
         self.fallbacks: defaultdict[Labels, float] = defaultdict(int)
@@ -276,6 +280,8 @@ class WorkerMetrics:
         self.first_token = Histogram(LATENCY_BUCKETS)
         self.queue_wait = Histogram((0.001, *LATENCY_BUCKETS))
         self.sides: dict[Labels, SideCounters] = {}
+        for histogram in (self.overhead, self.queue_wait):
+            histogram.expose(())
 
     def side(self, route: str, label: str, fingerprint: str) -> SideCounters:
         """The side's counters, from 0 when it is new and from where they stood when it comes back."""
@@ -285,11 +291,23 @@ class WorkerMetrics:
             counters = self.sides[labels] = SideCounters()
         return counters
 
+    def tokens_of(self, route: str, side: str, provider: str, model: str) -> dict[str, int]:
+        """The counts of one series of relay_tokens_total by kind."""
+        labels = (route, side, provider, model)
+        counts = self._tokens.get(labels)
+        if counts is None:
+            counts = self._tokens[labels] = dict.fromkeys(TOKEN_KINDS, 0)
+        return counts
+
     def report(self, *, sides: Iterable[Labels]) -> "Report":
         """The counts as plain data, with the SLO series of the given sides."""
         report: Report = {
             "relay_requests_total": _rows(self.requests),
-            "relay_tokens_total": _rows(self.tokens),
+            "relay_tokens_total": [
+                ((*labels, kind), count)
+                for labels, counts in self._tokens.items()
+                for kind, count in counts.items()
+            ],
             "relay_rejections_total": _rows(self.rejections),
             "relay_upstream_attempts_total": _rows(self.attempts),
             "relay_fallbacks_total": _rows(self.fallbacks),

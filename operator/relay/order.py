@@ -6,7 +6,8 @@ from urllib.parse import parse_qsl, urlencode
 from relay.body import CallBody, upstream_body
 from relay.endpoints import Endpoint
 from relay.http.headers import Field, nominated
-from relay.snapshot import Destination, RoutePlan, Upstream
+from relay.routing import Leg
+from relay.snapshot import RoutePlan, Upstream
 
 
 @dataclass(slots=True)
@@ -33,11 +34,10 @@ class Order:
         body = self.body
         return body.stream and not body.wants_usage and self.endpoint.takes_stream_options
 
-    def pieces(self, destination: Destination, *, auth: bytes, span_id: str) -> list[bytes]:
-        """The request for this destination; auth is a whole header line or empty."""
-        upstream = destination.upstream
-        model = destination.upstream_model(self.body.model) or self.body.model
-        body = upstream_body(self.body, model=model, force_usage=self.forces_usage)
+    def pieces(self, leg: Leg, *, auth: bytes, span_id: str) -> list[bytes]:
+        """The request for this leg; auth is a whole header line or empty."""
+        upstream = leg.destination.upstream
+        body = upstream_body(self.body, model=leg.model, force_usage=self.forces_usage)
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         ids = (
             f"x-request-id: {self.request_id}\r\n"

@@ -1,18 +1,18 @@
 """The life of one request, as a table: every legal move stands here and nowhere else."""
 
-from enum import Enum
+from enum import IntEnum
 from typing import Final
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """receiving: the request arrives. waiting: for limits, a provider's slice or a seat. attempting: a provider has been
     asked, nothing has gone to the client. answering: the client has seen a byte. over: answered, cut off or left."""
 
-    receiving = "receiving"
-    waiting = "waiting"
-    attempting = "attempting"
-    answering = "answering"
-    over = "over"
+    receiving = 0
+    waiting = 1
+    attempting = 2
+    answering = 3
+    over = 4
 
 
 MOVES: Final = frozenset(

@@ -11,6 +11,9 @@ from relay.http.message import LAST_CHUNK, Request, chunk, status_line
 UNBUFFERED: Final = b"x-accel-buffering: no\r\n"
 """Tells nginx and its kin in between not to collect a stream."""
 
+HELD_BYTES: Final = 64 * 1024
+"""A unary answer up to this is sent when it is whole: one that dies half-way can then still be a clean error."""
+
 
 class Reply:
     """Writes one answer. Framing follows the client: chunked for HTTP/1.1, until close for 1.0 (RFC 9112 section 6)."""
@@ -20,6 +23,7 @@ class Reply:
         "_connection",
         "_out",
         "_request",
+        "holds",
         "keep_alive",
         "sent_bytes",
         "status",
@@ -31,6 +35,7 @@ class Reply:
         self._out: list[bytes] = []
         self._chunked = False
         self.keep_alive = True
+        self.holds = False
         self.status = 0
         self.sent_bytes = 0
 
@@ -71,6 +76,7 @@ class Reply:
             passed.append(b"transfer-encoding: chunked\r\n")
         if stream:
             passed.append(UNBUFFERED)
+        self.holds = not stream and length is not None and int(length) <= HELD_BYTES
         self._out = [status_line(status), *passed, fields, self._connection_field(), b"\r\n"]
 
     def body(self, data: bytes) -> None:

@@ -1,44 +1,60 @@
 """Which route takes a call, which side of it, and what is tried next. Pure."""
 
+from dataclasses import dataclass
+
 from relay.snapshot import Destination, RoutePlan, Snapshot
 
 
-def find_route(snapshot: Snapshot, model: str, task: str | None) -> RoutePlan | None:
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A destination, and the name it knows the model by."""
+
+    destination: Destination
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A route as one model takes it.
+
+    stable and canary are what a session of either side tries, in order: each leg after the first only when the one before
+    it provably did not process the call. canary is empty where the canary cannot serve the model.
+    """
+
+    plan: RoutePlan
+    stable: tuple[Leg, ...]
+    canary: tuple[Leg, ...]
+
+
+def find_route(snapshot: Snapshot, model: str, task: str | None) -> Routed | None:
     """The most specific route: model and task, then model, then task, then the one that takes everything.
 
     None when no route takes the model, also when the route that would has a catalogue without it.
     """
     routes = snapshot.routes
-    plan = None
-    if task is not None:
-        plan = routes.get((model, task))
-    plan = plan or routes.get((model, None))
-    if plan is None and task is not None:
-        plan = routes.get((None, task))
-    plan = plan or routes.get((None, None))
+    plan = routes.get((model, task)) or routes.get((model, None))
+    plan = plan or routes.get((None, task)) or routes.get((None, None))
     if plan is None or plan.stable.upstream_model(model) is None:
         return None
-    return plan
+    stable = _legs((plan.stable, *plan.fallback), model)
+    if plan.canary is None or plan.canary.upstream_model(model) is None:
+        return Routed(plan, stable, ())
+    return Routed(plan, stable, _legs((plan.canary, plan.stable, *plan.fallback), model))
 
 
-def chain(plan: RoutePlan, model: str, *, canary: bool) -> tuple[Destination, ...]:
-    """The destinations in the order they are tried; each after the first only when the one before it provably did
-    not process the call. A canary falls back to stable first."""
-    first = (plan.canary, plan.stable) if canary and plan.canary is not None else (plan.stable,)
-    return tuple(
-        destination
-        for destination in (*first, *plan.fallback)
-        if destination.upstream_model(model) is not None
-    )
-
-
-def takes_canary(plan: RoutePlan, model: str, *, point: float) -> bool:
+def takes_canary(routed: Routed, *, point: float) -> bool:
     """Whether a session at this point, 0 <= point < 100, belongs to the canary.
 
     Monotone: a session that is on the canary at one percentage is on it at every higher one.
     """
-    return (
-        plan.canary is not None
-        and point < plan.canary_percent
-        and plan.canary.upstream_model(model) is not None
-    )
+    return bool(routed.canary) and point < routed.plan.canary_percent
+
+
+def _legs(destinations: tuple[Destination, ...], model: str) -> tuple[Leg, ...]:
+    """The destinations that have the model."""
+    legs: list[Leg] = []
+    for destination in destinations:
+        name = destination.upstream_model(model)
+        if name is not None:
+            legs.append(Leg(destination, name))
+    return tuple(legs)

@@ -27,6 +27,7 @@ from relay.metrics import Labels, Report, SideCounters, WorkerMetrics
 from relay.order import Order
 from relay.refused import Refused
 from relay.retry import RetryBudget
+from relay.routing import Leg, Routed
 from relay.sessions import ResponseOwners, session_key, session_point
 from relay.settings import Settings
 from relay.shadow import Shadows
@@ -34,6 +35,8 @@ from relay.snapshot import Destination, RoutePlan, Snapshot, Upstream
 from relay.usage import Tokens, UsageEvent
 
 OTHER_MODEL = "other"
+REMEMBERED_ROUTES = 10_000
+"""Pairs of model and task; tasks are the callers' own words, so the memory needs a bound."""
 RESPONSE_OWNERS = 10_000
 """Stored responses whose creator is remembered: a few MB at most."""
 
@@ -65,6 +68,7 @@ class Service:
         self._owners = ResponseOwners(RESPONSE_OWNERS)
         self._estimator = Estimator()
         self._buffered = 0
+        self._routed: dict[tuple[str, str | None], Routed] = {}
         self._keyless: set[str] = set()
 
     # -- the document ----------------------------------------------------------------------------------------------
@@ -80,6 +84,7 @@ class Service:
         self._pools_for(snapshot)
         self._breakers_for(snapshot.plans)
         self.refresh_keys(snapshot.upstreams.values())
+        self._routed = {}
         self.snapshot = snapshot
 
     def _pools_for(self, snapshot: Snapshot) -> None:
@@ -183,36 +188,48 @@ class Service:
             output_tokens=self._estimator.output_tokens(label, body.output_tokens_asked()),
         )
 
-    def chain(self, order: Order, request: Request) -> tuple[Destination, ...]:
-        """The destinations this call's session is sent to, in order."""
-        return routing.chain(order.plan, order.body.model, canary=self._on_canary(order, request))
+    def routed(self, snapshot: Snapshot, model: str, task: str | None) -> Routed | None:
+        """How this model is routed under the snapshot; remembered for the one in force."""
+        if snapshot is not self.snapshot or model not in snapshot.known_models:
+            return routing.find_route(snapshot, model, task)
+        name = (model, task)
+        routed = self._routed.get(name)
+        if routed is None:
+            routed = routing.find_route(snapshot, model, task)
+            if routed is not None and len(self._routed) < REMEMBERED_ROUTES:
+                self._routed[name] = routed
+        return routed
 
-    def _on_canary(self, order: Order, request: Request) -> bool:
-        plan, canary = order.plan, order.plan.canary
-        if canary is None or plan.canary_percent == 0:
+    def chain(self, routed: Routed, order: Order, request: Request) -> tuple[Leg, ...]:
+        """The legs this call's session tries, in order."""
+        return routed.canary if self._on_canary(routed, order, request) else routed.stable
+
+    def _on_canary(self, routed: Routed, order: Order, request: Request) -> bool:
+        plan = routed.plan
+        canary, percent = plan.canary, plan.canary_percent
+        if canary is None or percent == 0 or not routed.canary:
             return False
         previous = order.body.document.get("previous_response_id")
         if isinstance(previous, str):
             owner = self._owners.owner(previous)
             if owner is not None:
                 return owner == canary.fingerprint
-        if plan.canary_percent == 100:
-            return routing.takes_canary(plan, order.body.model, point=0.0)
+        if percent == 100:
+            return True
         key = session_key(order.body.document, request.fields.get(b"x-session-id"))
         point = (
             random.uniform(0, 100)
             if key is None
             else session_point(key, salt=plan.salt, fingerprint=canary.fingerprint)
         )
-        return routing.takes_canary(plan, order.body.model, point=point)
+        return routing.takes_canary(routed, point=point)
 
-    def without_open_canary(
-        self, order: Order, chain: tuple[Destination, ...]
-    ) -> tuple[Destination, ...]:
+    def without_open_canary(self, order: Order, chain: tuple[Leg, ...]) -> tuple[Leg, ...]:
         """The chain, less a canary whose breaker is open."""
-        if chain[0].label != "canary":
+        first = chain[0].destination
+        if first.label != "canary":
             return chain
-        breaker = self._breakers.get((order.plan.name, chain[0].fingerprint))
+        breaker = self._breakers.get((order.plan.name, first.fingerprint))
         if breaker is None or breaker.admits(time.monotonic()):
             return chain
         return chain[1:]
@@ -236,13 +253,13 @@ class Service:
         self,
         consumer: Consumer,
         order: Order,
-        destination: Destination,
+        leg: Leg,
         *,
         number: int,
         hold: Hold | None,
     ) -> Attempt:
         """An attempt, not started."""
-        return Attempt(self, consumer, order, destination, number=number, hold=hold)
+        return Attempt(self, consumer, order, leg, number=number, hold=hold)
 
     def me(self, caller: Caller) -> bytes:
         """The body of GET /v1/me."""
@@ -270,7 +287,7 @@ class Service:
         """The call is counted."""
         request, status = exchange.request, exchange.reply.status
         endpoint = CALLS.get(request.path)
-        label = endpoint.value if endpoint is not None else "other"
+        label = str(endpoint) if endpoint is not None else "other"
         model = exchange.model_label
         self.metrics.requests[label, model, str(status)] += 1
         if endpoint is not None:
@@ -311,11 +328,12 @@ class Service:
         failed = outcome in FAILURES
         if failed:
             counters.failed += 1
-            counters.truncated += outcome == "truncated"
+            # an answer that fell silent after its head has ended early too
+            silent = outcome == "timeout" and attempt.first_byte_at > 0
+            counters.truncated += silent or outcome == "truncated"
         elif outcome == "throttled":
             counters.throttled += 1
-        labels = (event.route, event.side, event.provider)
-        self.metrics.attempts[*labels, outcome] += 1
+        self.metrics.attempts[event.route, event.side, event.provider, outcome] += 1
         self._note_times(attempt, event)
         if event.tokens is not None:
             self._note_tokens(attempt, event, event.tokens)
@@ -349,31 +367,21 @@ class Service:
         self.metrics.first_token.observe((event.route, event.side), event.first_token_seconds)
         self.metrics.overhead.observe((), attempt.overhead_seconds)
         counters.overhead_seconds += attempt.overhead_seconds
-        if not objectives:
-            return
-        times = {"Overhead": attempt.overhead_seconds, "FirstToken": event.first_token_seconds}
-        if event.outcome == "ok":
-            times["Total"] = event.latency_seconds
         for signal, limit in objectives.items():
-            if signal in times:
+            seconds = _signal_seconds(signal, attempt, event)
+            if seconds is not None:
                 counters.timed[signal] += 1
-                counters.slow[signal] += times[signal] > limit
+                counters.slow[signal] += seconds > limit
 
     def _note_tokens(self, attempt: Attempt, event: UsageEvent, tokens: Tokens) -> None:
         order = attempt.order
         counted = attempt.counters.tokens
-        labels = (event.route, event.side, event.provider, order.model_label)
-        series = self.metrics.tokens
-        counted["input"] += tokens.input
-        series[*labels, "input"] += tokens.input
-        counted["output"] += tokens.output
-        series[*labels, "output"] += tokens.output
-        if tokens.cached:
-            counted["cached"] += tokens.cached
-            series[*labels, "cached"] += tokens.cached
-        if tokens.reasoning:
-            counted["reasoning"] += tokens.reasoning
-            series[*labels, "reasoning"] += tokens.reasoning
+        series = self.metrics.tokens_of(event.route, event.side, event.provider, order.model_label)
+        for target in (counted, series):
+            target["input"] += tokens.input
+            target["output"] += tokens.output
+            target["cached"] += tokens.cached
+            target["reasoning"] += tokens.reasoning
         if event.estimated:
             self.metrics.estimated[event.route, event.side] += 1
         else:
@@ -460,6 +468,14 @@ class Service:
                 yield (plan.name, "canary", plan.canary.fingerprint)
                 if plan.shadow_percent:
                     yield (plan.name, "shadow", plan.canary.fingerprint)
+
+
+def _signal_seconds(signal: str, attempt: Attempt, event: UsageEvent) -> float | None:
+    if signal == "Overhead":
+        return attempt.overhead_seconds
+    if signal == "FirstToken":
+        return event.first_token_seconds
+    return event.latency_seconds if event.outcome == "ok" else None
 
 
 def _client_limits(settings: Settings) -> ClientLimits:

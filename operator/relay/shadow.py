@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from relay.attempt import FAILURES, Attempt, Trouble
 from relay.order import Order
 from relay.refused import Refused
-from relay.snapshot import Destination
+from relay.routing import Leg
 from relay.usage import Tokens, UsageEvent
 
 if TYPE_CHECKING:
@@ -126,12 +126,14 @@ class Shadows:
             skipped = "skipped_size"
         elif "previous_response_id" in order.body.document:
             skipped = "skipped_state"  # what it continues is stored at the other provider
-        elif canary.upstream_model(order.body.model) is None:
-            skipped = "skipped_model"
-        if skipped is not None:
-            self.count(plan.name, skipped)
+        name = canary.upstream_model(order.body.model)
+        if skipped is not None or name is None:
+            self.count(plan.name, skipped or "skipped_model")
             return None
-        return self._copy(order, replace(canary, label="shadow"))
+        # under the caller's key the copy might be answered from the original's record
+        headers = [field for field in order.headers if field[0] != b"idempotency-key"]
+        copied = replace(order, headers=headers)
+        return self._copy(copied, Leg(replace(canary, label="shadow"), name))
 
     def count(self, route: str, outcome: str) -> None:
         """One more copy with this outcome."""
@@ -147,14 +149,14 @@ class Shadows:
             if copy.attempt is not None:
                 copy.attempt.abort()
 
-    def _copy(self, order: Order, destination: Destination) -> Comparison | None:
-        verdict = self._service.slice_of(order, destination)
+    def _copy(self, order: Order, leg: Leg) -> Comparison | None:
+        verdict = self._service.slice_of(order, leg.destination)
         if isinstance(verdict, Refused):
             self.count(order.plan.name, "skipped_slice")
             return None
         comparison = Comparison(self)
         copy = _Copy(self, comparison)
-        copy.attempt = self._service.attempt(copy, order, destination, number=1, hold=verdict)
+        copy.attempt = self._service.attempt(copy, order, leg, number=1, hold=verdict)
         self._running.add(copy)
         asyncio.get_running_loop().call_soon(copy.attempt.start)
         return comparison

@@ -31,7 +31,6 @@ RESTART_SECONDS: Final = (0.1, 5.0)
 """First and longest pause before a worker that keeps crashing is started again; the first crash costs none."""
 STABLE_SECONDS: Final = 30.0
 """A worker that lived this long starts the pauses anew."""
-POLL_TLS_SECONDS: Final = 10.0
 
 
 class NotProgrammed(Exception):
@@ -127,18 +126,15 @@ class Supervisor:
 
     async def poll(self) -> None:
         """Runs forever: the mounted document is offered whenever it changes, certificates are looked at."""
-        ticks = 0
         while True:
             await asyncio.sleep(self._settings.document_poll_seconds)
-            ticks += 1
             if self._mount.changed():
                 envelope = self._mount.read()
                 if envelope is not None:
                     await self._offer_quietly(envelope)
             # what a worker counted since the last look is lost if it crashes
             await self.metrics()
-            if ticks % max(1, int(POLL_TLS_SECONDS / self._settings.document_poll_seconds)) == 0:
-                self._tell_all("reload_tls")
+            self._tell_all("reload_tls")
 
     async def _offer_quietly(self, envelope: bytes) -> None:
         try:

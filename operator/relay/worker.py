@@ -114,9 +114,9 @@ class Worker:
             return
         try:
             if self._tls.reload_if_changed():
-                self.log.event("info", "client_certificate_reloaded")
+                self.log.event("info", "tls_certificate_reloaded")
         except (OSError, ssl.SSLError) as error:
-            self.log.event("error", "client_certificate_refused", message=str(error))
+            self.log.event("error", "tls_certificate_refused", message=str(error))
 
     def _begin_drain(self) -> None:
         if self._drain is None and self._server is not None:

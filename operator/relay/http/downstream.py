@@ -154,10 +154,9 @@ class ClientConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserInvalidMethodError:
-            self._malformed(Refusal.not_implemented)
-        except httptools.HttpParserError:
-            self._malformed(Refusal.bad_request)
+        except httptools.HttpParserError as error:
+            unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
+            self._malformed(Refusal.not_implemented if unknown else Refusal.bad_request)
         else:
             if self._parsing is not None:
                 self._bound_unfinished()
@@ -175,13 +174,15 @@ class ClientConnection(asyncio.Protocol):
     # -- httptools -------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self.closing:
+            return  # what follows the last answer on this connection is not a request any more
         self._parsing = Request(time.monotonic())
         self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         request = self._parsing
-        assert request is not None
-        request.target += url
+        if request is not None:
+            request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # trailers arrive here too; they are dropped (RFC 9110 section 6.5.1 allows it)
@@ -190,9 +191,10 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         request, parser = self._parsing, self._parser
-        assert request is not None
+        if request is None:
+            return
         self._in_head = False
-        self._head_bytes = 0
+        head_bytes, self._head_bytes = self._head_bytes, 0
         request.head_complete(
             method=parser.get_method(),
             version=parser.get_http_version(),
@@ -201,8 +203,13 @@ class ClientConnection(asyncio.Protocol):
         if parser.should_upgrade():
             self._upgrade_seen = True
             return
+        if head_bytes > self._host.client_limits.max_header_bytes:
+            self._bound_head(request)
         if len(request.headers) > self._host.client_limits.max_headers:
             request.problem = Refusal.headers_too_large
+        if request.problem is not None:
+            # no later request can be told apart with certainty from what this one brought
+            request.keep_alive = False
         if self._current is None:
             self._start(request)
         else:
@@ -317,6 +324,14 @@ class ClientConnection(asyncio.Protocol):
     def _idle_deadline(self) -> float:
         return time.monotonic() + self._host.client_limits.idle_timeout
 
+    def _bound_head(self, request: Request) -> None:
+        """A head that came whole in one large read, perhaps with a body behind it, is measured by its parts."""
+        limit = self._host.client_limits.max_header_bytes
+        target = len(request.target)
+        if target + sum(len(name) + len(value) + 4 for name, value in request.headers) > limit:
+            too_long = target > limit // 2
+            request.problem = Refusal.uri_too_long if too_long else Refusal.headers_too_large
+
     def _bound_unfinished(self) -> None:
         """After each read that leaves a request unfinished: sizes and times of what has come so far."""
         request, limits = self._parsing, self._host.client_limits
@@ -378,6 +393,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _malformed(self, problem: Refusal) -> None:
         """What follows cannot be told apart from the next request: answer what stands, then close."""
+        if self.closing:
+            return
         request = self._parsing or Request(time.monotonic())
         request.keep_alive = False
         request.complete = True

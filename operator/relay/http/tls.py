@@ -43,10 +43,11 @@ class ClientTls:
         stamp = self._stamp()
         if stamp == self._seen:
             return False
-        # a pair that does not fit half-applied would break every new handshake: prove it on a context of its own
+        # looked at once: a pair that does not fit is tried again when one of its files changes
+        self._seen = stamp
+        # half-applied it would break every new handshake: prove it on a context of its own
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
         self.context.load_cert_chain(self._certificate, self._key)
-        self._seen = stamp
         return True
 
     def _stamp(self) -> tuple[tuple[int, int], ...]:

@@ -68,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_status",
+        "_surplus",
         "born",
         "call",
         "deadline",
@@ -91,6 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._framed = True
         self._keep_alive = False
         self._paused = False
+        self._surplus = False
         self._idle_timeout = 0.0
         self.call: Call | None = None
         self.born = self.idle_since = 0.0
@@ -109,10 +111,12 @@ class UpstreamConnection(asyncio.Protocol):
             # nothing was asked: an answer now would be taken for the next call's
             self.close()
             return
-        self.deadline = time.monotonic() + self._idle_timeout
-        if self.deadline < self.slot:
-            self._home.wheel.watch(self)
         sound = self._feed(data)
+        if not self._in_head:
+            # until the head is whole the first byte's deadline stands: a head that trickles is no answer
+            self.deadline = time.monotonic() + self._idle_timeout
+            if self.deadline < self.slot:
+                self._home.wheel.watch(self)
         self._hand_over(call, sound=sound)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -130,6 +134,11 @@ class UpstreamConnection(asyncio.Protocol):
     # -- httptools -------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._completed:
+            self._surplus = (
+                True  # bytes beyond the answer: the connection cannot be trusted with another
+            )
+            return
         self._headers = []
         self._in_head = True
 
@@ -138,13 +147,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._surplus:
+            return
         self._in_head = False
         self._status = self._parser.get_status_code()
         # llhttp forgets this with the end of the message
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
+        if not self._surplus:
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         # interim answers (100, 103) precede the one that counts; 101 never does, nothing asked for it
@@ -158,8 +170,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.call = call
         self._idle_timeout = idle
         self._answered = self._completed = False
-        self._framed = True
-        self._head_bytes = 0
+        self._framed = self._in_head = True
+        self._head_bytes = self._status = 0
         self.deadline = time.monotonic() + first_byte
         if self.deadline < self.slot:
             self._home.wheel.watch(self)
@@ -212,6 +224,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return False
+        if self._surplus:
+            return False
         return not self._in_head or (
             self._head_bytes <= MAX_RESPONSE_HEAD_BYTES
             and len(self._headers) <= MAX_RESPONSE_HEADERS
@@ -228,6 +242,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._answered = True
             self._framed = _is_framed(self._status, self._headers)
             call.response(self._status, self._headers)
+        if not self._answered:
+            return
         if self._body:
             body, self._body = self._body, []
             call.body_received(body[0] if len(body) == 1 else b"".join(body))
@@ -238,8 +254,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _let_go(self, *, reusable: bool) -> None:
         self.call = None
         self.deadline = NEVER
-        self._status = 0
-        self._in_head = True
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
