@@ -159,9 +159,9 @@ def end(record: Record) -> None:
 
 
 def command(record: Record, argv: Sequence[str]) -> list[str]:
-    """A command line that runs argv on the node: in all its namespaces, in the caller's directory."""
+    """A command line that runs argv on the node: in all its namespaces, at its root (which need not be the machine's)."""
     assert record.inner is not None
     return [
         *("nsenter", f"--target={record.inner.pid}", "--mount", "--net", "--pid", "--ipc"),
-        *("--wdns=/", "--", *argv),
+        *("--root", "--wdns=/", "--", *argv),
     ]

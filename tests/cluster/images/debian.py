@@ -3,7 +3,6 @@
 import platform
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,11 +86,15 @@ def _unpack(packages: Sequence[str], work: Path) -> Path:
     archive, unpacked = work / "root.tar", work / "root"
     command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"]
     run([*command, SUITE, str(archive)], f"unpacking Debian {SUITE}'s {', '.join(packages)}")
-    with tarfile.open(archive) as content:
-        # device nodes are the container runtime's business
-        members = [member for member in content if not (member.ischr() or member.isblk())]
-        content.extractall(unpacked, members, filter="tar")
+    unpack_tar(archive, unpacked)
     return unpacked
+
+
+def unpack_tar(archive: Path, directory: Path) -> None:
+    """directory, made now, holds the archive's files; device nodes are left to the container runtime."""
+    directory.mkdir()
+    command = ["tar", "--extract", f"--file={archive}", f"--directory={directory}"]
+    run([*command, "--no-same-owner", "--exclude=./dev/*"], f"unpacking {archive.name}")
 
 
 def _select(unpacked: Path, tree: Path, kept: Sequence[str]) -> None:

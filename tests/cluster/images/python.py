@@ -4,7 +4,6 @@ import configparser
 import platform
 import shutil
 import sys
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -141,8 +140,7 @@ def _finish(tree: Path, python_directory: str) -> None:
     layers.readable_by_all(tree)
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="root.") as work:
         root = Path(work) / "root"
-        with tarfile.open(debian.base_layer().path) as base:
-            base.extractall(root, filter="tar")
+        debian.unpack_tar(debian.base_layer().path, root)
         staged = root / python_directory
         staged.parent.mkdir(parents=True, exist_ok=True)
         # renamed in and out: the compiled files then name their sources as the image does
