@@ -208,13 +208,14 @@ def logs(options: Options) -> int:
 
 
 def examine(_: Options) -> int:
-    """1 when something is missing."""
+    """1 when something stands in the way of a cluster."""
     findings = doctor.findings()
     for finding in findings:
-        print(f"{'missing' if finding.problem else 'ok':<8} {finding.subject}")
+        verdict = "ok" if not finding.problem else "missing" if finding.blocks else "note"
+        print(f"{verdict:<8} {finding.subject}")
         if finding.problem:
             print(f"         {finding.problem}")
-    return 1 if any(finding.problem for finding in findings) else 0
+    return 1 if any(finding.problem and finding.blocks for finding in findings) else 0
 
 
 def _control(options: Options, verb: control.Verb) -> int:

@@ -19,29 +19,29 @@ NATIVE = "native"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The outcome of one look: problem is empty when all is well, and then says nothing."""
+    """The outcome of one look. problem is empty when all is well; one that does not block costs only time."""
 
     subject: str
     problem: str = ""
+    blocks: bool = True
 
 
 def findings() -> list[Finding]:
-    """Every look, in the order in which they build on each other. Changes nothing."""
+    """Every look, in the order in which they build on each other. Changes nothing but an empty state directory."""
     looks: Sequence[tuple[str, Callable[[], str]]] = (
         ("root", _root),
         ("Go toolchain", _go),
-        ("Debian packages", _packages),
         ("private namespaces", _namespaces),
         ("cgroups", _cgroups),
-        (
-            "veth links",
-            lambda: _in_namespaces(["ip", "link", "add", "name", "probe0", "type", "veth"]),
-        ),
+        ("veth links", _veth),
         ("packet queue for network policies", _packet_queue),
         ("nftables for Services", _nftables),
         ("state directory", _state_directory),
     )
-    return [Finding(subject, look()) for subject, look in looks]
+    found = [Finding(subject, look()) for subject, look in looks]
+    found.append(Finding("Debian packages", _packages(), blocks=False))
+    found.append(Finding("overlay snapshots", _overlay(), blocks=False))
+    return found
 
 
 def require_host() -> None:
@@ -83,7 +83,7 @@ def _go() -> str:
 
 def _packages() -> str:
     missing = packages.missing()
-    return f"missing (create installs them): {' '.join(missing)}" if missing else ""
+    return f"create will install {' '.join(missing)}" if missing else ""
 
 
 def _namespaces() -> str:
@@ -101,6 +101,11 @@ def _cgroups() -> str:
     return f"cannot be written to: {', '.join(unwritable)}" if unwritable else ""
 
 
+def _veth() -> str:
+    said = _in_namespaces(["ip", "link", "add", "name", "probe0", "type", "veth"])
+    return f"the kernel refuses veth pairs ({said})" if said else ""
+
+
 def _packet_queue() -> str:
     said = _in_namespaces(["iptables-restore", "--noflush"], stdin=policy_queue.rules())
     return f"the kernel refuses the NFQUEUE rules ({said})" if said else ""
@@ -115,12 +120,16 @@ def _state_directory() -> str:
     root = places.state_root()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kind = snapshotter(root)
     except OSError as error:
         return f"{root}: {error.strerror}; set RELAY_CLUSTERS to another directory"
-    if kind == NATIVE:
-        return f"{root} cannot carry overlays: images are copied, which is slow; RELAY_CLUSTERS moves it"
-    return ""
+    return "" if os.access(root, os.W_OK) else f"{root} cannot be written to"
+
+
+def _overlay() -> str:
+    root = places.state_root()
+    if _state_directory() or snapshotter(root) == OVERLAY:
+        return ""
+    return f"the filesystem of {root} cannot carry any: images are copied, which is slower"
 
 
 def _in_namespaces(command: Sequence[str], stdin: str = "") -> str:

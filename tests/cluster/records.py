@@ -98,9 +98,11 @@ def known_names() -> list[str]:
     if not root.is_dir():
         return []
     try:
-        return sorted(path.name for path in root.iterdir() if path.is_dir())
+        found = sorted(path.name for path in root.iterdir() if path.is_dir())
     except PermissionError as error:
         raise _not_root() from error
+    # the doctor's trials are hidden; no cluster's name begins with a dot
+    return [name for name in found if not name.startswith(".")]
 
 
 def _not_root() -> ClusterError:

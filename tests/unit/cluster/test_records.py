@@ -71,7 +71,7 @@ def test_directories_without_a_good_record_are_known_but_do_not_run(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RELAY_CLUSTERS", str(tmp_path))
-    for name in ("cut-short", "empty", "good"):
+    for name in ("cut-short", "empty", "good", ".overlay.trial"):
         (places.state_root() / name).mkdir()
     (places.state_root() / "cut-short" / records.RECORD).write_text('{"name": "cut-')
     (places.state_root() / ".lock").touch()
