@@ -92,7 +92,13 @@ class RouteReconciler:
             self._queue.add(Key("Tenant", "", program.tenant.metadata.name), Urgency.URGENT)
             message = f"opening the way to {', '.join(sorted(closed))}; the Tenant tells if its key is missing"
             return RouteRefusal(reason=Reason.PROVISIONING, message=message)
-        parts = {name: document.provider_part(providers[name]) for name in named}
+        tenant = program.tenant.metadata.name
+        parts = {
+            name: document.provider_part(
+                providers[name], share=self._world.provider_share(name, tenant)
+            )
+            for name in named
+        }
         self._programmer.set_providers(program, parts)
         run = self._canaries.accept(RelayRoute.parse(body), providers)
         waiting = self._awaits_key(program, run, fragment)

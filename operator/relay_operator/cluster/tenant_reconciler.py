@@ -148,7 +148,14 @@ class TenantReconciler:
         used = {
             side.provider for route in program.fragments.values() for side in document.sides(route)
         }
-        parts = {name: document.provider_part(usable[name]) for name in used if name in usable}
+        tenant = spec.metadata.name
+        parts = {
+            name: document.provider_part(
+                usable[name], share=self._world.provider_share(name, tenant)
+            )
+            for name in used
+            if name in usable
+        }
         self._programmer.set_providers(program, parts)
 
     def _upstreams(self, program: Program, space: str) -> list[Upstream]:

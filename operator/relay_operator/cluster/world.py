@@ -72,6 +72,15 @@ class World:
                 using.add(tenant)
         return using
 
+    def provider_share(self, provider: str, tenant: str) -> float:
+        """The tenant's share, by weight, of a provider's quota among the tenants that route to it; 0 to 1."""
+        weights = {name: self._weight(name) for name in self.tenants_using(provider) | {tenant}}
+        return weights[tenant] / sum(weights.values())
+
+    def _weight(self, tenant: str) -> int:
+        spec = self.tenants.get(tenant, {}).get("spec", {})
+        return int(spec.get("queue", {}).get("weight", 1))
+
     @staticmethod
     def named_providers(route: Mapping[str, Any]) -> set[str]:
         """Providers a route's spec names, wherever."""

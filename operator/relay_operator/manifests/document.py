@@ -59,8 +59,11 @@ def tenant_part(
     )
 
 
-def provider_part(provider: Provider) -> config.Provider:
-    """A provider as relays see it. Its key is named, never contained."""
+def provider_part(provider: Provider, *, share: float) -> config.Provider:
+    """A provider as one tenant's relays see it: with that tenant's share (0 to 1) of its quota.
+
+    Its key is named, never contained.
+    """
     auth = provider.spec.auth
     return config.Provider(
         name=provider.metadata.name,
@@ -80,8 +83,16 @@ def provider_part(provider: Provider) -> config.Provider:
             )
             for model in provider.spec.models
         ),
-        limits=config.ProviderLimits(**provider.spec.limits.model_dump()),
+        limits=config.ProviderLimits(
+            requests_per_minute=_slice(provider.spec.limits.requests_per_minute, share),
+            tokens_per_minute=_slice(provider.spec.limits.tokens_per_minute, share),
+        ),
     )
+
+
+def _slice(limit: int | None, share: float) -> int | None:
+    # rounded down, so that the slices never add up to more than the quota; 1 is the least that still serves
+    return None if limit is None else max(int(limit * share), 1)
 
 
 def route_part(

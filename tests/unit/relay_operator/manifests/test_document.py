@@ -57,7 +57,9 @@ def test_the_whole_document_survives_its_seal() -> None:
         {"metadata": {"name": "finance", "uid": "t"}, "spec": {"queue": {"maxWait": "1m30s"}}}
     )
     base = document.tenant_part(tenant, {"default": document.key_digest("sk-1")}, replicas=3)
-    parts = {name: document.provider_part(provider) for name, provider in PROVIDERS.items()}
+    parts = {
+        name: document.provider_part(provider, share=1.0) for name, provider in PROVIDERS.items()
+    }
     whole = document.with_routes(base, [the_fragment(a_route())], parts)
     assert config.Document.model_validate_json(config.canonical_payload(whole)) == whole
     assert whole.queue.max_wait_seconds == 90
@@ -97,6 +99,14 @@ def test_a_model_the_provider_lacks_is_refused_with_those_it_has(spec: dict[str,
     refusal = the_refusal(a_route(**spec))
     assert refusal.reason is Reason.MODEL_NOT_FOUND
     assert "it has gpt-4.1" in refusal.message
+
+
+@pytest.mark.parametrize(("share", "slice_"), [(1.0, 100), (0.25, 25), (1 / 3, 33), (0.001, 1)])
+def test_a_tenant_gets_its_share_of_a_providers_quota(share: float, slice_: int) -> None:
+    spec = {"endpoint": {"url": "https://a.example.com"}, "limits": {"requestsPerMinute": 100}}
+    provider = Provider.parse({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+    limits = document.provider_part(provider, share=share).limits
+    assert (limits.requests_per_minute, limits.tokens_per_minute) == (slice_, None)
 
 
 def test_of_two_routes_that_claim_the_same_calls_the_older_keeps_them() -> None:
