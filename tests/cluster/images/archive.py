@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -82,8 +82,11 @@ def manifest_digest(image: Image) -> str:
     return _manifest(image, _config(image)).sha256
 
 
-def write(image: Image, output: IO[bytes]) -> None:
-    """output receives the archive; it need not be seekable."""
+def write(image: Image, output: IO[bytes], *, without: Collection[str] = ()) -> None:
+    """output receives the archive; it need not be seekable.
+
+    Layers whose SHA-256 (in hex) is in without are left out: a receiver that has them already needs no second copy.
+    """
     config = _config(image)
     manifest = _manifest(image, config)
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
@@ -92,7 +95,8 @@ def write(image: Image, output: IO[bytes]) -> None:
         for blob in (manifest, config):
             _add(archive, f"blobs/sha256/{blob.sha256}", blob.content)
         for layer in dict.fromkeys(image.layers):
-            _add_layer(archive, layer)
+            if layer.sha256 not in without:
+                _add_layer(archive, layer)
 
 
 def _config(image: Image) -> _Blob:

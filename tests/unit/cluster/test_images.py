@@ -97,6 +97,16 @@ def test_a_layer_used_twice_is_stored_once(image: Image, layer: Layer) -> None:
     assert len(names) == len(set(names))
 
 
+def test_layers_the_receiver_has_are_left_out_and_still_described(
+    image: Image, layer: Layer
+) -> None:
+    output = io.BytesIO()
+    archive.write(image, output, without={layer.sha256})
+    sent, whole = files(output.getvalue()), files(written(image))
+    assert set(whole) - set(sent) == {f"blobs/sha256/{layer.sha256}"}
+    assert sent["index.json"] == whole["index.json"]
+
+
 def test_equal_images_are_byte_identical_and_different_ones_are_not(image: Image) -> None:
     assert written(image) == written(replace(image))
     assert written(image) != written(replace(image, command=("other",)))
