@@ -27,8 +27,11 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
     if _keep(context.world.tenants, name, body, type):
         context.queue.add(Key("Tenant", "", name))
         space = names.tenant_namespace(name)
-        for route in context.world.routes.get(space, {}):
+        for route, spec in context.world.routes.get(space, {}).items():
             context.queue.add(Key("RelayRoute", space, route))
+            # its weight may be another now, and with it every tenant's share of these providers
+            for provider in context.world.named_providers(spec):
+                context.queue.add(Key("Provider", "", provider))
 
 
 async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name

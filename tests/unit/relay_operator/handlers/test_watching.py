@@ -1,0 +1,125 @@
+"""Handlers only update the world and enqueue: what, and when not."""
+
+from typing import Any
+
+import kopf
+
+from relay_operator.cluster.children import Children
+from relay_operator.cluster.work_queue import Key, WorkQueue
+from relay_operator.cluster.world import World
+from relay_operator.handlers import children, parents
+from relay_operator.handlers.context import Context
+
+ROUTE = {"stable": {"provider": "p"}, "canary": {"provider": "q", "percent": 10}}
+
+
+class RecordingQueue(WorkQueue):
+    """Remembers what was enqueued instead of ordering it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[Key] = []
+
+    def add(self, key: Key, *_: Any, **__: Any) -> None:
+        self.keys.append(key)
+
+    def drained(self) -> list[str]:
+        """Kind and name of what was enqueued since the last time, in order and once each."""
+        names = list(dict.fromkeys(f"{key.kind}/{key.name}" for key in self.keys))
+        self.keys.clear()
+        return names
+
+
+def a_context() -> tuple[Context, RecordingQueue]:
+    queue = RecordingQueue()
+    return Context(world=World(), queue=queue, children=Children(None)), queue  # type: ignore[arg-type]
+
+
+def a_body(name: str, *, namespace: str = "", generation: int = 1, **fields: Any) -> kopf.Body:
+    metadata = {
+        "name": name,
+        "uid": f"uid-{name}",
+        "generation": generation,
+        "managedFields": ["long"],
+    }
+    raw: Any = {
+        "kind": "X",
+        "metadata": metadata | ({"namespace": namespace} if namespace else {}),
+        **fields,
+    }
+    return kopf.Body(raw)
+
+
+async def test_our_own_status_writes_are_not_enqueued() -> None:
+    context, queue = a_context()
+    await parents.tenant_seen(body=a_body("finance", spec={}), type=None, memo=context)
+    assert queue.drained() == ["Tenant/finance"]
+    await parents.tenant_seen(
+        body=a_body("finance", spec={}, status={"namespace": "x"}), type="MODIFIED", memo=context
+    )
+    assert queue.drained() == []
+    await parents.tenant_seen(
+        body=a_body("finance", spec={}, generation=2), type="MODIFIED", memo=context
+    )
+    assert queue.drained() == ["Tenant/finance"]
+
+
+async def test_managed_fields_are_not_kept_in_memory() -> None:
+    context, _ = a_context()
+    await parents.tenant_seen(body=a_body("finance", spec={}), type="ADDED", memo=context)
+    assert "managedFields" not in context.world.tenants["finance"]["metadata"]
+
+
+async def test_a_route_wakes_its_siblings_and_its_providers() -> None:
+    context, queue = a_context()
+    for name in ("chat", "other"):
+        await parents.route_seen(
+            body=a_body(name, namespace="relay-finance", spec=ROUTE), type="ADDED", memo=context
+        )
+    assert set(queue.drained()) == {
+        "RelayRoute/chat",
+        "RelayRoute/other",
+        "Provider/p",
+        "Provider/q",
+    }
+
+
+async def test_a_deleted_object_is_forgotten_and_reconciled_once_more() -> None:
+    context, queue = a_context()
+    await parents.provider_seen(body=a_body("p", spec={}), type="ADDED", memo=context)
+    queue.drained()
+    await parents.provider_seen(body=a_body("p", spec={}), type="DELETED", memo=context)
+    assert queue.drained() == ["Provider/p"]
+    assert context.world.providers == {}
+    await parents.provider_seen(body=a_body("p", spec={}), type="DELETED", memo=context)
+    assert queue.drained() == []
+
+
+async def test_a_tenant_wakes_the_providers_whose_shares_it_may_change() -> None:
+    context, queue = a_context()
+    context.world.routes["relay-finance"] = {"chat": {"spec": ROUTE}}
+    await parents.tenant_seen(body=a_body("finance", spec={}), type="ADDED", memo=context)
+    assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", "Provider/p", "Provider/q"}
+
+
+def a_relay_pod(ready: str, **metadata: Any) -> kopf.Body:
+    labels = {"relay-operator.dev/tenant": "finance"}
+    status = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}
+    body = {"name": "relay-1", "namespace": "relay-finance", "uid": "u", "labels": labels}
+    raw: Any = {"kind": "Pod", "metadata": body | metadata, "status": status}
+    return kopf.Body(raw)
+
+
+async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed() -> None:
+    context, queue = a_context()
+    await children.pod_seen(body=a_relay_pod("False"), type="ADDED", memo=context)
+    assert queue.drained() == ["Tenant/finance"]
+    await children.pod_seen(
+        body=a_relay_pod("False", resourceVersion="2"), type="MODIFIED", memo=context
+    )
+    assert queue.drained() == []
+    await children.pod_seen(body=a_relay_pod("True"), type="MODIFIED", memo=context)
+    assert queue.drained() == ["Tenant/finance"]
+    await children.pod_seen(body=a_relay_pod("True"), type="DELETED", memo=context)
+    assert queue.drained() == ["Tenant/finance"]
+    assert context.world.relay_pods("relay-finance") == ()
