@@ -82,16 +82,26 @@ def test_tokens_are_held_before_and_charged_after(
     assert waits(refusals[-1]) <= 60
 
 
-def test_a_call_no_limit_could_ever_hold_is_refused_for_good(
+def test_a_call_above_the_burst_but_within_the_minute_passes_and_leaves_a_debt(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
-    limited(relay, platform, tokens_per_minute=600, burst_seconds=10)
-    answer = relay.chat(max_tokens=100_000)
-    if answer.status == 429:
-        assert answer.header("x-should-retry") == "false"
-        assert stable.calls() == 0
-    else:
-        assert relay.chat().status == 429
+    limited(relay, platform, tokens_per_minute=6000, burst_seconds=10)
+    stable.behave(prompt_tokens=1000, completion_tokens=2000)
+    assert relay.chat(max_tokens=3000).status == 200
+    refused = relay.chat(max_tokens=10)
+    assert refused.status == 429
+    # 2,000 tokens of debt are paid back at 100 a second
+    assert 15 <= waits(refused) <= 40
+
+
+def test_a_call_above_a_whole_minutes_limit_is_refused_for_good(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    limited(relay, platform, tokens_per_minute=60, burst_seconds=10)
+    long = [{"role": "user", "content": "word " * 20_000}]
+    answer = relay.chat(messages=long, max_tokens=1)
+    assert (answer.status, answer.header("x-should-retry")) == (429, "false")
+    assert stable.calls() == 0
 
 
 def test_a_pods_share_is_the_limit_divided_by_the_pods(relay: Relay, platform: Platform) -> None:

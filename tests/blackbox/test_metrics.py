@@ -1,0 +1,342 @@
+"""After known traffic the counters say exactly what happened, in bounded series."""
+
+from typing import Any
+
+import pytest
+from tests.blackbox.relays import CHAT, Metrics, Relay, chat_body
+from tests.blackbox.tenant import KEY, MODEL, Platform, route, side
+from tests.blackbox.upstream import Upstream
+from tests.blackbox.waiting import eventually
+from tests.blackbox.wire import request_bytes
+
+from relay.config import LatencyObjective, Side
+
+GOOD, BROKEN = 7, 3
+
+
+class Measured:
+    """A route of its own, so that its series begin at zero."""
+
+    def __init__(self, relay: Relay, platform: Platform, **fields: Any) -> None:
+        self.relay = relay
+        self.stable: Side = side("stable")
+        self.canary: Side = side("canary")
+        self.route = route(self.stable, self.canary, **fields)
+        relay.push(platform.document(routes=[self.route]))
+
+    def slo(self, what: str, of: str = "stable", **labels: str) -> float:
+        """One SLO counter of one side."""
+        fingerprint = (self.stable if of == "stable" else self.canary).fingerprint
+        return self.relay.slo().total(
+            f"relay_slo_{what}",
+            **{"route": self.route.name, "side": of, "fingerprint": fingerprint, **labels},
+        )
+
+    def settled(self, attempts: int, of: str = "stable") -> None:
+        """That many attempts have ended."""
+        eventually(
+            lambda: self.slo("attempts_finished_total", of),
+            lambda seen: seen == attempts,
+            what=f"{attempts} finished attempts",
+        )
+
+    def counts(self, of: str = "stable") -> dict[str, float]:
+        """started, finished, failed, truncated and throttled."""
+        names = ("started", "finished", "failed", "truncated", "throttled")
+        return {name: self.slo(f"attempts_{name}_total", of) for name in names}
+
+
+def exactly(**counts: int) -> dict[str, float]:
+    return {
+        **dict.fromkeys(("started", "finished", "failed", "truncated", "throttled"), 0.0),
+        **counts,
+    }
+
+
+@pytest.fixture
+def measured(relay: Relay, platform: Platform) -> Measured:
+    return Measured(relay, platform)
+
+
+def test_the_series_of_both_sides_exist_before_any_traffic(measured: Measured) -> None:
+    series = measured.relay.slo().series("relay_slo_attempts_started_total")
+    sides = {(labels["side"], labels["fingerprint"]) for labels in series}
+    assert sides == {
+        ("stable", measured.stable.fingerprint),
+        ("canary", measured.canary.fingerprint),
+    }
+
+
+def test_good_and_failed_attempts_are_counted_exactly(measured: Measured, stable: Upstream) -> None:
+    stable.behave(error_first=BROKEN, error_status=500)
+    for _ in range(GOOD + BROKEN):
+        measured.relay.chat()
+    measured.settled(GOOD + BROKEN)
+    assert measured.counts() == exactly(
+        started=GOOD + BROKEN, finished=GOOD + BROKEN, failed=BROKEN
+    )
+    assert measured.counts("canary") == exactly()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        ({"fault": "reset"}, {"failed": 1}),
+        ({"fault": "no_answer"}, {"failed": 1}),
+        ({"fault": "not_http"}, {"failed": 1}),
+        ({"api_key": "another"}, {"failed": 1}),
+        ({"error_percent": 100, "error_status": 503}, {"failed": 1}),
+        ({"error_percent": 100, "error_status": 429}, {"throttled": 1}),
+        ({"error_percent": 100, "error_status": 400}, {}),
+        ({"error_percent": 100, "error_status": 404}, {}),
+        ({"fault": "die"}, {"failed": 1, "truncated": 1}),
+        ({"fault": "long_content_length"}, {"failed": 1, "truncated": 1}),
+    ],
+    ids=["reset", "silence", "no-http", "own-401", "503", "429", "400", "404", "cut", "short"],
+)
+def test_each_failure_counts_as_what_it_is(
+    measured: Measured, stable: Upstream, behaviour: dict[str, Any], expected: dict[str, int]
+) -> None:
+    stable.behave(**behaviour)
+    measured.relay.chat()
+    measured.settled(1)
+    assert measured.counts() == exactly(started=1, finished=1, **expected)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        ({"fault": "die"}, {"failed": 1, "truncated": 1}),
+        ({"fault": "error_event"}, {"failed": 1}),
+        ({"fault": "garbage"}, {"failed": 1}),
+        ({"hold_after_events": 2}, {"failed": 1, "truncated": 1}),
+        ({}, {}),
+    ],
+    ids=["dies", "error-event", "garbage", "stalls", "good"],
+)
+def test_a_stream_is_judged_by_its_end_not_by_its_200(
+    measured: Measured, stable: Upstream, behaviour: dict[str, Any], expected: dict[str, int]
+) -> None:
+    stable.behave(**behaviour)
+    measured.relay.chat(stream=True)
+    measured.settled(1)
+    assert measured.counts() == exactly(started=1, finished=1, **expected)
+
+
+def test_a_client_that_left_is_not_the_providers_failure(
+    measured: Measured, stable: Upstream
+) -> None:
+    stable.behave(hold_after_events=0)
+    with measured.relay.wire() as wire:
+        headers = {"authorization": f"Bearer {KEY}"}
+        wire.send(request_bytes("POST", CHAT, headers, chat_body()))
+        eventually(stable.stats, lambda stats: stats["held"] == 1, what="the held answer")
+    measured.settled(1)
+    assert measured.counts() == exactly(started=1, finished=1)
+
+
+def test_sides_are_counted_apart(relay: Relay, platform: Platform, canary: Upstream) -> None:
+    measured = Measured(relay, platform, canary_percent=100)
+    canary.behave(error_first=1, error_status=500)
+    for _ in range(4):
+        relay.chat()
+    measured.settled(4, of="canary")
+    assert measured.counts("canary") == exactly(started=4, finished=4, failed=1)
+    assert measured.counts("stable") == exactly()
+
+
+def test_slow_attempts_are_compared_with_the_objective_here(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    objectives = (
+        LatencyObjective(signal="FirstToken", max_milliseconds=100),
+        LatencyObjective(signal="Total", max_milliseconds=10_000),
+    )
+    measured = Measured(relay, platform, objectives=objectives)
+    stable.behave(first_token_ms=200)
+    relay.chat(stream=True)
+    stable.behave(first_token_ms=0)
+    for _ in range(3):
+        relay.chat(stream=True)
+    measured.settled(4)
+    assert measured.slo("attempts_timed_total", signal="FirstToken") == 4
+    assert measured.slo("attempts_slow_total", signal="FirstToken") == 1
+    assert measured.slo("attempts_timed_total", signal="Total") == 4
+    assert measured.slo("attempts_slow_total", signal="Total") == 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+def test_tokens_are_counted_as_reported(measured: Measured, stable: Upstream, stream: bool) -> None:
+    stable.behave(prompt_tokens=100, cached_tokens=40, completion_tokens=5, reasoning_tokens=7)
+    for _ in range(3):
+        measured.relay.chat(stream=stream)
+    measured.settled(3)
+    kinds = ("input", "output", "cached", "reasoning")
+    expected = {"input": 300, "output": 36, "cached": 120, "reasoning": 21}
+    assert {kind: measured.slo("tokens_total", kind=kind) for kind in kinds} == expected
+    metrics = measured.relay.metrics()
+    labels = {"route": measured.route.name, "side": "stable", "provider": "stable"}
+    assert {
+        kind: metrics.total("relay_tokens_total", kind=kind, **labels) for kind in kinds
+    } == expected
+
+
+def test_tokens_of_responses_are_counted_too(measured: Measured, stable: Upstream) -> None:
+    stable.behave(prompt_tokens=10, completion_tokens=4)
+    for body in (
+        b'{"model":"gpt-4.1","input":"x"}',
+        b'{"model":"gpt-4.1","input":"x","stream":true}',
+    ):
+        assert measured.relay.ask("POST", "/v1/responses", body=body).status == 200
+    measured.settled(2)
+    assert measured.slo("tokens_total", kind="input") == 20
+    assert measured.slo("tokens_total", kind="output") == 8
+
+
+def test_counters_of_a_fingerprint_survive_a_new_document(
+    measured: Measured, platform: Platform
+) -> None:
+    measured.relay.chat()
+    measured.settled(1)
+    measured.relay.push(platform.document(routes=[measured.route]))
+    measured.relay.chat()
+    measured.settled(2)
+
+
+def test_requests_are_counted_by_endpoint_model_and_status(relay: Relay) -> None:
+    before = relay.metrics()
+    for _ in range(4):
+        relay.chat()
+    relay.chat(key=None)
+    relay.chat(model="absent")
+    after = eventually(
+        relay.metrics,
+        lambda seen: risen(before, seen) == 6,
+        what="six more requests",
+    )
+
+    def more(**labels: str) -> float:
+        return risen(before, after, **labels)
+
+    assert more(endpoint="chat.completions", model=MODEL, status="200") == 4
+    assert more(status="401") == 1
+    assert more(status="404") == 1
+    rejected = after.total("relay_rejections_total") - before.total("relay_rejections_total")
+    assert rejected == 2
+
+
+def risen(before: Metrics, after: Metrics, **labels: str) -> float:
+    name = "relay_requests_total"
+    return after.total(name, **labels) - before.total(name, **labels)
+
+
+def test_unknown_models_share_one_series(relay: Relay) -> None:
+    before = len(relay.metrics().samples)
+    for number in range(50):
+        relay.chat(model=f"made-up-{number}")
+        relay.ask("GET", f"/made-up/{number}")
+    metrics = relay.metrics()
+    assert not any("made-up" in str(labels) for _, labels in metrics.samples)
+    assert len(metrics.samples) - before < 40
+
+
+def test_durations_are_histograms_in_seconds(relay: Relay, stable: Upstream) -> None:
+    def spent(metrics: Metrics) -> tuple[float, float]:
+        name = "relay_request_duration_seconds"
+        return metrics.total(f"{name}_sum"), metrics.total(f"{name}_count")
+
+    before = spent(relay.metrics())
+    stable.behave(latency_ms=200)
+    relay.chat()
+    after = eventually(
+        lambda: spent(relay.metrics()), lambda seen: seen[1] == before[1] + 1, what="one more"
+    )
+    assert 0.2 <= after[0] - before[0] < 5
+
+
+def test_the_page_tells_the_generation_and_the_start_of_the_process(
+    relay: Relay, platform: Platform
+) -> None:
+    document = platform.document()
+    relay.push(document)
+    for page in (relay.metrics(), relay.slo()):
+        assert page.total("relay_document_generation") == document.generation
+        assert page.total("process_start_time_seconds") > 1_600_000_000
+
+
+def test_every_family_of_the_page_has_help_and_a_type(relay: Relay) -> None:
+    relay.chat()
+    for path in ("/metrics", "/metrics/slo"):
+        answer = relay.admin("GET", path)
+        assert (answer.header("content-type") or "").startswith("text/plain")
+        lines = answer.body.decode().splitlines()
+        named = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+        helped = {line.split()[2] for line in lines if line.startswith("# HELP")}
+        assert named == helped
+        assert named
+
+
+def test_each_attempt_leaves_one_usage_line(measured: Measured, stable: Upstream) -> None:
+    stable.behave(prompt_tokens=11, completion_tokens=2)
+    measured.relay.chat(headers={"x-request-id": "usage-line-1"})
+    measured.settled(1)
+    output = eventually(
+        measured.relay.output, lambda text: "usage-line-1" in text, what="the usage line"
+    )
+    lines = [line for line in output.splitlines() if "usage-line-1" in line and '"usage"' in line]
+    assert len(lines) == 1
+    assert '"input":11' in lines[0].replace(" ", "")
+
+
+PROMISED = {
+    "/metrics": {
+        "relay_requests_total": {"endpoint", "model", "status"},
+        "relay_request_duration_seconds_count": {"endpoint", "model"},
+        "relay_overhead_seconds_count": set(),
+        "relay_time_to_first_token_seconds_count": {"route", "side"},
+        "relay_queue_wait_seconds_count": set(),
+        "relay_in_flight": set(),
+        "relay_queue_depth": set(),
+        "relay_tokens_total": {"route", "side", "provider", "model", "kind"},
+        "relay_rejections_total": {"reason"},
+        "relay_upstream_attempts_total": {"route", "side", "provider", "outcome"},
+        "relay_document_generation": set(),
+        "process_start_time_seconds": set(),
+    },
+    "/metrics/slo": {
+        **{
+            f"relay_slo_attempts_{what}_total": {"route", "side", "fingerprint"}
+            for what in ("started", "finished", "failed", "truncated", "throttled")
+        },
+        "relay_slo_attempts_slow_total": {"route", "side", "fingerprint", "signal"},
+        "relay_slo_attempts_timed_total": {"route", "side", "fingerprint", "signal"},
+        "relay_slo_tokens_total": {"route", "side", "fingerprint", "kind"},
+        "relay_slo_overhead_seconds_total": {"route", "side", "fingerprint"},
+        "relay_slo_breaker_open": {"route", "fingerprint"},
+        "relay_slo_breaker_trips_total": {"route", "fingerprint"},
+        "relay_document_generation": set(),
+        "process_start_time_seconds": set(),
+    },
+}
+"""What the control plane queries and dashboards show; a name or label that changes breaks them in silence."""
+
+
+@pytest.mark.parametrize("path", PROMISED)
+def test_the_promised_series_exist_with_their_labels(measured: Measured, path: str) -> None:
+    measured.relay.chat(stream=True)
+    measured.relay.chat(model="absent")
+    measured.settled(1)
+    metrics = measured.relay.metrics(path)
+    found = {
+        name: {frozenset(labels) for labels in metrics.series(name)} for name in PROMISED[path]
+    }
+    assert found == {name: {frozenset(labels)} for name, labels in PROMISED[path].items()}
+
+
+def test_overhead_is_the_relays_own_time_without_the_providers(
+    measured: Measured, stable: Upstream
+) -> None:
+    stable.behave(latency_ms=900)
+    measured.relay.chat()
+    measured.settled(1)
+    assert 0 < measured.slo("overhead_seconds_total") < 0.9

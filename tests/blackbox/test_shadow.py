@@ -1,0 +1,143 @@
+"""A shadow copy is invisible to its user: no latency, no status, no key, no second bill on the tenant's limits."""
+
+import pytest
+from tests.blackbox.relays import Relay
+from tests.blackbox.tenant import Platform, route, side
+from tests.blackbox.upstream import Upstream
+from tests.blackbox.waiting import eventually
+
+from relay.config import Limits, Route
+
+CALLS = 20
+
+
+@pytest.fixture
+def shadowing(relay: Relay, platform: Platform) -> Route:
+    """The relay copies every call to the canary."""
+    one = route(canary="canary", shadow_percent=100)
+    relay.push(platform.document(routes=[one]))
+    return one
+
+
+def copied(canary: Upstream, count: int) -> None:
+    eventually(canary.calls, lambda calls: calls == count, what=f"{count} shadow copies")
+
+
+def test_the_user_is_served_by_stable_and_the_canary_gets_a_copy(
+    relay: Relay, shadowing: Route, stable: Upstream, canary: Upstream
+) -> None:
+    stable.behave(completion_tokens=1)
+    canary.behave(completion_tokens=9)
+    assert relay.chat().json()["usage"]["completion_tokens"] == 1
+    copied(canary, 1)
+    assert canary.only_request().json() == stable.only_request().json()
+
+
+def test_the_copy_carries_the_canarys_key_and_no_second_request_id(
+    relay: Relay, shadowing: Route, stable: Upstream, canary: Upstream
+) -> None:
+    relay.chat(headers={"x-request-id": "once"})
+    copied(canary, 1)
+    first, copy = stable.only_request(), canary.only_request()
+    assert first.header("authorization") != copy.header("authorization")
+    assert copy.header("authorization") is not None
+
+
+def test_an_idempotency_key_does_not_travel_with_a_copy(
+    relay: Relay, shadowing: Route, canary: Upstream
+) -> None:
+    relay.chat(headers={"idempotency-key": "once"})
+    copied(canary, 1)
+    assert canary.only_request().header("idempotency-key") is None
+
+
+def test_a_shadow_that_hangs_delays_nobody(
+    relay: Relay, shadowing: Route, canary: Upstream
+) -> None:
+    canary.behave(hold_after_events=0)
+    assert relay.chat().status == 200
+    eventually(canary.stats, lambda stats: stats["held"] == 1, what="the held copy")
+
+
+def test_a_failing_shadow_never_shows(relay: Relay, shadowing: Route, canary: Upstream) -> None:
+    for fault in ("reset", "not_http", "die", "garbage"):
+        canary.behave(fault=fault)
+        assert relay.chat().status == 200
+
+
+def test_a_failing_shadow_is_counted(relay: Relay, shadowing: Route, canary: Upstream) -> None:
+    canary.behave(error_percent=100, error_status=500)
+    relay.chat()
+    copied(canary, 1)
+    eventually(
+        lambda: relay.metrics().total("relay_shadow_total", route=shadowing.name),
+        lambda total: total == 1,
+        what="relay_shadow_total",
+    )
+    outcomes = [
+        labels["outcome"]
+        for labels in relay.metrics().series("relay_shadow_total")
+        if labels["route"] == shadowing.name
+    ]
+    assert "match" not in outcomes
+
+
+def test_only_the_asked_share_is_copied(relay: Relay, platform: Platform, canary: Upstream) -> None:
+    one = route(canary="canary", shadow_percent=30)
+    relay.push(platform.document(routes=[one]))
+    for _ in range(200):
+        relay.chat()
+    eventually(
+        lambda: relay.metrics().total("relay_shadow_total", route=one.name),
+        lambda total: 30 <= total <= 95,
+        what="about 60 copies",
+    )
+    assert 30 <= canary.calls() <= 95
+
+
+def test_a_shadow_costs_the_tenant_nothing(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    limits = Limits(requests_per_minute=60, burst_seconds=60)
+    one = route(canary="canary", shadow_percent=100)
+    relay.push(platform.document(routes=[one], limits=limits))
+    before = int(relay.chat().header("x-ratelimit-remaining-requests") or -1)
+    copied(canary, 1)
+    after = int(relay.chat().header("x-ratelimit-remaining-requests") or -1)
+    assert before - after == 1
+
+
+def test_streams_are_copied_too(relay: Relay, shadowing: Route, canary: Upstream) -> None:
+    assert relay.chat(stream=True).body.endswith(b"data: [DONE]\n\n")
+    copied(canary, 1)
+
+
+def test_canary_traffic_is_not_copied_to_itself(
+    relay: Relay, platform: Platform, stable: Upstream, canary: Upstream
+) -> None:
+    one = route(canary="canary", canary_percent=100, shadow_percent=100)
+    relay.push(platform.document(routes=[one]))
+    for _ in range(CALLS):
+        relay.chat()
+    assert (stable.calls(), canary.calls()) == (0, CALLS)
+
+
+def test_a_copy_is_not_an_attempt_of_the_canary_a_user_saw(
+    relay: Relay, shadowing: Route, canary: Upstream
+) -> None:
+    relay.chat()
+    copied(canary, 1)
+    usage = relay.metrics()
+    assert usage.total("relay_upstream_attempts_total", route=shadowing.name, side="canary") == 0
+
+
+def test_the_breaker_is_not_opened_by_shadows(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    target = side("canary")
+    one = route("stable", target, shadow_percent=100)
+    relay.push(platform.document(routes=[one]))
+    canary.behave(error_percent=100)
+    for _ in range(CALLS):
+        relay.chat()
+    assert relay.slo().total("relay_slo_breaker_open", route=one.name) == 0
