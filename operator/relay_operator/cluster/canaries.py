@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from relay import config
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, fingerprint
 from relay_operator.cluster.evidence import Evidence
@@ -53,8 +54,15 @@ class Canaries:
     evidence: Evidence
     runs: dict[RouteKey, Run] = field(default_factory=dict)
 
-    def accept(self, route: RelayRoute, providers: Mapping[str, Provider]) -> Run:
-        """The route's run under its current spec; a first sight resumes from status."""
+    def accept(
+        self,
+        route: RelayRoute,
+        providers: Mapping[str, Provider],
+        *,
+        in_force: config.Route | None,
+        now: float,
+    ) -> Run:
+        """The route's run under its current spec; a first sight resumes from status and the fragment in force."""
         key = (route.metadata.namespace, route.metadata.name)
         plan, objective = plan_of(route, providers), objective_of(route)
         stable = route.spec.stable
@@ -67,7 +75,7 @@ class Canaries:
                 plan=plan,
                 objective=objective,
                 stable_fingerprint=stable_fingerprint,
-                state=state_from(route.status),
+                state=_resume(state_from(route.status), in_force, now),
             )
             self.runs[key] = run
         run.plan, run.objective, run.stable_fingerprint = plan, objective, stable_fingerprint
@@ -123,6 +131,17 @@ class Canaries:
             run.unannounced.append(decision)
             run.history = [*run.history, _entry(decision, now)][-_HISTORY_LENGTH:]
         return decision, moved
+
+
+def _resume(state: State, in_force: config.Route | None, now: float) -> State:
+    if in_force is None or in_force.canary is None:
+        return state
+    return canary.resumed(
+        state,
+        fingerprint_in_force=in_force.canary.fingerprint,
+        weight_in_force=in_force.canary_percent,
+        now=now,
+    )
 
 
 def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:

@@ -100,7 +100,9 @@ class RouteReconciler:
             for name in named
         }
         self._programmer.set_providers(program, parts)
-        run = self._canaries.accept(RelayRoute.parse(body), providers)
+        in_force = program.fragments.get(key[1])
+        route = RelayRoute.parse(body)
+        run = self._canaries.accept(route, providers, in_force=in_force, now=time.time())
         waiting = self._awaits_key(program, run, fragment)
         if not waiting:
             self._canaries.decide(key, now=time.time())

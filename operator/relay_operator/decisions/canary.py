@@ -66,6 +66,22 @@ class Decision:
     message: str
 
 
+def resumed(state: State, *, fingerprint_in_force: str, weight_in_force: int, now: float) -> State:
+    """The state a restarted operator goes on from: status corrected by the document the relays obey.
+
+    The weight is brought out before status is written, so after a crash between the two the document is right. A
+    weight that fell to zero was a rollback and stays one: a restart never raises a weight.
+    """
+    if state.fingerprint != fingerprint_in_force or state.weight_percent == weight_in_force:
+        return state
+    if weight_in_force == 0:
+        cause = f"rolled back from {state.weight_percent} %; the operator stopped before it could tell why"
+        return replace(
+            state, phase=Phase.ROLLED_BACK, weight_percent=0, step_started_at=now, cause=cause
+        )
+    return replace(state, weight_percent=weight_in_force, step_started_at=now)
+
+
 def next_state(
     state: State, verdict: Verdict, *, plan: Plan, step_requests: float, now: float
 ) -> Decision:

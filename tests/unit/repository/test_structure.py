@@ -54,6 +54,16 @@ def test_the_charts_crds_are_the_crds() -> None:
     assert ours == charts, "run make sync-crds"
 
 
+def test_the_control_plane_takes_nothing_from_the_relay_but_the_document() -> None:
+    pattern = re.compile(r"^(?:from|import) relay(?!_)(?:\.(\w+))?(?: import (\w+))?", re.MULTILINE)
+    taken = {
+        module or name
+        for path in (ROOT / "operator/relay_operator").rglob("*.py")
+        for module, name in pattern.findall(path.read_text())
+    }
+    assert taken == {"config"}
+
+
 def test_our_domain_is_spelled_in_names_alone() -> None:
     elsewhere = [
         str(path)

@@ -1,12 +1,13 @@
 """The canary's state machine: examples for what people see, properties for what must never happen."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_operator.decisions.canary import MOVES, Phase, Plan, State, next_state
+from relay_operator.decisions.canary import MOVES, Phase, Plan, State, next_state, resumed
 from relay_operator.decisions.verdict import Outcome, Verdict
 from relay_operator.names import Reason
 
@@ -139,6 +140,22 @@ def test_a_run_that_began_paused_takes_its_first_step_once_released() -> None:
         next_state(paused, UNDECIDED[0], plan=CLIMB, step_requests=0, now=2.0).state.weight_percent
         == 25
     )
+
+
+def test_a_restart_goes_on_from_the_document_the_relays_obey() -> None:
+    state = climbing(50)
+    same: Any = {"fingerprint_in_force": CANARY, "now": 5000.0}
+    assert resumed(state, weight_in_force=50, **same) == state
+    raised = resumed(state, weight_in_force=75, **same)
+    assert (raised.weight_percent, raised.step_started_at) == (75, 5000.0)
+    fallen = resumed(state, weight_in_force=0, **same)
+    assert (fallen.phase, fallen.weight_percent) == (Phase.ROLLED_BACK, 0)
+    assert "rolled back from 50 %" in fallen.cause
+
+
+def test_a_document_about_another_canary_says_nothing_of_this_one() -> None:
+    state = climbing(50)
+    assert resumed(state, fingerprint_in_force="other", weight_in_force=0, now=1.0) == state
 
 
 def legal(state: State) -> State:
