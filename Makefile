@@ -46,8 +46,8 @@ image: setup ## Build the images (no Docker needed) into the cache
 
 lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet uv
-	$(VENV)/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
-	$(VENV)/bin/uv pip compile pyproject.toml -c requirements-dev.lock --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
+	$(VENV)/bin/uv pip compile pyproject.toml -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
 
 sync-crds: ## Copy crds/ into the chart
 	cp crds/*.yaml charts/relay-operator/crds/

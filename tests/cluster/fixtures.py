@@ -15,19 +15,14 @@ from pathlib import Path
 
 import pytest
 from pytest_kind import KindCluster
-from tests.cluster import places, provider
+from tests.cluster import docker_images, places, provider
 from tests.cluster.clients import Client
 from tests.cluster.errors import ClusterError
 from tests.cluster.provider import Provider
 
 PYTEST_KIND_DEFAULT_NAME = "pytest-kind"
 MAX_SESSIONS = 8
-IMAGES = ("relay-operator:dev", "provider-simulator:dev", "prometheus:dev")
-DOCKERFILES = {
-    "relay-operator:dev": "operator/Dockerfile",
-    "provider-simulator:dev": "tests/cluster/docker/provider-simulator.Dockerfile",
-    "prometheus:dev": "tests/cluster/docker/prometheus.Dockerfile",
-}
+IMAGES = tuple(docker_images.DOCKERFILES)
 EMBEDDED_ONLY = "embedded_only"
 
 _locks = pytest.StashKey[contextlib.ExitStack]()
@@ -173,17 +168,10 @@ def images_loaded(
     """This checkout's images can be used by pods; built first where their inputs are new."""
     began = time.monotonic()
     if not cluster_provider.embedded:
-        _build_with_docker()
+        try:
+            docker_images.build()
+        except ClusterError as error:
+            raise pytest.UsageError(str(error)) from error
     _kind(request.config, "load", "docker-image", f"--name={cluster.name}", *IMAGES)
     _tell(request.config, f"images: built and loaded in {time.monotonic() - began:.1f} s")
     return IMAGES
-
-
-def _build_with_docker() -> None:
-    for image, dockerfile in DOCKERFILES.items():
-        command = ["docker", "build", "--tag", image, "--file", dockerfile, "."]
-        done = subprocess.run(
-            command, cwd=places.REPOSITORY, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise pytest.UsageError(f"docker build of {image} failed: {done.stderr[-2000:]}")

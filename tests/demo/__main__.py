@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.cluster import provider
+from tests.cluster.errors import ClusterError
 from tests.demo import prepare, stage, story
 from tests.demo.commands import Cluster, DemoFailed
 from tests.demo.stage import say
@@ -30,7 +31,7 @@ def main() -> int:
         return _down(found)
     try:
         outcome = _up(found)
-    except (DemoFailed, subprocess.TimeoutExpired, AssertionError) as error:
+    except (DemoFailed, ClusterError, subprocess.TimeoutExpired, AssertionError) as error:
         say(f"demo: failed\n{error}")
         return 1
     say("Look around:  export KUBECONFIG=" + str(STATE / "kubeconfig"))

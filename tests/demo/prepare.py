@@ -3,30 +3,22 @@
 import subprocess
 import sys
 
-from tests.cluster import places, provider
+from tests.cluster import docker_images, places, provider
 from tests.demo.commands import DemoFailed
-
-DOCKERFILES = {
-    "relay-operator:dev": "operator/Dockerfile",
-    "provider-simulator:dev": "tests/cluster/docker/provider-simulator.Dockerfile",
-    "prometheus:dev": "tests/cluster/docker/prometheus.Dockerfile",
-}
 
 
 def prepare(found: provider.Provider) -> None:
-    """Programs and images are there; quick when they were. Raises DemoFailed."""
-    if found.embedded:
-        for what in ("binaries", "images"):
-            _run([str(found.kind), "build", what])
+    """Programs and images are there; quick when they were. Raises DemoFailed or ClusterError."""
+    if not found.embedded:
+        docker_images.build()
         return
-    for image, dockerfile in DOCKERFILES.items():
-        _run(["docker", "build", "--quiet", "--tag", image, "--file", dockerfile, "."])
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, cwd=places.REPOSITORY, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise DemoFailed(f"{' '.join(command)} failed")
+    for what in ("binaries", "images"):
+        command = [str(found.kind), "build", what]
+        done = subprocess.run(
+            command, cwd=places.REPOSITORY, stdout=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            raise DemoFailed(f"{' '.join(command)} failed")
 
 
 if __name__ == "__main__":
