@@ -134,7 +134,7 @@ class FairQueue:
             if ticket.waits:
                 self._leave_queue(ticket, ticket.lane)
             ticket.state = _CANCELLED
-            return self._dispatch(now, ())
+            return self._dispatch(now)
         return []
 
     def expire(self, now: float) -> list[Ticket]:
@@ -177,7 +177,7 @@ class FairQueue:
             flows, virtual_time=self._virtual_time, cost_seconds=self._cost_seconds, now=now
         )
         self._refresh(now)
-        return self._dispatch(now, self._flows)
+        return self._dispatch(now)
 
     def expected_wait_seconds(
         self, flow: Flow, now: float, *, priority: Priority = "normal"
@@ -316,14 +316,19 @@ class FairQueue:
 
     # --- dispatch ---
 
-    def _dispatch(self, now: float, owners: Iterable[FlowRecord]) -> list[Ticket]:
-        """Whoever may take a seat has one: first the owners of guaranteed seats, then by start tag."""
+    def _dispatch(self, now: float, left: tuple[FlowRecord, ...] = ()) -> list[Ticket]:
+        """Whoever may take a seat has one: first the owners of guaranteed seats, then by start tag.
+
+        left is the flow whose seat fell free: usually the only one that can have a seat of its own again.
+        """
         started: list[Ticket] = []
-        for record in owners:
+        pool = self._pool
+        for record in self._flows if pool.unsettled else left:
             while record.queued and record.seats < record.guaranteed:
-                if not self._pool.admits(record, record.seats + record.queued):
+                if not pool.admits(record, record.seats + record.queued):
                     break
                 self._serve(record.next_lane(), started, now)
+        pool.unsettled = pool.unsettled and pool.free < 0
         while self._depth:
             next_lane = self._turns.next_lane(self._depth)
             if next_lane is None:

@@ -42,6 +42,7 @@ class SeatPool:
         "capacity",
         "held",
         "reserve",
+        "unsettled",
     )
 
     def __init__(self, capacity: int, now: float) -> None:
@@ -49,6 +50,9 @@ class SeatPool:
         self.busy = 0
         self.held = 0
         self.reserve = 0
+        # guarantees changed since owners were last looked at, or more is taken and kept than there is: an owner may
+        # wait for a seat of its own
+        self.unsettled = False
         self._guaranteed = 0
         self._quiet_seats = 0.0
         self._refreshed_at = now
@@ -78,6 +82,7 @@ class SeatPool:
 
     def grant_guarantees(self, records: Iterable[FlowRecord]) -> None:
         """Every flow owns the seats it was promised, oldest flow first, as far as GUARANTEED_PART of the pool goes."""
+        self.unsettled = True
         left = int(self.capacity * GUARANTEED_PART)
         self._guaranteed = self.held = 0
         for record in records:

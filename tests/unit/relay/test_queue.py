@@ -74,7 +74,7 @@ class QueueMachine(RuleBasedStateMachine):
         before = ledger(self.queue)
         answer = self.queue.submit(owned, priority=priority, now=self.now)
         if isinstance(answer, Refused):
-            assert answer.retry_after_seconds > 0
+            assert answer.retry_after_seconds >= 0
             assert answer.reason in {"queue_full", "deadline_unreachable"}
             assert self.unmoved(before), "P9: a refusal moved the ledger"
             assert not entitled, "P5: a seat guaranteed and unused was refused"
@@ -510,6 +510,16 @@ def test_an_owners_seat_goes_to_the_owners_next_request_whoever_else_waits() -> 
     # the owner has used far more than the other, whose start tag is therefore the smaller
     assert pool.release(running, now=500.0) == [waiting]
     assert other.state is TicketState.QUEUED
+
+
+def test_a_guarantee_given_to_a_full_pool_is_kept_as_soon_as_it_drains() -> None:
+    owner = Flow(tenant="gold", key="k", guaranteed_seats=2)
+    pool = queue(seats=4)
+    running = [*flood(pool, HEAVY, 3), ask(pool, Flow(tenant="gold", key="k"))]
+    pool.reconfigure(seats=4, max_depth=10, max_wait_seconds=10.0, now=0.0, flows=(owner, HEAVY))
+    ask(pool, HEAVY)
+    waiting = ask(pool, owner)
+    assert pool.release(running[0], now=1.0) == [waiting]
 
 
 def test_guarantees_beyond_what_the_pool_can_keep_are_not_granted() -> None:
