@@ -81,6 +81,7 @@ class Pool:
             if connection.usable:
                 call.connected(connection)
                 return
+            connection.close()
         self._waiting.append(call)
         self._start_opening(warming=False)
 
@@ -90,7 +91,7 @@ class Pool:
             self._waiting.remove(call)
 
     def release(self, connection: UpstreamConnection) -> None:
-        if not connection.usable:
+        if connection.transport.is_closing():
             return
         now = time.monotonic()
         if self._closed or now - connection.born > self._limits.age:
@@ -143,12 +144,16 @@ class Pool:
                 connection = await self._connect()
             if not connection.usable:
                 raise ConnectionResetError("closed by the provider at once")
-        except (OSError, TimeoutError) as error:
-            # ssl.SSLError is an OSError: a certificate that does not verify is an unreachable provider
+        except (OSError, TimeoutError, ValueError) as error:
+            # an ssl.SSLError is an OSError, a host name that cannot be encoded a ValueError: unreachable alike
             self.last_error = str(error) or type(error).__name__
             if not warming and self._waiting:
                 self._waiting.popleft().failed("unreachable")
             return
+        self.adopt(connection)
+
+    def adopt(self, connection: UpstreamConnection) -> None:
+        """The connection is one of the pool's, and ready for a call."""
         self._open.add(connection)
         self.release(connection)
 

@@ -1,6 +1,7 @@
 """A connection to a provider: one call at a time, its answer parsed by llhttp and handed on as it arrives."""
 
 import asyncio
+import select
 import time
 from typing import Final, Literal, Protocol, cast
 
@@ -67,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_keep_alive",
         "_parser",
         "_paused",
+        "_readable",
         "_status",
         "_surplus",
         "born",
@@ -93,6 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep_alive = False
         self._paused = False
         self._surplus = False
+        self._readable: select.poll | None = None
         self._idle_timeout = 0.0
         self.call: Call | None = None
         self.born = self.idle_since = 0.0
@@ -104,6 +107,10 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class, not a subclass
         self.born = self.idle_since = time.monotonic()
+        socket = transport.get_extra_info("socket")
+        if socket is not None:
+            self._readable = select.poll()
+            self._readable.register(socket.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         call = self.call
@@ -206,8 +213,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether another call may be sent."""
-        return not self.transport.is_closing()
+        """Whether another call may be sent.
+
+        The kernel is asked too: a provider that has closed an idle connection may already have said so, in bytes that
+        the loop comes to only after us. A call sent then would be lost, and could not be repeated safely.
+        """
+        if self.transport.is_closing():
+            return False
+        return self._readable is None or not self._readable.poll(0)
 
     def expired(self, now: float) -> None:
         call, self.call = self.call, None
@@ -224,16 +237,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return False
-        if self._surplus:
-            return False
-        return not self._in_head or (
-            self._head_bytes <= MAX_RESPONSE_HEAD_BYTES
-            and len(self._headers) <= MAX_RESPONSE_HEADERS
+        return not self._surplus
+
+    def _head_too_large(self) -> bool:
+        return len(self._headers) > MAX_RESPONSE_HEADERS or (
+            self._in_head and self._head_bytes > MAX_RESPONSE_HEAD_BYTES
         )
 
     def _hand_over(self, call: Call, *, sound: bool) -> None:
         completed = self._completed
-        if self._status == 101 or (not sound and not completed):
+        if self._status == 101 or (not sound and not completed) or self._head_too_large():
             self.call = None
             self.transport.abort()
             call.failed("invalid")
