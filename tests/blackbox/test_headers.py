@@ -183,6 +183,47 @@ def test_the_answer_has_one_framing_and_no_hop_by_hop_headers(relay: Relay) -> N
         assert answer.header("keep-alive") is None
 
 
+def test_what_the_providers_answer_says_to_the_relay_alone_stays_here(
+    relay: Relay, stable: Upstream
+) -> None:
+    stable.behave(
+        extra_headers={
+            "connection": "x-hop",
+            "x-hop": "1",
+            "keep-alive": "timeout=5",
+            "proxy-authenticate": "Basic",
+            "set-cookie": "session=of-the-platform",
+            "openai-organization": "the-platform",
+            "x-ratelimit-remaining-requests": "12345",
+            "x-kept": "yes",
+        }
+    )
+    for answer in (relay.chat(), relay.chat(stream=True)):
+        names = {name for name, _ in answer.headers}
+        assert not names & {
+            *("x-hop", "keep-alive", "proxy-authenticate", "set-cookie", "openai-organization"),
+            "x-ratelimit-remaining-requests",
+        }
+        assert answer.header("x-kept") == "yes"
+
+
+def test_a_provider_that_closes_its_connection_does_not_close_the_clients(
+    relay: Relay, stable: Upstream
+) -> None:
+    stable.behave(close_connection=True)
+    request = request_bytes("POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body())
+    with relay.wire() as wire:
+        for _ in range(3):
+            wire.send(request)
+            assert wire.answer().header("connection") is None
+
+
+def test_a_compressed_request_is_415(relay: Relay, stable: Upstream) -> None:
+    answer = relay.chat(headers={"content-encoding": "gzip"})
+    assert (answer.status, answer.error()["type"]) == (415, "invalid_request_error")
+    assert stable.calls() == 0
+
+
 def test_streams_are_marked_as_not_to_be_buffered(relay: Relay) -> None:
     answer = relay.chat(stream=True)
     assert (answer.header("content-type") or "").startswith("text/event-stream")

@@ -208,6 +208,26 @@ def test_a_body_the_relay_cannot_route_is_400(
     assert stable.calls() == 0
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'"messages":"x"',
+        b'"messages":[7,[],null]',
+        b'"messages":[{"role":7,"content":{"a":1}}]',
+        b'"messages":null,"n":"x","max_tokens":"y"',
+        b'"messages":[],"n":1e9,"max_tokens":99999999999999999999',
+        b'"messages":[],"prompt_cache_key":7,"user":[]',
+        b'"messages":[],"stream":"yes","stream_options":7',
+    ],
+)
+def test_odd_fields_are_the_providers_to_judge(
+    relay: Relay, stable: Upstream, fields: bytes
+) -> None:
+    body = b'{"model":"gpt-4.1",%b}' % fields
+    assert relay.ask("POST", CHAT, body=body).status == 200
+    assert stable.only_request().body == body
+
+
 def test_deeply_nested_json_neither_crashes_nor_stops_the_relay(relay: Relay) -> None:
     body = (
         b'{"model":"' + MODEL.encode() + b'","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"

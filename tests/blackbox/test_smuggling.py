@@ -4,6 +4,8 @@ Each case carries a second request in what may or may not be its body. The proof
 connection, and the provider, which must never see the smuggled call.
 """
 
+import itertools
+import random
 from dataclasses import dataclass
 
 import pytest
@@ -180,6 +182,20 @@ def test_a_body_one_byte_at_a_time_is_one_request(relay: Relay, stable: Upstream
             wire.send(bytes((byte,)))
         assert wire.answer().status == 200
     assert stable.only_request().body == BODY
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_packets_may_end_anywhere(relay: Relay, stable: Upstream, seed: int) -> None:
+    chance = random.Random(seed)
+    whole = request(CHUNKED, body=CHUNKED_BODY) + request(LENGTH_FIELD, body=BODY) + SMUGGLED
+    cuts = sorted(chance.sample(range(1, len(whole)), 5))
+    with relay.wire() as wire:
+        for begin, end in itertools.pairwise([0, *cuts, len(whole)]):
+            wire.send(whole[begin:end])
+            # lets the relay read this packet before the next one, or not
+            wire.pending(chance.choice((0.0, 0.002)))
+        assert [wire.answer().status for _ in range(3)] == [200] * 3
+    assert [received.body for received in stable.received()[:2]] == [BODY, BODY]
 
 
 def test_http_1_0_is_served_and_closed(relay: Relay) -> None:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tests.simulator.api.dialect import Dialect
 
 Percent = Annotated[float, Field(ge=0, le=100)]
+Token = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
 
 
@@ -96,7 +98,8 @@ class Behaviour(BaseModel):
     error_percent: Percent = 0.0
     error_first: Annotated[int, Field(ge=0)] = 0
     """The first so many calls after this was set fail with error_status, whatever error_percent says."""
-    error_status: Annotated[int, Field(ge=400, le=599)] = 500
+    error_status: Annotated[int, Field(ge=300, le=599)] = 500
+    """A status from 300 to 399 is a redirect to another path of this provider."""
     retry_after: str | None = None
     """The Retry-After header of error answers, as written."""
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
@@ -109,6 +112,8 @@ class Behaviour(BaseModel):
     fault_after_events: Annotated[int, Field(ge=0)] = 3
     hold_after_events: Annotated[int, Field(ge=0)] | None = None
     """A stream waits here for POST /release; at 0, and for unary calls, even the head waits."""
+    extra_headers: dict[Token, HeaderValue] = {}
+    """Sent with every answer to a call."""
     close_connection: bool = False
     """Answers say Connection: close and mean it."""
     framing: Framing = Framing.LENGTH

@@ -191,9 +191,11 @@ class Provider:
         return hits(self._chance, behaviour.error_percent)
 
     def _error(self, behaviour: Behaviour) -> Plan:
-        headers: tuple[Header, ...] = ()
+        headers = _extra_headers(behaviour)
         if behaviour.retry_after is not None:
-            headers = ((b"retry-after", behaviour.retry_after.encode()),)
+            headers = (*headers, (b"retry-after", behaviour.retry_after.encode()))
+        if behaviour.error_status < 400:
+            headers = (*headers, (b"location", b"/v1/elsewhere"))
         body = orjson.dumps(errors.error_object(behaviour.error_status))
         return _unary(
             behaviour.error_status,
@@ -214,6 +216,7 @@ class Provider:
             (b"x-request-id", b"req_" + identity.serial.encode()),
             (b"openai-processing-ms", b"%d" % (latency * 1000)),
             (b"openai-version", b"2020-10-01"),
+            *_extra_headers(behaviour),
         )
         if call.stream:
             events = spoken(_EVENTS[call.endpoint](call, behaviour, identity), behaviour.dialect)
@@ -259,6 +262,10 @@ def _body(call: Call, behaviour: Behaviour, identity: Identity) -> bytes:
             return responses.response(call, behaviour, identity)
         case Endpoint.EMBEDDINGS:
             return embeddings(call, behaviour)
+
+
+def _extra_headers(behaviour: Behaviour) -> tuple[Header, ...]:
+    return tuple((name.encode(), value.encode()) for name, value in behaviour.extra_headers.items())
 
 
 def _unary(

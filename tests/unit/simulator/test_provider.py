@@ -102,6 +102,19 @@ def test_the_first_errors_are_exactly_as_many_as_asked() -> None:
     assert (b"retry-after", b"1") in plans[0].headers
 
 
+def test_a_redirect_says_where_to() -> None:
+    plan, _ = Calls(Behaviour(error_percent=100, error_status=307)).call()
+    assert plan.status == 307
+    assert dict(plan.headers)[b"location"] == b"/v1/elsewhere"
+
+
+def test_extra_headers_stand_on_good_and_bad_answers() -> None:
+    for percent in (0, 100):
+        extra = {"x-extra": "1"}
+        plan, _ = Calls(Behaviour(error_percent=percent, extra_headers=extra)).call()
+        assert dict(plan.headers)[b"x-extra"] == b"1"
+
+
 def test_errors_come_at_their_rate() -> None:
     calls = Calls(Behaviour(error_percent=20))
     failed = sum(calls.call()[0].status == 500 for _ in range(2000))
