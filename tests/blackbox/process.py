@@ -48,7 +48,7 @@ class Process:
         """Everything written to standard output and error so far."""
         return self.log.read_text(errors="replace")
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process alone, not to its workers, as the kubelet does."""
         self._popen.send_signal(number)
 
@@ -77,10 +77,14 @@ class Process:
         entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
         return [int(entry.name) for entry in entries if _session(entry) == self.pid]
 
-    def kill_member(self, pid: int) -> None:
-        """One of members() is gone; refuses any other process."""
-        assert pid in self.members()
-        os.kill(pid, signal.SIGKILL)
+    def workers(self) -> list[int]:
+        """The members it started."""
+        return [pid for pid in self.members() if pid != self.pid]
+
+    def signal_worker(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to one of workers(); refuses any other process."""
+        assert pid in self.workers()
+        os.kill(pid, number)
 
     def memory_bytes(self) -> int:
         """Proportional set size of the process and its workers."""

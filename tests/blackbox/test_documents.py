@@ -1,6 +1,7 @@
 """Only a signed, newer, whole document of this tenant is obeyed; the last good one serves until then."""
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -274,9 +275,8 @@ def test_a_damaged_state_file_is_not_trusted(new_relay: NewRelay, platform: Plat
 def test_a_worker_that_dies_comes_back_with_the_document(new_relay: NewRelay) -> None:
     relay = new_relay()
     before = relay.acknowledged()
-    workers = [pid for pid in relay.process.members() if pid != relay.process.pid]
-    for pid in workers:
-        relay.process.kill_member(pid)
+    for pid in relay.process.workers():
+        relay.process.signal_worker(pid, signal.SIGKILL)
     eventually(
         lambda: (relay.ready().status, relay.acknowledged()),
         lambda seen: seen == (200, before),

@@ -28,7 +28,7 @@ def refuses_connections(relay: Relay) -> bool:
 
 def test_an_idle_relay_exits_cleanly_and_soon(new_relay: NewRelay) -> None:
     relay = new_relay()
-    relay.process.signal(signal.SIGTERM)
+    relay.process.send_signal(signal.SIGTERM)
     assert relay.process.wait(5) == 0
 
 
@@ -42,7 +42,7 @@ def test_a_stream_in_flight_finishes_and_new_connections_are_refused(
         wire.send(call())
         head = wire.head()
         wire.chunk()
-        relay.process.signal(number)
+        relay.process.send_signal(number)
         eventually(lambda: refuses_connections(relay), what="the refusal of new connections")
         assert relay.process.exit_code is None
         stable.release()
@@ -57,7 +57,7 @@ def test_it_is_not_ready_while_it_drains(new_relay: NewRelay, stable: Upstream) 
     with relay.wire() as wire:
         wire.send(call())
         head = wire.head()
-        relay.process.signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
         eventually(lambda: relay.ready().status, lambda status: status == 503, what="not ready")
         assert relay.admin("GET", "/healthz").status == 200
         assert relay.metrics().total("relay_in_flight") == 1
@@ -70,7 +70,7 @@ def test_connections_are_still_served_until_endpoints_have_moved(
     new_relay: NewRelay, stable: Upstream
 ) -> None:
     relay = new_relay(drain_accept_seconds="2", drain_seconds="20")
-    relay.process.signal(signal.SIGTERM)
+    relay.process.send_signal(signal.SIGTERM)
     eventually(lambda: relay.ready().status, lambda status: status == 503, what="not ready")
     answer = relay.chat()
     assert answer.status == 200
@@ -84,7 +84,7 @@ def test_a_unary_call_in_flight_is_answered(new_relay: NewRelay, stable: Upstrea
     with relay.wire() as wire:
         wire.send(call(stream=False))
         eventually(stable.stats, lambda stats: stats["held"] == 1, what="the call upstream")
-        relay.process.signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
         eventually(lambda: refuses_connections(relay), what="the refusal of new connections")
         stable.release()
         answer = wire.answer()
@@ -98,7 +98,7 @@ def test_idle_connections_are_closed(new_relay: NewRelay) -> None:
     with relay.wire() as wire:
         wire.send(call(stream=False))
         assert wire.answer().status == 200
-        relay.process.signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
         assert wire.ended()
     assert relay.process.wait(5) == 0
 
@@ -111,7 +111,7 @@ def test_a_stream_that_never_ends_is_cut_at_the_drain_time(
     with relay.wire() as wire:
         wire.send(call())
         wire.head()
-        relay.process.signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
         assert b"[DONE]" not in wire.rest()
     assert relay.process.wait(5) == 0
 
@@ -131,7 +131,7 @@ def test_queued_calls_are_answered_during_the_drain(
             lambda depth: depth == 1,
             what="the queued call",
         )
-        relay.process.signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
         eventually(lambda: relay.ready().status, lambda status: status == 503, what="not ready")
         stable.behave(hold_after_events=None)
         stable.release()

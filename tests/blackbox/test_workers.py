@@ -1,6 +1,7 @@
 """Several worker processes behave as one relay."""
 
 import collections
+import signal
 
 import pytest
 from tests.blackbox.relays import NewRelay, Relay
@@ -21,6 +22,26 @@ def pair(new_relay: NewRelay) -> Relay:
 
 def test_an_acknowledgement_speaks_for_every_worker(pair: Relay, platform: Platform) -> None:
     assert pair.push(platform.document()).workers == WORKERS
+
+
+def test_a_worker_that_does_not_follow_withholds_the_acknowledgement(
+    pair: Relay, platform: Platform
+) -> None:
+    before = pair.push(platform.document())
+    stuck = pair.process.workers()[0]
+    pair.process.signal_worker(stuck, signal.SIGSTOP)
+    try:
+        newer = platform.document()
+        answer = pair.push_envelope(platform.signer.sealed(newer))
+        assert answer.status >= 500
+        assert pair.acknowledged().generation <= before.generation
+    finally:
+        pair.process.signal_worker(stuck, signal.SIGCONT)
+    eventually(
+        lambda: pair.acknowledged().generation,
+        lambda generation: generation == newer.generation,
+        what="the acknowledgement of both workers",
+    )
 
 
 def test_an_acknowledged_push_is_in_force_in_every_worker(
@@ -52,9 +73,8 @@ def test_metrics_survive_a_workers_death(pair: Relay) -> None:
         lambda total: total == CONNECTIONS,
         what=f"{CONNECTIONS} requests",
     )
-    victim = next(pid for pid in pair.process.members() if pid != pair.process.pid)
-    pair.process.kill_member(victim)
-    eventually(lambda: len(pair.process.members()), lambda count: count == 1 + WORKERS)
+    pair.process.signal_worker(pair.process.workers()[0], signal.SIGKILL)
+    eventually(lambda: len(pair.process.workers()), lambda count: count == WORKERS)
     eventually(lambda: pair.ready().status, lambda status: status == 200, what="readiness")
     assert pair.metrics().total("relay_requests_total") == CONNECTIONS
 
