@@ -23,6 +23,7 @@ from tests.cluster.provider import Provider
 PYTEST_KIND_DEFAULT_NAME = "pytest-kind"
 MAX_SESSIONS = 8
 IMAGES = tuple(docker_images.DOCKERFILES)
+PROBE_IMAGES = ("python:dev", "busybox:dev")
 EMBEDDED_ONLY = "embedded_only"
 
 _locks = pytest.StashKey[contextlib.ExitStack]()
@@ -175,3 +176,11 @@ def images_loaded(
     _kind(request.config, "load", "docker-image", f"--name={cluster.name}", *IMAGES)
     _tell(request.config, f"images: built and loaded in {time.monotonic() - began:.1f} s")
     return IMAGES
+
+
+@pytest.fixture(scope="session")
+def probe_images(request: pytest.FixtureRequest, cluster: KindCluster) -> str:
+    """The name of the embedded cluster, in which the small images for probing are loaded."""
+    name = str(cluster.name)
+    _kind(request.config, "load", "docker-image", f"--name={name}", *PROBE_IMAGES)
+    return name

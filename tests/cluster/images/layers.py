@@ -17,7 +17,7 @@ from tests.cluster.images.archive import EPOCH_SECONDS, Layer
 
 TAR = "layer.tar"
 DESCRIPTION = "layer.json"
-KEPT_LAYERS = 6
+KEPT_LAYERS = 4
 
 
 def key(name: str, *inputs: bytes) -> str:
