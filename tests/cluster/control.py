@@ -79,9 +79,12 @@ def ask(directory: Path, request: Request) -> Reply:
 
 def listen(directory: Path) -> socket.socket:
     """A listening socket in directory that only root may use."""
+    unfinished = directory / f"{SOCKET}.new"
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(directory / SOCKET))
+    listener.bind(str(unfinished))
     listener.listen(16)
+    # between bind and listen a caller would be refused: the name appears when it can be called
+    unfinished.rename(directory / SOCKET)
     return listener
 
 

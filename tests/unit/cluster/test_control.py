@@ -41,6 +41,23 @@ def test_a_refusal_reaches_the_person(tmp_path: Path) -> None:
     thread.join()
 
 
+def test_a_socket_that_can_be_seen_can_be_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A create once met the socket between its bind and its listen, and took the node for broken."""
+    seen_before_listen = []
+    listen = socket.socket.listen
+
+    def watched(self: socket.socket, backlog: int) -> None:
+        seen_before_listen.append((tmp_path / control.SOCKET).exists())
+        listen(self, backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", watched)
+    with control.listen(tmp_path):
+        assert (tmp_path / control.SOCKET).exists()
+    assert seen_before_listen == [False]
+
+
 def test_a_node_that_is_not_there_is_told_by_its_directory(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"does not answer.*logs/init\.log"):
         control.ask(tmp_path, Request(Verb.STATUS))
