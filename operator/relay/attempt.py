@@ -213,9 +213,9 @@ class Attempt:
                 self.content_type = value
             elif name == b"x-request-id":
                 self.upstream_request_id = identifier(value)
-        if status < 400 and self.content_type.startswith(b"text/event-stream"):
+        if status < 300 and self.content_type.startswith(b"text/event-stream"):
             self._scan = SseScan(hide_usage=self.order.forces_usage)
-        elif status < 400:
+        elif status < 300:
             self._json = []
         self.consumer.answer_started(self)
 
@@ -266,7 +266,9 @@ class Attempt:
 
     def _judge(self) -> Outcome:
         status = self.status
-        if status < 400:
+        if 300 <= status < 400:
+            return "invalid"
+        if status < 300:
             return self._judge_stream() if self._scan is not None else "ok"
         if status == 429:
             return "throttled"

@@ -1,5 +1,6 @@
 """A call's body: what the relay reads of it, and the two edits it makes, spliced so that every other byte stays."""
 
+import json
 import re
 from typing import Any, Final
 
@@ -7,10 +8,12 @@ import orjson
 
 from relay.errors import Refusal
 
+MAX_SECOND_LOOK_BYTES: Final = 1024 * 1024
 FORCED_USAGE: Final = b'"stream_options":{"include_usage":true},'
 _MODEL_KEY: Final = b'"model"'
 _MODEL_FIELD = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]')
 
 Span = tuple[int, int]
@@ -45,7 +48,7 @@ def read_body(raw: bytes) -> CallBody | Refusal:
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return Refusal.invalid_json
+        document = _with_lone_surrogates(raw)
     if type(document) is not dict:
         return Refusal.invalid_json
     model = document.get("model")
@@ -55,6 +58,20 @@ def read_body(raw: bytes) -> CallBody | Refusal:
     if span is None:
         return Refusal.ambiguous_model
     return CallBody(raw, document, model, span)
+
+
+def _with_lone_surrogates(raw: bytes) -> object:
+    """Half a surrogate pair, as JavaScript writes a cut emoji, is JSON (RFC 8259 section 8.2), if not for orjson.
+
+    None for what is no JSON at all. The standard library is slow, so that only small bodies get this second look.
+    """
+    if len(raw) > MAX_SECOND_LOOK_BYTES or _SURROGATE.search(raw) is None:
+        return None
+    try:
+        document: object = json.loads(raw)
+    except ValueError:
+        return None
+    return document
 
 
 def upstream_body(body: CallBody, *, model: str, force_usage: bool) -> list[bytes]:
@@ -119,7 +136,7 @@ def top_level_values(raw: bytes, key: str) -> list[Span]:
         elif kind in b"{[":
             depth += 1
         elif kind == b":":
-            if depth == 1 and orjson.loads(raw[string[0] : string[1]]) == key:
+            if depth == 1 and json.loads(raw[string[0] : string[1]]) == key:
                 value_start = token.end()
         else:
             depth -= kind != b","

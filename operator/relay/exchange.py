@@ -228,7 +228,7 @@ class Exchange:
     # -- relay.attempt.Consumer ------------------------------------------------------------------------------------
 
     def answer_started(self, attempt: Attempt) -> None:
-        if attempt.status >= 400:
+        if attempt.status >= 300:
             self._error = []
             return
         fields = self._common_fields() + _ids(attempt)
@@ -280,8 +280,10 @@ class Exchange:
         status = attempt.status
         if status in UNPROCESSED_STATUSES and self._hopped(str(status)):
             return
-        if status in (401, 403):
-            self.refuse(Refusal.upstream_unauthorized)
+        if status in (401, 403) or status < 400:
+            # a redirect would send the caller's prompt wherever the provider points
+            refusal = Refusal.upstream_invalid if status < 400 else Refusal.upstream_unauthorized
+            self.refuse(refusal)
             return
         shaped = _is_error_shape(body)
         if not shaped:

@@ -345,6 +345,13 @@ def _report_side(report: Report, labels: Labels, side: SideCounters) -> None:
     overhead.append((labels, side.overhead_seconds))
 
 
+def received(data: Any) -> Report:
+    """A report as it left its worker: on the way tuples became lists."""
+    return {
+        name: [(tuple(labels), value) for labels, value in series] for name, series in data.items()
+    }
+
+
 def merge(reports: Iterable[Report]) -> dict[str, dict[Labels, Any]]:
     """The reports of several workers as one: counters, histograms and most gauges add up."""
     merged: dict[str, dict[Labels, Any]] = {}
@@ -352,8 +359,7 @@ def merge(reports: Iterable[Report]) -> dict[str, dict[Labels, Any]]:
         for name, series in report.items():
             family = _BY_NAME[name]
             target = merged.setdefault(name, {})
-            for raw_labels, value in series:
-                labels = tuple(raw_labels)
+            for labels, value in series:
                 former = target.get(labels)
                 target[labels] = value if former is None else _sum(family, former, value)
     return merged

@@ -18,7 +18,7 @@ from relay.config import Acknowledgement, DocumentRejected
 from relay.document import Acceptance, Accepted
 from relay.link import Link, Message
 from relay.logs import Log
-from relay.metrics import Labels, Report, merge, without_gauges
+from relay.metrics import Labels, Report, merge, received, without_gauges
 from relay.mount import DocumentMount, StateFile
 from relay.settings import Settings
 from relay.worker import run_worker
@@ -220,7 +220,7 @@ class Supervisor:
     async def _report(self, worker: WorkerHandle) -> Report:
         answer = await self._ask(worker, "metrics")
         if answer:
-            worker.report = answer["report"]
+            worker.report = received(answer["report"])
         return worker.report
 
     async def _ask(self, worker: WorkerHandle, kind: str) -> Message:

@@ -4,7 +4,15 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.metrics import FAMILIES, Report, WorkerMetrics, merge, render, without_gauges
+from relay.metrics import (
+    FAMILIES,
+    Report,
+    WorkerMetrics,
+    merge,
+    received,
+    render,
+    without_gauges,
+)
 
 SLO = {
     "relay_slo_attempts_started_total": ("route", "side", "fingerprint"),
@@ -44,7 +52,7 @@ def test_counts_survive_a_side_that_leaves_and_returns() -> None:
 
 def over_the_link(report: Report) -> Report:
     """As it arrives at the supervisor."""
-    return dict(orjson.loads(orjson.dumps(report)))
+    return received(orjson.loads(orjson.dumps(report)))
 
 
 def test_workers_add_up_and_text_is_what_prometheus_reads() -> None:

@@ -1,0 +1,114 @@
+"""`python -m bench.relay`: the relay beside Envoy and LiteLLM, one core each, in one run.
+
+Every stack serves the same provider. Rounds interleave the stacks, so that a slow minute of the machine hits all of them;
+figures are medians over rounds, and the claims are ratios. The last line is for machines.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from bench.relay import load, stacks, tools
+from bench.relay.load import Measured, Shape
+from bench.relay.stacks import Stack
+
+ROUNDS: Final = 5
+UNARY: Final = Shape("unary 1 KB, 32 connections", 32, 850, 4)
+BODY_100K: Final = Shape("unary 100 KB, 16 connections", 16, 100_000, 3)
+STREAM_32: Final = Shape("SSE, 32 streams", 32, 400, 4, stream=True)
+STREAM_256: Final = Shape("SSE, 256 streams", 256, 400, 4, stream=True)
+ALONE: Final = Shape("unary 1 KB, 1 connection", 1, 850, 3)
+LITELLM_UNARY: Final = Shape(UNARY.name, 8, 850, 5)
+"""Eight connections: it answers a hundred calls a second, and more connections only queue."""
+
+Table = dict[tuple[str, str], list[Measured]]
+
+
+def main() -> int:
+    """0 when every stack was measured."""
+    began = time.monotonic()
+    rivals, relay_site, provider_binary = tools.install()
+    table: Table = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="bench-relay.") as name, ExitStack() as running:
+        work = Path(name)
+        provider = running.enter_context(stacks.provider(provider_binary))
+        relay = running.enter_context(stacks.relay(relay_site, work))
+        envoy = running.enter_context(stacks.envoy(rivals, work))
+        litellm = running.enter_context(stacks.litellm(rivals, work))
+        for number in range(1, ROUNDS + 1):
+            _round(table, provider=provider, relay=relay, envoy=envoy, litellm=litellm)
+            _say(f"round {number} of {ROUNDS} after {time.monotonic() - began:.0f} s")
+        memory = {stack.name: stack.memory_mib() for stack in (relay, envoy, litellm)}
+    _report(table, memory)
+    _say(_summary(table, memory))
+    return 0
+
+
+def _round(table: Table, *, provider: Stack, relay: Stack, envoy: Stack, litellm: Stack) -> None:
+    """Each shape on each stack, one after another: only one is under load at a time."""
+    _measure(table, provider, ALONE)
+    for shape in (UNARY, ALONE, BODY_100K, STREAM_32, STREAM_256):
+        for stack in (relay, envoy):
+            _measure(table, stack, shape)
+    _measure(table, litellm, LITELLM_UNARY)
+
+
+def _measure(table: Table, stack: Stack, shape: Shape) -> None:
+    table[stack.name, shape.name].append(load.run(stack, shape))
+
+
+def _median(table: Table, stack: str, shape: Shape, figure: str) -> float:
+    return statistics.median(float(getattr(run, figure)) for run in table[stack, shape.name])
+
+
+def _ratio(table: Table, shape: Shape, rival: str, figure: str) -> float:
+    """The relay's figure over the rival's, paired round by round, then the median."""
+    pairs = zip(table["relay", shape.name], table[rival, shape.name], strict=True)
+    return statistics.median(
+        float(getattr(ours, figure)) / float(getattr(theirs, figure)) for ours, theirs in pairs
+    )
+
+
+def _report(table: Table, memory: dict[str, float]) -> None:
+    _say(f"{'stack':10}{'load':32}{'calls/s':>10}{'p50 us':>10}{'p99 us':>10}{'CPU us':>10}")
+    for stack, shape in sorted(table, key=lambda key: (key[1], key[0])):
+        runs = table[stack, shape]
+        figures = [
+            statistics.median(getattr(run, name) for run in runs)
+            for name in ("rate", "p50_us", "p99_us", "cpu_us")
+        ]
+        _say(f"{stack:10}{shape:32}" + "".join(f"{figure:10.0f}" for figure in figures))
+    for name, mib in memory.items():
+        _say(f"{name:10}memory after the run, shared pages once: {mib:.0f} MiB")
+
+
+def _summary(table: Table, memory: dict[str, float]) -> str:
+    stream_cpu = min(
+        1 / _ratio(table, shape, "Envoy", "cpu_us") for shape in (STREAM_32, STREAM_256)
+    )
+    added = {
+        figure: _median(table, "relay", ALONE, figure) - _median(table, "provider", ALONE, figure)
+        for figure in ("p50_us", "p99_us")
+    }
+    return (
+        f"relay: unary_vs_envoy={_ratio(table, UNARY, 'Envoy', 'rate'):.2f} "
+        f"unary_vs_litellm={_ratio(table, UNARY, 'LiteLLM', 'rate'):.0f} "
+        f"body100k_vs_envoy={_ratio(table, BODY_100K, 'Envoy', 'rate'):.2f} "
+        f"sse_cpu_vs_envoy={stream_cpu:.2f} "
+        f"added_p50_us={added['p50_us']:.0f} added_p99_us={added['p99_us']:.0f} "
+        f"rss_mib={memory['relay']:.0f}"
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

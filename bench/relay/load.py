@@ -1,0 +1,76 @@
+"""wrk against one stack, and what it cost the stack."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+from bench.relay import places
+from bench.relay.stacks import Stack
+
+
+class LoadFailed(Exception):
+    """wrk did not run, or calls failed: the figures would mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is asked, and how hard. duration in whole seconds."""
+
+    name: str
+    connections: int
+    body_bytes: int
+    duration: int
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: answered calls, seconds, latency quantiles in microseconds, CPU of the stack per call."""
+
+    calls: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+    cpu_us: float
+
+    @property
+    def rate(self) -> float:
+        """Calls a second."""
+        return self.calls / self.seconds
+
+
+def run(stack: Stack, shape: Shape) -> Measured:
+    """The shape's load on this stack, after a short warm-up."""
+    _wrk(stack, shape, seconds=1)
+    before = stack.cpu_seconds()
+    calls, seconds, p50, p99 = _wrk(stack, shape, seconds=shape.duration)
+    return Measured(calls, seconds, p50, p99, (stack.cpu_seconds() - before) / calls * 1e6)
+
+
+def _wrk(stack: Stack, shape: Shape, *, seconds: int) -> tuple[int, float, float, float]:
+    command = ["wrk", "--threads", "1", "--connections", str(shape.connections)]
+    command += ["--duration", f"{seconds}s", "--timeout", "30s"]
+    command += ["--script", str(places.HERE / "call.lua")]
+    command.append(f"http://127.0.0.1:{stack.port}{places.PATH}")
+    environment = {
+        **os.environ,
+        "BENCH_BODY_BYTES": str(shape.body_bytes),
+        "BENCH_STREAM": "1" if shape.stream else "0",
+        "BENCH_MODEL": places.MODEL,
+        "BENCH_KEY": places.API_KEY,
+    }
+    done = subprocess.run(
+        places.pinned(places.LOAD_CPU, command),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
+        check=False,
+    )
+    results = [line.split() for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    if not results:
+        raise LoadFailed(f"wrk on {stack.name}: {(done.stdout + done.stderr)[-500:]}")
+    calls, micros, p50, p99, failed = (float(field) for field in results[0][1:])
+    if failed or not calls:
+        raise LoadFailed(f"{failed:g} of {calls:g} calls to {stack.name} failed ({shape.name})")
+    return int(calls), micros / 1e6, p50, p99

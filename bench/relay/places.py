@@ -1,0 +1,45 @@
+"""Where the benchmark's processes run, and what they have to agree on."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+HERE: Final = Path(__file__).resolve().parent
+CACHE: Final = (
+    Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    / "relay-operator"
+    / "bench-relay"
+)
+
+PROXY_CPU: Final = 0
+LOAD_CPU: Final = 1
+"""The provider and wrk share it: one proxy has a core to itself, and what feeds it never runs there."""
+
+UPSTREAM_PORT: Final = 19100
+RELAY_PORT: Final = 19110
+RELAY_ADMIN_PORT: Final = 19111
+ENVOY_PORT: Final = 19120
+LITELLM_PORT: Final = 19130
+PATH: Final = "/v1/chat/completions"
+MODEL: Final = "gpt-4.1"
+UPSTREAM_MODEL: Final = "gpt-4.1-2025-04-14"
+API_KEY: Final = "sk-relay-bench-0123456789abcdef0123456789abcdef"
+
+STREAM_EVENTS: Final = 33
+STREAM_INTERVAL_MS: Final = 10
+"""What chat answers look like on the wire: a few dozen small events."""
+
+PYTHON: Final = "/usr/bin/python3"
+"""Debian's Python 3.11, as in the image: both Python proxies run on it."""
+
+
+def pinned(cpu: int, command: list[str]) -> list[str]:
+    """The command on one core, ahead of what else the machine does where that is permitted.
+
+    Round-robin real-time scheduling: other work on the machine is not what is measured, and every stack has the same.
+    """
+    prefix = ["taskset", "--cpu-list", str(cpu)]
+    if os.geteuid() == 0:
+        prefix += ["chrt", "--rr", "5"]
+    return [*prefix, *command]

@@ -1,0 +1,307 @@
+"""The proxies side by side, each one worker on one core, each in front of the same provider."""
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.relay import places
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from relay.config import (
+    ApiKey,
+    Document,
+    LatencyObjective,
+    Limits,
+    Provider,
+    ProviderAuth,
+    ProviderModel,
+    Queue,
+    Route,
+    Side,
+    TenantIdentity,
+    seal,
+)
+
+
+class StackFailed(Exception):
+    """A process did not come up; the message ends with its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running proxy. pids are all its processes."""
+
+    name: str
+    port: int
+    pids: tuple[int, ...]
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its processes so far."""
+        ticks = 0
+        for pid in self.pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self) -> float:
+        """Proportional set size: memory shared between its processes counts once."""
+        kib = 0
+        for pid in self.pids:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            kib += next(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
+        return kib / 1024
+
+
+@contextmanager
+def provider(binary: Path) -> Iterator[Stack]:
+    """The provider all stacks talk to."""
+    command = [
+        str(binary),
+        str(places.UPSTREAM_PORT),
+        str(places.STREAM_EVENTS),
+        str(places.STREAM_INTERVAL_MS),
+    ]
+    with _running(
+        "provider", places.LOAD_CPU, command, {}, places.UPSTREAM_PORT, Path(os.devnull)
+    ) as stack:
+        yield stack
+
+
+@contextmanager
+def envoy(site: Path, work: Path) -> Iterator[Stack]:
+    """Envoy as a plain reverse proxy: no filter but the router, no access log."""
+    config = work / "envoy.json"
+    config.write_text(json.dumps(_envoy_config()))
+    command = [str(site / "envoy" / "_bin" / "envoy"), "-c", str(config), "--concurrency", "1"]
+    command += ["-l", "error", "--disable-hot-restart"]
+    with _running(
+        "Envoy", places.PROXY_CPU, command, {}, places.ENVOY_PORT, work / "envoy.log"
+    ) as stack:
+        yield stack
+
+
+@contextmanager
+def litellm(site: Path, work: Path) -> Iterator[Stack]:
+    """LiteLLM's proxy in its fastest mode: one worker, no database, no keys, no callbacks."""
+    config = work / "litellm.yaml"
+    url = f"http://127.0.0.1:{places.UPSTREAM_PORT}/v1"
+    parameters = {"model": f"openai/{places.UPSTREAM_MODEL}", "api_base": url, "api_key": "k"}
+    model = {"model_name": places.MODEL, "litellm_params": parameters}
+    settings = {"model_list": [model], "litellm_settings": {"telemetry": False}}
+    config.write_text(json.dumps(settings))
+    environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    start = "from litellm import run_server; run_server()"
+    command = [places.PYTHON, "-c", start, "--config", str(config), "--num_workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(places.LITELLM_PORT)]
+    environment |= {"PYTHONPATH": str(site), "PATH": f"{site}/bin:{os.environ['PATH']}"}
+    with _running(
+        *("LiteLLM", places.PROXY_CPU, command, environment, places.LITELLM_PORT),
+        work / "litellm.log",
+        patience=120.0,
+    ) as stack:
+        yield stack
+
+
+@contextmanager
+def relay(site: Path, work: Path) -> Iterator[Stack]:
+    """The relay with every feature on: limits, a provider's slice, queue, sticky canary, objectives, usage log."""
+    key = Ed25519PrivateKey.generate()
+    public = base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    keys = work / "keys"
+    keys.mkdir()
+    for name in ("legacy", "holysheep"):
+        (keys / name).write_text(f"key-of-{name}")
+    document = work / "relay.json"
+    document.write_text(seal(_document(), key))
+    environment = {
+        "PYTHONPATH": str(site),
+        "RELAY_TENANT_UID": "uid-bench",
+        "RELAY_DOCUMENT_PUBLIC_KEYS": public.decode(),
+        "RELAY_TRAFFIC_HOST": "127.0.0.1",
+        "RELAY_TRAFFIC_PORT": str(places.RELAY_PORT),
+        "RELAY_ADMIN_HOST": "127.0.0.1",
+        "RELAY_ADMIN_PORT": str(places.RELAY_ADMIN_PORT),
+        "RELAY_DOCUMENT_PATH": str(document),
+        "RELAY_STATE_DIRECTORY": str(work),
+        "RELAY_UPSTREAM_KEYS_DIRECTORY": str(keys),
+        "RELAY_TLS_DIRECTORY": str(work / "no-tls"),
+    }
+    command = [places.PYTHON, "-m", "relay"]
+    with _running(
+        "relay", places.PROXY_CPU, command, environment, places.RELAY_PORT, work / "relay.log"
+    ) as stack:
+        yield stack
+
+
+def _document() -> Document:
+    """Limits far above what one core serves: each is checked for every call, none binds."""
+    url = f"http://127.0.0.1:{places.UPSTREAM_PORT}/v1"
+    limits = {"requests_per_minute": 60_000_000, "tokens_per_minute": 60_000_000_000}
+    model = ProviderModel(name=places.MODEL, upstream_name=places.UPSTREAM_MODEL)
+
+    def provider(name: str) -> Provider:
+        return Provider.model_validate(
+            {
+                "name": name,
+                "url": url,
+                "auth": ProviderAuth(key_file=name),
+                "models": (model,),
+                "limits": limits,
+            }
+        )
+
+    return Document(
+        tenant=TenantIdentity(name="bench", uid="uid-bench", namespace="relay-bench"),
+        generation=1,
+        keys=(
+            ApiKey(
+                name="production",
+                sha256=hashlib.sha256(places.API_KEY.encode()).hexdigest(),
+                priority="high",
+            ),
+        ),
+        queue=Queue(concurrency=1024, max_depth=1024),
+        limits=Limits.model_validate(limits),
+        providers=(provider("legacy"), provider("holysheep")),
+        routes=(
+            Route(
+                name="chat",
+                stable=Side(provider="legacy", fingerprint="a" * 12),
+                canary=Side(provider="holysheep", fingerprint="b" * 12),
+                canary_percent=10,
+                fallback=(Side(provider="holysheep", fingerprint="b" * 12),),
+                objectives=(
+                    LatencyObjective(signal="FirstToken", max_milliseconds=1500),
+                    LatencyObjective(signal="Overhead", max_milliseconds=50),
+                ),
+            ),
+        ),
+    )
+
+
+def _envoy_config() -> dict[str, object]:
+    extensions = "type.googleapis.com/envoy.extensions.filters.http"
+    manager = (
+        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
+        ".HttpConnectionManager"
+    )
+
+    def address(port: int) -> dict[str, object]:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "provider", "timeout": "0s"}}
+    hosts = [{"name": "all", "domains": ["*"], "routes": [route]}]
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{extensions}.router.v3.Router"},
+    }
+    connections = {
+        "@type": manager,
+        "stat_prefix": "bench",
+        "codec_type": "HTTP1",
+        "route_config": {"name": "all", "virtual_hosts": hosts},
+        "http_filters": [router],
+    }
+    endpoint = {"endpoint": {"address": address(places.UPSTREAM_PORT)}}
+    thresholds = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), 10_000)
+    cluster = {
+        "name": "provider",
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "circuit_breakers": {"thresholds": [thresholds]},
+        "load_assignment": {
+            "cluster_name": "provider",
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    }
+    chain = {
+        "filters": [
+            {
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": connections,
+            }
+        ]
+    }
+    listener = {
+        "name": "traffic",
+        "address": address(places.ENVOY_PORT),
+        "filter_chains": [chain],
+    }
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+@contextmanager
+def _running(
+    name: str,
+    cpu: int,
+    command: list[str],
+    environment: dict[str, str],
+    port: int,
+    log: Path,
+    *,
+    patience: float = 30.0,
+) -> Iterator[Stack]:
+    """The process group while the block runs; ended with it, by its own id."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            places.pinned(cpu, command),
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=log.parent if log.parent.is_dir() else None,
+        )
+    try:
+        _wait_for(name, process, port, log, patience)
+        yield Stack(name, port, tuple(_group(process.pid)))
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_for(
+    name: str, process: subprocess.Popen[bytes], port: int, log: Path, patience: float
+) -> None:
+    until = time.monotonic() + patience
+    while time.monotonic() < until and process.poll() is None:
+        if _answers(port):
+            return
+        time.sleep(0.2)
+    tail = log.read_text(errors="replace")[-2000:] if log.is_file() else ""
+    raise StackFailed(f"{name} did not answer on port {port} within {patience:g} s: {tail}")
+
+
+def _answers(port: int) -> bool:
+    """Whether a chat call gets 200."""
+    body = json.dumps({"model": places.MODEL, "messages": [{"role": "user", "content": "hi"}]})
+    head = (
+        f"POST {places.PATH} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {places.API_KEY}\r\nConnection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall((head + body).encode())
+            return connection.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def _group(leader: int) -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and os.getpgid(int(entry.name)) == leader:
+            yield int(entry.name)

@@ -1,0 +1,93 @@
+"""What is measured and what measures it, installed once below the cache: by lock, by compiler, by Debian."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.relay import places
+
+
+class ToolMissing(Exception):
+    """Something could not be installed; the message ends with what the installer said."""
+
+
+def install() -> tuple[Path, Path, Path]:
+    """The site directory with Envoy and LiteLLM, the relay's own, and the provider's binary; quick when they stand."""
+    _debian({"wrk": "wrk", "cc": "gcc", "taskset": "util-linux", "chrt": "util-linux"})
+    return _rivals(), _relay(), _provider()
+
+
+def _debian(commands: dict[str, str]) -> None:
+    missing = sorted({package for name, package in commands.items() if shutil.which(name) is None})
+    if missing:
+        _run(["apt-get", "update", "-q"])
+        _run(["apt-get", "install", "-y", "--no-install-recommends", *missing])
+
+
+def _rivals() -> Path:
+    lock = places.REPOSITORY / "bench" / "requirements.lock"
+    return _site("rivals", lock, _digest(lock))
+
+
+def _relay() -> Path:
+    """The relay as the image carries it: the locked dependencies and the wheel, its hot path compiled."""
+    sources = sorted((places.REPOSITORY / "operator" / "relay").rglob("*.py"))
+    lock = places.REPOSITORY / "requirements.lock"
+    target = _site("relay-dependencies", lock, _digest(lock))
+    package = places.CACHE / f"relay-{_digest(*sources)}"
+    if not package.exists():
+        partial = package.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _say("compiling the relay's hot path (about 40 s)")
+        script = (
+            "import sys; from pathlib import Path; from relay.compilation import compile_hot_path;"
+            "compile_hot_path(Path(sys.argv[1]))"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(places.REPOSITORY / "operator")}
+        _run([sys.executable, "-c", script, str(partial)], environment=environment)
+        shutil.rmtree(partial / "build", ignore_errors=True)
+        partial.rename(package)
+    return Path(f"{package}{os.pathsep}{target}")
+
+
+def _provider() -> Path:
+    source = places.HERE / "upstream.c"
+    binary = places.CACHE / f"upstream-{_digest(source)}"
+    if not binary.exists():
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        _run(["cc", "-O2", "-o", str(binary), str(source)])
+    return binary
+
+
+def _site(name: str, lock: Path, digest: str) -> Path:
+    target = places.CACHE / f"{name}-{digest}"
+    if not target.exists():
+        _say(f"installing {lock.name} for {name}")
+        partial = target.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        _run([*pip, "--requirement", str(lock), "--target", str(partial)])
+        partial.rename(target)
+    return target
+
+
+def _digest(*files: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _run(command: list[str], *, environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToolMissing(f"{' '.join(command[:6])}: {(done.stdout + done.stderr)[-2000:]}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
