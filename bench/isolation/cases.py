@@ -1,0 +1,127 @@
+"""The two situations in which a neighbour could be felt, each with its control in which it must be.
+
+(a) Two keys of one tenant share a relay; the provider serves no more calls at a time than the tenant has seats.
+    Control: the queue is off, and the provider's own line is the only one.
+(b) Two Dedicated tenants, each with its relay, share a provider's quota, divided by the document.
+    Control: the quota is not divided, and whoever comes first uses it up.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+from bench.isolation import places
+from bench.isolation.provider import Capacity
+from bench.isolation.schedule import Load
+from tests.blackbox.process import Process, free_ports, python_environment, python_module
+from tests.blackbox.relays import Relay
+from tests.blackbox.tenant import Signer, api_key, provider, route
+
+from relay.config import Document, ProviderAuth, ProviderLimits, Queue
+
+LIGHT_KEY: Final = "sk-relay-finance-light-1f0c"
+NEIGHBOUR_KEY: Final = "sk-relay-finance-neighbour-9d2e"
+SEATS: Final = 60
+LIGHT: Final = Load(calls_per_second=100.0, mean_seconds=0.1)
+"""Ten seats' work: a third of what half of the seats would carry."""
+FLOOD: Final = Load(calls_per_second=1000.0, mean_seconds=0.1)
+"""The neighbour at ten times the light flow's load: a hundred seats' work for what is left of sixty."""
+
+QUOTA_PER_SECOND: Final = 240.0
+"""Of the provider; the neighbour alone asks for four times as much."""
+SLICE_PER_MINUTE: Final = int(QUOTA_PER_SECOND * 60 / 2)
+BURST_SECONDS: Final = 10.0
+QUOTA_BURST: Final = QUOTA_PER_SECOND * BURST_SECONDS * 1.05
+"""Both slices' bursts together; the rest is for calls that were admitted apart and arrive together."""
+
+WIDE: Final = Queue(concurrency=100_000, max_depth=100_000, max_wait_seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Who shares what. control undoes the protection that the case is about."""
+
+    name: str
+    control: bool
+    capacity: Capacity
+    dedicated: bool
+    queue: Queue
+    limits: ProviderLimits
+
+
+SHARED_QUEUE: Final = Queue(concurrency=SEATS, max_depth=256, max_wait_seconds=10)
+DIVIDED: Final = ProviderLimits(requests_per_minute=SLICE_PER_MINUTE)
+QUOTA: Final = Capacity(calls_per_second=QUOTA_PER_SECOND, burst_calls=QUOTA_BURST)
+
+TWO_KEYS: Final = Case(
+    "two keys, one relay", False, Capacity(slots=SEATS), False, SHARED_QUEUE, ProviderLimits()
+)
+TWO_KEYS_NO_QUEUE: Final = Case(
+    "two keys, queue off", True, Capacity(slots=SEATS), False, WIDE, ProviderLimits()
+)
+TWO_TENANTS: Final = Case("two tenants, quota divided", False, QUOTA, True, SHARED_QUEUE, DIVIDED)
+TWO_TENANTS_UNDIVIDED: Final = Case(
+    "two tenants, quota not divided", True, QUOTA, True, WIDE, ProviderLimits()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A case that runs: where each of the two sends its calls."""
+
+    light_port: int
+    neighbour_port: int
+
+
+@contextmanager
+def running(case: Case, directory: Path) -> Iterator[Setting]:
+    """The provider and the relays of a case serve, each on its core; all gone afterwards."""
+    with ExitStack() as stack:
+        provider_port = _start_provider(stack, case.capacity, directory / "provider.log")
+        relays = [
+            _start_relay(stack, case, provider_port, directory / f"relay-{number}")
+            for number in range(2 if case.dedicated else 1)
+        ]
+        yield Setting(relays[0].port, relays[-1].port)
+
+
+def _start_provider(stack: ExitStack, capacity: Capacity, log: Path) -> int:
+    (port,) = free_ports(1)
+    process = Process(
+        python_module(
+            "bench.isolation.provider", str(port), orjson.dumps(asdict(capacity)).decode()
+        ),
+        environment=python_environment(),
+        log=log,
+    )
+    stack.callback(process.kill)
+    return port
+
+
+def _start_relay(stack: ExitStack, case: Case, provider_port: int, directory: Path) -> Relay:
+    signer = Signer()
+    relay = Relay(directory, signer, document_poll_seconds="1")
+    stack.callback(relay.process.kill)
+    relay.write_document(_document(case, provider_port, signer))
+    relay.wait_ready()
+    for pid in relay.process.members():
+        places.pin(pid, places.RELAY_CPU, places.MEASURED)
+    return relay
+
+
+def _document(case: Case, provider_port: int, signer: Signer) -> Document:
+    upstream = provider(
+        "shared",
+        f"http://127.0.0.1:{provider_port}/v1",
+        auth=ProviderAuth(key_file=None),
+        limits=case.limits,
+    )
+    return signer.document(
+        providers=[upstream],
+        routes=[route("shared")],
+        keys=(api_key("light", LIGHT_KEY), api_key("neighbour", NEIGHBOUR_KEY)),
+        queue=case.queue,
+    )

@@ -1,0 +1,52 @@
+"""Percentiles, their differences, and how sure of them we are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+RESAMPLES: Final = 1000
+
+Pairs = Sequence[tuple[Sequence[float], Sequence[float]]]
+"""Per pair of rounds: the values alone, and beside the neighbour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A percentile beside the neighbour less the same alone; lower and upper hold it with 95 %."""
+
+    alone: float
+    beside: float
+    lower: float
+    upper: float
+
+    @property
+    def delta(self) -> float:
+        return self.beside - self.alone
+
+
+def percentile(values: Sequence[float], quantile: float) -> float:
+    """The smallest value that at least this part of the values does not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
+
+
+def difference(pairs: Pairs, quantile: float, *, seed: int) -> Difference:
+    """The pooled difference, with the percentile bootstrap over pairs of rounds.
+
+    Whole pairs are drawn, because calls of one round share whatever else the machine did at that time.
+    """
+    random = Random(seed)
+    deltas = sorted(_delta(random.choices(pairs, k=len(pairs)), quantile) for _ in range(RESAMPLES))
+    return Difference(
+        alone=percentile([value for alone, _ in pairs for value in alone], quantile),
+        beside=percentile([value for _, beside in pairs for value in beside], quantile),
+        lower=deltas[int(0.025 * RESAMPLES)],
+        upper=deltas[int(0.975 * RESAMPLES)],
+    )
+
+
+def _delta(pairs: Pairs, quantile: float) -> float:
+    alone = [value for one, _ in pairs for value in one]
+    beside = [value for _, other in pairs for value in other]
+    return percentile(beside, quantile) - percentile(alone, quantile)
