@@ -100,6 +100,18 @@ def test_a_providers_refusal_of_the_call_passes_as_it_is(
     assert "simulator" in answer.error()["message"] or status == 404
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_neither_followed_nor_passed_on(
+    relay: Relay, stable: Upstream, status: int
+) -> None:
+    # the SDKs follow redirects: the tenant's prompt would go wherever the provider says
+    stable.behave(error_percent=100, error_status=status)
+    answer = relay.chat()
+    assert (answer.status, answer.error()["code"]) == (502, "upstream_invalid")
+    assert answer.header("location") is None
+    assert stable.calls() == 1
+
+
 def test_a_providers_429_keeps_its_status_and_its_retry_after(
     relay: Relay, stable: Upstream
 ) -> None:
