@@ -17,7 +17,7 @@ from bench.relay import load, stacks, tools
 from bench.relay.load import Measured, Shape
 from bench.relay.stacks import Stack
 
-ROUNDS: Final = 5
+ROUNDS: Final = 2
 UNARY: Final = Shape("unary 1 KB, 32 connections", 32, 850, 4)
 BODY_100K: Final = Shape("unary 100 KB, 16 connections", 16, 100_000, 3)
 STREAM_32: Final = Shape("SSE, 32 streams", 32, 400, 4, stream=True)

@@ -99,7 +99,12 @@ def litellm(site: Path, work: Path) -> Iterator[Stack]:
     model = {"model_name": places.MODEL, "litellm_params": parameters}
     settings = {"model_list": [model], "litellm_settings": {"telemetry": False}}
     config.write_text(json.dumps(settings))
-    environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    environment = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        # its fastest mode looks up no key; it wants to be told that this is meant
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    }
     start = "from litellm import run_server; run_server()"
     command = [places.PYTHON, "-c", start, "--config", str(config), "--num_workers", "1"]
     command += ["--host", "127.0.0.1", "--port", str(places.LITELLM_PORT)]
@@ -265,12 +270,18 @@ def _running(
         _wait_for(name, process, port, log, patience)
         yield Stack(name, port, tuple(_group(process.pid)))
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_for(

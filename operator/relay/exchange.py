@@ -275,6 +275,8 @@ class Exchange:
             self._used_tokens += event.tokens.input + event.tokens.output
         if self.phase is Phase.over:
             self.claim.settle(self._used_tokens)
+            # the attempt refers to us: let go, or only the collector could free the call's body
+            self._attempt = None
 
     def _answer_error(self, attempt: Attempt, body: bytes) -> None:
         status = attempt.status
@@ -374,6 +376,7 @@ class Exchange:
             self.service.leave(self.claim)
             if self._attempt is None or self._attempt.settled:
                 self.claim.settle(self._used_tokens)
+                self._attempt = None
         self.service.exchange_over(self)
         self._connection.finished(keep_alive=keep_alive)
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 
@@ -108,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: Request | None = None
         self._current: Request | None = None
         self._exchange: Exchange | None = None
@@ -144,6 +144,8 @@ class ClientConnection(asyncio.Protocol):
             if request is not None:
                 self.drop_body(request)
         self._parsing = self._current = self._waiting = None
+        # the parser refers to us; with it goes the cycle
+        self._parser = None
 
     def data_received(self, data: bytes) -> None:
         if self.closing:

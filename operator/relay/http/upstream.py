@@ -3,7 +3,7 @@
 import asyncio
 import select
 import time
-from typing import Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import httptools
 
@@ -83,7 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: list[Field] = []
         self._body: list[bytes] = []
         self._status = 0
@@ -131,6 +131,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._home.wheel.forget(self)
         self._home.lost(self)
         call, self.call = self.call, None
+        # the parser refers to us; with it goes the cycle
+        self._parser = None
         if call is None:
             return
         if self._answered and not self._framed and error is None:

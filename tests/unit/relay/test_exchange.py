@@ -1,5 +1,6 @@
 """One request's life, through the real connections and parsers, over transports in memory."""
 
+import gc
 import json
 from collections.abc import Callable
 
@@ -419,3 +420,42 @@ async def test_neither_prompts_nor_keys_are_in_what_is_logged(relay: MemoryRelay
     logged = repr(relay.log.events) + repr(relay.log.lines) + repr(relay.service.report())
     assert "planted-secret" not in logged
     assert "sk-relay-finance" not in logged
+
+
+async def test_no_call_waits_for_the_collector(relay_with: Make) -> None:
+    relay = relay_with(
+        routes=(
+            Route(
+                name="chat", stable=STABLE, canary=CANARY, canary_percent=100, fallback=(BACKUP,)
+            ),
+        )
+    )
+    client, stable = relay.client(), relay.provider()
+    canary, backup = relay.provider("holysheep"), relay.provider("backup")
+
+    def calls() -> None:
+        client.send(call())
+        canary.send(reply())
+        client.send(call(STREAM_BODY))
+        canary.send(STREAM_HEAD + chunk(CONTENT + USAGE + DONE) + b"0\r\n\r\n")
+        client.send(call())
+        for provider_peer in (canary, stable):
+            provider_peer.send(reply({"error": {}}, status="503 X"))
+        backup.send(reply())
+        client.send(call({"model": "unknown", "messages": []}) + get("/v1/models"))
+        leaving = relay.client()
+        leaving.send(call())
+        leaving.hang_up()
+        canary_again = relay.provider("holysheep")
+        canary.protocol = canary_again.protocol
+        canary.transport = canary_again.transport
+
+    calls()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            calls()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
