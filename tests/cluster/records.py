@@ -13,6 +13,8 @@ from tests.cluster.errors import ClusterError
 
 RECORD = "cluster.json"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PF_EXITING = 0x4
+"""include/linux/sched.h: the process has begun to exit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +118,46 @@ def running() -> list[Record]:
 
 
 def is_running(record: Record) -> bool:
-    return is_alive(record.outer) and is_alive(record.inner)
+    """Whether both processes live, and neither is on its way out."""
+    return all(is_alive(p) and not _is_ending(p) for p in (record.outer, record.inner))
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What /proc/PID/stat says of a process: state letter, kernel flags, start in clock ticks since boot."""
+
+    state: str
+    flags: int
+    start_ticks: int
+
+
+def parse_stat(text: str) -> Stat:
+    """From /proc/PID/stat (proc(5)); the command's name may itself hold spaces and parentheses."""
+    fields = text.rpartition(")")[2].split()
+    return Stat(state=fields[0], flags=int(fields[6]), start_ticks=int(fields[19]))
 
 
 def identify(pid: int) -> Process | None:
     """The process that has this id now; None if there is none or only its zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        boot_id = BOOT_ID.read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, start_ticks = parse_stat(stat)
+    stat = _stat(pid)
     # where process 1 does not reap (a container's often does not), a dead process stays as a zombie
-    return None if state in "ZX" else Process(pid, start_ticks, boot_id)
-
-
-def parse_stat(stat: str) -> tuple[str, int]:
-    """State and start time from /proc/PID/stat; the command's name may itself hold spaces and parentheses."""
-    fields = stat.rpartition(")")[2].split()
-    return fields[0], int(fields[19])
+    if stat is None or stat.state in "ZX":
+        return None
+    return Process(pid, stat.start_ticks, BOOT_ID.read_text().strip())
 
 
 def is_alive(process: Process | None) -> bool:
     return process is not None and identify(process.pid) == process
+
+
+def _is_ending(process: Process | None) -> bool:
+    """A first process stays in this state until every other of its namespaces is gone."""
+    stat = _stat(process.pid) if process is not None else None
+    return stat is None or bool(stat.flags & PF_EXITING)
+
+
+def _stat(pid: int) -> Stat | None:
+    try:
+        return parse_stat(Path(f"/proc/{pid}/stat").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return None

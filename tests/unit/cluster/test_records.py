@@ -37,9 +37,9 @@ def test_what_is_no_record_is_refused(text: str) -> None:
         records.from_text(text)
 
 
-def test_start_time_is_found_behind_any_process_name() -> None:
+def test_state_flags_and_start_are_found_behind_any_process_name() -> None:
     fields = " ".join(str(number) for number in range(4, 53))
-    assert records.parse_stat(f"7 (a) R) b) S {fields}") == ("S", 22)
+    assert records.parse_stat(f"7 (a) R) b) S {fields}") == records.Stat("S", 9, 22)
 
 
 def test_a_process_is_alive_only_in_its_own_incarnation() -> None:
