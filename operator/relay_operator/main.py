@@ -29,7 +29,7 @@ from relay_operator.cluster.work_queue import WorkQueue
 from relay_operator.cluster.workers import Workers
 from relay_operator.cluster.world import World
 from relay_operator.handlers import children as child_handlers
-from relay_operator.handlers import login
+from relay_operator.handlers import listing, login
 from relay_operator.handlers import parents as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
@@ -125,6 +125,7 @@ async def _serve(settings: Settings, context: Context, workers: Workers, loop: S
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     registry = kopf.OperatorRegistry()
     login.register(registry)
+    listing.register(registry)
     parent_handlers.register(registry)
     child_handlers.register(registry)
     kopf_settings = kopf.OperatorSettings()

@@ -34,6 +34,7 @@ def watched() -> tuple[str, ...]:
 
 async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.watching = True
     plain = dict(body)
     tenant = plain["metadata"].get("labels", {}).get(names.LABEL_TENANT)
     if tenant is None:
@@ -46,7 +47,7 @@ async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> No
         now = None
     else:
         now = pods[plain["metadata"]["uid"]] = pod_from(plain)
-    if before == now:
+    if before == now and type is not None:
         return
     context.queue.add(Key("Tenant", "", tenant))
     for route in context.world.routes.get(namespace, {}):
@@ -55,6 +56,7 @@ async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> No
 
 async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.watching = True
     plain = dict(body)
     tenant = plain["metadata"].get("labels", {}).get(names.LABEL_TENANT)
     if tenant is not None and context.children.observe(plain, deleted=type == "DELETED"):

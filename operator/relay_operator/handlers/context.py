@@ -13,6 +13,8 @@ class Context:
     world: World
     queue: WorkQueue
     children: Children
+    watching: bool = False
+    """False until the first list of everything is in; then only events change the world."""
 
     def __copy__(self) -> Self:
         # kopf copies the memo for every object; ours is one and the same

@@ -7,6 +7,7 @@ import kopf
 from relay_operator import names
 from relay_operator.cluster.work_queue import Key
 from relay_operator.handlers.context import Context
+from relay_operator.handlers.listing import plain
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
@@ -23,6 +24,7 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.watching = True
     name = body["metadata"]["name"]
     if _keep(context.world.tenants, name, body, type):
         context.queue.add(Key("Tenant", "", name))
@@ -36,6 +38,7 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
 
 async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.watching = True
     name = body["metadata"]["name"]
     if _keep(context.world.providers, name, body, type):
         context.queue.add(Key("Provider", "", name))
@@ -43,6 +46,7 @@ async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) 
 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.watching = True
     namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
     routes = context.world.routes.setdefault(namespace, {})
     if _keep(routes, name, body, type):
@@ -59,12 +63,9 @@ def _keep(cache: dict[str, Any], name: str, body: kopf.Body, event: str | None) 
     if event == "DELETED":
         cache.pop(name, None)
         return before is not None
-    plain = dict(body)
-    plain["metadata"] = {
-        key: value for key, value in body["metadata"].items() if key != "managedFields"
-    }
-    cache[name] = plain
-    return before is None or _intent(before) != _intent(plain)
+    now = cache[name] = plain(body)
+    # no event: an object of the first list, which is in the cache already, or of a later one
+    return event is None or before is None or _intent(before) != _intent(now)
 
 
 def _intent(body: dict[str, Any]) -> tuple[Any, ...]:

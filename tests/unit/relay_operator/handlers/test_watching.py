@@ -7,7 +7,7 @@ import kopf
 from relay_operator.cluster.children import Children
 from relay_operator.cluster.work_queue import Key, WorkQueue
 from relay_operator.cluster.world import World
-from relay_operator.handlers import children, parents
+from relay_operator.handlers import children, listing, parents
 from relay_operator.handlers.context import Context
 
 ROUTE = {"stable": {"provider": "p"}, "canary": {"provider": "q", "percent": 10}}
@@ -123,3 +123,28 @@ async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed()
     await children.pod_seen(body=a_relay_pod("True"), type="DELETED", memo=context)
     assert queue.drained() == ["Tenant/finance"]
     assert context.world.relay_pods("relay-finance") == ()
+
+
+async def test_the_first_list_is_known_before_any_of_it_is_enqueued() -> None:
+    context, queue = a_context()
+    await listing.tenant_listed(body=a_body("finance", spec={}), memo=context)
+    await listing.provider_listed(body=a_body("p", spec={}), memo=context)
+    await listing.route_listed(
+        body=a_body("chat", namespace="relay-finance", spec=ROUTE), memo=context
+    )
+    await listing.pod_listed(body=a_relay_pod("True"), memo=context)
+    assert queue.drained() == []
+    assert len(context.world.relay_pods("relay-finance")) == 1
+    assert context.world.tenants_using("p") == {"finance"}
+    await parents.tenant_seen(body=a_body("finance", spec={}), type=None, memo=context)
+    await children.pod_seen(body=a_relay_pod("True"), type=None, memo=context)
+    assert "Tenant/finance" in queue.drained()
+
+
+async def test_a_late_index_call_never_overwrites_what_an_event_told() -> None:
+    context, _ = a_context()
+    await parents.tenant_seen(
+        body=a_body("finance", spec={}, generation=2), type="MODIFIED", memo=context
+    )
+    await listing.tenant_listed(body=a_body("finance", spec={}, generation=1), memo=context)
+    assert context.world.tenants["finance"]["metadata"]["generation"] == 2
