@@ -257,7 +257,7 @@ def main(arguments: Iterable[str]) -> int:
     """Runs one plan."""
     (path,) = arguments
     plan = Plan.load_from(Path(path))
-    places.pin(0, plan.cpu, places.MEASURED if plan.light else places.LOAD)
+    places.pin(0, plan.cpu, places.CLOCK if plan.light else places.LOAD)
     generator = Generator(plan)
     # a collection would stop the clockwork; nothing here makes cycles
     gc.disable()

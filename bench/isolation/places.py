@@ -7,8 +7,10 @@ MODEL: Final = "gpt-4.1"
 RELAY_CPU: Final = 0
 OTHER_CPU: Final = 1
 """The provider and both generators: on another core than the relays, or they would measure each other."""
+CLOCK: Final = 15
+"""What takes the time: it must never wait for what it times."""
 MEASURED: Final = 10
-"""The relays, the provider and what takes the time."""
+"""The relays and the provider."""
 LOAD: Final = 5
 """What makes the load: after those that are measured, before everything else on the machine."""
 
