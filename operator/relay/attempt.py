@@ -2,13 +2,14 @@
 
 import random
 import time
-from typing import Any, Final, Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Final, Literal
 
 import orjson
 
 from relay.http.headers import Field, identifier
 from relay.http.pool import Pool
-from relay.http.upstream import Fault, UpstreamConnection
+from relay.http.upstream import Call, Fault, UpstreamConnection
 from relay.limits import Hold
 from relay.metrics import SideCounters
 from relay.order import Order
@@ -34,45 +35,56 @@ _OUTCOMES: Final[dict[Trouble, Outcome]] = {
 }
 
 
-class Consumer(Protocol):
+class Consumer(ABC):
     """Who reads the answer: the caller's exchange, or a shadow run."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def answer_started(self, attempt: "Attempt") -> None:
         """status and headers are there."""
 
+    @abstractmethod
     def answer_body(self, data: bytes) -> None:
         """A piece of the body, for the caller."""
 
+    @abstractmethod
     def answer_read(self, attempt: "Attempt", *, completed: bool) -> None:
         """The end of one read; with completed the answer is whole and outcome is set."""
 
+    @abstractmethod
     def attempt_failed(self, attempt: "Attempt", trouble: Trouble) -> None:
         """There is no whole answer; outcome is set."""
 
+    @abstractmethod
     def attempt_settled(self, attempt: "Attempt", event: UsageEvent) -> None:
         """Everything about the attempt is known and counted; the last call."""
 
 
-class Accounts(Protocol):
+class Accounts(ABC):
     """Where an attempt is counted and reported; the service of the process."""
 
     first_byte_timeout: float
     upstream_idle_timeout: float
 
+    @abstractmethod
     def pool(self, destination: Destination) -> Pool:
         """The provider's connections."""
 
+    @abstractmethod
     def auth_line(self, destination: Destination) -> bytes | None:
         """The provider's credential as a header line, empty when it takes none, None when the key is missing."""
 
+    @abstractmethod
     def counters(self, attempt: "Attempt") -> SideCounters:
         """Counters of the attempt's side; the attempt's probe is set if it is one."""
 
+    @abstractmethod
     def attempt_ended(self, attempt: "Attempt", event: UsageEvent) -> None:
         """Everything that is counted once per attempt."""
 
 
-class Attempt:
+class Attempt(Call):
     """Lives from `start` to one of the consumer's last calls. Times are monotonic seconds, 0 where not reached."""
 
     __slots__ = (
@@ -199,7 +211,7 @@ class Attempt:
         pieces = self.order.pieces(self.leg, auth=self._auth, span_id=span_id)
         connection.send(
             self,
-            [b"".join(pieces)],
+            pieces,
             first_byte=self._accounts.first_byte_timeout,
             idle=self._accounts.upstream_idle_timeout,
         )

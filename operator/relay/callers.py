@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import random
-from dataclasses import dataclass
 from typing import Final
 
 from relay.config import ApiKey, Priority
@@ -18,14 +17,18 @@ _RANK: Final = {name: rank for rank, name in enumerate(_RANKED)}
 _ASKED: Final = {name.encode(): rank for name, rank in _RANK.items()}
 
 
-@dataclass(slots=True)
 class Caller:
     """An authenticated caller and the snapshot its request began with. task is X-Task-Type."""
 
-    snapshot: Snapshot
-    key: ApiKey
-    priority: Priority
-    task: str | None
+    __slots__ = ("key", "priority", "snapshot", "task")
+
+    def __init__(
+        self, snapshot: Snapshot, key: ApiKey, priority: Priority, task: str | None
+    ) -> None:
+        self.snapshot = snapshot
+        self.key = key
+        self.priority = priority
+        self.task = task
 
 
 def request_id(request: Request) -> str:

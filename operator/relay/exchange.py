@@ -8,7 +8,7 @@ import orjson
 
 from relay import answers
 from relay.admission import Claim
-from relay.attempt import Attempt, Trouble
+from relay.attempt import Attempt, Consumer, Trouble
 from relay.body import read_body
 from relay.callers import Caller, identify, request_id
 from relay.endpoints import CALLS, ME, MODEL, MODELS
@@ -27,6 +27,11 @@ from relay.usage import UsageEvent
 if TYPE_CHECKING:
     from relay.service import Service
 
+_RECEIVING: Final = Phase.receiving
+_WAITING: Final = Phase.waiting
+_ATTEMPTING: Final = Phase.attempting
+_ANSWERING: Final = Phase.answering
+_OVER: Final = Phase.over
 MAX_ERROR_BYTES: Final = 64 * 1024
 """An error answer is read whole before it is passed on, up to this."""
 UNPROCESSED_STATUSES: Final = frozenset({429, 503})
@@ -45,7 +50,7 @@ _WRITES: Final = frozenset({b"POST"})
 _RETRY_FIELDS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 
 
-class Exchange:
+class Exchange(Consumer):
     """Driven by its connection, the admission and its attempts; ends answered, cut off or left, and only once."""
 
     __slots__ = (
@@ -76,7 +81,7 @@ class Exchange:
         self._connection = connection
         self.request = request
         self.reply = Reply(connection, request)
-        self.phase = Phase.receiving
+        self.phase = _RECEIVING
         self.ready_at = 0.0
         self._attempt: Attempt | None = None
         self._chain: tuple[Leg, ...] = ()
@@ -129,7 +134,7 @@ class Exchange:
         return None
 
     def request_complete(self) -> None:
-        if self.phase is not Phase.receiving:
+        if self.phase is not _RECEIVING:
             return
         self.ready_at = time.monotonic()
         if self.request.method == b"POST":
@@ -156,7 +161,7 @@ class Exchange:
         self.order = self.service.order(request, caller, routed.plan, body, self.request_id)
         self.model_label = self.order.model_label
         self._chain = self.service.chain(routed, self.order, request)
-        self._move(Phase.waiting)
+        self._move(_WAITING)
         self.service.enter(self, self._chain[0].destination)
 
     def _answer_here(self) -> None:
@@ -188,11 +193,11 @@ class Exchange:
 
     def seated(self) -> None:
         """A seat is ours: the first provider is asked."""
-        if self.phase is not Phase.waiting:
+        if self.phase is not _WAITING:
             return
         self.service.metrics.queue_wait.observe((), self.claim.queue_seconds)
         self._chain = self.service.without_open_canary(self.order, self._chain)
-        self._move(Phase.attempting)
+        self._move(_ATTEMPTING)
         if self.order.plan.shadow_percent and self._chain[0].destination.label == "stable":
             self.comparison = self.service.shadows.sample(self.order)
         self._attempt_at(self._chain[0])
@@ -220,7 +225,7 @@ class Exchange:
             self._error = None
             self.service.metrics.fallbacks[self.order.plan.name, reason] += 1
             self.ready_at = time.monotonic()
-            self._move(Phase.attempting)
+            self._move(_ATTEMPTING)
             self._attempt_at(self._chain[hop])
             return True
         return False
@@ -250,9 +255,9 @@ class Exchange:
             return
         if not completed and self.reply.holds:
             return
-        if self.phase is Phase.attempting:
+        if self.phase is _ATTEMPTING:
             self._note_overhead(attempt)
-            self._move(Phase.answering)
+            self._move(_ANSWERING)
         if not completed:
             self.reply.flush()
         elif attempt.outcome == "truncated":
@@ -263,7 +268,7 @@ class Exchange:
 
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
         refusal = _TROUBLES[trouble]
-        if self.phase is Phase.answering:
+        if self.phase is _ANSWERING:
             self._break_off(refusal)
         elif trouble not in UNPROCESSED_TROUBLES or not self._hopped(trouble):
             self.refuse(refusal)
@@ -273,7 +278,7 @@ class Exchange:
             self.comparison.served(attempt, event)
         if event.tokens is not None:
             self._used_tokens += event.tokens.input + event.tokens.output
-        if self.phase is Phase.over:
+        if self.phase is _OVER:
             self.claim.settle(self._used_tokens)
             # the attempt refers to us: let go, or only the collector could free the call's body
             self._attempt = None
@@ -312,9 +317,9 @@ class Exchange:
         fields: bytes = b"",
     ) -> None:
         """Answered with a refusal, or cut off where an answer has begun."""
-        if self.phase is Phase.over:
+        if self.phase is _OVER:
             return
-        if self.phase is Phase.answering:
+        if self.phase is _ANSWERING:
             self._stop_attempt()
             self.reply.cut()
             self._finish(keep_alive=False)
@@ -332,7 +337,7 @@ class Exchange:
         self._finish(keep_alive=keep)
 
     def client_gone(self) -> None:
-        if self.phase is Phase.over:
+        if self.phase is _OVER:
             return
         self.reply.status = 499
         if self._attempt is not None:
@@ -370,8 +375,8 @@ class Exchange:
             self._attempt.abort()
 
     def _finish(self, *, keep_alive: bool) -> None:
-        waiting_or_later = self.phase is not Phase.receiving
-        self._move(Phase.over)
+        waiting_or_later = self.phase is not _RECEIVING
+        self._move(_OVER)
         if waiting_or_later:
             self.service.leave(self.claim)
             if self._attempt is None or self._attempt.settled:
@@ -384,7 +389,7 @@ class Exchange:
         return self._connection.keeps_alive(self.request, time.monotonic())
 
     def _common_fields(self) -> bytes:
-        model = None if self.phase is Phase.receiving else self.order.body.model
+        model = None if self.phase is _RECEIVING else self.order.body.model
         return self.service.common_fields(self.request_id, self.caller, model)
 
     def _move(self, target: Phase) -> None:

@@ -1,6 +1,6 @@
 """One logical call, as every attempt at it needs it: what was asked, by whom, and under which ids."""
 
-from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 from relay.body import CallBody, upstream_body
@@ -9,24 +9,77 @@ from relay.http.headers import Field, nominated
 from relay.routing import Leg
 from relay.snapshot import RoutePlan, Upstream
 
+JOINED_BYTES: Final = 16 * 1024
+"""Up to this one copy is cheaper than further buffers for the kernel to gather."""
 
-@dataclass(slots=True)
+
 class Order:
-    """Shared by the attempts of one call and its shadow. model_label is bounded, for metrics; input_tokens an estimate."""
+    """Shared by the attempts of one call and its shadow. model_label is bounded, for metrics; tokens are estimates."""
 
-    endpoint: Endpoint
-    key_name: str
-    plan: RoutePlan
-    body: CallBody
-    model_label: str
-    headers: list[Field]
-    connection_field: bytes | None
-    query: bytes
-    request_id: str
-    trace_id: str
-    trace_flags: str
-    input_tokens: int
-    output_tokens: int
+    __slots__ = (
+        "body",
+        "connection_field",
+        "endpoint",
+        "headers",
+        "input_tokens",
+        "key_name",
+        "model_label",
+        "output_tokens",
+        "plan",
+        "query",
+        "request_id",
+        "trace_flags",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        key_name: str,
+        plan: RoutePlan,
+        body: CallBody,
+        model_label: str,
+        headers: list[Field],
+        connection_field: bytes | None,
+        query: bytes,
+        request_id: str,
+        trace_id: str,
+        trace_flags: str,
+        input_tokens: int,
+        output_tokens: int,
+    ) -> None:
+        self.endpoint = endpoint
+        self.key_name = key_name
+        self.plan = plan
+        self.body = body
+        self.model_label = model_label
+        self.headers = headers
+        self.connection_field = connection_field
+        self.query = query
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.trace_flags = trace_flags
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+
+    def without_header(self, name: bytes) -> "Order":
+        """The same call without this field."""
+        return Order(
+            endpoint=self.endpoint,
+            key_name=self.key_name,
+            plan=self.plan,
+            body=self.body,
+            model_label=self.model_label,
+            headers=[field for field in self.headers if field[0] != name],
+            connection_field=self.connection_field,
+            query=self.query,
+            request_id=self.request_id,
+            trace_id=self.trace_id,
+            trace_flags=self.trace_flags,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+        )
 
     @property
     def forces_usage(self) -> bool:
@@ -34,8 +87,11 @@ class Order:
         body = self.body
         return body.stream and not body.wants_usage and self.endpoint.takes_stream_options
 
-    def pieces(self, leg: Leg, *, auth: bytes, span_id: str) -> list[bytes]:
-        """The request for this leg; auth is a whole header line or empty."""
+    def pieces(self, leg: Leg, *, auth: bytes, span_id: str) -> list[bytes | memoryview]:
+        """The request for this leg, in as few pieces as can be had without copying a large body.
+
+        auth is a whole header line or empty.
+        """
         upstream = leg.destination.upstream
         body = upstream_body(self.body, model=leg.model, force_usage=self.forces_usage)
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
@@ -44,7 +100,13 @@ class Order:
             f"traceparent: 00-{self.trace_id}-{span_id}-{self.trace_flags}\r\n"
             f"content-length: {size}\r\n\r\n"
         )
-        return [self._head(upstream), *self._forwarded(upstream), auth, ids.encode(), *body]
+        head: list[bytes | memoryview] = [self._head(upstream)]
+        self._forward(head, upstream)
+        head += (auth, ids.encode())
+        if size <= JOINED_BYTES:
+            head += body
+            return [b"".join(head)]
+        return [b"".join(head), *body]
 
     def _head(self, upstream: Upstream) -> bytes:
         head = upstream.heads[self.endpoint]
@@ -58,8 +120,10 @@ class Order:
         line, separator, fields = head.partition(b" HTTP/1.1\r\n")
         return line + (b"&" if b"?" in line else b"?") + kept.encode() + separator + fields
 
-    def _forwarded(self, upstream: Upstream) -> list[bytes]:
+    def _forward(self, head: list[bytes | memoryview], upstream: Upstream) -> None:
         dropped = upstream.dropped
         if self.connection_field is not None:
             dropped |= nominated(self.connection_field)
-        return [b"%b: %b\r\n" % field for field in self.headers if field[0] not in dropped]
+        for name, value in self.headers:
+            if name not in dropped:
+                head += (name, b": ", value, b"\r\n")

@@ -71,13 +71,15 @@ class Reply:
         # without length or chunks only the end of the connection tells the end of the answer
         self.keep_alive = keep_alive and (length is not None or self._chunked)
         if length is not None:
-            passed.append(b"content-length: %b\r\n" % length)
+            passed += (b"content-length: ", length, b"\r\n")
         elif self._chunked:
             passed.append(b"transfer-encoding: chunked\r\n")
         if stream:
             passed.append(UNBUFFERED)
         self.holds = not stream and length is not None and int(length) <= HELD_BYTES
-        self._out = [status_line(status), *passed, fields, self._connection_field(), b"\r\n"]
+        passed += (fields, self._connection_field(), b"\r\n")
+        passed[0] = status_line(status)
+        self._out = passed
 
     def body(self, data: bytes) -> None:
         """A piece of the body, written with the next `flush`."""
@@ -108,18 +110,16 @@ class Reply:
 
 
 def _passed_on(headers: list[Field]) -> tuple[bytes | None, list[bytes]]:
-    """The content length, and the lines that go on to the client."""
+    """The content length, and what goes on to the client, in pieces after an empty first one for the status line."""
     length = None
     dropped = RESPONSE_DROPPED
-    passed: list[bytes] = []
-    for field in headers:
-        name = field[0]
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            dropped |= nominated(value)
+    passed: list[bytes] = [b""]
+    for name, value in headers:
         if name not in dropped:
-            passed.append(b"%b: %b\r\n" % field)
+            passed += (name, b": ", value, b"\r\n")
         elif name == b"content-length":
-            length = field[1]
-        elif name == b"connection" and field[1].lower() not in (b"keep-alive", b"close"):
-            extra = nominated(field[1])
-            passed = [line for line in passed if line.partition(b":")[0] not in extra]
-            dropped |= extra
+            length = value
     return length, passed

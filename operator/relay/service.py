@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from relay import answers, routing
 from relay.admission import Admission, Applicant, Claim
-from relay.attempt import FAILURES, Attempt, Consumer
+from relay.attempt import FAILURES, Accounts, Attempt, Consumer
 from relay.body import CallBody
 from relay.breaker import BreakerState, CanaryBreaker
 from relay.callers import Caller
@@ -41,8 +41,8 @@ RESPONSE_OWNERS = 10_000
 """Stored responses whose creator is remembered: a few MB at most."""
 
 
-class Service:
-    """The worker's state. Implements relay.http.downstream.Host and relay.attempt.Accounts."""
+class Service(Accounts):
+    """The worker's state. Implements relay.http.downstream.Host too."""
 
     def __init__(self, settings: Settings, log: WorkerLog) -> None:
         now = time.monotonic()

@@ -53,8 +53,9 @@ def session_point(key: bytes, *, salt: str, fingerprint: str) -> float:
 
     The fingerprint is part of the salt, so that the sessions that meet one canary are not those that met the last.
     """
-    digest = hashlib.blake2b(key, digest_size=4, key=f"{fingerprint}{salt}".encode()[:64]).digest()
-    return int.from_bytes(digest) * 100 / POINTS
+    salted = f"{fingerprint}\0{salt}\0".encode() + key
+    digest = hashlib.blake2b(salted, digest_size=4).digest()
+    return int.from_bytes(digest, "big") * 100 / POINTS
 
 
 class ResponseOwners:

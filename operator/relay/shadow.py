@@ -9,7 +9,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from relay.attempt import FAILURES, Attempt, Trouble
+from relay.attempt import FAILURES, Attempt, Consumer, Trouble
 from relay.order import Order
 from relay.refused import Refused
 from relay.routing import Leg
@@ -79,8 +79,8 @@ def _drifts(served: Tokens | None, copied: Tokens | None) -> bool:
     return abs(served.input - copied.input) > TOKEN_DRIFT * max(served.input, 1)
 
 
-class _Copy:
-    """A consumer (relay.attempt.Consumer) that reads everything and keeps nothing."""
+class _Copy(Consumer):
+    """A consumer that reads everything and keeps nothing."""
 
     __slots__ = ("_comparison", "_shadows", "attempt")
 
@@ -131,8 +131,7 @@ class Shadows:
             self.count(plan.name, skipped or "skipped_model")
             return None
         # under the caller's key the copy might be answered from the original's record
-        headers = [field for field in order.headers if field[0] != b"idempotency-key"]
-        copied = replace(order, headers=headers)
+        copied = order.without_header(b"idempotency-key")
         return self._copy(copied, Leg(replace(canary, label="shadow"), name))
 
     def count(self, route: str, outcome: str) -> None:

@@ -5,7 +5,7 @@ sink; a durable ledger is to be the next.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
@@ -31,8 +31,7 @@ BYTES_PER_TOKEN: Final = 4
 """A rough rule for English text and JSON; used where no provider reported, and flagged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """input includes cached, output includes reasoning, as providers report them."""
 
     input: int
@@ -112,6 +111,75 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
 
 
 def usage_line(event: UsageEvent, *, timestamp: float, pod: str) -> bytes:
-    """The event as one JSON line; timestamp in seconds since the epoch."""
-    fields = dict(zip(UsageEvent._fields, event, strict=True))
-    return orjson.dumps({"ts": timestamp, "event": "usage", "pod": pod, **fields}) + b"\n"
+    """The event as one JSON line; timestamp in seconds since the epoch.
+
+    Names are written as JSON by orjson once per set of names; the rest is digits, fixed words and ids whose characters are
+    known to be safe.
+    """
+    named = _names(
+        event.endpoint,
+        event.key,
+        event.route,
+        event.side,
+        event.fingerprint,
+        event.provider,
+        event.model,
+        event.upstream_model,
+        pod,
+    )
+    return (
+        f'{{"ts":{timestamp:.6f},"event":"usage",{named},'
+        f'"request_id":"{event.request_id}","upstream_request_id":{_id(event.upstream_request_id)},'
+        f'"trace_id":"{event.trace_id}","attempt":{event.attempt},"status":{event.status or "null"},'
+        f'"outcome":"{event.outcome}","stream":{_bool(event.stream)},"tokens":{_tokens(event.tokens)},'
+        f'"estimated":{_bool(event.estimated)},"client_gone":{_bool(event.client_gone)},'
+        f'"latency_seconds":{event.latency_seconds:.6f},'
+        f'"first_token_seconds":{_seconds(event.first_token_seconds)}}}\n'
+    ).encode()
+
+
+@lru_cache(maxsize=4096)
+def _names(
+    endpoint: str,
+    key: str,
+    route: str,
+    side: str,
+    fingerprint: str,
+    provider: str,
+    model: str,
+    upstream_model: str,
+    pod: str,
+) -> str:
+    names = {
+        "pod": pod,
+        "endpoint": endpoint,
+        "key": key,
+        "route": route,
+        "side": side,
+        "fingerprint": fingerprint,
+        "provider": provider,
+        "model": model,
+        "upstream_model": upstream_model,
+    }
+    return orjson.dumps(names).decode()[1:-1]
+
+
+def _id(value: str | None) -> str:
+    return "null" if value is None else f'"{value}"'
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _seconds(value: float | None) -> str:
+    return "null" if value is None else f"{value:.6f}"
+
+
+def _tokens(tokens: Tokens | None) -> str:
+    if tokens is None:
+        return "null"
+    return (
+        f'{{"input":{tokens.input},"output":{tokens.output},'
+        f'"cached":{tokens.cached},"reasoning":{tokens.reasoning}}}'
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import select
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Final, Literal, Protocol, cast
 
 import httptools
@@ -21,21 +22,28 @@ MAX_RESPONSE_HEADERS: Final = 200
 MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 
 
-class Call(Protocol):
-    """Who waits for an answer."""
+class Call(ABC):
+    """Who waits for an answer. A class and not a protocol: compiled, its calls need no look-up by name."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def connected(self, connection: "UpstreamConnection") -> None:
         """A connection is there; the call sends on it at once."""
 
+    @abstractmethod
     def response(self, status: int, headers: list[Field]) -> None:
         """The final head; body_received and completed follow in the same read if they are there."""
 
+    @abstractmethod
     def body_received(self, data: bytes) -> None:
         """A piece of the body, as many chunks as one read brought."""
 
+    @abstractmethod
     def read_ended(self, *, completed: bool) -> None:
         """All of this read has been handed over; with completed, the answer is whole and the connection let go."""
 
+    @abstractmethod
     def failed(self, fault: Fault) -> None:
         """There is no whole answer, and never will be."""
 
@@ -174,7 +182,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- what calls and pools do -----------------------------------------------------------------------------------
 
-    def send(self, call: Call, request: list[bytes], *, first_byte: float, idle: float) -> None:
+    def send(
+        self, call: Call, request: list[bytes | memoryview], *, first_byte: float, idle: float
+    ) -> None:
         """The request is on its way and its answer goes to the call; timeouts in seconds."""
         self.call = call
         self._idle_timeout = idle

@@ -1,5 +1,6 @@
 """Deadlines, budgets, estimates, keys, files: the small parts the hot path leans on."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from relay.http.message import Request
 from relay.mount import DocumentMount, StateFile
 from relay.retry import RetryBudget
 from relay.snapshot import Upstream, compile_snapshot
-from relay.usage import Tokens, reported_tokens
+from relay.usage import Tokens, UsageEvent, reported_tokens, usage_line
 
 
 class Item:
@@ -232,3 +233,56 @@ def test_an_identifier_is_safe_wherever_it_is_written(value: bytes) -> None:
 )
 def test_an_invalid_trace_context_is_none(bad: bytes) -> None:
     assert trace_context(bad) is None
+
+
+@pytest.mark.parametrize("tokens", [None, Tokens(9, 4, 1, 2)])
+def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
+    event = UsageEvent(
+        request_id="req_1",
+        upstream_request_id=None,
+        trace_id="t" * 32,
+        endpoint="chat.completions",
+        key='odd"key',
+        route="chat",
+        side="stable",
+        fingerprint="a" * 12,
+        provider="legacy",
+        model="gpt\\4",
+        upstream_model="up",
+        attempt=2,
+        status=None,
+        outcome="timeout",
+        stream=True,
+        tokens=tokens,
+        estimated=False,
+        client_gone=True,
+        latency_seconds=0.25,
+        first_token_seconds=None,
+        response_id=None,
+    )
+    line = json.loads(usage_line(event, timestamp=1.5, pod="pod-1"))
+    assert line == {
+        "ts": 1.5,
+        "event": "usage",
+        "pod": "pod-1",
+        "request_id": "req_1",
+        "upstream_request_id": None,
+        "trace_id": "t" * 32,
+        "endpoint": "chat.completions",
+        "key": 'odd"key',
+        "route": "chat",
+        "side": "stable",
+        "fingerprint": "a" * 12,
+        "provider": "legacy",
+        "model": "gpt\\4",
+        "upstream_model": "up",
+        "attempt": 2,
+        "status": None,
+        "outcome": "timeout",
+        "stream": True,
+        "tokens": tokens._asdict() if tokens is not None else None,
+        "estimated": False,
+        "client_gone": True,
+        "latency_seconds": 0.25,
+        "first_token_seconds": None,
+    }
