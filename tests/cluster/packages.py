@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,10 @@ PACKAGES = {
 }
 """Package -> a file that tells whether it is there."""
 
+COMPILER = {"gcc": "/usr/bin/gcc", "libc6-dev": "/usr/include/stdio.h"}
+"""What compiling the relay's hot path takes, beside Python's own headers."""
+PYTHON_HEADERS = "python3-dev"
+
 SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 APT = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--yes", "--quiet")
 
@@ -32,8 +37,20 @@ def missing() -> list[str]:
 
 
 def ensure(say: Callable[[str], None]) -> None:
-    """Every package is installed; no service was started by it."""
-    wanted = missing()
+    """Every package of a node is installed; no service was started by it."""
+    install(missing(), say)
+
+
+def ensure_compiler(say: Callable[[str], None]) -> None:
+    """C can be compiled against the headers of the Python that runs this."""
+    wanted = [package for package, file in COMPILER.items() if not Path(file).exists()]
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        wanted.append(PYTHON_HEADERS)
+    install(wanted, say)
+
+
+def install(wanted: list[str], say: Callable[[str], None]) -> None:
+    """These Debian packages are installed; raises ToolMissing with what to do."""
     if not wanted:
         return
     listed = " ".join(wanted)

@@ -1,5 +1,6 @@
 """Under steady load nothing is lost: relay pods deleted, rolled, scaled; operator and Prometheus gone."""
 
+import sys
 import time
 from collections.abc import Iterator
 
@@ -61,6 +62,16 @@ def losses(cluster: Cluster) -> tuple[int, int]:
         seconds=30,
     )
     return seen["failed"], seen["dropped"]
+
+
+def test_relay_pods_run_the_compiled_hot_path(loaded: Cluster) -> None:
+    script = "import relay.exchange; print(relay.exchange.__file__)"
+    printed = loaded.kubectl(
+        "exec", "-n", RELAYS, "deployment/relay", "--", "python3", "-c", script
+    )
+    # on a Python of another version the image is packed uncompiled, and its build says so
+    expected = ".so" if sys.version_info[:2] == (3, 11) else ".py"
+    assert printed.strip().endswith(expected)
 
 
 @pytest.mark.timeout(240)

@@ -1,10 +1,11 @@
 """Layers out of Debian packages: the base with Python, Prometheus, busybox and pause."""
 
+import os
 import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError, ToolMissing
@@ -192,10 +193,18 @@ def run(
     *,
     cwd: str | Path | None = None,
     allowed: tuple[int, ...] = (0,),
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """The command's output; raises ClusterError with the end of what it said when it fails."""
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except FileNotFoundError as error:
         raise ToolMissing(f"{purpose} needs {command[0]}, which is not installed") from error
     if done.returncode not in allowed:

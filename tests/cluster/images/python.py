@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.cluster import places
+from tests.cluster import packages, places
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import debian, layers
 from tests.cluster.images.archive import Layer
@@ -53,7 +53,8 @@ def _build_dependencies(tree: Path) -> None:
 def operator_layer() -> Layer:
     """This checkout's wheel and its commands."""
     sources = source_digest(("operator", "pyproject.toml", "README.md"))
-    key = layers.key("relay-operator", RECIPE, sources, debian.base_key().encode())
+    builder = f"{sys.version_info.major}.{sys.version_info.minor}".encode()
+    key = layers.key("relay-operator", RECIPE, sources, builder, debian.base_key().encode())
     return layers.cached(key, _build_operator)
 
 
@@ -62,7 +63,8 @@ def _build_operator(tree: Path) -> None:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         # the build backend is locked with the development tools: nothing is fetched
         command += ["--no-build-isolation", f"--wheel-dir={work}", str(places.REPOSITORY)]
-        debian.run(command, "building the relay-operator wheel")
+        compiled = {"RELAY_COMPILE": "1"} if can_compile() else {}
+        debian.run(command, "building the relay-operator wheel", environment=compiled)
         (wheel,) = Path(work).glob("*.whl")
         with zipfile.ZipFile(wheel) as content:
             content.extractall(tree / SITE_PACKAGES)
@@ -70,6 +72,22 @@ def _build_operator(tree: Path) -> None:
     for name, target in console_scripts(described.read_text()).items():
         layers.put_file(tree / COMMANDS / name, launcher(target).encode(), mode=0o755)
     _finish(tree, SITE_PACKAGES)
+
+
+def can_compile() -> bool:
+    """Whether the relay's hot path goes into the image as machine code: only the image's own Python can read it."""
+    if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON_VERSION:
+        tell(f"the relay is packed uncompiled: that takes Python {PYTHON_VERSION} on this machine")
+        return False
+    packages.ensure_compiler(tell)
+    tell("compiling the relay's hot path, about 40 s")
+    return True
+
+
+def tell(line: str) -> None:
+    """Beside what a caller may parse."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def simulator_layer() -> Layer:
