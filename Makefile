@@ -30,8 +30,8 @@ check: setup ## Format, lint, types and import contracts
 
 test: check ## All tests; builds and starts a real cluster (the first time takes about 15 minutes)
 	$(PYTHON) -m tests.demo.prepare
-	$(PYTHON) -m tests.blackbox.compiled --build
-	RELAY_BLACKBOX_COMMAND="$(CURDIR)/$(PYTHON) -m tests.blackbox.compiled" $(PYTHON) -m pytest tests/blackbox -q
+	compiled="$$($(PYTHON) -m tests.blackbox.compiled)"; \
+	RELAY_BLACKBOX_COMMAND="env PYTHONPATH=$$compiled $(CURDIR)/$(PYTHON) -m relay" $(PYTHON) -m pytest tests/blackbox -q
 	$(PYTHON) -m pytest $(ONLY)
 
 demo: setup ## Show a canary promoted and one rolled back, on a real Kubernetes

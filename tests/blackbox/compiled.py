@@ -1,12 +1,11 @@
-"""The relay as the image carries it, its hot path compiled: `python -m tests.blackbox.compiled` in place of `relay`.
+"""The relay as the image carries it, its hot path compiled, for the suite to run against (`make test` does).
 
-RELAY_BLACKBOX_COMMAND="python -m tests.blackbox.compiled" runs the suite against it. The first start compiles, once for
-these sources, into the cache.
+`python -m tests.blackbox.compiled` prints the directory that holds it, compiled once for these sources into the cache:
+RELAY_BLACKBOX_COMMAND="env PYTHONPATH=DIRECTORY python -m relay".
 """
 
 import fcntl
 import hashlib
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -34,15 +33,5 @@ def package() -> Path:
     return home
 
 
-def main() -> None:
-    """Becomes the relay."""
-    built = package()
-    if sys.argv[1:] == ["--build"]:
-        sys.stdout.write(f"{built}\n")
-        return
-    environment = {**os.environ, "PYTHONPATH": str(built)}
-    os.execve(sys.executable, [sys.executable, "-m", "relay"], environment)
-
-
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(f"{package()}\n")
