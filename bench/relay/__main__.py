@@ -1,7 +1,8 @@
 """`python -m bench.relay`: the relay beside Envoy and LiteLLM, one core each, in one run.
 
 Every stack serves the same provider. Rounds interleave the stacks, so that a slow minute of the machine hits all of them;
-figures are medians over rounds, and the claims are ratios. The last line is for machines.
+figures are medians over rounds, and the claims are ratios. Envoy is there twice: as a bare reverse proxy, and (`Envoy+`) with
+those of the relay's duties that it has. The last line is for machines.
 """
 
 import statistics
@@ -17,7 +18,7 @@ from bench.relay import load, stacks, tools
 from bench.relay.load import Measured, Shape
 from bench.relay.stacks import Stack
 
-ROUNDS: Final = 2
+ROUNDS: Final = 4
 UNARY: Final = Shape("unary 1 KB, 32 connections", 32, 850, 4)
 BODY_100K: Final = Shape("unary 100 KB, 16 connections", 16, 100_000, 3)
 STREAM_32: Final = Shape("SSE, 32 streams", 32, 400, 4, stream=True)
@@ -39,21 +40,25 @@ def main() -> int:
         provider = running.enter_context(stacks.provider(provider_binary))
         relay = running.enter_context(stacks.relay(relay_site, work))
         envoy = running.enter_context(stacks.envoy(rivals, work))
+        duties = running.enter_context(stacks.envoy_with_duties(rivals, work))
         litellm = running.enter_context(stacks.litellm(rivals, work))
+        others = (envoy, duties)
         for number in range(1, ROUNDS + 1):
-            _round(table, provider=provider, relay=relay, envoy=envoy, litellm=litellm)
+            _round(table, provider=provider, relay=relay, others=others, litellm=litellm)
             _say(f"round {number} of {ROUNDS} after {time.monotonic() - began:.0f} s")
-        memory = {stack.name: stack.memory_mib() for stack in (relay, envoy, litellm)}
+        memory = {stack.name: stack.memory_mib() for stack in (relay, envoy, duties, litellm)}
     _report(table, memory)
     _say(_summary(table, memory))
     return 0
 
 
-def _round(table: Table, *, provider: Stack, relay: Stack, envoy: Stack, litellm: Stack) -> None:
+def _round(
+    table: Table, *, provider: Stack, relay: Stack, others: tuple[Stack, ...], litellm: Stack
+) -> None:
     """Each shape on each stack, one after another: only one is under load at a time."""
     _measure(table, provider, ALONE)
     for shape in (UNARY, ALONE, BODY_100K, STREAM_32, STREAM_256):
-        for stack in (relay, envoy):
+        for stack in (relay, *others):
             _measure(table, stack, shape)
     _measure(table, litellm, LITELLM_UNARY)
 
@@ -97,6 +102,7 @@ def _summary(table: Table, memory: dict[str, float]) -> str:
     }
     return (
         f"relay: unary_vs_envoy={_ratio(table, UNARY, 'Envoy', 'rate'):.2f} "
+        f"unary_vs_envoy_with_duties={_ratio(table, UNARY, 'Envoy+', 'rate'):.2f} "
         f"unary_vs_litellm={_ratio(table, UNARY, 'LiteLLM', 'rate'):.0f} "
         f"body100k_vs_envoy={_ratio(table, BODY_100K, 'Envoy', 'rate'):.2f} "
         f"sse_cpu_vs_envoy={stream_cpu:.2f} "

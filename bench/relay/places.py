@@ -20,6 +20,7 @@ UPSTREAM_PORT: Final = 19100
 RELAY_PORT: Final = 19110
 RELAY_ADMIN_PORT: Final = 19111
 ENVOY_PORT: Final = 19120
+ENVOY_DUTIES_PORT: Final = 19121
 LITELLM_PORT: Final = 19130
 PATH: Final = "/v1/chat/completions"
 MODEL: Final = "gpt-4.1"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.relay import places
+from bench.relay import envoy_config, places
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -80,13 +80,28 @@ def provider(binary: Path) -> Iterator[Stack]:
 @contextmanager
 def envoy(site: Path, work: Path) -> Iterator[Stack]:
     """Envoy as a plain reverse proxy: no filter but the router, no access log."""
-    config = work / "envoy.json"
-    config.write_text(json.dumps(_envoy_config()))
-    command = [str(site / "envoy" / "_bin" / "envoy"), "-c", str(config), "--concurrency", "1"]
+    config = envoy_config.plain(places.ENVOY_PORT)
+    with _envoy("Envoy", config, places.ENVOY_PORT, site, work) as stack:
+        yield stack
+
+
+@contextmanager
+def envoy_with_duties(site: Path, work: Path) -> Iterator[Stack]:
+    """Envoy with what it has of the relay's duties: weights, a rate limit, the provider's key, one JSON line a call."""
+    config = envoy_config.with_duties(places.ENVOY_DUTIES_PORT, work / "envoy-access.log")
+    with _envoy("Envoy+", config, places.ENVOY_DUTIES_PORT, site, work) as stack:
+        yield stack
+
+
+@contextmanager
+def _envoy(
+    name: str, config: dict[str, object], port: int, site: Path, work: Path
+) -> Iterator[Stack]:
+    path = work / f"{name}.json"
+    path.write_text(json.dumps(config))
+    command = [str(site / "envoy" / "_bin" / "envoy"), "-c", str(path), "--concurrency", "1"]
     command += ["-l", "error", "--disable-hot-restart"]
-    with _running(
-        "Envoy", places.PROXY_CPU, command, {}, places.ENVOY_PORT, work / "envoy.log"
-    ) as stack:
+    with _running(name, places.PROXY_CPU, command, {}, port, work / f"{name}.log") as stack:
         yield stack
 
 
@@ -192,57 +207,6 @@ def _document() -> Document:
             ),
         ),
     )
-
-
-def _envoy_config() -> dict[str, object]:
-    extensions = "type.googleapis.com/envoy.extensions.filters.http"
-    manager = (
-        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
-        ".HttpConnectionManager"
-    )
-
-    def address(port: int) -> dict[str, object]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "provider", "timeout": "0s"}}
-    hosts = [{"name": "all", "domains": ["*"], "routes": [route]}]
-    router = {
-        "name": "envoy.filters.http.router",
-        "typed_config": {"@type": f"{extensions}.router.v3.Router"},
-    }
-    connections = {
-        "@type": manager,
-        "stat_prefix": "bench",
-        "codec_type": "HTTP1",
-        "route_config": {"name": "all", "virtual_hosts": hosts},
-        "http_filters": [router],
-    }
-    endpoint = {"endpoint": {"address": address(places.UPSTREAM_PORT)}}
-    thresholds = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), 10_000)
-    cluster = {
-        "name": "provider",
-        "type": "STATIC",
-        "connect_timeout": "5s",
-        "circuit_breakers": {"thresholds": [thresholds]},
-        "load_assignment": {
-            "cluster_name": "provider",
-            "endpoints": [{"lb_endpoints": [endpoint]}],
-        },
-    }
-    chain = {
-        "filters": [
-            {
-                "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": connections,
-            }
-        ]
-    }
-    listener = {
-        "name": "traffic",
-        "address": address(places.ENVOY_PORT),
-        "filter_chains": [chain],
-    }
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
 
 
 @contextmanager

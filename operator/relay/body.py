@@ -14,6 +14,7 @@ _MODEL_KEY_END: Final = b'odel"'
 _MODEL_FIELD = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE_CHARACTER = re.compile(r"[\ud800-\udfff]")
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]')
 
 Span = tuple[int, int]
@@ -54,7 +55,11 @@ def read_body(raw: bytes) -> CallBody | Refusal:
     model = document.get("model")
     if type(model) is not str or not model:
         return Refusal.missing_model
-    span = _model_span(raw)
+    if not model.isascii() and _SURROGATE_CHARACTER.search(model) is not None:
+        return (
+            Refusal.invalid_json
+        )  # no model is called that, and it could not be named in an answer
+    span = _model_span(raw, model)
     if span is None:
         return Refusal.ambiguous_model
     return CallBody(raw, document, model, span)
@@ -109,18 +114,22 @@ def _usage_edit(body: CallBody) -> tuple[Span, bytes]:
     return span, orjson.dumps({**kept, "include_usage": True})
 
 
-def _model_span(raw: bytes) -> Span | None:
+def _model_span(raw: bytes, model: str) -> Span | None:
     """Where the model's value stands in a body that has one; None when it is named more than once.
 
     Providers differ in which of two equal keys counts, so a body that names two models must not pass for either.
     Within JSON strings quotes are escaped, so the seven bytes `"model"` are a whole string wherever they stand. If they
-    stand once, and no key is spelled with escaped letters, they are the key that was decoded.
+    stand once, and no key is spelled with escaped letters, they are the key that was decoded. `model` is its value.
     """
     # most bodies hold no escape at all, which one look for a single byte tells
     escaped = b"\\" in raw and b"\\u00" in raw and _ESCAPED_LETTER.search(raw) is not None
     # up to five bytes CPython searches four times as fast; what else ends like the key only costs the closer look
-    if not escaped and raw.count(_MODEL_KEY_END) == 1:
-        field = _MODEL_FIELD.match(raw, raw.index(_MODEL_KEY_END) - 2)
+    end = raw.find(_MODEL_KEY_END) + len(_MODEL_KEY_END)
+    if not escaped and raw.find(_MODEL_KEY_END, end) < 0:
+        compact = f'"model":"{model}"'.encode()
+        if raw.startswith(compact, end - 7):
+            return end + 1, end - 7 + len(compact)
+        field = _MODEL_FIELD.match(raw, end - 7)
         if field is not None:
             return field.span(1)
     spans = top_level_values(raw, "model")
