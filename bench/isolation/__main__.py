@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.isolation import places, rows
+from bench.isolation import places, rows, watch
 from bench.isolation.cases import (
     FLOOD,
     LIGHT,
@@ -26,6 +26,7 @@ from bench.isolation.cases import (
     Case,
     Setting,
     running,
+    watch_path,
 )
 from bench.isolation.generator import GRACE_SECONDS, Plan
 from bench.isolation.intervals import Difference, Pairs, difference
@@ -40,6 +41,8 @@ GOAL_MS: Final = 3.0
 LATE_SECONDS: Final = 0.001
 LATE_PART: Final = 0.001
 """A round in which more than this part of the light calls left later than LATE_SECONDS says nothing about the relay."""
+STALL_SECONDS: Final = 0.002
+"""Nor does one in which a core stood still for longer than this."""
 START_SECONDS: Final = 3.0
 """Until both generators have planned their calls."""
 SEED: Final = 20261122
@@ -82,22 +85,27 @@ def main() -> int:
 
 
 def _measure(case: Case, pairs: int) -> Outcome | None:
-    """None when too few rounds were sent on time."""
+    """None when the machine left too few rounds undisturbed."""
     planned = rounds(pairs, seconds=ROUND_SECONDS, seed=SEED)
     seconds = planned[-1].end
     _say(f"{case.name}: {2 * pairs} rounds of {ROUND_SECONDS:g} s, {seconds:.0f} s in all")
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with running(case, directory) as setting:
-            light, neighbour = _generate(setting, planned, directory)
-    late = _late_pairs(planned, light)
-    _describe_load(planned, neighbour, late)
+            start_at, light, neighbour = _generate(setting, planned, directory)
+        stalls = [
+            at - start_at
+            for cpu in (places.RELAY_CPU, places.OTHER_CPU)
+            for at in watch.stalls(watch_path(directory, cpu), longer_than_seconds=STALL_SECONDS)
+        ]
+    void = {each.pair for each in planned if _is_late(each, light) or _stalls_in(each, stalls)}
+    _describe_load(planned, neighbour, len(void))
     if case.control:
-        # what a control shows is hundreds of times larger than a late send
-        late = set()
-    if 2 * len(late) > pairs:
+        # what a control shows is hundreds of times larger than what the machine does
+        void.clear()
+    if 2 * len(void) > pairs:
         return None
-    kept = [each for each in planned if each.pair not in late]
+    kept = [each for each in planned if each.pair not in void]
     recorded = [row for row in light if row.round >= 0]
     return Outcome(
         case,
@@ -110,8 +118,8 @@ def _measure(case: Case, pairs: int) -> Outcome | None:
 
 def _generate(
     setting: Setting, planned: Sequence[Round], directory: Path
-) -> tuple[list[Row], list[Row]]:
-    """The rows of the light flow and of its neighbour."""
+) -> tuple[float, list[Row], list[Row]]:
+    """When it started, the rows of the light flow, and those of its neighbour."""
     start_at = time.monotonic() + START_SECONDS
     plans = {
         "light": Plan(
@@ -158,18 +166,18 @@ def _generate(
     finally:
         for generator in generators:
             generator.kill()
-    return rows.read(directory / "light.rows"), rows.read(directory / "neighbour.rows")
+    light, neighbour = (rows.read(directory / f"{name}.rows") for name in plans)
+    return start_at, light, neighbour
 
 
-def _late_pairs(planned: Sequence[Round], light: Sequence[Row]) -> set[int]:
-    """The pairs in which the generator itself was too late too often."""
-    pair_of = {each.number: each.pair for each in planned}
-    late: set[int] = set()
-    for number, pair in pair_of.items():
-        mine = [row.late_seconds > LATE_SECONDS for row in light if row.round == number]
-        if sum(mine) > max(1, LATE_PART * len(mine)):
-            late.add(pair)
-    return late
+def _is_late(each: Round, light: Sequence[Row]) -> bool:
+    """Whether the generator itself was too late too often."""
+    late = [row.late_seconds > LATE_SECONDS for row in light if row.round == each.number]
+    return sum(late) > max(1, LATE_PART * len(late))
+
+
+def _stalls_in(each: Round, stalls: Sequence[float]) -> bool:
+    return any(each.begin <= at <= each.end for at in stalls)
 
 
 def _by_pair(planned: Sequence[Round], light: Sequence[Row], field: str) -> Pairs:
@@ -182,7 +190,7 @@ def _by_pair(planned: Sequence[Round], light: Sequence[Row], field: str) -> Pair
     return [(values[pair, False], values[pair, True]) for pair, is_beside in values if is_beside]
 
 
-def _describe_load(planned: Sequence[Round], neighbour: Sequence[Row], late: set[int]) -> None:
+def _describe_load(planned: Sequence[Round], neighbour: Sequence[Row], void: int) -> None:
     seconds = sum(each.end - each.begin for each in planned if each.beside)
     served = sum(row.status == 200 for row in neighbour)
     refused = sum(row.status in (429, 503) for row in neighbour)
@@ -190,7 +198,7 @@ def _describe_load(planned: Sequence[Round], neighbour: Sequence[Row], late: set
     _say(
         f"  neighbour: {len(neighbour) / seconds:.0f} calls/s, {served / seconds:.0f}/s served, "
         f"{refused / seconds:.0f}/s refused, {unsent} unsent for want of connections; "
-        f"pairs left out because the generator was late: {len(late)}"
+        f"pairs left out because the machine was late: {void}"
     )
 
 

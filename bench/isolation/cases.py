@@ -6,6 +6,7 @@
     Control: the quota is not divided, and whoever comes first uses it up.
 """
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -80,12 +81,30 @@ class Setting:
 def running(case: Case, directory: Path) -> Iterator[Setting]:
     """The provider and the relays of a case serve, each on its core; all gone afterwards."""
     with ExitStack() as stack:
+        for cpu in (places.RELAY_CPU, places.OTHER_CPU):
+            _start_watch(stack, cpu, watch_path(directory, cpu))
         provider_port = _start_provider(stack, case.capacity, directory / "provider.log")
         relays = [
             _start_relay(stack, case, provider_port, directory / f"relay-{number}")
             for number in range(2 if case.dedicated else 1)
         ]
         yield Setting(relays[0].port, relays[-1].port)
+
+
+def watch_path(directory: Path, cpu: int) -> Path:
+    """Where the stalls of that core stand once the case is over."""
+    return directory / f"stalls-{cpu}"
+
+
+def _start_watch(stack: ExitStack, cpu: int, path: Path) -> None:
+    process = Process(
+        python_module("bench.isolation.watch", str(cpu), str(path)),
+        environment=python_environment(),
+        log=path.with_suffix(".log"),
+    )
+    stack.callback(process.kill)
+    stack.callback(process.wait)
+    stack.callback(process.send_signal, signal.SIGTERM)
 
 
 def _start_provider(stack: ExitStack, capacity: Capacity, log: Path) -> int:
