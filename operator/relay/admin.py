@@ -53,7 +53,11 @@ class Admin:
         return application
 
     async def _health(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        stuck = self._supervisor.stuck_workers()
+        if not stuck:
+            return web.Response(text="ok\n")
+        text = f"workers that do not answer: {', '.join(map(str, stuck))}\n"
+        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=text)
 
     async def _ready(self, _: web.Request) -> web.Response:
         reason = self._supervisor.unready_reason()

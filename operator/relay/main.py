@@ -1,6 +1,7 @@
 """`relay`: the data plane of one tenant. Configured by RELAY_* (relay.settings) and by the signed document."""
 
 import asyncio
+import contextlib
 import resource
 import signal
 import socket
@@ -71,11 +72,15 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
         admin_port=runner.addresses[0][1],
     )
     polling = asyncio.create_task(supervisor.poll())
+    # without its eyes on the mount a relay would go stale unseen: it ends, in order, and is started anew
+    polling.add_done_callback(lambda _: stopping.set())
     await stopping.wait()
     polling.cancel()
     await _drain(supervisor, settings.drain_seconds)
     await runner.cleanup()
     log.event("info", "stopped")
+    with contextlib.suppress(asyncio.CancelledError):
+        await polling
 
 
 async def _drain(supervisor: Supervisor, seconds: float) -> None:

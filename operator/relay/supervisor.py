@@ -29,6 +29,8 @@ ANSWER_SECONDS: Final = 2.0
 """Longest the supervisor waits for a worker's answer; a scrape then shows its last known counts."""
 RESTART_SECONDS: Final = (0.1, 5.0)
 """First and longest pause before a worker that keeps crashing is started again; the first crash costs none."""
+STUCK_SECONDS: Final = 30.0
+"""A worker that says nothing for this long, though asked every second or so, is stuck: the kubelet may restart us."""
 STABLE_SECONDS: Final = 30.0
 """A worker that lived this long starts the pauses anew."""
 
@@ -44,7 +46,7 @@ class WorkerHandle:
         self.number = number
         self.pid = pid
         self.listener = listener
-        self.started_at = time.monotonic()
+        self.started_at = self.heard_at = time.monotonic()
         self.link: Link | None = None
         self.listening = False
         self.digest = ""
@@ -210,6 +212,12 @@ class Supervisor:
             return f"{len(ready)} of {self._settings.workers} workers are ready"
         return None
 
+    def stuck_workers(self) -> list[int]:
+        """The numbers of the workers that no longer answer."""
+        now = time.monotonic()
+        workers = self._workers.values()
+        return [worker.number for worker in workers if now - worker.heard_at > STUCK_SECONDS]
+
     # -- metrics ---------------------------------------------------------------------------------------------------
 
     async def metrics(self) -> dict[str, dict[Labels, object]]:
@@ -324,6 +332,7 @@ class Supervisor:
                 worker.link.send(kind)
 
     def _received(self, worker: WorkerHandle, message: Message) -> None:
+        worker.heard_at = time.monotonic()
         match message["kind"]:
             case "listening":
                 worker.listening = True
