@@ -19,7 +19,7 @@ does.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from relay.config import Limits, ProviderLimits
 from relay.rates import ROUNDING, RateLimit
@@ -30,8 +30,7 @@ PROVIDER_BURST_SECONDS: Final = 10.0
 """Providers meter by the minute: 10 s of a slice at once keeps its worst minute at 1.17 of the slice."""
 
 
-@dataclass(frozen=True, slots=True)
-class RateView:
+class RateView(NamedTuple):
     """What is left, for x-ratelimit-* headers and /v1/me; None is unlimited.
 
     limit_* are the configured figures a minute of the whole tenant; remaining_* what this process would admit now;
@@ -75,11 +74,14 @@ class _Gate:
             if tokens > bucket.per_minute:
                 return Refused(f"{bucket.reason}_request_too_large", 0.0, waiting_helps=False)
         longest, reason = 0.0, ""
-        for buckets, amount in ((self.requests, 1), (self.tokens, tokens)):
-            for bucket in buckets:
-                wait = bucket.wait_seconds(amount, now)
-                if wait > longest:
-                    longest, reason = wait, bucket.reason
+        for bucket in self.requests:
+            wait = bucket.wait_seconds(1, now)
+            if wait > longest:
+                longest, reason = wait, bucket.reason
+        for bucket in self.tokens:
+            wait = bucket.wait_seconds(tokens, now)
+            if wait > longest:
+                longest, reason = wait, bucket.reason
         return Refused(reason, longest) if reason else None
 
     def view(self, now: float) -> RateView:
