@@ -67,16 +67,19 @@ def _measure(table: Table, stack: Stack, shape: Shape) -> None:
     table[stack.name, shape.name].append(load.run(stack, shape))
 
 
-def _median(table: Table, stack: str, shape: Shape, figure: str) -> float:
-    return statistics.median(float(getattr(run, figure)) for run in table[stack, shape.name])
-
-
 def _ratio(table: Table, shape: Shape, rival: str, figure: str) -> float:
     """The relay's figure over the rival's, paired round by round, then the median."""
     pairs = zip(table["relay", shape.name], table[rival, shape.name], strict=True)
     return statistics.median(
         float(getattr(ours, figure)) / float(getattr(theirs, figure)) for ours, theirs in pairs
     )
+
+
+def _added(table: Table, figure: str) -> float:
+    """What the relay adds to a call that has it to itself, paired round by round, then the median; noise below 0 is 0."""
+    pairs = zip(table["relay", ALONE.name], table["provider", ALONE.name], strict=True)
+    differences = [float(getattr(a, figure)) - float(getattr(b, figure)) for a, b in pairs]
+    return max(0.0, statistics.median(differences))
 
 
 def _report(table: Table, memory: dict[str, float]) -> None:
@@ -96,10 +99,7 @@ def _summary(table: Table, memory: dict[str, float]) -> str:
     stream_cpu = min(
         1 / _ratio(table, shape, "Envoy", "cpu_us") for shape in (STREAM_32, STREAM_256)
     )
-    added = {
-        figure: _median(table, "relay", ALONE, figure) - _median(table, "provider", ALONE, figure)
-        for figure in ("p50_us", "p99_us")
-    }
+    added = {figure: _added(table, figure) for figure in ("p50_us", "p99_us")}
     return (
         f"relay: unary_vs_envoy={_ratio(table, UNARY, 'Envoy', 'rate'):.2f} "
         f"unary_vs_envoy_with_duties={_ratio(table, UNARY, 'Envoy+', 'rate'):.2f} "

@@ -16,7 +16,7 @@ class ToolMissing(Exception):
 
 def install() -> tuple[Path, Path, Path]:
     """The site directory with Envoy and LiteLLM, the relay's own, and the provider's binary; quick when they stand."""
-    _debian({"wrk": "wrk", "cc": "gcc", "taskset": "util-linux", "chrt": "util-linux"})
+    _debian({"wrk": "wrk", "cc": "gcc", "taskset": "util-linux"})
     return _rivals(), _relay(), _provider()
 
 
