@@ -13,6 +13,8 @@ _SLOW = "relay_slo_attempts_slow_total"
 _TIMED = "relay_slo_attempts_timed_total"
 _BREAKER = "relay_slo_breaker_open"
 _START_TIME = "process_start_time_seconds"
+_SHADOW = "shadow"
+"""Copies nobody waits for, counted under the canary's fingerprint; they say nothing of what users saw."""
 _SIGNALS: tuple[Signal, ...] = ("Overhead", "FirstToken", "Total")
 
 _KEEP_SECONDS = 3600.0
@@ -48,7 +50,7 @@ class Evidence:
         series = tuple(series)
         starts = {_pod(one): one.samples[-1][1] for one in series if one.name == _START_TIME}
         for one in series:
-            if one.name == _START_TIME:
+            if one.name == _START_TIME or one.labels.get("side") == _SHADOW:
                 continue
             if one.name == _BREAKER:
                 self._breakers[_route(one)] = one.samples[-1]

@@ -142,3 +142,11 @@ def test_an_upstream_that_was_stable_and_is_canary_now_counts_on_both_series() -
             ]
         )
     assert window(evidence, now=12).canary.finished == 45
+
+
+def test_shadow_copies_are_no_evidence_about_the_canary() -> None:
+    evidence = Evidence(stale_seconds=6)
+    metric = "relay_slo_attempts_finished_total"
+    evidence.observe([finished((10, 0), (12, 40))])
+    evidence.observe([a_series(metric, (10, 0), (12, 500), side="shadow")])
+    assert window(evidence, now=12).canary.finished == 40
