@@ -133,6 +133,7 @@ class FlowRecord:
         "flow",
         "folded_at",
         "guaranteed",
+        "inside",
         "lanes",
         "left_at",
         "queued",
@@ -151,6 +152,8 @@ class FlowRecord:
         self.queued = 0
         self.seats = 0
         self.guaranteed = 0
+        # whether it stood inside its share when it was last placed among those that wait
+        self.inside = True
         self.registered = False
         self.running: dict[Ticket, None] = {}
         # what a call usually costs, in seat-seconds; a guess until the first has finished
@@ -205,14 +208,17 @@ class FlowRecord:
             self.calls += 1
         self.cost_seconds += (cost_seconds - self.cost_seconds) / self.calls
 
-    def charge_running(self, now: float) -> None:
-        """Calls that outlast what they were charged have paid for the time they ran until now."""
+    def charge_running(self, now: float) -> bool:
+        """Calls that outlast what they were charged have paid for the time they ran until now; whether any did."""
+        paid = False
         for ticket in self.running:
             assert ticket.started_at is not None
             excess = now - ticket.started_at - ticket.charged_seconds
             if excess > 0:
                 ticket.lane.finish += excess / ticket.rate
                 ticket.charged_seconds += excess
+                paid = True
+        return paid
 
     def is_settled(self, virtual_time: float, epoch: int) -> bool:
         """Nothing runs, waits or is owed."""

@@ -24,7 +24,9 @@ from relay.turns import Turns
 REFRESH_SECONDS: Final = 0.25
 """How stale demands and running charges may be while something waits."""
 REFRESH_FLOWS: Final = 1000
-"""Above this many flows that interval grows with them: a refresh is linear in flows and must not stall the loop."""
+"""Above this many flows that interval grows with them: measuring demands is linear in flows."""
+CATCH_UP_FLOWS: Final = 32
+"""How many waiting flows one release brings up to date, so that a crowd of them cannot stall the loop."""
 FIRST_COST_SECONDS: Final = 1.0
 """What a call is taken to cost before any has finished; with 0 one flow could start a whole pool unpaid."""
 EVIDENCE_CALLS: Final = 20
@@ -71,6 +73,8 @@ class FairQueue:
         # one busy period; all debts are forgiven when the last seat falls free
         self._epoch = 0
         self._refresh_at = now
+        # flows that the last refresh has not reached yet
+        self._behind: list[FlowRecord] = []
         self._cost_seconds = FIRST_COST_SECONDS
         self._finished_calls = 0
         self._flows.register(flows, virtual_time=0.0, cost_seconds=FIRST_COST_SECONDS, now=now)
@@ -310,6 +314,8 @@ class FairQueue:
             return []
         if now >= self._refresh_at:
             self._refresh(now)
+        if self._behind:
+            self._catch_up(now)
         if record.queued:
             self._turns.place(record, self._depth)
         return self._dispatch(now, (record,))
@@ -349,11 +355,17 @@ class FairQueue:
         started.append(ticket)
 
     def _refresh(self, now: float) -> None:
-        """Demands, shares, the reserve, and what long-running calls have cost so far are those of now."""
+        """Demands, shares and the reserve are those of now; waiting flows follow a few at a time."""
         flows = self._flows
         flows.forget_idle(virtual_time=self._virtual_time, epoch=self._epoch, now=now)
         self._pool.refresh(flows, now)
-        for record in flows.waiting():
-            record.charge_running(now)
-            self._turns.place(record, self._depth)
+        self._behind = flows.waiting()
         self._refresh_at = now + REFRESH_SECONDS * max(1.0, len(flows) / REFRESH_FLOWS)
+
+    def _catch_up(self, now: float) -> None:
+        """Some more waiting flows have paid for calls that still run, and stand where the shares put them."""
+        for record in self._behind[-CATCH_UP_FLOWS:]:
+            paid = record.charge_running(now)
+            if record.queued and (paid or self._turns.misplaced(record)):
+                self._turns.place(record, self._depth)
+        del self._behind[-CATCH_UP_FLOWS:]

@@ -5,10 +5,13 @@ the former only. A flow changes heaps when its own need changes and when the dem
 """
 
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from relay.lanes import FlowRecord, Lane
 from relay.seats import SeatPool
+
+MOST_TRIED: Final = 32
+"""How many flows may turn out to have left their share before one call gives up; the next goes on from there."""
 
 
 class Head(NamedTuple):
@@ -68,8 +71,8 @@ class Turns:
 
         waiting is the number of requests in the queue, which bounds the entries worth keeping.
         """
-        inside = self._pool.in_share(record, record.seats + record.queued)
-        heap = self._inside if inside else self._outside
+        record.inside = self._pool.in_share(record, record.seats + record.queued)
+        heap = self._inside if record.inside else self._outside
         lanes = list(record.waiting_lanes())
         for lane in lanes:
             lane.version += 1
@@ -79,6 +82,10 @@ class Turns:
             heap.push(Head(turn, self._pushes, lane.version, lane))
         heap.compact(waiting)
 
+    def misplaced(self, record: FlowRecord) -> bool:
+        """Whether what was measured since it was placed puts the flow on the other side of its share."""
+        return record.inside != self._pool.in_share(record, record.seats + record.queued)
+
     def next_lane(self, waiting: int) -> Lane | None:
         """The waiting lane that comes first among those that may take a seat now."""
         free = self._pool.free
@@ -87,11 +94,11 @@ class Turns:
         if free > self._pool.reserve:
             heads = [head for head in (self._inside.first(), self._outside.first()) if head]
             return min(heads).lane if heads else None
-        head = self._inside.first()
-        while head is not None:
-            record = head.lane.record
-            if self._pool.in_share(record, record.seats + record.queued):
-                return head.lane
-            self.place(record, waiting)
+        for _ in range(MOST_TRIED):
             head = self._inside.first()
-        return None
+            if head is None or not self.misplaced(head.lane.record):
+                break
+            self.place(head.lane.record, waiting)
+        else:
+            return None
+        return None if head is None else head.lane

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.lanes import Backlog, FlowRecord, TenantBacklog
 from relay.max_min import MaxMinShares
 from relay.queue import FairQueue, Flow, Ticket, TicketState
+from relay.seats import SeatPool, reserved_seats
+from relay.turns import Turns
 
 quick = settings(max_examples=100, deadline=None, database=None)
 demands = st.lists(st.tuples(st.floats(0.0, 100.0), st.integers(1, 20)), min_size=1, max_size=12)
@@ -69,3 +72,79 @@ def test_a_flow_that_wants_more_than_its_share_waits_with_the_others() -> None:
         running += queue.release(running.pop(0), now=now)
     # half of the seats are its share; the rest of its two hundred calls had to wait
     assert seated <= 10
+
+
+# --- the reserve ---
+
+
+def pool_of(*demands: tuple[float, int], seats: int = 60) -> tuple[SeatPool, list[FlowRecord]]:
+    """A pool just measured, with flows of these usual demands for seats and so many requests waiting."""
+    pool = SeatPool(seats, 0.0)
+    records = []
+    for number, (usual, waiting) in enumerate(demands):
+        backlog = TenantBacklog(Backlog())
+        record = FlowRecord(flow(f"f{number}"), backlog, cost_seconds=1.0, now=0.0)
+        record.usual_demand = usual
+        for _ in range(waiting):
+            lane = record.lanes["normal"]
+            lane.append(Ticket(record.flow, "normal", lane, 0.0, 10.0, 0.0, None))
+        records.append(record)
+    pool.refresh(records, 0.0)
+    return pool, records
+
+
+def test_the_reserve_is_sized_for_the_quiet_flows_mean_and_deviation() -> None:
+    pool, _ = pool_of((6.0, 0), (4.0, 0), (0.0, 200))
+    assert pool.reserve == reserved_seats(10.0 + 10.0**0.5, 60) == 5
+
+
+def test_the_reserve_is_one_seat_while_nobody_goes_short() -> None:
+    pool, _ = pool_of((6.0, 0), (40.0, 0))
+    assert pool.reserve == 1
+
+
+def test_the_reserve_takes_at_most_a_quarter_of_the_seats() -> None:
+    pool, _ = pool_of((20.0, 0), (20.0, 0), (0.0, 200))
+    assert pool.reserve == 15
+
+
+def test_a_flow_alone_has_no_reserve_beside_it() -> None:
+    pool, _ = pool_of((0.0, 200))
+    assert pool.reserve == 0
+
+
+def test_the_reserve_outlives_a_pause_of_its_quiet_flows() -> None:
+    pool, records = pool_of((10.0, 0), (0.0, 200))
+    records[0].usual_demand = 0.0
+    pool.refresh(records, 300.0)
+    # half of 13 seats is still remembered
+    assert pool.reserve == reserved_seats((10.0 + 10.0**0.5) / 2, 60) == 3
+
+
+def test_a_flow_measured_beyond_its_share_loses_its_place_among_those_inside() -> None:
+    pool, (quiet, noisy) = pool_of((10.0, 0), (0.0, 2))
+    turns = Turns(pool)
+    turns.place(noisy, 2)
+    pool.busy = pool.capacity - pool.reserve
+    assert turns.next_lane(2) is noisy.lanes["normal"]
+    for _ in range(200):
+        lane = noisy.lanes["normal"]
+        lane.append(Ticket(noisy.flow, "normal", lane, 0.0, 10.0, 0.0, None))
+    pool.refresh([quiet, noisy], 1.0)
+    pool.busy = pool.capacity - pool.reserve
+    assert turns.next_lane(202) is None
+    # a seat that is not reserved is still for everybody
+    pool.busy -= 1
+    assert turns.next_lane(202) is noisy.lanes["normal"]
+
+
+def test_every_waiting_flow_pays_for_its_streams_however_many_flows_there_are() -> None:
+    flows = [flow(f"f{number}") for number in range(100)]
+    queue = FairQueue(seats=105, max_depth=1000, max_wait_seconds=1e6, now=0.0, flows=flows)
+    short = [submit(queue, flow("short"), 0.0) for _ in range(5)]
+    streams = [submit(queue, each, 0.0) for each in flows]
+    for each in flows:
+        submit(queue, each, 0.0)
+    for ticket in short:
+        queue.release(ticket, now=50.0)
+    assert all(stream.charged_seconds >= 50.0 for stream in streams)
