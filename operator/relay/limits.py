@@ -8,10 +8,11 @@ limit with the default burst of 10 s admits at most 1.17 L in its worst minute.
 
 Tokens are not known before the answer is complete, so a call is charged its input at once, *holds* its estimated
 output against the bucket, and is *charged* what it really used when that is known. Deducting an estimate and
-refunding the rest would let a caller bank m reservations into an m-fold instant burst. A hold cannot be banked, because
-estimates in flight together never exceed the level; and input charged too much is given back only as far as the bucket
-would be fuller now had it never been charged. What a call uses beyond its hold is charged all the same: the level
-becomes debt, and new calls wait until it is repaid.
+refunding the rest would let a caller bank m reservations into an m-fold instant burst. A hold cannot be banked: what is
+charged never exceeds the level and what is refilled while the calls are under way, and input charged too much is given
+back only as far as the bucket would be fuller now had it never been charged. What a call uses beyond its hold is
+charged all the same: the level becomes debt, and new calls wait until it is repaid. In any window of W seconds a bucket
+is charged at most B + r * (W + D) plus such overruns, D being how long calls usually last, at most a minute.
 
 A call whose estimate exceeds the bucket is admitted when the bucket is full and no hold is open, and leaves debt; a
 call whose estimate exceeds a whole minute of the limit is refused for good (`*_request_too_large`), as the OpenAI API

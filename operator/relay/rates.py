@@ -7,6 +7,10 @@ from typing import Final
 SECONDS_PER_MINUTE: Final = 60.0
 MOST_REMEMBERED: Final = 32
 """How finely a bucket remembers how full it has been while calls are under way."""
+MOST_HOLD_SECONDS: Final = 60.0
+"""Limits are per minute: calls under way may rely on a minute's refill at most, however long they last."""
+HOLD_MEMORY_CALLS: Final = 50
+"""How many of the latest calls tell how long a call lasts; none have when a bucket is new, and it is strict."""
 ROUNDING: Final = 1e-9
 """Float refills may fall an ulp short of a whole request or token; this fraction of the burst is forgiven."""
 
@@ -28,6 +32,7 @@ class RateLimit:
         "rate",
         "reason",
         "tat",
+        "usual_seconds",
     )
 
     def __init__(
@@ -37,6 +42,8 @@ class RateLimit:
         self.tat = now
         self.held = 0
         self.open_holds = 0
+        # how long a call is under way as a rule: by then that much more has been refilled
+        self.usual_seconds = 0.0
         # how many charges there were, and how little was spent just before some of them: (number, spent), rising
         self.charges = 0
         self._least_spent: list[tuple[int, float]] = []
@@ -52,8 +59,14 @@ class RateLimit:
         return max(0.0, self.tat - now) * self.rate
 
     def available(self, now: float) -> float:
-        """What is left beside the open holds; negative while calls under way or debts take more."""
-        return self.burst - self.spent(now) - self.held
+        """What is left beside the open holds; negative while calls under way or debts take more.
+
+        Holds count as far as they exceed what is refilled until they fall due. Counted in full, they would keep calls
+        that last longer than the burst far below the rate: a minute's streams at a third of it.
+        """
+        pressing = self.held - self.rate * self.usual_seconds
+        left = self.burst - self.spent(now)
+        return left - pressing if pressing > 0 else left
 
     def wait_seconds(self, amount: int, now: float) -> float:
         """Seconds until `amount` fits if every open hold is charged in full; 0 when it fits now."""
@@ -84,8 +97,10 @@ class RateLimit:
         self.held += amount
         self.open_holds += 1
 
-    def close_hold(self) -> None:
-        """One call fewer is under way; what it held has been taken off `held`."""
+    def close_hold(self, seconds: float) -> None:
+        """One call fewer is under way, after so many seconds; what it held has been taken off `held`."""
+        seconds = min(seconds, MOST_HOLD_SECONDS)
+        self.usual_seconds += (seconds - self.usual_seconds) / HOLD_MEMORY_CALLS
         self.open_holds -= 1
         if not self.open_holds:
             # nobody is left who could be given anything back
@@ -113,7 +128,15 @@ class RateLimit:
 class Hold:
     """A call that was admitted: what it has been charged, and what it holds of the token buckets until settled."""
 
-    __slots__ = ("_buckets", "charged_tokens", "held_tokens", "key", "model", "settled")
+    __slots__ = (
+        "_admitted_at",
+        "_buckets",
+        "charged_tokens",
+        "held_tokens",
+        "key",
+        "model",
+        "settled",
+    )
 
     def __init__(
         self,
@@ -130,6 +153,7 @@ class Hold:
         self.charged_tokens = input_tokens
         self.held_tokens = output_tokens
         self.settled = False
+        self._admitted_at = now
         self._buckets = tuple((bucket, bucket.charges) for bucket in buckets)
         for bucket in buckets:
             bucket.charge(input_tokens, now)
@@ -152,7 +176,7 @@ class Hold:
         self.settled = True
         self._charge(tokens, release=self.held_tokens, now=now)
         for bucket, _ in self._buckets:
-            bucket.close_hold()
+            bucket.close_hold(now - self._admitted_at)
 
     def _charge(self, tokens: int, *, release: int, now: float) -> None:
         grown = tokens - self.charged_tokens
