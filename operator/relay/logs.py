@@ -50,8 +50,8 @@ class WorkerLog(Log):
         self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._flush_handle: asyncio.TimerHandle | None = None
         self.dropped = 0
-        self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
-        self._thread.start()
+        self._writer = threading.Thread(target=self._drain, name="log", daemon=True)
+        self._writer.start()
 
     def record(self, event: UsageEvent) -> None:
         """A usage event is on its way to the log (relay.usage.UsageSink)."""
@@ -62,7 +62,7 @@ class WorkerLog(Log):
         """Everything written so far has left the process, if the pipe takes it within a second."""
         self._flush()
         self._batches.put(None)
-        self._thread.join(timeout=1.0)
+        self._writer.join(timeout=1.0)
 
     def _write(self, line: bytes) -> None:
         self._lines.append(line)
