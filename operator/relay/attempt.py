@@ -11,12 +11,11 @@ from relay.http.headers import Field, identifier
 from relay.http.pool import Pool
 from relay.http.upstream import Call, Fault, UpstreamConnection
 from relay.limits import Hold
-from relay.metrics import SideCounters
 from relay.order import Order
 from relay.routing import Leg
 from relay.snapshot import Destination
 from relay.sse import SseScan
-from relay.usage import BYTES_PER_TOKEN, Outcome, Tokens, UsageEvent, reported_tokens
+from relay.usage import BYTES_PER_TOKEN, Outcome, Subject, Tokens, UsageEvent, reported_tokens
 
 Trouble = Fault | Literal["no_key"]
 """A fault, or the relay's own lack of the provider's key."""
@@ -76,8 +75,8 @@ class Accounts(ABC):
         """The provider's credential as a header line, empty when it takes none, None when the key is missing."""
 
     @abstractmethod
-    def counters(self, attempt: "Attempt") -> SideCounters:
-        """Counters of the attempt's side; the attempt's probe is set if it is one."""
+    def subject(self, attempt: "Attempt") -> Subject:
+        """What the attempt is booked on; the attempt's probe is set if it is one."""
 
     @abstractmethod
     def attempt_ended(self, attempt: "Attempt", event: UsageEvent) -> None:
@@ -98,7 +97,6 @@ class Attempt(Call):
         "client_gone",
         "consumer",
         "content_type",
-        "counters",
         "destination",
         "ended_at",
         "first_byte_at",
@@ -116,6 +114,7 @@ class Attempt(Call):
         "settled",
         "started_at",
         "status",
+        "subject",
         "upstream_request_id",
     )
 
@@ -162,14 +161,14 @@ class Attempt(Call):
         if self.outcome is not None:
             return
         self.started_at = time.monotonic()
-        self.counters = self._accounts.counters(self)
+        self.subject = self._accounts.subject(self)
         auth = self._accounts.auth_line(self.destination)
         if auth is None:
             # never sent, and the platform's own lack: no side's SLO hears of it
             self._fail("no_key")
         else:
             self._auth = auth
-            self.counters.started += 1
+            self.subject.slo.started += 1
             pool = self._pool = self._accounts.pool(self.destination)
             pool.acquire(self)
 
@@ -327,30 +326,25 @@ class Attempt(Call):
         estimated = tokens is None and self.status < 400 and self.sent_at > 0
         if estimated:
             tokens = self._estimated()
-        order, destination = self.order, self.destination
-        assert self.outcome is not None
+        order, outcome = self.order, self.outcome
+        assert outcome is not None
         event = UsageEvent(
-            order.request_id,
-            self.upstream_request_id,
-            order.trace_id,
-            order.endpoint,
-            order.key_name,
-            order.plan.name,
-            destination.label,
-            destination.fingerprint,
-            destination.upstream.name,
-            order.body.model,
-            self.leg.model,
-            self.number,
-            self.status or None,
-            self.outcome,
-            order.body.stream,
-            tokens,
-            estimated,
-            self.client_gone,
-            self.ended_at - self.started_at,
-            self.first_token_at - self.started_at if self.first_token_at else None,
-            response_id,
+            self.subject,
+            request_id=order.request_id,
+            upstream_request_id=self.upstream_request_id,
+            trace_id=order.trace_id,
+            attempt=self.number,
+            status=self.status or None,
+            outcome=outcome,
+            stream=order.body.stream,
+            tokens=tokens,
+            estimated=estimated,
+            client_gone=self.client_gone,
+            latency_seconds=self.ended_at - self.started_at,
+            first_token_seconds=(
+                self.first_token_at - self.started_at if self.first_token_at else None
+            ),
+            response_id=response_id,
         )
         self.settled = True
         self._accounts.attempt_ended(self, event)

@@ -25,7 +25,16 @@ HOT_PATH: Final = (
     ),
     *("exchange.py", "reply.py", "attempt.py", "order.py", "service.py", "shadow.py"),
     *("admission.py", "queue.py", "lanes.py", "seats.py", "tickets.py", "turns.py", "flows.py"),
-    *("limits.py", "rates.py", "refused.py", "estimates.py", "retry.py", "breaker.py", "deadlines.py", "phases.py"),
+    *(
+        "limits.py",
+        "rates.py",
+        "refused.py",
+        "estimates.py",
+        "retry.py",
+        "breaker.py",
+        "deadlines.py",
+        "phases.py",
+    ),
     *("body.py", "sse.py", "usage.py", "answers.py", "errors.py", "callers.py", "endpoints.py"),
     *("routing.py", "sessions.py", "snapshot.py", "metrics.py", "logs.py"),
 )

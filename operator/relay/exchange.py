@@ -195,7 +195,7 @@ class Exchange(Consumer):
         """A seat is ours: the first provider is asked."""
         if self.phase is not _WAITING:
             return
-        self.service.metrics.queue_wait.observe((), self.claim.queue_seconds)
+        self.service.metrics.queue_wait.observe(self.claim.queue_seconds)
         self._chain = self.service.without_open_canary(self.order, self._chain)
         self._move(_ATTEMPTING)
         if self.order.plan.shadow_percent and self._chain[0].destination.label == "stable":

@@ -214,30 +214,65 @@ FAMILIES: Final = (
 _BY_NAME: Final = {family.name: family for family in FAMILIES}
 
 SIGNALS: Final = ("Overhead", "FirstToken", "Total")
-TOKEN_KINDS: Final = ("input", "output", "cached", "reasoning")
 
 
-class Histogram:
-    """Per label set a row of bucket counts, then one beyond the last bound, then the sum."""
+class Distribution:
+    """How many values fell into each bucket, one beyond the last bound, and their sum."""
 
-    __slots__ = ("_bounds", "_width", "rows")
+    __slots__ = ("_bounds", "counts", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self._width = len(bounds) + 2
-        self.rows: dict[Labels, list[float]] = {}
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
 
-    def expose(self, labels: Labels) -> None:
-        """The series stands, at 0 when it is new."""
-        self.rows.setdefault(labels, [0] * self._width)
-
-    def observe(self, labels: Labels, value: float) -> None:
+    def observe(self, value: float) -> None:
         """One more value."""
-        row = self.rows.get(labels)
-        if row is None:
-            row = self.rows[labels] = [0] * self._width
-        row[bisect_left(self._bounds, value)] += 1
-        row[-1] += value
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def row(self) -> list[float]:
+        """The counts, then the sum."""
+        return [*self.counts, self.total]
+
+
+class Histogram:
+    """A distribution per label set."""
+
+    __slots__ = ("_bounds", "_series")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._series: dict[Labels, Distribution] = {}
+
+    def of(self, *labels: str) -> Distribution:
+        """The distribution of these labels, from nothing when they are new; worth keeping by whoever observes often."""
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = Distribution(self._bounds)
+        return series
+
+    def rows(self) -> list[tuple[Labels, Any]]:
+        """Label values and their row."""
+        return [(labels, series.row()) for labels, series in self._series.items()]
+
+
+class TokenCounts:
+    """Tokens by kind, as `relay.usage.Tokens` defines them."""
+
+    __slots__ = ("cached", "input", "output", "reasoning")
+
+    def __init__(self) -> None:
+        self.input = self.output = self.cached = self.reasoning = 0
+
+    def by_kind(self) -> list[tuple[str, int]]:
+        """Each kind's label and count."""
+        return [
+            ("input", self.input),
+            ("output", self.output),
+            ("cached", self.cached),
+            ("reasoning", self.reasoning),
+        ]
 
 
 class SideCounters:
@@ -260,28 +295,51 @@ class SideCounters:
         self.overhead_seconds = 0.0
         self.slow = dict.fromkeys(SIGNALS, 0)
         self.timed = dict.fromkeys(SIGNALS, 0)
-        self.tokens = dict.fromkeys(TOKEN_KINDS, 0)
+        self.tokens = TokenCounts()
+
+
+class CallSeries:
+    """What is counted for answered calls of one endpoint and model: by status, and how long they took."""
+
+    __slots__ = ("duration", "statuses")
+
+    def __init__(self, duration: Distribution) -> None:
+        self.duration = duration
+        self.statuses: dict[int, int] = {}
+
+    def answered(self, status: int) -> None:
+        """One more call with this status."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+
+class AttemptSeries:
+    """What is counted for attempts of one side at one provider for one model; outcomes are those of all its models."""
+
+    __slots__ = ("first_token", "outcomes", "tokens")
+
+    def __init__(self, first_token: Distribution, outcomes: dict[str, int]) -> None:
+        self.first_token = first_token
+        self.outcomes = outcomes
+        self.tokens = TokenCounts()
 
 
 class WorkerMetrics:
-    """Everything one worker counts. Counters are dictionaries from label values to numbers."""
+    """Everything one worker counts. What moves with every call is found once and kept by whoever moves it."""
 
     def __init__(self) -> None:
-        self.requests: defaultdict[Labels, float] = defaultdict(int)
-        self._tokens: dict[Labels, dict[str, int]] = {}
+        self._calls: dict[tuple[str, str], CallSeries] = {}
+        self._attempts: dict[tuple[str, str, str, str], AttemptSeries] = {}
+        self._outcomes: dict[tuple[str, str, str], dict[str, int]] = {}
         self.rejections: defaultdict[Labels, float] = defaultdict(int)
-        self.attempts: defaultdict[Labels, float] = defaultdict(int)
         self.fallbacks: defaultdict[Labels, float] = defaultdict(int)
         self.disconnects: defaultdict[Labels, float] = defaultdict(int)
         self.shadow: defaultdict[Labels, float] = defaultdict(int)
         self.estimated: defaultdict[Labels, float] = defaultdict(int)
         self.duration = Histogram(LATENCY_BUCKETS)
-        self.overhead = Histogram(OVERHEAD_BUCKETS)
+        self.overhead = Distribution(OVERHEAD_BUCKETS)
         self.first_token = Histogram(LATENCY_BUCKETS)
-        self.queue_wait = Histogram((0.001, *LATENCY_BUCKETS))
+        self.queue_wait = Distribution((0.001, *LATENCY_BUCKETS))
         self.sides: dict[Labels, SideCounters] = {}
-        for histogram in (self.overhead, self.queue_wait):
-            histogram.expose(())
 
     def side(self, route: str, label: str, fingerprint: str) -> SideCounters:
         """The side's counters, from 0 when it is new and from where they stood when it comes back."""
@@ -291,33 +349,50 @@ class WorkerMetrics:
             counters = self.sides[labels] = SideCounters()
         return counters
 
-    def tokens_of(self, route: str, side: str, provider: str, model: str) -> dict[str, int]:
-        """The counts of one series of relay_tokens_total by kind."""
-        labels = (route, side, provider, model)
-        counts = self._tokens.get(labels)
-        if counts is None:
-            counts = self._tokens[labels] = dict.fromkeys(TOKEN_KINDS, 0)
-        return counts
+    def calls(self, endpoint: str, model: str) -> CallSeries:
+        """The series of answered calls."""
+        series = self._calls.get((endpoint, model))
+        if series is None:
+            series = CallSeries(self.duration.of(endpoint, model))
+            self._calls[endpoint, model] = series
+        return series
+
+    def attempts(self, route: str, side: str, provider: str, model: str) -> AttemptSeries:
+        """The series of attempts."""
+        series = self._attempts.get((route, side, provider, model))
+        if series is None:
+            outcomes = self._outcomes.setdefault((route, side, provider), {})
+            series = AttemptSeries(self.first_token.of(route, side), outcomes)
+            self._attempts[route, side, provider, model] = series
+        return series
 
     def report(self, *, sides: Iterable[Labels]) -> "Report":
         """The counts as plain data, with the SLO series of the given sides."""
         report: Report = {
-            "relay_requests_total": _rows(self.requests),
+            "relay_requests_total": [
+                ((*labels, str(status)), count)
+                for labels, series in self._calls.items()
+                for status, count in series.statuses.items()
+            ],
             "relay_tokens_total": [
                 ((*labels, kind), count)
-                for labels, counts in self._tokens.items()
-                for kind, count in counts.items()
+                for labels, attempts in self._attempts.items()
+                for kind, count in attempts.tokens.by_kind()
             ],
             "relay_rejections_total": _rows(self.rejections),
-            "relay_upstream_attempts_total": _rows(self.attempts),
+            "relay_upstream_attempts_total": [
+                ((*labels, outcome), count)
+                for labels, outcomes in self._outcomes.items()
+                for outcome, count in outcomes.items()
+            ],
             "relay_fallbacks_total": _rows(self.fallbacks),
             "relay_client_disconnects_total": _rows(self.disconnects),
             "relay_shadow_total": _rows(self.shadow),
             "relay_usage_estimated_total": _rows(self.estimated),
-            "relay_request_duration_seconds": _rows(self.duration.rows),
-            "relay_overhead_seconds": _rows(self.overhead.rows),
-            "relay_time_to_first_token_seconds": _rows(self.first_token.rows),
-            "relay_queue_wait_seconds": _rows(self.queue_wait.rows),
+            "relay_request_duration_seconds": self.duration.rows(),
+            "relay_overhead_seconds": [((), self.overhead.row())],
+            "relay_time_to_first_token_seconds": self.first_token.rows(),
+            "relay_queue_wait_seconds": [((), self.queue_wait.row())],
         }
         for labels in sides:
             _report_side(report, labels, self.side(*labels))
@@ -340,7 +415,7 @@ def _report_side(report: Report, labels: Labels, side: SideCounters) -> None:
         series = report.setdefault(f"{prefix}{name}_total", [])
         series.extend(((*labels, signal), count) for signal, count in counts.items())
     tokens = report.setdefault("relay_slo_tokens_total", [])
-    tokens.extend(((*labels, kind), count) for kind, count in side.tokens.items())
+    tokens.extend(((*labels, kind), count) for kind, count in side.tokens.by_kind())
     overhead = report.setdefault("relay_slo_overhead_seconds_total", [])
     overhead.append((labels, side.overhead_seconds))
 

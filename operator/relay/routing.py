@@ -1,16 +1,22 @@
 """Which route takes a call, which side of it, and what is tried next. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from relay.endpoints import Endpoint
 from relay.snapshot import Destination, RoutePlan, Snapshot
+from relay.usage import Subject
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A destination, and the name it knows the model by."""
+    """A destination, and the name it knows the model by. subjects is the memory of who books attempts at it, by endpoint
+    and API key."""
 
     destination: Destination
     model: str
+    subjects: dict[tuple[Endpoint, str], Subject] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

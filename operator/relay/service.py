@@ -12,7 +12,7 @@ from relay.breaker import BreakerState, CanaryBreaker
 from relay.callers import Caller
 from relay.credentials import Credentials
 from relay.deadlines import DeadlineWheel
-from relay.endpoints import CALLS
+from relay.endpoints import CALLS, RESPONSES
 from relay.estimates import Estimator
 from relay.exchange import Exchange
 from relay.http.downstream import ClientConnection, ClientLimits
@@ -23,7 +23,7 @@ from relay.http.resolver import Resolver
 from relay.http.tls import provider_context
 from relay.limits import Hold
 from relay.logs import WorkerLog
-from relay.metrics import Labels, Report, SideCounters, WorkerMetrics
+from relay.metrics import Labels, Report, TokenCounts, WorkerMetrics
 from relay.order import Order
 from relay.refused import Refused
 from relay.retry import RetryBudget
@@ -32,7 +32,7 @@ from relay.sessions import ResponseOwners, session_key, session_point
 from relay.settings import Settings
 from relay.shadow import Shadows
 from relay.snapshot import Destination, RoutePlan, Snapshot, Upstream
-from relay.usage import Tokens, UsageEvent
+from relay.usage import Subject, Tokens, UsageEvent
 
 OTHER_MODEL = "other"
 REMEMBERED_ROUTES = 10_000
@@ -287,12 +287,9 @@ class Service(Accounts):
         """The call is counted."""
         request, status = exchange.request, exchange.reply.status
         endpoint = CALLS.get(request.path)
-        label = str(endpoint) if endpoint is not None else "other"
-        model = exchange.model_label
-        self.metrics.requests[label, model, str(status)] += 1
-        if endpoint is not None:
-            elapsed = time.monotonic() - request.received_at
-            self.metrics.duration.observe((label, model), elapsed)
+        series = self.metrics.calls(endpoint or "other", exchange.model_label)
+        series.answered(status)
+        series.duration.observe(time.monotonic() - request.received_at)
 
     # -- relay.attempt.Accounts ------------------------------------------------------------------------------------
 
@@ -311,19 +308,42 @@ class Service(Accounts):
             line = self.credentials.line(destination.upstream)
         return line
 
-    def counters(self, attempt: Attempt) -> SideCounters:
-        destination, plan = attempt.destination, attempt.order.plan
-        counters = self.metrics.side(plan.name, destination.label, destination.fingerprint)
-        if destination.label == "canary":
-            breaker = self._breakers.get((plan.name, destination.fingerprint))
+    def subject(self, attempt: Attempt) -> Subject:
+        order, leg = attempt.order, attempt.leg
+        subject = leg.subjects.get((order.endpoint, order.key_name))
+        if subject is None:
+            subject = self._new_subject(order, leg)
+        if subject.side == "canary":
+            breaker = self._breakers.get((subject.route, subject.fingerprint))
             attempt.probe = breaker is not None and breaker.state is BreakerState.half_open
-        return counters
+        return subject
+
+    def _new_subject(self, order: Order, leg: Leg) -> Subject:
+        destination, route = leg.destination, order.plan.name
+        label, provider = destination.label, destination.upstream.name
+        subject = Subject(
+            endpoint=order.endpoint,
+            key=order.key_name,
+            route=route,
+            side=label,
+            fingerprint=destination.fingerprint,
+            provider=provider,
+            model=order.body.model,
+            upstream_model=leg.model,
+            series=self.metrics.attempts(route, label, provider, order.model_label),
+            slo=self.metrics.side(route, label, destination.fingerprint),
+        )
+        leg.subjects[order.endpoint, order.key_name] = subject
+        return subject
 
     def attempt_ended(self, attempt: Attempt, event: UsageEvent) -> None:
-        counters, outcome = attempt.counters, event.outcome
+        subject, outcome = event.subject, event.outcome
+        outcomes = subject.series.outcomes
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
         if outcome == "no_key":
-            self._note_missing_key(attempt, event)
+            self._note_missing_key(attempt, subject)
             return
+        counters = subject.slo
         counters.finished += 1
         failed = outcome in FAILURES
         if failed:
@@ -333,71 +353,65 @@ class Service(Accounts):
             counters.truncated += silent or outcome == "truncated"
         elif outcome == "throttled":
             counters.throttled += 1
-        self.metrics.attempts[event.route, event.side, event.provider, outcome] += 1
         self._note_times(attempt, event)
-        if event.tokens is not None:
-            self._note_tokens(attempt, event, event.tokens)
+        tokens = event.tokens
+        if tokens is not None:
+            self._note_tokens(attempt, event, tokens)
         if attempt.hold is not None:
-            total = event.tokens.input + event.tokens.output if event.tokens is not None else 0
+            total = tokens.input + tokens.output if tokens is not None else 0
             attempt.hold.settle(total, now=attempt.ended_at)
-        if event.side == "canary":
+        if subject.side == "canary":
             self._note_breaker(attempt, event, failed=failed)
-        if event.response_id is not None and event.endpoint == "responses":
-            self._owners.created(event.response_id, event.fingerprint)
+        if event.response_id is not None and subject.endpoint is RESPONSES:
+            self._owners.created(event.response_id, subject.fingerprint)
         self.log.record(event)
 
-    def _note_missing_key(self, attempt: Attempt, event: UsageEvent) -> None:
-        self.metrics.attempts[event.route, event.side, event.provider, "no_key"] += 1
+    def _note_missing_key(self, attempt: Attempt, subject: Subject) -> None:
         if attempt.hold is not None:
             attempt.hold.settle(0, now=attempt.ended_at)
-        breaker = self._breakers.get((event.route, event.fingerprint))
+        breaker = self._breakers.get((subject.route, subject.fingerprint))
         if breaker is not None:
             breaker.cancelled(probe=attempt.probe)
         key_file = attempt.destination.upstream.key_file or ""
         if key_file not in self._keyless:
             self._keyless.add(key_file)
-            self.log.event("warning", "upstream_key_missing", provider=event.provider)
+            self.log.event("warning", "upstream_key_missing", provider=subject.provider)
 
     def _note_times(self, attempt: Attempt, event: UsageEvent) -> None:
         """Signals of answers that came: a failed attempt's time says how it failed, not how fast the side is."""
-        if event.first_token_seconds is None or attempt.status >= 400:
+        first_token = event.first_token_seconds
+        if first_token is None or attempt.status >= 400:
             return
-        objectives = attempt.order.plan.objectives
-        counters = attempt.counters
-        self.metrics.first_token.observe((event.route, event.side), event.first_token_seconds)
-        self.metrics.overhead.observe((), attempt.overhead_seconds)
+        subject = event.subject
+        counters = subject.slo
+        subject.series.first_token.observe(first_token)
+        self.metrics.overhead.observe(attempt.overhead_seconds)
         counters.overhead_seconds += attempt.overhead_seconds
-        for signal, limit in objectives.items():
+        for signal, limit in attempt.order.plan.objectives.items():
             seconds = _signal_seconds(signal, attempt, event)
             if seconds is not None:
                 counters.timed[signal] += 1
                 counters.slow[signal] += seconds > limit
 
     def _note_tokens(self, attempt: Attempt, event: UsageEvent, tokens: Tokens) -> None:
-        order = attempt.order
-        counted = attempt.counters.tokens
-        series = self.metrics.tokens_of(event.route, event.side, event.provider, order.model_label)
-        for target in (counted, series):
-            target["input"] += tokens.input
-            target["output"] += tokens.output
-            target["cached"] += tokens.cached
-            target["reasoning"] += tokens.reasoning
+        subject, order = event.subject, attempt.order
+        _add_tokens(subject.slo.tokens, tokens)
+        _add_tokens(subject.series.tokens, tokens)
         if event.estimated:
-            self.metrics.estimated[event.route, event.side] += 1
+            self.metrics.estimated[subject.route, subject.side] += 1
         else:
             self._estimator.learn(order.model_label, body_bytes=len(order.body.raw), tokens=tokens)
 
     def _note_breaker(self, attempt: Attempt, event: UsageEvent, *, failed: bool) -> None:
-        breaker = self._breakers.get((event.route, event.fingerprint))
+        name = (event.subject.route, event.subject.fingerprint)
+        breaker = self._breakers.get(name)
         if breaker is None:
             return
         if event.outcome == "cancelled":
             breaker.cancelled(probe=attempt.probe)
         elif breaker.finished(failed=failed, probe=attempt.probe, now=attempt.ended_at):
-            self.tripped.append((event.route, event.fingerprint))
-            self.log.event(
-                "warning", "breaker_opened", route=event.route, fingerprint=event.fingerprint
-            )
+            self.tripped.append(name)
+            self.log.event("warning", "breaker_opened", route=name[0], fingerprint=name[1])
 
     # -- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -468,6 +482,13 @@ class Service(Accounts):
                 yield (plan.name, "canary", plan.canary.fingerprint)
                 if plan.shadow_percent:
                     yield (plan.name, "shadow", plan.canary.fingerprint)
+
+
+def _add_tokens(counts: TokenCounts, tokens: Tokens) -> None:
+    counts.input += tokens.input
+    counts.output += tokens.output
+    counts.cached += tokens.cached
+    counts.reasoning += tokens.reasoning
 
 
 def _signal_seconds(signal: str, attempt: Attempt, event: UsageEvent) -> float | None:

@@ -50,7 +50,7 @@ class Comparison:
         (served, served_event), (copied, copied_event) = self._served, self._copied
         outcome = compare(served, served_event, copied, copied_event)
         self._served = self._copied = None
-        self._shadows.count(served_event.route, outcome)
+        self._shadows.count(served_event.subject.route, outcome)
 
 
 def compare(

@@ -239,7 +239,7 @@ async def test_what_was_not_processed_is_tried_at_the_next(relay_with: Make, ref
     assert client.transport.taken() == b""
     second.send(reply())
     assert status(client.transport.taken()) == 200
-    assert [e.side for e in relay.log.events] == ["stable", "fallback"]
+    assert [e.subject.side for e in relay.log.events] == ["stable", "fallback"]
 
 
 async def test_what_may_have_been_processed_is_never_repeated(relay_with: Make) -> None:

@@ -12,14 +12,16 @@ from relay.callers import Caller, identify
 from relay.config import ProviderAuth
 from relay.credentials import Credentials
 from relay.deadlines import NEVER, DeadlineWheel
+from relay.endpoints import Endpoint
 from relay.errors import Refusal
 from relay.estimates import Estimator
 from relay.http.headers import field_name, field_value, identifier, trace_context
 from relay.http.message import Request
+from relay.metrics import WorkerMetrics
 from relay.mount import DocumentMount, StateFile
 from relay.retry import RetryBudget
 from relay.snapshot import Upstream, compile_snapshot
-from relay.usage import Tokens, UsageEvent, reported_tokens, usage_line
+from relay.usage import Subject, Tokens, UsageEvent, reported_tokens, usage_line
 
 
 class Item:
@@ -237,11 +239,9 @@ def test_an_invalid_trace_context_is_none(bad: bytes) -> None:
 
 @pytest.mark.parametrize("tokens", [None, Tokens(9, 4, 1, 2)])
 def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
-    event = UsageEvent(
-        request_id="req_1",
-        upstream_request_id=None,
-        trace_id="t" * 32,
-        endpoint="chat.completions",
+    metrics = WorkerMetrics()
+    subject = Subject(
+        endpoint=Endpoint.CHAT,
         key='odd"key',
         route="chat",
         side="stable",
@@ -249,6 +249,14 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         provider="legacy",
         model="gpt\\4",
         upstream_model="up",
+        series=metrics.attempts("chat", "stable", "legacy", "other"),
+        slo=metrics.side("chat", "stable", "a" * 12),
+    )
+    event = UsageEvent(
+        subject,
+        request_id="req_1",
+        upstream_request_id=None,
+        trace_id="t" * 32,
         attempt=2,
         status=None,
         outcome="timeout",
@@ -280,7 +288,9 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         "status": None,
         "outcome": "timeout",
         "stream": True,
-        "tokens": tokens._asdict() if tokens is not None else None,
+        "tokens": {"input": 9, "output": 4, "cached": 1, "reasoning": 2}
+        if tokens is not None
+        else None,
         "estimated": False,
         "client_gone": True,
         "latency_seconds": 0.25,

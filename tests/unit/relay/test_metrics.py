@@ -59,9 +59,11 @@ def test_workers_add_up_and_text_is_what_prometheus_reads() -> None:
     reports = []
     for number in (1, 2):
         metrics = WorkerMetrics()
-        metrics.requests["chat", 'odd"model\\', "200"] += number
+        calls = metrics.calls("chat", 'odd"model\\')
+        for _ in range(number):
+            calls.answered(200)
         for seconds in (0.003, 0.03, 1000.0):
-            metrics.duration.observe(("chat", "m"), seconds)
+            calls.duration.observe(seconds)
         reports.append(over_the_link(metrics.report(sides=[])))
     text = render(merge(reports), "metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
