@@ -7,7 +7,10 @@ the loop, not from inside the call that freed them, so that a burst of failures 
 import asyncio
 import math
 import time
-from typing import Final, Protocol, TypedDict
+from abc import ABC, abstractmethod
+from typing import Final, TypedDict
+
+from mypy_extensions import trait
 
 from relay.callers import Caller
 from relay.config import ApiKey, Document, Queue
@@ -20,16 +23,19 @@ from relay.snapshot import Destination, Snapshot
 QUEUE_TIMEOUT: Final = "queue_timeout"
 
 
-class Applicant(Protocol):
+@trait
+class Applicant(ABC):
     """A call that wants a seat."""
 
     caller: Caller | None
     order: Order
     claim: "Claim"
 
+    @abstractmethod
     def seated(self) -> None:
         """The seat is the call's until it leaves."""
 
+    @abstractmethod
     def turned_away(self, refused: Refused) -> None:
         """There will be no seat."""
 

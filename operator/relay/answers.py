@@ -22,7 +22,8 @@ _SHOULD_RETRY: Final = {
 def duration(seconds: float) -> str:
     """As the OpenAI API writes resets: `12ms`, `1s`, `1.5s`, `6m0s`, `2h0m0s`; rounded up, so that waiting suffices."""
     if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
+        milliseconds = int(seconds * 1000)
+        return f"{milliseconds + (milliseconds < seconds * 1000)}ms"
     if seconds < 60:
         return f"{math.ceil(seconds * 1000) / 1000:g}s"
     minutes, rest = divmod(math.ceil(seconds), 60)

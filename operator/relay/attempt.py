@@ -1,6 +1,5 @@
 """One call to one provider: sent, read as it answers, judged, counted, and reported to the usage sink once."""
 
-import random
 import time
 from abc import ABC, abstractmethod
 from typing import Any, Final, Literal
@@ -10,6 +9,7 @@ import orjson
 from relay.http.headers import Field, identifier
 from relay.http.pool import Pool
 from relay.http.upstream import Call, Fault, UpstreamConnection
+from relay.ids import random_id
 from relay.limits import Hold
 from relay.order import Order
 from relay.routing import Leg
@@ -206,8 +206,7 @@ class Attempt(Call):
     def connected(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         self.sent_at = time.monotonic()
-        span_id = f"{random.getrandbits(64):016x}"
-        pieces = self.order.pieces(self.leg, auth=self._auth, span_id=span_id)
+        pieces = self.order.pieces(self.leg, auth=self._auth, span_id=random_id(16))
         connection.send(
             self,
             pieces,

@@ -2,13 +2,13 @@
 
 import hashlib
 import hmac
-import random
 from typing import Final
 
 from relay.config import ApiKey, Priority
 from relay.errors import Refusal
 from relay.http.headers import identifier
 from relay.http.message import Request
+from relay.ids import random_id
 from relay.snapshot import Snapshot
 
 _BEARER: Final = b"bearer "
@@ -33,7 +33,7 @@ class Caller:
 
 def request_id(request: Request) -> str:
     """The caller's own id where it is fit to be logged, else a new one."""
-    return identifier(request.fields.get(b"x-request-id")) or f"req_{random.getrandbits(128):032x}"
+    return identifier(request.fields.get(b"x-request-id")) or "req_" + random_id(32)
 
 
 def identify(request: Request, snapshot: Snapshot | None) -> Caller | Refusal:

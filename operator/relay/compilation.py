@@ -34,6 +34,7 @@ HOT_PATH: Final = (
         "breaker.py",
         "deadlines.py",
         "phases.py",
+        "ids.py",
     ),
     *("body.py", "sse.py", "usage.py", "answers.py", "errors.py", "callers.py", "endpoints.py"),
     *("routing.py", "sessions.py", "snapshot.py", "metrics.py", "logs.py"),

@@ -1,17 +1,22 @@
 """Many coarse deadlines at the cost of an attribute each: connections move theirs with every request and rarely meet it."""
 
 import math
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from typing import Final
 
 NEVER: Final = math.inf
 
 
-class Watched(Protocol):
-    """deadline is the truth, in monotonic seconds; slot is the wheel's own note and starts as NEVER."""
+class Watched(ABC):
+    """deadline is the truth, in monotonic seconds; slot is the wheel's own note."""
 
-    deadline: float
-    slot: float
+    __slots__ = ("deadline", "slot")
 
+    def __init__(self) -> None:
+        self.deadline = NEVER
+        self.slot = NEVER
+
+    @abstractmethod
     def expired(self, now: float) -> None:
         """The deadline has passed; called at most once per watch."""
 
@@ -37,7 +42,7 @@ class DeadlineWheel:
         if item.deadline == NEVER or item.slot <= item.deadline:
             return
         self.forget(item)
-        slot = max(math.floor(item.deadline), self._turned + 1)
+        slot = float(max(math.floor(item.deadline), self._turned + 1))
         item.slot = slot
         self._slots.setdefault(slot, set()).add(item)
 

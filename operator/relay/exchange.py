@@ -7,16 +7,17 @@ from urllib.parse import unquote
 import orjson
 
 from relay import answers
-from relay.admission import Claim
+from relay.admission import Applicant, Claim
 from relay.attempt import Attempt, Consumer, Trouble
 from relay.body import read_body
 from relay.callers import Caller, identify, request_id
 from relay.endpoints import CALLS, ME, MODEL, MODELS
 from relay.errors import LIMIT_REFUSALS, Refusal, error_body
+from relay.http import downstream
 from relay.http.downstream import ClientConnection
 from relay.http.message import Request
 from relay.order import Order
-from relay.phases import MOVES, Phase
+from relay.phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
 from relay.refused import Refused
 from relay.reply import Reply
 from relay.routing import Leg
@@ -27,11 +28,6 @@ from relay.usage import UsageEvent
 if TYPE_CHECKING:
     from relay.service import Service
 
-_RECEIVING: Final = Phase.receiving
-_WAITING: Final = Phase.waiting
-_ATTEMPTING: Final = Phase.attempting
-_ANSWERING: Final = Phase.answering
-_OVER: Final = Phase.over
 MAX_ERROR_BYTES: Final = 64 * 1024
 """An error answer is read whole before it is passed on, up to this."""
 UNPROCESSED_STATUSES: Final = frozenset({429, 503})
@@ -50,7 +46,7 @@ _WRITES: Final = frozenset({b"POST"})
 _RETRY_FIELDS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 
 
-class Exchange(Consumer):
+class Exchange(Consumer, Applicant, downstream.Exchange):
     """Driven by its connection, the admission and its attempts; ends answered, cut off or left, and only once."""
 
     __slots__ = (
@@ -81,7 +77,7 @@ class Exchange(Consumer):
         self._connection = connection
         self.request = request
         self.reply = Reply(connection, request)
-        self.phase = _RECEIVING
+        self.phase = RECEIVING
         self.ready_at = 0.0
         self._attempt: Attempt | None = None
         self._chain: tuple[Leg, ...] = ()
@@ -134,7 +130,7 @@ class Exchange(Consumer):
         return None
 
     def request_complete(self) -> None:
-        if self.phase is not _RECEIVING:
+        if self.phase is not RECEIVING:
             return
         self.ready_at = time.monotonic()
         if self.request.method == b"POST":
@@ -161,7 +157,7 @@ class Exchange(Consumer):
         self.order = self.service.order(request, caller, routed.plan, body, self.request_id)
         self.model_label = self.order.model_label
         self._chain = self.service.chain(routed, self.order, request)
-        self._move(_WAITING)
+        self._move(WAITING)
         self.service.enter(self, self._chain[0].destination)
 
     def _answer_here(self) -> None:
@@ -193,11 +189,11 @@ class Exchange(Consumer):
 
     def seated(self) -> None:
         """A seat is ours: the first provider is asked."""
-        if self.phase is not _WAITING:
+        if self.phase is not WAITING:
             return
         self.service.metrics.queue_wait.observe(self.claim.queue_seconds)
         self._chain = self.service.without_open_canary(self.order, self._chain)
-        self._move(_ATTEMPTING)
+        self._move(ATTEMPTING)
         if self.order.plan.shadow_percent and self._chain[0].destination.label == "stable":
             self.comparison = self.service.shadows.sample(self.order)
         self._attempt_at(self._chain[0])
@@ -225,7 +221,7 @@ class Exchange(Consumer):
             self._error = None
             self.service.metrics.fallbacks[self.order.plan.name, reason] += 1
             self.ready_at = time.monotonic()
-            self._move(_ATTEMPTING)
+            self._move(ATTEMPTING)
             self._attempt_at(self._chain[hop])
             return True
         return False
@@ -255,9 +251,9 @@ class Exchange(Consumer):
             return
         if not completed and self.reply.holds:
             return
-        if self.phase is _ATTEMPTING:
+        if self.phase is ATTEMPTING:
             self._note_overhead(attempt)
-            self._move(_ANSWERING)
+            self._move(ANSWERING)
         if not completed:
             self.reply.flush()
         elif attempt.outcome == "truncated":
@@ -268,7 +264,7 @@ class Exchange(Consumer):
 
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
         refusal = _TROUBLES[trouble]
-        if self.phase is _ANSWERING:
+        if self.phase is ANSWERING:
             self._break_off(refusal)
         elif trouble not in UNPROCESSED_TROUBLES or not self._hopped(trouble):
             self.refuse(refusal)
@@ -278,7 +274,7 @@ class Exchange(Consumer):
             self.comparison.served(attempt, event)
         if event.tokens is not None:
             self._used_tokens += event.tokens.input + event.tokens.output
-        if self.phase is _OVER:
+        if self.phase is OVER:
             self.claim.settle(self._used_tokens)
             # the attempt refers to us: let go, or only the collector could free the call's body
             self._attempt = None
@@ -317,9 +313,9 @@ class Exchange(Consumer):
         fields: bytes = b"",
     ) -> None:
         """Answered with a refusal, or cut off where an answer has begun."""
-        if self.phase is _OVER:
+        if self.phase is OVER:
             return
-        if self.phase is _ANSWERING:
+        if self.phase is ANSWERING:
             self._stop_attempt()
             self.reply.cut()
             self._finish(keep_alive=False)
@@ -337,7 +333,7 @@ class Exchange(Consumer):
         self._finish(keep_alive=keep)
 
     def client_gone(self) -> None:
-        if self.phase is _OVER:
+        if self.phase is OVER:
             return
         self.reply.status = 499
         if self._attempt is not None:
@@ -375,8 +371,8 @@ class Exchange(Consumer):
             self._attempt.abort()
 
     def _finish(self, *, keep_alive: bool) -> None:
-        waiting_or_later = self.phase is not _RECEIVING
-        self._move(_OVER)
+        waiting_or_later = self.phase is not RECEIVING
+        self._move(OVER)
         if waiting_or_later:
             self.service.leave(self.claim)
             if self._attempt is None or self._attempt.settled:
@@ -389,11 +385,11 @@ class Exchange(Consumer):
         return self._connection.keeps_alive(self.request, time.monotonic())
 
     def _common_fields(self) -> bytes:
-        model = None if self.phase is _RECEIVING else self.order.body.model
+        model = None if self.phase is RECEIVING else self.order.body.model
         return self.service.common_fields(self.request_id, self.caller, model)
 
-    def _move(self, target: Phase) -> None:
-        assert (self.phase, target) in MOVES, (self.phase, target)
+    def _move(self, target: int) -> None:
+        assert may_move(self.phase, target), (self.phase, target)
         self.phase = target
 
 

@@ -20,7 +20,7 @@ does.
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from relay.config import Limits, ProviderLimits
 from relay.rates import ROUNDING, RateLimit
@@ -31,19 +31,56 @@ PROVIDER_BURST_SECONDS: Final = 10.0
 """Providers meter by the minute: 10 s of a slice at once keeps its worst minute at 1.17 of the slice."""
 
 
-class RateView(NamedTuple):
+class RateView:
     """What is left, for x-ratelimit-* headers and /v1/me; None is unlimited.
 
     limit_* are the configured figures a minute of the whole tenant; remaining_* what this process would admit now;
     reset_*_seconds the time until that is full again. Where tenant and model both limit, the scarcer one is shown.
     """
 
-    limit_requests: int | None
-    remaining_requests: int | None
-    reset_requests_seconds: float | None
-    limit_tokens: int | None
-    remaining_tokens: int | None
-    reset_tokens_seconds: float | None
+    __slots__ = (
+        "limit_requests",
+        "limit_tokens",
+        "remaining_requests",
+        "remaining_tokens",
+        "reset_requests_seconds",
+        "reset_tokens_seconds",
+    )
+
+    def __init__(
+        self,
+        limit_requests: int | None = None,
+        remaining_requests: int | None = None,
+        reset_requests_seconds: float | None = None,
+        limit_tokens: int | None = None,
+        remaining_tokens: int | None = None,
+        reset_tokens_seconds: float | None = None,
+    ) -> None:
+        self.limit_requests = limit_requests
+        self.remaining_requests = remaining_requests
+        self.reset_requests_seconds = reset_requests_seconds
+        self.limit_tokens = limit_tokens
+        self.remaining_tokens = remaining_tokens
+        self.reset_tokens_seconds = reset_tokens_seconds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RateView) and self._figures() == other._figures()
+
+    def __hash__(self) -> int:
+        return hash(self._figures())
+
+    def __repr__(self) -> str:
+        return f"RateView{self._figures()}"
+
+    def _figures(self) -> tuple[float | None, ...]:
+        return (
+            self.limit_requests,
+            self.remaining_requests,
+            self.reset_requests_seconds,
+            self.limit_tokens,
+            self.remaining_tokens,
+            self.reset_tokens_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +123,33 @@ class _Gate:
         return Refused(reason, longest) if reason else None
 
     def view(self, now: float) -> RateView:
-        return RateView(*_scarcest(self.requests, now), *_scarcest(self.tokens, now))
+        view = RateView()
+        scarcest = _scarcest(self.requests, now)
+        if scarcest is not None:
+            view.limit_requests = scarcest.per_minute
+            view.remaining_requests = _left(scarcest, now)
+            view.reset_requests_seconds = max(0.0, scarcest.tat - now)
+        scarcest = _scarcest(self.tokens, now)
+        if scarcest is not None:
+            view.limit_tokens = scarcest.per_minute
+            view.remaining_tokens = _left(scarcest, now)
+            view.reset_tokens_seconds = max(0.0, scarcest.tat - now)
+        return view
 
 
-def _scarcest(
-    buckets: tuple[RateLimit, ...], now: float
-) -> tuple[int, int, float] | tuple[None, None, None]:
-    if not buckets:
-        return None, None, None
-    scarcest = min(buckets, key=lambda bucket: bucket.available(now))
-    left = scarcest.available(now) + ROUNDING * scarcest.burst
-    return scarcest.per_minute, max(0, int(left)), max(0.0, scarcest.tat - now)
+def _scarcest(buckets: tuple[RateLimit, ...], now: float) -> RateLimit | None:
+    """The first of those with the least left."""
+    scarcest: RateLimit | None = None
+    least = 0.0
+    for bucket in buckets:
+        available = bucket.available(now)
+        if scarcest is None or available < least:
+            scarcest, least = bucket, available
+    return scarcest
+
+
+def _left(bucket: RateLimit, now: float) -> int:
+    return max(0, int(bucket.available(now) + ROUNDING * bucket.burst))
 
 
 class _Buckets:

@@ -1,30 +1,33 @@
-"""The life of one request, as a table: every legal move stands here and nowhere else."""
+"""The life of one request, as a table: every legal move stands here and nowhere else.
 
-from enum import IntEnum
+Plain integers, since a call moves four times and members of an enum would each be looked up by name.
+"""
+
 from typing import Final
 
+RECEIVING: Final = 0
+"""The request arrives."""
+WAITING: Final = 1
+"""For limits, a provider's slice or a seat."""
+ATTEMPTING: Final = 2
+"""A provider has been asked; nothing has gone to the client."""
+ANSWERING: Final = 3
+"""The client has seen a byte."""
+OVER: Final = 4
+"""Answered, cut off or left."""
 
-class Phase(IntEnum):
-    """receiving: the request arrives. waiting: for limits, a provider's slice or a seat. attempting: a provider has been
-    asked, nothing has gone to the client. answering: the client has seen a byte. over: answered, cut off or left."""
-
-    receiving = 0
-    waiting = 1
-    attempting = 2
-    answering = 3
-    over = 4
-
-
-MOVES: Final = frozenset(
-    {
-        (Phase.receiving, Phase.waiting),
-        (Phase.receiving, Phase.over),
-        (Phase.waiting, Phase.attempting),
-        (Phase.waiting, Phase.over),
-        # another destination, because the one before provably did not process the call
-        (Phase.attempting, Phase.attempting),
-        (Phase.attempting, Phase.answering),
-        (Phase.attempting, Phase.over),
-        (Phase.answering, Phase.over),
-    }
+MOVES: Final = (
+    (WAITING, OVER),
+    (ATTEMPTING, OVER),
+    # again: another destination, because the one before provably did not process the call
+    (ATTEMPTING, ANSWERING, OVER),
+    (OVER,),
+    (),
 )
+"""Where each phase may lead."""
+_LEGAL: Final = tuple(sum(1 << target for target in targets) for targets in MOVES)
+
+
+def may_move(source: int, target: int) -> bool:
+    """Whether the move is legal."""
+    return _LEGAL[source] >> target & 1 == 1

@@ -15,12 +15,13 @@ from relay.deadlines import DeadlineWheel
 from relay.endpoints import CALLS, RESPONSES
 from relay.estimates import Estimator
 from relay.exchange import Exchange
-from relay.http.downstream import ClientConnection, ClientLimits
+from relay.http.downstream import ClientConnection, ClientLimits, Host
 from relay.http.headers import trace_context
 from relay.http.message import Request
 from relay.http.pool import Origin, Pool, PoolLimits
 from relay.http.resolver import Resolver
 from relay.http.tls import provider_context
+from relay.ids import random_id
 from relay.limits import Hold
 from relay.logs import WorkerLog
 from relay.metrics import Labels, Report, TokenCounts, WorkerMetrics
@@ -41,7 +42,7 @@ RESPONSE_OWNERS = 10_000
 """Stored responses whose creator is remembered: a few MB at most."""
 
 
-class Service(Accounts):
+class Service(Accounts, Host):
     """The worker's state. Implements relay.http.downstream.Host too."""
 
     def __init__(self, settings: Settings, log: WorkerLog) -> None:
@@ -168,7 +169,7 @@ class Service(Accounts):
     ) -> Order:
         """The call as its attempts need it, with its place in a trace and what it will probably use."""
         trace = trace_context(request.fields.get(b"traceparent"))
-        trace_id, flags = trace or (f"{random.getrandbits(128):032x}", "00")
+        trace_id, flags = trace or (random_id(32), "00")
         known = caller.snapshot.known_models
         label = body.model if body.model in known else OTHER_MODEL
         self.budget.deposit()
@@ -218,9 +219,7 @@ class Service(Accounts):
             return True
         key = session_key(order.body.document, request.fields.get(b"x-session-id"))
         point = (
-            random.uniform(0, 100)
-            if key is None
-            else session_point(key, salt=plan.salt, fingerprint=canary.fingerprint)
+            random.uniform(0, 100) if key is None else session_point(key, salt=plan.session_salt)
         )
         return routing.takes_canary(routed, point=point)
 

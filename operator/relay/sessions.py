@@ -48,13 +48,17 @@ def _text(value: object) -> bytes:
     return text[:TEXT_BYTES].encode("utf-8", "surrogatepass")
 
 
-def session_point(key: bytes, *, salt: str, fingerprint: str) -> float:
-    """Where a session falls, 0 <= point < 100: uniform over keys, the same in every process and pod.
+def session_salt(salt: str, fingerprint: str) -> bytes:
+    """What is hashed with every session of a route and its canary.
 
-    The fingerprint is part of the salt, so that the sessions that meet one canary are not those that met the last.
+    The fingerprint is part of it, so that the sessions that meet one canary are not those that met the last.
     """
-    salted = f"{fingerprint}\0{salt}\0".encode() + key
-    digest = hashlib.blake2b(salted, digest_size=4).digest()
+    return f"{fingerprint}\0{salt}\0".encode()
+
+
+def session_point(key: bytes, *, salt: bytes) -> float:
+    """Where a session falls, 0 <= point < 100: uniform over keys, the same in every process and pod."""
+    digest = hashlib.blake2b(salt + key, digest_size=4).digest()
     return int.from_bytes(digest, "big") * 100 / POINTS
 
 

@@ -14,6 +14,7 @@ from relay.endpoints import Endpoint
 from relay.http.headers import REQUEST_DROPPED, field_name, field_value
 from relay.http.pool import Origin
 from relay.http.tls import provider_context
+from relay.sessions import session_salt
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow"]
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -64,7 +65,7 @@ class RoutePlan:
     fallback: tuple[Destination, ...]
     objectives: Mapping[str, float]
     breaker: Breaker
-    salt: str
+    session_salt: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
         fallback=tuple(bind(side, "fallback") for side in route.fallback),
         objectives=_objectives(route),
         breaker=route.breaker,
-        salt=route.salt,
+        session_salt=session_salt(route.salt, route.canary.fingerprint if route.canary else ""),
     )
 
 

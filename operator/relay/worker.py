@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import time
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 
@@ -55,7 +55,7 @@ class Worker:
         if ClientTls.present(self._settings.tls_directory):
             self._tls = ClientTls(self._settings.tls_directory)
         self._server = await self._loop.create_server(
-            lambda: ClientConnection(self.service),
+            lambda: cast(asyncio.Protocol, ClientConnection(self.service)),
             sock=self._listener,
             backlog=BACKLOG,
             ssl=self._tls.context if self._tls is not None else None,

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import httptools
+from mypy_extensions import trait
 
-from relay.deadlines import NEVER, DeadlineWheel
+from relay.deadlines import NEVER, DeadlineWheel, Watched
 from relay.errors import Refusal
 from relay.http.message import CONTINUE, Request
 
@@ -36,56 +38,72 @@ class ClientLimits:
     max_body_bytes: int
 
 
-class Exchange(Protocol):
+@trait
+class Exchange(ABC):
     """One request's life as its connection sees it."""
 
+    @abstractmethod
     def begin(self) -> None:
         """The head is there; the exchange may answer at once."""
 
+    @abstractmethod
     def request_complete(self) -> None:
         """The whole body is there."""
 
+    @abstractmethod
     def refuse(self, refusal: Refusal) -> None:
         """The request turned out unusable."""
 
+    @abstractmethod
     def client_gone(self) -> None:
         """Nobody reads the answer any more."""
 
+    @abstractmethod
     def pause(self) -> None:
         """The client reads slower than the answer arrives."""
 
+    @abstractmethod
     def resume(self) -> None:
         """The client caught up."""
 
 
-class Host(Protocol):
+@trait
+class Host(ABC):
     """What a connection needs from the process it lives in."""
 
     client_limits: ClientLimits
     wheel: DeadlineWheel
     draining: bool
 
+    @abstractmethod
     def admit_connection(self, connection: "ClientConnection") -> bool:
         """Whether there is room for one more."""
 
+    @abstractmethod
     def forget_connection(self, connection: "ClientConnection") -> None:
         """The connection is gone."""
 
+    @abstractmethod
     def exchange(self, connection: "ClientConnection", request: Request) -> Exchange:
         """A new request's exchange, not begun."""
 
+    @abstractmethod
     def reserve_body(self, size: int) -> bool:
         """Whether the process can hold so many more bytes of request bodies."""
 
+    @abstractmethod
     def release_body(self, size: int) -> None:
         """So many bytes are held no longer."""
 
+    @abstractmethod
     def connection_age(self) -> float:
         """The age, in seconds, at which a new connection is to be closed; jittered."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """Parses with llhttp, bounds sizes and times, and hands one request at a time to an exchange."""
+class ClientConnection(Watched):
+    """An asyncio protocol that does not derive from asyncio's: a compiled class with a Python base is an ordinary one.
+
+    Parses with llhttp, bounds sizes and times, and hands one request at a time to an exchange."""
 
     __slots__ = (
         "_age_limit",
@@ -99,14 +117,13 @@ class ClientConnection(asyncio.Protocol):
         "_upgrade_seen",
         "_waiting",
         "closing",
-        "deadline",
-        "slot",
         "transport",
     )
 
     transport: asyncio.Transport
 
     def __init__(self, host: Host) -> None:
+        super().__init__()
         self._host = host
         self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: Request | None = None
@@ -118,8 +135,6 @@ class ClientConnection(asyncio.Protocol):
         self._upgrade_seen = False
         self._age_limit = NEVER
         self.closing = False
-        self.deadline = NEVER
-        self.slot = NEVER
 
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------
 
@@ -131,6 +146,9 @@ class ClientConnection(asyncio.Protocol):
         now = time.monotonic()
         self._age_limit = now + self._host.connection_age()
         self._set_deadline(now + self._host.client_limits.idle_timeout)
+
+    def eof_received(self) -> None:
+        """The client sends no more: the transport closes, as asyncio's own protocols have it."""
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closing = True

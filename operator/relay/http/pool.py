@@ -6,10 +6,11 @@ import ssl
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import cast
 
 from relay.deadlines import DeadlineWheel
 from relay.http.resolver import Resolver
-from relay.http.upstream import Call, UpstreamConnection
+from relay.http.upstream import Call, Home, UpstreamConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class PoolLimits:
     warm: int
 
 
-class Pool:
+class Pool(Home):
     """Every call that finds no idle connection opens one; whichever is free first serves the longest waiting call.
 
     The tenant's queue bounds the calls in flight, so the pool does not: a limit here would be a second, unfair queue.
@@ -167,8 +168,9 @@ class Pool:
         raise last or OSError("no address")
 
     async def _connect_to(self, address: str) -> UpstreamConnection:
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: UpstreamConnection(self),
+        connection = UpstreamConnection(self)
+        await asyncio.get_running_loop().create_connection(
+            lambda: cast(asyncio.Protocol, connection),
             address,
             self.origin.port,
             ssl=self._tls,

@@ -4,11 +4,12 @@ import asyncio
 import select
 import time
 from abc import ABC, abstractmethod
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, cast
 
 import httptools
+from mypy_extensions import trait
 
-from relay.deadlines import NEVER, DeadlineWheel
+from relay.deadlines import NEVER, DeadlineWheel, Watched
 from relay.http.headers import Field
 
 Fault = Literal["unreachable", "timeout", "reset", "truncated", "invalid"]
@@ -48,20 +49,25 @@ class Call(ABC):
         """There is no whole answer, and never will be."""
 
 
-class Home(Protocol):
+@trait
+class Home(ABC):
     """The pool a connection belongs to."""
 
     wheel: DeadlineWheel
 
+    @abstractmethod
     def release(self, connection: "UpstreamConnection") -> None:
         """The connection can take another call."""
 
+    @abstractmethod
     def lost(self, connection: "UpstreamConnection") -> None:
         """The connection is gone."""
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle."""
+class UpstreamConnection(Watched):
+    """An asyncio protocol, as ClientConnection is one.
+
+    Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle."""
 
     __slots__ = (
         "_answered",
@@ -81,15 +87,14 @@ class UpstreamConnection(asyncio.Protocol):
         "_surplus",
         "born",
         "call",
-        "deadline",
         "idle_since",
-        "slot",
         "transport",
     )
 
     transport: asyncio.Transport
 
     def __init__(self, home: Home) -> None:
+        super().__init__()
         self._home = home
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: list[Field] = []
@@ -107,8 +112,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._idle_timeout = 0.0
         self.call: Call | None = None
         self.born = self.idle_since = 0.0
-        self.deadline = NEVER
-        self.slot = NEVER
 
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------
 
@@ -133,6 +136,15 @@ class UpstreamConnection(asyncio.Protocol):
             if self.deadline < self.slot:
                 self._home.wheel.watch(self)
         self._hand_over(call, sound=sound)
+
+    def pause_writing(self) -> None:
+        """A request is written whole; its size is bounded by the client's."""
+
+    def resume_writing(self) -> None:
+        """See pause_writing."""
+
+    def eof_received(self) -> None:
+        """The provider sends no more: the transport closes."""
 
     def connection_lost(self, error: Exception | None) -> None:
         self.deadline = NEVER

@@ -68,7 +68,7 @@ class KeptLog(WorkerLog):
 class Peer:
     """One side of the relay as the test plays it."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: ClientConnection | UpstreamConnection) -> None:
         self.transport = MemoryTransport()
         self.protocol = protocol
         protocol.connection_made(self.transport)

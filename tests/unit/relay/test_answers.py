@@ -10,7 +10,7 @@ from tests.unit.relay.documents import document
 from relay import answers
 from relay.errors import LIMIT_REFUSALS, Refusal, refusal_body
 from relay.limits import RateView
-from relay.phases import MOVES, Phase
+from relay.phases import MOVES, OVER, RECEIVING, may_move
 from relay.snapshot import compile_snapshot
 
 
@@ -82,9 +82,11 @@ def test_a_missing_model_is_named_shortly() -> None:
 
 
 def test_a_request_only_moves_forward() -> None:
-    assert all(source <= target for source, target in MOVES)
-    assert {target for source, target in MOVES if source is Phase.over} == set()
-    reachable = {Phase.receiving}
-    while grown := {t for s, t in MOVES if s in reachable} - reachable:
+    assert all(source <= target for source, targets in enumerate(MOVES) for target in targets)
+    assert MOVES[OVER] == ()
+    reachable = {RECEIVING}
+    while grown := {target for source in reachable for target in MOVES[source]} - reachable:
         reachable |= grown
-    assert reachable == set(Phase)
+    assert reachable == set(range(len(MOVES)))
+    legal = {(s, t) for s in reachable for t in reachable if may_move(s, t)}
+    assert legal == {(source, target) for source in reachable for target in MOVES[source]}

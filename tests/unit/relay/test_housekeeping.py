@@ -11,7 +11,7 @@ from tests.unit.relay.documents import API_KEY, STAGING_KEY, document, provider
 from relay.callers import Caller, identify
 from relay.config import ProviderAuth
 from relay.credentials import Credentials
-from relay.deadlines import NEVER, DeadlineWheel
+from relay.deadlines import NEVER, DeadlineWheel, Watched
 from relay.endpoints import Endpoint
 from relay.errors import Refusal
 from relay.estimates import Estimator
@@ -24,12 +24,12 @@ from relay.snapshot import Upstream, compile_snapshot
 from relay.usage import Subject, Tokens, UsageEvent, reported_tokens, usage_line
 
 
-class Item:
+class Item(Watched):
     """A watched thing that notes when it was told."""
 
     def __init__(self, deadline: float) -> None:
+        super().__init__()
         self.deadline = deadline
-        self.slot = NEVER
         self.told: list[float] = []
 
     def expired(self, now: float) -> None:
