@@ -13,12 +13,12 @@ from typing import Final, TypedDict
 from mypy_extensions import trait
 
 from relay.callers import Caller
-from relay.config import ApiKey, Document, Queue
+from relay.config import Document, Queue
 from relay.limits import Hold, Limiter, ProviderLimiter
 from relay.order import Order
 from relay.queue import FairQueue, Flow, Ticket, TicketState
 from relay.refused import Refused
-from relay.snapshot import Destination, Snapshot
+from relay.snapshot import Destination, KeyGrant, Snapshot
 
 QUEUE_TIMEOUT: Final = "queue_timeout"
 
@@ -71,9 +71,8 @@ class Claim:
         hold, self.provider_hold = self.provider_hold, None
         return hold
 
-    def settle(self, tokens: int) -> None:
+    def settle(self, tokens: int, now: float) -> None:
         """The tenant's limits are charged what was used; what no attempt took over is given back."""
-        now = time.monotonic()
         if self.hold is not None:
             self.hold.settle(tokens, now=now)
         if self.provider_hold is not None:
@@ -92,13 +91,12 @@ class ProviderGate:
         self._admission = admission
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, applicant: Applicant, flow: Flow, *, longest_wait: float) -> None:
+    def enter(self, applicant: Applicant, flow: Flow, *, longest_wait: float, now: float) -> None:
         """The applicant goes on to the seats, now or later, or is turned away."""
-        now = time.monotonic()
         if self.queue.in_flight == 0:
             verdict = self._try(applicant, now)
             if isinstance(verdict, Hold):
-                self._pass(applicant, verdict)
+                self._pass(applicant, verdict, now)
                 return
             if not verdict.waiting_helps or verdict.retry_after_seconds > longest_wait:
                 applicant.turned_away(verdict)
@@ -144,7 +142,7 @@ class ProviderGate:
         if isinstance(verdict, Hold):
             applicant.claim.gate_ticket = None
             following = self.queue.release(ticket, now=now)
-            self._pass(applicant, verdict)
+            self._pass(applicant, verdict, now)
             for started in following:
                 asyncio.get_running_loop().call_soon(self._head_again, started)
         elif now + verdict.retry_after_seconds > ticket.deadline or not verdict.waiting_helps:
@@ -159,9 +157,9 @@ class ProviderGate:
         if ticket.state is TicketState.RUNNING:
             self._head_waits(ticket)
 
-    def _pass(self, applicant: Applicant, hold: Hold) -> None:
+    def _pass(self, applicant: Applicant, hold: Hold, now: float) -> None:
         applicant.claim.provider_hold = hold
-        self._admission.take_seat(applicant)
+        self._admission.take_seat(applicant, now)
 
 
 class Admission:
@@ -190,9 +188,8 @@ class Admission:
         self._gates_changed(snapshot, now)
         self._start(started)
 
-    def enter(self, applicant: Applicant, destination: Destination) -> None:
+    def enter(self, applicant: Applicant, destination: Destination, now: float) -> None:
         """The call is seated, waits, or is turned away; limits first, they cost the least to say no."""
-        now = time.monotonic()
         caller, order = applicant.caller, applicant.order
         assert caller is not None
         claim = applicant.claim = Claim(now)
@@ -210,18 +207,19 @@ class Admission:
         claim.provider = destination.upstream.name
         gate = self._gates.get(claim.provider)
         if gate is None:
-            self.take_seat(applicant)
+            self.take_seat(applicant, now)
         else:
-            gate.enter(applicant, self._flow(caller.key), longest_wait=self._longest_wait)
+            flow = self._flow(caller.key)
+            gate.enter(applicant, flow, longest_wait=self._longest_wait, now=now)
 
-    def take_seat(self, applicant: Applicant) -> None:
+    def take_seat(self, applicant: Applicant, now: float) -> None:
         """Limits and slice are passed: a seat now, a place in the queue, or no."""
         caller = applicant.caller
         assert caller is not None
         ticket = self.queue.submit(
             self._flow(caller.key),
             priority=caller.priority,
-            now=time.monotonic(),
+            now=now,
             owner=applicant,
         )
         if isinstance(ticket, Refused):
@@ -244,7 +242,7 @@ class Admission:
             now=time.monotonic(),
         )
 
-    def leave(self, claim: Claim) -> None:
+    def leave(self, claim: Claim, now: float) -> None:
         """Seat, place and turn are given up; whoever is next starts."""
         if claim.gate is not None and claim.gate_ticket is not None:
             claim.gate.leave(claim.gate_ticket)
@@ -252,13 +250,9 @@ class Admission:
         ticket = claim.ticket
         if ticket is not None:
             claim.ticket = None
-            started = self.queue.release(ticket, now=time.monotonic())
+            started = self.queue.release(ticket, now=now)
             if started:
                 self._start(started)
-
-    def expected_wait_seconds(self, key: ApiKey) -> float:
-        """How long a call of this key would wait now."""
-        return self.queue.expected_wait_seconds(self._flow(key), time.monotonic())
 
     def tick(self, now: float) -> None:
         """Meant to be called every second: gates have no timers of their own for those behind the first."""
@@ -295,7 +289,7 @@ class Admission:
             _owner(ticket).turned_away(Refused(QUEUE_TIMEOUT, wait))
         self._watch()
 
-    def _flow(self, key: ApiKey) -> Flow:
+    def _flow(self, key: KeyGrant) -> Flow:
         flow = self._flows.get(key.name)
         if flow is None:
             # a call that began under a document in which its key still stood

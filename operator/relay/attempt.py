@@ -170,7 +170,7 @@ class Attempt(Call):
             self._auth = auth
             self.subject.slo.started += 1
             pool = self._pool = self._accounts.pool(self.destination)
-            pool.acquire(self)
+            pool.acquire(self, self.started_at)
 
     def abort(self) -> None:
         """Nobody wants the answer: the provider is let go at once and what it did is accounted for as known."""
@@ -184,7 +184,7 @@ class Attempt(Call):
             self._connection.abandon()
         elif self._pool is not None:
             self._pool.cancel(self)
-        self._settle()
+        self._settle(time.monotonic())
 
     def pause(self) -> None:
         """The provider is read no further for now."""
@@ -203,19 +203,20 @@ class Attempt(Call):
 
     # -- relay.http.upstream.Call ----------------------------------------------------------------------------------
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: UpstreamConnection, now: float) -> None:
         self._connection = connection
-        self.sent_at = time.monotonic()
+        self.sent_at = now
         pieces = self.order.pieces(self.leg, auth=self._auth, span_id=random_id(16))
         connection.send(
             self,
             pieces,
+            now,
             first_byte=self._accounts.first_byte_timeout,
             idle=self._accounts.upstream_idle_timeout,
         )
 
-    def response(self, status: int, headers: list[Field]) -> None:
-        self.first_byte_at = time.monotonic()
+    def response(self, status: int, headers: list[Field], now: float) -> None:
+        self.first_byte_at = now
         self.status = status
         self.headers = headers
         for name, value in headers:
@@ -229,9 +230,9 @@ class Attempt(Call):
             self._json = []
         self.consumer.answer_started(self)
 
-    def body_received(self, data: bytes) -> None:
+    def body_received(self, data: bytes, now: float) -> None:
         if not self.received_bytes:
-            self.first_token_at = time.monotonic()
+            self.first_token_at = now
         self.received_bytes += len(data)
         if self._scan is not None:
             data = self._scan.feed(data)
@@ -240,7 +241,7 @@ class Attempt(Call):
         if data:
             self.consumer.answer_body(data)
 
-    def read_ended(self, *, completed: bool) -> None:
+    def read_ended(self, now: float, *, completed: bool) -> None:
         if not completed:
             self.consumer.answer_read(self, completed=False)
             return
@@ -251,7 +252,7 @@ class Attempt(Call):
                 self.consumer.answer_body(rest)
         self.outcome = self._judge()
         self.consumer.answer_read(self, completed=True)
-        self._settle()
+        self._settle(now)
 
     def failed(self, fault: Fault) -> None:
         self._fail(fault)
@@ -261,8 +262,9 @@ class Attempt(Call):
             return
         self._connection = None
         self.outcome = _OUTCOMES[trouble]
+        now = time.monotonic()
         self.consumer.attempt_failed(self, trouble)
-        self._settle()
+        self._settle(now)
 
     # -- judgement -------------------------------------------------------------------------------------------------
 
@@ -319,8 +321,8 @@ class Attempt(Call):
             return ("stream",)
         return tuple(sorted(self.document() or ()))
 
-    def _settle(self) -> None:
-        self.ended_at = time.monotonic()
+    def _settle(self, now: float) -> None:
+        self.ended_at = now
         tokens, response_id = self._reported()
         estimated = tokens is None and self.status < 400 and self.sent_at > 0
         if estimated:

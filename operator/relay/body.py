@@ -79,20 +79,23 @@ def _with_lone_surrogates(raw: bytes) -> object:
     return document
 
 
-def upstream_body(body: CallBody, *, model: str, force_usage: bool) -> list[bytes | memoryview]:
+def upstream_body(
+    body: CallBody, *, model: str, model_json: bytes, force_usage: bool
+) -> list[bytes | memoryview]:
     """The body for the provider, in pieces: it names `model`, and a stream reports its usage if force_usage is set.
 
-    Every other byte stays as it came.
+    model_json is the model as JSON. Every other byte stays as it came.
     """
     raw = body.raw
     edits: list[tuple[Span, bytes]] = []
     if model != body.model:
-        edits.append((body.model_span, orjson.dumps(model)))
+        edits.append((body.model_span, model_json))
     if force_usage:
         edits.append(_usage_edit(body))
     if not edits:
         return [raw]
-    edits.sort()
+    if len(edits) > 1:
+        edits.sort()
     view = memoryview(raw)
     pieces: list[bytes | memoryview] = []
     start = 0

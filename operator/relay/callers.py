@@ -4,12 +4,12 @@ import hashlib
 import hmac
 from typing import Final
 
-from relay.config import ApiKey, Priority
+from relay.config import Priority
 from relay.errors import Refusal
 from relay.http.headers import identifier
 from relay.http.message import Request
 from relay.ids import random_id
-from relay.snapshot import Snapshot
+from relay.snapshot import KeyGrant, Snapshot
 
 _BEARER: Final = b"bearer "
 _RANKED: Final[tuple[Priority, ...]] = ("low", "normal", "high")
@@ -18,13 +18,17 @@ _ASKED: Final = {name.encode(): rank for name, rank in _RANK.items()}
 
 
 class Caller:
-    """An authenticated caller and the snapshot its request began with. task is X-Task-Type."""
+    """An authenticated caller and the snapshot its request began with. task is X-Task-Type.
 
-    __slots__ = ("key", "priority", "snapshot", "task")
+    heads remembers, per provider, what its request's head becomes there: it is used again when the head is.
+    """
+
+    __slots__ = ("heads", "key", "priority", "snapshot", "task")
 
     def __init__(
-        self, snapshot: Snapshot, key: ApiKey, priority: Priority, task: str | None
+        self, snapshot: Snapshot, key: KeyGrant, priority: Priority, task: str | None
     ) -> None:
+        self.heads: dict[str, bytes] = {}
         self.snapshot = snapshot
         self.key = key
         self.priority = priority
@@ -49,11 +53,9 @@ def identify(request: Request, snapshot: Snapshot | None) -> Caller | Refusal:
     if key is None:
         return Refusal.invalid_api_key
     tenant = fields.get(b"x-tenant-id")
-    if tenant is not None and not hmac.compare_digest(
-        tenant, snapshot.document.tenant.name.encode()
-    ):
+    if tenant is not None and not hmac.compare_digest(tenant, snapshot.tenant):
         return Refusal.tenant_mismatch
-    if snapshot.document.suspended:
+    if snapshot.suspended:
         return Refusal.tenant_suspended
     task = fields.get(b"x-task-type")
     return Caller(

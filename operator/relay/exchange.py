@@ -92,12 +92,20 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
     # -- the request -----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
+        known = self.request.known
+        if known is not None:
+            caller = known.notes
+            if isinstance(caller, Caller) and caller.snapshot is self.service.snapshot:
+                self.caller = caller
+                return
         refusal = self._check_head()
         if refusal is Refusal.method_not_allowed:
             self.refuse(refusal, fields=_allow(self.request.path))
         elif refusal is not None:
             self.refuse(refusal)
         elif self.request.method != b"OPTIONS":
+            if known is not None:
+                known.notes = self.caller
             self._connection.want_body(self.request)
 
     def _check_head(self) -> Refusal | None:
@@ -158,7 +166,7 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         self.model_label = self.order.model_label
         self._chain = self.service.chain(routed, self.order, request)
         self._move(WAITING)
-        self.service.enter(self, self._chain[0].destination)
+        self.service.enter(self, self._chain[0].destination, self.ready_at)
 
     def _answer_here(self) -> None:
         request, caller = self.request, self.caller
@@ -232,8 +240,8 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         if attempt.status >= 300:
             self._error = []
             return
-        fields = self._common_fields() + _ids(attempt)
-        keep = self._connection.keeps_alive(self.request, time.monotonic())
+        fields = self._common_fields(attempt.first_byte_at) + _ids(attempt)
+        keep = self._connection.keeps_alive(self.request, attempt.first_byte_at)
         self.reply.begin(
             attempt.status, attempt.headers, fields, stream=attempt.is_stream, keep_alive=keep
         )
@@ -248,19 +256,22 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         if self._error is not None:
             if completed:
                 self._answer_error(attempt, b"".join(self._error))
-            return
-        if not completed and self.reply.holds:
-            return
-        if self.phase is ATTEMPTING:
-            self._note_overhead(attempt)
-            self._move(ANSWERING)
-        if not completed:
+        elif completed:
+            self._answer_read_whole(attempt)
+        elif not self.reply.holds:
+            if self.phase is ATTEMPTING:
+                self._begin_answering(attempt, time.monotonic())
             self.reply.flush()
-        elif attempt.outcome == "truncated":
+
+    def _answer_read_whole(self, attempt: Attempt) -> None:
+        now = time.monotonic()
+        if self.phase is ATTEMPTING:
+            self._begin_answering(attempt, now)
+        if attempt.outcome == "truncated":
             self._break_off(Refusal.upstream_truncated)
         else:
             self.reply.end()
-            self._finish(keep_alive=self.reply.keep_alive)
+            self._finish(now, keep_alive=self.reply.keep_alive)
 
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
         refusal = _TROUBLES[trouble]
@@ -275,7 +286,7 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         if event.tokens is not None:
             self._used_tokens += event.tokens.input + event.tokens.output
         if self.phase is OVER:
-            self.claim.settle(self._used_tokens)
+            self.claim.settle(self._used_tokens, attempt.ended_at)
             # the attempt refers to us: let go, or only the collector could free the call's body
             self._attempt = None
 
@@ -295,12 +306,14 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
             status = 502 if status >= 500 and status != 503 else status
         self._answer(status, answers.JSON + _retry_lines(attempt) + _ids(attempt), body)
 
-    def _note_overhead(self, attempt: Attempt) -> None:
-        """Before the provider was asked, less the wait for a seat, and from its first byte to ours."""
+    def _begin_answering(self, attempt: Attempt, now: float) -> None:
+        """The client is about to see a byte. What we added: the time before the provider was asked, less the wait for a
+        seat, and the time since its first byte."""
         before = max(0.0, attempt.started_at - self.ready_at)
         if self._hop == 0:
             before = max(0.0, before - self.claim.queue_seconds)
-        attempt.overhead_seconds = before + time.monotonic() - attempt.first_byte_at
+        attempt.overhead_seconds = before + now - attempt.first_byte_at
+        self._move(ANSWERING)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -318,19 +331,20 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         if self.phase is ANSWERING:
             self._stop_attempt()
             self.reply.cut()
-            self._finish(keep_alive=False)
+            self._finish(time.monotonic(), keep_alive=False)
             return
         self._stop_attempt()
+        now = time.monotonic()
         self.service.metrics.rejections[(refusal.name,)] += 1
-        keep = self._keeps_alive()
+        keep = self._connection.keeps_alive(self.request, now)
         self.reply.refusal(
             refusal,
-            fields + self._common_fields(),
+            fields + self._common_fields(now),
             message=message,
             retry_after_seconds=retry_after_seconds,
             keep_alive=keep,
         )
-        self._finish(keep_alive=keep)
+        self._finish(now, keep_alive=keep)
 
     def client_gone(self) -> None:
         if self.phase is OVER:
@@ -339,7 +353,7 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         if self._attempt is not None:
             self.service.metrics.disconnects[(self.order.plan.name,)] += 1
         self._stop_attempt()
-        self._finish(keep_alive=False)
+        self._finish(time.monotonic(), keep_alive=False)
 
     def pause(self) -> None:
         if self._attempt is not None:
@@ -359,34 +373,32 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
             event = error_body(message=row.message, kind=row.type, code=row.code)
             self.reply.body(b"data: " + event + b"\n\n")
             self.reply.end()
-        self._finish(keep_alive=False)
+        self._finish(time.monotonic(), keep_alive=False)
 
     def _answer(self, status: int, fields: bytes, body: bytes) -> None:
-        keep = self._keeps_alive()
-        self.reply.whole(status, fields + self._common_fields(), body, keep_alive=keep)
-        self._finish(keep_alive=keep)
+        now = time.monotonic()
+        keep = self._connection.keeps_alive(self.request, now)
+        self.reply.whole(status, fields + self._common_fields(now), body, keep_alive=keep)
+        self._finish(now, keep_alive=keep)
 
     def _stop_attempt(self) -> None:
         if self._attempt is not None:
             self._attempt.abort()
 
-    def _finish(self, *, keep_alive: bool) -> None:
+    def _finish(self, now: float, *, keep_alive: bool) -> None:
         waiting_or_later = self.phase is not RECEIVING
         self._move(OVER)
         if waiting_or_later:
-            self.service.leave(self.claim)
+            self.service.leave(self.claim, now)
             if self._attempt is None or self._attempt.settled:
-                self.claim.settle(self._used_tokens)
+                self.claim.settle(self._used_tokens, now)
                 self._attempt = None
-        self.service.exchange_over(self)
-        self._connection.finished(keep_alive=keep_alive)
+        self.service.exchange_over(self, now)
+        self._connection.finished(now, keep_alive=keep_alive)
 
-    def _keeps_alive(self) -> bool:
-        return self._connection.keeps_alive(self.request, time.monotonic())
-
-    def _common_fields(self) -> bytes:
+    def _common_fields(self, now: float) -> bytes:
         model = None if self.phase is RECEIVING else self.order.body.model
-        return self.service.common_fields(self.request_id, self.caller, model)
+        return self.service.common_fields(self.request_id, self.caller, model, now)
 
     def _move(self, target: int) -> None:
         assert may_move(self.phase, target), (self.phase, target)

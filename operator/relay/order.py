@@ -14,13 +14,18 @@ JOINED_BYTES: Final = 16 * 1024
 
 
 class Order:
-    """Shared by the attempts of one call and its shadow. model_label is bounded, for metrics; tokens are estimates."""
+    """Shared by the attempts of one call and its shadow. model_label is bounded, for metrics; tokens are estimates.
+
+    heads is the memory of what the head becomes at each provider, up to the fields that differ per attempt; calls of one
+    head share it.
+    """
 
     __slots__ = (
         "body",
         "connection_field",
         "endpoint",
         "headers",
+        "heads",
         "input_tokens",
         "key_name",
         "model_label",
@@ -41,6 +46,7 @@ class Order:
         body: CallBody,
         model_label: str,
         headers: list[Field],
+        heads: dict[str, bytes],
         connection_field: bytes | None,
         query: bytes,
         request_id: str,
@@ -55,6 +61,7 @@ class Order:
         self.body = body
         self.model_label = model_label
         self.headers = headers
+        self.heads = heads
         self.connection_field = connection_field
         self.query = query
         self.request_id = request_id
@@ -72,6 +79,7 @@ class Order:
             body=self.body,
             model_label=self.model_label,
             headers=[field for field in self.headers if field[0] != name],
+            heads={},
             connection_field=self.connection_field,
             query=self.query,
             request_id=self.request_id,
@@ -93,20 +101,23 @@ class Order:
         auth is a whole header line or empty.
         """
         upstream = leg.destination.upstream
-        body = upstream_body(self.body, model=leg.model, force_usage=self.forces_usage)
+        head = self.heads.get(upstream.name)
+        if head is None:
+            head = self.heads[upstream.name] = self._head(upstream) + self._forwarded(upstream)
+        body = upstream_body(
+            self.body, model=leg.model, model_json=leg.model_json, force_usage=self.forces_usage
+        )
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         ids = (
             f"x-request-id: {self.request_id}\r\n"
             f"traceparent: 00-{self.trace_id}-{span_id}-{self.trace_flags}\r\n"
             f"content-length: {size}\r\n\r\n"
         )
-        head: list[bytes | memoryview] = [self._head(upstream)]
-        self._forward(head, upstream)
-        head += (auth, ids.encode())
+        pieces: list[bytes | memoryview] = [head, auth, ids.encode()]
         if size <= JOINED_BYTES:
-            head += body
-            return [b"".join(head)]
-        return [b"".join(head), *body]
+            pieces += body
+            return [b"".join(pieces)]
+        return [b"".join(pieces), *body]
 
     def _head(self, upstream: Upstream) -> bytes:
         head = upstream.heads[self.endpoint]
@@ -120,10 +131,12 @@ class Order:
         line, separator, fields = head.partition(b" HTTP/1.1\r\n")
         return line + (b"&" if b"?" in line else b"?") + kept.encode() + separator + fields
 
-    def _forward(self, head: list[bytes | memoryview], upstream: Upstream) -> None:
+    def _forwarded(self, upstream: Upstream) -> bytes:
         dropped = upstream.dropped
         if self.connection_field is not None:
             dropped |= nominated(self.connection_field)
+        fields: list[bytes] = []
         for name, value in self.headers:
             if name not in dropped:
-                head += (name, b": ", value, b"\r\n")
+                fields += (name, b": ", value, b"\r\n")
+        return b"".join(fields)

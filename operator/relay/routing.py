@@ -1,22 +1,27 @@
 """Which route takes a call, which side of it, and what is tried next. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import orjson
 
 from relay.endpoints import Endpoint
 from relay.snapshot import Destination, RoutePlan, Snapshot
 from relay.usage import Subject
 
 
-@dataclass(frozen=True, slots=True)
 class Leg:
-    """A destination, and the name it knows the model by. subjects is the memory of who books attempts at it, by endpoint
-    and API key."""
+    """A destination, and the name it knows the model by.
 
-    destination: Destination
-    model: str
-    subjects: dict[tuple[Endpoint, str], Subject] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    subjects is the memory of who books attempts at it, by endpoint and API key.
+    """
+
+    __slots__ = ("destination", "model", "model_json", "subjects")
+
+    def __init__(self, destination: Destination, model: str) -> None:
+        self.destination = destination
+        self.model = model
+        self.model_json = orjson.dumps(model)
+        self.subjects: dict[tuple[Endpoint, str], Subject] = {}
 
 
 @dataclass(frozen=True, slots=True)

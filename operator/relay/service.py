@@ -180,6 +180,7 @@ class Service(Accounts, Host):
             body=body,
             model_label=label,
             headers=request.headers,
+            heads=caller.heads,
             connection_field=request.fields.get(b"connection"),
             query=request.query,
             request_id=request_id,
@@ -233,20 +234,20 @@ class Service(Accounts, Host):
             return chain
         return chain[1:]
 
-    def enter(self, applicant: Applicant, destination: Destination) -> None:
+    def enter(self, applicant: Applicant, destination: Destination, now: float) -> None:
         """The call asks for a seat."""
         assert self.admission is not None
-        self.admission.enter(applicant, destination)
+        self.admission.enter(applicant, destination, now)
 
     def slice_of(self, order: Order, destination: Destination) -> Hold | Refused | None:
         """A hold on the destination's slice, None where it has no limit, or why there is no room now."""
         assert self.admission is not None
         return self.admission.try_slice(order, destination)
 
-    def leave(self, claim: Claim) -> None:
+    def leave(self, claim: Claim, now: float) -> None:
         """The call's seat is free."""
         assert self.admission is not None
-        self.admission.leave(claim)
+        self.admission.leave(claim, now)
 
     def attempt(
         self,
@@ -274,28 +275,30 @@ class Service(Accounts, Host):
             in_flight=admission.queue.in_flight,
         )
 
-    def common_fields(self, request_id: str, caller: Caller | None, model: str | None) -> bytes:
+    def common_fields(
+        self, request_id: str, caller: Caller | None, model: str | None, now: float
+    ) -> bytes:
         """What stands on every answer: the request's id, and what is left of the tenant's limits."""
         ids = f"x-request-id: {request_id}\r\n".encode()
         if caller is None or self.admission is None:
             return ids
-        view = self.admission.limiter.view(model=model or "", now=time.monotonic())
+        view = self.admission.limiter.view(model=model or "", now=now)
         return ids + answers.rate_fields(view)
 
-    def exchange_over(self, exchange: Exchange) -> None:
+    def exchange_over(self, exchange: Exchange, now: float) -> None:
         """The call is counted."""
         request, status = exchange.request, exchange.reply.status
         endpoint = CALLS.get(request.path)
         series = self.metrics.calls(endpoint or "other", exchange.model_label)
         series.answered(status)
-        series.duration.observe(time.monotonic() - request.received_at)
+        series.duration.observe(now - request.received_at)
 
     # -- relay.attempt.Accounts ------------------------------------------------------------------------------------
 
     def pool(self, destination: Destination) -> Pool:
         origin = destination.upstream.origin
         pool = self._pools.get(origin.name)
-        if pool is not None and pool.origin == origin:
+        if pool is not None and (pool.origin is origin or pool.origin == origin):
             return pool
         return self._former_pool(origin)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from relay.config import ApiKey, Breaker, Document, Provider, Route, Side
+from relay.config import Breaker, Document, Priority, Provider, Route, Side
 from relay.endpoints import Endpoint
 from relay.http.headers import REQUEST_DROPPED, field_name, field_value
 from relay.http.pool import Origin
@@ -18,6 +18,15 @@ from relay.sessions import session_salt
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow"]
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """What an API key of the document entitles to."""
+
+    name: str
+    priority: Priority
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,9 @@ class Snapshot:
 
     document: Document
     digest: str
-    keys: Mapping[bytes, ApiKey]
+    tenant: bytes
+    suspended: bool
+    keys: Mapping[bytes, KeyGrant]
     upstreams: Mapping[str, Upstream]
     plans: tuple[RoutePlan, ...]
     routes: Mapping[tuple[str | None, str | None], RoutePlan]
@@ -101,7 +112,12 @@ def compile_snapshot(document: Document, digest: str) -> Snapshot:
     return Snapshot(
         document=document,
         digest=digest,
-        keys={bytes.fromhex(key.sha256): key for key in document.keys},
+        tenant=document.tenant.name.encode(),
+        suspended=document.suspended,
+        keys={
+            bytes.fromhex(key.sha256): KeyGrant(key.name, key.priority, key.weight)
+            for key in document.keys
+        },
         upstreams=upstreams,
         plans=plans,
         routes=_index(document.routes, plans),

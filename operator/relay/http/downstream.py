@@ -12,10 +12,12 @@ from mypy_extensions import trait
 
 from relay.deadlines import NEVER, DeadlineWheel, Watched
 from relay.errors import Refusal
-from relay.http.message import CONTINUE, Request
+from relay.http.message import CONTINUE, KnownHead, Request, known_head
 
 PIPELINE_DEPTH: Final = 64
 """Requests one read may hold before the connection is closed; clients of this API do not pipeline at all."""
+MAX_STRANGERS: Final = 8
+"""After so many different heads in a row a connection's heads are taken to differ always: each has a trace id, say."""
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 1024 * 1024
 """After an early refusal this much of the body is read and dropped, so that the answer is not lost to a reset."""
@@ -112,8 +114,11 @@ class ClientConnection(Watched):
         "_head_bytes",
         "_host",
         "_in_head",
+        "_known",
+        "_last",
         "_parser",
         "_parsing",
+        "_strangers",
         "_upgrade_seen",
         "_waiting",
         "closing",
@@ -133,6 +138,10 @@ class ClientConnection(Watched):
         self._in_head = False
         self._head_bytes = 0
         self._upgrade_seen = False
+        # the last head, and how many heads in a row were another than the one before
+        self._known: KnownHead | None = None
+        self._strangers = 0
+        self._last: Request | None = None
         self._age_limit = NEVER
         self.closing = False
 
@@ -161,25 +170,24 @@ class ClientConnection(Watched):
         for request in (self._parsing, self._current, *(self._waiting or ())):
             if request is not None:
                 self.drop_body(request)
-        self._parsing = self._current = self._waiting = None
+        self._parsing = self._current = self._waiting = self._known = self._last = None
         # the parser refers to us; with it goes the cycle
         self._parser = None
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
+        fresh = self._parsing is None and self._current is None
+        if fresh and self._repeats(data):
+            return
         if self._in_head or self._parsing is None:
             self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
-            self._malformed(Refusal.not_implemented if unknown else Refusal.bad_request)
-        else:
-            if self._parsing is not None:
-                self._bound_unfinished()
+        if not self._parse(data):
+            return
+        if self._parsing is not None:
+            self._bound_unfinished()
+        elif fresh:
+            self._remember(data)
 
     def pause_writing(self) -> None:
         self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
@@ -255,13 +263,27 @@ class ClientConnection(Watched):
         if request is None or self._upgrade_seen:
             return
         self._parsing = None
+        self._last = request
         request.complete = True
         if request is self._current:
             self._set_deadline(NEVER)
             if self._exchange is not None:
                 self._exchange.request_complete()
             else:
-                self._next()
+                self._next(time.monotonic())
+
+    def _parse(self, data: bytes) -> bool:
+        """Whether the data was HTTP; what is wrong with it has been answered."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
+            self._malformed(Refusal.not_implemented if unknown else Refusal.bad_request)
+        else:
+            return True
+        return False
 
     # -- what exchanges call ---------------------------------------------------------------------------------------
 
@@ -290,7 +312,7 @@ class ClientConnection(Watched):
             self._host.release_body(sum(map(len, request.body)))
             request.body = []
 
-    def finished(self, *, keep_alive: bool) -> None:
+    def finished(self, now: float, *, keep_alive: bool) -> None:
         """The answer is written; the next request's turn, or the end."""
         request, self._exchange = self._current, None
         if request is None:
@@ -300,10 +322,10 @@ class ClientConnection(Watched):
             self.closing = request.complete
             request.keep_alive = False
         if request.complete:
-            self._next()
+            self._next(now)
         else:
             self._head_bytes = 0
-            self._set_deadline(time.monotonic() + LINGER_SECONDS)
+            self._set_deadline(now + LINGER_SECONDS)
 
     def abort(self) -> None:
         """The connection is gone without a proper end, which tells the client that the answer is not whole."""
@@ -379,6 +401,30 @@ class ClientConnection(Watched):
         else:
             exchange.begin()
 
+    def _repeats(self, data: bytes) -> bool:
+        """Whether the data was one more request with the head of the last, and is taken care of."""
+        known = self._known
+        if known is None:
+            return False
+        start = known.body_start(data)
+        size = len(data) - start
+        if not start or size > self._host.client_limits.max_body_bytes:
+            return False
+        if not self._host.reserve_body(size):
+            return False
+        self._strangers = 0
+        self.deadline = NEVER
+        self._serve(known.request(data[start:], time.monotonic()))
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """The head of the request that this read brought is known when it comes again."""
+        if self._strangers == MAX_STRANGERS:
+            return
+        self._strangers += 1
+        request, self._last = self._last, None
+        self._known = known_head(request, data) if request is not None else None
+
     def _wait_in_line(self, request: Request) -> None:
         if self._waiting is None:
             self._waiting = deque()
@@ -388,7 +434,7 @@ class ClientConnection(Watched):
         else:
             self.transport.pause_reading()
 
-    def _next(self) -> None:
+    def _next(self, now: float) -> None:
         """The current request is over and whole."""
         request, self._current = self._current, None
         if self.closing or (request is not None and not request.keep_alive):
@@ -396,11 +442,15 @@ class ClientConnection(Watched):
         elif self._waiting:
             self._follow(self._waiting.popleft())
         else:
-            self._set_deadline(self._idle_deadline())
+            self._set_deadline(now + self._host.client_limits.idle_timeout)
 
     def _follow(self, request: Request) -> None:
         if not self._waiting:
             self.transport.resume_reading()
+        self._serve(request)
+
+    def _serve(self, request: Request) -> None:
+        """The request's turn, as far as it is here."""
         self._start(request)
         if request.complete and self._current is request and self._exchange is not None:
             self._exchange.request_complete()

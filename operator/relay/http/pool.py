@@ -75,12 +75,12 @@ class Pool(Home):
         self._closed = False
         self.last_error = ""
 
-    def acquire(self, call: Call) -> None:
+    def acquire(self, call: Call, now: float) -> None:
         """`connected` or `failed` is called on the call, perhaps before this returns."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
-                call.connected(connection)
+                call.connected(connection, now)
                 return
             connection.close()
         self._waiting.append(call)
@@ -91,14 +91,13 @@ class Pool(Home):
         with contextlib.suppress(ValueError):
             self._waiting.remove(call)
 
-    def release(self, connection: UpstreamConnection) -> None:
+    def release(self, connection: UpstreamConnection, now: float) -> None:
         if connection.transport.is_closing():
             return
-        now = time.monotonic()
         if self._closed or now - connection.born > self._limits.age:
             connection.close()
         elif self._waiting:
-            self._waiting.popleft().connected(connection)
+            self._waiting.popleft().connected(connection, now)
         else:
             connection.idle_since = now
             self._idle.append(connection)
@@ -156,7 +155,7 @@ class Pool(Home):
     def adopt(self, connection: UpstreamConnection) -> None:
         """The connection is one of the pool's, and ready for a call."""
         self._open.add(connection)
-        self.release(connection)
+        self.release(connection, time.monotonic())
 
     async def _connect(self) -> UpstreamConnection:
         last: OSError | None = None

@@ -24,24 +24,27 @@ MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 
 
 class Call(ABC):
-    """Who waits for an answer. A class and not a protocol: compiled, its calls need no look-up by name."""
+    """Who waits for an answer. A class and not a protocol: compiled, its calls need no look-up by name.
+
+    now is when the read began that the call is told of, in monotonic seconds.
+    """
 
     __slots__ = ()
 
     @abstractmethod
-    def connected(self, connection: "UpstreamConnection") -> None:
+    def connected(self, connection: "UpstreamConnection", now: float) -> None:
         """A connection is there; the call sends on it at once."""
 
     @abstractmethod
-    def response(self, status: int, headers: list[Field]) -> None:
+    def response(self, status: int, headers: list[Field], now: float) -> None:
         """The final head; body_received and completed follow in the same read if they are there."""
 
     @abstractmethod
-    def body_received(self, data: bytes) -> None:
+    def body_received(self, data: bytes, now: float) -> None:
         """A piece of the body, as many chunks as one read brought."""
 
     @abstractmethod
-    def read_ended(self, *, completed: bool) -> None:
+    def read_ended(self, now: float, *, completed: bool) -> None:
         """All of this read has been handed over; with completed, the answer is whole and the connection let go."""
 
     @abstractmethod
@@ -56,7 +59,7 @@ class Home(ABC):
     wheel: DeadlineWheel
 
     @abstractmethod
-    def release(self, connection: "UpstreamConnection") -> None:
+    def release(self, connection: "UpstreamConnection", now: float) -> None:
         """The connection can take another call."""
 
     @abstractmethod
@@ -129,13 +132,14 @@ class UpstreamConnection(Watched):
             # nothing was asked: an answer now would be taken for the next call's
             self.close()
             return
+        now = time.monotonic()
         sound = self._feed(data)
         if not self._in_head:
             # until the head is whole the first byte's deadline stands: a head that trickles is no answer
-            self.deadline = time.monotonic() + self._idle_timeout
+            self.deadline = now + self._idle_timeout
             if self.deadline < self.slot:
                 self._home.wheel.watch(self)
-        self._hand_over(call, sound=sound)
+        self._hand_over(call, now, sound=sound)
 
     def pause_writing(self) -> None:
         """A request is written whole; its size is bounded by the client's."""
@@ -156,7 +160,9 @@ class UpstreamConnection(Watched):
         if call is None:
             return
         if self._answered and not self._framed and error is None:
-            call.read_ended(completed=True)  # RFC 9112 section 6.3: the close ends this body
+            call.read_ended(
+                time.monotonic(), completed=True
+            )  # RFC 9112 section 6.3: the close ends this body
         else:
             call.failed("truncated" if self._answered or self._head_bytes else "reset")
 
@@ -195,7 +201,13 @@ class UpstreamConnection(Watched):
     # -- what calls and pools do -----------------------------------------------------------------------------------
 
     def send(
-        self, call: Call, request: list[bytes | memoryview], *, first_byte: float, idle: float
+        self,
+        call: Call,
+        request: list[bytes | memoryview],
+        now: float,
+        *,
+        first_byte: float,
+        idle: float,
     ) -> None:
         """The request is on its way and its answer goes to the call; timeouts in seconds."""
         self.call = call
@@ -203,7 +215,7 @@ class UpstreamConnection(Watched):
         self._answered = self._completed = False
         self._framed = self._in_head = True
         self._head_bytes = self._status = 0
-        self.deadline = time.monotonic() + first_byte
+        self.deadline = now + first_byte
         if self.deadline < self.slot:
             self._home.wheel.watch(self)
         write = self.transport.write
@@ -268,7 +280,7 @@ class UpstreamConnection(Watched):
             self._in_head and self._head_bytes > MAX_RESPONSE_HEAD_BYTES
         )
 
-    def _hand_over(self, call: Call, *, sound: bool) -> None:
+    def _hand_over(self, call: Call, now: float, *, sound: bool) -> None:
         completed = self._completed
         if self._status == 101 or (not sound and not completed) or self._head_too_large():
             self.call = None
@@ -278,24 +290,24 @@ class UpstreamConnection(Watched):
         if not self._answered and not self._in_head and self._status >= 200:
             self._answered = True
             self._framed = _is_framed(self._status, self._headers)
-            call.response(self._status, self._headers)
+            call.response(self._status, self._headers, now)
         if not self._answered:
             return
         if self._body:
             body, self._body = self._body, []
-            call.body_received(body[0] if len(body) == 1 else b"".join(body))
+            call.body_received(body[0] if len(body) == 1 else b"".join(body), now)
         if completed:
-            self._let_go(reusable=sound)
-        call.read_ended(completed=completed)
+            self._let_go(now, reusable=sound)
+        call.read_ended(now, completed=completed)
 
-    def _let_go(self, *, reusable: bool) -> None:
+    def _let_go(self, now: float, *, reusable: bool) -> None:
         self.call = None
         self.deadline = NEVER
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
         if reusable and self._keep_alive and self._framed:
-            self._home.release(self)
+            self._home.release(self, now)
         else:
             self.transport.close()
 
