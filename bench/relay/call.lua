@@ -1,14 +1,32 @@
--- One chat call over and over. BENCH_BODY_BYTES sets its size, BENCH_STREAM=1 asks for a stream.
+-- Chat calls, 64 of them in turn, each with a text and a length of its own: conversations do not repeat themselves.
+-- BENCH_BODY_BYTES sets their size, BENCH_STREAM=1 asks for streams, BENCH_TRACED=1 gives each head a trace of its own.
 local size = tonumber(os.getenv("BENCH_BODY_BYTES"))
 local stream = os.getenv("BENCH_STREAM") == "1" and '"stream":true,' or ""
+local traced = os.getenv("BENCH_TRACED") == "1"
 local sentence = 'A relay carries what it is given, and adds nothing of its own. '
 local text = string.rep(sentence, math.ceil(size / #sentence)):sub(1, size)
-wrk.method = "POST"
-wrk.body = '{"model":"' .. os.getenv("BENCH_MODEL") .. '",' .. stream ..
-  '"messages":[{"role":"system","content":"You are terse."},{"role":"user","content":"' .. text ..
-  '"}],"temperature":0.2,"max_tokens":256}'
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer " .. os.getenv("BENCH_KEY")
+local calls, turn = {}, 0
+
+function init(args)
+  for number = 1, 64 do
+    local body = '{"model":"' .. os.getenv("BENCH_MODEL") .. '",' .. stream ..
+      '"messages":[{"role":"system","content":"You are terse."},{"role":"user","content":"Call ' ..
+      number .. ". " .. text:sub(1, size - number) .. '"}],"temperature":0.2,"max_tokens":256}'
+    local headers = {
+      ["Content-Type"] = "application/json",
+      ["Authorization"] = "Bearer " .. os.getenv("BENCH_KEY"),
+    }
+    if traced then
+      headers["traceparent"] = string.format("00-%032x-%016x-01", number, number)
+    end
+    calls[number] = wrk.format("POST", nil, headers, body)
+  end
+end
+
+function request()
+  turn = turn % #calls + 1
+  return calls[turn]
+end
 
 function done(summary, latency, requests)
   local errors = summary.errors

@@ -14,13 +14,14 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is asked, and how hard. duration in whole seconds."""
+    """What is asked, and how hard. duration in whole seconds. traced: each call's head is unlike the one before."""
 
     name: str
     connections: int
     body_bytes: int
     duration: int
     stream: bool = False
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def _wrk(stack: Stack, shape: Shape, *, seconds: int) -> tuple[int, float, float
         **os.environ,
         "BENCH_BODY_BYTES": str(shape.body_bytes),
         "BENCH_STREAM": "1" if shape.stream else "0",
+        "BENCH_TRACED": "1" if shape.traced else "0",
         "BENCH_MODEL": places.MODEL,
         "BENCH_KEY": places.API_KEY,
     }

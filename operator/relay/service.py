@@ -220,7 +220,7 @@ class Service(Accounts, Host):
             return True
         key = session_key(order.body.document, request.fields.get(b"x-session-id"))
         point = (
-            random.uniform(0, 100) if key is None else session_point(key, salt=plan.session_salt)
+            random.uniform(0, 100) if key is None else session_point(key, seed=plan.session_seed)
         )
         return routing.takes_canary(routed, point=point)
 

@@ -1,9 +1,10 @@
 """Conversations: what identifies one, where it falls on a route's scale, and who created a stored response."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
+
+import xxhash
 
 TEXT_BYTES: Final = 4096
 """So much of the first messages tells conversations apart; hashing a 100 KB prompt would cost more than the call."""
@@ -48,18 +49,17 @@ def _text(value: object) -> bytes:
     return text[:TEXT_BYTES].encode("utf-8", "surrogatepass")
 
 
-def session_salt(salt: str, fingerprint: str) -> bytes:
-    """What is hashed with every session of a route and its canary.
+def session_seed(salt: str, fingerprint: str) -> int:
+    """What seeds the hash of every session of a route and its canary.
 
     The fingerprint is part of it, so that the sessions that meet one canary are not those that met the last.
     """
-    return f"{fingerprint}\0{salt}\0".encode()
+    return xxhash.xxh3_64_intdigest(f"{fingerprint}\0{salt}".encode())
 
 
-def session_point(key: bytes, *, salt: bytes) -> float:
+def session_point(key: bytes, *, seed: int) -> float:
     """Where a session falls, 0 <= point < 100: uniform over keys, the same in every process and pod."""
-    digest = hashlib.blake2b(salt + key, digest_size=4).digest()
-    return int.from_bytes(digest, "big") * 100 / POINTS
+    return (xxhash.xxh3_64_intdigest(key, seed) >> 32) * 100 / POINTS
 
 
 class ResponseOwners:

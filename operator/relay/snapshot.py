@@ -14,7 +14,7 @@ from relay.endpoints import Endpoint
 from relay.http.headers import REQUEST_DROPPED, field_name, field_value
 from relay.http.pool import Origin
 from relay.http.tls import provider_context
-from relay.sessions import session_salt
+from relay.sessions import session_seed
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow"]
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -74,7 +74,7 @@ class RoutePlan:
     fallback: tuple[Destination, ...]
     objectives: Mapping[str, float]
     breaker: Breaker
-    session_salt: bytes
+    session_seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
         fallback=tuple(bind(side, "fallback") for side in route.fallback),
         objectives=_objectives(route),
         breaker=route.breaker,
-        session_salt=session_salt(route.salt, route.canary.fingerprint if route.canary else ""),
+        session_seed=session_seed(route.salt, route.canary.fingerprint if route.canary else ""),
     )
 
 

@@ -218,9 +218,10 @@ class UpstreamConnection(Watched):
         self.deadline = now + first_byte
         if self.deadline < self.slot:
             self._home.wheel.watch(self)
-        write = self.transport.write
-        for part in request:
-            write(part)
+        if len(request) == 1:
+            self.transport.write(request[0])
+        else:
+            self.transport.writelines(request)
 
     def pause(self) -> None:
         """Nothing more is read until `resume`; the provider's own pace is not to blame meanwhile."""

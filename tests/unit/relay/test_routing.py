@@ -6,7 +6,7 @@ from tests.unit.relay.documents import BACKUP, CANARY, STABLE, document, provide
 
 from relay.config import Match, ProviderModel, Route, Side
 from relay.routing import find_route, takes_canary
-from relay.sessions import ResponseOwners, session_key, session_point, session_salt
+from relay.sessions import ResponseOwners, session_key, session_point, session_seed
 from relay.snapshot import compile_snapshot
 
 
@@ -94,7 +94,7 @@ def test_listed_models_are_those_that_may_be_asked_for() -> None:
 @given(key=st.binary(min_size=1, max_size=64), low=st.integers(0, 100), high=st.integers(0, 100))
 def test_a_session_changes_side_at_most_once_on_the_way_up(key: bytes, low: int, high: int) -> None:
     low, high = sorted((low, high))
-    point = session_point(key, salt=session_salt("s", CANARY.fingerprint))
+    point = session_point(key, seed=session_seed("s", CANARY.fingerprint))
     assert 0 <= point < 100
     if point < low:
         assert point < high
@@ -102,8 +102,8 @@ def test_a_session_changes_side_at_most_once_on_the_way_up(key: bytes, low: int,
 
 def test_sessions_spread_evenly_and_differently_for_every_canary() -> None:
     keys = [b"session-%d" % number for number in range(4000)]
-    first = [session_point(key, salt=session_salt("s", "a" * 12)) < 10 for key in keys]
-    second = [session_point(key, salt=session_salt("s", "b" * 12)) < 10 for key in keys]
+    first = [session_point(key, seed=session_seed("s", "a" * 12)) < 10 for key in keys]
+    second = [session_point(key, seed=session_seed("s", "b" * 12)) < 10 for key in keys]
     assert 0.08 < sum(first) / len(keys) < 0.12
     both = sum(a and b for a, b in zip(first, second, strict=True))
     assert both < 0.03 * len(keys)
