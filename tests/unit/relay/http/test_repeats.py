@@ -1,0 +1,215 @@
+"""A head that comes again is not parsed again: nobody may be able to tell, but by the clock."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.unit.relay.documents import API_KEY, document, provider
+from tests.unit.relay.memory import MemoryRelay, Peer, call, error, fields, reply, status
+
+from relay.http.downstream import MAX_STRANGERS, ClientConnection
+from relay.http.message import KnownHead
+
+Make = Callable[..., MemoryRelay]
+
+
+def body(text: str = "hi") -> bytes:
+    message = {"role": "user", "content": text}
+    return json.dumps({"model": "gpt-4.1", "messages": [message]}).encode()
+
+
+class NoParser:
+    """In the parser's place, where nothing may be parsed."""
+
+    def feed_data(self, data: bytes) -> None:
+        raise AssertionError(f"parsed: {data!r}")
+
+
+def without_parser(client: Peer) -> ClientConnection:
+    connection = client.protocol
+    assert isinstance(connection, ClientConnection)
+    connection._parser = NoParser()
+    return connection
+
+
+def answered(client: Peer, upstream: Peer, request: bytes) -> bytes:
+    """What the client gets; the provider only answers where it was asked."""
+    upstream.transport.taken()
+    answer = client.send(request)
+    if upstream.transport.sent:
+        upstream.send(reply())
+    return answer + client.transport.taken()
+
+
+async def test_only_the_first_of_equal_heads_is_parsed(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    assert status(answered(client, upstream, call(body()))) == 200
+    without_parser(client)
+    for text in ("a", "longer than before", "x" * 2000):
+        upstream.transport.taken()
+        client.send(call(body(text)))
+        asked = upstream.transport.taken()
+        assert asked.endswith(b"\r\n\r\n" + body(text))
+        assert int(fields(asked)["content-length"]) == len(body(text))
+        upstream.send(reply())
+        assert status(client.transport.taken()) == 200
+    assert relay.service._buffered == 0
+    assert len({event.request_id for event in relay.log.events}) == 4
+
+
+async def test_a_key_that_was_revoked_in_between_is_refused(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    answered(client, upstream, call(body()))
+    relay.install(document(generation=2, keys=document().keys[1:]))
+    assert error(client.send(call(body())))["code"] == "invalid_api_key"
+
+
+async def test_what_the_provider_is_told_follows_the_document(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    answered(client, upstream, call(body()))
+    assert b"x-fixed" not in upstream.transport.taken()
+    providers = tuple(
+        provider(p.name, headers={"X-Fixed": "new"}) if p.name == "legacy" else p
+        for p in document().providers
+    )
+    relay.install(document(generation=2, providers=providers))
+    client.send(call(body()))
+    assert fields(upstream.transport.taken())["x-fixed"] == "new"
+
+
+async def test_a_body_beyond_the_bounds_is_refused_as_ever(relay_with: Make) -> None:
+    relay = relay_with({"max_body_bytes": 200})
+    client, upstream = relay.client(), relay.provider()
+    assert status(answered(client, upstream, call(body()))) == 200
+    assert status(answered(client, upstream, call(body("x" * 200)))) == 413
+
+
+async def test_a_draining_relay_closes_after_the_answer(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    answered(client, upstream, call(body()))
+    relay.service.draining = True
+    assert fields(answered(client, upstream, call(body())))["connection"] == "close"
+    assert client.transport.closed
+
+
+async def test_a_connection_whose_heads_always_differ_is_left_to_the_parser(
+    relay: MemoryRelay,
+) -> None:
+    client, upstream = relay.client(), relay.provider()
+    for number in range(MAX_STRANGERS + 3):
+        request = call(body(), headers=f"X-Request-ID: call-{number}\r\n")
+        assert status(answered(client, upstream, request)) == 200
+    connection = client.protocol
+    assert isinstance(connection, ClientConnection)
+    assert connection._strangers == MAX_STRANGERS
+    known = connection._known
+    answered(client, upstream, call(body()))
+    assert connection._known is known
+
+
+# --- the two ways side by side ---
+
+PLAIN = call(body(), headers="X-Request-ID: same\r\n")
+LENGTH = f"Content-Length: {len(body())}".encode()
+
+
+def changed(old: bytes, new: bytes) -> bytes:
+    assert old in PLAIN
+    return PLAIN.replace(old, new, 1)
+
+
+READS: tuple[bytes, ...] = (
+    PLAIN,
+    call(body("another text"), headers="X-Request-ID: same\r\n"),
+    call(b"[]", headers="X-Request-ID: same\r\n"),
+    call(b"{not json", headers="X-Request-ID: same\r\n"),
+    PLAIN[:60],
+    PLAIN[60:],
+    PLAIN[:-5],
+    PLAIN + PLAIN,
+    PLAIN + b"G",
+    b"\r\n" + PLAIN,
+    changed(LENGTH, LENGTH + b" "),
+    changed(LENGTH, b"Content-Length: 0" + LENGTH[16:]),
+    changed(LENGTH, b"Content-Length: +" + LENGTH[16:]),
+    changed(LENGTH, b"Content-Length:" + LENGTH[16:]),
+    changed(LENGTH, b"Content-Length: 2"),
+    changed(LENGTH, b"Content-Length: 99999999999"),
+    changed(LENGTH, b"Content-Length: "),
+    changed(LENGTH, b"content-length: " + LENGTH[16:]),
+    changed(LENGTH, LENGTH + b"\r\n" + LENGTH),
+    changed(LENGTH, LENGTH + b"\r\nTransfer-Encoding: chunked"),
+    changed(LENGTH, b"Transfer-Encoding: chunked"),
+    changed(b"same", b"same" + LENGTH),
+    changed(b"same", b"other"),
+    changed(API_KEY.encode(), b"sk-relay-of-nobody"),
+    changed(b"POST", b"GET"),
+    changed(b"HTTP/1.1", b"HTTP/1.0"),
+    changed(b"Host: relay", b"Host: relay\r\nExpect: 100-continue"),
+    changed(b"Host: relay", b"Host: relay\r\nConnection: close"),
+    changed(b"Host: relay", b"Host: relay\r\nConnection: Upgrade\r\nUpgrade: h2c"),
+    changed(b"/v1/chat/completions", b"/v1/nothing"),
+)
+_OF_ITS_OWN = re.compile(rb"(traceparent: 00-)[0-9a-f-]+|(x-request-id: req_)[0-9a-f]+")
+
+
+def conversation(reads: list[bytes], *, knowing: bool) -> tuple[Any, ...]:
+    """All that client, provider and log see of these reads, ids apart."""
+
+    async def run(directory: Path) -> tuple[Any, ...]:
+        relay = MemoryRelay(document(), directory)
+        client, upstream = relay.client(), relay.provider()
+        connection = client.protocol
+        assert isinstance(connection, ClientConnection)
+        if not knowing:
+            connection._strangers = MAX_STRANGERS
+        seen: list[bytes] = []
+        for read in reads:
+            if client.transport.closed:
+                break
+            answer = client.send(read)
+            while asked := upstream.transport.taken():
+                upstream.send(reply())
+                answer += b"|" + asked + b"|" + client.transport.taken()
+            seen.append(_OF_ITS_OWN.sub(rb"\1\2", answer))
+        told = [(event.outcome, event.status, event.tokens) for event in relay.log.events]
+        return seen, told, client.transport.closed, relay.service._buffered
+
+    with TemporaryDirectory() as name:
+        return asyncio.run(run(Path(name)))
+
+
+@given(st.lists(st.sampled_from(READS), min_size=2, max_size=6))
+@example([PLAIN, PLAIN])
+@settings(deadline=None, max_examples=300)
+def test_nobody_can_tell_whether_a_head_was_known(reads: list[bytes]) -> None:
+    assert conversation([PLAIN, *reads], knowing=True) == conversation(
+        [PLAIN, *reads], knowing=False
+    )
+
+
+@pytest.mark.parametrize("second", range(len(READS)))
+def test_each_read_after_a_known_head(second: int) -> None:
+    reads = [PLAIN, READS[second], PLAIN]
+    assert conversation(reads, knowing=True) == conversation(reads, knowing=False)
+
+
+def test_the_plain_conversation_does_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    original = KnownHead.body_start
+
+    def body_start(self: KnownHead, data: bytes) -> int:
+        taken.append(original(self, data))
+        return taken[-1]
+
+    monkeypatch.setattr(KnownHead, "body_start", body_start)
+    conversation([PLAIN, READS[1], PLAIN], knowing=True)
+    assert len(taken) == 2
+    assert all(taken)
