@@ -92,7 +92,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         try:
-            view = view[os.write(descriptor, view) :]
+            # in a line of its own: compiled (mypyc 2.4), a call inside a slice is made twice
+            written = os.write(descriptor, view)
         except OSError:
             # nobody reads our log any more; the relay's work goes on
             return
+        view = view[written:]
