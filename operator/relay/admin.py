@@ -16,7 +16,8 @@ from relay.config import (
     SLO_METRICS_PATH,
     DocumentRejected,
 )
-from relay.metrics import Page, render, render_gauge
+from relay.families import Page
+from relay.metrics import render, render_gauge
 from relay.supervisor import NotProgrammed, Supervisor
 
 STATUSES: Final[Mapping[str, HTTPStatus]] = {

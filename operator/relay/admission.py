@@ -36,6 +36,10 @@ class Applicant(ABC):
         """The seat is the call's until it leaves."""
 
     @abstractmethod
+    def tick(self, now: float) -> None:
+        """A second has passed on the seat."""
+
+    @abstractmethod
     def turned_away(self, refused: Refused) -> None:
         """There will be no seat."""
 
@@ -255,9 +259,12 @@ class Admission:
                 self._start(started)
 
     def tick(self, now: float) -> None:
-        """Meant to be called every second: gates have no timers of their own for those behind the first."""
+        """Meant to be called every second: gates have no timers of their own for those behind the first, and calls that
+        take long are looked at."""
         for gate in self._gates.values():
             gate.expire(now)
+        for ticket in self.queue.running():
+            _owner(ticket).tick(now)
 
     def _start(self, tickets: list[Ticket]) -> None:
         loop = asyncio.get_running_loop()

@@ -107,6 +107,7 @@ class Attempt(Call):
         "number",
         "order",
         "outcome",
+        "overdue",
         "overhead_seconds",
         "probe",
         "received_bytes",
@@ -151,6 +152,8 @@ class Attempt(Call):
         self.settled = False
         self.received_bytes = 0
         self.overhead_seconds = 0.0
+        # the signals it was counted slow for before it ended
+        self.overdue: tuple[str, ...] = ()
         self.started_at = self.sent_at = self.first_byte_at = self.first_token_at = (
             self.ended_at
         ) = 0.0

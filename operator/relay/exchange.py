@@ -195,6 +195,11 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         wait = refused.retry_after_seconds if refused.waiting_helps else None
         self.refuse(refusal, retry_after_seconds=wait)
 
+    def tick(self, now: float) -> None:
+        """What takes too long is counted while it does, not only when it has ended."""
+        if self._attempt is not None:
+            self.service.books.overdue(self._attempt, now)
+
     def seated(self) -> None:
         """A seat is ours: the first provider is asked."""
         if self.phase is not WAITING:

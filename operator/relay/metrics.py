@@ -7,211 +7,18 @@ rendering never holds up a call. Label values come from the document, from this 
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-Kind = Literal["counter", "gauge", "histogram"]
-Page = Literal["metrics", "slo"]
-Labels = tuple[str, ...]
-
-LATENCY_BUCKETS: Final[tuple[float, ...]] = (
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    120.0,
-    300.0,
+from relay.families import (
+    BY_NAME,
+    FAMILIES,
+    LATENCY_BUCKETS,
+    OVERHEAD_BUCKETS,
+    QUEUE_WAIT_BUCKETS,
+    Family,
+    Labels,
+    Page,
 )
-OVERHEAD_BUCKETS: Final[tuple[float, ...]] = (
-    0.00005,
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.05,
-    0.1,
-    0.5,
-)
-"""Seconds; the promise is a median of 150 us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """merge says how several workers' gauges become one: their sum, or their largest."""
-
-    name: str
-    kind: Kind
-    labels: Labels
-    help: str
-    page: Page = "metrics"
-    buckets: tuple[float, ...] = ()
-    merge: Literal["sum", "max"] = "sum"
-
-
-_SIDE: Final = ("route", "side", "fingerprint")
-
-FAMILIES: Final = (
-    Family("relay_requests_total", "counter", ("endpoint", "model", "status"), "Answered calls."),
-    Family(
-        "relay_request_duration_seconds",
-        "histogram",
-        ("endpoint", "model"),
-        "From the request's first byte to the answer's last.",
-        buckets=LATENCY_BUCKETS,
-    ),
-    Family(
-        "relay_overhead_seconds",
-        "histogram",
-        (),
-        "Time the relay itself added: before the provider was asked, less the queue, and after its first byte.",
-        buckets=OVERHEAD_BUCKETS,
-    ),
-    Family(
-        "relay_time_to_first_token_seconds",
-        "histogram",
-        ("route", "side"),
-        "From the attempt's start to the first piece of the answer's body.",
-        buckets=LATENCY_BUCKETS,
-    ),
-    Family(
-        "relay_queue_wait_seconds",
-        "histogram",
-        (),
-        "Time calls waited for a seat.",
-        buckets=(0.001, *LATENCY_BUCKETS),
-    ),
-    Family("relay_in_flight", "gauge", (), "Calls that hold a seat."),
-    Family("relay_queue_depth", "gauge", (), "Calls that wait for a seat."),
-    Family("relay_client_connections", "gauge", (), "Open client connections."),
-    Family("relay_upstream_connections", "gauge", ("provider",), "Open provider connections."),
-    Family("relay_buffered_bytes", "gauge", (), "Request bodies held in memory."),
-    Family(
-        "relay_tokens_total",
-        "counter",
-        ("route", "side", "provider", "model", "kind"),
-        "Tokens as providers reported them; kind is input, output, cached (within input) or reasoning (within output).",
-    ),
-    Family("relay_rejections_total", "counter", ("reason",), "Calls the relay refused."),
-    Family(
-        "relay_upstream_attempts_total",
-        "counter",
-        ("route", "side", "provider", "outcome"),
-        "Attempts at providers by how they ended.",
-    ),
-    Family(
-        "relay_fallbacks_total",
-        "counter",
-        ("route", "reason"),
-        "Further attempts after one that was provably not processed.",
-    ),
-    Family(
-        "relay_client_disconnects_total",
-        "counter",
-        ("route",),
-        "Calls whose client left before the answer was whole.",
-    ),
-    Family(
-        "relay_shadow_total",
-        "counter",
-        ("route", "outcome"),
-        "Shadow copies by how they compared, or why they were skipped.",
-    ),
-    Family(
-        "relay_usage_estimated_total",
-        "counter",
-        ("route", "side"),
-        "Attempts whose tokens were estimated because none were reported.",
-    ),
-    Family(
-        "relay_log_lines_dropped_total",
-        "counter",
-        (),
-        "Log lines given up because standard output was stuck.",
-    ),
-    Family("relay_slo_attempts_started_total", "counter", _SIDE, "Attempts begun.", page="slo"),
-    Family(
-        "relay_slo_attempts_finished_total",
-        "counter",
-        _SIDE,
-        "Attempts ended, in whatever way.",
-        page="slo",
-    ),
-    Family(
-        "relay_slo_attempts_failed_total",
-        "counter",
-        _SIDE,
-        "Attempts the provider is to blame for: 5xx, 401 and 403, no connection, silence, broken or truncated answers.",
-        page="slo",
-    ),
-    Family(
-        "relay_slo_attempts_truncated_total",
-        "counter",
-        _SIDE,
-        "Of the failed, answers that ended early.",
-        page="slo",
-    ),
-    Family(
-        "relay_slo_attempts_throttled_total",
-        "counter",
-        _SIDE,
-        "Attempts answered 429: quota, not fault.",
-        page="slo",
-    ),
-    Family(
-        "relay_slo_attempts_slow_total",
-        "counter",
-        (*_SIDE, "signal"),
-        "Attempts over the objective of the signal.",
-        page="slo",
-    ),
-    Family(
-        "relay_slo_attempts_timed_total",
-        "counter",
-        (*_SIDE, "signal"),
-        "Attempts the signal was measured for.",
-        page="slo",
-    ),
-    Family(
-        "relay_slo_tokens_total", "counter", (*_SIDE, "kind"), "Tokens as reported.", page="slo"
-    ),
-    Family(
-        "relay_slo_overhead_seconds_total",
-        "counter",
-        _SIDE,
-        "Time the relay itself added.",
-        page="slo",
-    ),
-    Family(
-        "relay_slo_breaker_open",
-        "gauge",
-        ("route", "fingerprint"),
-        "1 while a worker keeps traffic off the canary.",
-        page="slo",
-        merge="max",
-    ),
-    Family(
-        "relay_slo_breaker_trips_total",
-        "counter",
-        ("route", "fingerprint"),
-        "Times the breaker opened.",
-        page="slo",
-    ),
-)
-"""Names the control plane and dashboards rely on; tests/unit/relay/test_metrics.py holds them fixed."""
-
-_BY_NAME: Final = {family.name: family for family in FAMILIES}
 
 SIGNALS: Final = ("Overhead", "FirstToken", "Total")
 
@@ -338,7 +145,7 @@ class WorkerMetrics:
         self.duration = Histogram(LATENCY_BUCKETS)
         self.overhead = Distribution(OVERHEAD_BUCKETS)
         self.first_token = Histogram(LATENCY_BUCKETS)
-        self.queue_wait = Distribution((0.001, *LATENCY_BUCKETS))
+        self.queue_wait = Distribution(QUEUE_WAIT_BUCKETS)
         self.sides: dict[Labels, SideCounters] = {}
 
     def side(self, route: str, label: str, fingerprint: str) -> SideCounters:
@@ -432,7 +239,7 @@ def merge(reports: Iterable[Report]) -> dict[str, dict[Labels, Any]]:
     merged: dict[str, dict[Labels, Any]] = {}
     for report in reports:
         for name, series in report.items():
-            family = _BY_NAME[name]
+            family = BY_NAME[name]
             target = merged.setdefault(name, {})
             for labels, value in series:
                 former = target.get(labels)
@@ -448,7 +255,7 @@ def _sum(family: Family, left: Any, right: Any) -> Any:
 
 def without_gauges(report: Report) -> Report:
     """What stays true of a worker that has ended: its counters."""
-    return {name: series for name, series in report.items() if _BY_NAME[name].kind != "gauge"}
+    return {name: series for name, series in report.items() if BY_NAME[name].kind != "gauge"}
 
 
 def render(merged: Mapping[str, Mapping[Labels, Any]], page: Page) -> str:

@@ -153,6 +153,10 @@ class FairQueue:
             ticket.state = _EXPIRED
         return expired
 
+    def running(self) -> list[Ticket]:
+        """The tickets that hold a seat."""
+        return [ticket for record in self._flows for ticket in record.running]
+
     def next_deadline(self) -> float | None:
         """When expire will next have something to return; in the past if it has already."""
         for ticket in self._lapsed:

@@ -6,40 +6,36 @@ from collections.abc import Iterable
 
 from relay import answers, routing
 from relay.admission import Admission, Applicant, Claim
-from relay.attempt import FAILURES, Accounts, Attempt, Consumer
+from relay.attempt import Accounts, Attempt, Consumer
 from relay.body import CallBody
-from relay.breaker import BreakerState, CanaryBreaker
+from relay.books import Books, sides
 from relay.callers import Caller
 from relay.credentials import Credentials
 from relay.deadlines import DeadlineWheel
-from relay.endpoints import CALLS, RESPONSES
-from relay.estimates import Estimator
+from relay.endpoints import CALLS
 from relay.exchange import Exchange
 from relay.http.downstream import ClientConnection, ClientLimits, Host
 from relay.http.headers import trace_context
 from relay.http.message import Request
-from relay.http.pool import Origin, Pool, PoolLimits
-from relay.http.resolver import Resolver
-from relay.http.tls import provider_context
+from relay.http.pool import Pool
 from relay.ids import random_id
 from relay.limits import Hold
 from relay.logs import WorkerLog
-from relay.metrics import Labels, Report, TokenCounts, WorkerMetrics
+from relay.metrics import Report, WorkerMetrics
 from relay.order import Order
+from relay.pools import Pools
 from relay.refused import Refused
 from relay.retry import RetryBudget
 from relay.routing import Leg, Routed
-from relay.sessions import ResponseOwners, session_key, session_point
+from relay.sessions import session_key, session_point
 from relay.settings import Settings
 from relay.shadow import Shadows
 from relay.snapshot import Destination, RoutePlan, Snapshot, Upstream
-from relay.usage import Subject, Tokens, UsageEvent
+from relay.usage import Subject, UsageEvent
 
 OTHER_MODEL = "other"
 REMEMBERED_ROUTES = 10_000
 """Pairs of model and task; tasks are the callers' own words, so the memory needs a bound."""
-RESPONSE_OWNERS = 10_000
-"""Stored responses whose creator is remembered: a few MB at most."""
 
 
 class Service(Accounts, Host):
@@ -61,16 +57,10 @@ class Service(Accounts, Host):
         self.credentials = Credentials(settings.upstream_keys_directory)
         self.shadows = Shadows(self)
         self.draining = False
-        self.tripped: list[tuple[str, str]] = []
-        self._resolver = Resolver(settings.dns_ttl_seconds)
-        self._pools: dict[str, Pool] = {}
-        self._leaving_pools: list[Pool] = []
-        self._breakers: dict[tuple[str, str], CanaryBreaker] = {}
-        self._owners = ResponseOwners(RESPONSE_OWNERS)
-        self._estimator = Estimator()
+        self.books = Books(self.metrics, log)
+        self.pools = Pools(settings, self.wheel)
         self._buffered = 0
         self._routed: dict[tuple[str, str | None], Routed] = {}
-        self._keyless: set[str] = set()
 
     # -- the document ----------------------------------------------------------------------------------------------
 
@@ -82,58 +72,11 @@ class Service(Accounts, Host):
             self.admission = Admission(snapshot, share=share, now=now)
         else:
             self.admission.reconfigure(snapshot, share=share, now=now)
-        self._pools_for(snapshot)
-        self._breakers_for(snapshot.plans)
+        self.pools.install(upstream.origin for upstream in snapshot.upstreams.values())
+        self.books.install(snapshot.plans)
         self.refresh_keys(snapshot.upstreams.values())
         self._routed = {}
         self.snapshot = snapshot
-
-    def _pools_for(self, snapshot: Snapshot) -> None:
-        pools: dict[str, Pool] = {}
-        for name, upstream in snapshot.upstreams.items():
-            former = self._pools.pop(name, None)
-            if former is not None and former.origin == upstream.origin:
-                pools[name] = former
-                continue
-            if former is not None:
-                self._retire(former)
-            pools[name] = self._new_pool(upstream.origin)
-        for pool in self._pools.values():
-            self._retire(pool)
-        self._pools = pools
-
-    def _new_pool(self, origin: Origin) -> Pool:
-        tls = provider_context(origin.ca_bundle) if origin.scheme == "https" else None
-        return Pool(
-            origin,
-            limits=_pool_limits(self.settings),
-            resolver=self._resolver,
-            tls=tls,
-            wheel=self.wheel,
-        )
-
-    def _former_pool(self, origin: Origin) -> Pool:
-        """For a call whose snapshot named a provider that the one in force does not."""
-        for pool in self._leaving_pools:
-            if pool.origin == origin:
-                return pool
-        pool = self._new_pool(origin)
-        self._retire(pool)
-        return pool
-
-    def _retire(self, pool: Pool) -> None:
-        pool.close()
-        self._leaving_pools.append(pool)
-
-    def _breakers_for(self, plans: Iterable[RoutePlan]) -> None:
-        breakers: dict[tuple[str, str], CanaryBreaker] = {}
-        for plan in plans:
-            if plan.canary is None:
-                continue
-            name = (plan.name, plan.canary.fingerprint)
-            breaker = breakers[name] = self._breakers.get(name) or CanaryBreaker(plan.breaker)
-            breaker.reconfigure(plan.breaker)
-        self._breakers = breakers
 
     # -- relay.http.downstream.Host --------------------------------------------------------------------------------
 
@@ -186,8 +129,8 @@ class Service(Accounts, Host):
             request_id=request_id,
             trace_id=trace_id,
             trace_flags=flags,
-            input_tokens=self._estimator.input_tokens(label, len(body.raw)),
-            output_tokens=self._estimator.output_tokens(label, body.output_tokens_asked()),
+            input_tokens=self.books.estimator.input_tokens(label, len(body.raw)),
+            output_tokens=self.books.estimator.output_tokens(label, body.output_tokens_asked()),
         )
 
     def routed(self, snapshot: Snapshot, model: str, task: str | None) -> Routed | None:
@@ -213,7 +156,7 @@ class Service(Accounts, Host):
             return False
         previous = order.body.document.get("previous_response_id")
         if isinstance(previous, str):
-            owner = self._owners.owner(previous)
+            owner = self.books.owners.owner(previous)
             if owner is not None:
                 return owner == canary.fingerprint
         if percent == 100:
@@ -229,10 +172,8 @@ class Service(Accounts, Host):
         first = chain[0].destination
         if first.label != "canary":
             return chain
-        breaker = self._breakers.get((order.plan.name, first.fingerprint))
-        if breaker is None or breaker.admits(time.monotonic()):
-            return chain
-        return chain[1:]
+        admitted = self.books.admits_canary(order.plan.name, first.fingerprint, time.monotonic())
+        return chain if admitted else chain[1:]
 
     def enter(self, applicant: Applicant, destination: Destination, now: float) -> None:
         """The call asks for a seat."""
@@ -296,11 +237,7 @@ class Service(Accounts, Host):
     # -- relay.attempt.Accounts ------------------------------------------------------------------------------------
 
     def pool(self, destination: Destination) -> Pool:
-        origin = destination.upstream.origin
-        pool = self._pools.get(origin.name)
-        if pool is not None and (pool.origin is origin or pool.origin == origin):
-            return pool
-        return self._former_pool(origin)
+        return self.pools.of(destination.upstream.origin)
 
     def auth_line(self, destination: Destination) -> bytes | None:
         line = self.credentials.line(destination.upstream)
@@ -311,109 +248,10 @@ class Service(Accounts, Host):
         return line
 
     def subject(self, attempt: Attempt) -> Subject:
-        order, leg = attempt.order, attempt.leg
-        subject = leg.subjects.get((order.endpoint, order.key_name))
-        if subject is None:
-            subject = self._new_subject(order, leg)
-        if subject.side == "canary":
-            breaker = self._breakers.get((subject.route, subject.fingerprint))
-            attempt.probe = breaker is not None and breaker.state is BreakerState.half_open
-        return subject
-
-    def _new_subject(self, order: Order, leg: Leg) -> Subject:
-        destination, route = leg.destination, order.plan.name
-        label, provider = destination.label, destination.upstream.name
-        subject = Subject(
-            endpoint=order.endpoint,
-            key=order.key_name,
-            route=route,
-            side=label,
-            fingerprint=destination.fingerprint,
-            provider=provider,
-            model=order.body.model,
-            upstream_model=leg.model,
-            series=self.metrics.attempts(route, label, provider, order.model_label),
-            slo=self.metrics.side(route, label, destination.fingerprint),
-        )
-        leg.subjects[order.endpoint, order.key_name] = subject
-        return subject
+        return self.books.subject(attempt)
 
     def attempt_ended(self, attempt: Attempt, event: UsageEvent) -> None:
-        subject, outcome = event.subject, event.outcome
-        outcomes = subject.series.outcomes
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        if outcome == "no_key":
-            self._note_missing_key(attempt, subject)
-            return
-        counters = subject.slo
-        counters.finished += 1
-        failed = outcome in FAILURES
-        if failed:
-            counters.failed += 1
-            # an answer that fell silent after its head has ended early too
-            silent = outcome == "timeout" and attempt.first_byte_at > 0
-            counters.truncated += silent or outcome == "truncated"
-        elif outcome == "throttled":
-            counters.throttled += 1
-        self._note_times(attempt, event)
-        tokens = event.tokens
-        if tokens is not None:
-            self._note_tokens(attempt, event, tokens)
-        if attempt.hold is not None:
-            total = tokens.input + tokens.output if tokens is not None else 0
-            attempt.hold.settle(total, now=attempt.ended_at)
-        if subject.side == "canary":
-            self._note_breaker(attempt, event, failed=failed)
-        if event.response_id is not None and subject.endpoint is RESPONSES:
-            self._owners.created(event.response_id, subject.fingerprint)
-        self.log.record(event)
-
-    def _note_missing_key(self, attempt: Attempt, subject: Subject) -> None:
-        if attempt.hold is not None:
-            attempt.hold.settle(0, now=attempt.ended_at)
-        breaker = self._breakers.get((subject.route, subject.fingerprint))
-        if breaker is not None:
-            breaker.cancelled(probe=attempt.probe)
-        key_file = attempt.destination.upstream.key_file or ""
-        if key_file not in self._keyless:
-            self._keyless.add(key_file)
-            self.log.event("warning", "upstream_key_missing", provider=subject.provider)
-
-    def _note_times(self, attempt: Attempt, event: UsageEvent) -> None:
-        """Signals of answers that came: a failed attempt's time says how it failed, not how fast the side is."""
-        first_token = event.first_token_seconds
-        if first_token is None or attempt.status >= 400:
-            return
-        subject = event.subject
-        counters = subject.slo
-        subject.series.first_token.observe(first_token)
-        self.metrics.overhead.observe(attempt.overhead_seconds)
-        counters.overhead_seconds += attempt.overhead_seconds
-        for signal, limit in attempt.order.plan.objectives.items():
-            seconds = _signal_seconds(signal, attempt, event)
-            if seconds is not None:
-                counters.timed[signal] += 1
-                counters.slow[signal] += seconds > limit
-
-    def _note_tokens(self, attempt: Attempt, event: UsageEvent, tokens: Tokens) -> None:
-        subject, order = event.subject, attempt.order
-        _add_tokens(subject.slo.tokens, tokens)
-        _add_tokens(subject.series.tokens, tokens)
-        if event.estimated:
-            self.metrics.estimated[subject.route, subject.side] += 1
-        else:
-            self._estimator.learn(order.model_label, body_bytes=len(order.body.raw), tokens=tokens)
-
-    def _note_breaker(self, attempt: Attempt, event: UsageEvent, *, failed: bool) -> None:
-        name = (event.subject.route, event.subject.fingerprint)
-        breaker = self._breakers.get(name)
-        if breaker is None:
-            return
-        if event.outcome == "cancelled":
-            breaker.cancelled(probe=attempt.probe)
-        elif breaker.finished(failed=failed, probe=attempt.probe, now=attempt.ended_at):
-            self.tripped.append(name)
-            self.log.event("warning", "breaker_opened", route=name[0], fingerprint=name[1])
+        self.books.ended(attempt, event)
 
     # -- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -421,9 +259,7 @@ class Service(Accounts, Host):
         """Meant to be called every second."""
         now = time.monotonic()
         self.wheel.turn(now)
-        for pool in self._pools.values():
-            pool.tend(now)
-        self._leaving_pools = [pool for pool in self._leaving_pools if not pool.closed]
+        self.pools.tend(now)
         if self.admission is not None:
             self.admission.tick(now)
         if self.snapshot is not None:
@@ -432,8 +268,7 @@ class Service(Accounts, Host):
     def refresh_keys(self, upstreams: Iterable[Upstream]) -> None:
         """The upstreams' keys are those of their files as they are now."""
         for name in self.credentials.refresh(upstreams):
-            self._keyless.discard(name)
-            self.log.event("info", "upstream_key_read", key_file=name)
+            self.books.key_read(name)
 
     def missing_keys(self) -> list[str]:
         """The providers of the snapshot in force that cannot be called for want of a key, after another look."""
@@ -445,9 +280,7 @@ class Service(Accounts, Host):
 
     def trip(self, route: str, fingerprint: str) -> None:
         """Another worker of this pod tripped."""
-        breaker = self._breakers.get((route, fingerprint))
-        if breaker is not None:
-            breaker.follow(time.monotonic())
+        self.books.trip(route, fingerprint, time.monotonic())
 
     def cut_all(self) -> None:
         """Every connection is cut: the drain's time is over."""
@@ -456,7 +289,9 @@ class Service(Accounts, Host):
 
     def report(self) -> Report:
         """Everything countable as plain data."""
-        report = self.metrics.report(sides=self._sides())
+        plans = self.snapshot.plans if self.snapshot is not None else ()
+        report = self.metrics.report(sides=sides(plans))
+        self.books.report(report)
         admission = self.admission
         report["relay_in_flight"] = [((), admission.queue.in_flight if admission else 0)]
         report["relay_queue_depth"] = [((), admission.queue.depth if admission else 0)]
@@ -464,41 +299,9 @@ class Service(Accounts, Host):
         report["relay_buffered_bytes"] = [((), self._buffered)]
         report["relay_log_lines_dropped_total"] = [((), self.log.dropped)]
         report["relay_upstream_connections"] = [
-            ((name,), pool.open_connections()) for name, pool in self._pools.items()
-        ]
-        report["relay_slo_breaker_open"] = [
-            (name, int(breaker.state is not BreakerState.closed))
-            for name, breaker in self._breakers.items()
-        ]
-        report["relay_slo_breaker_trips_total"] = [
-            (name, breaker.trips) for name, breaker in self._breakers.items()
+            ((name,), count) for name, count in self.pools.open_connections()
         ]
         return report
-
-    def _sides(self) -> Iterable[Labels]:
-        if self.snapshot is None:
-            return
-        for plan in self.snapshot.plans:
-            yield (plan.name, "stable", plan.stable.fingerprint)
-            if plan.canary is not None:
-                yield (plan.name, "canary", plan.canary.fingerprint)
-                if plan.shadow_percent:
-                    yield (plan.name, "shadow", plan.canary.fingerprint)
-
-
-def _add_tokens(counts: TokenCounts, tokens: Tokens) -> None:
-    counts.input += tokens.input
-    counts.output += tokens.output
-    counts.cached += tokens.cached
-    counts.reasoning += tokens.reasoning
-
-
-def _signal_seconds(signal: str, attempt: Attempt, event: UsageEvent) -> float | None:
-    if signal == "Overhead":
-        return attempt.overhead_seconds
-    if signal == "FirstToken":
-        return event.first_token_seconds
-    return event.latency_seconds if event.outcome == "ok" else None
 
 
 def _client_limits(settings: Settings) -> ClientLimits:
@@ -510,13 +313,4 @@ def _client_limits(settings: Settings) -> ClientLimits:
         max_header_bytes=settings.max_header_bytes,
         max_headers=settings.max_headers,
         max_body_bytes=settings.max_body_bytes,
-    )
-
-
-def _pool_limits(settings: Settings) -> PoolLimits:
-    return PoolLimits(
-        connect_timeout=settings.connect_timeout_seconds,
-        keepalive=settings.upstream_keepalive_seconds,
-        age=settings.upstream_age_seconds,
-        warm=settings.upstream_warm_connections,
     )

@@ -16,9 +16,10 @@ from typing import Final, NoReturn
 
 from relay.config import Acknowledgement, DocumentRejected
 from relay.document import Acceptance, Accepted
+from relay.families import Labels
 from relay.link import Link, Message
 from relay.logs import Log
-from relay.metrics import Labels, Report, merge, received, without_gauges
+from relay.metrics import Report, merge, received, without_gauges
 from relay.mount import DocumentMount, StateFile
 from relay.settings import Settings
 from relay.worker import run_worker

@@ -76,8 +76,8 @@ class Worker:
                 self.ended.set()
 
     def _report_trips(self) -> None:
-        while self.service.tripped:
-            route, fingerprint = self.service.tripped.pop()
+        while self.service.books.tripped:
+            route, fingerprint = self.service.books.tripped.pop()
             self._link.send("tripped", route=route, fingerprint=fingerprint)
 
     # -- messages --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """After known traffic the counters say exactly what happened, in bounded series."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -163,6 +164,27 @@ def test_slow_attempts_are_compared_with_the_objective_here(
     assert measured.slo("attempts_slow_total", signal="FirstToken") == 1
     assert measured.slo("attempts_timed_total", signal="Total") == 4
     assert measured.slo("attempts_slow_total", signal="Total") == 0
+
+
+def test_a_provider_that_says_nothing_is_slow_while_it_says_nothing(
+    patient_relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    """A canary that takes calls and hangs must be seen by its SLO, not by the patience of minutes."""
+    objectives = (LatencyObjective(signal="FirstToken", max_milliseconds=100),)
+    measured = Measured(patient_relay, platform, objectives=objectives)
+    stable.behave(first_token_ms=4000)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(patient_relay.chat, stream=True)
+        eventually(
+            lambda: measured.slo("attempts_slow_total", signal="FirstToken"),
+            lambda slow: slow == 1,
+            what="a slow attempt",
+        )
+        assert measured.slo("attempts_finished_total") == 0
+        assert answer.result().status == 200
+    measured.settled(1)
+    assert measured.slo("attempts_timed_total", signal="FirstToken") == 1
+    assert measured.slo("attempts_slow_total", signal="FirstToken") == 1
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])

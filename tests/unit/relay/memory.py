@@ -106,7 +106,7 @@ class MemoryRelay:
 
     def provider(self, name: str = "legacy") -> Peer:
         """An idle connection of the relay to this provider."""
-        pool = self.service._pools[name]
+        pool = self.service.pools._current[name]
         connection = UpstreamConnection(pool)
         peer = Peer(connection)
         pool.adopt(connection)

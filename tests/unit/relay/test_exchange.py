@@ -2,6 +2,7 @@
 
 import gc
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -24,7 +25,7 @@ from tests.unit.relay.memory import (
     status,
 )
 
-from relay.config import Limits, ProviderAuth, ProviderModel, Queue, Route, Side
+from relay.config import LatencyObjective, Limits, ProviderAuth, ProviderModel, Queue, Route, Side
 
 STREAM_BODY = {"model": "gpt-4.1", "stream": True, "messages": []}
 Make = Callable[..., MemoryRelay]
@@ -251,6 +252,29 @@ async def test_what_may_have_been_processed_is_never_repeated(relay_with: Make) 
     assert second.transport.taken() == b""
 
 
+async def test_a_provider_that_says_nothing_is_slow_long_before_it_is_given_up(
+    relay_with: Make,
+) -> None:
+    objectives = (
+        LatencyObjective(signal="FirstToken", max_milliseconds=1500),
+        LatencyObjective(signal="Total", max_milliseconds=9000),
+    )
+    relay = relay_with(routes=(Route(name="chat", stable=STABLE, objectives=objectives),))
+    client, upstream = relay.client(), relay.provider()
+    client.send(call())
+    admission, began = relay.service.admission, time.monotonic()
+    assert admission is not None
+    side = relay.service.metrics.side("chat", "stable", STABLE.fingerprint)
+    for waited, slow in ((1.0, (0, 0)), (2.0, (1, 0)), (3.0, (1, 0)), (10.0, (1, 1))):
+        admission.tick(began + waited)
+        assert (side.slow["FirstToken"], side.slow["Total"]) == slow
+    # it answers after all: what was counted is not counted twice
+    upstream.send(reply())
+    assert status(client.transport.taken()) == 200
+    assert (side.timed["FirstToken"], side.timed["Total"]) == (1, 1)
+    assert (side.slow["FirstToken"], side.slow["Total"]) == (1, 1)
+
+
 async def test_a_canary_falls_back_to_stable(relay_with: Make) -> None:
     relay = relay_with(
         routes=(Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=100),)
@@ -374,7 +398,7 @@ async def test_a_request_ends_with_the_snapshot_it_began_with(relay: MemoryRelay
         )
     )
     client.send(request[-5:])
-    assert relay.service._leaving_pools[0].origin.host == "legacy.test"
+    assert relay.service.pools._leaving[0].origin.host == "legacy.test"
     assert upstream.transport.closed
 
 

@@ -4,8 +4,8 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from relay.families import FAMILIES
 from relay.metrics import (
-    FAMILIES,
     Report,
     WorkerMetrics,
     merge,

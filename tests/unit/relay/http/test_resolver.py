@@ -1,0 +1,73 @@
+"""Names of providers: looked up together, remembered, and kept when the name service is gone."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from relay.http.resolver import Resolver
+
+
+class NameService:
+    """The loop's look-up, as the test plays it."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+        self.asked = 0
+
+    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if not self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in self.addresses]
+
+
+@pytest.fixture
+async def names(monkeypatch: pytest.MonkeyPatch) -> NameService:
+    service = NameService("192.0.2.1", "192.0.2.2")
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", service.getaddrinfo)
+    return service
+
+
+async def test_a_name_is_asked_once_for_everyone_and_addresses_take_turns(
+    names: NameService,
+) -> None:
+    resolver = Resolver(ttl=60.0)
+    answers = await asyncio.gather(*(resolver.addresses("p.test", 443) for _ in range(10)))
+    assert names.asked == 1
+    assert {answer[0] for answer in answers} == {"192.0.2.1", "192.0.2.2"}
+    assert all(sorted(answer) == ["192.0.2.1", "192.0.2.2"] for answer in answers)
+
+
+async def test_a_name_that_stops_resolving_keeps_its_last_addresses(names: NameService) -> None:
+    resolver = Resolver(ttl=0.0)
+    await resolver.addresses("p.test", 443)
+    names.addresses = ()
+    for _ in range(3):
+        assert sorted(await resolver.addresses("p.test", 443)) == ["192.0.2.1", "192.0.2.2"]
+    assert names.asked == 4
+    names.addresses = ("192.0.2.9",)
+    assert await resolver.addresses("p.test", 443) == ("192.0.2.9",)
+
+
+async def test_a_name_that_never_resolved_is_an_error_and_is_asked_again(
+    names: NameService,
+) -> None:
+    resolver = Resolver(ttl=60.0)
+    names.addresses = ()
+    with pytest.raises(OSError, match="not known"):
+        await resolver.addresses("p.test", 443)
+    names.addresses = ("192.0.2.1",)
+    assert await resolver.addresses("p.test", 443) == ("192.0.2.1",)
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_others(names: NameService) -> None:
+    resolver = Resolver(ttl=60.0)
+    first = asyncio.ensure_future(resolver.addresses("p.test", 443))
+    second = asyncio.ensure_future(resolver.addresses("p.test", 443))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert len(await second) == 2
+    assert names.asked == 1
