@@ -75,6 +75,11 @@ class Claim:
         hold, self.provider_hold = self.provider_hold, None
         return hold
 
+    def progress(self, tokens: int, now: float) -> None:
+        """The call has used so many tokens so far: they are charged, since what is held does not refill."""
+        if self.hold is not None:
+            self.hold.progress(tokens, now=now)
+
     def settle(self, tokens: int, now: float) -> None:
         """The tenant's limits are charged what was used; what no attempt took over is given back."""
         if self.hold is not None:

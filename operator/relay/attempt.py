@@ -298,6 +298,18 @@ class Attempt(Call):
             return "failed"
         return "ok" if scan.ended else "truncated"
 
+    def progress(self, now: float) -> int:
+        """The tokens a stream has reported so far, as some providers do with each chunk; the slice is charged them."""
+        if self._scan is None or self.settled:
+            return 0
+        tokens = reported_tokens(self._scan.usage)
+        if tokens is None:
+            return 0
+        used = tokens.input + tokens.output
+        if self.hold is not None:
+            self.hold.progress(used, now=now)
+        return used
+
     def document(self) -> dict[str, Any] | None:
         """A unary answer as JSON, if it was kept and is an object."""
         if not self._json:

@@ -196,9 +196,13 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         self.refuse(refusal, retry_after_seconds=wait)
 
     def tick(self, now: float) -> None:
-        """What takes too long is counted while it does, not only when it has ended."""
-        if self._attempt is not None:
-            self.service.books.overdue(self._attempt, now)
+        """What takes long is counted and charged while it does, not only when it has ended."""
+        if self._attempt is None:
+            return
+        self.service.books.overdue(self._attempt, now)
+        used = self._attempt.progress(now)
+        if used:
+            self.claim.progress(self._used_tokens + used, now)
 
     def seated(self) -> None:
         """A seat is ours: the first provider is asked."""
