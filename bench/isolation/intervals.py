@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from random import Random
 from typing import Final
 
@@ -28,7 +29,8 @@ class Difference:
 def percentile(values: Sequence[float], quantile: float) -> float:
     """The smallest value that at least this part of the values does not exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
+    # rounded, since 0.07 * 100 is a little more than 7
+    return ordered[max(0, ceil(round(quantile * len(ordered), 9)) - 1)]
 
 
 def difference(pairs: Pairs, quantile: float, *, seed: int) -> Difference:

@@ -20,6 +20,7 @@ from bench.relay.stacks import Stack
 
 ROUNDS: Final = 4
 UNARY: Final = Shape("unary 1 KB, 32 connections", 32, 850, 4)
+TRACED: Final = Shape("unary 1 KB, each head unlike", 32, 850, 4, traced=True)
 BODY_100K: Final = Shape("unary 100 KB, 16 connections", 16, 100_000, 3)
 STREAM_32: Final = Shape("SSE, 32 streams", 32, 400, 4, stream=True)
 STREAM_256: Final = Shape("SSE, 256 streams", 256, 400, 4, stream=True)
@@ -57,7 +58,7 @@ def _round(
 ) -> None:
     """Each shape on each stack, one after another: only one is under load at a time."""
     _measure(table, provider, ALONE)
-    for shape in (UNARY, ALONE, BODY_100K, STREAM_32, STREAM_256):
+    for shape in (UNARY, TRACED, ALONE, BODY_100K, STREAM_32, STREAM_256):
         for stack in (relay, *others):
             _measure(table, stack, shape)
     _measure(table, litellm, LITELLM_UNARY)
@@ -103,6 +104,7 @@ def _summary(table: Table, memory: dict[str, float]) -> str:
     return (
         f"relay: unary_vs_envoy={_ratio(table, UNARY, 'Envoy', 'rate'):.2f} "
         f"unary_vs_envoy_with_duties={_ratio(table, UNARY, 'Envoy+', 'rate'):.2f} "
+        f"unary_traced_vs_envoy={_ratio(table, TRACED, 'Envoy', 'rate'):.2f} "
         f"unary_vs_litellm={_ratio(table, UNARY, 'LiteLLM', 'rate'):.0f} "
         f"body100k_vs_envoy={_ratio(table, BODY_100K, 'Envoy', 'rate'):.2f} "
         f"sse_cpu_vs_envoy={stream_cpu:.2f} "

@@ -1,0 +1,93 @@
+"""The figures the benchmarks close with: right ratios, honest intervals, the promised names."""
+
+from random import Random
+
+import pytest
+from bench.isolation.intervals import difference, percentile
+from bench.relay import __main__ as relay_bench
+from bench.relay import stacks
+from bench.relay.load import Measured
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from relay.config import seal
+from relay.snapshot import compile_snapshot
+
+PROMISED = (
+    *("unary_vs_envoy", "unary_vs_litellm", "body100k_vs_envoy", "sse_cpu_vs_envoy"),
+    *("added_p50_us", "added_p99_us", "rss_mib"),
+)
+
+
+def rounds(*rates: int, cpu_us: float = 20.0, p50_us: float = 50.0) -> list[Measured]:
+    """One-second runs."""
+    return [Measured(rate, 1.0, p50_us, 2 * p50_us, cpu_us) for rate in rates]
+
+
+def table() -> relay_bench.Table:
+    figures: relay_bench.Table = {}
+    for shape in (
+        *(relay_bench.UNARY, relay_bench.TRACED, relay_bench.BODY_100K),
+        *(relay_bench.STREAM_32, relay_bench.STREAM_256),
+    ):
+        # the machine is twice as slow in the second round: pairs must not notice
+        figures["relay", shape.name] = rounds(3000, 1500, 3000)
+        figures["Envoy", shape.name] = rounds(2000, 1000, 2000, cpu_us=30.0)
+        figures["Envoy+", shape.name] = rounds(1000, 500, 1000)
+    figures["LiteLLM", relay_bench.UNARY.name] = rounds(10, 5, 10)
+    figures["relay", relay_bench.ALONE.name] = rounds(1, 1, 1, p50_us=80.0)
+    figures["provider", relay_bench.ALONE.name] = rounds(1, 1, 1, p50_us=30.0)
+    return figures
+
+
+def test_the_relays_last_line_has_the_promised_figures() -> None:
+    line = relay_bench._summary(table(), {"relay": 68.4})
+    name, _, rest = line.partition(": ")
+    figures = {key: float(value) for key, _, value in (p.partition("=") for p in rest.split())}
+    assert name == "relay"
+    assert set(PROMISED) <= set(figures)
+    assert figures["unary_vs_envoy"] == 1.5
+    assert figures["unary_vs_envoy_with_duties"] == 3.0
+    assert figures["unary_vs_litellm"] == 300
+    assert figures["sse_cpu_vs_envoy"] == 1.5
+    assert (figures["added_p50_us"], figures["added_p99_us"]) == (50, 100)
+
+
+def test_every_feature_is_on_in_the_relay_that_is_measured() -> None:
+    document = stacks._document()
+    assert seal(document, Ed25519PrivateKey.generate())
+    snapshot = compile_snapshot(document, "digest")
+    (plan,) = snapshot.plans
+    assert plan.canary is not None
+    assert 0 < plan.canary_percent < 100
+    assert plan.fallback
+    assert plan.objectives
+    assert document.limits.requests_per_minute
+    assert document.limits.tokens_per_minute
+    for upstream in snapshot.upstreams.values():
+        assert upstream.key_file
+        assert upstream.provider.limits.tokens_per_minute
+        # the provider's own name differs, so that every body is edited
+        assert all(public != own for public, own in upstream.models.items())
+
+
+@pytest.mark.parametrize(
+    ("quantile", "value"), [(0.0, 1), (0.5, 50), (0.99, 99), (0.07, 7), (1.0, 100)]
+)
+def test_percentiles_are_by_nearest_rank(quantile: float, value: int) -> None:
+    assert percentile(list(range(1, 101)), quantile) == value
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_an_interval_holds_the_difference_that_is_there(shift: float) -> None:
+    random = Random(7)
+    pairs = [
+        (
+            [random.gauss(10, 1) for _ in range(400)],
+            [random.gauss(10 + shift, 1) for _ in range(400)],
+        )
+        for _ in range(20)
+    ]
+    found = difference(pairs, 0.99, seed=1)
+    assert found.lower <= shift <= found.upper
+    assert found.upper - found.lower < 1
+    assert found.delta == pytest.approx(shift, abs=0.5)
