@@ -110,6 +110,7 @@ class Attempt(Call):
         "overdue",
         "overhead_seconds",
         "probe",
+        "quiet_since",
         "received_bytes",
         "sent_at",
         "settled",
@@ -157,6 +158,8 @@ class Attempt(Call):
         self.started_at = self.sent_at = self.first_byte_at = self.first_token_at = (
             self.ended_at
         ) = 0.0
+        # the last piece of the answer, or what was sent in its place
+        self.quiet_since = 0.0
         self.upstream_request_id: str | None = None
 
     def start(self) -> None:
@@ -204,6 +207,11 @@ class Attempt(Call):
         """Whether the answer is a stream of events."""
         return self._scan is not None
 
+    @property
+    def between_events(self) -> bool:
+        """Whether this is a stream of which the client has whole events only, and more are to come."""
+        return self._scan is not None and self._scan.between_events and self.outcome is None
+
     # -- relay.http.upstream.Call ----------------------------------------------------------------------------------
 
     def connected(self, connection: UpstreamConnection, now: float) -> None:
@@ -219,7 +227,7 @@ class Attempt(Call):
         )
 
     def response(self, status: int, headers: list[Field], now: float) -> None:
-        self.first_byte_at = now
+        self.first_byte_at = self.quiet_since = now
         self.status = status
         self.headers = headers
         for name, value in headers:
@@ -237,6 +245,7 @@ class Attempt(Call):
         if not self.received_bytes:
             self.first_token_at = now
         self.received_bytes += len(data)
+        self.quiet_since = now
         if self._scan is not None:
             data = self._scan.feed(data)
         elif self._json is not None:

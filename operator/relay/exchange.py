@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_ERROR_BYTES: Final = 64 * 1024
 """An error answer is read whole before it is passed on, up to this."""
+STREAM_COMMENT: Final = b": keep-alive\n\n"
+"""Clients skip it (WHATWG HTML section 9.2.6)."""
 UNPROCESSED_STATUSES: Final = frozenset({429, 503})
 """With these a provider says that it did not take the call."""
 UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset({"unreachable", "no_key"})
@@ -55,6 +57,7 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         "_connection",
         "_error",
         "_hop",
+        "_paused",
         "_used_tokens",
         "caller",
         "claim",
@@ -82,6 +85,7 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         self._attempt: Attempt | None = None
         self._chain: tuple[Leg, ...] = ()
         self._hop = 0
+        self._paused = False
         self._error: list[bytes] | None = None
         self._used_tokens = 0
         self.caller: Caller | None = None
@@ -203,6 +207,20 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         used = self._attempt.progress(now)
         if used:
             self.claim.progress(self._used_tokens + used, now)
+        self._keep_stream(self._attempt, now)
+
+    def _keep_stream(self, attempt: Attempt, now: float) -> None:
+        """A stream that falls silent gets a comment: load balancers close what is idle for a minute, models think longer."""
+        quiet = now - attempt.quiet_since
+        if (
+            self.phase is ANSWERING
+            and attempt.between_events
+            and not self._paused
+            and quiet >= self.service.settings.stream_keepalive_seconds
+        ):
+            attempt.quiet_since = now
+            self.reply.body(STREAM_COMMENT)
+            self.reply.flush()
 
     def seated(self) -> None:
         """A seat is ours: the first provider is asked."""
@@ -365,10 +383,12 @@ class Exchange(Consumer, Applicant, downstream.Exchange):
         self._finish(time.monotonic(), keep_alive=False)
 
     def pause(self) -> None:
+        self._paused = True
         if self._attempt is not None:
             self._attempt.pause()
 
     def resume(self) -> None:
+        self._paused = False
         if self._attempt is not None:
             self._attempt.resume()
 

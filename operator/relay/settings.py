@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     """From the request sent to the provider's first byte; reasoning models think for minutes."""
     upstream_idle_timeout_seconds: Seconds = 120.0
     """Longest silence inside a provider's answer."""
+    stream_keepalive_seconds: Seconds = 15.0
+    """An answer's stream that is silent this long gets a comment line, which clients skip and load balancers count."""
     upstream_keepalive_seconds: Seconds = 50.0
     """An idle provider connection is closed after this, before common servers (60 s and more) close it under us."""
     upstream_age_seconds: Seconds = 600.0

@@ -28,12 +28,14 @@ class SseScan:
     """Reads a stream as it passes.
 
     usage: the provider's usage object. ended: the stream's own end marker was seen. failed: it carried an error event.
-    garbage: it does not begin like a stream of events. With hide_usage the chunk that only reports usage is left out.
+    garbage: it does not begin like a stream of events. between_events: what the client got ends with a whole event, so
+    that a comment may follow. With hide_usage the chunk that only reports usage is left out.
     """
 
     __slots__ = (
         "_hide_usage",
         "_partial",
+        "between_events",
         "ended",
         "failed",
         "finish_reason",
@@ -46,6 +48,7 @@ class SseScan:
     def __init__(self, *, hide_usage: bool) -> None:
         self._hide_usage = hide_usage
         self._partial = b""
+        self.between_events = True
         self.usage: dict[str, Any] | None = None
         self.finish_reason: str | None = None
         self.response_id: str | None = None
@@ -55,6 +58,8 @@ class SseScan:
         """What the client gets of this read: all of it, or whole events where one may have to be left out."""
         whole = self._partial + data if self._partial else data
         cut = _boundary(whole)
+        # with hide_usage the rest of an event is held back
+        self.between_events = self._hide_usage or cut == len(whole)
         if cut == len(whole):
             self._partial = b""
             events = whole
@@ -62,6 +67,7 @@ class SseScan:
             events, self._partial = whole[:cut], whole[cut:]
             if len(self._partial) > MAX_HELD_BYTES:
                 events, self._partial = whole, b""
+                self.between_events = False
         kept = self._read(events) if events else b""
         return kept if self._hide_usage else data
 

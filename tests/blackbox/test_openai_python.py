@@ -1,12 +1,13 @@
 """The official Python SDK works against the relay with base_url alone, in every call the relay speaks."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
-from tests.blackbox.relays import Relay
+from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import KEY, MODEL, MODELS, TENANT, Platform
 from tests.blackbox.upstream import Upstream
 
@@ -54,6 +55,20 @@ def test_streamed_chat_reports_usage_when_asked(client: OpenAI) -> None:
     assert last.choices == []
     assert last.usage is not None
     assert last.usage.completion_tokens == 3
+
+
+def test_comments_on_a_silent_stream_are_skipped(new_relay: NewRelay, stable: Upstream) -> None:
+    stable.behave(completion_tokens=3, token_interval_ms=1300)
+    relay = new_relay(stream_keepalive_seconds="0.2")
+    with (
+        OpenAI(base_url=base_url(relay), api_key=KEY, max_retries=0) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        raw = pool.submit(relay.chat, stream=True)
+        stream = client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+        texts = [chunk.choices[0].delta.content or "" for chunk in stream]
+    assert "".join(texts) == TEXT
+    assert b"\n\n: keep-alive\n\ndata: " in raw.result().body
 
 
 def test_the_stream_helper_assembles_the_answer(client: OpenAI) -> None:

@@ -296,6 +296,49 @@ async def test_a_stream_that_reports_as_it_goes_is_charged_as_it_goes(relay_with
     assert bucket.held == 0
 
 
+async def test_a_silent_stream_is_kept_with_comments_between_events(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    admission, now = relay.service.admission, time.monotonic()
+    assert admission is not None
+    asked_for = STREAM_BODY | {"stream_options": {"include_usage": True}}
+    client.send(call(asked_for))
+    admission.tick(now + 100)
+    assert client.transport.taken() == b""  # the status is still open
+    upstream.send(STREAM_HEAD)
+    client.transport.taken()
+    admission.tick(now + 10)
+    assert client.transport.taken() == b""
+    admission.tick(now + 20)
+    admission.tick(now + 21)
+    assert client.transport.taken() == chunk(b": keep-alive\n\n")
+    upstream.send(chunk(CONTENT[:9]))
+    client.transport.taken()
+    admission.tick(now + 60)
+    assert client.transport.taken() == b""  # inside an event
+    upstream.send(chunk(CONTENT[9:]))
+    client.transport.taken()
+    client.protocol.pause_writing()
+    admission.tick(now + 90)
+    assert client.transport.taken() == b""  # nobody reads
+    client.protocol.resume_writing()
+    admission.tick(now + 90)
+    assert client.transport.taken() == chunk(b": keep-alive\n\n")
+    upstream.send(chunk(DONE) + b"0\r\n\r\n")
+    admission.tick(now + 200)
+    assert client.transport.taken() == chunk(DONE) + b"0\r\n\r\n"
+
+
+async def test_a_unary_answer_is_never_commented(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    client.send(call())
+    upstream.send(reply(b"x" * 100_000)[:90_000])
+    client.transport.taken()
+    admission = relay.service.admission
+    assert admission is not None
+    admission.tick(time.monotonic() + 100)
+    assert client.transport.taken() == b""
+
+
 async def test_a_canary_falls_back_to_stable(relay_with: Make) -> None:
     relay = relay_with(
         routes=(Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=100),)
