@@ -177,7 +177,7 @@ class Admission:
     def __init__(self, snapshot: Snapshot, *, share: float, now: float) -> None:
         document = snapshot.document
         self.share = share
-        self.limiter = Limiter(document.limits, share=share, now=now)
+        self.limiter = Limiter(document.limits, share=share, now=now, keys=document.keys)
         self.queue = FairQueue(**_bounds(document.queue, share), now=now)
         self._longest_wait = document.queue.max_wait_seconds
         self._flows = _flows(document)
@@ -190,7 +190,7 @@ class Admission:
         """The new document's figures are in force; what is held, owed and waiting stays."""
         document = snapshot.document
         self.share = share
-        self.limiter.reconfigure(document.limits, share=share, now=now)
+        self.limiter.reconfigure(document.limits, share=share, now=now, keys=document.keys)
         self._longest_wait = document.queue.max_wait_seconds
         self._flows = _flows(document)
         started = self.queue.reconfigure(**_bounds(document.queue, share), now=now)

@@ -96,7 +96,7 @@ def me_body(
             "object": "relay.me",
             "tenant": document.tenant.name,
             "tier": document.tenant.tier or None,
-            "api_key": {"name": key, "priority": priority},
+            "api_key": {"name": key, "priority": priority, "limits": _key_limits(snapshot, key)},
             "generation": document.generation,
             "models": list(snapshot.models),
             "limits": {
@@ -135,6 +135,16 @@ def _limits(limits: Limits) -> Mapping[str, Any]:
             for model in limits.models
         ],
     }
+
+
+def _key_limits(snapshot: Snapshot, name: str) -> Mapping[str, Any]:
+    for key in snapshot.document.keys:
+        if key.name == name:
+            return {
+                "requests_per_minute": key.requests_per_minute,
+                "tokens_per_minute": key.tokens_per_minute,
+            }
+    return {}
 
 
 def _remaining(view: RateView) -> Mapping[str, Any]:

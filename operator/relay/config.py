@@ -94,12 +94,17 @@ class TenantIdentity(_Part):
 
 
 class ApiKey(_Part):
-    """One credential of the tenant, known by digest only. weight shares the tenant's seats between keys."""
+    """One credential of the tenant, known by digest only. weight shares the tenant's seats between keys.
+
+    Its rates bind beside the tenant's; None is no limit of its own. Each pod holds 1/replicas of them.
+    """
 
     name: Name
     sha256: Sha256Hex
     priority: Priority = "normal"
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
 
 
 class Queue(_Part):

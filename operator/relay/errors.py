@@ -101,6 +101,18 @@ class Refusal(Enum):
         "rate_limit_exceeded",
         "The limit of tokens per minute for this model is reached.",
     )
+    key_requests_limited = RefusalRow(
+        429,
+        "requests",
+        "rate_limit_exceeded",
+        "The limit of requests per minute for this API key is reached.",
+    )
+    key_tokens_limited = RefusalRow(
+        429,
+        "tokens",
+        "rate_limit_exceeded",
+        "The limit of tokens per minute for this API key is reached.",
+    )
     request_too_large = RefusalRow(
         429,
         "tokens",
@@ -156,6 +168,9 @@ LIMIT_REFUSALS: Final = {
     "tenant_tokens": Refusal.tokens_limited,
     "model_requests": Refusal.model_requests_limited,
     "model_tokens": Refusal.model_tokens_limited,
+    "key_requests": Refusal.key_requests_limited,
+    "key_tokens": Refusal.key_tokens_limited,
+    "key_tokens_request_too_large": Refusal.request_too_large,
     "tenant_tokens_request_too_large": Refusal.request_too_large,
     "model_tokens_request_too_large": Refusal.request_too_large,
     "provider_tokens_request_too_large": Refusal.request_too_large,

@@ -1,4 +1,4 @@
-"""Rates: requests by GCRA, tokens by hold-and-charge, for a tenant, its models and its slice of a provider.
+"""Rates: requests by GCRA, tokens by hold-and-charge, for a tenant, its models and keys, and its slice of a provider.
 
 Everything here is pure: the clock is an argument (monotonic seconds) and no call blocks.
 
@@ -19,23 +19,26 @@ call whose estimate exceeds a whole minute of the limit is refused for good (`*_
 does.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from relay.config import Limits, ProviderLimits
+from relay.config import ApiKey, Limits, ProviderLimits
 from relay.rates import ROUNDING, RateLimit
 from relay.rates import Hold as Hold
 from relay.refused import Refused as Refused
 
 PROVIDER_BURST_SECONDS: Final = 10.0
 """Providers meter by the minute: 10 s of a slice at once keeps its worst minute at 1.17 of the slice."""
+ANY_MODEL: Final = ""
+"""Stands for models without limits of their own."""
 
 
 class RateView:
     """What is left, for x-ratelimit-* headers and /v1/me; None is unlimited.
 
     limit_* are the configured figures a minute of the whole tenant; remaining_* what this process would admit now;
-    reset_*_seconds the time until that is full again. Where tenant and model both limit, the scarcer one is shown.
+    reset_*_seconds the time until that is full again. Where several limit, the scarcest one is shown.
     """
 
     __slots__ = (
@@ -122,6 +125,10 @@ class _Gate:
                 longest, reason = wait, bucket.reason
         return Refused(reason, longest) if reason else None
 
+    def beside(self, other: "_Gate") -> "_Gate":
+        """The buckets of both."""
+        return _Gate(self.requests + other.requests, self.tokens + other.tokens)
+
     def view(self, now: float) -> RateView:
         view = RateView()
         scarcest = _scarcest(self.requests, now)
@@ -202,13 +209,15 @@ class _Buckets:
 
 
 class Limiter:
-    """The tenant's limits and those of its models, as far as this process holds them."""
+    """The tenant's limits and those of its models and API keys, as far as this process holds them."""
 
-    __slots__ = ("_buckets", "_models", "_tenant")
+    __slots__ = ("_buckets", "_keys", "_models")
 
-    def __init__(self, limits: Limits, *, share: float, now: float) -> None:
+    def __init__(
+        self, limits: Limits, *, share: float, now: float, keys: Iterable[ApiKey] = ()
+    ) -> None:
         self._buckets: _Buckets | None = None
-        self.reconfigure(limits, share=share, now=now)
+        self.reconfigure(limits, share=share, now=now, keys=keys)
 
     def admit(
         self, *, key: str, model: str, input_tokens: int, output_tokens: int, now: float
@@ -216,10 +225,10 @@ class Limiter:
         """The call is charged one request and its input and holds its output everywhere, or nothing anywhere.
 
         output_tokens is an estimate (max_tokens, or a quantile of what such calls used). A refusal names the limit
-        with the longest wait: tenant_requests, tenant_tokens, model_requests, model_tokens, or one of the token
-        limits with _request_too_large. key is remembered in the hold; a document limits no key by itself.
+        with the longest wait: tenant_requests, tenant_tokens, model_requests, model_tokens, key_requests, key_tokens,
+        or one of the token limits with _request_too_large.
         """
-        return self._models.get(model, self._tenant).admit(
+        return self._gate(key, model).admit(
             key=key,
             model=model,
             input_tokens=input_tokens,
@@ -234,23 +243,27 @@ class Limiter:
         """
         hold.settle(tokens, now=now)
 
-    def view(self, *, model: str, now: float) -> RateView:
-        """What this tenant has left for calls of this model."""
-        return self._models.get(model, self._tenant).view(now)
+    def view(self, *, model: str, now: float, key: str = "") -> RateView:
+        """What is left for calls of this model with this key."""
+        return self._gate(key, model).view(now)
 
-    def reconfigure(self, limits: Limits, *, share: float, now: float) -> None:
+    def _gate(self, key: str, model: str) -> _Gate:
+        models = self._keys.get(key, self._models) if self._keys else self._models
+        gate = models.get(model)
+        return models[ANY_MODEL] if gate is None else gate
+
+    def reconfigure(
+        self, limits: Limits, *, share: float, now: float, keys: Iterable[ApiKey] = ()
+    ) -> None:
         """The new figures are in force; what was spent, owed and held stays so.
 
         share is the fraction of the tenant's limits that this process holds, above 0 and at most 1.
         """
         buckets = _Buckets(self._buckets, share=share, burst_seconds=limits.burst_seconds, now=now)
         tenant = buckets.gate(
-            "tenant",
-            "",
-            requests=limits.requests_per_minute,
-            tokens=limits.tokens_per_minute,
+            "tenant", "", requests=limits.requests_per_minute, tokens=limits.tokens_per_minute
         )
-        self._models = {}
+        self._models = {ANY_MODEL: tenant}
         for model in limits.models:
             own = buckets.gate(
                 "model",
@@ -258,10 +271,15 @@ class Limiter:
                 requests=model.requests_per_minute,
                 tokens=model.tokens_per_minute,
             )
-            self._models[model.name] = _Gate(
-                tenant.requests + own.requests, tenant.tokens + own.tokens
+            self._models[model.name] = tenant.beside(own)
+        self._keys: dict[str, dict[str, _Gate]] = {}
+        for key in keys:
+            if key.requests_per_minute is None and key.tokens_per_minute is None:
+                continue
+            own = buckets.gate(
+                "key", key.name, requests=key.requests_per_minute, tokens=key.tokens_per_minute
             )
-        self._tenant = tenant
+            self._keys[key.name] = {name: gate.beside(own) for name, gate in self._models.items()}
         self._buckets = buckets
 
 

@@ -211,7 +211,7 @@ class Service(Accounts, Host):
             key=caller.key.name,
             priority=caller.key.priority,
             share=admission.share,
-            view=admission.limiter.view(model="", now=time.monotonic()),
+            view=admission.limiter.view(key=caller.key.name, model="", now=time.monotonic()),
             depth=admission.queue.depth,
             in_flight=admission.queue.in_flight,
         )
@@ -223,7 +223,7 @@ class Service(Accounts, Host):
         ids = f"x-request-id: {request_id}\r\n".encode()
         if caller is None or self.admission is None:
             return ids
-        view = self.admission.limiter.view(model=model or "", now=now)
+        view = self.admission.limiter.view(key=caller.key.name, model=model or "", now=now)
         return ids + answers.rate_fields(view)
 
     def exchange_over(self, exchange: Exchange, now: float) -> None:

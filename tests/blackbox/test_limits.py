@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.blackbox.relays import Relay
-from tests.blackbox.tenant import MODEL, MODELS, Platform
+from tests.blackbox.tenant import KEY, MODEL, MODELS, OTHER_KEY, Platform, api_key
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer
@@ -64,6 +64,19 @@ def test_a_models_limit_binds_that_model_alone(relay: Relay, platform: Platform)
     limited(relay, platform, models=(one,), burst_seconds=10)
     assert [relay.chat().status for _ in range(2)] == [200, 429]
     assert [relay.chat(model=MODELS[1]).status for _ in range(5)] == [200] * 5
+
+
+def test_a_keys_limit_binds_that_key_alone(relay: Relay, platform: Platform) -> None:
+    keys = (api_key("production", KEY, requests_per_minute=6), api_key("staging", OTHER_KEY))
+    relay.push(platform.document(keys=keys, limits=Limits(requests_per_minute=6000)))
+    assert [relay.chat().status for _ in range(2)] == [200, 429]
+    assert [relay.chat(key=OTHER_KEY).status for _ in range(5)] == [200] * 5
+    refused = relay.chat()
+    assert "this API key" in refused.error()["message"]
+    assert refused.header("x-ratelimit-limit-requests") == "6"
+    assert 0 < waits(refused) <= 10
+    me = relay.ask("GET", "/v1/me").json()
+    assert me["api_key"]["limits"] == {"requests_per_minute": 6, "tokens_per_minute": None}
 
 
 def test_tokens_are_held_before_and_charged_after(

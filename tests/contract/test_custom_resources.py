@@ -68,6 +68,7 @@ REFUSED = [
     ("Tenant", "a", {"network": {"allowFrom": [{}]}}, "either namespace or cidr"),
     ("Tenant", "a", {"network": {"allowFrom": [{"cidr": "10.0.0.0"}]}}, "not a CIDR"),
     ("Tenant", "a", {"apiKeys": [{"name": "x"}, {"name": "x"}]}, "Duplicate value"),
+    ("Tenant", "a", {"apiKeys": [{"name": "x", "tokensPerMinute": 0}]}, "tokensPerMinute"),
     ("Provider", "p", {"endpoint": {}}, "either url or serviceRef"),
     ("Provider", "p", {"endpoint": {"url": "ftp://example.com"}}, "an http or https URL"),
     ("Provider", "p", {"endpoint": {"url": "https://user:pw@example.com"}}, "an http or https URL"),

@@ -41,6 +41,8 @@ class ApiKey(Part):
     name: str
     priority: Literal["high", "normal", "low"] = "normal"
     weight: int = 1
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 class Peer(Part):

@@ -39,6 +39,8 @@ def tenant_part(
                 sha256=key_digests[key.name],
                 priority=key.priority,
                 weight=key.weight,
+                requests_per_minute=key.requests_per_minute,
+                tokens_per_minute=key.tokens_per_minute,
             )
             for key in spec.api_keys
             if key.name in key_digests

@@ -26,6 +26,7 @@ from tests.unit.relay.memory import (
 )
 
 from relay.config import LatencyObjective, Limits, ProviderAuth, ProviderModel, Queue, Route, Side
+from relay.limits import ANY_MODEL
 
 STREAM_BODY = {"model": "gpt-4.1", "stream": True, "messages": []}
 Make = Callable[..., MemoryRelay]
@@ -281,7 +282,7 @@ async def test_a_stream_that_reports_as_it_goes_is_charged_as_it_goes(relay_with
     client.send(call(STREAM_BODY))
     admission = relay.service.admission
     assert admission is not None
-    (bucket,) = admission.limiter._tenant.tokens
+    (bucket,) = admission.limiter._models[ANY_MODEL].tokens
     held, now = bucket.held, time.monotonic()
     choices = [{"index": 0, "delta": {"content": "hi"}}]
     so_far = {"prompt_tokens": 300, "completion_tokens": 400}
@@ -485,7 +486,8 @@ async def test_me_says_who_and_what_is_left(relay_with: Make) -> None:
     answer = relay.client().send(get("/v1/me"))
     me = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert me["tenant"] == "finance"
-    assert me["api_key"] == {"name": "production", "priority": "high"}
+    no_limits = {"requests_per_minute": None, "tokens_per_minute": None}
+    assert me["api_key"] == {"name": "production", "priority": "high", "limits": no_limits}
     assert (me["limits"]["scope"], me["limits"]["share"]) == ("PerReplicaShare", 0.5)
 
 

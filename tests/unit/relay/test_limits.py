@@ -2,14 +2,15 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from relay.config import Limits, ModelLimit, ProviderLimits
-from relay.limits import Hold, Limiter, ProviderLimiter, RateView, Refused
+from relay.config import ApiKey, Limits, ModelLimit, ProviderLimits
+from relay.limits import ANY_MODEL, Hold, Limiter, ProviderLimiter, RateView, Refused
 from relay.rates import MOST_REMEMBERED, RateLimit
 
 MODEL = "gpt-4.1"
@@ -41,9 +42,15 @@ def limiter(configured: Limits, *, share: float = 1.0) -> Limiter:
 
 
 def ask(
-    limiter: Limiter, *, prompt: int = 0, output: int = 0, now: float = 0.0, model: str = MODEL
+    limiter: Limiter,
+    *,
+    prompt: int = 0,
+    output: int = 0,
+    now: float = 0.0,
+    model: str = MODEL,
+    key: str = "k",
 ) -> Hold | Refused:
-    return limiter.admit(key="k", model=model, input_tokens=prompt, output_tokens=output, now=now)
+    return limiter.admit(key=key, model=model, input_tokens=prompt, output_tokens=output, now=now)
 
 
 def admitted(answer: Hold | Refused) -> Hold:
@@ -57,7 +64,7 @@ def refused(answer: Hold | Refused) -> Refused:
 
 
 def left(limiter: Limiter, *, now: float, model: str = MODEL) -> RateView:
-    return limiter.view(model=model, now=now)
+    return limiter.view(key="k", model=model, now=now)
 
 
 # --- requests ---
@@ -168,6 +175,49 @@ def test_a_limit_of_a_model_leaves_other_models_alone() -> None:
     admitted(ask(meter, model="other"))
 
 
+def keyed(configured: Limits, **rates: Any) -> Limiter:
+    """A limiter whose key k has limits of its own."""
+    key = ApiKey(name="k", sha256="0" * 64, **rates)
+    return Limiter(configured, share=1.0, now=0.0, keys=(key,))
+
+
+@pytest.mark.parametrize("model", [MODEL, "other"])
+def test_a_limit_of_a_key_leaves_other_keys_alone(model: str) -> None:
+    configured = limits(requests=600, models=(ModelLimit(name=MODEL, requests_per_minute=300),))
+    meter = keyed(configured, requests_per_minute=6)
+    admitted(ask(meter, model=model))
+    assert refused(ask(meter, model=model)).reason == "key_requests"
+    for _ in range(40):
+        admitted(ask(meter, model=model, key="another"))
+    assert meter.view(key="k", model=model, now=0.0).remaining_requests == 0
+    assert meter.view(key="another", model=model, now=0.0).remaining_requests != 0
+
+
+def test_a_call_that_its_keys_limit_refuses_is_charged_by_none() -> None:
+    meter = keyed(limits(requests=600, tokens=TOKENS_PER_MINUTE), tokens_per_minute=600)
+    hold = admitted(ask(meter, prompt=10, output=80))
+    before = left(meter, now=0.0)
+    assert refused(ask(meter, prompt=10, output=80)).reason == "key_tokens"
+    assert left(meter, now=0.0) == before
+    too_large = refused(ask(meter, prompt=601))
+    assert (too_large.reason, too_large.waiting_helps) == (
+        "key_tokens_request_too_large",
+        False,
+    )
+    hold.settle(10, now=0.0)
+    admitted(ask(meter, prompt=10, output=80))
+
+
+def test_what_a_key_owes_survives_a_new_document() -> None:
+    meter = keyed(limits(), requests_per_minute=6)
+    admitted(ask(meter))
+    key = ApiKey(name="k", sha256="0" * 64, requests_per_minute=6)
+    meter.reconfigure(limits(requests=100), share=1.0, now=0.0, keys=(key,))
+    assert refused(ask(meter)).reason == "key_requests"
+    meter.reconfigure(limits(requests=100), share=1.0, now=0.0)
+    admitted(ask(meter))
+
+
 def test_without_limits_everything_passes_and_nothing_is_shown() -> None:
     meter = limiter(limits())
     for _ in range(1000):
@@ -185,7 +235,7 @@ class TokenMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.now = 100.0
         self.limiter = Limiter(limits(tokens=TOKENS_PER_MINUTE), share=1.0, now=self.now)
-        self.bucket: RateLimit = self.limiter._tenant.tokens[0]
+        self.bucket: RateLimit = self.limiter._models[ANY_MODEL].tokens[0]
         self.open: list[Hold] = []
         self.settled: list[Hold] = []
         self.used: dict[Hold, int] = {}
@@ -360,7 +410,7 @@ def test_little_is_remembered_of_a_long_flood() -> None:
     early = admitted(ask(meter, prompt=1))
     for _ in range(900):
         admitted(ask(meter, prompt=1)).settle(1, now=0.0)
-    bucket = meter._tenant.tokens[0]
+    bucket = meter._models[ANY_MODEL].tokens[0]
     assert len(bucket._least_spent) <= MOST_REMEMBERED
     early.settle(1, now=0.0)
     assert bucket._least_spent == []
@@ -463,7 +513,7 @@ def test_the_limit_is_reached_however_long_the_calls_last(seconds: float) -> Non
 def test_calls_under_way_rely_on_a_minutes_refill_at_most() -> None:
     meter = token_limiter()
     long_streams(meter, seconds=600.0, until=60_000.0)
-    bucket = meter._tenant.tokens[0]
+    bucket = meter._models[ANY_MODEL].tokens[0]
     assert bucket.usual_seconds <= 60.0
     assert bucket.held <= BURST + TOKENS_PER_MINUTE
 

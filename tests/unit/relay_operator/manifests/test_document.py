@@ -67,6 +67,16 @@ def test_the_whole_document_survives_its_seal() -> None:
     assert "sk-1" not in config.canonical_payload(whole)
 
 
+def test_the_limits_of_a_key_reach_the_document() -> None:
+    key = {"name": "batch", "requestsPerMinute": 60, "tokensPerMinute": 9000, "weight": 2}
+    spec = {"apiKeys": [key, {"name": "web"}]}
+    tenant = Tenant.parse({"metadata": {"name": "finance", "uid": "t"}, "spec": spec})
+    digests = {"batch": "a" * 64, "web": "b" * 64}
+    batch, web = document.tenant_part(tenant, key_digests=digests, replicas=1).keys
+    assert (batch.requests_per_minute, batch.tokens_per_minute, batch.weight) == (60, 9000, 2)
+    assert (web.requests_per_minute, web.tokens_per_minute, web.weight) == (None, None, 1)
+
+
 def test_a_canarys_weight_and_fingerprints_reach_the_fragment() -> None:
     route = a_route(canary={"provider": "new", "model": "gpt-5", "percent": 30})
     fragment = the_fragment(route, percent=10)
