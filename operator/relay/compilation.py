@@ -22,6 +22,7 @@ HOT_PATH: Final = (
         "http/message.py",
         "http/headers.py",
         "http/pool.py",
+        "http/outbox.py",
     ),
     *("exchange.py", "reply.py", "attempt.py", "order.py", "service.py", "shadow.py"),
     *("admission.py", "queue.py", "lanes.py", "seats.py", "tickets.py", "turns.py", "flows.py"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from relay.deadlines import DeadlineWheel
+from relay.http.outbox import Outbox
 from relay.http.pool import Origin, Pool, PoolLimits
 from relay.http.resolver import Resolver
 from relay.http.tls import provider_context
@@ -12,12 +13,13 @@ from relay.settings import Settings
 class Pools:
     """The providers' connections of one worker."""
 
-    __slots__ = ("_current", "_leaving", "_limits", "_resolver", "_wheel")
+    __slots__ = ("_current", "_leaving", "_limits", "_outbox", "_resolver", "_wheel")
 
-    def __init__(self, settings: Settings, wheel: DeadlineWheel) -> None:
+    def __init__(self, settings: Settings, wheel: DeadlineWheel, outbox: Outbox) -> None:
         self._limits = _pool_limits(settings)
         self._resolver = Resolver(settings.dns_ttl_seconds)
         self._wheel = wheel
+        self._outbox = outbox
         self._current: dict[str, Pool] = {}
         self._leaving: list[Pool] = []
 
@@ -71,6 +73,7 @@ class Pools:
             resolver=self._resolver,
             tls=tls,
             wheel=self._wheel,
+            outbox=self._outbox,
         )
 
     def _retire(self, pool: Pool) -> None:

@@ -45,7 +45,7 @@ class Reply:
         self.keep_alive = keep_alive
         length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
         head = status_line(status) + fields + length + self._connection_field() + b"\r\n"
-        self._connection.write(head if self._request.method == b"HEAD" else head + body)
+        self._connection.write_soon(head if self._request.method == b"HEAD" else head + body)
 
     def refusal(
         self,
@@ -97,7 +97,13 @@ class Reply:
         """The answer is whole."""
         if self._chunked:
             self._out.append(LAST_CHUNK)
-        self.flush()
+        if self.holds:
+            data = b"".join(self._out)
+            self._out = []
+            self.sent_bytes += len(data)
+            self._connection.write_soon(data)
+        else:
+            self.flush()
 
     def cut(self) -> None:
         """The connection breaks off, so that the client cannot take what it has for whole."""

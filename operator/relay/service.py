@@ -17,6 +17,7 @@ from relay.exchange import Exchange
 from relay.http.downstream import ClientConnection, ClientLimits, Host
 from relay.http.headers import trace_context
 from relay.http.message import Request
+from relay.http.outbox import Outbox
 from relay.http.pool import Pool
 from relay.ids import random_id
 from relay.limits import Hold
@@ -47,6 +48,7 @@ class Service(Accounts, Host):
         self.log = log
         self.metrics = WorkerMetrics()
         self.wheel = DeadlineWheel(now)
+        self.outbox = Outbox()
         self.client_limits = _client_limits(settings)
         self.first_byte_timeout = settings.first_byte_timeout_seconds
         self.upstream_idle_timeout = settings.upstream_idle_timeout_seconds
@@ -58,7 +60,7 @@ class Service(Accounts, Host):
         self.shadows = Shadows(self)
         self.draining = False
         self.books = Books(self.metrics, log)
-        self.pools = Pools(settings, self.wheel)
+        self.pools = Pools(settings, self.wheel, self.outbox)
         self._buffered = 0
         self._routed: dict[tuple[str, str | None], Routed] = {}
 

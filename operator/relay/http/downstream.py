@@ -10,9 +10,10 @@ from typing import Any, Final, cast
 import httptools
 from mypy_extensions import trait
 
-from relay.deadlines import NEVER, DeadlineWheel, Watched
+from relay.deadlines import NEVER, DeadlineWheel
 from relay.errors import Refusal
 from relay.http.message import CONTINUE, KnownHead, Request, known_head
+from relay.http.outbox import Channel, Outbox
 
 PIPELINE_DEPTH: Final = 64
 """Requests one read may hold before the connection is closed; clients of this API do not pipeline at all."""
@@ -75,6 +76,7 @@ class Host(ABC):
 
     client_limits: ClientLimits
     wheel: DeadlineWheel
+    outbox: Outbox
     draining: bool
 
     @abstractmethod
@@ -102,7 +104,7 @@ class Host(ABC):
         """The age, in seconds, at which a new connection is to be closed; jittered."""
 
 
-class ClientConnection(Watched):
+class ClientConnection(Channel):
     """An asyncio protocol that does not derive from asyncio's: a compiled class with a Python base is an ordinary one.
 
     Parses with llhttp, bounds sizes and times, and hands one request at a time to an exchange."""
@@ -122,13 +124,10 @@ class ClientConnection(Watched):
         "_upgrade_seen",
         "_waiting",
         "closing",
-        "transport",
     )
 
-    transport: asyncio.Transport
-
     def __init__(self, host: Host) -> None:
-        super().__init__()
+        super().__init__(host.outbox)
         self._host = host
         self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: Request | None = None
@@ -161,6 +160,7 @@ class ClientConnection(Watched):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closing = True
+        self._pending = None
         self.deadline = NEVER
         self._host.wheel.forget(self)
         self._host.forget_connection(self)
@@ -287,10 +287,6 @@ class ClientConnection(Watched):
 
     # -- what exchanges call ---------------------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """The data is on its way to the client, in order."""
-        self.transport.write(data)
-
     def keeps_alive(self, request: Request, now: float) -> bool:
         """Whether this connection takes another request after this one."""
         return (
@@ -303,7 +299,7 @@ class ClientConnection(Watched):
     def want_body(self, request: Request) -> None:
         """A client that waits for 100 (Continue) sends its body now."""
         if request.expects_continue and not request.complete and not request.body_bytes:
-            self.transport.write(CONTINUE)
+            self.write(CONTINUE)
 
     def drop_body(self, request: Request) -> None:
         """The request's body is held no longer; what still arrives is thrown away."""
@@ -329,6 +325,7 @@ class ClientConnection(Watched):
 
     def abort(self) -> None:
         """The connection is gone without a proper end, which tells the client that the answer is not whole."""
+        self.flush()
         self.transport.abort()
 
     # -- drain and deadlines ---------------------------------------------------------------------------------------
@@ -346,6 +343,7 @@ class ClientConnection(Watched):
         """Closed as soon as what was written has left."""
         self.closing = True
         self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
+        self.flush()
         self.transport.close()
 
     def expired(self, now: float) -> None:

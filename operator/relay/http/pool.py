@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from relay.deadlines import DeadlineWheel
+from relay.http.outbox import Outbox
 from relay.http.resolver import Resolver
 from relay.http.upstream import Call, Home, UpstreamConnection
 
@@ -51,6 +52,7 @@ class Pool(Home):
         "_waiting",
         "last_error",
         "origin",
+        "outbox",
         "wheel",
     )
 
@@ -62,12 +64,14 @@ class Pool(Home):
         resolver: Resolver,
         tls: ssl.SSLContext | None,
         wheel: DeadlineWheel,
+        outbox: Outbox,
     ) -> None:
         self.origin = origin
         self._limits = limits
         self._resolver = resolver
         self._tls = tls
         self.wheel = wheel
+        self.outbox = outbox
         self._idle: deque[UpstreamConnection] = deque()
         self._open: set[UpstreamConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal, cast
 import httptools
 from mypy_extensions import trait
 
-from relay.deadlines import NEVER, DeadlineWheel, Watched
+from relay.deadlines import NEVER, DeadlineWheel
 from relay.http.headers import Field
+from relay.http.outbox import Channel, Outbox
 
 Fault = Literal["unreachable", "timeout", "reset", "truncated", "invalid"]
 """How a call ends without a whole answer.
@@ -57,6 +58,7 @@ class Home(ABC):
     """The pool a connection belongs to."""
 
     wheel: DeadlineWheel
+    outbox: Outbox
 
     @abstractmethod
     def release(self, connection: "UpstreamConnection", now: float) -> None:
@@ -67,7 +69,7 @@ class Home(ABC):
         """The connection is gone."""
 
 
-class UpstreamConnection(Watched):
+class UpstreamConnection(Channel):
     """An asyncio protocol, as ClientConnection is one.
 
     Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle."""
@@ -91,13 +93,10 @@ class UpstreamConnection(Watched):
         "born",
         "call",
         "idle_since",
-        "transport",
     )
 
-    transport: asyncio.Transport
-
     def __init__(self, home: Home) -> None:
-        super().__init__()
+        super().__init__(home.outbox)
         self._home = home
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: list[Field] = []
@@ -155,6 +154,7 @@ class UpstreamConnection(Watched):
         self._home.wheel.forget(self)
         self._home.lost(self)
         call, self.call = self.call, None
+        unsent, self._pending = self._pending is not None, None
         # the parser refers to us; with it goes the cycle
         self._parser = None
         if call is None:
@@ -163,6 +163,8 @@ class UpstreamConnection(Watched):
             call.read_ended(
                 time.monotonic(), completed=True
             )  # RFC 9112 section 6.3: the close ends this body
+        elif unsent:
+            call.failed("unreachable")
         else:
             call.failed("truncated" if self._answered or self._head_bytes else "reset")
 
@@ -219,7 +221,7 @@ class UpstreamConnection(Watched):
         if self.deadline < self.slot:
             self._home.wheel.watch(self)
         if len(request) == 1:
-            self.transport.write(request[0])
+            self.write_soon(cast(bytes, request[0]))
         else:
             self.transport.writelines(request)
 
@@ -241,6 +243,7 @@ class UpstreamConnection(Watched):
     def abandon(self) -> None:
         """The answer is wanted no longer: the provider sees a reset and can stop its work."""
         self.call = None
+        self._pending = None
         self.deadline = NEVER
         self.transport.abort()
 

@@ -10,6 +10,7 @@ from tests.unit.relay.documents import API_KEY
 
 from relay.config import Document
 from relay.http.downstream import ClientConnection
+from relay.http.outbox import Outbox
 from relay.http.upstream import UpstreamConnection
 from relay.logs import WorkerLog
 from relay.service import Service
@@ -68,7 +69,8 @@ class KeptLog(WorkerLog):
 class Peer:
     """One side of the relay as the test plays it."""
 
-    def __init__(self, protocol: ClientConnection | UpstreamConnection) -> None:
+    def __init__(self, protocol: ClientConnection | UpstreamConnection, outbox: Outbox) -> None:
+        self._outbox = outbox
         self.transport = MemoryTransport()
         self.protocol = protocol
         protocol.connection_made(self.transport)
@@ -76,11 +78,13 @@ class Peer:
     def send(self, data: bytes) -> bytes:
         """The relay reads the data; what it answers at once."""
         self.protocol.data_received(data)
+        self._outbox.flush()
         return self.transport.taken()
 
     def hang_up(self, error: Exception | None = None) -> None:
         self.transport.closed = True
         self.protocol.connection_lost(error)
+        self._outbox.flush()
 
 
 class MemoryRelay:
@@ -102,13 +106,13 @@ class MemoryRelay:
         self.service.install(compile_snapshot(document, f"digest-{document.generation}"))
 
     def client(self) -> Peer:
-        return Peer(ClientConnection(self.service))
+        return Peer(ClientConnection(self.service), self.service.outbox)
 
     def provider(self, name: str = "legacy") -> Peer:
         """An idle connection of the relay to this provider."""
         pool = self.service.pools._current[name]
         connection = UpstreamConnection(pool)
-        peer = Peer(connection)
+        peer = Peer(connection, self.service.outbox)
         pool.adopt(connection)
         return peer
 

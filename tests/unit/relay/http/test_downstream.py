@@ -202,6 +202,7 @@ def expire(peer: Peer) -> bytes:
     """The connection's deadline passes."""
     assert isinstance(peer.protocol, ClientConnection)
     peer.protocol.expired(time.monotonic())
+    peer.protocol.flush()
     return peer.transport.taken()
 
 

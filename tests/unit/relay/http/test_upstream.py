@@ -1,5 +1,6 @@
 """What a provider may send, and what becomes of it."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -95,6 +96,7 @@ async def test_silence_is_a_timeout(relay_with: Callable[..., MemoryRelay]) -> N
     upstream.send(b"HTTP/1.1 200 OK\r\nx: ")
     assert connection.deadline - time.monotonic() == pytest.approx(7, abs=1)
     connection.expired(time.monotonic())
+    await asyncio.sleep(0)
     answer = client.transport.taken()
     assert (status(answer), error(answer)["code"]) == (504, "upstream_timeout")
     assert relay.log.events[0].outcome == "timeout"

@@ -1,0 +1,101 @@
+"""Small writes wait for the end of the loop's turn; order, ends and losses are as if they did not."""
+
+import asyncio
+from collections.abc import Callable
+
+from tests.unit.relay.documents import BACKUP, STABLE
+from tests.unit.relay.memory import (
+    CONTENT,
+    STREAM_HEAD,
+    MemoryRelay,
+    Peer,
+    call,
+    chunk,
+    get,
+    reply,
+    status,
+)
+
+from relay.config import Route
+from relay.http.outbox import SOON_BYTES
+
+Make = Callable[..., MemoryRelay]
+
+
+def heard(peer: Peer, data: bytes) -> None:
+    """The relay reads the data; the turn goes on."""
+    peer.protocol.data_received(data)
+
+
+async def test_what_one_turn_answers_is_written_at_its_end(relay: MemoryRelay) -> None:
+    clients = [relay.client() for _ in range(3)]
+    for client in clients:
+        heard(client, get("/v1/models"))
+        assert client.transport.sent == b""
+    await asyncio.sleep(0)
+    assert [status(client.transport.taken()) for client in clients] == [200] * 3
+
+
+async def test_requests_wait_too_and_large_ones_do_not(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    heard(client, call())
+    assert upstream.transport.sent == b""
+    await asyncio.sleep(0)
+    assert upstream.transport.taken().startswith(b"POST ")
+    upstream.send(reply())
+    text = "x" * SOON_BYTES
+    heard(client, call({"model": "gpt-4.1", "messages": [{"role": "user", "content": text}]}))
+    assert upstream.transport.taken().endswith(b"}")
+
+
+async def test_a_stream_is_written_as_it_comes(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    client.send(call({"model": "gpt-4.1", "stream": True, "messages": []}))
+    heard(upstream, STREAM_HEAD + chunk(CONTENT))
+    assert client.transport.taken().endswith(chunk(CONTENT))
+
+
+async def test_answers_keep_their_order_in_one_turn(relay: MemoryRelay) -> None:
+    client = relay.client()
+    heard(client, get("/v1/models") + get("/v1/nothing") + get("/v1/me"))
+    await asyncio.sleep(0)
+    answers = client.transport.taken().split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"404", b"200"]
+
+
+async def test_a_connection_closes_behind_its_answer(relay: MemoryRelay) -> None:
+    client = relay.client()
+    heard(client, get("/v1/models", headers="Connection: close\r\n"))
+    assert client.transport.closed
+    assert status(client.transport.taken()) == 200
+
+
+async def test_nothing_is_written_to_a_client_that_left_in_the_same_turn(
+    relay: MemoryRelay,
+) -> None:
+    client = relay.client()
+    heard(client, get("/v1/models"))
+    client.transport.closed = True
+    client.protocol.connection_lost(None)
+    await asyncio.sleep(0)
+    assert client.transport.sent == b""
+
+
+async def test_a_request_that_was_never_written_may_be_tried_elsewhere(relay_with: Make) -> None:
+    relay = relay_with(routes=(Route(name="chat", stable=STABLE, fallback=(BACKUP,)),))
+    client, first, second = relay.client(), relay.provider(), relay.provider("backup")
+    heard(client, call())
+    first.hang_up(ConnectionResetError())
+    assert first.transport.sent == b""
+    second.send(reply())
+    assert status(client.transport.taken()) == 200
+    assert [event.outcome for event in relay.log.events] == ["unreachable", "ok"]
+
+
+async def test_a_call_whose_client_left_at_once_is_never_sent(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    heard(client, call())
+    client.hang_up()
+    await asyncio.sleep(0)
+    assert upstream.transport.sent == b""
+    assert upstream.transport.aborted
