@@ -107,7 +107,8 @@ class Host(ABC):
 class ClientConnection(Channel):
     """An asyncio protocol that does not derive from asyncio's: a compiled class with a Python base is an ordinary one.
 
-    Parses with llhttp, bounds sizes and times, and hands one request at a time to an exchange."""
+    Parses with llhttp, bounds sizes and times, and hands one request at a time to an exchange.
+    """
 
     __slots__ = (
         "_age_limit",
@@ -156,7 +157,8 @@ class ClientConnection(Channel):
         self._set_deadline(now + self._host.client_limits.idle_timeout)
 
     def eof_received(self) -> None:
-        """The client sends no more: the transport closes, as asyncio's own protocols have it."""
+        """The client sends no more: the transport closes, as asyncio's own protocols have it, behind what is answered."""
+        self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closing = True

@@ -72,7 +72,8 @@ class Home(ABC):
 class UpstreamConnection(Channel):
     """An asyncio protocol, as ClientConnection is one.
 
-    Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle."""
+    Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle.
+    """
 
     __slots__ = (
         "_answered",

@@ -70,6 +70,13 @@ async def test_a_connection_closes_behind_its_answer(relay: MemoryRelay) -> None
     assert status(client.transport.taken()) == 200
 
 
+async def test_a_client_that_ends_its_side_in_the_same_turn_is_answered(relay: MemoryRelay) -> None:
+    client = relay.client()
+    heard(client, get("/v1/models"))
+    client.protocol.eof_received()
+    assert status(client.transport.taken()) == 200
+
+
 async def test_nothing_is_written_to_a_client_that_left_in_the_same_turn(
     relay: MemoryRelay,
 ) -> None:
