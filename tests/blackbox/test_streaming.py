@@ -184,6 +184,13 @@ def test_a_half_closed_client_still_gets_its_answer(stable: Upstream, relay: Rel
     assert data == b"" or (data.startswith(b"HTTP/1.1 200") and data.endswith(b"}"))
 
 
+def test_what_the_relay_answers_itself_reaches_a_half_closed_client(relay: Relay) -> None:
+    with relay.wire() as wire:
+        wire.send(request_bytes("GET", "/v1/models", {"authorization": f"Bearer {KEY}"}))
+        wire.half_close()
+        assert wire.rest().startswith(b"HTTP/1.1 200")
+
+
 def test_many_streams_at_once_all_end_whole(stable: Upstream, relay: Relay) -> None:
     stable.behave(token_interval_ms=10, completion_tokens=20)
     wires = [relay.wire() for _ in range(64)]
