@@ -21,7 +21,7 @@ from tests.blackbox.process import Process, free_ports, python_environment, pyth
 from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import Signer, api_key, provider, route
 
-from relay.config import Document, ProviderAuth, ProviderLimits, Queue
+from relay_contract.document import Document, ProviderAuth, ProviderLimits, Queue
 
 LIGHT_KEY: Final = "sk-relay-finance-light-1f0c"
 NEIGHBOUR_KEY: Final = "sk-relay-finance-neighbour-9d2e"

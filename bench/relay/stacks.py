@@ -17,8 +17,9 @@ from bench.relay import envoy_config, places
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from relay.config import (
+from relay_contract.document import (
     ApiKey,
+    Catalogue,
     Document,
     LatencyObjective,
     Limits,
@@ -28,9 +29,9 @@ from relay.config import (
     Queue,
     Route,
     Side,
-    TenantIdentity,
-    seal,
+    TenantDocument,
 )
+from relay_contract.seal import seal
 
 
 class StackFailed(Exception):
@@ -182,28 +183,32 @@ def _document() -> Document:
         )
 
     return Document(
-        tenant=TenantIdentity(name="bench", uid="uid-bench", namespace="relay-bench"),
         generation=1,
-        keys=(
-            ApiKey(
-                name="production",
-                sha256=hashlib.sha256(places.API_KEY.encode()).hexdigest(),
-                priority="high",
+        catalogue=Catalogue(providers=(provider("legacy"), provider("holysheep"))),
+        tenant=TenantDocument(
+            name="bench",
+            uid="uid-bench",
+            namespace="relay-bench",
+            keys=(
+                ApiKey(
+                    name="production",
+                    sha256=hashlib.sha256(places.API_KEY.encode()).hexdigest(),
+                    priority="high",
+                ),
             ),
-        ),
-        queue=Queue(concurrency=1024, max_depth=1024),
-        limits=Limits.model_validate(limits),
-        providers=(provider("legacy"), provider("holysheep")),
-        routes=(
-            Route(
-                name="chat",
-                stable=Side(provider="legacy", fingerprint="a" * 12),
-                canary=Side(provider="holysheep", fingerprint="b" * 12),
-                canary_percent=10,
-                fallback=(Side(provider="holysheep", fingerprint="b" * 12),),
-                objectives=(
-                    LatencyObjective(signal="FirstToken", max_milliseconds=1500),
-                    LatencyObjective(signal="Overhead", max_milliseconds=50),
+            queue=Queue(concurrency=1024, max_depth=1024),
+            limits=Limits.model_validate(limits),
+            routes=(
+                Route(
+                    name="chat",
+                    stable=Side(provider="legacy", fingerprint="a" * 12),
+                    canary=Side(provider="holysheep", fingerprint="b" * 12),
+                    canary_percent=10,
+                    fallback=(Side(provider="holysheep", fingerprint="b" * 12),),
+                    objectives=(
+                        LatencyObjective(signal="FirstToken", max_milliseconds=1500),
+                        LatencyObjective(signal="Overhead", max_milliseconds=50),
+                    ),
                 ),
             ),
         ),

@@ -34,7 +34,11 @@ def _rivals() -> Path:
 
 def _relay() -> Path:
     """The relay as the image carries it: the locked dependencies and the wheel, its hot path compiled."""
-    sources = sorted((places.REPOSITORY / "operator" / "relay").rglob("*.py"))
+    sources = sorted(
+        path
+        for package in ("relay", "relay_contract")
+        for path in (places.REPOSITORY / "operator" / package).rglob("*.py")
+    )
     lock = places.REPOSITORY / "requirements.lock"
     target = _site("relay-dependencies", lock, _digest(lock))
     package = places.CACHE / f"relay-{_digest(*sources)}"
@@ -44,7 +48,7 @@ def _relay() -> Path:
         partial.mkdir(parents=True)
         _say("compiling the relay's hot path (about 40 s)")
         script = (
-            "import sys; from pathlib import Path; from relay.compilation import compile_hot_path;"
+            "import sys; from pathlib import Path; from hatch_build import compile_hot_path;"
             "compile_hot_path(Path(sys.argv[1]))"
         )
         environment = {**os.environ, "PYTHONPATH": str(places.REPOSITORY / "operator")}

@@ -10,14 +10,14 @@ import sys
 from aiohttp import web
 from pydantic import ValidationError
 
-from relay.admin import Admin
-from relay.config import parse_public_keys
-from relay.document import Acceptance
-from relay.errors import RelayMisconfigured
-from relay.logs import Log
+from relay.accounting.logs import Log
+from relay.dialect.refusals import RelayMisconfigured
+from relay.process.admin import Admin
+from relay.process.document_acceptance import Acceptance
+from relay.process.supervisor import Supervisor
+from relay.process.worker import BACKLOG
 from relay.settings import Settings
-from relay.supervisor import Supervisor
-from relay.worker import BACKLOG
+from relay_contract.seal import parse_public_keys
 
 
 def main() -> None:

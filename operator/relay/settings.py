@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from relay.config import (
+from relay_contract.endpoints import (
     ADMIN_PORT,
     DOCUMENT_KEY,
     DOCUMENT_MOUNT,

@@ -9,7 +9,7 @@ class InvalidSpec(OperatorError):
     """A custom resource cannot be used as it is; nothing but a new spec helps."""
 
 
-class Refused(OperatorError):
+class ApiServerRefused(OperatorError):
     """The API server refused a request for good (4xx other than conflict and throttling)."""
 
     def __init__(self, message: str, *, status: int) -> None:

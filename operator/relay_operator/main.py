@@ -10,30 +10,30 @@ import kopf
 import uvloop
 from pythonjsonlogger.json import JsonFormatter
 
-from relay_operator.cluster import credentials
-from relay_operator.cluster.announcements import Announcer
+from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
-from relay_operator.cluster.canaries import Canaries
-from relay_operator.cluster.children import Children
-from relay_operator.cluster.discovery import OperatorEndpoint
-from relay_operator.cluster.evidence import Evidence
-from relay_operator.cluster.programming import Programmer
+from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.http_endpoint import OperatorEndpoint
+from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus import Prometheus
-from relay_operator.cluster.provider_reconciler import ProviderReconciler
 from relay_operator.cluster.relays import Relays
-from relay_operator.cluster.route_reconciler import RouteReconciler
-from relay_operator.cluster.slo_loop import SloLoop
-from relay_operator.cluster.status import StatusWriter
-from relay_operator.cluster.tenant_reconciler import TenantReconciler
-from relay_operator.cluster.work_queue import WorkQueue
-from relay_operator.cluster.workers import Workers
-from relay_operator.cluster.world import World
-from relay_operator.handlers import children as child_handlers
-from relay_operator.handlers import listing, login
-from relay_operator.handlers import parents as parent_handlers
+from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.decisions.evidence import Evidence
+from relay_operator.handlers import initial_list, login
+from relay_operator.handlers import owned_objects as child_handlers
+from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
 from relay_operator.manifests.environment import Platform
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.providers import ProviderReconciler
+from relay_operator.reconcile.routes import RouteReconciler
+from relay_operator.reconcile.slo_loop import SloLoop
+from relay_operator.reconcile.tenants import TenantReconciler
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import WorkQueue
+from relay_operator.reconcile.workers import Workers
 from relay_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,10 +64,15 @@ async def _run(settings: Settings) -> None:
 async def _operate(
     settings: Settings, api: ApiServer, relays: Relays, prometheus: Prometheus | None
 ) -> None:
-    key = await credentials.signing_key(api, namespace=settings.namespace)
-    world, queue, children, status = World(), WorkQueue(), Children(api), StatusWriter(api)
-    programmer = Programmer(relays=relays, children=children, world=world, signing_key=key)
-    canaries = Canaries(
+    key = await key_secrets.signing_key(api, namespace=settings.namespace)
+    world, queue, children, status = (
+        WatchedState(),
+        WorkQueue(),
+        OwnedObjects(api),
+        StatusWriter(api),
+    )
+    programmer = DocumentPublisher(relays=relays, children=children, world=world, signing_key=key)
+    canaries = CanaryRuns(
         evidence=Evidence(stale_seconds=_STALE_SCRAPES * settings.prometheus_scrape_seconds)
     )
     workers = Workers(
@@ -79,7 +84,7 @@ async def _operate(
             programmer=programmer,
             status=status,
             queue=queue,
-            platform=_platform(settings, credentials.public_key_text(key)),
+            platform=_platform(settings, key_secrets.public_key_text(key)),
         ),
         providers=ProviderReconciler(
             api=api, world=world, status=status, queue=queue, operator_namespace=settings.namespace
@@ -89,7 +94,7 @@ async def _operate(
             canaries=canaries,
             programmer=programmer,
             status=status,
-            announcer=Announcer(api, instance=socket.gethostname()),
+            announcer=EventRecorder(api, instance=socket.gethostname()),
             queue=queue,
         ),
         world=world,
@@ -114,7 +119,7 @@ async def _serve(settings: Settings, context: Context, workers: Workers, loop: S
     ]
     tasks.append(asyncio.create_task(loop.run(), name="slo-loop"))
     endpoint = OperatorEndpoint(
-        world=context.world,
+        pods=context.world.all_relay_pods,
         healthy=lambda: not any(task.done() for task in tasks),
         ready=ready,
         port=settings.port,
@@ -125,7 +130,7 @@ async def _serve(settings: Settings, context: Context, workers: Workers, loop: S
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     registry = kopf.OperatorRegistry()
     login.register(registry)
-    listing.register(registry)
+    initial_list.register(registry)
     parent_handlers.register(registry)
     child_handlers.register(registry)
     kopf_settings = kopf.OperatorSettings()

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from tests.cluster import places
 
-from relay.compilation import PACKAGE, compile_hot_path
+from hatch_build import PACKAGES, SOURCE_ROOT, compile_hot_path
 
 
 def package() -> Path:
     """A directory that holds the compiled package; compiled now if these sources never were."""
     digest = hashlib.sha256(sys.version.encode())
-    for source in sorted(PACKAGE.rglob("*.py")):
-        digest.update(str(source.relative_to(PACKAGE)).encode() + b"\0" + source.read_bytes())
+    sources = [path for package in PACKAGES for path in (SOURCE_ROOT / package).rglob("*.py")]
+    for source in sorted([*sources, SOURCE_ROOT / "hatch_build.py"]):
+        digest.update(str(source.relative_to(SOURCE_ROOT)).encode() + b"\0" + source.read_bytes())
     home = places.cache_root() / "compiled" / digest.hexdigest()[:16]
     home.parent.mkdir(parents=True, exist_ok=True)
     with home.with_suffix(".lock").open("w") as lock:

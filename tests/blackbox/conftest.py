@@ -15,7 +15,7 @@ from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import Platform, Signer
 from tests.blackbox.upstream import Upstream
 
-from relay.config import Document
+from relay_contract.document import Document
 
 TEST_TIMEOUT_SECONDS = 60
 UPSTREAM_SECRETS = {

@@ -15,14 +15,13 @@ from tests.blackbox.tenant import KEY, MODEL, TENANT_UID, Signer
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer, Wire, request_bytes
 
-from relay.config import (
+from relay_contract.document import Acknowledgement, Document
+from relay_contract.endpoints import (
     CONFIG_PATH,
     DOCUMENT_KEY,
     METRICS_PATH,
     READY_PATH,
     SLO_METRICS_PATH,
-    Acknowledgement,
-    Document,
 )
 
 CHAT = "/v1/chat/completions"

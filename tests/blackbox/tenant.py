@@ -9,8 +9,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.documents import document_of
 
-from relay.config import (
+from relay_contract.document import (
     API_KEY_PREFIX,
     ApiKey,
     Document,
@@ -20,9 +21,8 @@ from relay.config import (
     Queue,
     Route,
     Side,
-    TenantIdentity,
-    seal,
 )
+from relay_contract.seal import seal
 
 TENANT = "finance"
 TENANT_UID = "0d9c6f52-6b1a-4f0e-9e0f-6f7f2f9e7a11"
@@ -85,14 +85,17 @@ class Signer:
         """The next generation of the tenant's document."""
         self.generation += 1
         defaults: dict[str, Any] = {
-            "tenant": TenantIdentity(
-                name=TENANT, uid=TENANT_UID, namespace=f"relay-{TENANT}", tier="premium"
-            ),
+            "name": TENANT,
+            "uid": TENANT_UID,
+            "namespace": f"relay-{TENANT}",
+            "tier": "premium",
             "generation": self.generation,
             "keys": (api_key("production", KEY), api_key("staging", OTHER_KEY, priority="low")),
             "queue": WIDE_QUEUE,
         }
-        return Document(providers=tuple(providers), routes=tuple(routes), **{**defaults, **fields})
+        return document_of(
+            providers=tuple(providers), routes=tuple(routes), **{**defaults, **fields}
+        )
 
     def sealed(self, document: Document) -> str:
         """The envelope."""

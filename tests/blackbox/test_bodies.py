@@ -8,7 +8,7 @@ from tests.blackbox.relays import CHAT, Relay
 from tests.blackbox.tenant import MODEL, Platform, provider, route, side
 from tests.blackbox.upstream import Upstream
 
-from relay.config import Match, ProviderModel
+from relay_contract.document import Match, ProviderModel
 
 UPSTREAM_MODEL = "vendor/gpt-4.1-2025"
 

@@ -10,15 +10,11 @@ from tests.blackbox.tenant import KEY, Platform, Signer, route
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually, steady
 from tests.blackbox.wire import request_bytes
+from tests.documents import with_tenant
 
-from relay.config import (
-    CONFIG_PATH,
-    Acknowledgement,
-    Document,
-    ProviderAuth,
-    TenantIdentity,
-    payload_digest,
-)
+from relay_contract.document import Acknowledgement, Document, ProviderAuth
+from relay_contract.endpoints import CONFIG_PATH
+from relay_contract.seal import payload_digest
 
 LONG_ENOUGH_TO_BE_READ_SECONDS = 0.5
 """Ten polls of the mounted file."""
@@ -39,9 +35,7 @@ def bad_envelopes(platform: Platform) -> dict[str, tuple[str, int, str]]:
     signer = platform.signer
     good = retargeted(platform, "backup")
     payload = json.loads(signer.sealed(good))["payload"]
-    moved = good.model_copy(
-        update={"tenant": TenantIdentity(name="marketing", uid="another", namespace="relay-m")}
-    )
+    moved = with_tenant(good, name="marketing", uid="another", namespace="relay-m")
     stranger = Signer()
     unknown_field = payload.replace('"generation":', '"surprise":1,"generation":')
     return {
@@ -131,7 +125,7 @@ def test_another_document_of_the_same_generation_is_a_conflict(
 ) -> None:
     document = platform.document()
     relay.push(document)
-    other = document.model_copy(update={"replicas": 7})
+    other = with_tenant(document, replicas=7)
     answer = relay.push_envelope(platform.signer.sealed(other))
     assert (answer.status, answer.json()["error"]["code"]) == (409, "conflicting_generation")
 

@@ -9,7 +9,7 @@ from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import request_bytes
 
-from relay.config import Queue
+from relay_contract.document import Queue
 
 AUTHORISED = {"authorization": f"Bearer {KEY}"}
 

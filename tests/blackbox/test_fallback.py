@@ -8,7 +8,7 @@ from tests.blackbox.tenant import Platform, provider, route, side
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 
-from relay.config import Breaker, Side
+from relay_contract.document import Breaker, Side
 
 NOT_PROCESSED: dict[str, dict[str, Any]] = {
     "429": {"error_percent": 100, "error_status": 429},

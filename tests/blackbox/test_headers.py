@@ -8,7 +8,7 @@ from tests.blackbox.tenant import KEY, Platform
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.wire import request_bytes
 
-from relay.config import Limits
+from relay_contract.document import Limits
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 DURATION = re.compile(r"^(\d+h)?(\d+m(?!s))?((\d+(\.\d+)?)s)?(\d+ms)?$")

@@ -5,8 +5,9 @@ from tests.blackbox.relays import CHAT, Relay, chat_body
 from tests.blackbox.tenant import KEY, MODEL, MODELS, OTHER_KEY, TENANT, TENANT_UID, Platform, route
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.wire import Answer
+from tests.documents import with_tenant
 
-from relay.config import Match
+from relay_contract.document import Match
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_the_scheme_is_not_case_sensitive(relay: Relay) -> None:
 
 def test_a_key_that_left_the_document_is_refused_at_once(relay: Relay, platform: Platform) -> None:
     document = platform.document()
-    relay.push(document.model_copy(update={"keys": document.keys[1:]}))
+    relay.push(with_tenant(document, keys=document.tenant.keys[1:]))
     assert relay.chat(key=KEY).status == 401
     assert relay.chat(key=OTHER_KEY).status == 200
 

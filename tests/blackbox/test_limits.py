@@ -8,7 +8,7 @@ from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer
 
-from relay.config import Limits, ModelLimit, ProviderLimits
+from relay_contract.document import Limits, ModelLimit, ProviderLimits
 
 ONE_SEAT = {"concurrency": 1, "max_depth": 100, "max_wait_seconds": 30}
 

@@ -10,7 +10,7 @@ from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import request_bytes
 
-from relay.config import LatencyObjective, Side
+from relay_contract.document import LatencyObjective, Side
 
 GOOD, BROKEN = 7, 3
 

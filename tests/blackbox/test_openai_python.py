@@ -11,7 +11,7 @@ from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import KEY, MODEL, MODELS, TENANT, Platform
 from tests.blackbox.upstream import Upstream
 
-from relay.config import Limits
+from relay_contract.document import Limits
 
 TEXT = "a relay moves "
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]

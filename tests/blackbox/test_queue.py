@@ -12,7 +12,7 @@ from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Wire, request_bytes
 
-from relay.config import Queue
+from relay_contract.document import Queue
 
 HOLDER_KEY = "sk-relay-finance-holder-0b0b"
 ONE_SEAT = {"concurrency": 1, "max_depth": 100, "max_wait_seconds": 30}

@@ -9,7 +9,7 @@ from tests.blackbox.tenant import KEY, MODEL, MODELS, Platform, provider, route,
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 
-from relay.config import Limits, Match, ModelLimit, ProviderAuth, ProviderModel
+from relay_contract.document import Limits, Match, ModelLimit, ProviderAuth, ProviderModel
 
 OTHER_MODEL = MODELS[1]
 

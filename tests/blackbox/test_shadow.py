@@ -6,7 +6,7 @@ from tests.blackbox.tenant import Platform, route, side
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 
-from relay.config import Limits, Route
+from relay_contract.document import Limits, Route
 
 CALLS = 20
 

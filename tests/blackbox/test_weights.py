@@ -10,7 +10,7 @@ from tests.blackbox.tenant import KEY, Platform, route, side
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.wire import Wire, request_bytes
 
-from relay.config import Side
+from relay_contract.document import Side
 
 SESSIONS = 400
 STABLE_WORDS, CANARY_WORDS = 1, 2

@@ -11,19 +11,19 @@ from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import TENANT_UID, Signer
 from tests.blackbox.waiting import eventually
 
-from relay import config
+from relay_contract import document, endpoints, seal
 from relay_operator.api.tenant import Tenant
-from relay_operator.cluster.children import Children
-from relay_operator.cluster.programming import Program, Programmer
+from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, Relays
-from relay_operator.cluster.world import World
 from relay_operator.errors import Unavailable
-from relay_operator.manifests import document
+from relay_operator.manifests import composition
+from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
+from relay_operator.reconcile.watched_state import WatchedState
 
 NAMESPACE = "relay-finance"
 TENANT = Tenant.parse({"metadata": {"name": "finance", "uid": TENANT_UID}, "spec": {}})
-STABLE = config.Side(provider="p", fingerprint="aaaaaaaaaaaa")
-CANARY = config.Side(provider="q", fingerprint="bbbbbbbbbbbb")
+STABLE = document.Side(provider="p", fingerprint="aaaaaaaaaaaa")
+CANARY = document.Side(provider="q", fingerprint="bbbbbbbbbbbb")
 
 
 class StoringApi:
@@ -44,31 +44,31 @@ class StoringApi:
     @property
     def document(self) -> str:
         """What relays would mount."""
-        stored = self.objects.get("relay-document", {"data": {config.DOCUMENT_KEY: ""}})
-        return str(stored["data"][config.DOCUMENT_KEY])
+        stored = self.objects.get("relay-document", {"data": {endpoints.DOCUMENT_KEY: ""}})
+        return str(stored["data"][endpoints.DOCUMENT_KEY])
 
 
 class Operator:
     """One life of the control plane, as far as documents go."""
 
-    def __init__(self, world: World, api: StoringApi, key: Ed25519PrivateKey) -> None:
-        children = Children(api)  # type: ignore[arg-type]  # the one method it calls
+    def __init__(self, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey) -> None:
+        children = OwnedObjects(api)  # type: ignore[arg-type]  # the one method it calls
         self.relays = Relays(timeout_seconds=2)
-        self.programmer = Programmer(
+        self.programmer = DocumentPublisher(
             relays=self.relays, children=children, world=world, signing_key=key
         )
-        base = document.tenant_part(TENANT, {}, replicas=1)
-        self.program: Program = self.programmer.begin(TENANT, base, api.document)
+        base = composition.tenant_part(TENANT, {}, replicas=1)
+        self.program: Publication = self.programmer.begin(TENANT, base, api.document)
 
     async def weigh(self, percent: int) -> None:
         """The route chat with this weight is brought out."""
-        route = config.Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent)
+        route = document.Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent)
         self.program.fragments["chat"] = route
         providers = {
-            side.provider: config.Provider(
+            side.provider: document.Provider(
                 name=side.provider,
                 url="http://127.0.0.1:9/v1",
-                auth=config.ProviderAuth(key_file=side.provider),
+                auth=document.ProviderAuth(key_file=side.provider),
             )
             for side in (STABLE, CANARY)
         }
@@ -96,7 +96,7 @@ def relay(tmp_path: Path, key: Ed25519PrivateKey) -> Iterator[Relay]:
 
 
 @pytest.fixture
-def world(relay: Relay) -> World:
+def world(relay: Relay) -> WatchedState:
     pod = Pod(
         namespace=NAMESPACE,
         name="relay-1",
@@ -107,7 +107,7 @@ def world(relay: Relay) -> World:
         terminating=False,
         admin_port=relay.admin_port,
     )
-    return World(pods={NAMESPACE: {pod.uid: pod}})
+    return WatchedState(pods={NAMESPACE: {pod.uid: pod}})
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def api() -> StoringApi:
 
 @pytest.fixture
 async def new_operator(
-    world: World, api: StoringApi, key: Ed25519PrivateKey
+    world: WatchedState, api: StoringApi, key: Ed25519PrivateKey
 ) -> AsyncIterator[Begin]:
     """Starts lives of the control plane; all end with the test."""
     lives: list[Operator] = []
@@ -144,19 +144,19 @@ def wait_listening(relay: Relay) -> None:
 
 
 async def test_a_document_is_acknowledged_and_stored(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()
     await operator.weigh(25)
     assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)
     assert relay.acknowledged().digest == operator.program.digest
-    stored, _ = config.unseal(api.document, [key.public_key()])
-    assert stored.routes[0].canary_percent == 25
+    stored, _ = seal.unseal(api.document, [key.public_key()])
+    assert stored.tenant.routes[0].canary_percent == 25
 
 
 async def test_a_restarted_operator_goes_on_from_the_stored_document(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     await new_operator().weigh(25)
@@ -168,7 +168,7 @@ async def test_a_restarted_operator_goes_on_from_the_stored_document(
 
 
 async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()
@@ -179,12 +179,12 @@ async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
     assert relay.acknowledged().digest == operator.program.digest
     api.away = False
     await operator.programmer.distribute(NAMESPACE)
-    stored, _ = config.unseal(api.document, [key.public_key()])
-    assert stored.routes[0].canary_percent == 0
+    stored, _ = seal.unseal(api.document, [key.public_key()])
+    assert stored.tenant.routes[0].canary_percent == 0
 
 
 async def test_an_operator_that_lost_its_memory_overtakes_what_the_pods_know(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     forgetful = new_operator()
@@ -202,7 +202,7 @@ async def test_an_operator_that_lost_its_memory_overtakes_what_the_pods_know(
 
 
 async def test_a_pod_without_the_providers_key_has_not_acknowledged(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     (relay.keys_directory / "q").unlink()
@@ -218,7 +218,7 @@ async def test_a_pod_without_the_providers_key_has_not_acknowledged(
 
 
 async def test_a_pod_that_is_away_is_brought_up_to_date_when_it_is_back(
-    relay: Relay, world: World, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()

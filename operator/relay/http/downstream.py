@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 import httptools
 from mypy_extensions import trait
 
-from relay.deadlines import NEVER, DeadlineWheel
-from relay.errors import Refusal
+from relay.dialect.refusals import Refusal
+from relay.http.deadlines import NEVER, DeadlineWheel
 from relay.http.message import CONTINUE, KnownHead, Request, known_head
 from relay.http.outbox import Channel, Outbox
 
@@ -42,7 +42,7 @@ class ClientLimits:
 
 
 @trait
-class Exchange(ABC):
+class RequestHandler(ABC):
     """One request's life as its connection sees it."""
 
     @abstractmethod
@@ -71,7 +71,7 @@ class Exchange(ABC):
 
 
 @trait
-class Host(ABC):
+class ConnectionHost(ABC):
     """What a connection needs from the process it lives in."""
 
     client_limits: ClientLimits
@@ -88,7 +88,7 @@ class Host(ABC):
         """The connection is gone."""
 
     @abstractmethod
-    def exchange(self, connection: "ClientConnection", request: Request) -> Exchange:
+    def exchange(self, connection: "ClientConnection", request: Request) -> RequestHandler:
         """A new request's exchange, not begun."""
 
     @abstractmethod
@@ -127,13 +127,13 @@ class ClientConnection(Channel):
         "closing",
     )
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: ConnectionHost) -> None:
         super().__init__(host.outbox)
         self._host = host
         self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: Request | None = None
         self._current: Request | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: RequestHandler | None = None
         self._waiting: deque[Request] | None = None
         self._in_head = False
         self._head_bytes = 0

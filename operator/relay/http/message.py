@@ -4,7 +4,7 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from relay.errors import Refusal
+from relay.dialect.refusals import Refusal
 from relay.http.headers import SINGLE, Field
 
 STATUS_LINES: Final = {
@@ -81,7 +81,7 @@ class Request:
             return Refusal.version_not_supported
         if len(fields) != len(self.headers) and self._repeats_single():
             return Refusal.bad_request
-        # RFC 9112 section 3.2: a 1.1 request without Host is to be refused
+        # RFC 9112 section 3.2: a 1.1 request without ConnectionHost is to be refused
         if self.http11 and b"host" not in fields:
             return Refusal.bad_request
         coding = fields.get(b"transfer-encoding")

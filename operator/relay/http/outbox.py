@@ -8,7 +8,7 @@ up to a third of its time on a call, and costs a call that is alone a few micros
 import asyncio
 from typing import Final
 
-from relay.deadlines import Watched
+from relay.http.deadlines import Watched
 
 SOON_BYTES: Final = 16 * 1024
 """A larger write is made at once: its size pays for the wake-up, and it must meet back-pressure where it is made."""

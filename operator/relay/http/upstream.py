@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, cast
 import httptools
 from mypy_extensions import trait
 
-from relay.deadlines import NEVER, DeadlineWheel
+from relay.http.deadlines import NEVER, DeadlineWheel
 from relay.http.headers import Field
 from relay.http.outbox import Channel, Outbox
 
@@ -24,7 +24,7 @@ MAX_RESPONSE_HEADERS: Final = 200
 MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 
 
-class Call(ABC):
+class ResponseReceiver(ABC):
     """Who waits for an answer. A class and not a protocol: compiled, its calls need no look-up by name.
 
     now is when the read began that the call is told of, in monotonic seconds.
@@ -54,7 +54,7 @@ class Call(ABC):
 
 
 @trait
-class Home(ABC):
+class ConnectionOwner(ABC):
     """The pool a connection belongs to."""
 
     wheel: DeadlineWheel
@@ -96,7 +96,7 @@ class UpstreamConnection(Channel):
         "idle_since",
     )
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: ConnectionOwner) -> None:
         super().__init__(home.outbox)
         self._home = home
         self._parser: Any = httptools.HttpResponseParser(self)
@@ -113,7 +113,7 @@ class UpstreamConnection(Channel):
         self._surplus = False
         self._readable: select.poll | None = None
         self._idle_timeout = 0.0
-        self.call: Call | None = None
+        self.call: ResponseReceiver | None = None
         self.born = self.idle_since = 0.0
 
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class UpstreamConnection(Channel):
 
     def send(
         self,
-        call: Call,
+        call: ResponseReceiver,
         request: list[bytes | memoryview],
         now: float,
         *,
@@ -285,7 +285,7 @@ class UpstreamConnection(Channel):
             self._in_head and self._head_bytes > MAX_RESPONSE_HEAD_BYTES
         )
 
-    def _hand_over(self, call: Call, now: float, *, sound: bool) -> None:
+    def _hand_over(self, call: ResponseReceiver, now: float, *, sound: bool) -> None:
         completed = self._completed
         if self._status == 101 or (not sound and not completed) or self._head_too_large():
             self.call = None

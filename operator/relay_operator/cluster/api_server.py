@@ -14,7 +14,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from relay_operator import names
-from relay_operator.errors import Conflict, Refused, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
 
 Manifest = dict[str, Any]
 
@@ -61,10 +61,10 @@ class ApiServer:
         await self._client.close()
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
-        """The object, None when there is none. Raises Refused or Unavailable."""
+        """The object, None when there is none. Raises ApiServerRefused or Unavailable."""
         try:
             return await self._call("GET", _path(kind, namespace, name))
-        except Refused as error:
+        except ApiServerRefused as error:
             if error.status == 404:
                 return None
             raise
@@ -105,7 +105,7 @@ class ApiServer:
         """Deletes the object; one that is gone already is success."""
         try:
             await self._call("DELETE", _path(kind, namespace, name))
-        except Refused as error:
+        except ApiServerRefused as error:
             if error.status != 404:
                 raise
 
@@ -162,7 +162,7 @@ def _answer(method: str, path: str, status: int, data: bytes) -> Manifest:
         raise Conflict(message)
     if status in _THROTTLED or status >= 500:
         raise Unavailable(message)
-    raise Refused(message, status=status)
+    raise ApiServerRefused(message, status=status)
 
 
 def _message(data: bytes) -> str:

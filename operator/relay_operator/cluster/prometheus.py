@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -15,6 +14,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
+from relay_operator.decisions.evidence import Series
 from relay_operator.errors import MetricsUnavailable
 
 _QUERY = (
@@ -22,18 +22,6 @@ _QUERY = (
 )
 _START_QUERY = 'process_start_time_seconds{relay_operator_scrape="slo"}'
 _TIMEOUT_SECONDS = (1.0, 3.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """Raw samples of one time series: labels as the scraper wrote them, (seconds since the epoch, value) pairs."""
-
-    labels: dict[str, str]
-    samples: tuple[tuple[float, float], ...]
-
-    @property
-    def name(self) -> str:
-        return self.labels.get("__name__", "")
 
 
 class Prometheus:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from relay import config
+from relay_contract import document, endpoints
 from relay_operator.errors import Unavailable
 
 _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys"})
@@ -21,7 +21,7 @@ class Pod:
     incarnation: int
     ready: bool
     terminating: bool
-    admin_port: int = config.ADMIN_PORT
+    admin_port: int = endpoints.ADMIN_PORT
 
 
 class Relays:
@@ -39,12 +39,12 @@ class Relays:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def push(self, pod: Pod, sealed: str) -> config.Acknowledgement:
+    async def push(self, pod: Pod, sealed: str) -> document.Acknowledgement:
         """What the pod has in force after the push: the document itself, or a newer one it refused to leave.
 
         Raises Unavailable when the pod does not answer or cannot use the document.
         """
-        url = f"http://{_host(pod.ip)}:{pod.admin_port}{config.CONFIG_PATH}"
+        url = f"http://{_host(pod.ip)}:{pod.admin_port}{endpoints.CONFIG_PATH}"
         try:
             response = await self._client.put(
                 url, content=sealed.encode(), headers={"content-type": "application/json"}
@@ -58,7 +58,7 @@ class Relays:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} refused the document: {response.status_code} {detail}"
             )
-        return config.Acknowledgement.model_validate(
+        return document.Acknowledgement.model_validate(
             {key: value for key, value in response.json().items() if key in _ACKNOWLEDGED}
         )
 

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Self
 
-from relay_operator.cluster.children import Children
-from relay_operator.cluster.work_queue import WorkQueue
-from relay_operator.cluster.world import World
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import WorkQueue
 
 
 @dataclass(slots=True)
 class Context:
-    world: World
+    world: WatchedState
     queue: WorkQueue
-    children: Children
+    children: OwnedObjects
     watching: bool = False
     """False until the first list of everything is in; then only events change the world."""
 

@@ -3,7 +3,7 @@
 import kopf
 
 from relay_operator import names
-from relay_operator.handlers import children
+from relay_operator.handlers import owned_objects
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -12,7 +12,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 5
     settings.watching.chunk_size = 500
-    for plural in children.watched():
+    for plural in owned_objects.watched():
         settings.watching.label_selectors[plural] = names.MANAGED_SELECTOR
     settings.networking.request_timeout = 10
     settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]

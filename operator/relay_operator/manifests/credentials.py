@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 
-from relay import config
+from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.manifests.environment import Manifest
@@ -16,7 +16,7 @@ def document_configmap(tenant: Tenant, sealed: str) -> Manifest:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(tenant, names.DOCUMENT_CONFIGMAP),
-        "data": {config.DOCUMENT_KEY: sealed},
+        "data": {endpoints.DOCUMENT_KEY: sealed},
     }
 
 

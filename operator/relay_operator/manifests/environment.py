@@ -8,7 +8,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """public_keys is the text of relay.config.ENV_DOCUMENT_PUBLIC_KEYS."""
+    """public_keys is the text of relay_contract.document.ENV_DOCUMENT_PUBLIC_KEYS."""
 
     operator_namespace: str
     service_account: str

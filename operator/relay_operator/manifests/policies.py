@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from relay import config
+from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tenant import Peer, Tenant
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
@@ -41,12 +41,12 @@ def relay_traffic(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstre
                 _namespace(platform.operator_namespace),
                 _namespace(platform.prometheus_namespace),
             ],
-            "ports": [_tcp(config.ADMIN_PORT)],
+            "ports": [_tcp(endpoints.ADMIN_PORT)],
         }
     ]
     callers = [_caller(peer) for peer in tenant.spec.network.allow_from]
     if callers:
-        ingress.append({"from": callers, "ports": [_tcp(config.TRAFFIC_PORT)]})
+        ingress.append({"from": callers, "ports": [_tcp(endpoints.TRAFFIC_PORT)]})
     return _policy(
         tenant,
         names.RELAY,

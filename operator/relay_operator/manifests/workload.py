@@ -1,6 +1,6 @@
 """The relay's Deployment, Service and PodDisruptionBudget."""
 
-from relay import config
+from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.manifests.environment import Manifest, Platform
@@ -69,22 +69,22 @@ def _container(tenant: Tenant, platform: Platform) -> Manifest:
         "imagePullPolicy": platform.relay_image_pull_policy,
         "command": ["relay"],
         "env": [
-            {"name": config.ENV_TENANT_UID, "value": tenant.metadata.uid},
-            {"name": config.ENV_DOCUMENT_PUBLIC_KEYS, "value": platform.public_keys},
+            {"name": endpoints.ENV_TENANT_UID, "value": tenant.metadata.uid},
+            {"name": endpoints.ENV_DOCUMENT_PUBLIC_KEYS, "value": platform.public_keys},
             {
-                "name": config.ENV_POD_NAME,
+                "name": endpoints.ENV_POD_NAME,
                 "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
             },
             {"name": "RELAY_DRAIN_SECONDS", "value": str(platform.drain_seconds)},
         ],
         "ports": [
-            {"name": "traffic", "containerPort": config.TRAFFIC_PORT},
-            {"name": "admin", "containerPort": config.ADMIN_PORT},
+            {"name": "traffic", "containerPort": endpoints.TRAFFIC_PORT},
+            {"name": "admin", "containerPort": endpoints.ADMIN_PORT},
         ],
         "resources": tenant.spec.relay.resources.model_dump(mode="json"),
-        "readinessProbe": _probe(config.READY_PATH, period_seconds=1, failure_threshold=2),
-        "livenessProbe": _probe(config.HEALTH_PATH, period_seconds=10, failure_threshold=3),
-        "startupProbe": _probe(config.HEALTH_PATH, period_seconds=1, failure_threshold=60),
+        "readinessProbe": _probe(endpoints.READY_PATH, period_seconds=1, failure_threshold=2),
+        "livenessProbe": _probe(endpoints.HEALTH_PATH, period_seconds=10, failure_threshold=3),
+        "startupProbe": _probe(endpoints.HEALTH_PATH, period_seconds=1, failure_threshold=60),
         "lifecycle": {"preStop": {"sleep": {"seconds": _PRE_STOP_SECONDS}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -106,12 +106,12 @@ def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> Manifes
 
 def _mounts(tenant: Tenant) -> list[Manifest]:
     mounts: list[Manifest] = [
-        {"name": "document", "mountPath": config.DOCUMENT_MOUNT, "readOnly": True},
-        {"name": "upstream", "mountPath": config.UPSTREAM_KEYS_MOUNT, "readOnly": True},
-        {"name": "state", "mountPath": config.STATE_MOUNT},
+        {"name": "document", "mountPath": endpoints.DOCUMENT_MOUNT, "readOnly": True},
+        {"name": "upstream", "mountPath": endpoints.UPSTREAM_KEYS_MOUNT, "readOnly": True},
+        {"name": "state", "mountPath": endpoints.STATE_MOUNT},
     ]
     if tenant.spec.network.tls is not None:
-        mounts.append({"name": "tls", "mountPath": config.TLS_MOUNT, "readOnly": True})
+        mounts.append({"name": "tls", "mountPath": endpoints.TLS_MOUNT, "readOnly": True})
     return mounts
 
 
@@ -144,7 +144,7 @@ def service(tenant: Tenant) -> Manifest:
                 {
                     "name": "traffic",
                     "protocol": "TCP",
-                    "port": config.TRAFFIC_PORT,
+                    "port": endpoints.TRAFFIC_PORT,
                     "targetPort": "traffic",
                 }
             ],
@@ -168,4 +168,4 @@ def disruption_budget(tenant: Tenant) -> Manifest:
 def endpoint(tenant: Tenant) -> str:
     """The base_url a tenant gives to its SDK."""
     scheme = "https" if tenant.spec.network.tls is not None else "http"
-    return f"{scheme}://{names.RELAY}.{names.tenant_namespace(tenant.metadata.name)}.svc:{config.TRAFFIC_PORT}/v1"
+    return f"{scheme}://{names.RELAY}.{names.tenant_namespace(tenant.metadata.name)}.svc:{endpoints.TRAFFIC_PORT}/v1"

@@ -9,8 +9,8 @@ from bench.relay import stacks
 from bench.relay.load import Measured
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from relay.config import seal
-from relay.snapshot import compile_snapshot
+from relay.routing.snapshot import compile_snapshot
+from relay_contract.seal import seal
 
 PROMISED = (
     *("unary_vs_envoy", "unary_vs_litellm", "body100k_vs_envoy", "sse_cpu_vs_envoy"),
@@ -61,8 +61,8 @@ def test_every_feature_is_on_in_the_relay_that_is_measured() -> None:
     assert 0 < plan.canary_percent < 100
     assert plan.fallback
     assert plan.objectives
-    assert document.limits.requests_per_minute
-    assert document.limits.tokens_per_minute
+    assert document.tenant.limits.requests_per_minute
+    assert document.tenant.limits.tokens_per_minute
     for upstream in snapshot.upstreams.values():
         assert upstream.key_file
         assert upstream.provider.limits.tokens_per_minute

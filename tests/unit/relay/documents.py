@@ -4,8 +4,9 @@ import hashlib
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.documents import document_of
 
-from relay.config import (
+from relay_contract.document import (
     ApiKey,
     Document,
     Provider,
@@ -13,7 +14,6 @@ from relay.config import (
     ProviderModel,
     Route,
     Side,
-    TenantIdentity,
 )
 
 PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -41,9 +41,10 @@ def provider(name: str, **changes: Any) -> Provider:
 def document(**changes: Any) -> Document:
     """Tenant finance with two keys, three providers without keys of their own, and one route for everything."""
     fields: dict[str, Any] = {
-        "tenant": TenantIdentity(
-            name="finance", uid="uid-1", namespace="relay-finance", tier="premium"
-        ),
+        "name": "finance",
+        "uid": "uid-1",
+        "namespace": "relay-finance",
+        "tier": "premium",
         "generation": 1,
         "keys": (
             ApiKey(name="production", sha256=sha256(API_KEY), priority="high"),
@@ -52,4 +53,4 @@ def document(**changes: Any) -> Document:
         "providers": (provider("legacy"), provider("holysheep"), provider("backup")),
         "routes": (Route(name="chat", stable=STABLE, canary=CANARY),),
     }
-    return Document(**(fields | changes))
+    return document_of(**(fields | changes))

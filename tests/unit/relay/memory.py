@@ -8,15 +8,15 @@ from typing import Any
 
 from tests.unit.relay.documents import API_KEY
 
-from relay.config import Document
+from relay.accounting.logs import WorkerLog
+from relay.accounting.usage import UsageEvent
+from relay.calls.call_service import CallService
 from relay.http.downstream import ClientConnection
 from relay.http.outbox import Outbox
 from relay.http.upstream import UpstreamConnection
-from relay.logs import WorkerLog
-from relay.service import Service
+from relay.routing.snapshot import compile_snapshot
 from relay.settings import Settings
-from relay.snapshot import compile_snapshot
-from relay.usage import UsageEvent
+from relay_contract.document import Document
 
 
 class MemoryTransport(asyncio.Transport):
@@ -98,7 +98,7 @@ class MemoryRelay:
             upstream_keys_directory=directory,
             **settings,
         )
-        self.service = Service(self.settings, self.log)
+        self.service = CallService(self.settings, self.log)
         if document is not None:
             self.install(document)
 

@@ -16,8 +16,8 @@ from tests.unit.relay.memory import (
     status,
 )
 
-from relay.config import Route
 from relay.http.outbox import SOON_BYTES
+from relay_contract.document import Route
 
 Make = Callable[..., MemoryRelay]
 

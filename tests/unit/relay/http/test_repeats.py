@@ -67,7 +67,7 @@ async def test_only_the_first_of_equal_heads_is_parsed(relay: MemoryRelay) -> No
 async def test_a_key_that_was_revoked_in_between_is_refused(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     answered(client, upstream, call(body()))
-    relay.install(document(generation=2, keys=document().keys[1:]))
+    relay.install(document(generation=2, keys=document().tenant.keys[1:]))
     assert error(client.send(call(body())))["code"] == "invalid_api_key"
 
 
@@ -77,7 +77,7 @@ async def test_what_the_provider_is_told_follows_the_document(relay: MemoryRelay
     assert b"x-fixed" not in upstream.transport.taken()
     providers = tuple(
         provider(p.name, headers={"X-Fixed": "new"}) if p.name == "legacy" else p
-        for p in document().providers
+        for p in document().catalogue.providers
     )
     relay.install(document(generation=2, providers=providers))
     client.send(call(body()))

@@ -1,0 +1,214 @@
+"""The metrics a relay exports: names, labels, buckets. Dashboards and the control plane rely on them."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+Page = Literal["metrics", "slo"]
+Labels = tuple[str, ...]
+
+LATENCY_BUCKETS: Final[tuple[float, ...]] = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+)
+OVERHEAD_BUCKETS: Final[tuple[float, ...]] = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.05,
+    0.1,
+    0.5,
+)
+"""Seconds; the promise is a median of 150 us."""
+QUEUE_WAIT_BUCKETS: Final = (0.001, *LATENCY_BUCKETS)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFamily:
+    """merge says how several workers' gauges become one: their sum, or their largest."""
+
+    name: str
+    kind: Kind
+    labels: Labels
+    help: str
+    page: Page = "metrics"
+    buckets: tuple[float, ...] = ()
+    merge: Literal["sum", "max"] = "sum"
+
+
+_SIDE: Final = ("route", "side", "fingerprint")
+
+FAMILIES: Final = (
+    MetricFamily(
+        "relay_requests_total", "counter", ("endpoint", "model", "status"), "Answered calls."
+    ),
+    MetricFamily(
+        "relay_request_duration_seconds",
+        "histogram",
+        ("endpoint", "model"),
+        "From the request's first byte to the answer's last.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    MetricFamily(
+        "relay_overhead_seconds",
+        "histogram",
+        (),
+        "Time the relay itself added: before the provider was asked, less the queue, and after its first byte.",
+        buckets=OVERHEAD_BUCKETS,
+    ),
+    MetricFamily(
+        "relay_time_to_first_token_seconds",
+        "histogram",
+        ("route", "side"),
+        "From the attempt's start to the first piece of the answer's body.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    MetricFamily(
+        "relay_queue_wait_seconds",
+        "histogram",
+        (),
+        "Time calls waited for a seat.",
+        buckets=QUEUE_WAIT_BUCKETS,
+    ),
+    MetricFamily("relay_in_flight", "gauge", (), "Calls that hold a seat."),
+    MetricFamily("relay_queue_depth", "gauge", (), "Calls that wait for a seat."),
+    MetricFamily("relay_client_connections", "gauge", (), "Open client connections."),
+    MetricFamily(
+        "relay_upstream_connections", "gauge", ("provider",), "Open provider connections."
+    ),
+    MetricFamily("relay_buffered_bytes", "gauge", (), "Request bodies held in memory."),
+    MetricFamily(
+        "relay_tokens_total",
+        "counter",
+        ("route", "side", "provider", "model", "kind"),
+        "Tokens as providers reported them; kind is input, output, cached (within input) or reasoning (within output).",
+    ),
+    MetricFamily("relay_rejections_total", "counter", ("reason",), "Calls the relay refused."),
+    MetricFamily(
+        "relay_upstream_attempts_total",
+        "counter",
+        ("route", "side", "provider", "outcome"),
+        "Attempts at providers by how they ended.",
+    ),
+    MetricFamily(
+        "relay_fallbacks_total",
+        "counter",
+        ("route", "reason"),
+        "Further attempts after one that was provably not processed.",
+    ),
+    MetricFamily(
+        "relay_client_disconnects_total",
+        "counter",
+        ("route",),
+        "Calls whose client left before the answer was whole.",
+    ),
+    MetricFamily(
+        "relay_shadow_total",
+        "counter",
+        ("route", "outcome"),
+        "Shadow copies by how they compared, or why they were skipped.",
+    ),
+    MetricFamily(
+        "relay_usage_estimated_total",
+        "counter",
+        ("route", "side"),
+        "Attempts whose tokens were estimated because none were reported.",
+    ),
+    MetricFamily(
+        "relay_log_lines_dropped_total",
+        "counter",
+        (),
+        "Log lines given up because standard output was stuck.",
+    ),
+    MetricFamily(
+        "relay_slo_attempts_started_total", "counter", _SIDE, "Attempts begun.", page="slo"
+    ),
+    MetricFamily(
+        "relay_slo_attempts_finished_total",
+        "counter",
+        _SIDE,
+        "Attempts ended, in whatever way.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_attempts_failed_total",
+        "counter",
+        _SIDE,
+        "Attempts the provider is to blame for: 5xx, 401 and 403, no connection, silence, broken or truncated answers.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_attempts_truncated_total",
+        "counter",
+        _SIDE,
+        "Of the failed, answers that ended early.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_attempts_throttled_total",
+        "counter",
+        _SIDE,
+        "Attempts answered 429: quota, not fault.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_attempts_slow_total",
+        "counter",
+        (*_SIDE, "signal"),
+        "Attempts over the objective of the signal.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_attempts_timed_total",
+        "counter",
+        (*_SIDE, "signal"),
+        "Attempts the signal was measured for.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_tokens_total", "counter", (*_SIDE, "kind"), "Tokens as reported.", page="slo"
+    ),
+    MetricFamily(
+        "relay_slo_overhead_seconds_total",
+        "counter",
+        _SIDE,
+        "Time the relay itself added.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_breaker_open",
+        "gauge",
+        ("route", "fingerprint"),
+        "1 while a worker keeps traffic off the canary.",
+        page="slo",
+        merge="max",
+    ),
+    MetricFamily(
+        "relay_slo_breaker_trips_total",
+        "counter",
+        ("route", "fingerprint"),
+        "Times the breaker opened.",
+        page="slo",
+    ),
+)
+"""Names the control plane and dashboards rely on; tests/unit/relay/test_metrics.py holds them fixed."""
+
+BY_NAME: Final = {family.name: family for family in FAMILIES}

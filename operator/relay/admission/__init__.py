@@ -1,0 +1,1 @@
+"""When a call may go: rate limits, provider quotas, the fair queue."""

@@ -1,0 +1,104 @@
+"""Turns: whose head takes the next seat.
+
+Heads of flows inside their share and of the others stand in two heaps, because the last seats are open to
+the former only. A flow changes heaps when its own need changes and when the demands around it are measured anew.
+"""
+
+from heapq import heapify, heappop, heappush
+from typing import Final, NamedTuple
+
+from relay.admission.priority_lanes import FlowRecord, Lane
+from relay.admission.seats import SeatPool
+
+MOST_TRIED: Final = 32
+"""How many flows may turn out to have left their share before one call gives up; the next goes on from there."""
+
+
+class Head(NamedTuple):
+    """Where a lane's head stood when it was pushed; smaller is served earlier, equal tags in the order of pushes."""
+
+    turn: float
+    sequence: int
+    version: int
+    lane: Lane
+
+
+class HeadHeap:
+    """The heads of waiting lanes in order of service.
+
+    An entry is current while it carries its lane's version. Others are dropped when they surface, and all at once when
+    they outnumber the current ones.
+    """
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: list[Head] = []
+
+    def push(self, head: Head) -> None:
+        heappush(self._heads, head)
+
+    def first(self) -> Head | None:
+        """The current head with the smallest tag."""
+        heads = self._heads
+        while heads:
+            if heads[0].version == heads[0].lane.version:
+                return heads[0]
+            heappop(heads)
+        return None
+
+    def compact(self, waiting: int) -> None:
+        """Few entries are out of date, `waiting` being at least the number of current ones."""
+        if len(self._heads) > 2 * waiting + 64:
+            self._heads = [head for head in self._heads if head.version == head.lane.version]
+            heapify(self._heads)
+
+
+class DispatchOrder:
+    """Every waiting lane stands where its flow belongs, at its head's present tag."""
+
+    __slots__ = ("_inside", "_outside", "_pool", "_pushes")
+
+    def __init__(self, pool: SeatPool) -> None:
+        self._pool = pool
+        self._inside = HeadHeap()
+        self._outside = HeadHeap()
+        # one count for both heaps, so that no two heads ever compare equal
+        self._pushes = 0
+
+    def place(self, record: FlowRecord, waiting: int) -> None:
+        """The flow's lanes stand right, after a change of its need, its tags or its surroundings.
+
+        waiting is the number of requests in the queue, which bounds the entries worth keeping.
+        """
+        record.inside = self._pool.in_share(record, record.seats + record.queued)
+        heap = self._inside if record.inside else self._outside
+        lanes = list(record.waiting_lanes())
+        for lane in lanes:
+            lane.version += 1
+            self._pushes += 1
+            # lanes come best first
+            turn = lane.turn_tag(lanes[0].factor)
+            heap.push(Head(turn, self._pushes, lane.version, lane))
+        heap.compact(waiting)
+
+    def misplaced(self, record: FlowRecord) -> bool:
+        """Whether what was measured since it was placed puts the flow on the other side of its share."""
+        return record.inside != self._pool.in_share(record, record.seats + record.queued)
+
+    def next_lane(self, waiting: int) -> Lane | None:
+        """The waiting lane that comes first among those that may take a seat now."""
+        free = self._pool.free
+        if free <= 0:
+            return None
+        if free > self._pool.reserve:
+            heads = [head for head in (self._inside.first(), self._outside.first()) if head]
+            return min(heads).lane if heads else None
+        for _ in range(MOST_TRIED):
+            head = self._inside.first()
+            if head is None or not self.misplaced(head.lane.record):
+                break
+            self.place(head.lane.record, waiting)
+        else:
+            return None
+        return None if head is None else head.lane

@@ -1,0 +1,241 @@
+"""Lanes: the FIFO queues of a flow, one for each priority, and the virtual tags by which they are served.
+
+Start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM'96) for a server with several seats (Jin, Chase, Kaur,
+SIGMETRICS'04). A lane's finish tag F is the virtual time up to which its past work has been paid; its head starts at
+S = max(F, virtual time at the head's arrival). Tags need past costs only, so that nobody has to know how long a call
+will take.
+
+Priorities divide what a tenant gets and never add to it: lanes of one tenant share its weight as 16 : 4 : 1 for
+high : normal : low, so declaring everything high buys nothing from other tenants, and low never starves.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from math import exp
+from typing import Final
+
+from relay.admission.tickets import Flow, Ticket
+from relay_contract.document import Priority
+
+PRIORITY_FACTORS: Final[dict[Priority, int]] = {"high": 16, "normal": 4, "low": 1}
+AGED_FRACTION: Final = 0.8
+"""A head that has waited this part of its allowed time is served next within its flow."""
+
+COST_MEMORY_CALLS: Final = 50
+"""A flow's usual cost is the mean of its first calls, then follows about this many of the latest."""
+DEMAND_SECONDS: Final = 10.0
+"""Time constant of a flow's usual demand for seats."""
+
+
+class Backlog:
+    """The weights of all flows that wait."""
+
+    __slots__ = ("flow_weight",)
+
+    def __init__(self) -> None:
+        self.flow_weight = 0
+
+
+class TenantBacklog:
+    """The weights that wait for one tenant: of its waiting flows, and of their lanes times their priority's factor."""
+
+    __slots__ = ("flow_weight", "lane_weight", "pool")
+
+    def __init__(self, pool: Backlog) -> None:
+        self.pool = pool
+        self.flow_weight = 0
+        self.lane_weight = 0
+
+    def add(self, *, flow_weight: int, lane_weight: int) -> None:
+        self.flow_weight += flow_weight
+        self.pool.flow_weight += flow_weight
+        self.lane_weight += lane_weight
+
+
+class Lane:
+    """The waiting requests of one flow at one priority, in order of arrival."""
+
+    __slots__ = ("epoch", "factor", "finish", "record", "version", "waiting")
+
+    def __init__(self, record: "FlowRecord", factor: int) -> None:
+        self.record = record
+        self.factor = factor
+        self.waiting: OrderedDict[Ticket, None] = OrderedDict()
+        self.finish = 0.0
+        # which busy period finish belongs to, and which heap entry is the current one
+        self.epoch = -1
+        self.version = 0
+
+    def first(self) -> Ticket:
+        """The head; the lane must not be empty."""
+        return next(iter(self.waiting))
+
+    def start_tag(self, head: Ticket) -> float:
+        """Never stored: a settlement moves queued work without touching it."""
+        return max(self.finish, head.arrival_virtual)
+
+    def head_tag(self) -> float:
+        return self.start_tag(self.first())
+
+    def turn_tag(self, best_factor: int) -> float:
+        """Where the head stands in the order of service, best_factor being that of its flow's best waiting lane.
+
+        Beside a better lane a head stands later by the difference of their virtual service times, as if by finish tags:
+        what arrives together is served in the order of its priority.
+        """
+        tag = self.head_tag()
+        if self.factor == best_factor:
+            return tag
+        return tag + self.record.cost_seconds / self.rate() * (1 - self.factor / best_factor)
+
+    def rate(self) -> float:
+        """The weight this lane is served with now: its part of what the tenant's waiting flows weigh together."""
+        record, own = self.record, self.record.flow.weight
+        flows = record.backlog.flow_weight
+        lanes = record.backlog.lane_weight
+        if not lanes:
+            return own
+        if not record.queued:
+            flows += own
+        if not self.waiting:
+            lanes += own * self.factor
+        return flows * own * self.factor / lanes
+
+    def append(self, ticket: Ticket) -> None:
+        record = self.record
+        if not self.waiting:
+            weight = record.flow.weight
+            record.backlog.add(
+                flow_weight=0 if record.queued else weight, lane_weight=weight * self.factor
+            )
+        self.waiting[ticket] = None
+        record.queued += 1
+
+    def remove(self, ticket: Ticket) -> None:
+        record = self.record
+        del self.waiting[ticket]
+        record.queued -= 1
+        if not self.waiting:
+            weight = record.flow.weight
+            record.backlog.add(
+                flow_weight=0 if record.queued else -weight, lane_weight=-weight * self.factor
+            )
+
+
+class FlowRecord:
+    """Everything the queue knows of one flow."""
+
+    __slots__ = (
+        "backlog",
+        "calls",
+        "cost_seconds",
+        "counted_demand",
+        "flow",
+        "folded_at",
+        "guaranteed",
+        "inside",
+        "lanes",
+        "left_at",
+        "queued",
+        "registered",
+        "running",
+        "seat_seconds",
+        "seats",
+        "touched_at",
+        "usual_demand",
+    )
+
+    def __init__(self, flow: Flow, backlog: TenantBacklog, cost_seconds: float, now: float) -> None:
+        self.flow = flow
+        self.backlog = backlog
+        self.lanes = {priority: Lane(self, factor) for priority, factor in PRIORITY_FACTORS.items()}
+        self.queued = 0
+        self.seats = 0
+        self.guaranteed = 0
+        # whether it stood inside its share when it was last placed among those that wait
+        self.inside = True
+        self.registered = False
+        self.running: dict[Ticket, None] = {}
+        # what a call usually costs, in seat-seconds; a guess until the first has finished
+        self.calls = 0
+        self.cost_seconds = cost_seconds
+        # seats held, integrated over time since the demand was last folded
+        self.seat_seconds = 0.0
+        self.touched_at = now
+        self.folded_at = now
+        self.left_at = now
+        self.usual_demand = 0.0
+        self.counted_demand = 0.0
+
+    def waiting_lanes(self) -> Iterator[Lane]:
+        """Best priority first."""
+        return (lane for lane in self.lanes.values() if lane.waiting)
+
+    def next_lane(self) -> Lane:
+        """The waiting lane whose head comes first; something must wait."""
+        lanes = list(self.waiting_lanes())
+        return min(lanes, key=lambda lane: lane.turn_tag(lanes[0].factor))
+
+    def fold_demand(self, now: float) -> float:
+        """The seats this flow wants: by its habit, or what it holds and queues now if something waits."""
+        elapsed = now - self.folded_at
+        if elapsed > 0:
+            self.seat_seconds += self.seats * (now - self.touched_at)
+            mean = self.seat_seconds / elapsed
+            self.usual_demand = mean + (self.usual_demand - mean) * exp(-elapsed / DEMAND_SECONDS)
+            self.seat_seconds = 0.0
+            self.touched_at = self.folded_at = now
+        self.counted_demand = float(self.seats + self.queued) if self.queued else self.usual_demand
+        return self.counted_demand
+
+    def reweigh(self, flow: Flow, virtual_time: float) -> None:
+        """The flow's newest weight is in force; debts keep their size in seat-seconds."""
+        former = self.flow.weight
+        self.flow = flow
+        if flow.weight == former:
+            return
+        for lane in self.lanes.values():
+            if lane.finish > virtual_time:
+                lane.finish = virtual_time + (lane.finish - virtual_time) * former / flow.weight
+        change = flow.weight - former
+        self.backlog.add(
+            flow_weight=change if self.queued else 0,
+            lane_weight=sum(change * lane.factor for lane in self.waiting_lanes()),
+        )
+
+    def finish_call(self, cost_seconds: float) -> None:
+        if self.calls < COST_MEMORY_CALLS:
+            self.calls += 1
+        self.cost_seconds += (cost_seconds - self.cost_seconds) / self.calls
+
+    def charge_running(self, now: float) -> bool:
+        """Calls that outlast what they were charged have paid for the time they ran until now; whether any did."""
+        paid = False
+        for ticket in self.running:
+            assert ticket.started_at is not None
+            excess = now - ticket.started_at - ticket.charged_seconds
+            if excess > 0:
+                ticket.lane.finish += excess / ticket.rate
+                ticket.charged_seconds += excess
+                paid = True
+        return paid
+
+    def is_settled(self, virtual_time: float, epoch: int) -> bool:
+        """Nothing runs, waits or is owed."""
+        return (
+            not self.seats
+            and not self.queued
+            and all(
+                lane.epoch != epoch or lane.finish <= virtual_time for lane in self.lanes.values()
+            )
+        )
+
+    def aged_head(self, served: Ticket, now: float) -> Ticket:
+        """The oldest head that waited too long behind better priorities, or the one about to be served."""
+        oldest = served
+        for lane in self.waiting_lanes():
+            head = lane.first()
+            aged_at = head.enqueued_at + AGED_FRACTION * (head.deadline - head.enqueued_at)
+            if aged_at <= now and head.enqueued_at < oldest.enqueued_at:
+                oldest = head
+        return oldest

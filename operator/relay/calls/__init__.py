@@ -1,0 +1,1 @@
+"""One call: who asks, what is sent to a provider, what is answered."""

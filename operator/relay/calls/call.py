@@ -1,0 +1,142 @@
+"""One logical call, as every attempt at it needs it: what was asked, by whom, and under which ids."""
+
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
+
+from relay.dialect.endpoints import Endpoint
+from relay.dialect.request_body import CallBody, upstream_body
+from relay.http.headers import Field, nominated
+from relay.routing.routes import Leg
+from relay.routing.snapshot import RoutePlan, Upstream
+
+JOINED_BYTES: Final = 16 * 1024
+"""Up to this one copy is cheaper than further buffers for the kernel to gather."""
+
+
+class Call:
+    """Shared by the attempts of one call and its shadow. model_label is bounded, for metrics; tokens are estimates.
+
+    heads is the memory of what the head becomes at each provider, up to the fields that differ per attempt; calls of one
+    head share it.
+    """
+
+    __slots__ = (
+        "body",
+        "connection_field",
+        "endpoint",
+        "headers",
+        "heads",
+        "input_tokens",
+        "key_name",
+        "model_label",
+        "output_tokens",
+        "plan",
+        "query",
+        "request_id",
+        "trace_flags",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        key_name: str,
+        plan: RoutePlan,
+        body: CallBody,
+        model_label: str,
+        headers: list[Field],
+        heads: dict[str, bytes],
+        connection_field: bytes | None,
+        query: bytes,
+        request_id: str,
+        trace_id: str,
+        trace_flags: str,
+        input_tokens: int,
+        output_tokens: int,
+    ) -> None:
+        self.endpoint = endpoint
+        self.key_name = key_name
+        self.plan = plan
+        self.body = body
+        self.model_label = model_label
+        self.headers = headers
+        self.heads = heads
+        self.connection_field = connection_field
+        self.query = query
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.trace_flags = trace_flags
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+
+    def without_header(self, name: bytes) -> "Call":
+        """The same call without this field."""
+        return Call(
+            endpoint=self.endpoint,
+            key_name=self.key_name,
+            plan=self.plan,
+            body=self.body,
+            model_label=self.model_label,
+            headers=[field for field in self.headers if field[0] != name],
+            heads={},
+            connection_field=self.connection_field,
+            query=self.query,
+            request_id=self.request_id,
+            trace_id=self.trace_id,
+            trace_flags=self.trace_flags,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+        )
+
+    @property
+    def forces_usage(self) -> bool:
+        """Whether usage is asked for on the caller's behalf, and its extra chunk hidden from the caller."""
+        body = self.body
+        return body.stream and not body.wants_usage and self.endpoint.takes_stream_options
+
+    def pieces(self, leg: Leg, *, auth: bytes, span_id: str) -> list[bytes | memoryview]:
+        """The request for this leg, in as few pieces as can be had without copying a large body.
+
+        auth is a whole header line or empty.
+        """
+        upstream = leg.destination.upstream
+        head = self.heads.get(upstream.name)
+        if head is None:
+            head = self.heads[upstream.name] = self._head(upstream) + self._forwarded(upstream)
+        body = upstream_body(
+            self.body, model=leg.model, model_json=leg.model_json, force_usage=self.forces_usage
+        )
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        ids = (
+            f"x-request-id: {self.request_id}\r\n"
+            f"traceparent: 00-{self.trace_id}-{span_id}-{self.trace_flags}\r\n"
+            f"content-length: {size}\r\n\r\n"
+        )
+        pieces: list[bytes | memoryview] = [head, auth, ids.encode()]
+        if size <= JOINED_BYTES:
+            pieces += body
+            return [b"".join(pieces)]
+        return [b"".join(pieces), *body]
+
+    def _head(self, upstream: Upstream) -> bytes:
+        head = upstream.heads[self.endpoint]
+        if not self.query:
+            return head
+        # the provider's own parameters win: a caller must not reach another API version or account
+        pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
+        kept = urlencode([pair for pair in pairs if pair[0] not in upstream.query_names])
+        if not kept:
+            return head
+        line, separator, fields = head.partition(b" HTTP/1.1\r\n")
+        return line + (b"&" if b"?" in line else b"?") + kept.encode() + separator + fields
+
+    def _forwarded(self, upstream: Upstream) -> bytes:
+        dropped = upstream.dropped
+        if self.connection_field is not None:
+            dropped |= nominated(self.connection_field)
+        fields: list[bytes] = []
+        for name, value in self.headers:
+            if name not in dropped:
+                fields += (name, b": ", value, b"\r\n")
+        return b"".join(fields)

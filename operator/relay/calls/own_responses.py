@@ -1,0 +1,156 @@
+"""Answers the relay writes itself, and the fields it puts on every answer."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from relay.admission.limiter import RateView
+from relay.dialect.refusals import Refusal
+from relay.routing.snapshot import Snapshot
+from relay_contract.document import Limits
+
+JSON: Final = b"content-type: application/json\r\n"
+_SHOULD_RETRY: Final = {
+    True: b"x-should-retry: true\r\n",
+    False: b"x-should-retry: false\r\n",
+    None: b"",
+}
+
+
+def duration(seconds: float) -> str:
+    """As the OpenAI API writes resets: `12ms`, `1s`, `1.5s`, `6m0s`, `2h0m0s`; rounded up, so that waiting suffices."""
+    if seconds < 1:
+        milliseconds = int(seconds * 1000)
+        return f"{milliseconds + (milliseconds < seconds * 1000)}ms"
+    if seconds < 60:
+        return f"{math.ceil(seconds * 1000) / 1000:g}s"
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s"
+
+
+def rate_fields(view: RateView) -> bytes:
+    """x-ratelimit-* of whatever is limited; nothing for what is not."""
+    text = ""
+    if view.limit_requests is not None:
+        text = (
+            f"x-ratelimit-limit-requests: {view.limit_requests}\r\n"
+            f"x-ratelimit-remaining-requests: {view.remaining_requests}\r\n"
+            f"x-ratelimit-reset-requests: {duration(view.reset_requests_seconds or 0.0)}\r\n"
+        )
+    if view.limit_tokens is not None:
+        text += (
+            f"x-ratelimit-limit-tokens: {view.limit_tokens}\r\n"
+            f"x-ratelimit-remaining-tokens: {view.remaining_tokens}\r\n"
+            f"x-ratelimit-reset-tokens: {duration(view.reset_tokens_seconds or 0.0)}\r\n"
+        )
+    return text.encode()
+
+
+def retry_fields(refusal: Refusal, retry_after_seconds: float | None) -> bytes:
+    """retry-after in whole seconds rounded up, retry-after-ms exactly, x-should-retry where the status alone misleads."""
+    fields = _SHOULD_RETRY[refusal.value.retry]
+    if retry_after_seconds is not None:
+        milliseconds = math.ceil(retry_after_seconds * 1000)
+        seconds = max(1, math.ceil(retry_after_seconds))
+        fields += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (seconds, milliseconds)
+    return fields
+
+
+def models_body(snapshot: Snapshot) -> bytes:
+    """GET /v1/models: what this tenant may ask for."""
+    return orjson.dumps({"object": "list", "data": [_model(name) for name in snapshot.models]})
+
+
+def model_body(snapshot: Snapshot, name: str) -> bytes | None:
+    """GET /v1/models/{id}; None when the tenant has no such model."""
+    return orjson.dumps(_model(name)) if name in snapshot.models else None
+
+
+def no_such_model(snapshot: Snapshot, model: str) -> str:
+    """The sentence of model_not_found; it names at most 20 of the models that exist."""
+    shown = ", ".join(snapshot.models[:20])
+    more = f" and {len(snapshot.models) - 20} more" if len(snapshot.models) > 20 else ""
+    known = f"; this tenant has {shown}{more}" if shown else "; this tenant has no models"
+    return f"The model `{model[:128]}` does not exist{known}."
+
+
+def me_body(
+    snapshot: Snapshot,
+    *,
+    key: str,
+    priority: str,
+    share: float,
+    view: RateView,
+    depth: int,
+    in_flight: int,
+) -> bytes:
+    """GET /v1/me: who the caller is and what is left for it in this pod."""
+    document = snapshot.document
+    return orjson.dumps(
+        {
+            "object": "relay.me",
+            "tenant": document.tenant.name,
+            "tier": document.tenant.tier or None,
+            "api_key": {"name": key, "priority": priority, "limits": _key_limits(snapshot, key)},
+            "generation": document.generation,
+            "models": list(snapshot.models),
+            "limits": {
+                "scope": "PerReplicaShare",
+                "share": share,
+                "configured": _limits(document.tenant.limits),
+                "remaining_here": _remaining(view),
+            },
+            "queue": {
+                "concurrency": document.tenant.queue.concurrency,
+                "max_depth": document.tenant.queue.max_depth,
+                "max_wait_seconds": document.tenant.queue.max_wait_seconds,
+                "waiting_here": depth,
+                "in_flight_here": in_flight,
+            },
+            "isolation": {"relay": "dedicated", "namespace": document.tenant.namespace},
+        }
+    )
+
+
+def _model(name: str) -> Mapping[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "relay"}
+
+
+def _limits(limits: Limits) -> Mapping[str, Any]:
+    return {
+        "requests_per_minute": limits.requests_per_minute,
+        "tokens_per_minute": limits.tokens_per_minute,
+        "burst_seconds": limits.burst_seconds,
+        "models": [
+            {
+                "name": model.name,
+                "requests_per_minute": model.requests_per_minute,
+                "tokens_per_minute": model.tokens_per_minute,
+            }
+            for model in limits.models
+        ],
+    }
+
+
+def _key_limits(snapshot: Snapshot, name: str) -> Mapping[str, Any]:
+    for key in snapshot.document.tenant.keys:
+        if key.name == name:
+            return {
+                "requests_per_minute": key.requests_per_minute,
+                "tokens_per_minute": key.tokens_per_minute,
+            }
+    return {}
+
+
+def _remaining(view: RateView) -> Mapping[str, Any]:
+    return {
+        "requests": view.remaining_requests,
+        "tokens": view.remaining_tokens,
+        "reset_requests_seconds": view.reset_requests_seconds,
+        "reset_tokens_seconds": view.reset_tokens_seconds,
+    }

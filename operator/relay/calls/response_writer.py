@@ -1,0 +1,133 @@
+"""An answer on its way to the client: heads, framing, and one write per read of the provider."""
+
+from typing import Final
+
+from relay.calls import own_responses
+from relay.dialect.refusals import Refusal, refusal_body
+from relay.http.downstream import ClientConnection
+from relay.http.headers import RESPONSE_DROPPED, Field, nominated
+from relay.http.message import LAST_CHUNK, Request, chunk, status_line
+
+UNBUFFERED: Final = b"x-accel-buffering: no\r\n"
+"""Tells nginx and its kin in between not to collect a stream."""
+
+HELD_BYTES: Final = 64 * 1024
+"""A unary answer up to this is sent when it is whole: one that dies half-way can then still be a clean error."""
+
+
+class ResponseWriter:
+    """Writes one answer. Framing follows the client: chunked for HTTP/1.1, until close for 1.0 (RFC 9112 section 6)."""
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_out",
+        "_request",
+        "holds",
+        "keep_alive",
+        "sent_bytes",
+        "status",
+    )
+
+    def __init__(self, connection: ClientConnection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+        self._out: list[bytes] = []
+        self._chunked = False
+        self.keep_alive = True
+        self.holds = False
+        self.status = 0
+        self.sent_bytes = 0
+
+    def whole(self, status: int, fields: bytes, body: bytes, *, keep_alive: bool) -> None:
+        """A complete answer is written; HEAD gets its head alone (RFC 9110 section 9.3.2)."""
+        self.status = status
+        self.keep_alive = keep_alive
+        length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
+        head = status_line(status) + fields + length + self._connection_field() + b"\r\n"
+        self._connection.write_soon(head if self._request.method == b"HEAD" else head + body)
+
+    def refusal(
+        self,
+        refusal: Refusal,
+        fields: bytes,
+        *,
+        message: str | None,
+        retry_after_seconds: float | None,
+        keep_alive: bool,
+    ) -> None:
+        """A refusal is written in the OpenAI shape."""
+        retry = own_responses.retry_fields(refusal, retry_after_seconds)
+        body = refusal_body(refusal, message)
+        self.whole(
+            refusal.value.status, own_responses.JSON + retry + fields, body, keep_alive=keep_alive
+        )
+
+    def begin(
+        self, status: int, headers: list[Field], fields: bytes, *, stream: bool, keep_alive: bool
+    ) -> None:
+        """A provider's answer begins: its fields but for those that are ours or its connection's, then ours."""
+        self.status = status
+        length, passed = _passed_on(headers)
+        self._chunked = length is None and self._request.http11
+        # without length or chunks only the end of the connection tells the end of the answer
+        self.keep_alive = keep_alive and (length is not None or self._chunked)
+        if length is not None:
+            passed += (b"content-length: ", length, b"\r\n")
+        elif self._chunked:
+            passed.append(b"transfer-encoding: chunked\r\n")
+        if stream:
+            passed.append(UNBUFFERED)
+        self.holds = not stream and length is not None and int(length) <= HELD_BYTES
+        passed += (fields, self._connection_field(), b"\r\n")
+        passed[0] = status_line(status)
+        self._out = passed
+
+    def body(self, data: bytes) -> None:
+        """A piece of the body, written with the next `flush`."""
+        self._out.append(chunk(data) if self._chunked else data)
+
+    def flush(self) -> None:
+        """What has gathered is on its way."""
+        if self._out:
+            out, self._out = self._out, []
+            data = out[0] if len(out) == 1 else b"".join(out)
+            self.sent_bytes += len(data)
+            self._connection.write(data)
+
+    def end(self) -> None:
+        """The answer is whole."""
+        if self._chunked:
+            self._out.append(LAST_CHUNK)
+        if self.holds:
+            data = b"".join(self._out)
+            self._out = []
+            self.sent_bytes += len(data)
+            self._connection.write_soon(data)
+        else:
+            self.flush()
+
+    def cut(self) -> None:
+        """The connection breaks off, so that the client cannot take what it has for whole."""
+        self._connection.abort()
+
+    def _connection_field(self) -> bytes:
+        if not self.keep_alive:
+            return b"connection: close\r\n"
+        return b"" if self._request.http11 else b"connection: keep-alive\r\n"
+
+
+def _passed_on(headers: list[Field]) -> tuple[bytes | None, list[bytes]]:
+    """The content length, and what goes on to the client, in pieces after an empty first one for the status line."""
+    length = None
+    dropped = RESPONSE_DROPPED
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            dropped |= nominated(value)
+    passed: list[bytes] = [b""]
+    for name, value in headers:
+        if name not in dropped:
+            passed += (name, b": ", value, b"\r\n")
+        elif name == b"content-length":
+            length = value
+    return length, passed

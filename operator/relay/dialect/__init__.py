@@ -1,0 +1,1 @@
+"""The OpenAI API as it is on the wire: paths, bodies, event streams, errors."""

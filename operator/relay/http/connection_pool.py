@@ -1,0 +1,182 @@
+"""Keep-alive connections to one provider: reused last in first out, warmed ahead, and never a queue of their own."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import cast
+
+from relay.http.deadlines import DeadlineWheel
+from relay.http.outbox import Outbox
+from relay.http.resolver import Resolver
+from relay.http.upstream import ConnectionOwner, ResponseReceiver, UpstreamConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where connections lead. Two providers with the same origin and trust share nothing all the same: name parts them."""
+
+    name: str
+    scheme: str
+    host: str
+    port: int
+    ca_bundle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Times in seconds."""
+
+    connect_timeout: float
+    keepalive: float
+    age: float
+    warm: int
+
+
+class Pool(ConnectionOwner):
+    """Every call that finds no idle connection opens one; whichever is free first serves the longest waiting call.
+
+    The tenant's queue bounds the calls in flight, so the pool does not: a limit here would be a second, unfair queue.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_idle",
+        "_limits",
+        "_open",
+        "_opening",
+        "_resolver",
+        "_tls",
+        "_waiting",
+        "last_error",
+        "origin",
+        "outbox",
+        "wheel",
+    )
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        limits: PoolLimits,
+        resolver: Resolver,
+        tls: ssl.SSLContext | None,
+        wheel: DeadlineWheel,
+        outbox: Outbox,
+    ) -> None:
+        self.origin = origin
+        self._limits = limits
+        self._resolver = resolver
+        self._tls = tls
+        self.wheel = wheel
+        self.outbox = outbox
+        self._idle: deque[UpstreamConnection] = deque()
+        self._open: set[UpstreamConnection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._waiting: deque[ResponseReceiver] = deque()
+        self._closed = False
+        self.last_error = ""
+
+    def acquire(self, call: ResponseReceiver, now: float) -> None:
+        """`connected` or `failed` is called on the call, perhaps before this returns."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                call.connected(connection, now)
+                return
+            connection.close()
+        self._waiting.append(call)
+        self._start_opening(warming=False)
+
+    def cancel(self, call: ResponseReceiver) -> None:
+        """The call waits no longer; a connection being opened for it will serve another."""
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(call)
+
+    def release(self, connection: UpstreamConnection, now: float) -> None:
+        if connection.transport.is_closing():
+            return
+        if self._closed or now - connection.born > self._limits.age:
+            connection.close()
+        elif self._waiting:
+            self._waiting.popleft().connected(connection, now)
+        else:
+            connection.idle_since = now
+            self._idle.append(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        self._open.discard(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+
+    def tend(self, now: float) -> None:
+        """Idle connections past their time are closed and the warm ones replaced; meant to be called every second."""
+        while self._idle and now - self._idle[0].idle_since > self._limits.keepalive:
+            self._idle.popleft().close()
+        if self._closed:
+            return
+        missing = self._limits.warm - len(self._idle) - len(self._opening)
+        # a provider that is away is asked once a second, not in a burst
+        if missing > 0 and not self._waiting:
+            self._start_opening(warming=True)
+
+    def close(self) -> None:
+        """Idle connections are closed, the others when their calls end; waiting calls are still served."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self._closed and not self._open and not self._opening
+
+    def open_connections(self) -> int:
+        """How many connections stand."""
+        return len(self._open)
+
+    def _start_opening(self, *, warming: bool) -> None:
+        task = asyncio.get_running_loop().create_task(self._open_one(warming=warming))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open_one(self, *, warming: bool) -> None:
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout):
+                connection = await self._connect()
+            if not connection.usable:
+                raise ConnectionResetError("closed by the provider at once")
+        except (OSError, TimeoutError, ValueError) as error:
+            # an ssl.SSLError is an OSError, a host name that cannot be encoded a ValueError: unreachable alike
+            self.last_error = str(error) or type(error).__name__
+            if not warming and self._waiting:
+                self._waiting.popleft().failed("unreachable")
+            return
+        self.adopt(connection)
+
+    def adopt(self, connection: UpstreamConnection) -> None:
+        """The connection is one of the pool's, and ready for a call."""
+        self._open.add(connection)
+        self.release(connection, time.monotonic())
+
+    async def _connect(self) -> UpstreamConnection:
+        last: OSError | None = None
+        for address in await self._resolver.addresses(self.origin.host, self.origin.port):
+            try:
+                return await self._connect_to(address)
+            except OSError as error:
+                last = error
+        raise last or OSError("no address")
+
+    async def _connect_to(self, address: str) -> UpstreamConnection:
+        connection = UpstreamConnection(self)
+        await asyncio.get_running_loop().create_connection(
+            lambda: cast(asyncio.Protocol, connection),
+            address,
+            self.origin.port,
+            ssl=self._tls,
+            server_hostname=self.origin.host if self._tls is not None else None,
+        )
+        return connection

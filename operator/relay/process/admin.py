@@ -1,0 +1,111 @@
+"""The admin port: probes, metrics and document pushes. Only the operator, Prometheus and the kubelet reach it."""
+
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from relay.accounting.metric_catalogue import Page
+from relay.accounting.metrics import render, render_gauge
+from relay.process.supervisor import NotProgrammed, Supervisor
+from relay_contract.document import MAX_DOCUMENT_BYTES
+from relay_contract.endpoints import (
+    CONFIG_PATH,
+    HEALTH_PATH,
+    METRICS_PATH,
+    READY_PATH,
+    SLO_METRICS_PATH,
+)
+from relay_contract.seal import DocumentRejected
+
+STATUSES: Final[Mapping[str, HTTPStatus]] = {
+    "bad_envelope": HTTPStatus.BAD_REQUEST,
+    "bad_signature": HTTPStatus.FORBIDDEN,
+    "wrong_tenant": HTTPStatus.FORBIDDEN,
+    "stale_generation": HTTPStatus.CONFLICT,
+    "conflicting_generation": HTTPStatus.CONFLICT,
+    "invalid_document": HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+_TEXT: Final = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
+
+
+class Admin:
+    """The routes; everything they know they ask the supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._started = time.time()
+
+    def application(self) -> web.Application:
+        """Bodies above the largest envelope are refused with 413."""
+        application = web.Application(client_max_size=2 * MAX_DOCUMENT_BYTES + 1)
+        application.add_routes(
+            [
+                web.get(HEALTH_PATH, self._health),
+                web.get(READY_PATH, self._ready),
+                web.get(METRICS_PATH, self._metrics),
+                web.get(SLO_METRICS_PATH, self._slo_metrics),
+                web.get(CONFIG_PATH, self._config),
+                web.put(CONFIG_PATH, self._push),
+            ]
+        )
+        return application
+
+    async def _health(self, _: web.Request) -> web.Response:
+        stuck = self._supervisor.stuck_workers()
+        if not stuck:
+            return web.Response(text="ok\n")
+        text = f"workers that do not answer: {', '.join(map(str, stuck))}\n"
+        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=text)
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        reason = self._supervisor.unready_reason()
+        if reason is None:
+            return web.Response(text="ready\n")
+        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=reason + "\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return await self._page("metrics")
+
+    async def _slo_metrics(self, _: web.Request) -> web.Response:
+        return await self._page("slo")
+
+    async def _page(self, page: Page) -> web.Response:
+        text = render(await self._supervisor.metrics(), page)
+        generation = self._supervisor.acknowledgement().generation
+        text += render_gauge(
+            "relay_document_generation", "Generation every worker runs, 0 for none.", generation
+        )
+        text += render_gauge(
+            "process_start_time_seconds", "Start of this relay since the epoch.", self._started
+        )
+        return web.Response(body=text.encode(), headers=_TEXT)
+
+    async def _config(self, _: web.Request) -> web.Response:
+        return await self._acknowledged()
+
+    async def _push(self, request: web.Request) -> web.Response:
+        try:
+            await self._supervisor.offer(await request.read(), source="push")
+        except DocumentRejected as error:
+            return self._refused(STATUSES[error.code], error.code, str(error))
+        except NotProgrammed as error:
+            return self._refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_programmed", str(error))
+        except web.HTTPRequestEntityTooLarge:
+            message = f"an envelope has at most {2 * MAX_DOCUMENT_BYTES} bytes"
+            return self._refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "bad_envelope", message)
+        return await self._acknowledged()
+
+    async def _acknowledged(self) -> web.Response:
+        acknowledgement = await self._supervisor.acknowledged()
+        return web.Response(
+            text=acknowledgement.model_dump_json(by_alias=True), content_type="application/json"
+        )
+
+    def _refused(self, status: HTTPStatus, code: str, message: str) -> web.Response:
+        in_force = self._supervisor.acknowledgement().model_dump(by_alias=True)
+        return web.json_response(
+            {"error": {"code": code, "message": message}, **in_force}, status=status
+        )

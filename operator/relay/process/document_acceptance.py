@@ -1,0 +1,79 @@
+"""Which documents a relay takes: the same checks for a pushed one, a mounted one and the one kept from before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from relay.routing.snapshot import SnapshotRejected, compile_snapshot
+from relay_contract.document import Document
+from relay_contract.seal import DocumentRejected, unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A document that passed every check. payload is its canonical text, envelope the text it came as."""
+
+    document: Document
+    digest: str
+    payload: str
+    envelope: bytes
+
+    @property
+    def generation(self) -> int:
+        return self.document.generation
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What this process trusts and whom it serves."""
+
+    public_keys: tuple[Ed25519PublicKey, ...]
+    tenant_uid: str
+
+    def judge(self, envelope: bytes, in_force: Accepted | None) -> Accepted:
+        """The document to put in force; `in_force` itself when it is the same one again.
+
+        Raises DocumentRejected with bad_envelope, bad_signature, wrong_tenant, stale_generation,
+        conflicting_generation or invalid_document. The order matters: nothing is said about a document that no trusted
+        key signed.
+        """
+        document, digest = unseal(envelope, self.public_keys)
+        if document.tenant.uid != self.tenant_uid:
+            raise DocumentRejected(
+                "wrong_tenant",
+                f"the document is for tenant UID {document.tenant.uid}, this relay serves {self.tenant_uid}",
+            )
+        if in_force is not None:
+            if digest == in_force.digest:
+                return in_force
+            _check_generation(document, in_force)
+        try:
+            compile_snapshot(document, digest)
+        except SnapshotRejected as error:
+            raise DocumentRejected("invalid_document", str(error)) from error
+        return Accepted(document, digest, orjson.loads(envelope)["payload"], envelope)
+
+    def newest(self, envelopes: Iterable[bytes]) -> Accepted | None:
+        """The acceptable one with the highest generation; unacceptable ones are passed over."""
+        newest: Accepted | None = None
+        for envelope in envelopes:
+            try:
+                newest = self.judge(envelope, newest)
+            except DocumentRejected:
+                continue
+        return newest
+
+
+def _check_generation(document: Document, in_force: Accepted) -> None:
+    if document.generation < in_force.generation:
+        raise DocumentRejected(
+            "stale_generation",
+            f"generation {document.generation} is older than {in_force.generation}, which is in force",
+        )
+    if document.generation == in_force.generation:
+        raise DocumentRejected(
+            "conflicting_generation",
+            f"generation {document.generation} is in force with another digest",
+        )

@@ -1,0 +1,383 @@
+"""The parent process: takes documents, keeps workers alive, and speaks for them on the admin port.
+
+Workers are forked, so that what all of them import is in memory once: a tenant's relay costs one set of libraries however
+many processes it has. The supervisor therefore starts no thread, and each worker owns a listening socket that the
+supervisor keeps open: a crash loses the calls under way and none that wait to be accepted.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from relay.accounting.logs import Log
+from relay.accounting.metric_catalogue import Labels
+from relay.accounting.metrics import Report, merge, received, without_gauges
+from relay.process.document_acceptance import Acceptance, Accepted
+from relay.process.document_files import DocumentMount, StateFile
+from relay.process.worker import run_worker
+from relay.process.worker_channel import Message, WorkerChannel
+from relay.settings import Settings
+from relay_contract.document import Acknowledgement
+from relay_contract.seal import DocumentRejected
+
+ACKNOWLEDGE_SECONDS: Final = 5.0
+"""Longest a push waits for every worker; compiling the largest document takes tens of milliseconds."""
+ANSWER_SECONDS: Final = 2.0
+"""Longest the supervisor waits for a worker's answer; a scrape then shows its last known counts."""
+RESTART_SECONDS: Final = (0.1, 5.0)
+"""First and longest pause before a worker that keeps crashing is started again; the first crash costs none."""
+STUCK_SECONDS: Final = 30.0
+"""A worker that says nothing for this long, though asked every second or so, is stuck: the kubelet may restart us."""
+STABLE_SECONDS: Final = 30.0
+"""A worker that lived this long starts the pauses anew."""
+
+
+class NotProgrammed(Exception):
+    """Not every worker runs the document yet; the message says how many do."""
+
+
+class WorkerHandle:
+    """A worker as the supervisor sees it."""
+
+    def __init__(self, number: int, pid: int, listener: socket.socket) -> None:
+        self.number = number
+        self.pid = pid
+        self.listener = listener
+        self.started_at = self.heard_at = time.monotonic()
+        self.link: WorkerChannel | None = None
+        self.listening = False
+        self.digest = ""
+        self.generation = 0
+        self.report: Report = {}
+        self.questions: dict[int, asyncio.Future[Message]] = {}
+
+
+class Supervisor:
+    """One per pod."""
+
+    def __init__(
+        self, settings: Settings, acceptance: Acceptance, listeners: list[socket.socket], log: Log
+    ) -> None:
+        self._settings = settings
+        self._acceptance = acceptance
+        self._listeners = listeners
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._workers: dict[int, WorkerHandle] = {}
+        self._state = StateFile(settings.state_directory)
+        self._mount = DocumentMount(settings.document_path)
+        self._changed = asyncio.Event()
+        self._pushes = asyncio.Lock()
+        self._retired: Report = {}
+        self._question = 0
+        self._crashes = dict.fromkeys(range(len(listeners)), 0)
+        self.accepted: Accepted | None = None
+        self.rejection: DocumentRejected | None = None
+        self.draining = False
+        self.workers_gone = asyncio.Event()
+
+    # -- documents -------------------------------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """The newest document of those kept and mounted is in force, if there is an acceptable one."""
+        candidates = (self._state.read(), self._mount.read())
+        envelopes = [envelope for envelope in candidates if envelope is not None]
+        self.accepted = self._acceptance.newest(envelopes)
+        if self.accepted is None and envelopes:
+            await self._offer_quietly(envelopes[-1])
+        elif self.accepted is not None:
+            kept = self.accepted.envelope == candidates[0]
+            self._log_in_force(self.accepted, "state" if kept else "mount")
+        for number in range(len(self._listeners)):
+            self._fork(number)
+
+    async def offer(self, envelope: bytes, *, source: str) -> Acknowledgement:
+        """The document is in force in every worker; source says in the log where it came from.
+
+        Raises DocumentRejected, or NotProgrammed when the workers did not follow in time (they still will).
+        """
+        async with self._pushes:
+            try:
+                accepted = self._acceptance.judge(envelope, self.accepted)
+            except DocumentRejected as error:
+                self.rejection = error
+                raise
+            self.rejection = None
+            fresh = accepted is not self.accepted
+            if fresh:
+                self.accepted = accepted
+                for worker in self._workers.values():
+                    self._send_document(worker)
+                self._keep(accepted)
+            acknowledgement = await self._programmed(accepted)
+            if fresh:
+                self._log_in_force(accepted, source)
+            return acknowledgement
+
+    def _log_in_force(self, accepted: Accepted, source: str) -> None:
+        self._log.event(
+            "info",
+            "document_in_force",
+            generation=accepted.generation,
+            digest=accepted.digest,
+            source=source,
+        )
+
+    async def poll(self) -> None:
+        """Runs forever: the mounted document is offered whenever it changes, certificates are looked at."""
+        while True:
+            await asyncio.sleep(self._settings.document_poll_seconds)
+            if self._mount.changed():
+                envelope = self._mount.read()
+                if envelope is not None:
+                    await self._offer_quietly(envelope)
+            # what a worker counted since the last look is lost if it crashes
+            await self.metrics()
+            self._tell_all("reload_tls")
+
+    async def _offer_quietly(self, envelope: bytes) -> None:
+        try:
+            await self.offer(envelope, source="mount")
+        except DocumentRejected as error:
+            # the mount lags behind pushes as a rule: an older file is no news
+            level = "debug" if error.code == "stale_generation" else "error"
+            self._log.event(level, "document_rejected", code=error.code, message=str(error))
+        except NotProgrammed as error:
+            self._log.event("error", "document_not_programmed", message=str(error))
+
+    def _keep(self, accepted: Accepted) -> None:
+        try:
+            self._state.write(accepted.envelope)
+        except OSError as error:
+            # serving on without the copy is right: only a restart before the mount follows would notice
+            self._log.event("error", "document_not_kept", message=str(error))
+
+    async def _programmed(self, accepted: Accepted) -> Acknowledgement:
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
+                while not self._all_run(accepted.digest):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            running = sum(worker.digest == accepted.digest for worker in self._workers.values())
+            raise NotProgrammed(
+                f"{running} of {self._settings.workers} workers run generation {accepted.generation}"
+            ) from None
+        return await self.acknowledged()
+
+    def _all_run(self, digest: str) -> bool:
+        workers = self._workers.values()
+        return len(workers) == self._settings.workers and all(
+            worker.digest == digest for worker in workers
+        )
+
+    def acknowledgement(self) -> Acknowledgement:
+        """What every worker runs; generation 0 while they do not agree on one."""
+        accepted = self.accepted
+        if accepted is not None and self._all_run(accepted.digest):
+            return Acknowledgement(
+                digest=accepted.digest,
+                generation=accepted.generation,
+                workers=self._settings.workers,
+            )
+        running = [worker for worker in self._workers.values() if worker.digest]
+        digests = {worker.digest for worker in running}
+        if len(running) == self._settings.workers and len(digests) == 1:
+            return Acknowledgement(
+                digest=running[0].digest, generation=running[0].generation, workers=len(running)
+            )
+        return Acknowledgement(digest="", generation=0, workers=0)
+
+    async def acknowledged(self) -> Acknowledgement:
+        """As `acknowledgement`, with the providers that any worker has no key for, after each has looked again."""
+        answers = await asyncio.gather(
+            *(self._ask(worker, "keys") for worker in self._workers.values())
+        )
+        missing = {name for answer in answers for name in answer.get("missing", ())}
+        return self.acknowledgement().model_copy(update={"missing_keys": tuple(sorted(missing))})
+
+    def unready_reason(self) -> str | None:
+        """Why traffic should not come here, None when it may."""
+        if self.draining:
+            return "draining: the relay is shutting down"
+        if self.accepted is None:
+            if self.rejection is not None:
+                return f"no valid document: {self.rejection.code}: {self.rejection}"
+            return f"no document: nothing was pushed and {self._settings.document_path} has none"
+        ready = [worker for worker in self._workers.values() if worker.listening and worker.digest]
+        if len(ready) < self._settings.workers:
+            return f"{len(ready)} of {self._settings.workers} workers are ready"
+        return None
+
+    def stuck_workers(self) -> list[int]:
+        """The numbers of the workers that no longer answer."""
+        now = time.monotonic()
+        workers = self._workers.values()
+        return [worker.number for worker in workers if now - worker.heard_at > STUCK_SECONDS]
+
+    # -- metrics ---------------------------------------------------------------------------------------------------
+
+    async def metrics(self) -> dict[str, dict[Labels, object]]:
+        """The counts of all workers, those that have ended included."""
+        reports = await asyncio.gather(*(self._report(w) for w in self._workers.values()))
+        return merge([self._retired, *reports])
+
+    async def _report(self, worker: WorkerHandle) -> Report:
+        answer = await self._ask(worker, "metrics")
+        if answer:
+            worker.report = received(answer["report"])
+        return worker.report
+
+    async def _ask(self, worker: WorkerHandle, kind: str) -> Message:
+        """The worker's answer; empty when it gives none in time."""
+        if worker.link is None:
+            return {}
+        self._question += 1
+        number = self._question
+        answer: asyncio.Future[Message] = self._loop.create_future()
+        worker.questions[number] = answer
+        worker.link.send(kind, id=number)
+        try:
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            worker.questions.pop(number, None)
+            return {}
+
+    # -- workers ---------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Workers finish what they have and end; no new ones are started."""
+        if self.draining:
+            return
+        self.draining = True
+        self._log.event("info", "draining", seconds=self._settings.drain_seconds)
+        for worker in self._workers.values():
+            # our copy would keep the port open after the worker's own is closed
+            worker.listener.close()
+        self._tell_all("drain")
+        if not self._workers:
+            self.workers_gone.set()
+
+    def reap(self) -> None:
+        """Workers that have ended are noted and replaced."""
+        for worker in list(self._workers.values()):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                self._ended(worker, os.waitstatus_to_exitcode(status))
+
+    def kill(self) -> None:
+        """Workers that are left are ended at once."""
+        for worker in self._workers.values():
+            os.kill(worker.pid, signal.SIGKILL)
+
+    def _ended(self, worker: WorkerHandle, code: int) -> None:
+        del self._workers[worker.number]
+        merged = merge([self._retired, without_gauges(worker.report)])
+        self._retired = {name: list(series.items()) for name, series in merged.items()}
+        for future in worker.questions.values():
+            if not future.done():
+                future.set_result({})
+        worker.report = {}
+        self._changed.set()
+        if self.draining:
+            if not self._workers:
+                self.workers_gone.set()
+            return
+        lived = time.monotonic() - worker.started_at
+        crashes = 0 if lived > STABLE_SECONDS else self._crashes[worker.number] + 1
+        self._crashes[worker.number] = crashes
+        first, longest = RESTART_SECONDS
+        pause = min(longest, first * 2 ** min(crashes, 16)) if crashes > 1 else 0.0
+        self._log.event("error", "worker_ended", number=worker.number, code=code, again_in=pause)
+        self._loop.call_later(pause, self._fork, worker.number)
+
+    def _fork(self, number: int) -> None:
+        if self.draining:
+            return
+        ours, theirs = socket.socketpair()
+        listener = self._listeners[number]
+        # moved out of the collector's sight, shared pages stay shared
+        gc.freeze()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _become_worker(
+                lambda: run_worker(self._settings, listener, theirs, number),
+                keep={0, 1, 2, listener.fileno(), theirs.fileno()},
+            )
+        gc.unfreeze()
+        theirs.close()
+        handle = WorkerHandle(number, pid, listener)
+        self._workers[number] = handle
+        self._loop.create_task(self._connect(handle, ours))
+
+    async def _connect(self, worker: WorkerHandle, control: socket.socket) -> None:
+        link = WorkerChannel(lambda message: self._received(worker, message), lambda: None)
+        await self._loop.create_connection(lambda: link, sock=control)
+        worker.link = link
+        self._send_document(worker)
+        if self.draining:
+            link.send("drain")
+
+    def _send_document(self, worker: WorkerHandle) -> None:
+        if worker.link is not None and self.accepted is not None:
+            worker.link.send("document", digest=self.accepted.digest, payload=self.accepted.payload)
+
+    def _tell_all(self, kind: str) -> None:
+        for worker in self._workers.values():
+            if worker.link is not None:
+                worker.link.send(kind)
+
+    def _received(self, worker: WorkerHandle, message: Message) -> None:
+        worker.heard_at = time.monotonic()
+        match message["kind"]:
+            case "listening":
+                worker.listening = True
+            case "in_force":
+                worker.digest = message["digest"]
+                worker.generation = message["generation"]
+            case "metrics" | "keys":
+                future = worker.questions.pop(message["id"], None)
+                if future is not None and not future.done():
+                    future.set_result(message)
+            case "tripped":
+                for other in self._workers.values():
+                    if other is not worker and other.link is not None:
+                        other.link.send(
+                            "tripped", route=message["route"], fingerprint=message["fingerprint"]
+                        )
+        self._changed.set()
+
+
+def _become_worker(run: Callable[[], int], *, keep: set[int]) -> NoReturn:
+    """This process, a fork of the supervisor inside its running loop, is a worker until it ends.
+
+    The supervisor's objects stay referenced by the frames below us and are never touched again; its descriptors are
+    closed under them, so that no port or link outlives the supervisor because of us.
+    """
+    code = os.EX_SOFTWARE
+    try:
+        gc.freeze()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) not in keep:
+                _close(int(name))
+        asyncio.events._set_running_loop(None)
+        code = run()
+    finally:
+        os._exit(code)
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:
+        # the listing's own descriptor is gone by now
+        return

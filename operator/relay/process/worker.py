@@ -1,0 +1,150 @@
+"""A worker process: one event loop, one listening socket, every call from its first byte to its last."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import ssl
+import time
+from typing import Final, cast
+
+import uvloop
+
+from relay.accounting.logs import WorkerLog
+from relay.calls.call_service import CallService
+from relay.http.downstream import ClientConnection
+from relay.http.tls import ClientTls
+from relay.process.drain import Drain
+from relay.process.worker_channel import Message, WorkerChannel
+from relay.routing.snapshot import SnapshotRejected, compile_snapshot
+from relay.settings import Settings
+from relay_contract.document import Document
+
+TICK_SECONDS: Final = 1.0
+BACKLOG: Final = 4096
+GC_THRESHOLD: Final = 50_000
+"""Calls make no cycles; a young collection this rare costs nothing and still catches what libraries leave."""
+
+
+class Worker:
+    """Ties the service to its loop, its socket and its supervisor."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, number: int) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self.log = WorkerLog(
+            level=settings.log_level,
+            pod=settings.pod_name,
+            process=f"worker-{number}",
+            usage=settings.usage_log,
+            loop=self._loop,
+        )
+        self.service = CallService(settings, self.log)
+        self._link = WorkerChannel(self._received, self._supervisor_gone)
+        self._server: asyncio.Server | None = None
+        self._tls: ClientTls | None = None
+        self._drain: Drain | None = None
+        self.ended = asyncio.Event()
+
+    async def serve(self, control: socket.socket) -> None:
+        """Returns when drained, or at once when the supervisor is gone."""
+        await self._loop.create_connection(lambda: self._link, sock=control)
+        if ClientTls.present(self._settings.tls_directory):
+            self._tls = ClientTls(self._settings.tls_directory)
+        self._server = await self._loop.create_server(
+            lambda: cast(asyncio.Protocol, ClientConnection(self.service)),
+            sock=self._listener,
+            backlog=BACKLOG,
+            ssl=self._tls.context if self._tls is not None else None,
+        )
+        self._link.send("listening")
+        self._tick()
+        await self.ended.wait()
+        self.service.shadows.stop()
+        self.log.close()
+
+    def _tick(self) -> None:
+        self._loop.call_later(TICK_SECONDS, self._tick)
+        self.service.tick()
+        self._report_trips()
+        if self._drain is not None:
+            self._drain.advance(time.monotonic())
+            if self._drain.over:
+                self.ended.set()
+
+    def _report_trips(self) -> None:
+        while self.service.books.tripped:
+            route, fingerprint = self.service.books.tripped.pop()
+            self._link.send("tripped", route=route, fingerprint=fingerprint)
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def _received(self, message: Message) -> None:
+        match message["kind"]:
+            case "document":
+                self._install(message["digest"], message["payload"])
+            case "metrics":
+                self._link.send("metrics", id=message["id"], report=self.service.report())
+            case "keys":
+                missing = self.service.missing_keys()
+                self._link.send("keys", id=message["id"], missing=missing)
+            case "tripped":
+                self.service.trip(message["route"], message["fingerprint"])
+            case "reload_tls":
+                self._reload_tls()
+            case "drain":
+                self._begin_drain()
+
+    def _install(self, digest: str, payload: str) -> None:
+        try:
+            snapshot = compile_snapshot(Document.model_validate_json(payload), digest)
+        except (ValueError, SnapshotRejected) as error:
+            # the supervisor checked the same payload; a difference is a fault of this program
+            self.log.event("error", "document_refused", digest=digest, message=str(error))
+            self._link.send("refused", digest=digest, message=str(error))
+            return
+        self.service.install(snapshot)
+        self._link.send("in_force", digest=digest, generation=snapshot.document.generation)
+
+    def _reload_tls(self) -> None:
+        if self._tls is None:
+            return
+        try:
+            if self._tls.reload_if_changed():
+                self.log.event("info", "tls_certificate_reloaded")
+        except (OSError, ssl.SSLError) as error:
+            self.log.event("error", "tls_certificate_refused", message=str(error))
+
+    def _begin_drain(self) -> None:
+        if self._drain is None and self._server is not None:
+            self.service.draining = True
+            self._drain = Drain(
+                self.service,
+                self._server,
+                now=time.monotonic(),
+                accept_seconds=self._settings.drain_accept_seconds,
+                drain_seconds=self._settings.drain_seconds,
+            )
+
+    def _supervisor_gone(self) -> None:
+        self.ended.set()
+
+
+def run_worker(
+    settings: Settings, listener: socket.socket, control: socket.socket, number: int
+) -> int:
+    """The exit code of the worker's life; called in a fresh process."""
+    # the supervisor decides when workers end: a signal to the whole group must not race it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+    async def life() -> None:
+        await Worker(settings, listener, number).serve(control)
+
+    with contextlib.suppress(asyncio.CancelledError):
+        uvloop.run(life())
+    return os.EX_OK

@@ -1,0 +1,55 @@
+"""What supervisor and workers say to each other: JSON messages, each after its length, over a socket pair.
+
+to a worker    document {digest, payload}   metrics {id}   tripped {route, fingerprint}   drain {}   reload_tls {}
+to supervisor  listening {}   in_force {digest, generation}   metrics {id, report}   tripped {route, fingerprint}
+               refused {digest, message}   pong {id}
+"""
+
+import asyncio
+import struct
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import orjson
+
+_LENGTH: Final = struct.Struct(">I")
+
+Message = dict[str, Any]
+
+
+class WorkerChannel(asyncio.Protocol):
+    """One end. `received` gets each message, `lost` is called once when the other end is gone."""
+
+    def __init__(self, received: Callable[[Message], None], lost: Callable[[], None]) -> None:
+        self._received = received
+        self._lost = lost
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, not a subclass
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                return
+            message = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            self._received(orjson.loads(message))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost()
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """The message is on its way; lost if the other end is."""
+        if self._transport is not None and not self._transport.is_closing():
+            data = orjson.dumps({"kind": kind, **fields})
+            self._transport.write(_LENGTH.pack(len(data)) + data)
+
+    def close(self) -> None:
+        """This end is closed."""
+        if self._transport is not None:
+            self._transport.close()

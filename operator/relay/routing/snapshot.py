@@ -1,0 +1,230 @@
+"""The document, made ready for the hot path: look-ups are dictionaries, request heads are bytes.
+
+A snapshot is frozen; a request keeps the one it began with. Whatever the relay cannot act on (a URL with credentials, a
+header that would break its line, a CA bundle that is no PEM) is refused here, before anything is in force.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from relay.dialect.endpoints import Endpoint
+from relay.http.connection_pool import Origin
+from relay.http.headers import REQUEST_DROPPED, field_name, field_value
+from relay.http.tls import provider_context
+from relay.routing.sessions import session_seed
+from relay_contract.document import Breaker, Document, Priority, Provider, Route, Side
+
+SideLabel = Literal["stable", "canary", "fallback", "shadow"]
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """What an API key of the document entitles to."""
+
+    name: str
+    priority: Priority
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A provider. head holds, per endpoint, the request's beginning up to the fields that differ per call."""
+
+    name: str
+    origin: Origin
+    heads: Mapping[Endpoint, bytes]
+    auth_prefix: bytes
+    key_file: str | None
+    dropped: frozenset[bytes]
+    query_names: frozenset[str]
+    models: Mapping[str, str]
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One side of a route, bound to its provider."""
+
+    label: SideLabel
+    upstream: Upstream
+    model: str | None
+    fingerprint: str
+
+    def upstream_model(self, asked: str) -> str | None:
+        """The name the provider knows the model by; None when its catalogue does not have it."""
+        public = self.model or asked
+        name = self.upstream.models.get(public)
+        if name is None and self.model is None and self.upstream.models:
+            return None
+        return name or public
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """A route, bound. objectives maps a signal to its limit in seconds."""
+
+    name: str
+    stable: Destination
+    canary: Destination | None
+    canary_percent: int
+    shadow_percent: int
+    fallback: tuple[Destination, ...]
+    objectives: Mapping[str, float]
+    breaker: Breaker
+    session_seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything in force. routes is keyed by model and task, either of them None for any."""
+
+    document: Document
+    digest: str
+    tenant: bytes
+    suspended: bool
+    keys: Mapping[bytes, KeyGrant]
+    upstreams: Mapping[str, Upstream]
+    plans: tuple[RoutePlan, ...]
+    routes: Mapping[tuple[str | None, str | None], RoutePlan]
+    models: tuple[str, ...]
+    known_models: frozenset[str]
+
+
+class SnapshotRejected(Exception):
+    """The document is well-formed but cannot be acted on; the message names the part."""
+
+
+def compile_snapshot(document: Document, digest: str) -> Snapshot:
+    """The document's snapshot; raises SnapshotRejected."""
+    upstreams = {provider.name: _upstream(provider) for provider in document.catalogue.providers}
+    plans = tuple(_plan(route, upstreams) for route in document.tenant.routes)
+    models = tuple(
+        dict.fromkeys(
+            name
+            for route, plan in zip(document.tenant.routes, plans, strict=True)
+            for name in _listed(route, plan)
+        )
+    )
+    limited = {model.name for model in document.tenant.limits.models}
+    return Snapshot(
+        document=document,
+        digest=digest,
+        tenant=document.tenant.name.encode(),
+        suspended=document.tenant.suspended,
+        keys={
+            bytes.fromhex(key.sha256): KeyGrant(key.name, key.priority, key.weight)
+            for key in document.tenant.keys
+        },
+        upstreams=upstreams,
+        plans=plans,
+        routes=_index(document.tenant.routes, plans),
+        models=models,
+        known_models=frozenset(models) | limited,
+    )
+
+
+def _upstream(provider: Provider) -> Upstream:
+    try:
+        return _checked_upstream(provider)
+    except ValueError as error:
+        raise SnapshotRejected(f"provider {provider.name}: {error}") from error
+
+
+def _checked_upstream(provider: Provider) -> Upstream:
+    url = urlsplit(provider.url)
+    if url.hostname is None or url.username is not None or url.password is not None:
+        raise ValueError("the URL needs a host and takes no credentials")
+    if provider.ca_bundle is not None:
+        provider_context(provider.ca_bundle)
+    fixed = [(field_name(name), field_value(value)) for name, value in provider.headers.items()]
+    auth_name = field_name(provider.auth.header)
+    scheme = field_value(provider.auth.scheme)
+    names = {name for name, _ in fixed}
+    standard = [(b"host", url.netloc.encode()), (b"accept-encoding", b"identity")]
+    fields = [field for field in standard if field[0] not in names] + fixed
+    return Upstream(
+        name=provider.name,
+        origin=_origin(provider, url),
+        heads={endpoint: _head(url, endpoint, provider.query, fields) for endpoint in Endpoint},
+        auth_prefix=auth_name + b": " + (scheme + b" " if scheme else b""),
+        key_file=provider.auth.key_file,
+        dropped=REQUEST_DROPPED | names | {auth_name},
+        query_names=frozenset(provider.query),
+        models={model.name: model.upstream_name for model in provider.models},
+        provider=provider,
+    )
+
+
+def _origin(provider: Provider, url: SplitResult) -> Origin:
+    assert url.hostname is not None
+    return Origin(
+        name=provider.name,
+        scheme=url.scheme,
+        host=url.hostname,
+        port=url.port or _DEFAULT_PORTS[url.scheme],
+        ca_bundle=provider.ca_bundle,
+    )
+
+
+def _head(
+    url: SplitResult,
+    endpoint: Endpoint,
+    query: Mapping[str, str],
+    fields: list[tuple[bytes, bytes]],
+) -> bytes:
+    """Request target without its end, so that a call can add its own query; fields follow the marker."""
+    path = field_value(url.path.rstrip("/") + endpoint.suffix)
+    target = path + (b"?" + urlencode(query).encode() if query else b"")
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    return b"POST " + target + b" HTTP/1.1\r\n" + lines
+
+
+def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
+    def bind(side: Side, label: SideLabel) -> Destination:
+        return Destination(label, upstreams[side.provider], side.model, side.fingerprint)
+
+    return RoutePlan(
+        name=route.name,
+        stable=bind(route.stable, "stable"),
+        canary=bind(route.canary, "canary") if route.canary is not None else None,
+        canary_percent=route.canary_percent,
+        shadow_percent=route.shadow_percent,
+        fallback=tuple(bind(side, "fallback") for side in route.fallback),
+        objectives=_objectives(route),
+        breaker=route.breaker,
+        session_seed=session_seed(route.salt, route.canary.fingerprint if route.canary else ""),
+    )
+
+
+def _objectives(route: Route) -> dict[str, float]:
+    """Per signal the strictest limit, in seconds: the control plane counts one `slow` per signal."""
+    strictest: dict[str, float] = {}
+    for objective in route.objectives:
+        seconds = objective.max_milliseconds / 1000
+        strictest[objective.signal] = min(seconds, strictest.get(objective.signal, seconds))
+    return strictest
+
+
+def _index(
+    routes: tuple[Route, ...], plans: tuple[RoutePlan, ...]
+) -> dict[tuple[str | None, str | None], RoutePlan]:
+    """The first route by name wins a tie; the control plane reports ties as Conflicted."""
+    index: dict[tuple[str | None, str | None], RoutePlan] = {}
+    for route, plan in sorted(zip(routes, plans, strict=True), key=lambda pair: pair[0].name):
+        for model in route.match.models or (None,):
+            for task in route.match.tasks or (None,):
+                index.setdefault((model, task), plan)
+    return index
+
+
+def _listed(route: Route, plan: RoutePlan) -> Iterator[str]:
+    """The model names a caller may ask this route for, as far as the document knows them."""
+    if route.match.models:
+        yield from route.match.models
+    elif plan.stable.model is not None:
+        yield plan.stable.model
+    else:
+        yield from plan.stable.upstream.models

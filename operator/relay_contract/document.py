@@ -1,0 +1,265 @@
+"""The relay document: what the control plane writes and the relay obeys.
+
+It holds no secret: API keys appear as SHA-256 digests, provider keys as file names.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+MAX_DOCUMENT_BYTES = 512 * 1024
+"""Worst case the custom resources' maxima allow; a ConfigMap holds 1 MiB."""
+
+API_KEY_PREFIX = "sk-relay-"
+
+Priority = Literal["high", "normal", "low"]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+Model = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
+Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+def _unique(noun: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{noun} {name} stands twice in the document")
+        seen.add(name)
+
+
+class Part(BaseModel):
+    """A frozen part of a document: camelCase on the wire, unknown fields refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        # a model field named model_* is ours, not pydantic's
+        protected_namespaces=(),
+    )
+
+
+class ApiKey(Part):
+    """One credential of the tenant, known by digest only. weight shares the tenant's seats between keys.
+
+    Its rates bind beside the tenant's; None is no limit of its own. Each pod holds 1/replicas of them.
+    """
+
+    name: Name
+    sha256: Sha256Hex
+    priority: Priority = "normal"
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+
+
+class Queue(Part):
+    """The tenant's admission queue, whole tenant (all replicas together)."""
+
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] = 64
+    max_depth: Annotated[int, Field(ge=0, le=100_000)] = 256
+    max_wait_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    guaranteed_seats: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+
+class ModelLimit(Part):
+    name: Model
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+
+
+class Limits(Part):
+    """Rates of the whole tenant; None is unlimited. Each pod holds 1/replicas of them."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+    burst_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    models: tuple[ModelLimit, ...] = ()
+
+
+class ProviderAuth(Part):
+    """How a provider's key is presented. key_file is a name below UPSTREAM_KEYS_MOUNT; None sends no key."""
+
+    header: Name = "Authorization"
+    scheme: str = "Bearer"
+    key_file: Name | None = None
+
+
+class ProviderModel(Part):
+    """Prices are micro-USD per million tokens."""
+
+    name: Model
+    upstream_name: Model
+    input_price: Annotated[int, Field(ge=0)] = 0
+    output_price: Annotated[int, Field(ge=0)] = 0
+
+
+class ProviderLimits(Part):
+    """This tenant's slice of the provider's quota, whole tenant; None is unlimited."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+
+
+class Provider(Part):
+    """An upstream. url ends before the endpoint's own path, e.g. https://api.example.com/v1."""
+
+    name: Name
+    url: Annotated[
+        str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")
+    ]
+    auth: ProviderAuth = ProviderAuth()
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    ca_bundle: str | None = None
+    models: tuple[ProviderModel, ...] = ()
+    limits: ProviderLimits = ProviderLimits()
+
+
+class Side(Part):
+    """One destination of a route. model None keeps the model asked for.
+
+    The fingerprint names what is measured: the same provider and model carry the same fingerprint everywhere.
+    """
+
+    provider: Name
+    model: Model | None = None
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+
+
+class Match(Part):
+    """Empty matches everything; the most specific route wins. task is the header X-Task-Type."""
+
+    models: tuple[Model, ...] = ()
+    tasks: tuple[Name, ...] = ()
+
+
+class LatencyObjective(Part):
+    """Above max_milliseconds an attempt counts as slow for this signal."""
+
+    signal: Literal["Overhead", "FirstToken", "Total"]
+    max_milliseconds: Annotated[float, Field(gt=0)]
+
+
+class Breaker(Part):
+    """Returns canary traffic to stable inside the relay: tripped when, within window_seconds, at least
+    min_failures canary attempts failed and they are failure_percent of those finished."""
+
+    enabled: bool = True
+    window_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    min_failures: Annotated[int, Field(ge=1)] = 10
+    failure_percent: Percent = 50
+    open_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+
+class Route(Part):
+    """canary_percent of the sessions go to canary; shadow_percent of the requests are copied to it."""
+
+    name: Name
+    match: Match = Match()
+    stable: Side
+    canary: Side | None = None
+    canary_percent: Percent = 0
+    shadow_percent: Percent = 0
+    fallback: tuple[Side, ...] = ()
+    objectives: tuple[LatencyObjective, ...] = ()
+    breaker: Breaker = Breaker()
+    salt: str = ""
+
+    @model_validator(mode="after")
+    def _weight_needs_canary(self) -> Self:
+        if self.canary is None and (self.canary_percent or self.shadow_percent):
+            raise ValueError(f"route {self.name}: canaryPercent or shadowPercent without a canary")
+        return self
+
+
+class Catalogue(Part):
+    """What the platform offers: providers with their models and prices."""
+
+    providers: tuple[Provider, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        _unique("provider", (provider.name for provider in self.providers))
+        return self
+
+
+class TenantDocument(Part):
+    """What belongs to one tenant: identity, keys, queue, limits, routes.
+
+    uid is the Tenant object's: a recreated tenant inherits nothing. replicas is the number of pods that share the
+    tenant's limits and seats (ready or terminating).
+    """
+
+    name: Name
+    uid: Name
+    namespace: Name
+    tier: str = ""
+    suspended: bool = False
+    replicas: Annotated[int, Field(ge=1)] = 1
+    keys: tuple[ApiKey, ...] = ()
+    queue: Queue = Queue()
+    limits: Limits = Limits()
+    routes: tuple[Route, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        _unique("route", (route.name for route in self.routes))
+        _unique("key", (key.name for key in self.keys))
+        return self
+
+
+class Document(Part):
+    """Everything one tenant's relay pods need, whole and consistent.
+
+    generation grows with every change; a relay never goes back.
+    """
+
+    version: Literal[1] = 1
+    generation: Annotated[int, Field(ge=1)]
+    catalogue: Catalogue = Catalogue()
+    tenant: TenantDocument
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Self:
+        providers = {provider.name for provider in self.catalogue.providers}
+        for route in self.tenant.routes:
+            for side in (route.stable, route.canary, *route.fallback):
+                if side is not None and side.provider not in providers:
+                    raise ValueError(
+                        f"route {route.name} names provider {side.provider}, which is not in the document"
+                    )
+        return self
+
+
+class Acknowledgement(Part):
+    """What is in force in every worker process of a pod; generation 0 and an empty digest before the first.
+
+    missing_keys names the document's providers whose key file is not there (yet); calls to them cannot succeed.
+    """
+
+    digest: str
+    generation: int
+    workers: int
+    missing_keys: tuple[str, ...] = ()
+
+
+def canonical_payload(document: Document) -> str:
+    """The document's text, byte-identical for equal documents."""
+    return json.dumps(
+        document.model_dump(mode="json", by_alias=True),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )

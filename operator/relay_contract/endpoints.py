@@ -1,0 +1,28 @@
+"""Ports, paths, mounts and environment names that the operator and the relay agree on."""
+
+TRAFFIC_PORT = 8080
+"""Where tenants' calls arrive."""
+ADMIN_PORT = 8081
+"""Where probes, metrics and document pushes arrive; never exposed by the tenant's Service."""
+
+CONFIG_PATH = "/config"
+"""PUT a sealed document, GET the acknowledgement of the one in force."""
+HEALTH_PATH = "/healthz"
+READY_PATH = "/readyz"
+METRICS_PATH = "/metrics"
+SLO_METRICS_PATH = "/metrics/slo"
+
+DOCUMENT_MOUNT = "/etc/relay/document"
+DOCUMENT_KEY = "relay.json"
+"""The ConfigMap's only data key; the file below DOCUMENT_MOUNT that holds the sealed document."""
+UPSTREAM_KEYS_MOUNT = "/etc/relay/upstream"
+"""One file per provider, named like it, holding that provider's key."""
+STATE_MOUNT = "/var/lib/relay"
+"""An emptyDir: the accepted document survives a container restart here."""
+TLS_MOUNT = "/etc/relay/tls"
+"""tls.crt and tls.key when the tenant asked for TLS."""
+
+ENV_TENANT_UID = "RELAY_TENANT_UID"
+ENV_DOCUMENT_PUBLIC_KEYS = "RELAY_DOCUMENT_PUBLIC_KEYS"
+"""Comma-separated base64 of raw 32-byte Ed25519 public keys; several during a rotation of the signing key."""
+ENV_POD_NAME = "RELAY_POD_NAME"

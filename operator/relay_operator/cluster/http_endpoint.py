@@ -1,0 +1,89 @@
+"""The operator's own HTTP port: health, its metrics, and the relays for Prometheus (HTTP service discovery)."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from relay_contract import endpoints
+from relay_operator import names
+from relay_operator.cluster.relays import Pod
+
+_SHUTDOWN_SECONDS = 1.0
+"""Scrapers keep their connections open; they are not waited for."""
+
+
+def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, Any]]:
+    """Target groups as Prometheus' http_sd reads them; one group a pod, since each has its own labels."""
+    return [
+        {
+            "targets": [f"{pod.ip}:{endpoints.ADMIN_PORT}"],
+            "labels": {
+                "__metrics_path__": path,
+                "namespace": pod.namespace,
+                "pod": pod.name,
+                "pod_uid": pod.uid,
+                "tenant": pod.namespace.removeprefix(names.NAMESPACE_PREFIX),
+                "relay_operator_scrape": scrape,
+            },
+        }
+        for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name))
+    ]
+
+
+class OperatorEndpoint:
+    """Serves until stopped. healthy() says whether the process can still do its work."""
+
+    def __init__(
+        self,
+        *,
+        pods: Callable[[], Iterable[Pod]],
+        healthy: Callable[[], bool],
+        ready: asyncio.Event,
+        port: int,
+    ) -> None:
+        self._pods = pods
+        self._healthy = healthy
+        self._ready = ready
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get(names.DISCOVERY_PATH, self._relays)
+        app.router.add_get(names.SLO_DISCOVERY_PATH, self._slo_relays)
+        app.router.add_get(endpoints.METRICS_PATH, self._metrics)
+        app.router.add_get(endpoints.HEALTH_PATH, self._health)
+        app.router.add_get(endpoints.READY_PATH, self._readiness)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, port=self._port).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _relays(self, _: web.Request) -> web.Response:
+        return web.json_response(targets(self._pods(), path=endpoints.METRICS_PATH, scrape="all"))
+
+    async def _slo_relays(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            targets(self._pods(), path=endpoints.SLO_METRICS_PATH, scrape="slo")
+        )
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _health(self, _: web.Request) -> web.Response:
+        healthy = self._healthy()
+        return web.Response(
+            text="ok\n" if healthy else "a worker has stopped\n", status=200 if healthy else 503
+        )
+
+    async def _readiness(self, _: web.Request) -> web.Response:
+        ready = self._ready.is_set()
+        return web.Response(
+            text="ok\n" if ready else "the first list is not in yet\n", status=200 if ready else 503
+        )

@@ -1,0 +1,103 @@
+"""Keys: the operator's signing key, the tenants' API keys, the providers' keys. Values never leave towards logs."""
+
+import base64
+import secrets
+from collections.abc import Iterable, Mapping
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from relay_contract.document import API_KEY_PREFIX
+from relay_operator import names
+from relay_operator.api.provider import Provider
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.api_server import ApiServer, Manifest
+from relay_operator.errors import Conflict
+from relay_operator.manifests import credentials
+
+
+async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
+    """The key documents are signed with; made on the first start and kept in a Secret of the operator's namespace."""
+    while True:
+        secret = await api.get("Secret", names.SIGNING_KEY_SECRET, namespace=namespace)
+        if secret is not None:
+            raw = base64.b64decode(secret["data"][names.SIGNING_KEY_ENTRY])
+            return Ed25519PrivateKey.from_private_bytes(raw)
+        raw = Ed25519PrivateKey.generate().private_bytes_raw()
+        try:
+            await api.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {
+                        "name": names.SIGNING_KEY_SECRET,
+                        "namespace": namespace,
+                        "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
+                    },
+                    "type": "Opaque",
+                    "data": {names.SIGNING_KEY_ENTRY: base64.b64encode(raw).decode()},
+                }
+            )
+        except Conflict:
+            continue
+
+
+def public_key_text(key: Ed25519PrivateKey) -> str:
+    """The form relays expect in relay_contract.document.ENV_DOCUMENT_PUBLIC_KEYS."""
+    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return base64.b64encode(raw).decode()
+
+
+async def tenant_keys(api: ApiServer, tenant: Tenant) -> dict[str, str]:
+    """The tenant's API keys by name: existing ones kept, missing ones made, those no longer named removed.
+
+    Two operators at once cannot both make keys: creation and change carry a precondition (Conflict).
+    """
+    namespace = names.tenant_namespace(tenant.metadata.name)
+    secret = await api.get("Secret", names.API_KEYS_SECRET, namespace=namespace)
+    existing = decode(secret)
+    wanted = {
+        key.name: existing.get(key.name) or new_key(tenant.metadata.name)
+        for key in tenant.spec.api_keys
+    }
+    if secret is None:
+        await api.create(credentials.api_keys(tenant, wanted))
+    elif wanted != existing:
+        manifest = credentials.api_keys(tenant, wanted)
+        removed: dict[str, None] = dict.fromkeys(existing.keys() - wanted.keys())
+        patch = {
+            "metadata": {"resourceVersion": secret["metadata"]["resourceVersion"]},
+            "data": {**manifest["data"], **removed},
+        }
+        await api.patch("Secret", names.API_KEYS_SECRET, patch, namespace=namespace)
+    return wanted
+
+
+async def provider_keys(
+    api: ApiServer, providers: Iterable[Provider], *, namespace: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Keys by provider, and for each provider without one what is missing."""
+    keys, missing = {}, {}
+    for provider in providers:
+        auth = provider.spec.auth
+        if auth is None:
+            continue
+        entries = decode(await api.get("Secret", auth.secret_name, namespace=namespace))
+        if entries.get(auth.secret_key):
+            keys[provider.metadata.name] = entries[auth.secret_key]
+        else:
+            missing[provider.metadata.name] = (
+                f"Secret {namespace}/{auth.secret_name} has no entry {auth.secret_key}"
+            )
+    return keys, missing
+
+
+def new_key(tenant: str) -> str:
+    """A fresh API key with a prefix that secret scanners can recognise; 256 random bits."""
+    return f"{API_KEY_PREFIX}{tenant}-{secrets.token_urlsafe(32)}"
+
+
+def decode(secret: Manifest | None) -> Mapping[str, str]:
+    """A Secret's entries as text; empty for none."""
+    data = (secret or {}).get("data") or {}
+    return {name: base64.b64decode(value).decode() for name, value in data.items()}

@@ -1,0 +1,63 @@
+"""What the operator owns: relay pods that come and go, and objects somebody else changed."""
+
+from typing import Any
+
+import kopf
+
+from relay_operator import names
+from relay_operator.handlers.context import Context
+from relay_operator.reconcile.watched_state import pod_from
+from relay_operator.reconcile.work_queue import Key
+
+_OWNED = (
+    ("", "v1", "configmaps"),
+    ("", "v1", "services"),
+    ("apps", "v1", "deployments"),
+    ("networking.k8s.io", "v1", "networkpolicies"),
+)
+
+
+def register(registry: kopf.OperatorRegistry) -> None:
+    """Adds the handlers to the registry; the settings' label selectors keep strangers out of the watches."""
+    labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+    kopf.on.event("", "v1", "pods", labels=labels, registry=registry, id="pods-seen")(pod_seen)
+    for group, version, plural in _OWNED:
+        kopf.on.event(
+            group, version, plural, labels=labels, registry=registry, id=f"{plural}-seen"
+        )(child_seen)
+
+
+def watched() -> tuple[str, ...]:
+    """Plurals of the kinds that are watched with our label only."""
+    return ("pods", *(plural for _, _, plural in _OWNED))
+
+
+async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+    context: Context = memo
+    context.watching = True
+    plain = dict(body)
+    tenant = plain["metadata"].get("labels", {}).get(names.LABEL_TENANT)
+    if tenant is None:
+        return
+    namespace = plain["metadata"]["namespace"]
+    pods = context.world.pods.setdefault(namespace, {})
+    before = pods.get(plain["metadata"]["uid"])
+    if type == "DELETED":
+        pods.pop(plain["metadata"]["uid"], None)
+        now = None
+    else:
+        now = pods[plain["metadata"]["uid"]] = pod_from(plain)
+    if before == now and type is not None:
+        return
+    context.queue.add(Key("Tenant", "", tenant))
+    for route in context.world.routes.get(namespace, {}):
+        context.queue.add(Key("RelayRoute", namespace, route))
+
+
+async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+    context: Context = memo
+    context.watching = True
+    plain = dict(body)
+    tenant = plain["metadata"].get("labels", {}).get(names.LABEL_TENANT)
+    if tenant is not None and context.children.observe(plain, deleted=type == "DELETED"):
+        context.queue.add(Key("Tenant", "", tenant))

@@ -1,0 +1,200 @@
+"""Tenant, routes and providers -> the relay document. An unusable route keeps its last good fragment."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from relay_contract import document
+from relay_operator import names
+from relay_operator.api.provider import Provider
+from relay_operator.api.relay_route import RelayRoute, Side, fingerprint
+from relay_operator.api.tenant import Tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteNotAccepted:
+    """Why a route is not accepted; what was in force stays in force."""
+
+    reason: names.Reason
+    message: str
+
+
+def tenant_part(
+    tenant: Tenant, key_digests: Mapping[str, str], *, replicas: int
+) -> document.TenantDocument:
+    """The tenant's part of the document, without routes. key_digests maps a key's name to its SHA-256 in hex."""
+    spec = tenant.spec
+    return document.TenantDocument(
+        name=tenant.metadata.name,
+        uid=tenant.metadata.uid,
+        namespace=names.tenant_namespace(tenant.metadata.name),
+        suspended=spec.suspend,
+        replicas=max(replicas, 1),
+        keys=tuple(
+            document.ApiKey(
+                name=key.name,
+                sha256=key_digests[key.name],
+                priority=key.priority,
+                weight=key.weight,
+                requests_per_minute=key.requests_per_minute,
+                tokens_per_minute=key.tokens_per_minute,
+            )
+            for key in spec.api_keys
+            if key.name in key_digests
+        ),
+        queue=document.Queue(
+            concurrency=spec.queue.concurrency,
+            max_depth=spec.queue.max_depth,
+            max_wait_seconds=min(spec.queue.max_wait, 600.0),
+            weight=spec.queue.weight,
+            guaranteed_seats=spec.queue.guaranteed_seats,
+        ),
+        limits=document.Limits(
+            requests_per_minute=spec.limits.requests_per_minute,
+            tokens_per_minute=spec.limits.tokens_per_minute,
+            burst_seconds=spec.limits.burst_seconds,
+            models=tuple(document.ModelLimit(**limit.model_dump()) for limit in spec.limits.models),
+        ),
+    )
+
+
+def provider_part(provider: Provider, *, share: float) -> document.Provider:
+    """A provider as one tenant's relays see it: with that tenant's share (0 to 1) of its quota.
+
+    Its key is named, never contained.
+    """
+    auth = provider.spec.auth
+    return document.Provider(
+        name=provider.metadata.name,
+        url=provider.url,
+        auth=document.ProviderAuth(
+            header=auth.header if auth else "Authorization",
+            scheme=auth.scheme if auth else "Bearer",
+            key_file=provider.metadata.name if auth else None,
+        ),
+        headers=provider.spec.headers,
+        models=tuple(
+            document.ProviderModel(
+                name=model.name,
+                upstream_name=model.upstream_name or model.name,
+                input_price=model.input_price,
+                output_price=model.output_price,
+            )
+            for model in provider.spec.models
+        ),
+        limits=document.ProviderLimits(
+            requests_per_minute=_slice(provider.spec.limits.requests_per_minute, share),
+            tokens_per_minute=_slice(provider.spec.limits.tokens_per_minute, share),
+        ),
+    )
+
+
+def _slice(limit: int | None, share: float) -> int | None:
+    # rounded down, so that the slices never add up to more than the quota; 1 is the least that still serves
+    return None if limit is None else max(int(limit * share), 1)
+
+
+def route_part(
+    route: RelayRoute, providers: Mapping[str, Provider], *, canary_percent: int
+) -> document.Route | RouteNotAccepted:
+    """The route's fragment with the weight in force, or why it cannot be one."""
+    spec = route.spec
+    sides: list[Side] = [spec.stable, *([spec.canary] if spec.canary else []), *spec.fallback]
+    for side in sides:
+        refusal = _check(side, spec.match.models, providers)
+        if refusal is not None:
+            return refusal
+    analysis = spec.analysis
+    return document.Route(
+        name=route.metadata.name,
+        match=document.Match(models=spec.match.models, tasks=spec.match.tasks),
+        stable=_side(spec.stable, providers),
+        canary=_side(spec.canary, providers) if spec.canary else None,
+        canary_percent=canary_percent if spec.canary else 0,
+        shadow_percent=spec.canary.shadow.percent if spec.canary and spec.canary.shadow else 0,
+        fallback=tuple(_side(side, providers) for side in spec.fallback),
+        objectives=tuple(
+            document.LatencyObjective(
+                signal=latency.signal, max_milliseconds=latency.max_milliseconds
+            )
+            for latency in (analysis.latency if analysis else ())
+        ),
+        salt=route.metadata.uid,
+    )
+
+
+def _check(
+    side: Side, models: Iterable[str], providers: Mapping[str, Provider]
+) -> RouteNotAccepted | None:
+    provider = providers.get(side.provider)
+    if provider is None:
+        message = (
+            f"there is no Provider {side.provider}; known: {', '.join(sorted(providers)) or 'none'}"
+        )
+        return RouteNotAccepted(reason=names.Reason.PROVIDER_NOT_FOUND, message=message)
+    known = {model.name for model in provider.spec.models}
+    wanted = [side.model] if side.model else list(models)
+    missing = [model for model in wanted if known and model not in known]
+    if missing:
+        message = (
+            f"Provider {side.provider} has no model {missing[0]}; it has {', '.join(sorted(known))}"
+        )
+        return RouteNotAccepted(reason=names.Reason.MODEL_NOT_FOUND, message=message)
+    return None
+
+
+def _side(side: Side, providers: Mapping[str, Provider]) -> document.Side:
+    uid = providers[side.provider].metadata.uid
+    return document.Side(
+        provider=side.provider, model=side.model, fingerprint=fingerprint(side, provider_uid=uid)
+    )
+
+
+def whole_document(
+    base: document.TenantDocument,
+    routes: Iterable[document.Route],
+    providers: Mapping[str, document.Provider],
+    *,
+    generation: int,
+) -> document.Document:
+    """Returns the whole document: the tenant's part, its routes by name, and exactly the providers they use."""
+    ordered = tuple(sorted(routes, key=lambda route: route.name))
+    used = sorted({side.provider for route in ordered for side in sides(route)})
+    return document.Document(
+        generation=generation,
+        catalogue=document.Catalogue(
+            providers=tuple(providers[name] for name in used if name in providers)
+        ),
+        tenant=base.model_copy(update={"routes": ordered}),
+    )
+
+
+def sides(route: document.Route) -> tuple[document.Side, ...]:
+    """Every destination a route can send to."""
+    return tuple(side for side in (route.stable, route.canary, *route.fallback) if side is not None)
+
+
+def key_digest(key: str) -> str:
+    """What the document holds of an API key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
+    """Routes that claim what an older one already does: name -> the older route's name.
+
+    A route without models or tasks claims everything left over, which is one claim like any other.
+    """
+    claims: dict[tuple[str, str], str] = {}
+    losers: dict[str, str] = {}
+    ordered = sorted(
+        routes, key=lambda route: (str(route.metadata.creation_timestamp), route.metadata.name)
+    )
+    for route in ordered:
+        match = route.spec.match
+        mine = [(model, task) for model in match.models or ("",) for task in match.tasks or ("",)]
+        taken = next((claims[claim] for claim in mine if claim in claims), None)
+        if taken is not None:
+            losers[route.metadata.name] = taken
+            continue
+        claims.update(dict.fromkeys(mine, route.metadata.name))
+    return losers

@@ -1,0 +1,210 @@
+"""Composes each tenant's document, seals it, and brings it to every relay pod and into the ConfigMap."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from relay_contract import seal
+from relay_contract.document import (
+    Acknowledgement,
+    Document,
+    Provider,
+    Route,
+    TenantDocument,
+    canonical_payload,
+)
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.errors import Unavailable
+from relay_operator.manifests import composition, credentials
+from relay_operator.reconcile.watched_state import WatchedState
+
+logger = logging.getLogger(__name__)
+
+_MOST_ROUNDS = 3
+"""A pod may know a newer generation than we do (we lost our memory after a push); one round catches up."""
+
+
+@dataclass(slots=True)
+class Publication:
+    """One tenant's document in the making. fragments are the last good ones, with the weights in force; reachable
+    are the providers whose network policy and key are in place.
+    """
+
+    tenant: Tenant
+    base: TenantDocument
+    fragments: dict[str, Route] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
+    generation: int = 0
+    document: Document | None = None
+    sealed: str = ""
+    digest: str = ""
+    acknowledged: dict[tuple[str, int], Acknowledgement] = field(default_factory=dict)
+    reachable: frozenset[str] = frozenset()
+    written_generation: int = 0
+    write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def has_acknowledged(self, pod: Pod) -> bool:
+        """Whether the pod runs the newest document and holds every provider key it needs."""
+        answer = self.acknowledged.get((pod.uid, pod.incarnation))
+        return answer is not None and answer.digest == self.digest and not answer.missing_keys
+
+    def lacks_key(self, provider: str, pods: Iterable[Pod]) -> bool:
+        """Whether a pod has not yet shown that it holds this provider's key."""
+        answers = [self.acknowledged.get((pod.uid, pod.incarnation)) for pod in pods if pod.ready]
+        known = (
+            {listed.name for listed in self.document.catalogue.providers}
+            if self.document
+            else set()
+        )
+        return provider not in known or any(
+            answer is None or provider in answer.missing_keys for answer in answers
+        )
+
+
+class DocumentPublisher:
+    """Keeps one Publication a tenant namespace. Composition is synchronous and from memory alone, so the newest
+    decision always wins, whoever calls.
+    """
+
+    def __init__(
+        self,
+        *,
+        relays: Relays,
+        children: OwnedObjects,
+        world: WatchedState,
+        signing_key: Ed25519PrivateKey,
+    ) -> None:
+        self._relays = relays
+        self._children = children
+        self._world = world
+        self._signing_key = signing_key
+        self._programs: dict[str, Publication] = {}
+
+    def program(self, namespace: str) -> Publication | None:
+        return self._programs.get(namespace)
+
+    def begin(self, tenant: Tenant, base: TenantDocument, stored: str) -> Publication:
+        """Starts from what the ConfigMap holds, so that generation and last good fragments outlive the operator."""
+        program = Publication(tenant=tenant, base=base)
+        try:
+            known, digest = seal.unseal(stored, [self._signing_key.public_key()])
+        except seal.DocumentRejected:
+            known = None
+        if known is not None and known.tenant.uid == tenant.metadata.uid:
+            program.fragments = {route.name: route for route in known.tenant.routes}
+            program.providers = {provider.name: provider for provider in known.catalogue.providers}
+            program.generation = program.written_generation = known.generation
+            program.document, program.sealed, program.digest = known, stored, digest
+            # what is in force was reachable when it came into force
+            program.reachable = frozenset(program.providers)
+        self._programs[names.tenant_namespace(tenant.metadata.name)] = program
+        return program
+
+    def forget(self, namespace: str) -> None:
+        self._programs.pop(namespace, None)
+
+    def set_weight(self, namespace: str, route: str, percent: int) -> None:
+        """Changes one weight in memory; distribute() brings it out."""
+        program = self._programs.get(namespace)
+        if program is not None and route in program.fragments:
+            fragment = program.fragments[route]
+            program.fragments[route] = fragment.model_copy(update={"canary_percent": percent})
+
+    def set_providers(self, program: Publication, providers: Mapping[str, Provider]) -> None:
+        """Takes newer provider parts in; those that vanished stay as they last were while a route uses them."""
+        program.providers.update(providers)
+
+    async def acknowledged(self, namespace: str) -> tuple[int, int]:
+        """How many of the tenant's pods run the newest document, and how many there are.
+
+        Somebody else may have composed a newer one a moment ago: its pushes are waited for, so that a status never
+        tells of a gap that closes by itself within milliseconds.
+        """
+        pods = [pod for pod in self._world.relay_pods(namespace) if not pod.terminating]
+        program = self._programs.get(namespace)
+        if program is None:
+            return 0, len(pods)
+        if not all(program.has_acknowledged(pod) for pod in pods):
+            await self.distribute(namespace)
+        return sum(program.has_acknowledged(pod) for pod in pods), len(pods)
+
+    async def distribute(self, namespace: str) -> None:
+        """Every reachable pod and the ConfigMap have the newest composition.
+
+        Pods that do not answer are left for the next call (and for the kubelet's refresh of the mount); the
+        ConfigMap write may raise Unavailable, Conflict or ApiServerRefused after all pushes have been tried.
+        """
+        program = self._programs.get(namespace)
+        if program is None:
+            return
+        writing: asyncio.Task[None] | None = None
+        for _ in range(_MOST_ROUNDS):
+            self._compose(program)
+            if writing is None and program.written_generation < program.generation:
+                writing = asyncio.create_task(self._write(program))
+            newer = await self._push_all(program)
+            if not newer or newer < program.generation:
+                break
+            program.generation, program.document = newer, None
+        if writing is not None:
+            await writing
+        # also when nothing is new: somebody may have edited the ConfigMap
+        await self._write(program)
+
+    def _compose(self, program: Publication) -> None:
+        composed = composition.whole_document(
+            program.base,
+            program.fragments.values(),
+            program.providers,
+            generation=max(program.generation, 1),
+        )
+        if composed == program.document:
+            return
+        program.generation += 1
+        program.document = composed.model_copy(update={"generation": program.generation})
+        program.sealed = seal.seal(program.document, self._signing_key)
+        program.digest = seal.payload_digest(canonical_payload(program.document))
+
+    async def _push_all(self, program: Publication) -> int:
+        """The highest generation any pod reports that is not ours; 0 when all took it or are away."""
+        namespace = names.tenant_namespace(program.tenant.metadata.name)
+        pods = self._world.relay_pods(namespace)
+        alive = {(pod.uid, pod.incarnation) for pod in pods}
+        for gone in program.acknowledged.keys() - alive:
+            del program.acknowledged[gone]
+        behind = [pod for pod in pods if not program.has_acknowledged(pod)]
+        newer = await asyncio.gather(*(self._push(program, pod) for pod in behind))
+        return max(newer, default=0)
+
+    async def _push(self, program: Publication, pod: Pod) -> int:
+        digest, generation = program.digest, program.generation
+        try:
+            answer = await self._relays.push(pod, program.sealed)
+        except Unavailable as error:
+            # a pod that is only starting is no news
+            level = logging.WARNING if pod.ready else logging.DEBUG
+            logger.log(
+                level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}
+            )
+            return 0
+        if answer.digest == digest:
+            program.acknowledged[(pod.uid, pod.incarnation)] = answer
+            return 0
+        # newer than what we sent: either we sent a newer one meanwhile, or a lost life of ours did
+        return (
+            answer.generation
+            if answer.generation >= generation and program.generation == generation
+            else 0
+        )
+
+    async def _write(self, program: Publication) -> None:
+        async with program.write_lock:
+            generation, sealed = program.generation, program.sealed
+            await self._children.apply(credentials.document_configmap(program.tenant, sealed))
+            program.written_generation = generation

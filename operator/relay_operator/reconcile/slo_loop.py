@@ -1,0 +1,108 @@
+"""Every tick: one fetch for all active canaries, a verdict each, and weight 0 for the ones in breach at once."""
+
+import asyncio
+import logging
+import time
+
+from relay_operator.cluster.prometheus import Prometheus
+from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
+from relay_operator.decisions.verdict import Outcome
+from relay_operator.errors import MetricsUnavailable, OperatorError
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
+
+logger = logging.getLogger(__name__)
+
+_KEEP_SILENT_SERIES_SECONDS = 900.0
+
+
+class SloLoop:
+    """Runs until cancelled. A tick that fails says so and the next one tries again."""
+
+    def __init__(
+        self,
+        *,
+        canaries: CanaryRuns,
+        prometheus: Prometheus | None,
+        programmer: DocumentPublisher,
+        world: WatchedState,
+        queue: WorkQueue,
+        tick_seconds: float,
+    ) -> None:
+        self._canaries = canaries
+        self._prometheus = prometheus
+        self._programmer = programmer
+        self._world = world
+        self._queue = queue
+        self._tick_seconds = tick_seconds
+        self._moving: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Ticks at a steady pace; a slow tick is followed by the next at once, never by two."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            await self.tick(now=time.time())
+            due = max(due + self._tick_seconds, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def tick(self, *, now: float) -> None:
+        """Measures and judges every active canary once. Without one, asks Prometheus nothing."""
+        active = [key for key, run in self._canaries.runs.items() if run.is_measured]
+        if not active:
+            return
+        problem = await self._fetch()
+        for key in active:
+            if key not in self._canaries.runs:
+                continue
+            before = self._canaries.runs[key].verdict
+            if problem:
+                self._canaries.unmeasurable(key, message=problem, now=now)
+            else:
+                self._canaries.measure(key, expected_pods=self._serving_pods(key[0]), now=now)
+            self._act(
+                key, changed=before.outcome is not self._canaries.runs[key].verdict.outcome, now=now
+            )
+        self._canaries.evidence.forget_before(now - _KEEP_SILENT_SERIES_SECONDS)
+
+    async def _fetch(self) -> str:
+        """Empty, or why there is no evidence."""
+        if self._prometheus is None:
+            return "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
+        try:
+            self._canaries.evidence.observe(await self._prometheus.fetch())
+        except MetricsUnavailable as error:
+            return str(error)
+        return ""
+
+    def _act(self, key: RouteKey, *, changed: bool, now: float) -> None:
+        run = self._canaries.runs[key]
+        decision, moved = self._canaries.decide(key, now=now)
+        if moved:
+            # the lane of its own: weight first, everything else after, whatever the workers are busy with
+            self._programmer.set_weight(*key, decision.state.weight_percent)
+            task = asyncio.create_task(self._distribute(key))
+            self._moving.add(task)
+            task.add_done_callback(self._moving.discard)
+        if moved or changed:
+            urgent = run.verdict.outcome is Outcome.BREACHED
+            namespace, name = key
+            queue_key = Key("RelayRoute", namespace, name)
+            self._queue.add(queue_key, Urgency.URGENT if urgent else Urgency.NORMAL)
+
+    async def _distribute(self, key: RouteKey) -> None:
+        try:
+            await self._programmer.distribute(key[0])
+        except OperatorError as error:
+            logger.warning(
+                "weight pushed but not stored yet",
+                extra={"route": "/".join(key), "why": str(error)},
+            )
+
+    def _serving_pods(self, namespace: str) -> frozenset[str]:
+        return frozenset(
+            pod.uid
+            for pod in self._world.relay_pods(namespace)
+            if pod.ready and not pod.terminating
+        )

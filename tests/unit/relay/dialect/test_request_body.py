@@ -1,0 +1,151 @@
+"""Bodies: what is read of them, and edits that leave every other byte alone."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.dialect.refusals import Refusal
+from relay.dialect.request_body import CallBody, read_body, top_level_values, upstream_body
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["model", "a", "stream_options"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def spelled(document: dict[str, Any], *, ascii_only: bool, spaced: bool) -> bytes:
+    separators = (" , ", " : ") if spaced else (",", ":")
+    return json.dumps(document, ensure_ascii=ascii_only, separators=separators).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def read(raw: bytes) -> CallBody:
+    body = read_body(raw)
+    assert isinstance(body, CallBody)
+    return body
+
+
+def edit(raw: bytes, model: str, *, force_usage: bool = False) -> bytes:
+    """The body as the provider gets it."""
+    name = json.dumps(model).encode()
+    body = read(raw)
+    return b"".join(upstream_body(body, model=model, model_json=name, force_usage=force_usage))
+
+
+@given(
+    before=st.dictionaries(TEXT, VALUES, max_size=3),
+    after=st.dictionaries(TEXT, VALUES, max_size=3),
+    ascii_only=st.booleans(),
+    spaced=st.booleans(),
+    force=st.booleans(),
+)
+def test_an_edited_body_means_the_same_but_for_the_edits(
+    before: dict[str, Any], after: dict[str, Any], ascii_only: bool, spaced: bool, force: bool
+) -> None:
+    document = {**before, "model": "asked", **{k: v for k, v in after.items() if k != "model"}}
+    document["model"] = "asked"
+    raw = spelled(document, ascii_only=ascii_only, spaced=spaced)
+    edited = json.loads(edit(raw, "real", force_usage=force))
+    options = document.get("stream_options")
+    expected = {**document, "model": "real"}
+    if force:
+        kept = options if isinstance(options, dict) else {}
+        expected["stream_options"] = {**kept, "include_usage": True}
+    assert edited == expected
+
+
+@given(document=st.dictionaries(TEXT, VALUES, max_size=4), spaced=st.booleans())
+def test_a_body_that_needs_no_edit_is_the_same_object(
+    document: dict[str, Any], spaced: bool
+) -> None:
+    raw = spelled({**document, "model": "m"}, ascii_only=True, spaced=spaced)
+    body = read_body(raw)
+    if isinstance(body, CallBody):
+        kept = upstream_body(body, model="m", model_json=b'"m"', force_usage=False)
+        assert kept[0] is raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"model":"m","seed":12345678901234567890123,"x":1e0,"y":"\\u00e9"}',
+        b'{ "tools": [{"model": "model"}], "model"\t:\n"m" , "z": {"model": 1}}',
+        b'{"messages":[{"content":"say \\"model\\": \\"m\\""}],"model":"m"}',
+    ],
+)
+def test_every_byte_but_the_models_value_stays(raw: bytes) -> None:
+    edited = edit(raw, "real", force_usage=False)
+    first, last = read(raw).model_span
+    assert raw[first:last] == b'"m"'
+    assert edited == raw[:first] + b'"real"' + raw[last:]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"model":"forbidden","model":"m"}',
+        b'{"model":"m","model":"m"}',
+        b'{"mod\\u0065l":"forbidden","model":"m"}',
+        b'{"model":"m","mod\\u0065l":"m"}',
+    ],
+)
+def test_two_models_are_refused(raw: bytes) -> None:
+    assert read_body(raw) is Refusal.ambiguous_model
+
+
+def test_half_a_surrogate_pair_is_passed_on() -> None:
+    raw = b'{"messages":[{"content":"cut \\ud83d"}],"model":"m"}'
+    edited = edit(raw, "real", force_usage=False)
+    assert edited == raw.replace(b'"m"', b'"real"')
+
+
+def test_an_escaped_key_is_found() -> None:
+    assert edit(b'{"mod\\u0065l" : "m"}', "real") == b'{"mod\\u0065l" : "real"}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "refusal"),
+    [
+        (b"", Refusal.invalid_json),
+        (b"[]", Refusal.invalid_json),
+        (b'{"model":', Refusal.invalid_json),
+        (b"\xff", Refusal.invalid_json),
+        (b"{}", Refusal.missing_model),
+        (b'{"model":1}', Refusal.missing_model),
+        (b'{"model":""}', Refusal.missing_model),
+        (b'{"model":"\\ud83d"}', Refusal.invalid_json),
+    ],
+)
+def test_what_cannot_be_used_says_why(raw: bytes, refusal: Refusal) -> None:
+    assert read_body(raw) is refusal
+
+
+def test_stream_options_are_completed_in_place() -> None:
+    raw = b'{"stream_options" : {"x":1} ,"model":"m","n":1e2}'
+    edited = edit(raw, "m", force_usage=True)
+    assert edited == b'{"stream_options" : {"x":1,"include_usage":true} ,"model":"m","n":1e2}'
+
+
+def test_values_are_found_at_the_top_level_only() -> None:
+    raw = b'{"a":{"k":1},"k":[1,{"k":2}],"b":"k","k" : 3 }'
+    assert [raw[slice(*span)] for span in top_level_values(raw, "k")] == [b'[1,{"k":2}]', b"3"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, None), ({"max_tokens": 5}, 5), ({"max_output_tokens": 7, "n": 3}, 21)],
+)
+def test_the_callers_bound_counts_for_every_choice(
+    fields: dict[str, int], expected: int | None
+) -> None:
+    assert read(orjson.dumps({"model": "m", **fields})).output_tokens_asked() == expected

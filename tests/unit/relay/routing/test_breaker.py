@@ -1,0 +1,122 @@
+"""The breaker's legal moves, and how much may fail before it acts."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.routing.breaker import MOVES, BreakerState, CanaryBreaker
+from relay_contract.document import Breaker
+
+
+def tripped(now: float = 0.0) -> CanaryBreaker:
+    breaker = CanaryBreaker(Breaker(min_failures=1, open_seconds=30))
+    assert breaker.finished(failed=True, probe=False, now=now)
+    return breaker
+
+
+def test_it_trips_at_the_configured_count_and_share() -> None:
+    breaker = CanaryBreaker(Breaker())
+    trips = [breaker.finished(failed=True, probe=False, now=0.0) for _ in range(10)]
+    assert trips == [False] * 9 + [True]
+    assert not breaker.admits(0.0)
+
+
+def test_failures_below_the_share_do_not_trip() -> None:
+    breaker = CanaryBreaker(Breaker(min_failures=2, failure_percent=50))
+    for number in range(40):
+        assert not breaker.finished(failed=number % 3 == 2, probe=False, now=0.0)
+
+
+def test_failures_outside_the_window_are_forgotten() -> None:
+    breaker = CanaryBreaker(Breaker(window_seconds=1.0, min_failures=10))
+    for number in range(100):
+        assert not breaker.finished(failed=True, probe=False, now=number * 0.125)
+
+
+def test_after_the_open_time_one_probe_decides() -> None:
+    breaker = tripped()
+    assert not breaker.admits(29.9)
+    assert breaker.admits(30.0)
+    assert not breaker.admits(30.0)
+    assert breaker.state is BreakerState.half_open
+    breaker.finished(failed=False, probe=True, now=31.0)
+    assert breaker.admits(31.0)
+
+
+def test_a_failed_probe_opens_it_again() -> None:
+    breaker = tripped()
+    breaker.admits(30.0)
+    assert breaker.finished(failed=True, probe=True, now=31.0)
+    assert not breaker.admits(60.9)
+    assert breaker.admits(61.0)
+    assert breaker.trips == 2
+
+
+def test_what_began_before_the_trip_does_not_decide_the_probe() -> None:
+    breaker = tripped()
+    breaker.admits(30.0)
+    assert not breaker.finished(failed=False, probe=False, now=30.1)
+    assert breaker.state is BreakerState.half_open
+
+
+def test_a_probe_without_a_verdict_lets_the_next_caller_probe() -> None:
+    breaker = tripped()
+    breaker.admits(30.0)
+    breaker.cancelled(probe=False)
+    assert not breaker.admits(30.1)
+    breaker.cancelled(probe=True)
+    assert breaker.admits(30.2)
+
+
+def test_another_workers_trip_is_followed_and_not_counted() -> None:
+    breaker = CanaryBreaker(Breaker())
+    breaker.follow(0.0)
+    breaker.follow(5.0)
+    assert not breaker.admits(29.0)
+    assert breaker.admits(30.0)
+    assert breaker.trips == 0
+
+
+def test_a_disabled_breaker_lets_everything_pass() -> None:
+    breaker = CanaryBreaker(Breaker(enabled=False))
+    for _ in range(100):
+        assert not breaker.finished(failed=True, probe=False, now=0.0)
+    assert breaker.admits(0.0)
+
+
+@pytest.mark.parametrize("source", BreakerState)
+@pytest.mark.parametrize("target", BreakerState)
+def test_no_other_move_is_made(source: BreakerState, target: BreakerState) -> None:
+    breaker = CanaryBreaker(Breaker())
+    breaker.state = source
+    if (source, target) in MOVES:
+        breaker._move(target)
+        assert breaker.state is target
+    else:
+        with pytest.raises(AssertionError):
+            breaker._move(target)
+
+
+STEPS = st.tuples(st.sampled_from(["fail", "succeed", "ask", "cancel", "follow"]), st.floats(0, 40))
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_at_most_one_probe_is_under_way(steps: list[tuple[str, float]]) -> None:
+    breaker = CanaryBreaker(Breaker(min_failures=2, open_seconds=10))
+    now, probing = 0.0, False
+    for step, pause in steps:
+        now += pause
+        match step:
+            case "ask":
+                admitted = breaker.admits(now)
+                assert not (admitted and probing)
+                probing = probing or (admitted and breaker.state is BreakerState.half_open)
+            case "fail" | "succeed":
+                breaker.finished(failed=step == "fail", probe=probing, now=now)
+                probing = False
+            case "cancel":
+                breaker.cancelled(probe=probing)
+                probing = False
+            case "follow":
+                probing = probing and breaker.state is not BreakerState.half_open
+                breaker.follow(now)
