@@ -8,9 +8,10 @@ from relay.accounting.attempt_recorder import AttemptRecorder, sides
 from relay.accounting.logs import WorkerLog
 from relay.accounting.metrics import Report, WorkerMetrics
 from relay.accounting.usage import Subject, UsageEvent
-from relay.admission.admission import Admission, Applicant, Reservation
+from relay.admission.admission import Admission, Applicant
 from relay.admission.limiter import Hold
 from relay.admission.not_admitted import NotAdmitted
+from relay.admission.reservation import Reservation
 from relay.calls import own_responses
 from relay.calls.attempt import Accounts, Attempt, Consumer
 from relay.calls.call import Call
@@ -70,11 +71,13 @@ class CallService(Accounts, ConnectionHost):
     def install(self, snapshot: Snapshot) -> None:
         """The snapshot is in force for every request that begins from now on."""
         now = time.monotonic()
-        share = 1 / (snapshot.document.tenant.replicas * self.settings.workers)
+        tenant = snapshot.document.tenant
+        share = 1 / (tenant.replicas * self.settings.workers)
+        quotas = {name: used.provider.limits for name, used in snapshot.upstreams.items()}
         if self.admission is None:
-            self.admission = Admission(snapshot, share=share, now=now)
+            self.admission = Admission(tenant, quotas, share=share, now=now)
         else:
-            self.admission.reconfigure(snapshot, share=share, now=now)
+            self.admission.reconfigure(tenant, quotas, share=share, now=now)
         self.pools.install(upstream.origin for upstream in snapshot.upstreams.values())
         self.books.install(snapshot.plans)
         self.refresh_keys(snapshot.upstreams.values())
@@ -178,20 +181,29 @@ class CallService(Accounts, ConnectionHost):
         admitted = self.books.admits_canary(order.plan.name, first.fingerprint, time.monotonic())
         return chain if admitted else chain[1:]
 
-    def enter(self, applicant: Applicant, destination: Destination, now: float) -> None:
-        """The call asks for a seat."""
+    def enter(self, applicant: Applicant, now: float) -> None:
+        """Asks for a seat for the call."""
         assert self.admission is not None
-        self.admission.enter(applicant, destination, now)
+        self.admission.enter(applicant, now)
 
     def slice_of(self, order: Call, destination: Destination) -> Hold | NotAdmitted | None:
         """A hold on the destination's slice, None where it has no limit, or why there is no room now."""
         assert self.admission is not None
-        return self.admission.try_slice(order, destination)
+        return self.admission.try_quota(
+            destination.upstream.name,
+            input_tokens=order.input_tokens,
+            output_tokens=order.output_tokens,
+        )
 
-    def leave(self, claim: Reservation, now: float) -> None:
-        """The call's seat is free."""
+    def try_provider(self, reservation: Reservation, provider: str) -> bool:
+        """Moves the call to this provider if its quota has room now; returns whether it has."""
         assert self.admission is not None
-        self.admission.leave(claim, now)
+        return self.admission.try_provider(reservation, provider)
+
+    def leave(self, reservation: Reservation, now: float) -> None:
+        """Gives up the call's seat."""
+        assert self.admission is not None
+        self.admission.leave(reservation, now)
 
     def attempt(
         self,

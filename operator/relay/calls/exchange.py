@@ -7,8 +7,10 @@ from urllib.parse import unquote
 import orjson
 
 from relay.accounting.usage import UsageEvent
-from relay.admission.admission import Applicant, Reservation
+from relay.admission.admission import Applicant
+from relay.admission.ask import Ask
 from relay.admission.not_admitted import NotAdmitted
+from relay.admission.reservation import Reservation
 from relay.calls import own_responses
 from relay.calls.attempt import Attempt, Consumer, Trouble
 from relay.calls.call import Call
@@ -59,7 +61,6 @@ class Exchange(Consumer, Applicant, RequestHandler):
         "_paused",
         "_used_tokens",
         "caller",
-        "claim",
         "comparison",
         "model_label",
         "order",
@@ -68,11 +69,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
         "reply",
         "request",
         "request_id",
+        "reservation",
         "service",
     )
 
     order: Call
-    claim: Reservation
+    reservation: Reservation
 
     def __init__(
         self, service: "CallService", connection: ClientConnection, request: Request
@@ -171,7 +173,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self.model_label = self.order.model_label
         self._chain = self.service.chain(routed, self.order, request)
         self._move(WAITING)
-        self.service.enter(self, self._chain[0].destination, self.ready_at)
+        self.reservation = Reservation(_ask(self.order, caller, self._chain[0]))
+        self.service.enter(self, self.ready_at)
 
     def _answer_here(self) -> None:
         request, caller = self.request, self.caller
@@ -207,7 +210,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self.service.books.overdue(self._attempt, now)
         used = self._attempt.progress(now)
         if used:
-            self.claim.progress(self._used_tokens + used, now)
+            self.reservation.progress(self._used_tokens + used, now)
         self._keep_stream(self._attempt, now)
 
     def _keep_stream(self, attempt: Attempt, now: float) -> None:
@@ -227,7 +230,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         """A seat is ours: the first provider is asked."""
         if self.phase is not WAITING:
             return
-        self.service.metrics.queue_wait.observe(self.claim.queue_seconds)
+        self.service.metrics.queue_wait.observe(self.reservation.queue_seconds)
         self._chain = self.service.without_open_canary(self.order, self._chain)
         self._move(ATTEMPTING)
         if self.order.plan.shadow_percent and self._chain[0].destination.label == "stable":
@@ -235,7 +238,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._attempt_at(self._chain[0])
 
     def _attempt_at(self, leg: Leg) -> None:
-        hold = self.claim.take_provider_hold(leg.destination)
+        hold = self.reservation.take_provider_hold(leg.destination.upstream.name)
         self._attempt = self.service.attempt(self, self.order, leg, number=self._hop + 1, hold=hold)
         self._attempt.start()
 
@@ -245,14 +248,11 @@ class Exchange(Consumer, Applicant, RequestHandler):
         A destination whose slice has no room now is passed over: a second wait would be longer than the first.
         """
         for hop in range(self._hop + 1, len(self._chain)):
-            destination = self._chain[hop].destination
-            verdict = self.service.slice_of(self.order, destination)
-            if isinstance(verdict, NotAdmitted):
+            provider = self._chain[hop].destination.upstream.name
+            if not self.service.try_provider(self.reservation, provider):
                 continue
             if not self.service.budget.withdraw():
                 return False
-            self.claim.provider_hold = verdict
-            self.claim.provider = destination.upstream.name
             self._hop = hop
             self._error = None
             self.service.metrics.fallbacks[self.order.plan.name, reason] += 1
@@ -314,7 +314,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if event.tokens is not None:
             self._used_tokens += event.tokens.input + event.tokens.output
         if self.phase is OVER:
-            self.claim.settle(self._used_tokens, attempt.ended_at)
+            self.reservation.settle(self._used_tokens, attempt.ended_at)
             # the attempt refers to us: let go, or only the collector could free the call's body
             self._attempt = None
 
@@ -339,7 +339,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         seat, and the time since its first byte."""
         before = max(0.0, attempt.started_at - self.ready_at)
         if self._hop == 0:
-            before = max(0.0, before - self.claim.queue_seconds)
+            before = max(0.0, before - self.reservation.queue_seconds)
         attempt.overhead_seconds = before + now - attempt.first_byte_at
         self._move(ANSWERING)
 
@@ -419,9 +419,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
         waiting_or_later = self.phase is not RECEIVING
         self._move(OVER)
         if waiting_or_later:
-            self.service.leave(self.claim, now)
+            self.service.leave(self.reservation, now)
             if self._attempt is None or self._attempt.settled:
-                self.claim.settle(self._used_tokens, now)
+                self.reservation.settle(self._used_tokens, now)
                 self._attempt = None
         self.service.exchange_over(self, now)
         self._connection.finished(now, keep_alive=keep_alive)
@@ -439,6 +439,18 @@ def _allow(path: bytes) -> bytes:
     """What a path takes (RFC 9110 section 10.2.1)."""
     methods = b"POST, OPTIONS" if path in CALLS else b"GET, HEAD, OPTIONS"
     return b"allow: %b\r\n" % methods
+
+
+def _ask(call: Call, caller: Caller, first: Leg) -> Ask:
+    return Ask(
+        key=caller.key.name,
+        key_weight=caller.key.weight,
+        priority=caller.priority,
+        model=call.body.model,
+        provider=first.destination.upstream.name,
+        input_tokens=call.input_tokens,
+        output_tokens=call.output_tokens,
+    )
 
 
 def _ids(attempt: Attempt) -> bytes:

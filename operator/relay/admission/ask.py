@@ -1,0 +1,39 @@
+"""The values of a call that admission decides by."""
+
+from typing import Final, final
+
+from relay_contract.document import Priority
+
+
+@final
+class Ask:
+    """A call's request for admission; frozen. Tokens are estimates, model is the name the caller gave."""
+
+    __slots__ = (
+        "input_tokens",
+        "key",
+        "key_weight",
+        "model",
+        "output_tokens",
+        "priority",
+        "provider",
+    )
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        key_weight: int,
+        priority: Priority,
+        model: str,
+        provider: str,
+        input_tokens: int,
+        output_tokens: int,
+    ) -> None:
+        self.key: Final = key
+        self.key_weight: Final = key_weight
+        self.priority: Final = priority
+        self.model: Final = model
+        self.provider: Final = provider
+        self.input_tokens: Final = input_tokens
+        self.output_tokens: Final = output_tokens

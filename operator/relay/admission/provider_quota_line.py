@@ -1,0 +1,80 @@
+"""Calls waiting for the tenant's part of a provider's quota. The first one retries when capacity is due.
+
+A fair queue with one seat, the right to try, keeps the line fair between keys. Pure: the caller passes monotonic seconds
+and sets the timers.
+"""
+
+from relay.admission.ask import Ask
+from relay.admission.fair_queue import FairQueue
+from relay.admission.limiter import Hold, ProviderLimiter
+from relay.admission.not_admitted import NotAdmitted
+from relay.admission.tickets import Flow, Ticket, TicketState
+
+SHORTEST_RETRY_SECONDS = 1.0
+"""A caller whose time in the line is over is told to come back no sooner than this."""
+
+
+class ProviderQuotaLine:
+    """One provider's quota, as far as this worker holds it, and the calls that wait for it."""
+
+    __slots__ = ("_longest_wait", "limiter", "queue")
+
+    def __init__(
+        self, limiter: ProviderLimiter, *, max_depth: int, max_wait_seconds: float, now: float
+    ) -> None:
+        self.limiter = limiter
+        self.queue = FairQueue(
+            seats=1, max_depth=max_depth, max_wait_seconds=max_wait_seconds, now=now
+        )
+        self._longest_wait = max_wait_seconds
+
+    def reconfigure(self, *, max_depth: int, max_wait_seconds: float, now: float) -> None:
+        """Applies new bounds; what waits keeps its place and its deadline."""
+        self._longest_wait = max_wait_seconds
+        self.queue.reconfigure(
+            seats=1, max_depth=max_depth, max_wait_seconds=max_wait_seconds, now=now
+        )
+
+    def enter(
+        self, ask: Ask, flow: Flow, *, owner: object, now: float
+    ) -> Hold | Ticket | NotAdmitted:
+        """Takes a hold at once if nobody waits and there is room; otherwise queues the call.
+
+        A ticket that runs is first in line: the caller calls retry with it.
+        """
+        if self.queue.in_flight == 0:
+            verdict = self.try_now(ask.input_tokens, ask.output_tokens, now)
+            if isinstance(verdict, Hold):
+                return verdict
+            if not verdict.waiting_helps or verdict.retry_after_seconds > self._longest_wait:
+                return verdict
+        return self.queue.submit(flow, priority=ask.priority, now=now, owner=owner)
+
+    def try_now(self, input_tokens: int, output_tokens: int, now: float) -> Hold | NotAdmitted:
+        """Takes a hold on the quota without waiting for it."""
+        return self.limiter.admit(input_tokens=input_tokens, output_tokens=output_tokens, now=now)
+
+    def retry(self, ask: Ask, ticket: Ticket, now: float) -> Hold | NotAdmitted | float:
+        """Tries again for the first in line: a hold, a final refusal, or the seconds until the next try."""
+        verdict = self.try_now(ask.input_tokens, ask.output_tokens, now)
+        if isinstance(verdict, Hold):
+            return verdict
+        if not verdict.waiting_helps or now + verdict.retry_after_seconds > ticket.deadline:
+            return verdict
+        return verdict.retry_after_seconds
+
+    def leave(self, ticket: Ticket, *, passed: bool, now: float) -> list[Ticket]:
+        """Takes the ticket out of the line; returns who is first now, if that changed."""
+        if passed:
+            return self.queue.release(ticket, now=now)
+        return self.queue.cancel(ticket, now=now)
+
+    def is_first(self, ticket: Ticket) -> bool:
+        """Returns whether it is this ticket's turn to try."""
+        return ticket.state is TicketState.RUNNING
+
+    def retry_after(self, now: float) -> float:
+        """Returns the seconds until the quota is full again, for callers whose time in the line is over."""
+        view = self.limiter.view(now=now)
+        reset = max(view.reset_requests_seconds or 0.0, view.reset_tokens_seconds or 0.0)
+        return max(reset, SHORTEST_RETRY_SECONDS)
