@@ -7,10 +7,11 @@ from relay.accounting.logs import WorkerLog
 from relay.accounting.metric_catalogue import Labels
 from relay.accounting.metrics import Report, TokenCounts, WorkerMetrics
 from relay.accounting.token_estimates import TokenEstimator
-from relay.accounting.usage import Subject, Tokens, UsageEvent
+from relay.accounting.usage_event import Subject, UsageEvent
 from relay.calls.attempt import FAILURES, Attempt
 from relay.calls.call import Call
 from relay.dialect.endpoints import RESPONSES
+from relay.dialect.reported_usage import Tokens
 from relay.routing.breaker import BreakerState, CanaryBreaker
 from relay.routing.routes import Leg
 from relay.routing.sessions import ResponseOwners

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import orjson
 
-from relay.accounting.usage import UsageEvent, usage_line
+from relay.accounting.usage_event import UsageEvent
+from relay.accounting.usage_log_line import usage_line
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 FLUSH_SECONDS: Final = 0.1
@@ -54,7 +55,7 @@ class WorkerLog(Log):
         self._writer.start()
 
     def record(self, event: UsageEvent) -> None:
-        """A usage event is on its way to the log (relay.accounting.usage.UsageSink)."""
+        """A usage event is on its way to the log."""
         if self._usage:
             self._write(usage_line(event, timestamp=time.time(), pod=self._pod))
 

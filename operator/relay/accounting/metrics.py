@@ -65,7 +65,7 @@ class Histogram:
 
 
 class TokenCounts:
-    """Tokens by kind, as `relay.accounting.usage.Tokens` defines them."""
+    """Tokens by kind, as `relay.dialect.reported_usage.Tokens` defines them."""
 
     __slots__ = ("cached", "input", "output", "reasoning")
 

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from relay.accounting.usage import BYTES_PER_TOKEN, Tokens
+from relay.dialect.reported_usage import Tokens
 
+BYTES_PER_TOKEN: Final = 4
+"""A rough rule for English text and JSON; used where no provider reported, and flagged."""
 MEMORY_CALLS: Final = 50
 """Weight of history against one new call."""
 COLD_OUTPUT_TOKENS: Final = 1024

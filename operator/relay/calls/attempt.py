@@ -6,17 +6,12 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from relay.accounting.usage import (
-    BYTES_PER_TOKEN,
-    Outcome,
-    Subject,
-    Tokens,
-    UsageEvent,
-    reported_tokens,
-)
+from relay.accounting.token_estimates import BYTES_PER_TOKEN
+from relay.accounting.usage_event import Outcome, Subject, UsageEvent
 from relay.admission.limiter import Hold
 from relay.calls.call import Call
 from relay.dialect.event_stream import SseScan
+from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection

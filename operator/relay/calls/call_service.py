@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from relay.accounting.attempt_recorder import AttemptRecorder, sides
 from relay.accounting.logs import WorkerLog
 from relay.accounting.metrics import Report, WorkerMetrics
-from relay.accounting.usage import Subject, UsageEvent
+from relay.accounting.usage_event import Subject, UsageEvent
 from relay.admission.admission import Admission, Applicant
 from relay.admission.limiter import Hold
 from relay.admission.not_admitted import NotAdmitted
@@ -23,6 +23,7 @@ from relay.calls.retry_budget import RetryBudget
 from relay.calls.shadow import Shadows
 from relay.dialect.endpoints import CALLS
 from relay.dialect.request_body import CallBody
+from relay.dialect.session_key import session_key
 from relay.http.connection_pool import Pool
 from relay.http.deadlines import DeadlineWheel
 from relay.http.downstream import ClientConnection, ClientLimits, ConnectionHost
@@ -32,7 +33,7 @@ from relay.http.outbox import Outbox
 from relay.random_ids import random_id
 from relay.routing import routes
 from relay.routing.routes import Leg, Routed
-from relay.routing.sessions import session_key, session_point
+from relay.routing.sessions import session_point
 from relay.routing.snapshot import Destination, RoutePlan, Snapshot, Upstream
 from relay.settings import Settings
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from relay.accounting.usage import UsageEvent
+from relay.accounting.usage_event import UsageEvent
 from relay.admission.admission import Applicant
 from relay.admission.ask import Ask
 from relay.admission.not_admitted import NotAdmitted

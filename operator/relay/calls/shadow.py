@@ -9,10 +9,11 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from relay.accounting.usage import Tokens, UsageEvent
+from relay.accounting.usage_event import UsageEvent
 from relay.admission.not_admitted import NotAdmitted
 from relay.calls.attempt import FAILURES, Attempt, Consumer, Trouble
 from relay.calls.call import Call
+from relay.dialect.reported_usage import Tokens
 from relay.routing.routes import Leg
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from relay.accounting.usage import Subject
+from relay.accounting.usage_event import Subject
 from relay.dialect.endpoints import Endpoint
 from relay.routing.snapshot import Destination, RoutePlan, Snapshot
 

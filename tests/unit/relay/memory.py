@@ -9,7 +9,7 @@ from typing import Any
 from tests.unit.relay.documents import API_KEY
 
 from relay.accounting.logs import WorkerLog
-from relay.accounting.usage import UsageEvent
+from relay.accounting.usage_event import UsageEvent
 from relay.calls.call_service import CallService
 from relay.http.downstream import ClientConnection
 from relay.http.outbox import Outbox

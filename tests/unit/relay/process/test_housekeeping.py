@@ -1,6 +1,5 @@
 """Deadlines, budgets, estimates, keys, files: the small parts the hot path leans on."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.relay.documents import API_KEY, STAGING_KEY, document, provider
 
-from relay.accounting.metrics import WorkerMetrics
-from relay.accounting.token_estimates import TokenEstimator
-from relay.accounting.usage import Subject, Tokens, UsageEvent, reported_tokens, usage_line
 from relay.calls.caller import Caller, identify
 from relay.calls.provider_keys import ProviderKeys
 from relay.calls.retry_budget import RetryBudget
-from relay.dialect.endpoints import Endpoint
 from relay.dialect.refusals import Refusal
 from relay.http.deadlines import NEVER, DeadlineWheel, Watched
 from relay.http.headers import field_name, field_value, identifier, trace_context
@@ -76,44 +71,6 @@ def test_the_retry_budget_bounds_bursts_and_averages() -> None:
         budget.deposit()
         allowed += budget.withdraw()
     assert 95 <= allowed <= 105
-
-
-def test_estimates_follow_what_calls_use_and_never_exceed_the_callers_bound() -> None:
-    estimator = TokenEstimator()
-    assert estimator.input_tokens("m", 4000) == 1001
-    assert estimator.output_tokens("m", None) == 1024
-    for _ in range(500):
-        estimator.learn("m", body_bytes=1000, tokens=Tokens(500, 100))
-    assert 450 <= estimator.input_tokens("m", 1000) <= 501
-    assert 80 <= estimator.output_tokens("m", None) <= 160
-    assert estimator.output_tokens("m", 7) == 7
-    assert estimator.output_tokens("other", None) == 1024
-
-
-@pytest.mark.parametrize(
-    ("usage", "tokens"),
-    [
-        ({"prompt_tokens": 9, "completion_tokens": 4}, Tokens(9, 4)),
-        ({"prompt_tokens": 9, "total_tokens": 9}, Tokens(9, 0)),
-        (
-            {
-                "input_tokens": 9,
-                "output_tokens": 4,
-                "input_tokens_details": {"cached_tokens": 5},
-                "output_tokens_details": {"reasoning_tokens": 2},
-            },
-            Tokens(9, 4, 5, 2),
-        ),
-        (
-            {"prompt_tokens": -1, "completion_tokens": "4", "prompt_tokens_details": None},
-            Tokens(0, 0),
-        ),
-        ({"other": 1}, None),
-        (None, None),
-    ],
-)
-def test_tokens_are_read_from_either_api(usage: object, tokens: Tokens | None) -> None:
-    assert reported_tokens(usage) == tokens
 
 
 def upstream(key_file: str | None) -> Upstream:
@@ -235,64 +192,3 @@ def test_an_identifier_is_safe_wherever_it_is_written(value: bytes) -> None:
 )
 def test_an_invalid_trace_context_is_none(bad: bytes) -> None:
     assert trace_context(bad) is None
-
-
-@pytest.mark.parametrize("tokens", [None, Tokens(9, 4, 1, 2)])
-def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
-    metrics = WorkerMetrics()
-    subject = Subject(
-        endpoint=Endpoint.CHAT,
-        key='odd"key',
-        route="chat",
-        side="stable",
-        fingerprint="a" * 12,
-        provider="legacy",
-        model="gpt\\4",
-        upstream_model="up",
-        series=metrics.attempts("chat", "stable", "legacy", "other"),
-        slo=metrics.side("chat", "stable", "a" * 12),
-    )
-    event = UsageEvent(
-        subject,
-        request_id="req_1",
-        upstream_request_id=None,
-        trace_id="t" * 32,
-        attempt=2,
-        status=None,
-        outcome="timeout",
-        stream=True,
-        tokens=tokens,
-        estimated=False,
-        client_gone=True,
-        latency_seconds=0.25,
-        first_token_seconds=None,
-        response_id=None,
-    )
-    line = json.loads(usage_line(event, timestamp=1.5, pod="pod-1"))
-    assert line == {
-        "ts": 1.5,
-        "event": "usage",
-        "pod": "pod-1",
-        "request_id": "req_1",
-        "upstream_request_id": None,
-        "trace_id": "t" * 32,
-        "endpoint": "chat.completions",
-        "key": 'odd"key',
-        "route": "chat",
-        "side": "stable",
-        "fingerprint": "a" * 12,
-        "provider": "legacy",
-        "model": "gpt\\4",
-        "upstream_model": "up",
-        "attempt": 2,
-        "status": None,
-        "outcome": "timeout",
-        "stream": True,
-        "tokens": {"input": 9, "output": 4, "cached": 1, "reasoning": 2}
-        if tokens is not None
-        else None,
-        "estimated": False,
-        "client_gone": True,
-        "latency_seconds": 0.25,
-        "first_token_seconds": None,
-    }

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tests.unit.relay.documents import BACKUP, CANARY, STABLE, document, provider
 
 from relay.routing.routes import find_route, takes_canary
-from relay.routing.sessions import ResponseOwners, session_key, session_point, session_seed
+from relay.routing.sessions import ResponseOwners, session_point, session_seed
 from relay.routing.snapshot import compile_snapshot
 from relay_contract.document import Match, ProviderModel, Route, Side
 
@@ -107,19 +107,6 @@ def test_sessions_spread_evenly_and_differently_for_every_canary() -> None:
     assert 0.08 < sum(first) / len(keys) < 0.12
     both = sum(a and b for a, b in zip(first, second, strict=True))
     assert both < 0.03 * len(keys)
-
-
-def test_what_identifies_a_session() -> None:
-    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-    later = [*turns, {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"}]
-    assert session_key({"messages": turns}, None) == session_key({"messages": later}, None)
-    other = [turns[0], {"role": "user", "content": "w"}]
-    assert session_key({"messages": turns}, None) != session_key({"messages": other}, None)
-    assert session_key({"messages": turns}, b"id") == session_key({"messages": other}, b"id")
-    cached = {"prompt_cache_key": "k"}
-    assert session_key(cached | {"messages": turns}, b"id") == session_key(cached, None)
-    assert session_key({"input": "x"}, None) == session_key({"input": ["x", "y"]}, None)
-    assert session_key({"model": "m"}, None) is None
 
 
 def test_the_oldest_creator_is_forgotten_first() -> None:

@@ -1,0 +1,72 @@
+"""A usage event as a line of the log."""
+
+import json
+
+import pytest
+
+from relay.accounting.metrics import WorkerMetrics
+from relay.accounting.usage_event import Subject, UsageEvent
+from relay.accounting.usage_log_line import usage_line
+from relay.dialect.endpoints import Endpoint
+from relay.dialect.reported_usage import Tokens
+
+
+@pytest.mark.parametrize("tokens", [None, Tokens(9, 4, 1, 2)])
+def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
+    metrics = WorkerMetrics()
+    subject = Subject(
+        endpoint=Endpoint.CHAT,
+        key='odd"key',
+        route="chat",
+        side="stable",
+        fingerprint="a" * 12,
+        provider="legacy",
+        model="gpt\\4",
+        upstream_model="up",
+        series=metrics.attempts("chat", "stable", "legacy", "other"),
+        slo=metrics.side("chat", "stable", "a" * 12),
+    )
+    event = UsageEvent(
+        subject,
+        request_id="req_1",
+        upstream_request_id=None,
+        trace_id="t" * 32,
+        attempt=2,
+        status=None,
+        outcome="timeout",
+        stream=True,
+        tokens=tokens,
+        estimated=False,
+        client_gone=True,
+        latency_seconds=0.25,
+        first_token_seconds=None,
+        response_id=None,
+    )
+    line = json.loads(usage_line(event, timestamp=1.5, pod="pod-1"))
+    assert line == {
+        "ts": 1.5,
+        "event": "usage",
+        "pod": "pod-1",
+        "request_id": "req_1",
+        "upstream_request_id": None,
+        "trace_id": "t" * 32,
+        "endpoint": "chat.completions",
+        "key": 'odd"key',
+        "route": "chat",
+        "side": "stable",
+        "fingerprint": "a" * 12,
+        "provider": "legacy",
+        "model": "gpt\\4",
+        "upstream_model": "up",
+        "attempt": 2,
+        "status": None,
+        "outcome": "timeout",
+        "stream": True,
+        "tokens": {"input": 9, "output": 4, "cached": 1, "reasoning": 2}
+        if tokens is not None
+        else None,
+        "estimated": False,
+        "client_gone": True,
+        "latency_seconds": 0.25,
+        "first_token_seconds": None,
+    }
