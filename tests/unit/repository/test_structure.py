@@ -84,3 +84,11 @@ def test_every_make_target_has_its_help_line() -> None:
     ).stdout
     targets = re.findall(r"make (\S+)", printed)
     assert set(targets) >= {"help", "setup", "check", "test", "demo", "demo-down", "bench", "image"}
+
+
+def test_every_module_that_the_charts_rights_name_exists() -> None:
+    text = (ROOT / "charts/relay-operator/templates/rbac.yaml").read_text()
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    named = [path for line in comments for path in re.findall(r"[\w/]+\.py", line)]
+    assert len(named) >= 8
+    assert [path for path in named if not (ROOT / "operator/relay_operator" / path).exists()] == []
