@@ -11,7 +11,7 @@ import uvloop
 from pythonjsonlogger.json import JsonFormatter
 
 from relay_operator.cluster import key_secrets
-from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 async def _run(settings: Settings) -> None:
-    api = await ApiServer.connect()
+    api = await KubernetesApiServer.connect()
     relays = Relays(timeout_seconds=settings.push_timeout_seconds)
     prometheus = _prometheus(settings)
     try:

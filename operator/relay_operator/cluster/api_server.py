@@ -1,25 +1,25 @@
 """The Kubernetes API as the control plane uses it: a dozen kinds, dict manifests, server-side apply.
 
-The one module that knows the client library (kubernetes.aio), so it can be replaced.
+No other module knows the client library (kubernetes.aio), so it can be replaced.
 """
 
 import asyncio
 import json
 import random
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from relay_operator import names
-from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 
 Manifest = dict[str, Any]
 
-# kind -> (API prefix, plural, namespaced). A constant table: discovery would cost round trips and a cache file.
-_PATHS: dict[str, tuple[str, str, bool]] = {
+# A constant table: discovery would cost round trips and a cache file.
+PATHS: dict[str, tuple[str, str, bool]] = {
     "Namespace": ("/api/v1", "namespaces", False),
     "Secret": ("/api/v1", "secrets", True),
     "ConfigMap": ("/api/v1", "configmaps", True),
@@ -35,13 +35,36 @@ _PATHS: dict[str, tuple[str, str, bool]] = {
     "Provider": (f"/apis/{names.API_VERSION}", "providers", False),
     "RelayRoute": (f"/apis/{names.API_VERSION}", "relayroutes", True),
 }
+"""kind -> (API prefix, plural, namespaced)"""
 
 _TIMEOUT_SECONDS = 5.0
 _THROTTLED = frozenset({429, 503})
 _ATTEMPTS = 4
 
 
-class ApiServer:
+class ApiServer(Protocol):
+    """Four verbs on manifests. Every one raises ApiServerRefused or Unavailable; writes raise Conflict too."""
+
+    async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
+        """Returns the object, None when there is none."""
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Creates the object; raises Conflict when it exists already."""
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Applies the complete intent on the server's side, taking over fields that others set.
+
+        A field that an earlier intent held and this one does not is removed, unless somebody else set it too. A
+        manifest that carries a resourceVersion is refused with Conflict when somebody wrote since.
+        """
+
+    async def patch(
+        self, kind: str, name: str, patch: Manifest, *, namespace: str = "", subresource: str = ""
+    ) -> Manifest:
+        """Applies a JSON merge patch (RFC 7386) to the object, or to its subresource "status" alone."""
+
+
+class KubernetesApiServer:
     """One connection pool to the API server. Create it with connect(), close it at the end."""
 
     def __init__(self, client: kubernetes_client.ApiClient) -> None:
@@ -49,7 +72,7 @@ class ApiServer:
 
     @classmethod
     async def connect(cls) -> Self:
-        """In a pod the ServiceAccount's credentials, elsewhere the kubeconfig's current context."""
+        """Logs in with the ServiceAccount in a pod, elsewhere with the kubeconfig's current context."""
         configuration = kubernetes_client.Configuration()
         try:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
@@ -61,7 +84,6 @@ class ApiServer:
         await self._client.close()
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
-        """The object, None when there is none. Raises ApiServerRefused or Unavailable."""
         try:
             return await self._call("GET", _path(kind, namespace, name))
         except ApiServerRefused as error:
@@ -69,17 +91,13 @@ class ApiServer:
                 return None
             raise
 
-    async def list(self, kind: str, *, namespace: str = "", selector: str = "") -> list[Manifest]:
-        """All objects of a kind in a namespace (everywhere when empty) that match a label selector."""
-        query = {"labelSelector": selector} if selector else {}
-        answer = await self._call("GET", _path(kind, namespace), query=query)
-        return list(answer.get("items", []))
+    async def create(self, manifest: Manifest) -> Manifest:
+        path = _path(manifest["kind"], manifest["metadata"].get("namespace", ""))
+        return await self._call(
+            "POST", path, query={"fieldManager": names.FIELD_MANAGER}, body=manifest
+        )
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply of the complete intent, taking over fields others set.
-
-        A manifest that carries a resourceVersion is refused with Conflict when somebody wrote since.
-        """
         metadata = manifest["metadata"]
         path = _path(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
@@ -87,27 +105,11 @@ class ApiServer:
             "PATCH", path, query=query, body=manifest, content="application/apply-patch+yaml"
         )
 
-    async def create(self, manifest: Manifest) -> Manifest:
-        """Creates the object; raises Conflict when it is there already."""
-        path = _path(manifest["kind"], manifest["metadata"].get("namespace", ""))
-        return await self._call(
-            "POST", path, query={"fieldManager": names.FIELD_MANAGER}, body=manifest
-        )
-
     async def patch(
         self, kind: str, name: str, patch: Manifest, *, namespace: str = "", subresource: str = ""
     ) -> Manifest:
-        """A JSON merge patch (RFC 7386), of the object or of a subresource such as status."""
         path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return await self._call("PATCH", path, body=patch, content="application/merge-patch+json")
-
-    async def delete(self, kind: str, name: str, *, namespace: str = "") -> None:
-        """Deletes the object; one that is gone already is success."""
-        try:
-            await self._call("DELETE", _path(kind, namespace, name))
-        except ApiServerRefused as error:
-            if error.status != 404:
-                raise
 
     async def _call(
         self,
@@ -148,7 +150,7 @@ class ApiServer:
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:
-    prefix, plural, namespaced = _PATHS[kind]
+    prefix, plural, namespaced = PATHS[kind]
     middle = f"/namespaces/{namespace}" if namespaced and namespace else ""
     return f"{prefix}{middle}/{plural}" + (f"/{name}" if name else "")
 
@@ -157,12 +159,16 @@ def _answer(method: str, path: str, status: int, data: bytes) -> Manifest:
     if 200 <= status < 300:
         answer: Manifest = json.loads(data)
         return answer
-    message = f"{method} {path}: {status} {_message(data)}"
+    raise error_of(status, f"{method} {path}: {status} {_message(data)}")
+
+
+def error_of(status: int, message: str) -> OperatorError:
+    """Returns the error that callers tell apart for an HTTP status outside 200 to 299."""
     if status == 409:
-        raise Conflict(message)
+        return Conflict(message)
     if status in _THROTTLED or status >= 500:
-        raise Unavailable(message)
-    raise ApiServerRefused(message, status=status)
+        return Unavailable(message)
+    return ApiServerRefused(message, status=status)
 
 
 def _message(data: bytes) -> str:

@@ -1,0 +1,64 @@
+"""A real API server gives the answers that the unit tests' in-memory one gives."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+from tests.cluster.clients import Client
+from tests.unit.relay_operator.api_server_scenarios import Scenario, expected
+
+from relay_operator.cluster.api_server import KubernetesApiServer
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = tuple(expected(""))
+
+
+class OthersAtTheCluster:
+    """Somebody else, with kubectl."""
+
+    def __init__(self, kubectl: Client) -> None:
+        self._kubectl = kubectl
+
+    async def apply(self, manifest: dict[str, Any]) -> None:
+        options = ("--server-side", "--force-conflicts", "--field-manager=others")
+        self._kubectl("apply", *options, "-f", "-", stdin=json.dumps(manifest))
+
+    async def remove(self, kind: str, name: str, *, namespace: str = "") -> None:
+        where = ("--namespace", namespace) if namespace else ()
+        self._kubectl("delete", kind, name, *where, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def crds(kubectl: Client) -> None:
+    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+
+@pytest.fixture
+async def api(kubectl: Client) -> AsyncIterator[KubernetesApiServer]:
+    configuration = kubernetes_client.Configuration()
+    await kubernetes_config.load_kube_config(
+        config_file=str(kubectl.kubeconfig), client_configuration=configuration
+    )
+    api = KubernetesApiServer(kubernetes_client.ApiClient(configuration=configuration))
+    yield api
+    await api.close()
+
+
+@pytest.fixture
+def space(kubectl: Client, namespace: str) -> Iterator[str]:
+    """The test's namespace, whose name its cluster-scoped objects bear as well."""
+    yield namespace
+    kubectl("delete", "provider", namespace, "--ignore-not-found")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_a_scenario_has_the_answers_of_the_in_memory_server(
+    kubectl: Client, crds: None, api: KubernetesApiServer, space: str, scenario: Scenario
+) -> None:
+    answers = await scenario(api, OthersAtTheCluster(kubectl), space)
+    assert answers == expected(space)[scenario]
