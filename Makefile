@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo demo-down bench image lock sync-crds
+.PHONY: help setup check unit blackbox test demo demo-down bench image lock sync-crds
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -28,11 +28,15 @@ check: setup ## Format, lint, types and import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --verbose | tail -n 12
 
-test: check ## All tests; builds and starts a real cluster (the first time takes about 15 minutes)
-	$(PYTHON) -m tests.demo.prepare
-	compiled="$$($(PYTHON) -m tests.blackbox.compiled)"; \
-	RELAY_BLACKBOX_COMMAND="env PYTHONPATH=$$compiled $(CURDIR)/$(PYTHON) -m relay" $(PYTHON) -m pytest tests/blackbox -q
-	$(PYTHON) -m pytest $(ONLY)
+unit: setup ## Unit tests alone, in about 10 s; ONLY="tests/unit/relay -k limits" for some
+	$(PYTHON) -m pytest -q $(or $(ONLY),tests/unit)
+
+blackbox: setup ## Black-box tests against the relay as sources and with its hot path compiled
+	$(PYTHON) -m tests.tiers --tier blackbox --tier compiled
+
+# with ONLY= one pytest run, and nothing is built that its tests do not need
+test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (15 minutes once); ONLY=path for some
+	$(PYTHON) -m tests.tiers $(if $(ONLY),--only '$(ONLY)')
 
 demo: setup ## Show a canary promoted and one rolled back, on a real Kubernetes
 	$(PYTHON) -m tests.demo

@@ -1,3 +1,10 @@
 """What every suite may use: the session's cluster (made when the first test asks for it) and its clients."""
 
+from hypothesis import settings
+
 pytest_plugins = ("tests.cluster.fixtures",)
+
+# no deadline: a timing claim is a benchmark, never a timed assertion
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("thorough", max_examples=300, deadline=None)
+settings.load_profile("quick")

@@ -1,9 +1,7 @@
 """The figures the benchmarks close with: right ratios, honest intervals, the promised names."""
 
-from random import Random
-
 import pytest
-from bench.isolation.intervals import difference, percentile
+from bench.isolation.intervals import percentile
 from bench.relay import __main__ as relay_bench
 from bench.relay import stacks
 from bench.relay.load import Measured
@@ -75,19 +73,3 @@ def test_every_feature_is_on_in_the_relay_that_is_measured() -> None:
 )
 def test_percentiles_are_by_nearest_rank(quantile: float, value: int) -> None:
     assert percentile(list(range(1, 101)), quantile) == value
-
-
-@pytest.mark.parametrize("shift", [0.0, 5.0])
-def test_an_interval_holds_the_difference_that_is_there(shift: float) -> None:
-    random = Random(7)
-    pairs = [
-        (
-            [random.gauss(10, 1) for _ in range(400)],
-            [random.gauss(10 + shift, 1) for _ in range(400)],
-        )
-        for _ in range(20)
-    ]
-    found = difference(pairs, 0.99, seed=1)
-    assert found.lower <= shift <= found.upper
-    assert found.upper - found.lower < 1
-    assert found.delta == pytest.approx(shift, abs=0.5)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.unit.relay.documents import API_KEY, document, provider
 from tests.unit.relay.memory import MemoryRelay, Peer, call, error, fields, reply, status
@@ -188,7 +188,6 @@ def conversation(reads: list[bytes], *, knowing: bool) -> tuple[Any, ...]:
 
 @given(st.lists(st.sampled_from(READS), min_size=2, max_size=6))
 @example([PLAIN, PLAIN])
-@settings(deadline=None, max_examples=300)
 def test_nobody_can_tell_whether_a_head_was_known(reads: list[bytes]) -> None:
     assert conversation([PLAIN, *reads], knowing=True) == conversation(
         [PLAIN, *reads], knowing=False
