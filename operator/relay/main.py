@@ -11,13 +11,16 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from relay.accounting.logs import Log
-from relay.dialect.refusals import RelayMisconfigured
 from relay.process.admin import Admin
 from relay.process.document_acceptance import Acceptance
 from relay.process.supervisor import Supervisor
 from relay.process.worker import BACKLOG
 from relay.settings import Settings
 from relay_contract.seal import parse_public_keys
+
+
+class RelayMisconfigured(Exception):
+    """The process cannot start with these settings; the message names the setting and what to do."""
 
 
 def main() -> None:

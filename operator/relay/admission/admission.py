@@ -10,20 +10,20 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from mypy_extensions import trait
 
 from relay.admission.ask import Ask
 from relay.admission.fair_queue import FairQueue
-from relay.admission.limiter import Hold, Limiter, ProviderLimiter
+from relay.admission.limiter import Limiter
 from relay.admission.not_admitted import NotAdmitted
+from relay.admission.priority_lanes import Ticket
 from relay.admission.provider_quota_line import ProviderQuotaLine
 from relay.admission.reservation import Reservation
-from relay.admission.tickets import Flow, Ticket, TicketState
+from relay.admission.tickets import Flow, TicketState
+from relay.admission.token_buckets import Hold
 from relay_contract.document import ProviderLimits, Queue, TenantDocument
-
-QUEUE_TIMEOUT: Final = "queue_timeout"
 
 
 @trait
@@ -138,7 +138,7 @@ class Admission:
         """Turns away calls that waited too long for a quota and ticks those that run; call it about once a second."""
         for line in self._lines.values():
             for ticket in line.queue.expire(now):
-                _owner(ticket).turned_away(NotAdmitted(QUEUE_TIMEOUT, line.retry_after(now)))
+                _owner(ticket).turned_away(line.lapse_reason(ticket, now))
         for ticket in self.queue.running():
             _owner(ticket).tick(now)
 
@@ -191,18 +191,26 @@ class Admission:
         bounds = _bounds(queue, self.share)
         depth, longest_wait = bounds["max_depth"], bounds["max_wait_seconds"]
         lines: dict[str, ProviderQuotaLine] = {}
-        for name, limits in quotas.items():
-            if limits.requests_per_minute is None and limits.tokens_per_minute is None:
+        for name, quota in quotas.items():
+            if quota.requests_per_minute is None and quota.tokens_per_minute is None:
                 continue
             line = self._lines.get(name)
             if line is None:
-                limiter = ProviderLimiter(limits, share=self.share, now=now)
                 line = ProviderQuotaLine(
-                    limiter, max_depth=depth, max_wait_seconds=longest_wait, now=now
+                    quota,
+                    share=self.share,
+                    max_depth=depth,
+                    max_wait_seconds=longest_wait,
+                    now=now,
                 )
             else:
-                line.limiter.reconfigure(limits, share=self.share, now=now)
-                line.reconfigure(max_depth=depth, max_wait_seconds=longest_wait, now=now)
+                line.reconfigure(
+                    quota,
+                    share=self.share,
+                    max_depth=depth,
+                    max_wait_seconds=longest_wait,
+                    now=now,
+                )
             lines[name] = line
         self._lines = lines
 
@@ -247,8 +255,7 @@ class Admission:
         self._timer = None
         now = time.monotonic()
         for ticket in self.queue.expire(now):
-            wait = max(1.0, self.queue.expected_wait_seconds(ticket.flow, now))
-            _owner(ticket).turned_away(NotAdmitted(QUEUE_TIMEOUT, wait))
+            _owner(ticket).turned_away(self.queue.lapse_reason(ticket, now))
         self._watch()
 
     def _flow(self, ask: Ask) -> Flow:

@@ -7,7 +7,7 @@ the former only. A flow changes heaps when its own need changes and when the dem
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
-from relay.admission.priority_lanes import FlowRecord, Lane
+from relay.admission.priority_lanes import FlowRecord, Lane, Ticket
 from relay.admission.seats import SeatPool
 
 MOST_TRIED: Final = 32
@@ -102,3 +102,29 @@ class DispatchOrder:
         else:
             return None
         return None if head is None else head.lane
+
+
+class Deadlines:
+    """The deadlines of waiting tickets, soonest first; tickets that stopped waiting are dropped along the way."""
+
+    __slots__ = ("_entries", "_sequence")
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, int, Ticket]] = []
+        self._sequence = 0
+
+    def add(self, ticket: Ticket, waiting: int) -> None:
+        """The ticket's deadline will be noticed; `waiting` bounds how many entries are still of use."""
+        self._sequence += 1
+        heappush(self._entries, (ticket.deadline, self._sequence, ticket))
+        if len(self._entries) > 2 * waiting + 64:
+            self._entries = [entry for entry in self._entries if entry[2].waits]
+            heapify(self._entries)
+
+    def soonest(self) -> Ticket | None:
+        while self._entries:
+            ticket = self._entries[0][2]
+            if ticket.waits:
+                return ticket
+            heappop(self._entries)
+        return None

@@ -9,21 +9,19 @@ and acts on the tickets it gets back. relay.admission.seats decides who may use 
 from collections.abc import Iterable
 from typing import Final
 
-from relay.admission.dispatch_order import DispatchOrder
+from relay.admission.dispatch_order import Deadlines, DispatchOrder
 from relay.admission.flows import FlowTable
-from relay.admission.not_admitted import NotAdmitted as NotAdmitted
+from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
 from relay.admission.priority_lanes import (
     COST_MEMORY_CALLS,
     Backlog,
     FlowRecord,
     Lane,
     TenantBacklog,
+    Ticket,
 )
 from relay.admission.seats import SeatPool
-from relay.admission.tickets import Deadlines
-from relay.admission.tickets import Flow as Flow
-from relay.admission.tickets import Ticket as Ticket
-from relay.admission.tickets import TicketState as TicketState
+from relay.admission.tickets import Flow, TicketState
 from relay_contract.document import Priority
 
 REFRESH_SECONDS: Final = 0.25
@@ -39,11 +37,15 @@ EVIDENCE_CALLS: Final = 20
 PREDICTION_MARGIN: Final = 0.9
 """A wait predicted to take this part of the longest allowed is not worth beginning: half of such waits end in vain."""
 
+SHORTEST_RETRY_SECONDS: Final = 1.0
+"""A caller that waited in vain is told to come back no sooner than this."""
+
 _QUEUED: Final = TicketState.QUEUED
 _RUNNING: Final = TicketState.RUNNING
 _DONE: Final = TicketState.DONE
 _CANCELLED: Final = TicketState.CANCELLED
 _EXPIRED: Final = TicketState.EXPIRED
+_DISPLACED: Final = TicketState.DISPLACED
 
 
 class FairQueue:
@@ -104,7 +106,7 @@ class FairQueue:
     ) -> Ticket | NotAdmitted:
         """A running ticket if a seat is granted at once, a queued one otherwise; or why neither, and nothing changed.
 
-        Reasons: queue_full (no place, and the flow already has its part of the places), deadline_unreachable (the
+        Reasons: QUEUE_FULL (no place, and the flow already has its part of the places), QUEUE_WAIT_TOO_LONG (the
         predicted wait exceeds the longest allowed). A full queue makes room for a flow below its part by
         displacing the newest request of the flow furthest above it; expire returns that one.
         """
@@ -155,8 +157,15 @@ class FairQueue:
         expired = [ticket for ticket in self._lapsed if ticket.state is _QUEUED]
         self._lapsed.clear()
         for ticket in expired:
-            ticket.state = _EXPIRED
+            ticket.state = _DISPLACED if ticket.displaced else _EXPIRED
         return expired
+
+    def lapse_reason(self, ticket: Ticket, now: float) -> NotAdmitted:
+        """Returns why a ticket that `expire` returned was not admitted."""
+        displaced = ticket.state is _DISPLACED
+        reason = NotAdmittedReason.QUEUE_FULL if displaced else NotAdmittedReason.QUEUE_TIMEOUT
+        wait = self.expected_wait_seconds(ticket.flow, now)
+        return NotAdmitted(reason, max(SHORTEST_RETRY_SECONDS, wait))
 
     def running(self) -> list[Ticket]:
         """The tickets that hold a seat."""
@@ -220,14 +229,16 @@ class FairQueue:
     def _refusal(self, record: FlowRecord, lane: Lane, now: float) -> NotAdmitted | None:
         wait = self._predicted_wait(lane)
         if not self._max_depth or not self._max_wait_seconds:
-            return NotAdmitted("queue_full", wait)
+            return NotAdmitted(NotAdmittedReason.QUEUE_FULL, wait)
         if (
             wait > PREDICTION_MARGIN * self._max_wait_seconds
             and self._finished_calls >= EVIDENCE_CALLS
         ):
-            return NotAdmitted("deadline_unreachable", wait - self._max_wait_seconds)
+            return NotAdmitted(NotAdmittedReason.QUEUE_WAIT_TOO_LONG, wait - self._max_wait_seconds)
         if self._depth >= self._max_depth and not self._displace(record, now):
-            return NotAdmitted("queue_full", record.cost_seconds / self._pool.share(record))
+            return NotAdmitted(
+                NotAdmittedReason.QUEUE_FULL, record.cost_seconds / self._pool.share(record)
+            )
         return None
 
     def _predicted_wait(self, lane: Lane) -> float:
@@ -267,6 +278,7 @@ class FairQueue:
         lane = min(longest.waiting_lanes(), key=lambda waiting: waiting.factor)
         newest = next(reversed(lane.waiting))
         newest.deadline = now
+        newest.displaced = True
         self._lapse(newest)
         return True
 

@@ -1,4 +1,4 @@
-"""Rates: requests by GCRA, tokens by hold-and-charge, for a tenant, its models and keys, and its slice of a provider.
+"""Rate limits: requests by GCRA, tokens by hold-and-charge. docs/limits.md explains both and lists the properties kept.
 
 Everything here is pure: the clock is an argument (monotonic seconds) and no call blocks.
 
@@ -23,19 +23,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from relay.admission.not_admitted import NotAdmitted as NotAdmitted
-from relay.admission.token_buckets import ROUNDING, RateLimit
-from relay.admission.token_buckets import Hold as Hold
+from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
+from relay.admission.token_buckets import ROUNDING, Hold, RateLimit, local_grant
 from relay_contract.document import ApiKey, Limits, ProviderLimits
 
-PROVIDER_BURST_SECONDS: Final = 10.0
-"""Providers meter by the minute: 10 s of a slice at once keeps its worst minute at 1.17 of the slice."""
+QUOTA_BURST_SECONDS: Final = 10.0
+"""Providers meter by the minute: 10 s of a quota at once keeps its worst minute at 1.17 of the quota."""
 ANY_MODEL: Final = ""
 """Stands for models without limits of their own."""
 
 
 class RateView:
-    """What is left, for x-ratelimit-* headers and /v1/me; None is unlimited.
+    """What is left of the limits, as callers are told it; None is unlimited.
 
     limit_* are the configured figures a minute of the whole tenant; remaining_* what this process would admit now;
     reset_*_seconds the time until that is full again. Where several limit, the scarcest one is shown.
@@ -87,49 +86,65 @@ class RateView:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """The reasons of the limits on one kind of thing."""
+
+    requests: NotAdmittedReason
+    tokens: NotAdmittedReason
+
+
+TENANT: Final = Scope(NotAdmittedReason.TENANT_REQUESTS, NotAdmittedReason.TENANT_TOKENS)
+MODEL: Final = Scope(NotAdmittedReason.MODEL_REQUESTS, NotAdmittedReason.MODEL_TOKENS)
+KEY: Final = Scope(NotAdmittedReason.KEY_REQUESTS, NotAdmittedReason.KEY_TOKENS)
+PROVIDER: Final = Scope(NotAdmittedReason.PROVIDER_REQUESTS, NotAdmittedReason.PROVIDER_TOKENS)
+_TOO_LARGE: Final = {
+    NotAdmittedReason.TENANT_TOKENS: NotAdmittedReason.TENANT_REQUEST_TOO_LARGE,
+    NotAdmittedReason.MODEL_TOKENS: NotAdmittedReason.MODEL_REQUEST_TOO_LARGE,
+    NotAdmittedReason.KEY_TOKENS: NotAdmittedReason.KEY_REQUEST_TOO_LARGE,
+    NotAdmittedReason.PROVIDER_TOKENS: NotAdmittedReason.PROVIDER_REQUEST_TOO_LARGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
 class BucketSet:
-    """All buckets one call has to pass, all or none."""
+    """The buckets that a call has to pass: it is charged by all of them or by none."""
 
     requests: tuple[RateLimit, ...] = ()
     tokens: tuple[RateLimit, ...] = ()
 
-    def admit(
-        self, *, key: str, model: str, input_tokens: int, output_tokens: int, now: float
-    ) -> Hold | NotAdmitted:
+    def admit(self, *, input_tokens: int, output_tokens: int, now: float) -> Hold | NotAdmitted:
+        """Charges every bucket and returns the hold, or returns the refusal with the longest wait."""
         refusal = self._refusal(input_tokens + output_tokens, now)
         if refusal is not None:
             return refusal
         for bucket in self.requests:
             bucket.charge(1, now)
         return Hold(
-            key,
-            model,
-            buckets=self.tokens,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            now=now,
+            buckets=self.tokens, input_tokens=input_tokens, output_tokens=output_tokens, now=now
         )
 
     def _refusal(self, tokens: int, now: float) -> NotAdmitted | None:
         for bucket in self.tokens:
             if tokens > bucket.per_minute:
-                return NotAdmitted(f"{bucket.reason}_request_too_large", 0.0, waiting_helps=False)
-        longest, reason = 0.0, ""
+                return NotAdmitted(_TOO_LARGE[bucket.reason], 0.0, waiting_helps=False)
+        longest = 0.0
+        slowest: RateLimit | None = None
         for bucket in self.requests:
             wait = bucket.wait_seconds(1, now)
             if wait > longest:
-                longest, reason = wait, bucket.reason
+                longest, slowest = wait, bucket
         for bucket in self.tokens:
             wait = bucket.wait_seconds(tokens, now)
             if wait > longest:
-                longest, reason = wait, bucket.reason
-        return NotAdmitted(reason, longest) if reason else None
+                longest, slowest = wait, bucket
+        return None if slowest is None else NotAdmitted(slowest.reason, longest)
 
     def beside(self, other: "BucketSet") -> "BucketSet":
-        """The buckets of both."""
+        """Returns the buckets of both."""
         return BucketSet(self.requests + other.requests, self.tokens + other.tokens)
 
     def view(self, now: float) -> RateView:
+        """Returns what is left in the scarcest bucket of each kind."""
         view = RateView()
         scarcest = _scarcest(self.requests, now)
         if scarcest is not None:
@@ -145,7 +160,7 @@ class BucketSet:
 
 
 def _scarcest(buckets: tuple[RateLimit, ...], now: float) -> RateLimit | None:
-    """The first of those with the least left."""
+    """Returns the bucket with the least left, the first of several."""
     scarcest: RateLimit | None = None
     least = 0.0
     for bucket in buckets:
@@ -160,7 +175,7 @@ def _left(bucket: RateLimit, now: float) -> int:
 
 
 class _Buckets:
-    """Every bucket by what it limits, kept over reconfigurations so that holds and debts stay theirs."""
+    """Every bucket by what it limits, kept over reconfigurations together with its holds and debts."""
 
     __slots__ = ("_burst_seconds", "_current", "_former", "_now", "_share")
 
@@ -173,157 +188,117 @@ class _Buckets:
         now: float,
     ) -> None:
         self._former = former._current if former else {}
-        self._current: dict[tuple[str, str], RateLimit] = {}
+        self._current: dict[tuple[NotAdmittedReason, str], RateLimit] = {}
         self._share = share
         self._burst_seconds = burst_seconds
         self._now = now
 
-    def gate(self, noun: str, name: str, *, requests: int | None, tokens: int | None) -> BucketSet:
-        """The buckets of one tenant, model or provider; None is unlimited."""
+    def bucket_set(
+        self, scope: Scope, name: str, *, requests: int | None, tokens: int | None
+    ) -> BucketSet:
+        """Makes the buckets of one tenant, model, key or provider; None is unlimited."""
         return BucketSet(
-            self._bucket(f"{noun}_requests", name, requests),
-            self._bucket(f"{noun}_tokens", name, tokens),
+            self._bucket(scope.requests, name, requests), self._bucket(scope.tokens, name, tokens)
         )
 
-    def _bucket(self, reason: str, name: str, per_minute: int | None) -> tuple[RateLimit, ...]:
+    def _bucket(
+        self, reason: NotAdmittedReason, name: str, per_minute: int | None
+    ) -> tuple[RateLimit, ...]:
         if per_minute is None:
             return ()
+        grant = local_grant(per_minute, share=self._share, burst_seconds=self._burst_seconds)
         bucket = self._former.get((reason, name))
         if bucket is None:
-            bucket = RateLimit(
-                reason,
-                per_minute=per_minute,
-                share=self._share,
-                burst_seconds=self._burst_seconds,
-                now=self._now,
-            )
+            bucket = RateLimit(reason, grant, now=self._now)
         else:
-            bucket.retune(
-                per_minute=per_minute,
-                share=self._share,
-                burst_seconds=self._burst_seconds,
-                now=self._now,
-            )
+            bucket.retune(grant, now=self._now)
         self._current[reason, name] = bucket
         return (bucket,)
 
 
 class Limiter:
-    """The tenant's limits and those of its models and API keys, as far as this process holds them."""
+    """One set of limits with those of its models and API keys, as far as this process holds them.
 
-    __slots__ = ("_buckets", "_keys", "_models")
+    scope says whose limits these are: a tenant's, or a provider's quota as far as the tenant may use it.
+    """
+
+    __slots__ = ("_buckets", "_keys", "_models", "_scope")
 
     def __init__(
-        self, limits: Limits, *, share: float, now: float, keys: Iterable[ApiKey] = ()
+        self,
+        limits: Limits,
+        *,
+        share: float,
+        now: float,
+        keys: Iterable[ApiKey] = (),
+        scope: Scope = TENANT,
     ) -> None:
+        self._scope = scope
         self._buckets: _Buckets | None = None
         self.reconfigure(limits, share=share, now=now, keys=keys)
 
     def admit(
-        self, *, key: str, model: str, input_tokens: int, output_tokens: int, now: float
+        self,
+        *,
+        input_tokens: int,
+        output_tokens: int,
+        now: float,
+        key: str = "",
+        model: str = ANY_MODEL,
     ) -> Hold | NotAdmitted:
-        """The call is charged one request and its input and holds its output everywhere, or nothing anywhere.
+        """Charges one request and the input, and holds the output, in every bucket or in none.
 
         output_tokens is an estimate (max_tokens, or a quantile of what such calls used). A refusal names the limit
-        with the longest wait: tenant_requests, tenant_tokens, model_requests, model_tokens, key_requests, key_tokens,
-        or one of the token limits with _request_too_large.
+        with the longest wait, or the one that the call exceeds however long it waits.
         """
-        return self._gate(key, model).admit(
-            key=key,
-            model=model,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            now=now,
+        return self._bucket_set(key, model).admit(
+            input_tokens=input_tokens, output_tokens=output_tokens, now=now
         )
 
-    def settle(self, hold: Hold, *, tokens: int, now: float) -> None:
-        """The call has been charged exactly `tokens` (input and output, as reported) and holds nothing more.
+    def view(self, *, now: float, key: str = "", model: str = ANY_MODEL) -> RateView:
+        """Returns what is left for calls of this model with this key."""
+        return self._bucket_set(key, model).view(now)
 
-        Idempotent: only the first settlement counts. The request itself is never given back.
-        """
-        hold.settle(tokens, now=now)
-
-    def view(self, *, model: str, now: float, key: str = "") -> RateView:
-        """What is left for calls of this model with this key."""
-        return self._gate(key, model).view(now)
-
-    def _gate(self, key: str, model: str) -> BucketSet:
+    def _bucket_set(self, key: str, model: str) -> BucketSet:
         models = self._keys.get(key, self._models) if self._keys else self._models
-        gate = models.get(model)
-        return models[ANY_MODEL] if gate is None else gate
+        buckets = models.get(model)
+        return models[ANY_MODEL] if buckets is None else buckets
 
     def reconfigure(
         self, limits: Limits, *, share: float, now: float, keys: Iterable[ApiKey] = ()
     ) -> None:
-        """The new figures are in force; what was spent, owed and held stays so.
+        """Applies new limits; what was spent, owed and held stays so.
 
-        share is the fraction of the tenant's limits that this process holds, above 0 and at most 1.
+        share is the fraction of the limits that this process holds, above 0 and at most 1.
         """
         buckets = _Buckets(self._buckets, share=share, burst_seconds=limits.burst_seconds, now=now)
-        tenant = buckets.gate(
-            "tenant", "", requests=limits.requests_per_minute, tokens=limits.tokens_per_minute
+        common = buckets.bucket_set(
+            self._scope, "", requests=limits.requests_per_minute, tokens=limits.tokens_per_minute
         )
-        self._models = {ANY_MODEL: tenant}
+        self._models = {ANY_MODEL: common}
         for model in limits.models:
-            own = buckets.gate(
-                "model",
+            own = buckets.bucket_set(
+                MODEL,
                 model.name,
                 requests=model.requests_per_minute,
                 tokens=model.tokens_per_minute,
             )
-            self._models[model.name] = tenant.beside(own)
+            self._models[model.name] = common.beside(own)
         self._keys: dict[str, dict[str, BucketSet]] = {}
         for key in keys:
             if key.requests_per_minute is None and key.tokens_per_minute is None:
                 continue
-            own = buckets.gate(
-                "key", key.name, requests=key.requests_per_minute, tokens=key.tokens_per_minute
+            own = buckets.bucket_set(
+                KEY, key.name, requests=key.requests_per_minute, tokens=key.tokens_per_minute
             )
-            self._keys[key.name] = {name: gate.beside(own) for name, gate in self._models.items()}
+            self._keys[key.name] = {name: found.beside(own) for name, found in self._models.items()}
         self._buckets = buckets
 
 
-class ProviderLimiter:
-    """This tenant's slice of one provider's quota, as far as this process holds it.
-
-    A refusal here is nobody's fault: the call waits retry_after_seconds and asks again.
-    """
-
-    __slots__ = ("_buckets", "_slice")
-
-    def __init__(self, limits: ProviderLimits, *, share: float, now: float) -> None:
-        self._buckets: _Buckets | None = None
-        self.reconfigure(limits, share=share, now=now)
-
-    def admit(
-        self, *, input_tokens: int, output_tokens: int, now: float, key: str = "", model: str = ""
-    ) -> Hold | NotAdmitted:
-        """As Limiter.admit, for one attempt; the reasons are provider_requests and provider_tokens."""
-        return self._slice.admit(
-            key=key,
-            model=model,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            now=now,
-        )
-
-    def settle(self, hold: Hold, *, tokens: int, now: float) -> None:
-        """As Limiter.settle."""
-        hold.settle(tokens, now=now)
-
-    def view(self, *, now: float) -> RateView:
-        """What is left of the slice."""
-        return self._slice.view(now)
-
-    def reconfigure(self, limits: ProviderLimits, *, share: float, now: float) -> None:
-        """As Limiter.reconfigure."""
-        buckets = _Buckets(
-            self._buckets, share=share, burst_seconds=PROVIDER_BURST_SECONDS, now=now
-        )
-        self._slice = buckets.gate(
-            "provider",
-            "",
-            requests=limits.requests_per_minute,
-            tokens=limits.tokens_per_minute,
-        )
-        self._buckets = buckets
+def quota_limits(quota: ProviderLimits) -> Limits:
+    """Returns a provider's quota as limits, with the burst that keeps its worst minute."""
+    return Limits(
+        requests_per_minute=quota.requests_per_minute,
+        tokens_per_minute=quota.tokens_per_minute,
+        burst_seconds=QUOTA_BURST_SECONDS,
+    )

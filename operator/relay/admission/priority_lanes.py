@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from math import exp
 from typing import Final
 
-from relay.admission.tickets import Flow, Ticket
+from relay.admission.tickets import Flow, TicketState
 from relay_contract.document import Priority
 
 PRIORITY_FACTORS: Final[dict[Priority, int]] = {"high": 16, "normal": 4, "low": 1}
@@ -25,6 +25,10 @@ COST_MEMORY_CALLS: Final = 50
 """A flow's usual cost is the mean of its first calls, then follows about this many of the latest."""
 DEMAND_SECONDS: Final = 10.0
 """Time constant of a flow's usual demand for seats."""
+
+
+QUEUED: Final = TicketState.QUEUED
+"""Bound once: looking a member up on the class costs as much as the rest of a comparison."""
 
 
 class Backlog:
@@ -50,6 +54,55 @@ class TenantBacklog:
         self.flow_weight += flow_weight
         self.pool.flow_weight += flow_weight
         self.lane_weight += lane_weight
+
+
+class Ticket:
+    """One request for a seat. Times are the caller's monotonic seconds; owner is the caller's own."""
+
+    __slots__ = (
+        "arrival_virtual",
+        "charged_seconds",
+        "deadline",
+        "displaced",
+        "enqueued_at",
+        "flow",
+        "lane",
+        "owner",
+        "priority",
+        "rate",
+        "started_at",
+        "state",
+    )
+
+    def __init__(
+        self,
+        flow: Flow,
+        priority: Priority,
+        lane: "Lane",
+        now: float,
+        deadline: float,
+        arrival_virtual: float,
+        owner: object,
+    ) -> None:
+        self.flow = flow
+        self.priority = priority
+        self.lane = lane
+        self.enqueued_at = now
+        self.deadline = deadline
+        self.owner = owner
+        self.state = QUEUED
+        self.displaced = False
+        self.started_at: float | None = None
+        # virtual time at arrival: a head never starts earlier than this, so idleness earns no credit
+        self.arrival_virtual = arrival_virtual
+        # seat-seconds charged to the flow for this seat so far, and the weight they were charged with
+        self.charged_seconds = 0.0
+        self.rate = 1.0
+
+    @property
+    def waits(self) -> bool:
+        """Returns whether it stands in its lane; a queued ticket that was displaced no longer does."""
+        return self.state is QUEUED and self in self.lane.waiting
 
 
 class Lane:

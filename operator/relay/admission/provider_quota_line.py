@@ -4,14 +4,23 @@ A fair queue with one seat, the right to try, keeps the line fair between keys. 
 and sets the timers.
 """
 
-from relay.admission.ask import Ask
-from relay.admission.fair_queue import FairQueue
-from relay.admission.limiter import Hold, ProviderLimiter
-from relay.admission.not_admitted import NotAdmitted
-from relay.admission.tickets import Flow, Ticket, TicketState
+from typing import Final
 
-SHORTEST_RETRY_SECONDS = 1.0
-"""A caller whose time in the line is over is told to come back no sooner than this."""
+from relay.admission.ask import Ask
+from relay.admission.fair_queue import SHORTEST_RETRY_SECONDS, FairQueue
+from relay.admission.limiter import PROVIDER, Limiter, quota_limits
+from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
+from relay.admission.priority_lanes import Ticket
+from relay.admission.tickets import Flow, TicketState
+from relay.admission.token_buckets import Hold
+from relay_contract.document import ProviderLimits
+
+_LINE_REASONS: Final = {
+    NotAdmittedReason.QUEUE_FULL: NotAdmittedReason.PROVIDER_QUEUE_FULL,
+    NotAdmittedReason.QUEUE_TIMEOUT: NotAdmittedReason.PROVIDER_QUEUE_TIMEOUT,
+    NotAdmittedReason.QUEUE_WAIT_TOO_LONG: NotAdmittedReason.PROVIDER_QUEUE_WAIT_TOO_LONG,
+}
+"""The queue's reasons as those of the line: the seat is free, the quota is not."""
 
 
 class ProviderQuotaLine:
@@ -20,16 +29,31 @@ class ProviderQuotaLine:
     __slots__ = ("_longest_wait", "limiter", "queue")
 
     def __init__(
-        self, limiter: ProviderLimiter, *, max_depth: int, max_wait_seconds: float, now: float
+        self,
+        quota: ProviderLimits,
+        *,
+        share: float,
+        max_depth: int,
+        max_wait_seconds: float,
+        now: float,
     ) -> None:
-        self.limiter = limiter
+        self.limiter = Limiter(quota_limits(quota), share=share, now=now, scope=PROVIDER)
         self.queue = FairQueue(
             seats=1, max_depth=max_depth, max_wait_seconds=max_wait_seconds, now=now
         )
         self._longest_wait = max_wait_seconds
 
-    def reconfigure(self, *, max_depth: int, max_wait_seconds: float, now: float) -> None:
-        """Applies new bounds; what waits keeps its place and its deadline."""
+    def reconfigure(
+        self,
+        quota: ProviderLimits,
+        *,
+        share: float,
+        max_depth: int,
+        max_wait_seconds: float,
+        now: float,
+    ) -> None:
+        """Applies another quota and other bounds; what waits keeps its place and its deadline."""
+        self.limiter.reconfigure(quota_limits(quota), share=share, now=now)
         self._longest_wait = max_wait_seconds
         self.queue.reconfigure(
             seats=1, max_depth=max_depth, max_wait_seconds=max_wait_seconds, now=now
@@ -48,7 +72,10 @@ class ProviderQuotaLine:
                 return verdict
             if not verdict.waiting_helps or verdict.retry_after_seconds > self._longest_wait:
                 return verdict
-        return self.queue.submit(flow, priority=ask.priority, now=now, owner=owner)
+        entered = self.queue.submit(flow, priority=ask.priority, now=now, owner=owner)
+        if isinstance(entered, NotAdmitted):
+            return NotAdmitted(_LINE_REASONS[entered.reason], entered.retry_after_seconds)
+        return entered
 
     def try_now(self, input_tokens: int, output_tokens: int, now: float) -> Hold | NotAdmitted:
         """Takes a hold on the quota without waiting for it."""
@@ -73,8 +100,9 @@ class ProviderQuotaLine:
         """Returns whether it is this ticket's turn to try."""
         return ticket.state is TicketState.RUNNING
 
-    def retry_after(self, now: float) -> float:
-        """Returns the seconds until the quota is full again, for callers whose time in the line is over."""
+    def lapse_reason(self, ticket: Ticket, now: float) -> NotAdmitted:
+        """Returns why a ticket whose time in the line is over was not admitted; the quota is full again by the retry."""
+        lapsed = self.queue.lapse_reason(ticket, now)
         view = self.limiter.view(now=now)
         reset = max(view.reset_requests_seconds or 0.0, view.reset_tokens_seconds or 0.0)
-        return max(reset, SHORTEST_RETRY_SECONDS)
+        return NotAdmitted(_LINE_REASONS[lapsed.reason], max(reset, SHORTEST_RETRY_SECONDS))

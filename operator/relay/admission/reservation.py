@@ -1,8 +1,8 @@
 """Everything a call has reserved: rate limit, provider quota, queue seat."""
 
 from relay.admission.ask import Ask
+from relay.admission.priority_lanes import Ticket
 from relay.admission.provider_quota_line import ProviderQuotaLine
-from relay.admission.tickets import Ticket
 from relay.admission.token_buckets import Hold
 
 

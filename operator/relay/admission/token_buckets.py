@@ -1,18 +1,43 @@
-"""Buckets of a rate, and what a call holds of them until it is settled."""
+"""Rate-limit buckets, and the holds that calls have on them."""
 
 from bisect import bisect_right
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from relay.admission.not_admitted import NotAdmittedReason
+
 SECONDS_PER_MINUTE: Final = 60.0
 MOST_REMEMBERED: Final = 32
-"""How finely a bucket remembers how full it has been while calls are under way."""
+"""Points of its own past level that a bucket keeps while calls are under way."""
 MOST_HOLD_SECONDS: Final = 60.0
 """Limits are per minute: calls under way may rely on a minute's refill at most, however long they last."""
 HOLD_MEMORY_CALLS: Final = 50
-"""How many of the latest calls tell how long a call lasts; none have when a bucket is new, and it is strict."""
+"""A call's usual duration follows about this many of the latest; a new bucket assumes 0, which is strict."""
 ROUNDING: Final = 1e-9
-"""Float refills may fall an ulp short of a whole request or token; this fraction of the burst is forgiven."""
+"""Refills in floating point may fall an ulp short of a whole request or token; this part of the burst is forgiven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The part of one limit that this process may spend: `rate` a second, and `burst` at once.
+
+    per_minute is the limit itself, as it is shown to callers.
+    """
+
+    per_minute: int
+    rate: float
+    burst: float
+
+
+def local_grant(per_minute: int, *, share: float, burst_seconds: float) -> Grant:
+    """Grants a fixed share of the limit. Every bucket gets its rate and burst here.
+
+    A grant that changes while the process runs, such as a lease from a shared store, would be made here as well and
+    applied with RateLimit.retune: buckets and holds do not know where a grant comes from.
+    """
+    rate = per_minute * share / SECONDS_PER_MINUTE
+    return Grant(per_minute, rate, max(1.0, rate * burst_seconds))
 
 
 class RateLimit:
@@ -35,31 +60,29 @@ class RateLimit:
         "usual_seconds",
     )
 
-    def __init__(
-        self, reason: str, *, per_minute: int, share: float, burst_seconds: float, now: float
-    ) -> None:
+    def __init__(self, reason: NotAdmittedReason, grant: Grant, *, now: float) -> None:
         self.reason = reason
         self.tat = now
         self.held = 0
         self.open_holds = 0
-        # how long a call is under way as a rule: by then that much more has been refilled
+        # how long a call usually lasts: the bucket refills meanwhile
         self.usual_seconds = 0.0
-        # how many charges there were, and how little was spent just before some of them: (number, spent), rising
+        # number of charges so far, and the level before some of them: (number of the charge, spent), ascending
         self.charges = 0
         self._least_spent: list[tuple[int, float]] = []
-        self._set(per_minute=per_minute, share=share, burst_seconds=burst_seconds)
+        self._set(grant)
 
-    def _set(self, *, per_minute: int, share: float, burst_seconds: float) -> None:
-        self.per_minute = per_minute
-        self.rate = per_minute * share / SECONDS_PER_MINUTE
-        self.burst = max(1.0, self.rate * burst_seconds)
+    def _set(self, grant: Grant) -> None:
+        self.per_minute = grant.per_minute
+        self.rate = grant.rate
+        self.burst = grant.burst
 
     def spent(self, now: float) -> float:
-        """What has not been refilled yet; beyond burst it is debt."""
+        """Returns what has not been refilled yet; beyond burst it is debt."""
         return max(0.0, self.tat - now) * self.rate
 
     def available(self, now: float) -> float:
-        """What is left beside the open holds; negative while calls under way or debts take more.
+        """Returns what is left beside the open holds; negative while calls under way or debts take more.
 
         Holds count as far as they exceed what is refilled until they fall due. Counted in full, they would keep calls
         that last longer than the burst far below the rate: a minute's streams at a third of it.
@@ -69,22 +92,22 @@ class RateLimit:
         return left - pressing if pressing > 0 else left
 
     def wait_seconds(self, amount: int, now: float) -> float:
-        """Seconds until `amount` fits if every open hold is charged in full; 0 when it fits now."""
+        """Returns the seconds until `amount` fits if every open hold is charged in full; 0 when it fits now."""
         # an amount beyond the bucket needs it full and free of holds
         missing = min(amount, self.burst) - self.available(now)
         return missing / self.rate if missing > ROUNDING * self.burst else 0.0
 
     def charge(self, amount: int, now: float) -> None:
-        """That much more is spent."""
+        """Spends the amount."""
         if self.open_holds:
             self._remember(self.spent(now))
         self.charges += 1
         self.tat = max(self.tat, now) + amount / self.rate
 
     def give_back(self, amount: int, *, charge: int, now: float) -> None:
-        """As much is spent as if the charge of that number had been lower by amount.
+        """Lowers the level as if charge number `charge` had been lower by amount.
 
-        What was spent least since then bounds it: a bucket that was full in between would have overflowed.
+        The lowest level since then bounds it: a bucket that was full in between would have overflowed.
         """
         first = bisect_right(self._least_spent, (charge, inf))
         later = self._least_spent[first:]
@@ -93,26 +116,26 @@ class RateLimit:
         self.tat = max(self.tat, now) - given / self.rate
 
     def open_hold(self, amount: int) -> None:
-        """amount is set aside until close_hold."""
+        """Sets the amount aside until close_hold."""
         self.held += amount
         self.open_holds += 1
 
     def close_hold(self, seconds: float) -> None:
-        """One call fewer is under way, after so many seconds; what it held has been taken off `held`."""
+        """Counts one open hold fewer, after so many seconds; its tokens have been taken off `held` before."""
         seconds = min(seconds, MOST_HOLD_SECONDS)
         self.usual_seconds += (seconds - self.usual_seconds) / HOLD_MEMORY_CALLS
         self.open_holds -= 1
         if not self.open_holds:
-            # nobody is left who could be given anything back
+            # no open hold is left that could be refunded
             self._least_spent.clear()
 
-    def retune(self, *, per_minute: int, share: float, burst_seconds: float, now: float) -> None:
-        """The new figures are in force; what was spent, owed and held stays so.
+    def retune(self, grant: Grant, *, now: float) -> None:
+        """Applies another grant; what was spent, owed and held stays so.
 
         Spent burst beyond the new burst is forgiven, or a lowered limit would lock its tenant out; debt is not.
         """
         spent, debt = min(self.spent(now), self.burst), max(0.0, self.spent(now) - self.burst)
-        self._set(per_minute=per_minute, share=share, burst_seconds=burst_seconds)
+        self._set(grant)
         self.tat = now + (min(spent, self.burst) + debt) / self.rate
 
     def _remember(self, spent: float) -> None:
@@ -121,35 +144,29 @@ class RateLimit:
             least.pop()
         least.append((self.charges, spent))
         if len(least) > MOST_REMEMBERED:
-            # the lower of the two oldest stands for both: calls charged between them are given back less
+            # keep the lower of the two oldest: calls charged between them are refunded less
             least[:2] = [(least[1][0], least[0][1])]
 
 
 class Hold:
-    """A call that was admitted: what it has been charged, and what it holds of the token buckets until settled."""
+    """The tokens of one admitted call: charged so far, and held in each bucket until it is settled."""
 
     __slots__ = (
         "_admitted_at",
         "_buckets",
         "charged_tokens",
         "held_tokens",
-        "key",
-        "model",
         "settled",
     )
 
     def __init__(
         self,
-        key: str,
-        model: str,
         *,
         buckets: tuple[RateLimit, ...],
         input_tokens: int,
         output_tokens: int,
         now: float,
     ) -> None:
-        self.key = key
-        self.model = model
         self.charged_tokens = input_tokens
         self.held_tokens = output_tokens
         self.settled = False
@@ -160,17 +177,16 @@ class Hold:
             bucket.open_hold(output_tokens)
 
     def progress(self, tokens: int, *, now: float) -> None:
-        """A running stream has been charged the `tokens` (input and output) it used so far.
+        """Charges a running stream the `tokens` (input and output) that it used so far.
 
-        Worth calling every few hundred tokens: what is charged refills while a long stream runs on, what is held
-        does not.
+        Call it every few hundred tokens: what is charged refills while a long stream continues, what is held does not.
         """
         grown = tokens - self.charged_tokens
         if not self.settled and grown > 0:
             self._charge(tokens, release=min(grown, self.held_tokens), now=now)
 
     def settle(self, tokens: int, *, now: float) -> None:
-        """The call has been charged exactly `tokens` and holds nothing; only the first settlement counts."""
+        """Charges the call exactly `tokens` and ends its hold; only the first settlement counts."""
         if self.settled:
             return
         self.settled = True

@@ -8,7 +8,7 @@ import orjson
 
 from relay.accounting.token_estimates import BYTES_PER_TOKEN
 from relay.accounting.usage_event import Outcome, Subject, UsageEvent
-from relay.admission.limiter import Hold
+from relay.admission.token_buckets import Hold
 from relay.calls.call import Call
 from relay.dialect.event_stream import SseScan
 from relay.dialect.reported_usage import Tokens, reported_tokens

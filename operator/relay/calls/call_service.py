@@ -9,9 +9,9 @@ from relay.accounting.logs import WorkerLog
 from relay.accounting.metrics import Report, WorkerMetrics
 from relay.accounting.usage_event import Subject, UsageEvent
 from relay.admission.admission import Admission, Applicant
-from relay.admission.limiter import Hold
 from relay.admission.not_admitted import NotAdmitted
 from relay.admission.reservation import Reservation
+from relay.admission.token_buckets import Hold
 from relay.calls import own_responses
 from relay.calls.attempt import Accounts, Attempt, Consumer
 from relay.calls.call import Call

@@ -16,10 +16,11 @@ from relay.calls.attempt import Attempt, Consumer, Trouble
 from relay.calls.call import Call
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
 from relay.calls.caller import Caller, identify, request_id
+from relay.calls.refusal_of import REFUSAL_OF
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.shadow import Comparison
 from relay.dialect.endpoints import CALLS, ME, MODEL, MODELS
-from relay.dialect.refusals import LIMIT_REFUSALS, Refusal, error_body
+from relay.dialect.refusals import Refusal, error_body
 from relay.dialect.request_body import read_body
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
@@ -40,7 +41,7 @@ _TROUBLES: Final[dict[Trouble, Refusal]] = {
     "no_key": Refusal.upstream_key_missing,
     "unreachable": Refusal.upstream_unreachable,
     "timeout": Refusal.upstream_timeout,
-    "reset": Refusal.upstream_truncated,
+    "reset": Refusal.upstream_reset,
     "truncated": Refusal.upstream_truncated,
     "invalid": Refusal.upstream_invalid,
 }
@@ -198,10 +199,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
     # -- admission -------------------------------------------------------------------------------------------------
 
     def turned_away(self, refused: NotAdmitted) -> None:
-        """Limits or queue said no."""
-        refusal = LIMIT_REFUSALS.get(refused.reason, Refusal.queue_full)
+        """Refuses the call because a limit or the queue did not admit it."""
         wait = refused.retry_after_seconds if refused.waiting_helps else None
-        self.refuse(refusal, retry_after_seconds=wait)
+        self.refuse(REFUSAL_OF[refused.reason], retry_after_seconds=wait)
 
     def tick(self, now: float) -> None:
         """What takes long is counted and charged while it does, not only when it has ended."""
@@ -324,7 +324,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
             return
         if status in (401, 403) or status < 400:
             # a redirect would send the caller's prompt wherever the provider points
-            refusal = Refusal.upstream_invalid if status < 400 else Refusal.upstream_unauthorized
+            refusal = Refusal.upstream_redirected if status < 400 else Refusal.upstream_unauthorized
             self.refuse(refusal)
             return
         shaped = _is_error_shape(body)

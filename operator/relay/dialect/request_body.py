@@ -56,9 +56,7 @@ def read_body(raw: bytes) -> CallBody | Refusal:
     if type(model) is not str or not model:
         return Refusal.missing_model
     if not model.isascii() and _SURROGATE_CHARACTER.search(model) is not None:
-        return (
-            Refusal.invalid_json
-        )  # no model is called that, and it could not be named in an answer
+        return Refusal.invalid_model  # a lone surrogate, which no answer could name
     span = _model_span(raw, model)
     if span is None:
         return Refusal.ambiguous_model

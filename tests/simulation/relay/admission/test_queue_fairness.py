@@ -11,15 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.admission.fair_queue import (
-    FIRST_COST_SECONDS,
-    FairQueue,
-    Flow,
-    NotAdmitted,
-    Ticket,
-    TicketState,
-)
+from relay.admission.fair_queue import FIRST_COST_SECONDS, FairQueue
+from relay.admission.not_admitted import NotAdmitted
+from relay.admission.priority_lanes import Ticket
 from relay.admission.seats import WAIT_PROBABILITY, reserved_seats
+from relay.admission.tickets import Flow, TicketState
 
 Duration = Callable[[], float]
 FOREVER = 1e9

@@ -7,9 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from relay.admission.fair_queue import FairQueue, Flow, NotAdmitted, Ticket, TicketState
+from relay.admission.fair_queue import FairQueue
+from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
+from relay.admission.priority_lanes import Ticket
+from relay.admission.tickets import Flow, TicketState
 from relay_contract.document import Priority
 
+REASONS = {NotAdmittedReason.QUEUE_FULL, NotAdmittedReason.QUEUE_WAIT_TOO_LONG}
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 Ledger = tuple[float, int, int, tuple[tuple[float, int, int], ...]]
@@ -75,7 +79,7 @@ class QueueMachine(RuleBasedStateMachine):
         answer = self.queue.submit(owned, priority=priority, now=self.now)
         if isinstance(answer, NotAdmitted):
             assert answer.retry_after_seconds >= 0
-            assert answer.reason in {"queue_full", "deadline_unreachable"}
+            assert answer.reason in REASONS
             assert self.unmoved(before), "P9: a refusal moved the ledger"
             assert not entitled, "P5: a seat guaranteed and unused was refused"
         elif answer.state is TicketState.RUNNING:
@@ -336,7 +340,7 @@ def test_a_full_queue_refuses_and_says_when_a_place_falls_free() -> None:
     full = queue(seats=1, max_depth=2)
     flood(full, SOLO, 3)
     refusal = be_refused(full, SOLO)
-    assert refusal.reason == "queue_full"
+    assert refusal.reason is NotAdmittedReason.QUEUE_FULL
     # one seat, calls taken to last a second: a place falls free in a second
     assert refusal.retry_after_seconds == pytest.approx(1.0)
 
@@ -344,13 +348,13 @@ def test_a_full_queue_refuses_and_says_when_a_place_falls_free() -> None:
 def test_a_queue_of_depth_zero_refuses_what_finds_no_seat() -> None:
     bare = queue(seats=1, max_depth=0)
     ask(bare, SOLO)
-    assert be_refused(bare, SOLO).reason == "queue_full"
+    assert be_refused(bare, SOLO).reason is NotAdmittedReason.QUEUE_FULL
 
 
 def test_no_patience_means_no_queue() -> None:
     bare = queue(seats=1, max_wait_seconds=0.0)
     ask(bare, SOLO)
-    assert be_refused(bare, SOLO).reason == "queue_full"
+    assert be_refused(bare, SOLO).reason is NotAdmittedReason.QUEUE_FULL
 
 
 def test_a_wait_that_must_end_in_vain_is_refused_at_the_door() -> None:
@@ -362,7 +366,7 @@ def test_a_wait_that_must_end_in_vain_is_refused_at_the_door() -> None:
         slow.release(ticket, now=now)
     flood(slow, SOLO, 3, now=now)
     refusal = be_refused(slow, SOLO, now=now)
-    assert refusal.reason == "deadline_unreachable"
+    assert refusal.reason is NotAdmittedReason.QUEUE_WAIT_TOO_LONG
     # two wait and one runs, 4 s each: 12 s, of which 10 may be waited
     assert refusal.retry_after_seconds == pytest.approx(2.0)
 
@@ -400,7 +404,7 @@ def test_a_light_flow_finds_a_place_in_a_queue_that_a_heavy_one_filled() -> None
     # the newest of the heavy flow made room, and is told so at once
     assert full.next_deadline() == 0.0
     assert full.expire(0.0) == [heavy[-1]]
-    assert be_refused(full, HEAVY).reason == "queue_full"
+    assert be_refused(full, HEAVY).reason is NotAdmittedReason.QUEUE_FULL
 
 
 def test_the_places_of_a_full_queue_are_divided_by_weight() -> None:
@@ -409,7 +413,7 @@ def test_the_places_of_a_full_queue_are_divided_by_weight() -> None:
     flood(full, HEAVY, 10)
     for _ in range(6):
         ask(full, double)
-    assert be_refused(full, double).reason == "queue_full"
+    assert be_refused(full, double).reason is NotAdmittedReason.QUEUE_FULL
     assert len(full.expire(0.0)) == 6
 
 

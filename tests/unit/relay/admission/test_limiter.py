@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from relay.admission.limiter import ANY_MODEL, Hold, Limiter, NotAdmitted, ProviderLimiter, RateView
-from relay.admission.token_buckets import MOST_REMEMBERED, RateLimit
+from relay.admission.limiter import ANY_MODEL, PROVIDER, Limiter, RateView, quota_limits
+from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
+from relay.admission.token_buckets import MOST_REMEMBERED, Hold, RateLimit
 from relay_contract.document import ApiKey, Limits, ModelLimit, ProviderLimits
 
 MODEL = "gpt-4.1"
@@ -155,7 +156,7 @@ def test_r2_a_call_that_one_limit_refuses_is_charged_by_none() -> None:
     )
     admitted(ask(meter, prompt=10, output=10))
     before = left(meter, now=0.0), left(meter, now=0.0, model="other")
-    assert refused(ask(meter, prompt=10, output=10)).reason == "model_requests"
+    assert refused(ask(meter, prompt=10, output=10)).reason is NotAdmittedReason.MODEL_REQUESTS
     assert (left(meter, now=0.0), left(meter, now=0.0, model="other")) == before
 
 
@@ -164,14 +165,14 @@ def test_a_refusal_names_the_limit_with_the_longest_wait() -> None:
     admitted(ask(meter, prompt=100))
     refusal = refused(ask(meter, prompt=90))
     # the next request fits in 1.0 s, its 90 tokens in 0.9 s
-    assert refusal.reason == "tenant_requests"
+    assert refusal.reason is NotAdmittedReason.TENANT_REQUESTS
     assert refusal.retry_after_seconds == pytest.approx(1.0)
 
 
 def test_a_limit_of_a_model_leaves_other_models_alone() -> None:
     meter = limiter(limits(models=(ModelLimit(name=MODEL, requests_per_minute=6),)))
     admitted(ask(meter))
-    assert refused(ask(meter)).reason == "model_requests"
+    assert refused(ask(meter)).reason is NotAdmittedReason.MODEL_REQUESTS
     admitted(ask(meter, model="other"))
 
 
@@ -186,7 +187,7 @@ def test_a_limit_of_a_key_leaves_other_keys_alone(model: str) -> None:
     configured = limits(requests=600, models=(ModelLimit(name=MODEL, requests_per_minute=300),))
     meter = keyed(configured, requests_per_minute=6)
     admitted(ask(meter, model=model))
-    assert refused(ask(meter, model=model)).reason == "key_requests"
+    assert refused(ask(meter, model=model)).reason is NotAdmittedReason.KEY_REQUESTS
     for _ in range(40):
         admitted(ask(meter, model=model, key="another"))
     assert meter.view(key="k", model=model, now=0.0).remaining_requests == 0
@@ -197,11 +198,11 @@ def test_a_call_that_its_keys_limit_refuses_is_charged_by_none() -> None:
     meter = keyed(limits(requests=600, tokens=TOKENS_PER_MINUTE), tokens_per_minute=600)
     hold = admitted(ask(meter, prompt=10, output=80))
     before = left(meter, now=0.0)
-    assert refused(ask(meter, prompt=10, output=80)).reason == "key_tokens"
+    assert refused(ask(meter, prompt=10, output=80)).reason is NotAdmittedReason.KEY_TOKENS
     assert left(meter, now=0.0) == before
     too_large = refused(ask(meter, prompt=601))
     assert (too_large.reason, too_large.waiting_helps) == (
-        "key_tokens_request_too_large",
+        NotAdmittedReason.KEY_REQUEST_TOO_LARGE,
         False,
     )
     hold.settle(10, now=0.0)
@@ -213,7 +214,7 @@ def test_what_a_key_owes_survives_a_new_document() -> None:
     admitted(ask(meter))
     key = ApiKey(name="k", sha256="0" * 64, requests_per_minute=6)
     meter.reconfigure(limits(requests=100), share=1.0, now=0.0, keys=(key,))
-    assert refused(ask(meter)).reason == "key_requests"
+    assert refused(ask(meter)).reason is NotAdmittedReason.KEY_REQUESTS
     meter.reconfigure(limits(requests=100), share=1.0, now=0.0)
     admitted(ask(meter))
 
@@ -275,7 +276,7 @@ class TokenMachine(RuleBasedStateMachine):
         usage.netted = min(unused, more)
         usage.outputs.append((self.now, more))
         self.used[hold] += more - unused
-        self.limiter.settle(hold, tokens=self.used[hold], now=self.now)
+        hold.settle(self.used[hold], now=self.now)
         self.settled.append(hold)
         self.longest_usual = max(self.longest_usual, self.bucket.usual_seconds)
 
@@ -285,7 +286,7 @@ class TokenMachine(RuleBasedStateMachine):
         """K2: only the first settlement counts."""
         state = self.state()
         hold = data.draw(st.sampled_from(self.settled))
-        self.limiter.settle(hold, tokens=tokens, now=self.now)
+        hold.settle(tokens, now=self.now)
         hold.progress(tokens, now=self.now)
         assert self.state() == state
 
@@ -439,7 +440,7 @@ def test_what_a_call_uses_beyond_its_hold_is_debt_that_new_calls_wait_for() -> N
     hold = admitted(ask(meter, prompt=100, output=100))
     hold.settle(3000, now=0.0)
     refusal = refused(ask(meter, output=1))
-    assert refusal.reason == "tenant_tokens"
+    assert refusal.reason is NotAdmittedReason.TENANT_TOKENS
     assert refusal.retry_after_seconds == pytest.approx(20.01)
     assert left(meter, now=0.0).remaining_tokens == 0
     assert left(meter, now=0.0).reset_tokens_seconds == pytest.approx(30.0)
@@ -459,7 +460,9 @@ def test_a_call_larger_than_the_bucket_needs_it_full_and_free_and_leaves_debt() 
 def test_a_call_larger_than_a_minute_of_the_limit_is_refused_for_good() -> None:
     meter = token_limiter()
     refusal = refused(ask(meter, prompt=TOKENS_PER_MINUTE, output=1))
-    assert refusal == NotAdmitted("tenant_tokens_request_too_large", 0.0, waiting_helps=False)
+    assert refusal == NotAdmitted(
+        NotAdmittedReason.TENANT_REQUEST_TOO_LARGE, 0.0, waiting_helps=False
+    )
     admitted(ask(meter, prompt=TOKENS_PER_MINUTE))
 
 
@@ -496,7 +499,7 @@ def long_streams(meter: Limiter, *, seconds: float, until: float) -> int:
         now += 0.45
         while open_streams and open_streams[0][0] <= now:
             ends, hold = open_streams.popleft()
-            meter.settle(hold, tokens=90, now=ends)
+            hold.settle(90, now=ends)
             used += 90
         answer = ask(meter, output=100, now=now)
         if isinstance(answer, Hold):
@@ -555,7 +558,7 @@ def test_a_call_settles_where_it_was_admitted_whatever_the_document_says_now() -
     meter.reconfigure(limits(tokens=TOKENS_PER_MINUTE, models=(model,)), share=1.0, now=0.0)
     assert left(meter, now=0.0, model="other").remaining_tokens == 600
     assert left(meter, now=0.0).remaining_tokens == 600
-    meter.settle(hold, tokens=300, now=0.0)
+    hold.settle(300, now=0.0)
     assert left(meter, now=0.0, model="other").remaining_tokens == 700
     meter.reconfigure(limits(models=(model,)), share=1.0, now=0.0)
     assert left(meter, now=0.0).remaining_tokens == 1000
@@ -582,17 +585,16 @@ def test_a_bucket_left_alone_is_full(at: float) -> None:
     assert left(meter, now=at + 1.0 + 1e-6) == RateView(60, 10, 0.0, None, None, None)
 
 
-def test_a_providers_slice_makes_calls_wait() -> None:
-    slice_ = ProviderLimiter(
-        ProviderLimits(requests_per_minute=600, tokens_per_minute=60_000), share=0.5, now=0.0
-    )
+def test_a_providers_quota_makes_calls_wait() -> None:
+    quota = ProviderLimits(requests_per_minute=600, tokens_per_minute=60_000)
+    meter = Limiter(quota_limits(quota), share=0.5, now=0.0, scope=PROVIDER)
     for _ in range(50):
-        assert isinstance(slice_.admit(input_tokens=10, output_tokens=10, now=0.0), Hold)
-    refusal = refused(slice_.admit(input_tokens=10, output_tokens=10, now=0.0))
-    assert refusal.reason == "provider_requests"
+        assert isinstance(meter.admit(input_tokens=10, output_tokens=10, now=0.0), Hold)
+    refusal = refused(meter.admit(input_tokens=10, output_tokens=10, now=0.0))
+    assert refusal.reason is NotAdmittedReason.PROVIDER_REQUESTS
     assert refusal.retry_after_seconds == pytest.approx(0.2)
-    slice_.reconfigure(ProviderLimits(), share=1.0, now=0.0)
-    hold = slice_.admit(input_tokens=10**6, output_tokens=0, now=0.0)
+    meter.reconfigure(quota_limits(ProviderLimits()), share=1.0, now=0.0)
+    hold = meter.admit(input_tokens=10**6, output_tokens=0, now=0.0)
     assert isinstance(hold, Hold)
-    slice_.settle(hold, tokens=0, now=0.0)
-    assert slice_.view(now=0.0) == RateView(None, None, None, None, None, None)
+    hold.settle(0, now=0.0)
+    assert meter.view(now=0.0) == RateView(None, None, None, None, None, None)

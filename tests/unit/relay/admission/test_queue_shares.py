@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.admission.dispatch_order import DispatchOrder
-from relay.admission.fair_queue import FairQueue, Flow, Ticket, TicketState
+from relay.admission.fair_queue import FairQueue
 from relay.admission.max_min import MaxMinShares
-from relay.admission.priority_lanes import Backlog, FlowRecord, TenantBacklog
+from relay.admission.priority_lanes import Backlog, FlowRecord, TenantBacklog, Ticket
 from relay.admission.seats import SeatPool, reserved_seats
+from relay.admission.tickets import Flow, TicketState
 
 quick = settings(max_examples=100, deadline=None, database=None)
 demands = st.lists(st.tuples(st.floats(0.0, 100.0), st.integers(1, 20)), min_size=1, max_size=12)

@@ -1,16 +1,20 @@
 """The relay's own answers, and the table of refusals."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.relay.documents import document
 
+import relay
 from relay.admission.limiter import RateView
+from relay.admission.not_admitted import NotAdmittedReason
 from relay.calls import own_responses
 from relay.calls.call_phases import MOVES, OVER, RECEIVING, may_move
-from relay.dialect.refusals import LIMIT_REFUSALS, Refusal, refusal_body
+from relay.calls.refusal_of import REFUSAL_OF
+from relay.dialect.refusals import Refusal, refusal_body
 from relay.routing.snapshot import compile_snapshot
 
 
@@ -63,10 +67,32 @@ def test_every_refusal_has_the_shape_clients_parse(refusal: Refusal) -> None:
     assert 400 <= refusal.value.status < 600
 
 
-def test_refusals_of_the_tenants_doing_are_429_and_of_the_relays_503() -> None:
-    assert {refusal.value.status for refusal in LIMIT_REFUSALS.values()} == {429}
-    ours = (Refusal.not_ready, Refusal.overloaded, Refusal.draining)
+def test_refusals_by_limits_are_429_and_those_for_the_relays_state_503() -> None:
+    assert {refusal.value.status for refusal in REFUSAL_OF.values()} == {429}
+    ours = (Refusal.not_ready, Refusal.overloaded, Refusal.upstream_key_missing)
     assert {refusal.value.status for refusal in ours} == {503}
+
+
+def test_every_reason_of_admission_has_a_refusal_of_its_own() -> None:
+    assert set(REFUSAL_OF) == set(NotAdmittedReason)
+    assert len(set(REFUSAL_OF.values())) == len(REFUSAL_OF)
+    messages = [refusal.value.message for refusal in REFUSAL_OF.values()]
+    assert len(set(messages)) == len(messages)
+
+
+@pytest.mark.parametrize("reason", NotAdmittedReason)
+def test_a_refusal_says_whose_limit_it_is(reason: NotAdmittedReason) -> None:
+    row = REFUSAL_OF[reason].value
+    assert ("provider" in reason) == ("provider" in row.message)
+    assert ("model" in reason) == ("model" in row.message)
+    assert ("key" in reason) == ("API key" in row.message)
+    assert ("too_large" in reason) == (row.retry is False)
+
+
+def test_every_refusal_is_produced_somewhere() -> None:
+    sources = Path(relay.__file__).parent.rglob("*.py")
+    text = "".join(source.read_text() for source in sources)
+    assert [refusal.name for refusal in Refusal if f"Refusal.{refusal.name}" not in text] == []
 
 
 def test_a_wait_is_told_in_whole_seconds_and_exactly() -> None:

@@ -1,33 +1,153 @@
 """Provider quotas as a call meets them: waits in the line, refusals, and holds at fallback providers."""
 
 from collections.abc import Callable
+from typing import Any
 
-from tests.unit.relay.documents import BACKUP, STABLE, provider
-from tests.unit.relay.memory import MemoryRelay, call, reply, status
+import pytest
+from tests.unit.relay.documents import BACKUP, STABLE, STAGING_KEY, provider
+from tests.unit.relay.memory import MemoryRelay, Peer, call, error, fields, reply, status
 
-from relay_contract.document import ProviderLimits, Route
+from relay.admission.limiter import ANY_MODEL
+from relay_contract.document import ProviderLimits, Queue, Route
 
 Make = Callable[..., MemoryRelay]
+
+
+def limited(relay_with: Make, queue: Queue, **quota: Any) -> MemoryRelay:
+    """A relay whose one provider has this quota."""
+    providers = (
+        provider("legacy", limits=ProviderLimits(**quota)),
+        provider("holysheep"),
+        provider("backup"),
+    )
+    return relay_with(providers=providers, routes=(Route(name="chat", stable=STABLE),), queue=queue)
+
+
+def serve(relay: MemoryRelay, client: Peer) -> None:
+    upstream = relay.provider()
+    client.send(call())
+    upstream.send(reply())
+    assert status(client.transport.taken()) == 200
+
+
+def rejections(relay: MemoryRelay) -> dict[str, float]:
+    return {reason: count for (reason,), count in relay.service.metrics.rejections.items()}
+
+
+@pytest.mark.parametrize(
+    ("quota", "kind", "reason"),
+    [
+        ({"requests_per_minute": 1}, "requests", "provider_requests_limited"),
+        ({"tokens_per_minute": 400}, "tokens", "provider_tokens_limited"),
+    ],
+)
+async def test_a_call_refused_by_a_quota_is_not_told_that_the_queue_is_full(
+    relay_with: Make, quota: dict[str, int], kind: str, reason: str
+) -> None:
+    relay = limited(relay_with, Queue(max_wait_seconds=1), **quota)
+    client = relay.client()
+    answer = b""
+    while not answer:
+        upstream = relay.provider()
+        answer = client.send(call({"model": "gpt-4.1", "messages": [], "max_tokens": 100}))
+        if not answer:
+            upstream.send(reply())
+            client.transport.taken()
+    assert status(answer) == 429
+    assert (error(answer)["code"], error(answer)["type"]) == ("upstream_rate_limited", kind)
+    assert "the provider's" in error(answer)["message"]
+    assert int(fields(answer)["retry-after"]) > 1
+    assert rejections(relay) == {reason: 1}
+
+
+async def test_a_call_larger_than_a_quotas_minute_is_told_so(relay_with: Make) -> None:
+    relay = limited(relay_with, Queue(), tokens_per_minute=100)
+    answer = relay.client().send(call({"model": "gpt-4.1", "messages": [], "max_tokens": 1000}))
+    assert (status(answer), fields(answer)["x-should-retry"]) == (429, "false")
+    assert "the provider's tokens" in error(answer)["message"]
+    assert rejections(relay) == {"provider_request_too_large": 1}
+
+
+async def test_a_full_line_for_a_quota_is_told_apart_from_a_full_queue(relay_with: Make) -> None:
+    relay = limited(relay_with, Queue(max_depth=1, max_wait_seconds=60), requests_per_minute=2)
+    serve(relay, relay.client())
+    # the first waits with the right to try, the second behind it
+    waiting = [relay.client(), relay.client()]
+    assert [client.send(call()) for client in waiting] == [b"", b""]
+    answer = relay.client().send(call())
+    assert (status(answer), error(answer)["code"]) == (429, "upstream_rate_limited")
+    assert rejections(relay) == {"provider_queue_full": 1}
+
+
+async def test_a_wait_that_ends_in_vain_names_the_quota(relay_with: Make) -> None:
+    relay = limited(relay_with, Queue(max_wait_seconds=60), requests_per_minute=2)
+    serve(relay, relay.client())
+    first, second = relay.client(), relay.client()
+    assert (first.send(call()), second.send(call())) == (b"", b"")
+    admission = relay.service.admission
+    assert admission is not None
+    (behind,) = admission._lines["legacy"].queue._deadlines._entries
+    admission.tick(behind[0] + 1)
+    relay.service.outbox.flush()
+    answer = second.transport.taken()
+    assert (status(answer), error(answer)["code"]) == (429, "upstream_rate_limited")
+    assert rejections(relay) == {"provider_queue_timeout": 1}
+
+
+async def test_a_hopeless_wait_is_refused_as_such(relay_with: Make) -> None:
+    relay = relay_with(queue=Queue(concurrency=1, max_wait_seconds=5))
+    admission = relay.service.admission
+    assert admission is not None
+    queue = admission.queue
+    flow = admission._flows["production"]
+    now = 0.0
+    for _ in range(20):
+        ticket = queue.submit(flow, priority="high", now=now)
+        now += 10.0
+        queue.release(ticket, now=now)  # type: ignore[arg-type]  # a lone call is never refused
+    upstream = relay.provider()
+    relay.client().send(call())
+    assert upstream.transport.taken()
+    answer = relay.client().send(call())
+    assert (status(answer), error(answer)["code"]) == (429, "queue_wait_too_long")
+    assert rejections(relay) == {"queue_wait_too_long": 1}
+
+
+async def test_a_call_that_lost_its_place_is_told_that_the_queue_is_full(relay_with: Make) -> None:
+    relay = relay_with(queue=Queue(concurrency=1, max_depth=2, max_wait_seconds=60))
+    upstream = relay.provider()
+    running, waiting, displaced, other = (relay.client() for _ in range(4))
+    running.send(call())
+    assert upstream.transport.taken()
+    assert (waiting.send(call()), displaced.send(call())) == (b"", b"")
+    # another API key has a better claim to the second place
+    assert other.send(call(key=STAGING_KEY)) == b""
+    assert relay.service.admission is not None
+    relay.service.admission._expire()
+    relay.service.outbox.flush()
+    answer = displaced.transport.taken()
+    assert (status(answer), error(answer)["code"]) == (429, "queue_full")
+    assert rejections(relay) == {"queue_full": 1}
 
 
 async def test_a_hold_is_given_back_when_the_retry_budget_forbids_the_fallback(
     relay_with: Make,
 ) -> None:
-    limited = provider("backup", limits=ProviderLimits(tokens_per_minute=60_000))
+    backup = provider("backup", limits=ProviderLimits(tokens_per_minute=60_000))
     relay = relay_with(
         {"retry_ratio": 0.0, "retry_burst": 1},
-        providers=(provider("legacy"), provider("holysheep"), limited),
+        providers=(provider("legacy"), provider("holysheep"), backup),
         routes=(Route(name="chat", stable=STABLE, fallback=(BACKUP,)),),
     )
     client = relay.client()
     for expected in (200, 503):
-        stable, backup = relay.provider("legacy"), relay.provider("backup")
+        stable, fallback = relay.provider("legacy"), relay.provider("backup")
         client.send(call())
         stable.send(reply({"error": {"message": "busy"}}, status="503 Service Unavailable"))
         if expected == 200:
-            backup.send(reply())
+            fallback.send(reply())
         assert status(client.transport.taken()) == expected
 
     assert relay.service.admission is not None
-    (bucket,) = relay.service.admission._lines["backup"].limiter._slice.tokens
+    (bucket,) = relay.service.admission._lines["backup"].limiter._models[ANY_MODEL].tokens
     assert (bucket.open_holds, bucket.held) == (0, 0)

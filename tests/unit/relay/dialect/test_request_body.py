@@ -123,7 +123,7 @@ def test_an_escaped_key_is_found() -> None:
         (b"{}", Refusal.missing_model),
         (b'{"model":1}', Refusal.missing_model),
         (b'{"model":""}', Refusal.missing_model),
-        (b'{"model":"\\ud83d"}', Refusal.invalid_json),
+        (b'{"model":"\\ud83d"}', Refusal.invalid_model),
     ],
 )
 def test_what_cannot_be_used_says_why(raw: bytes, refusal: Refusal) -> None:

@@ -1,0 +1,27 @@
+"""Which refusal answers a call that was not admitted. A test proves the table total."""
+
+from typing import Final
+
+from relay.admission.not_admitted import NotAdmittedReason
+from relay.dialect.refusals import Refusal
+
+REFUSAL_OF: Final = {
+    NotAdmittedReason.TENANT_REQUESTS: Refusal.requests_limited,
+    NotAdmittedReason.TENANT_TOKENS: Refusal.tokens_limited,
+    NotAdmittedReason.TENANT_REQUEST_TOO_LARGE: Refusal.request_too_large,
+    NotAdmittedReason.MODEL_REQUESTS: Refusal.model_requests_limited,
+    NotAdmittedReason.MODEL_TOKENS: Refusal.model_tokens_limited,
+    NotAdmittedReason.MODEL_REQUEST_TOO_LARGE: Refusal.model_request_too_large,
+    NotAdmittedReason.KEY_REQUESTS: Refusal.key_requests_limited,
+    NotAdmittedReason.KEY_TOKENS: Refusal.key_tokens_limited,
+    NotAdmittedReason.KEY_REQUEST_TOO_LARGE: Refusal.key_request_too_large,
+    NotAdmittedReason.PROVIDER_REQUESTS: Refusal.provider_requests_limited,
+    NotAdmittedReason.PROVIDER_TOKENS: Refusal.provider_tokens_limited,
+    NotAdmittedReason.PROVIDER_REQUEST_TOO_LARGE: Refusal.provider_request_too_large,
+    NotAdmittedReason.QUEUE_FULL: Refusal.queue_full,
+    NotAdmittedReason.QUEUE_TIMEOUT: Refusal.queue_timeout,
+    NotAdmittedReason.QUEUE_WAIT_TOO_LONG: Refusal.queue_wait_too_long,
+    NotAdmittedReason.PROVIDER_QUEUE_FULL: Refusal.provider_queue_full,
+    NotAdmittedReason.PROVIDER_QUEUE_TIMEOUT: Refusal.provider_queue_timeout,
+    NotAdmittedReason.PROVIDER_QUEUE_WAIT_TOO_LONG: Refusal.provider_queue_wait_too_long,
+}
