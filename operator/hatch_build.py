@@ -1,7 +1,8 @@
-"""Builds the hot path to machine code with mypyc, when the wheel is made; nothing here runs in a relay.
+"""Compiles the hot path to machine code with mypyc when the wheel is built; nothing here runs in a relay.
 
-The sources stay ordinary typed Python and run as they are; compiled, a call costs about half the CPU. RELAY_COMPILE=1 makes
-the wheel build call this (a hatchling hook) and fail if it cannot; otherwise the wheel is pure.
+The sources stay ordinary typed Python and run as they are; compiled, a call costs about half the CPU.
+RELAY_COMPILE=1 makes the wheel build call this (a hatchling hook) and fail if it cannot; otherwise the
+wheel is pure.
 """
 
 import os
@@ -16,40 +17,45 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE_ROOT: Final = Path(__file__).resolve().parent
 PACKAGES: Final = ("relay", "relay_contract")
-"""What a relay consists of; the compiler reads the types of both."""
-HOT_ROOMS: Final = ("calls", "accounting", "routing", "admission", "dialect", "http")
-"""Everything a call passes through. These are compiled as one group, so that calls between them are C calls."""
-INTERPRETED: Final = frozenset(
-    {
-        "calls/provider_keys.py",  # reads files once a second
-        "http/resolver.py",  # a coroutine per look-up
-        "http/tls.py",  # once per document
-    }
-)
-"""Modules of those rooms that no call passes through."""
+"""The packages that a relay imports; the compiler reads the types of both."""
+INTERPRETED: Final = {
+    "__main__.py": "starts the process",
+    "main.py": "starts the process",
+    "settings.py": "read once",
+    "process": "documents, signals and the admin port; no call passes through it",
+    "calls/provider_keys.py": "reads files once a second",
+    "http/resolver.py": "a coroutine for each look-up of a name",
+    "http/tls.py": "once for each document",
+}
+"""Modules and rooms of the relay that stay Python, and why."""
 
 
 def hot_path() -> tuple[str, ...]:
-    """Returns the compiled modules as paths relative to the package relay."""
+    """Returns the compiled modules as paths relative to the package relay: everything that INTERPRETED does not name.
+
+    They are compiled as one group, so that calls between them are C calls.
+    """
     package = SOURCE_ROOT / "relay"
-    found = [
-        str(path.relative_to(package))
-        for room in HOT_ROOMS
-        for path in sorted((package / room).glob("*.py"))
-        if path.name != "__init__.py"
-    ]
-    return ("random_ids.py", *(name for name in found if name not in INTERPRETED))
+    found = (path.relative_to(package) for path in sorted(package.rglob("*.py")))
+    return tuple(
+        str(path) for path in found if path.name != "__init__.py" and not is_interpreted(path)
+    )
+
+
+def is_interpreted(path: Path) -> bool:
+    """Returns whether INTERPRETED names the module or a room around it. path is relative to the package relay."""
+    return any(str(part) in INTERPRETED for part in (path, *path.parents))
 
 
 _TYPES: Final = "[mypy]\nstrict = True\nignore_missing_imports = True\n"
 
 
 class CompilationFailed(Exception):
-    """The hot path was to be compiled and could not be; the message ends with what the compiler said last."""
+    """The hot path could not be compiled; the message ends with the last output of the compiler."""
 
 
 def compile_hot_path(target: Path) -> list[Path]:
-    """The shared objects, built below target from a copy of the packages; raises CompilationFailed.
+    """Builds the shared objects below target, from a copy of the packages; raises CompilationFailed.
 
     Needs mypy, setuptools, a C compiler and Python's headers. Takes about 40 s on one core.
     """
@@ -74,7 +80,7 @@ def compile_hot_path(target: Path) -> list[Path]:
 
 
 class HotPathHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds the shared objects beside the sources, which makes the wheel one for this platform."""
+    """Adds the shared objects beside the sources; the wheel is then for this platform only."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if os.environ.get("RELAY_COMPILE") != "1":

@@ -1,0 +1,37 @@
+"""The list of compiled modules and the rooms of the relay agree."""
+
+from pathlib import Path
+
+from hatch_build import INTERPRETED, SOURCE_ROOT, hot_path, is_interpreted
+
+RELAY = SOURCE_ROOT / "relay"
+HOT_ROOMS = ("calls", "accounting", "routing", "admission", "dialect", "http")
+"""Rooms that a call passes through."""
+
+
+def modules() -> list[Path]:
+    return [path.relative_to(RELAY) for path in RELAY.rglob("*.py") if path.name != "__init__.py"]
+
+
+def test_every_module_is_either_compiled_or_interpreted_for_a_reason() -> None:
+    compiled = {Path(name) for name in hot_path()}
+    interpreted = {path for path in modules() if is_interpreted(path)}
+    assert compiled | interpreted == set(modules())
+    assert not compiled & interpreted
+    assert all(INTERPRETED.values())
+
+
+def test_what_is_named_as_interpreted_exists() -> None:
+    assert [name for name in INTERPRETED if not (RELAY / name).exists()] == []
+
+
+def test_every_room_is_known_to_be_hot_or_not() -> None:
+    rooms = {path.parent.name for path in RELAY.glob("*/__init__.py")}
+    assert rooms == {*HOT_ROOMS, "process"}
+    assert not rooms & INTERPRETED.keys() & set(HOT_ROOMS)
+
+
+def test_a_hot_room_is_compiled_but_for_a_few_modules() -> None:
+    for room in HOT_ROOMS:
+        inside = [path for path in modules() if path.parts[0] == room]
+        assert sum(is_interpreted(path) for path in inside) <= len(inside) // 4, room
