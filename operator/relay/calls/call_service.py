@@ -22,12 +22,13 @@ from relay.calls.provider_pools import ProviderPools
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.shadow import Shadows
 from relay.dialect.endpoints import CALLS
+from relay.dialect.header_fields import STEERING
 from relay.dialect.request_body import CallBody
 from relay.dialect.session_key import session_key
 from relay.http.connection_pool import Pool
 from relay.http.deadlines import DeadlineWheel
 from relay.http.downstream import ClientConnection, ClientLimits, ConnectionHost
-from relay.http.headers import trace_context
+from relay.http.headers import SINGLE, trace_context
 from relay.http.message import Request
 from relay.http.outbox import Outbox
 from relay.random_ids import random_id
@@ -329,4 +330,5 @@ def _client_limits(settings: Settings) -> ClientLimits:
         max_header_bytes=settings.max_header_bytes,
         max_headers=settings.max_headers,
         max_body_bytes=settings.max_body_bytes,
+        single_fields=SINGLE | STEERING,
     )

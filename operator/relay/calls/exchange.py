@@ -16,7 +16,7 @@ from relay.calls.attempt import Attempt, Consumer, Trouble
 from relay.calls.call import Call
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
 from relay.calls.caller import Caller, identify, request_id
-from relay.calls.refusal_of import REFUSAL_OF
+from relay.calls.refusal_of import PROBLEM_REFUSAL, REFUSAL_OF
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.shadow import Comparison
 from relay.dialect.endpoints import CALLS, ME, MODEL, MODELS
@@ -24,6 +24,7 @@ from relay.dialect.refusals import Refusal, error_body
 from relay.dialect.request_body import read_body
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
+from relay.http.problem import Problem
 from relay.routing.routes import Leg
 from relay.routing.snapshot import Snapshot
 
@@ -373,6 +374,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
             keep_alive=keep,
         )
         self._finish(now, keep_alive=keep)
+
+    def unusable(self, problem: Problem) -> None:
+        self.refuse(PROBLEM_REFUSAL[problem])
 
     def client_gone(self) -> None:
         if self.phase is OVER:
