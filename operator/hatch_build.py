@@ -23,7 +23,7 @@ INTERPRETED: Final = {
     "main.py": "starts the process",
     "settings.py": "read once",
     "process": "documents, signals and the admin port; no call passes through it",
-    "calls/provider_keys.py": "reads files once a second",
+    "calls/attempts/provider_keys.py": "reads files once a second",
     "http/resolver.py": "a coroutine for each look-up of a name",
     "http/tls.py": "once for each document",
 }

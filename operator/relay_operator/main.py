@@ -71,7 +71,7 @@ async def _operate(
         OwnedObjects(api),
         StatusWriter(api),
     )
-    publisher = DocumentPublisher(relays=relays, children=children, world=world, signing_key=key)
+    programmer = DocumentPublisher(relays=relays, children=children, world=world, signing_key=key)
     canaries = CanaryRuns(
         evidence=Evidence(stale_seconds=_STALE_SCRAPES * settings.prometheus_scrape_seconds)
     )
@@ -81,7 +81,7 @@ async def _operate(
             api=api,
             world=world,
             children=children,
-            publisher=publisher,
+            programmer=programmer,
             status=status,
             queue=queue,
             platform=_platform(settings, key_secrets.public_key_text(key)),
@@ -92,7 +92,7 @@ async def _operate(
         routes=RouteReconciler(
             world=world,
             canaries=canaries,
-            publisher=publisher,
+            programmer=programmer,
             status=status,
             announcer=EventRecorder(api, instance=socket.gethostname()),
             queue=queue,
@@ -103,7 +103,7 @@ async def _operate(
     loop = SloLoop(
         canaries=canaries,
         prometheus=prometheus,
-        publisher=publisher,
+        programmer=programmer,
         world=world,
         queue=queue,
         tick_seconds=settings.tick_seconds,

@@ -327,15 +327,15 @@ PROMISED = {
     },
     "/metrics/slo": {
         **{
-            f"relay_slo_attempts_{what}_total": {"route", "side", "fingerprint"}
+            f"relay_slo_attempts_{what}_total": {"tenant_uid", "route", "side", "fingerprint"}
             for what in ("started", "finished", "failed", "truncated", "throttled")
         },
-        "relay_slo_attempts_slow_total": {"route", "side", "fingerprint", "signal"},
-        "relay_slo_attempts_timed_total": {"route", "side", "fingerprint", "signal"},
-        "relay_slo_tokens_total": {"route", "side", "fingerprint", "kind"},
-        "relay_slo_overhead_seconds_total": {"route", "side", "fingerprint"},
-        "relay_slo_breaker_open": {"route", "fingerprint"},
-        "relay_slo_breaker_trips_total": {"route", "fingerprint"},
+        "relay_slo_attempts_slow_total": {"tenant_uid", "route", "side", "fingerprint", "signal"},
+        "relay_slo_attempts_timed_total": {"tenant_uid", "route", "side", "fingerprint", "signal"},
+        "relay_slo_tokens_total": {"tenant_uid", "route", "side", "fingerprint", "kind"},
+        "relay_slo_overhead_seconds_total": {"tenant_uid", "route", "side", "fingerprint"},
+        "relay_slo_breaker_open": {"tenant_uid", "route", "fingerprint"},
+        "relay_slo_breaker_trips_total": {"tenant_uid", "route", "fingerprint"},
         "relay_document_generation": set(),
         "process_start_time_seconds": set(),
     },

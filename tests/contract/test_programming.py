@@ -3,22 +3,20 @@
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import TENANT_UID, Signer
 from tests.blackbox.waiting import eventually
-from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 
 from relay_contract import document, endpoints, seal
-from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, Relays
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition
-from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.watched_state import WatchedState
 
@@ -28,32 +26,54 @@ STABLE = document.Side(provider="p", fingerprint="aaaaaaaaaaaa")
 CANARY = document.Side(provider="q", fingerprint="bbbbbbbbbbbb")
 
 
+class StoringApi:
+    """An API server that keeps what is applied, or is away."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.away = False
+
+    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        if self.away:
+            raise Unavailable("the API server cannot be reached")
+        version = str(len(self.objects) + 1)
+        stored = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+        self.objects[manifest["metadata"]["name"]] = stored
+        return stored
+
+    @property
+    def document(self) -> str:
+        """What relays would mount."""
+        stored = self.objects.get("relay-document", {"data": {endpoints.DOCUMENT_KEY: ""}})
+        return str(stored["data"][endpoints.DOCUMENT_KEY])
+
+
 class Operator:
     """One life of the control plane, as far as documents go."""
 
-    def __init__(
-        self, world: WatchedState, server: InMemoryApiServer, key: Ed25519PrivateKey
-    ) -> None:
-        self.api = server.connect()
+    def __init__(self, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey) -> None:
+        children = OwnedObjects(api)  # type: ignore[arg-type]  # the one method it calls
         self.relays = Relays(timeout_seconds=2)
-        self.publisher = DocumentPublisher(
-            relays=self.relays, children=OwnedObjects(self.api), world=world, signing_key=key
+        self.programmer = DocumentPublisher(
+            relays=self.relays, children=children, world=world, signing_key=key
         )
         base = composition.tenant_part(TENANT, {}, replicas=1)
-        self.publication: Publication = self.publisher.begin(TENANT, base, stored_document(server))
+        self.program: Publication = self.programmer.begin(TENANT, base, api.document)
 
     async def weigh(self, percent: int) -> None:
-        """Puts the route chat in force with this weight."""
+        """The route chat with this weight is brought out."""
         route = document.Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent)
-        self.publication.fragments["chat"] = route
-        self.publisher.refresh_providers(self.publication)
-        await self.publisher.distribute(NAMESPACE)
-
-
-def stored_document(server: InMemoryApiServer) -> str:
-    """Returns what relays would mount."""
-    stored = server.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=NAMESPACE)
-    return str(stored["data"][endpoints.DOCUMENT_KEY]) if stored else ""
+        self.program.fragments["chat"] = route
+        providers = {
+            side.provider: document.Provider(
+                name=side.provider,
+                url="http://127.0.0.1:9/v1",
+                auth=document.ProviderAuth(key_file=side.provider),
+            )
+            for side in (STABLE, CANARY)
+        }
+        self.programmer.set_providers(self.program, providers)
+        await self.programmer.distribute(NAMESPACE)
 
 
 Begin = Callable[[], Operator]
@@ -87,31 +107,23 @@ def world(relay: Relay) -> WatchedState:
         terminating=False,
         admin_port=relay.admin_port,
     )
-    world = WatchedState()
-    world.pods.keep(pod)
-    for side in (STABLE, CANARY):
-        spec = {"endpoint": {"url": "http://127.0.0.1:9/v1"}, "auth": {"secretName": "s"}}
-        world.providers.store({"metadata": {"name": side.provider, "uid": "u"}, "spec": spec})
-        world.upstreams[side.provider] = Upstream(provider=side.provider, port=9)
-    return world
+    return WatchedState(pods={NAMESPACE: {pod.uid: pod}})
 
 
 @pytest.fixture
-def server() -> InMemoryApiServer:
-    server = InMemoryApiServer()
-    server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    return server
+def api() -> StoringApi:
+    return StoringApi()
 
 
 @pytest.fixture
 async def new_operator(
-    world: WatchedState, server: InMemoryApiServer, key: Ed25519PrivateKey
+    world: WatchedState, api: StoringApi, key: Ed25519PrivateKey
 ) -> AsyncIterator[Begin]:
     """Starts lives of the control plane; all end with the test."""
     lives: list[Operator] = []
 
     def begin() -> Operator:
-        lives.append(Operator(world, server, key))
+        lives.append(Operator(world, api, key))
         return lives[-1]
 
     yield begin
@@ -132,110 +144,87 @@ def wait_listening(relay: Relay) -> None:
 
 
 async def test_a_document_is_acknowledged_and_stored(
-    relay: Relay,
-    world: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()
     await operator.weigh(25)
-    assert await operator.publisher.acknowledged(NAMESPACE) == (1, 1)
-    assert relay.acknowledged().digest == operator.publication.digest
-    stored, _ = seal.unseal(stored_document(server), [key.public_key()])
+    assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)
+    assert relay.acknowledged().digest == operator.program.digest
+    stored, _ = seal.unseal(api.document, [key.public_key()])
     assert stored.tenant.routes[0].canary_percent == 25
 
 
 async def test_a_restarted_operator_goes_on_from_the_stored_document(
-    relay: Relay,
-    world: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     await new_operator().weigh(25)
     before = relay.acknowledged()
     successor = new_operator()
-    assert successor.publication.fragments["chat"].canary_percent == 25
-    await successor.publisher.distribute(NAMESPACE)
+    assert successor.program.fragments["chat"].canary_percent == 25
+    await successor.programmer.distribute(NAMESPACE)
     assert relay.acknowledged() == before
 
 
 async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
-    relay: Relay,
-    world: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()
     await operator.weigh(25)
-    operator.api.failures.unreachable = True
+    api.away = True
     with pytest.raises(Unavailable):
         await operator.weigh(0)
-    assert relay.acknowledged().digest == operator.publication.digest
-    operator.api.failures.unreachable = False
-    await operator.publisher.distribute(NAMESPACE)
-    stored, _ = seal.unseal(stored_document(server), [key.public_key()])
+    assert relay.acknowledged().digest == operator.program.digest
+    api.away = False
+    await operator.programmer.distribute(NAMESPACE)
+    stored, _ = seal.unseal(api.document, [key.public_key()])
     assert stored.tenant.routes[0].canary_percent == 0
 
 
 async def test_an_operator_that_lost_its_memory_overtakes_what_the_pods_know(
-    relay: Relay,
-    world: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     forgetful = new_operator()
     await forgetful.weigh(10)
-    forgetful.api.failures.unreachable = True
+    api.away = True
     for percent in (20, 30):
         with pytest.raises(Unavailable):
             await forgetful.weigh(percent)
+    api.away = False
     successor = new_operator()
-    assert successor.publication.generation < relay.acknowledged().generation
+    assert successor.program.generation < relay.acknowledged().generation
     await successor.weigh(0)
-    assert relay.acknowledged().digest == successor.publication.digest
-    assert relay.acknowledged().generation > forgetful.publication.generation
+    assert relay.acknowledged().digest == successor.program.digest
+    assert relay.acknowledged().generation > forgetful.program.generation
 
 
 async def test_a_pod_without_the_providers_key_has_not_acknowledged(
-    relay: Relay,
-    world: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     (relay.keys_directory / "q").unlink()
     operator = new_operator()
     await operator.weigh(0)
     pods = world.relay_pods(NAMESPACE)
-    assert await operator.publisher.acknowledged(NAMESPACE) == (0, 1)
-    assert operator.publication.lacks_key("q", pods)
-    assert not operator.publication.lacks_key("p", pods)
+    assert await operator.programmer.acknowledged(NAMESPACE) == (0, 1)
+    assert operator.program.lacks_key("q", pods)
+    assert not operator.program.lacks_key("p", pods)
     relay.give_key("q", "k")
-    assert await operator.publisher.acknowledged(NAMESPACE) == (1, 1)
-    assert not operator.publication.lacks_key("q", pods)
+    assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)
+    assert not operator.program.lacks_key("q", pods)
 
 
 async def test_a_pod_that_is_away_is_brought_up_to_date_when_it_is_back(
-    relay: Relay,
-    world: WatchedState,
-    server: InMemoryApiServer,
-    key: Ed25519PrivateKey,
-    new_operator: Begin,
+    relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
     operator = new_operator()
     relay.process.kill()
     await operator.weigh(25)
-    assert operator.publication.acknowledged == {}
+    assert operator.program.acknowledged == {}
     relay.restart()
     wait_listening(relay)
-    assert await operator.publisher.acknowledged(NAMESPACE) == (1, 1)
+    assert await operator.programmer.acknowledged(NAMESPACE) == (1, 1)

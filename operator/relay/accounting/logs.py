@@ -29,7 +29,7 @@ class Log:
         self._descriptor = descriptor
 
     def event(self, level: str, event: str, **fields: Any) -> None:
-        """One line, unless the level is below the one set."""
+        """Writes one line, unless the level is below the one set."""
         if LEVELS[level] >= self._level:
             line = {"ts": time.time(), "level": level, "event": event, "process": self._process}
             self._write(orjson.dumps({**line, "pod": self._pod, **fields}, default=str) + b"\n")
@@ -39,7 +39,7 @@ class Log:
 
 
 class WorkerLog(Log):
-    """Gathers lines for a tenth of a second and hands them to its thread."""
+    """A log that gathers lines for a tenth of a second and hands them to its thread."""
 
     def __init__(
         self, *, level: str, pod: str, process: str, usage: bool, loop: asyncio.AbstractEventLoop
@@ -55,12 +55,12 @@ class WorkerLog(Log):
         self._writer.start()
 
     def record(self, event: UsageEvent) -> None:
-        """A usage event is on its way to the log."""
+        """Writes a usage event, if usage is logged."""
         if self._usage:
             self._write(usage_line(event, timestamp=time.time(), pod=self._pod))
 
     def close(self) -> None:
-        """Everything written so far has left the process, if the pipe takes it within a second."""
+        """Flushes everything written so far; waits at most a second for the pipe."""
         self._flush()
         self._batches.put(None)
         self._writer.join(timeout=1.0)
@@ -96,6 +96,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
             # in a line of its own: compiled (mypyc 2.4), a call inside a slice is made twice
             written = os.write(descriptor, view)
         except OSError:
-            # nobody reads our log any more; the relay's work goes on
+            # the reader of the log is gone; the relay serves on
             return
         view = view[written:]

@@ -1,4 +1,4 @@
-"""The metrics a relay exports: names, labels, buckets. Dashboards and the control plane rely on them."""
+"""The metrics that a relay exports: names, labels, buckets. Dashboards and the control plane rely on them."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -43,7 +43,7 @@ QUEUE_WAIT_BUCKETS: Final = (0.001, *LATENCY_BUCKETS)
 
 @dataclass(frozen=True, slots=True)
 class MetricFamily:
-    """merge says how several workers' gauges become one: their sum, or their largest."""
+    """A metric. merge says how several workers' gauges become one: their sum, or their largest."""
 
     name: str
     kind: Kind
@@ -54,7 +54,8 @@ class MetricFamily:
     merge: Literal["sum", "max"] = "sum"
 
 
-_SIDE: Final = ("route", "side", "fingerprint")
+_SIDE: Final = ("tenant_uid", "route", "side", "fingerprint")
+_CANARY: Final = ("tenant_uid", "route", "fingerprint")
 
 FAMILIES: Final = (
     MetricFamily(
@@ -196,7 +197,7 @@ FAMILIES: Final = (
     MetricFamily(
         "relay_slo_breaker_open",
         "gauge",
-        ("route", "fingerprint"),
+        _CANARY,
         "1 while a worker keeps traffic off the canary.",
         page="slo",
         merge="max",
@@ -204,11 +205,11 @@ FAMILIES: Final = (
     MetricFamily(
         "relay_slo_breaker_trips_total",
         "counter",
-        ("route", "fingerprint"),
+        _CANARY,
         "Times the breaker opened.",
         page="slo",
     ),
 )
-"""Names the control plane and dashboards rely on; tests/unit/relay/test_metrics.py holds them fixed."""
+"""Names the control plane and dashboards rely on; tests/unit/relay/accounting/test_metric_catalogue.py holds them fixed."""
 
 BY_NAME: Final = {family.name: family for family in FAMILIES}

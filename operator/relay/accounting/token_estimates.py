@@ -1,4 +1,4 @@
-"""What a call will probably use, learned per model from what calls did use: holds need a number before there is one."""
+"""Estimates of a call's tokens, learned per model from earlier calls: holds need a number before there is one."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ class _ModelHistory:
 
 
 class TokenEstimator:
-    """Per model the tokens a body's byte makes and the 90th percentile of output tokens."""
+    """Per model the tokens that a byte of a body makes, and the 90th percentile of output tokens."""
 
     __slots__ = ("_models",)
 
@@ -32,19 +32,19 @@ class TokenEstimator:
         self._models: dict[str, _ModelHistory] = {}
 
     def input_tokens(self, model: str, body_bytes: int) -> int:
-        """At least 1."""
+        """Estimates the tokens of a body; at least 1."""
         history = self._models.get(model)
         rate = history.tokens_per_byte if history is not None else 1 / BYTES_PER_TOKEN
         return int(body_bytes * rate) + 1
 
     def output_tokens(self, model: str, asked: int | None) -> int:
-        """Never above the caller's own bound."""
+        """Estimates the tokens of an answer; never above the caller's own bound."""
         history = self._models.get(model)
         usual = COLD_OUTPUT_TOKENS if history is None else int(MARGIN * history.output_quantile) + 1
         return min(asked, usual) if asked is not None else usual
 
     def learn(self, model: str, *, body_bytes: int, tokens: Tokens) -> None:
-        """A call of this model used so many tokens; model is from a bounded set."""
+        """Learns from a call of this model, which used so many tokens; model is from a bounded set."""
         history = self._models.get(model)
         if history is None:
             history = self._models[model] = _ModelHistory()

@@ -1,8 +1,10 @@
 """What is known of an attempt when it has ended: the unit of cost is an attempt, not a request."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
-from relay.accounting.metrics import AttemptSeries, SideCounters
+from relay.accounting.metrics import AttemptSeries
+from relay.accounting.slo_counters import SideCounters
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
 from relay.routing.snapshot import SideLabel
@@ -21,13 +23,16 @@ Outcome = Literal[
 ]
 """How an attempt ended. client_error: a 4xx the caller caused; cancelled: the caller left; no_key: never sent, because
 the relay has no key for the provider."""
+FAILURES: Final = frozenset({"failed", "unreachable", "timeout", "truncated", "invalid"})
+"""Outcomes a provider is to blame for."""
 
 
 class Subject:
-    """What attempts of one kind have in common: who asked for which model, and which side of which route was asked.
+    """Everything that attempts of one kind have in common: whose they are, which model they ask for, and of which side.
 
-    Kept with the route's leg and used again, so that an attempt is booked without building or looking up a name. `names`
-    is the sink's own: the subject as it writes it, None before it first did.
+    Kept by the recorder and used again, so that an attempt is counted without building or looking up a name. objectives
+    maps a signal to its limit in seconds; model_label is the model as metrics name it, from a bounded set. `names`
+    belongs to the usage log: the subject as it writes it, None before the first line.
     """
 
     __slots__ = (
@@ -35,18 +40,24 @@ class Subject:
         "fingerprint",
         "key",
         "model",
+        "model_label",
         "names",
+        "objectives",
         "provider",
         "route",
         "series",
         "side",
         "slo",
+        "tenant",
+        "tenant_uid",
         "upstream_model",
     )
 
     def __init__(
         self,
         *,
+        tenant: str,
+        tenant_uid: str,
         endpoint: Endpoint,
         key: str,
         route: str,
@@ -54,10 +65,14 @@ class Subject:
         fingerprint: str,
         provider: str,
         model: str,
+        model_label: str,
         upstream_model: str,
+        objectives: Mapping[str, float],
         series: AttemptSeries,
         slo: SideCounters,
     ) -> None:
+        self.tenant = tenant
+        self.tenant_uid = tenant_uid
         self.endpoint = endpoint
         self.key = key
         self.route = route
@@ -65,22 +80,34 @@ class Subject:
         self.fingerprint = fingerprint
         self.provider = provider
         self.model = model
+        self.model_label = model_label
         self.upstream_model = upstream_model
+        self.objectives = objectives
         self.series = series
         self.slo = slo
         self.names: str | None = None
 
 
 class UsageEvent:
-    """One attempt. tokens is None when nothing is known to have been used; times in seconds."""
+    """An attempt that has ended, with everything that is counted of it.
+
+    tokens is None when nothing is known to have been used. Times are seconds since the attempt's start, but for
+    overhead_seconds, which the relay added; first_byte_seconds is 0 when none came. counted_slow names the signals it was
+    counted slow for while it was under way; probe says that it decides for its canary's breaker.
+    """
 
     __slots__ = (
         "attempt",
+        "body_bytes",
         "client_gone",
+        "counted_slow",
         "estimated",
+        "first_byte_seconds",
         "first_token_seconds",
         "latency_seconds",
         "outcome",
+        "overhead_seconds",
+        "probe",
         "request_id",
         "response_id",
         "status",
@@ -108,6 +135,11 @@ class UsageEvent:
         latency_seconds: float,
         first_token_seconds: float | None,
         response_id: str | None,
+        body_bytes: int,
+        first_byte_seconds: float,
+        overhead_seconds: float,
+        counted_slow: tuple[str, ...],
+        probe: bool,
     ) -> None:
         self.subject = subject
         self.request_id = request_id
@@ -123,3 +155,8 @@ class UsageEvent:
         self.latency_seconds = latency_seconds
         self.first_token_seconds = first_token_seconds
         self.response_id = response_id
+        self.body_bytes = body_bytes
+        self.first_byte_seconds = first_byte_seconds
+        self.overhead_seconds = overhead_seconds
+        self.counted_slow = counted_slow
+        self.probe = probe

@@ -11,7 +11,7 @@ MICROS: Final = 1_000_000
 
 
 def usage_line(event: UsageEvent, *, timestamp: float, pod: str) -> bytes:
-    """The event as one JSON line; timestamp in seconds since the epoch, pod the same for every line of a process.
+    """Renders the event as one JSON line; timestamp in seconds since the epoch, pod the same for every line of a process.
 
     Names are written as JSON by orjson once per subject; the rest is digits, fixed words and ids whose characters are
     known to be safe.
@@ -35,6 +35,8 @@ def usage_line(event: UsageEvent, *, timestamp: float, pod: str) -> bytes:
 def _names(subject: Subject, pod: str) -> str:
     names = {
         "pod": pod,
+        "tenant": subject.tenant,
+        "tenant_uid": subject.tenant_uid,
         "endpoint": subject.endpoint,
         "key": subject.key,
         "route": subject.route,

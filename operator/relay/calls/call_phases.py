@@ -1,4 +1,4 @@
-"""The life of one request, as a table: every legal move stands here and nowhere else.
+"""The phases of a call, as a table: every legal move stands here and nowhere else.
 
 Plain integers, since a call moves four times and members of an enum would each be looked up by name.
 """
@@ -8,18 +8,18 @@ from typing import Final
 RECEIVING: Final = 0
 """The request arrives."""
 WAITING: Final = 1
-"""For limits, a provider's slice or a seat."""
+"""It waits for limits, a provider's quota or a seat."""
 ATTEMPTING: Final = 2
 """A provider has been asked; nothing has gone to the client."""
 ANSWERING: Final = 3
 """The client has seen a byte."""
 OVER: Final = 4
-"""Answered, cut off or left."""
+"""Finished: answered, aborted by the relay, or abandoned by the client."""
 
 MOVES: Final = (
     (WAITING, OVER),
     (ATTEMPTING, OVER),
-    # again: another destination, because the one before provably did not process the call
+    # again: another target, because the one before provably did not process the call
     (ATTEMPTING, ANSWERING, OVER),
     (OVER,),
     (),
@@ -29,5 +29,5 @@ _LEGAL: Final = tuple(sum(1 << target for target in targets) for targets in MOVE
 
 
 def may_move(source: int, target: int) -> bool:
-    """Whether the move is legal."""
+    """Says if the move is legal."""
     return _LEGAL[source] >> target & 1 == 1

@@ -1,4 +1,4 @@
-"""Answers the relay writes itself, and the fields it puts on every answer."""
+"""Bodies that the relay writes itself, and the fields that it puts on every answer."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from relay.admission.limiter import RateView
+from relay.calls.tenants.caller import Caller
 from relay.dialect.refusals import Refusal
 from relay.routing.snapshot import Snapshot
 from relay_contract.document import Limits
@@ -20,7 +21,7 @@ _SHOULD_RETRY: Final = {
 
 
 def duration(seconds: float) -> str:
-    """As the OpenAI API writes resets: `12ms`, `1s`, `1.5s`, `6m0s`, `2h0m0s`; rounded up, so that waiting suffices."""
+    """Writes a duration as the OpenAI API does: `12ms`, `1s`, `1.5s`, `6m0s`, `2h0m0s`; rounded up, so that waiting suffices."""
     if seconds < 1:
         milliseconds = int(seconds * 1000)
         return f"{milliseconds + (milliseconds < seconds * 1000)}ms"
@@ -34,7 +35,7 @@ def duration(seconds: float) -> str:
 
 
 def rate_fields(view: RateView) -> bytes:
-    """x-ratelimit-* of whatever is limited; nothing for what is not."""
+    """Renders x-ratelimit-* of whatever is limited; nothing for what is not."""
     text = ""
     if view.limit_requests is not None:
         text = (
@@ -51,8 +52,17 @@ def rate_fields(view: RateView) -> bytes:
     return text.encode()
 
 
+def common_fields(request_id: str, caller: Caller | None, model: str, now: float) -> bytes:
+    """Renders what stands on every answer: the request's id, and what is left of the caller's limits for this model."""
+    ids = f"x-request-id: {request_id}\r\n".encode()
+    if caller is None:
+        return ids
+    view = caller.tenant.admission.limiter.view(key=caller.key.name, model=model, now=now)
+    return ids + rate_fields(view)
+
+
 def retry_fields(refusal: Refusal, retry_after_seconds: float | None) -> bytes:
-    """retry-after in whole seconds rounded up, retry-after-ms exactly, x-should-retry where the status alone misleads."""
+    """Renders retry-after in whole seconds rounded up, retry-after-ms exactly, and x-should-retry where the status misleads."""
     fields = _SHOULD_RETRY[refusal.value.retry]
     if retry_after_seconds is not None:
         milliseconds = math.ceil(retry_after_seconds * 1000)
@@ -62,46 +72,43 @@ def retry_fields(refusal: Refusal, retry_after_seconds: float | None) -> bytes:
 
 
 def models_body(snapshot: Snapshot) -> bytes:
-    """GET /v1/models: what this tenant may ask for."""
+    """Renders GET /v1/models: the models that this tenant may ask for."""
     return orjson.dumps({"object": "list", "data": [_model(name) for name in snapshot.models]})
 
 
 def model_body(snapshot: Snapshot, name: str) -> bytes | None:
-    """GET /v1/models/{id}; None when the tenant has no such model."""
+    """Renders GET /v1/models/{id}; None when the tenant has no such model."""
     return orjson.dumps(_model(name)) if name in snapshot.models else None
 
 
 def no_such_model(snapshot: Snapshot, model: str) -> str:
-    """The sentence of model_not_found; it names at most 20 of the models that exist."""
+    """Renders the message of model_not_found; it names at most 20 of the models that exist."""
     shown = ", ".join(snapshot.models[:20])
     more = f" and {len(snapshot.models) - 20} more" if len(snapshot.models) > 20 else ""
     known = f"; this tenant has {shown}{more}" if shown else "; this tenant has no models"
     return f"The model `{model[:128]}` does not exist{known}."
 
 
-def me_body(
-    snapshot: Snapshot,
-    *,
-    key: str,
-    priority: str,
-    share: float,
-    view: RateView,
-    depth: int,
-    in_flight: int,
-) -> bytes:
-    """GET /v1/me: who the caller is and what is left for it in this pod."""
-    document = snapshot.document
+def me_body(caller: Caller, now: float) -> bytes:
+    """Renders GET /v1/me: who the caller is and what is left for it in this pod."""
+    snapshot, admission = caller.snapshot, caller.tenant.admission
+    document, key = snapshot.document, caller.key
+    view = admission.limiter.view(key=key.name, model="", now=now)
     return orjson.dumps(
         {
             "object": "relay.me",
             "tenant": document.tenant.name,
             "tier": document.tenant.tier or None,
-            "api_key": {"name": key, "priority": priority, "limits": _key_limits(snapshot, key)},
+            "api_key": {
+                "name": key.name,
+                "priority": key.priority,
+                "limits": _key_limits(snapshot, key.name),
+            },
             "generation": document.generation,
             "models": list(snapshot.models),
             "limits": {
                 "scope": "PerReplicaShare",
-                "share": share,
+                "share": admission.share,
                 "configured": _limits(document.tenant.limits),
                 "remaining_here": _remaining(view),
             },
@@ -109,8 +116,8 @@ def me_body(
                 "concurrency": document.tenant.queue.concurrency,
                 "max_depth": document.tenant.queue.max_depth,
                 "max_wait_seconds": document.tenant.queue.max_wait_seconds,
-                "waiting_here": depth,
-                "in_flight_here": in_flight,
+                "waiting_here": admission.queue.depth,
+                "in_flight_here": admission.queue.in_flight,
             },
             "isolation": {"relay": "dedicated", "namespace": document.tenant.namespace},
         }

@@ -1,20 +1,20 @@
-"""An answer on its way to the client: heads, framing, and one write per read of the provider."""
+"""Writes an answer to the client: heads, framing, and one write per read of the provider."""
 
 from typing import Final
 
 from relay.calls import own_responses
-from relay.dialect.header_fields import WITHHELD_FROM_CLIENT
 from relay.dialect.refusals import Refusal, refusal_body
 from relay.http.downstream import ClientConnection
-from relay.http.headers import HOP_BY_HOP, Field, nominated
+from relay.http.headers import RESPONSE_DROPPED, Field, nominated
 from relay.http.message import LAST_CHUNK, Request, chunk, status_line
 
-_DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_CLIENT
 UNBUFFERED: Final = b"x-accel-buffering: no\r\n"
-"""Tells nginx and its kin in between not to collect a stream."""
+"""Tells nginx and similar proxies not to buffer the stream."""
 
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Stands in metrics for an answer that nobody read, as nginx has it."""
 HELD_BYTES: Final = 64 * 1024
-"""A unary answer up to this is sent when it is whole: one that dies half-way can then still be a clean error."""
+"""A unary answer up to this is sent when it is whole: one that breaks off can then still become a clean error."""
 
 
 class ResponseWriter:
@@ -42,7 +42,7 @@ class ResponseWriter:
         self.sent_bytes = 0
 
     def whole(self, status: int, fields: bytes, body: bytes, *, keep_alive: bool) -> None:
-        """A complete answer is written; HEAD gets its head alone (RFC 9110 section 9.3.2)."""
+        """Writes a complete answer; HEAD gets its head alone (RFC 9110 section 9.3.2)."""
         self.status = status
         self.keep_alive = keep_alive
         length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
@@ -58,7 +58,7 @@ class ResponseWriter:
         retry_after_seconds: float | None,
         keep_alive: bool,
     ) -> None:
-        """A refusal is written in the OpenAI shape."""
+        """Writes a refusal in the OpenAI shape."""
         retry = own_responses.retry_fields(refusal, retry_after_seconds)
         body = refusal_body(refusal, message)
         self.whole(
@@ -68,7 +68,7 @@ class ResponseWriter:
     def begin(
         self, status: int, headers: list[Field], fields: bytes, *, stream: bool, keep_alive: bool
     ) -> None:
-        """A provider's answer begins: its fields but for those that are ours or its connection's, then ours."""
+        """Begins a provider's answer: its fields but for those that are ours or its connection's, then ours."""
         self.status = status
         length, passed = _passed_on(headers)
         self._chunked = length is None and self._request.http11
@@ -86,11 +86,11 @@ class ResponseWriter:
         self._out = passed
 
     def body(self, data: bytes) -> None:
-        """A piece of the body, written with the next `flush`."""
+        """Adds a piece of the body; the next `flush` writes it."""
         self._out.append(chunk(data) if self._chunked else data)
 
     def flush(self) -> None:
-        """What has gathered is on its way."""
+        """Writes what has gathered."""
         if self._out:
             out, self._out = self._out, []
             data = out[0] if len(out) == 1 else b"".join(out)
@@ -98,7 +98,7 @@ class ResponseWriter:
             self._connection.write(data)
 
     def end(self) -> None:
-        """The answer is whole."""
+        """Ends a whole answer."""
         if self._chunked:
             self._out.append(LAST_CHUNK)
         if self.holds:
@@ -109,8 +109,12 @@ class ResponseWriter:
         else:
             self.flush()
 
-    def cut(self) -> None:
-        """The connection breaks off, so that the client cannot take what it has for whole."""
+    def abandoned(self) -> None:
+        """Notes that the client left before the answer was whole."""
+        self.status = CLIENT_CLOSED_REQUEST
+
+    def abort(self) -> None:
+        """Aborts the connection, so that the client cannot take what it has for whole."""
         self._connection.abort()
 
     def _connection_field(self) -> bytes:
@@ -120,9 +124,9 @@ class ResponseWriter:
 
 
 def _passed_on(headers: list[Field]) -> tuple[bytes | None, list[bytes]]:
-    """The content length, and what goes on to the client, in pieces after an empty first one for the status line."""
+    """Returns the content length, and the fields for the client, in pieces after an empty one for the status line."""
     length = None
-    dropped = _DROPPED
+    dropped = RESPONSE_DROPPED
     for name, value in headers:
         if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
             dropped |= nominated(value)

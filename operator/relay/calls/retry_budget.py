@@ -1,4 +1,4 @@
-"""How many further attempts the relay may make, so that a failing provider is not met with more load."""
+"""Bounds the further attempts of a relay, so that a failing provider does not get more load."""
 
 
 class RetryBudget:
@@ -12,11 +12,11 @@ class RetryBudget:
         self._tokens = self._burst
 
     def deposit(self) -> None:
-        """A call arrived."""
+        """Adds the part of one call."""
         self._tokens = min(self._burst, self._tokens + self._ratio)
 
     def withdraw(self) -> bool:
-        """Whether one more attempt may be made; it is paid for then."""
+        """Takes one further attempt from the budget; returns False if there is none."""
         if self._tokens < 1:
             return False
         self._tokens -= 1

@@ -29,4 +29,5 @@ MODELS: Final = b"/v1/models"
 MODEL: Final = b"/v1/models/"
 ME: Final = b"/v1/me"
 
-LABELS: Final = (*(endpoint.value for endpoint in Endpoint), "models", "me", "other")
+OTHER: Final = "other"
+"""Stands in metrics for every path that takes no calls."""

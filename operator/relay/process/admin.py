@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from relay.accounting.metric_catalogue import Page
-from relay.accounting.metrics import render, render_gauge
+from relay.accounting.metric_report import render, render_gauge
 from relay.process.supervisor import NotProgrammed, Supervisor
 from relay_contract.document import MAX_DOCUMENT_BYTES
 from relay_contract.endpoints import (

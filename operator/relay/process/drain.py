@@ -1,15 +1,14 @@
-"""How a worker ends without failing anyone: serve on while endpoints leave the load balancers, then let go one by one."""
+"""Ends a worker without failing a call: it serves on while endpoints leave the load balancers, then closes one by one."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from relay.calls.call_service import CallService
+from relay.calls.client_connections import ClientConnections
 
 QUIET_SECONDS: Final = 1.0
 """A connection idle this long is closed; a shorter pause may end in a request that would cross the close."""
-CUT_SECONDS: Final = 1.0
-"""Kept back from the drain's time for cutting off what has not ended."""
+ABORT_SECONDS: Final = 1.0
+"""Kept back from the drain's time for aborting what has not ended."""
 
 
 class Drain:
@@ -17,29 +16,29 @@ class Drain:
 
     def __init__(
         self,
-        service: "CallService",
+        connections: ClientConnections,
         server: asyncio.Server,
         *,
         now: float,
         accept_seconds: float,
         drain_seconds: float,
     ) -> None:
-        self._service = service
+        self._connections = connections
         self._server = server
         self._accept_until = now + min(accept_seconds, drain_seconds)
-        self._until = now + max(0.0, drain_seconds - CUT_SECONDS)
+        self._until = now + max(0.0, drain_seconds - ABORT_SECONDS)
         self.over = False
 
     def advance(self, now: float) -> None:
-        """Whatever is due is done; `over` is set when no connection is left or the time is up."""
+        """Does what is due; sets `over` when no connection is left or the time is up."""
         if now < self._accept_until:
             return
         self._server.close()
-        for connection in list(self._service.connections):
+        for connection in list(self._connections.open):
             if connection.idle and now - connection.idle_since() >= QUIET_SECONDS:
                 connection.close()
-        if not self._service.connections:
+        if not self._connections.open:
             self.over = True
         elif now >= self._until:
-            self._service.cut_all()
+            self._connections.abort_all()
             self.over = True

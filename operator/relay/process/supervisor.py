@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 from relay.accounting.logs import Log
 from relay.accounting.metric_catalogue import Labels
-from relay.accounting.metrics import Report, merge, received, without_gauges
+from relay.accounting.metric_report import Report, merge, received, without_gauges
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay.process.document_files import DocumentMount, StateFile
 from relay.process.worker import run_worker
@@ -349,7 +349,10 @@ class Supervisor:
                 for other in self._workers.values():
                     if other is not worker and other.link is not None:
                         other.link.send(
-                            "tripped", route=message["route"], fingerprint=message["fingerprint"]
+                            "tripped",
+                            tenant_uid=message["tenant_uid"],
+                            route=message["route"],
+                            fingerprint=message["fingerprint"],
                         )
         self._changed.set()
 

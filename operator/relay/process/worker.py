@@ -29,7 +29,7 @@ GC_THRESHOLD: Final = 50_000
 
 
 class Worker:
-    """Ties the service to its loop, its socket and its supervisor."""
+    """The service with its loop, its socket and its supervisor."""
 
     def __init__(self, settings: Settings, listener: socket.socket, number: int) -> None:
         self._settings = settings
@@ -43,27 +43,27 @@ class Worker:
             loop=self._loop,
         )
         self.service = CallService(settings, self.log)
-        self._link = WorkerChannel(self._received, self._supervisor_gone)
+        self._channel = WorkerChannel(self._received, self._supervisor_gone)
         self._server: asyncio.Server | None = None
         self._tls: ClientTls | None = None
         self._drain: Drain | None = None
         self.ended = asyncio.Event()
 
     async def serve(self, control: socket.socket) -> None:
-        """Returns when drained, or at once when the supervisor is gone."""
-        await self._loop.create_connection(lambda: self._link, sock=control)
+        """Serves until drained, or until the supervisor is gone."""
+        await self._loop.create_connection(lambda: self._channel, sock=control)
         if ClientTls.present(self._settings.tls_directory):
             self._tls = ClientTls(self._settings.tls_directory)
         self._server = await self._loop.create_server(
-            lambda: cast(asyncio.Protocol, ClientConnection(self.service)),
+            lambda: cast(asyncio.Protocol, ClientConnection(self.service.connections)),
             sock=self._listener,
             backlog=BACKLOG,
             ssl=self._tls.context if self._tls is not None else None,
         )
-        self._link.send("listening")
+        self._channel.send("listening")
         self._tick()
         await self.ended.wait()
-        self.service.shadows.stop()
+        self.service.stop()
         self.log.close()
 
     def _tick(self) -> None:
@@ -76,9 +76,10 @@ class Worker:
                 self.ended.set()
 
     def _report_trips(self) -> None:
-        while self.service.books.tripped:
-            route, fingerprint = self.service.books.tripped.pop()
-            self._link.send("tripped", route=route, fingerprint=fingerprint)
+        for tenant_uid, route, fingerprint in self.service.take_trips():
+            self._channel.send(
+                "tripped", tenant_uid=tenant_uid, route=route, fingerprint=fingerprint
+            )
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -87,12 +88,14 @@ class Worker:
             case "document":
                 self._install(message["digest"], message["payload"])
             case "metrics":
-                self._link.send("metrics", id=message["id"], report=self.service.report())
+                self._channel.send("metrics", id=message["id"], report=self.service.report())
             case "keys":
                 missing = self.service.missing_keys()
-                self._link.send("keys", id=message["id"], missing=missing)
+                self._channel.send("keys", id=message["id"], missing=missing)
             case "tripped":
-                self.service.trip(message["route"], message["fingerprint"])
+                self.service.follow_trip(
+                    message["tenant_uid"], message["route"], message["fingerprint"]
+                )
             case "reload_tls":
                 self._reload_tls()
             case "drain":
@@ -104,10 +107,10 @@ class Worker:
         except (ValueError, SnapshotRejected) as error:
             # the supervisor checked the same payload; a difference is a fault of this program
             self.log.event("error", "document_refused", digest=digest, message=str(error))
-            self._link.send("refused", digest=digest, message=str(error))
+            self._channel.send("refused", digest=digest, message=str(error))
             return
         self.service.install(snapshot)
-        self._link.send("in_force", digest=digest, generation=snapshot.document.generation)
+        self._channel.send("in_force", digest=digest, generation=snapshot.document.generation)
 
     def _reload_tls(self) -> None:
         if self._tls is None:
@@ -120,9 +123,9 @@ class Worker:
 
     def _begin_drain(self) -> None:
         if self._drain is None and self._server is not None:
-            self.service.draining = True
+            self.service.connections.drain()
             self._drain = Drain(
-                self.service,
+                self.service.connections,
                 self._server,
                 now=time.monotonic(),
                 accept_seconds=self._settings.drain_accept_seconds,
@@ -136,7 +139,7 @@ class Worker:
 def run_worker(
     settings: Settings, listener: socket.socket, control: socket.socket, number: int
 ) -> int:
-    """The exit code of the worker's life; called in a fresh process."""
+    """Runs a worker in this fresh process until it ends; returns the exit code."""
     # the supervisor decides when workers end: a signal to the whole group must not race it
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """What supervisor and workers say to each other: JSON messages, each after its length, over a socket pair.
 
-to a worker    document {digest, payload}   metrics {id}   tripped {route, fingerprint}   drain {}   reload_tls {}
-to supervisor  listening {}   in_force {digest, generation}   metrics {id, report}   tripped {route, fingerprint}
+to a worker    document {digest, payload}   metrics {id}   tripped {tenant_uid, route, fingerprint}   drain {}   reload_tls {}
+to supervisor  listening {}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
                refused {digest, message}   pong {id}
 """
 

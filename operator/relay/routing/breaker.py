@@ -43,11 +43,11 @@ class CanaryBreaker:
         self.trips = 0
 
     def reconfigure(self, config: BreakerConfig) -> None:
-        """The new figures are in force; what was counted stays."""
+        """Applies new figures; what was counted stays."""
         self._config = config
 
-    def admits(self, now: float) -> bool:
-        """Whether a call may go to the canary. After the open time the first caller is the probe."""
+    def try_pass(self, now: float) -> bool:
+        """Lets a call through to the canary, or returns False; the first one after the open time is the probe."""
         if self.state is BreakerState.closed or not self._config.enabled:
             return True
         if self.state is BreakerState.open and now >= self._open_until:
@@ -56,7 +56,7 @@ class CanaryBreaker:
         return False
 
     def finished(self, *, failed: bool, probe: bool, now: float) -> bool:
-        """An attempt at the canary ended; whether this one tripped the breaker.
+        """Counts an attempt at the canary that ended; returns True if it tripped the breaker.
 
         probe: it was admitted while half open. Other attempts that end then began before the trip and say nothing new.
         """
@@ -74,12 +74,12 @@ class CanaryBreaker:
         return False
 
     def cancelled(self, *, probe: bool) -> None:
-        """An attempt ended without a verdict; a probe that did is asked again by the next caller."""
+        """Notes an attempt that ended without a verdict; if it was the probe, the next caller probes."""
         if probe and self.state is BreakerState.half_open:
             self._move(BreakerState.open)
 
     def follow(self, now: float) -> None:
-        """Open because another process of this pod tripped; that one counts the trip."""
+        """Opens because another process of this pod tripped; that one counts the trip."""
         if self.state is not BreakerState.open:
             self._open(now)
 

@@ -1,4 +1,4 @@
-"""The document, made ready for the hot path: look-ups are dictionaries, request heads are bytes.
+"""A document made ready for the hot path: look-ups are dictionaries, request heads are bytes.
 
 A snapshot is frozen; a request keeps the one it began with. Whatever the relay cannot act on (a URL with credentials, a
 header that would break its line, a CA bundle that is no PEM) is refused here, before anything is in force.
@@ -10,21 +10,27 @@ from typing import Final, Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from relay.dialect.endpoints import Endpoint
-from relay.dialect.header_fields import WITHHELD_FROM_PROVIDER
 from relay.http.connection_pool import Origin
-from relay.http.headers import HOP_BY_HOP, field_name, field_value
+from relay.http.headers import REQUEST_DROPPED, field_name, field_value
 from relay.http.tls import provider_context
 from relay.routing.sessions import session_seed
-from relay_contract.document import Breaker, Document, Priority, Provider, Route, Side
+from relay_contract.document import (
+    Breaker,
+    Document,
+    Priority,
+    Provider,
+    ProviderLimits,
+    Route,
+    Side,
+)
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow"]
-_DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_PROVIDER
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:
-    """What an API key of the document entitles to."""
+    """The rights of an API key of the document."""
 
     name: str
     priority: Priority
@@ -56,7 +62,7 @@ class Destination:
     fingerprint: str
 
     def upstream_model(self, asked: str) -> str | None:
-        """The name the provider knows the model by; None when its catalogue does not have it."""
+        """Returns the name the provider knows the model by; None when its catalogue does not have it."""
         public = self.model or asked
         name = self.upstream.models.get(public)
         if name is None and self.model is None and self.upstream.models:
@@ -81,7 +87,7 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything in force. routes is keyed by model and task, either of them None for any."""
+    """Everything one document puts in force. routes is keyed by model and task, either of them None for any."""
 
     document: Document
     digest: str
@@ -94,13 +100,17 @@ class Snapshot:
     models: tuple[str, ...]
     known_models: frozenset[str]
 
+    def quotas(self) -> dict[str, ProviderLimits]:
+        """Returns the tenant's part of each provider's quota, by provider."""
+        return {name: upstream.provider.limits for name, upstream in self.upstreams.items()}
+
 
 class SnapshotRejected(Exception):
-    """The document is well-formed but cannot be acted on; the message names the part."""
+    """A document that is well-formed but cannot be acted on; the message names the part."""
 
 
 def compile_snapshot(document: Document, digest: str) -> Snapshot:
-    """The document's snapshot; raises SnapshotRejected."""
+    """Compiles the document; raises SnapshotRejected."""
     upstreams = {provider.name: _upstream(provider) for provider in document.catalogue.providers}
     plans = tuple(_plan(route, upstreams) for route in document.tenant.routes)
     models = tuple(
@@ -153,7 +163,7 @@ def _checked_upstream(provider: Provider) -> Upstream:
         heads={endpoint: _head(url, endpoint, provider.query, fields) for endpoint in Endpoint},
         auth_prefix=auth_name + b": " + (scheme + b" " if scheme else b""),
         key_file=provider.auth.key_file,
-        dropped=_DROPPED | names | {auth_name},
+        dropped=REQUEST_DROPPED | names | {auth_name},
         query_names=frozenset(provider.query),
         models={model.name: model.upstream_name for model in provider.models},
         provider=provider,
@@ -177,7 +187,7 @@ def _head(
     query: Mapping[str, str],
     fields: list[tuple[bytes, bytes]],
 ) -> bytes:
-    """Request target without its end, so that a call can add its own query; fields follow the marker."""
+    """Renders request line and fixed fields; a call adds its own query and fields."""
     path = field_value(url.path.rstrip("/") + endpoint.suffix)
     target = path + (b"?" + urlencode(query).encode() if query else b"")
     lines = b"".join(b"%b: %b\r\n" % field for field in fields)
@@ -202,7 +212,7 @@ def _plan(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
 
 
 def _objectives(route: Route) -> dict[str, float]:
-    """Per signal the strictest limit, in seconds: the control plane counts one `slow` per signal."""
+    """Returns per signal the strictest limit, in seconds: the control plane counts one `slow` per signal."""
     strictest: dict[str, float] = {}
     for objective in route.objectives:
         seconds = objective.max_milliseconds / 1000
@@ -213,7 +223,7 @@ def _objectives(route: Route) -> dict[str, float]:
 def _index(
     routes: tuple[Route, ...], plans: tuple[RoutePlan, ...]
 ) -> dict[tuple[str | None, str | None], RoutePlan]:
-    """The first route by name wins a tie; the control plane reports ties as Conflicted."""
+    """Indexes routes by what they match; the first by name wins a tie, and the control plane reports it as Conflicted."""
     index: dict[tuple[str | None, str | None], RoutePlan] = {}
     for route, plan in sorted(zip(routes, plans, strict=True), key=lambda pair: pair[0].name):
         for model in route.match.models or (None,):
@@ -223,7 +233,7 @@ def _index(
 
 
 def _listed(route: Route, plan: RoutePlan) -> Iterator[str]:
-    """The model names a caller may ask this route for, as far as the document knows them."""
+    """Goes through the model names that a caller may ask this route for, as far as the document knows them."""
     if route.match.models:
         yield from route.match.models
     elif plan.stable.model is not None:

@@ -24,6 +24,7 @@ class Metadata(Part):
     uid: str
     generation: int = 1
     creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
     annotations: dict[str, str] = {}
 
 

@@ -8,9 +8,9 @@ from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions.conditions import Condition
+from relay_operator.errors import InvalidSpec
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import ConditionType, Reason
-from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -35,22 +35,23 @@ class ProviderReconciler:
 
     async def reconcile(self, name: str) -> None:
         """The provider's address is known to the world, its users are looked at, and its status says how it is."""
-        watched = self._world.providers.get(name)
+        body = self._world.providers.get(name)
         using = self._world.tenants_using(name)
-        if watched is None:
+        if body is None:
             self._world.upstreams.pop(name, None)
-            self._status.forget("Provider", "", name)
         else:
-            await self._report(watched, using)
+            await self._report(body, using)
         for tenant in using:
             self._queue.add(Key("Tenant", "", tenant))
 
-    async def _report(self, watched: Watched[Provider], using: set[str]) -> None:
+    async def _report(self, body: dict[str, object], using: set[str]) -> None:
         fields: dict[str, object] = {"tenants": len(using)}
-        body, provider = watched.body, watched.resource
-        if isinstance(provider, Invalid):
-            refused = _refused(Reason.INVALID_SPEC, provider.message)
-            await self._status.write("Provider", body, fields, refused, now=time.time())
+        try:
+            provider = Provider.parse(body)
+        except InvalidSpec as error:
+            await self._status.write(
+                "Provider", body, fields, _refused(Reason.INVALID_SPEC, str(error)), now=time.time()
+            )
             return
         fields["url"] = provider.url
         problem = await self._resolve(provider)

@@ -5,18 +5,17 @@ from typing import Any
 
 from relay_contract import document
 from relay_operator import names
-from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import route_conditions
 from relay_operator.decisions.canary_runs import CanaryRuns, Run
 from relay_operator.decisions.conditions import timestamp
+from relay_operator.errors import InvalidSpec
 from relay_operator.manifests import composition
 from relay_operator.manifests.composition import RouteNotAccepted
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
-from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
@@ -32,40 +31,39 @@ class RouteReconciler:
         *,
         world: WatchedState,
         canaries: CanaryRuns,
-        publisher: DocumentPublisher,
+        programmer: DocumentPublisher,
         status: StatusWriter,
         announcer: EventRecorder,
         queue: WorkQueue,
     ) -> None:
         self._world = world
         self._canaries = canaries
-        self._publisher = publisher
+        self._programmer = programmer
         self._status = status
         self._announcer = announcer
         self._queue = queue
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """The route's weight is in force and its status says so."""
-        watched = self._world.routes.get(name, namespace=namespace)
-        publication = self._publisher.publication(namespace)
-        if watched is None:
-            await self._removed(namespace, name, publication)
+        body = self._world.routes.get(namespace, {}).get(name)
+        program = self._programmer.program(namespace)
+        if body is None:
+            await self._removed(namespace, name, program)
             return
-        if publication is None:
-            await self._without_tenant(watched.body, namespace)
+        if program is None:
+            await self._without_tenant(body, namespace)
             return
-        refusal = self._refresh(watched, publication)
-        await self._publisher.distribute(namespace)
-        await self._report(watched.body, publication, refusal)
+        refusal = self._refresh(body, program)
+        await self._programmer.distribute(namespace)
+        await self._report(body, program, refusal)
         run = self._canaries.runs.get((namespace, name))
         if run is not None and run.is_measured:
             self._queue.add_after(Key("RelayRoute", namespace, name), _EVIDENCE_SECONDS)
 
-    async def _removed(self, namespace: str, name: str, publication: Publication | None) -> None:
+    async def _removed(self, namespace: str, name: str, program: Publication | None) -> None:
         self._canaries.forget((namespace, name))
-        self._status.forget("RelayRoute", namespace, name)
-        if publication is not None and publication.fragments.pop(name, None) is not None:
-            await self._publisher.distribute(namespace)
+        if program is not None and program.fragments.pop(name, None) is not None:
+            await self._programmer.distribute(namespace)
 
     async def _without_tenant(self, body: dict[str, Any], namespace: str) -> None:
         tenant = self._world.tenant_of_namespace(namespace)
@@ -79,67 +77,76 @@ class RouteReconciler:
         wanted = route_conditions.refused(refusal.reason, refusal.message, final=tenant is None)
         await self._status.write("RelayRoute", body, {}, wanted, now=time.time())
 
-    def _refresh(
-        self, watched: Watched[RelayRoute], publication: Publication
-    ) -> RouteNotAccepted | None:
+    def _refresh(self, body: dict[str, Any], program: Publication) -> RouteNotAccepted | None:
         """Decides and puts the fragment in force; without waiting, so no older decision can overtake."""
-        route = watched.resource
-        if isinstance(route, Invalid):
-            return RouteNotAccepted(reason=Reason.INVALID_SPEC, message=route.message)
-        key = (route.metadata.namespace, route.metadata.name)
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["name"])
         providers = self._world.usable_providers()
-        fragment = self._fragment(route, providers)
+        fragment = self._fragment(body, providers)
         if isinstance(fragment, RouteNotAccepted):
             return fragment
         named = {side.provider for side in composition.sides(fragment)}
-        closed = named - publication.reachable
+        closed = named - program.reachable
         if closed:
             # the wall first: the tenant's reconciler opens the way, brings the keys and calls again
-            self._queue.add(Key("Tenant", "", publication.tenant.metadata.name), Urgency.URGENT)
+            self._queue.add(Key("Tenant", "", program.tenant.metadata.name), Urgency.URGENT)
             message = f"opening the way to {', '.join(sorted(closed))}; the Tenant tells if its key is missing"
             return RouteNotAccepted(reason=Reason.PROVISIONING, message=message)
-        self._publisher.refresh_providers(publication, named)
-        in_force = publication.fragments.get(key[1])
+        tenant = program.tenant.metadata.name
+        parts = {
+            name: composition.provider_part(
+                providers[name], share=self._world.provider_share(name, tenant)
+            )
+            for name in named
+        }
+        self._programmer.set_providers(program, parts)
+        in_force = program.fragments.get(key[1])
+        route = RelayRoute.parse(body)
         run = self._canaries.accept(route, providers, in_force=in_force, now=time.time())
-        waiting = self._awaits_key(publication, run, fragment)
+        waiting = self._awaits_key(program, run, fragment)
         if not waiting:
             self._canaries.decide(key, now=time.time())
         weight = run.state.weight_percent if fragment.canary and not waiting else 0
-        publication.fragments[key[1]] = fragment.model_copy(update={"canary_percent": weight})
+        program.fragments[key[1]] = fragment.model_copy(update={"canary_percent": weight})
         if not waiting:
             return None
         self._queue.add_after(Key("RelayRoute", *key), _KEY_SECONDS)
         message = "waiting for every relay pod to hold the key of the canary's provider"
         return RouteNotAccepted(reason=Reason.PROVISIONING, message=message)
 
-    def _awaits_key(self, publication: Publication, run: Run, fragment: document.Route) -> bool:
+    def _awaits_key(self, program: Publication, run: Run, fragment: document.Route) -> bool:
         """Whether a canary is about to start that some pod could only fail (ADR 5)."""
         if fragment.canary is None or run.state.fingerprint == run.plan.fingerprint:
             return False
-        namespace = names.tenant_namespace(publication.tenant.metadata.name)
-        return publication.lacks_key(fragment.canary.provider, self._world.relay_pods(namespace))
+        namespace = names.tenant_namespace(program.tenant.metadata.name)
+        return program.lacks_key(fragment.canary.provider, self._world.relay_pods(namespace))
 
     def _fragment(
-        self, route: RelayRoute, providers: dict[str, Provider]
+        self, body: dict[str, Any], providers: dict[str, Any]
     ) -> document.Route | RouteNotAccepted:
+        metadata = body["metadata"]
+        try:
+            route = RelayRoute.parse(body)
+        except InvalidSpec as error:
+            return RouteNotAccepted(reason=Reason.INVALID_SPEC, message=str(error))
         older = composition.conflicts(
-            self._world.parsed_routes(route.metadata.namespace).values()
-        ).get(route.metadata.name)
+            self._world.parsed_routes(metadata["namespace"]).values()
+        ).get(metadata["name"])
         if older is not None:
             message = f"route {older} already matches the same calls; the older route keeps them"
             return RouteNotAccepted(reason=Reason.CONFLICTED, message=message)
         return composition.route_part(route, providers, canary_percent=0)
 
     async def _report(
-        self, body: dict[str, Any], publication: Publication, refusal: RouteNotAccepted | None
+        self, body: dict[str, Any], program: Publication, refusal: RouteNotAccepted | None
     ) -> None:
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
         run = self._canaries.runs.get(key)
-        acknowledged, pods = await self._publisher.acknowledged(key[0])
+        acknowledged, pods = await self._programmer.acknowledged(key[0])
         fields: dict[str, Any] = {
             "programmed": {
-                "generation": publication.generation,
+                "generation": program.generation,
                 "pods": pods,
                 "acknowledged": acknowledged,
             }

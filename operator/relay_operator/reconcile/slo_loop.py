@@ -25,14 +25,14 @@ class SloLoop:
         *,
         canaries: CanaryRuns,
         prometheus: Prometheus | None,
-        publisher: DocumentPublisher,
+        programmer: DocumentPublisher,
         world: WatchedState,
         queue: WorkQueue,
         tick_seconds: float,
     ) -> None:
         self._canaries = canaries
         self._prometheus = prometheus
-        self._publisher = publisher
+        self._programmer = programmer
         self._world = world
         self._queue = queue
         self._tick_seconds = tick_seconds
@@ -81,7 +81,7 @@ class SloLoop:
         decision, moved = self._canaries.decide(key, now=now)
         if moved:
             # the lane of its own: weight first, everything else after, whatever the workers are busy with
-            self._publisher.set_weight(*key, decision.state.weight_percent)
+            self._programmer.set_weight(*key, decision.state.weight_percent)
             task = asyncio.create_task(self._distribute(key))
             self._moving.add(task)
             task.add_done_callback(self._moving.discard)
@@ -93,7 +93,7 @@ class SloLoop:
 
     async def _distribute(self, key: RouteKey) -> None:
         try:
-            await self._publisher.distribute(key[0])
+            await self._programmer.distribute(key[0])
         except OperatorError as error:
             logger.warning(
                 "weight pushed but not stored yet",

@@ -14,13 +14,12 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import tenant_conditions
 from relay_operator.decisions.tenant_conditions import Findings
-from relay_operator.errors import ApiServerRefused
+from relay_operator.errors import ApiServerRefused, InvalidSpec
 from relay_operator.manifests import composition, namespace, tenant, workload
 from relay_operator.manifests import credentials as credential_manifests
 from relay_operator.manifests.environment import Platform, Upstream
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
-from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -44,7 +43,7 @@ class TenantReconciler:
         api: ApiServer,
         world: WatchedState,
         children: OwnedObjects,
-        publisher: DocumentPublisher,
+        programmer: DocumentPublisher,
         status: StatusWriter,
         queue: WorkQueue,
         platform: Platform,
@@ -52,25 +51,24 @@ class TenantReconciler:
         self._api = api
         self._world = world
         self._children = children
-        self._publisher = publisher
+        self._programmer = programmer
         self._status = status
         self._queue = queue
         self._platform = platform
 
     async def reconcile(self, name: str) -> None:
         """Everything the tenant owns is as it should be, or its status says what is in the way."""
-        watched = self._world.tenants.get(name)
+        body = self._world.tenants.get(name)
         space = names.tenant_namespace(name)
-        if watched is None or watched.is_being_deleted:
+        if body is None or "deletionTimestamp" in body["metadata"]:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
-            self._publisher.forget(space)
+            self._programmer.forget(space)
             self._children.forget(space)
-            self._status.forget("Tenant", "", name)
             return
-        body, spec = watched.body, watched.resource
-        if isinstance(spec, Invalid):
-            refused = Findings(refusal=Reason.INVALID_SPEC, message=spec.message)
-            await self._write(body, refused, {})
+        try:
+            spec = Tenant.parse(body)
+        except InvalidSpec as error:
+            await self._write(body, Findings(refusal=Reason.INVALID_SPEC, message=str(error)), {})
             return
         claim = await self._claim(spec)
         if claim.reason is not None:
@@ -102,23 +100,21 @@ class TenantReconciler:
     async def _provision(self, body: dict[str, Any], spec: Tenant) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         keys = await self._with_fresh_binding(spec)
-        publication = self._publisher.publication(space)
-        if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
-            publication = await self._begin(spec, keys)
-        self._rebase(publication, spec, keys)
-        upstreams = self._upstreams(publication, space)
+        program = self._programmer.program(space)
+        if program is None or program.tenant.metadata.uid != spec.metadata.uid:
+            program = await self._begin(spec, keys)
+        self._rebase(program, spec, keys)
+        upstreams = self._upstreams(program, space)
         for manifest in tenant.wall(spec, self._platform, upstreams):
             await self._children.apply(manifest)
         missing = await self._upstream_keys(spec, [upstream.provider for upstream in upstreams])
         self._open(
-            publication,
-            space,
-            frozenset(upstream.provider for upstream in upstreams) - missing.keys(),
+            program, space, frozenset(upstream.provider for upstream in upstreams) - missing.keys()
         )
-        await self._publisher.distribute(space)
+        await self._programmer.distribute(space)
         for manifest in tenant.relay(spec, self._platform):
             await self._children.apply(manifest)
-        await self._report(body, spec, publication, missing)
+        await self._report(body, spec, program, missing)
 
     async def _with_fresh_binding(self, spec: Tenant) -> dict[str, str]:
         """The tenant's keys. The authorizer learns of a new RoleBinding a moment after it was written."""
@@ -136,23 +132,41 @@ class TenantReconciler:
         stored = await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
         sealed = (stored or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, "")
         base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
-        publication = self._publisher.begin(spec, base, sealed)
-        for route in self._world.routes.names(namespace=space):
+        program = self._programmer.begin(spec, base, sealed)
+        for route in self._world.routes.get(space, {}):
             self._queue.add(Key("RelayRoute", space, route))
-        return publication
+        return program
 
-    def _rebase(self, publication: Publication, spec: Tenant, keys: dict[str, str]) -> None:
+    def _rebase(self, program: Publication, spec: Tenant, keys: dict[str, str]) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         sharing = sum(pod.ready or pod.terminating for pod in self._world.relay_pods(space))
-        publication.tenant = spec
-        publication.base = composition.tenant_part(
+        program.tenant = spec
+        program.base = composition.tenant_part(
             spec, _digests(keys), replicas=sharing or spec.spec.relay.replicas
         )
-        self._publisher.refresh_providers(publication)
+        usable = self._world.usable_providers()
+        used = {
+            side.provider
+            for route in program.fragments.values()
+            for side in composition.sides(route)
+        }
+        tenant = spec.metadata.name
+        parts = {
+            name: composition.provider_part(
+                usable[name], share=self._world.provider_share(name, tenant)
+            )
+            for name in used
+            if name in usable
+        }
+        self._programmer.set_providers(program, parts)
 
-    def _upstreams(self, publication: Publication, space: str) -> list[Upstream]:
+    def _upstreams(self, program: Publication, space: str) -> list[Upstream]:
         """Where the relay may go: what its routes in force use, and what the routes' specs name (before any weight)."""
-        used = publication.used_providers()
+        used = {
+            side.provider
+            for route in program.fragments.values()
+            for side in composition.sides(route)
+        }
         for route in self._world.parsed_routes(space).values():
             canary = [route.spec.canary] if route.spec.canary else []
             used |= {side.provider for side in (route.spec.stable, *canary, *route.spec.fallback)}
@@ -181,20 +195,20 @@ class TenantReconciler:
                 if error.status != 404:
                     raise
 
-    def _open(self, publication: Publication, space: str, reachable: frozenset[str]) -> None:
+    def _open(self, program: Publication, space: str, reachable: frozenset[str]) -> None:
         """Routes that waited for the way to open are looked at again."""
-        if publication.reachable == reachable:
+        if program.reachable == reachable:
             return
-        publication.reachable = reachable
-        for route in self._world.routes.names(namespace=space):
+        program.reachable = reachable
+        for route in self._world.routes.get(space, {}):
             self._queue.add(Key("RelayRoute", space, route))
 
     async def _report(
-        self, body: dict[str, Any], spec: Tenant, publication: Publication, missing: dict[str, str]
+        self, body: dict[str, Any], spec: Tenant, program: Publication, missing: dict[str, str]
     ) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         pods = [pod for pod in self._world.relay_pods(space) if not pod.terminating]
-        acknowledged, _ = await self._publisher.acknowledged(space)
+        acknowledged, _ = await self._programmer.acknowledged(space)
         wanted = spec.spec.relay.replicas
         ready = sum(pod.ready for pod in pods)
         fields = {
@@ -204,7 +218,7 @@ class TenantReconciler:
                 "summary": f"{min(ready, acknowledged)}/{wanted}",
                 "replicas": wanted,
                 "ready": ready,
-                "configGeneration": publication.generation,
+                "configGeneration": program.generation,
                 "acknowledged": acknowledged,
                 "limitsScope": "PerReplicaShare",
             },

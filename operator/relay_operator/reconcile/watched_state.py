@@ -1,93 +1,114 @@
-"""The cluster as the watches last showed it: custom resources, parsed, and relay pods.
+"""What the watches last said: parents and relay pods by key. A hint for reconciling, never a reason to delete."""
 
-A hint for reconciling, never a reason to delete.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
-from relay_operator.api.tenant import Queue, Tenant
 from relay_operator.cluster.relays import Pod
+from relay_operator.errors import InvalidSpec
 from relay_operator.manifests.environment import Upstream
-from relay_operator.reconcile.watched_objects import Body, Invalid, WatchedObjects
-from relay_operator.reconcile.watched_pods import WatchedPods
+
+Body = dict[str, Any]
 
 
 @dataclass(slots=True)
 class WatchedState:
-    """upstreams are kept by provider, once resolved."""
+    """routes and pods are kept by namespace; upstreams by provider, once resolved."""
 
-    tenants: WatchedObjects[Tenant] = field(default_factory=lambda: WatchedObjects(Tenant.parse))
-    providers: WatchedObjects[Provider] = field(
-        default_factory=lambda: WatchedObjects(Provider.parse)
-    )
-    routes: WatchedObjects[RelayRoute] = field(
-        default_factory=lambda: WatchedObjects(RelayRoute.parse, mentions=_named_providers)
-    )
-    pods: WatchedPods = field(default_factory=WatchedPods)
+    tenants: dict[str, Body] = field(default_factory=dict)
+    providers: dict[str, Body] = field(default_factory=dict)
+    routes: dict[str, dict[str, Body]] = field(default_factory=dict)
+    pods: dict[str, dict[str, Pod]] = field(default_factory=dict)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
-        """Returns whether the watch has shown this object and not its deletion."""
-        match kind:
-            case "Tenant":
-                return self.tenants.get(name) is not None
-            case "Provider":
-                return self.providers.get(name) is not None
-            case _:
-                return self.routes.get(name, namespace=namespace) is not None
+        """Whether the watch has shown this object and not its deletion."""
+        return name in {"Tenant": self.tenants, "Provider": self.providers}.get(
+            kind, self.routes.get(namespace, {})
+        )
 
     def tenant_of_namespace(self, namespace: str) -> str | None:
-        """Returns the tenant whose namespace this is by name; its reconciler checks whether it owns it."""
+        """Name of the tenant whose namespace this is by name; whether it owns it is for the reconciler to check."""
         name = namespace.removeprefix(names.NAMESPACE_PREFIX)
-        return name if name != namespace and self.tenants.get(name) is not None else None
+        return name if name != namespace and name in self.tenants else None
 
     def usable_providers(self) -> dict[str, Provider]:
-        """Returns the providers whose spec can be used and whose address is resolved."""
-        valid = self.providers.valid()
-        return {name: valid[name] for name in valid if name in self.upstreams}
+        """Providers whose spec can be used and whose address is resolved."""
+        usable = {}
+        for name, body in self.providers.items():
+            if name not in self.upstreams:
+                continue
+            try:
+                usable[name] = Provider.parse(body)
+            except InvalidSpec:
+                continue
+        return usable
 
     def parsed_routes(self, namespace: str) -> dict[str, RelayRoute]:
-        """Returns the namespace's routes that could be parsed."""
-        return self.routes.valid(namespace=namespace)
+        """The namespace's routes that can be parsed."""
+        parsed = {}
+        for name, body in self.routes.get(namespace, {}).items():
+            try:
+                parsed[name] = RelayRoute.parse(body)
+            except InvalidSpec:
+                continue
+        return parsed
 
     def relay_pods(self, namespace: str) -> tuple[Pod, ...]:
-        """Returns the relay pods of a tenant that have an address."""
-        return self.pods.addressable(namespace)
+        """Relay pods that have an address."""
+        return tuple(pod for pod in self.pods.get(namespace, {}).values() if pod.ip)
 
     def all_relay_pods(self) -> tuple[Pod, ...]:
         """Returns the relay pods of every tenant that have an address."""
-        return self.pods.all_addressable()
+        return tuple(pod for pods in self.pods.values() for pod in pods.values() if pod.ip)
 
     def tenants_using(self, provider: str) -> set[str]:
-        """Returns the tenants with a route that names the provider, whether or not the route is accepted."""
+        """Tenants with a route that names the provider, whether or not the route is accepted."""
         using = set()
-        for namespace in self.routes.namespaces():
+        for namespace, routes in self.routes.items():
             tenant = self.tenant_of_namespace(namespace)
             if tenant is not None and any(
-                provider in route.mentions for route in self.routes.in_namespace(namespace)
+                provider in self.named_providers(body) for body in routes.values()
             ):
                 using.add(tenant)
         return using
 
     def provider_share(self, provider: str, tenant: str) -> float:
-        """Returns the tenant's share of a provider's quota, by weight among those that route to it; 0 to 1."""
+        """The tenant's share, by weight, of a provider's quota among the tenants that route to it; 0 to 1."""
         weights = {name: self._weight(name) for name in self.tenants_using(provider) | {tenant}}
         return weights[tenant] / sum(weights.values())
 
     def _weight(self, tenant: str) -> int:
-        watched = self.tenants.get(tenant)
-        if watched is None or isinstance(watched.resource, Invalid):
-            return Queue().weight
-        return watched.resource.spec.queue.weight
+        spec = self.tenants.get(tenant, {}).get("spec", {})
+        return int(spec.get("queue", {}).get("weight", 1))
+
+    @staticmethod
+    def named_providers(route: Mapping[str, Any]) -> set[str]:
+        """Providers a route's spec names, wherever."""
+        spec = route.get("spec", {})
+        sides = [spec.get("stable"), spec.get("canary"), *spec.get("fallback", [])]
+        return {side.get("provider", "") for side in sides if side}
 
 
-def _named_providers(route: Body) -> Iterator[str]:
-    """Yields the providers that a route's spec names, on any side."""
-    spec = route.get("spec", {})
-    for side in (spec.get("stable"), spec.get("canary"), *spec.get("fallback", [])):
-        if side and "provider" in side:
-            yield side["provider"]
+def pod_from(body: Body) -> Pod:
+    """The facts of a relay pod the control plane works with."""
+    status = body.get("status", {})
+    conditions = {
+        condition["type"]: condition["status"] for condition in status.get("conditions", [])
+    }
+    restarts = sum(
+        container.get("restartCount", 0) for container in status.get("containerStatuses", [])
+    )
+    finished = status.get("phase") in ("Succeeded", "Failed")
+    return Pod(
+        namespace=body["metadata"]["namespace"],
+        name=body["metadata"]["name"],
+        uid=body["metadata"]["uid"],
+        ip="" if finished else status.get("podIP", ""),
+        incarnation=restarts,
+        ready=conditions.get("Ready") == "True",
+        terminating="deletionTimestamp" in body["metadata"],
+    )

@@ -9,8 +9,12 @@ from typing import Any
 from tests.unit.relay.documents import API_KEY
 
 from relay.accounting.logs import WorkerLog
+from relay.accounting.slo_counters import SideCounters
 from relay.accounting.usage_event import UsageEvent
+from relay.admission.admission import Admission
 from relay.calls.call_service import CallService
+from relay.calls.tenants.tenant_runtime import TenantRuntime
+from relay.http.connection_pool import Pool
 from relay.http.downstream import ClientConnection
 from relay.http.outbox import Outbox
 from relay.http.upstream import UpstreamConnection
@@ -105,12 +109,30 @@ class MemoryRelay:
     def install(self, document: Document) -> None:
         self.service.install(compile_snapshot(document, f"digest-{document.generation}"))
 
+    @property
+    def tenant(self) -> TenantRuntime:
+        """The one tenant that is served."""
+        (tenant,) = self.service.tenants.all()
+        return tenant
+
+    @property
+    def admission(self) -> Admission:
+        return self.tenant.admission
+
+    def side(self, label: str, fingerprint: str, *, route: str = "chat") -> SideCounters:
+        """The SLO counters of one side."""
+        return self.tenant.recorder.slo.side(route, label, fingerprint)
+
+    def pool(self, name: str = "legacy") -> Pool:
+        """The provider's connections under the document in force."""
+        return self.service.providers.pool(self.tenant.snapshot.upstreams[name].origin)
+
     def client(self) -> Peer:
-        return Peer(ClientConnection(self.service), self.service.outbox)
+        return Peer(ClientConnection(self.service.connections), self.service.outbox)
 
     def provider(self, name: str = "legacy") -> Peer:
         """An idle connection of the relay to this provider."""
-        pool = self.service.pools._current[name]
+        pool = self.pool(name)
         connection = UpstreamConnection(pool)
         peer = Peer(connection, self.service.outbox)
         pool.adopt(connection)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from relay.accounting.metrics import WorkerMetrics
+from relay.accounting.slo_counters import SloCounters
 from relay.accounting.usage_event import Subject, UsageEvent
 from relay.accounting.usage_log_line import usage_line
 from relay.dialect.endpoints import Endpoint
@@ -15,6 +16,8 @@ from relay.dialect.reported_usage import Tokens
 def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
     metrics = WorkerMetrics()
     subject = Subject(
+        tenant="finance",
+        tenant_uid="uid-1",
         endpoint=Endpoint.CHAT,
         key='odd"key',
         route="chat",
@@ -22,9 +25,11 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         fingerprint="a" * 12,
         provider="legacy",
         model="gpt\\4",
+        model_label="other",
         upstream_model="up",
+        objectives={},
         series=metrics.attempts("chat", "stable", "legacy", "other"),
-        slo=metrics.side("chat", "stable", "a" * 12),
+        slo=SloCounters("uid-1").side("chat", "stable", "a" * 12),
     )
     event = UsageEvent(
         subject,
@@ -41,12 +46,19 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         latency_seconds=0.25,
         first_token_seconds=None,
         response_id=None,
+        body_bytes=100,
+        first_byte_seconds=0.0,
+        overhead_seconds=0.0,
+        counted_slow=(),
+        probe=False,
     )
     line = json.loads(usage_line(event, timestamp=1.5, pod="pod-1"))
     assert line == {
         "ts": 1.5,
         "event": "usage",
         "pod": "pod-1",
+        "tenant": "finance",
+        "tenant_uid": "uid-1",
         "request_id": "req_1",
         "upstream_request_id": None,
         "trace_id": "t" * 32,

@@ -4,6 +4,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.unit.relay.documents import BACKUP, CANARY, STABLE, provider
@@ -176,8 +177,7 @@ async def test_a_client_that_leaves_frees_its_provider_at_once(relay: MemoryRela
     assert upstream.transport.aborted
     left = relay.log.events[0]
     assert (left.outcome, left.client_gone, left.estimated) == ("cancelled", True, True)
-    assert relay.service.admission is not None
-    assert relay.service.admission.queue.in_flight == 0
+    assert relay.admission.queue.in_flight == 0
 
 
 async def test_a_slow_reader_stops_the_provider_and_a_fast_one_lets_it_go_on(
@@ -236,7 +236,7 @@ async def test_a_throttled_provider_says_when(relay: MemoryRelay) -> None:
     upstream.send(reply({"error": {}}, status="429 X", headers="retry-after: 7\r\n"))
     answer = client.transport.taken()
     assert (status(answer), fields(answer)["retry-after"]) == (429, "7")
-    side = relay.service.metrics.side("chat", "stable", STABLE.fingerprint)
+    side = relay.side("stable", STABLE.fingerprint)
     assert (side.throttled, side.failed, side.finished) == (1, 0, 1)
 
 
@@ -271,9 +271,8 @@ async def test_a_provider_that_says_nothing_is_slow_long_before_it_is_given_up(
     relay = relay_with(routes=(Route(name="chat", stable=STABLE, objectives=objectives),))
     client, upstream = relay.client(), relay.provider()
     client.send(call())
-    admission, began = relay.service.admission, time.monotonic()
-    assert admission is not None
-    side = relay.service.metrics.side("chat", "stable", STABLE.fingerprint)
+    admission, began = relay.admission, time.monotonic()
+    side = relay.side("stable", STABLE.fingerprint)
     for waited, slow in ((1.0, (0, 0)), (2.0, (1, 0)), (3.0, (1, 0)), (10.0, (1, 1))):
         admission.tick(began + waited)
         assert (side.slow["FirstToken"], side.slow["Total"]) == slow
@@ -288,8 +287,7 @@ async def test_a_stream_that_reports_as_it_goes_is_charged_as_it_goes(relay_with
     relay = relay_with(limits=Limits(tokens_per_minute=60_000, burst_seconds=60))
     client, upstream = relay.client(), relay.provider()
     client.send(call(STREAM_BODY))
-    admission = relay.service.admission
-    assert admission is not None
+    admission = relay.admission
     (bucket,) = admission.limiter._models[ANY_MODEL].tokens
     held, now = bucket.held, time.monotonic()
     choices = [{"index": 0, "delta": {"content": "hi"}}]
@@ -307,8 +305,7 @@ async def test_a_stream_that_reports_as_it_goes_is_charged_as_it_goes(relay_with
 
 async def test_a_silent_stream_is_kept_with_comments_between_events(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
-    admission, now = relay.service.admission, time.monotonic()
-    assert admission is not None
+    admission, now = relay.admission, time.monotonic()
     asked_for = STREAM_BODY | {"stream_options": {"include_usage": True}}
     client.send(call(asked_for))
     admission.tick(now + 100)
@@ -342,8 +339,7 @@ async def test_a_unary_answer_is_never_commented(relay: MemoryRelay) -> None:
     client.send(call())
     upstream.send(reply(b"x" * 100_000)[:90_000])
     client.transport.taken()
-    admission = relay.service.admission
-    assert admission is not None
+    admission = relay.admission
     admission.tick(time.monotonic() + 100)
     assert client.transport.taken() == b""
 
@@ -357,7 +353,7 @@ async def test_a_canary_falls_back_to_stable(relay_with: Make) -> None:
     canary.send(reply({"error": {}}, status="503 X"))
     stable.send(reply())
     assert status(client.transport.taken()) == 200
-    assert relay.service.metrics.side("chat", "canary", CANARY.fingerprint).failed == 1
+    assert relay.side("canary", CANARY.fingerprint).failed == 1
 
 
 async def test_a_canary_that_fails_hard_loses_its_traffic(relay_with: Make) -> None:
@@ -375,7 +371,7 @@ async def test_a_canary_that_fails_hard_loses_its_traffic(relay_with: Make) -> N
     stable.send(reply())
     assert status(client.transport.taken()) == 200
     report = relay.service.report()
-    name = ("chat", CANARY.fingerprint)
+    name = ("uid-1", "chat", CANARY.fingerprint)
     assert report["relay_slo_breaker_open"] == [(name, 1)]
     assert report["relay_slo_breaker_trips_total"] == [(name, 1)]
 
@@ -388,7 +384,7 @@ async def test_a_missing_key_is_the_platforms_lack_and_counts_against_no_side(
     relay.provider()
     answer = relay.client().send(call())
     assert (status(answer), error(answer)["code"]) == (503, "upstream_key_missing")
-    side = relay.service.metrics.side("chat", "stable", STABLE.fingerprint)
+    side = relay.side("stable", STABLE.fingerprint)
     assert (side.started, side.finished, side.failed) == (0, 0, 0)
     assert [name for name, _ in relay.log.lines] == ["upstream_key_missing"]
 
@@ -452,8 +448,7 @@ async def test_a_client_that_leaves_the_queue_leaves_nothing(relay_with: Make) -
         client.send(call())
     for client in clients:
         client.hang_up()
-    admission = relay.service.admission
-    assert admission is not None
+    admission = relay.admission
     assert (admission.queue.depth, admission.queue.in_flight) == (0, 0)
 
 
@@ -461,6 +456,7 @@ async def test_a_request_ends_with_the_snapshot_it_began_with(relay: MemoryRelay
     from tests.unit.relay.documents import document
 
     client, upstream = relay.client(), relay.provider()
+    former = relay.pool("legacy")
     request = call()
     client.send(request[:-5])
     relay.install(
@@ -470,14 +466,16 @@ async def test_a_request_ends_with_the_snapshot_it_began_with(relay: MemoryRelay
             routes=(Route(name="r", stable=Side(provider="other", fingerprint="dddddddddddd")),),
         )
     )
-    client.send(request[-5:])
-    assert relay.service.pools._leaving[0].origin.host == "legacy.test"
     assert upstream.transport.closed
+    upstream.hang_up()
+    assert former.closed
+    client.send(request[-5:])
+    # a connection is being opened for it
+    assert not former.closed
 
 
-async def test_without_a_document_calls_are_told_so(relay_with: Make) -> None:
-    relay = relay_with()
-    relay.service.snapshot = None
+async def test_without_a_document_calls_are_told_so(tmp_path: Path) -> None:
+    relay = MemoryRelay(None, tmp_path)
     answer = relay.client().send(call())
     assert (status(answer), error(answer)["code"]) == (503, "relay_not_ready")
 

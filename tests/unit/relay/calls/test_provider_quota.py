@@ -84,8 +84,7 @@ async def test_a_wait_that_ends_in_vain_names_the_quota(relay_with: Make) -> Non
     serve(relay, relay.client())
     first, second = relay.client(), relay.client()
     assert (first.send(call()), second.send(call())) == (b"", b"")
-    admission = relay.service.admission
-    assert admission is not None
+    admission = relay.admission
     (behind,) = admission._lines["legacy"].queue._deadlines._entries
     admission.tick(behind[0] + 1)
     relay.service.outbox.flush()
@@ -96,8 +95,7 @@ async def test_a_wait_that_ends_in_vain_names_the_quota(relay_with: Make) -> Non
 
 async def test_a_hopeless_wait_is_refused_as_such(relay_with: Make) -> None:
     relay = relay_with(queue=Queue(concurrency=1, max_wait_seconds=5))
-    admission = relay.service.admission
-    assert admission is not None
+    admission = relay.admission
     queue = admission.queue
     flow = admission._flows["production"]
     now = 0.0
@@ -122,8 +120,7 @@ async def test_a_call_that_lost_its_place_is_told_that_the_queue_is_full(relay_w
     assert (waiting.send(call()), displaced.send(call())) == (b"", b"")
     # another API key has a better claim to the second place
     assert other.send(call(key=STAGING_KEY)) == b""
-    assert relay.service.admission is not None
-    relay.service.admission._expire()
+    relay.admission._expire()
     relay.service.outbox.flush()
     answer = displaced.transport.taken()
     assert (status(answer), error(answer)["code"]) == (429, "queue_full")
@@ -148,6 +145,5 @@ async def test_a_hold_is_given_back_when_the_retry_budget_forbids_the_fallback(
             fallback.send(reply())
         assert status(client.transport.taken()) == expected
 
-    assert relay.service.admission is not None
-    (bucket,) = relay.service.admission._lines["backup"].limiter._models[ANY_MODEL].tokens
+    (bucket,) = relay.admission._lines["backup"].limiter._models[ANY_MODEL].tokens
     assert (bucket.open_holds, bucket.held) == (0, 0)

@@ -18,7 +18,7 @@ def test_it_trips_at_the_configured_count_and_share() -> None:
     breaker = CanaryBreaker(Breaker())
     trips = [breaker.finished(failed=True, probe=False, now=0.0) for _ in range(10)]
     assert trips == [False] * 9 + [True]
-    assert not breaker.admits(0.0)
+    assert not breaker.try_pass(0.0)
 
 
 def test_failures_below_the_share_do_not_trip() -> None:
@@ -35,45 +35,45 @@ def test_failures_outside_the_window_are_forgotten() -> None:
 
 def test_after_the_open_time_one_probe_decides() -> None:
     breaker = tripped()
-    assert not breaker.admits(29.9)
-    assert breaker.admits(30.0)
-    assert not breaker.admits(30.0)
+    assert not breaker.try_pass(29.9)
+    assert breaker.try_pass(30.0)
+    assert not breaker.try_pass(30.0)
     assert breaker.state is BreakerState.half_open
     breaker.finished(failed=False, probe=True, now=31.0)
-    assert breaker.admits(31.0)
+    assert breaker.try_pass(31.0)
 
 
 def test_a_failed_probe_opens_it_again() -> None:
     breaker = tripped()
-    breaker.admits(30.0)
+    breaker.try_pass(30.0)
     assert breaker.finished(failed=True, probe=True, now=31.0)
-    assert not breaker.admits(60.9)
-    assert breaker.admits(61.0)
+    assert not breaker.try_pass(60.9)
+    assert breaker.try_pass(61.0)
     assert breaker.trips == 2
 
 
 def test_what_began_before_the_trip_does_not_decide_the_probe() -> None:
     breaker = tripped()
-    breaker.admits(30.0)
+    breaker.try_pass(30.0)
     assert not breaker.finished(failed=False, probe=False, now=30.1)
     assert breaker.state is BreakerState.half_open
 
 
 def test_a_probe_without_a_verdict_lets_the_next_caller_probe() -> None:
     breaker = tripped()
-    breaker.admits(30.0)
+    breaker.try_pass(30.0)
     breaker.cancelled(probe=False)
-    assert not breaker.admits(30.1)
+    assert not breaker.try_pass(30.1)
     breaker.cancelled(probe=True)
-    assert breaker.admits(30.2)
+    assert breaker.try_pass(30.2)
 
 
 def test_another_workers_trip_is_followed_and_not_counted() -> None:
     breaker = CanaryBreaker(Breaker())
     breaker.follow(0.0)
     breaker.follow(5.0)
-    assert not breaker.admits(29.0)
-    assert breaker.admits(30.0)
+    assert not breaker.try_pass(29.0)
+    assert breaker.try_pass(30.0)
     assert breaker.trips == 0
 
 
@@ -81,7 +81,7 @@ def test_a_disabled_breaker_lets_everything_pass() -> None:
     breaker = CanaryBreaker(Breaker(enabled=False))
     for _ in range(100):
         assert not breaker.finished(failed=True, probe=False, now=0.0)
-    assert breaker.admits(0.0)
+    assert breaker.try_pass(0.0)
 
 
 @pytest.mark.parametrize("source", BreakerState)
@@ -108,9 +108,9 @@ def test_at_most_one_probe_is_under_way(steps: list[tuple[str, float]]) -> None:
         now += pause
         match step:
             case "ask":
-                admitted = breaker.admits(now)
-                assert not (admitted and probing)
-                probing = probing or (admitted and breaker.state is BreakerState.half_open)
+                passed = breaker.try_pass(now)
+                assert not (passed and probing)
+                probing = probing or (passed and breaker.state is BreakerState.half_open)
             case "fail" | "succeed":
                 breaker.finished(failed=step == "fail", probe=probing, now=now)
                 probing = False

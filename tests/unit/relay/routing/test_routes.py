@@ -52,7 +52,7 @@ def test_a_catalogue_decides_for_a_route_that_takes_everything() -> None:
     assert find_route(compile_snapshot(open_catalogue, ""), "gpt-5", None) is not None
 
 
-def test_legs_know_the_model_by_the_providers_name() -> None:
+def test_targets_know_the_model_by_the_providers_name() -> None:
     named = provider("holysheep", models=(ProviderModel(name="gpt-4.1", upstream_name="up"),))
     canary = Side(provider="holysheep", fingerprint=CANARY.fingerprint)
     plan = Route(name="r", stable=STABLE, canary=canary, fallback=(BACKUP,))
@@ -61,7 +61,7 @@ def test_legs_know_the_model_by_the_providers_name() -> None:
     )
     routed = find_route(snapshot, "gpt-4.1", None)
     assert routed is not None
-    assert [(leg.destination.label, leg.model) for leg in routed.canary] == [
+    assert [(target.destination.label, target.model) for target in routed.canary] == [
         ("canary", "up"),
         ("stable", "gpt-4.1"),
         ("fallback", "gpt-4.1"),

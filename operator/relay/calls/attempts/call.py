@@ -1,23 +1,29 @@
-"""One logical call, as every attempt at it needs it: what was asked, by whom, and under which ids."""
+"""One logical call, as every attempt at it needs it: the request, its caller and its ids."""
 
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
+from relay.calls.tenants.caller import Caller
+from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.request_body import CallBody, upstream_body
-from relay.http.headers import Field, nominated
-from relay.routing.routes import Leg
+from relay.http.headers import Field, nominated, trace_context
+from relay.http.message import Request
+from relay.random_ids import random_id
+from relay.routing.routes import Target
 from relay.routing.snapshot import RoutePlan, Upstream
 
 JOINED_BYTES: Final = 16 * 1024
 """Up to this one copy is cheaper than further buffers for the kernel to gather."""
+OTHER_MODEL: Final = "other"
+"""Stands in metrics for models that the document does not name."""
 
 
 class Call:
-    """Shared by the attempts of one call and its shadow. model_label is bounded, for metrics; tokens are estimates.
+    """Shared by the attempts of one call and its shadow. model_label is from a bounded set; tokens are estimates.
 
-    heads is the memory of what the head becomes at each provider, up to the fields that differ per attempt; calls of one
-    head share it.
+    heads keeps what the head becomes at each provider, up to the fields that differ per attempt; calls of one head share
+    it.
     """
 
     __slots__ = (
@@ -33,6 +39,7 @@ class Call:
         "plan",
         "query",
         "request_id",
+        "tenant",
         "trace_flags",
         "trace_id",
     )
@@ -40,6 +47,7 @@ class Call:
     def __init__(
         self,
         *,
+        tenant: TenantRuntime,
         endpoint: Endpoint,
         key_name: str,
         plan: RoutePlan,
@@ -55,6 +63,7 @@ class Call:
         input_tokens: int,
         output_tokens: int,
     ) -> None:
+        self.tenant = tenant
         self.endpoint = endpoint
         self.key_name = key_name
         self.plan = plan
@@ -71,8 +80,9 @@ class Call:
         self.output_tokens = output_tokens
 
     def without_header(self, name: bytes) -> "Call":
-        """The same call without this field."""
+        """Returns the same call without this field."""
         return Call(
+            tenant=self.tenant,
             endpoint=self.endpoint,
             key_name=self.key_name,
             plan=self.plan,
@@ -91,21 +101,24 @@ class Call:
 
     @property
     def forces_usage(self) -> bool:
-        """Whether usage is asked for on the caller's behalf, and its extra chunk hidden from the caller."""
+        """True if usage is asked for on the caller's behalf; its extra chunk is then hidden from the caller."""
         body = self.body
         return body.stream and not body.wants_usage and self.endpoint.takes_stream_options
 
-    def pieces(self, leg: Leg, *, auth: bytes, span_id: str) -> list[bytes | memoryview]:
-        """The request for this leg, in as few pieces as can be had without copying a large body.
+    def pieces(self, target: Target, *, auth: bytes, span_id: str) -> list[bytes | memoryview]:
+        """Renders the request for this target, in as few pieces as can be had without copying a large body.
 
         auth is a whole header line or empty.
         """
-        upstream = leg.destination.upstream
+        upstream = target.destination.upstream
         head = self.heads.get(upstream.name)
         if head is None:
             head = self.heads[upstream.name] = self._head(upstream) + self._forwarded(upstream)
         body = upstream_body(
-            self.body, model=leg.model, model_json=leg.model_json, force_usage=self.forces_usage
+            self.body,
+            model=target.model,
+            model_json=target.model_json,
+            force_usage=self.forces_usage,
         )
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         ids = (
@@ -140,3 +153,36 @@ class Call:
             if name not in dropped:
                 fields += (name, b": ", value, b"\r\n")
         return b"".join(fields)
+
+
+def new_call(
+    request: Request,
+    caller: Caller,
+    plan: RoutePlan,
+    body: CallBody,
+    *,
+    endpoint: Endpoint,
+    request_id: str,
+) -> Call:
+    """Makes the call of a request, with its place in a trace and an estimate of its tokens."""
+    trace = trace_context(request.fields.get(b"traceparent"))
+    trace_id, flags = trace or (random_id(32), "00")
+    label = body.model if body.model in caller.snapshot.known_models else OTHER_MODEL
+    estimator = caller.tenant.recorder.estimator
+    return Call(
+        tenant=caller.tenant,
+        endpoint=endpoint,
+        key_name=caller.key.name,
+        plan=plan,
+        body=body,
+        model_label=label,
+        headers=request.headers,
+        heads=caller.heads,
+        connection_field=request.fields.get(b"connection"),
+        query=request.query,
+        request_id=request_id,
+        trace_id=trace_id,
+        trace_flags=flags,
+        input_tokens=estimator.input_tokens(label, len(body.raw)),
+        output_tokens=estimator.output_tokens(label, body.output_tokens_asked()),
+    )

@@ -58,9 +58,8 @@ async def test_a_copy_is_compared_and_the_caller_sees_nothing_of_it(
 async def test_a_copy_counts_apart_from_the_canary(relay_with: Make) -> None:
     relay = relay_with(routes=SHADOWED)
     await copied(relay, reply({"error": {}}, status="500 X"))
-    sides = relay.service.metrics
-    assert sides.side("chat", "shadow", CANARY.fingerprint).failed == 1
-    assert sides.side("chat", "canary", CANARY.fingerprint).started == 0
+    assert relay.side("shadow", CANARY.fingerprint).failed == 1
+    assert relay.side("canary", CANARY.fingerprint).started == 0
     assert relay.service.report()["relay_slo_breaker_open"][0][1] == 0
 
 

@@ -1,150 +1,116 @@
-"""One call to one provider: sent, read as it answers, judged, counted, and reported to the usage sink once."""
+"""One attempt at a call: sent to one provider, read as it answers, judged, and reported once."""
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
 from relay.accounting.token_estimates import BYTES_PER_TOKEN
-from relay.accounting.usage_event import Outcome, Subject, UsageEvent
+from relay.accounting.usage_event import Outcome, UsageEvent
 from relay.admission.token_buckets import Hold
-from relay.calls.call import Call
+from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble, judge
+from relay.calls.attempts.call import Call
+from relay.calls.attempts.provider_access import ProviderAccess
 from relay.dialect.event_stream import SseScan
 from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
 from relay.random_ids import random_id
-from relay.routing.routes import Leg
-from relay.routing.snapshot import Destination
-
-Trouble = Fault | Literal["no_key"]
-"""A fault, or the relay's own lack of the provider's key."""
+from relay.routing.routes import Target
 
 MAX_JSON_BYTES: Final = 1024 * 1024
 """A larger unary answer is passed on without being read; its tokens are then estimated."""
-FAILURES: Final = frozenset({"failed", "unreachable", "timeout", "truncated", "invalid"})
-"""Outcomes a provider is to blame for."""
-_OUTCOMES: Final[dict[Trouble, Outcome]] = {
-    "no_key": "no_key",
-    "unreachable": "unreachable",
-    "timeout": "timeout",
-    "reset": "failed",
-    "truncated": "truncated",
-    "invalid": "invalid",
-}
 
 
 class Consumer(ABC):
-    """Who reads the answer: the caller's exchange, or a shadow run."""
+    """The reader of an answer: the caller's exchange, or a shadow copy."""
 
     __slots__ = ()
 
     @abstractmethod
     def answer_started(self, attempt: "Attempt") -> None:
-        """status and headers are there."""
+        """Takes the start of an answer; status and headers are set."""
 
     @abstractmethod
     def answer_body(self, data: bytes) -> None:
-        """A piece of the body, for the caller."""
+        """Takes a piece of the body, for the caller."""
 
     @abstractmethod
     def answer_read(self, attempt: "Attempt", *, completed: bool) -> None:
-        """The end of one read; with completed the answer is whole and outcome is set."""
+        """Ends one read; with completed the answer is whole and outcome is set."""
 
     @abstractmethod
     def attempt_failed(self, attempt: "Attempt", trouble: Trouble) -> None:
-        """There is no whole answer; outcome is set."""
+        """Ends an attempt that has no whole answer; outcome is set."""
 
     @abstractmethod
     def attempt_settled(self, attempt: "Attempt", event: UsageEvent) -> None:
-        """Everything about the attempt is known and counted; the last call."""
-
-
-class Accounts(ABC):
-    """Where an attempt is counted and reported; the service of the process."""
-
-    first_byte_timeout: float
-    upstream_idle_timeout: float
-
-    @abstractmethod
-    def pool(self, destination: Destination) -> Pool:
-        """The provider's connections."""
-
-    @abstractmethod
-    def auth_line(self, destination: Destination) -> bytes | None:
-        """The provider's credential as a header line, empty when it takes none, None when the key is missing."""
-
-    @abstractmethod
-    def subject(self, attempt: "Attempt") -> Subject:
-        """What the attempt is booked on; the attempt's probe is set if it is one."""
-
-    @abstractmethod
-    def attempt_ended(self, attempt: "Attempt", event: UsageEvent) -> None:
-        """Everything that is counted once per attempt."""
+        """Called last, when everything about the attempt is known and counted."""
 
 
 class Attempt(ResponseReceiver):
-    """Lives from `start` to one of the consumer's last calls. Times are monotonic seconds, 0 where not reached."""
+    """Lives from `start` to one of the consumer's last calls. Times are monotonic seconds, 0 where not reached.
+
+    Only the attempt itself writes its fields.
+    """
 
     __slots__ = (
-        "_accounts",
         "_auth",
         "_connection",
+        "_counted_slow",
         "_json",
         "_json_bytes",
+        "_overhead_seconds",
         "_pool",
-        "_scan",
+        "_probe",
+        "_providers",
+        "call",
         "client_gone",
         "consumer",
         "content_type",
-        "destination",
         "ended_at",
         "first_byte_at",
         "first_token_at",
         "headers",
         "hold",
-        "leg",
         "number",
-        "order",
         "outcome",
-        "overdue",
-        "overhead_seconds",
-        "probe",
         "quiet_since",
         "received_bytes",
         "sent_at",
         "settled",
         "started_at",
         "status",
+        "stream",
         "subject",
+        "target",
         "upstream_request_id",
     )
 
     def __init__(
         self,
-        accounts: Accounts,
+        providers: ProviderAccess,
         consumer: Consumer,
-        order: Call,
-        leg: Leg,
+        call: Call,
+        target: Target,
         *,
         number: int,
-        probe: bool = False,
-        hold: Hold | None = None,
+        hold: Hold | None,
     ) -> None:
-        self._accounts = accounts
+        self._providers = providers
         self.consumer = consumer
-        self.order = order
-        self.leg = leg
-        self.destination = leg.destination
+        self.call = call
+        self.target = target
         self._auth = b""
         self.number = number
-        self.probe = probe
+        self._probe = False
+        # on the provider's quota; the attempt settles it
         self.hold = hold
         self._connection: UpstreamConnection | None = None
         self._pool: Pool | None = None
-        self._scan: SseScan | None = None
+        self.stream: SseScan | None = None
         self._json: list[bytes] | None = None
         self._json_bytes = 0
         self.status = 0
@@ -154,9 +120,8 @@ class Attempt(ResponseReceiver):
         self.client_gone = False
         self.settled = False
         self.received_bytes = 0
-        self.overhead_seconds = 0.0
-        # the signals it was counted slow for before it ended
-        self.overdue: tuple[str, ...] = ()
+        self._overhead_seconds = 0.0
+        self._counted_slow: tuple[str, ...] = ()
         self.started_at = self.sent_at = self.first_byte_at = self.first_token_at = (
             self.ended_at
         ) = 0.0
@@ -165,23 +130,34 @@ class Attempt(ResponseReceiver):
         self.upstream_request_id: str | None = None
 
     def start(self) -> None:
-        """The attempt is under way; the consumer hears of it, perhaps before this returns."""
+        """Starts the attempt; the consumer may be called before this returns."""
         if self.outcome is not None:
             return
         self.started_at = time.monotonic()
-        self.subject = self._accounts.subject(self)
-        auth = self._accounts.auth_line(self.destination)
+        call, destination = self.call, self.target.destination
+        tenant = call.tenant
+        subject = self.subject = tenant.recorder.subject(
+            self.target,
+            call.plan,
+            endpoint=call.endpoint,
+            key=call.key_name,
+            model=call.body.model,
+            model_label=call.model_label,
+        )
+        if subject.side == "canary":
+            self._probe = tenant.router.breakers.probing(subject.route, subject.fingerprint)
+        auth = self._providers.auth_line(destination.upstream)
         if auth is None:
-            # never sent, and the platform's own lack: no side's SLO hears of it
+            # never sent, and the platform's own lack: no side's SLO counts it
             self._fail("no_key")
         else:
             self._auth = auth
-            self.subject.slo.started += 1
-            pool = self._pool = self._accounts.pool(self.destination)
+            tenant.recorder.started(subject)
+            pool = self._pool = self._providers.pool(destination.upstream.origin)
             pool.acquire(self, self.started_at)
 
     def abort(self) -> None:
-        """Nobody wants the answer: the provider is let go at once and what it did is accounted for as known."""
+        """Ends the attempt because nobody wants the answer; what it has used is accounted for as known."""
         if self.outcome is not None:
             return
         self.outcome = "cancelled"
@@ -195,37 +171,56 @@ class Attempt(ResponseReceiver):
         self._settle(time.monotonic())
 
     def pause(self) -> None:
-        """The provider is read no further for now."""
+        """Stops reading the provider for now."""
         if self._connection is not None:
             self._connection.pause()
 
     def resume(self) -> None:
-        """The provider is read again."""
+        """Reads the provider again."""
         if self._connection is not None:
             self._connection.resume()
 
     @property
     def is_stream(self) -> bool:
-        """Whether the answer is a stream of events."""
-        return self._scan is not None
+        """True if the answer is a stream of events."""
+        return self.stream is not None
 
     @property
     def between_events(self) -> bool:
-        """Whether this is a stream of which the client has whole events only, and more are to come."""
-        return self._scan is not None and self._scan.between_events and self.outcome is None
+        """True if this is a stream of which the client has whole events only, and more are to come."""
+        return self.stream is not None and self.stream.between_events and self.outcome is None
+
+    def comment_sent(self, now: float) -> None:
+        """Notes that the client got a comment in place of the silent provider's events."""
+        self.quiet_since = now
+
+    def answer_begins(self, now: float, *, waited_seconds: float) -> None:
+        """Notes the time the relay added: before the attempt, and since the provider's first byte."""
+        self._overhead_seconds = waited_seconds + now - self.first_byte_at
+
+    def count_overdue(self, now: float) -> None:
+        """Counts the attempt as slow for each objective it has exceeded while still under way."""
+        if self.settled or not self.sent_at:
+            return
+        waited = now - self.started_at
+        for signal, limit in self.subject.objectives.items():
+            under_way = signal == "Total" or (signal == "FirstToken" and not self.first_token_at)
+            if under_way and waited > limit and signal not in self._counted_slow:
+                self._counted_slow += (signal,)
+                self.call.tenant.recorder.slow(self.subject, signal)
 
     # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------------------
 
     def connected(self, connection: UpstreamConnection, now: float) -> None:
         self._connection = connection
         self.sent_at = now
-        pieces = self.order.pieces(self.leg, auth=self._auth, span_id=random_id(16))
+        pieces = self.call.pieces(self.target, auth=self._auth, span_id=random_id(16))
         connection.send(
             self,
             pieces,
             now,
-            first_byte=self._accounts.first_byte_timeout,
-            idle=self._accounts.upstream_idle_timeout,
+            first_byte=self._providers.first_byte_timeout,
+            idle=self._providers.idle_timeout,
         )
 
     def response(self, status: int, headers: list[Field], now: float) -> None:
@@ -238,7 +233,7 @@ class Attempt(ResponseReceiver):
             elif name == b"x-request-id":
                 self.upstream_request_id = identifier(value)
         if status < 300 and self.content_type.startswith(b"text/event-stream"):
-            self._scan = SseScan(hide_usage=self.order.forces_usage)
+            self.stream = SseScan(hide_usage=self.call.forces_usage)
         elif status < 300:
             self._json = []
         self.consumer.answer_started(self)
@@ -248,8 +243,8 @@ class Attempt(ResponseReceiver):
             self.first_token_at = now
         self.received_bytes += len(data)
         self.quiet_since = now
-        if self._scan is not None:
-            data = self._scan.feed(data)
+        if self.stream is not None:
+            data = self.stream.feed(data)
         elif self._json is not None:
             self._keep(data)
         if data:
@@ -260,11 +255,11 @@ class Attempt(ResponseReceiver):
             self.consumer.answer_read(self, completed=False)
             return
         self._connection = None
-        if self._scan is not None:
-            rest = self._scan.rest()
+        if self.stream is not None:
+            rest = self.stream.rest()
             if rest:
                 self.consumer.answer_body(rest)
-        self.outcome = self._judge()
+        self.outcome = judge(self.status, self.stream)
         self.consumer.answer_read(self, completed=True)
         self._settle(now)
 
@@ -275,12 +270,12 @@ class Attempt(ResponseReceiver):
         if self.outcome is not None:
             return
         self._connection = None
-        self.outcome = _OUTCOMES[trouble]
+        self.outcome = TROUBLE_OUTCOMES[trouble]
         now = time.monotonic()
         self.consumer.attempt_failed(self, trouble)
         self._settle(now)
 
-    # -- judgement -------------------------------------------------------------------------------------------------
+    # -- the answer -------------------------------------------------------------------------------------------------
 
     def _keep(self, data: bytes) -> None:
         assert self._json is not None
@@ -290,30 +285,14 @@ class Attempt(ResponseReceiver):
         else:
             self._json.append(data)
 
-    def _judge(self) -> Outcome:
-        status = self.status
-        if 300 <= status < 400:
-            return "invalid"
-        if status < 300:
-            return self._judge_stream() if self._scan is not None else "ok"
-        if status == 429:
-            return "throttled"
-        return "failed" if status >= 500 or status in (401, 403) else "client_error"
-
-    def _judge_stream(self) -> Outcome:
-        scan = self._scan
-        assert scan is not None
-        if scan.garbage:
-            return "invalid"
-        if scan.failed:
-            return "failed"
-        return "ok" if scan.ended else "truncated"
-
     def progress(self, now: float) -> int:
-        """The tokens a stream has reported so far, as some providers do with each chunk; the slice is charged them."""
-        if self._scan is None or self.settled:
+        """Charges the provider's quota the tokens that a stream has reported so far, and returns them.
+
+        Some providers report with each chunk.
+        """
+        if self.stream is None or self.settled:
             return 0
-        tokens = reported_tokens(self._scan.usage)
+        tokens = reported_tokens(self.stream.usage)
         if tokens is None:
             return 0
         used = tokens.input + tokens.output
@@ -322,7 +301,7 @@ class Attempt(ResponseReceiver):
         return used
 
     def document(self) -> dict[str, Any] | None:
-        """A unary answer as JSON, if it was kept and is an object."""
+        """Decodes a unary answer, if it was kept and is a JSON object."""
         if not self._json:
             return None
         try:
@@ -331,56 +310,46 @@ class Attempt(ResponseReceiver):
             return None
         return document if type(document) is dict else None
 
-    def finish_reason(self) -> str | None:
-        """Why the model stopped, if the answer says so."""
-        if self._scan is not None:
-            return self._scan.finish_reason
-        document = self.document() or {}
-        choices = document.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices else None
-        reason = first.get("finish_reason") if isinstance(first, dict) else document.get("status")
-        return reason if isinstance(reason, str) else None
-
-    def shape(self) -> tuple[str, ...]:
-        """What kind of answer this is: the names of a unary answer's fields, or that it is a stream."""
-        if self._scan is not None:
-            return ("stream",)
-        return tuple(sorted(self.document() or ()))
-
     def _settle(self, now: float) -> None:
         self.ended_at = now
         tokens, response_id = self._reported()
         estimated = tokens is None and self.status < 400 and self.sent_at > 0
         if estimated:
             tokens = self._estimated()
-        order, outcome = self.order, self.outcome
+        call, outcome = self.call, self.outcome
         assert outcome is not None
+        if self.hold is not None:
+            self.hold.settle(tokens.input + tokens.output if tokens is not None else 0, now=now)
+        started_at = self.started_at
         event = UsageEvent(
             self.subject,
-            request_id=order.request_id,
+            request_id=call.request_id,
             upstream_request_id=self.upstream_request_id,
-            trace_id=order.trace_id,
+            trace_id=call.trace_id,
             attempt=self.number,
             status=self.status or None,
             outcome=outcome,
-            stream=order.body.stream,
+            stream=call.body.stream,
             tokens=tokens,
             estimated=estimated,
             client_gone=self.client_gone,
-            latency_seconds=self.ended_at - self.started_at,
-            first_token_seconds=(
-                self.first_token_at - self.started_at if self.first_token_at else None
-            ),
+            latency_seconds=now - started_at,
+            first_token_seconds=self.first_token_at - started_at if self.first_token_at else None,
             response_id=response_id,
+            body_bytes=len(call.body.raw),
+            first_byte_seconds=self.first_byte_at - started_at if self.first_byte_at else 0.0,
+            overhead_seconds=self._overhead_seconds,
+            counted_slow=self._counted_slow,
+            probe=self._probe,
         )
         self.settled = True
-        self._accounts.attempt_ended(self, event)
+        call.tenant.attempt_ended(event, now)
         self.consumer.attempt_settled(self, event)
 
     def _reported(self) -> tuple[Tokens | None, str | None]:
-        """Tokens as the provider reported them, and the id under which it stored a response."""
-        if self._scan is not None:
-            return reported_tokens(self._scan.usage), self._scan.response_id
+        """Returns tokens as the provider reported them, and the id under which it stored a response."""
+        if self.stream is not None:
+            return reported_tokens(self.stream.usage), self.stream.response_id
         document = self.document()
         if document is None:
             if self._json and self.outcome == "ok" and b"json" in self.content_type:
@@ -396,5 +365,5 @@ class Attempt(ResponseReceiver):
 
     def _estimated(self) -> Tokens:
         # a stream's frame around each piece of text is about ten times the text
-        divisor = BYTES_PER_TOKEN * (10 if self._scan is not None else 1)
-        return Tokens(self.order.input_tokens, self.received_bytes // divisor)
+        divisor = BYTES_PER_TOKEN * (10 if self.stream is not None else 1)
+        return Tokens(self.call.input_tokens, self.received_bytes // divisor)

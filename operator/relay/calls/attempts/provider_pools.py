@@ -11,7 +11,7 @@ from relay.settings import Settings
 
 
 class ProviderPools:
-    """The providers' connections of one worker."""
+    """The connection pools of one worker."""
 
     __slots__ = ("_current", "_leaving", "_limits", "_outbox", "_resolver", "_wheel")
 
@@ -24,7 +24,7 @@ class ProviderPools:
         self._leaving: list[Pool] = []
 
     def install(self, origins: Iterable[Origin]) -> None:
-        """Exactly these providers have a pool that takes new calls; what has not changed keeps its connections."""
+        """Keeps a pool for exactly these providers; one that has not changed keeps its connections."""
         pools: dict[str, Pool] = {}
         for origin in origins:
             former = self._current.pop(origin.name, None)
@@ -39,7 +39,7 @@ class ProviderPools:
         self._current = pools
 
     def of(self, origin: Origin) -> Pool:
-        """The origin's pool, also for a call whose snapshot named a provider that the one in force does not."""
+        """Returns the origin's pool, also for a call whose snapshot named a provider that the one in force does not."""
         pool = self._current.get(origin.name)
         if pool is not None and (pool.origin is origin or pool.origin == origin):
             return pool
@@ -51,18 +51,18 @@ class ProviderPools:
         return pool
 
     def tend(self, now: float) -> None:
-        """Meant to be called every second."""
+        """Replaces idle connections that are due; call it about once a second."""
         for pool in self._current.values():
             pool.tend(now)
         self._leaving = [pool for pool in self._leaving if not pool.closed]
 
     def open_connections(self) -> list[tuple[str, int]]:
-        """Per provider in force how many connections stand."""
+        """Returns the number of connections per provider in force."""
         return [(name, pool.open_connections()) for name, pool in self._current.items()]
 
     @property
     def leaving(self) -> int:
-        """How many pools of former documents still have connections."""
+        """The number of pools of former documents that still have connections."""
         return len(self._leaving)
 
     def _new(self, origin: Origin) -> Pool:

@@ -1,4 +1,4 @@
-"""The providers' keys: files below one directory, read again when they change, never logged."""
+"""Providers' keys: files below one directory, read again when they change, never logged."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,8 +7,11 @@ from relay.routing.snapshot import Upstream
 
 
 class ProviderKeys:
-    """A key whose file vanishes stays in use until another takes its place: a rotation that replaces files one by one
-    must not stop traffic."""
+    """The keys as last read.
+
+    A key whose file vanishes stays in use until another takes its place: a rotation that replaces files one by one must
+    not stop traffic.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -16,19 +19,19 @@ class ProviderKeys:
         self._keys: dict[str, bytes] = {}
 
     def line(self, upstream: Upstream) -> bytes | None:
-        """`Header: scheme key` with its line end; empty when the provider takes no key; None when there is none."""
+        """Returns `Header: scheme key` with its line end; empty when the provider takes no key; None when there is none."""
         if upstream.key_file is None:
             return b""
         key = self._keys.get(upstream.key_file)
         return None if key is None else upstream.auth_prefix + key + b"\r\n"
 
     def refresh(self, upstreams: Iterable[Upstream]) -> list[str]:
-        """The keys are those of the files as they are now; the files that held another. Costs a stat per provider."""
+        """Reads the files that have changed and returns their names. Costs a stat per provider."""
         names = {upstream.key_file for upstream in upstreams}
         return [name for name in names if name is not None and self._read(name)]
 
     def _read(self, name: str) -> bool:
-        """Whether the file holds another key than before."""
+        """Reads the file; returns True if it holds another key than before."""
         path = self._directory / name
         try:
             stat = path.stat()

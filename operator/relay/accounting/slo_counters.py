@@ -1,0 +1,74 @@
+"""The counters that the control plane judges a canary by, of one tenant in one worker."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from relay.accounting.distributions import TokenCounts
+from relay.accounting.metric_catalogue import Labels
+from relay.accounting.metric_report import Report
+
+SIGNALS: Final = ("Overhead", "FirstToken", "Total")
+
+
+class SideCounters:
+    """SLO counters of one side of one route. Plain attributes: they move with every attempt."""
+
+    __slots__ = (
+        "failed",
+        "finished",
+        "overhead_seconds",
+        "slow",
+        "started",
+        "throttled",
+        "timed",
+        "tokens",
+        "truncated",
+    )
+
+    def __init__(self) -> None:
+        self.started = self.finished = self.failed = self.truncated = self.throttled = 0
+        self.overhead_seconds = 0.0
+        self.slow = dict.fromkeys(SIGNALS, 0)
+        self.timed = dict.fromkeys(SIGNALS, 0)
+        self.tokens = TokenCounts()
+
+
+SideName = tuple[str, str, str]
+"""Route, side label and fingerprint."""
+
+
+class SloCounters:
+    """Counters per side; a side that leaves and returns counts on."""
+
+    __slots__ = ("_sides", "_tenant_uid")
+
+    def __init__(self, tenant_uid: str) -> None:
+        self._tenant_uid = tenant_uid
+        self._sides: dict[SideName, SideCounters] = {}
+
+    def side(self, route: str, label: str, fingerprint: str) -> SideCounters:
+        """Returns the side's counters, new ones at zero if there are none."""
+        name = (route, label, fingerprint)
+        counters = self._sides.get(name)
+        if counters is None:
+            counters = self._sides[name] = SideCounters()
+        return counters
+
+    def report(self, report: Report, sides: Iterable[SideName]) -> None:
+        """Adds the series of these sides to the report."""
+        for route, label, fingerprint in sides:
+            labels = (self._tenant_uid, route, label, fingerprint)
+            _report_side(report, labels, self.side(route, label, fingerprint))
+
+
+def _report_side(report: Report, labels: Labels, side: SideCounters) -> None:
+    prefix = "relay_slo_attempts_"
+    for name in ("started", "finished", "failed", "truncated", "throttled"):
+        report.setdefault(f"{prefix}{name}_total", []).append((labels, getattr(side, name)))
+    for name, counts in (("slow", side.slow), ("timed", side.timed)):
+        series = report.setdefault(f"{prefix}{name}_total", [])
+        series.extend(((*labels, signal), count) for signal, count in counts.items())
+    tokens = report.setdefault("relay_slo_tokens_total", [])
+    tokens.extend(((*labels, kind), count) for kind, count in side.tokens.by_kind())
+    overhead = report.setdefault("relay_slo_overhead_seconds_total", [])
+    overhead.append((labels, side.overhead_seconds))

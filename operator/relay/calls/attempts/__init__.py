@@ -1,0 +1,1 @@
+"""Calls as providers get them: attempts, connections and keys, shadow copies."""

@@ -1,0 +1,76 @@
+"""What attempts need to reach providers: connections, credentials and time limits."""
+
+from collections.abc import Iterable
+
+from relay.accounting.logs import WorkerLog
+from relay.calls.attempts.provider_keys import ProviderKeys
+from relay.calls.attempts.provider_pools import ProviderPools
+from relay.http.connection_pool import Origin, Pool
+from relay.http.deadlines import DeadlineWheel
+from relay.http.outbox import Outbox
+from relay.routing.snapshot import Upstream
+from relay.settings import Settings
+
+
+class ProviderAccess:
+    """The providers as one worker reaches them. Timeouts in seconds."""
+
+    __slots__ = ("_keyless", "_keys", "_log", "_pools", "first_byte_timeout", "idle_timeout")
+
+    def __init__(
+        self, settings: Settings, wheel: DeadlineWheel, outbox: Outbox, log: WorkerLog
+    ) -> None:
+        self._pools = ProviderPools(settings, wheel, outbox)
+        self._keys = ProviderKeys(settings.upstream_keys_directory)
+        self._keyless: set[str] = set()
+        self._log = log
+        self.first_byte_timeout: float = settings.first_byte_timeout_seconds
+        self.idle_timeout: float = settings.upstream_idle_timeout_seconds
+
+    def install(self, upstreams: Iterable[Upstream]) -> None:
+        """Makes exactly these providers those that take new calls."""
+        upstreams = list(upstreams)
+        self._pools.install(upstream.origin for upstream in upstreams)
+        self.refresh_keys(upstreams)
+
+    def pool(self, origin: Origin) -> Pool:
+        """Returns the provider's connections."""
+        return self._pools.of(origin)
+
+    def auth_line(self, upstream: Upstream) -> bytes | None:
+        """Returns the provider's credential as a header line, empty when it takes none, None when the key is missing."""
+        line = self._keys.line(upstream)
+        if line is None:
+            # the file may have been mounted since the last check; read it now
+            self.refresh_keys([upstream])
+            line = self._keys.line(upstream)
+            if line is None:
+                self._note_missing_key(upstream)
+        return line
+
+    def _note_missing_key(self, upstream: Upstream) -> None:
+        """Logs a missing key once, until its file holds another key."""
+        key_file = upstream.key_file or ""
+        if key_file not in self._keyless:
+            self._keyless.add(key_file)
+            self._log.event("warning", "upstream_key_missing", provider=upstream.name)
+
+    def tend(self, now: float) -> None:
+        """Replaces idle connections that are due; call it about once a second."""
+        self._pools.tend(now)
+
+    def refresh_keys(self, upstreams: Iterable[Upstream]) -> None:
+        """Reads the key files of these providers that have changed."""
+        for name in self._keys.refresh(upstreams):
+            self._keyless.discard(name)
+            self._log.event("info", "upstream_key_read", key_file=name)
+
+    def missing_keys(self, upstreams: Iterable[Upstream]) -> list[str]:
+        """Returns which of these providers have no key file. Re-reads the files first."""
+        upstreams = list(upstreams)
+        self.refresh_keys(upstreams)
+        return [upstream.name for upstream in upstreams if self._keys.line(upstream) is None]
+
+    def open_connections(self) -> list[tuple[str, int]]:
+        """Returns the number of connections per provider in force."""
+        return self._pools.open_connections()

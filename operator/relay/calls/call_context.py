@@ -1,0 +1,43 @@
+"""What the requests of one worker share."""
+
+from typing import Final, final
+
+from relay.accounting.metrics import WorkerMetrics
+from relay.calls.attempts.provider_access import ProviderAccess
+from relay.calls.attempts.shadow import Shadows
+from relay.calls.retry_budget import RetryBudget
+from relay.calls.tenants.tenant_map import TenantMap
+
+
+@final
+class CallContext:
+    """Handed to whatever handles a request; frozen. Admission, routing and counters are the tenant's own."""
+
+    __slots__ = (
+        "budget",
+        "max_body_bytes",
+        "metrics",
+        "providers",
+        "shadows",
+        "stream_keepalive_seconds",
+        "tenants",
+    )
+
+    def __init__(
+        self,
+        *,
+        tenants: TenantMap,
+        providers: ProviderAccess,
+        shadows: Shadows,
+        budget: RetryBudget,
+        metrics: WorkerMetrics,
+        max_body_bytes: int,
+        stream_keepalive_seconds: float,
+    ) -> None:
+        self.tenants: Final = tenants
+        self.providers: Final = providers
+        self.shadows: Final = shadows
+        self.budget: Final = budget
+        self.metrics: Final = metrics
+        self.max_body_bytes: Final = max_body_bytes
+        self.stream_keepalive_seconds: Final = stream_keepalive_seconds

@@ -1,0 +1,86 @@
+"""The client connections of one worker: how many there are, what they hold in memory, and who handles their requests."""
+
+import random
+
+from relay.accounting.metrics import WorkerMetrics
+from relay.calls.path_table import PathTable
+from relay.http.deadlines import DeadlineWheel
+from relay.http.downstream import (
+    ClientConnection,
+    ClientLimits,
+    ConnectionHost,
+    RequestHandler,
+)
+from relay.http.message import Request
+from relay.http.outbox import Outbox
+from relay.settings import Settings
+
+
+class ClientConnections(ConnectionHost):
+    """What every client connection needs of its worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: PathTable,
+        metrics: WorkerMetrics,
+        wheel: DeadlineWheel,
+        outbox: Outbox,
+    ) -> None:
+        self.client_limits = _client_limits(settings)
+        self.wheel = wheel
+        self.outbox = outbox
+        self.draining = False
+        self.open: set[ClientConnection] = set()
+        self.buffered_bytes = 0
+        self._paths = paths
+        self._metrics = metrics
+        self._max_connections: int = settings.max_connections
+        self._max_buffered_bytes: int = settings.max_buffered_bytes
+        self._age_seconds: float = settings.connection_age_seconds
+
+    def admit_connection(self, connection: ClientConnection) -> bool:
+        if len(self.open) >= self._max_connections:
+            self._metrics.rejections[("connections",)] += 1
+            return False
+        self.open.add(connection)
+        return True
+
+    def forget_connection(self, connection: ClientConnection) -> None:
+        self.open.discard(connection)
+
+    def exchange(self, connection: ClientConnection, request: Request) -> RequestHandler:
+        return self._paths.handler(connection, request)
+
+    def reserve_body(self, size: int) -> bool:
+        if self.buffered_bytes + size > self._max_buffered_bytes:
+            return False
+        self.buffered_bytes += size
+        return True
+
+    def release_body(self, size: int) -> None:
+        self.buffered_bytes -= size
+
+    def connection_age(self) -> float:
+        return self._age_seconds * random.uniform(0.75, 1.0)
+
+    def drain(self) -> None:
+        """Makes every answer from now on the last of its connection."""
+        self.draining = True
+
+    def abort_all(self) -> None:
+        """Aborts every connection: the time to drain is over."""
+        for connection in list(self.open):
+            connection.abort()
+
+
+def _client_limits(settings: Settings) -> ClientLimits:
+    return ClientLimits(
+        header_timeout=settings.header_timeout_seconds,
+        body_timeout=settings.body_timeout_seconds,
+        idle_timeout=settings.idle_timeout_seconds,
+        slow_reader=settings.slow_reader_seconds,
+        max_header_bytes=settings.max_header_bytes,
+        max_headers=settings.max_headers,
+        max_body_bytes=settings.max_body_bytes,
+    )

@@ -1,0 +1,1 @@
+"""The tenants that a worker serves, and who calls for them."""

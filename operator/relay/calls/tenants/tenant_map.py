@@ -1,0 +1,68 @@
+"""The tenants that one worker serves; one today."""
+
+from relay.accounting.logs import WorkerLog
+from relay.accounting.metrics import WorkerMetrics
+from relay.calls.tenants.tenant_runtime import TenantRuntime
+from relay.routing.snapshot import KeyGrant, Snapshot
+
+
+class KeyHolder:
+    """An API key in force, with its tenant and the snapshot that grants it."""
+
+    __slots__ = ("key", "snapshot", "tenant")
+
+    def __init__(self, tenant: TenantRuntime, snapshot: Snapshot, key: KeyGrant) -> None:
+        self.tenant = tenant
+        self.snapshot = snapshot
+        self.key = key
+
+
+class TenantMap:
+    """Tenants by UID, and the API keys of all of them by digest."""
+
+    __slots__ = ("_holders", "_tenants")
+
+    def __init__(self) -> None:
+        self._tenants: dict[str, TenantRuntime] = {}
+        self._holders: dict[bytes, KeyHolder] = {}
+
+    def install(
+        self,
+        snapshot: Snapshot,
+        *,
+        share: float,
+        metrics: WorkerMetrics,
+        log: WorkerLog,
+        now: float,
+    ) -> None:
+        """Puts the snapshot in force for its tenant, which is a new one if its UID is."""
+        uid = snapshot.document.tenant.uid
+        tenant = self._tenants.get(uid)
+        if tenant is None:
+            self._tenants[uid] = TenantRuntime(
+                snapshot, share=share, metrics=metrics, log=log, now=now
+            )
+        else:
+            tenant.install(snapshot, share=share, now=now)
+        self._holders = {
+            digest: KeyHolder(one, one.snapshot, key)
+            for one in self._tenants.values()
+            for digest, key in one.snapshot.keys.items()
+        }
+
+    def holder(self, digest: bytes) -> KeyHolder | None:
+        """Finds the API key with this SHA-256 digest."""
+        return self._holders.get(digest)
+
+    def tenant(self, uid: str) -> TenantRuntime | None:
+        """Finds the tenant with this UID."""
+        return self._tenants.get(uid)
+
+    @property
+    def empty(self) -> bool:
+        """True before the first document."""
+        return not self._tenants
+
+    def all(self) -> list[TenantRuntime]:
+        """Returns every tenant."""
+        return list(self._tenants.values())

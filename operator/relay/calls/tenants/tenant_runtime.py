@@ -1,0 +1,92 @@
+"""Everything that belongs to one tenant in one worker."""
+
+import random
+
+from relay.accounting.attempt_recorder import AttemptRecorder, sides
+from relay.accounting.logs import WorkerLog
+from relay.accounting.metric_report import Report
+from relay.accounting.metrics import WorkerMetrics
+from relay.accounting.usage_event import FAILURES, UsageEvent
+from relay.admission.admission import Admission
+from relay.dialect.endpoints import RESPONSES
+from relay.routing.breaker import BreakerState
+from relay.routing.router import Router
+from relay.routing.snapshot import Snapshot
+
+
+class TenantRuntime:
+    """The tenant's snapshot in force, and its admission, routing and counters, which outlive every document.
+
+    share is the part of what the tenant is granted that this worker holds.
+    """
+
+    __slots__ = ("_log", "admission", "recorder", "router", "snapshot", "uid")
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        share: float,
+        metrics: WorkerMetrics,
+        log: WorkerLog,
+        now: float,
+    ) -> None:
+        tenant = snapshot.document.tenant
+        self.uid = tenant.uid
+        self.snapshot = snapshot
+        self.admission = Admission(tenant, snapshot.quotas(), share=share, now=now)
+        self.router = Router(random.random)
+        self.router.install(snapshot)
+        self.recorder = AttemptRecorder(
+            tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log
+        )
+        self._log = log
+
+    def install(self, snapshot: Snapshot, *, share: float, now: float) -> None:
+        """Puts the snapshot in force for every request that begins from now on."""
+        self.snapshot = snapshot
+        self.router.install(snapshot)
+        self.recorder.forget_subjects()
+        self.admission.reconfigure(
+            snapshot.document.tenant, snapshot.quotas(), share=share, now=now
+        )
+
+    def attempt_ended(self, event: UsageEvent, now: float) -> None:
+        """Counts the attempt and lets routing learn from it."""
+        self.recorder.record(event)
+        subject = event.subject
+        if subject.side == "canary":
+            self._judge_canary(event, now)
+        if event.response_id is not None and subject.endpoint is RESPONSES:
+            self.router.owners.created(event.response_id, subject.fingerprint)
+
+    def _judge_canary(self, event: UsageEvent, now: float) -> None:
+        breakers, subject, outcome = self.router.breakers, event.subject, event.outcome
+        if outcome == "cancelled" or outcome == "no_key":
+            breakers.cancelled(subject.route, subject.fingerprint, probe=event.probe)
+            return
+        tripped = breakers.finished(
+            subject.route,
+            subject.fingerprint,
+            failed=outcome in FAILURES,
+            probe=event.probe,
+            now=now,
+        )
+        if tripped:
+            self._log.event(
+                "warning",
+                "breaker_opened",
+                tenant_uid=subject.tenant_uid,
+                route=subject.route,
+                fingerprint=subject.fingerprint,
+            )
+
+    def report(self, report: Report) -> None:
+        """Adds the tenant's SLO series and breakers to the report."""
+        self.recorder.slo.report(report, sides(self.snapshot.plans))
+        is_open = report.setdefault("relay_slo_breaker_open", [])
+        trips = report.setdefault("relay_slo_breaker_trips_total", [])
+        for (route, fingerprint), breaker in self.router.breakers.states():
+            labels = (self.uid, route, fingerprint)
+            is_open.append((labels, int(breaker.state is not BreakerState.closed)))
+            trips.append((labels, breaker.trips))

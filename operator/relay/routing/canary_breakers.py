@@ -1,0 +1,71 @@
+"""The breakers of one tenant's canaries in one process."""
+
+from collections.abc import Iterable
+
+from relay.routing.breaker import BreakerState, CanaryBreaker
+from relay.routing.snapshot import RoutePlan
+
+CanaryName = tuple[str, str]
+"""A canary's route and fingerprint."""
+
+
+class CanaryBreakers:
+    """One breaker per canary in force. Times are monotonic seconds, given by the caller."""
+
+    __slots__ = ("_breakers", "_tripped")
+
+    def __init__(self) -> None:
+        self._breakers: dict[CanaryName, CanaryBreaker] = {}
+        self._tripped: list[CanaryName] = []
+
+    def install(self, plans: Iterable[RoutePlan]) -> None:
+        """Keeps a breaker for each canary of these routes; one that stood before keeps its state."""
+        breakers: dict[CanaryName, CanaryBreaker] = {}
+        for plan in plans:
+            if plan.canary is None:
+                continue
+            name = (plan.name, plan.canary.fingerprint)
+            breaker = breakers[name] = self._breakers.get(name) or CanaryBreaker(plan.breaker)
+            breaker.reconfigure(plan.breaker)
+        self._breakers = breakers
+
+    def try_pass(self, route: str, fingerprint: str, now: float) -> bool:
+        """Lets a call through to the canary, or returns False; the first one after the open time is the probe."""
+        breaker = self._breakers.get((route, fingerprint))
+        return breaker is None or breaker.try_pass(now)
+
+    def probing(self, route: str, fingerprint: str) -> bool:
+        """Says if the call that was let through last is a probe."""
+        breaker = self._breakers.get((route, fingerprint))
+        return breaker is not None and breaker.state is BreakerState.half_open
+
+    def finished(
+        self, route: str, fingerprint: str, *, failed: bool, probe: bool, now: float
+    ) -> bool:
+        """Counts an attempt at a canary that ended; returns True if it tripped the breaker."""
+        breaker = self._breakers.get((route, fingerprint))
+        if breaker is None or not breaker.finished(failed=failed, probe=probe, now=now):
+            return False
+        self._tripped.append((route, fingerprint))
+        return True
+
+    def cancelled(self, route: str, fingerprint: str, *, probe: bool) -> None:
+        """Notes an attempt that ended without a verdict; if it was the probe, the next caller probes."""
+        breaker = self._breakers.get((route, fingerprint))
+        if breaker is not None:
+            breaker.cancelled(probe=probe)
+
+    def follow(self, route: str, fingerprint: str, now: float) -> None:
+        """Opens the breaker because another process of this pod tripped."""
+        breaker = self._breakers.get((route, fingerprint))
+        if breaker is not None:
+            breaker.follow(now)
+
+    def take_trips(self) -> list[CanaryName]:
+        """Hands over the canaries that tripped here since the last call, for the other processes of the pod."""
+        tripped, self._tripped = self._tripped, []
+        return tripped
+
+    def states(self) -> list[tuple[CanaryName, CanaryBreaker]]:
+        """Returns each canary in force with its breaker."""
+        return list(self._breakers.items())
