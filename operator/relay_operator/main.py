@@ -34,7 +34,7 @@ from relay_operator.reconcile.tenants import TenantReconciler
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import WorkQueue
 from relay_operator.reconcile.workers import Workers
-from relay_operator.settings import Settings
+from relay_operator.settings import Settings, split
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         public_keys=public_keys,
         prometheus_namespace=settings.prometheus_namespace,
         dns_namespace=settings.dns_namespace,
-        dns_cidrs=tuple(cidr.strip() for cidr in settings.dns_cidrs.split(",") if cidr.strip()),
+        dns_cidrs=split(settings.dns_cidrs),
         drain_seconds=settings.drain_seconds,
     )
 

@@ -1,6 +1,8 @@
 """Settings of the control plane, from the environment (prefix OPERATOR_), read once in main."""
 
-from pydantic import Field
+import ipaddress
+
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay_operator import names
@@ -40,6 +42,15 @@ class Settings(BaseSettings):
     dns_cidrs: str = Field(
         default="", description="comma-separated addresses of DNS servers that are no pods"
     )
+
+    @field_validator("dns_cidrs")
+    @classmethod
+    def _every_dns_cidr_is_one(cls, text: str) -> str:
+        # found out at the start, or every tenant's network policy would be refused
+        for cidr in split(text):
+            ipaddress.ip_network(cidr, strict=False)
+        return text
+
     tick_seconds: float = Field(
         default=0.5, gt=0, description="period of the SLO loop; one query a tick for all routes"
     )
@@ -61,3 +72,8 @@ class Settings(BaseSettings):
     log_format: str = Field(
         default="json", pattern="^(json|text)$", description="json in a cluster, text for people"
     )
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Returns the entries of a comma-separated setting."""
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())

@@ -1,8 +1,9 @@
 """Provider: an upstream the platform owns."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from relay_operator.api.custom_resource import Part, Resource
 
@@ -19,6 +20,15 @@ class Endpoint(Part):
 
     url: str | None = None
     service_ref: ServiceRef | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_host_and_a_port(cls, url: str | None) -> str | None:
+        # the API server's own check of a URL accepts any digits for a port, and no host
+        parts = urlsplit(url or "http://none")
+        if not parts.hostname or parts.port == 0:  # reading port raises ValueError above 65535
+            raise ValueError("write a URL with a host and a port from 1 to 65535")
+        return url
 
 
 class Auth(Part):

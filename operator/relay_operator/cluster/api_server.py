@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
@@ -151,8 +152,13 @@ class KubernetesApiServer:
 
 def _path(kind: str, namespace: str, name: str = "") -> str:
     prefix, plural, namespaced = PATHS[kind]
-    middle = f"/namespaces/{namespace}" if namespaced and namespace else ""
-    return f"{prefix}{middle}/{plural}" + (f"/{name}" if name else "")
+    middle = f"/namespaces/{_segment(namespace)}" if namespaced and namespace else ""
+    return f"{prefix}{middle}/{plural}" + (f"/{_segment(name)}" if name else "")
+
+
+def _segment(name: str) -> str:
+    # a name from a custom resource, such as a Provider's Service, must not lead to another path
+    return quote(name, safe="")
 
 
 def _answer(method: str, path: str, status: int, data: bytes) -> Manifest:

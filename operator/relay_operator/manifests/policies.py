@@ -1,5 +1,6 @@
-"""The wall: what may reach a relay and what a relay may reach. Everything else is denied, both ways."""
+"""Network policies: who may reach a relay and where a relay may go. Everything else is denied, both ways."""
 
+import ipaddress
 from collections.abc import Iterable
 
 from relay_contract import endpoints
@@ -8,32 +9,27 @@ from relay_operator.api.tenant import Peer, Tenant
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
 from relay_operator.manifests.namespace import metadata
 
-# An upstream on the public internet opens its one port to the world minus what is never public
-# (RFC 1918, RFC 6598, RFC 3927 link-local with the metadata address, loopback, multicast; RFC 4193, RFC 4291).
 _NOT_PUBLIC_V4 = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
     "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 ]  # fmt: skip
-_NOT_PUBLIC_V6 = [
-    "::/128",
-    "::1/128",
-    "::ffff:0:0/96",
-    "64:ff9b::/96",
-    "fc00::/7",
-    "fe80::/10",
-    "ff00::/8",
-]
+"""RFC 1918, RFC 6598, link-local with the metadata address (RFC 3927), loopback, multicast, reserved."""
+_NOT_PUBLIC_V6 = ["::/128", "::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"]
+"""RFC 4193, RFC 4291, RFC 6052. IPv4-mapped addresses (::ffff:0:0/96) are absent on purpose: they never appear on the
+network, where such a connection is one of IPv4, and the API server refuses them in a policy.
+"""
 
 
 def default_deny(tenant: Tenant) -> Manifest:
+    """Denies every connection to and from every pod of the tenant's namespace."""
     return _policy(
         tenant, "default-deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     )
 
 
 def relay_traffic(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]) -> Manifest:
-    """The relay's own policy: callers on the traffic port, Prometheus and the operator on the admin port; out to
-    DNS and the declared upstreams.
+    """Lets callers in on the traffic port, Prometheus and the operator on the admin port; and the relay out to DNS
+    and to its upstreams, each at its one port.
     """
     ingress = [
         {
@@ -69,7 +65,20 @@ def _policy(tenant: Tenant, name: str, spec: Manifest) -> Manifest:
 
 
 def _caller(peer: Peer) -> Manifest:
-    return {"ipBlock": {"cidr": peer.cidr}} if peer.cidr else _namespace(peer.namespace or "")
+    return _block(peer.cidr) if peer.cidr else _namespace(peer.namespace or "")
+
+
+def _block(cidr: str) -> Manifest:
+    """Returns the block in the one form the API server takes: no host bits, IPv4 not mapped into IPv6.
+
+    The custom resources accept any spelling, as people write 10.1.2.3/24 for 10.1.2.0/24.
+    """
+    network = ipaddress.ip_network(cidr, strict=False)
+    if isinstance(network, ipaddress.IPv6Network):
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            network = ipaddress.ip_network((mapped, network.prefixlen - 96))
+    return {"ipBlock": {"cidr": str(network)}}
 
 
 def _namespace(name: str) -> Manifest:
@@ -81,7 +90,7 @@ def _tcp(port: int | str) -> Manifest:
 
 
 def _dns(platform: Platform) -> Manifest:
-    servers = [{"ipBlock": {"cidr": cidr}} for cidr in platform.dns_cidrs]
+    servers = [_block(cidr) for cidr in platform.dns_cidrs]
     return {
         "to": [_namespace(platform.dns_namespace), *servers],
         "ports": [{"protocol": "UDP", "port": 53}, _tcp(53)],
@@ -93,7 +102,7 @@ def _upstream(upstream: Upstream) -> Manifest:
         pods = {"podSelector": {"matchLabels": dict(upstream.pod_selector)}}
         return {"to": [_namespace(upstream.namespace) | pods], "ports": [_tcp(upstream.port)]}
     if upstream.cidrs:
-        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in upstream.cidrs]
+        blocks = [_block(cidr) for cidr in upstream.cidrs]
         return {"to": blocks, "ports": [_tcp(upstream.port)]}
     world = [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": _NOT_PUBLIC_V4}},

@@ -1,0 +1,34 @@
+"""Provider -> the addresses and the port that a tenant's network policy has to open for it."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from relay_operator.api.provider import Provider, ServiceRef
+from relay_operator.manifests.environment import Upstream
+
+
+def of_url(provider: Provider) -> Upstream:
+    """Returns the upstream of a provider given by URL: its declared addresses, or any public one, at its port."""
+    parts = urlsplit(provider.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Upstream(provider=provider.metadata.name, port=port, cidrs=provider.spec.egress_cidrs)
+
+
+def of_service(
+    provider: Provider, ref: ServiceRef, service: Mapping[str, Any] | None
+) -> Upstream | None:
+    """Returns the upstream of a provider given by Service: its pods, at the port they listen on.
+
+    Network policies know pods, not Services. None when the Service is missing, has no such port or selects no pods.
+    """
+    spec = (service or {}).get("spec", {})
+    port = next((port for port in spec.get("ports", []) if port["port"] == ref.port), None)
+    if port is None or not spec.get("selector"):
+        return None
+    return Upstream(
+        provider=provider.metadata.name,
+        port=port.get("targetPort", ref.port),
+        namespace=ref.namespace,
+        pod_selector=tuple(sorted(spec["selector"].items())),
+    )
