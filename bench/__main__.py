@@ -1,4 +1,4 @@
-"""Side-by-side benchmarks: `python -m bench` runs all, `python -m bench relay` one. Each closes with one line."""
+"""Runs the side-by-side benchmarks: all with `python -m bench`, one with `python -m bench relay`."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ BENCHES = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__ma
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 0 when every benchmark ran to its end."""
+    """Runs the benchmarks; returns 0 if all of them completed."""
     unknown = [name for name in arguments if name not in BENCHES]
     if unknown:
         sys.stderr.write(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHES)}\n")

@@ -1,4 +1,4 @@
-"""What every suite may use: the session's cluster (made when the first test asks for it) and its clients."""
+"""Fixtures for every suite: the session's cluster (created when the first test asks for it) and its clients."""
 
 from hypothesis import settings
 

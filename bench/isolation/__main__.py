@@ -1,4 +1,4 @@
-"""`python -m bench.isolation`: what a neighbour at ten times its load costs a light flow at the 99th percentile.
+"""`python -m bench.isolation`: how much a neighbour at ten times its load raises a light flow's 99th percentile.
 
 Rounds alone and rounds beside the neighbour alternate within one run; all calls are sent at planned times. The last
 line holds the worse of the two cases and the smaller of the two controls.
@@ -40,17 +40,17 @@ CONTROL_PAIRS: Final = 3
 GOAL_MS: Final = 3.0
 LATE_SECONDS: Final = 0.001
 LATE_PART: Final = 0.001
-"""A round in which more than this part of the light calls left later than LATE_SECONDS says nothing about the relay."""
+"""A round in which more than this part of the light calls was sent later than LATE_SECONDS is left out."""
 STALL_SECONDS: Final = 0.003
-"""Nor does one in which a core stood still for longer than this."""
+"""A round in which a core was stalled for longer than this is left out."""
 START_SECONDS: Final = 3.0
-"""Until both generators have planned their calls."""
+"""Time for both generators to plan their calls."""
 SEED: Final = 20261122
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A case's answer. added is the light flow's latency less the provider's own time."""
+    """A case's result. added is the light flow's latency less the provider's own time."""
 
     case: Case
     added: Difference
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def main() -> int:
-    """0 when every part ran to its end; 1 when this machine was too busy to tell."""
+    """Runs all cases; returns 1 if this machine was too busy for a result."""
     outcomes = []
     for case, control in ((TWO_KEYS, TWO_KEYS_NO_QUEUE), (TWO_TENANTS, TWO_TENANTS_UNDIVIDED)):
         for each, pairs in ((case, PAIRS), (control, CONTROL_PAIRS)):
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def _measure(case: Case, pairs: int) -> Outcome | None:
-    """None when the machine left too few rounds undisturbed."""
+    """Measures a case; returns None if too few rounds were undisturbed."""
     planned = rounds(pairs, seconds=ROUND_SECONDS, seed=SEED)
     seconds = planned[-1].end
     _say(f"{case.name}: {2 * pairs} rounds of {ROUND_SECONDS:g} s, {seconds:.0f} s in all")
@@ -105,7 +105,7 @@ def _measure(case: Case, pairs: int) -> Outcome | None:
         f"a core stood still in {len(stalled)})"
     )
     if case.control:
-        # what a control shows is hundreds of times larger than what the machine does
+        # the effect in a control is hundreds of times larger than the machine's noise
         void.clear()
     if 2 * len(void) > pairs:
         return None
@@ -123,7 +123,7 @@ def _measure(case: Case, pairs: int) -> Outcome | None:
 def _generate(
     setting: Setting, planned: Sequence[Round], directory: Path
 ) -> tuple[float, list[Row], list[Row]]:
-    """When it started, the rows of the light flow, and those of its neighbour."""
+    """Runs both generators; returns the start time, the light flow's rows and the neighbour's."""
     start_at = time.monotonic() + START_SECONDS
     plans = {
         "light": Plan(
@@ -166,7 +166,7 @@ def _generate(
     try:
         for generator in generators:
             if generator.wait(limit):
-                raise RuntimeError("a load generator failed; its error stands above")
+                raise RuntimeError("a load generator failed; see its error above")
     finally:
         for generator in generators:
             generator.kill()
@@ -175,7 +175,7 @@ def _generate(
 
 
 def _is_late(each: Round, light: Sequence[Row]) -> bool:
-    """Whether the generator itself was too late too often."""
+    """Returns whether the generator sent too many calls of the round too late."""
     late = [row.late_seconds > LATE_SECONDS for row in light if row.round == each.number]
     return sum(late) > max(1, LATE_PART * len(late))
 

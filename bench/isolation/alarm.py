@@ -1,4 +1,4 @@
-"""An alarm with the kernel's own precision: epoll's time-outs are whole milliseconds, too coarse for a 3 ms claim."""
+"""An alarm with the kernel's precision: epoll's time-outs are whole milliseconds, too coarse to measure 3 ms."""
 
 import ctypes
 import os
@@ -32,16 +32,16 @@ class Alarm:
         return self._descriptor
 
     def set(self, at_nanoseconds: int) -> None:
-        """It rings at this monotonic time, at once if that has passed."""
+        """Sets the alarm to this monotonic time; it rings at once if that has passed."""
         seconds, nanoseconds = divmod(max(1, at_nanoseconds), NANOSECONDS)
         spec = _TimerSpec(_Timespec(0, 0), _Timespec(seconds, nanoseconds))
         if _libc.timerfd_settime(self._descriptor, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None):
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
     def acknowledge(self) -> None:
-        """It no longer rings, until set again."""
+        """Stops the ringing until the alarm is set again."""
         try:
             os.read(self._descriptor, 8)
         except BlockingIOError:
-            # it was set anew between ringing and now
+            # the alarm was set again after it rang
             return

@@ -1,7 +1,7 @@
-"""The two situations in which a neighbour could be felt, each with its control in which it must be.
+"""The two situations in which a neighbour could have an effect, each with a control in which it must.
 
 (a) Two keys of one tenant share a relay; the provider serves no more calls at a time than the tenant has seats.
-    Control: the queue is off, and the provider's own line is the only one.
+    Control: the queue is off, and calls wait in the provider's own line.
 (b) Two Dedicated tenants, each with its relay, share a provider's quota, divided by the document.
     Control: the quota is not divided, and whoever comes first uses it up.
 """
@@ -27,23 +27,23 @@ LIGHT_KEY: Final = "sk-relay-finance-light-1f0c"
 NEIGHBOUR_KEY: Final = "sk-relay-finance-neighbour-9d2e"
 SEATS: Final = 60
 LIGHT: Final = Load(calls_per_second=100.0, mean_seconds=0.1)
-"""Ten seats' work: a third of what half of the seats would carry."""
+"""Work for ten seats: a third of what half of the seats can serve."""
 FLOOD: Final = Load(calls_per_second=1000.0, mean_seconds=0.1)
-"""The neighbour at ten times the light flow's load: a hundred seats' work for what is left of sixty."""
+"""The neighbour at ten times the light flow's load: work for a hundred seats on what is left of sixty."""
 
 QUOTA_PER_SECOND: Final = 240.0
-"""Of the provider; the neighbour alone asks for four times as much."""
+"""The provider's quota; the neighbour alone asks for four times as much."""
 SLICE_PER_MINUTE: Final = int(QUOTA_PER_SECOND * 60 / 2)
 BURST_SECONDS: Final = 10.0
 QUOTA_BURST: Final = QUOTA_PER_SECOND * BURST_SECONDS * 1.05
-"""Both slices' bursts together; the rest is for calls that were admitted apart and arrive together."""
+"""Both parts' bursts together; the rest is for calls that were admitted separately and arrive together."""
 
 WIDE: Final = Queue(concurrency=100_000, max_depth=100_000, max_wait_seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Who shares what. control undoes the protection that the case is about."""
+    """A case. control switches off the protection that the case is about."""
 
     name: str
     control: bool
@@ -71,7 +71,7 @@ TWO_TENANTS_UNDIVIDED: Final = Case(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A case that runs: where each of the two sends its calls."""
+    """A running case: where each of the two flows sends its calls."""
 
     light_port: int
     neighbour_port: int
@@ -79,7 +79,7 @@ class Setting:
 
 @contextmanager
 def running(case: Case, directory: Path) -> Iterator[Setting]:
-    """The provider and the relays of a case serve, each on its core; all gone afterwards."""
+    """Runs the provider and the relays of a case, each on its core, and ends them afterwards."""
     with ExitStack() as stack:
         for cpu in (places.RELAY_CPU, places.OTHER_CPU):
             _start_watch(stack, cpu, watch_path(directory, cpu))
@@ -92,7 +92,7 @@ def running(case: Case, directory: Path) -> Iterator[Setting]:
 
 
 def watch_path(directory: Path, cpu: int) -> Path:
-    """Where the stalls of that core stand once the case is over."""
+    """Returns the path of the stalls of that core once the case is over."""
     return directory / f"stalls-{cpu}"
 
 

@@ -1,4 +1,4 @@
-"""Open-loop load: every call is sent at its planned time, whatever became of those before it.
+"""Open-loop load: every call is sent at its planned time, whatever happened to earlier calls.
 
 Run as a process of its own: `python -m bench.isolation.generator PLAN.json`. Latency counts from the planned time, so a
 stall is seen by every call it touches (no coordinated omission). One thread, epoll, no event loop between a call's time
@@ -23,12 +23,12 @@ from bench.isolation.alarm import NANOSECONDS, Alarm
 from bench.isolation.schedule import Call, Load, Round, light_calls, neighbour_calls
 
 MOST_CONNECTIONS: Final = 3000
-"""Beyond it a call is not sent, and counted as dropped."""
+"""With more calls under way a call is not sent and counts as dropped."""
 GRACE_SECONDS: Final = 8.0
-"""How long answers are awaited after the last call."""
+"""Time to wait for answers after the last call."""
 RETRYABLE: Final = frozenset({429, 503})
 PROMPT: Final = "What a neighbour does must not be felt here. " * 20
-"""Makes a request of about 1 KB."""
+"""Padding for a request of about 1 KB."""
 
 _PROVIDER_TIMES: Final = re.compile(rb'"system_fingerprint":"(\d+) (\d+)"')
 _CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -37,7 +37,7 @@ _RETRY_AFTER: Final = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All a generator needs to know; start_at is on the monotonic clock.
+    """A generator's plan; start_at is on the monotonic clock.
 
     Retries follow Retry-After, as the official SDKs do; a neighbour that is flooding does not bother.
     """
@@ -64,7 +64,7 @@ class Plan:
         return cls(**fields)
 
     def calls(self) -> list[Call]:
-        """In order of time."""
+        """Returns the calls in order of time."""
         planned = list(self.rounds)
         return list(
             (light_calls if self.light else neighbour_calls)(planned, self.load, seed=self.seed)
@@ -72,7 +72,7 @@ class Plan:
 
 
 class Attempt:
-    """One call and what became of it so far."""
+    """A call and its progress."""
 
     __slots__ = ("answers", "call", "intended_at", "sent_at")
 
@@ -84,7 +84,7 @@ class Attempt:
 
 
 class Connection:
-    """A kept-alive connection with at most one call under way."""
+    """A keep-alive connection with at most one call under way."""
 
     __slots__ = ("attempt", "received", "socket")
 
@@ -115,10 +115,10 @@ class Generator:
         self.dropped = 0
 
     def run(self) -> None:
-        """Returns when every call has its row."""
+        """Runs the plan and returns when every call has its row."""
         calls = self._plan.calls()
         calls.reverse()
-        # a neighbour that stops takes what is under way with it
+        # when a neighbour stops, its calls under way are aborted
         stops = [] if self._plan.light else [each.end for each in self._plan.rounds if each.beside]
         stops.reverse()
         end = self._plan.rounds[-1].end + GRACE_SECONDS
@@ -254,12 +254,12 @@ class Generator:
 
 
 def main(arguments: Iterable[str]) -> int:
-    """Runs one plan."""
+    """Runs a plan."""
     (path,) = arguments
     plan = Plan.load_from(Path(path))
     places.pin(0, plan.cpu, places.CLOCK if plan.light else places.LOAD)
     generator = Generator(plan)
-    # a collection would stop the clockwork; nothing here makes cycles
+    # a garbage collection would delay calls; nothing here makes cycles
     gc.disable()
     generator.run()
     rows.write(Path(plan.rows_path), generator.rows)

@@ -1,4 +1,4 @@
-"""Percentiles, their differences, and how sure of them we are."""
+"""Percentiles, their differences and confidence intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import Final
 RESAMPLES: Final = 1000
 
 Pairs = Sequence[tuple[Sequence[float], Sequence[float]]]
-"""Per pair of rounds: the values alone, and beside the neighbour."""
+"""Per pair of rounds: the values alone and beside the neighbour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A percentile beside the neighbour less the same alone; lower and upper hold it with 95 %."""
+    """A percentile beside the neighbour less the same alone, with its 95 % interval from lower to upper."""
 
     alone: float
     beside: float
@@ -27,16 +27,16 @@ class Difference:
 
 
 def percentile(values: Sequence[float], quantile: float) -> float:
-    """The smallest value that at least this part of the values does not exceed (nearest rank)."""
+    """Returns the smallest value that at least this part of the values does not exceed (nearest rank)."""
     ordered = sorted(values)
-    # rounded, since 0.07 * 100 is a little more than 7
+    # rounded, because 0.07 * 100 is a little more than 7
     return ordered[max(0, ceil(round(quantile * len(ordered), 9)) - 1)]
 
 
 def difference(pairs: Pairs, quantile: float, *, seed: int) -> Difference:
-    """The pooled difference, with the percentile bootstrap over pairs of rounds.
+    """Returns the pooled difference, with the percentile bootstrap over pairs of rounds.
 
-    Whole pairs are drawn, because calls of one round share whatever else the machine did at that time.
+    Complete pairs are drawn, because calls of one round share the machine's other work at that time.
     """
     random = Random(seed)
     deltas = sorted(_delta(random.choices(pairs, k=len(pairs)), quantile) for _ in range(RESAMPLES))

@@ -1,4 +1,4 @@
-"""Which process runs where, and what they have to agree on."""
+"""The cores of the processes, and constants they share."""
 
 import os
 from typing import Final
@@ -6,22 +6,22 @@ from typing import Final
 MODEL: Final = "gpt-4.1"
 RELAY_CPU: Final = 0
 OTHER_CPU: Final = 1
-"""The provider and both generators: on another core than the relays, or they would measure each other."""
+"""Core of the provider and both generators: not the relays' core, or they would measure each other."""
 WATCH: Final = 20
-"""What notes that the machine itself stood still."""
+"""Priority of the process that records stalls of the machine."""
 CLOCK: Final = 15
-"""What takes the time: it must never wait for what it times."""
+"""Priority of the generator that measures: it must never wait for what it measures."""
 MEASURED: Final = 10
-"""The relays and the provider."""
+"""Priority of the relays and the provider."""
 LOAD: Final = 5
-"""What makes the load: after those that are measured, before everything else on the machine."""
+"""Priority of the neighbour's generator: below those that are measured, above everything else on the machine."""
 
 
 def pin(pid: int, cpu: int, priority: int) -> bool:
-    """The process (0 is this one) has that core, before everybody without such a priority: False if not permitted.
+    """Pins the process (0 is this one) to the core with a real-time priority; returns False if not permitted.
 
-    A relay pod has its cores by request and limit; other work on this machine is not what is measured. Without the
-    privilege all run as everybody does, and the rounds in which the generator was late are left out.
+    A relay pod has its cores by request and limit; other work on this machine must not be measured. Without the
+    privilege all run at normal priority, and the rounds in which the generator was late are left out.
     """
     os.sched_setaffinity(pid, {cpu % (os.cpu_count() or 1)})
     try:

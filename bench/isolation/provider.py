@@ -1,8 +1,8 @@
-"""A provider that can be full: so many calls at a time, the rest wait; and so many a second, the rest get 429.
+"""A provider with limits: so many calls at a time, the others wait; so many a second, the others get 429.
 
 Run as a process of its own: `python -m bench.isolation.provider PORT '{"slots": 60}'`. A call says in its body how long
 the provider takes once it has begun ("user": "s0.125"); the answer says when it began and when it ended, so that all
-else can be told apart from the provider's own time.
+else can be separated from the provider's own time.
 """
 
 import gc
@@ -33,7 +33,7 @@ _REFUSAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """slots calls at once, first come first served; calls_per_second on average, burst_calls at once."""
+    """The provider's limits: slots calls at once, then first in first out; calls_per_second with burst_calls at once."""
 
     slots: int = UNLIMITED
     calls_per_second: float = UNLIMITED
@@ -162,7 +162,7 @@ class Provider:
             self._close(connection)
 
     def _close(self, connection: Connection) -> None:
-        """A call whose caller left frees its slot."""
+        """Closes a connection; frees the slot of a call whose caller left."""
         connection.open = False
         self._leave(connection)
         self._connections.pop(connection.socket.fileno(), None)

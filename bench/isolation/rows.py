@@ -1,4 +1,4 @@
-"""What the load generator writes and the report reads: one row a call."""
+"""The rows that the load generator writes and the report reads: one per call."""
 
 from array import array
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Final
 
 FIELDS: Final = 7
 NEVER: Final = 60.0
-"""Seconds counted for a call that got no good answer: far beyond anything a caller would wait for."""
+"""Seconds counted for a call without a good answer: far more than a caller would wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Times are seconds on the monotonic clock; provider_seconds is what the provider needed once it began.
+    """A call's row. Times are monotonic seconds; provider_seconds is what the provider needed once it began.
 
     status is that of the last answer, 0 for none; answers counts them, retries included.
     """
@@ -27,17 +27,17 @@ class Row:
 
     @property
     def late_seconds(self) -> float:
-        """How late the generator was: its own fault, and counted in every latency."""
+        """Returns how late the generator sent the call; it is part of every latency."""
         return self.sent_at - self.intended_at
 
     @property
     def latency_seconds(self) -> float:
-        """From the intended send to the last byte."""
+        """Returns the seconds from the planned send to the last byte."""
         return self.answered_at - self.intended_at if self.status == 200 else NEVER
 
     @property
     def added_seconds(self) -> float:
-        """The latency less the provider's own time: everything the relay, its queue and a full provider added."""
+        """Returns the latency less the provider's own time: what the relay, its queue and a full provider added."""
         return self.latency_seconds - self.provider_seconds if self.status == 200 else NEVER
 
 

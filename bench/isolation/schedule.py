@@ -1,4 +1,4 @@
-"""When everything happens: rounds of the light flow alone and beside its neighbour, planned before the first call.
+"""The schedule: rounds of the light flow alone and beside its neighbour, planned before the first call.
 
 Both arms of a pair use the same arrival times and the same provider times for the light flow, so that what differs is
 the neighbour. The light flow never pauses; between rounds the neighbour is silent and nothing is recorded.
@@ -10,14 +10,14 @@ from random import Random
 from typing import Final
 
 SETTLE_SECONDS: Final = 1.5
-"""Silence of the neighbour before each round; its backlog is gone after it."""
+"""Silence of the neighbour before each round, long enough for its backlog to end."""
 SIGMA: Final = 0.8
-"""Of the lognormal provider times, as answers of language models are spread."""
+"""Spread (sigma) of the lognormal provider times, similar to answers of language models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """calls_per_second arrive as a Poisson process; each keeps the provider busy for mean_seconds, lognormally spread."""
+    """A load: calls_per_second as a Poisson process, each mean_seconds long at the provider, lognormally spread."""
 
     calls_per_second: float
     mean_seconds: float
@@ -25,7 +25,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """at is seconds from the start of the whole run; round is -1 outside of rounds."""
+    """A call. at is in seconds from the start of the run; round is -1 outside of rounds."""
 
     at: float
     provider_seconds: float
@@ -34,7 +34,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Recorded from begin to end, in seconds from the start of the run; beside tells whether the neighbour floods."""
+    """A round, from begin to end in seconds from the start of the run; beside is true if the neighbour floods."""
 
     number: int
     pair: int
@@ -44,7 +44,7 @@ class Round:
 
 
 def rounds(pairs: int, *, seconds: float, seed: int) -> list[Round]:
-    """Alternating arms, the order inside each pair drawn."""
+    """Returns alternating rounds; the order inside each pair is drawn."""
     random = Random(seed)
     planned: list[Round] = []
     at = 0.0
@@ -59,7 +59,7 @@ def rounds(pairs: int, *, seconds: float, seed: int) -> list[Round]:
 
 
 def light_calls(planned: list[Round], load: Load, *, seed: int) -> Iterator[Call]:
-    """The light flow's calls, in order; equal in both rounds of a pair but for the time they begin."""
+    """Returns the light flow's calls, in order; equal in both rounds of a pair except for their start."""
     previous = 0.0
     for each in planned:
         yield from _poisson(load, previous, each.begin, -1, Random(f"{seed}-settle-{each.number}"))
@@ -68,7 +68,7 @@ def light_calls(planned: list[Round], load: Load, *, seed: int) -> Iterator[Call
 
 
 def neighbour_calls(planned: list[Round], load: Load, *, seed: int) -> Iterator[Call]:
-    """The neighbour's calls, in order: a flood from the first to the last moment of the rounds beside it."""
+    """Returns the neighbour's calls, in order: a flood during the rounds beside it."""
     for each in planned:
         if each.beside:
             random = Random(f"{seed}-neighbour-{each.number}")

@@ -1,7 +1,7 @@
-"""When a core stood still: `python -m bench.isolation.watch CPU PATH` notes every moment nobody could have run on time.
+"""Records stalls of a core: `python -m bench.isolation.watch CPU PATH` notes when no process could run on time.
 
-It runs before everything the benchmark starts, so what delays it is the machine or somebody else's real-time work, never
-the relay. Needs the privilege of a real-time priority; without it nothing can be told apart and nothing is noted.
+It has the highest priority of the benchmark, so what delays it is the machine or other real-time work, never
+the relay. It needs the privilege of a real-time priority; without it nothing is recorded.
 """
 
 import select
@@ -21,7 +21,7 @@ PERIOD_NANOSECONDS: Final = 2_000_000
 
 
 def stalls(path: Path, *, longer_than_seconds: float) -> list[float]:
-    """The monotonic times at which such a stall ended."""
+    """Returns the monotonic times at which such stalls ended."""
     flat = array("d")
     flat.frombytes(path.read_bytes())
     return [

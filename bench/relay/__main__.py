@@ -26,13 +26,13 @@ STREAM_32: Final = Shape("SSE, 32 streams", 32, 400, 4, stream=True)
 STREAM_256: Final = Shape("SSE, 256 streams", 256, 400, 4, stream=True)
 ALONE: Final = Shape("unary 1 KB, 1 connection", 1, 850, 3)
 LITELLM_UNARY: Final = Shape(UNARY.name, 8, 850, 5)
-"""Eight connections: it answers a hundred calls a second, and more connections only queue."""
+"""Eight connections: LiteLLM answers a hundred calls a second, and more connections would only queue."""
 
 Table = dict[tuple[str, str], list[Measured]]
 
 
 def main() -> int:
-    """0 when every stack was measured."""
+    """Measures all stacks; returns 0 if every one was measured."""
     began = time.monotonic()
     rivals, relay_site, provider_binary = tools.install()
     table: Table = defaultdict(list)
@@ -56,7 +56,7 @@ def main() -> int:
 def _round(
     table: Table, *, provider: Stack, relay: Stack, others: tuple[Stack, ...], litellm: Stack
 ) -> None:
-    """Each shape on each stack, one after another: only one is under load at a time."""
+    """Runs each shape on each stack, one after another: only one is under load at a time."""
     _measure(table, provider, ALONE)
     for shape in (UNARY, TRACED, ALONE, BODY_100K, STREAM_32, STREAM_256):
         for stack in (relay, *others):
@@ -69,7 +69,7 @@ def _measure(table: Table, stack: Stack, shape: Shape) -> None:
 
 
 def _ratio(table: Table, shape: Shape, rival: str, figure: str) -> float:
-    """The relay's figure over the rival's, paired round by round, then the median."""
+    """Returns the median over rounds of the relay's figure divided by the other stack's."""
     pairs = zip(table["relay", shape.name], table[rival, shape.name], strict=True)
     return statistics.median(
         float(getattr(ours, figure)) / float(getattr(theirs, figure)) for ours, theirs in pairs
@@ -77,7 +77,7 @@ def _ratio(table: Table, shape: Shape, rival: str, figure: str) -> float:
 
 
 def _added(table: Table, figure: str) -> float:
-    """What the relay adds to a call that has it to itself, paired round by round, then the median; noise below 0 is 0."""
+    """Returns the time the relay adds to a call that runs alone: the median over rounds; below 0 counts as 0."""
     pairs = zip(table["relay", ALONE.name], table["provider", ALONE.name], strict=True)
     differences = [float(getattr(a, figure)) - float(getattr(b, figure)) for a, b in pairs]
     return max(0.0, statistics.median(differences))

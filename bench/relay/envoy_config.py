@@ -1,4 +1,4 @@
-"""Envoy's side of the comparison, as its own configuration."""
+"""Envoy's configuration for the comparison."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +10,13 @@ _TYPES: Final = "type.googleapis.com/envoy.extensions"
 
 
 def plain(port: int) -> Config:
-    """A reverse proxy and nothing else: the least Envoy can do."""
+    """Returns a plain reverse proxy: the least Envoy can do."""
     route = {"match": {"prefix": "/"}, "route": {"cluster": "stable", "timeout": "0s"}}
     return _config(port, _connections([route], [_router()]), ["stable"])
 
 
 def with_duties(port: int, access_log: Path) -> Config:
-    """Weighted sides, a rate limit that never binds, retries, the provider's key, and one JSON line per call."""
+    """Returns Envoy with weights, a rate limit that never applies, retries, the provider's key, one JSON line a call."""
     weighted = [{"name": "stable", "weight": 90}, {"name": "canary", "weight": 10}]
     route = {
         "match": {"prefix": "/v1/"},

@@ -1,4 +1,4 @@
-"""wrk against one stack, and what it cost the stack."""
+"""Runs wrk against one stack and measures the stack's cost."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from bench.relay.stacks import Stack
 
 
 class LoadFailed(Exception):
-    """wrk did not run, or calls failed: the figures would mean nothing."""
+    """wrk did not run, or calls failed, so there are no valid figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is asked, and how hard. duration in whole seconds. traced: each call's head is unlike the one before."""
+    """A kind of load. duration in whole seconds. traced: each call's head differs from the one before."""
 
     name: str
     connections: int
@@ -26,7 +26,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run: answered calls, seconds, latency quantiles in microseconds, CPU of the stack per call."""
+    """A run's result: answered calls, seconds, latency quantiles in microseconds, CPU of the stack per call."""
 
     calls: int
     seconds: float
@@ -36,12 +36,12 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Calls a second."""
+        """Returns calls per second."""
         return self.calls / self.seconds
 
 
 def run(stack: Stack, shape: Shape) -> Measured:
-    """The shape's load on this stack, after a short warm-up."""
+    """Runs the shape's load on this stack, after a short warm-up."""
     _wrk(stack, shape, seconds=1)
     before = stack.cpu_seconds()
     calls, seconds, p50, p99 = _wrk(stack, shape, seconds=shape.duration)

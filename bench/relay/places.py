@@ -1,4 +1,4 @@
-"""Where the benchmark's processes run, and what they have to agree on."""
+"""The cores and ports of the benchmark's processes, and constants they share."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ CACHE: Final = (
 
 PROXY_CPU: Final = 0
 LOAD_CPU: Final = 1
-"""The provider and wrk share it: one proxy has a core to itself, and what feeds it never runs there."""
+"""Core of the provider and wrk; the proxy under test has a core of its own."""
 
 UPSTREAM_PORT: Final = 19100
 RELAY_PORT: Final = 19110
@@ -29,16 +29,16 @@ API_KEY: Final = "sk-relay-bench-0123456789abcdef0123456789abcdef"
 
 STREAM_EVENTS: Final = 33
 STREAM_INTERVAL_MS: Final = 10
-"""What chat answers look like on the wire: a few dozen small events."""
+"""Chat answers as sent by providers: a few dozen small events."""
 
 PYTHON: Final = "/usr/bin/python3"
 """Debian's Python 3.11, as in the image: both Python proxies run on it."""
 
 
 def pinned(cpu: int, command: list[str]) -> list[str]:
-    """The command on one core, ahead of what else the machine does where that is permitted; every stack has the same.
+    """Returns the command pinned to one core, with a higher priority if permitted; the same for every stack.
 
-    By niceness and not as a real-time process: Linux takes 50 ms of each second from those, which would be every p99.
+    By niceness and not as a real-time process: Linux takes 50 ms of each second from those, which would dominate p99.
     """
     prefix = ["taskset", "--cpu-list", str(cpu)]
     if os.geteuid() == 0:

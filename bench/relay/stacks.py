@@ -1,4 +1,4 @@
-"""The proxies side by side, each one worker on one core, each in front of the same provider."""
+"""Starts the proxies, each with one worker on one core, in front of the same provider."""
 
 import base64
 import hashlib
@@ -35,28 +35,28 @@ from relay_contract.seal import seal
 
 
 class StackFailed(Exception):
-    """A process did not come up; the message ends with its log."""
+    """A process did not start; the message ends with its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running proxy. pids are all its processes."""
+    """A running proxy with all its processes."""
 
     name: str
     port: int
     pids: tuple[int, ...]
 
     def cpu_seconds(self) -> float:
-        """Time all its threads have run so far, user and system; to the nanosecond, since streams cost ticks a run."""
+        """Returns the CPU time of all threads so far, in nanoseconds, since streams cost only ticks per run."""
         nanoseconds = 0
         for pid in self.pids:
             for thread in Path(f"/proc/{pid}/task").iterdir():
-                with suppress(FileNotFoundError):  # it ended just now
+                with suppress(FileNotFoundError):  # the process has just ended
                     nanoseconds += int((thread / "schedstat").read_text().split()[0])
         return nanoseconds / 1e9
 
     def memory_mib(self) -> float:
-        """Proportional set size: memory shared between its processes counts once."""
+        """Returns the proportional set size: memory shared between its processes counts once."""
         kib = 0
         for pid in self.pids:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -66,7 +66,7 @@ class Stack:
 
 @contextmanager
 def provider(binary: Path) -> Iterator[Stack]:
-    """The provider all stacks talk to."""
+    """Runs the provider that all stacks call."""
     command = [
         str(binary),
         str(places.UPSTREAM_PORT),
@@ -81,7 +81,7 @@ def provider(binary: Path) -> Iterator[Stack]:
 
 @contextmanager
 def envoy(site: Path, work: Path) -> Iterator[Stack]:
-    """Envoy as a plain reverse proxy: no filter but the router, no access log."""
+    """Runs Envoy as a plain reverse proxy: no filter but the router, no access log."""
     config = envoy_config.plain(places.ENVOY_PORT)
     with _envoy("Envoy", config, places.ENVOY_PORT, site, work) as stack:
         yield stack
@@ -89,7 +89,7 @@ def envoy(site: Path, work: Path) -> Iterator[Stack]:
 
 @contextmanager
 def envoy_with_duties(site: Path, work: Path) -> Iterator[Stack]:
-    """Envoy with what it has of the relay's duties: weights, a rate limit, the provider's key, one JSON line a call."""
+    """Runs Envoy with its equivalents of the relay's features: weights, rate limit, provider's key, a JSON line a call."""
     config = envoy_config.with_duties(places.ENVOY_DUTIES_PORT, work / "envoy-access.log")
     with _envoy("Envoy+", config, places.ENVOY_DUTIES_PORT, site, work) as stack:
         yield stack
@@ -109,7 +109,7 @@ def _envoy(
 
 @contextmanager
 def litellm(site: Path, work: Path) -> Iterator[Stack]:
-    """LiteLLM's proxy in its fastest mode: one worker, no database, no keys, no callbacks."""
+    """Runs LiteLLM's proxy in its fastest mode: one worker, no database, no keys, no callbacks."""
     config = work / "litellm.yaml"
     url = f"http://127.0.0.1:{places.UPSTREAM_PORT}/v1"
     parameters = {"model": f"openai/{places.UPSTREAM_MODEL}", "api_base": url, "api_key": "k"}
@@ -119,7 +119,7 @@ def litellm(site: Path, work: Path) -> Iterator[Stack]:
     environment = {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LITELLM_LOG": "ERROR",
-        # its fastest mode looks up no key; it wants to be told that this is meant
+        # its fastest mode looks up no key and asks for an explicit setting
         "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
     }
     start = "from litellm import run_server; run_server()"
@@ -136,7 +136,7 @@ def litellm(site: Path, work: Path) -> Iterator[Stack]:
 
 @contextmanager
 def relay(site: Path, work: Path) -> Iterator[Stack]:
-    """The relay with every feature on: limits, a provider's slice, queue, sticky canary, objectives, usage log."""
+    """Runs the relay with every feature on: limits, a provider's quota, queue, sticky canary, objectives, usage log."""
     key = Ed25519PrivateKey.generate()
     public = base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
     keys = work / "keys"
@@ -166,7 +166,7 @@ def relay(site: Path, work: Path) -> Iterator[Stack]:
 
 
 def _document() -> Document:
-    """Limits far above what one core serves: each is checked for every call, none binds."""
+    """Returns a document whose limits are far above what one core serves: each is checked, none applies."""
     url = f"http://127.0.0.1:{places.UPSTREAM_PORT}/v1"
     limits = {"requests_per_minute": 60_000_000, "tokens_per_minute": 60_000_000_000}
     model = ProviderModel(name=places.MODEL, upstream_name=places.UPSTREAM_MODEL)
@@ -226,7 +226,7 @@ def _running(
     *,
     patience: float = 30.0,
 ) -> Iterator[Stack]:
-    """The process group while the block runs; ended with it, by its own id."""
+    """Runs the process group while the block runs, and ends it by its own id."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             places.pinned(cpu, command),
@@ -267,7 +267,7 @@ def _wait_for(
 
 
 def _answers(port: int) -> bool:
-    """Whether a chat call gets 200."""
+    """Returns whether a chat call gets 200."""
     body = json.dumps({"model": places.MODEL, "messages": [{"role": "user", "content": "hi"}]})
     head = (
         f"POST {places.PATH} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""What is measured and what measures it, installed once below the cache: by lock, by compiler, by Debian."""
+"""Installs the stacks and tools of the benchmark once, below the cache: by lock, by compiler, by Debian."""
 
 import hashlib
 import os
@@ -11,11 +11,11 @@ from bench.relay import places
 
 
 class ToolMissing(Exception):
-    """Something could not be installed; the message ends with what the installer said."""
+    """Something could not be installed; the message ends with the installer's output."""
 
 
 def install() -> tuple[Path, Path, Path]:
-    """The site directory with Envoy and LiteLLM, the relay's own, and the provider's binary; quick when they stand."""
+    """Installs what is missing; returns the site of Envoy and LiteLLM, the relay's, and the provider's binary."""
     _debian({"wrk": "wrk", "cc": "gcc", "taskset": "util-linux"})
     return _rivals(), _relay(), _provider()
 
@@ -33,7 +33,7 @@ def _rivals() -> Path:
 
 
 def _relay() -> Path:
-    """The relay as the image carries it: the locked dependencies and the wheel, its hot path compiled."""
+    """Installs the relay as in the image: the locked dependencies and the wheel with the compiled hot path."""
     sources = sorted(
         path
         for package in ("relay", "relay_contract")

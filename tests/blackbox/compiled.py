@@ -1,4 +1,4 @@
-"""The relay as the image carries it, its hot path compiled, for the suite to run against (`make test` does).
+"""Compiles the relay as the image has it, so that the suite can run against it (`make test` does).
 
 `python -m tests.blackbox.compiled` prints the directory that holds it, compiled once for these sources into the cache:
 RELAY_BLACKBOX_COMMAND="env PYTHONPATH=DIRECTORY python -m relay".
@@ -16,7 +16,7 @@ from hatch_build import PACKAGES, SOURCE_ROOT, compile_hot_path
 
 
 def package() -> Path:
-    """A directory that holds the compiled package; compiled now if these sources never were."""
+    """Returns a directory with the compiled package; compiles it if these sources have not been compiled yet."""
     digest = hashlib.sha256(sys.version.encode())
     sources = [path for package in PACKAGES for path in (SOURCE_ROOT / package).rglob("*.py")]
     for source in sorted([*sources, SOURCE_ROOT / "hatch_build.py"]):

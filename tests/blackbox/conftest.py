@@ -1,4 +1,4 @@
-"""A relay process between raw sockets and simulated providers.
+"""Starts a relay process between raw sockets and simulated providers.
 
 One relay and three providers live as long as the session; every test starts with healthy, empty providers and gives
 the relay a document of its own. Tests that change the process itself (signals, settings, restarts) take `new_relay`.
@@ -26,7 +26,7 @@ UPSTREAM_SECRETS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A hanging relay fails its test, not the run."""
+    """Limits every test's time, so that a hanging relay fails its test and not the run."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and item.get_closest_marker("timeout") is None:
@@ -48,7 +48,7 @@ def _upstreams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, U
 
 @pytest.fixture
 def upstreams(_upstreams: dict[str, Upstream]) -> dict[str, Upstream]:
-    """The providers stable, canary and backup: healthy, nothing recorded."""
+    """Resets the providers stable, canary and backup: healthy, with nothing recorded."""
     for upstream in _upstreams.values():
         upstream.reset()
     return _upstreams
@@ -74,13 +74,13 @@ def backup(upstreams: dict[str, Upstream]) -> Upstream:
 
 @pytest.fixture(scope="session")
 def signer() -> Signer:
-    """The operator's side of the seal."""
+    """Signs documents as the operator does."""
     return Signer()
 
 
 @pytest.fixture
 def platform(signer: Signer, upstreams: dict[str, Upstream]) -> Platform:
-    """Documents of this session's tenant."""
+    """Composes documents of this session's tenant."""
     return Platform(signer, _urls(upstreams))
 
 
@@ -125,14 +125,14 @@ def _shared_patient_relay(
 def relay(_shared_relay: Relay, platform: Platform) -> Relay:
     """The session's relay, with a plain document: every model to stable, no limits, a wide queue.
 
-    It gives up on a silent provider after one second, so that tests of stalls are short.
+    It times out on a silent provider after one second, so that tests of stalls are short.
     """
     return _fresh(_shared_relay, platform)
 
 
 @pytest.fixture
 def patient_relay(_shared_patient_relay: Relay, platform: Platform) -> Relay:
-    """Like relay, with the default patience: for tests that hold a provider's answers back."""
+    """Like relay, with the default timeouts, for tests that hold back a provider's answers."""
     return _fresh(_shared_patient_relay, platform)
 
 
@@ -145,7 +145,7 @@ def _fresh(relay: Relay, platform: Platform) -> Relay:
 
 @pytest.fixture
 def new_relay(tmp_path: Path, signer: Signer, platform: Platform) -> Iterator[NewRelay]:
-    """Starts relays; see NewRelay."""
+    """Starts relays of the test's own; see NewRelay."""
     started: list[Relay] = []
 
     def start(*, document: Document | Literal["plain"] | None = "plain", **settings: str) -> Relay:

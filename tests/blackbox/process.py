@@ -1,4 +1,4 @@
-"""Child processes of the suite: started with a log, watched, measured, and always ended."""
+"""Runs the suite's child processes: starts them with a log, watches, measures and ends them."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ from tests.blackbox.waiting import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
-"""Below the kernel's ephemeral range, so that no outgoing connection takes a port between probe and use."""
+"""Below the kernel's ephemeral range, so that no outgoing connection takes a port between the check and its use."""
 
 
 class Process:
-    """One child process; its output goes to one file."""
+    """A child process whose output goes to a file."""
 
     def __init__(
         self, command: Sequence[str], *, environment: Mapping[str, str], log: Path
@@ -45,15 +45,15 @@ class Process:
         return self._popen.poll()
 
     def output(self) -> str:
-        """Everything written to standard output and error so far."""
+        """Returns everything written to standard output and error so far."""
         return self.log.read_text(errors="replace")
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process alone, not to its workers, as the kubelet does."""
+        """Sends a signal to the process alone, not to its workers, as the kubelet does."""
         self._popen.send_signal(number)
 
     def wait(self, within_seconds: float = 15.0) -> int:
-        """Its exit code."""
+        """Waits for the end of the process and returns its exit code."""
         code = eventually(
             lambda: self.exit_code,
             lambda code: code is not None,
@@ -64,7 +64,7 @@ class Process:
         return code
 
     def kill(self) -> None:
-        """Gone, with everything it started."""
+        """Kills the process and everything it started."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -73,26 +73,26 @@ class Process:
             self._popen.wait(10)
 
     def members(self) -> list[int]:
-        """The process ids of its session: itself and its workers."""
+        """Returns the process ids of its session: itself and its workers."""
         entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
         return [int(entry.name) for entry in entries if _session(entry) == self.pid]
 
     def workers(self) -> list[int]:
-        """The members it started."""
+        """Returns the members it started."""
         return [pid for pid in self.members() if pid != self.pid]
 
     def signal_worker(self, pid: int, number: signal.Signals) -> None:
-        """Send a signal to one of workers(); refuses any other process."""
+        """Sends a signal to one of workers(); refuses any other process."""
         assert pid in self.workers()
         os.kill(pid, number)
 
     def memory_bytes(self) -> int:
-        """Proportional set size of the process and its workers."""
+        """Returns the proportional set size of the process and its workers."""
         return sum(_pss_bytes(pid) for pid in self.members())
 
 
 def python_environment(**extra: str) -> dict[str, str]:
-    """The environment of a child that runs our code with this interpreter."""
+    """Returns the environment of a child that runs our code with this interpreter."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {
         **kept,
@@ -104,12 +104,12 @@ def python_environment(**extra: str) -> dict[str, str]:
 
 
 def python_module(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module with this interpreter."""
+    """Returns the command that runs a module with this interpreter."""
     return [sys.executable, "-m", module, *arguments]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on right now; different sessions look in different places."""
+    """Returns ports that nobody listens on now; different sessions search different ranges."""
     start = _FIRST_PORT + (os.getpid() * 37) % (_LAST_PORT - _FIRST_PORT)
     found: list[int] = []
     for offset in range(_LAST_PORT - _FIRST_PORT):

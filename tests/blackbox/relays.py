@@ -1,4 +1,4 @@
-"""A relay as a process, spoken to over its two ports. Another implementation takes its place by
+"""Runs a relay as a process and talks to its two ports. Another implementation can take its place by
 RELAY_BLACKBOX_COMMAND; it gets the same RELAY_* environment."""
 
 import os
@@ -29,12 +29,12 @@ CHAT = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """One scrape: sample name and labels to value."""
+    """A scrape: sample name and labels to value."""
 
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float]
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum over the series of that name that carry all these labels; 0 without any."""
+        """Returns the sum over the series of that name that have all these labels; 0 without any."""
         wanted = labels.items()
         return sum(
             value
@@ -43,7 +43,7 @@ class Metrics:
         )
 
     def series(self, name: str) -> list[dict[str, str]]:
-        """The label sets of that name."""
+        """Returns the label sets of that name."""
         return [dict(labels) for sample, labels in self.samples if sample == name]
 
 
@@ -73,12 +73,12 @@ class Relay:
     # life
 
     def restart(self) -> None:
-        """A new process on the same ports and directories, as after a container's crash."""
+        """Starts a new process on the same ports and directories, as after a container's crash."""
         self.process.kill()
         self.process = self._spawn()
 
     def wait_ready(self) -> None:
-        """Ready, within the deadline; otherwise the log is shown."""
+        """Waits until the relay is ready; shows its log if it is not in time."""
         try:
             eventually(self._ready_or_dead, bool, what="the relay's readiness")
         except AssertionError as error:
@@ -86,37 +86,37 @@ class Relay:
         assert self.process.exit_code is None, self.output()
 
     def output(self) -> str:
-        """Everything the relay wrote, over all its starts."""
+        """Returns everything the relay wrote, over all its starts."""
         return self._log.read_text(errors="replace")
 
     # the document
 
     def write_document(self, document: Document) -> None:
-        """Into the mounted file, replaced in one step."""
+        """Writes the document to the mounted file, replacing it in one step."""
         self.write_envelope(self.signer.sealed(document))
 
     def write_envelope(self, text: str) -> None:
-        """Any text into the mounted file."""
+        """Writes any text to the mounted file."""
         fresh = self.document_path.with_suffix(".new")
         fresh.write_text(text)
         fresh.replace(self.document_path)
 
     def push(self, document: Document) -> Acknowledgement:
-        """PUT the document; it must be acknowledged."""
+        """Pushes the document and asserts that it is acknowledged."""
         answer = self.push_envelope(self.signer.sealed(document))
         assert answer.status == 200, answer
         return Acknowledgement.model_validate(answer.json())
 
     def push_envelope(self, text: str) -> Answer:
-        """PUT any text."""
+        """Pushes any text."""
         return self.admin("PUT", CONFIG_PATH, text.encode())
 
     def acknowledged(self) -> Acknowledgement:
-        """What is in force."""
+        """Returns the acknowledgement of the document in force."""
         return Acknowledgement.model_validate(self.admin("GET", CONFIG_PATH).json())
 
     def give_key(self, provider: str, secret: str) -> None:
-        """The provider's key file, replaced in one step."""
+        """Writes the provider's key file, replacing it in one step."""
         fresh = self.keys_directory / f".{provider}.new"
         fresh.write_text(secret)
         fresh.replace(self.keys_directory / provider)
@@ -124,7 +124,7 @@ class Relay:
     # talking to it
 
     def wire(self, **options: Any) -> Wire:
-        """A raw connection to the traffic port."""
+        """Opens a raw connection to the traffic port."""
         return Wire(self.port, **options)
 
     def ask(
@@ -138,7 +138,7 @@ class Relay:
         tls: ssl.SSLContext | None = None,
         deadline_seconds: float = 10.0,
     ) -> Answer:
-        """One call on a connection of its own."""
+        """Makes a call on a connection of its own."""
         fields = dict(headers or {})
         if key is not None:
             fields.setdefault("authorization", f"Bearer {key}")
@@ -149,17 +149,17 @@ class Relay:
     def chat(
         self, *, key: str | None = KEY, headers: dict[str, str] | None = None, **fields: Any
     ) -> Answer:
-        """One chat call; fields go into the body."""
+        """Makes a chat call; fields go into the body."""
         return self.ask("POST", CHAT, body=chat_body(**fields), key=key, headers=headers)
 
     def admin(self, method: str, path: str, body: bytes = b"") -> Answer:
-        """One call to the admin port."""
+        """Makes a call to the admin port."""
         with Wire(self.admin_port) as wire:
             wire.send(request_bytes(method, path, {"connection": "close"}, body))
             return wire.answer()
 
     def metrics(self, path: str = METRICS_PATH) -> Metrics:
-        """One scrape."""
+        """Scrapes all metrics."""
         answer = self.admin("GET", path)
         assert answer.status == 200, answer
         return Metrics(
@@ -171,11 +171,11 @@ class Relay:
         )
 
     def slo(self) -> Metrics:
-        """One scrape of the fast counters."""
+        """Scrapes the SLO counters."""
         return self.metrics(SLO_METRICS_PATH)
 
     def ready(self) -> Answer:
-        """The readiness probe."""
+        """Asks the readiness probe."""
         return self.admin("GET", READY_PATH)
 
     def _ready_or_dead(self) -> bool:
@@ -212,15 +212,15 @@ class Relay:
 
 
 class NewRelay(Protocol):
-    """Starts a relay of the test's own: ready with a plain document, or with the one given, or without any."""
+    """Starts a relay of the test's own: with a plain document, with the one given, or with none."""
 
     def __call__(
         self, *, document: Document | Literal["plain"] | None = "plain", **settings: str
     ) -> Relay:
-        """A running relay."""
+        """Starts the relay."""
 
 
 def chat_body(**fields: Any) -> bytes:
-    """A small chat call; fields override."""
+    """Returns the body of a small chat call; fields override."""
     body = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], **fields}
     return orjson.dumps(body)

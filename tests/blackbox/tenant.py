@@ -1,4 +1,4 @@
-"""The tenant the suite plays: its keys, and documents with sensible defaults, sealed as the operator would."""
+"""The suite's tenant: its keys, and documents with sensible defaults, sealed as the operator seals them."""
 
 import base64
 import hashlib
@@ -31,18 +31,18 @@ OTHER_KEY = f"{API_KEY_PREFIX}{TENANT}-staging-77c1"
 MODEL = "gpt-4.1"
 MODELS = ("gpt-4.1", "gpt-4.1-mini", "text-embedding-3-small")
 WIDE_QUEUE = Queue(concurrency=1000, max_depth=1000, max_wait_seconds=30)
-"""Out of the way of tests about something else."""
+"""Wide enough not to matter in tests about something else."""
 
 _serial = itertools.count(1)
 
 
 def api_key(name: str, secret: str, **fields: Any) -> ApiKey:
-    """A credential as the document holds it."""
+    """Returns a credential as the document holds it."""
     return ApiKey(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), **fields)
 
 
 def provider(name: str, url: str, **fields: Any) -> Provider:
-    """An upstream with the usual catalogue; its key lies in a file of its own name."""
+    """Returns a provider with the usual models, whose key is in the file of its name."""
     defaults: dict[str, Any] = {
         "auth": ProviderAuth(key_file=name),
         "models": tuple(ProviderModel(name=model, upstream_name=model) for model in MODELS),
@@ -51,13 +51,13 @@ def provider(name: str, url: str, **fields: Any) -> Provider:
 
 
 def side(provider_name: str, model: str | None = None) -> Side:
-    """A destination; its fingerprint is new each time, so no breaker or counter of another test applies."""
+    """Returns a side with a new fingerprint, so that no breaker or counter of another test applies."""
     digest = hashlib.sha256(f"{provider_name}/{model}/{next(_serial)}".encode()).hexdigest()
     return Side(provider=provider_name, model=model, fingerprint=digest[:12])
 
 
 def route(stable: str | Side = "stable", canary: str | Side | None = None, **fields: Any) -> Route:
-    """A route under a name nobody used before; sides may be named by their provider alone."""
+    """Returns a route with a new name; sides can be given as the name of their provider."""
     fields.setdefault("name", f"route-{next(_serial)}")
     return Route(
         stable=side(stable) if isinstance(stable, str) else stable,
@@ -67,7 +67,7 @@ def route(stable: str | Side = "stable", canary: str | Side | None = None, **fie
 
 
 class Signer:
-    """Holds the signing key and the generation, as the operator does."""
+    """Signs and numbers documents, as the operator does."""
 
     def __init__(self) -> None:
         self._key = Ed25519PrivateKey.generate()
@@ -75,14 +75,14 @@ class Signer:
 
     @property
     def public_key(self) -> str:
-        """For RELAY_DOCUMENT_PUBLIC_KEYS."""
+        """Returns the public key for RELAY_DOCUMENT_PUBLIC_KEYS."""
         raw = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         return base64.b64encode(raw).decode()
 
     def document(
         self, *, providers: Iterable[Provider], routes: Iterable[Route], **fields: Any
     ) -> Document:
-        """The next generation of the tenant's document."""
+        """Returns the next generation of the tenant's document."""
         self.generation += 1
         defaults: dict[str, Any] = {
             "name": TENANT,
@@ -98,11 +98,11 @@ class Signer:
         )
 
     def sealed(self, document: Document) -> str:
-        """The envelope."""
+        """Returns the document's signed envelope."""
         return seal(document, self._key)
 
     def sealed_text(self, payload: str) -> str:
-        """An envelope around any text, truly signed."""
+        """Returns a correctly signed envelope around any text."""
         signature = base64.b64encode(self._key.sign(payload.encode())).decode()
         return json.dumps({"payload": payload, "signature": signature})
 
@@ -115,11 +115,11 @@ class Platform:
         self._urls = urls
 
     def providers(self, **fields: Any) -> list[Provider]:
-        """All of them; fields apply to each."""
+        """Returns all providers; fields apply to each."""
         return [provider(name, url, **fields) for name, url in self._urls.items()]
 
     def document(self, **fields: Any) -> Document:
-        """The next document: every provider and one route to stable, unless fields say otherwise."""
+        """Returns the next document: every provider and one route to stable, unless fields say otherwise."""
         fields.setdefault("providers", self.providers())
         fields.setdefault("routes", [route()])
         return self.signer.document(**fields)

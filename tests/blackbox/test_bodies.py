@@ -1,4 +1,4 @@
-"""Bodies pass untouched, except the model's name and the usage a stream must report."""
+"""Bodies pass unchanged, except for the model's name and the usage a stream must report."""
 
 import json
 from typing import Any
@@ -29,20 +29,22 @@ ODD_BODIES = {
 
 
 def renaming(platform: Platform, stable: Upstream) -> dict[str, Any]:
-    """A provider that knows the model under another name."""
+    """Returns a provider that has the model under another name."""
     models = (ProviderModel(name=MODEL, upstream_name=UPSTREAM_MODEL),)
     return {"providers": [provider("stable", stable.url, models=models)]}
 
 
 @pytest.mark.parametrize("body", ODD_BODIES.values(), ids=ODD_BODIES)
-def test_a_body_arrives_byte_by_byte(relay: Relay, stable: Upstream, body: bytes) -> None:
+def test_a_body_reaches_the_provider_byte_for_byte(
+    relay: Relay, stable: Upstream, body: bytes
+) -> None:
     answer = relay.ask("POST", CHAT, body=body)
     assert answer.status in (200, 400), answer
     assert stable.only_request().body == body
 
 
 @pytest.mark.parametrize("body", ODD_BODIES.values(), ids=ODD_BODIES)
-def test_a_renamed_model_changes_and_nothing_else(
+def test_a_renamed_model_is_the_only_change_to_a_body(
     relay: Relay, platform: Platform, stable: Upstream, body: bytes
 ) -> None:
     relay.push(platform.document(**renaming(platform, stable)))
@@ -51,7 +53,7 @@ def test_a_renamed_model_changes_and_nothing_else(
     assert stable.only_request().body == expected
 
 
-def test_the_sides_model_wins_over_the_one_asked_for(
+def test_the_sides_model_replaces_the_one_asked_for(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     relay.push(platform.document(routes=[route(side("stable", "gpt-4.1-mini"))]))
@@ -59,7 +61,7 @@ def test_the_sides_model_wins_over_the_one_asked_for(
     assert stable.only_request().model == "gpt-4.1-mini"
 
 
-def test_a_model_key_written_with_escapes_is_the_model(
+def test_a_model_field_written_with_escapes_is_read_as_the_model(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     relay.push(platform.document(**renaming(platform, stable)))
@@ -82,7 +84,7 @@ def test_a_model_key_written_with_escapes_is_the_model(
 def test_two_models_in_one_body_never_reach_a_model_that_is_not_routed(
     relay: Relay, platform: Platform, stable: Upstream, body: bytes
 ) -> None:
-    # RFC 8259, 4: of equal names some parsers take the first, some the last; the relay must not be told one thing and
+    # RFC 8259, 4: of equal names some parsers take the first, some the last; the relay must not read one model and
     # the provider another
     relay.push(platform.document(routes=[route(match=Match(models=(MODEL,)))]))
     relay.ask("POST", CHAT, body=body)
@@ -91,7 +93,7 @@ def test_two_models_in_one_body_never_reach_a_model_that_is_not_routed(
         assert {value for name, value in pairs if name == "model"} == {MODEL}
 
 
-def test_usage_is_forced_upstream_and_hidden_from_a_client_that_did_not_ask(
+def test_usage_is_requested_upstream_and_hidden_from_a_client_that_did_not_ask(
     relay: Relay, stable: Upstream
 ) -> None:
     answer = relay.chat(stream=True)
@@ -107,7 +109,7 @@ def test_usage_reaches_a_client_that_asked(relay: Relay, stable: Upstream) -> No
     assert answer.body.count(b'"prompt_tokens"') == 1
 
 
-def test_other_stream_options_survive(relay: Relay, stable: Upstream) -> None:
+def test_other_stream_options_are_kept(relay: Relay, stable: Upstream) -> None:
     relay.chat(stream=True, stream_options={"include_usage": False, "include_obfuscation": True})
     assert stable.only_request().json()["stream_options"] == {
         "include_usage": True,
@@ -115,8 +117,10 @@ def test_other_stream_options_survive(relay: Relay, stable: Upstream) -> None:
     }
 
 
-def test_numbers_survive_the_change_of_stream_options(relay: Relay, stable: Upstream) -> None:
-    # beyond 64 bits: a parser that reads numbers as doubles would hand on another seed
+def test_numbers_are_unchanged_when_stream_options_are_rewritten(
+    relay: Relay, stable: Upstream
+) -> None:
+    # beyond 64 bits: a parser that reads numbers as doubles would pass on another seed
     seed = 123456789012345678901234567890
     body = (
         b'{"model":"gpt-4.1","messages":[],"stream":true,'
@@ -129,21 +133,21 @@ def test_numbers_survive_the_change_of_stream_options(relay: Relay, stable: Upst
 
 
 @pytest.mark.parametrize("fields", [{}, {"stream": False}, {"stream": None}])
-def test_calls_that_do_not_stream_get_no_stream_options(
+def test_a_unary_call_gets_no_stream_options(
     relay: Relay, stable: Upstream, fields: dict[str, Any]
 ) -> None:
     relay.chat(**fields)
     assert "stream_options" not in stable.only_request().json()
 
 
-def test_responses_streams_are_left_alone(relay: Relay, stable: Upstream) -> None:
+def test_a_streamed_responses_call_gets_no_stream_options(relay: Relay, stable: Upstream) -> None:
     body = b'{"model":"gpt-4.1","input":"hi","stream":true}'
     answer = relay.ask("POST", "/v1/responses", body=body)
     assert stable.only_request().body == body
     assert b"response.completed" in answer.body
 
 
-def test_a_stream_without_reported_usage_ends_well(relay: Relay, stable: Upstream) -> None:
+def test_a_stream_without_reported_usage_ends_in_order(relay: Relay, stable: Upstream) -> None:
     stable.behave(report_usage=False)
     answer = relay.chat(stream=True)
     assert answer.status == 200
@@ -160,7 +164,7 @@ def test_events_reach_the_client_as_the_provider_sent_them(relay: Relay, stable:
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_an_answer_is_whole_however_the_provider_frames_it(
+def test_an_answer_is_complete_however_the_provider_frames_it(
     relay: Relay, stable: Upstream, framing: str
 ) -> None:
     stable.behave(framing=framing, completion_tokens=3)
@@ -171,7 +175,7 @@ def test_an_answer_is_whole_however_the_provider_frames_it(
 
 
 @pytest.mark.parametrize("tokens", [1, 1_000, 100_000])
-def test_large_answers_arrive_whole(relay: Relay, stable: Upstream, tokens: int) -> None:
+def test_a_large_answer_arrives_complete(relay: Relay, stable: Upstream, tokens: int) -> None:
     stable.behave(completion_tokens=tokens)
     assert relay.chat().json()["usage"]["completion_tokens"] == tokens
 
@@ -179,7 +183,7 @@ def test_large_answers_arrive_whole(relay: Relay, stable: Upstream, tokens: int)
 @pytest.mark.parametrize(
     ("size", "status"), [(2 * 1024 * 1024, 200), (64 * 1024 * 1024, 413)], ids=["2MiB", "64MiB"]
 )
-def test_bodies_are_taken_up_to_the_limit_and_refused_before_they_are_read(
+def test_a_body_is_accepted_up_to_the_limit_and_refused_above_it_before_it_is_read(
     relay: Relay, stable: Upstream, size: int, status: int
 ) -> None:
     if status == 200:

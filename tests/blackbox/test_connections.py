@@ -1,4 +1,4 @@
-"""Connections that are slow, idle, huge or many cost the relay little and others nothing."""
+"""Slow, idle, huge or many connections cost the relay little and other clients nothing."""
 
 import resource
 import socket
@@ -20,7 +20,7 @@ SPARE_FILES = 1_000
 
 @pytest.fixture
 def impatient(new_relay: NewRelay) -> Relay:
-    """A relay whose every patience is half a second."""
+    """Starts a relay with all client timeouts at half a second."""
     return new_relay(
         header_timeout_seconds="0.5",
         body_timeout_seconds="0.5",
@@ -29,26 +29,26 @@ def impatient(new_relay: NewRelay) -> Relay:
     )
 
 
-def test_an_idle_connection_is_closed_after_its_time(impatient: Relay) -> None:
+def test_an_idle_connection_is_closed_after_the_idle_timeout(impatient: Relay) -> None:
     with impatient.wire() as wire:
         assert wire.rest() == b""
 
 
-def test_an_idle_connection_is_closed_after_its_last_answer(impatient: Relay) -> None:
+def test_a_connection_that_is_idle_after_an_answer_is_closed(impatient: Relay) -> None:
     with impatient.wire() as wire:
         wire.send(request_bytes("POST", CHAT, AUTHORISED, chat_body()))
         assert wire.answer().status == 200
         assert wire.rest() == b""
 
 
-def test_a_head_that_trickles_is_cut_off(impatient: Relay) -> None:
+def test_a_request_head_that_trickles_in_is_aborted(impatient: Relay) -> None:
     with impatient.wire() as wire:
         wire.send(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\n".encode())
         received = trickled(wire, b"x-slow: 1\r\n")
     assert received == b"" or received.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_trickles_is_cut_off(impatient: Relay, stable: Upstream) -> None:
+def test_a_request_body_that_trickles_in_is_aborted(impatient: Relay, stable: Upstream) -> None:
     with impatient.wire() as wire:
         headers = {**AUTHORISED, "content-length": "100000"}
         wire.send(request_bytes("POST", CHAT, headers))
@@ -58,7 +58,7 @@ def test_a_body_that_trickles_is_cut_off(impatient: Relay, stable: Upstream) -> 
 
 
 def trickled(wire: Wire, drop: bytes) -> bytes:
-    """What came back while a drop was sent every tenth of a second, until the end; bounded by ten seconds."""
+    """Sends the drop every tenth of a second until something comes back and returns that; at most ten seconds."""
     for _ in range(100):
         try:
             wire.send(drop)
@@ -67,10 +67,10 @@ def trickled(wire: Wire, drop: bytes) -> bytes:
         received = wire.pending(0.1)
         if received or wire.has_ended:
             return received
-    raise AssertionError("the relay took a trickle for ten seconds")
+    raise AssertionError("the relay accepted a trickle for ten seconds")
 
 
-def test_a_reader_that_takes_nothing_is_cut_off_and_frees_its_upstream(
+def test_a_client_that_reads_nothing_is_aborted_and_its_upstream_call_freed(
     impatient: Relay, stable: Upstream
 ) -> None:
     stable.behave(stream_bytes=50_000_000)
@@ -82,40 +82,40 @@ def test_a_reader_that_takes_nothing_is_cut_off_and_frees_its_upstream(
         wire.rest()
 
 
-def test_a_long_answer_is_not_an_idle_connection(impatient: Relay, stable: Upstream) -> None:
+def test_a_connection_with_a_long_answer_is_not_idle(impatient: Relay, stable: Upstream) -> None:
     stable.behave(latency_ms=1500)
     assert impatient.chat().status == 200
 
 
 @pytest.mark.parametrize("size", [40_000, 4_000_000], ids=["40kB", "4MB"])
-def test_a_huge_header_is_431(relay: Relay, size: int) -> None:
+def test_a_huge_header_is_refused_with_431(relay: Relay, size: int) -> None:
     with relay.wire() as wire:
         wire.send(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nx-huge: ".encode())
         send_what_is_taken(wire, b"h" * size + b"\r\n\r\n")
         assert wire.answer().status == 431
 
 
-def test_very_many_headers_are_431(relay: Relay) -> None:
+def test_very_many_headers_are_refused_with_431(relay: Relay) -> None:
     headers = {f"x-{number}": "1" for number in range(500)}
     answer = relay.chat(headers=headers)
     assert answer.status == 431
     assert answer.error()["message"]
 
 
-def test_a_huge_target_is_414(relay: Relay) -> None:
+def test_a_huge_request_target_is_refused_with_414(relay: Relay) -> None:
     with relay.wire() as wire:
         send_what_is_taken(wire, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
         assert wire.answer().status in (414, 431)
 
 
 def send_what_is_taken(wire: Wire, data: bytes) -> None:
-    """The data, or as much as fits before the peer ends the connection."""
+    """Sends the data, or as much as the peer accepts before it ends the connection."""
     with suppress(BrokenPipeError, ConnectionResetError):
         wire.send(data)
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["content-length", "chunked"])
-def test_a_body_over_the_limit_is_413_however_it_is_framed(
+def test_a_body_over_the_limit_is_refused_with_413_however_it_is_framed(
     new_relay: NewRelay, stable: Upstream, announced: bool
 ) -> None:
     relay = new_relay(max_body_bytes="65536")
@@ -151,7 +151,7 @@ def test_upstream_connections_are_reused(relay: Relay, stable: Upstream) -> None
     assert len({received.connection for received in stable.received()}) <= 3
 
 
-def test_malformed_requests_leave_the_upstream_pool_alone(relay: Relay, stable: Upstream) -> None:
+def test_a_malformed_request_opens_no_upstream_connection(relay: Relay, stable: Upstream) -> None:
     for _ in range(20):
         with relay.wire() as wire:
             wire.send(b"nonsense\r\n\r\n")
@@ -162,7 +162,7 @@ def test_malformed_requests_leave_the_upstream_pool_alone(relay: Relay, stable: 
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """This process, and relays it starts, may hold the connections of the crowd."""
+    """Raises the limit of open files for this process and the relays it starts."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = IDLE_CONNECTIONS + SPARE_FILES
     assert before[1] == resource.RLIM_INFINITY or before[1] >= needed, (

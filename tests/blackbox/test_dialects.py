@@ -1,4 +1,4 @@
-"""The relay reads a provider's stream by the standard, not by how one provider happens to write it."""
+"""The relay reads a provider's stream by the standard, not by one provider's way of writing it."""
 
 import itertools
 
@@ -20,7 +20,7 @@ PACE_MS = 0.2
     params=itertools.product(DIALECTS, FRAGMENTS), ids=lambda pair: f"{pair[0]}-{pair[1]}"
 )
 def spoken(request: pytest.FixtureRequest, stable: Upstream) -> str:
-    """A provider that writes its events that way, in packets of that size."""
+    """Makes the provider write its events in that way and in packets of that size."""
     dialect, size = request.param
     pace = PACE_MS if size else 0
     stable.behave(
@@ -33,7 +33,7 @@ def spoken(request: pytest.FixtureRequest, stable: Upstream) -> str:
     return str(dialect)
 
 
-def test_the_sdk_understands_what_passes(relay: Relay, spoken: str) -> None:
+def test_the_sdk_reads_a_stream_of_every_dialect(relay: Relay, spoken: str) -> None:
     url = f"http://127.0.0.1:{relay.port}/v1"
     with openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as client:
         stream = client.chat.completions.create(
@@ -44,7 +44,7 @@ def test_the_sdk_understands_what_passes(relay: Relay, spoken: str) -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
-def test_usage_is_found_and_hidden(relay: Relay, spoken: str) -> None:
+def test_usage_is_found_and_hidden_in_a_stream_of_every_dialect(relay: Relay, spoken: str) -> None:
     name = f"dialect-{spoken}"
     before = relay.output().count(name)
     answer = relay.chat(stream=True, headers={"x-request-id": name})

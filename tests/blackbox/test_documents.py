@@ -1,4 +1,4 @@
-"""Only a signed, newer, whole document of this tenant is obeyed; the last good one serves until then."""
+"""Only a signed, newer, complete document of this tenant takes effect; the last valid one stays until then."""
 
 import json
 import signal
@@ -21,17 +21,17 @@ LONG_ENOUGH_TO_BE_READ_SECONDS = 0.5
 
 
 def retargeted(platform: Platform, target: str, **fields: Any) -> Document:
-    """A newer document that sends everything to another provider."""
+    """Returns a newer document that sends everything to another provider."""
     return platform.document(routes=[route(target)], **fields)
 
 
 def envelope(signer: Signer, document: Document, **changes: Any) -> str:
-    """The document's envelope with some of its fields replaced."""
+    """Returns the document's envelope with some of its fields replaced."""
     return json.dumps({**json.loads(signer.sealed(document)), **changes})
 
 
 def bad_envelopes(platform: Platform) -> dict[str, tuple[str, int, str]]:
-    """Name to envelope, status and code: everything a relay must refuse."""
+    """Returns all envelopes that a relay must refuse, by name, with status and code."""
     signer = platform.signer
     good = retargeted(platform, "backup")
     payload = json.loads(signer.sealed(good))["payload"]
@@ -74,7 +74,7 @@ def test_a_bad_push_is_refused_with_its_reason_and_changes_nothing(
 
 
 @pytest.mark.parametrize("name", ["not-json", "another-signer", "another-tenant", "unknown-field"])
-def test_a_bad_file_is_refused_and_the_last_good_document_serves_on(
+def test_a_bad_file_is_refused_and_the_last_valid_document_stays_in_force(
     relay: Relay, platform: Platform, backup: Upstream, name: str
 ) -> None:
     before = relay.acknowledged()
@@ -86,7 +86,9 @@ def test_a_bad_file_is_refused_and_the_last_good_document_serves_on(
     assert backup.calls() == 0
 
 
-def test_a_push_is_acknowledged_with_what_is_in_force(relay: Relay, platform: Platform) -> None:
+def test_a_push_is_acknowledged_with_the_document_in_force(
+    relay: Relay, platform: Platform
+) -> None:
     document = platform.document()
     acknowledged = relay.push(document)
     payload = json.loads(platform.signer.sealed(document))["payload"]
@@ -136,7 +138,7 @@ def test_an_oversized_push_is_refused_before_it_is_read(relay: Relay) -> None:
     assert relay.chat().status == 200
 
 
-def test_the_file_takes_effect_without_a_push(
+def test_a_mounted_document_takes_effect_without_a_push(
     relay: Relay, platform: Platform, backup: Upstream
 ) -> None:
     document = retargeted(platform, "backup")
@@ -150,7 +152,7 @@ def test_the_file_takes_effect_without_a_push(
     assert backup.calls() == 1
 
 
-def test_an_older_file_never_undoes_a_push(
+def test_an_older_mounted_document_never_undoes_a_push(
     relay: Relay, platform: Platform, backup: Upstream
 ) -> None:
     old = platform.document()
@@ -161,7 +163,7 @@ def test_an_older_file_never_undoes_a_push(
     assert backup.calls() == 1
 
 
-def test_a_projected_volumes_symlink_swap_is_noticed(
+def test_the_symlink_swap_of_a_projected_volume_is_noticed(
     relay: Relay, platform: Platform, backup: Upstream
 ) -> None:
     # the kubelet replaces a ConfigMap's files by renaming the symlink ..data
@@ -200,7 +202,9 @@ def test_a_request_ends_with_the_document_it_began_with(
     assert relay.chat().status == 401
 
 
-def test_without_a_document_it_is_alive_but_not_ready_and_says_why(new_relay: NewRelay) -> None:
+def test_a_relay_without_a_document_is_alive_but_not_ready_and_says_why(
+    new_relay: NewRelay,
+) -> None:
     relay = new_relay(document=None)
     eventually(lambda: listening(relay), what="the admin port")
     assert relay.admin("GET", "/healthz").status == 200
@@ -218,7 +222,7 @@ def listening(relay: Relay) -> bool:
     return True
 
 
-def test_a_first_document_makes_it_ready(new_relay: NewRelay, platform: Platform) -> None:
+def test_a_first_document_makes_the_relay_ready(new_relay: NewRelay, platform: Platform) -> None:
     relay = new_relay(document=None)
     eventually(lambda: listening(relay), what="the admin port")
     relay.push(platform.document())
@@ -226,7 +230,7 @@ def test_a_first_document_makes_it_ready(new_relay: NewRelay, platform: Platform
     assert relay.chat().status == 200
 
 
-def test_a_restart_keeps_what_was_pushed_over_an_older_file(
+def test_a_restarted_relay_prefers_a_pushed_document_to_an_older_file(
     new_relay: NewRelay, platform: Platform, backup: Upstream
 ) -> None:
     relay = new_relay()
@@ -238,7 +242,7 @@ def test_a_restart_keeps_what_was_pushed_over_an_older_file(
     assert backup.calls() == 1
 
 
-def test_a_restart_takes_a_newer_file_over_what_was_kept(
+def test_a_restarted_relay_prefers_a_newer_file_to_its_kept_document(
     new_relay: NewRelay, platform: Platform, backup: Upstream
 ) -> None:
     relay = new_relay()
@@ -253,7 +257,7 @@ def test_a_restart_takes_a_newer_file_over_what_was_kept(
     assert backup.calls() == 1
 
 
-def test_a_damaged_state_file_is_not_trusted(new_relay: NewRelay, platform: Platform) -> None:
+def test_a_damaged_state_file_is_ignored(new_relay: NewRelay, platform: Platform) -> None:
     relay = new_relay()
     relay.push(platform.document())
     relay.process.kill()
@@ -266,7 +270,7 @@ def test_a_damaged_state_file_is_not_trusted(new_relay: NewRelay, platform: Plat
     assert relay.acknowledged().generation == newest.generation
 
 
-def test_a_worker_that_dies_comes_back_with_the_document(new_relay: NewRelay) -> None:
+def test_a_worker_that_dies_is_replaced_and_runs_the_document(new_relay: NewRelay) -> None:
     relay = new_relay()
     before = relay.acknowledged()
     for pid in relay.process.workers():
@@ -286,13 +290,13 @@ def test_a_rotated_provider_key_is_used_without_a_restart(relay: Relay, stable: 
     eventually(lambda: relay.chat().status, lambda status: status == 200, what="the new key's use")
 
 
-def test_the_acknowledgement_is_readable_by_get(relay: Relay) -> None:
+def test_the_acknowledgement_can_be_read_by_get(relay: Relay) -> None:
     answer = relay.admin("GET", CONFIG_PATH)
     assert answer.status == 200
     Acknowledgement.model_validate(answer.json())
 
 
-def test_a_missing_provider_key_is_named_until_it_is_there(
+def test_a_missing_provider_key_is_reported_until_its_file_exists(
     relay: Relay, platform: Platform
 ) -> None:
     document = platform.document(

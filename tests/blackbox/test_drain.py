@@ -1,4 +1,4 @@
-"""SIGTERM: not ready, streams in flight finish, nothing new is taken, exit code 0."""
+"""On SIGTERM the relay is not ready, finishes streams in flight, accepts nothing new and exits with 0."""
 
 import signal
 
@@ -26,7 +26,7 @@ def refuses_connections(relay: Relay) -> bool:
     return False
 
 
-def test_an_idle_relay_exits_cleanly_and_soon(new_relay: NewRelay) -> None:
+def test_an_idle_relay_exits_soon_with_code_0(new_relay: NewRelay) -> None:
     relay = new_relay()
     relay.process.send_signal(signal.SIGTERM)
     assert relay.process.wait(5) == 0
@@ -51,7 +51,7 @@ def test_a_stream_in_flight_finishes_and_new_connections_are_refused(
     assert relay.process.wait(5) == 0
 
 
-def test_it_is_not_ready_while_it_drains(new_relay: NewRelay, stable: Upstream) -> None:
+def test_a_draining_relay_is_not_ready(new_relay: NewRelay, stable: Upstream) -> None:
     relay = new_relay(drain_seconds="20")
     stable.behave(hold_after_events=2)
     with relay.wire() as wire:
@@ -66,7 +66,7 @@ def test_it_is_not_ready_while_it_drains(new_relay: NewRelay, stable: Upstream) 
     assert relay.process.wait(5) == 0
 
 
-def test_connections_are_still_served_until_endpoints_have_moved(
+def test_a_draining_relay_serves_new_connections_until_endpoints_have_moved(
     new_relay: NewRelay, stable: Upstream
 ) -> None:
     relay = new_relay(drain_accept_seconds="2", drain_seconds="20")
@@ -93,7 +93,7 @@ def test_a_unary_call_in_flight_is_answered(new_relay: NewRelay, stable: Upstrea
     assert relay.process.wait(5) == 0
 
 
-def test_idle_connections_are_closed(new_relay: NewRelay) -> None:
+def test_a_draining_relay_closes_idle_connections(new_relay: NewRelay) -> None:
     relay = new_relay(drain_seconds="20")
     with relay.wire() as wire:
         wire.send(call(stream=False))
@@ -103,7 +103,7 @@ def test_idle_connections_are_closed(new_relay: NewRelay) -> None:
     assert relay.process.wait(5) == 0
 
 
-def test_a_stream_that_never_ends_is_cut_at_the_drain_time(
+def test_a_stream_that_never_ends_is_aborted_when_the_drain_time_is_over(
     new_relay: NewRelay, stable: Upstream
 ) -> None:
     relay = new_relay(drain_seconds="1")
@@ -116,7 +116,7 @@ def test_a_stream_that_never_ends_is_cut_at_the_drain_time(
     assert relay.process.wait(5) == 0
 
 
-def test_queued_calls_are_answered_during_the_drain(
+def test_queued_calls_are_answered_while_the_relay_drains(
     new_relay: NewRelay, platform: Platform, stable: Upstream
 ) -> None:
     one_seat = Queue(concurrency=1, max_depth=10, max_wait_seconds=30)

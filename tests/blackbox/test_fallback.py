@@ -1,4 +1,4 @@
-"""A second attempt only where the first provably was not processed; a failing canary gives way in milliseconds."""
+"""A second attempt only if the first was certainly not processed; a failing canary is avoided in milliseconds."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ MAYBE_PROCESSED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def with_backup(relay: Relay, platform: Platform) -> Relay:
-    """The relay, with a route that may fall back."""
+    """Gives the relay a route with a fallback."""
     relay.push(platform.document(routes=[route(fallback=(side("backup"),))]))
     return relay
 
@@ -67,7 +67,7 @@ def test_a_call_that_may_have_been_processed_is_never_paid_twice(
     assert (stable.calls(), backup.calls()) == (1, 0)
 
 
-def test_after_the_first_event_there_is_no_second_attempt(
+def test_a_call_is_not_tried_again_after_its_first_event(
     with_backup: Relay, stable: Upstream, backup: Upstream
 ) -> None:
     stable.behave(fault="die", fault_after_events=1)
@@ -75,7 +75,7 @@ def test_after_the_first_event_there_is_no_second_attempt(
     assert backup.calls() == 0
 
 
-def test_the_chain_is_tried_in_order_and_the_last_error_is_told(
+def test_fallbacks_are_tried_in_order_and_the_last_error_is_returned(
     relay: Relay, platform: Platform, upstreams: dict[str, Upstream]
 ) -> None:
     relay.push(platform.document(routes=[route(fallback=(side("canary"), side("backup")))]))
@@ -118,7 +118,7 @@ def test_further_attempts_are_bounded_by_a_budget(
 
 
 class BreakingRoute:
-    """A route whose canary gets everything until the breaker says otherwise."""
+    """A route whose canary gets all calls until its breaker opens."""
 
     def __init__(self, relay: Relay, platform: Platform, **fields: Any) -> None:
         self.relay = relay
@@ -129,11 +129,11 @@ class BreakingRoute:
         relay.push(platform.document(routes=[one]))
 
     def call(self, times: int) -> list[int]:
-        """The statuses of so many calls, one after the other."""
+        """Makes that many calls, one after the other, and returns their statuses."""
         return [self.relay.chat().status for _ in range(times)]
 
     def open(self) -> float:
-        """The breaker's gauge."""
+        """Returns the breaker's gauge."""
         labels = {"route": self.name, "fingerprint": self.canary.fingerprint}
         metrics: Metrics = self.relay.slo()
         return metrics.total("relay_slo_breaker_open", **labels)
@@ -144,7 +144,7 @@ class BreakingRoute:
     [{"error_percent": 100, "error_status": 500}, {"fault": "reset"}, {"api_key": "another"}],
     ids=["500", "reset", "401"],
 )
-def test_a_failing_canary_is_left_after_a_bounded_number_of_failures(
+def test_a_failing_canary_gets_no_more_calls_after_a_bounded_number_of_failures(
     relay: Relay, platform: Platform, canary: Upstream, behaviour: dict[str, Any]
 ) -> None:
     breaking = BreakingRoute(relay, platform)
@@ -164,7 +164,7 @@ def test_an_open_breaker_is_reported(relay: Relay, platform: Platform, canary: U
     assert relay.slo().total("relay_slo_breaker_trips_total", route=breaking.name) == 1
 
 
-def test_a_few_failures_among_many_answers_do_not_open_it(
+def test_a_few_failures_among_many_answers_do_not_open_the_breaker(
     relay: Relay, platform: Platform, canary: Upstream
 ) -> None:
     breaking = BreakingRoute(relay, platform, failure_percent=50)
@@ -184,8 +184,10 @@ def test_a_breaker_that_is_off_never_opens(
     assert canary.calls() == 20
 
 
-def test_throttling_does_not_open_it(relay: Relay, platform: Platform, canary: Upstream) -> None:
-    # 429 is quota, not fault
+def test_answers_429_do_not_open_the_breaker(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    # 429 is about quota, not a failure
     breaking = BreakingRoute(relay, platform)
     canary.behave(error_percent=100, error_status=429)
     breaking.call(20)
@@ -193,7 +195,7 @@ def test_throttling_does_not_open_it(relay: Relay, platform: Platform, canary: U
     assert canary.calls() == 20
 
 
-def test_a_recovered_canary_is_taken_up_again_after_one_probe(
+def test_a_recovered_canary_gets_calls_again_after_one_probe(
     relay: Relay, platform: Platform, canary: Upstream
 ) -> None:
     breaking = BreakingRoute(relay, platform, open_seconds=0.3)
@@ -208,7 +210,7 @@ def test_a_recovered_canary_is_taken_up_again_after_one_probe(
     assert breaking.open() == 0
 
 
-def test_a_canary_that_fails_its_probe_is_left_again_at_once(
+def test_a_canary_that_fails_its_probe_gets_no_more_calls(
     relay: Relay, platform: Platform, canary: Upstream
 ) -> None:
     breaking = BreakingRoute(relay, platform, open_seconds=0.3)

@@ -1,4 +1,4 @@
-"""What travels in headers, both ways, and what never does."""
+"""Headers that are passed on, in both directions, and headers that never are."""
 
 import re
 
@@ -35,7 +35,7 @@ def test_a_callers_request_id_is_kept_and_forwarded(relay: Relay, stable: Upstre
 @pytest.mark.parametrize(
     "given", ["a" * 5000, "two words", 'quote"and,comma', "caf\xe9", "{{7*7}}\x7f"]
 )
-def test_an_unfit_request_id_is_not_echoed(relay: Relay, given: str) -> None:
+def test_an_invalid_request_id_is_not_echoed(relay: Relay, given: str) -> None:
     answer = relay.chat(headers={"x-request-id": given})
     echoed = answer.header("x-request-id")
     assert echoed is not None
@@ -43,7 +43,7 @@ def test_an_unfit_request_id_is_not_echoed(relay: Relay, given: str) -> None:
     assert re.fullmatch(r"[!-~]{1,200}", echoed)
 
 
-def test_the_providers_request_id_comes_under_another_name(relay: Relay) -> None:
+def test_the_providers_request_id_is_returned_under_another_name(relay: Relay) -> None:
     answer = relay.chat()
     serial = answer.json()["id"].removeprefix("chatcmpl-")
     assert answer.header("x-upstream-request-id") == f"req_{serial}"
@@ -79,7 +79,7 @@ def test_the_providers_own_limits_are_not_shown_as_the_tenants(
     assert relay.chat().header("x-ratelimit-limit-requests") == "600"
 
 
-def test_hop_by_hop_headers_end_here(relay: Relay, stable: Upstream) -> None:
+def test_hop_by_hop_headers_of_a_request_are_dropped(relay: Relay, stable: Upstream) -> None:
     # RFC 9110, 7.6.1: the fields named by Connection, and the old well-known ones
     relay.chat(
         headers={
@@ -114,7 +114,7 @@ def test_connection_cannot_remove_what_the_relay_sets(relay: Relay, stable: Upst
     assert request.json()["messages"]
 
 
-def test_host_and_internal_headers_are_the_relays_own(relay: Relay, stable: Upstream) -> None:
+def test_host_and_internal_headers_are_set_by_the_relay(relay: Relay, stable: Upstream) -> None:
     relay.chat(
         headers={"x-request-priority": "low", "x-task-type": "reasoning", "cookie": "session=1"}
     )
@@ -124,7 +124,7 @@ def test_host_and_internal_headers_are_the_relays_own(relay: Relay, stable: Upst
         assert request.all_of(name) == [], name
 
 
-def test_unknown_headers_travel_both_ways(relay: Relay, stable: Upstream) -> None:
+def test_unknown_headers_are_passed_on_in_both_directions(relay: Relay, stable: Upstream) -> None:
     answer = relay.chat(headers={"openai-beta": "assistants=v2", "idempotency-key": "once"})
     request = stable.only_request()
     assert request.header("openai-beta") == "assistants=v2"
@@ -132,7 +132,7 @@ def test_unknown_headers_travel_both_ways(relay: Relay, stable: Upstream) -> Non
     assert answer.header("openai-processing-ms") is not None
 
 
-def test_a_trace_goes_on_with_a_span_of_the_relay(relay: Relay, stable: Upstream) -> None:
+def test_a_trace_continues_with_a_span_of_the_relay(relay: Relay, stable: Upstream) -> None:
     relay.chat(headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "tracestate": "v=1"})
     request = stable.only_request()
     version, trace, span, flags = (request.header("traceparent") or "---").split("-")
@@ -146,7 +146,7 @@ def test_a_trace_goes_on_with_a_span_of_the_relay(relay: Relay, stable: Upstream
     "given",
     [None, "garbage", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-b7ad6b7169203331-01"],
 )
-def test_without_a_valid_trace_a_new_one_begins(
+def test_a_call_without_a_valid_trace_starts_a_new_one(
     relay: Relay, stable: Upstream, given: str | None
 ) -> None:
     # W3C Trace Context, 3.2.2: an all-zero id and version ff are invalid
@@ -183,7 +183,7 @@ def test_the_answer_has_one_framing_and_no_hop_by_hop_headers(relay: Relay) -> N
         assert answer.header("keep-alive") is None
 
 
-def test_what_the_providers_answer_says_to_the_relay_alone_stays_here(
+def test_headers_of_an_answer_that_are_for_the_relay_alone_are_dropped(
     relay: Relay, stable: Upstream
 ) -> None:
     stable.behave(
@@ -218,7 +218,7 @@ def test_a_provider_that_closes_its_connection_does_not_close_the_clients(
             assert wire.answer().header("connection") is None
 
 
-def test_a_compressed_request_is_415(relay: Relay, stable: Upstream) -> None:
+def test_a_compressed_request_is_refused_with_415(relay: Relay, stable: Upstream) -> None:
     answer = relay.chat(headers={"content-encoding": "gzip"})
     assert (answer.status, answer.error()["type"]) == (415, "invalid_request_error")
     assert stable.calls() == 0
@@ -230,7 +230,7 @@ def test_streams_are_marked_as_not_to_be_buffered(relay: Relay) -> None:
     assert answer.header("x-accel-buffering") == "no"
 
 
-def test_a_keep_alive_connection_serves_many_calls(relay: Relay) -> None:
+def test_one_connection_serves_many_calls(relay: Relay) -> None:
     request = request_bytes("POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body())
     with relay.wire() as wire:
         statuses = []
@@ -249,7 +249,7 @@ def test_connection_close_is_obeyed_and_announced(relay: Relay) -> None:
         assert wire.ended()
 
 
-def test_compressed_answers_of_a_provider_stay_readable(relay: Relay, stable: Upstream) -> None:
+def test_a_compressed_answer_of_a_provider_can_be_read(relay: Relay, stable: Upstream) -> None:
     stable.behave(gzip=True)
     answer = relay.chat(headers={"accept-encoding": "gzip"})
     if answer.header("content-encoding") == "gzip":

@@ -1,4 +1,4 @@
-"""Who may call, what exists, and the shape of every refusal: OpenAI's error object, whatever the status."""
+"""Authentication, models, and the shape of every refusal: OpenAI's error object for all statuses."""
 
 import pytest
 from tests.blackbox.relays import CHAT, Relay, chat_body
@@ -39,7 +39,7 @@ from relay_contract.document import Match
         "huge",
     ],
 )
-def test_without_a_valid_key_the_answer_is_401(
+def test_a_call_without_a_valid_key_is_refused_with_401(
     relay: Relay, stable: Upstream, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"authorization": authorization}
@@ -53,12 +53,14 @@ def test_every_key_of_the_tenant_is_valid(relay: Relay, key: str) -> None:
     assert relay.chat(key=key).status == 200
 
 
-def test_the_scheme_is_not_case_sensitive(relay: Relay) -> None:
+def test_the_bearer_scheme_is_not_case_sensitive(relay: Relay) -> None:
     # RFC 9110, 11.1
     assert relay.chat(key=None, headers={"authorization": f"bearer {KEY}"}).status == 200
 
 
-def test_a_key_that_left_the_document_is_refused_at_once(relay: Relay, platform: Platform) -> None:
+def test_a_key_removed_from_the_document_is_refused_at_once(
+    relay: Relay, platform: Platform
+) -> None:
     document = platform.document()
     relay.push(with_tenant(document, keys=document.tenant.keys[1:]))
     assert relay.chat(key=KEY).status == 401
@@ -66,13 +68,15 @@ def test_a_key_that_left_the_document_is_refused_at_once(relay: Relay, platform:
 
 
 @pytest.mark.parametrize("name", ["x-tenant-id", "X-TENANT-ID"])
-def test_a_tenant_header_that_disagrees_is_403(relay: Relay, stable: Upstream, name: str) -> None:
+def test_a_tenant_header_of_another_tenant_is_refused_with_403(
+    relay: Relay, stable: Upstream, name: str
+) -> None:
     answer = relay.chat(headers={name: "marketing"})
     assert (answer.status, answer.error()["code"]) == (403, "tenant_mismatch")
     assert stable.calls() == 0
 
 
-def test_a_tenant_header_that_agrees_is_accepted_and_not_forwarded(
+def test_a_tenant_header_of_the_own_tenant_is_accepted_and_not_forwarded(
     relay: Relay, stable: Upstream
 ) -> None:
     assert relay.chat(headers={"x-tenant-id": TENANT}).status == 200
@@ -84,7 +88,7 @@ def test_a_tenant_header_grants_nothing(relay: Relay) -> None:
     assert answer.status == 401
 
 
-def test_the_clients_key_stays_here_and_the_providers_key_goes_out(
+def test_the_provider_gets_its_own_key_and_never_the_clients(
     relay: Relay, stable: Upstream
 ) -> None:
     relay.chat()
@@ -107,7 +111,7 @@ def test_the_clients_key_stays_here_and_the_providers_key_goes_out(
         "/config",
     ],
 )
-def test_an_unknown_path_is_404(relay: Relay, stable: Upstream, target: str) -> None:
+def test_an_unknown_path_is_refused_with_404(relay: Relay, stable: Upstream, target: str) -> None:
     answer = relay.ask("POST", target, body=chat_body())
     assert answer.status == 404
     assert answer.error()["type"] == "invalid_request_error"
@@ -124,7 +128,7 @@ def test_an_unknown_path_is_404(relay: Relay, stable: Upstream, target: str) -> 
         ("DELETE", f"/v1/models/{MODEL}", "GET"),
     ],
 )
-def test_a_method_a_path_does_not_take_is_405_and_names_what_it_takes(
+def test_a_wrong_method_is_refused_with_405_and_the_allowed_ones(
     relay: Relay, method: str, target: str, allowed: str
 ) -> None:
     answer = relay.ask(method, target)
@@ -133,7 +137,7 @@ def test_a_method_a_path_does_not_take_is_405_and_names_what_it_takes(
     assert allowed in (answer.header("allow") or "")
 
 
-def test_an_unknown_model_is_404_and_names_the_models_that_exist(
+def test_an_unknown_model_is_refused_with_404_and_the_models_that_exist(
     relay: Relay, stable: Upstream
 ) -> None:
     answer = relay.chat(model="gpt-9")
@@ -177,7 +181,7 @@ def test_a_suspended_tenant_is_refused(relay: Relay, platform: Platform, stable:
     assert stable.calls() == 0
 
 
-def test_me_tells_the_caller_its_tier_and_limits(relay: Relay) -> None:
+def test_v1_me_returns_the_callers_tier_and_limits(relay: Relay) -> None:
     answer = relay.ask("GET", "/v1/me")
     assert answer.status == 200
     told = answer.json()
@@ -201,7 +205,7 @@ def test_me_tells_the_caller_its_tier_and_limits(relay: Relay) -> None:
         (b'{"model": ""}', "missing_model"),
     ],
 )
-def test_a_body_the_relay_cannot_route_is_400(
+def test_a_body_that_cannot_be_routed_is_refused_with_400(
     relay: Relay, stable: Upstream, body: bytes, code: str
 ) -> None:
     answer = relay.ask("POST", CHAT, body=body)
@@ -221,7 +225,7 @@ def test_a_body_the_relay_cannot_route_is_400(
         b'"messages":[],"stream":"yes","stream_options":7',
     ],
 )
-def test_odd_fields_are_the_providers_to_judge(
+def test_fields_the_relay_does_not_read_are_left_to_the_provider(
     relay: Relay, stable: Upstream, fields: bytes
 ) -> None:
     body = b'{"model":"gpt-4.1",%b}' % fields

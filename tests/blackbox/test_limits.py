@@ -1,4 +1,4 @@
-"""The tenant's rates: refusals are honest about when to come back."""
+"""The tenant's rate limits, and the correct time to retry in each refusal."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def limited(relay: Relay, platform: Platform, **fields: Any) -> None:
 
 
 def waits(answer: Answer) -> float:
-    """Seconds the refusal asks to stay away; asserts that both headers agree."""
+    """Returns the seconds to wait from the refusal; asserts that both headers agree."""
     seconds = int(answer.header("retry-after") or "-1")
     milliseconds = answer.header("retry-after-ms")
     if milliseconds is not None:
@@ -27,7 +27,7 @@ def waits(answer: Answer) -> float:
     return float(seconds)
 
 
-def test_the_burst_passes_and_the_next_is_429(
+def test_calls_within_the_burst_pass_and_the_next_is_refused_with_429(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     limited(relay, platform, requests_per_minute=60, burst_seconds=5)
@@ -37,7 +37,9 @@ def test_the_burst_passes_and_the_next_is_429(
     assert stable.calls() == statuses.count(200) <= 6
 
 
-def test_a_refusal_names_the_limit_and_an_honest_time(relay: Relay, platform: Platform) -> None:
+def test_a_refusal_names_the_limit_and_the_time_after_which_a_call_passes(
+    relay: Relay, platform: Platform
+) -> None:
     limited(relay, platform, requests_per_minute=60, burst_seconds=1)
     relay.chat()
     refused = relay.chat()
@@ -53,20 +55,20 @@ def test_a_refusal_names_the_limit_and_an_honest_time(relay: Relay, platform: Pl
     )
 
 
-def test_refused_calls_do_not_push_the_time_away(relay: Relay, platform: Platform) -> None:
+def test_refused_calls_do_not_delay_the_time_to_retry(relay: Relay, platform: Platform) -> None:
     limited(relay, platform, requests_per_minute=60, burst_seconds=1)
     relay.chat()
     assert all(waits(relay.chat()) <= 1 for _ in range(20))
 
 
-def test_a_models_limit_binds_that_model_alone(relay: Relay, platform: Platform) -> None:
+def test_a_models_limit_applies_to_that_model_only(relay: Relay, platform: Platform) -> None:
     one = ModelLimit(name=MODEL, requests_per_minute=6)
     limited(relay, platform, models=(one,), burst_seconds=10)
     assert [relay.chat().status for _ in range(2)] == [200, 429]
     assert [relay.chat(model=MODELS[1]).status for _ in range(5)] == [200] * 5
 
 
-def test_a_keys_limit_binds_that_key_alone(relay: Relay, platform: Platform) -> None:
+def test_a_keys_limit_applies_to_that_key_only(relay: Relay, platform: Platform) -> None:
     keys = (api_key("production", KEY, requests_per_minute=6), api_key("staging", OTHER_KEY))
     relay.push(platform.document(keys=keys, limits=Limits(requests_per_minute=6000)))
     assert [relay.chat().status for _ in range(2)] == [200, 429]
@@ -79,7 +81,7 @@ def test_a_keys_limit_binds_that_key_alone(relay: Relay, platform: Platform) -> 
     assert me["api_key"]["limits"] == {"requests_per_minute": 6, "tokens_per_minute": None}
 
 
-def test_tokens_are_held_before_and_charged_after(
+def test_tokens_are_held_before_a_call_and_charged_after_it(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     limited(relay, platform, tokens_per_minute=6000, burst_seconds=10)
@@ -95,7 +97,7 @@ def test_tokens_are_held_before_and_charged_after(
     assert waits(refusals[-1]) <= 60
 
 
-def test_a_call_above_the_burst_but_within_the_minute_passes_and_leaves_a_debt(
+def test_a_call_above_the_burst_but_within_the_minute_passes_and_leaves_debt(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     limited(relay, platform, tokens_per_minute=6000, burst_seconds=10)
@@ -107,7 +109,7 @@ def test_a_call_above_the_burst_but_within_the_minute_passes_and_leaves_a_debt(
     assert 15 <= waits(refused) <= 40
 
 
-def test_a_call_above_a_whole_minutes_limit_is_refused_for_good(
+def test_a_call_above_a_whole_minutes_limit_is_refused_without_a_time_to_retry(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     limited(relay, platform, tokens_per_minute=60, burst_seconds=10)
@@ -132,7 +134,7 @@ def test_a_new_document_does_not_refill_what_was_spent(relay: Relay, platform: P
     assert [relay.chat().status for _ in range(2)].count(200) <= 1
 
 
-def test_malformed_and_unauthorised_calls_cost_nothing(relay: Relay, platform: Platform) -> None:
+def test_a_malformed_or_unauthorised_call_uses_no_quota(relay: Relay, platform: Platform) -> None:
     limited(relay, platform, requests_per_minute=6, burst_seconds=10)
     for _ in range(5):
         relay.chat(key=None)
@@ -141,7 +143,7 @@ def test_malformed_and_unauthorised_calls_cost_nothing(relay: Relay, platform: P
     assert relay.chat().status == 200
 
 
-def test_a_providers_slice_makes_calls_wait_rather_than_fail(
+def test_calls_wait_for_the_tenants_part_of_a_providers_quota_instead_of_failing(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     limits = ProviderLimits(requests_per_minute=600)

@@ -1,4 +1,4 @@
-"""After known traffic the counters say exactly what happened, in bounded series."""
+"""Counters after known traffic are exact, and the number of series is bounded."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +16,7 @@ GOOD, BROKEN = 7, 3
 
 
 class Measured:
-    """A route of its own, so that its series begin at zero."""
+    """A route of the test's own, so that its series begin at zero."""
 
     def __init__(self, relay: Relay, platform: Platform, **fields: Any) -> None:
         self.relay = relay
@@ -26,7 +26,7 @@ class Measured:
         relay.push(platform.document(routes=[self.route]))
 
     def slo(self, what: str, of: str = "stable", **labels: str) -> float:
-        """One SLO counter of one side."""
+        """Returns an SLO counter of a side."""
         fingerprint = (self.stable if of == "stable" else self.canary).fingerprint
         return self.relay.slo().total(
             f"relay_slo_{what}",
@@ -34,7 +34,7 @@ class Measured:
         )
 
     def settled(self, attempts: int, of: str = "stable") -> None:
-        """That many attempts have ended."""
+        """Waits until that many attempts have ended."""
         eventually(
             lambda: self.slo("attempts_finished_total", of),
             lambda seen: seen == attempts,
@@ -42,7 +42,7 @@ class Measured:
         )
 
     def counts(self, of: str = "stable") -> dict[str, float]:
-        """started, finished, failed, truncated and throttled."""
+        """Returns started, finished, failed, truncated and throttled."""
         names = ("started", "finished", "failed", "truncated", "throttled")
         return {name: self.slo(f"attempts_{name}_total", of) for name in names}
 
@@ -95,7 +95,7 @@ def test_good_and_failed_attempts_are_counted_exactly(measured: Measured, stable
     ],
     ids=["reset", "silence", "no-http", "own-401", "503", "429", "400", "404", "cut", "short"],
 )
-def test_each_failure_counts_as_what_it_is(
+def test_each_failure_counts_under_its_own_outcome(
     measured: Measured, stable: Upstream, behaviour: dict[str, Any], expected: dict[str, int]
 ) -> None:
     stable.behave(**behaviour)
@@ -115,7 +115,7 @@ def test_each_failure_counts_as_what_it_is(
     ],
     ids=["dies", "error-event", "garbage", "stalls", "good"],
 )
-def test_a_stream_is_judged_by_its_end_not_by_its_200(
+def test_a_stream_that_ends_early_counts_as_failed_despite_its_200(
     measured: Measured, stable: Upstream, behaviour: dict[str, Any], expected: dict[str, int]
 ) -> None:
     stable.behave(**behaviour)
@@ -124,7 +124,7 @@ def test_a_stream_is_judged_by_its_end_not_by_its_200(
     assert measured.counts() == exactly(started=1, finished=1, **expected)
 
 
-def test_a_client_that_left_is_not_the_providers_failure(
+def test_a_client_that_left_does_not_count_as_a_failure(
     measured: Measured, stable: Upstream
 ) -> None:
     stable.behave(hold_after_events=0)
@@ -136,7 +136,9 @@ def test_a_client_that_left_is_not_the_providers_failure(
     assert measured.counts() == exactly(started=1, finished=1)
 
 
-def test_sides_are_counted_apart(relay: Relay, platform: Platform, canary: Upstream) -> None:
+def test_the_sides_of_a_route_are_counted_separately(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
     measured = Measured(relay, platform, canary_percent=100)
     canary.behave(error_first=1, error_status=500)
     for _ in range(4):
@@ -146,7 +148,7 @@ def test_sides_are_counted_apart(relay: Relay, platform: Platform, canary: Upstr
     assert measured.counts("stable") == exactly()
 
 
-def test_slow_attempts_are_compared_with_the_objective_here(
+def test_the_relay_counts_attempts_slower_than_the_objective(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     objectives = (
@@ -166,10 +168,10 @@ def test_slow_attempts_are_compared_with_the_objective_here(
     assert measured.slo("attempts_slow_total", signal="Total") == 0
 
 
-def test_a_provider_that_says_nothing_is_slow_while_it_says_nothing(
+def test_an_attempt_without_an_answer_counts_as_slow_while_it_runs(
     patient_relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
-    """A canary that takes calls and hangs must be seen by its SLO, not by the patience of minutes."""
+    """A canary that accepts calls and hangs must break its SLO before the call times out after minutes."""
     objectives = (LatencyObjective(signal="FirstToken", max_milliseconds=100),)
     measured = Measured(patient_relay, platform, objectives=objectives)
     stable.behave(first_token_ms=4000)
@@ -215,7 +217,7 @@ def test_tokens_of_responses_are_counted_too(measured: Measured, stable: Upstrea
     assert measured.slo("tokens_total", kind="output") == 8
 
 
-def test_counters_of_a_fingerprint_survive_a_new_document(
+def test_counters_of_a_fingerprint_are_kept_over_a_new_document(
     measured: Measured, platform: Platform
 ) -> None:
     measured.relay.chat()
@@ -276,7 +278,7 @@ def test_durations_are_histograms_in_seconds(relay: Relay, stable: Upstream) -> 
     assert 0.2 <= after[0] - before[0] < 5
 
 
-def test_the_page_tells_the_generation_and_the_start_of_the_process(
+def test_the_metrics_page_has_the_generation_and_the_start_time(
     relay: Relay, platform: Platform
 ) -> None:
     document = platform.document()
@@ -286,7 +288,7 @@ def test_the_page_tells_the_generation_and_the_start_of_the_process(
         assert page.total("process_start_time_seconds") > 1_600_000_000
 
 
-def test_every_family_of_the_page_has_help_and_a_type(relay: Relay) -> None:
+def test_every_metric_has_help_and_a_type(relay: Relay) -> None:
     relay.chat()
     for path in ("/metrics", "/metrics/slo"):
         answer = relay.admin("GET", path)
@@ -298,7 +300,7 @@ def test_every_family_of_the_page_has_help_and_a_type(relay: Relay) -> None:
         assert named
 
 
-def test_each_attempt_leaves_one_usage_line(measured: Measured, stable: Upstream) -> None:
+def test_each_attempt_writes_one_usage_line(measured: Measured, stable: Upstream) -> None:
     stable.behave(prompt_tokens=11, completion_tokens=2)
     measured.relay.chat(headers={"x-request-id": "usage-line-1"})
     measured.settled(1)
@@ -340,11 +342,11 @@ PROMISED = {
         "process_start_time_seconds": set(),
     },
 }
-"""What the control plane queries and dashboards show; a name or label that changes breaks them in silence."""
+"""Series that the control plane queries and dashboards show; a renamed series or label would break them unnoticed."""
 
 
 @pytest.mark.parametrize("path", PROMISED)
-def test_the_promised_series_exist_with_their_labels(measured: Measured, path: str) -> None:
+def test_the_documented_series_exist_with_their_labels(measured: Measured, path: str) -> None:
     measured.relay.chat(stream=True)
     measured.relay.chat(model="absent")
     measured.settled(1)

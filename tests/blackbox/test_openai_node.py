@@ -1,6 +1,6 @@
 """The official Node SDK works against the relay with its two environment variables alone.
 
-Node and npm must be installed; their absence fails these tests. The SDK is installed once per lock file, outside the
+Node and npm must be installed; without them these tests fail. The SDK is installed once per lock file, outside the
 clone.
 """
 
@@ -28,7 +28,7 @@ RUN_SECONDS = 50
 
 @pytest.fixture(scope="session")
 def node_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the script and the locked SDK, which is installed once per lock file and kept."""
+    """Returns a directory with the script and the locked SDK, which is installed once per lock file."""
     for tool in ("node", "npm"):
         assert shutil.which(tool), f"{tool} is not installed: the Node SDK cannot be exercised"
     lock = (HERE / "package-lock.json").read_bytes()
@@ -43,7 +43,7 @@ def node_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _install(home: Path) -> None:
-    """All of it is there afterwards, or none: another session may install at the same time."""
+    """Installs everything or nothing, because another session may install at the same time."""
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as name:
         fresh = Path(name) / "sdk"
@@ -66,7 +66,7 @@ def _install(home: Path) -> None:
 
 @pytest.fixture
 def exercise(node_sdk: Path, relay: Relay) -> Any:
-    """Runs steps of the script and gives what the SDK made of each."""
+    """Runs steps of the script and returns the SDK's result of each."""
 
     def run(*steps: str) -> Any:
         done = subprocess.run(

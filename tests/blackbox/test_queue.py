@@ -1,4 +1,4 @@
-"""The tenant's seats and queue: bounded, fair between keys, ordered by priority, honest when full."""
+"""The tenant's seats and queue: bounds, fairness between keys, priorities, refusals."""
 
 import contextlib
 import statistics
@@ -27,7 +27,7 @@ class Seats:
         self._stack = stack
 
     def send(self, name: str, *, key: str = KEY, **headers: str) -> Wire:
-        """A call on its way; its name is its request id."""
+        """Sends a call with its name as request id."""
         wire = self._stack.enter_context(self._relay.wire())
         fields = {
             "authorization": f"Bearer {key}",
@@ -38,7 +38,7 @@ class Seats:
         return wire
 
     def queued(self, count: int) -> None:
-        """That many calls wait for a seat."""
+        """Waits until that many calls wait for a seat."""
         eventually(
             lambda: self._relay.metrics().total("relay_queue_depth"),
             lambda depth: depth == count,
@@ -46,7 +46,7 @@ class Seats:
         )
 
     def upstream_has(self, count: int) -> None:
-        """That many calls hang upstream, no more."""
+        """Waits until exactly that many calls hang upstream."""
         eventually(
             lambda: self._upstream.stats()["held"],
             lambda held: held == count,
@@ -54,7 +54,7 @@ class Seats:
         )
 
     def order(self, expected: int) -> list[str | None]:
-        """Lets everything go; the request ids in the order in which the upstream got them."""
+        """Releases all calls and returns the request ids in the order in which the upstream got them."""
         self._upstream.behave(hold_after_events=None)
         self._upstream.release()
         eventually(self._upstream.calls, lambda calls: calls == expected, what="every call")
@@ -72,7 +72,7 @@ def queue(relay: Relay, platform: Platform, **fields: Any) -> None:
     relay.push(platform.document(queue=Queue(**{**ONE_SEAT, **fields})))
 
 
-def test_no_more_calls_are_upstream_than_there_are_seats(
+def test_at_most_as_many_calls_are_upstream_as_there_are_seats(
     patient_relay: Relay, platform: Platform, seats: Seats
 ) -> None:
     queue(patient_relay, platform, concurrency=3)
@@ -83,7 +83,7 @@ def test_no_more_calls_are_upstream_than_there_are_seats(
     assert [wire.answer().status for wire in wires] == [200] * 8
 
 
-def test_a_full_queue_refuses_with_429_and_a_time(
+def test_a_full_queue_refuses_with_429_and_a_time_to_retry(
     patient_relay: Relay, platform: Platform, seats: Seats
 ) -> None:
     queue(patient_relay, platform, max_depth=2)
@@ -96,7 +96,7 @@ def test_a_full_queue_refuses_with_429_and_a_time(
     assert [wire.answer().status for wire in waiting] == [200] * 3
 
 
-def test_a_call_that_waited_its_longest_is_refused(
+def test_a_call_that_waited_for_the_maximum_time_is_refused(
     patient_relay: Relay, platform: Platform, seats: Seats
 ) -> None:
     queue(patient_relay, platform, max_wait_seconds=0.3)
@@ -125,7 +125,7 @@ def test_a_client_that_leaves_the_queue_takes_no_seat(
 
 
 def ranks(order: list[str | None], name: str) -> float:
-    """The mean place of the calls whose id begins so."""
+    """Returns the mean position of the calls whose id begins with the prefix."""
     return statistics.mean(
         place for place, found in enumerate(order) if found is not None and found.startswith(name)
     )
@@ -133,7 +133,7 @@ def ranks(order: list[str | None], name: str) -> float:
 
 @pytest.fixture
 def fresh_seats(new_relay: NewRelay, platform: Platform, stable: Upstream) -> Iterator[Seats]:
-    """A relay without a past and one seat, held by a third key; OTHER_KEY may ask for low at most, KEY for high."""
+    """Starts a relay with one seat, held by a third key; OTHER_KEY may ask for low at most, KEY for high."""
     keys = (
         api_key("low", OTHER_KEY, priority="low"),
         api_key("high", KEY, priority="high"),
@@ -148,7 +148,7 @@ def fresh_seats(new_relay: NewRelay, platform: Platform, stable: Upstream) -> It
         yield seats
 
 
-def test_calls_of_high_priority_come_before_those_of_low(fresh_seats: Seats) -> None:
+def test_a_call_of_high_priority_starts_before_those_of_low(fresh_seats: Seats) -> None:
     for name in ("low", "high"):
         for number in range(6):
             fresh_seats.send(f"{name}-{number}", x_request_priority=name)
@@ -157,7 +157,7 @@ def test_calls_of_high_priority_come_before_those_of_low(fresh_seats: Seats) -> 
     assert ranks(order, "high") + 3 < ranks(order, "low"), order
 
 
-def test_a_keys_own_priority_caps_what_a_call_may_ask(fresh_seats: Seats) -> None:
+def test_a_keys_priority_is_the_highest_its_calls_can_ask_for(fresh_seats: Seats) -> None:
     for number in range(6):
         fresh_seats.send(f"pretender-{number}", key=OTHER_KEY, x_request_priority="high")
     for number in range(6):
@@ -186,7 +186,7 @@ def test_two_keys_share_the_seats_fairly(
 def test_more_seats_take_effect_at_once(
     new_relay: NewRelay, platform: Platform, stable: Upstream
 ) -> None:
-    # of its own: a relay that saw several keys keeps a seat in reserve for those that are quiet
+    # a relay of its own: one that saw several keys keeps a seat in reserve for the quiet ones
     relay = new_relay(document=platform.document(queue=Queue(**ONE_SEAT)))
     stable.behave(hold_after_events=0)
     with contextlib.ExitStack() as stack:

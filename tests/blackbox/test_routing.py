@@ -1,4 +1,4 @@
-"""The most specific route takes a call; what a provider needs to be called with is the document's business."""
+"""The most specific route takes a call, and calls reach a provider in the form the document asks for."""
 
 import hashlib
 import urllib.parse
@@ -16,7 +16,7 @@ OTHER_MODEL = MODELS[1]
 
 @pytest.fixture
 def layered(relay: Relay, platform: Platform) -> Relay:
-    """Everything to stable, one model to canary, one task to backup, and that model's task to canary's other model."""
+    """Routes everything to stable, one model to canary, one task to backup, and that model with that task elsewhere."""
     relay.push(
         platform.document(
             routes=[
@@ -44,7 +44,7 @@ def layered(relay: Relay, platform: Platform) -> Relay:
         (OTHER_MODEL, "reasoning", "canary", "text-embedding-3-small"),
     ],
 )
-def test_the_most_specific_route_wins(
+def test_the_most_specific_route_takes_the_call(
     layered: Relay,
     upstreams: dict[str, Upstream],
     model: str,
@@ -58,7 +58,7 @@ def test_the_most_specific_route_wins(
     assert upstreams[served_by].only_request().model == as_model
 
 
-def test_every_endpoint_is_routed_alike(layered: Relay, canary: Upstream) -> None:
+def test_every_endpoint_is_routed_in_the_same_way(layered: Relay, canary: Upstream) -> None:
     for path, payload in (
         ("/v1/completions", b'"prompt":"x"'),
         ("/v1/embeddings", b'"input":"x"'),
@@ -100,7 +100,7 @@ def test_a_model_outside_the_providers_catalogue_does_not_exist(
     ],
     ids=["azure", "scheme", "anthropic"],
 )
-def test_a_providers_key_goes_where_the_provider_wants_it(
+def test_a_providers_key_is_sent_in_the_header_the_provider_asks_for(
     relay: Relay,
     platform: Platform,
     stable: Upstream,
@@ -126,7 +126,7 @@ def test_a_provider_without_a_key_gets_no_credential(
     assert stable.only_request().header("authorization") is None
 
 
-def test_a_key_that_is_not_mounted_is_503_and_nobodys_call(
+def test_a_call_whose_provider_key_is_not_mounted_is_refused_with_503(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     unmounted = provider("stable", stable.url, auth=ProviderAuth(key_file="absent"))
@@ -142,7 +142,9 @@ def test_a_key_file_with_a_line_end_is_read_without_it(relay: Relay, stable: Ups
     eventually(lambda: relay.chat().status, lambda status: status == 200, what="the new key's use")
 
 
-def test_me_tells_the_limits_their_scope_and_what_is_left(relay: Relay, platform: Platform) -> None:
+def test_v1_me_returns_the_limits_their_scope_and_the_remainder(
+    relay: Relay, platform: Platform
+) -> None:
     limits = Limits(
         requests_per_minute=600, models=(ModelLimit(name=MODEL, requests_per_minute=60),)
     )
@@ -159,7 +161,7 @@ def test_me_tells_the_limits_their_scope_and_what_is_left(relay: Relay, platform
 def test_the_path_of_the_providers_url_is_kept(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
-    # the simulator knows /v1 alone, so another base shows as its 404, with the path in its words
+    # the simulator serves /v1 only, so another base path shows in the message of its 404
     elsewhere = provider("stable", stable.url.replace("/v1", "/openai/deployments/x"))
     relay.push(platform.document(providers=[elsewhere]))
     answer = relay.chat()
@@ -167,7 +169,7 @@ def test_the_path_of_the_providers_url_is_kept(
     assert "/openai/deployments/x/chat/completions" in answer.error()["message"]
 
 
-def test_the_callers_query_passes_but_never_replaces_the_providers_own(
+def test_the_callers_query_is_passed_on_but_never_replaces_the_providers(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     body = b'{"model":"gpt-4.1","messages":[]}'

@@ -1,4 +1,4 @@
-"""What tenants and providers confide never stands in a log, a metric, an error or another's answer."""
+"""Secrets of tenants and providers never appear in a log, a metric, an error or another caller's answer."""
 
 import base64
 import hashlib
@@ -14,19 +14,19 @@ QUERY = "the-query-nobody-may-log-19bd"
 TOOL = "the-tool-nobody-may-log-c3d2"
 FIXED = "the-fixed-header-of-the-provider-88aa"
 ANSWER = "traffic between upstreams"
-"""Words of the simulator's answers."""
+"""Words that the simulator answers with."""
 UPSTREAM_KEY = "sk-upstream-stable-secret"
 PLANTED = (PROMPT, HEADER, QUERY, TOOL, FIXED, ANSWER, UPSTREAM_KEY, KEY, OTHER_KEY)
 
 
 def spellings(secret: str) -> list[str]:
-    """The secret, and the forms in which it could slip out; a key's digest alone would do to look it up."""
+    """Returns the secret and the forms in which it could leak; a key's digest would be enough to find it."""
     raw = secret.encode()
     return [secret, base64.b64encode(raw).decode()[:-4], hashlib.sha256(raw).hexdigest()]
 
 
 def traffic(relay: Relay, stable: Upstream) -> None:
-    """Calls that succeed, fail in every layer, and are refused, all with secrets in them."""
+    """Makes calls with secrets in them: calls that succeed, fail in every layer, and are refused."""
     message = [{"role": "user", "content": PROMPT}]
     tools = [{"type": "function", "function": {"name": TOOL, "parameters": {}}}]
     headers = {"x-secret": HEADER, "cookie": HEADER, "x-task-type": HEADER, "x-session-id": HEADER}
@@ -59,7 +59,7 @@ def test_planted_secrets_never_reach_logs_or_metrics(
     providers = [provider("stable", stable.url, headers={"x-fixed": FIXED})]
     relay.push(platform.document(providers=providers))
     traffic(relay, stable)
-    # the refused tenant is the last call; its line tells that everything before was written
+    # the refused tenant is the last call; once its line is there, everything before it was written
     relay.chat(headers={"x-request-id": "the-last-call"})
     log = eventually(relay.output, lambda text: "the-last-call" in text, what="the last usage line")
     pages = "".join(

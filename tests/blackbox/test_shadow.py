@@ -1,4 +1,4 @@
-"""A shadow copy is invisible to its user: no latency, no status, no key, no second bill on the tenant's limits."""
+"""A shadow copy has no effect on the caller: no latency, no status, no charge on the tenant's limits."""
 
 import pytest
 from tests.blackbox.relays import Relay
@@ -13,7 +13,7 @@ CALLS = 20
 
 @pytest.fixture
 def shadowing(relay: Relay, platform: Platform) -> Route:
-    """The relay copies every call to the canary."""
+    """Makes the relay copy every call to the canary."""
     one = route(canary="canary", shadow_percent=100)
     relay.push(platform.document(routes=[one]))
     return one
@@ -23,7 +23,7 @@ def copied(canary: Upstream, count: int) -> None:
     eventually(canary.calls, lambda calls: calls == count, what=f"{count} shadow copies")
 
 
-def test_the_user_is_served_by_stable_and_the_canary_gets_a_copy(
+def test_stable_answers_the_caller_and_the_canary_gets_a_copy(
     relay: Relay, shadowing: Route, stable: Upstream, canary: Upstream
 ) -> None:
     stable.behave(completion_tokens=1)
@@ -43,7 +43,7 @@ def test_the_copy_carries_the_canarys_key_and_no_second_request_id(
     assert copy.header("authorization") is not None
 
 
-def test_an_idempotency_key_does_not_travel_with_a_copy(
+def test_a_copy_carries_no_idempotency_key(
     relay: Relay, shadowing: Route, canary: Upstream
 ) -> None:
     relay.chat(headers={"idempotency-key": "once"})
@@ -51,7 +51,7 @@ def test_an_idempotency_key_does_not_travel_with_a_copy(
     assert canary.only_request().header("idempotency-key") is None
 
 
-def test_a_shadow_that_hangs_delays_nobody(
+def test_a_copy_that_hangs_delays_no_caller(
     relay: Relay, shadowing: Route, canary: Upstream
 ) -> None:
     canary.behave(hold_after_events=0)
@@ -59,13 +59,15 @@ def test_a_shadow_that_hangs_delays_nobody(
     eventually(canary.stats, lambda stats: stats["held"] == 1, what="the held copy")
 
 
-def test_a_failing_shadow_never_shows(relay: Relay, shadowing: Route, canary: Upstream) -> None:
+def test_a_failing_copy_does_not_show_in_the_answer(
+    relay: Relay, shadowing: Route, canary: Upstream
+) -> None:
     for fault in ("reset", "not_http", "die", "garbage"):
         canary.behave(fault=fault)
         assert relay.chat().status == 200
 
 
-def test_a_failing_shadow_is_counted(relay: Relay, shadowing: Route, canary: Upstream) -> None:
+def test_a_failing_copy_is_counted(relay: Relay, shadowing: Route, canary: Upstream) -> None:
     canary.behave(error_percent=100, error_status=500)
     relay.chat()
     copied(canary, 1)
@@ -82,7 +84,9 @@ def test_a_failing_shadow_is_counted(relay: Relay, shadowing: Route, canary: Ups
     assert "match" not in outcomes
 
 
-def test_only_the_asked_share_is_copied(relay: Relay, platform: Platform, canary: Upstream) -> None:
+def test_only_the_configured_share_of_calls_is_copied(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
     one = route(canary="canary", shadow_percent=30)
     relay.push(platform.document(routes=[one]))
     for _ in range(200):
@@ -95,7 +99,7 @@ def test_only_the_asked_share_is_copied(relay: Relay, platform: Platform, canary
     assert 30 <= canary.calls() <= 95
 
 
-def test_a_shadow_costs_the_tenant_nothing(
+def test_a_copy_uses_none_of_the_tenants_limits(
     relay: Relay, platform: Platform, canary: Upstream
 ) -> None:
     limits = Limits(requests_per_minute=60, burst_seconds=60)
@@ -107,7 +111,7 @@ def test_a_shadow_costs_the_tenant_nothing(
     assert before - after == 1
 
 
-def test_streams_are_copied_too(relay: Relay, shadowing: Route, canary: Upstream) -> None:
+def test_streamed_calls_are_copied_too(relay: Relay, shadowing: Route, canary: Upstream) -> None:
     assert relay.chat(stream=True).body.endswith(b"data: [DONE]\n\n")
     copied(canary, 1)
 
@@ -122,7 +126,7 @@ def test_canary_traffic_is_not_copied_to_itself(
     assert (stable.calls(), canary.calls()) == (0, CALLS)
 
 
-def test_a_copy_is_not_an_attempt_of_the_canary_a_user_saw(
+def test_a_copy_does_not_count_as_an_attempt_of_the_canary(
     relay: Relay, shadowing: Route, canary: Upstream
 ) -> None:
     relay.chat()
@@ -131,7 +135,7 @@ def test_a_copy_is_not_an_attempt_of_the_canary_a_user_saw(
     assert usage.total("relay_upstream_attempts_total", route=shadowing.name, side="canary") == 0
 
 
-def test_the_breaker_is_not_opened_by_shadows(
+def test_failing_copies_do_not_open_the_breaker(
     relay: Relay, platform: Platform, canary: Upstream
 ) -> None:
     target = side("canary")

@@ -1,7 +1,7 @@
 """Requests whose end two parsers could place differently are refused and their connection closed (RFC 9112).
 
-Each case carries a second request in what may or may not be its body. The proof is threefold: the status, the end of the
-connection, and the provider, which must never see the smuggled call.
+Each case carries a second request in bytes that may or may not be its body. Checked are the status, the end of the
+connection, and that the provider never gets the smuggled call.
 """
 
 import itertools
@@ -25,14 +25,14 @@ CHUNKED_BODY = b"%x\r\n%b\r\n0\r\n\r\n" % (LENGTH, BODY)
 def request(
     *fields: bytes, body: bytes = b"", line: bytes = b"POST " + CHAT.encode() + b" HTTP/1.1"
 ) -> bytes:
-    """A request with exactly these header lines, host and key first."""
+    """Returns a request with exactly these header lines, after host and key."""
     fixed = (line, b"host: relay.test", b"authorization: Bearer " + KEY.encode())
     return b"\r\n".join((*fixed, *fields)) + b"\r\n\r\n" + body
 
 
 @dataclass(frozen=True)
 class Case:
-    """data is sent; the answer's status must be among these, and the connection end."""
+    """Data to send; the answer's status must be one of these, and the connection must end."""
 
     data: bytes
     statuses: tuple[int, ...] = (400,)
@@ -111,7 +111,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
-def test_ambiguous_framing_is_refused_closed_and_smuggles_nothing(
+def test_a_request_with_ambiguous_framing_is_refused_and_its_connection_closed(
     relay: Relay, stable: Upstream, case: Case
 ) -> None:
     with relay.wire(deadline_seconds=5) as wire:
@@ -150,7 +150,7 @@ WELL_FORMED = {
 
 
 @pytest.mark.parametrize("data", WELL_FORMED.values(), ids=WELL_FORMED)
-def test_unusual_but_clear_framing_is_served_and_the_next_request_is_read_right(
+def test_a_request_with_unusual_but_clear_framing_is_served_and_the_next_one_too(
     relay: Relay, stable: Upstream, data: bytes
 ) -> None:
     with relay.wire() as wire:
@@ -160,14 +160,16 @@ def test_unusual_but_clear_framing_is_served_and_the_next_request_is_read_right(
     assert stable.received()[0].body == BODY
 
 
-def test_a_coding_the_relay_does_not_decode_is_refused(relay: Relay, stable: Upstream) -> None:
+def test_a_transfer_coding_the_relay_does_not_decode_is_refused(
+    relay: Relay, stable: Upstream
+) -> None:
     with relay.wire() as wire:
         wire.send(request(b"transfer-encoding: gzip, chunked", body=CHUNKED_BODY))
         assert wire.answer().status in (400, 415, 501)
     assert stable.calls() == 0
 
 
-def test_what_goes_upstream_has_one_framing_only(relay: Relay, stable: Upstream) -> None:
+def test_a_request_to_the_provider_has_one_framing_only(relay: Relay, stable: Upstream) -> None:
     with relay.wire() as wire:
         wire.send(request(CHUNKED, b"trailer: content-length", body=CHUNKED_BODY))
         assert wire.answer().status == 200
@@ -176,7 +178,7 @@ def test_what_goes_upstream_has_one_framing_only(relay: Relay, stable: Upstream)
     assert framings in ([str(LENGTH)], ["chunked"])
 
 
-def test_a_body_one_byte_at_a_time_is_one_request(relay: Relay, stable: Upstream) -> None:
+def test_a_body_sent_byte_by_byte_is_one_request(relay: Relay, stable: Upstream) -> None:
     with relay.wire() as wire:
         for byte in request(CHUNKED, body=CHUNKED_BODY):
             wire.send(bytes((byte,)))
@@ -185,20 +187,22 @@ def test_a_body_one_byte_at_a_time_is_one_request(relay: Relay, stable: Upstream
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_packets_may_end_anywhere(relay: Relay, stable: Upstream, seed: int) -> None:
+def test_a_request_is_read_the_same_wherever_packets_end(
+    relay: Relay, stable: Upstream, seed: int
+) -> None:
     chance = random.Random(seed)
     whole = request(CHUNKED, body=CHUNKED_BODY) + request(LENGTH_FIELD, body=BODY) + SMUGGLED
     cuts = sorted(chance.sample(range(1, len(whole)), 5))
     with relay.wire() as wire:
         for begin, end in itertools.pairwise([0, *cuts, len(whole)]):
             wire.send(whole[begin:end])
-            # lets the relay read this packet before the next one, or not
+            # gives the relay time to read this packet before the next one
             wire.pending(chance.choice((0.0, 0.002)))
         assert [wire.answer().status for _ in range(3)] == [200] * 3
     assert [received.body for received in stable.received()[:2]] == [BODY, BODY]
 
 
-def test_http_1_0_is_served_and_closed(relay: Relay) -> None:
+def test_an_http_1_0_request_is_served_and_its_connection_closed(relay: Relay) -> None:
     with relay.wire() as wire:
         line = b"POST " + CHAT.encode() + b" HTTP/1.0"
         wire.send(request(LENGTH_FIELD, body=BODY, line=line))
@@ -218,7 +222,7 @@ def test_a_streamed_answer_to_http_1_0_is_not_chunked(relay: Relay) -> None:
         assert answer.body.endswith(b"data: [DONE]\n\n")
 
 
-def test_expect_100_continue_gets_its_go_ahead(relay: Relay) -> None:
+def test_expect_100_continue_is_answered_with_100(relay: Relay) -> None:
     with relay.wire() as wire:
         wire.send(request(LENGTH_FIELD, b"expect: 100-continue"))
         assert wire.head().status == 100
@@ -233,16 +237,16 @@ def test_expect_100_continue_without_a_key_is_refused_before_the_body(relay: Rel
         assert wire.head().status == 401
 
 
-def test_an_unknown_expectation_is_417(relay: Relay) -> None:
+def test_an_unknown_expectation_is_refused_with_417(relay: Relay) -> None:
     assert relay.chat(headers={"expect": "the-unexpected"}).status == 417
 
 
-def test_head_gets_no_body(relay: Relay) -> None:
+def test_an_answer_to_head_has_no_body(relay: Relay) -> None:
     with relay.wire() as wire:
         wire.send(request(line=b"HEAD /v1/models HTTP/1.1", body=SMUGGLED))
         head = wire.head()
         assert head.status in (200, 405)
-        # what follows the head is the next answer, not a body
+        # the next bytes after the head are the next answer, not a body
         assert wire.until(b" ") == b"HTTP/1.1 "
 
 

@@ -1,4 +1,4 @@
-"""Nothing is held back, nobody is waited for who left, and a slow reader costs no memory."""
+"""Streams are passed on at once, a client that left frees its provider, and a slow reader costs no memory."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ from tests.blackbox.wire import Answer, Wire, request_bytes
 VOLUME_BYTES = 300_000_000
 READ_BEFORE_STOPPING_BYTES = 1_000_000
 IN_THE_PIPES_BYTES = 40_000_000
-"""Kernel buffers of two loopback hops, and what the two processes may hold; far below the volume."""
+"""Kernel buffers of two loopback hops and the buffers of two processes; far below the volume."""
 GROWTH_BYTES = 24_000_000
 WITHIN_AN_EVENT_SECONDS = 2.0
 
 
 @pytest.fixture
 def relay(patient_relay: Relay) -> Relay:
-    """One that would wait for minutes: what ends early here ends for the reason the test is about."""
+    """Starts a relay with timeouts of minutes, so that an early end has the reason the test is about."""
     return patient_relay
 
 
@@ -48,7 +48,7 @@ def test_the_first_event_arrives_while_the_rest_is_withheld(stable: Upstream, re
     assert rest.endswith(b"data: [DONE]\n\n")
 
 
-def test_each_event_arrives_as_it_is_sent(stable: Upstream, relay: Relay) -> None:
+def test_each_event_arrives_when_it_is_sent(stable: Upstream, relay: Relay) -> None:
     stable.behave(token_interval_ms=50, completion_tokens=4)
     with relay.wire() as wire:
         wire.send(streamed_call())
@@ -58,7 +58,7 @@ def test_each_event_arrives_as_it_is_sent(stable: Upstream, relay: Relay) -> Non
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "unary"])
-def test_a_client_that_leaves_frees_its_upstream(
+def test_a_client_that_leaves_frees_its_upstream_call(
     stable: Upstream, relay: Relay, stream: bool
 ) -> None:
     stable.behave(hold_after_events=1)
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_frees_its_upstream(
     )
 
 
-def test_a_client_that_resets_frees_its_upstream(stable: Upstream, relay: Relay) -> None:
+def test_a_client_that_resets_frees_its_upstream_call(stable: Upstream, relay: Relay) -> None:
     stable.behave(token_interval_ms=20, completion_tokens=10_000)
     with relay.wire() as wire:
         wire.send(streamed_call())
@@ -89,7 +89,7 @@ def test_a_client_that_resets_frees_its_upstream(stable: Upstream, relay: Relay)
     )
 
 
-def test_a_client_that_leaves_before_its_body_is_whole_reaches_no_provider(
+def test_a_call_whose_client_leaves_before_its_body_is_complete_reaches_no_provider(
     stable: Upstream, relay: Relay
 ) -> None:
     with relay.wire() as wire:
@@ -138,7 +138,7 @@ def test_a_slow_reader_stops_the_upstream_and_costs_no_memory(
 
 
 def eventually_steady(upstream: Upstream) -> int:
-    """What the upstream had sent once it stopped sending."""
+    """Returns how much the upstream had sent when it stopped sending."""
 
     def sent() -> int:
         return int(upstream.stats()["bytes_sent"])
@@ -153,7 +153,7 @@ def eventually_steady(upstream: Upstream) -> int:
 
 
 def drained(wire: Wire, head: Answer) -> Iterator[int]:
-    """The sizes of what comes until the chunked body's end; framing is counted in."""
+    """Reads to the end of the chunked body and yields the sizes read, framing included."""
     assert head.header("transfer-encoding") == "chunked"
     ending = b""
     while not ending.endswith(b"\r\n0\r\n\r\n"):
@@ -162,7 +162,7 @@ def drained(wire: Wire, head: Answer) -> Iterator[int]:
         yield len(data)
 
 
-def test_a_reader_that_never_returns_does_not_hinder_others(stable: Upstream, relay: Relay) -> None:
+def test_a_client_that_never_reads_does_not_delay_others(stable: Upstream, relay: Relay) -> None:
     stable.behave(stream_bytes=50_000_000)
     with relay.wire(receive_buffer_bytes=4096) as wire:
         wire.send(streamed_call())
@@ -174,7 +174,7 @@ def test_a_reader_that_never_returns_does_not_hinder_others(stable: Upstream, re
 
 
 def test_a_half_closed_client_still_gets_its_answer(stable: Upstream, relay: Relay) -> None:
-    # RFC 9112, 9.6 lets a server treat this as gone; what it must not do is hang or answer in part
+    # RFC 9112, 9.6 lets a server treat this as gone; it must not hang or answer in part
     stable.behave(latency_ms=50)
     with relay.wire() as wire:
         headers = {"authorization": f"Bearer {KEY}", "connection": "close"}
@@ -184,14 +184,14 @@ def test_a_half_closed_client_still_gets_its_answer(stable: Upstream, relay: Rel
     assert data == b"" or (data.startswith(b"HTTP/1.1 200") and data.endswith(b"}"))
 
 
-def test_what_the_relay_answers_itself_reaches_a_half_closed_client(relay: Relay) -> None:
+def test_the_relays_own_answer_reaches_a_half_closed_client(relay: Relay) -> None:
     with relay.wire() as wire:
         wire.send(request_bytes("GET", "/v1/models", {"authorization": f"Bearer {KEY}"}))
         wire.half_close()
         assert wire.rest().startswith(b"HTTP/1.1 200")
 
 
-def test_many_streams_at_once_all_end_whole(stable: Upstream, relay: Relay) -> None:
+def test_many_streams_at_once_all_end_complete(stable: Upstream, relay: Relay) -> None:
     stable.behave(token_interval_ms=10, completion_tokens=20)
     wires = [relay.wire() for _ in range(64)]
     try:

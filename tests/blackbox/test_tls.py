@@ -1,4 +1,4 @@
-"""TLS towards clients, reloaded in place, and towards providers, verified."""
+"""TLS with clients, with certificates reloaded in place, and with providers, whose certificates are verified."""
 
 import datetime
 import ssl
@@ -24,7 +24,7 @@ DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """A certificate authority and what it issues."""
+    """A certificate authority and the certificates it issues."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -33,13 +33,13 @@ class Authority:
 
     @property
     def pem(self) -> str:
-        """For a CA bundle."""
+        """Returns the authority's certificate for a CA bundle."""
         return self._certificate.public_bytes(Encoding.PEM).decode()
 
     def issue(
         self, directory: Path, *, host: str = "localhost", valid_for: datetime.timedelta = DAY
     ) -> None:
-        """tls.crt and tls.key for the host in that directory, each replaced in one step."""
+        """Writes tls.crt and tls.key for the host to the directory, each replaced in one step."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         certificate = self._signed(name, key.public_key(), host, valid_for)
@@ -53,7 +53,7 @@ class Authority:
             fresh.replace(directory / file)
 
     def trusting(self) -> ssl.SSLContext:
-        """A client's context that trusts this authority alone."""
+        """Returns a client's context that trusts this authority alone."""
         return ssl.create_default_context(cadata=self.pem)
 
     def _signed(
@@ -82,13 +82,13 @@ class Authority:
 
 @pytest.fixture
 def authority() -> Authority:
-    """A fresh authority."""
+    """Creates an authority."""
     return Authority()
 
 
 @pytest.fixture
 def tls_relay(new_relay: NewRelay, authority: Authority, platform: Platform) -> Relay:
-    """A relay whose tenant gave it a certificate for localhost."""
+    """Starts a relay with a certificate for localhost."""
     relay = new_relay(document=None)
     relay.process.kill()
     authority.issue(relay.tls_directory)
@@ -98,11 +98,11 @@ def tls_relay(new_relay: NewRelay, authority: Authority, platform: Platform) -> 
     return relay
 
 
-def test_clients_are_served_by_tls(tls_relay: Relay, authority: Authority) -> None:
+def test_a_client_is_served_over_tls(tls_relay: Relay, authority: Authority) -> None:
     assert tls_relay.ask("GET", "/v1/models", tls=authority.trusting()).status == 200
 
 
-def test_a_reader_in_clear_gets_no_answer_from_a_tls_port(tls_relay: Relay) -> None:
+def test_a_client_without_tls_gets_no_answer_from_a_tls_port(tls_relay: Relay) -> None:
     with tls_relay.wire() as wire:
         wire.send(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
         assert not wire.rest().startswith(b"HTTP/1.1 200")
@@ -133,7 +133,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(
         assert old.answer().status == 401
 
 
-def test_a_broken_renewal_leaves_the_last_good_certificate(
+def test_a_broken_renewal_leaves_the_last_valid_certificate_in_use(
     tls_relay: Relay, authority: Authority
 ) -> None:
     (tls_relay.tls_directory / "tls.crt").write_text("not a certificate")
@@ -143,7 +143,7 @@ def test_a_broken_renewal_leaves_the_last_good_certificate(
 
 @pytest.fixture
 def tls_upstream(tmp_path: Path, authority: Authority) -> Iterator[Upstream]:
-    """A provider with a certificate for localhost."""
+    """Starts a provider with a certificate for localhost."""
     authority.issue(tmp_path)
     upstream = secure_upstream(tmp_path)
     yield upstream
@@ -151,7 +151,7 @@ def tls_upstream(tmp_path: Path, authority: Authority) -> Iterator[Upstream]:
 
 
 def secure_upstream(directory: Path) -> Upstream:
-    """A provider that serves with the certificate in that directory."""
+    """Starts a provider that serves with the certificate in the directory."""
     upstream = Upstream(
         directory / "upstream.log",
         *("--tls-cert", str(directory / "tls.crt"), "--tls-key", str(directory / "tls.key")),
@@ -162,7 +162,7 @@ def secure_upstream(directory: Path) -> Upstream:
 
 
 def status_of(relay: Relay, platform: Platform, url: str, ca: str | None) -> tuple[int, str]:
-    """What a call gets when its provider is at that URL."""
+    """Returns the status of a call whose provider is at that URL."""
     relay.push(platform.document(providers=[provider("stable", url, ca_bundle=ca)]))
     answer = relay.chat()
     return answer.status, "" if answer.status == 200 else answer.error()["code"]
@@ -176,7 +176,7 @@ def test_a_provider_is_verified_against_its_ca_bundle(
     assert tls_upstream.calls() == 1
 
 
-def test_an_unknown_authority_is_refused(
+def test_a_provider_of_an_unknown_authority_is_refused(
     relay: Relay, platform: Platform, tls_upstream: Upstream
 ) -> None:
     url = f"https://localhost:{tls_upstream.port}/v1"
@@ -185,14 +185,14 @@ def test_an_unknown_authority_is_refused(
     assert tls_upstream.calls() == 0
 
 
-def test_a_certificate_for_another_name_is_refused(
+def test_a_provider_with_a_certificate_for_another_name_is_refused(
     relay: Relay, platform: Platform, tls_upstream: Upstream, authority: Authority
 ) -> None:
     url = f"https://127.0.0.1:{tls_upstream.port}/v1"
     assert status_of(relay, platform, url, authority.pem) == (502, "upstream_unreachable")
 
 
-def test_an_expired_certificate_is_refused(
+def test_a_provider_with_an_expired_certificate_is_refused(
     relay: Relay, platform: Platform, tmp_path: Path, authority: Authority
 ) -> None:
     authority.issue(tmp_path, valid_for=-DAY)
@@ -205,7 +205,7 @@ def test_an_expired_certificate_is_refused(
         upstream.process.kill()
 
 
-def test_streams_pass_through_tls_on_both_sides(
+def test_a_stream_passes_through_tls_on_both_sides(
     tls_relay: Relay, platform: Platform, tls_upstream: Upstream, authority: Authority
 ) -> None:
     url = f"https://localhost:{tls_upstream.port}/v1"

@@ -1,4 +1,4 @@
-"""Every way a provider fails has one outcome for the client: a status it can act on, never a half that looks whole."""
+"""Every failure of a provider gives the client a status it can act on, never a partial answer that looks complete."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ AFTER_THE_HEAD = ("stall", "die", "die_reset", "long_content_length")
 @pytest.mark.parametrize(
     ("behaviour", "status", "codes"), BEFORE_THE_HEAD.values(), ids=BEFORE_THE_HEAD
 )
-def test_a_call_without_an_answer_is_one_clear_error(
+def test_a_call_without_an_answer_gets_an_error(
     relay: Relay,
     stable: Upstream,
     behaviour: dict[str, Any],
@@ -45,10 +45,10 @@ def test_a_call_without_an_answer_is_one_clear_error(
 
 
 @pytest.mark.parametrize("fault", AFTER_THE_HEAD)
-def test_half_an_answer_is_an_error_not_half_an_answer(
+def test_a_call_with_half_an_answer_gets_an_error_instead_of_the_half(
     relay: Relay, stable: Upstream, fault: str
 ) -> None:
-    # a cut connection would make the SDKs try again, and the caller pay twice
+    # a broken connection would make the SDKs try again, and the caller pay twice
     stable.behave(fault=fault)
     answer = relay.chat()
     assert answer.status in (502, 504)
@@ -59,7 +59,7 @@ def test_half_an_answer_is_an_error_not_half_an_answer(
 
 @pytest.mark.parametrize("fault", AFTER_THE_HEAD[:3])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_half_of_a_large_answer_is_visibly_cut(
+def test_half_of_a_large_answer_ends_with_a_broken_connection(
     relay: Relay, stable: Upstream, fault: str, framing: str
 ) -> None:
     stable.behave(fault=fault, framing=framing, completion_tokens=200_000)
@@ -72,7 +72,7 @@ def test_half_of_a_large_answer_is_visibly_cut(
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "unary"])
 @pytest.mark.parametrize("fault", ["no_answer", "reset", "close", "not_http"])
-def test_a_failure_before_the_head_has_a_status_streamed_or_not(
+def test_a_failure_before_the_head_gets_a_status_for_streams_too(
     relay: Relay, stable: Upstream, fault: str, stream: bool
 ) -> None:
     stable.behave(fault=fault)
@@ -91,7 +91,7 @@ def test_a_providers_server_error_stays_a_server_error(
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
-def test_a_providers_refusal_of_the_call_passes_as_it_is(
+def test_a_providers_refusal_of_the_call_is_passed_on_unchanged(
     relay: Relay, stable: Upstream, status: int
 ) -> None:
     stable.behave(error_percent=100, error_status=status)
@@ -104,7 +104,7 @@ def test_a_providers_refusal_of_the_call_passes_as_it_is(
 def test_a_redirect_is_neither_followed_nor_passed_on(
     relay: Relay, stable: Upstream, status: int
 ) -> None:
-    # the SDKs follow redirects: the tenant's prompt would go wherever the provider says
+    # the SDKs follow redirects: the tenant's prompt would go to wherever the provider points
     stable.behave(error_percent=100, error_status=status)
     answer = relay.chat()
     assert (answer.status, answer.error()["code"]) == (502, "upstream_invalid")
@@ -131,7 +131,7 @@ def test_a_providers_429_without_retry_after_gets_a_short_one(
     assert 1 <= int(answer.header("retry-after") or "1") <= 120
 
 
-def test_a_refused_own_key_is_no_clients_business_and_not_worth_a_retry(
+def test_a_provider_that_refuses_the_relays_key_gives_502_without_a_retry(
     relay: Relay, stable: Upstream
 ) -> None:
     stable.behave(api_key="another")
@@ -141,15 +141,15 @@ def test_a_refused_own_key_is_no_clients_business_and_not_worth_a_retry(
     assert "Incorrect API key" not in answer.body.decode()
 
 
-def test_a_name_that_does_not_resolve_is_502(relay: Relay, platform: Platform) -> None:
+def test_a_provider_whose_name_does_not_resolve_gives_502(relay: Relay, platform: Platform) -> None:
     gone = provider("stable", "http://no-such-host.invalid/v1")
     relay.push(platform.document(providers=[gone]))
     answer = relay.chat()
     assert (answer.status, answer.error()["code"]) == (502, "upstream_unreachable")
 
 
-def test_a_refused_connection_is_502(relay: Relay, platform: Platform) -> None:
-    # port 1 is tcpmux, which nothing serves
+def test_a_provider_that_refuses_the_connection_gives_502(relay: Relay, platform: Platform) -> None:
+    # nothing serves port 1 (tcpmux)
     closed = provider("stable", "http://127.0.0.1:1/v1")
     relay.push(platform.document(providers=[closed]))
     answer = relay.chat()
@@ -171,10 +171,10 @@ def test_early_hints_do_not_disturb_the_answer(relay: Relay, stable: Upstream) -
         assert relay.chat().json()["model"] == MODEL
 
 
-def test_a_connection_the_provider_closed_is_never_the_next_callers_problem(
+def test_a_connection_that_the_provider_closed_is_not_used_for_the_next_call(
     relay: Relay, stable: Upstream
 ) -> None:
-    # a close that crosses the next request on its way cannot be told from a call that was processed; one that came
+    # a close that crosses the next request cannot be told from a call that was processed; one that arrived
     # before it can
     stable.behave(fault="close_after")
     for number in range(1, 21):
@@ -183,7 +183,7 @@ def test_a_connection_the_provider_closed_is_never_the_next_callers_problem(
 
 
 def closed(upstream: Upstream) -> int:
-    """How many connections have come and gone."""
+    """Returns how many connections were opened and closed."""
     stats = upstream.stats()
     return int(stats["connections_total"] - stats["connections_open"])
 
@@ -199,14 +199,12 @@ def test_bytes_beyond_content_length_never_reach_another_call(
     assert cut.status in (200, 502)
 
 
-def test_a_slow_head_is_bounded(relay: Relay, stable: Upstream) -> None:
+def test_an_answer_whose_head_trickles_in_times_out(relay: Relay, stable: Upstream) -> None:
     stable.behave(fault="slow_headers", token_interval_ms=400)
     assert relay.chat().status == 504
 
 
-def test_garbage_instead_of_json_is_not_mistaken_for_an_answer(
-    relay: Relay, stable: Upstream
-) -> None:
+def test_garbage_instead_of_json_counts_as_invalid(relay: Relay, stable: Upstream) -> None:
     stable.behave(fault="garbage")
     answer = relay.chat()
     assert answer.status == 502 or b"<html>" in answer.body
@@ -214,7 +212,7 @@ def test_garbage_instead_of_json_is_not_mistaken_for_an_answer(
 
 
 @pytest.mark.parametrize("fault", ["die", "die_reset"])
-def test_a_stream_that_dies_delivers_its_events_and_then_says_so(
+def test_a_stream_that_breaks_off_delivers_its_events_and_then_an_error(
     relay: Relay, stable: Upstream, fault: str
 ) -> None:
     stable.behave(fault=fault, fault_after_events=3, token_interval_ms=10)
@@ -231,7 +229,7 @@ def test_a_stream_that_stalls_is_ended_with_an_error_event(relay: Relay, stable:
     assert b"upstream_timeout" in body.rpartition(b"data: ")[2]
 
 
-def test_an_error_event_of_the_provider_passes(relay: Relay, stable: Upstream) -> None:
+def test_an_error_event_of_the_provider_is_passed_on(relay: Relay, stable: Upstream) -> None:
     stable.behave(fault="error_event", fault_after_events=2)
     body = streamed(relay)
     assert body.count(b'"delta"') == 2
@@ -245,7 +243,7 @@ def test_a_garbage_stream_does_not_stop_the_relay(relay: Relay, stable: Upstream
     assert relay_recovers(relay, stable)
 
 
-def test_no_failure_is_repeated_by_itself(relay: Relay, stable: Upstream) -> None:
+def test_a_failed_call_is_not_repeated_by_the_relay(relay: Relay, stable: Upstream) -> None:
     for number, fault in enumerate(("no_answer", "reset", "close", "die", "stall"), start=1):
         stable.behave(fault=fault)
         relay.chat()
@@ -253,7 +251,7 @@ def test_no_failure_is_repeated_by_itself(relay: Relay, stable: Upstream) -> Non
 
 
 def streamed(relay: Relay) -> bytes:
-    """The body of a streamed call, whole or cut off."""
+    """Returns the body of a streamed call, complete or aborted."""
     with relay.wire() as wire:
         headers = {"authorization": f"Bearer {KEY}"}
         wire.send(request_bytes("POST", CHAT, headers, chat_body(stream=True)))
@@ -274,7 +272,7 @@ def chunks(wire: Any) -> list[bytes]:
 
 
 def relay_recovers(relay: Relay, upstream: Upstream) -> bool:
-    """Once the provider is well again, so are its answers."""
+    """Makes the provider healthy and returns whether calls succeed again."""
     upstream.reset()
     answers: list[Answer] = [relay.chat() for _ in range(3)]
     return [answer.status for answer in answers] == [200] * 3

@@ -1,4 +1,4 @@
-"""One line per attempt says what it cost, whatever became of it: the ground a bill stands on."""
+"""Each attempt writes one usage line with its tokens, whatever its outcome; bills rest on these lines."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from tests.blackbox.wire import request_bytes
 
 
 def usage_lines(relay: Relay, request_id: str, count: int = 1) -> list[dict[str, Any]]:
-    """The usage events of a call, once there are so many."""
+    """Returns the usage events of a call, once there are that many."""
 
     def found() -> list[dict[str, Any]]:
         lines = (line for line in relay.output().splitlines() if request_id in line)
@@ -24,7 +24,7 @@ def usage_lines(relay: Relay, request_id: str, count: int = 1) -> list[dict[str,
 
 @pytest.fixture
 def costed(stable: Upstream) -> Upstream:
-    """A provider whose answers cost a known number of tokens."""
+    """Makes the provider's answers cost a known number of tokens."""
     stable.behave(prompt_tokens=100, cached_tokens=40, completion_tokens=5, reasoning_tokens=7)
     return stable
 
@@ -52,7 +52,7 @@ def test_unreported_tokens_are_estimated_and_flagged(relay: Relay, stable: Upstr
     assert event["tokens"]["output"] > 0
 
 
-def test_a_client_that_left_is_flagged_and_its_tokens_are_estimated(
+def test_a_call_whose_client_left_is_flagged_and_its_tokens_are_estimated(
     relay: Relay, stable: Upstream
 ) -> None:
     stable.behave(hold_after_events=4)
@@ -81,7 +81,7 @@ def test_each_attempt_of_a_call_has_its_own_line(
     assert [event["status"] for event in events] == [503, 200]
 
 
-def test_a_refused_call_costs_nothing_and_has_no_line(relay: Relay) -> None:
+def test_a_refused_call_has_no_usage_line(relay: Relay) -> None:
     relay.chat(headers={"x-request-id": "usage-refused"}, model="absent")
     relay.chat(headers={"x-request-id": "usage-marker"})
     usage_lines(relay, "usage-marker")
@@ -90,7 +90,7 @@ def test_a_refused_call_costs_nothing_and_has_no_line(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("fault", ["reset", "die", "no_answer", "not_http"])
-def test_a_failed_attempt_has_a_line_that_says_how(
+def test_a_failed_attempt_has_a_usage_line_with_its_outcome(
     relay: Relay, stable: Upstream, fault: str
 ) -> None:
     stable.behave(fault=fault)

@@ -1,4 +1,4 @@
-"""The canary gets its percent of the sessions, and a session changes side at most once on the way up."""
+"""The canary gets its percent of the sessions, and a session changes side at most once while the weight rises."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from relay_contract.document import Side
 
 SESSIONS = 400
 STABLE_WORDS, CANARY_WORDS = 1, 2
-"""The providers answer with different lengths, which tells in the client's hands who answered."""
+"""The providers answer with different lengths, so the client can tell which one answered."""
 FAR = 4.0
 """Standard deviations: a healthy relay fails a share test once in 15,000 runs."""
 
@@ -39,7 +39,7 @@ def canary_sessions(relay: Relay, sessions: int = SESSIONS) -> set[int]:
 
 
 class Split:
-    """One route whose percent moves while its sides and its salt stay."""
+    """A route whose percent changes while its sides and its salt stay."""
 
     def __init__(self, relay: Relay, platform: Platform) -> None:
         self._relay = relay
@@ -60,18 +60,18 @@ def split(relay: Relay, platform: Platform, upstreams: dict[str, Upstream]) -> S
     return Split(relay, platform)
 
 
-def test_at_zero_percent_no_session_sees_the_canary(relay: Relay, split: Split) -> None:
+def test_no_session_uses_the_canary_at_zero_percent(relay: Relay, split: Split) -> None:
     split.set(0)
     assert canary_sessions(relay) == set()
 
 
-def test_at_a_hundred_percent_every_session_sees_the_canary(relay: Relay, split: Split) -> None:
+def test_every_session_uses_the_canary_at_a_hundred_percent(relay: Relay, split: Split) -> None:
     split.set(100)
     assert canary_sessions(relay) == set(range(SESSIONS))
 
 
 @pytest.mark.parametrize("percent", [5, 30, 70])
-def test_the_share_of_sessions_is_the_percent_within_chance(
+def test_the_share_of_sessions_on_the_canary_is_the_percent_within_chance(
     relay: Relay, split: Split, percent: int
 ) -> None:
     split.set(percent)
@@ -81,7 +81,7 @@ def test_the_share_of_sessions_is_the_percent_within_chance(
     assert abs(served - SESSIONS * share) <= FAR * deviation, served
 
 
-def test_sessions_only_join_the_canary_on_the_way_up_and_only_leave_on_the_way_down(
+def test_sessions_only_join_the_canary_while_the_weight_rises_and_only_leave_while_it_falls(
     relay: Relay, split: Split
 ) -> None:
     seen = []
@@ -115,7 +115,9 @@ def test_a_conversation_keeps_its_side_as_it_grows(relay: Relay, split: Split) -
 
 
 @pytest.mark.parametrize("by", ["prompt_cache_key", "x-session-id"])
-def test_an_explicit_session_wins_over_the_messages(relay: Relay, split: Split, by: str) -> None:
+def test_a_session_header_takes_precedence_over_the_messages(
+    relay: Relay, split: Split, by: str
+) -> None:
     split.set(50)
     with relay.wire() as wire:
         for session in range(12):
@@ -129,18 +131,16 @@ def test_an_explicit_session_wins_over_the_messages(relay: Relay, split: Split, 
             assert len(sides) == 1
 
 
-def test_another_canary_draws_other_sessions(
-    relay: Relay, platform: Platform, split: Split
-) -> None:
+def test_another_canary_gets_other_sessions(relay: Relay, platform: Platform, split: Split) -> None:
     split.set(50)
     first = canary_sessions(relay, 100)
     Split(relay, platform).set(50)
     second = canary_sessions(relay, 100)
-    # two independent halves agree on about half; agreement on all would repeat one group's bad luck for ever
+    # two independent halves agree on about half; full agreement would expose the same group to every canary
     assert 20 <= len(first & second) + (100 - len(first | second)) <= 80
 
 
-def test_a_previous_response_follows_its_creator(
+def test_a_call_that_continues_a_response_goes_to_the_side_that_created_it(
     relay: Relay, split: Split, canary: Upstream, stable: Upstream
 ) -> None:
     split.set(100)
@@ -154,7 +154,7 @@ def test_a_previous_response_follows_its_creator(
     assert (canary.calls(), stable.calls()) == (2, 0)
 
 
-def test_the_change_of_weight_does_not_touch_a_stream_in_flight(
+def test_a_change_of_weight_does_not_affect_a_stream_in_flight(
     relay: Relay, split: Split, canary: Upstream
 ) -> None:
     canary.behave(completion_tokens=CANARY_WORDS, hold_after_events=1)

@@ -11,20 +11,20 @@ from tests.blackbox.waiting import eventually
 
 WORKERS = 2
 CONNECTIONS = 24
-"""On connections of their own, so that both workers get some: all on one has a chance of one in eight million."""
+"""On separate connections, so that both workers get some: the chance of all on one is one in eight million."""
 
 
 @pytest.fixture
 def pair(new_relay: NewRelay) -> Relay:
-    """A relay of two workers."""
+    """Starts a relay of two workers."""
     return new_relay(workers=str(WORKERS))
 
 
-def test_an_acknowledgement_speaks_for_every_worker(pair: Relay, platform: Platform) -> None:
+def test_an_acknowledgement_covers_every_worker(pair: Relay, platform: Platform) -> None:
     assert pair.push(platform.document()).workers == WORKERS
 
 
-def test_a_worker_that_does_not_follow_withholds_the_acknowledgement(
+def test_a_worker_that_does_not_answer_prevents_the_acknowledgement(
     pair: Relay, platform: Platform
 ) -> None:
     before = pair.push(platform.document())
@@ -65,7 +65,7 @@ def test_metrics_are_the_sum_over_the_workers(pair: Relay) -> None:
     )
 
 
-def test_metrics_survive_a_workers_death(pair: Relay) -> None:
+def test_metrics_of_a_worker_that_died_are_kept(pair: Relay) -> None:
     for _ in range(CONNECTIONS):
         pair.chat()
     eventually(
@@ -79,7 +79,7 @@ def test_metrics_survive_a_workers_death(pair: Relay) -> None:
     assert pair.metrics().total("relay_requests_total") == CONNECTIONS
 
 
-def test_sessions_fall_on_the_same_side_in_every_worker(
+def test_a_session_uses_the_same_side_in_every_worker(
     pair: Relay, platform: Platform, stable: Upstream, canary: Upstream
 ) -> None:
     stable.behave(completion_tokens=1)

@@ -1,4 +1,4 @@
-"""The provider simulator as a process, with its control API at hand."""
+"""Runs the provider simulator as a process and uses its control API."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from tests.blackbox.waiting import eventually
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as the upstream saw it; header names in lower case, credentials as sha256:<hex>."""
+    """A request as the upstream got it; header names in lower case, credentials as sha256:<hex>."""
 
     number: int
     connection: int
@@ -28,17 +28,17 @@ class Received:
     bytes_sent: int
 
     def header(self, name: str) -> str | None:
-        """The value of a header that may appear at most once."""
+        """Returns the value of a header that may appear at most once."""
         values = self.all_of(name)
         assert len(values) <= 1, f"{name} appears {len(values)} times: {values}"
         return values[0] if values else None
 
     def all_of(self, name: str) -> list[str]:
-        """Every value of a header."""
+        """Returns every value of a header."""
         return [value for key, value in self.headers if key == name]
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Returns the body as JSON."""
         return orjson.loads(self.body)
 
 
@@ -61,7 +61,7 @@ class Upstream:
         )
 
     def wait_ready(self) -> None:
-        """Both ports are open."""
+        """Waits until both ports are open."""
         eventually(
             lambda: (self.process.output(), self.process.exit_code),
             lambda seen: '"ready"' in seen[0] or seen[1] is not None,
@@ -70,35 +70,35 @@ class Upstream:
         assert self.process.exit_code is None, self.process.output()
 
     def behave(self, **fields: Any) -> None:
-        """These fields of the behaviour change, the others stay."""
+        """Changes these fields of the behaviour."""
         self._control("PUT", "/behaviour", fields)
 
     def reset(self) -> None:
-        """Healthy again, nothing recorded, nothing held."""
+        """Makes the provider healthy, with nothing recorded and nothing held."""
         self._control("POST", "/reset")
 
     def release(self) -> int:
-        """Held answers go on; how many there were."""
+        """Releases held answers and returns how many there were."""
         released: int = self._control("POST", "/release")["released"]
         return released
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the reset."""
+        """Returns the counts since the reset."""
         stats: dict[str, Any] = self._control("GET", "/stats")
         return stats
 
     def calls(self) -> int:
-        """Calls of models that arrived; probes of /v1/models do not count."""
+        """Returns how many calls arrived; requests to /v1/models do not count."""
         by_endpoint: dict[str, int] = self.stats()["by_endpoint"]
         return sum(count for endpoint, count in by_endpoint.items() if endpoint)
 
     def received(self) -> list[Received]:
-        """The recorded calls of models, oldest first."""
+        """Returns the recorded calls, oldest first."""
         found = self._control("GET", "/requests")
         return [_received(entry) for entry in found if entry["endpoint"]]
 
     def only_request(self) -> Received:
-        """The one call that arrived."""
+        """Returns the call that arrived; asserts that there was one."""
         received = self.received()
         assert len(received) == 1, f"{len(received)} calls arrived: {received}"
         return received[0]

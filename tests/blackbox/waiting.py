@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline that tells what was seen."""
+"""Waits for a condition, with a deadline that shows the last value seen."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 10.0
-"""Long enough for a busy machine; a condition that holds costs only the time it takes."""
+"""Long enough for a busy machine; a condition that comes true earlier ends the wait."""
 LOOK_EVERY_SECONDS = 0.01
 
 
@@ -18,7 +18,7 @@ def eventually(
     within_seconds: float = DEADLINE_SECONDS,
     what: str = "the condition",
 ) -> T:
-    """The first look that satisfies holds; AssertionError with the last look once the time is up."""
+    """Returns the first value that satisfies `holds`; raises AssertionError with the last one when the time is up."""
     deadline = time.monotonic() + within_seconds
     while True:
         seen = look()
@@ -32,7 +32,7 @@ def eventually(
 
 
 def steady(look: Callable[[], T], *, for_seconds: float, what: str = "the value") -> T:
-    """What every look in that time showed; AssertionError on the first that differs."""
+    """Returns the value that every look in that time showed; raises AssertionError on the first that differs."""
     first = look()
     deadline = time.monotonic() + for_seconds
     while time.monotonic() < deadline:

@@ -15,20 +15,20 @@ DEADLINE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; header names in lower case. body is empty until it was read."""
+    """An HTTP answer; header names in lower case. body is empty until it has been read."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """The value of a header that may appear at most once."""
+        """Returns the value of a header that may appear at most once."""
         values = [value for key, value in self.headers if key == name]
         assert len(values) <= 1, f"{name} appears {len(values)} times: {values}"
         return values[0] if values else None
 
     def json(self) -> Any:
-        """The body as JSON; a failure shows the body."""
+        """Returns the body as JSON; a failure shows the body."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
@@ -37,7 +37,7 @@ class Answer:
             ) from error
 
     def error(self) -> dict[str, Any]:
-        """The error object; asserts OpenAI's shape around it."""
+        """Returns the error object; asserts OpenAI's shape around it."""
         assert self.header("content-type") == "application/json", self
         body = self.json()
         assert isinstance(body, dict), body
@@ -48,7 +48,7 @@ class Answer:
 
 
 class Gone(AssertionError):
-    """The peer ended the connection in the middle of what was awaited; seen holds what had arrived."""
+    """The peer ended the connection too early; seen holds what had arrived."""
 
     def __init__(self, message: str, seen: bytes) -> None:
         super().__init__(f"{message}; got {seen[-500:]!r}")
@@ -56,7 +56,7 @@ class Gone(AssertionError):
 
 
 class Wire:
-    """One connection. Reading past the deadline raises AssertionError with what had arrived by then."""
+    """A connection. Reading past the deadline raises AssertionError with what had arrived by then."""
 
     def __init__(
         self,
@@ -96,39 +96,39 @@ class Wire:
         self.close()
 
     def close(self) -> None:
-        """Close in order."""
+        """Closes the connection in order."""
         self._socket.close()
 
     def peer_certificate(self) -> bytes:
-        """The server's certificate, as DER."""
+        """Returns the server's certificate as DER."""
         assert isinstance(self._socket, ssl.SSLSocket)
         certificate = self._socket.getpeercert(binary_form=True)
         assert certificate is not None
         return certificate
 
     def reset(self) -> None:
-        """Close with a TCP reset."""
+        """Closes the connection with a TCP reset."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         self._socket.close()
 
     def half_close(self) -> None:
-        """No more from us; the other direction stays open."""
+        """Closes the sending side; the other direction stays open."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def send(self, data: bytes) -> None:
-        """All of it reached the kernel."""
+        """Sends all of the data to the kernel."""
         self._socket.settimeout(self._deadline_seconds)
         self._socket.sendall(data)
 
     def answer(self) -> Answer:
-        """The next answer, whole; informational ones are skipped."""
+        """Reads the next answer, skipping informational ones."""
         head = self.head()
         while 100 <= head.status < 200:
             head = self.head()
         return self.body_of(head)
 
     def head(self) -> Answer:
-        """The next answer's head."""
+        """Reads the next answer's head."""
         text = self.until(b"\r\n\r\n").decode("latin-1")
         first, *lines = text[:-4].split("\r\n")
         version, status, *_ = first.split(" ", 2)
@@ -138,7 +138,7 @@ class Wire:
         return Answer(int(status), headers)
 
     def body_of(self, head: Answer) -> Answer:
-        """The same answer with its body, framed as RFC 9112, 6.3 says."""
+        """Reads the answer's body, framed as RFC 9112, 6.3 says."""
         if head.status in (204, 304):
             return head
         if head.header("transfer-encoding") == "chunked":
@@ -150,28 +150,28 @@ class Wire:
         return Answer(head.status, head.headers, body)
 
     def chunk(self) -> bytes:
-        """The next chunk of a chunked body; empty at its end."""
+        """Reads the next chunk of a chunked body; empty at its end."""
         size = int(self.until(b"\r\n").partition(b";")[0].strip(), 16)
         data = self.exactly(size)
         assert self.exactly(2) == b"\r\n"
         return data
 
     def until(self, mark: bytes) -> bytes:
-        """Everything up to and with the mark."""
+        """Reads up to and with the mark."""
         while mark not in self._buffer:
             self._fill(f"waiting for {mark!r}")
         data, _, self._buffer = self._buffer.partition(mark)
         return data + mark
 
     def exactly(self, size: int) -> bytes:
-        """So many bytes."""
+        """Reads that many bytes."""
         while len(self._buffer) < size:
             self._fill(f"waiting for {size} bytes")
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
     def some(self) -> bytes:
-        """Whatever is there, at least a byte; the buffer does not grow by this."""
+        """Reads whatever is there, at least a byte, without buffering more."""
         if not self._buffer:
             self._fill("waiting for anything")
         data, self._buffer = self._buffer, b""
@@ -179,11 +179,11 @@ class Wire:
 
     @property
     def has_ended(self) -> bool:
-        """True once the peer's end was seen; does not look for it."""
+        """Returns True once the end of the connection was seen; does not read."""
         return self._ended
 
     def rest(self) -> bytes:
-        """Everything until the peer ends the connection, by whatever means."""
+        """Reads until the peer ends the connection, in whatever way."""
         try:
             while True:
                 self._fill("waiting for the end of the connection")
@@ -192,11 +192,11 @@ class Wire:
             return data
 
     def ended(self) -> bool:
-        """True once the peer has ended the connection and nothing unread is left."""
+        """Returns True once the peer has ended the connection and nothing unread is left."""
         return self.rest() == b""
 
     def pending(self, within_seconds: float) -> bytes:
-        """Whatever arrives in that time, without consuming it."""
+        """Returns whatever arrives in that time, without consuming it."""
         deadline = time.monotonic() + within_seconds
         while (left := deadline - time.monotonic()) > 0 and not self._ended:
             self._socket.settimeout(left)
@@ -231,7 +231,7 @@ class Wire:
 def request_bytes(
     method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
 ) -> bytes:
-    """A well-formed request; Content-Length is added when there is a body."""
+    """Returns a well-formed request; Content-Length is added when there is a body."""
     lines = [f"{method} {target} HTTP/1.1"]
     fields = {"host": "relay.test", **(headers or {})}
     if body and not {"content-length", "transfer-encoding"} & fields.keys():

@@ -1,4 +1,4 @@
-"""The chart: renders, refuses unknown values, is hardened, and asks for no more rights than are named."""
+"""The chart renders, refuses unknown values, is hardened, and asks for no more rights than are listed."""
 
 import json
 import subprocess
@@ -40,30 +40,30 @@ def test_the_chart_passes_lint() -> None:
     "value",
     ["imagee.tag=1", "image.pullPolicy=Sometimes", "operator.workers=0", "prometheus.url=ftp://x"],
 )
-def test_a_value_that_means_nothing_is_refused(value: str) -> None:
+def test_an_unknown_or_invalid_value_is_refused(value: str) -> None:
     assert helm("template", "x", str(CHART), "--set", value).returncode != 0
 
 
-def test_every_default_is_described_by_the_schema() -> None:
+def test_the_schema_knows_every_default_value() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     for section, entries in values.items():
         assert entries.keys() <= schema[section]["properties"].keys()
 
 
-def test_every_value_has_its_comment() -> None:
+def test_every_value_has_a_comment() -> None:
     lines = (CHART / "values.yaml").read_text().splitlines()
     bare = [
         line
         for before, line in zip(["", *lines], lines, strict=False)
         if ":" in line and not line.lstrip().startswith("#") and not before.lstrip().startswith("#")
     ]
-    # keys of values that are passed on to Kubernetes as they are
+    # keys of values that are passed on to Kubernetes unchanged
     passed_on = ("requests:", "limits:", "resources:", "nodeSelector:", "tolerations:")
     assert [line for line in bare if not line.strip().startswith(passed_on)] == []
 
 
-def test_every_environment_variable_is_a_setting() -> None:
+def test_every_environment_variable_of_the_operator_is_a_setting() -> None:
     container = the("Deployment")["spec"]["template"]["spec"]["containers"][0]
     known = {f"OPERATOR_{field.upper()}" for field in Settings.model_fields}
     assert {one["name"] for one in container["env"]} <= known
@@ -92,7 +92,7 @@ def test_no_rule_has_a_wildcard() -> None:
     assert [rule for rule in rules() if "*" in json.dumps(rule)] == []
 
 
-def test_secrets_are_read_only_where_a_binding_says_so() -> None:
+def test_secrets_can_be_read_only_where_a_binding_allows_it() -> None:
     everywhere = the("ClusterRole")["rules"]
     assert [rule for rule in everywhere if "secrets" in rule["resources"]] == []
     assert [

@@ -1,4 +1,4 @@
-"""The API server accepts what the examples say and refuses, with a message a person can act on, what makes no sense."""
+"""The API server accepts the examples and refuses invalid objects with a message that a person can act on."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def crds(kubectl: Client) -> None:
 
 
 def attempt(kubectl: Client, kind: str, name: str, spec: dict[str, Any]) -> str:
-    """Empty when the API server would take the object, else what it says."""
+    """Returns the API server's error for the object; empty if it would accept it."""
     metadata = {"name": name} | ({"namespace": "default"} if kind == "RelayRoute" else {})
     manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
     done = kubectl.attempt(
@@ -40,7 +40,9 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("kind", "name", "spec"), ACCEPTED)
-def test_accepted(kubectl: Client, crds: None, kind: str, name: str, spec: dict[str, Any]) -> None:
+def test_a_valid_object_is_accepted(
+    kubectl: Client, crds: None, kind: str, name: str, spec: dict[str, Any]
+) -> None:
     assert attempt(kubectl, kind, name, spec) == ""
 
 
@@ -94,7 +96,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "name", "spec", "says"), REFUSED)
-def test_refused(
+def test_an_invalid_object_is_refused_with_its_reason(
     kubectl: Client, crds: None, kind: str, name: str, spec: dict[str, Any], says: str
 ) -> None:
     assert says in attempt(kubectl, kind, name, spec)
@@ -119,7 +121,7 @@ def test_a_providers_endpoint_and_upstream_names_cannot_change(kubectl: Client, 
         kubectl("delete", "provider", "fixed")
 
 
-def test_a_new_object_is_not_taken_for_healthy_before_the_operator_saw_it(
+def test_a_new_object_does_not_count_as_observed_before_the_operator_saw_it(
     kubectl: Client, crds: None
 ) -> None:
     manifest = {
@@ -145,7 +147,7 @@ def test_a_new_object_is_not_taken_for_healthy_before_the_operator_saw_it(
 )
 def test_every_example_is_accepted(kubectl: Client, crds: None, example: Path) -> None:
     for manifest in yaml.safe_load_all(example.read_text()):
-        # its tenant's namespace does not exist in this tier
+        # the tenant's namespace does not exist in this tier
         manifest["metadata"].pop("namespace", None)
         done = kubectl.attempt(
             "apply",

@@ -1,4 +1,4 @@
-"""The control plane's pushes against real relay processes: acknowledged, recovered from, never going back."""
+"""Document pushes to real relay processes: acknowledgement, recovery, and no return to an older document."""
 
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,7 +27,7 @@ CANARY = document.Side(provider="q", fingerprint="bbbbbbbbbbbb")
 
 
 class StoringApi:
-    """An API server that keeps what is applied, or is away."""
+    """An API server that keeps applied objects, or is unreachable."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -43,13 +43,13 @@ class StoringApi:
 
     @property
     def document(self) -> str:
-        """What relays would mount."""
+        """Returns the document that relays would mount."""
         stored = self.objects.get("relay-document", {"data": {endpoints.DOCUMENT_KEY: ""}})
         return str(stored["data"][endpoints.DOCUMENT_KEY])
 
 
 class Operator:
-    """One life of the control plane, as far as documents go."""
+    """The document publisher of one operator process."""
 
     def __init__(self, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey) -> None:
         children = OwnedObjects(api)  # type: ignore[arg-type]  # the one method it calls
@@ -61,7 +61,7 @@ class Operator:
         self.program: Publication = self.programmer.begin(TENANT, base, api.document)
 
     async def weigh(self, percent: int) -> None:
-        """The route chat with this weight is brought out."""
+        """Publishes the route chat with this weight."""
         route = document.Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent)
         self.program.fragments["chat"] = route
         providers = {
@@ -119,7 +119,7 @@ def api() -> StoringApi:
 async def new_operator(
     world: WatchedState, api: StoringApi, key: Ed25519PrivateKey
 ) -> AsyncIterator[Begin]:
-    """Starts lives of the control plane; all end with the test."""
+    """Starts operators; all end with the test."""
     lives: list[Operator] = []
 
     def begin() -> Operator:
@@ -132,7 +132,7 @@ async def new_operator(
 
 
 def wait_listening(relay: Relay) -> None:
-    """The admin port answers; without a document the relay is not ready yet."""
+    """Waits until the admin port answers; without a document the relay is not ready yet."""
 
     def answers() -> bool:
         try:
@@ -155,7 +155,7 @@ async def test_a_document_is_acknowledged_and_stored(
     assert stored.tenant.routes[0].canary_percent == 25
 
 
-async def test_a_restarted_operator_goes_on_from_the_stored_document(
+async def test_a_restarted_operator_continues_from_the_stored_document(
     relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
@@ -167,7 +167,7 @@ async def test_a_restarted_operator_goes_on_from_the_stored_document(
     assert relay.acknowledged() == before
 
 
-async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
+async def test_a_weight_reaches_the_relay_while_the_api_server_is_unreachable(
     relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
@@ -183,7 +183,7 @@ async def test_a_weight_reaches_the_relay_while_the_api_server_is_away(
     assert stored.tenant.routes[0].canary_percent == 0
 
 
-async def test_an_operator_that_lost_its_memory_overtakes_what_the_pods_know(
+async def test_an_operator_that_lost_its_memory_numbers_its_document_above_the_pods(
     relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)
@@ -217,7 +217,7 @@ async def test_a_pod_without_the_providers_key_has_not_acknowledged(
     assert not operator.program.lacks_key("q", pods)
 
 
-async def test_a_pod_that_is_away_is_brought_up_to_date_when_it_is_back(
+async def test_a_pod_that_was_unreachable_gets_the_newest_document_when_it_is_back(
     relay: Relay, world: WatchedState, api: StoringApi, key: Ed25519PrivateKey, new_operator: Begin
 ) -> None:
     wait_listening(relay)

@@ -1,4 +1,4 @@
-"""make demo: a cluster, the operator, a tenant, a canary that is promoted and one that is rolled back."""
+"""Runs `make demo`: a cluster, the operator, a tenant, a canary that is promoted and one that is rolled back."""
 
 import argparse
 import os
@@ -18,12 +18,12 @@ STATE = stage.ROOT / ".demo"
 
 
 def main() -> int:
-    """Exit code of the command."""
+    """Runs the command and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.demo")
     parser.add_argument(
         "--down",
         action="store_true",
-        help="remove the demonstration's cluster and everything in it",
+        help="delete the demonstration's cluster",
     )
     arguments = parser.parse_args()
     found = provider.find()
@@ -34,10 +34,9 @@ def main() -> int:
     except (DemoFailed, ClusterError, subprocess.TimeoutExpired, AssertionError) as error:
         say(f"demo: failed\n{error}")
         return 1
-    say("Look around:  export KUBECONFIG=" + str(STATE / "kubeconfig"))
-    say(
-        "              kubectl get relay -A; kubectl -n relay-finance describe relayroute chat   (make demo-down ends it)"
-    )
+    say("To look around: export KUBECONFIG=" + str(STATE / "kubeconfig"))
+    say("                kubectl get relay -A; kubectl -n relay-finance describe relayroute chat")
+    say("To delete the cluster: make demo-down")
     say(outcome.line())
     return 0
 
@@ -65,18 +64,18 @@ def _up(found: provider.Provider) -> story.Outcome:
     else:
         _kind(found, "export", "kubeconfig", "--name", CLUSTER, "--kubeconfig", str(kubeconfig))
     say(
-        f"cluster {CLUSTER} {'is up' if fresh else 'was up already'} ({time.monotonic() - began:.1f} s)"
+        f"cluster {CLUSTER} {'is running' if fresh else 'was already running'} ({time.monotonic() - began:.1f} s)"
     )
     cluster = Cluster(CLUSTER, kubeconfig, found.kubectl, found.helm)
     began = time.monotonic()
     stage.load_images(found.kind, CLUSTER)
-    say(f"images are loaded ({time.monotonic() - began:.1f} s)")
+    say(f"images loaded ({time.monotonic() - began:.1f} s)")
     began = time.monotonic()
     if not fresh:
         stage.clear(cluster)
     stage.install(cluster, dns_cidrs=stage.dns_server_cidrs(cluster))
     say(
-        f"helm installed the operator; two simulated providers and Prometheus run ({time.monotonic() - began:.1f} s)"
+        f"installed: the operator (helm), two simulated providers, Prometheus ({time.monotonic() - began:.1f} s)"
     )
     return story.run(cluster, say)
 
@@ -87,12 +86,12 @@ def _down(found: provider.Provider) -> int:
         leftover.unlink()
     if STATE.exists():
         STATE.rmdir()
-    say("the demonstration's cluster is gone")
+    say("the demonstration's cluster is deleted")
     return 0
 
 
 def _kind(found: provider.Provider, *arguments: str, show: bool = False) -> str:
-    # kind's kubeconfig must not be merged into the user's own
+    # keeps kind from merging its kubeconfig into the user's own
     environment = {**os.environ, "KUBECONFIG": str(Path(STATE / "kubeconfig"))}
     stderr = None if show else subprocess.PIPE
     done = subprocess.run(

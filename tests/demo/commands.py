@@ -1,4 +1,4 @@
-"""kubectl and helm against one cluster, with deadlines that say what was last seen."""
+"""Runs kubectl and helm against one cluster, with deadlines that show the last value seen."""
 
 import json
 import os
@@ -15,12 +15,12 @@ Seen = TypeVar("Seen")
 
 
 class DemoFailed(Exception):
-    """A step did not come to its end; the message says what was seen instead."""
+    """A step did not end as expected; the message says what was seen instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster and the commands that speak to it."""
+    """A cluster and the commands to use it."""
 
     name: str
     kubeconfig: Path
@@ -28,15 +28,15 @@ class Cluster:
     helm_path: Path
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """What kubectl printed; raises DemoFailed with its error."""
+        """Runs kubectl and returns its output; raises DemoFailed with its error."""
         return self._run([str(self.kubectl_path), *arguments], stdin)
 
     def helm(self, *arguments: str) -> str:
-        """What helm printed; raises DemoFailed with its error."""
+        """Runs helm and returns its output; raises DemoFailed with its error."""
         return self._run([str(self.helm_path), *arguments], None)
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """An object as kubectl prints it in JSON."""
+        """Returns an object as kubectl prints it in JSON."""
         found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
         return found
 
@@ -64,12 +64,12 @@ def wait_until(
     seconds: float,
     every: float = 0.1,
 ) -> Seen:
-    """The first good look; raises DemoFailed with the last one after the deadline."""
+    """Returns the first value that is good; raises DemoFailed with the last value after the deadline."""
     deadline = time.monotonic() + seconds
     while True:
         seen = look()
         if good(seen):
             return seen
         if time.monotonic() > deadline:
-            raise DemoFailed(f"after {seconds:g} s still not {what}; last seen: {seen}")
+            raise DemoFailed(f"waited {seconds:g} s for {what}; last seen: {seen}")
         time.sleep(every)

@@ -1,4 +1,4 @@
-"""Builds what a cluster needs before one is made, with its progress in plain sight: programs and images."""
+"""Builds programs and images before a cluster is created, and shows the progress."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from tests.demo.commands import DemoFailed
 
 
 def prepare(found: provider.Provider) -> None:
-    """Programs and images are there; quick when they were. Raises DemoFailed or ClusterError."""
+    """Builds programs and images that are missing or outdated. Raises DemoFailed or ClusterError."""
     if not found.embedded:
         docker_images.build()
         return

@@ -1,4 +1,4 @@
-"""The simulated providers' control port, reached through kubectl exec."""
+"""Controls the simulated providers through kubectl exec."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.demo.commands import Cluster
 
-# runs in the provider's own pod: the moment it prints is the provider's, not delayed by kubectl
+# runs in the provider's own pod, so that the time it prints is not delayed by kubectl
 _SCRIPT = """
 import json, sys, time, urllib.request
 method, path, body = sys.argv[1:4]
@@ -23,15 +23,15 @@ class SimulatedProvider:
     name: str
 
     def behave(self, **behaviour: float | str | None) -> float:
-        """Changes how it answers; returns since when, in seconds since the epoch."""
+        """Changes how the provider answers; returns the time of the change in seconds since the epoch."""
         return float(self._control("PUT", "/behaviour", json.dumps(behaviour))["at"])
 
     def reset(self) -> None:
-        """Healthy again, counts at zero."""
+        """Makes the provider healthy and sets its counts to zero."""
         self._control("POST", "/reset", "")
 
     def stats(self) -> dict[str, Any]:
-        """What it saw since the last reset."""
+        """Returns the provider's counts since the last reset."""
         answer: dict[str, Any] = self._control("GET", "/stats", "")["answer"]
         return answer
 

@@ -1,4 +1,4 @@
-"""Sets the stage: images in the cluster, two simulated providers, Prometheus, and the chart installed by helm."""
+"""Installs what the demonstration needs: images, two simulated providers, Prometheus, and the chart by helm."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ PROVIDERS = ("legacy", "holysheep")
 
 
 def load_images(kind: Path, cluster: str) -> None:
-    """The cluster's nodes hold our images."""
+    """Loads the images into the cluster's nodes."""
     for image in IMAGES:
         command = [str(kind), "load", "docker-image", image, "--name", cluster]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -29,7 +29,7 @@ def load_images(kind: Path, cluster: str) -> None:
 
 
 def install(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
-    """Providers, Prometheus and the operator run; the providers' keys are in the operator's namespace."""
+    """Installs providers, Prometheus and the operator, and the providers' keys in the operator's namespace."""
     cluster.kubectl(
         "apply", "-f", str(MANIFESTS / "providers.yaml"), "-f", str(MANIFESTS / "prometheus.yaml")
     )
@@ -50,7 +50,7 @@ def install(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
 
 
 def install_chart(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
-    """helm install, as a user does it; upgrading what is there."""
+    """Installs the chart as a user does, or upgrades it."""
     cluster.helm(
         "upgrade", "--install", "relay-operator", str(CHART),
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
@@ -63,7 +63,7 @@ def install_chart(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
 
 
 def dns_server_cidrs(cluster: Cluster) -> tuple[str, ...]:
-    """DNS servers that are no pods: on the embedded cluster CoreDNS runs on the node itself."""
+    """Returns the nodes' addresses if the cluster's DNS servers are not pods, else nothing."""
     pods = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
     if pods:
         return ()
@@ -78,7 +78,7 @@ def dns_server_cidrs(cluster: Cluster) -> tuple[str, ...]:
 
 
 def start_caller(cluster: Cluster) -> None:
-    """The tenant's application calls its relay, with the key the operator made."""
+    """Starts the tenant's application, which calls the relay with the key that the operator generated."""
     secret = cluster.get("secret", "relay-api-keys", "-n", "relay-finance")
     key = base64.b64decode(secret["data"]["production"]).decode()
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "web"}}
@@ -91,7 +91,7 @@ def start_caller(cluster: Cluster) -> None:
 
 
 def clear(cluster: Cluster) -> None:
-    """What an earlier run of the story left is gone; the stage stays."""
+    """Removes what an earlier demonstration left; the cluster and its images stay."""
     if "tenants.relay-operator.dev" not in cluster.kubectl("get", "crds", "-o", "name"):
         return
     cluster.kubectl(
@@ -100,7 +100,7 @@ def clear(cluster: Cluster) -> None:
     cluster.kubectl("delete", "tenant", "finance", "--ignore-not-found", "--timeout=60s")
     cluster.kubectl("wait", "--for=delete", "namespace/relay-finance", "--timeout=90s")
     cluster.kubectl("delete", "providers.relay-operator.dev", "--all", "--timeout=60s")
-    # images keep their tag while they change: what runs must be started anew
+    # images keep their tag when they change, so running pods must be restarted
     cluster.helm(
         "uninstall", "relay-operator", "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait"
     )
@@ -117,6 +117,6 @@ def _apply(cluster: Cluster, manifest: Mapping[str, object]) -> None:
 
 
 def say(text: str) -> None:
-    """A line of the demonstration."""
+    """Prints a line of the demonstration."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

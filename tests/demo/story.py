@@ -1,4 +1,4 @@
-"""The story: a tenant gets its relay, a canary climbs to promotion, another fails and is rolled back."""
+"""The demonstration: a tenant gets its relay, one canary is promoted, another fails and is rolled back."""
 
 import json
 import time
@@ -11,14 +11,14 @@ from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.demo.providers import SimulatedProvider
 
 FAULT = {"error_percent": 25.0, "error_status": 500}
-"""Too little for the relay's own breaker: it is the SLO loop over Prometheus that must notice."""
+"""Too few errors for the relay's own breaker, so the operator has to act on what Prometheus measured."""
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """rollback_seconds runs from the fault's start to the last request the canary served."""
+    """The result. rollback_seconds is from the start of the fault to the last request the canary got."""
 
     tenant_ready_seconds: float
     promoted: bool
@@ -28,7 +28,7 @@ class Outcome:
     sent_requests: int
 
     def line(self) -> str:
-        """The demonstration's last line, for machines."""
+        """Returns the demonstration's last line, for machines."""
         return (
             f"demo: ok tenant_ready_seconds={self.tenant_ready_seconds:.2f} promoted={str(self.promoted).lower()} "
             f"rollback_seconds={self.rollback_seconds:.2f} failed_requests={self.failed_requests} "
@@ -37,27 +37,28 @@ class Outcome:
 
 
 def run(cluster: Cluster, tell: Tell) -> Outcome:
-    """Plays the story on a set stage; raises DemoFailed where it takes another turn."""
+    """Runs the demonstration; raises DemoFailed when a step does not end as expected."""
     for name in stage.PROVIDERS:
         SimulatedProvider(cluster, name).reset()
     ready_seconds = _first_tenant(cluster, tell)
     stage.start_caller(cluster)
     wait_until(
-        "calls answered",
+        "an answered call",
         lambda: totals(cluster),
         lambda seen: seen.get("answered", 0) > 0,
         seconds=60,
     )
-    tell("traffic flows: 80 calls a second through the tenant's relay, all to legacy")
+    tell("traffic: 80 calls per second through the tenant's relay, all to the provider legacy")
     _promotion(cluster, tell)
     before = totals(cluster)
     rollback_seconds = _rollback(cluster, tell)
     settled = _settled(cluster)
     tell(
-        f"calls: {settled['sent']} sent, {settled['answered']} answered, {settled['failed']} answered with an error"
+        f"calls: {settled['sent']} sent, {settled['answered']} answered, {settled['failed']} answered with an error, "
+        f"{settled['dropped']} without an answer"
     )
     tell(
-        f"       {settled['failed'] - before['failed']} of the errors came from the injected fault"
+        f"{settled['failed'] - before['failed']} of these errors came during the second canary, the one with the fault"
     )
     return Outcome(
         tenant_ready_seconds=ready_seconds,
@@ -70,7 +71,7 @@ def run(cluster: Cluster, tell: Tell) -> Outcome:
 
 
 def totals(cluster: Cluster) -> dict[str, Any]:
-    """The caller's latest totals; empty before its first report."""
+    """Returns the caller's latest totals; empty before its first report."""
     lines = (
         cluster.kubectl("logs", "-n", "web", "caller", "--tail=1", "--ignore-errors")
         .strip()
@@ -94,37 +95,43 @@ def _first_tenant(cluster: Cluster, tell: Tell) -> float:
     cluster.kubectl(
         "wait", "relayroute/chat", "-n", "relay-finance", "--for=condition=Ready", "--timeout=60s"
     )
-    tell(f"tenant finance is Ready after {seconds:.1f} s")
+    tell(f"tenant finance became Ready in {seconds:.1f} s")
     tell(cluster.kubectl("get", "tenants,providers"))
     return seconds
 
 
 def _promotion(cluster: Cluster, tell: Tell) -> None:
-    tell("kubectl apply -f examples/02-canary/climb.yaml     # legacy -> holysheep, 25 % every 4 s")
+    tell(
+        "kubectl apply -f examples/02-canary/climb.yaml     # move from legacy to holysheep, 25 points every 4 s"
+    )
     cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "climb.yaml"))
     _follow(cluster, tell, until="Promoted", seconds=90)
     tell(
-        "kubectl apply -f examples/02-canary/adopt.yaml     # holysheep is stable now; no traffic moves"
+        "kubectl apply -f examples/02-canary/adopt.yaml     # make holysheep the stable side; no traffic moves"
     )
     cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "adopt.yaml"))
     _follow(cluster, tell, until="Stable", seconds=20)
 
 
 def _rollback(cluster: Cluster, tell: Tell) -> float:
-    tell("kubectl apply -f examples/02-canary/second.yaml    # another canary, back towards legacy")
+    tell(
+        "kubectl apply -f examples/02-canary/second.yaml    # start another canary, back to legacy"
+    )
     cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "second.yaml"))
     _follow(cluster, tell, until="Progressing", seconds=20)
     legacy = SimulatedProvider(cluster, "legacy")
-    wait_until("canary served", lambda: _healthy_samples(cluster), lambda seen: seen, seconds=30)
+    wait_until(
+        "a healthy verdict", lambda: _healthy_samples(cluster), lambda seen: seen, seconds=30
+    )
     fault_at = legacy.behave(**FAULT)
-    tell("fault: a quarter of legacy's answers are errors from now on")
+    tell("fault injected: from now on a quarter of legacy's answers are errors")
     _follow(cluster, tell, until="RolledBack", seconds=30)
-    # streams begun before the rollback may still run; nothing new may arrive
+    # streams that began before the rollback may still run; no new call may arrive
     time.sleep(2)
     last_served = float(legacy.stats()["last_request_at"])
     again = float(legacy.stats()["last_request_at"])
-    assert last_served == again, "the canary is still being served after the rollback"
-    tell(f"the canary's last request came {last_served - fault_at:.2f} s after the fault began")
+    assert last_served == again, "the canary still gets calls after the rollback"
+    tell(f"the canary got its last request {last_served - fault_at:.2f} s after the fault began")
     tell(cluster.kubectl("get", "relayroute", "chat", "-n", "relay-finance", "-o", "wide"))
     return last_served - fault_at
 
@@ -135,7 +142,7 @@ def _healthy_samples(cluster: Cluster) -> bool:
 
 
 def _follow(cluster: Cluster, tell: Tell, *, until: str, seconds: float) -> None:
-    """Tells every change of phase and weight until the phase is reached."""
+    """Prints every change of phase and weight until the phase is reached."""
     told = ""
 
     def look() -> tuple[str, int]:
@@ -148,11 +155,13 @@ def _follow(cluster: Cluster, tell: Tell, *, until: str, seconds: float) -> None
             told = line
             tell(f"{line}   {messages.get('Ready', '')}")
         if phase == "RolledBack" != until:
-            raise DemoFailed(f"rolled back on the way to {until}: {messages.get('Ready', '')}")
+            raise DemoFailed(
+                f"rolled back while waiting for phase {until}: {messages.get('Ready', '')}"
+            )
         generation_seen = status.get("observedGeneration", -1)
         return (phase if generation_seen == _generation(cluster) else ""), weight
 
-    wait_until(until, look, lambda seen: seen[0] == until, seconds=seconds, every=0.2)
+    wait_until(f"phase {until}", look, lambda seen: seen[0] == until, seconds=seconds, every=0.2)
 
 
 def _generation(cluster: Cluster) -> int:
@@ -160,12 +169,12 @@ def _generation(cluster: Cluster) -> int:
 
 
 def _settled(cluster: Cluster) -> dict[str, Any]:
-    """The totals once the caller has stopped and every call has ended."""
+    """Stops the caller and returns its totals once every call has ended."""
     cluster.kubectl(
         "exec", "-n", "web", "caller", "--", "python3", "-c", "import os; os.kill(1, 15)"
     )
     done = wait_until(
-        "the caller finished",
+        "the end of the caller",
         lambda: cluster.get("pod", "caller", "-n", "web")["status"]["phase"],
         lambda phase: phase in ("Succeeded", "Failed"),
         seconds=40,

@@ -1,4 +1,4 @@
-"""The stage every end-to-end test plays on: providers, Prometheus and the chart installed by helm, once a session."""
+"""Sets up what every end-to-end test needs, once a session: providers, Prometheus and the chart installed by helm."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.demo.commands import Cluster
 def staged(
     cluster: KindCluster, cluster_provider: Provider, images_loaded: tuple[str, ...]
 ) -> Cluster:
-    """The session's cluster with the stage set."""
+    """Returns the session's cluster with everything installed."""
     kubeconfig = Path(cluster.kubeconfig_path).resolve()
     found = Cluster(cluster.name, kubeconfig, cluster_provider.kubectl, cluster_provider.helm)
     stage.install(found, dns_cidrs=stage.dns_server_cidrs(found))

@@ -1,4 +1,4 @@
-"""What the tests of the embedded cluster probe it with: small pods, the command itself, waits that say what they saw."""
+"""Probes for tests of the embedded cluster: small pods, the `kind` command, waits that show the last value seen."""
 
 import subprocess
 import time
@@ -24,7 +24,7 @@ WAIT = "import time; time.sleep(100000)"
 
 
 def kind(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The command itself, started as a bare shell would."""
+    """Runs the embedded cluster's `kind` command."""
     done = subprocess.run(
         [str(EMBEDDED_KIND), *arguments], capture_output=True, text=True, check=False, timeout=120
     )
@@ -33,7 +33,7 @@ def kind(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str
 
 
 def eventually(what: str, look: Callable[[], object], *, seconds: float = 30.0) -> None:
-    """look has come true; fails with what it last saw."""
+    """Waits until look is true; fails with the last value seen."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s, last {seen!r}"

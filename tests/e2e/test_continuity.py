@@ -1,4 +1,4 @@
-"""Under steady load nothing is lost: relay pods deleted, rolled, scaled; operator and Prometheus gone."""
+"""No call is lost while relay pods are deleted, rolled or scaled, or the operator and Prometheus are gone."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ RELAYS = "relay-finance"
 
 
 def serving(cluster: Cluster, count: int) -> None:
-    """That many relay pods are ready and no other is left."""
+    """Waits until that many relay pods are ready and no other is left."""
 
     def pods() -> list[bool]:
         items = cluster.get("pods", "-n", RELAYS, "-l", "app.kubernetes.io/name=relay")["items"]
@@ -32,7 +32,7 @@ def serving(cluster: Cluster, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(staged: Cluster) -> Iterator[Cluster]:
-    """Tenant finance on its stable provider, called 80 times a second, half of it streams."""
+    """Puts tenant finance on its stable provider and calls it 80 times a second, half of it streams."""
     first = stage.EXAMPLES / "01-first-tenant"
     for name in ("providers.yaml", "tenant.yaml"):
         staged.kubectl("apply", "-f", str(first / name))
@@ -43,7 +43,7 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
     )
     stage.start_caller(staged)
     wait_until(
-        "calls answered",
+        "an answered call",
         lambda: story.totals(staged),
         lambda seen: seen.get("answered", 0) > 0,
         seconds=60,
@@ -53,7 +53,7 @@ def loaded(staged: Cluster) -> Iterator[Cluster]:
 
 
 def losses(cluster: Cluster) -> tuple[int, int]:
-    """Calls answered with an error and calls not answered, once a report later than now is in."""
+    """Returns calls answered with an error and calls not answered, from a report later than now."""
     now = time.time()
     seen = wait_until(
         "a fresh report",
@@ -69,7 +69,7 @@ def test_relay_pods_run_the_compiled_hot_path(loaded: Cluster) -> None:
     printed = loaded.kubectl(
         "exec", "-n", RELAYS, "deployment/relay", "--", "python3", "-c", script
     )
-    # on a Python of another version the image is packed uncompiled, and its build says so
+    # with another Python version the image is built uncompiled, and its build says so
     expected = ".so" if sys.version_info[:2] == (3, 11) else ".py"
     assert printed.strip().endswith(expected)
 
@@ -110,12 +110,12 @@ def test_calls_are_served_without_operator_and_prometheus(loaded: Cluster) -> No
         for target in (operator, prometheus):
             loaded.kubectl("scale", "--replicas=1", *target)
             loaded.kubectl("rollout", "status", *target, "--timeout=90s")
-    # both pods were deleted at once: connections refused meanwhile are the test's doing, errors are not
+    # both pods were deleted at once: connections refused meanwhile are caused by the test, errors are not
     assert after[0] == before[0]
 
 
 @pytest.mark.timeout(240)
-def test_a_canary_stands_still_while_prometheus_is_gone(loaded: Cluster) -> None:
+def test_a_canarys_weight_stays_while_prometheus_is_gone(loaded: Cluster) -> None:
     prometheus = ("-n", "monitoring", "deployment/prometheus")
     route = ("relayroute", "chat", "-n", RELAYS)
 
@@ -137,25 +137,25 @@ def test_a_canary_stands_still_while_prometheus_is_gone(loaded: Cluster) -> None
         )
         loaded.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "climb.yaml"))
         wait_until(
-            "started",
+            "the start of the canary",
             lambda: status().get("phase"),
             lambda phase: phase == "Progressing",
             seconds=30,
         )
         wait_until(
-            "unmeasurable",
+            "the verdict Unmeasurable",
             lambda: status().get("analysis"),
             lambda seen: isinstance(seen, dict) and seen.get("verdict") == "Unmeasurable",
             seconds=30,
         )
-        # twice the time of a step, so that a climb without evidence would show
+        # twice the time of a step, so that a rise without evidence would show
         time.sleep(9)
         assert status()["weights"] == {"stablePercent": 75, "canaryPercent": 25}
     finally:
         loaded.kubectl("scale", "--replicas=1", *prometheus)
         loaded.kubectl("rollout", "status", *prometheus, "--timeout=90s")
     wait_until(
-        "promoted after all",
+        "the promotion",
         lambda: status().get("phase"),
         lambda phase: phase == "Promoted",
         seconds=90,

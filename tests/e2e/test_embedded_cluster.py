@@ -1,4 +1,4 @@
-"""The embedded cluster is a Kubernetes that tests can trust."""
+"""The embedded cluster behaves like any Kubernetes cluster."""
 
 import hashlib
 import io
@@ -35,13 +35,13 @@ def node_address(kubectl: Client) -> str:
     return str(address)
 
 
-def test_client_and_server_say_the_pinned_version(kubectl: Client) -> None:
+def test_client_and_server_have_the_pinned_version(kubectl: Client) -> None:
     said = kubectl.json("version")
     assert said["clientVersion"]["gitVersion"] == KUBERNETES_VERSION
     assert said["serverVersion"]["gitVersion"] == KUBERNETES_VERSION
 
 
-def test_deployment_is_served_by_service_name_and_by_node_port(
+def test_a_deployment_is_reached_by_service_name_and_by_node_port(
     kubectl: Client, namespace: str, probe_images: str, node_address: str
 ) -> None:
     apply(kubectl, namespace, *web_deployment("web", 2), pod("caller", "busybox:dev", *SLEEP))
@@ -62,7 +62,7 @@ def test_deployment_is_served_by_service_name_and_by_node_port(
         assert answer.read().startswith(b"web-")
 
 
-def test_names_outside_the_cluster_are_the_stand_in_or_nothing(
+def test_names_outside_the_cluster_are_the_stand_in_or_do_not_resolve(
     kubectl: Client, namespace: str, probe_images: str
 ) -> None:
     apply(kubectl, namespace, pod("caller", "busybox:dev", *SLEEP))
@@ -74,7 +74,9 @@ def test_names_outside_the_cluster_are_the_stand_in_or_nothing(
     assert "NXDOMAIN" in unknown.stdout + unknown.stderr
 
 
-def test_logs_exec_and_port_forward(kubectl: Client, namespace: str, probe_images: str) -> None:
+def test_logs_exec_and_port_forward_work(
+    kubectl: Client, namespace: str, probe_images: str
+) -> None:
     apply(kubectl, namespace, web_pod("web"))
     await_ready(kubectl, namespace, "web")
     with (
@@ -88,7 +90,7 @@ def test_logs_exec_and_port_forward(kubectl: Client, namespace: str, probe_image
     assert kubectl.attempt(*run, "raise SystemExit(7)").returncode == 7
 
 
-def test_exceeding_the_memory_limit_is_oom_killed(
+def test_a_pod_above_its_memory_limit_is_oom_killed(
     kubectl: Client, namespace: str, probe_images: str
 ) -> None:
     greedy = pod("greedy", "python:dev", "python3", "-c", "x = bytearray(256 * 2**20)")
@@ -101,7 +103,7 @@ def test_exceeding_the_memory_limit_is_oom_killed(
     assert (state["reason"], state["exitCode"]) == ("OOMKilled", 137)
 
 
-def test_killed_components_come_back_and_pods_run_on(
+def test_killed_components_are_restarted_and_pods_keep_running(
     kubectl: Client, namespace: str, probe_images: str
 ) -> None:
     apply(kubectl, namespace, pod("steady", "busybox:dev", *SLEEP))
@@ -134,7 +136,7 @@ def test_archives_of_docker_save_are_loaded(
 
 
 def _write_docker_archive(path: Path, tag: str) -> None:
-    """The layout `docker save` had before version 25: a manifest.json, a configuration, a directory per layer."""
+    """Writes the layout of `docker save` before version 25: a manifest.json, a configuration, a directory per layer."""
     layer = debian.base_layer()
     config = json.dumps(
         {
@@ -154,7 +156,7 @@ def _write_docker_archive(path: Path, tag: str) -> None:
             archive.addfile(info, io.BytesIO(content))
 
 
-def test_loading_what_does_not_exist_is_refused_in_kinds_words(probe_images: str) -> None:
+def test_loading_an_unknown_image_is_refused_with_kinds_message(probe_images: str) -> None:
     nowhere = kind("load", "docker-image", "busybox:dev", "--name=no-such-cluster", check=False)
     assert (nowhere.returncode, nowhere.stderr) == (
         1,
@@ -185,14 +187,14 @@ print(len(libraries), "libraries")
 
 
 def restricted(name: str, image: str, *command: str) -> dict[str, Any]:
-    """A pod of an image as pod-security restricted and a read-only root let it run."""
+    """Returns a pod of an image with pod security `restricted` and a read-only root."""
     made = pod(name, image, *command)
     made["spec"]["restartPolicy"] = "Never"
     made["spec"]["containers"][0]["securityContext"] = RESTRICTED
     return made
 
 
-def test_our_images_run_without_root_and_on_a_read_only_root(
+def test_this_projects_images_run_without_root_and_on_a_read_only_root(
     kubectl: Client, namespace: str, images_loaded: tuple[str, ...]
 ) -> None:
     prometheus = restricted("prometheus", "prometheus:dev")
@@ -267,7 +269,7 @@ def fake_nodes(kubectl: Client, probe_images: str) -> Iterator[None]:
     kind("component", "stop", probe_images, "kwok")
 
 
-def test_fake_nodes_run_fake_pods_apart_from_the_real_node(
+def test_fake_nodes_run_fake_pods_separately_from_the_real_node(
     kubectl: Client, namespace: str, fake_nodes: None, probe_images: str
 ) -> None:
     kubectl("wait", "nodes", "-l", "type=fake", "--for=condition=Ready", "--timeout=60s")

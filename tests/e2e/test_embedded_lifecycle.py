@@ -1,6 +1,6 @@
-"""Embedded clusters live side by side, and however one ends, nothing of it is left.
+"""Embedded clusters run side by side, and nothing is left of one however it ends.
 
-Each test makes a second cluster beside the session's.
+Each test creates a second cluster beside the session's.
 """
 
 import os
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(180)]
 
 
 def _host_state() -> dict[str, object]:
-    """What a cluster could leave behind or change on the host. Links are looked at apart: other clusters come and go."""
+    """Returns what a cluster could leave or change on the host. Links are checked apart: other clusters change them."""
     networks = subprocess.run(
         ["sh", "-c", "ip -o link; ip route; iptables-save"],
         capture_output=True,
@@ -46,7 +46,7 @@ def _no_link_without_a_cluster() -> bool:
 
 
 def _processes_of(name: str) -> list[str]:
-    """The command lines of processes that mention the cluster's state or run in its cgroups."""
+    """Returns the command lines of processes that mention the cluster's state or run in its cgroups."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -75,7 +75,7 @@ def second(cluster: Any) -> Iterator[str]:
     kind("delete", "cluster", "--name", name)
 
 
-def test_clusters_live_side_by_side_and_leave_nothing(
+def test_clusters_run_side_by_side_and_leave_nothing_behind(
     kubectl: Client, second: str, probe_images: str, tmp_path: Path
 ) -> None:
     before = _host_state()
@@ -106,7 +106,7 @@ def test_clusters_live_side_by_side_and_leave_nothing(
     assert kubectl("get", "--raw", "/readyz") == "ok"
 
 
-def test_a_create_that_cannot_succeed_says_why_and_leaves_nothing(
+def test_a_create_that_cannot_succeed_says_why_and_leaves_nothing_behind(
     second: str, tmp_path: Path
 ) -> None:
     before = _host_state()
@@ -123,7 +123,7 @@ def test_a_create_that_cannot_succeed_says_why_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("role", ["inner", "outer"])
-def test_death_of_a_first_process_ends_everything_and_a_new_create_cleans_up(
+def test_the_death_of_a_first_process_ends_the_cluster_and_a_new_create_cleans_up(
     second: str, tmp_path: Path, role: str
 ) -> None:
     before = _host_state()
@@ -166,7 +166,7 @@ def test_a_create_that_is_killed_leaves_no_process_and_can_be_repeated(
     assert_nothing_left(second, before)
 
 
-def test_a_create_that_is_interrupted_removes_what_it_made(second: str, tmp_path: Path) -> None:
+def test_a_create_that_is_interrupted_removes_what_it_created(second: str, tmp_path: Path) -> None:
     before = _host_state()
     options = ("create", "cluster", "--name", second, "--kubeconfig", str(tmp_path / "kubeconfig"))
     with subprocess.Popen(

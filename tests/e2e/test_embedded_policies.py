@@ -1,4 +1,4 @@
-"""The embedded cluster enforces network policies, also while their engine is down."""
+"""The embedded cluster enforces network policies, also while the policy engine is down."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(180)]
 
 
 class Wall:
-    """Probes who reaches a server: `peer` and `stranger` in one namespace, `server` in the same."""
+    """Checks who reaches a server: `peer`, `stranger` and `server` are in one namespace."""
 
     def __init__(self, kubectl: Client, namespace: str) -> None:
         self._kubectl, self._namespace = kubectl, namespace
@@ -22,13 +22,13 @@ class Wall:
         return str(self._kubectl.json("get", "pod", name, "-n", self._namespace)["status"]["podIP"])
 
     def opens(self, source: str, address: str, port: int) -> bool:
-        """Whether a new connection from source gets through within a second."""
+        """Returns whether a new connection from source gets through within a second."""
         code = f"import socket; socket.create_connection(({address!r}, {port}), 1)"
         command = ("exec", "-n", self._namespace, source, "--", "python3", "-c", code)
         return self._kubectl.attempt(*command).returncode == 0
 
     def resolves(self, source: str) -> bool:
-        """Whether one DNS query from source is answered within a second (a resolver would try for 20)."""
+        """Returns whether one DNS query from source is answered within a second (a resolver would try for 20)."""
         query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01"
         code = (
             "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1);"
@@ -96,7 +96,7 @@ def wall(kubectl: Client, namespace: str, probe_images: str) -> Wall:
     return made
 
 
-def test_network_policies_hold_by_label_direction_and_for_dns(
+def test_network_policies_apply_by_label_by_direction_and_to_dns(
     kubectl: Client, namespace: str, wall: Wall
 ) -> None:
     targets = ((addresses.OUTSIDE_ADDRESS, 80), (addresses.API_SERVICE, 443), (wall.server, 8080))
@@ -120,11 +120,11 @@ def test_network_policies_hold_by_label_direction_and_for_dns(
 
     kubectl("label", "pod", "peer", "-n", namespace, "role-")
     eventually("the label's loss to count", lambda: not wall.opens("peer", wall.server, 8080))
-    # what the node itself does is not subject to policies, as on every Kubernetes
+    # traffic of the node itself is not subject to policies, as on every Kubernetes
     assert kubectl("exec", "-n", namespace, "server", "--", "python3", "-c", "print(1)") == "1\n"
 
 
-def test_nothing_new_gets_through_while_the_policy_engine_is_down(
+def test_no_new_connection_gets_through_while_the_policy_engine_is_down(
     wall: Wall, probe_images: str
 ) -> None:
     kind("component", "stop", probe_images, POLICY_ENGINE)

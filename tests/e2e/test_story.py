@@ -1,4 +1,4 @@
-"""The whole job on the real cluster, the chart installed by helm: what make demo shows, as a test."""
+"""The demonstration of `make demo` as a test: the chart installed by helm on a real cluster."""
 
 import base64
 
@@ -16,7 +16,7 @@ def told() -> list[str]:
 
 @pytest.fixture(scope="module")
 def outcome(staged: Cluster, told: list[str]) -> story.Outcome:
-    """The story, played once."""
+    """Runs the demonstration once."""
     return story.run(staged, told.append)
 
 
@@ -36,12 +36,12 @@ def test_errors_reached_the_caller_only_while_the_fault_lasted(
     outcome: story.Outcome, staged: Cluster
 ) -> None:
     calls_per_second, fault_share = 80, 0.25 * 0.25
-    # a quarter of a quarter of the calls, for as long as the canary was served, with room for chance
+    # a quarter of the canary's quarter of the calls, as long as the canary was served, with room for chance
     expected = calls_per_second * fault_share * max(outcome.rollback_seconds, 1.0)
     assert outcome.failed_requests <= 3 * expected + 10
 
 
-def test_the_rollback_is_told_in_status_and_events(outcome: story.Outcome, staged: Cluster) -> None:
+def test_the_rollback_shows_in_status_and_events(outcome: story.Outcome, staged: Cluster) -> None:
     route = staged.get("relayroute", "chat", "-n", "relay-finance")
     conditions = {one["type"]: one for one in route["status"]["conditions"]}
     assert route["status"]["phase"] == "RolledBack"

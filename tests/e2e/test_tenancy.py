@@ -1,4 +1,4 @@
-"""Tenants on the real cluster: whose namespace it is, what happens to foreign edits, who reaches whom."""
+"""Tenants on the real cluster: ownership of namespaces, foreign edits, network access, rights."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from tests.demo.commands import Cluster, DemoFailed, wait_until
 API_VERSION = "relay-operator.dev/v1alpha1"
 SECONDS = 30.0
 
-# what a process in a pod finds at an address: open, or how it was refused
+# prints what a connection to an address gives: open, or how it was refused
 _CONNECT = """
 import socket, sys
 try:
@@ -52,7 +52,7 @@ def becomes(
 
 @pytest.fixture(scope="module")
 def tenants(staged: Cluster) -> Iterator[Cluster]:
-    """Two tenants, alpha and beta, that nobody outside may call."""
+    """Creates two tenants, alpha and beta, that nobody outside may call."""
     spec = {"endpoint": {"serviceRef": {"namespace": "providers", "name": "legacy", "port": 80}}}
     apply(
         staged,
@@ -84,7 +84,7 @@ def relay_pod(cluster: Cluster, tenant: str) -> dict[str, Any]:
 
 
 def connect(cluster: Cluster, tenant: str, address: str, port: int) -> str:
-    """What tenant's relay pod finds at an address."""
+    """Connects from the tenant's relay pod to an address and returns the result."""
     return cluster.kubectl(
         "exec",
         "-n",
@@ -116,7 +116,7 @@ def test_tenants_reach_their_provider_and_not_each_other(tenants: Cluster) -> No
 
 
 @pytest.mark.timeout(120)
-def test_a_namespace_that_is_not_ours_is_never_touched(staged: Cluster) -> None:
+def test_a_namespace_that_is_not_the_tenants_is_never_changed(staged: Cluster) -> None:
     staged.kubectl("create", "namespace", "relay-gamma")
     try:
         apply(staged, "Tenant", "gamma", {})
@@ -165,15 +165,15 @@ def forged_document(cluster: Cluster) -> Callable[[], bool]:
 @pytest.mark.parametrize(
     "edit", [deleted_policy, scaled_deployment, opened_service, forged_document]
 )
-def test_a_foreign_edit_is_reverted(
+def test_a_foreign_edit_of_an_owned_object_is_reverted(
     tenants: Cluster, edit: Callable[[Cluster], Callable[[], bool]]
 ) -> None:
     reverted = edit(tenants)
-    wait_until("reverted", reverted, lambda seen: seen, seconds=SECONDS)
+    wait_until("the foreign edit to be reverted", reverted, lambda seen: seen, seconds=SECONDS)
 
 
 @pytest.mark.timeout(120)
-def test_an_invalid_route_keeps_what_was_in_force(tenants: Cluster) -> None:
+def test_an_invalid_route_keeps_its_last_valid_version_in_force(tenants: Cluster) -> None:
     def document() -> dict[str, Any]:
         sealed = tenants.get("configmap", "relay-document", "-n", "relay-alpha")["data"][
             "relay.json"
@@ -196,7 +196,7 @@ def test_a_restarted_operator_writes_nothing(tenants: Cluster) -> None:
 
     def versions() -> dict[str, str]:
         items = tenants.get(kinds, "-n", "relay-alpha")["items"]
-        # a Deployment's status moves by itself; its spec only with its generation
+        # a Deployment's status changes by itself; its spec only with its generation
         return {
             f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["generation"]
             if one["kind"] == "Deployment"
@@ -215,7 +215,9 @@ def test_a_restarted_operator_writes_nothing(tenants: Cluster) -> None:
             quiet.update(seen=seen, since=time.monotonic())
         return time.monotonic() - float(quiet["since"])
 
-    wait_until("quiet", unchanged_seconds, lambda seconds: seconds > 3, seconds=60, every=0.5)
+    wait_until(
+        "an unchanged tenant", unchanged_seconds, lambda seconds: seconds > 3, seconds=60, every=0.5
+    )
     status = tenants.get("tenant", "alpha")["metadata"]["resourceVersion"]
     before = versions()
     assert len(before) >= 9
@@ -225,7 +227,7 @@ def test_a_restarted_operator_writes_nothing(tenants: Cluster) -> None:
     )
     logs = "relay_operator_reconciles_total"
     wait_until(
-        "reconciled again",
+        "another reconcile",
         lambda: _metrics(tenants),
         lambda seen: f'{logs}{{kind="Tenant",result="done"}}' in seen,
         seconds=SECONDS,
@@ -242,18 +244,18 @@ def _metrics(cluster: Cluster) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_a_deleted_tenant_leaves_nothing(tenants: Cluster) -> None:
+def test_a_deleted_tenant_leaves_nothing_behind(tenants: Cluster) -> None:
     tenants.kubectl("delete", "tenant", "beta", "--timeout=60s")
     tenants.kubectl("wait", "--for=delete", "namespace/relay-beta", "--timeout=90s")
     assert "relay-beta" not in tenants.kubectl("get", "namespaces")
 
 
-def test_the_operators_rights_end_where_they_should(staged: Cluster) -> None:
+def test_the_operator_has_only_the_rights_it_needs(staged: Cluster) -> None:
     def can(*question: str) -> bool:
         account = "--as=system:serviceaccount:relay-system:relay-operator"
         try:
             return staged.kubectl("auth", "can-i", *question, account).strip() == "yes"
-        except DemoFailed:  # kubectl answers no with exit code 1
+        except DemoFailed:  # kubectl answers "no" with exit code 1
             return False
 
     assert can("get", "secrets", "-n", "relay-system")

@@ -1,4 +1,4 @@
-"""Start the simulator: `python -m tests.simulator --port 9000 --control-port 9001`."""
+"""Starts the simulator: `python -m tests.simulator --port 9000 --control-port 9001`."""
 
 import asyncio
 import json
@@ -19,14 +19,14 @@ BACKLOG = 4096
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serves until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     settings = CliApp.run(Settings, cli_args=sys.argv[1:] if arguments is None else arguments)
     uvloop.run(serve(settings))
 
 
 async def serve(settings: Settings) -> None:
-    """Both ports are open when the ready line appears on standard output; returns once drained."""
+    """Serves both ports; prints a ready line once they are open, and returns once drained."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

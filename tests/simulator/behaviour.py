@@ -1,4 +1,4 @@
-"""What the provider does with a call, as one frozen value that the control API and a header may change."""
+"""The provider's behaviour as one frozen value that the control API and a header can change."""
 
 import math
 import random
@@ -16,10 +16,10 @@ Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
 
 
 class Fault(StrEnum):
-    """One way of failing below the level of a well-formed error answer."""
+    """A way of failing other than a well-formed error answer."""
 
     NO_ANSWER = "no_answer"
-    """The request is read and nothing ever comes back."""
+    """The request is read and never answered."""
     STALL = "stall"
     """The head arrives, the body never does."""
     SLOW_HEADERS = "slow_headers"
@@ -35,25 +35,25 @@ class Fault(StrEnum):
     LONG_CONTENT_LENGTH = "long_content_length"
     """Content-Length promises 16 bytes more than are sent before the connection ends."""
     SHORT_CONTENT_LENGTH = "short_content_length"
-    """Content-Length promises 16 bytes fewer than are sent; the rest lies on a connection that stays open."""
+    """Content-Length promises 16 bytes fewer than are sent; the connection stays open."""
     CONFLICTING_LENGTH = "conflicting_length"
     """Content-Length and Transfer-Encoding: chunked in one answer (RFC 9112, 6.3)."""
     GARBAGE = "garbage"
     """Status 200 and a body that is neither JSON nor an event stream."""
     NOT_HTTP = "not_http"
-    """Bytes that are no HTTP answer at all."""
+    """Bytes that are not an HTTP answer."""
     ERROR_EVENT = "error_event"
     """Status 200, fault_after_events events, then an event whose JSON holds an error object."""
     HUGE_HEADERS = "huge_headers"
     """An answer with one mebibyte of headers."""
     EARLY_HINTS = "early_hints"
-    """Two informational answers (103, RFC 8297) before the final one; legal, easily mishandled."""
+    """Two informational answers (103, RFC 8297) before the final one; legal, but easy to mishandle."""
     CLOSE_AFTER = "close_after"
-    """A good answer, then the connection is closed although it was announced as reusable."""
+    """A good answer, after which the connection is closed although it was announced as reusable."""
 
 
 class Framing(StrEnum):
-    """How the end of a unary answer is told (RFC 9112, 6.3)."""
+    """How the end of a unary answer is marked (RFC 9112, 6.3)."""
 
     LENGTH = "length"
     CHUNKED = "chunked"
@@ -62,11 +62,11 @@ class Framing(StrEnum):
 
 
 class BehaviourRejected(Exception):
-    """A change was refused; the behaviour in force stays. The message names the field."""
+    """A change that was refused; the behaviour in force stays. The message names the field."""
 
 
 class Behaviour(BaseModel):
-    """Times in milliseconds, rates in percent. The defaults are a healthy provider without any delay."""
+    """The provider's behaviour. Times in milliseconds, rates in percent. The default is healthy and without delay."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -86,18 +86,18 @@ class Behaviour(BaseModel):
     reasoning_tokens: Annotated[int, Field(ge=0)] = 0
     """Reported on top of completion_tokens, never sent as text, as reasoning models do."""
     report_usage: bool = True
-    """False leaves usage out everywhere, as some providers do."""
+    """False omits usage everywhere, as some providers do."""
     stream_bytes: Annotated[int, Field(ge=0, le=1 << 40)] = 0
     """Least total size of a stream's events; 0 keeps events as small as they come."""
     dialect: Dialect = Dialect.PLAIN
     """How a stream's events are written."""
     fragment_bytes: Annotated[int, Field(ge=0, le=65536)] = 0
-    """A stream is sent in pieces of this size, blind to where events end, each counted and paced as an event; 0 sends
+    """A stream is sent in pieces of this size, wherever events end, each counted and paced as an event; 0 sends
     whole events."""
 
     error_percent: Percent = 0.0
     error_first: Annotated[int, Field(ge=0)] = 0
-    """The first so many calls after this was set fail with error_status, whatever error_percent says."""
+    """That many calls after this was set fail with error_status, whatever error_percent is."""
     error_status: Annotated[int, Field(ge=300, le=599)] = 500
     """A status from 300 to 399 is a redirect to another path of this provider."""
     retry_after: str | None = None
@@ -115,13 +115,13 @@ class Behaviour(BaseModel):
     extra_headers: dict[Token, HeaderValue] = {}
     """Sent with every answer to a call."""
     close_connection: bool = False
-    """Answers say Connection: close and mean it."""
+    """Answers have Connection: close, and the connection is closed."""
     framing: Framing = Framing.LENGTH
     gzip: bool = False
     """Unary bodies are compressed when the request accepts gzip."""
 
     api_key: str | None = None
-    """Calls must carry it as a bearer token or api-key header; None accepts everybody."""
+    """Calls must carry it as a bearer token or api-key header; None accepts all calls."""
     models: tuple[str, ...] = (
         "gpt-4.1",
         "gpt-4.1-mini",
@@ -132,7 +132,7 @@ class Behaviour(BaseModel):
     """True answers model_not_found for a model outside the list, as a real provider does."""
 
     def updated(self, patch: dict[str, Any]) -> Self:
-        """A copy with the fields of patch; raises BehaviourRejected."""
+        """Returns a copy with the fields of patch; raises BehaviourRejected."""
         try:
             return type(self).model_validate({**self.model_dump(), **patch})
         except ValidationError as error:
@@ -141,7 +141,7 @@ class Behaviour(BaseModel):
             raise BehaviourRejected(f"{where}: {first['msg']}") from error
 
     def updated_from_json(self, text: bytes) -> Self:
-        """Like updated, from a JSON object; raises BehaviourRejected also for what is no object."""
+        """Like updated, from a JSON object; raises BehaviourRejected for other JSON too."""
         try:
             patch = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -151,14 +151,14 @@ class Behaviour(BaseModel):
         return self.updated(patch)
 
     def latency_seconds(self, chance: random.Random) -> float:
-        """One draw of the latency."""
+        """Draws the latency."""
         seconds = self.latency_ms / 1000
         if not self.latency_sigma:
             return seconds
         return seconds * math.exp(chance.gauss(0.0, self.latency_sigma))
 
     def drawn_fault(self, chance: random.Random) -> Fault | None:
-        """The fault of this call, if it is one of fault_percent."""
+        """Draws the fault of this call, None for a call without one."""
         if self.fault is None or (
             self.fault_percent < 100 and not hits(chance, self.fault_percent)
         ):
@@ -167,5 +167,5 @@ class Behaviour(BaseModel):
 
 
 def hits(chance: random.Random, percent: float) -> bool:
-    """True in percent of the draws."""
+    """Returns True in percent of the draws."""
     return percent > 0 and chance.random() * 100 < percent

@@ -1,4 +1,4 @@
-"""A tenant's application: calls an OpenAI-compatible endpoint at a steady rate and counts what comes back.
+"""A tenant's application: calls an OpenAI-compatible endpoint at a steady rate and counts the answers.
 
 Open loop: calls start on schedule whether or not earlier ones were answered. Every second, and at the end, one JSON
 line with the totals so far goes to standard output. `python -m tests.simulator.caller --url URL --rate 80`.
@@ -24,7 +24,7 @@ MAX_SECONDS = 3600
 
 @dataclass(slots=True)
 class Totals:
-    """answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one."""
+    """Counts. answered: complete 2xx; failed: answered with an error; dropped: no answer or a broken one."""
 
     sent: int = 0
     answered: int = 0
@@ -35,7 +35,7 @@ class Totals:
 
 
 class Caller:
-    """Calls until stopped; close() waits for what is under way."""
+    """Calls until stopped; close() waits for calls under way."""
 
     def __init__(self, session: aiohttp.ClientSession, *, url: str, model: str) -> None:
         self.totals = Totals()
@@ -45,14 +45,14 @@ class Caller:
         self._calls: set[asyncio.Task[None]] = set()
 
     def start_call(self) -> None:
-        """One more call is under way."""
+        """Starts a call."""
         self.totals.sent += 1
         task = asyncio.create_task(self._call(stream=self.totals.sent % 2 == 0))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
     async def close(self) -> None:
-        """Every call has ended."""
+        """Waits until every call has ended."""
         if self._calls:
             await asyncio.wait(self._calls)
 
@@ -84,7 +84,7 @@ class Caller:
 
 
 async def run(*, url: str, model: str, rate: float, seconds: float, key: str) -> None:
-    """Calls at rate a second until seconds have passed or SIGTERM arrives."""
+    """Makes rate calls a second until seconds have passed or SIGTERM arrives."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -118,7 +118,7 @@ def _print(caller: Caller) -> None:
 
 
 def main() -> None:
-    """Command line; the API key comes from CALLER_API_KEY."""
+    """Runs the command; the API key comes from CALLER_API_KEY."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator.caller")
     parser.add_argument("--url", required=True, help="base URL, ending in /v1")
     parser.add_argument("--model", default="gpt-4.1")

@@ -1,4 +1,4 @@
-"""One client connection of the provider: HTTP/1.1 in, deliveries out, one after the other."""
+"""A client connection of the provider: reads HTTP/1.1 requests and sends answers, one after the other."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: cl
 
 
 class Connections:
-    """Every open connection, and the deliveries that wait for the gate."""
+    """All open connections, and the deliveries that wait for release."""
 
     def __init__(self) -> None:
         self.open: set[Connection] = set()
@@ -26,26 +26,26 @@ class Connections:
         self._counter = 0
 
     def next_number(self) -> int:
-        """A number that names a connection in the records."""
+        """Returns the next number that identifies a connection in the records."""
         self._counter += 1
         return self._counter
 
     def release(self) -> int:
-        """Let everything held go on; how many there were."""
+        """Releases everything held; returns how many there were."""
         held, self.held = self.held, []
         for delivery in held:
             delivery.proceed()
         return len(held)
 
     def drain(self) -> None:
-        """Close what is idle; the rest closes with its answer."""
+        """Closes idle connections; the others close after their answer."""
         self.draining = True
         for connection in tuple(self.open):
             connection.close_if_idle()
         self._notice_empty()
 
     def closed(self, connection: "Connection") -> None:
-        """A connection is gone."""
+        """Forgets a closed connection."""
         self.open.discard(connection)
         self._notice_empty()
 
@@ -55,7 +55,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """Requests are answered in order; a pipelined one waits for its turn."""
+    """A client connection. Requests are answered in order; a pipelined one waits for its turn."""
 
     def __init__(self, provider: Provider, connections: Connections, clock: Clock) -> None:
         self.paused = False
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
             self._waiting.clear()
             self.transport.close()
         elif self._waiting:
-            # not from here: a thousand pipelined requests would recurse a thousand deep
+            # not called directly: a thousand pipelined requests would recurse a thousand deep
             self._clock.call_soon(self._serve_next)
 
     def hold(self, delivery: Delivery) -> None:

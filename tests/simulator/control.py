@@ -1,4 +1,4 @@
-"""The control API, on its own port: read and change the behaviour, read and reset what was seen."""
+"""The control API on its own port: reads and changes the behaviour, reads and resets records."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ class Control:
         self._connections = connections
 
     def application(self) -> web.Application:
-        """The routes."""
+        """Returns the application with its routes."""
         application = web.Application()
         application.add_routes(
             [
@@ -33,15 +33,15 @@ class Control:
         return application
 
     async def health(self, _: web.Request) -> web.Response:
-        """200 while the process lives."""
+        """Answers 200 while the process lives."""
         return web.json_response({"status": "ok"})
 
     async def read_behaviour(self, _: web.Request) -> web.Response:
-        """The behaviour in force."""
+        """Returns the behaviour in force."""
         return web.json_response(self._behaviour())
 
     async def change_behaviour(self, request: web.Request) -> web.Response:
-        """Fields in the body change, others stay; 422 names the field that was refused."""
+        """Changes the fields in the body; answers 422 with the name of a field that was refused."""
         try:
             behaviour = self._provider.behaviour.updated_from_json(await request.read())
         except BehaviourRejected as error:
@@ -50,21 +50,21 @@ class Control:
         return web.json_response(self._behaviour())
 
     async def stats(self, _: web.Request) -> web.Response:
-        """Counts since the last reset, and how many answers wait for POST /release."""
+        """Returns counts since the last reset, and how many answers wait for POST /release."""
         held = len(self._connections.held)
         return web.json_response({**self._provider.records.as_json(), "held": held})
 
     async def requests(self, _: web.Request) -> web.Response:
-        """The last requests, oldest first."""
+        """Returns the last requests, oldest first."""
         return web.json_response([record.as_json() for record in self._provider.records.last])
 
     async def reset(self, _: web.Request) -> web.Response:
-        """As at the start of the process; answers in flight keep what they began with."""
+        """Resets to the state at the start of the process; answers in flight keep what they began with."""
         self._provider.reset(now=_now())
         return web.json_response({"released": self._connections.release()})
 
     async def release(self, _: web.Request) -> web.Response:
-        """Everything held by hold_after_events goes on."""
+        """Releases everything held by hold_after_events."""
         return web.json_response({"released": self._connections.release()})
 
     def _behaviour(self) -> dict[str, Any]:

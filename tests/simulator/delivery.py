@@ -1,4 +1,4 @@
-"""One answer on its way out: latency, pace, holds and faults, with back-pressure and a client that may leave."""
+"""Sends an answer with its latency, pace, holds and faults, with back-pressure and a client that may leave."""
 
 import asyncio
 import socket
@@ -14,10 +14,10 @@ from tests.simulator.provider import GARBAGE_BODY, Plan
 from tests.simulator.records import Record
 
 WRITE_BYTES = 64 * 1024
-"""Events are joined up to about this size per write when there is no pace to keep."""
+"""Events are joined up to about this size per write if they have no pace."""
 DRIP_SECONDS = 0.02
 WRONG_BY = 16
-"""How far a wrong Content-Length is off."""
+"""By how many bytes a wrong Content-Length differs."""
 LAST_CHUNK = b"0\r\n\r\n"
 NOT_HTTP = b"SSH-2.0-OpenSSH_9.2p1\r\n" * 4
 
@@ -29,26 +29,26 @@ _ABORTING = frozenset({Fault.RESET, Fault.DIE_RESET})
 
 
 class Timer(Protocol):
-    """Something that will happen unless cancelled."""
+    """A callback that runs unless cancelled."""
 
     def cancel(self) -> None:
-        """It will not happen."""
+        """Cancels the callback."""
 
 
 class Clock(Protocol):
-    """The part of an event loop that deliveries use; times in seconds, monotonic."""
+    """The part of an event loop that deliveries use; monotonic seconds."""
 
     def time(self) -> float:
         """Now."""
 
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any) -> Timer:
-        """Call then."""
+        """Calls at that time."""
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
-        """Call after a while."""
+        """Calls after that delay."""
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> Any:
-        """Call after what runs now."""
+        """Calls after the current callback."""
 
 
 class Line(Protocol):
@@ -58,13 +58,13 @@ class Line(Protocol):
     paused: bool
 
     def delivered(self, delivery: "Delivery", *, outcome: str, reusable: bool) -> None:
-        """The answer is over."""
+        """Called when the answer is complete."""
 
     def hold(self, delivery: "Delivery") -> None:
-        """Call proceed() of this delivery when the gate opens."""
+        """Calls proceed() of this delivery on release."""
 
     def wrote(self, record: Record, size: int) -> None:
-        """So many bytes went to the transport."""
+        """Called with the number of bytes that went to the transport."""
 
 
 class Delivery:
@@ -84,29 +84,29 @@ class Delivery:
 
     @property
     def streams(self) -> bool:
-        """True for an event stream."""
+        """Returns whether the answer is an event stream."""
         return self._plan.events is not None
 
     def start(self) -> None:
-        """Begin, after the latency."""
+        """Begins after the latency."""
         if self._plan.latency_seconds:
             self._timer = self._clock.call_later(self._plan.latency_seconds, self._after_latency)
         else:
             self._after_latency()
 
     def lost(self) -> None:
-        """The client is gone: nothing fires any more."""
+        """Cancels all timers: the client is gone."""
         if self._timer is not None:
             self._timer.cancel()
 
     def resume(self) -> None:
-        """The transport takes data again."""
+        """Goes on sending: the transport accepts data again."""
         if self._waits_for_drain:
             self._waits_for_drain = False
             self._send_events()
 
     def proceed(self) -> None:
-        """The gate opened."""
+        """Goes on sending after a hold."""
         if self.record.events_sent or self._next_event_at:
             self._send_events()
         else:
@@ -205,7 +205,7 @@ class Delivery:
         self._waits_for_drain = True
 
     def _batch(self, size: int) -> tuple[bytes, bool]:
-        """The next events as chunks, at least size bytes unless something intervenes; True at the end."""
+        """Returns the next events as chunks, at least size bytes unless something intervenes, and True at the end."""
         assert self._plan.events is not None
         chunks: list[bytes] = []
         total = 0
@@ -227,7 +227,7 @@ class Delivery:
         )
 
     def _interrupted(self) -> bool:
-        """True when a hold or a fault takes the place of the next event."""
+        """Starts a hold or fault due before the next event; returns whether there was one."""
         sent, behaviour = self.record.events_sent, self._plan.behaviour
         if sent == behaviour.hold_after_events and not self._held:
             self._held = True

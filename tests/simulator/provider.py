@@ -1,4 +1,4 @@
-"""The provider's mind: a request and the behaviour in force give a plan of the answer. No sockets here."""
+"""Plans the answer to a request under the behaviour in force. No sockets."""
 
 import math
 import random
@@ -28,7 +28,7 @@ _ENDPOINTS = {f"/v1/{endpoint.value}".encode(): endpoint for endpoint in Endpoin
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A whole request; header names in lower case."""
+    """A complete request; header names in lower case."""
 
     method: bytes
     target: bytes
@@ -36,13 +36,13 @@ class Request:
     body: bytes
 
     def header(self, name: bytes) -> bytes | None:
-        """The first header of that lower-case name."""
+        """Returns the first header of that lower-case name."""
         return next((value for key, value in self.headers if key == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to answer. events is None for a unary answer; behaviour is the one this call is served by."""
+    """A plan of an answer. events is None for a unary answer; behaviour is the one this call is served with."""
 
     status: int
     headers: tuple[Header, ...]
@@ -54,7 +54,7 @@ class Plan:
 
 
 class Provider:
-    """One provider: its behaviour, its quota, what it remembers."""
+    """A provider: its behaviour, its quota and its records."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Provider:
         self.behave(behaviour, now=now)
 
     def behave(self, behaviour: Behaviour, *, now: float) -> None:
-        """From now on serve by this behaviour; quota and error_first begin anew."""
+        """Serves with this behaviour from now on; quota and error_first start again."""
         self.behaviour = behaviour
         self._errors_left = behaviour.error_first
         rate = behaviour.requests_per_minute
@@ -83,13 +83,13 @@ class Provider:
         )
 
     def reset(self, *, now: float) -> None:
-        """As at the start of the process: behaviour, quota, records, remembered responses."""
+        """Resets behaviour, quota, records and remembered responses to the start of the process."""
         self.records.reset()
         self._responses.clear()
         self.behave(self._initial, now=now)
 
     def plan(self, request: Request, record: Record, *, now: float, unix_time: float) -> Plan:
-        """The answer to a request. now is monotonic, in seconds."""
+        """Returns the plan of the answer to a request. now is in monotonic seconds."""
         try:
             path = request.target.partition(b"?")[0]
             endpoint = _ENDPOINTS.get(path)

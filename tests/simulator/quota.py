@@ -1,8 +1,8 @@
-"""The provider's own request quota: a token bucket that answers how long to stay away."""
+"""The provider's own request quota: a token bucket that returns how long to wait."""
 
 
 class Quota:
-    """Starts full. Refills at requests_per_minute, holds at most burst calls. Times in seconds, monotonic."""
+    """A bucket of at most burst calls that starts full and refills at requests_per_minute. Times in monotonic seconds."""
 
     def __init__(self, *, requests_per_minute: int, burst: int | None, now: float) -> None:
         self.limit = requests_per_minute
@@ -12,7 +12,7 @@ class Quota:
         self._updated = now
 
     def take(self, now: float) -> float:
-        """0 and one call fewer left, or the seconds until one is left."""
+        """Takes a call and returns 0, or returns the seconds until one is left."""
         self._refill(now)
         if self._level >= 1:
             self._level -= 1
@@ -20,12 +20,12 @@ class Quota:
         return (1 - self._level) / self._rate
 
     def remaining(self, now: float) -> int:
-        """Calls that would pass at once."""
+        """Returns how many calls would pass at once."""
         self._refill(now)
         return int(self._level)
 
     def reset_seconds(self, now: float) -> float:
-        """Seconds until the bucket is full again."""
+        """Returns the seconds until the bucket is full again."""
         self._refill(now)
         return (self._capacity - self._level) / self._rate
 

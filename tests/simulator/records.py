@@ -1,4 +1,4 @@
-"""What the provider saw: counts for GET /stats, the last requests for GET /requests."""
+"""Records of the provider: counts for GET /stats, the last requests for GET /requests."""
 
 import base64
 import hashlib
@@ -8,12 +8,12 @@ from typing import Any
 
 SECRET_HEADERS = frozenset({b"authorization", b"proxy-authorization", b"api-key", b"x-api-key"})
 MAX_KEPT_BODY_BYTES = 1024 * 1024
-"""Longer bodies are kept as length and digest alone."""
+"""Longer bodies are kept as length and digest only."""
 
 
 @dataclass(slots=True)
 class Record:
-    """One request and what became of it; outcome is open, answered, faulted or aborted (by the client)."""
+    """A request and its outcome: open, answered, faulted or aborted (by the client)."""
 
     number: int
     at: float
@@ -31,7 +31,7 @@ class Record:
     ended_at: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """For GET /requests; credentials appear as SHA-256."""
+        """Returns the record for GET /requests, with credentials as SHA-256."""
         body = self.body if len(self.body) <= MAX_KEPT_BODY_BYTES else b""
         return {
             "number": self.number,
@@ -85,7 +85,7 @@ class Records:
         body: bytes,
         connection: int,
     ) -> Record:
-        """A request arrived whole."""
+        """Records a complete request."""
         self._number += 1
         self.in_flight += 1
         self.last_request_at = at
@@ -95,7 +95,7 @@ class Records:
         return record
 
     def closed(self, record: Record, *, at: float, outcome: str, streamed: bool) -> None:
-        """A request is over, in whatever way."""
+        """Records the end of a request."""
         record.outcome = outcome
         record.ended_at = at
         self.in_flight -= 1
@@ -106,7 +106,7 @@ class Records:
             self.aborted_streams += 1
 
     def reset(self) -> None:
-        """Forget everything but what is open right now."""
+        """Forgets everything except open requests."""
         self.last.clear()
         self.requests.clear()
         self.statuses.clear()
@@ -116,7 +116,7 @@ class Records:
         self.last_request_at = self.last_served_at = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """For GET /stats."""
+        """Returns the counts for GET /stats."""
         by_endpoint: Counter[str] = Counter()
         by_model: Counter[str] = Counter()
         for (endpoint, model), count in self.requests.items():
@@ -140,7 +140,7 @@ class Records:
 
 
 def shown_header(name: bytes, value: bytes) -> list[str]:
-    """A header fit to be shown: a credential becomes sha256:<hex> of its whole value."""
+    """Returns a header that may be shown: a credential becomes sha256:<hex> of its value."""
     if name.lower() in SECRET_HEADERS:
         return [name.decode("latin-1"), "sha256:" + hashlib.sha256(value).hexdigest()]
     return [name.decode("latin-1"), value.decode("latin-1")]

@@ -23,14 +23,14 @@ class Settings(Behaviour, BaseSettings):
 
     host: str = "0.0.0.0"
     port: Annotated[int, Field(ge=0, le=65535)] = 9000
-    """Where calls arrive; 0 lets the kernel choose (the ready line tells)."""
+    """Port for calls; 0 lets the kernel choose (see the ready line)."""
     control_host: str = "0.0.0.0"
     control_port: Annotated[int, Field(ge=0, le=65535)] = 9001
     tls_cert: Path | None = None
     """PEM chain; with tls_key it makes the traffic port speak TLS."""
     tls_key: Path | None = None
     allow_header_override: bool = False
-    """True obeys the request header x-simulate: a JSON object of behaviour fields for this call alone."""
+    """If true, the request header x-simulate (a JSON object of behaviour fields) applies to its call."""
     recorded_requests: Annotated[int, Field(ge=0, le=100_000)] = 100
     """Requests kept for GET /requests; 0 keeps none, for benchmarks."""
     seed: int | None = None
@@ -39,5 +39,5 @@ class Settings(Behaviour, BaseSettings):
     """How long SIGTERM waits for answers in flight."""
 
     def behaviour(self) -> Behaviour:
-        """The behaviour part alone."""
+        """Returns the behaviour part of the settings."""
         return Behaviour.model_validate(self.model_dump(include=set(Behaviour.model_fields)))

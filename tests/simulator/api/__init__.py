@@ -1,1 +1,1 @@
-"""The OpenAI API as values: calls parsed, answers built. No I/O, no clock, no chance."""
+"""The OpenAI API as values: parses calls and builds answers. No I/O, clock or randomness."""

@@ -1,4 +1,4 @@
-"""A call as the provider understands it, and the words of an answer."""
+"""A call as the provider reads it, and the text of an answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tests.simulator.behaviour import Behaviour
 
 WORDS = ("a ", "relay ", "moves ", "traffic ", "between ", "upstreams, ", "step ", "by ", "step. ")
 PIECE_BYTES = 16 * 1024
-"""Text of one event when stream_bytes asks for volume."""
+"""Text of one event if stream_bytes asks for volume."""
 
 
 class Endpoint(StrEnum):
@@ -22,7 +22,7 @@ class Endpoint(StrEnum):
 
 
 class BadCall(Exception):
-    """The provider refuses this call: HTTP status, and OpenAI's code and param for the error object."""
+    """A call that the provider refuses: HTTP status, and OpenAI's code and param for the error object."""
 
     def __init__(
         self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None
@@ -45,7 +45,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes two answers differ: a serial number unique in the process, and a time in Unix seconds."""
+    """The parts of an answer that are unique: a serial number in the process, and a time in Unix seconds."""
 
     serial: str
     created: int
@@ -62,7 +62,7 @@ class Call:
 
     @property
     def token_limit(self) -> int | None:
-        """The caller's own bound on output tokens, under any of its three names."""
+        """Returns the caller's own limit of output tokens, under any of its three names."""
         for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
             limit = self.payload.get(name)
             if isinstance(limit, int):
@@ -71,7 +71,7 @@ class Call:
 
     @property
     def wants_tool(self) -> bool:
-        """True when tools are offered and the conversation does not already end in a tool's result."""
+        """Returns whether tools are offered and the conversation does not already end in a tool's result."""
         if not self.payload.get("tools") or self.payload.get("tool_choice") == "none":
             return False
         turns = self.payload.get("messages") or self.payload.get("input")
@@ -83,14 +83,14 @@ class Call:
 
     @property
     def tool_name(self) -> str:
-        """The first tool offered; chat nests it under function, responses does not."""
+        """Returns the first tool offered; chat nests it under function, responses does not."""
         tool = self.payload["tools"][0]
         name = tool.get("name") or tool.get("function", {}).get("name")
         return str(name or "unnamed")
 
 
 def parsed(endpoint: Endpoint, body: bytes) -> Call:
-    """The call in a request body; raises BadCall the way OpenAI words it."""
+    """Parses the call in a request body; raises BadCall with OpenAI's wording."""
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -112,19 +112,19 @@ def parsed(endpoint: Endpoint, body: bytes) -> Call:
 
 
 def output_tokens(call: Call, behaviour: Behaviour) -> int:
-    """Tokens of visible output."""
+    """Returns the number of tokens of visible output."""
     limit = call.token_limit
     asked = behaviour.completion_tokens
     return asked if limit is None else min(asked, limit)
 
 
 def finish_reason(call: Call, behaviour: Behaviour) -> str:
-    """stop, unless the caller's own limit cut the answer short."""
+    """Returns stop, or length if the caller's own limit ended the answer."""
     return "length" if output_tokens(call, behaviour) < behaviour.completion_tokens else "stop"
 
 
 def usage_of(call: Call, behaviour: Behaviour) -> Usage:
-    """What this call is billed; about four bytes of request make one input token."""
+    """Returns the tokens this call is billed; about four bytes of request are one input token."""
     prompt = behaviour.prompt_tokens
     estimated = max(1, call.body_bytes // 4) if prompt is None else prompt
     if call.endpoint is Endpoint.EMBEDDINGS:
@@ -139,12 +139,12 @@ def usage_of(call: Call, behaviour: Behaviour) -> Usage:
 
 @lru_cache(maxsize=256)
 def text_of(tokens: int) -> str:
-    """The visible answer of so many tokens."""
+    """Returns a visible answer of that many tokens."""
     return "".join(WORDS[index % len(WORDS)] for index in range(tokens))
 
 
 def pieces(call: Call, behaviour: Behaviour) -> Iterator[str]:
-    """The visible answer, event by event; stream_bytes overrides the token count."""
+    """Yields the visible answer, event by event; stream_bytes overrides the token count."""
     if not behaviour.stream_bytes:
         for index in range(output_tokens(call, behaviour)):
             yield WORDS[index % len(WORDS)]
@@ -155,7 +155,7 @@ def pieces(call: Call, behaviour: Behaviour) -> Iterator[str]:
 
 
 def event(value: Any, *, name: str | None = None) -> bytes:
-    """One server-sent event (WHATWG HTML, 9.2)."""
+    """Returns one server-sent event (WHATWG HTML, 9.2)."""
     head = b"data: " if name is None else b"event: %s\ndata: " % name.encode()
     return head + orjson.dumps(value) + b"\n\n"
 

@@ -23,7 +23,7 @@ FINGERPRINT = "fp_simulator"
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
-    """OpenAI's CompletionUsage."""
+    """Returns OpenAI's CompletionUsage."""
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -43,7 +43,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def chat_completion(call: Call, behaviour: Behaviour, identity: Identity) -> bytes:
-    """The unary answer."""
+    """Returns the unary answer."""
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     if call.wants_tool:
         function = {"name": call.tool_name, "arguments": "".join(TOOL_ARGUMENTS)}
@@ -57,7 +57,7 @@ def chat_completion(call: Call, behaviour: Behaviour, identity: Identity) -> byt
 
 
 def chat_events(call: Call, behaviour: Behaviour, identity: Identity) -> Iterator[bytes]:
-    """The streamed answer: a role, a piece per event, a finish, usage if asked for, [DONE]."""
+    """Yields the streamed answer: a role, a piece per event, a finish, usage if asked for, [DONE]."""
     head = _chunk_head("chatcmpl", "chat.completion.chunk", call, identity)
 
     def chunk(delta: dict[str, Any], reason: str | None = None) -> bytes:
@@ -79,7 +79,7 @@ def chat_events(call: Call, behaviour: Behaviour, identity: Identity) -> Iterato
 
 
 def completion(call: Call, behaviour: Behaviour, identity: Identity) -> bytes:
-    """The unary answer of the older endpoint."""
+    """Returns the unary answer of the older endpoint."""
     choice = {
         "index": 0,
         "text": text_of(output_tokens(call, behaviour)),
@@ -90,7 +90,7 @@ def completion(call: Call, behaviour: Behaviour, identity: Identity) -> bytes:
 
 
 def completion_events(call: Call, behaviour: Behaviour, identity: Identity) -> Iterator[bytes]:
-    """The streamed answer of the older endpoint."""
+    """Yields the streamed answer of the older endpoint."""
     head = _chunk_head("cmpl", "text_completion", call, identity)
 
     def chunk(text: str, reason: str | None = None) -> bytes:

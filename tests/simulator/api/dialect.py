@@ -1,4 +1,4 @@
-"""Ways in which real providers write the same events: line ends, blanks, comments, and packets that know no events."""
+"""Different ways to write the same events: line ends, blanks, comments, packets that split events."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -7,7 +7,7 @@ COMMENT = b": keep-alive\n\n"
 
 
 class Dialect(StrEnum):
-    """All of them are event streams by the standard (WHATWG HTML, 9.2.5 and 9.2.6)."""
+    """A way to write events; all of them are event streams by the standard (WHATWG HTML, 9.2.5 and 9.2.6)."""
 
     PLAIN = "plain"
     CRLF = "crlf"
@@ -17,11 +17,11 @@ class Dialect(StrEnum):
     COMMENTS = "comments"
     """A comment precedes every event."""
     MULTILINE = "multiline"
-    """The data of an event stands on two lines, split after its first comma; readers join them with a newline."""
+    """The data of an event is on two lines, split after its first comma; readers join them with a newline."""
 
 
 def spoken(events: Iterator[bytes], dialect: Dialect) -> Iterator[bytes]:
-    """The same events in another dialect."""
+    """Returns the same events in another dialect."""
     match dialect:
         case Dialect.PLAIN:
             return events
@@ -36,7 +36,7 @@ def spoken(events: Iterator[bytes], dialect: Dialect) -> Iterator[bytes]:
 
 
 def fragments(events: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of that size, wherever an event begins or ends."""
+    """Splits the bytes into pieces of that size, wherever an event begins or ends."""
     rest = b""
     for event in events:
         rest += event

@@ -12,7 +12,7 @@ DIMENSIONS = 8
 
 
 def embeddings(call: Call, behaviour: Behaviour) -> bytes:
-    """One vector per input, as floats or as base64 of little-endian 32-bit floats (the SDKs ask for that)."""
+    """Returns one vector per input, as floats or as base64 of little-endian 32-bit floats (the SDKs ask for that)."""
     inputs = call.payload.get("input")
     if inputs is None or inputs == []:
         raise BadCall("'input' is a required property", param="input")

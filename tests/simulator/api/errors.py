@@ -18,7 +18,7 @@ _TYPES: dict[int, tuple[str, str | None, str]] = {
 def error_object(
     status: int, message: str | None = None, *, code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
-    """OpenAI's error object for a status; message and code override the usual ones."""
+    """Returns OpenAI's error object for a status; message and code override the usual ones."""
     nearest = status if status in _TYPES else (500 if status >= 500 else 400)
     kind, usual_code, usual_message = _TYPES[nearest]
     return {
@@ -32,10 +32,10 @@ def error_object(
 
 
 def model_object(name: str) -> dict[str, Any]:
-    """OpenAI's Model."""
+    """Returns OpenAI's Model."""
     return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"}
 
 
 def model_list(names: tuple[str, ...]) -> bytes:
-    """The answer of GET /v1/models."""
+    """Returns the answer of GET /v1/models."""
     return orjson.dumps({"object": "list", "data": [model_object(name) for name in names]})

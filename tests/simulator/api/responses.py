@@ -19,18 +19,18 @@ from tests.simulator.behaviour import Behaviour
 
 
 def response_id(identity: Identity) -> str:
-    """What a later call may name as previous_response_id."""
+    """Returns the id that a later call may give as previous_response_id."""
     return f"resp_{identity.serial}"
 
 
 def response(call: Call, behaviour: Behaviour, identity: Identity) -> bytes:
-    """The unary answer."""
+    """Returns the unary answer."""
     item = _item(call, text_of(output_tokens(call, behaviour)), identity, status="completed")
     return orjson.dumps(_response(call, behaviour, identity, status="completed", output=[item]))
 
 
 def response_events(call: Call, behaviour: Behaviour, identity: Identity) -> Iterator[bytes]:
-    """The streamed answer; each event carries its name twice and a sequence number, as OpenAI's do."""
+    """Yields the streamed answer; each event carries its name twice and a sequence number, as OpenAI's do."""
     steps = _tool_steps if call.wants_tool else _text_steps
     for number, step in enumerate(
         _life(call, behaviour, identity, steps(call, behaviour, identity))
@@ -57,7 +57,7 @@ def _text_steps(call: Call, behaviour: Behaviour, identity: Identity) -> Iterato
     opening = {**_item(call, "", identity, status="in_progress"), "content": []}
     yield {"type": "response.output_item.added", "item": opening}
     yield {"type": "response.content_part.added", **place, "part": _part("")}
-    # with stream_bytes the whole text would be the very volume a stream avoids holding
+    # with stream_bytes the complete text would be the volume that a stream avoids holding
     whole = "" if behaviour.stream_bytes else text_of(output_tokens(call, behaviour))
     for piece in pieces(call, behaviour):
         yield {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}

@@ -10,7 +10,8 @@ NUMBERED = re.compile(r'(?:"""|\(|, |"| to )([PRK]\d+)\b|def test_([prk]\d+)_')
 
 def test_every_numbered_property_is_defined() -> None:
     defined = set(re.findall(r"^\| ([PRK]\d+) \|", PAGE, flags=re.MULTILINE))
-    sources = [*(ROOT / "tests/unit/relay").rglob("*.py"), *(ROOT / "tests").glob("sim*/*.py")]
+    folders = [ROOT / "tests" / tier / "relay" for tier in ("unit", "simulation")]
+    sources = [source for folder in folders for source in folder.rglob("*.py")]
     used = {
         (mentioned or named).upper()
         for source in sources
