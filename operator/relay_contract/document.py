@@ -5,7 +5,7 @@ It holds no secret: API keys appear as SHA-256 digests, provider keys as file na
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,9 @@ MAX_DOCUMENT_BYTES = 512 * 1024
 API_KEY_PREFIX = "sk-relay-"
 
 Priority = Literal["high", "normal", "low"]
+Signal = Literal["Overhead", "FirstToken", "Total"]
+"""A latency of an attempt: added by the relay itself, until the first token, until the end."""
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 Model = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -148,7 +151,7 @@ class Match(Part):
 class LatencyObjective(Part):
     """Above max_milliseconds an attempt counts as slow for this signal."""
 
-    signal: Literal["Overhead", "FirstToken", "Total"]
+    signal: Signal
     max_milliseconds: Annotated[float, Field(gt=0)]
 
 

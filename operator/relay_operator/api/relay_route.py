@@ -1,8 +1,9 @@
 """RelayRoute: where a tenant's calls go, and the canary they may move to."""
 
 import hashlib
-from typing import Any, Literal
+from typing import Any
 
+from relay_contract.document import Signal
 from relay_operator.api.custom_resource import Part, Resource
 from relay_operator.api.quantities import Duration
 
@@ -38,7 +39,7 @@ class ErrorRate(Part):
 
 
 class Latency(Part):
-    signal: Literal["Overhead", "FirstToken", "Total"]
+    signal: Signal
     quantile: float = 0.99
     max_milliseconds: int
 

@@ -1,10 +1,13 @@
-"""Prometheus samples -> what each side of each route did. Keyed on the scraper's own labels, never the relay's word."""
+"""Prometheus samples, turned into counts per side of each route. Keyed on the labels that the scraper sets: a relay's
+own labels prove nothing.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from relay_contract.document import SIGNALS
 from relay_operator.decisions.counters import CounterHistory
-from relay_operator.decisions.verdict import SideCounts, Signal, Window
+from relay_operator.decisions.verdict import SideCounts, Window
 
 _FINISHED = "relay_slo_attempts_finished_total"
 _FAILED = "relay_slo_attempts_failed_total"
@@ -13,11 +16,10 @@ _TIMED = "relay_slo_attempts_timed_total"
 _BREAKER = "relay_slo_breaker_open"
 _START_TIME = "process_start_time_seconds"
 _SHADOW = "shadow"
-"""Copies nobody waits for, counted under the canary's fingerprint; they say nothing of what users saw."""
-_SIGNALS: tuple[Signal, ...] = ("Overhead", "FirstToken", "Total")
+"""Copies of calls, counted under the canary's fingerprint; no user saw their answers."""
 
 _KEEP_SECONDS = 3600.0
-"""The longest window a route may ask for is bounded by the schema to minutes; idle series leave after this."""
+"""Samples older than this are dropped; the schema bounds a route's window to minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Evidence:
     _breakers: dict[tuple[str, str, str, str], tuple[float, float]] = field(default_factory=dict)
 
     def observe(self, series: Iterable[Series]) -> None:
-        """Takes a fetch in. A counter's incarnation is its process's start time, read in the same fetch."""
+        """Adds the series of one fetch. A counter's incarnation is its process's start time, read in the same fetch."""
         series = tuple(series)
         starts = {_pod(one): one.samples[-1][1] for one in series if one.name == _START_TIME}
         for one in series:
@@ -73,7 +75,7 @@ class Evidence:
                 history.observe(at, value, incarnation=starts.get(_pod(one), 0.0))
 
     def forget_before(self, moment: float) -> None:
-        """Series silent since then are dropped."""
+        """Drops the series without a sample since the moment."""
         self._histories = {
             key: history for key, history in self._histories.items() if history.newest >= moment
         }
@@ -92,7 +94,7 @@ class Evidence:
         since: float,
         now: float,
     ) -> Window:
-        """What both sides did since a moment. expected_pods are the UIDs of the pods that serve."""
+        """Counts both sides since a moment. expected_pods are the UIDs of the pods that serve."""
         keys = [key for key in self._histories if key.namespace == namespace and key.route == route]
         fresh = {
             key.pod_uid
@@ -110,7 +112,7 @@ class Evidence:
     def finished_since(
         self, *, namespace: str, route: str, fingerprint: str, moment: float
     ) -> float:
-        """Attempts finished after the moment, all pods together."""
+        """Counts the attempts finished after the moment, all pods together."""
         return sum(
             history.increase_since(moment)
             for key, history in self._histories.items()
@@ -126,7 +128,7 @@ class Evidence:
                 totals[slot] = totals.get(slot, 0.0) + self._histories[key].increase_since(since)
         slow = {
             signal: (totals.get((_SLOW, signal), 0.0), totals[(_TIMED, signal)])
-            for signal in _SIGNALS
+            for signal in SIGNALS
             if (_TIMED, signal) in totals
         }
         return SideCounts(
