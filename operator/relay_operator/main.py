@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 
 import kopf
 import uvloop
@@ -85,9 +86,15 @@ async def _operate(
             status=status,
             queue=queue,
             platform=_platform(settings, key_secrets.public_key_text(key)),
+            clock=time.time,
         ),
         providers=ProviderReconciler(
-            api=api, world=world, status=status, queue=queue, operator_namespace=settings.namespace
+            api=api,
+            world=world,
+            status=status,
+            queue=queue,
+            clock=time.time,
+            operator_namespace=settings.namespace,
         ),
         routes=RouteReconciler(
             world=world,
@@ -96,6 +103,7 @@ async def _operate(
             status=status,
             announcer=EventRecorder(api, instance=socket.gethostname()),
             queue=queue,
+            clock=time.time,
         ),
         world=world,
         resync_seconds=settings.resync_seconds,
@@ -107,6 +115,7 @@ async def _operate(
         world=world,
         queue=queue,
         tick_seconds=settings.tick_seconds,
+        clock=time.time,
     )
     await _serve(settings, Context(world=world, queue=queue, children=children), workers, loop)
 

@@ -82,6 +82,8 @@ class Reason(StrEnum):
     CONFLICTED = "Conflicted"
     NOT_A_TENANT_NAMESPACE = "NotATenantNamespace"
     CONFIGURED = "Configured"
+    API_SERVER_REFUSED = "ApiServerRefused"
+    API_SERVER_UNAVAILABLE = "ApiServerUnavailable"
 
     # verdicts
     HEALTHY = "Healthy"

@@ -1,14 +1,15 @@
 """Kubernetes Events for people: what the operator decided, once per decision."""
 
+import hashlib
 import logging
-import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer
-from relay_operator.errors import OperatorError
+from relay_operator.decisions import timestamps
+from relay_operator.decisions.route_status import Move
+from relay_operator.errors import Conflict, OperatorError
 
 logger = logging.getLogger(__name__)
 
@@ -21,32 +22,25 @@ class EventRecorder:
         self._instance = instance
 
     async def announce(
-        self,
-        body: Mapping[str, Any],
-        *,
-        kind: str,
-        action: str,
-        reason: names.Reason,
-        message: str,
-        level: Literal["Normal", "Warning"] = "Normal",
+        self, body: Mapping[str, Any], *, kind: str, action: str, move: Move
     ) -> None:
-        """An Event about the object; cluster-scoped objects' Events go to the namespace default."""
+        """Posts a move as an Event about the object; Events of cluster-scoped objects go to the namespace default.
+
+        The name follows from the move, so one that is posted again after a restart is refused as a duplicate.
+        """
         metadata = body["metadata"]
         namespace = metadata.get("namespace") or "default"
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {
-                "name": f"{metadata['name'][:200]}.{uuid.uuid4().hex[:12]}",
-                "namespace": namespace,
-            },
-            "eventTime": datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "metadata": {"name": _name(metadata, move), "namespace": namespace},
+            "eventTime": timestamps.to_precise_text(move.at),
             "reportingController": names.GROUP,
             "reportingInstance": self._instance,
             "action": action,
-            "reason": reason.value,
-            "note": message[:1000],
-            "type": level,
+            "reason": move.reason,
+            "note": move.message[:1000],
+            "type": "Warning" if move.reason == names.Reason.SLO_BREACH else "Normal",
             "regarding": {
                 "apiVersion": names.API_VERSION,
                 "kind": kind,
@@ -57,5 +51,12 @@ class EventRecorder:
         }
         try:
             await self._api.create(event)
+        except Conflict:
+            return
         except OperatorError as error:
-            logger.warning("event not posted", extra={"reason": reason.value, "why": str(error)})
+            logger.warning("event not posted", extra={"reason": move.reason, "why": str(error)})
+
+
+def _name(metadata: Mapping[str, Any], move: Move) -> str:
+    text = "\0".join((metadata["uid"], str(move.at), move.reason, move.message))
+    return f"{metadata['name'][:200]}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"

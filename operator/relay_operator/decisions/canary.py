@@ -1,8 +1,9 @@
-"""The canary's state machine: how the weight of a route moves. Total over phase and verdict; no clock, no I/O."""
+"""The state machine that moves a canary's weight. Total over phase and verdict; no clock, no I/O."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from relay_operator.decisions.timestamps import to_text
 from relay_operator.decisions.verdict import Outcome, Verdict
 from relay_operator.names import Reason
 
@@ -31,9 +32,12 @@ MOVES: dict[Phase, frozenset[Phase]] = {
 }
 
 
+_PROMOTED = "all traffic is on the canary and within its limits; make the canary the new stable"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the spec asks for. fingerprint is empty without a canary; percent is the destination."""
+    """The canary that a spec asks for. fingerprint is empty without one; percent is the target weight."""
 
     fingerprint: str = ""
     percent: int = 0
@@ -46,9 +50,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where a route stands; everything a restarted operator needs, kept in status.
+    """The position of a route's canary, kept in status (route_status.py) so that it survives a restart.
 
-    step_started_at is seconds since the epoch; cause is the message of the move that led here.
+    step_started_at is seconds since the epoch; cause tells why a canary was rolled back, and is empty in every
+    other phase.
     """
 
     phase: Phase = Phase.STABLE
@@ -61,34 +66,42 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
+    """A state with the reason for it: of the move that led there, or for staying."""
+
     state: State
     reason: Reason
     message: str
 
 
-def resumed(state: State, *, fingerprint_in_force: str, weight_in_force: int, now: float) -> State:
-    """The state a restarted operator goes on from: status corrected by the document the relays obey.
+def resumed(
+    state: State, *, fingerprint_in_force: str, weight_in_force: int, now: float
+) -> Decision | None:
+    """Corrects the state read from status by the document that the relays obey; None when both agree.
 
-    The weight is brought out before status is written, so after a crash between the two the document is right. A
-    weight that fell to zero was a rollback and stays one: a restart never raises a weight.
+    The weight reaches the relays before status is written, so after a crash between the two the document is right.
+    A weight that fell to zero was a rollback and stays one: a restart never raises a weight.
     """
     if state.fingerprint != fingerprint_in_force or state.weight_percent == weight_in_force:
-        return state
+        return None
     if weight_in_force == 0:
-        cause = f"rolled back from {state.weight_percent} %; the operator stopped before it could tell why"
-        return replace(
-            state, phase=Phase.ROLLED_BACK, weight_percent=0, step_started_at=now, cause=cause
+        cause = f"rolled back from {state.weight_percent} %; the operator stopped before it recorded why"
+        return Decision(
+            state=_rolled_back(state, cause, now), reason=Reason.SLO_BREACH, message=cause
         )
-    return replace(state, weight_percent=weight_in_force, step_started_at=now)
+    raised = weight_in_force > state.weight_percent
+    return Decision(
+        state=replace(state, weight_percent=weight_in_force, step_started_at=now),
+        reason=Reason.STEP_PASSED if raised else Reason.LOWERED,
+        message=f"at {weight_in_force} % as the relays already serve; the operator stopped before it recorded the move",
+    )
 
 
 def next_state(
     state: State, verdict: Verdict, *, plan: Plan, step_requests: float, now: float
 ) -> Decision:
-    """The next state. step_requests is the number of canary calls finished since the step began.
+    """Decides the next state. step_requests is the number of canary calls finished since the step began.
 
-    The same input gives the same output; applying it twice changes nothing more. Weight goes up by at most one
-    step a call, down at once.
+    The same input gives the same output. The weight goes up by at most one step a call, and down at once.
     """
     if not plan.fingerprint or plan.percent == 0:
         reason = Reason.NO_CANARY if not plan.fingerprint else Reason.RETURNED_TO_STABLE
@@ -103,16 +116,17 @@ def next_state(
         and state.weight_percent > 0
     ):
         cause = f"rolled back from {state.weight_percent} %: {verdict.message}"
-        rolled_back = replace(
-            state, phase=Phase.ROLLED_BACK, weight_percent=0, step_started_at=now, cause=cause
+        return Decision(
+            state=_rolled_back(state, cause, now), reason=Reason.SLO_BREACH, message=cause
         )
-        return Decision(state=rolled_back, reason=Reason.SLO_BREACH, message=cause)
     if state.weight_percent > plan.percent:
         lowered = replace(
             state, phase=Phase.HOLDING, weight_percent=plan.percent, step_started_at=now
         )
         return Decision(
-            state=lowered, reason=Reason.LOWERED, message=f"lowered to {plan.percent} % as asked"
+            state=lowered,
+            reason=Reason.LOWERED,
+            message=f"lowered to {plan.percent} % by spec.canary.percent",
         )
     if plan.paused:
         return _stay(replace(state, phase=Phase.PAUSED), Reason.PAUSED, "paused by spec.paused")
@@ -132,7 +146,7 @@ def _start(plan: Plan, now: float) -> Decision:
     return Decision(
         state=state,
         reason=Reason.STARTED,
-        message=f"canary started at {weight} %, bound for {plan.percent} %",
+        message=f"canary started at {weight} %, target {plan.percent} %",
     )
 
 
@@ -140,35 +154,31 @@ def _climb(
     state: State, verdict: Verdict, plan: Plan, step_requests: float, now: float
 ) -> Decision:
     if state.phase is Phase.PROMOTED and state.weight_percent == plan.percent:
-        return _stay(state, Reason.PROMOTED, "the canary serves everything; make it the new stable")
+        return _stay(state, Reason.PROMOTED, _PROMOTED)
     if not plan.guarded:
         holding = replace(state, phase=Phase.HOLDING)
         return _stay(
             holding,
             Reason.NO_ANALYSIS,
-            f"at {state.weight_percent} %; without spec.analysis nothing climbs by itself",
+            f"at {state.weight_percent} %; without spec.analysis the weight is not raised automatically",
         )
-    arrived = state.weight_percent == plan.percent
-    if arrived and plan.percent < 100:
+    reached = state.weight_percent == plan.percent
+    if reached and plan.percent < 100:
         return _stay(
             replace(state, phase=Phase.HOLDING),
             Reason.DESTINATION_REACHED,
-            f"at its destination of {plan.percent} %",
+            f"target of {plan.percent} % reached",
         )
     progressing = replace(state, phase=Phase.PROGRESSING)
     if not _step_passed(state, verdict, plan, step_requests, now):
         return _stay(
             progressing,
             Reason.AWAITING_EVIDENCE,
-            f"at {state.weight_percent} %: {_missing(state, verdict, plan, step_requests, now)}",
+            f"at {state.weight_percent} %: {_missing(state, verdict, plan)}",
         )
-    if arrived:
+    if reached:
         promoted = replace(state, phase=Phase.PROMOTED, step_started_at=now)
-        return Decision(
-            state=promoted,
-            reason=Reason.PROMOTED,
-            message="promoted: the canary serves everything; make it the new stable",
-        )
+        return Decision(state=promoted, reason=Reason.PROMOTED, message=_PROMOTED)
     weight = min(state.weight_percent + plan.step_percent, plan.percent)
     risen = replace(
         progressing, weight_percent=weight, step_index=state.step_index + 1, step_started_at=now
@@ -184,7 +194,7 @@ def _step_passed(
     state: State, verdict: Verdict, plan: Plan, step_requests: float, now: float
 ) -> bool:
     if state.weight_percent == 0:
-        # a run that began paused has nothing to prove before its first step
+        # a run that began paused needs no evidence for its first step
         return True
     enough = (
         step_requests >= plan.min_requests and now - state.step_started_at >= plan.every_seconds
@@ -192,13 +202,18 @@ def _step_passed(
     return enough and verdict.outcome is Outcome.HEALTHY
 
 
-def _missing(state: State, verdict: Verdict, plan: Plan, step_requests: float, now: float) -> str:
+def _missing(state: State, verdict: Verdict, plan: Plan) -> str:
+    """Names what the next step needs. No countdown and no count: a status that is read again stays true."""
     if verdict.outcome is not Outcome.HEALTHY:
         return verdict.message
-    remaining = plan.every_seconds - (now - state.step_started_at)
-    if remaining > 0:
-        return f"{remaining:.0f} s of this step remain"
-    return f"{step_requests:.0f} of {plan.min_requests} canary requests on this step"
+    earliest = to_text(state.step_started_at + plan.every_seconds)
+    return f"the next step needs {plan.min_requests} canary requests on this one, and comes not before {earliest}"
+
+
+def _rolled_back(state: State, cause: str, now: float) -> State:
+    return replace(
+        state, phase=Phase.ROLLED_BACK, weight_percent=0, step_started_at=now, cause=cause
+    )
 
 
 def _stay(state: State, reason: Reason, message: str) -> Decision:

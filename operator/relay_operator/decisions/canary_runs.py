@@ -1,4 +1,4 @@
-"""Where every route's canary stands: plan, state, verdict and weight, decided in one place without waiting.
+"""Plan, state, verdict and weight of every route's canary, decided in one place without waiting.
 
 Decisions are synchronous: between reading the state and setting the weight nothing else runs, so the SLO loop and
 the reconcilers may both call.
@@ -6,47 +6,83 @@ the reconcilers may both call.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, fingerprint
-from relay_operator.decisions import canary, verdict
+from relay_operator.decisions import canary, route_status, verdict
 from relay_operator.decisions.canary import Decision, Phase, Plan, State
-from relay_operator.decisions.conditions import timestamp
 from relay_operator.decisions.evidence import Evidence
-from relay_operator.decisions.verdict import LatencyObjective, Objective, Outcome, Verdict
+from relay_operator.decisions.route_status import Move, Progress
+from relay_operator.decisions.verdict import (
+    NOT_MEASURED,
+    LatencyObjective,
+    Objective,
+    Outcome,
+    Verdict,
+)
 from relay_operator.names import Reason
 
 RouteKey = tuple[str, str]
 """namespace, name"""
 
 _HISTORY_LENGTH = 10
-_NOT_MEASURED = Verdict(
-    outcome=Outcome.UNMEASURABLE, reason=Reason.NO_DATA, message="not measured yet"
-)
+_REPEATED_SECONDS = 600.0
+"""Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
+the move, so the API server drops every repetition (an Event lives one hour by default)."""
 
 
 @dataclass(slots=True)
 class Run:
-    """One route as it is being run. measured_at is seconds since the epoch, 0 before the first measurement."""
+    """The canary of one route while it is in use.
+
+    measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
+    state, None before the first.
+    """
 
     plan: Plan
     objective: Objective | None
     stable_fingerprint: str
     state: State
-    verdict: Verdict = _NOT_MEASURED
+    verdict: Verdict = NOT_MEASURED
     measured_at: float = 0.0
-    last: Decision | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    unannounced: list[Decision] = field(default_factory=list)
+    standing: Decision | None = None
+    history: tuple[Move, ...] = ()
+    unannounced: tuple[Move, ...] = ()
 
     @property
     def is_measured(self) -> bool:
-        """Whether the SLO loop looks at it: traffic on an undecided canary, and an objective to hold it to."""
-        undecided = self.state.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK)
-        return undecided and self.state.weight_percent > 0 and self.objective is not None
+        """Tells whether the SLO loop judges the canary: it has traffic and an objective, and its run is undecided.
+
+        While another canary waits to start, nothing is judged: a decision would start it too early.
+        """
+        return (
+            self.objective is not None
+            and self.state.weight_percent > 0
+            and self.state.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK)
+            and self.state.fingerprint == self.plan.fingerprint
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """Everything of the run that status keeps."""
+        return Progress(
+            state=self.state,
+            verdict=self.verdict,
+            measured_at=self.measured_at,
+            history=self.history,
+        )
+
+    def record(self, decision: Decision, now: float) -> None:
+        """Adds a move to the history and to those that no Event has told yet."""
+        move = Move(
+            at=float(int(now)),
+            reason=decision.reason.value,
+            message=decision.message,
+            canary_percent=decision.state.weight_percent,
+        )
+        self.history = (*self.history, move)[-_HISTORY_LENGTH:]
+        self.unannounced = (*self.unannounced, move)
 
 
 @dataclass(slots=True)
@@ -62,7 +98,7 @@ class CanaryRuns:
         in_force: document.Route | None,
         now: float,
     ) -> Run:
-        """The route's run under its current spec; a first sight resumes from status and the fragment in force."""
+        """Brings the route's run under its current spec; the first time, resumes it from status and the route in force."""
         key = (route.metadata.namespace, route.metadata.name)
         plan, objective = plan_of(route, providers), objective_of(route)
         stable = route.spec.stable
@@ -72,16 +108,17 @@ class CanaryRuns:
         run = self.runs.get(key)
         if run is None:
             run = Run(
-                plan=plan,
-                objective=objective,
-                stable_fingerprint=stable_fingerprint,
-                state=_resume(state_from(route.status), in_force, now),
+                plan=plan, objective=objective, stable_fingerprint=stable_fingerprint, state=State()
             )
+            progress = route_status.from_status(route.status).progress
+            if progress is not None:
+                _resume(run, progress, in_force, now)
             self.runs[key] = run
         run.plan, run.objective, run.stable_fingerprint = plan, objective, stable_fingerprint
         return run
 
     def forget(self, key: RouteKey) -> None:
+        """Drops the run of a route that is gone."""
         self.runs.pop(key, None)
 
     def measure(self, key: RouteKey, *, expected_pods: frozenset[str], now: float) -> None:
@@ -96,22 +133,22 @@ class CanaryRuns:
             stable=run.stable_fingerprint,
             canary=run.plan.fingerprint,
             expected_pods=expected_pods,
-            # a verdict speaks of this step: what happened before it has been judged then
+            # a verdict is about this step: calls before it were judged then
             since=max(now - run.objective.window_seconds, run.state.step_started_at),
             now=now,
         )
-        run.verdict, run.measured_at = verdict.judge(run.objective, window), now
+        run.verdict, run.measured_at = verdict.judge(run.objective, window), float(int(now))
 
-    def unmeasurable(self, key: RouteKey, *, message: str, now: float) -> None:
-        """Prometheus gave no answer; holds, never moves."""
+    def mark_unmeasurable(self, key: RouteKey, *, message: str, now: float) -> None:
+        """Keeps the verdict of a tick without an answer from Prometheus: it holds the weight and never moves it."""
         unavailable = Verdict(
             outcome=Outcome.UNMEASURABLE, reason=Reason.PROMETHEUS_UNAVAILABLE, message=message
         )
         run = self.runs[key]
-        run.verdict, run.measured_at = unavailable, now
+        run.verdict, run.measured_at = unavailable, float(int(now))
 
-    def decide(self, key: RouteKey, *, now: float) -> tuple[Decision, bool]:
-        """The decision now in force, and whether it moved the state."""
+    def decide(self, key: RouteKey, *, now: float) -> bool:
+        """Decides the route's next state; returns True when it moved, which is then recorded."""
         run = self.runs[key]
         namespace, route = key
         requests = self.evidence.finished_since(
@@ -123,29 +160,40 @@ class CanaryRuns:
         decision = canary.next_state(
             run.state, run.verdict, plan=run.plan, step_requests=requests, now=now
         )
-        moved = decision.state != run.state
+        run.standing = decision
+        if decision.state == run.state:
+            return False
         if decision.state.fingerprint != run.state.fingerprint:
-            run.verdict, run.measured_at = _NOT_MEASURED, 0.0
-        run.state, run.last = decision.state, decision
-        if moved:
-            run.unannounced.append(decision)
-            run.history = [*run.history, _entry(decision, now)][-_HISTORY_LENGTH:]
-        return decision, moved
+            run.verdict, run.measured_at = NOT_MEASURED, 0.0
+        run.state = decision.state
+        run.record(decision, now)
+        # told as every later look will tell it, so that status does not change once more
+        again = canary.next_state(run.state, run.verdict, plan=run.plan, step_requests=0, now=now)
+        run.standing = again if again.state == run.state else decision
+        return True
 
 
-def _resume(state: State, in_force: document.Route | None, now: float) -> State:
+def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: float) -> None:
+    run.state, run.history = progress.state, progress.history
+    # a breach acts when it is measured; one that is only remembered must not move traffic
+    if progress.verdict.outcome is not Outcome.BREACHED or run.state.phase is Phase.ROLLED_BACK:
+        run.verdict, run.measured_at = progress.verdict, progress.measured_at
+    run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)
     if in_force is None or in_force.canary is None:
-        return state
-    return canary.resumed(
-        state,
+        return
+    correction = canary.resumed(
+        run.state,
         fingerprint_in_force=in_force.canary.fingerprint,
         weight_in_force=in_force.canary_percent,
         now=now,
     )
+    if correction is not None:
+        run.state = correction.state
+        run.record(correction, now)
 
 
 def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
-    """What the spec asks of the canary's state machine."""
+    """Reads from the spec what the state machine needs."""
     spec = route.spec
     if spec.canary is None:
         return Plan()
@@ -165,7 +213,7 @@ def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
 
 
 def objective_of(route: RelayRoute) -> Objective | None:
-    """What the spec asks of the judge."""
+    """Reads from the spec what the judge needs."""
     analysis = route.spec.analysis
     if analysis is None:
         return None
@@ -175,33 +223,3 @@ def objective_of(route: RelayRoute) -> Objective | None:
         max_error_percent=analysis.error_rate.max_percent if analysis.error_rate else None,
         latency=tuple(LatencyObjective(**latency.model_dump()) for latency in analysis.latency),
     )
-
-
-def state_from(status: Mapping[str, Any]) -> State:
-    """The state a status tells of; the first state when it tells of none."""
-    if "canaryFingerprint" not in status:
-        return State()
-    step = status.get("step", {})
-    return State(
-        phase=Phase(status.get("phase", Phase.STABLE)),
-        weight_percent=int(status.get("weights", {}).get("canaryPercent", 0)),
-        fingerprint=str(status["canaryFingerprint"]),
-        step_index=int(step.get("index", 0)),
-        step_started_at=_seconds(step.get("startedAt")),
-        cause=next((entry["message"] for entry in reversed(status.get("history", []))), ""),
-    )
-
-
-def _entry(decision: Decision, now: float) -> dict[str, Any]:
-    return {
-        "at": timestamp(now),
-        "reason": decision.reason.value,
-        "message": decision.message,
-        "canaryPercent": decision.state.weight_percent,
-    }
-
-
-def _seconds(text: str | None) -> float:
-    if not text:
-        return 0.0
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()

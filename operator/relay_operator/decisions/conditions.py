@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
+from relay_operator.decisions.outcome import Obstacle, Refused
+from relay_operator.decisions.timestamps import to_text
 from relay_operator.names import ConditionType, Reason
 
 Status = Literal["True", "False", "Unknown"]
 
 # Present only while true, as kstatus expects of abnormal conditions.
 ABNORMAL = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
+
+_STATUSES: dict[bool | None, Status] = {True: "True", False: "False", None: "Unknown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +24,30 @@ class Condition:
     message: str = ""
 
 
-def timestamp(now: float) -> str:
-    """RFC 3339 in UTC, whole seconds, of seconds since the epoch."""
-    return datetime.fromtimestamp(now, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def condition(
+    type_: ConditionType,
+    holds: bool | None,
+    reason_true: Reason,
+    reason_false: Reason,
+    message: str,
+) -> Condition:
+    """Builds one row of a table of conditions. holds None means unknown and takes reason_false."""
+    reason = reason_true if holds else reason_false
+    return Condition(type=type_, status=_STATUSES[holds], reason=reason, message=message)
+
+
+def not_accepted(obstacle: Obstacle, *also: Condition) -> list[Condition]:
+    """Builds the conditions of an object that an obstacle keeps from its goal: Ready=False, and either Stalled
+    (only a person can help) or Reconciling.
+    """
+    reason, message = obstacle.reason, obstacle.message
+    final = isinstance(obstacle, Refused)
+    return [
+        condition(ConditionType.READY, False, reason, reason, message),
+        *also,
+        condition(ConditionType.STALLED, final, reason, reason, message),
+        condition(ConditionType.RECONCILING, not final, reason, reason, message),
+    ]
 
 
 def merge(
@@ -33,22 +57,22 @@ def merge(
     generation: int,
     now: float,
 ) -> list[dict[str, Any]]:
-    """The list to write: the wanted conditions, with the old transition time where the status did not change."""
-    before = {condition.get("type"): condition for condition in current}
+    """Builds the list to write: the wanted conditions, each with its old transition time if its status is unchanged."""
+    before = {one.get("type"): one for one in current}
     merged = []
-    for condition in wanted:
-        if condition.type in ABNORMAL and condition.status != "True":
+    for one in wanted:
+        if one.type in ABNORMAL and one.status != "True":
             continue
-        old = before.get(condition.type.value, {})
-        unchanged = old.get("status") == condition.status
+        old = before.get(one.type.value, {})
+        unchanged = old.get("status") == one.status
         merged.append(
             {
-                "type": condition.type.value,
-                "status": condition.status,
-                "reason": condition.reason.value,
-                "message": condition.message[:1024],
+                "type": one.type.value,
+                "status": one.status,
+                "reason": one.reason.value,
+                "message": one.message[:1024],
                 "observedGeneration": generation,
-                "lastTransitionTime": old["lastTransitionTime"] if unchanged else timestamp(now),
+                "lastTransitionTime": old["lastTransitionTime"] if unchanged else to_text(now),
             }
         )
     return merged

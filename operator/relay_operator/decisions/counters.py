@@ -1,4 +1,4 @@
-"""What counters did, told from samples: increases within a window and since a moment, safe against lies and gaps."""
+"""Increases of counters, computed from samples; robust against restarts, gaps and faulty samples."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class CounterHistory:
     carried: float = 0.0
 
     def observe(self, at: float, value: float, *, incarnation: float) -> None:
-        """Takes one sample in (at in seconds since the epoch). Samples out of order are ignored."""
+        """Adds one sample (at in seconds since the epoch). Samples out of order are ignored."""
         if self.samples and at <= self.samples[-1][0]:
             return
         if incarnation != self.incarnation and self.samples:
@@ -33,7 +33,7 @@ class CounterHistory:
             self.samples.popleft()
 
     def increase_since(self, moment: float) -> float:
-        """How much was counted after the moment, from the last sample before it (else from the first known)."""
+        """Computes what was counted after the moment, from the last sample before it (else from the first known)."""
         if not self.samples:
             return 0.0
         base = self.samples[0][1]
@@ -45,5 +45,5 @@ class CounterHistory:
 
     @property
     def newest(self) -> float:
-        """Time of the newest sample, 0 before the first."""
+        """Returns the time of the newest sample, 0 before the first."""
         return self.samples[-1][0] if self.samples else 0.0

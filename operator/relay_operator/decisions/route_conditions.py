@@ -1,123 +1,119 @@
-"""The conditions of a RelayRoute, told from its decision, verdict and acknowledgements."""
+"""The conditions of a RelayRoute, computed from its outcome and the relay pods' acknowledgements."""
+
+from typing import assert_never
 
 from relay_operator.decisions.canary import Decision, Phase
-from relay_operator.decisions.conditions import Condition, Status
-from relay_operator.decisions.verdict import Outcome, Verdict
+from relay_operator.decisions.conditions import Condition, condition, not_accepted
+from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
+from relay_operator.decisions.route_acceptance import Decided, RouteOutcome
+from relay_operator.decisions.route_status import Programmed
+from relay_operator.decisions.verdict import Outcome
 from relay_operator.names import ConditionType as Type
 from relay_operator.names import Reason
 
-
-def refused(reason: Reason, message: str, *, final: bool) -> list[Condition]:
-    """A route that is not accepted; final when only a person can help. What was in force stays in force."""
-    return [
-        Condition(type=Type.READY, status="False", reason=reason, message=message),
-        Condition(type=Type.ACCEPTED, status="False", reason=reason, message=message),
-        Condition(
-            type=Type.STALLED, status="True" if final else "False", reason=reason, message=message
-        ),
-        Condition(
-            type=Type.RECONCILING,
-            status="False" if final else "True",
-            reason=reason,
-            message=message,
-        ),
-    ]
+_WITHIN_SLO: dict[Outcome, bool | None] = {
+    Outcome.HEALTHY: True,
+    Outcome.BREACHED: False,
+    Outcome.INCONCLUSIVE: None,
+    Outcome.UNMEASURABLE: None,
+}
 
 
-def accepted(
-    decision: Decision, verdict: Verdict, *, measured: bool, pods: int, acknowledged: int
+def conditions(
+    outcome: RouteOutcome, programmed: Programmed, *, obstacle: Obstacle | None = None
 ) -> list[Condition]:
-    """An accepted route. Ready also while its canary climbs; not once it was rolled back."""
-    programmed = pods > 0 and acknowledged == pods
-    rolled_back = decision.state.phase is Phase.ROLLED_BACK
-    return [
-        _ready(decision, programmed=programmed, pods=pods, acknowledged=acknowledged),
-        Condition(
-            type=Type.ACCEPTED,
-            status="True",
-            reason=Reason.ACCEPTED,
-            message="the spec is valid and in use",
+    """Builds every condition of a route. obstacle is what kept a decided route from being stored or delivered."""
+    match outcome:
+        case Refused() | Waiting():
+            reason, message = outcome.reason, outcome.message
+            return not_accepted(outcome, condition(Type.ACCEPTED, False, reason, reason, message))
+        case Decided():
+            return _decided(outcome, programmed, obstacle)
+        case _:
+            assert_never(outcome)
+
+
+def _decided(
+    outcome: Decided, programmed: Programmed, obstacle: Obstacle | None
+) -> list[Condition]:
+    """Ready also while the canary climbs; not once it was rolled back."""
+    decision = outcome.decision
+    phase, reason, message = decision.state.phase, decision.reason, decision.message
+    rolled_back, promoted = phase is Phase.ROLLED_BACK, phase is Phase.PROMOTED
+    acknowledged = programmed.pods > 0 and programmed.acknowledged == programmed.pods
+    pods = _pods(programmed)
+    table = [
+        _ready(decision, acknowledged, pods),
+        condition(
+            Type.ACCEPTED,
+            True,
+            Reason.ACCEPTED,
+            Reason.ACCEPTED,
+            "the spec is valid and in use",
         ),
-        Condition(
-            type=Type.PROGRAMMED,
-            status=_status(programmed),
-            reason=Reason.ACKNOWLEDGED if programmed else Reason.WAITING_FOR_PODS,
-            message=f"{acknowledged} of {pods} relay pods run this configuration",
+        condition(
+            Type.PROGRAMMED, acknowledged, Reason.ACKNOWLEDGED, Reason.WAITING_FOR_PODS, pods
         ),
-        *_analysis(decision, verdict, measured=measured),
-        Condition(
-            type=Type.PROMOTED,
-            status=_status(decision.state.phase is Phase.PROMOTED),
-            reason=decision.reason,
-            message=decision.message,
-        ),
-        Condition(
-            type=Type.ROLLED_BACK,
-            status=_status(rolled_back),
-            reason=decision.reason,
-            message=decision.message,
-        ),
-        Condition(
-            type=Type.STALLED,
-            status=_status(rolled_back),
-            reason=decision.reason,
-            message=decision.message,
-        ),
-        Condition(
-            type=Type.RECONCILING,
-            status=_status(not programmed and not rolled_back),
-            reason=Reason.WAITING_FOR_PODS,
-            message=f"{acknowledged} of {pods} relay pods run this configuration",
+        *_analysis(outcome),
+        condition(Type.PROMOTED, promoted, reason, reason, message),
+        condition(Type.ROLLED_BACK, rolled_back, reason, reason, message),
+        condition(Type.STALLED, rolled_back, reason, reason, message),
+        condition(
+            Type.RECONCILING,
+            not acknowledged and not rolled_back,
+            Reason.WAITING_FOR_PODS,
+            Reason.ACKNOWLEDGED,
+            pods,
         ),
     ]
+    return table if obstacle is None else _interrupted(table, obstacle)
 
 
-def _ready(decision: Decision, *, programmed: bool, pods: int, acknowledged: int) -> Condition:
+def _interrupted(table: list[Condition], obstacle: Obstacle) -> list[Condition]:
+    kept = [one for one in table if one.type not in (Type.READY, Type.STALLED, Type.RECONCILING)]
+    return [*not_accepted(obstacle), *kept]
+
+
+def _ready(decision: Decision, acknowledged: bool, pods: str) -> Condition:
     if decision.state.phase is Phase.ROLLED_BACK:
-        return Condition(
-            type=Type.READY, status="False", reason=Reason.ROLLED_BACK, message=decision.message
+        return condition(
+            Type.READY, False, Reason.ROLLED_BACK, Reason.ROLLED_BACK, decision.message
         )
-    if not programmed:
-        message = f"{acknowledged} of {pods} relay pods run this configuration"
-        return Condition(
-            type=Type.READY, status="False", reason=Reason.WAITING_FOR_PODS, message=message
-        )
-    return Condition(
-        type=Type.READY, status="True", reason=decision.reason, message=decision.message
+    return condition(
+        Type.READY,
+        acknowledged,
+        decision.reason,
+        Reason.WAITING_FOR_PODS,
+        decision.message if acknowledged else pods,
     )
 
 
-def _analysis(decision: Decision, verdict: Verdict, *, measured: bool) -> list[Condition]:
-    if not measured:
-        reason = Reason.SLO_BREACH if decision.state.phase is Phase.ROLLED_BACK else decision.reason
-        within: Status = "False" if decision.state.phase is Phase.ROLLED_BACK else "Unknown"
-        message = "nothing is being measured"
+def _analysis(outcome: Decided) -> list[Condition]:
+    decision, verdict = outcome.decision, outcome.verdict
+    if outcome.measured:
+        available = verdict.outcome is not Outcome.UNMEASURABLE
+        within = _WITHIN_SLO[verdict.outcome]
         return [
-            Condition(
-                type=Type.ANALYSIS_AVAILABLE,
-                status="Unknown",
-                reason=decision.reason,
-                message=message,
+            condition(
+                Type.ANALYSIS_AVAILABLE, available, verdict.reason, verdict.reason, verdict.message
             ),
-            Condition(type=Type.WITHIN_SLO, status=within, reason=reason, message=decision.message),
+            condition(Type.WITHIN_SLO, within, verdict.reason, verdict.reason, verdict.message),
         ]
-    available = verdict.outcome is not Outcome.UNMEASURABLE
-    known: dict[Outcome, Status] = {Outcome.HEALTHY: "True", Outcome.BREACHED: "False"}
+    rolled_back = decision.state.phase is Phase.ROLLED_BACK
+    reason = Reason.SLO_BREACH if rolled_back else decision.reason
     return [
-        Condition(
-            type=Type.ANALYSIS_AVAILABLE,
-            status=_status(available),
-            reason=verdict.reason,
-            message=verdict.message,
+        condition(
+            Type.ANALYSIS_AVAILABLE,
+            None,
+            decision.reason,
+            decision.reason,
+            "no canary is being measured",
         ),
-        Condition(
-            type=Type.WITHIN_SLO,
-            status=known.get(verdict.outcome, "Unknown"),
-            reason=verdict.reason,
-            message=verdict.message,
+        condition(
+            Type.WITHIN_SLO, False if rolled_back else None, reason, reason, decision.message
         ),
     ]
 
 
-def _status(true: bool) -> Status:
-    return "True" if true else "False"
+def _pods(programmed: Programmed) -> str:
+    return f"{programmed.acknowledged} of {programmed.pods} relay pods run this configuration"

@@ -1,20 +1,21 @@
-"""The conditions of a Tenant, told from what its reconciler found."""
+"""The conditions of a Tenant, computed from the outcome of its reconcile."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, assert_never
 
-from relay_operator.decisions.conditions import Condition, Status
+from relay_operator.decisions.conditions import Condition, condition, not_accepted
+from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.names import ConditionType as Type
 from relay_operator.names import Reason
 
-_NEEDS_A_PERSON = frozenset({Reason.INVALID_SPEC, Reason.NAMESPACE_CONFLICT})
+_NAMESPACE_REASONS = frozenset({Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_TERMINATING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """What was found. refusal says why nothing could be provisioned; then the counts mean nothing."""
+class Provisioned:
+    """Everything the tenant owns was applied. pods counts the relay pods that are not terminating."""
 
-    refusal: Reason | None = None
-    message: str = ""
     wanted_pods: int = 1
     ready_pods: int = 0
     pods: int = 0
@@ -22,107 +23,158 @@ class Findings:
     missing_keys: tuple[str, ...] = ()
     suspended: bool = False
 
+    @property
+    def available(self) -> bool:
+        return self.ready_pods >= self.wanted_pods
 
-def conditions(findings: Findings) -> list[Condition]:
-    """Every condition of a Tenant; Ready=True means accepted, programmed and serving, no person needed."""
-    if findings.refusal is not None:
-        return _refused(findings.refusal, findings.message)
-    available = findings.ready_pods >= findings.wanted_pods
-    programmed = 0 < findings.pods == findings.acknowledged_pods
-    ready = available and programmed and not findings.missing_keys
+    @property
+    def programmed(self) -> bool:
+        return 0 < self.pods == self.acknowledged_pods
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """The API server stopped the reconcile half-way: what the obstacle names is not in force, all else may be.
+
+    was_ready tells whether this generation of the spec was in force before. owned is None while the namespace itself
+    could not be looked at.
+    """
+
+    obstacle: Obstacle
+    was_ready: bool
+    owned: bool | None
+    found: Provisioned = field(default_factory=Provisioned)
+
+
+TenantOutcome = Refused | Waiting | Interrupted | Provisioned
+
+
+def conditions(outcome: TenantOutcome) -> list[Condition]:
+    """Builds every condition of a Tenant; Ready=True means accepted, programmed and serving, no person needed."""
+    match outcome:
+        case Refused() | Waiting():
+            return not_accepted(outcome, _namespace(outcome))
+        case Interrupted():
+            return _interrupted(outcome)
+        case Provisioned():
+            return _provisioned(outcome)
+        case _:
+            assert_never(outcome)
+
+
+def was_ready(status: Mapping[str, Any], *, generation: int) -> bool:
+    """Reads from a status whether this generation of the spec has been Ready and nothing has contradicted it since."""
+    return any(
+        one.get("type") == Type.READY.value
+        and one.get("status") == "True"
+        and one.get("observedGeneration") == generation
+        for one in status.get("conditions", ())
+    )
+
+
+def _namespace(obstacle: Obstacle) -> Condition:
+    # any other obstacle says nothing about the namespace
+    holds = False if obstacle.reason in _NAMESPACE_REASONS else None
+    return condition(
+        Type.NAMESPACE_READY, holds, obstacle.reason, obstacle.reason, obstacle.message
+    )
+
+
+def _interrupted(outcome: Interrupted) -> list[Condition]:
+    obstacle, found = outcome.obstacle, outcome.found
+    reason, message = obstacle.reason, obstacle.message
+    # what was in force stays so; a refusal needs a person all the same
+    serves = isinstance(obstacle, Waiting) and outcome.was_ready and _ready(found).status == "True"
+    owned = (
+        _owned()
+        if outcome.owned
+        else condition(Type.NAMESPACE_READY, None, reason, reason, message)
+    )
+    ready = _ready(found) if serves else condition(Type.READY, False, reason, reason, message)
     return [
-        _ready(findings, available=available, programmed=programmed),
-        Condition(
-            type=Type.NAMESPACE_READY,
-            status="True",
-            reason=Reason.OWNED,
-            message="the namespace carries this Tenant's UID",
+        ready,
+        owned,
+        condition(Type.CREDENTIALS_READY, None, reason, reason, message),
+        condition(Type.ISOLATED, None, reason, reason, message),
+        *_relay(found),
+        *not_accepted(obstacle)[1:],
+    ]
+
+
+def _provisioned(found: Provisioned) -> list[Condition]:
+    missing = "; ".join(found.missing_keys)
+    serving = found.available and found.programmed
+    return [
+        _ready(found),
+        _owned(),
+        condition(
+            Type.CREDENTIALS_READY,
+            not missing,
+            Reason.SYNCED,
+            Reason.SECRET_MISSING,
+            missing or "API keys and provider keys are in place",
         ),
-        _credentials(findings),
-        Condition(
-            type=Type.ISOLATED,
-            status="Unknown",
-            reason=Reason.NOT_PROBED,
-            message="policies are applied; whether the network enforces them is not probed yet",
+        condition(
+            Type.ISOLATED,
+            None,
+            Reason.NOT_PROBED,
+            Reason.NOT_PROBED,
+            "network policies are applied; their enforcement is not probed yet",
         ),
-        Condition(
-            type=Type.RELAY_AVAILABLE,
-            status=_status(available),
-            reason=Reason.MINIMUM_REPLICAS_AVAILABLE if available else Reason.PROGRESSING,
-            message=f"{findings.ready_pods} of {findings.wanted_pods} relay pods are ready",
+        *_relay(found),
+        condition(
+            Type.RECONCILING,
+            not serving and not missing,
+            Reason.PROVISIONING,
+            Reason.AVAILABLE,
+            _configured(found),
         ),
-        Condition(
-            type=Type.PROGRAMMED,
-            status=_status(programmed),
-            reason=Reason.ACKNOWLEDGED if programmed else Reason.WAITING_FOR_PODS,
-            message=_programmed(findings),
+        condition(Type.STALLED, bool(missing), Reason.SECRET_MISSING, Reason.SYNCED, missing),
+    ]
+
+
+def _ready(found: Provisioned) -> Condition:
+    """Builds Ready from the first row that applies."""
+    missing = "; ".join(found.missing_keys)
+    suspended = "spec.suspend is true: calls are refused, everything stays in place"
+    rows = (
+        (bool(missing), False, Reason.SECRET_MISSING, missing),
+        (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),
+        (not found.programmed, False, Reason.WAITING_FOR_PODS, _configured(found)),
+        (found.suspended, True, Reason.SUSPENDED, suspended),
+        (True, True, Reason.AVAILABLE, "the relay serves"),
+    )
+    _, holds, reason, message = next(row for row in rows if row[0])
+    return condition(Type.READY, holds, reason, reason, message)
+
+
+def _owned() -> Condition:
+    message = "the namespace carries this Tenant's UID"
+    return condition(Type.NAMESPACE_READY, True, Reason.OWNED, Reason.OWNED, message)
+
+
+def _relay(found: Provisioned) -> list[Condition]:
+    return [
+        condition(
+            Type.RELAY_AVAILABLE,
+            found.available,
+            Reason.MINIMUM_REPLICAS_AVAILABLE,
+            Reason.PROGRESSING,
+            _ready_pods(found),
         ),
-        Condition(
-            type=Type.RECONCILING,
-            status=_status(not ready and not findings.missing_keys),
-            reason=Reason.PROVISIONING,
-            message=_programmed(findings),
-        ),
-        Condition(
-            type=Type.STALLED,
-            status=_status(bool(findings.missing_keys)),
-            reason=Reason.SECRET_MISSING,
-            message="; ".join(findings.missing_keys),
+        condition(
+            Type.PROGRAMMED,
+            found.programmed,
+            Reason.ACKNOWLEDGED,
+            Reason.WAITING_FOR_PODS,
+            _configured(found),
         ),
     ]
 
 
-def _ready(findings: Findings, *, available: bool, programmed: bool) -> Condition:
-    if findings.missing_keys:
-        message = "; ".join(findings.missing_keys)
-        return Condition(
-            type=Type.READY, status="False", reason=Reason.SECRET_MISSING, message=message
-        )
-    if not available:
-        message = f"{findings.ready_pods} of {findings.wanted_pods} relay pods are ready"
-        return Condition(
-            type=Type.READY, status="False", reason=Reason.PROVISIONING, message=message
-        )
-    if not programmed:
-        return Condition(
-            type=Type.READY,
-            status="False",
-            reason=Reason.WAITING_FOR_PODS,
-            message=_programmed(findings),
-        )
-    if findings.suspended:
-        message = "suspended by spec.suspend: calls are refused, everything stays in place"
-        return Condition(type=Type.READY, status="True", reason=Reason.SUSPENDED, message=message)
-    return Condition(
-        type=Type.READY, status="True", reason=Reason.AVAILABLE, message="the relay serves"
-    )
+def _ready_pods(found: Provisioned) -> str:
+    return f"{found.ready_pods} of {found.wanted_pods} relay pods are ready"
 
 
-def _credentials(findings: Findings) -> Condition:
-    missing = "; ".join(findings.missing_keys)
-    return Condition(
-        type=Type.CREDENTIALS_READY,
-        status=_status(not missing),
-        reason=Reason.SECRET_MISSING if missing else Reason.SYNCED,
-        message=missing or "API keys and provider keys are in place",
-    )
-
-
-def _refused(reason: Reason, message: str) -> list[Condition]:
-    final = reason in _NEEDS_A_PERSON
-    return [
-        Condition(type=Type.READY, status="False", reason=reason, message=message),
-        Condition(type=Type.NAMESPACE_READY, status="False", reason=reason, message=message),
-        Condition(type=Type.STALLED, status=_status(final), reason=reason, message=message),
-        Condition(type=Type.RECONCILING, status=_status(not final), reason=reason, message=message),
-    ]
-
-
-def _programmed(findings: Findings) -> str:
-    return (
-        f"{findings.acknowledged_pods} of {findings.pods} relay pods run the current configuration"
-    )
-
-
-def _status(true: bool) -> Status:
-    return "True" if true else "False"
+def _configured(found: Provisioned) -> str:
+    return f"{found.acknowledged_pods} of {found.pods} relay pods run the current configuration"

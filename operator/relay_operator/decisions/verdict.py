@@ -1,12 +1,10 @@
-"""Does the canary meet its SLO? Four answers, of which only one may roll back."""
+"""The judgement of a canary against its SLO: four outcomes, of which only one rolls back."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
+from relay_contract.document import Signal
 from relay_operator.names import Reason
-
-Signal = Literal["Overhead", "FirstToken", "Total"]
 
 
 class Outcome(StrEnum):
@@ -23,9 +21,14 @@ class Verdict:
     message: str
 
 
+NOT_MEASURED = Verdict(
+    outcome=Outcome.UNMEASURABLE, reason=Reason.NO_DATA, message="not measured yet"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyObjective:
-    """At most 1 - quantile of the attempts may be slower than the limit the relays count against."""
+    """Allows at most 1 - quantile of the attempts to be slower than the limit that the relays count against."""
 
     signal: Signal
     quantile: float
@@ -42,7 +45,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideCounts:
-    """What one side did within the window; slow maps a signal to (slow, timed)."""
+    """Counts of one side within the window; slow maps a signal to (slow, timed) attempts."""
 
     finished: float = 0.0
     failed: float = 0.0
@@ -51,7 +54,7 @@ class SideCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Evidence about one route. pods is how many relay pods reported fresh samples, expected how many serve."""
+    """Evidence about one route. pods counts the relay pods with fresh samples, expected_pods those that serve."""
 
     stable: SideCounts
     canary: SideCounts
@@ -61,14 +64,14 @@ class Window:
 
 
 def judge(objective: Objective, window: Window) -> Verdict:
-    """The verdict on the canary.
+    """Judges the canary.
 
     A majority of tripped breakers is a breach by itself: the relays then keep canary calls away, so the counters
-    would never fill. Missing pods make the window unmeasurable: silence is not health. A breach the incumbent
-    shares is no reason to move traffic back onto it.
+    would never fill. Missing pods make the window unmeasurable: silence is not health. When stable breaches the
+    same limits, moving traffic back to it would help nobody.
     """
     if window.tripped_pods * 2 > max(window.expected_pods, 1):
-        message = f"the breaker of {window.tripped_pods} of {window.expected_pods} relay pods keeps calls off the canary"
+        message = f"the breakers of {window.tripped_pods} of {window.expected_pods} relay pods keep calls off the canary"
         return Verdict(outcome=Outcome.BREACHED, reason=Reason.BREAKER_TRIPPED, message=message)
     if window.pods < window.expected_pods or window.expected_pods == 0:
         message = (
@@ -79,7 +82,10 @@ def judge(objective: Objective, window: Window) -> Verdict:
     if breach is not None:
         shared = _breach(objective, window.stable)
         if shared is not None:
-            message = f"canary: {breach.message}; stable: {shared.message}; not moving onto something as bad"
+            message = (
+                f"canary: {breach.message}; stable: {shared.message}; "
+                "stable breaches the same limit, so the traffic stays where it is"
+            )
             return Verdict(
                 outcome=Outcome.INCONCLUSIVE, reason=Reason.SHARED_INCIDENT, message=message
             )
@@ -113,10 +119,10 @@ def _breach(objective: Objective, side: SideCounts) -> Verdict | None:
 
 
 def _exceeds(bad: float, total: float, limit: float, min_requests: int) -> bool:
-    """Whether the share of bad ones is over the limit for certain once min_requests are there.
+    """Tells whether the share of bad requests is over the limit for certain once min_requests have finished.
 
-    Before that, bad ones that already exceed what min_requests would allow decide early: no number of good
-    ones up to there could bring the share back under the limit.
+    Before that, more bad requests than min_requests would allow decide early: no number of good ones up to there
+    could bring the share back under the limit.
     """
     return bad > 0 and bad > limit * max(total, min_requests)
 

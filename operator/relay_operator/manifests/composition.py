@@ -2,21 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from relay_contract import document
 from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, Side, fingerprint
 from relay_operator.api.tenant import Tenant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteNotAccepted:
-    """Why a route is not accepted; what was in force stays in force."""
-
-    reason: names.Reason
-    message: str
 
 
 def tenant_part(
@@ -96,14 +87,9 @@ def _slice(limit: int | None, share: float) -> int | None:
 
 def route_part(
     route: RelayRoute, providers: Mapping[str, Provider], *, canary_percent: int
-) -> document.Route | RouteNotAccepted:
-    """The route's fragment with the weight in force, or why it cannot be one."""
+) -> document.Route:
+    """Composes the route's fragment with the weight in force. providers holds every Provider that the route names."""
     spec = route.spec
-    sides: list[Side] = [spec.stable, *([spec.canary] if spec.canary else []), *spec.fallback]
-    for side in sides:
-        refusal = _check(side, spec.match.models, providers)
-        if refusal is not None:
-            return refusal
     analysis = spec.analysis
     return document.Route(
         name=route.metadata.name,
@@ -121,26 +107,6 @@ def route_part(
         ),
         salt=route.metadata.uid,
     )
-
-
-def _check(
-    side: Side, models: Iterable[str], providers: Mapping[str, Provider]
-) -> RouteNotAccepted | None:
-    provider = providers.get(side.provider)
-    if provider is None:
-        message = (
-            f"there is no Provider {side.provider}; known: {', '.join(sorted(providers)) or 'none'}"
-        )
-        return RouteNotAccepted(reason=names.Reason.PROVIDER_NOT_FOUND, message=message)
-    known = {model.name for model in provider.spec.models}
-    wanted = [side.model] if side.model else list(models)
-    missing = [model for model in wanted if known and model not in known]
-    if missing:
-        message = (
-            f"Provider {side.provider} has no model {missing[0]}; it has {', '.join(sorted(known))}"
-        )
-        return RouteNotAccepted(reason=names.Reason.MODEL_NOT_FOUND, message=message)
-    return None
 
 
 def _side(side: Side, providers: Mapping[str, Provider]) -> document.Side:
@@ -177,24 +143,3 @@ def sides(route: document.Route) -> tuple[document.Side, ...]:
 def key_digest(key: str) -> str:
     """What the document holds of an API key."""
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
-    """Routes that claim what an older one already does: name -> the older route's name.
-
-    A route without models or tasks claims everything left over, which is one claim like any other.
-    """
-    claims: dict[tuple[str, str], str] = {}
-    losers: dict[str, str] = {}
-    ordered = sorted(
-        routes, key=lambda route: (str(route.metadata.creation_timestamp), route.metadata.name)
-    )
-    for route in ordered:
-        match = route.spec.match
-        mine = [(model, task) for model in match.models or ("",) for task in match.tasks or ("",)]
-        taken = next((claims[claim] for claim in mine if claim in claims), None)
-        if taken is not None:
-            losers[route.metadata.name] = taken
-            continue
-        claims.update(dict.fromkeys(mine, route.metadata.name))
-    return losers

@@ -120,19 +120,24 @@ class DocumentPublisher:
         """Takes newer provider parts in; those that vanished stay as they last were while a route uses them."""
         program.providers.update(providers)
 
-    async def acknowledged(self, namespace: str) -> tuple[int, int]:
-        """How many of the tenant's pods run the newest document, and how many there are.
-
-        Somebody else may have composed a newer one a moment ago: its pushes are waited for, so that a status never
-        tells of a gap that closes by itself within milliseconds.
-        """
+    def count_acknowledged(self, namespace: str) -> tuple[int, int]:
+        """Counts the tenant's relay pods that run the newest document, and all that are not terminating."""
         pods = [pod for pod in self._world.relay_pods(namespace) if not pod.terminating]
         program = self._programs.get(namespace)
         if program is None:
             return 0, len(pods)
-        if not all(program.has_acknowledged(pod) for pod in pods):
-            await self.distribute(namespace)
         return sum(program.has_acknowledged(pod) for pod in pods), len(pods)
+
+    async def acknowledged(self, namespace: str) -> tuple[int, int]:
+        """Counts as count_acknowledged does, after one more distribution when a pod runs an older document.
+
+        Somebody else may have composed a newer one a moment ago: its pushes are waited for, so that a status never
+        tells of a gap that closes by itself within milliseconds.
+        """
+        acknowledged, pods = self.count_acknowledged(namespace)
+        if acknowledged < pods:
+            await self.distribute(namespace)
+        return self.count_acknowledged(namespace)
 
     async def distribute(self, namespace: str) -> None:
         """Every reachable pod and the ConfigMap have the newest composition.

@@ -1,16 +1,21 @@
-"""Provider: resolve where it is, tell whether relays can use it."""
+"""Reconciles a Provider: resolves its address, checks its key, writes its status."""
 
-import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from relay_operator.api.provider import Provider, ServiceRef
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions.conditions import Condition
-from relay_operator.errors import InvalidSpec
+from relay_operator.decisions import outcome, provider_conditions, provider_status
+from relay_operator.decisions.outcome import Refused
+from relay_operator.decisions.provider_conditions import Configured, ProviderOutcome
+from relay_operator.decisions.provider_status import ProviderStatus
+from relay_operator.errors import ApiServerRefused, InvalidSpec, Unavailable
 from relay_operator.manifests.environment import Upstream
-from relay_operator.names import ConditionType, Reason
+from relay_operator.names import Reason
+from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -18,6 +23,8 @@ _LOOK_AGAIN_SECONDS = 3.0
 
 
 class ProviderReconciler:
+    """Keeps the watched state's upstreams: the address of every provider that has one."""
+
     def __init__(
         self,
         *,
@@ -25,71 +32,77 @@ class ProviderReconciler:
         world: WatchedState,
         status: StatusWriter,
         queue: WorkQueue,
+        clock: Callable[[], float],
         operator_namespace: str,
     ) -> None:
         self._api = api
         self._world = world
         self._status = status
         self._queue = queue
+        self._clock = clock
         self._operator_namespace = operator_namespace
 
     async def reconcile(self, name: str) -> None:
-        """The provider's address is known to the world, its users are looked at, and its status says how it is."""
+        """Resolves the provider, writes its status, and requeues the tenants that use it."""
+        now = self._clock()
         body = self._world.providers.get(name)
-        using = self._world.tenants_using(name)
         if body is None:
             self._world.upstreams.pop(name, None)
+            self._world.resolved.discard(name)
         else:
-            await self._report(body, using)
-        for tenant in using:
+            await self._resolve_and_report(name, body, now)
+        for tenant in self._world.tenants_using(name):
             self._queue.add(Key("Tenant", "", tenant))
 
-    async def _report(self, body: dict[str, object], using: set[str]) -> None:
-        fields: dict[str, object] = {"tenants": len(using)}
+    async def _resolve_and_report(self, name: str, body: dict[str, Any], now: float) -> None:
         try:
             provider = Provider.parse(body)
         except InvalidSpec as error:
-            await self._status.write(
-                "Provider", body, fields, _refused(Reason.INVALID_SPEC, str(error)), now=time.time()
-            )
+            self._world.resolved.add(name)
+            await self._report(body, Refused(reason=Reason.INVALID_SPEC, message=str(error)), now)
             return
-        fields["url"] = provider.url
-        problem = await self._resolve(provider)
-        if problem is None:
-            ready = Condition(
-                type=ConditionType.READY,
-                status="True",
-                reason=Reason.CONFIGURED,
-                message="address and key are known",
-            )
-            wanted = [ready]
-        else:
-            wanted = _refused(*problem)
+        try:
+            found = await self._resolve(provider)
+        except (ApiServerRefused, Unavailable) as error:
+            if isinstance(error, ApiServerRefused):
+                # for good: its tenants go on with what is known of it
+                self._world.resolved.add(name)
+            obstacle = outcome.obstacle_of(error)
+            await report_and_raise(error, self._report(body, obstacle, now, url=provider.url))
+        if not isinstance(found, Configured):
             # neither Services nor Secrets are watched: look again until what is missing is there
-            self._queue.add_after(Key("Provider", "", provider.metadata.name), _LOOK_AGAIN_SECONDS)
-        await self._status.write("Provider", body, fields, wanted, now=time.time())
+            self._queue.add_after(Key("Provider", "", name), _LOOK_AGAIN_SECONDS)
+        await self._report(body, found, now, url=provider.url)
 
-    async def _resolve(self, provider: Provider) -> tuple[Reason, str] | None:
+    async def _report(
+        self, body: dict[str, Any], found: ProviderOutcome, now: float, *, url: str | None = None
+    ) -> None:
+        tenants = len(self._world.tenants_using(body["metadata"]["name"]))
+        fields = provider_status.to_status(ProviderStatus(url=url, tenants=tenants))
+        wanted = provider_conditions.conditions(found)
+        await self._status.write("Provider", body, fields, wanted, now=now)
+
+    async def _resolve(self, provider: Provider) -> ProviderOutcome:
         name = provider.metadata.name
         ref = provider.spec.endpoint.service_ref
-        if ref is None:
-            self._world.upstreams[name] = _external(provider)
+        upstream = _external(provider) if ref is None else await self._service(name, ref)
+        if upstream is None:
+            self._world.upstreams.pop(name, None)
         else:
-            upstream = await self._service(name, ref)
-            if upstream is None:
-                self._world.upstreams.pop(name, None)
-                return (
-                    Reason.SERVICE_NOT_FOUND,
-                    f"there is no Service {ref.namespace}/{ref.name} with port {ref.port} and a selector",
-                )
             self._world.upstreams[name] = upstream
+        self._world.resolved.add(name)
+        if upstream is None and ref is not None:
+            message = f"there is no Service {ref.namespace}/{ref.name} with port {ref.port} and a selector"
+            return Refused(reason=Reason.SERVICE_NOT_FOUND, message=message)
         _, missing = await key_secrets.provider_keys(
             self._api, [provider], namespace=self._operator_namespace
         )
-        return (Reason.SECRET_MISSING, missing[name]) if missing else None
+        if missing:
+            return Refused(reason=Reason.SECRET_MISSING, message=missing[name])
+        return Configured()
 
     async def _service(self, provider: str, ref: ServiceRef) -> Upstream | None:
-        """NetworkPolicy sees pods, not Services: the Service's selector and the port its pods listen on."""
+        """Reads the Service's selector and the port its pods listen on: NetworkPolicy knows pods, not Services."""
         service = await self._api.get("Service", ref.name, namespace=ref.namespace)
         spec = (service or {}).get("spec", {})
         port = next((port for port in spec.get("ports", []) if port["port"] == ref.port), None)
@@ -107,10 +120,3 @@ def _external(provider: Provider) -> Upstream:
     parts = urlsplit(provider.url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return Upstream(provider=provider.metadata.name, port=port, cidrs=provider.spec.egress_cidrs)
-
-
-def _refused(reason: Reason, message: str) -> list[Condition]:
-    return [
-        Condition(type=ConditionType.READY, status="False", reason=reason, message=message),
-        Condition(type=ConditionType.STALLED, status="True", reason=reason, message=message),
-    ]

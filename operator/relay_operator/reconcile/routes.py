@@ -1,28 +1,34 @@
-"""RelayRoute: parse, gather, decide, bring out, report."""
+"""Reconciles a RelayRoute: parse, gather, decide, apply, report."""
 
-import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, assert_never
 
-from relay_contract import document
-from relay_operator import names
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions import route_conditions
+from relay_operator.decisions import (
+    outcome,
+    route_acceptance,
+    route_conditions,
+    route_status,
+)
 from relay_operator.decisions.canary_runs import CanaryRuns, Run
-from relay_operator.decisions.conditions import timestamp
-from relay_operator.errors import InvalidSpec
+from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
+from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
+from relay_operator.decisions.route_status import Programmed, RouteStatus
+from relay_operator.errors import ApiServerRefused, InvalidSpec, Unavailable
 from relay_operator.manifests import composition
-from relay_operator.manifests.composition import RouteNotAccepted
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
+from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 _LOOK_AGAIN_SECONDS = 1.0
-_KEY_SECONDS = 0.25
+_PENDING_SECONDS = 0.25
+"""A provider's key reaches the pods, or its address is read, within moments."""
 _EVIDENCE_SECONDS = 30.0
-"""Evidence is written at most this often, and on a change of verdict."""
+"""The verdict in status is refreshed at most this often, and on each change of its outcome."""
 
 
 class RouteReconciler:
@@ -35,6 +41,7 @@ class RouteReconciler:
         status: StatusWriter,
         announcer: EventRecorder,
         queue: WorkQueue,
+        clock: Callable[[], float],
     ) -> None:
         self._world = world
         self._canaries = canaries
@@ -42,166 +49,171 @@ class RouteReconciler:
         self._status = status
         self._announcer = announcer
         self._queue = queue
+        self._clock = clock
 
     async def reconcile(self, namespace: str, name: str) -> None:
-        """The route's weight is in force and its status says so."""
+        """Brings the route and its canary's weight into force, and writes its status."""
+        now = self._clock()
         body = self._world.routes.get(namespace, {}).get(name)
         program = self._programmer.program(namespace)
         if body is None:
-            await self._removed(namespace, name, program)
-            return
-        if program is None:
-            await self._without_tenant(body, namespace)
-            return
-        refusal = self._refresh(body, program)
-        await self._programmer.distribute(namespace)
-        await self._report(body, program, refusal)
-        run = self._canaries.runs.get((namespace, name))
-        if run is not None and run.is_measured:
-            self._queue.add_after(Key("RelayRoute", namespace, name), _EVIDENCE_SECONDS)
+            await self._remove(namespace, name, program)
+        elif program is None:
+            await self._report_without_tenant(body, namespace, now)
+        else:
+            await self._bring_into_force(body, program, now)
 
-    async def _removed(self, namespace: str, name: str, program: Publication | None) -> None:
+    async def _remove(self, namespace: str, name: str, program: Publication | None) -> None:
         self._canaries.forget((namespace, name))
         if program is not None and program.fragments.pop(name, None) is not None:
             await self._programmer.distribute(namespace)
 
-    async def _without_tenant(self, body: dict[str, Any], namespace: str) -> None:
+    async def _report_without_tenant(
+        self, body: dict[str, Any], namespace: str, now: float
+    ) -> None:
         tenant = self._world.tenant_of_namespace(namespace)
-        if tenant is not None:
-            # its relay is still being set up; the tenant's reconciler calls again
-            self._queue.add_after(
-                Key("RelayRoute", namespace, body["metadata"]["name"]), _LOOK_AGAIN_SECONDS
-            )
-        message = f"namespace {namespace} belongs to no Tenant yet; a route lives in its tenant's namespace"
-        refusal = RouteNotAccepted(reason=Reason.NOT_A_TENANT_NAMESPACE, message=message)
-        wanted = route_conditions.refused(refusal.reason, refusal.message, final=tenant is None)
-        await self._status.write("RelayRoute", body, {}, wanted, now=time.time())
+        found: RouteOutcome
+        if tenant is None:
+            message = f"namespace {namespace} belongs to no Tenant; create the route in relay-NAME, the namespace of its Tenant"
+            found = Refused(reason=Reason.NOT_A_TENANT_NAMESPACE, message=message)
+        else:
+            self._look_again(body, _LOOK_AGAIN_SECONDS)
+            if _is_told(body):
+                # the operator has just started: what status says was true when it stopped
+                return
+            message = f"waiting for the relay of Tenant {tenant}; see its conditions"
+            found = Waiting(reason=Reason.PROVISIONING, message=message)
+        wanted = route_conditions.conditions(
+            found, Programmed(generation=0, pods=0, acknowledged=0)
+        )
+        await self._status.write("RelayRoute", body, {}, wanted, now=now)
 
-    def _refresh(self, body: dict[str, Any], program: Publication) -> RouteNotAccepted | None:
-        """Decides and puts the fragment in force; without waiting, so no older decision can overtake."""
-        metadata = body["metadata"]
-        key = (metadata["namespace"], metadata["name"])
-        providers = self._world.usable_providers()
-        fragment = self._fragment(body, providers)
-        if isinstance(fragment, RouteNotAccepted):
-            return fragment
-        named = {side.provider for side in composition.sides(fragment)}
-        closed = named - program.reachable
-        if closed:
-            # the wall first: the tenant's reconciler opens the way, brings the keys and calls again
-            self._queue.add(Key("Tenant", "", program.tenant.metadata.name), Urgency.URGENT)
-            message = f"opening the way to {', '.join(sorted(closed))}; the Tenant tells if its key is missing"
-            return RouteNotAccepted(reason=Reason.PROVISIONING, message=message)
+    async def _bring_into_force(
+        self, body: dict[str, Any], program: Publication, now: float
+    ) -> None:
+        namespace = body["metadata"]["namespace"]
+        ruling = self._rule(body, program, now)
+        if ruling is None:
+            self._look_again(body, _PENDING_SECONDS)
+            return
+        self._arrange(body, program, ruling)
+        try:
+            await self._programmer.distribute(namespace)
+            await self._report(body, program, ruling.outcome, now)
+        except (ApiServerRefused, Unavailable) as error:
+            obstacle = outcome.obstacle_of(error)
+            report = self._report(body, program, ruling.outcome, now, obstacle=obstacle)
+            await report_and_raise(error, report)
+
+    def _rule(self, body: dict[str, Any], program: Publication, now: float) -> Ruling | None:
+        """Decides and puts the fragment in force; without waiting, so that no older decision can overtake.
+
+        None when a provider's address is still to be read after the operator's start.
+        """
+        try:
+            route = RelayRoute.parse(body)
+        except InvalidSpec as error:
+            return Ruling(outcome=Refused(reason=Reason.INVALID_SPEC, message=str(error)))
+        if self._world.unresolved(side.provider for side in route_acceptance.sides(route)):
+            return None
+        around = self._gather(route, program)
+        ruling = route_acceptance.rule(route, around, self._canaries, now=now)
+        if ruling.weight_percent is not None:
+            self._apply(route, around, program, ruling.weight_percent)
+        return ruling
+
+    def _gather(self, route: RelayRoute, program: Publication) -> Surroundings:
+        namespace = route.metadata.namespace
+        pods = self._world.relay_pods(namespace)
+        canary = route.spec.canary
+        lacking = canary is not None and program.lacks_key(canary.provider, pods)
+        return Surroundings(
+            siblings=tuple(self._world.parsed_routes(namespace).values()),
+            known=frozenset(self._world.providers),
+            usable=self._world.usable_providers(),
+            reachable=program.reachable,
+            keyless=frozenset({canary.provider} if canary is not None and lacking else ()),
+            in_force=program.fragments.get(route.metadata.name),
+        )
+
+    def _apply(
+        self, route: RelayRoute, around: Surroundings, program: Publication, weight_percent: int
+    ) -> None:
+        fragment = composition.route_part(route, around.usable, canary_percent=weight_percent)
         tenant = program.tenant.metadata.name
+        named = {side.provider for side in route_acceptance.sides(route)}
         parts = {
             name: composition.provider_part(
-                providers[name], share=self._world.provider_share(name, tenant)
+                around.usable[name], share=self._world.provider_share(name, tenant)
             )
             for name in named
         }
         self._programmer.set_providers(program, parts)
-        in_force = program.fragments.get(key[1])
-        route = RelayRoute.parse(body)
-        run = self._canaries.accept(route, providers, in_force=in_force, now=time.time())
-        waiting = self._awaits_key(program, run, fragment)
-        if not waiting:
-            self._canaries.decide(key, now=time.time())
-        weight = run.state.weight_percent if fragment.canary and not waiting else 0
-        program.fragments[key[1]] = fragment.model_copy(update={"canary_percent": weight})
-        if not waiting:
-            return None
-        self._queue.add_after(Key("RelayRoute", *key), _KEY_SECONDS)
-        message = "waiting for every relay pod to hold the key of the canary's provider"
-        return RouteNotAccepted(reason=Reason.PROVISIONING, message=message)
+        program.fragments[route.metadata.name] = fragment
 
-    def _awaits_key(self, program: Publication, run: Run, fragment: document.Route) -> bool:
-        """Whether a canary is about to start that some pod could only fail (ADR 5)."""
-        if fragment.canary is None or run.state.fingerprint == run.plan.fingerprint:
-            return False
-        namespace = names.tenant_namespace(program.tenant.metadata.name)
-        return program.lacks_key(fragment.canary.provider, self._world.relay_pods(namespace))
-
-    def _fragment(
-        self, body: dict[str, Any], providers: dict[str, Any]
-    ) -> document.Route | RouteNotAccepted:
-        metadata = body["metadata"]
-        try:
-            route = RelayRoute.parse(body)
-        except InvalidSpec as error:
-            return RouteNotAccepted(reason=Reason.INVALID_SPEC, message=str(error))
-        older = composition.conflicts(
-            self._world.parsed_routes(metadata["namespace"]).values()
-        ).get(metadata["name"])
-        if older is not None:
-            message = f"route {older} already matches the same calls; the older route keeps them"
-            return RouteNotAccepted(reason=Reason.CONFLICTED, message=message)
-        return composition.route_part(route, providers, canary_percent=0)
+    def _arrange(self, body: dict[str, Any], program: Publication, ruling: Ruling) -> None:
+        """Queues what has to follow the outcome."""
+        match ruling.outcome:
+            case Waiting() if ruling.weight_percent is None:
+                # network policy first: the tenant's reconciler applies it and the keys, and calls again
+                self._queue.add(Key("Tenant", "", program.tenant.metadata.name), Urgency.URGENT)
+            case Waiting():
+                self._look_again(body, _PENDING_SECONDS)
+            case Decided(measured=True):
+                self._look_again(body, _EVIDENCE_SECONDS)
+            case Decided() | Refused():
+                pass
+            case _:
+                assert_never(ruling.outcome)
 
     async def _report(
-        self, body: dict[str, Any], program: Publication, refusal: RouteNotAccepted | None
+        self,
+        body: dict[str, Any],
+        program: Publication,
+        found: RouteOutcome,
+        now: float,
+        *,
+        obstacle: Obstacle | None = None,
     ) -> None:
-        metadata = body["metadata"]
-        key = (metadata["namespace"], metadata["name"])
-        run = self._canaries.runs.get(key)
-        acknowledged, pods = await self._programmer.acknowledged(key[0])
-        fields: dict[str, Any] = {
-            "programmed": {
-                "generation": program.generation,
-                "pods": pods,
-                "acknowledged": acknowledged,
-            }
-        }
-        if refusal is not None or run is None or run.last is None:
-            found = refusal or RouteNotAccepted(
-                reason=Reason.PROVISIONING, message="not decided yet"
-            )
-            final = found.reason is not Reason.PROVISIONING
-            wanted = route_conditions.refused(found.reason, found.message, final=final)
-        else:
-            fields |= _fields(run)
-            wanted = route_conditions.accepted(
-                run.last,
-                run.verdict,
-                measured=run.is_measured,
-                pods=pods,
-                acknowledged=acknowledged,
-            )
-            await self._announce(body, run)
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        acknowledged, pods = (
+            await self._programmer.acknowledged(namespace)
+            if obstacle is None
+            else self._programmer.count_acknowledged(namespace)
+        )
+        programmed = Programmed(generation=program.generation, pods=pods, acknowledged=acknowledged)
         if acknowledged < pods:
-            self._queue.add_after(Key("RelayRoute", *key), _LOOK_AGAIN_SECONDS)
-        await self._status.write("RelayRoute", body, fields, wanted, now=time.time())
+            self._look_again(body, _LOOK_AGAIN_SECONDS)
+        run = self._canaries.runs.get((namespace, name))
+        if run is None or not isinstance(found, Decided):
+            status, run = RouteStatus(programmed=programmed), None
+        else:
+            # the SLO loop may have moved the canary meanwhile
+            found = route_acceptance.decided(run)
+            status = RouteStatus(programmed=programmed, progress=run.progress)
+        await self._status.write(
+            "RelayRoute",
+            body,
+            route_status.to_status(status),
+            route_conditions.conditions(found, programmed, obstacle=obstacle),
+            now=now,
+        )
+        if run is not None:
+            await self._announce(body, run)
 
     async def _announce(self, body: dict[str, Any], run: Run) -> None:
-        pending, run.unannounced = run.unannounced, []
-        for decision in pending:
-            await self._announcer.announce(
-                body,
-                kind="RelayRoute",
-                action="Move",
-                reason=decision.reason,
-                message=decision.message,
-                level="Warning" if decision.reason is Reason.SLO_BREACH else "Normal",
-            )
+        """Posts the moves as Events, after status holds them: what a restart reads there it announces again."""
+        while run.unannounced:
+            move, *rest = run.unannounced
+            run.unannounced = tuple(rest)
+            await self._announcer.announce(body, kind="RelayRoute", action="Move", move=move)
+
+    def _look_again(self, body: dict[str, Any], seconds: float) -> None:
+        metadata = body["metadata"]
+        self._queue.add_after(Key("RelayRoute", metadata["namespace"], metadata["name"]), seconds)
 
 
-def _fields(run: Run) -> dict[str, Any]:
-    state = run.state
-    fields: dict[str, Any] = {
-        "phase": state.phase.value,
-        "weights": {
-            "stablePercent": 100 - state.weight_percent,
-            "canaryPercent": state.weight_percent,
-        },
-        "canaryFingerprint": state.fingerprint,
-        "step": {"index": state.step_index, "startedAt": timestamp(state.step_started_at)},
-        "analysis": None,
-        "history": run.history,
-    }
-    if run.measured_at:
-        fields["analysis"] = {
-            "verdict": run.verdict.outcome.value,
-            "reason": run.verdict.reason.value,
-            "message": run.verdict.message,
-            "measuredAt": timestamp(run.measured_at),
-        }
-    return fields
+def _is_told(body: dict[str, Any]) -> bool:
+    """Tells whether status is about the present spec already."""
+    observed = body.get("status", {}).get("observedGeneration")
+    return bool(observed == body["metadata"].get("generation", 1))

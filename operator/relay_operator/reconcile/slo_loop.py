@@ -1,8 +1,8 @@
-"""Every tick: one fetch for all active canaries, a verdict each, and weight 0 for the ones in breach at once."""
+"""Fetches the evidence for all active canaries once a tick, judges each, and takes the weight from those in breach."""
 
 import asyncio
 import logging
-import time
+from collections.abc import Callable
 
 from relay_operator.cluster.prometheus import Prometheus
 from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
@@ -18,7 +18,7 @@ _KEEP_SILENT_SERIES_SECONDS = 900.0
 
 
 class SloLoop:
-    """Runs until cancelled. A tick that fails says so and the next one tries again."""
+    """Judges and moves canaries until cancelled. A tick without evidence tells so in each verdict; the next tries again."""
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class SloLoop:
         world: WatchedState,
         queue: WorkQueue,
         tick_seconds: float,
+        clock: Callable[[], float],
     ) -> None:
         self._canaries = canaries
         self._prometheus = prometheus
@@ -36,6 +37,7 @@ class SloLoop:
         self._world = world
         self._queue = queue
         self._tick_seconds = tick_seconds
+        self._clock = clock
         self._moving: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -43,7 +45,7 @@ class SloLoop:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            await self.tick(now=time.time())
+            await self.tick(now=self._clock())
             due = max(due + self._tick_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -58,7 +60,7 @@ class SloLoop:
                 continue
             before = self._canaries.runs[key].verdict
             if problem:
-                self._canaries.unmeasurable(key, message=problem, now=now)
+                self._canaries.mark_unmeasurable(key, message=problem, now=now)
             else:
                 self._canaries.measure(key, expected_pods=self._serving_pods(key[0]), now=now)
             self._act(
@@ -67,7 +69,7 @@ class SloLoop:
         self._canaries.evidence.forget_before(now - _KEEP_SILENT_SERIES_SECONDS)
 
     async def _fetch(self) -> str:
-        """Empty, or why there is no evidence."""
+        """Reads new evidence; returns why there is none, or nothing."""
         if self._prometheus is None:
             return "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
         try:
@@ -78,10 +80,10 @@ class SloLoop:
 
     def _act(self, key: RouteKey, *, changed: bool, now: float) -> None:
         run = self._canaries.runs[key]
-        decision, moved = self._canaries.decide(key, now=now)
+        moved = self._canaries.decide(key, now=now)
         if moved:
-            # the lane of its own: weight first, everything else after, whatever the workers are busy with
-            self._programmer.set_weight(*key, decision.state.weight_percent)
+            # push the weight now in its own task; status and Events follow through the queue
+            self._programmer.set_weight(*key, run.state.weight_percent)
             task = asyncio.create_task(self._distribute(key))
             self._moving.add(task)
             task.add_done_callback(self._moving.discard)
@@ -96,7 +98,7 @@ class SloLoop:
             await self._programmer.distribute(key[0])
         except OperatorError as error:
             logger.warning(
-                "weight pushed but not stored yet",
+                "weight pushed to the relays but not stored yet, will retry",
                 extra={"route": "/".join(key), "why": str(error)},
             )
 

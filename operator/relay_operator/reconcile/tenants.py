@@ -1,8 +1,7 @@
-"""Tenant: the namespace, the wall, the credentials, the document, the relay - in this order - and how it is."""
+"""Reconciles a Tenant in this order: namespace, network policies, credentials, document, workload, status."""
 
 import asyncio
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from relay_contract import endpoints
@@ -12,28 +11,31 @@ from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions import tenant_conditions
-from relay_operator.decisions.tenant_conditions import Findings
-from relay_operator.errors import ApiServerRefused, InvalidSpec
+from relay_operator.decisions import (
+    namespace_ownership,
+    outcome,
+    route_acceptance,
+    tenant_conditions,
+    tenant_status,
+)
+from relay_operator.decisions.outcome import Obstacle, Refused
+from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
+from relay_operator.decisions.tenant_status import TenantStatus
+from relay_operator.errors import ApiServerRefused, InvalidSpec, Unavailable
 from relay_operator.manifests import composition, namespace, tenant, workload
 from relay_operator.manifests import credentials as credential_manifests
-from relay_operator.manifests.environment import Platform, Upstream
+from relay_operator.manifests.environment import Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
+from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
 _BINDING_TRIES = 10
 _BINDING_SECONDS = 0.1
 _LOOK_AGAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class NamespaceOwnership:
-    """Whether the namespace is ours; reason says why not."""
-
-    reason: Reason | None = None
-    message: str = ""
+_NAMESPACE_SECONDS = 10.0
+"""Namespaces are not watched: one that stands in the way is looked at again after this."""
 
 
 class TenantReconciler:
@@ -47,6 +49,7 @@ class TenantReconciler:
         status: StatusWriter,
         queue: WorkQueue,
         platform: Platform,
+        clock: Callable[[], float],
     ) -> None:
         self._api = api
         self._world = world
@@ -55,9 +58,11 @@ class TenantReconciler:
         self._status = status
         self._queue = queue
         self._platform = platform
+        self._clock = clock
 
     async def reconcile(self, name: str) -> None:
-        """Everything the tenant owns is as it should be, or its status says what is in the way."""
+        """Brings everything the tenant owns to what its spec asks for, and writes its status."""
+        now = self._clock()
         body = self._world.tenants.get(name)
         space = names.tenant_namespace(name)
         if body is None or "deletionTimestamp" in body["metadata"]:
@@ -68,56 +73,79 @@ class TenantReconciler:
         try:
             spec = Tenant.parse(body)
         except InvalidSpec as error:
-            await self._write(body, Findings(refusal=Reason.INVALID_SPEC, message=str(error)), {})
+            refused = Refused(reason=Reason.INVALID_SPEC, message=str(error))
+            await self._write(body, refused, {}, now)
             return
-        claim = await self._claim(spec)
-        if claim.reason is not None:
-            await self._write(body, Findings(refusal=claim.reason, message=claim.message), {})
-            self._queue.add_after(Key("Tenant", "", name), 10 * _LOOK_AGAIN_SECONDS)
-            return
-        await self._provision(body, spec)
+        await self._own_and_provision(body, spec, now)
 
-    async def _claim(self, spec: Tenant) -> NamespaceOwnership:
-        """The namespace is made, or found to be ours by its stamp. A stranger's is never touched."""
-        space = names.tenant_namespace(spec.metadata.name)
-        existing = await self._api.get("Namespace", space)
-        if existing is not None:
-            metadata = existing["metadata"]
-            if "deletionTimestamp" in metadata:
-                return NamespaceOwnership(
-                    Reason.NAMESPACE_TERMINATING, f"namespace {space} is still being deleted"
-                )
-            if (
-                metadata.get("annotations", {}).get(names.ANNOTATION_TENANT_UID)
-                != spec.metadata.uid
-            ):
-                message = f"namespace {space} exists and is not this Tenant's; remove it or choose another name"
-                return NamespaceOwnership(Reason.NAMESPACE_CONFLICT, message)
-        await self._children.apply(namespace.namespace(spec))
-        await self._children.apply(namespace.operator_binding(spec, self._platform))
-        return NamespaceOwnership()
+    async def _own_and_provision(self, body: dict[str, Any], spec: Tenant, now: float) -> None:
+        owned = None
+        try:
+            obstacle = await self._own_namespace(spec)
+            if obstacle is None:
+                owned = True
+                missing = await self._provision(spec)
+        except (ApiServerRefused, Unavailable) as error:
+            interrupted = Interrupted(
+                obstacle=outcome.obstacle_of(error),
+                was_ready=tenant_conditions.was_ready(
+                    body.get("status", {}), generation=spec.metadata.generation
+                ),
+                owned=owned,
+                found=self._found(spec, {}),
+            )
+            await report_and_raise(error, self._write(body, interrupted, {}, now))
+        if obstacle is not None:
+            self._look_again(spec, _NAMESPACE_SECONDS)
+            await self._write(body, obstacle, {}, now)
+        elif missing is None:
+            self._look_again(spec, _LOOK_AGAIN_SECONDS)
+        else:
+            await self._report(body, spec, missing, now)
 
-    async def _provision(self, body: dict[str, Any], spec: Tenant) -> None:
+    async def _own_namespace(self, spec: Tenant) -> Obstacle | None:
+        """Creates the namespace, or checks that it carries this Tenant's UID. Never changes a namespace without it."""
+        existing = await self._api.get("Namespace", names.tenant_namespace(spec.metadata.name))
+        obstacle = namespace_ownership.obstacle_of(existing, spec)
+        if obstacle is None:
+            await self._children.apply(namespace.namespace(spec))
+            await self._children.apply(namespace.operator_binding(spec, self._platform))
+        return obstacle
+
+    async def _provision(self, spec: Tenant) -> dict[str, str] | None:
+        """Applies everything inside the namespace; returns, by provider, which keys are missing.
+
+        None when a provider in use was not looked at since the operator's start: network policies without its address
+        would cut the relay off from it. Its reconciler calls again.
+        """
         space = names.tenant_namespace(spec.metadata.name)
-        keys = await self._with_fresh_binding(spec)
+        keys = await self._read_keys(spec)
         program = self._programmer.program(space)
         if program is None or program.tenant.metadata.uid != spec.metadata.uid:
             program = await self._begin(spec, keys)
         self._rebase(program, spec, keys)
-        upstreams = self._upstreams(program, space)
+        used = self._used_providers(program, space)
+        if self._world.unresolved(used):
+            return None
+        upstreams = [
+            self._world.upstreams[name] for name in sorted(used) if name in self._world.upstreams
+        ]
         for manifest in tenant.wall(spec, self._platform, upstreams):
             await self._children.apply(manifest)
-        missing = await self._upstream_keys(spec, [upstream.provider for upstream in upstreams])
-        self._open(
+        missing = await self._apply_upstream_keys(
+            spec, [upstream.provider for upstream in upstreams]
+        )
+        self._set_reachable(
             program, space, frozenset(upstream.provider for upstream in upstreams) - missing.keys()
         )
         await self._programmer.distribute(space)
         for manifest in tenant.relay(spec, self._platform):
             await self._children.apply(manifest)
-        await self._report(body, spec, program, missing)
+        await self._programmer.acknowledged(space)
+        return missing
 
-    async def _with_fresh_binding(self, spec: Tenant) -> dict[str, str]:
-        """The tenant's keys. The authorizer learns of a new RoleBinding a moment after it was written."""
+    async def _read_keys(self, spec: Tenant) -> dict[str, str]:
+        """Reads or creates the tenant's keys. The authorizer learns of a new RoleBinding a moment after its write."""
         for attempt in range(_BINDING_TRIES):
             try:
                 return await key_secrets.tenant_keys(self._api, spec)
@@ -133,7 +161,8 @@ class TenantReconciler:
         sealed = (stored or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, "")
         base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
         program = self._programmer.begin(spec, base, sealed)
-        for route in self._world.routes.get(space, {}):
+        # those in force include routes that were deleted while the operator was away
+        for route in {*self._world.routes.get(space, {}), *program.fragments}:
             self._queue.add(Key("RelayRoute", space, route))
         return program
 
@@ -160,21 +189,21 @@ class TenantReconciler:
         }
         self._programmer.set_providers(program, parts)
 
-    def _upstreams(self, program: Publication, space: str) -> list[Upstream]:
-        """Where the relay may go: what its routes in force use, and what the routes' specs name (before any weight)."""
-        used = {
+    def _used_providers(self, program: Publication, space: str) -> set[str]:
+        """Collects the providers of the routes in force, and those that specs name (before any weight)."""
+        in_force = {
             side.provider
             for route in program.fragments.values()
             for side in composition.sides(route)
         }
-        for route in self._world.parsed_routes(space).values():
-            canary = [route.spec.canary] if route.spec.canary else []
-            used |= {side.provider for side in (route.spec.stable, *canary, *route.spec.fallback)}
-        return [
-            self._world.upstreams[name] for name in sorted(used) if name in self._world.upstreams
-        ]
+        named = {
+            side.provider
+            for route in self._world.parsed_routes(space).values()
+            for side in route_acceptance.sides(route)
+        }
+        return in_force | named
 
-    async def _upstream_keys(self, spec: Tenant, providers: list[str]) -> dict[str, str]:
+    async def _apply_upstream_keys(self, spec: Tenant, providers: list[str]) -> dict[str, str]:
         usable = self._world.usable_providers()
         wanted = [usable[name] for name in providers if name in usable]
         keys, missing = await key_secrets.provider_keys(
@@ -185,7 +214,7 @@ class TenantReconciler:
         return missing
 
     async def _nudge(self, spec: Tenant, mark: str) -> None:
-        """A changed pod annotation makes the kubelet refresh the pod's mounts now, not within its next minute."""
+        """Changes an annotation of each pod, so that the kubelet refreshes its mounts now, not within a minute."""
         space = names.tenant_namespace(spec.metadata.name)
         patch = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: mark}}}
         for pod in self._world.relay_pods(space):
@@ -195,8 +224,8 @@ class TenantReconciler:
                 if error.status != 404:
                     raise
 
-    def _open(self, program: Publication, space: str, reachable: frozenset[str]) -> None:
-        """Routes that waited for the way to open are looked at again."""
+    def _set_reachable(self, program: Publication, space: str, reachable: frozenset[str]) -> None:
+        """Records which providers the relay can reach, and requeues the routes that waited for them."""
         if program.reachable == reachable:
             return
         program.reachable = reachable
@@ -204,42 +233,48 @@ class TenantReconciler:
             self._queue.add(Key("RelayRoute", space, route))
 
     async def _report(
-        self, body: dict[str, Any], spec: Tenant, program: Publication, missing: dict[str, str]
+        self,
+        body: dict[str, Any],
+        spec: Tenant,
+        missing: dict[str, str],
+        now: float,
     ) -> None:
         space = names.tenant_namespace(spec.metadata.name)
+        program = self._programmer.program(space)
+        found = self._found(spec, missing)
+        status = TenantStatus(
+            namespace=space,
+            endpoint=workload.endpoint(spec),
+            replicas=found.wanted_pods,
+            ready=found.ready_pods,
+            acknowledged=found.acknowledged_pods,
+            config_generation=program.generation if program is not None else 0,
+        )
+        if not (found.available and found.acknowledged_pods == found.pods):
+            self._look_again(spec, _LOOK_AGAIN_SECONDS)
+        await self._write(body, found, tenant_status.to_status(status), now)
+
+    def _found(self, spec: Tenant, missing: dict[str, str]) -> Provisioned:
+        space = names.tenant_namespace(spec.metadata.name)
         pods = [pod for pod in self._world.relay_pods(space) if not pod.terminating]
-        acknowledged, _ = await self._programmer.acknowledged(space)
-        wanted = spec.spec.relay.replicas
-        ready = sum(pod.ready for pod in pods)
-        fields = {
-            "namespace": space,
-            "endpoint": workload.endpoint(spec),
-            "relay": {
-                "summary": f"{min(ready, acknowledged)}/{wanted}",
-                "replicas": wanted,
-                "ready": ready,
-                "configGeneration": program.generation,
-                "acknowledged": acknowledged,
-                "limitsScope": "PerReplicaShare",
-            },
-        }
-        findings = Findings(
-            wanted_pods=wanted,
-            ready_pods=ready,
+        acknowledged, _ = self._programmer.count_acknowledged(space)
+        return Provisioned(
+            wanted_pods=spec.spec.relay.replicas,
+            ready_pods=sum(pod.ready for pod in pods),
             pods=len(pods),
             acknowledged_pods=acknowledged,
             missing_keys=tuple(missing.values()),
             suspended=spec.spec.suspend,
         )
-        if ready < wanted or acknowledged < len(pods):
-            self._queue.add_after(Key("Tenant", "", spec.metadata.name), _LOOK_AGAIN_SECONDS)
-        await self._write(body, findings, fields)
 
     async def _write(
-        self, body: dict[str, Any], findings: Findings, fields: dict[str, Any]
+        self, body: dict[str, Any], found: TenantOutcome, fields: dict[str, Any], now: float
     ) -> None:
-        wanted = tenant_conditions.conditions(findings)
-        await self._status.write("Tenant", body, fields, wanted, now=time.time())
+        wanted = tenant_conditions.conditions(found)
+        await self._status.write("Tenant", body, fields, wanted, now=now)
+
+    def _look_again(self, spec: Tenant, seconds: float) -> None:
+        self._queue.add_after(Key("Tenant", "", spec.metadata.name), seconds)
 
 
 def _digests(keys: dict[str, str]) -> dict[str, str]:

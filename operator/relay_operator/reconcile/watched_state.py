@@ -1,6 +1,6 @@
 """What the watches last said: parents and relay pods by key. A hint for reconciling, never a reason to delete."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,18 @@ Body = dict[str, Any]
 
 @dataclass(slots=True)
 class WatchedState:
-    """routes and pods are kept by namespace; upstreams by provider, once resolved."""
+    """routes and pods are kept by namespace; upstreams by provider, once resolved.
+
+    resolved are the providers that were looked at since the operator's start: what is missing in upstreams has no
+    address for certain only then.
+    """
 
     tenants: dict[str, Body] = field(default_factory=dict)
     providers: dict[str, Body] = field(default_factory=dict)
     routes: dict[str, dict[str, Body]] = field(default_factory=dict)
     pods: dict[str, dict[str, Pod]] = field(default_factory=dict)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
+    resolved: set[str] = field(default_factory=set)
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
         """Whether the watch has shown this object and not its deletion."""
@@ -46,6 +51,10 @@ class WatchedState:
             except InvalidSpec:
                 continue
         return usable
+
+    def unresolved(self, providers: Iterable[str]) -> set[str]:
+        """Finds those of the providers that exist and were not looked at since the operator's start."""
+        return {name for name in providers if name in self.providers} - self.resolved
 
     def parsed_routes(self, namespace: str) -> dict[str, RelayRoute]:
         """The namespace's routes that can be parsed."""

@@ -1,4 +1,4 @@
-"""Takes keys from the queue to their reconciler; the one place where failures become retries."""
+"""Hands keys from the queue to their reconcilers; the one place where failures become retries."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ _DURATION = Histogram(
 
 
 class Workers:
-    """Every key is worked on by one worker at a time; each object is looked at again within resync_seconds."""
+    """Works on each key with one worker at a time, and on every known object again within resync_seconds."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Workers:
         self._resync_seconds = resync_seconds
 
     async def run(self) -> None:
-        """One worker, until cancelled."""
+        """Runs one worker until cancelled."""
         while True:
             key = await self._queue.take()
             failed = True

@@ -43,7 +43,7 @@ def test_a_new_canary_starts_with_its_first_step() -> None:
     assert decision.reason is Reason.STARTED
 
 
-def test_without_progression_the_destination_is_reached_in_one_step() -> None:
+def test_without_progression_the_target_is_reached_in_one_step() -> None:
     plan = Plan(fingerprint=CANARY, percent=10, guarded=True)
     decision = next_state(State(), HEALTHY, plan=plan, step_requests=0, now=0.0)
     assert decision.state.weight_percent == 10
@@ -106,7 +106,7 @@ def test_percent_zero_is_back_on_stable_at_once_from_every_phase() -> None:
         assert decision.state == State()
 
 
-def test_lowering_the_destination_acts_at_once() -> None:
+def test_lowering_the_target_acts_at_once() -> None:
     decision = next_state(
         climbing(75), HEALTHY, plan=replace(CLIMB, percent=40), step_requests=0, now=1000.0
     )
@@ -145,17 +145,47 @@ def test_a_run_that_began_paused_takes_its_first_step_once_released() -> None:
 def test_a_restart_goes_on_from_the_document_the_relays_obey() -> None:
     state = climbing(50)
     same: Any = {"fingerprint_in_force": CANARY, "now": 5000.0}
-    assert resumed(state, weight_in_force=50, **same) == state
+    assert resumed(state, weight_in_force=50, **same) is None
     raised = resumed(state, weight_in_force=75, **same)
-    assert (raised.weight_percent, raised.step_started_at) == (75, 5000.0)
-    fallen = resumed(state, weight_in_force=0, **same)
-    assert (fallen.phase, fallen.weight_percent) == (Phase.ROLLED_BACK, 0)
-    assert "rolled back from 50 %" in fallen.cause
+    assert raised is not None
+    assert (raised.state.weight_percent, raised.state.step_started_at) == (75, 5000.0)
+    assert raised.reason is Reason.STEP_PASSED
+    lowered = resumed(state, weight_in_force=25, **same)
+    assert lowered is not None
+    assert (lowered.state.weight_percent, lowered.reason) == (25, Reason.LOWERED)
+
+
+def test_a_weight_that_fell_to_zero_before_a_restart_was_a_rollback() -> None:
+    fallen = resumed(climbing(50), fingerprint_in_force=CANARY, weight_in_force=0, now=5000.0)
+    assert fallen is not None
+    assert (fallen.state.phase, fallen.state.weight_percent) == (Phase.ROLLED_BACK, 0)
+    assert fallen.reason is Reason.SLO_BREACH
+    assert fallen.message == fallen.state.cause
+    assert "rolled back from 50 %" in fallen.message
 
 
 def test_a_document_about_another_canary_says_nothing_of_this_one() -> None:
-    state = climbing(50)
-    assert resumed(state, fingerprint_in_force="other", weight_in_force=0, now=1.0) == state
+    assert resumed(climbing(50), fingerprint_in_force="other", weight_in_force=0, now=1.0) is None
+
+
+def test_messages_name_the_target_and_what_the_next_step_needs() -> None:
+    started = next_state(State(), HEALTHY, plan=CLIMB, step_requests=0, now=1000.0)
+    assert started.message == "canary started at 25 %, target 100 %"
+    waiting = next_state(started.state, HEALTHY, plan=CLIMB, step_requests=0, now=1001.0)
+    assert waiting.message == (
+        "at 25 %: the next step needs 50 canary requests on this one, "
+        "and comes not before 1970-01-01T00:17:40Z"
+    )
+    plan = replace(CLIMB, percent=40)
+    reached = next_state(climbing(40), HEALTHY, plan=plan, step_requests=0, now=1001.0)
+    assert reached.message == "target of 40 % reached"
+
+
+@pytest.mark.parametrize("requests", [0, 30])
+@pytest.mark.parametrize("now", [1001.0, 1059.0, 9000.0])
+def test_the_message_of_a_wait_does_not_change_while_it_lasts(requests: float, now: float) -> None:
+    first = next_state(climbing(), HEALTHY, plan=CLIMB, step_requests=0, now=1000.0)
+    assert next_state(climbing(), HEALTHY, plan=CLIMB, step_requests=requests, now=now) == first
 
 
 def legal(state: State) -> State:

@@ -1,4 +1,4 @@
-"""The judge: four answers, and only one of them rolls back."""
+"""The judgement of a canary: four outcomes, and only one of them rolls back."""
 
 import pytest
 
@@ -73,10 +73,11 @@ def test_a_breach_no_further_request_can_undo_needs_no_full_sample() -> None:
     assert judge(lenient, a_window(SideCounts(finished=6, failed=6))).outcome is Outcome.BREACHED
 
 
-def test_a_breach_the_incumbent_shares_moves_nothing() -> None:
+def test_a_breach_that_stable_shares_moves_nothing() -> None:
     bad = SideCounts(finished=200, failed=50)
     verdict = judge(OBJECTIVE, a_window(bad, stable=bad))
     assert (verdict.outcome, verdict.reason) == (Outcome.INCONCLUSIVE, Reason.SHARED_INCIDENT)
+    assert "stable breaches the same limit, so the traffic stays where it is" in verdict.message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""Whether a tenant's namespace may be used. A namespace of somebody else is never touched."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
+from relay_operator.names import Reason
+
+
+def obstacle_of(existing: Mapping[str, Any] | None, tenant: Tenant) -> Obstacle | None:
+    """Checks the namespace as the API server has it (None when there is none); None when it is the tenant's or free."""
+    if existing is None:
+        return None
+    metadata = existing["metadata"]
+    name = metadata["name"]
+    if "deletionTimestamp" in metadata:
+        message = f"namespace {name} is still being deleted"
+        return Waiting(reason=Reason.NAMESPACE_TERMINATING, message=message)
+    if metadata.get("annotations", {}).get(names.ANNOTATION_TENANT_UID) != tenant.metadata.uid:
+        message = (
+            f"namespace {name} exists and is not this Tenant's; remove it or choose another name"
+        )
+        return Refused(reason=Reason.NAMESPACE_CONFLICT, message=message)
+    return None

@@ -1,0 +1,38 @@
+"""How a reconcile can end short of its goal, for every kind; each kind adds its own success."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.names import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Only a person can help; the message says how. What was in force stays in force."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The operator goes on by itself as soon as what the message names is there."""
+
+    reason: Reason
+    message: str
+
+
+Obstacle = Refused | Waiting
+
+
+def obstacle_of(error: ApiServerRefused | Unavailable) -> Obstacle:
+    """Turns an error of a reconcile into what its object's status says, in the API server's words."""
+    match error:
+        case ApiServerRefused():
+            return Refused(reason=Reason.API_SERVER_REFUSED, message=str(error))
+        case Unavailable():
+            message = f"{error}; the operator tries again"
+            return Waiting(reason=Reason.API_SERVER_UNAVAILABLE, message=message)
+        case _:
+            assert_never(error)

@@ -1,0 +1,137 @@
+"""Whether a route can be used, what it still waits for, and which weight its canary gets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from relay_contract import document
+from relay_operator.api.provider import Provider
+from relay_operator.api.relay_route import RelayRoute, Side
+from relay_operator.decisions.canary import Decision
+from relay_operator.decisions.canary_runs import CanaryRuns, Run
+from relay_operator.decisions.outcome import Refused, Waiting
+from relay_operator.decisions.verdict import Verdict
+from relay_operator.names import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The rest of the cluster, as far as a route depends on it.
+
+    siblings are the routes of its namespace. known are all Providers by name, usable those with a valid spec and a
+    resolved address, reachable those that the tenant's network policy and keys already allow, and keyless those whose
+    key a relay pod still lacks. in_force is the route as the relays have it.
+    """
+
+    siblings: tuple[RelayRoute, ...]
+    known: frozenset[str]
+    usable: Mapping[str, Provider]
+    reachable: frozenset[str]
+    keyless: frozenset[str] = frozenset()
+    in_force: document.Route | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The route is in use. decision stands for the present state; measured tells whether the SLO loop judges it."""
+
+    decision: Decision
+    verdict: Verdict
+    measured: bool
+
+
+RouteOutcome = Refused | Waiting | Decided
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """An outcome, and the canary's weight to put in force with the route's spec; None leaves what is in force."""
+
+    outcome: RouteOutcome
+    weight_percent: int | None = None
+
+
+def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: float) -> Ruling:
+    """Decides on a route. Synchronous, so that no older decision can overtake a newer one."""
+    refusal = refusal_of(route, around)
+    if refusal is not None:
+        return Ruling(outcome=refusal)
+    closed = {side.provider for side in sides(route)} - around.reachable
+    if closed:
+        providers = ", ".join(sorted(closed))
+        message = (
+            f"waiting for the network policy and key of provider {providers}; "
+            "see the Tenant's conditions"
+        )
+        return Ruling(outcome=Waiting(reason=Reason.PROVISIONING, message=message))
+    run = runs.accept(route, around.usable, in_force=around.in_force, now=now)
+    canary = route.spec.canary
+    starts = canary is not None and run.state.fingerprint != run.plan.fingerprint
+    if canary is not None and starts and canary.provider in around.keyless:
+        # a pod without the key could only fail the canary's calls (ADR 5)
+        message = f"waiting until every relay pod holds the key of provider {canary.provider}"
+        waiting = Waiting(reason=Reason.PROVISIONING, message=message)
+        return Ruling(outcome=waiting, weight_percent=0)
+    runs.decide((route.metadata.namespace, route.metadata.name), now=now)
+    return Ruling(outcome=decided(run), weight_percent=run.state.weight_percent)
+
+
+def decided(run: Run) -> Decided:
+    """Reads the outcome from a run for which a decision stands; the SLO loop may have made it since."""
+    assert run.standing is not None
+    return Decided(decision=run.standing, verdict=run.verdict, measured=run.is_measured)
+
+
+def refusal_of(route: RelayRoute, around: Surroundings) -> Refused | None:
+    """Checks a route against its siblings and the Providers it names; None when it can be used."""
+    older = conflicts(around.siblings).get(route.metadata.name)
+    if older is not None:
+        message = f"route {older} already matches the same calls; the older route keeps them"
+        return Refused(reason=Reason.CONFLICTED, message=message)
+    refusals = (_check(side, route.spec.match.models, around) for side in sides(route))
+    return next((refusal for refusal in refusals if refusal is not None), None)
+
+
+def sides(route: RelayRoute) -> tuple[Side, ...]:
+    """Lists every side that the spec names."""
+    spec = route.spec
+    return (spec.stable, *([spec.canary] if spec.canary else []), *spec.fallback)
+
+
+def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
+    """Finds the routes that match what an older one already does: name -> the older route's name.
+
+    A route without models or tasks matches everything left over, which is one claim like any other.
+    """
+    claims: dict[tuple[str, str], str] = {}
+    losers: dict[str, str] = {}
+    ordered = sorted(
+        routes, key=lambda route: (str(route.metadata.creation_timestamp), route.metadata.name)
+    )
+    for route in ordered:
+        match = route.spec.match
+        mine = [(model, task) for model in match.models or ("",) for task in match.tasks or ("",)]
+        taken = next((claims[claim] for claim in mine if claim in claims), None)
+        if taken is not None:
+            losers[route.metadata.name] = taken
+            continue
+        claims.update(dict.fromkeys(mine, route.metadata.name))
+    return losers
+
+
+def _check(side: Side, models: Iterable[str], around: Surroundings) -> Refused | None:
+    name = side.provider
+    if name not in around.known:
+        known = ", ".join(sorted(around.known)) or "none"
+        message = f"there is no Provider {name}; known: {known}"
+        return Refused(reason=Reason.PROVIDER_NOT_FOUND, message=message)
+    provider = around.usable.get(name)
+    if provider is None:
+        message = f"Provider {name} cannot be used yet; its conditions tell why"
+        return Refused(reason=Reason.PROVIDER_NOT_FOUND, message=message)
+    offered = {model.name for model in provider.spec.models}
+    wanted = [side.model] if side.model else list(models)
+    missing = [model for model in wanted if offered and model not in offered]
+    if missing:
+        message = f"Provider {name} has no model {missing[0]}; it has {', '.join(sorted(offered))}"
+        return Refused(reason=Reason.MODEL_NOT_FOUND, message=message)
+    return None

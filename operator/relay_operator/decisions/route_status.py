@@ -1,0 +1,176 @@
+"""The status of a RelayRoute, both ways: what the operator remembers of a route's canary, and how status holds it.
+
+Status is the operator's memory: `from_status(to_status(it)) == it`, so a restarted operator goes on where it stopped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay_operator.decisions import timestamps
+from relay_operator.decisions.canary import Phase, State
+from relay_operator.decisions.verdict import NOT_MEASURED, Outcome, Verdict
+from relay_operator.names import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A decision that changed the state, as history and Events tell it. at is whole seconds since the epoch."""
+
+    at: float
+    reason: str
+    message: str
+    canary_percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Position, last verdict and last moves of a route's canary. measured_at is 0 before the first measurement."""
+
+    state: State = field(default_factory=State)
+    verdict: Verdict = NOT_MEASURED
+    measured_at: float = 0.0
+    history: tuple[Move, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programmed:
+    """Generation of the document, the tenant's relay pods, and those of them that acknowledged it."""
+
+    generation: int
+    pods: int
+    acknowledged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteStatus:
+    """Every field of the status but the conditions. progress is None for a route that was never accepted."""
+
+    progress: Progress | None = None
+    programmed: Programmed | None = None
+
+
+def to_status(status: RouteStatus) -> dict[str, Any]:
+    """Lays the status out as the custom resource has it. A field of None is removed, a missing one left alone."""
+    fields: dict[str, Any] = {}
+    if status.programmed is not None:
+        fields["programmed"] = {
+            "generation": status.programmed.generation,
+            "pods": status.programmed.pods,
+            "acknowledged": status.programmed.acknowledged,
+        }
+    if status.progress is not None:
+        fields |= _progress_fields(status.progress)
+    return fields
+
+
+def from_status(status: Mapping[str, Any]) -> RouteStatus:
+    """Reads a status. A value that only a newer version knows is no error: its phase holds, its verdict is unmeasured."""
+    return RouteStatus(progress=_progress(status), programmed=_programmed(status))
+
+
+def _progress_fields(progress: Progress) -> dict[str, Any]:
+    state, verdict = progress.state, progress.verdict
+    step = {
+        "index": state.step_index,
+        "startedAt": timestamps.to_precise_text(state.step_started_at),
+    }
+    analysis = {
+        "verdict": verdict.outcome.value,
+        "reason": verdict.reason.value,
+        "message": verdict.message,
+        "measuredAt": timestamps.to_text(progress.measured_at),
+    }
+    return {
+        "phase": state.phase.value,
+        "weights": {
+            "stablePercent": 100 - state.weight_percent,
+            "canaryPercent": state.weight_percent,
+        },
+        "canaryFingerprint": state.fingerprint,
+        "step": step if state.fingerprint else None,
+        "analysis": analysis if progress.measured_at else None,
+        "history": [
+            {
+                "at": timestamps.to_text(move.at),
+                "reason": move.reason,
+                "message": move.message,
+                "canaryPercent": move.canary_percent,
+            }
+            for move in progress.history
+        ],
+    }
+
+
+def _progress(status: Mapping[str, Any]) -> Progress | None:
+    if "phase" not in status:
+        return None
+    history = tuple(_move(entry) for entry in status.get("history") or ())
+    analysis = status.get("analysis") or {}
+    verdict = _verdict(analysis)
+    return Progress(
+        state=_state(status, history),
+        verdict=verdict,
+        measured_at=0.0 if verdict is NOT_MEASURED else _seconds(analysis.get("measuredAt")),
+        history=history,
+    )
+
+
+def _state(status: Mapping[str, Any], history: tuple[Move, ...]) -> State:
+    fingerprint = str(status.get("canaryFingerprint", ""))
+    if not fingerprint:
+        return State()
+    phase = _phase(status["phase"])
+    step = status.get("step") or {}
+    rolled_back = phase is Phase.ROLLED_BACK
+    return State(
+        phase=phase,
+        weight_percent=int(status.get("weights", {}).get("canaryPercent", 0)),
+        fingerprint=fingerprint,
+        step_index=int(step.get("index", 0)),
+        step_started_at=_seconds(step.get("startedAt")),
+        # the rollback is the last move: nothing follows it but another run
+        cause=history[-1].message if rolled_back and history else "",
+    )
+
+
+def _phase(text: str) -> Phase:
+    try:
+        return Phase(text)
+    except ValueError:
+        return Phase.HOLDING
+
+
+def _move(entry: Mapping[str, Any]) -> Move:
+    return Move(
+        at=_seconds(entry.get("at")),
+        reason=str(entry.get("reason", "")),
+        message=str(entry.get("message", "")),
+        canary_percent=int(entry.get("canaryPercent", 0)),
+    )
+
+
+def _verdict(analysis: Mapping[str, Any]) -> Verdict:
+    try:
+        return Verdict(
+            outcome=Outcome(analysis["verdict"]),
+            reason=Reason(analysis["reason"]),
+            message=str(analysis["message"]),
+        )
+    except (KeyError, ValueError):
+        return NOT_MEASURED
+
+
+def _programmed(status: Mapping[str, Any]) -> Programmed | None:
+    found = status.get("programmed")
+    if not found:
+        return None
+    return Programmed(
+        generation=int(found.get("generation", 0)),
+        pods=int(found.get("pods", 0)),
+        acknowledged=int(found.get("acknowledged", 0)),
+    )
+
+
+def _seconds(text: str | None) -> float:
+    return timestamps.from_text(text) if text else 0.0

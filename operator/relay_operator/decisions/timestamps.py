@@ -1,0 +1,18 @@
+"""Times in status: RFC 3339 in UTC, beside seconds since the epoch as the decisions count."""
+
+from datetime import UTC, datetime
+
+
+def to_text(seconds: float) -> str:
+    """Formats seconds since the epoch; whole seconds, as metav1.Time."""
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_precise_text(seconds: float) -> str:
+    """Formats seconds since the epoch with microseconds, as metav1.MicroTime."""
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_text(text: str) -> float:
+    """Parses either form. Raises ValueError for anything else."""
+    return datetime.fromisoformat(text).astimezone(UTC).timestamp()

@@ -1,0 +1,334 @@
+"""Runs of canaries: moves are recorded, and a restarted operator goes on from status as if it had never stopped."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_contract import document
+from relay_operator.api.provider import Provider
+from relay_operator.api.relay_route import RelayRoute
+from relay_operator.decisions import route_status
+from relay_operator.decisions.canary import Phase
+from relay_operator.decisions.canary_runs import CanaryRuns, Run, objective_of, plan_of
+from relay_operator.decisions.evidence import Evidence, Series
+from relay_operator.decisions.route_status import RouteStatus
+from relay_operator.decisions.verdict import NOT_MEASURED, LatencyObjective, Outcome, Verdict
+from relay_operator.names import Reason
+
+KEY = ("relay-finance", "chat")
+START = 1_780_000_000.0
+PODS = frozenset({"pod-1"})
+PROVIDERS = {
+    name: Provider.parse(
+        {
+            "metadata": {"name": name, "uid": f"uid-{name}"},
+            "spec": {"endpoint": {"url": f"https://{name}.example.com/v1"}},
+        }
+    )
+    for name in ("legacy", "new", "newer")
+}
+PROGRESSION = {"stepPercent": 25, "every": "10s", "minRequests": 20}
+CANARY = {"provider": "new", "percent": 100, "progression": PROGRESSION}
+ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
+
+
+def a_route(status: dict[str, Any] | None = None, **spec: Any) -> RelayRoute:
+    body = {"stable": {"provider": "legacy"}, "canary": CANARY, "analysis": ANALYSIS} | spec
+    metadata = {"name": "chat", "namespace": "relay-finance", "uid": "uid-chat"}
+    return RelayRoute.parse({"metadata": metadata, "spec": body, "status": status or {}})
+
+
+class Life:
+    """One life of the operator, as far as one route's canary goes."""
+
+    def __init__(self, route: RelayRoute, *, weight_in_force: int | None = None) -> None:
+        self.runs = CanaryRuns(evidence=Evidence(stale_seconds=6))
+        self.route = route
+        self.calls = 0.0
+        self.failed = 0.0
+        self.now = START
+        in_force = None if weight_in_force is None else in_force_at(route, weight_in_force)
+        self.run = self.runs.accept(route, PROVIDERS, in_force=in_force, now=self.now)
+
+    def look(self, *, seconds: float = 0.0) -> bool:
+        """Decides once, that much later."""
+        self.now += seconds
+        return self.runs.decide(KEY, now=self.now)
+
+    def serve(self, calls: float, *, failed: float = 0.0, seconds: float = 1.0) -> None:
+        """Reports that many calls of the canary, and judges it."""
+        self._scrape(self.now)
+        self.calls, self.failed, self.now = (
+            self.calls + calls,
+            self.failed + failed,
+            self.now + seconds,
+        )
+        self._scrape(self.now)
+        self.runs.measure(KEY, expected_pods=PODS, now=self.now)
+
+    def _scrape(self, at: float) -> None:
+        labels = {
+            "namespace": "relay-finance",
+            "pod_uid": "pod-1",
+            "route": "chat",
+            "fingerprint": self.run.plan.fingerprint,
+        }
+        for name, value in (("finished", self.calls), ("failed", self.failed)):
+            metric = f"relay_slo_attempts_{name}_total"
+            series = Series(labels={"__name__": metric, **labels}, samples=((at, value),))
+            self.runs.evidence.observe([series])
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The status that the API server would hold now."""
+        fields = route_status.to_status(RouteStatus(progress=self.run.progress))
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def restarted(self, *, weight_in_force: int | None = None) -> "Life":
+        """The next life: it has the spec, this life's status, and the document in force."""
+        weight = self.run.state.weight_percent if weight_in_force is None else weight_in_force
+        route = self.route.model_copy(update={"status": self.status})
+        return Life(route, weight_in_force=weight)
+
+
+def in_force_at(route: RelayRoute, weight: int) -> document.Route:
+    fingerprint = plan_of(route, PROVIDERS).fingerprint
+    canary = document.Side(provider="new", fingerprint=fingerprint) if fingerprint else None
+    stable = document.Side(provider="legacy", fingerprint="0" * 12)
+    return document.Route(name="chat", stable=stable, canary=canary, canary_percent=weight)
+
+
+def started() -> Life:
+    life = Life(a_route())
+    assert life.look()
+    return life
+
+
+def rolled_back() -> Life:
+    life = started()
+    life.serve(100, failed=50)
+    assert life.look()
+    assert life.run.state.phase is Phase.ROLLED_BACK
+    return life
+
+
+def promoted() -> Life:
+    life = started()
+    while life.run.state.phase is not Phase.PROMOTED:
+        life.serve(50, seconds=11)
+        assert life.look()
+    return life
+
+
+def holding() -> Life:
+    life = Life(a_route(canary={"provider": "new", "percent": 10}))
+    life.look()
+    life.look()
+    assert life.run.state.phase is Phase.HOLDING
+    return life
+
+
+def paused() -> Life:
+    life = Life(a_route(paused=True))
+    life.look()
+    assert life.run.state.phase is Phase.PAUSED
+    return life
+
+
+def stable() -> Life:
+    life = Life(a_route(canary=None))
+    life.look()
+    return life
+
+
+LIVES = pytest.mark.parametrize(
+    "life",
+    [stable, started, holding, paused, promoted, rolled_back],
+    ids=lambda life: life.__name__,
+)
+
+
+@LIVES
+def test_a_restarted_operator_says_the_same_in_every_phase(life: Any) -> None:
+    before = life()
+    before.look()
+    after = before.restarted()
+    assert not after.look()
+    assert after.status == before.status
+    assert after.run.standing == before.run.standing
+
+
+@LIVES
+def test_a_second_restart_says_the_same_again(life: Any) -> None:
+    before = life()
+    before.look()
+    after = before.restarted()
+    after.look()
+    again = after.restarted()
+    assert not again.look()
+    assert again.status == before.status
+    assert again.run.standing == before.run.standing
+
+
+def test_the_cause_of_a_rollback_outlives_two_restarts() -> None:
+    life = rolled_back()
+    cause = life.run.state.cause
+    assert "50.0 % of 100 requests failed" in cause
+    after = life.restarted().restarted()
+    after.look()
+    assert after.run.standing is not None
+    assert (after.run.standing.reason, after.run.standing.message) == (Reason.ROLLED_BACK, cause)
+    assert after.run.history == life.run.history
+
+
+def test_what_was_announced_shortly_before_a_restart_is_announced_again() -> None:
+    life = rolled_back()
+    assert [move.reason for move in life.run.unannounced] == ["Started", "SloBreach"]
+    assert life.restarted().run.unannounced == life.run.history
+
+
+def test_what_was_announced_long_before_a_restart_is_not_announced_again() -> None:
+    life = rolled_back()
+    old = [{**entry, "at": "2020-01-01T00:00:00Z"} for entry in life.status["history"]]
+    route = life.route.model_copy(update={"status": {**life.status, "history": old}})
+    resumed = Life(route, weight_in_force=0)
+    assert resumed.run.unannounced == ()
+    assert len(resumed.run.history) == 2
+
+
+def test_a_rollback_that_status_never_told_is_recorded_after_the_restart() -> None:
+    after = started().restarted(weight_in_force=0)
+    assert after.run.state.phase is Phase.ROLLED_BACK
+    assert [move.reason for move in after.run.history] == ["Started", "SloBreach"]
+    assert after.run.unannounced == after.run.history
+    assert not after.look()
+    again = after.restarted()
+    assert again.run.state == after.run.state
+
+
+def test_a_breach_that_is_only_remembered_moves_nothing() -> None:
+    life = started()
+    breach = Verdict(outcome=Outcome.BREACHED, reason=Reason.ERROR_RATE, message="m")
+    life.run.verdict, life.run.measured_at = breach, START
+    after = life.restarted()
+    assert (after.run.verdict, after.run.measured_at) == (NOT_MEASURED, 0.0)
+    assert not after.look()
+    assert after.run.state.weight_percent == 25
+
+
+@given(
+    seconds=st.floats(0, 1e6),
+    outcome=st.sampled_from(Outcome),
+    percent=st.integers(25, 100),
+)
+def test_a_restart_never_moves_a_weight(seconds: float, outcome: Outcome, percent: int) -> None:
+    life = Life(a_route(canary={**CANARY, "percent": percent}))
+    life.look()
+    life.run.verdict = Verdict(outcome=outcome, reason=Reason.HEALTHY, message="m")
+    life.run.measured_at = START
+    after = life.restarted()
+    after.look(seconds=seconds)
+    assert after.run.state.weight_percent == 25
+
+
+def test_a_step_resumes_with_its_clock() -> None:
+    life = started()
+    after = life.restarted()
+    after.serve(50, seconds=10)
+    assert after.look()
+    assert after.run.state.weight_percent == 50
+
+
+def test_history_keeps_the_last_ten_moves() -> None:
+    life = Life(a_route(canary={**CANARY, "progression": {**PROGRESSION, "stepPercent": 5}}))
+    life.look()
+    for _ in range(14):
+        life.serve(50, seconds=11)
+        assert life.look()
+    assert len(life.run.history) == 10
+    assert life.run.history[-1].canary_percent == 75
+
+
+def test_a_move_is_told_as_every_later_look_tells_it() -> None:
+    life = rolled_back()
+    told = life.run.standing
+    assert told is not None
+    assert told.reason is Reason.ROLLED_BACK
+    life.look()
+    assert life.run.standing == told
+
+
+def test_another_canary_begins_without_the_verdict_of_the_last() -> None:
+    life = rolled_back()
+    other = a_route(canary={**CANARY, "provider": "newer"})
+    life.runs.accept(other, PROVIDERS, in_force=None, now=life.now)
+    assert life.look()
+    assert (life.run.verdict, life.run.measured_at) == (NOT_MEASURED, 0.0)
+    assert life.run.state.weight_percent == 25
+
+
+def test_a_canary_that_waits_to_start_is_not_measured() -> None:
+    life = started()
+    assert life.run.is_measured
+    other = a_route(canary={**CANARY, "provider": "newer"})
+    life.runs.accept(other, PROVIDERS, in_force=None, now=life.now)
+    assert not life.run.is_measured
+
+
+def test_only_an_undecided_canary_with_traffic_and_an_objective_is_measured() -> None:
+    assert not promoted().run.is_measured
+    assert not rolled_back().run.is_measured
+    assert not paused().run.is_measured
+    assert not stable().run.is_measured
+    unguarded = Life(a_route(analysis=None))
+    unguarded.look()
+    assert not unguarded.run.is_measured
+    unguarded.runs.measure(KEY, expected_pods=PODS, now=START)
+    assert unguarded.run.verdict is NOT_MEASURED
+
+
+def test_without_prometheus_the_weight_stays_and_the_verdict_says_why() -> None:
+    life = started()
+    life.runs.mark_unmeasurable(KEY, message="Prometheus did not answer", now=START + 60)
+    assert not life.look(seconds=60)
+    assert life.run.verdict.reason is Reason.PROMETHEUS_UNAVAILABLE
+    assert life.status["analysis"]["message"] == "Prometheus did not answer"
+
+
+def test_a_verdict_is_about_the_present_step_alone() -> None:
+    life = started()
+    life.serve(50, failed=0, seconds=11)
+    assert life.look()
+    life.serve(5)
+    assert life.run.verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_route_that_is_gone_is_forgotten() -> None:
+    life = rolled_back()
+    life.runs.forget(KEY)
+    life.runs.forget(KEY)
+    run: Run = life.runs.accept(life.route, PROVIDERS, in_force=None, now=life.now)
+    assert run.state.phase is Phase.STABLE
+
+
+def test_plan_and_objective_follow_the_spec() -> None:
+    latency = [{"signal": "FirstToken", "quantile": 0.9, "maxMilliseconds": 500}]
+    route = a_route(
+        canary={"provider": "new", "percent": 10}, analysis={**ANALYSIS, "latency": latency}
+    )
+    plan, objective = plan_of(route, PROVIDERS), objective_of(route)
+    assert (plan.step_percent, plan.every_seconds, plan.min_requests) == (100, 0.0, 10)
+    assert objective is not None
+    assert objective.latency == (
+        LatencyObjective(signal="FirstToken", quantile=0.9, max_milliseconds=500),
+    )
+    assert objective.max_error_percent == 1
+    assert plan_of(a_route(canary=None), PROVIDERS).fingerprint == ""
+    unguarded = plan_of(
+        a_route(canary={"provider": "new", "percent": 10}, analysis=None), PROVIDERS
+    )
+    assert (unguarded.guarded, unguarded.min_requests) == (False, 0)
+    assert replace(unguarded, guarded=True).fingerprint == plan.fingerprint

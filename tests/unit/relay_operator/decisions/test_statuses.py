@@ -1,0 +1,121 @@
+"""The shape of every status: what is written is what a restarted operator reads."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_operator.decisions import provider_status, route_status, tenant_status
+from relay_operator.decisions.canary import Phase, State
+from relay_operator.decisions.provider_status import ProviderStatus
+from relay_operator.decisions.route_status import Move, Programmed, Progress, RouteStatus
+from relay_operator.decisions.tenant_status import TenantStatus
+from relay_operator.decisions.verdict import NOT_MEASURED, Outcome, Verdict
+from relay_operator.names import Reason
+
+seconds = st.integers(1, 4_000_000_000).map(float)
+moves = st.builds(
+    Move,
+    at=seconds,
+    reason=st.sampled_from(Reason).map(str),
+    message=st.text(max_size=40),
+    canary_percent=st.integers(0, 100),
+)
+verdicts = st.builds(
+    Verdict,
+    outcome=st.sampled_from(Outcome),
+    reason=st.sampled_from(Reason),
+    message=st.text(max_size=40),
+)
+
+
+@st.composite
+def progresses(draw: st.DrawFn) -> Progress:
+    """Everything the state machine makes: a stable route has no run, a rolled-back one the cause of its last move."""
+    history = tuple(draw(st.lists(moves, max_size=10)))
+    phase = draw(st.sampled_from(Phase))
+    rolled_back = phase is Phase.ROLLED_BACK
+    state = State(
+        phase=phase,
+        weight_percent=0 if rolled_back else draw(st.integers(0, 100)),
+        fingerprint=draw(st.from_regex(r"[0-9a-f]{12}", fullmatch=True)),
+        step_index=draw(st.integers(0, 99)),
+        step_started_at=draw(st.integers(0, 4_000_000_000_000)) / 1000,
+        cause=history[-1].message if rolled_back and history else "",
+    )
+    measured = draw(st.booleans())
+    return Progress(
+        state=State() if phase is Phase.STABLE else state,
+        verdict=draw(verdicts) if measured else NOT_MEASURED,
+        measured_at=draw(seconds) if measured else 0.0,
+        history=history,
+    )
+
+
+counts = st.integers(0, 1000)
+programmed = st.builds(Programmed, generation=counts, pods=counts, acknowledged=counts)
+route_statuses = st.builds(
+    RouteStatus, progress=st.none() | progresses(), programmed=st.none() | programmed
+)
+
+
+def stored(fields: dict[str, Any]) -> dict[str, Any]:
+    """What the API server keeps of a merge patch: a field of None is gone."""
+    kept = {name: value for name, value in fields.items() if value is not None}
+    answer: dict[str, Any] = json.loads(json.dumps(kept))
+    return answer
+
+
+@given(status=route_statuses)
+def test_a_routes_status_comes_back_whole(status: RouteStatus) -> None:
+    assert route_status.from_status(stored(route_status.to_status(status))) == status
+
+
+@given(namespace=st.text(), endpoint=st.text(), numbers=st.tuples(counts, counts, counts, counts))
+def test_a_tenants_status_comes_back_whole(
+    namespace: str, endpoint: str, numbers: tuple[int, int, int, int]
+) -> None:
+    replicas, ready, acknowledged, generation = numbers
+    status = TenantStatus(
+        namespace=namespace,
+        endpoint=endpoint,
+        replicas=replicas,
+        ready=ready,
+        acknowledged=acknowledged,
+        config_generation=generation,
+    )
+    assert tenant_status.from_status(stored(tenant_status.to_status(status))) == status
+
+
+@given(url=st.none() | st.text(), tenants=counts)
+def test_a_providers_status_comes_back_whole(url: str | None, tenants: int) -> None:
+    status = ProviderStatus(url=url, tenants=tenants)
+    assert provider_status.from_status(stored(provider_status.to_status(status))) == status
+
+
+def test_an_object_that_was_never_reconciled_has_no_status_to_resume() -> None:
+    default = {"observedGeneration": -1}
+    assert route_status.from_status(default) == RouteStatus()
+    assert tenant_status.from_status(default) is None
+    assert provider_status.from_status(default) is None
+
+
+def test_the_summary_counts_pods_that_are_ready_and_acknowledged() -> None:
+    status = TenantStatus(
+        namespace="n", endpoint="e", replicas=3, ready=2, acknowledged=3, config_generation=1
+    )
+    assert tenant_status.to_status(status)["relay"]["summary"] == "2/3"
+
+
+def test_values_that_only_a_newer_version_knows_hold_the_canary_unmeasured() -> None:
+    status = {
+        "phase": "Baking",
+        "canaryFingerprint": "a" * 12,
+        "weights": {"canaryPercent": 75},
+        "analysis": {"verdict": "Drifting", "reason": "New", "message": "m", "measuredAt": "x"},
+    }
+    progress = route_status.from_status(status).progress
+    assert progress is not None
+    assert (progress.state.phase, progress.state.weight_percent) == (Phase.HOLDING, 75)
+    assert (progress.verdict, progress.measured_at) == (NOT_MEASURED, 0.0)
