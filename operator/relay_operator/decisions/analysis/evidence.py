@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from relay_contract.document import SIGNALS
-from relay_operator.decisions.counters import CounterHistory
-from relay_operator.decisions.verdict import SideCounts, Window
+from relay_operator.decisions.analysis.counters import CounterHistory
+from relay_operator.decisions.analysis.verdict import SideCounts, Window
 
 _FINISHED = "relay_slo_attempts_finished_total"
 _FAILED = "relay_slo_attempts_failed_total"

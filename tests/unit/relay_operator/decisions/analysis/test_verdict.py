@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay_operator.decisions.verdict import (
+from relay_operator.decisions.analysis.verdict import (
     LatencyObjective,
     Objective,
     Outcome,

@@ -1,7 +1,7 @@
 """From Prometheus samples to windows: by the scraper's labels, fresh, and safe against restarts."""
 
-from relay_operator.decisions.evidence import Evidence, Series
-from relay_operator.decisions.verdict import Window
+from relay_operator.decisions.analysis.evidence import Evidence, Series
+from relay_operator.decisions.analysis.verdict import Window
 
 STABLE, CANARY = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
 PODS = frozenset({"pod-1", "pod-2"})

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_operator.decisions.counters import CounterHistory
+from relay_operator.decisions.analysis.counters import CounterHistory
 
 
 def a_history(*samples: tuple[float, float], incarnation: float = 1.0) -> CounterHistory:
