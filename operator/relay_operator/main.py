@@ -19,8 +19,8 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus import Prometheus
 from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.decisions.evidence import Evidence
 from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
@@ -72,7 +72,7 @@ async def _operate(
         OwnedObjects(api),
         StatusWriter(api),
     )
-    programmer = DocumentPublisher(relays=relays, children=children, world=world, signing_key=key)
+    publisher = DocumentPublisher(relays=relays, children=children, world=world, signing_key=key)
     canaries = CanaryRuns(
         evidence=Evidence(stale_seconds=_STALE_SCRAPES * settings.prometheus_scrape_seconds)
     )
@@ -82,7 +82,7 @@ async def _operate(
             api=api,
             world=world,
             children=children,
-            programmer=programmer,
+            publisher=publisher,
             status=status,
             queue=queue,
             platform=_platform(settings, key_secrets.public_key_text(key)),
@@ -99,7 +99,7 @@ async def _operate(
         routes=RouteReconciler(
             world=world,
             canaries=canaries,
-            programmer=programmer,
+            publisher=publisher,
             status=status,
             announcer=EventRecorder(api, instance=socket.gethostname()),
             queue=queue,
@@ -111,7 +111,7 @@ async def _operate(
     loop = SloLoop(
         canaries=canaries,
         prometheus=prometheus,
-        programmer=programmer,
+        publisher=publisher,
         world=world,
         queue=queue,
         tick_seconds=settings.tick_seconds,

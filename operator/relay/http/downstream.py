@@ -10,14 +10,15 @@ from typing import Any, Final, cast
 import httptools
 from mypy_extensions import trait
 
+from relay.dialect.refusals import Refusal
 from relay.http.deadlines import NEVER, DeadlineWheel
-from relay.http.head_cache import HeadCache
-from relay.http.message import CONTINUE, Request
+from relay.http.message import CONTINUE, KnownHead, Request, known_head
 from relay.http.outbox import Channel, Outbox
-from relay.http.problem import Problem
 
 PIPELINE_DEPTH: Final = 64
 """Requests one read may hold before the connection is closed; clients of this API do not pipeline at all."""
+MAX_STRANGERS: Final = 8
+"""After so many different heads in a row a connection's heads are taken to differ always: each has a trace id, say."""
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 1024 * 1024
 """After an early refusal this much of the body is read and dropped, so that the answer is not lost to a reset."""
@@ -29,10 +30,7 @@ _UPGRADE: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """Bounds of one client connection; sizes in bytes, times in seconds.
-
-    single_fields may occur once in a head.
-    """
+    """What one client connection may take; sizes in bytes, times in seconds."""
 
     header_timeout: float
     body_timeout: float
@@ -41,41 +39,40 @@ class ClientLimits:
     max_header_bytes: int
     max_headers: int
     max_body_bytes: int
-    single_fields: frozenset[bytes]
 
 
 @trait
 class RequestHandler(ABC):
-    """Handles one request of a connection."""
+    """One request's life as its connection sees it."""
 
     @abstractmethod
     def begin(self) -> None:
-        """Called with the complete head; the handler may answer at once."""
+        """The head is there; the exchange may answer at once."""
 
     @abstractmethod
     def request_complete(self) -> None:
-        """Called with the complete body."""
+        """The whole body is there."""
 
     @abstractmethod
-    def unusable(self, problem: Problem) -> None:
-        """Called when the request turns out unusable; the handler answers and finishes."""
+    def refuse(self, refusal: Refusal) -> None:
+        """The request turned out unusable."""
 
     @abstractmethod
     def client_gone(self) -> None:
-        """Called when the client has left; the handler ends without an answer."""
+        """Nobody reads the answer any more."""
 
     @abstractmethod
     def pause(self) -> None:
-        """Called when the client reads slower than the answer arrives."""
+        """The client reads slower than the answer arrives."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Called when the client has read what was written."""
+        """The client caught up."""
 
 
 @trait
 class ConnectionHost(ABC):
-    """The process as its client connections need it."""
+    """What a connection needs from the process it lives in."""
 
     client_limits: ClientLimits
     wheel: DeadlineWheel
@@ -84,45 +81,47 @@ class ConnectionHost(ABC):
 
     @abstractmethod
     def admit_connection(self, connection: "ClientConnection") -> bool:
-        """Adds the connection if there is room for it; returns whether there was."""
+        """Whether there is room for one more."""
 
     @abstractmethod
     def forget_connection(self, connection: "ClientConnection") -> None:
-        """Removes a closed connection."""
+        """The connection is gone."""
 
     @abstractmethod
     def exchange(self, connection: "ClientConnection", request: Request) -> RequestHandler:
-        """Makes the handler of a new request; the connection calls `begin`."""
+        """A new request's exchange, not begun."""
 
     @abstractmethod
     def reserve_body(self, size: int) -> bool:
-        """Reserves memory for that many bytes of request bodies; returns whether there was enough."""
+        """Whether the process can hold so many more bytes of request bodies."""
 
     @abstractmethod
     def release_body(self, size: int) -> None:
-        """Gives back reserved memory."""
+        """So many bytes are held no longer."""
 
     @abstractmethod
     def connection_age(self) -> float:
-        """Returns the age, in seconds and jittered, at which a new connection is to be closed."""
+        """The age, in seconds, at which a new connection is to be closed; jittered."""
 
 
 class ClientConnection(Channel):
-    """An asyncio protocol: parses with llhttp, bounds sizes and times, and hands one request at a time to its handler.
+    """An asyncio protocol that does not derive from asyncio's: a compiled class with a Python base is an ordinary one.
 
-    It does not derive from asyncio.Protocol: mypyc compiles a class natively only if it has no Python base.
+    Parses with llhttp, bounds sizes and times, and hands one request at a time to an exchange.
     """
 
     __slots__ = (
         "_age_limit",
         "_current",
-        "_handler",
+        "_exchange",
         "_head_bytes",
-        "_heads",
         "_host",
         "_in_head",
+        "_known",
+        "_last",
         "_parser",
         "_parsing",
+        "_strangers",
         "_upgrade_seen",
         "_waiting",
         "closing",
@@ -134,12 +133,15 @@ class ClientConnection(Channel):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: Request | None = None
         self._current: Request | None = None
-        self._handler: RequestHandler | None = None
+        self._exchange: RequestHandler | None = None
         self._waiting: deque[Request] | None = None
         self._in_head = False
         self._head_bytes = 0
         self._upgrade_seen = False
-        self._heads = HeadCache()
+        # the last head, and how many heads in a row were another than the one before
+        self._known: KnownHead | None = None
+        self._strangers = 0
+        self._last: Request | None = None
         self._age_limit = NEVER
         self.closing = False
 
@@ -155,7 +157,7 @@ class ClientConnection(Channel):
         self._set_deadline(now + self._host.client_limits.idle_timeout)
 
     def eof_received(self) -> None:
-        """Flushes pending answers when the client has closed its sending side; returning None lets asyncio close then."""
+        """The client sends no more: the transport closes, as asyncio's own protocols have it, behind what is answered."""
         self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -164,14 +166,13 @@ class ClientConnection(Channel):
         self.deadline = NEVER
         self._host.wheel.forget(self)
         self._host.forget_connection(self)
-        handler, self._handler = self._handler, None
-        if handler is not None:
-            handler.client_gone()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_gone()
         for request in (self._parsing, self._current, *(self._waiting or ())):
             if request is not None:
                 self.drop_body(request)
-        self._parsing = self._current = self._waiting = None
-        self._heads.clear()
+        self._parsing = self._current = self._waiting = self._known = self._last = None
         # the parser refers to us; with it goes the cycle
         self._parser = None
 
@@ -179,7 +180,7 @@ class ClientConnection(Channel):
         if self.closing:
             return
         fresh = self._parsing is None and self._current is None
-        if fresh and self._serve_repeated(data):
+        if fresh and self._repeats(data):
             return
         if self._in_head or self._parsing is None:
             self._head_bytes += len(data)
@@ -188,23 +189,23 @@ class ClientConnection(Channel):
         if self._parsing is not None:
             self._bound_unfinished()
         elif fresh:
-            self._heads.remember(data)
+            self._remember(data)
 
     def pause_writing(self) -> None:
         self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
-        if self._handler is not None:
-            self._handler.pause()
+        if self._exchange is not None:
+            self._exchange.pause()
 
     def resume_writing(self) -> None:
-        self._set_deadline(NEVER if self._handler is not None else self._idle_deadline())
-        if self._handler is not None:
-            self._handler.resume()
+        self._set_deadline(NEVER if self._exchange is not None else self._idle_deadline())
+        if self._exchange is not None:
+            self._exchange.resume()
 
     # -- httptools -------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         if self.closing:
-            return  # nothing after the last answer on this connection is a request
+            return  # what follows the last answer on this connection is not a request any more
         self._parsing = Request(time.monotonic())
         self._in_head = True
 
@@ -228,7 +229,6 @@ class ClientConnection(Channel):
             method=parser.get_method(),
             version=parser.get_http_version(),
             keep_alive=parser.should_keep_alive(),
-            single=self._host.client_limits.single_fields,
         )
         if parser.should_upgrade():
             self._upgrade_seen = True
@@ -236,9 +236,9 @@ class ClientConnection(Channel):
         if head_bytes > self._host.client_limits.max_header_bytes:
             self._bound_head(request)
         if len(request.headers) > self._host.client_limits.max_headers:
-            request.problem = Problem.HEADERS_TOO_LARGE
+            request.problem = Refusal.headers_too_large
         if request.problem is not None:
-            # where this request ends, and the next begins, is uncertain
+            # no later request can be told apart with certainty from what this one brought
             request.keep_alive = False
         if self._current is None:
             self._start(request)
@@ -253,10 +253,10 @@ class ClientConnection(Channel):
         size = len(body)
         request.body_bytes += size
         if request.body_bytes > self._host.client_limits.max_body_bytes:
-            self._unusable(request, Problem.BODY_TOO_LARGE)
+            self._unusable(request, Refusal.payload_too_large)
         elif not self._host.reserve_body(size):
             request.body_bytes -= size
-            self._unusable(request, Problem.BODY_MEMORY_FULL)
+            self._unusable(request, Refusal.overloaded)
         else:
             request.body.append(body)
 
@@ -265,32 +265,32 @@ class ClientConnection(Channel):
         if request is None or self._upgrade_seen:
             return
         self._parsing = None
-        self._heads.parsed(request)
+        self._last = request
         request.complete = True
         if request is self._current:
             self._set_deadline(NEVER)
-            if self._handler is not None:
-                self._handler.request_complete()
+            if self._exchange is not None:
+                self._exchange.request_complete()
             else:
                 self._next(time.monotonic())
 
     def _parse(self, data: bytes) -> bool:
-        """Feeds the parser; answers data that is not HTTP and returns whether it was."""
+        """Whether the data was HTTP; what is wrong with it has been answered."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
-            self._malformed(Problem.METHOD_UNKNOWN if unknown else Problem.BAD_REQUEST)
+            self._malformed(Refusal.not_implemented if unknown else Refusal.bad_request)
         else:
             return True
         return False
 
-    # -- what handlers call ----------------------------------------------------------------------------------------
+    # -- what exchanges call ---------------------------------------------------------------------------------------
 
     def keeps_alive(self, request: Request, now: float) -> bool:
-        """Returns whether this connection takes another request after this one."""
+        """Whether this connection takes another request after this one."""
         return (
             request.keep_alive
             and not self.closing
@@ -299,20 +299,20 @@ class ClientConnection(Channel):
         )
 
     def want_body(self, request: Request) -> None:
-        """Asks for the body of a client that waits for 100 (Continue)."""
+        """A client that waits for 100 (Continue) sends its body now."""
         if request.expects_continue and not request.complete and not request.body_bytes:
             self.write(CONTINUE)
 
     def drop_body(self, request: Request) -> None:
-        """Frees the request's body; what still arrives of it is dropped."""
+        """The request's body is held no longer; what still arrives is thrown away."""
         request.discard = True
         if request.body:
             self._host.release_body(sum(map(len, request.body)))
             request.body = []
 
     def finished(self, now: float, *, keep_alive: bool) -> None:
-        """Called when the answer is written: goes on to the next request, or closes."""
-        request, self._handler = self._current, None
+        """The answer is written; the next request's turn, or the end."""
+        request, self._exchange = self._current, None
         if request is None:
             return
         self.drop_body(request)
@@ -326,7 +326,7 @@ class ClientConnection(Channel):
             self._set_deadline(now + LINGER_SECONDS)
 
     def abort(self) -> None:
-        """Closes without a proper end, which tells the client that the answer is incomplete."""
+        """The connection is gone without a proper end, which tells the client that the answer is not whole."""
         self.flush()
         self.transport.abort()
 
@@ -334,27 +334,27 @@ class ClientConnection(Channel):
 
     @property
     def idle(self) -> bool:
-        """Returns whether neither a request nor a part of one has arrived."""
+        """Whether neither a request nor a part of one is here."""
         return self._current is None and self._parsing is None
 
     def idle_since(self) -> float:
-        """Returns when the last answer ended, in monotonic seconds; meaningful while idle."""
+        """When the last answer ended, in monotonic seconds; meaningful while idle."""
         return self.deadline - self._host.client_limits.idle_timeout
 
     def close(self) -> None:
-        """Closes after everything written has been sent."""
+        """Closed as soon as what was written has left."""
         self.closing = True
         self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
         self.flush()
         self.transport.close()
 
     def expired(self, now: float) -> None:
-        if self.closing or (self._handler is not None and self._parsing is None):
-            self.transport.abort()  # the client does not read its answer
-        elif self._handler is not None:
-            self._handler.unusable(Problem.TIMEOUT)
+        if self.closing or (self._exchange is not None and self._parsing is None):
+            self.transport.abort()  # a reader that takes nothing
+        elif self._exchange is not None:
+            self._exchange.refuse(Refusal.request_timeout)
         elif self._in_head:
-            self._malformed(Problem.TIMEOUT)
+            self._malformed(Refusal.request_timeout)
         else:
             self.close()
 
@@ -367,52 +367,63 @@ class ClientConnection(Channel):
         return time.monotonic() + self._host.client_limits.idle_timeout
 
     def _bound_head(self, request: Request) -> None:
-        """Measures a head by its parts: it came in one large read, perhaps with a body behind it."""
+        """A head that came whole in one large read, perhaps with a body behind it, is measured by its parts."""
         limit = self._host.client_limits.max_header_bytes
         target = len(request.target)
         if target + sum(len(name) + len(value) + 4 for name, value in request.headers) > limit:
             too_long = target > limit // 2
-            request.problem = Problem.URI_TOO_LONG if too_long else Problem.HEADERS_TOO_LARGE
+            request.problem = Refusal.uri_too_long if too_long else Refusal.headers_too_large
 
     def _bound_unfinished(self) -> None:
-        """Bounds size and time of an unfinished request; called after each read that leaves one."""
+        """After each read that leaves a request unfinished: sizes and times of what has come so far."""
         request, limits = self._parsing, self._host.client_limits
         assert request is not None
         now = time.monotonic()
         if self._in_head:
             if self._head_bytes > limits.max_header_bytes:
                 too_long = len(request.target) > limits.max_header_bytes // 2
-                self._malformed(Problem.URI_TOO_LONG if too_long else Problem.HEADERS_TOO_LARGE)
+                self._malformed(Refusal.uri_too_long if too_long else Refusal.headers_too_large)
             elif self._current is None:
                 self._set_deadline(request.received_at + limits.header_timeout)
-        elif request is self._current and self._handler is not None:
+        elif request is self._current and self._exchange is not None:
             patience = limits.body_timeout + request.body_bytes / BODY_FLOOR_BYTES_PER_SECOND
             self._set_deadline(min(now + limits.body_timeout, request.received_at + patience))
         elif self._head_bytes > LINGER_BYTES:
             self.close()
 
-    # -- pipelined requests ----------------------------------------------------------------------------------------
+    # -- the line of requests --------------------------------------------------------------------------------------
 
     def _start(self, request: Request) -> None:
         self._current = request
-        handler = self._handler = self._host.exchange(self, request)
+        exchange = self._exchange = self._host.exchange(self, request)
         if request.problem is not None:
-            handler.unusable(request.problem)
+            exchange.refuse(request.problem)
         else:
-            handler.begin()
+            exchange.begin()
 
-    def _serve_repeated(self, data: bytes) -> bool:
-        """Serves the read if it is one more request with the cached head; returns whether it was."""
-        start = self._heads.body_start(data)
-        if not start:
+    def _repeats(self, data: bytes) -> bool:
+        """Whether the data was one more request with the head of the last, and is taken care of."""
+        known = self._known
+        if known is None:
             return False
+        start = known.body_start(data)
         size = len(data) - start
-        if size > self._host.client_limits.max_body_bytes or not self._host.reserve_body(size):
+        if not start or size > self._host.client_limits.max_body_bytes:
             return False
+        if not self._host.reserve_body(size):
+            return False
+        self._strangers = 0
         self.deadline = NEVER
-        body = data[start:]
-        self._serve(self._heads.request(body, time.monotonic()))
+        self._serve(known.request(data[start:], time.monotonic()))
         return True
+
+    def _remember(self, data: bytes) -> None:
+        """The head of the request that this read brought is known when it comes again."""
+        if self._strangers == MAX_STRANGERS:
+            return
+        self._strangers += 1
+        request, self._last = self._last, None
+        self._known = known_head(request, data) if request is not None else None
 
     def _wait_in_line(self, request: Request) -> None:
         if self._waiting is None:
@@ -424,7 +435,7 @@ class ClientConnection(Channel):
             self.transport.pause_reading()
 
     def _next(self, now: float) -> None:
-        """Goes on after the current request, whose answer and body are complete."""
+        """The current request is over and whole."""
         request, self._current = self._current, None
         if self.closing or (request is not None and not request.keep_alive):
             self.close()
@@ -439,19 +450,19 @@ class ClientConnection(Channel):
         self._serve(request)
 
     def _serve(self, request: Request) -> None:
-        """Starts the request and completes it if its body has arrived."""
+        """The request's turn, as far as it is here."""
         self._start(request)
-        if request.complete and self._current is request and self._handler is not None:
-            self._handler.request_complete()
+        if request.complete and self._current is request and self._exchange is not None:
+            self._exchange.request_complete()
 
-    def _unusable(self, request: Request, problem: Problem) -> None:
+    def _unusable(self, request: Request, problem: Refusal) -> None:
         request.problem = problem
-        if request is self._current and self._handler is not None:
-            self._handler.unusable(problem)
+        if request is self._current and self._exchange is not None:
+            self._exchange.refuse(problem)
         self.drop_body(request)
 
-    def _malformed(self, problem: Problem) -> None:
-        """Refuses bytes that are not a request: answers the requests already accepted, then closes."""
+    def _malformed(self, problem: Refusal) -> None:
+        """What follows cannot be told apart from the next request: answer what stands, then close."""
         if self.closing:
             return
         request = self._parsing or Request(time.monotonic())
@@ -461,24 +472,23 @@ class ClientConnection(Channel):
         self._parsing, self._in_head = None, False
         if self._current is None:
             self._start(request)
-        elif request is self._current and self._handler is not None:
-            self._handler.unusable(problem)
+        elif request is self._current and self._exchange is not None:
+            self._exchange.refuse(problem)
         elif request is self._current:
             self.close()
         elif not self._waiting or self._waiting[-1] is not request:
             self._wait_in_line(request)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parses the request again without Upgrade: RFC 9110 section 7.8 lets a server ignore it, llhttp does not."""
+        """RFC 9110 section 7.8 lets a server ignore Upgrade, llhttp does not: parse the request again without it."""
         request, self._upgrade_seen = self._parsing, False
         assert request is not None
-        if request.method == b"CONNECT":
-            self._malformed(Problem.METHOD_NOT_ALLOWED)
+        if request.method == b"CONNECT" or not request.http11:
+            self._malformed(Refusal.method_not_allowed)
             return
         self._parser = httptools.HttpRequestParser(self)
         head = b"".join(
             b"%b: %b\r\n" % field for field in request.headers if field[0] not in _UPGRADE
         )
-        version = b"1.1" if request.http11 else b"1.0"
-        line = b"%b %b HTTP/%b\r\n" % (request.method, request.target, version)
+        line = b"%b %b HTTP/1.1\r\n" % (request.method, request.target)
         self.data_received(line + head + b"\r\n" + rest)

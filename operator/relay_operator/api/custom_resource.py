@@ -24,7 +24,6 @@ class Metadata(Part):
     uid: str
     generation: int = 1
     creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
     annotations: dict[str, str] = {}
 
 

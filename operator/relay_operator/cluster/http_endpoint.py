@@ -16,7 +16,7 @@ _SHUTDOWN_SECONDS = 1.0
 
 
 def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, Any]]:
-    """Target groups as Prometheus' http_sd reads them; one group a pod, since each has its own labels."""
+    """Returns target groups as Prometheus' http_sd reads them; one group a pod, since each has its own labels."""
     return [
         {
             "targets": [f"{pod.ip}:{endpoints.ADMIN_PORT}"],
@@ -34,7 +34,7 @@ def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, An
 
 
 class OperatorEndpoint:
-    """Serves until stopped. healthy() says whether the process can still do its work."""
+    """Serves until stopped. healthy() tells whether every task of the process still runs."""
 
     def __init__(
         self,
@@ -51,19 +51,27 @@ class OperatorEndpoint:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
+        """Opens the port."""
+        self._runner = web.AppRunner(
+            self.application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, port=self._port).start()
+
+    async def stop(self) -> None:
+        """Closes the port; without effect before start()."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def application(self) -> web.Application:
+        """Returns the paths and their handlers."""
         app = web.Application()
         app.router.add_get(names.DISCOVERY_PATH, self._relays)
         app.router.add_get(names.SLO_DISCOVERY_PATH, self._slo_relays)
         app.router.add_get(endpoints.METRICS_PATH, self._metrics)
         app.router.add_get(endpoints.HEALTH_PATH, self._health)
         app.router.add_get(endpoints.READY_PATH, self._readiness)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, port=self._port).start()
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        return app
 
     async def _relays(self, _: web.Request) -> web.Response:
         return web.json_response(targets(self._pods(), path=endpoints.METRICS_PATH, scrape="all"))
@@ -79,11 +87,13 @@ class OperatorEndpoint:
     async def _health(self, _: web.Request) -> web.Response:
         healthy = self._healthy()
         return web.Response(
-            text="ok\n" if healthy else "a worker has stopped\n", status=200 if healthy else 503
+            text="ok\n" if healthy else "a task of the operator has stopped\n",
+            status=200 if healthy else 503,
         )
 
     async def _readiness(self, _: web.Request) -> web.Response:
         ready = self._ready.is_set()
         return web.Response(
-            text="ok\n" if ready else "the first list is not in yet\n", status=200 if ready else 503
+            text="ok\n" if ready else "initial list of resources is not complete\n",
+            status=200 if ready else 503,
         )

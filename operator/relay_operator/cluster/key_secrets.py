@@ -1,4 +1,4 @@
-"""Keys: the operator's signing key, the tenants' API keys, the providers' keys. Values never leave towards logs."""
+"""Keys in Secrets: the operator's signing key, the tenants' API keys, the providers' keys. No value is ever logged."""
 
 import base64
 import secrets
@@ -17,7 +17,7 @@ from relay_operator.manifests import credentials
 
 
 async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
-    """The key documents are signed with; made on the first start and kept in a Secret of the operator's namespace."""
+    """Reads the key that documents are signed with, from a Secret of the operator's namespace; makes it when missing."""
     while True:
         secret = await api.get("Secret", names.SIGNING_KEY_SECRET, namespace=namespace)
         if secret is not None:
@@ -43,13 +43,13 @@ async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
 
 
 def public_key_text(key: Ed25519PrivateKey) -> str:
-    """The form relays expect in relay_contract.document.ENV_DOCUMENT_PUBLIC_KEYS."""
+    """Returns the public key as relays expect it in their environment (endpoints.ENV_DOCUMENT_PUBLIC_KEYS)."""
     raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return base64.b64encode(raw).decode()
 
 
 async def tenant_keys(api: ApiServer, tenant: Tenant) -> dict[str, str]:
-    """The tenant's API keys by name: existing ones kept, missing ones made, those no longer named removed.
+    """Returns the tenant's API keys by name: existing ones kept, missing ones made, those no longer named removed.
 
     Two operators at once cannot both make keys: creation and change carry a precondition (Conflict).
     """
@@ -76,7 +76,7 @@ async def tenant_keys(api: ApiServer, tenant: Tenant) -> dict[str, str]:
 async def provider_keys(
     api: ApiServer, providers: Iterable[Provider], *, namespace: str
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Keys by provider, and for each provider without one what is missing."""
+    """Reads keys by provider, and for each provider without one what is missing."""
     keys, missing = {}, {}
     for provider in providers:
         auth = provider.spec.auth
@@ -93,11 +93,11 @@ async def provider_keys(
 
 
 def new_key(tenant: str) -> str:
-    """A fresh API key with a prefix that secret scanners can recognise; 256 random bits."""
+    """Makes an API key: a prefix that secret scanners can recognise, then 256 random bits."""
     return f"{API_KEY_PREFIX}{tenant}-{secrets.token_urlsafe(32)}"
 
 
 def decode(secret: Manifest | None) -> Mapping[str, str]:
-    """A Secret's entries as text; empty for none."""
+    """Returns a Secret's entries as text; none for no Secret."""
     data = (secret or {}).get("data") or {}
     return {name: base64.b64decode(value).decode() for name, value in data.items()}

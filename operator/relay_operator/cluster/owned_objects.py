@@ -1,4 +1,4 @@
-"""Applies children so that an unchanged one costs no write, and notices when somebody else changed one."""
+"""Applies the objects a tenant owns: an unchanged one costs no write, one that somebody else changed is written again."""
 
 import hashlib
 import json
@@ -10,22 +10,22 @@ from relay_operator.cluster.api_server import ApiServer, Manifest
 ChildKey = tuple[str, str, str]
 """kind, namespace, name"""
 
-# The status of these moves all the time; their spec moved only if their generation did.
+# The status of these changes all the time; a change of their generation is one of their spec.
 _BY_GENERATION = frozenset({"Deployment", "PodDisruptionBudget", "NetworkPolicy"})
 
 _FOREIGN = ("", "")
-"""Somebody else's doing; equal to no intent of ours and to no version."""
+"""Marks a child that somebody else changed or deleted; equals no hash and no version."""
 
 
 class OwnedObjects:
-    """What we last wrote of each child: (hash of our intent, version the API server gave it)."""
+    """Remembers of each child what was written last: (hash of our intent, version the API server gave it)."""
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
         self._written: dict[ChildKey, tuple[str, str]] = {}
 
     async def apply(self, manifest: Manifest) -> bool:
-        """The child is as the manifest says; True when that took a write."""
+        """Brings the child to what the manifest says; True when that took a write."""
         key = _key(manifest)
         digest = _digest(manifest)
         if self._written.get(key, ("", ""))[0] == digest:
@@ -37,7 +37,7 @@ class OwnedObjects:
         return True
 
     def observe(self, body: Manifest, *, deleted: bool) -> bool:
-        """Takes in what the watch saw; True when the child is not as we left it and its owner must look.
+        """Takes in what the watch shows; True when the child is not as we left it and its owner must be reconciled.
 
         A child we did not write in this process (after a restart) is trusted by the hash it carries.
         """
@@ -57,7 +57,7 @@ class OwnedObjects:
         return True
 
     def forget(self, namespace: str) -> None:
-        """Nothing is known of a namespace's children any more; the next apply writes them all."""
+        """Drops the memory of a namespace and its children; the next apply writes them all."""
         for key in [key for key in self._written if namespace in (key[1], key[2])]:
             del self._written[key]
 

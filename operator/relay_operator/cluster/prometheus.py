@@ -1,5 +1,5 @@
-"""Reads the relays' counters from Prometheus through prometheus-api-client, tamed: no hidden retries, a deadline,
-its own threads, one family of errors.
+"""Reads the relays' counters from Prometheus through prometheus-api-client: no hidden retries, a deadline, its own
+threads, one family of errors.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from typing import Any
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import Retry
 
-from relay_operator.decisions.analysis.evidence import Series
+from relay_operator.decisions.evidence import Series
 from relay_operator.errors import MetricsUnavailable
 
 _QUERY = (
@@ -25,12 +25,14 @@ _TIMEOUT_SECONDS = (1.0, 3.0)
 
 
 class Prometheus:
-    """One Prometheus. Each fetch is two queries, whatever the number of routes."""
+    """One Prometheus, over HTTP unless another transport is given. A fetch is two queries for any number of routes."""
 
-    def __init__(self, url: str, *, lookback_seconds: float) -> None:
+    def __init__(
+        self, url: str, *, lookback_seconds: float, transport: BaseAdapter | None = None
+    ) -> None:
         session = requests.Session()
-        session.mount("http://", HTTPAdapter(max_retries=Retry(total=0)))
-        session.mount("https://", HTTPAdapter(max_retries=Retry(total=0)))
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, transport or HTTPAdapter(max_retries=Retry(total=0)))
         session.trust_env = False
         self._connection = PrometheusConnect(
             url=url, session=session, retry=Retry(total=0), timeout=_TIMEOUT_SECONDS
@@ -39,7 +41,7 @@ class Prometheus:
         self._lookback = max(int(lookback_seconds), 1)
 
     async def fetch(self) -> tuple[Series, ...]:
-        """The raw samples of the last few scrapes of every active relay.
+        """Returns the raw samples of the last few scrapes of every active relay.
 
         A range selector in an instant query gives samples with their own times, so a dead target cannot look
         alive through Prometheus' five-minute look-back. Raises MetricsUnavailable.

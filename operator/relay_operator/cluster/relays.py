@@ -1,4 +1,4 @@
-"""Speaks to the relay pods' admin port: pushes sealed documents, reads what is in force."""
+"""Pushes sealed documents to the admin port of relay pods, and reads what they acknowledge."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A relay pod as the watch saw it. incarnation changes when its container restarts."""
+    """A relay pod as the watch showed it. incarnation changes when its container restarts."""
 
     namespace: str
     name: str
@@ -25,10 +25,13 @@ class Pod:
 
 
 class Relays:
-    """A pool of connections to admin ports."""
+    """A pool of connections to admin ports, over TCP unless another transport is given."""
 
-    def __init__(self, *, timeout_seconds: float) -> None:
+    def __init__(
+        self, *, timeout_seconds: float, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._client = httpx.AsyncClient(
+            transport=transport,
             timeout=timeout_seconds,
             trust_env=False,
             limits=httpx.Limits(
@@ -40,7 +43,7 @@ class Relays:
         await self._client.aclose()
 
     async def push(self, pod: Pod, sealed: str) -> document.Acknowledgement:
-        """What the pod has in force after the push: the document itself, or a newer one it refused to leave.
+        """Returns what the pod has in force after the push: the document, or a newer one that it keeps.
 
         Raises Unavailable when the pod does not answer or cannot use the document.
         """

@@ -1,4 +1,4 @@
-"""Writes status, and only when it says something new."""
+"""Writes the status of custom resources, and only when something in it is new."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,13 +8,16 @@ from relay_operator.decisions import conditions
 from relay_operator.decisions.conditions import Condition
 from relay_operator.errors import ApiServerRefused
 
+ObjectKey = tuple[str, str, str]
+"""kind, namespace, name"""
+
 
 class StatusWriter:
-    """The one writer of our kinds' status."""
+    """The only writer of our kinds' status. It remembers what it wrote, which the watch shows a moment later."""
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
-        self._written: dict[str, Mapping[str, Any]] = {}
+        self._written: dict[ObjectKey, tuple[str, Mapping[str, Any]]] = {}
 
     async def write(
         self,
@@ -25,13 +28,15 @@ class StatusWriter:
         *,
         now: float,
     ) -> bool:
-        """The object's status has these fields and conditions; True when that took a write.
+        """Brings the object's status to these fields and conditions; True when that took a write.
 
         body is the object as watched; a field set to None is removed.
         """
         metadata = body["metadata"]
+        key = (kind, metadata.get("namespace", ""), metadata["name"])
+        uid, written = self._written.get(key, ("", {}))
         generation = int(metadata.get("generation", 1))
-        current = self._written.get(metadata["uid"]) or body.get("status") or {}
+        current = (written if uid == metadata["uid"] else {}) or body.get("status") or {}
         merged = conditions.merge(
             current.get("conditions", ()), wanted, generation=generation, now=now
         )
@@ -43,15 +48,16 @@ class StatusWriter:
                 kind,
                 metadata["name"],
                 {"status": status},
-                namespace=metadata.get("namespace", ""),
+                namespace=key[1],
                 subresource="status",
             )
         except ApiServerRefused as error:
             if error.status != 404:
                 raise
             return False
-        self._written[metadata["uid"]] = status
+        self._written[key] = (metadata["uid"], status)
         return True
 
-    def forget(self, uid: str) -> None:
-        self._written.pop(uid, None)
+    def forget(self, kind: str, namespace: str, name: str) -> None:
+        """Drops the memory of an object that is gone."""
+        self._written.pop((kind, namespace, name), None)

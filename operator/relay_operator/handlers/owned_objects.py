@@ -1,4 +1,4 @@
-"""What the operator owns: relay pods that come and go, and objects somebody else changed."""
+"""The operator's own objects: relay pods that come and go, and children that somebody else changed."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import kopf
 
 from relay_operator import names
 from relay_operator.handlers.context import Context
-from relay_operator.reconcile.watched_state import pod_from
 from relay_operator.reconcile.work_queue import Key
 
 _OWNED = (
@@ -18,7 +17,7 @@ _OWNED = (
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
-    """Adds the handlers to the registry; the settings' label selectors keep strangers out of the watches."""
+    """Adds the handlers to the registry; the settings' label selectors keep other objects out of the watches."""
     labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
     kopf.on.event("", "v1", "pods", labels=labels, registry=registry, id="pods-seen")(pod_seen)
     for group, version, plural in _OWNED:
@@ -34,29 +33,18 @@ def watched() -> tuple[str, ...]:
 
 async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
-    context.watching = True
-    plain = dict(body)
-    tenant = plain["metadata"].get("labels", {}).get(names.LABEL_TENANT)
-    if tenant is None:
-        return
-    namespace = plain["metadata"]["namespace"]
-    pods = context.world.pods.setdefault(namespace, {})
-    before = pods.get(plain["metadata"]["uid"])
-    if type == "DELETED":
-        pods.pop(plain["metadata"]["uid"], None)
-        now = None
-    else:
-        now = pods[plain["metadata"]["uid"]] = pod_from(plain)
-    if before == now and type is not None:
+    changed = context.world.pods.take_in(body, deleted=type == "DELETED")
+    tenant = body["metadata"].get("labels", {}).get(names.LABEL_TENANT)
+    if tenant is None or not changed:
         return
     context.queue.add(Key("Tenant", "", tenant))
-    for route in context.world.routes.get(namespace, {}):
+    namespace = body["metadata"]["namespace"]
+    for route in context.world.routes.names(namespace=namespace):
         context.queue.add(Key("RelayRoute", namespace, route))
 
 
 async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
-    context.watching = True
     plain = dict(body)
     tenant = plain["metadata"].get("labels", {}).get(names.LABEL_TENANT)
     if tenant is not None and context.children.observe(plain, deleted=type == "DELETED"):

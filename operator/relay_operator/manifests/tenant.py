@@ -1,4 +1,4 @@
-"""All objects of a tenant, in the order in which they must exist: the wall before the credentials before the relay."""
+"""All objects of a tenant, in the order in which they must exist: isolation, then credentials, then the relay."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,10 @@ from relay_operator.manifests import namespace, policies, workload
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
 
 
-def wall(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]) -> tuple[Manifest, ...]:
-    """Isolation: in force before any credential or weight."""
+def isolation(
+    tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]
+) -> tuple[Manifest, ...]:
+    """Returns the network policies and the ServiceAccount: in force before any credential or weight."""
     return (
         policies.default_deny(tenant),
         policies.relay_traffic(tenant, platform, upstreams),
@@ -17,7 +19,7 @@ def wall(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]) -> t
 
 
 def relay(tenant: Tenant, platform: Platform) -> tuple[Manifest, ...]:
-    """What serves the traffic."""
+    """Returns the objects that serve the traffic."""
     return (
         workload.service(tenant),
         workload.deployment(tenant, platform),

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -49,6 +49,12 @@ class Publication:
     written_generation: int = 0
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def used_providers(self) -> set[str]:
+        """Returns the providers that the routes in force can send to."""
+        return {
+            side.provider for route in self.fragments.values() for side in composition.sides(route)
+        }
+
     def has_acknowledged(self, pod: Pod) -> bool:
         """Whether the pod runs the newest document and holds every provider key it needs."""
         answer = self.acknowledged.get((pod.uid, pod.incarnation))
@@ -84,49 +90,59 @@ class DocumentPublisher:
         self._children = children
         self._world = world
         self._signing_key = signing_key
-        self._programs: dict[str, Publication] = {}
+        self._publications: dict[str, Publication] = {}
 
-    def program(self, namespace: str) -> Publication | None:
-        return self._programs.get(namespace)
+    def publication(self, namespace: str) -> Publication | None:
+        return self._publications.get(namespace)
 
     def begin(self, tenant: Tenant, base: TenantDocument, stored: str) -> Publication:
         """Starts from what the ConfigMap holds, so that generation and last good fragments outlive the operator."""
-        program = Publication(tenant=tenant, base=base)
+        publication = Publication(tenant=tenant, base=base)
         try:
             known, digest = seal.unseal(stored, [self._signing_key.public_key()])
         except seal.DocumentRejected:
             known = None
         if known is not None and known.tenant.uid == tenant.metadata.uid:
-            program.fragments = {route.name: route for route in known.tenant.routes}
-            program.providers = {provider.name: provider for provider in known.catalogue.providers}
-            program.generation = program.written_generation = known.generation
-            program.document, program.sealed, program.digest = known, stored, digest
+            publication.fragments = {route.name: route for route in known.tenant.routes}
+            publication.providers = {
+                provider.name: provider for provider in known.catalogue.providers
+            }
+            publication.generation = publication.written_generation = known.generation
+            publication.document, publication.sealed, publication.digest = known, stored, digest
             # what is in force was reachable when it came into force
-            program.reachable = frozenset(program.providers)
-        self._programs[names.tenant_namespace(tenant.metadata.name)] = program
-        return program
+            publication.reachable = frozenset(publication.providers)
+        self._publications[names.tenant_namespace(tenant.metadata.name)] = publication
+        return publication
 
     def forget(self, namespace: str) -> None:
-        self._programs.pop(namespace, None)
+        self._publications.pop(namespace, None)
 
     def set_weight(self, namespace: str, route: str, percent: int) -> None:
         """Changes one weight in memory; distribute() brings it out."""
-        program = self._programs.get(namespace)
-        if program is not None and route in program.fragments:
-            fragment = program.fragments[route]
-            program.fragments[route] = fragment.model_copy(update={"canary_percent": percent})
+        publication = self._publications.get(namespace)
+        if publication is not None and route in publication.fragments:
+            fragment = publication.fragments[route]
+            publication.fragments[route] = fragment.model_copy(update={"canary_percent": percent})
 
-    def set_providers(self, program: Publication, providers: Mapping[str, Provider]) -> None:
-        """Takes newer provider parts in; those that vanished stay as they last were while a route uses them."""
-        program.providers.update(providers)
+    def refresh_providers(self, publication: Publication, named: Iterable[str] = ()) -> None:
+        """Composes the parts, with the tenant's share, of the named providers and of those in use.
+
+        A provider that cannot be used any more stays as it last was while a route uses it.
+        """
+        usable = self._world.usable_providers()
+        tenant = publication.tenant.metadata.name
+        for name in publication.used_providers() | set(named):
+            if name in usable:
+                share = self._world.provider_share(name, tenant)
+                publication.providers[name] = composition.provider_part(usable[name], share=share)
 
     def count_acknowledged(self, namespace: str) -> tuple[int, int]:
         """Counts the tenant's relay pods that run the newest document, and all that are not terminating."""
         pods = [pod for pod in self._world.relay_pods(namespace) if not pod.terminating]
-        program = self._programs.get(namespace)
-        if program is None:
+        publication = self._publications.get(namespace)
+        if publication is None:
             return 0, len(pods)
-        return sum(program.has_acknowledged(pod) for pod in pods), len(pods)
+        return sum(publication.has_acknowledged(pod) for pod in pods), len(pods)
 
     async def acknowledged(self, namespace: str) -> tuple[int, int]:
         """Counts as count_acknowledged does, after one more distribution when a pod runs an older document.
@@ -145,52 +161,52 @@ class DocumentPublisher:
         Pods that do not answer are left for the next call (and for the kubelet's refresh of the mount); the
         ConfigMap write may raise Unavailable, Conflict or ApiServerRefused after all pushes have been tried.
         """
-        program = self._programs.get(namespace)
-        if program is None:
+        publication = self._publications.get(namespace)
+        if publication is None:
             return
         writing: asyncio.Task[None] | None = None
         for _ in range(_MOST_ROUNDS):
-            self._compose(program)
-            if writing is None and program.written_generation < program.generation:
-                writing = asyncio.create_task(self._write(program))
-            newer = await self._push_all(program)
-            if not newer or newer < program.generation:
+            self._compose(publication)
+            if writing is None and publication.written_generation < publication.generation:
+                writing = asyncio.create_task(self._write(publication))
+            newer = await self._push_all(publication)
+            if not newer or newer < publication.generation:
                 break
-            program.generation, program.document = newer, None
+            publication.generation, publication.document = newer, None
         if writing is not None:
             await writing
         # also when nothing is new: somebody may have edited the ConfigMap
-        await self._write(program)
+        await self._write(publication)
 
-    def _compose(self, program: Publication) -> None:
+    def _compose(self, publication: Publication) -> None:
         composed = composition.whole_document(
-            program.base,
-            program.fragments.values(),
-            program.providers,
-            generation=max(program.generation, 1),
+            publication.base,
+            publication.fragments.values(),
+            publication.providers,
+            generation=max(publication.generation, 1),
         )
-        if composed == program.document:
+        if composed == publication.document:
             return
-        program.generation += 1
-        program.document = composed.model_copy(update={"generation": program.generation})
-        program.sealed = seal.seal(program.document, self._signing_key)
-        program.digest = seal.payload_digest(canonical_payload(program.document))
+        publication.generation += 1
+        publication.document = composed.model_copy(update={"generation": publication.generation})
+        publication.sealed = seal.seal(publication.document, self._signing_key)
+        publication.digest = seal.payload_digest(canonical_payload(publication.document))
 
-    async def _push_all(self, program: Publication) -> int:
+    async def _push_all(self, publication: Publication) -> int:
         """The highest generation any pod reports that is not ours; 0 when all took it or are away."""
-        namespace = names.tenant_namespace(program.tenant.metadata.name)
+        namespace = names.tenant_namespace(publication.tenant.metadata.name)
         pods = self._world.relay_pods(namespace)
         alive = {(pod.uid, pod.incarnation) for pod in pods}
-        for gone in program.acknowledged.keys() - alive:
-            del program.acknowledged[gone]
-        behind = [pod for pod in pods if not program.has_acknowledged(pod)]
-        newer = await asyncio.gather(*(self._push(program, pod) for pod in behind))
+        for gone in publication.acknowledged.keys() - alive:
+            del publication.acknowledged[gone]
+        behind = [pod for pod in pods if not publication.has_acknowledged(pod)]
+        newer = await asyncio.gather(*(self._push(publication, pod) for pod in behind))
         return max(newer, default=0)
 
-    async def _push(self, program: Publication, pod: Pod) -> int:
-        digest, generation = program.digest, program.generation
+    async def _push(self, publication: Publication, pod: Pod) -> int:
+        digest, generation = publication.digest, publication.generation
         try:
-            answer = await self._relays.push(pod, program.sealed)
+            answer = await self._relays.push(pod, publication.sealed)
         except Unavailable as error:
             # a pod that is only starting is no news
             level = logging.WARNING if pod.ready else logging.DEBUG
@@ -199,17 +215,17 @@ class DocumentPublisher:
             )
             return 0
         if answer.digest == digest:
-            program.acknowledged[(pod.uid, pod.incarnation)] = answer
+            publication.acknowledged[(pod.uid, pod.incarnation)] = answer
             return 0
         # newer than what we sent: either we sent a newer one meanwhile, or a lost life of ours did
         return (
             answer.generation
-            if answer.generation >= generation and program.generation == generation
+            if answer.generation >= generation and publication.generation == generation
             else 0
         )
 
-    async def _write(self, program: Publication) -> None:
-        async with program.write_lock:
-            generation, sealed = program.generation, program.sealed
-            await self._children.apply(credentials.document_configmap(program.tenant, sealed))
-            program.written_generation = generation
+    async def _write(self, publication: Publication) -> None:
+        async with publication.write_lock:
+            generation, sealed = publication.generation, publication.sealed
+            await self._children.apply(credentials.document_configmap(publication.tenant, sealed))
+            publication.written_generation = generation

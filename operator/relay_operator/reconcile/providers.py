@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-from relay_operator.api.provider import Provider, ServiceRef
+from relay_operator.api.provider import Provider
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.status_writer import StatusWriter
@@ -12,10 +11,12 @@ from relay_operator.decisions import outcome, provider_conditions, provider_stat
 from relay_operator.decisions.outcome import Refused
 from relay_operator.decisions.provider_conditions import Configured, ProviderOutcome
 from relay_operator.decisions.provider_status import ProviderStatus
-from relay_operator.errors import ApiServerRefused, InvalidSpec, Unavailable
+from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.manifests import upstreams
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -45,22 +46,24 @@ class ProviderReconciler:
     async def reconcile(self, name: str) -> None:
         """Resolves the provider, writes its status, and requeues the tenants that use it."""
         now = self._clock()
-        body = self._world.providers.get(name)
-        if body is None:
+        watched = self._world.providers.get(name)
+        if watched is None:
             self._world.upstreams.pop(name, None)
             self._world.resolved.discard(name)
+            self._status.forget("Provider", "", name)
+        elif isinstance(watched.resource, Invalid):
+            self._world.resolved.add(name)
+            refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
+            await self._report(watched.body, refused, now)
         else:
-            await self._resolve_and_report(name, body, now)
+            await self._resolve_and_report(watched.body, watched.resource, now)
         for tenant in self._world.tenants_using(name):
             self._queue.add(Key("Tenant", "", tenant))
 
-    async def _resolve_and_report(self, name: str, body: dict[str, Any], now: float) -> None:
-        try:
-            provider = Provider.parse(body)
-        except InvalidSpec as error:
-            self._world.resolved.add(name)
-            await self._report(body, Refused(reason=Reason.INVALID_SPEC, message=str(error)), now)
-            return
+    async def _resolve_and_report(
+        self, body: dict[str, Any], provider: Provider, now: float
+    ) -> None:
+        name = provider.metadata.name
         try:
             found = await self._resolve(provider)
         except (ApiServerRefused, Unavailable) as error:
@@ -85,7 +88,11 @@ class ProviderReconciler:
     async def _resolve(self, provider: Provider) -> ProviderOutcome:
         name = provider.metadata.name
         ref = provider.spec.endpoint.service_ref
-        upstream = _external(provider) if ref is None else await self._service(name, ref)
+        if ref is None:
+            upstream: Upstream | None = upstreams.of_url(provider)
+        else:
+            service = await self._api.get("Service", ref.name, namespace=ref.namespace)
+            upstream = upstreams.of_service(provider, ref, service)
         if upstream is None:
             self._world.upstreams.pop(name, None)
         else:
@@ -100,23 +107,3 @@ class ProviderReconciler:
         if missing:
             return Refused(reason=Reason.SECRET_MISSING, message=missing[name])
         return Configured()
-
-    async def _service(self, provider: str, ref: ServiceRef) -> Upstream | None:
-        """Reads the Service's selector and the port its pods listen on: NetworkPolicy knows pods, not Services."""
-        service = await self._api.get("Service", ref.name, namespace=ref.namespace)
-        spec = (service or {}).get("spec", {})
-        port = next((port for port in spec.get("ports", []) if port["port"] == ref.port), None)
-        if port is None or not spec.get("selector"):
-            return None
-        return Upstream(
-            provider=provider,
-            port=port.get("targetPort", ref.port),
-            namespace=ref.namespace,
-            pod_selector=tuple(sorted(spec["selector"].items())),
-        )
-
-
-def _external(provider: Provider) -> Upstream:
-    parts = urlsplit(provider.url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Upstream(provider=provider.metadata.name, port=port, cidrs=provider.spec.egress_cidrs)

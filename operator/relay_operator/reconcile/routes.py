@@ -16,11 +16,12 @@ from relay_operator.decisions.canary_runs import CanaryRuns, Run
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
 from relay_operator.decisions.route_status import Programmed, RouteStatus
-from relay_operator.errors import ApiServerRefused, InvalidSpec, Unavailable
+from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
@@ -37,7 +38,7 @@ class RouteReconciler:
         *,
         world: WatchedState,
         canaries: CanaryRuns,
-        programmer: DocumentPublisher,
+        publisher: DocumentPublisher,
         status: StatusWriter,
         announcer: EventRecorder,
         queue: WorkQueue,
@@ -45,7 +46,7 @@ class RouteReconciler:
     ) -> None:
         self._world = world
         self._canaries = canaries
-        self._programmer = programmer
+        self._publisher = publisher
         self._status = status
         self._announcer = announcer
         self._queue = queue
@@ -54,19 +55,20 @@ class RouteReconciler:
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
         now = self._clock()
-        body = self._world.routes.get(namespace, {}).get(name)
-        program = self._programmer.program(namespace)
-        if body is None:
-            await self._remove(namespace, name, program)
-        elif program is None:
-            await self._report_without_tenant(body, namespace, now)
+        watched = self._world.routes.get(name, namespace=namespace)
+        publication = self._publisher.publication(namespace)
+        if watched is None:
+            await self._remove(namespace, name, publication)
+        elif publication is None:
+            await self._report_without_tenant(watched.body, namespace, now)
         else:
-            await self._bring_into_force(body, program, now)
+            await self._bring_into_force(watched, publication, now)
 
-    async def _remove(self, namespace: str, name: str, program: Publication | None) -> None:
+    async def _remove(self, namespace: str, name: str, publication: Publication | None) -> None:
         self._canaries.forget((namespace, name))
-        if program is not None and program.fragments.pop(name, None) is not None:
-            await self._programmer.distribute(namespace)
+        self._status.forget("RelayRoute", namespace, name)
+        if publication is not None and publication.fragments.pop(name, None) is not None:
+            await self._publisher.distribute(namespace)
 
     async def _report_without_tenant(
         self, body: dict[str, Any], namespace: str, now: float
@@ -89,74 +91,68 @@ class RouteReconciler:
         await self._status.write("RelayRoute", body, {}, wanted, now=now)
 
     async def _bring_into_force(
-        self, body: dict[str, Any], program: Publication, now: float
+        self, watched: Watched[RelayRoute], publication: Publication, now: float
     ) -> None:
+        body = watched.body
         namespace = body["metadata"]["namespace"]
-        ruling = self._rule(body, program, now)
+        ruling = self._rule(watched.resource, publication, now)
         if ruling is None:
             self._look_again(body, _PENDING_SECONDS)
             return
-        self._arrange(body, program, ruling)
+        self._arrange(body, publication, ruling)
         try:
-            await self._programmer.distribute(namespace)
-            await self._report(body, program, ruling.outcome, now)
+            await self._publisher.distribute(namespace)
+            await self._report(body, publication, ruling.outcome, now)
         except (ApiServerRefused, Unavailable) as error:
             obstacle = outcome.obstacle_of(error)
-            report = self._report(body, program, ruling.outcome, now, obstacle=obstacle)
+            report = self._report(body, publication, ruling.outcome, now, obstacle=obstacle)
             await report_and_raise(error, report)
 
-    def _rule(self, body: dict[str, Any], program: Publication, now: float) -> Ruling | None:
+    def _rule(
+        self, route: RelayRoute | Invalid, publication: Publication, now: float
+    ) -> Ruling | None:
         """Decides and puts the fragment in force; without waiting, so that no older decision can overtake.
 
         None when a provider's address is still to be read after the operator's start.
         """
-        try:
-            route = RelayRoute.parse(body)
-        except InvalidSpec as error:
-            return Ruling(outcome=Refused(reason=Reason.INVALID_SPEC, message=str(error)))
+        if isinstance(route, Invalid):
+            return Ruling(outcome=Refused(reason=Reason.INVALID_SPEC, message=route.message))
         if self._world.unresolved(side.provider for side in route_acceptance.sides(route)):
             return None
-        around = self._gather(route, program)
+        around = self._gather(route, publication)
         ruling = route_acceptance.rule(route, around, self._canaries, now=now)
         if ruling.weight_percent is not None:
-            self._apply(route, around, program, ruling.weight_percent)
+            self._apply(route, around, publication, ruling.weight_percent)
         return ruling
 
-    def _gather(self, route: RelayRoute, program: Publication) -> Surroundings:
+    def _gather(self, route: RelayRoute, publication: Publication) -> Surroundings:
         namespace = route.metadata.namespace
         pods = self._world.relay_pods(namespace)
         canary = route.spec.canary
-        lacking = canary is not None and program.lacks_key(canary.provider, pods)
+        lacking = canary is not None and publication.lacks_key(canary.provider, pods)
         return Surroundings(
             siblings=tuple(self._world.parsed_routes(namespace).values()),
-            known=frozenset(self._world.providers),
+            known=frozenset(self._world.providers.names()),
             usable=self._world.usable_providers(),
-            reachable=program.reachable,
+            reachable=publication.reachable,
             keyless=frozenset({canary.provider} if canary is not None and lacking else ()),
-            in_force=program.fragments.get(route.metadata.name),
+            in_force=publication.fragments.get(route.metadata.name),
         )
 
     def _apply(
-        self, route: RelayRoute, around: Surroundings, program: Publication, weight_percent: int
+        self, route: RelayRoute, around: Surroundings, publication: Publication, weight_percent: int
     ) -> None:
         fragment = composition.route_part(route, around.usable, canary_percent=weight_percent)
-        tenant = program.tenant.metadata.name
         named = {side.provider for side in route_acceptance.sides(route)}
-        parts = {
-            name: composition.provider_part(
-                around.usable[name], share=self._world.provider_share(name, tenant)
-            )
-            for name in named
-        }
-        self._programmer.set_providers(program, parts)
-        program.fragments[route.metadata.name] = fragment
+        self._publisher.refresh_providers(publication, named)
+        publication.fragments[route.metadata.name] = fragment
 
-    def _arrange(self, body: dict[str, Any], program: Publication, ruling: Ruling) -> None:
+    def _arrange(self, body: dict[str, Any], publication: Publication, ruling: Ruling) -> None:
         """Queues what has to follow the outcome."""
         match ruling.outcome:
             case Waiting() if ruling.weight_percent is None:
                 # network policy first: the tenant's reconciler applies it and the keys, and calls again
-                self._queue.add(Key("Tenant", "", program.tenant.metadata.name), Urgency.URGENT)
+                self._queue.add(Key("Tenant", "", publication.tenant.metadata.name), Urgency.URGENT)
             case Waiting():
                 self._look_again(body, _PENDING_SECONDS)
             case Decided(measured=True):
@@ -169,7 +165,7 @@ class RouteReconciler:
     async def _report(
         self,
         body: dict[str, Any],
-        program: Publication,
+        publication: Publication,
         found: RouteOutcome,
         now: float,
         *,
@@ -177,11 +173,13 @@ class RouteReconciler:
     ) -> None:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         acknowledged, pods = (
-            await self._programmer.acknowledged(namespace)
+            await self._publisher.acknowledged(namespace)
             if obstacle is None
-            else self._programmer.count_acknowledged(namespace)
+            else self._publisher.count_acknowledged(namespace)
         )
-        programmed = Programmed(generation=program.generation, pods=pods, acknowledged=acknowledged)
+        programmed = Programmed(
+            generation=publication.generation, pods=pods, acknowledged=acknowledged
+        )
         if acknowledged < pods:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
         run = self._canaries.runs.get((namespace, name))

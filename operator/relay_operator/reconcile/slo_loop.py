@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 
 from relay_operator.cluster.prometheus import Prometheus
-from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
+from relay_operator.decisions.verdict import Outcome
 from relay_operator.errors import MetricsUnavailable, OperatorError
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.watched_state import WatchedState
@@ -25,7 +25,7 @@ class SloLoop:
         *,
         canaries: CanaryRuns,
         prometheus: Prometheus | None,
-        programmer: DocumentPublisher,
+        publisher: DocumentPublisher,
         world: WatchedState,
         queue: WorkQueue,
         tick_seconds: float,
@@ -33,7 +33,7 @@ class SloLoop:
     ) -> None:
         self._canaries = canaries
         self._prometheus = prometheus
-        self._programmer = programmer
+        self._publisher = publisher
         self._world = world
         self._queue = queue
         self._tick_seconds = tick_seconds
@@ -83,7 +83,7 @@ class SloLoop:
         moved = self._canaries.decide(key, now=now)
         if moved:
             # push the weight now in its own task; status and Events follow through the queue
-            self._programmer.set_weight(*key, run.state.weight_percent)
+            self._publisher.set_weight(*key, run.state.weight_percent)
             task = asyncio.create_task(self._distribute(key))
             self._moving.add(task)
             task.add_done_callback(self._moving.discard)
@@ -95,7 +95,7 @@ class SloLoop:
 
     async def _distribute(self, key: RouteKey) -> None:
         try:
-            await self._programmer.distribute(key[0])
+            await self._publisher.distribute(key[0])
         except OperatorError as error:
             logger.warning(
                 "weight pushed to the relays but not stored yet, will retry",

@@ -21,13 +21,14 @@ from relay_operator.decisions import (
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
 from relay_operator.decisions.tenant_status import TenantStatus
-from relay_operator.errors import ApiServerRefused, InvalidSpec, Unavailable
+from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition, namespace, tenant, workload
 from relay_operator.manifests import credentials as credential_manifests
 from relay_operator.manifests.environment import Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -45,7 +46,7 @@ class TenantReconciler:
         api: ApiServer,
         world: WatchedState,
         children: OwnedObjects,
-        programmer: DocumentPublisher,
+        publisher: DocumentPublisher,
         status: StatusWriter,
         queue: WorkQueue,
         platform: Platform,
@@ -54,7 +55,7 @@ class TenantReconciler:
         self._api = api
         self._world = world
         self._children = children
-        self._programmer = programmer
+        self._publisher = publisher
         self._status = status
         self._queue = queue
         self._platform = platform
@@ -63,20 +64,18 @@ class TenantReconciler:
     async def reconcile(self, name: str) -> None:
         """Brings everything the tenant owns to what its spec asks for, and writes its status."""
         now = self._clock()
-        body = self._world.tenants.get(name)
+        watched = self._world.tenants.get(name)
         space = names.tenant_namespace(name)
-        if body is None or "deletionTimestamp" in body["metadata"]:
+        if watched is None or watched.is_being_deleted:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
-            self._programmer.forget(space)
+            self._publisher.forget(space)
             self._children.forget(space)
-            return
-        try:
-            spec = Tenant.parse(body)
-        except InvalidSpec as error:
-            refused = Refused(reason=Reason.INVALID_SPEC, message=str(error))
-            await self._write(body, refused, {}, now)
-            return
-        await self._own_and_provision(body, spec, now)
+            self._status.forget("Tenant", "", name)
+        elif isinstance(watched.resource, Invalid):
+            refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
+            await self._write(watched.body, refused, {}, now)
+        else:
+            await self._own_and_provision(watched.body, watched.resource, now)
 
     async def _own_and_provision(self, body: dict[str, Any], spec: Tenant, now: float) -> None:
         owned = None
@@ -120,28 +119,30 @@ class TenantReconciler:
         """
         space = names.tenant_namespace(spec.metadata.name)
         keys = await self._read_keys(spec)
-        program = self._programmer.program(space)
-        if program is None or program.tenant.metadata.uid != spec.metadata.uid:
-            program = await self._begin(spec, keys)
-        self._rebase(program, spec, keys)
-        used = self._used_providers(program, space)
+        publication = self._publisher.publication(space)
+        if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
+            publication = await self._begin(spec, keys)
+        self._rebase(publication, spec, keys)
+        used = self._used_providers(publication, space)
         if self._world.unresolved(used):
             return None
         upstreams = [
             self._world.upstreams[name] for name in sorted(used) if name in self._world.upstreams
         ]
-        for manifest in tenant.wall(spec, self._platform, upstreams):
+        for manifest in tenant.isolation(spec, self._platform, upstreams):
             await self._children.apply(manifest)
         missing = await self._apply_upstream_keys(
             spec, [upstream.provider for upstream in upstreams]
         )
         self._set_reachable(
-            program, space, frozenset(upstream.provider for upstream in upstreams) - missing.keys()
+            publication,
+            space,
+            frozenset(upstream.provider for upstream in upstreams) - missing.keys(),
         )
-        await self._programmer.distribute(space)
+        await self._publisher.distribute(space)
         for manifest in tenant.relay(spec, self._platform):
             await self._children.apply(manifest)
-        await self._programmer.acknowledged(space)
+        await self._publisher.acknowledged(space)
         return missing
 
     async def _read_keys(self, spec: Tenant) -> dict[str, str]:
@@ -160,48 +161,29 @@ class TenantReconciler:
         stored = await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
         sealed = (stored or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, "")
         base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
-        program = self._programmer.begin(spec, base, sealed)
+        publication = self._publisher.begin(spec, base, sealed)
         # those in force include routes that were deleted while the operator was away
-        for route in {*self._world.routes.get(space, {}), *program.fragments}:
+        for route in {*self._world.routes.names(namespace=space), *publication.fragments}:
             self._queue.add(Key("RelayRoute", space, route))
-        return program
+        return publication
 
-    def _rebase(self, program: Publication, spec: Tenant, keys: dict[str, str]) -> None:
+    def _rebase(self, publication: Publication, spec: Tenant, keys: dict[str, str]) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         sharing = sum(pod.ready or pod.terminating for pod in self._world.relay_pods(space))
-        program.tenant = spec
-        program.base = composition.tenant_part(
+        publication.tenant = spec
+        publication.base = composition.tenant_part(
             spec, _digests(keys), replicas=sharing or spec.spec.relay.replicas
         )
-        usable = self._world.usable_providers()
-        used = {
-            side.provider
-            for route in program.fragments.values()
-            for side in composition.sides(route)
-        }
-        tenant = spec.metadata.name
-        parts = {
-            name: composition.provider_part(
-                usable[name], share=self._world.provider_share(name, tenant)
-            )
-            for name in used
-            if name in usable
-        }
-        self._programmer.set_providers(program, parts)
+        self._publisher.refresh_providers(publication)
 
-    def _used_providers(self, program: Publication, space: str) -> set[str]:
+    def _used_providers(self, publication: Publication, space: str) -> set[str]:
         """Collects the providers of the routes in force, and those that specs name (before any weight)."""
-        in_force = {
-            side.provider
-            for route in program.fragments.values()
-            for side in composition.sides(route)
-        }
         named = {
             side.provider
             for route in self._world.parsed_routes(space).values()
             for side in route_acceptance.sides(route)
         }
-        return in_force | named
+        return publication.used_providers() | named
 
     async def _apply_upstream_keys(self, spec: Tenant, providers: list[str]) -> dict[str, str]:
         usable = self._world.usable_providers()
@@ -224,12 +206,14 @@ class TenantReconciler:
                 if error.status != 404:
                     raise
 
-    def _set_reachable(self, program: Publication, space: str, reachable: frozenset[str]) -> None:
+    def _set_reachable(
+        self, publication: Publication, space: str, reachable: frozenset[str]
+    ) -> None:
         """Records which providers the relay can reach, and requeues the routes that waited for them."""
-        if program.reachable == reachable:
+        if publication.reachable == reachable:
             return
-        program.reachable = reachable
-        for route in self._world.routes.get(space, {}):
+        publication.reachable = reachable
+        for route in self._world.routes.names(namespace=space):
             self._queue.add(Key("RelayRoute", space, route))
 
     async def _report(
@@ -240,7 +224,7 @@ class TenantReconciler:
         now: float,
     ) -> None:
         space = names.tenant_namespace(spec.metadata.name)
-        program = self._programmer.program(space)
+        publication = self._publisher.publication(space)
         found = self._found(spec, missing)
         status = TenantStatus(
             namespace=space,
@@ -248,7 +232,7 @@ class TenantReconciler:
             replicas=found.wanted_pods,
             ready=found.ready_pods,
             acknowledged=found.acknowledged_pods,
-            config_generation=program.generation if program is not None else 0,
+            config_generation=publication.generation if publication is not None else 0,
         )
         if not (found.available and found.acknowledged_pods == found.pods):
             self._look_again(spec, _LOOK_AGAIN_SECONDS)
@@ -257,7 +241,7 @@ class TenantReconciler:
     def _found(self, spec: Tenant, missing: dict[str, str]) -> Provisioned:
         space = names.tenant_namespace(spec.metadata.name)
         pods = [pod for pod in self._world.relay_pods(space) if not pod.terminating]
-        acknowledged, _ = self._programmer.count_acknowledged(space)
+        acknowledged, _ = self._publisher.count_acknowledged(space)
         return Provisioned(
             wanted_pods=spec.spec.relay.replicas,
             ready_pods=sum(pod.ready for pod in pods),

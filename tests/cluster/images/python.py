@@ -9,8 +9,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.cluster import paths
-from tests.cluster.build import debian_packages
+from tests.cluster import packages, places
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import debian, layers
 from tests.cluster.images.archive import Layer
@@ -30,7 +29,7 @@ SIMULATOR_HOME = "opt/simulator"
 
 def dependencies_layer() -> Layer:
     """Everything in the lock, checked against its hashes, byte-compiled."""
-    lock = (paths.REPOSITORY / LOCK).read_bytes()
+    lock = (places.REPOSITORY / LOCK).read_bytes()
     key = layers.key("dependencies", RECIPE, lock, debian.base_key().encode())
     return layers.cached(key, _build_dependencies)
 
@@ -43,7 +42,7 @@ def _build_dependencies(tree: Path) -> None:
         *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
         *("--require-hashes", "--only-binary=:all:", "--implementation=cp"),
         *(f"--python-version={PYTHON_VERSION}", *platforms),
-        *(f"--requirement={paths.REPOSITORY / LOCK}", f"--target={target}"),
+        *(f"--requirement={places.REPOSITORY / LOCK}", f"--target={target}"),
     ]
     debian.run(command, f"installing {LOCK}")
     # the commands of libraries carry the building machine's interpreter
@@ -63,7 +62,7 @@ def _build_operator(tree: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="wheel.") as work:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         # the build backend is locked with the development tools: nothing is fetched
-        command += ["--no-build-isolation", f"--wheel-dir={work}", str(paths.REPOSITORY)]
+        command += ["--no-build-isolation", f"--wheel-dir={work}", str(places.REPOSITORY)]
         compiled = {"RELAY_COMPILE": "1"} if can_compile() else {}
         debian.run(command, "building the relay-operator wheel", environment=compiled)
         (wheel,) = Path(work).glob("*.whl")
@@ -80,7 +79,7 @@ def can_compile() -> bool:
     if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON_VERSION:
         tell(f"the relay is packed uncompiled: that takes Python {PYTHON_VERSION} on this machine")
         return False
-    debian_packages.ensure_compiler(tell)
+    packages.ensure_compiler(tell)
     tell("compiling the relay's hot path, about 40 s")
     return True
 
@@ -101,7 +100,7 @@ def simulator_layer() -> Layer:
 def _build_simulator(tree: Path) -> None:
     home = tree / SIMULATOR_HOME
     for source in source_files((SIMULATOR,)):
-        layers.copy_file(source, home / source.relative_to(paths.REPOSITORY), mode=0o644)
+        layers.copy_file(source, home / source.relative_to(places.REPOSITORY), mode=0o644)
     if not home.exists():
         raise ClusterError(f"{SIMULATOR} holds no Python file: the simulator cannot be packed")
     _finish(tree, SIMULATOR_HOME)
@@ -132,14 +131,14 @@ def source_files(parts: Iterable[str]) -> list[Path]:
     """The files below these parts of the repository, sorted; caches of interpreters and tools are left out."""
     found: list[Path] = []
     for part in parts:
-        path = paths.REPOSITORY / part
+        path = places.REPOSITORY / part
         candidates = [path] if path.is_file() else path.rglob("*")
         found += [file for file in candidates if file.is_file() and _is_source(file)]
     return sorted(found)
 
 
 def _is_source(file: Path) -> bool:
-    relative = file.relative_to(paths.REPOSITORY)
+    relative = file.relative_to(places.REPOSITORY)
     return file.suffix != ".pyc" and not any(
         part == "__pycache__" or part.startswith(".") for part in relative.parts
     )
@@ -149,7 +148,7 @@ def source_digest(parts: Iterable[str]) -> bytes:
     """Names and contents of the source files, unambiguously."""
     digest = bytearray()
     for file in source_files(parts):
-        name, content = str(file.relative_to(paths.REPOSITORY)).encode(), file.read_bytes()
+        name, content = str(file.relative_to(places.REPOSITORY)).encode(), file.read_bytes()
         digest += b"%d:%s%d:%s" % (len(name), name, len(content), content)
     return bytes(digest)
 

@@ -33,7 +33,7 @@ def test_every_test_belongs_to_a_tier() -> None:
     "only",
     [
         ["tests/unit"],
-        ["tests/unit/cluster/build/test_go_build.py::test_progress_counts_the_programs"],
+        ["tests/unit/cluster/test_build.py::test_progress_counts_the_programs"],
         ["-k", "limits", "./tests/unit/relay"],
         ["tests/simulation", "tests/unit"],
         ["tests/blackbox/test_queue.py", "-x"],
@@ -49,7 +49,7 @@ def test_a_chosen_test_without_a_cluster_builds_nothing(only: list[str]) -> None
     "only",
     [
         ["tests/e2e"],
-        ["tests/unit", "tests/contract/test_programming.py"],
+        ["tests/unit", "tests/contract/test_document_publisher.py"],
         ["tests/chart/test_chart.py::test_the_chart_passes_lint"],
         ["tests"],
         ["-k", "limits"],

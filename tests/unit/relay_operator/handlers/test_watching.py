@@ -1,8 +1,9 @@
-"""Handlers only update the world and enqueue: what, and when not."""
+"""Handlers update the watched state and enqueue each intent once, in whatever order an object comes to be known."""
 
 from typing import Any
 
 import kopf
+from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.handlers import initial_list, owned_objects, resources
@@ -10,6 +11,7 @@ from relay_operator.handlers.context import Context
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
+PROVIDERS = ("Provider/p", "Provider/q")
 ROUTE = {"stable": {"provider": "p"}, "canary": {"provider": "q", "percent": 10}}
 
 
@@ -32,50 +34,166 @@ class RecordingQueue(WorkQueue):
 
 def a_context() -> tuple[Context, RecordingQueue]:
     queue = RecordingQueue()
-    return Context(world=WatchedState(), queue=queue, children=OwnedObjects(None)), queue  # type: ignore[arg-type]
+    return Context(
+        world=WatchedState(), queue=queue, children=OwnedObjects(InMemoryApiServer().connect())
+    ), queue
 
 
-def a_body(name: str, *, namespace: str = "", generation: int = 1, **fields: Any) -> kopf.Body:
-    metadata = {
+def a_body(
+    name: str,
+    *,
+    namespace: str = "",
+    generation: int = 1,
+    uid: str = "",
+    version: int | None = None,
+    annotations: dict[str, str] | None = None,
+    **fields: Any,
+) -> kopf.Body:
+    metadata: dict[str, Any] = {
         "name": name,
-        "uid": f"uid-{name}",
+        "uid": uid or f"uid-{name}",
         "generation": generation,
         "managedFields": ["long"],
     }
-    raw: Any = {
-        "kind": "X",
-        "metadata": metadata | ({"namespace": namespace} if namespace else {}),
-        **fields,
-    }
+    if namespace:
+        metadata["namespace"] = namespace
+    if version is not None:
+        metadata["resourceVersion"] = str(version)
+    if annotations is not None:
+        metadata["annotations"] = annotations
+    raw: Any = {"kind": "X", "metadata": metadata, **fields}
     return kopf.Body(raw)
 
 
-async def test_our_own_status_writes_are_not_enqueued() -> None:
+async def tenant_event(context: Context, type_: str | None, body: kopf.Body) -> None:
+    """Calls the functions as kopf does for one event: the index first, unless the object went."""
+    if type_ != "DELETED":
+        await initial_list.tenant_listed(body=body, memo=context, type=type_, index="ignored")
+    await resources.tenant_seen(body=body, memo=context, type=type_, event="ignored")
+
+
+async def route_event(context: Context, type_: str | None, body: kopf.Body) -> None:
+    if type_ != "DELETED":
+        await initial_list.route_listed(body=body, memo=context, type=type_)
+    await resources.route_seen(body=body, memo=context, type=type_)
+
+
+async def pod_event(context: Context, type_: str | None, body: kopf.Body) -> None:
+    if type_ != "DELETED":
+        await initial_list.pod_listed(body=body, memo=context, type=type_)
+    await owned_objects.pod_seen(body=body, memo=context, type=type_)
+
+
+async def test_the_first_object_of_an_empty_cluster_is_queued() -> None:
     context, queue = a_context()
-    await resources.tenant_seen(body=a_body("finance", spec={}), type=None, memo=context)
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
     assert queue.drained() == ["Tenant/finance"]
-    await resources.tenant_seen(
-        body=a_body("finance", spec={}, status={"namespace": "x"}), type="MODIFIED", memo=context
-    )
+
+
+async def test_a_listed_object_is_queued_once() -> None:
+    context, queue = a_context()
+    await tenant_event(context, None, a_body("finance", spec={}))
+    assert queue.drained() == ["Tenant/finance"]
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
     assert queue.drained() == []
-    await resources.tenant_seen(
-        body=a_body("finance", spec={}, generation=2), type="MODIFIED", memo=context
-    )
+
+
+async def test_a_watch_without_an_index_call_is_enough() -> None:
+    context, queue = a_context()
+    await resources.tenant_seen(body=a_body("finance", spec={}), type="ADDED", memo=context)
     assert queue.drained() == ["Tenant/finance"]
 
 
-async def test_managed_fields_are_not_kept_in_memory() -> None:
+async def test_what_appears_after_the_watch_began_is_queued_whatever_its_kind() -> None:
+    context, queue = a_context()
+    await tenant_event(context, None, a_body("finance", spec={}))
+    await route_event(context, None, a_body("chat", namespace="relay-finance", spec=ROUTE))
+    await pod_event(context, None, a_relay_pod("True"))
+    queue.drained()
+    await tenant_event(context, "ADDED", a_body("legal", spec={}))
+    assert queue.drained() == ["Tenant/legal"]
+    await route_event(context, "ADDED", a_body("chat", namespace="relay-legal", spec=ROUTE))
+    assert set(queue.drained()) == {"RelayRoute/chat", "Provider/p", "Provider/q"}
+    await pod_event(context, "ADDED", a_relay_pod("True", uid="u2"))
+    assert queue.drained() == ["Tenant/finance", "RelayRoute/chat"]
+
+
+async def test_a_later_list_queues_what_changed_meanwhile_and_nothing_else() -> None:
+    context, queue = a_context()
+    for name in ("changed", "unchanged"):
+        await tenant_event(context, None, a_body(name, spec={}, version=5))
+    await pod_event(context, None, a_relay_pod("True"))
+    queue.drained()
+    await tenant_event(context, None, a_body("unchanged", spec={}, version=7))
+    await tenant_event(context, None, a_body("changed", spec={}, generation=2, version=8))
+    await pod_event(context, None, a_relay_pod("True"))
+    assert queue.drained() == ["Tenant/changed"]
+
+
+async def test_an_object_made_again_is_queued_in_whatever_order_the_two_are_shown() -> None:
+    old = a_body("finance", spec={}, uid="old", version=5)
+    new = a_body("finance", spec={}, uid="new", version=9)
+    for order in ((("DELETED", old), ("ADDED", new)), (("ADDED", new), ("DELETED", old))):
+        context, queue = a_context()
+        await tenant_event(context, "ADDED", old)
+        queue.drained()
+        for type_, body in order:
+            await tenant_event(context, type_, body)
+        assert queue.drained() == ["Tenant/finance"]
+        watched = context.world.tenants.get("finance")
+        assert watched is not None
+        assert watched.uid == "new"
+
+
+async def test_an_older_state_never_replaces_a_newer_one() -> None:
+    context, queue = a_context()
+    await tenant_event(context, "MODIFIED", a_body("finance", spec={}, generation=2, version=10))
+    queue.drained()
+    await tenant_event(context, None, a_body("finance", spec={}, generation=1, version=9))
+    assert queue.drained() == []
+    watched = context.world.tenants.get("finance")
+    assert watched is not None
+    assert watched.body["metadata"]["generation"] == 2
+
+
+async def test_our_own_status_writes_are_not_queued() -> None:
+    context, queue = a_context()
+    await tenant_event(context, None, a_body("finance", spec={}))
+    queue.drained()
+    written = a_body("finance", spec={}, status={"namespace": "x"})
+    await tenant_event(context, "MODIFIED", written)
+    assert queue.drained() == []
+    watched = context.world.tenants.get("finance")
+    assert watched is not None
+    assert watched.body["status"] == {"namespace": "x"}
+
+
+async def test_a_new_spec_an_annotation_or_a_deletion_is_queued() -> None:
+    context, queue = a_context()
+    await tenant_event(context, None, a_body("finance", spec={}))
+    queue.drained()
+    await tenant_event(context, "MODIFIED", a_body("finance", spec={}, generation=2))
+    assert queue.drained() == ["Tenant/finance"]
+    noted = a_body("finance", spec={}, generation=2, annotations={"a": "b"})
+    await tenant_event(context, "MODIFIED", noted)
+    assert queue.drained() == ["Tenant/finance"]
+
+
+async def test_only_what_status_writing_needs_is_kept_in_memory() -> None:
     context, _ = a_context()
-    await resources.tenant_seen(body=a_body("finance", spec={}), type="ADDED", memo=context)
-    assert "managedFields" not in context.world.tenants["finance"]["metadata"]
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
+    watched = context.world.tenants.get("finance")
+    assert watched is not None
+    assert watched.body == {
+        "metadata": {"name": "finance", "uid": "uid-finance", "generation": 1},
+        "status": {},
+    }
 
 
 async def test_a_route_wakes_its_siblings_and_its_providers() -> None:
     context, queue = a_context()
     for name in ("chat", "other"):
-        await resources.route_seen(
-            body=a_body(name, namespace="relay-finance", spec=ROUTE), type="ADDED", memo=context
-        )
+        await route_event(context, "ADDED", a_body(name, namespace="relay-finance", spec=ROUTE))
     assert set(queue.drained()) == {
         "RelayRoute/chat",
         "RelayRoute/other",
@@ -84,21 +202,39 @@ async def test_a_route_wakes_its_siblings_and_its_providers() -> None:
     }
 
 
-async def test_a_deleted_object_is_forgotten_and_reconciled_once_more() -> None:
+async def test_a_provider_that_a_route_no_longer_names_is_queued_too() -> None:
     context, queue = a_context()
-    await resources.provider_seen(body=a_body("p", spec={}), type="ADDED", memo=context)
+    await route_event(context, "ADDED", a_body("chat", namespace="relay-finance", spec=ROUTE))
     queue.drained()
-    await resources.provider_seen(body=a_body("p", spec={}), type="DELETED", memo=context)
+    moved = a_body(
+        "chat", namespace="relay-finance", generation=2, spec={"stable": {"provider": "r"}}
+    )
+    await route_event(context, "MODIFIED", moved)
+    assert set(queue.drained()) == {"RelayRoute/chat", "Provider/p", "Provider/q", "Provider/r"}
+    await route_event(context, "DELETED", moved)
+    assert set(queue.drained()) == {"RelayRoute/chat", "Provider/r"}
+
+
+async def test_a_deleted_object_is_forgotten_and_queued_once_more() -> None:
+    context, queue = a_context()
+    body = a_body("p", spec={})
+    await initial_list.provider_listed(body=body, memo=context)
+    await resources.provider_seen(body=body, type="ADDED", memo=context)
     assert queue.drained() == ["Provider/p"]
-    assert context.world.providers == {}
-    await resources.provider_seen(body=a_body("p", spec={}), type="DELETED", memo=context)
+    await resources.provider_seen(body=body, type="DELETED", memo=context)
+    assert queue.drained() == ["Provider/p"]
+    assert context.world.providers.get("p") is None
+    await resources.provider_seen(body=body, type="DELETED", memo=context)
     assert queue.drained() == []
+    await resources.provider_seen(body=body, type="ADDED", memo=context)
+    assert queue.drained() == ["Provider/p"]
 
 
 async def test_a_tenant_wakes_the_providers_whose_shares_it_may_change() -> None:
     context, queue = a_context()
-    context.world.routes["relay-finance"] = {"chat": {"spec": ROUTE}}
-    await resources.tenant_seen(body=a_body("finance", spec={}), type="ADDED", memo=context)
+    await route_event(context, "ADDED", a_body("chat", namespace="relay-finance", spec=ROUTE))
+    queue.drained()
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
     assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", "Provider/p", "Provider/q"}
 
 
@@ -112,39 +248,69 @@ def a_relay_pod(ready: str, **metadata: Any) -> kopf.Body:
 
 async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed() -> None:
     context, queue = a_context()
-    await owned_objects.pod_seen(body=a_relay_pod("False"), type="ADDED", memo=context)
+    await pod_event(context, "ADDED", a_relay_pod("False"))
     assert queue.drained() == ["Tenant/finance"]
-    await owned_objects.pod_seen(
-        body=a_relay_pod("False", resourceVersion="2"), type="MODIFIED", memo=context
-    )
+    await pod_event(context, "MODIFIED", a_relay_pod("False", resourceVersion="2"))
     assert queue.drained() == []
-    await owned_objects.pod_seen(body=a_relay_pod("True"), type="MODIFIED", memo=context)
+    await pod_event(context, "MODIFIED", a_relay_pod("True"))
     assert queue.drained() == ["Tenant/finance"]
-    await owned_objects.pod_seen(body=a_relay_pod("True"), type="DELETED", memo=context)
+    await pod_event(context, "DELETED", a_relay_pod("True"))
     assert queue.drained() == ["Tenant/finance"]
     assert context.world.relay_pods("relay-finance") == ()
+    await pod_event(context, "ADDED", a_relay_pod("True"))
+    assert queue.drained() == ["Tenant/finance"]
 
 
-async def test_the_first_list_is_known_before_any_of_it_is_enqueued() -> None:
+async def test_a_pod_of_no_tenant_wakes_nobody() -> None:
     context, queue = a_context()
-    await initial_list.tenant_listed(body=a_body("finance", spec={}), memo=context)
-    await initial_list.provider_listed(body=a_body("p", spec={}), memo=context)
-    await initial_list.route_listed(
-        body=a_body("chat", namespace="relay-finance", spec=ROUTE), memo=context
+    await pod_event(context, "ADDED", a_relay_pod("True", labels={}))
+    assert queue.drained() == []
+
+
+async def test_the_first_list_is_known_before_any_of_it_is_queued() -> None:
+    context, queue = a_context()
+    tenant, route = (
+        a_body("finance", spec={}),
+        a_body("chat", namespace="relay-finance", spec=ROUTE),
     )
+    await initial_list.tenant_listed(body=tenant, memo=context)
+    await initial_list.provider_listed(body=a_body("p", spec={}), memo=context)
+    await initial_list.route_listed(body=route, memo=context)
     await initial_list.pod_listed(body=a_relay_pod("True"), memo=context)
     assert queue.drained() == []
     assert len(context.world.relay_pods("relay-finance")) == 1
     assert context.world.tenants_using("p") == {"finance"}
-    await resources.tenant_seen(body=a_body("finance", spec={}), type=None, memo=context)
-    await owned_objects.pod_seen(body=a_relay_pod("True"), type=None, memo=context)
-    assert "Tenant/finance" in queue.drained()
+    await resources.tenant_seen(body=tenant, type=None, memo=context)
+    assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", *PROVIDERS}
 
 
-async def test_a_late_index_call_never_overwrites_what_an_event_told() -> None:
-    context, _ = a_context()
-    await resources.tenant_seen(
-        body=a_body("finance", spec={}, generation=2), type="MODIFIED", memo=context
-    )
-    await initial_list.tenant_listed(body=a_body("finance", spec={}, generation=1), memo=context)
-    assert context.world.tenants["finance"]["metadata"]["generation"] == 2
+async def test_a_child_that_somebody_else_changed_wakes_its_tenant() -> None:
+    context, queue = a_context()
+    labels = {"relay-operator.dev/tenant": "finance"}
+    child = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c", "namespace": "relay-finance", "labels": labels},
+    }
+
+    async def seen(type_: str | None, metadata: dict[str, Any]) -> list[str]:
+        raw: Any = {**child, "metadata": child["metadata"] | metadata}  # type: ignore[operator]
+        await owned_objects.child_seen(body=kopf.Body(raw), type=type_, memo=context)
+        return queue.drained()
+
+    assert await seen(None, {"resourceVersion": "5"}) == []
+    assert await seen("MODIFIED", {"resourceVersion": "6"}) == ["Tenant/finance"]
+    assert await seen("DELETED", {"resourceVersion": "7"}) == ["Tenant/finance"]
+    assert await seen("DELETED", {"resourceVersion": "7", "labels": {}}) == []
+
+
+def test_every_kind_is_registered_for_lists_and_for_events() -> None:
+    registry = kopf.OperatorRegistry()
+    for module in (initial_list, resources, owned_objects):
+        module.register(registry)
+    handlers = [*registry._indexing.get_all_handlers(), *registry._watching.get_all_handlers()]
+    assert {handler.id for handler in handlers} == {
+        f"{kind}-{way}"
+        for kind in ("tenants", "providers", "relayroutes", "pods")
+        for way in ("listed", "seen")
+    } | {f"{kind}-seen" for kind in ("configmaps", "services", "deployments", "networkpolicies")}

@@ -30,7 +30,7 @@ def every_object(**spec: Any) -> list[dict[str, Any]]:
     return [
         namespace.namespace(made),
         namespace.operator_binding(made, PLATFORM),
-        *tenant.wall(made, PLATFORM, []),
+        *tenant.isolation(made, PLATFORM, []),
         credentials.api_keys(made, {"default": "secret"}),
         credentials.document_configmap(made, "{}"),
         *tenant.relay(made, PLATFORM),

@@ -1,42 +1,72 @@
-"""What the watches said, asked in the ways the reconcilers ask."""
+"""The watched state, asked in the ways the reconcilers ask."""
 
 from typing import Any
 
-from relay_operator.reconcile.watched_state import WatchedState, pod_from
+import pytest
+
+from relay_operator.manifests.environment import Upstream
+from relay_operator.reconcile.watched_objects import Invalid
+from relay_operator.reconcile.watched_state import WatchedState
 
 
 def a_world(**weights: int) -> WatchedState:
-    """Tenants with these weights, all routing to the provider shared."""
+    """Returns tenants with these weights, all routing to the provider shared."""
     world = WatchedState()
     for name, weight in weights.items():
-        world.tenants[name] = {"metadata": {"name": name}, "spec": {"queue": {"weight": weight}}}
-        world.routes[f"relay-{name}"] = {"chat": {"spec": {"stable": {"provider": "shared"}}}}
+        world.tenants.store(a_body(name, spec={"queue": {"weight": weight}}))
+        world.routes.store(a_route(f"relay-{name}", stable={"provider": "shared"}))
     return world
+
+
+def a_body(name: str, **fields: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": f"uid-{name}"}, **fields}
+
+
+def a_route(namespace: str, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": "chat", "namespace": namespace, "uid": "uid-chat"}
+    return {"metadata": metadata, "spec": spec}
 
 
 def test_a_providers_quota_is_divided_by_weight_among_its_tenants() -> None:
     world = a_world(a=1, b=3)
-    assert (world.provider_share("shared", "a"), world.provider_share("shared", "b")) == (
-        0.25,
-        0.75,
-    )
+    assert world.provider_share("shared", "a") == 0.25
+    assert world.provider_share("shared", "b") == 0.75
 
 
 def test_a_tenant_that_stops_routing_to_a_provider_frees_its_share() -> None:
     world = a_world(a=1, b=3)
-    del world.routes["relay-b"]["chat"]
+    world.routes.take_in(a_route("relay-b"), deleted=True)
     assert world.provider_share("shared", "a") == 1.0
+
+
+def test_a_tenant_whose_spec_cannot_be_used_weighs_as_much_as_by_default() -> None:
+    world = a_world(a=1, b=3)
+    world.tenants.store(a_body("b", spec={"queue": {"maxWait": "soon", "weight": 3}}))
+    assert world.provider_share("shared", "a") == 0.5
 
 
 def test_a_canary_or_a_fallback_uses_its_provider_too() -> None:
     world = a_world(a=1, b=1)
-    spec = {
-        "stable": {"provider": "x"},
-        "canary": {"provider": "y"},
-        "fallback": [{"provider": "z"}],
-    }
-    world.routes["relay-a"]["chat"] = {"spec": spec}
+    spec = {"canary": {"provider": "y"}, "fallback": [{"provider": "z"}, {}]}
+    world.routes.store(a_route("relay-a", stable={"provider": "x"}, **spec))
     assert [world.tenants_using(name) for name in "xyz"] == [{"a"}] * 3
+
+
+def test_a_route_that_cannot_be_parsed_still_names_its_provider() -> None:
+    world = a_world(a=1)
+    world.routes.store(a_route("relay-a", stable={"provider": "x"}, paused="perhaps"))
+    assert world.parsed_routes("relay-a") == {}
+    assert world.tenants_using("x") == {"a"}
+    watched = world.routes.get("chat", namespace="relay-a")
+    assert watched is not None
+    assert isinstance(watched.resource, Invalid)
+    assert watched.resource.message.startswith("spec.paused: ")
+
+
+def test_a_route_outside_a_tenants_namespace_uses_nothing() -> None:
+    world = a_world(a=1)
+    world.routes.store(a_route("elsewhere", stable={"provider": "x"}))
+    assert world.tenants_using("x") == set()
 
 
 def test_a_namespace_without_a_tenant_belongs_to_nobody() -> None:
@@ -46,15 +76,54 @@ def test_a_namespace_without_a_tenant_belongs_to_nobody() -> None:
     assert world.tenant_of_namespace("a") is None
 
 
-def a_pod(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"namespace": "n", "name": "p", "uid": "u"}, "status": status}
+def test_a_provider_is_usable_once_its_spec_is_valid_and_its_address_known() -> None:
+    world = WatchedState()
+    good = {"endpoint": {"url": "https://a.example.com"}}
+    world.providers.store(a_body("good", spec=good))
+    world.providers.store(a_body("unresolved", spec=good))
+    world.providers.store(a_body("invalid", spec={}))
+    for name in ("good", "invalid"):
+        world.upstreams[name] = Upstream(provider=name, port=443)
+    assert list(world.usable_providers()) == ["good"]
+
+
+@pytest.mark.parametrize("kind", ["Tenant", "Provider", "RelayRoute"])
+def test_an_object_is_known_until_its_deletion(kind: str) -> None:
+    world = WatchedState()
+    kinds: dict[str, Any] = {
+        "Tenant": world.tenants,
+        "Provider": world.providers,
+        "RelayRoute": world.routes,
+    }
+    namespace = "n" if kind == "RelayRoute" else ""
+    body: dict[str, Any] = {"metadata": {"name": "x", "namespace": namespace, "uid": "u"}}
+    assert not world.knows(kind, namespace, "x")
+    kinds[kind].take_in(body, deleted=False)
+    assert world.knows(kind, namespace, "x")
+    kinds[kind].take_in(body, deleted=True)
+    assert not world.knows(kind, namespace, "x")
+
+
+def the_pod(**status: Any) -> Any:
+    world = WatchedState()
+    metadata = {"namespace": "n", "name": "p", "uid": "u"}
+    world.pods.store({"metadata": metadata, "status": status})
+    return next(iter(world.relay_pods("n")), None)
 
 
 def test_a_restarted_container_is_another_incarnation() -> None:
-    before = pod_from(a_pod(podIP="10.0.0.1", containerStatuses=[{"restartCount": 0}]))
-    after = pod_from(a_pod(podIP="10.0.0.1", containerStatuses=[{"restartCount": 1}]))
+    before = the_pod(podIP="10.0.0.1", containerStatuses=[{"restartCount": 0}])
+    after = the_pod(podIP="10.0.0.1", containerStatuses=[{"restartCount": 1}])
     assert before.incarnation != after.incarnation
 
 
 def test_a_finished_pod_has_no_address_to_push_to() -> None:
-    assert pod_from(a_pod(podIP="10.0.0.1", phase="Failed")).ip == ""
+    assert the_pod(podIP="10.0.0.1", phase="Failed") is None
+
+
+def test_pods_of_every_tenant_are_listed_together() -> None:
+    world = WatchedState()
+    for namespace in ("relay-a", "relay-b"):
+        metadata = {"namespace": namespace, "name": "p", "uid": namespace}
+        world.pods.store({"metadata": metadata, "status": {"podIP": "10.0.0.1"}})
+    assert {pod.namespace for pod in world.all_relay_pods()} == {"relay-a", "relay-b"}

@@ -1,0 +1,153 @@
+"""The objects of one kind as the watches last showed them, each parsed once, when it is shown."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from relay_operator.errors import InvalidSpec
+
+Body = Mapping[str, Any]
+
+_KEPT_METADATA = ("name", "namespace", "uid", "generation", "resourceVersion", "deletionTimestamp")
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A spec that cannot be used; message names the first field that does not fit."""
+
+    message: str
+
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched(Generic[R]):
+    """One object.
+
+    body is what writing its status needs: identity and the status as it was shown. mentions are the objects of
+    another kind that its spec names, whether or not the spec can be used.
+    """
+
+    body: dict[str, Any]
+    resource: R | Invalid
+    intent: tuple[Any, ...]
+    mentions: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        return str(self.body["metadata"]["uid"])
+
+    @property
+    def is_being_deleted(self) -> bool:
+        return "deletionTimestamp" in self.body["metadata"]
+
+
+class WatchedObjects(Generic[R]):
+    """Keeps the newest form of each object, and which intent of it has been queued for reconciling.
+
+    An object is queued because this intent of it was not queued before, whatever way it came to be known: the first
+    list, a watch, or a later list after a connection was lost.
+    """
+
+    def __init__(
+        self, parse: Callable[[Body], R], mentions: Callable[[Body], Iterable[str]] = lambda _: ()
+    ) -> None:
+        self._parse = parse
+        self._mentions = mentions
+        self._objects: dict[str, dict[str, Watched[R]]] = {}
+        self._queued: dict[tuple[str, str], Watched[R]] = {}
+
+    def get(self, name: str, *, namespace: str = "") -> Watched[R] | None:
+        return self._objects.get(namespace, {}).get(name)
+
+    def names(self, *, namespace: str = "") -> tuple[str, ...]:
+        return tuple(self._objects.get(namespace, ()))
+
+    def in_namespace(self, namespace: str) -> tuple[Watched[R], ...]:
+        return tuple(self._objects.get(namespace, {}).values())
+
+    def namespaces(self) -> tuple[str, ...]:
+        """Returns the namespaces that have had such an object."""
+        return tuple(self._objects)
+
+    def valid(self, *, namespace: str = "") -> dict[str, R]:
+        """Returns the parsed resources of a namespace by name, without those whose spec cannot be used."""
+        return {
+            name: watched.resource
+            for name, watched in self._objects.get(namespace, {}).items()
+            if not isinstance(watched.resource, Invalid)
+        }
+
+    def store(self, body: Body) -> None:
+        """Keeps what a list or a watch shows; an older state than the one at hand changes nothing."""
+        metadata = body["metadata"]
+        kept = self._objects.setdefault(metadata.get("namespace", ""), {})
+        before = kept.get(metadata["name"])
+        if before is None or not _is_older(metadata, before.body["metadata"]):
+            kept[metadata["name"]] = Watched(
+                body=_kept(body),
+                resource=self._parsed(body),
+                intent=_intent(metadata),
+                mentions=frozenset(self._mentions(body)),
+            )
+
+    def take_in(self, body: Body, *, deleted: bool) -> bool:
+        """Stores what an event shows; True when that must be queued: a new intent, or an object that went."""
+        metadata = body["metadata"]
+        key = (metadata.get("namespace", ""), metadata["name"])
+        if deleted:
+            return self._remove(key, metadata["uid"])
+        self.store(body)
+        watched, queued = self._objects[key[0]][key[1]], self._queued.get(key)
+        if queued is not None and queued.intent == watched.intent:
+            return False
+        self._queued[key] = watched
+        return True
+
+    def mentioned_when_queued(self, name: str, *, namespace: str = "") -> frozenset[str]:
+        """Returns the mentions of the form that was queued last; none for an object that was never queued."""
+        queued = self._queued.get((namespace, name))
+        return queued.mentions if queued else frozenset()
+
+    def _remove(self, key: tuple[str, str], uid: str) -> bool:
+        namespace, name = key
+        known = self.get(name, namespace=namespace)
+        # made again under the same name, it may have been shown before the end of the one before
+        if known is None or known.uid != uid:
+            return False
+        del self._objects[namespace][name]
+        self._queued.pop(key, None)
+        return True
+
+    def _parsed(self, body: Body) -> R | Invalid:
+        try:
+            return self._parse(body)
+        except InvalidSpec as error:
+            return Invalid(str(error))
+
+
+def _intent(metadata: Body) -> tuple[Any, ...]:
+    """Returns what changes when somebody else wants something; our own status writes do not change it."""
+    annotations = tuple(sorted((metadata.get("annotations") or {}).items()))
+    return (
+        metadata["uid"],
+        metadata.get("generation"),
+        metadata.get("deletionTimestamp"),
+        annotations,
+    )
+
+
+def _kept(body: Body) -> dict[str, Any]:
+    metadata = {name: body["metadata"][name] for name in _KEPT_METADATA if name in body["metadata"]}
+    return {"metadata": metadata, "status": dict(body.get("status") or {})}
+
+
+def _is_older(metadata: Body, known: Body) -> bool:
+    # versions of one kind grow, across deletions too (KEP-5504)
+    seen, at_hand = metadata.get("resourceVersion", ""), known.get("resourceVersion", "")
+    return seen.isdigit() and at_hand.isdigit() and int(seen) < int(at_hand)

@@ -1,1 +1,0 @@
-"""Programs and packages that a cluster is made of."""

@@ -1,1 +1,0 @@
-"""kind's command line: arguments, configuration file, one function per command."""

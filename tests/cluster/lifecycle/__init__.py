@@ -1,1 +1,0 @@
-"""Creating and deleting clusters: checks of the machine, certificates, start-up."""

@@ -1,1 +1,0 @@
-"""Inside a node: its namespaces, network, first process and components."""

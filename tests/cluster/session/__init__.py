@@ -1,1 +1,0 @@
-"""A cluster for a session of tests: which one, its fixtures and its clients."""
