@@ -65,7 +65,7 @@ def losses(cluster: Cluster) -> tuple[int, int]:
 
 
 def test_relay_pods_run_the_compiled_hot_path(loaded: Cluster) -> None:
-    script = "import relay.exchange; print(relay.exchange.__file__)"
+    script = "import relay.calls.exchange; print(relay.calls.exchange.__file__)"
     printed = loaded.kubectl(
         "exec", "-n", RELAYS, "deployment/relay", "--", "python3", "-c", script
     )

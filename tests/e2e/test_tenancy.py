@@ -181,11 +181,11 @@ def test_an_invalid_route_keeps_its_last_valid_version_in_force(tenants: Cluster
         payload: dict[str, Any] = json.loads(json.loads(sealed)["payload"])
         return payload
 
-    before = document()["routes"]
+    before = document()["tenant"]["routes"]
     apply(tenants, "RelayRoute", "chat", {"stable": {"provider": "nobody"}}, "relay-alpha")
     refused = becomes(tenants, "relayroute", "chat", "Accepted", "ProviderNotFound", "relay-alpha")
     assert "there is no Provider nobody" in refused["message"]
-    assert document()["routes"] == before
+    assert document()["tenant"]["routes"] == before
     apply(tenants, "RelayRoute", "chat", {"stable": {"provider": "shared"}}, "relay-alpha")
     becomes(tenants, "relayroute", "chat", "Accepted", "Accepted", "relay-alpha")
 
