@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ("tests.cluster.fixtures",)
+pytest_plugins = ("tests.cluster.session.fixtures",)
 
 # no deadline: a timing claim is a benchmark, never a timed assertion
 settings.register_profile("quick", max_examples=50, deadline=None)

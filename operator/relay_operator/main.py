@@ -19,8 +19,8 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus import Prometheus
 from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.decisions.evidence import Evidence
 from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers

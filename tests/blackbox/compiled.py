@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.cluster import places
+from tests.cluster import paths
 
 from hatch_build import PACKAGES, SOURCE_ROOT, compile_hot_path
 
@@ -21,7 +21,7 @@ def package() -> Path:
     sources = [path for package in PACKAGES for path in (SOURCE_ROOT / package).rglob("*.py")]
     for source in sorted([*sources, SOURCE_ROOT / "hatch_build.py"]):
         digest.update(str(source.relative_to(SOURCE_ROOT)).encode() + b"\0" + source.read_bytes())
-    home = places.cache_root() / "compiled" / digest.hexdigest()[:16]
+    home = paths.cache_root() / "compiled" / digest.hexdigest()[:16]
     home.parent.mkdir(parents=True, exist_ok=True)
     with home.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

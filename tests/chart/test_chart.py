@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cluster import provider
+from tests.cluster.session import provider
 
 from relay_operator import names
 from relay_operator.settings import Settings

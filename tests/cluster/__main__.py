@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 
-from tests.cluster.arguments import parse, parser
-from tests.cluster.commands import COMMANDS
+from tests.cluster.cli.arguments import parse, parser
+from tests.cluster.cli.commands import COMMANDS
 from tests.cluster.errors import ClusterError
 
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
-from tests.cluster.clients import Client
+from tests.cluster.session.clients import Client
 from tests.unit.relay_operator.api_server_scenarios import Scenario, expected
 
 from relay_operator.cluster.api_server import KubernetesApiServer

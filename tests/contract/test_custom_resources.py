@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cluster.clients import Client
+from tests.cluster.session.clients import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 API_VERSION = "relay-operator.dev/v1alpha1"

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.cluster.clients import Client
+from tests.cluster.session.clients import Client
 from tests.unit.relay_operator.manifests.policy_cases import every_policy
 
 POLICIES = every_policy()

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.cluster import provider
 from tests.cluster.errors import ClusterError
+from tests.cluster.session import provider
 from tests.demo import prepare, stage, story
 from tests.demo.commands import Cluster, DemoFailed
 from tests.demo.stage import say

@@ -3,20 +3,20 @@
 import subprocess
 import sys
 
-from tests.cluster import docker_images, places, provider
+from tests.cluster import paths
+from tests.cluster.images import docker_engine
+from tests.cluster.session import provider
 from tests.demo.commands import DemoFailed
 
 
 def prepare(found: provider.Provider) -> None:
     """Builds programs and images that are missing or outdated. Raises DemoFailed or ClusterError."""
     if not found.embedded:
-        docker_images.build()
+        docker_engine.build()
         return
     for what in ("binaries", "images"):
         command = [str(found.kind), "build", what]
-        done = subprocess.run(
-            command, cwd=places.REPOSITORY, stdout=subprocess.DEVNULL, check=False
-        )
+        done = subprocess.run(command, cwd=paths.REPOSITORY, stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise DemoFailed(f"{' '.join(command)} failed")
 

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster import docker_images
+from tests.cluster.images import docker_engine
 from tests.demo.commands import Cluster, DemoFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 EXAMPLES = ROOT / "examples"
 CHART = ROOT / "charts" / "relay-operator"
-IMAGES = tuple(docker_images.DOCKERFILES)
+IMAGES = tuple(docker_engine.DOCKERFILES)
 OPERATOR_NAMESPACE = "relay-system"
 PROVIDERS = ("legacy", "holysheep")
 

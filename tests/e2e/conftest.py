@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pytest_kind import KindCluster
-from tests.cluster.provider import Provider
+from tests.cluster.session.provider import Provider
 from tests.demo import stage
 from tests.demo.commands import Cluster
 

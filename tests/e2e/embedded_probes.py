@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.cluster.clients import Client
-from tests.cluster.provider import EMBEDDED_KIND
+from tests.cluster.session.clients import Client
+from tests.cluster.session.provider import EMBEDDED_KIND
 
 WEB = """
 import http.server, os

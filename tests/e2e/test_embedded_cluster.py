@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.binaries import KUBERNETES_VERSION
-from tests.cluster.clients import Client, port_forward
+from tests.cluster.build.go_programs import KUBERNETES_VERSION
 from tests.cluster.images import debian
+from tests.cluster.session.clients import Client, port_forward
 from tests.e2e.embedded_probes import (
     SLEEP,
     WAIT,

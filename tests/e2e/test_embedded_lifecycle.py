@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster import addresses, cgroups, namespaces, places, records
-from tests.cluster.clients import Client
-from tests.cluster.node_setup import SHIELDED_SETTINGS
-from tests.cluster.provider import EMBEDDED_KIND
+from tests.cluster import addresses, cluster_records, paths
+from tests.cluster.node import cgroups, namespaces
+from tests.cluster.node.setup import SHIELDED_SETTINGS
+from tests.cluster.session.clients import Client
+from tests.cluster.session.provider import EMBEDDED_KIND
 from tests.e2e.embedded_probes import eventually, kind, web_deployment
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(180)]
@@ -41,7 +42,7 @@ def _host_state() -> dict[str, object]:
 
 
 def _no_link_without_a_cluster() -> bool:
-    known = (records.read(name) for name in records.known_names())
+    known = (cluster_records.read(name) for name in cluster_records.known_names())
     return namespaces.linked_indices() <= {record.index for record in known if record is not None}
 
 
@@ -54,7 +55,7 @@ def _processes_of(name: str) -> list[str]:
             command = (directory / "cmdline").read_text().replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if f"/rk-{name}" in groups or f"{places.state_root()}/{name}/" in command:
+        if f"/rk-{name}" in groups or f"{paths.state_root()}/{name}/" in command:
             found.append(command)
     return found
 
@@ -62,7 +63,7 @@ def _processes_of(name: str) -> list[str]:
 def assert_nothing_left(name: str, before: dict[str, object]) -> None:
     assert _processes_of(name) == []
     assert cgroups.left(f"rk-{name}") == []
-    assert not (places.state_root() / name).exists()
+    assert not (paths.state_root() / name).exists()
     assert name not in kind("get", "clusters").stdout.split()
     eventually("links to be gone", _no_link_without_a_cluster, seconds=5)
     eventually("the host to be as before", lambda: _host_state() == before, seconds=5)
@@ -129,7 +130,7 @@ def test_the_death_of_a_first_process_ends_the_cluster_and_a_new_create_cleans_u
     before = _host_state()
     options = ("--name", second, "--kubeconfig", str(tmp_path / "kubeconfig"))
     kind("create", "cluster", *options)
-    record = records.read(second)
+    record = cluster_records.read(second)
     victim = getattr(record, role)
     assert victim is not None
     os.kill(victim.pid, signal.SIGKILL)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from tests.cluster import addresses
-from tests.cluster.clients import Client
-from tests.cluster.components import POLICY_ENGINE
+from tests.cluster.node.components import POLICY_ENGINE
+from tests.cluster.session.clients import Client
 from tests.e2e.embedded_probes import WAIT, apply, await_ready, eventually, kind, pod, web_pod
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(180)]

@@ -4,6 +4,7 @@ import random
 
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.path_table import PathTable
+from relay.dialect.header_fields import STEERING
 from relay.http.deadlines import DeadlineWheel
 from relay.http.downstream import (
     ClientConnection,
@@ -11,6 +12,7 @@ from relay.http.downstream import (
     ConnectionHost,
     RequestHandler,
 )
+from relay.http.headers import SINGLE
 from relay.http.message import Request
 from relay.http.outbox import Outbox
 from relay.settings import Settings
@@ -83,4 +85,5 @@ def _client_limits(settings: Settings) -> ClientLimits:
         max_header_bytes=settings.max_header_bytes,
         max_headers=settings.max_headers,
         max_body_bytes=settings.max_body_bytes,
+        single_fields=SINGLE | STEERING,
     )

@@ -17,7 +17,7 @@ from relay.calls.call_context import CallContext
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
 from relay.calls.path_table import HandlerFactory
 from relay.calls.provider_error import MAX_ERROR_BYTES
-from relay.calls.refusal_of import REFUSAL_OF
+from relay.calls.refusal_of import PROBLEM_REFUSAL, REFUSAL_OF
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
 from relay.dialect.endpoints import Endpoint
@@ -25,6 +25,7 @@ from relay.dialect.refusals import Refusal, error_body
 from relay.dialect.request_body import read_body
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
+from relay.http.problem import Problem
 from relay.routing.routes import Target
 
 STREAM_COMMENT: Final = b": keep-alive\n\n"
@@ -334,6 +335,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
             keep_alive=keep,
         )
         self._finish(now, keep_alive=keep)
+
+    def unusable(self, problem: Problem) -> None:
+        self.refuse(PROBLEM_REFUSAL[problem])
 
     def client_gone(self) -> None:
         if self.phase is OVER:

@@ -8,12 +8,14 @@ from urllib.parse import unquote
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.path_table import HandlerFactory
+from relay.calls.refusal_of import PROBLEM_REFUSAL
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
 from relay.dialect.endpoints import MODEL, OTHER
 from relay.dialect.refusals import Refusal
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
+from relay.http.problem import Problem
 
 
 class OwnRequest(RequestHandler):
@@ -57,12 +59,10 @@ class OwnRequest(RequestHandler):
         self._writer.whole(status, fields + self._common_fields(now), body, keep_alive=keep)
         self._finish(now, keep_alive=keep)
 
-    def refuse(self, refusal: Refusal) -> None:
-        self.refuse_with(refusal)
+    def unusable(self, problem: Problem) -> None:
+        self.refuse(PROBLEM_REFUSAL[problem])
 
-    def refuse_with(
-        self, refusal: Refusal, *, message: str | None = None, fields: bytes = b""
-    ) -> None:
+    def refuse(self, refusal: Refusal, *, message: str | None = None, fields: bytes = b"") -> None:
         """Refuses the request, with a message of its own and further header fields."""
         if self._over:
             return
@@ -145,7 +145,7 @@ class ModelRequest(TenantRequest):
         body = own_responses.model_body(caller.snapshot, name)
         if body is None:
             message = own_responses.no_such_model(caller.snapshot, name)
-            self.refuse_with(Refusal.model_not_found, message=message)
+            self.refuse(Refusal.model_not_found, message=message)
         else:
             self.send(200, own_responses.JSON, body)
 
@@ -189,7 +189,7 @@ class OtherMethodRequest(OwnRequest):
 
     def begin(self) -> None:
         if self.request.method != b"OPTIONS":
-            self.refuse_with(Refusal.method_not_allowed, fields=self._allow)
+            self.refuse(Refusal.method_not_allowed, fields=self._allow)
 
     def answer(self) -> None:
         self.send(204, self._allow, b"")

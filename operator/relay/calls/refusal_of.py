@@ -1,9 +1,10 @@
-"""Which refusal answers a call that was not admitted. A test proves the table total."""
+"""Tables from the reasons of admission and the problems of HTTP to refusals. A test proves both total."""
 
 from typing import Final
 
 from relay.admission.not_admitted import NotAdmittedReason
 from relay.dialect.refusals import Refusal
+from relay.http.problem import Problem
 
 REFUSAL_OF: Final = {
     NotAdmittedReason.TENANT_REQUESTS: Refusal.requests_limited,
@@ -24,4 +25,16 @@ REFUSAL_OF: Final = {
     NotAdmittedReason.PROVIDER_QUEUE_FULL: Refusal.provider_queue_full,
     NotAdmittedReason.PROVIDER_QUEUE_TIMEOUT: Refusal.provider_queue_timeout,
     NotAdmittedReason.PROVIDER_QUEUE_WAIT_TOO_LONG: Refusal.provider_queue_wait_too_long,
+}
+
+PROBLEM_REFUSAL: Final = {
+    Problem.BAD_REQUEST: Refusal.bad_request,
+    Problem.VERSION_NOT_SUPPORTED: Refusal.version_not_supported,
+    Problem.METHOD_UNKNOWN: Refusal.not_implemented,
+    Problem.METHOD_NOT_ALLOWED: Refusal.method_not_allowed,
+    Problem.URI_TOO_LONG: Refusal.uri_too_long,
+    Problem.HEADERS_TOO_LARGE: Refusal.headers_too_large,
+    Problem.BODY_TOO_LARGE: Refusal.payload_too_large,
+    Problem.BODY_MEMORY_FULL: Refusal.overloaded,
+    Problem.TIMEOUT: Refusal.request_timeout,
 }

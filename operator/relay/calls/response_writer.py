@@ -3,11 +3,13 @@
 from typing import Final
 
 from relay.calls import own_responses
+from relay.dialect.header_fields import WITHHELD_FROM_CLIENT
 from relay.dialect.refusals import Refusal, refusal_body
 from relay.http.downstream import ClientConnection
-from relay.http.headers import RESPONSE_DROPPED, Field, nominated
+from relay.http.headers import HOP_BY_HOP, Field, nominated
 from relay.http.message import LAST_CHUNK, Request, chunk, status_line
 
+_DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_CLIENT
 UNBUFFERED: Final = b"x-accel-buffering: no\r\n"
 """Tells nginx and similar proxies not to buffer the stream."""
 
@@ -126,7 +128,7 @@ class ResponseWriter:
 def _passed_on(headers: list[Field]) -> tuple[bytes | None, list[bytes]]:
     """Returns the content length, and the fields for the client, in pieces after an empty one for the status line."""
     length = None
-    dropped = RESPONSE_DROPPED
+    dropped = _DROPPED
     for name, value in headers:
         if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
             dropped |= nominated(value)

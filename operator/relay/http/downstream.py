@@ -10,15 +10,14 @@ from typing import Any, Final, cast
 import httptools
 from mypy_extensions import trait
 
-from relay.dialect.refusals import Refusal
 from relay.http.deadlines import NEVER, DeadlineWheel
-from relay.http.message import CONTINUE, KnownHead, Request, known_head
+from relay.http.head_cache import HeadCache
+from relay.http.message import CONTINUE, Request
 from relay.http.outbox import Channel, Outbox
+from relay.http.problem import Problem
 
 PIPELINE_DEPTH: Final = 64
 """Requests one read may hold before the connection is closed; clients of this API do not pipeline at all."""
-MAX_STRANGERS: Final = 8
-"""After so many different heads in a row a connection's heads are taken to differ always: each has a trace id, say."""
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 1024 * 1024
 """After an early refusal this much of the body is read and dropped, so that the answer is not lost to a reset."""
@@ -30,7 +29,10 @@ _UPGRADE: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What one client connection may take; sizes in bytes, times in seconds."""
+    """Bounds of one client connection; sizes in bytes, times in seconds.
+
+    single_fields may occur once in a head.
+    """
 
     header_timeout: float
     body_timeout: float
@@ -39,40 +41,41 @@ class ClientLimits:
     max_header_bytes: int
     max_headers: int
     max_body_bytes: int
+    single_fields: frozenset[bytes]
 
 
 @trait
 class RequestHandler(ABC):
-    """One request's life as its connection sees it."""
+    """Handles one request of a connection."""
 
     @abstractmethod
     def begin(self) -> None:
-        """The head is there; the exchange may answer at once."""
+        """Called with the complete head; the handler may answer at once."""
 
     @abstractmethod
     def request_complete(self) -> None:
-        """The whole body is there."""
+        """Called with the complete body."""
 
     @abstractmethod
-    def refuse(self, refusal: Refusal) -> None:
-        """The request turned out unusable."""
+    def unusable(self, problem: Problem) -> None:
+        """Called when the request turns out unusable; the handler answers and finishes."""
 
     @abstractmethod
     def client_gone(self) -> None:
-        """Nobody reads the answer any more."""
+        """Called when the client has left; the handler ends without an answer."""
 
     @abstractmethod
     def pause(self) -> None:
-        """The client reads slower than the answer arrives."""
+        """Called when the client reads slower than the answer arrives."""
 
     @abstractmethod
     def resume(self) -> None:
-        """The client caught up."""
+        """Called when the client has read what was written."""
 
 
 @trait
 class ConnectionHost(ABC):
-    """What a connection needs from the process it lives in."""
+    """The process as its client connections need it."""
 
     client_limits: ClientLimits
     wheel: DeadlineWheel
@@ -81,47 +84,45 @@ class ConnectionHost(ABC):
 
     @abstractmethod
     def admit_connection(self, connection: "ClientConnection") -> bool:
-        """Whether there is room for one more."""
+        """Adds the connection if there is room for it; returns whether there was."""
 
     @abstractmethod
     def forget_connection(self, connection: "ClientConnection") -> None:
-        """The connection is gone."""
+        """Removes a closed connection."""
 
     @abstractmethod
     def exchange(self, connection: "ClientConnection", request: Request) -> RequestHandler:
-        """A new request's exchange, not begun."""
+        """Makes the handler of a new request; the connection calls `begin`."""
 
     @abstractmethod
     def reserve_body(self, size: int) -> bool:
-        """Whether the process can hold so many more bytes of request bodies."""
+        """Reserves memory for that many bytes of request bodies; returns whether there was enough."""
 
     @abstractmethod
     def release_body(self, size: int) -> None:
-        """So many bytes are held no longer."""
+        """Gives back reserved memory."""
 
     @abstractmethod
     def connection_age(self) -> float:
-        """The age, in seconds, at which a new connection is to be closed; jittered."""
+        """Returns the age, in seconds and jittered, at which a new connection is to be closed."""
 
 
 class ClientConnection(Channel):
-    """An asyncio protocol that does not derive from asyncio's: a compiled class with a Python base is an ordinary one.
+    """An asyncio protocol: parses with llhttp, bounds sizes and times, and hands one request at a time to its handler.
 
-    Parses with llhttp, bounds sizes and times, and hands one request at a time to an exchange.
+    It does not derive from asyncio.Protocol: mypyc compiles a class natively only if it has no Python base.
     """
 
     __slots__ = (
         "_age_limit",
         "_current",
-        "_exchange",
+        "_handler",
         "_head_bytes",
+        "_heads",
         "_host",
         "_in_head",
-        "_known",
-        "_last",
         "_parser",
         "_parsing",
-        "_strangers",
         "_upgrade_seen",
         "_waiting",
         "closing",
@@ -133,15 +134,12 @@ class ClientConnection(Channel):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: Request | None = None
         self._current: Request | None = None
-        self._exchange: RequestHandler | None = None
+        self._handler: RequestHandler | None = None
         self._waiting: deque[Request] | None = None
         self._in_head = False
         self._head_bytes = 0
         self._upgrade_seen = False
-        # the last head, and how many heads in a row were another than the one before
-        self._known: KnownHead | None = None
-        self._strangers = 0
-        self._last: Request | None = None
+        self._heads = HeadCache()
         self._age_limit = NEVER
         self.closing = False
 
@@ -157,7 +155,7 @@ class ClientConnection(Channel):
         self._set_deadline(now + self._host.client_limits.idle_timeout)
 
     def eof_received(self) -> None:
-        """The client sends no more: the transport closes, as asyncio's own protocols have it, behind what is answered."""
+        """Flushes pending answers when the client has closed its sending side; returning None lets asyncio close then."""
         self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -166,13 +164,14 @@ class ClientConnection(Channel):
         self.deadline = NEVER
         self._host.wheel.forget(self)
         self._host.forget_connection(self)
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.client_gone()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.client_gone()
         for request in (self._parsing, self._current, *(self._waiting or ())):
             if request is not None:
                 self.drop_body(request)
-        self._parsing = self._current = self._waiting = self._known = self._last = None
+        self._parsing = self._current = self._waiting = None
+        self._heads.clear()
         # the parser refers to us; with it goes the cycle
         self._parser = None
 
@@ -180,7 +179,7 @@ class ClientConnection(Channel):
         if self.closing:
             return
         fresh = self._parsing is None and self._current is None
-        if fresh and self._repeats(data):
+        if fresh and self._serve_repeated(data):
             return
         if self._in_head or self._parsing is None:
             self._head_bytes += len(data)
@@ -189,23 +188,23 @@ class ClientConnection(Channel):
         if self._parsing is not None:
             self._bound_unfinished()
         elif fresh:
-            self._remember(data)
+            self._heads.remember(data)
 
     def pause_writing(self) -> None:
         self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
-        if self._exchange is not None:
-            self._exchange.pause()
+        if self._handler is not None:
+            self._handler.pause()
 
     def resume_writing(self) -> None:
-        self._set_deadline(NEVER if self._exchange is not None else self._idle_deadline())
-        if self._exchange is not None:
-            self._exchange.resume()
+        self._set_deadline(NEVER if self._handler is not None else self._idle_deadline())
+        if self._handler is not None:
+            self._handler.resume()
 
     # -- httptools -------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         if self.closing:
-            return  # what follows the last answer on this connection is not a request any more
+            return  # nothing after the last answer on this connection is a request
         self._parsing = Request(time.monotonic())
         self._in_head = True
 
@@ -229,6 +228,7 @@ class ClientConnection(Channel):
             method=parser.get_method(),
             version=parser.get_http_version(),
             keep_alive=parser.should_keep_alive(),
+            single=self._host.client_limits.single_fields,
         )
         if parser.should_upgrade():
             self._upgrade_seen = True
@@ -236,9 +236,9 @@ class ClientConnection(Channel):
         if head_bytes > self._host.client_limits.max_header_bytes:
             self._bound_head(request)
         if len(request.headers) > self._host.client_limits.max_headers:
-            request.problem = Refusal.headers_too_large
+            request.problem = Problem.HEADERS_TOO_LARGE
         if request.problem is not None:
-            # no later request can be told apart with certainty from what this one brought
+            # where this request ends, and the next begins, is uncertain
             request.keep_alive = False
         if self._current is None:
             self._start(request)
@@ -253,10 +253,10 @@ class ClientConnection(Channel):
         size = len(body)
         request.body_bytes += size
         if request.body_bytes > self._host.client_limits.max_body_bytes:
-            self._unusable(request, Refusal.payload_too_large)
+            self._unusable(request, Problem.BODY_TOO_LARGE)
         elif not self._host.reserve_body(size):
             request.body_bytes -= size
-            self._unusable(request, Refusal.overloaded)
+            self._unusable(request, Problem.BODY_MEMORY_FULL)
         else:
             request.body.append(body)
 
@@ -265,32 +265,32 @@ class ClientConnection(Channel):
         if request is None or self._upgrade_seen:
             return
         self._parsing = None
-        self._last = request
+        self._heads.parsed(request)
         request.complete = True
         if request is self._current:
             self._set_deadline(NEVER)
-            if self._exchange is not None:
-                self._exchange.request_complete()
+            if self._handler is not None:
+                self._handler.request_complete()
             else:
                 self._next(time.monotonic())
 
     def _parse(self, data: bytes) -> bool:
-        """Whether the data was HTTP; what is wrong with it has been answered."""
+        """Feeds the parser; answers data that is not HTTP and returns whether it was."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
-            self._malformed(Refusal.not_implemented if unknown else Refusal.bad_request)
+            self._malformed(Problem.METHOD_UNKNOWN if unknown else Problem.BAD_REQUEST)
         else:
             return True
         return False
 
-    # -- what exchanges call ---------------------------------------------------------------------------------------
+    # -- what handlers call ----------------------------------------------------------------------------------------
 
     def keeps_alive(self, request: Request, now: float) -> bool:
-        """Whether this connection takes another request after this one."""
+        """Returns whether this connection takes another request after this one."""
         return (
             request.keep_alive
             and not self.closing
@@ -299,20 +299,20 @@ class ClientConnection(Channel):
         )
 
     def want_body(self, request: Request) -> None:
-        """A client that waits for 100 (Continue) sends its body now."""
+        """Asks for the body of a client that waits for 100 (Continue)."""
         if request.expects_continue and not request.complete and not request.body_bytes:
             self.write(CONTINUE)
 
     def drop_body(self, request: Request) -> None:
-        """The request's body is held no longer; what still arrives is thrown away."""
+        """Frees the request's body; what still arrives of it is dropped."""
         request.discard = True
         if request.body:
             self._host.release_body(sum(map(len, request.body)))
             request.body = []
 
     def finished(self, now: float, *, keep_alive: bool) -> None:
-        """The answer is written; the next request's turn, or the end."""
-        request, self._exchange = self._current, None
+        """Called when the answer is written: goes on to the next request, or closes."""
+        request, self._handler = self._current, None
         if request is None:
             return
         self.drop_body(request)
@@ -326,7 +326,7 @@ class ClientConnection(Channel):
             self._set_deadline(now + LINGER_SECONDS)
 
     def abort(self) -> None:
-        """The connection is gone without a proper end, which tells the client that the answer is not whole."""
+        """Closes without a proper end, which tells the client that the answer is incomplete."""
         self.flush()
         self.transport.abort()
 
@@ -334,27 +334,27 @@ class ClientConnection(Channel):
 
     @property
     def idle(self) -> bool:
-        """Whether neither a request nor a part of one is here."""
+        """Returns whether neither a request nor a part of one has arrived."""
         return self._current is None and self._parsing is None
 
     def idle_since(self) -> float:
-        """When the last answer ended, in monotonic seconds; meaningful while idle."""
+        """Returns when the last answer ended, in monotonic seconds; meaningful while idle."""
         return self.deadline - self._host.client_limits.idle_timeout
 
     def close(self) -> None:
-        """Closed as soon as what was written has left."""
+        """Closes after everything written has been sent."""
         self.closing = True
         self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
         self.flush()
         self.transport.close()
 
     def expired(self, now: float) -> None:
-        if self.closing or (self._exchange is not None and self._parsing is None):
-            self.transport.abort()  # a reader that takes nothing
-        elif self._exchange is not None:
-            self._exchange.refuse(Refusal.request_timeout)
+        if self.closing or (self._handler is not None and self._parsing is None):
+            self.transport.abort()  # the client does not read its answer
+        elif self._handler is not None:
+            self._handler.unusable(Problem.TIMEOUT)
         elif self._in_head:
-            self._malformed(Refusal.request_timeout)
+            self._malformed(Problem.TIMEOUT)
         else:
             self.close()
 
@@ -367,63 +367,52 @@ class ClientConnection(Channel):
         return time.monotonic() + self._host.client_limits.idle_timeout
 
     def _bound_head(self, request: Request) -> None:
-        """A head that came whole in one large read, perhaps with a body behind it, is measured by its parts."""
+        """Measures a head by its parts: it came in one large read, perhaps with a body behind it."""
         limit = self._host.client_limits.max_header_bytes
         target = len(request.target)
         if target + sum(len(name) + len(value) + 4 for name, value in request.headers) > limit:
             too_long = target > limit // 2
-            request.problem = Refusal.uri_too_long if too_long else Refusal.headers_too_large
+            request.problem = Problem.URI_TOO_LONG if too_long else Problem.HEADERS_TOO_LARGE
 
     def _bound_unfinished(self) -> None:
-        """After each read that leaves a request unfinished: sizes and times of what has come so far."""
+        """Bounds size and time of an unfinished request; called after each read that leaves one."""
         request, limits = self._parsing, self._host.client_limits
         assert request is not None
         now = time.monotonic()
         if self._in_head:
             if self._head_bytes > limits.max_header_bytes:
                 too_long = len(request.target) > limits.max_header_bytes // 2
-                self._malformed(Refusal.uri_too_long if too_long else Refusal.headers_too_large)
+                self._malformed(Problem.URI_TOO_LONG if too_long else Problem.HEADERS_TOO_LARGE)
             elif self._current is None:
                 self._set_deadline(request.received_at + limits.header_timeout)
-        elif request is self._current and self._exchange is not None:
+        elif request is self._current and self._handler is not None:
             patience = limits.body_timeout + request.body_bytes / BODY_FLOOR_BYTES_PER_SECOND
             self._set_deadline(min(now + limits.body_timeout, request.received_at + patience))
         elif self._head_bytes > LINGER_BYTES:
             self.close()
 
-    # -- the line of requests --------------------------------------------------------------------------------------
+    # -- pipelined requests ----------------------------------------------------------------------------------------
 
     def _start(self, request: Request) -> None:
         self._current = request
-        exchange = self._exchange = self._host.exchange(self, request)
+        handler = self._handler = self._host.exchange(self, request)
         if request.problem is not None:
-            exchange.refuse(request.problem)
+            handler.unusable(request.problem)
         else:
-            exchange.begin()
+            handler.begin()
 
-    def _repeats(self, data: bytes) -> bool:
-        """Whether the data was one more request with the head of the last, and is taken care of."""
-        known = self._known
-        if known is None:
+    def _serve_repeated(self, data: bytes) -> bool:
+        """Serves the read if it is one more request with the cached head; returns whether it was."""
+        start = self._heads.body_start(data)
+        if not start:
             return False
-        start = known.body_start(data)
         size = len(data) - start
-        if not start or size > self._host.client_limits.max_body_bytes:
+        if size > self._host.client_limits.max_body_bytes or not self._host.reserve_body(size):
             return False
-        if not self._host.reserve_body(size):
-            return False
-        self._strangers = 0
         self.deadline = NEVER
-        self._serve(known.request(data[start:], time.monotonic()))
+        body = data[start:]
+        self._serve(self._heads.request(body, time.monotonic()))
         return True
-
-    def _remember(self, data: bytes) -> None:
-        """The head of the request that this read brought is known when it comes again."""
-        if self._strangers == MAX_STRANGERS:
-            return
-        self._strangers += 1
-        request, self._last = self._last, None
-        self._known = known_head(request, data) if request is not None else None
 
     def _wait_in_line(self, request: Request) -> None:
         if self._waiting is None:
@@ -435,7 +424,7 @@ class ClientConnection(Channel):
             self.transport.pause_reading()
 
     def _next(self, now: float) -> None:
-        """The current request is over and whole."""
+        """Goes on after the current request, whose answer and body are complete."""
         request, self._current = self._current, None
         if self.closing or (request is not None and not request.keep_alive):
             self.close()
@@ -450,19 +439,19 @@ class ClientConnection(Channel):
         self._serve(request)
 
     def _serve(self, request: Request) -> None:
-        """The request's turn, as far as it is here."""
+        """Starts the request and completes it if its body has arrived."""
         self._start(request)
-        if request.complete and self._current is request and self._exchange is not None:
-            self._exchange.request_complete()
+        if request.complete and self._current is request and self._handler is not None:
+            self._handler.request_complete()
 
-    def _unusable(self, request: Request, problem: Refusal) -> None:
+    def _unusable(self, request: Request, problem: Problem) -> None:
         request.problem = problem
-        if request is self._current and self._exchange is not None:
-            self._exchange.refuse(problem)
+        if request is self._current and self._handler is not None:
+            self._handler.unusable(problem)
         self.drop_body(request)
 
-    def _malformed(self, problem: Refusal) -> None:
-        """What follows cannot be told apart from the next request: answer what stands, then close."""
+    def _malformed(self, problem: Problem) -> None:
+        """Refuses bytes that are not a request: answers the requests already accepted, then closes."""
         if self.closing:
             return
         request = self._parsing or Request(time.monotonic())
@@ -472,23 +461,24 @@ class ClientConnection(Channel):
         self._parsing, self._in_head = None, False
         if self._current is None:
             self._start(request)
-        elif request is self._current and self._exchange is not None:
-            self._exchange.refuse(problem)
+        elif request is self._current and self._handler is not None:
+            self._handler.unusable(problem)
         elif request is self._current:
             self.close()
         elif not self._waiting or self._waiting[-1] is not request:
             self._wait_in_line(request)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """RFC 9110 section 7.8 lets a server ignore Upgrade, llhttp does not: parse the request again without it."""
+        """Parses the request again without Upgrade: RFC 9110 section 7.8 lets a server ignore it, llhttp does not."""
         request, self._upgrade_seen = self._parsing, False
         assert request is not None
-        if request.method == b"CONNECT" or not request.http11:
-            self._malformed(Refusal.method_not_allowed)
+        if request.method == b"CONNECT":
+            self._malformed(Problem.METHOD_NOT_ALLOWED)
             return
         self._parser = httptools.HttpRequestParser(self)
         head = b"".join(
             b"%b: %b\r\n" % field for field in request.headers if field[0] not in _UPGRADE
         )
-        line = b"%b %b HTTP/1.1\r\n" % (request.method, request.target)
+        version = b"1.1" if request.http11 else b"1.0"
+        line = b"%b %b HTTP/%b\r\n" % (request.method, request.target, version)
         self.data_received(line + head + b"\r\n" + rest)

@@ -10,8 +10,9 @@ from typing import Final, Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from relay.dialect.endpoints import Endpoint
+from relay.dialect.header_fields import WITHHELD_FROM_PROVIDER
 from relay.http.connection_pool import Origin
-from relay.http.headers import REQUEST_DROPPED, field_name, field_value
+from relay.http.headers import HOP_BY_HOP, field_name, field_value
 from relay.http.tls import provider_context
 from relay.routing.sessions import session_seed
 from relay_contract.document import (
@@ -25,6 +26,7 @@ from relay_contract.document import (
 )
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow"]
+_DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_PROVIDER
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -163,7 +165,7 @@ def _checked_upstream(provider: Provider) -> Upstream:
         heads={endpoint: _head(url, endpoint, provider.query, fields) for endpoint in Endpoint},
         auth_prefix=auth_name + b": " + (scheme + b" " if scheme else b""),
         key_file=provider.auth.key_file,
-        dropped=REQUEST_DROPPED | names | {auth_name},
+        dropped=_DROPPED | names | {auth_name},
         query_names=frozenset(provider.query),
         models={model.name: model.upstream_name for model in provider.models},
         provider=provider,

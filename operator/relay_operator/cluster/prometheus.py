@@ -14,7 +14,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import Retry
 
-from relay_operator.decisions.evidence import Series
+from relay_operator.decisions.analysis.evidence import Series
 from relay_operator.errors import MetricsUnavailable
 
 _QUERY = (

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from relay_operator.decisions.analysis.verdict import Outcome, Verdict
 from relay_operator.decisions.timestamps import to_text
-from relay_operator.decisions.verdict import Outcome, Verdict
 from relay_operator.names import Reason
 
 

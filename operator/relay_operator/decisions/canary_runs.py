@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, fingerprint
-from relay_operator.decisions import canary, route_status, verdict
-from relay_operator.decisions.canary import Decision, Phase, Plan, State
-from relay_operator.decisions.evidence import Evidence
-from relay_operator.decisions.route_status import Move, Progress
-from relay_operator.decisions.verdict import (
+from relay_operator.decisions import canary, route_status
+from relay_operator.decisions.analysis import verdict
+from relay_operator.decisions.analysis.evidence import Evidence
+from relay_operator.decisions.analysis.verdict import (
     NOT_MEASURED,
     LatencyObjective,
     Objective,
     Outcome,
     Verdict,
 )
+from relay_operator.decisions.canary import Decision, Phase, Plan, State
+from relay_operator.decisions.route_status import Move, Progress
 from relay_operator.names import Reason
 
 RouteKey = tuple[str, str]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, Side
+from relay_operator.decisions.analysis.verdict import Verdict
 from relay_operator.decisions.canary import Decision
 from relay_operator.decisions.canary_runs import CanaryRuns, Run
 from relay_operator.decisions.outcome import Refused, Waiting
-from relay_operator.decisions.verdict import Verdict
 from relay_operator.names import Reason
 
 

@@ -2,12 +2,12 @@
 
 from typing import assert_never
 
+from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary import Decision, Phase
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome
 from relay_operator.decisions.route_status import Programmed
-from relay_operator.decisions.verdict import Outcome
 from relay_operator.names import ConditionType as Type
 from relay_operator.names import Reason
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay_operator.decisions import timestamps
+from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Outcome, Verdict
 from relay_operator.decisions.canary import Phase, State
-from relay_operator.decisions.verdict import NOT_MEASURED, Outcome, Verdict
 from relay_operator.names import Reason
 
 

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 
 from relay_operator.cluster.prometheus import Prometheus
+from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
-from relay_operator.decisions.verdict import Outcome
 from relay_operator.errors import MetricsUnavailable, OperatorError
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.watched_state import WatchedState

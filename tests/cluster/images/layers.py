@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.cluster import places
+from tests.cluster import paths
 from tests.cluster.images.archive import EPOCH_SECONDS, Layer
 
 TAR = "layer.tar"
@@ -34,7 +34,7 @@ def cached(layer_key: str, build: Callable[[Path], None]) -> Layer:
 
     A build cut short leaves nothing under the key. Several processes may ask at once: one builds, the rest wait.
     """
-    root = places.layers_root()
+    root = paths.layers_root()
     home = root / layer_key
     found = read(home)
     if found is not None:

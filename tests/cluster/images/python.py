@@ -9,7 +9,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.cluster import packages, places
+from tests.cluster import paths
+from tests.cluster.build import debian_packages
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import debian, layers
 from tests.cluster.images.archive import Layer
@@ -29,7 +30,7 @@ SIMULATOR_HOME = "opt/simulator"
 
 def dependencies_layer() -> Layer:
     """Everything in the lock, checked against its hashes, byte-compiled."""
-    lock = (places.REPOSITORY / LOCK).read_bytes()
+    lock = (paths.REPOSITORY / LOCK).read_bytes()
     key = layers.key("dependencies", RECIPE, lock, debian.base_key().encode())
     return layers.cached(key, _build_dependencies)
 
@@ -42,7 +43,7 @@ def _build_dependencies(tree: Path) -> None:
         *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
         *("--require-hashes", "--only-binary=:all:", "--implementation=cp"),
         *(f"--python-version={PYTHON_VERSION}", *platforms),
-        *(f"--requirement={places.REPOSITORY / LOCK}", f"--target={target}"),
+        *(f"--requirement={paths.REPOSITORY / LOCK}", f"--target={target}"),
     ]
     debian.run(command, f"installing {LOCK}")
     # the commands of libraries carry the building machine's interpreter
@@ -62,7 +63,7 @@ def _build_operator(tree: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="wheel.") as work:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         # the build backend is locked with the development tools: nothing is fetched
-        command += ["--no-build-isolation", f"--wheel-dir={work}", str(places.REPOSITORY)]
+        command += ["--no-build-isolation", f"--wheel-dir={work}", str(paths.REPOSITORY)]
         compiled = {"RELAY_COMPILE": "1"} if can_compile() else {}
         debian.run(command, "building the relay-operator wheel", environment=compiled)
         (wheel,) = Path(work).glob("*.whl")
@@ -79,7 +80,7 @@ def can_compile() -> bool:
     if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON_VERSION:
         tell(f"the relay is packed uncompiled: that takes Python {PYTHON_VERSION} on this machine")
         return False
-    packages.ensure_compiler(tell)
+    debian_packages.ensure_compiler(tell)
     tell("compiling the relay's hot path, about 40 s")
     return True
 
@@ -100,7 +101,7 @@ def simulator_layer() -> Layer:
 def _build_simulator(tree: Path) -> None:
     home = tree / SIMULATOR_HOME
     for source in source_files((SIMULATOR,)):
-        layers.copy_file(source, home / source.relative_to(places.REPOSITORY), mode=0o644)
+        layers.copy_file(source, home / source.relative_to(paths.REPOSITORY), mode=0o644)
     if not home.exists():
         raise ClusterError(f"{SIMULATOR} holds no Python file: the simulator cannot be packed")
     _finish(tree, SIMULATOR_HOME)
@@ -131,14 +132,14 @@ def source_files(parts: Iterable[str]) -> list[Path]:
     """The files below these parts of the repository, sorted; caches of interpreters and tools are left out."""
     found: list[Path] = []
     for part in parts:
-        path = places.REPOSITORY / part
+        path = paths.REPOSITORY / part
         candidates = [path] if path.is_file() else path.rglob("*")
         found += [file for file in candidates if file.is_file() and _is_source(file)]
     return sorted(found)
 
 
 def _is_source(file: Path) -> bool:
-    relative = file.relative_to(places.REPOSITORY)
+    relative = file.relative_to(paths.REPOSITORY)
     return file.suffix != ".pyc" and not any(
         part == "__pycache__" or part.startswith(".") for part in relative.parts
     )
@@ -148,7 +149,7 @@ def source_digest(parts: Iterable[str]) -> bytes:
     """Names and contents of the source files, unambiguously."""
     digest = bytearray()
     for file in source_files(parts):
-        name, content = str(file.relative_to(places.REPOSITORY)).encode(), file.read_bytes()
+        name, content = str(file.relative_to(paths.REPOSITORY)).encode(), file.read_bytes()
         digest += b"%d:%s%d:%s" % (len(name), name, len(content), content)
     return bytes(digest)
 

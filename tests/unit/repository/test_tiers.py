@@ -33,7 +33,7 @@ def test_every_test_belongs_to_a_tier() -> None:
     "only",
     [
         ["tests/unit"],
-        ["tests/unit/cluster/test_build.py::test_progress_counts_the_programs"],
+        ["tests/unit/cluster/build/test_go_build.py::test_progress_counts_the_programs"],
         ["-k", "limits", "./tests/unit/relay"],
         ["tests/simulation", "tests/unit"],
         ["tests/blackbox/test_queue.py", "-x"],

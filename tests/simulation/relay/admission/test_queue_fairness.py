@@ -1,4 +1,4 @@
-"""What the queue promises between flows (P4, P6, P7, P10, P11), shown by discrete-event simulation on a fake clock."""
+"""Properties P4, P6, P7, P10, P11 of docs/fair-queue.md, by discrete-event simulation on a fake clock."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator

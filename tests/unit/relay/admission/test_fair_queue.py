@@ -1,4 +1,4 @@
-"""The queue's invariants under any schedule (P1 to P3, P5, P8, P9), and examples of what its callers rely on."""
+"""Properties P1 to P3, P5, P8, P9 of docs/fair-queue.md under any schedule, and examples of what callers rely on."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""Limits: what a window admits (R1 to R4), what holds and settlements keep (K1 to K6), and what callers rely on."""
+"""Properties R1 to R4 and K1 to K6 of docs/limits.md, and examples of what callers rely on."""
 
 from collections import deque
 from dataclasses import dataclass, field

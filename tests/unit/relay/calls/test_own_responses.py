@@ -13,8 +13,9 @@ from relay.admission.limiter import RateView
 from relay.admission.not_admitted import NotAdmittedReason
 from relay.calls import own_responses
 from relay.calls.call_phases import MOVES, OVER, RECEIVING, may_move
-from relay.calls.refusal_of import REFUSAL_OF
+from relay.calls.refusal_of import PROBLEM_REFUSAL, REFUSAL_OF
 from relay.dialect.refusals import Refusal, refusal_body
+from relay.http.problem import Problem
 from relay.routing.snapshot import compile_snapshot
 
 
@@ -78,6 +79,11 @@ def test_every_reason_of_admission_has_a_refusal_of_its_own() -> None:
     assert len(set(REFUSAL_OF.values())) == len(REFUSAL_OF)
     messages = [refusal.value.message for refusal in REFUSAL_OF.values()]
     assert len(set(messages)) == len(messages)
+
+
+def test_every_problem_of_a_request_has_a_refusal_of_its_own() -> None:
+    assert set(PROBLEM_REFUSAL) == set(Problem)
+    assert len(set(PROBLEM_REFUSAL.values())) == len(PROBLEM_REFUSAL)
 
 
 @pytest.mark.parametrize("reason", NotAdmittedReason)

@@ -122,6 +122,13 @@ async def test_an_upgrade_is_ignored_and_its_body_kept(relay: MemoryRelay) -> No
     assert status(client.transport.taken()) == 200
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_an_upgrade_is_ignored_in_either_version(relay: MemoryRelay, version: str) -> None:
+    request = get("/v1/models", headers="Connection: Upgrade\r\nUpgrade: h2c\r\n")
+    answer = relay.client().send(request.replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+    assert status(answer) == 200
+
+
 async def test_pipelined_requests_are_answered_in_order(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     client.send(call() + get("/v1/models") + call(path="/v1/nothing"))

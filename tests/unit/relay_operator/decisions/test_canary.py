@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay_operator.decisions.analysis.verdict import Outcome, Verdict
 from relay_operator.decisions.canary import MOVES, Phase, Plan, State, next_state, resumed
-from relay_operator.decisions.verdict import Outcome, Verdict
 from relay_operator.names import Reason
 
 CANARY = "aaaaaaaaaaaa"

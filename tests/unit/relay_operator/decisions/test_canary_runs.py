@@ -11,11 +11,16 @@ from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.decisions import route_status
+from relay_operator.decisions.analysis.evidence import Evidence, Series
+from relay_operator.decisions.analysis.verdict import (
+    NOT_MEASURED,
+    LatencyObjective,
+    Outcome,
+    Verdict,
+)
 from relay_operator.decisions.canary import Phase
 from relay_operator.decisions.canary_runs import CanaryRuns, Run, objective_of, plan_of
-from relay_operator.decisions.evidence import Evidence, Series
 from relay_operator.decisions.route_status import RouteStatus
-from relay_operator.decisions.verdict import NOT_MEASURED, LatencyObjective, Outcome, Verdict
 from relay_operator.names import Reason
 
 KEY = ("relay-finance", "chat")

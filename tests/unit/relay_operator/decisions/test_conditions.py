@@ -3,6 +3,7 @@
 import pytest
 
 from relay_operator.decisions import provider_conditions, route_conditions, tenant_conditions
+from relay_operator.decisions.analysis.verdict import Outcome, Verdict
 from relay_operator.decisions.canary import Decision, Phase, State
 from relay_operator.decisions.conditions import Condition, merge
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting, obstacle_of
@@ -10,7 +11,6 @@ from relay_operator.decisions.provider_conditions import Configured
 from relay_operator.decisions.route_acceptance import Decided
 from relay_operator.decisions.route_status import Programmed
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, was_ready
-from relay_operator.decisions.verdict import Outcome, Verdict
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.names import ConditionType, Reason
 

@@ -8,9 +8,9 @@ import pytest
 from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
+from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary import Phase
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.decisions.evidence import Evidence
 from relay_operator.decisions.outcome import Refused, Waiting
 from relay_operator.decisions.route_acceptance import (
     Decided,

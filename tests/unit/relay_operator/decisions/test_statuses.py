@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_operator.decisions import provider_status, route_status, tenant_status
+from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Outcome, Verdict
 from relay_operator.decisions.canary import Phase, State
 from relay_operator.decisions.provider_status import ProviderStatus
 from relay_operator.decisions.route_status import Move, Programmed, Progress, RouteStatus
 from relay_operator.decisions.tenant_status import TenantStatus
-from relay_operator.decisions.verdict import NOT_MEASURED, Outcome, Verdict
 from relay_operator.names import Reason
 
 seconds = st.integers(1, 4_000_000_000).map(float)

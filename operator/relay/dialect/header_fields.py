@@ -1,0 +1,75 @@
+"""Header fields with a meaning in this API. Names are lower case."""
+
+from typing import Final
+
+STEERING: Final = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"traceparent",
+        b"x-request-id",
+        b"x-tenant-id",
+        b"x-request-priority",
+        b"x-task-type",
+        b"x-session-id",
+    }
+)
+"""A request that repeats one of these is refused: it would be open which of the two counts."""
+
+WITHHELD_FROM_PROVIDER: Final = frozenset(
+    {
+        # written anew for the provider
+        b"host",
+        b"content-length",
+        b"accept-encoding",
+        b"expect",
+        b"traceparent",
+        b"x-request-id",
+        # the caller's identity and what it says to the relay alone
+        b"authorization",
+        b"api-key",
+        b"x-api-key",
+        b"cookie",
+        b"x-tenant-id",
+        b"x-request-priority",
+        b"x-task-type",
+        b"x-session-id",
+        # the provider account is the platform's, so are its organisation and project
+        b"openai-organization",
+        b"openai-project",
+        # where the caller runs in the cluster
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    }
+)
+"""Fields of a request that do not reach the provider, besides hop-by-hop fields."""
+
+WITHHELD_FROM_CLIENT: Final = frozenset(
+    {
+        # written anew for the client
+        b"content-length",
+        b"x-request-id",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"x-ratelimit-limit-requests",
+        b"x-ratelimit-remaining-requests",
+        b"x-ratelimit-reset-requests",
+        b"x-ratelimit-limit-tokens",
+        b"x-ratelimit-remaining-tokens",
+        b"x-ratelimit-reset-tokens",
+        # the provider's session with the platform, not with the tenant
+        b"set-cookie",
+        b"alt-svc",
+        b"server",
+        b"strict-transport-security",
+        b"openai-organization",
+        b"openai-project",
+    }
+)
+"""Fields of an answer that do not reach the client, besides hop-by-hop fields."""

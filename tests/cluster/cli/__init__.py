@@ -1,0 +1,1 @@
+"""kind's command line: arguments, configuration file, one function per command."""

@@ -1,0 +1,1 @@
+"""Creating and deleting clusters: checks of the machine, certificates, start-up."""

@@ -1,0 +1,1 @@
+"""Inside a node: its namespaces, network, first process and components."""

@@ -1,0 +1,110 @@
+"""The judgement of a canary: four outcomes, and only one of them rolls back."""
+
+import pytest
+
+from relay_operator.decisions.analysis.verdict import (
+    LatencyObjective,
+    Objective,
+    Outcome,
+    SideCounts,
+    Window,
+    judge,
+)
+from relay_operator.names import Reason
+
+OBJECTIVE = Objective(
+    window_seconds=60,
+    min_requests=50,
+    max_error_percent=1,
+    latency=(LatencyObjective(signal="FirstToken", quantile=0.9, max_milliseconds=500),),
+)
+GOOD = SideCounts(finished=1000, failed=1)
+
+
+def a_window(
+    canary: SideCounts,
+    *,
+    stable: SideCounts = GOOD,
+    pods: int = 2,
+    expected: int = 2,
+    tripped: int = 0,
+) -> Window:
+    return Window(
+        stable=stable, canary=canary, pods=pods, expected_pods=expected, tripped_pods=tripped
+    )
+
+
+@pytest.mark.parametrize(
+    ("canary", "outcome", "reason"),
+    [
+        (SideCounts(finished=200, failed=2), Outcome.HEALTHY, Reason.HEALTHY),
+        (SideCounts(finished=200, failed=3), Outcome.BREACHED, Reason.ERROR_RATE),
+        (SideCounts(finished=49), Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS),
+        (SideCounts(), Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS),
+        (
+            SideCounts(finished=200, slow={"FirstToken": (21, 200)}),
+            Outcome.BREACHED,
+            Reason.LATENCY,
+        ),
+        (SideCounts(finished=200, slow={"FirstToken": (20, 200)}), Outcome.HEALTHY, Reason.HEALTHY),
+        (SideCounts(finished=200, slow={"Total": (200, 200)}), Outcome.HEALTHY, Reason.HEALTHY),
+    ],
+    ids=[
+        "at the limit",
+        "over it",
+        "too few",
+        "none",
+        "slow",
+        "slow enough",
+        "a signal nobody asked about",
+    ],
+)
+def test_verdict_on_the_canary_alone(canary: SideCounts, outcome: Outcome, reason: Reason) -> None:
+    verdict = judge(OBJECTIVE, a_window(canary))
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+def test_a_breach_no_further_request_can_undo_needs_no_full_sample() -> None:
+    assert judge(OBJECTIVE, a_window(SideCounts(finished=3, failed=1))).outcome is Outcome.BREACHED
+    lenient = Objective(window_seconds=60, min_requests=50, max_error_percent=10)
+    assert (
+        judge(lenient, a_window(SideCounts(finished=6, failed=5))).outcome is Outcome.INCONCLUSIVE
+    )
+    assert judge(lenient, a_window(SideCounts(finished=6, failed=6))).outcome is Outcome.BREACHED
+
+
+def test_a_breach_that_stable_shares_moves_nothing() -> None:
+    bad = SideCounts(finished=200, failed=50)
+    verdict = judge(OBJECTIVE, a_window(bad, stable=bad))
+    assert (verdict.outcome, verdict.reason) == (Outcome.INCONCLUSIVE, Reason.SHARED_INCIDENT)
+    assert "stable breaches the same limit, so the traffic stays where it is" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"), [(1, 2), (0, 0)], ids=["one pod silent", "no pod serves"]
+)
+def test_silence_is_unmeasurable_even_beside_bad_figures(pods: int, expected: int) -> None:
+    verdict = judge(
+        OBJECTIVE, a_window(SideCounts(finished=200, failed=100), pods=pods, expected=expected)
+    )
+    assert (verdict.outcome, verdict.reason) == (Outcome.UNMEASURABLE, Reason.NO_DATA)
+
+
+def test_a_majority_of_tripped_breakers_is_a_breach_and_a_minority_is_not() -> None:
+    quiet = SideCounts(finished=3)
+    assert (
+        judge(OBJECTIVE, a_window(quiet, pods=3, expected=3, tripped=2)).reason
+        is Reason.BREAKER_TRIPPED
+    )
+    assert (
+        judge(OBJECTIVE, a_window(quiet, pods=3, expected=3, tripped=1)).outcome
+        is Outcome.INCONCLUSIVE
+    )
+    assert (
+        judge(OBJECTIVE, a_window(quiet, pods=1, expected=1, tripped=1)).outcome is Outcome.BREACHED
+    )
+
+
+def test_messages_carry_the_figures_a_person_needs() -> None:
+    message = judge(OBJECTIVE, a_window(SideCounts(finished=200, failed=50))).message
+    assert message == "25.0 % of 200 requests failed, at most 1 % may"
