@@ -26,7 +26,7 @@ check: setup ## Format, lint, types and import contracts
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-cache --verbose | tail -n 12
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 unit: setup ## Unit tests alone, in about 10 s; ONLY="tests/unit/relay -k limits" for some
 	$(PYTHON) -m pytest -q $(or $(ONLY),tests/unit)

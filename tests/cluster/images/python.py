@@ -53,7 +53,7 @@ def _build_dependencies(tree: Path) -> None:
 
 def operator_layer() -> Layer:
     """This checkout's wheel and its commands."""
-    sources = source_digest(("operator", "pyproject.toml", "README.md"))
+    sources = source_digest(("operator", "pyproject.toml", "README.md", "LICENSE"))
     builder = f"{sys.version_info.major}.{sys.version_info.minor}".encode()
     key = layers.key("relay-operator", RECIPE, sources, builder, debian.base_key().encode())
     return layers.cached(key, _build_operator)
