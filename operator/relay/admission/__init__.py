@@ -1,1 +1,1 @@
-"""When a call may go: rate limits, provider quotas, the fair queue."""
+"""Admission of calls: rate limits, provider quotas, the fair queue."""

@@ -261,7 +261,7 @@ class Admission:
     def _flow(self, ask: Ask) -> Flow:
         flow = self._flows.get(ask.key)
         if flow is None:
-            # a call that began under a document in which its key still stood
+            # the call began under an earlier document that had its key
             flow = self._flows[ask.key] = Flow(tenant="", key=ask.key, weight=ask.key_weight)
         return flow
 

@@ -1,7 +1,7 @@
-"""Turns: whose head takes the next seat.
+"""Dispatch order: which lane's head takes the next seat, and whose deadline comes first.
 
-Heads of flows inside their share and of the others stand in two heaps, because the last seats are open to
-the former only. A flow changes heaps when its own need changes and when the demands around it are measured anew.
+Heads of flows inside their share and of the others are kept in two heaps, because the last seats are open to the former
+only. A flow changes heaps when its own need changes and when the demands around it are measured anew.
 """
 
 from heapq import heapify, heappop, heappush
@@ -11,11 +11,11 @@ from relay.admission.priority_lanes import FlowRecord, Lane, Ticket
 from relay.admission.seats import SeatPool
 
 MOST_TRIED: Final = 32
-"""How many flows may turn out to have left their share before one call gives up; the next goes on from there."""
+"""Flows that one search may find outside their share before it gives up; the next search continues from there."""
 
 
 class Head(NamedTuple):
-    """Where a lane's head stood when it was pushed; smaller is served earlier, equal tags in the order of pushes."""
+    """A lane's head with its tag when it was pushed; the smallest is served first, equal tags in order of pushes."""
 
     turn: float
     sequence: int
@@ -36,10 +36,11 @@ class HeadHeap:
         self._heads: list[Head] = []
 
     def push(self, head: Head) -> None:
+        """Adds a head."""
         heappush(self._heads, head)
 
     def first(self) -> Head | None:
-        """The current head with the smallest tag."""
+        """Returns the current head with the smallest tag."""
         heads = self._heads
         while heads:
             if heads[0].version == heads[0].lane.version:
@@ -48,14 +49,14 @@ class HeadHeap:
         return None
 
     def compact(self, waiting: int) -> None:
-        """Few entries are out of date, `waiting` being at least the number of current ones."""
+        """Drops outdated entries if there are many; `waiting` is at least the number of current ones."""
         if len(self._heads) > 2 * waiting + 64:
             self._heads = [head for head in self._heads if head.version == head.lane.version]
             heapify(self._heads)
 
 
 class DispatchOrder:
-    """Every waiting lane stands where its flow belongs, at its head's present tag."""
+    """The waiting lanes by the tags of their heads, inside and outside their flows' shares."""
 
     __slots__ = ("_inside", "_outside", "_pool", "_pushes")
 
@@ -63,11 +64,11 @@ class DispatchOrder:
         self._pool = pool
         self._inside = HeadHeap()
         self._outside = HeadHeap()
-        # one count for both heaps, so that no two heads ever compare equal
+        # one count for both heaps: no two heads compare equal
         self._pushes = 0
 
     def place(self, record: FlowRecord, waiting: int) -> None:
-        """The flow's lanes stand right, after a change of its need, its tags or its surroundings.
+        """Files the flow's lanes again, after a change of its need, its tags or the demands around it.
 
         waiting is the number of requests in the queue, which bounds the entries worth keeping.
         """
@@ -77,17 +78,17 @@ class DispatchOrder:
         for lane in lanes:
             lane.version += 1
             self._pushes += 1
-            # lanes come best first
+            # lanes come in order of priority
             turn = lane.turn_tag(lanes[0].factor)
             heap.push(Head(turn, self._pushes, lane.version, lane))
         heap.compact(waiting)
 
     def misplaced(self, record: FlowRecord) -> bool:
-        """Whether what was measured since it was placed puts the flow on the other side of its share."""
+        """Returns whether the flow has crossed its share since it was placed."""
         return record.inside != self._pool.in_share(record, record.seats + record.queued)
 
     def next_lane(self, waiting: int) -> Lane | None:
-        """The waiting lane that comes first among those that may take a seat now."""
+        """Returns the first lane that may take a seat now; moves flows that turn out to have left their share."""
         free = self._pool.free
         if free <= 0:
             return None
@@ -105,7 +106,7 @@ class DispatchOrder:
 
 
 class Deadlines:
-    """The deadlines of waiting tickets, soonest first; tickets that stopped waiting are dropped along the way."""
+    """Deadlines of waiting tickets, soonest first; entries of other tickets are dropped when they surface."""
 
     __slots__ = ("_entries", "_sequence")
 
@@ -114,7 +115,7 @@ class Deadlines:
         self._sequence = 0
 
     def add(self, ticket: Ticket, waiting: int) -> None:
-        """The ticket's deadline will be noticed; `waiting` bounds how many entries are still of use."""
+        """Adds the ticket; `waiting` bounds the entries worth keeping."""
         self._sequence += 1
         heappush(self._entries, (ticket.deadline, self._sequence, ticket))
         if len(self._entries) > 2 * waiting + 64:
@@ -122,6 +123,7 @@ class Deadlines:
             heapify(self._entries)
 
     def soonest(self) -> Ticket | None:
+        """Returns the waiting ticket with the soonest deadline."""
         while self._entries:
             ticket = self._entries[0][2]
             if ticket.waits:

@@ -2,8 +2,9 @@
 
 A request takes a seat while its call is in flight. Flows (tenant, API key) share the seats by weight and by the time
 they really hold them: a start charges the flow its usual seat-seconds, a release corrects the charge to what was used,
-and a flow that runs long streams pays while they run. Pure: no clock and no loop; the caller passes monotonic seconds
-and acts on the tickets it gets back. relay.admission.seats decides who may use which seat, relay.admission.priority_lanes who comes next.
+and a flow that runs long streams pays while they run. docs/fair-queue.md explains the algorithm and lists its properties.
+
+Pure: no clock and no loop; the caller passes monotonic seconds and acts on the tickets it gets back. relay.admission.seats decides who may use which seat, relay.admission.priority_lanes who comes next.
 """
 
 from collections.abc import Iterable
@@ -25,20 +26,20 @@ from relay.admission.tickets import Flow, TicketState
 from relay_contract.document import Priority
 
 REFRESH_SECONDS: Final = 0.25
-"""How stale demands and running charges may be while something waits."""
+"""Demands and running charges are at most this old while something waits."""
 REFRESH_FLOWS: Final = 1000
 """Above this many flows that interval grows with them: measuring demands is linear in flows."""
 CATCH_UP_FLOWS: Final = 32
-"""How many waiting flows one release brings up to date, so that a crowd of them cannot stall the loop."""
+"""Waiting flows that one release brings up to date, so that thousands of them cannot stall the event loop."""
 FIRST_COST_SECONDS: Final = 1.0
-"""What a call is taken to cost before any has finished; with 0 one flow could start a whole pool unpaid."""
+"""Assumed cost of a call before any has finished; with 0 one flow could take every seat without being charged."""
 EVIDENCE_CALLS: Final = 20
-"""A request is turned away for its predicted wait only after this many calls have finished."""
+"""A request is refused for its predicted wait only after this many calls have finished."""
 PREDICTION_MARGIN: Final = 0.9
-"""A wait predicted to take this part of the longest allowed is not worth beginning: half of such waits end in vain."""
+"""A request is refused if its predicted wait exceeds this part of the maximum: half of such waits would time out."""
 
 SHORTEST_RETRY_SECONDS: Final = 1.0
-"""A caller that waited in vain is told to come back no sooner than this."""
+"""Shortest retry-after for a call that timed out or was displaced."""
 
 _QUEUED: Final = TicketState.QUEUED
 _RUNNING: Final = TicketState.RUNNING
@@ -71,13 +72,13 @@ class FairQueue:
         self._max_depth = max_depth
         self._max_wait_seconds = max_wait_seconds
         self._flows = FlowTable(self._pool)
-        self._turns = DispatchOrder(self._pool)
+        self._dispatch_order = DispatchOrder(self._pool)
         self._deadlines = Deadlines()
-        # tickets that may not start any more and wait to be returned by expire
+        # tickets that must not start any more; expire returns them
         self._lapsed: list[Ticket] = []
         self._depth = 0
         self._virtual_time = 0.0
-        # one busy period; all debts are forgiven when the last seat falls free
+        # number of the busy period; all debts end when the last seat falls free
         self._epoch = 0
         self._refresh_at = now
         # flows that the last refresh has not reached yet
@@ -88,23 +89,23 @@ class FairQueue:
 
     @property
     def depth(self) -> int:
-        """Requests waiting."""
+        """Returns the number of requests that wait."""
         return self._depth
 
     @property
     def in_flight(self) -> int:
-        """Seats taken."""
+        """Returns the number of seats taken."""
         return self._pool.busy
 
     @property
     def reserved_seats(self) -> int:
-        """Seats kept for flows inside their share at this moment."""
+        """Returns the number of seats that are kept for flows inside their share now."""
         return self._pool.reserve
 
     def submit(
         self, flow: Flow, *, priority: Priority, now: float, owner: object = None
     ) -> Ticket | NotAdmitted:
-        """A running ticket if a seat is granted at once, a queued one otherwise; or why neither, and nothing changed.
+        """Seats or queues a request: returns its ticket, running or queued, or the refusal, which changed nothing.
 
         Reasons: QUEUE_FULL (no place, and the flow already has its part of the places), QUEUE_WAIT_TOO_LONG (the
         predicted wait exceeds the longest allowed). A full queue makes room for a flow below its part by
@@ -130,14 +131,14 @@ class FairQueue:
         return self._contend(ticket, record, now)
 
     def release(self, ticket: Ticket, *, now: float) -> list[Ticket]:
-        """The seat is free and its time settled; the tickets that start now. Idempotent."""
+        """Frees the ticket's seat and settles its time; returns the tickets that start now. Idempotent."""
         if ticket.state is _RUNNING:
             ticket.state = _DONE
             return self._vacate(ticket, now)
         return self.cancel(ticket, now=now)
 
     def cancel(self, ticket: Ticket, *, now: float) -> list[Ticket]:
-        """The ticket is out, wherever it was: out of the queue unpaid, or off its seat with its time settled."""
+        """Removes the ticket from the queue, or from its seat with its time settled; returns the tickets that start now."""
         if ticket.state is _RUNNING:
             ticket.state = _CANCELLED
             return self._vacate(ticket, now)
@@ -149,7 +150,7 @@ class FairQueue:
         return []
 
     def expire(self, now: float) -> list[Ticket]:
-        """The tickets that waited out their time or were displaced; they hold nothing."""
+        """Returns the tickets that waited for the maximum time or were displaced; they hold nothing."""
         soonest = self._deadlines.soonest()
         while soonest is not None and soonest.deadline <= now:
             self._lapse(soonest)
@@ -168,11 +169,11 @@ class FairQueue:
         return NotAdmitted(reason, max(SHORTEST_RETRY_SECONDS, wait))
 
     def running(self) -> list[Ticket]:
-        """The tickets that hold a seat."""
+        """Returns the tickets that hold a seat."""
         return [ticket for record in self._flows for ticket in record.running]
 
     def next_deadline(self) -> float | None:
-        """When expire will next have something to return; in the past if it has already."""
+        """Returns when expire will next have something to return; in the past if it has now."""
         for ticket in self._lapsed:
             if ticket.state is _QUEUED:
                 return ticket.deadline
@@ -188,9 +189,9 @@ class FairQueue:
         now: float,
         flows: Iterable[Flow] = (),
     ) -> list[Ticket]:
-        """The new bounds are in force; the tickets that start now.
+        """Applies new bounds; returns the tickets that start now.
 
-        Running work is never killed for fewer seats, and what waits keeps its place and its deadline.
+        Fewer seats abort no running call, and what waits keeps its place and its deadline.
         """
         self._pool.capacity = seats
         self._max_depth = max_depth
@@ -204,7 +205,7 @@ class FairQueue:
     def expected_wait_seconds(
         self, flow: Flow, now: float, *, priority: Priority = "normal"
     ) -> float:
-        """How long a request submitted now would wait for its seat: 0 when one is free for it."""
+        """Returns how long a request submitted now would wait for its seat: 0 if one is free for it."""
         record = self._flows.get(flow)
         if record is None:
             record = FlowRecord(flow, TenantBacklog(Backlog()), self._cost_seconds, now)
@@ -242,7 +243,7 @@ class FairQueue:
         return None
 
     def _predicted_wait(self, lane: Lane) -> float:
-        """The lane's debt and backlog, served by the seats its flow may count on."""
+        """Returns the time to work off the lane's debt and backlog with the seats its flow can count on."""
         record = lane.record
         waiting = {*record.waiting_lanes(), lane}
         part = lane.factor / sum(other.factor for other in waiting)
@@ -252,7 +253,7 @@ class FairQueue:
         return max(next_seat, (owed + backlog) / (self._pool.share(record) * part))
 
     def _arrival_tag(self, lane: Lane) -> float:
-        """Where work that arrives now starts: idleness earned no credit, and a new busy period forgives debts."""
+        """Returns the start tag of work that arrives now: idleness earns no credit, and a new busy period ends debts."""
         if lane.epoch != self._epoch or lane.finish < self._virtual_time:
             return self._virtual_time
         return lane.finish
@@ -264,10 +265,10 @@ class FairQueue:
         lane.append(ticket)
         self._depth += 1
         self._deadlines.add(ticket, self._depth)
-        self._turns.place(lane.record, self._depth)
+        self._dispatch_order.place(lane.record, self._depth)
 
     def _displace(self, record: FlowRecord, now: float) -> bool:
-        """A place is free for this flow, taken from the flow furthest above its part; False when it is above its own."""
+        """Makes room for this flow by displacing a call of the flow furthest above its part; returns whether it did."""
         weight = record.flow.weight
         waiting_weight = self._flows.backlog.flow_weight
         if not record.queued:
@@ -289,15 +290,15 @@ class FairQueue:
         self._lapsed.append(ticket)
 
     def _leave_queue(self, ticket: Ticket, lane: Lane) -> None:
-        """The ticket waits no more, and its flow's next heads stand where their own tags put them."""
+        """Takes the ticket out of its lane and files the flow's next heads by their own tags."""
         lane.remove(ticket)
         lane.version += 1
         self._depth -= 1
         if lane.record.queued:
-            self._turns.place(lane.record, self._depth)
+            self._dispatch_order.place(lane.record, self._depth)
 
     def _start(self, ticket: Ticket, lane: Lane, start: float, now: float) -> None:
-        """The ticket runs, and the lane whose turn it was has paid its flow's usual cost for it."""
+        """Seats the ticket and charges its flow's usual cost to the lane whose turn it was."""
         record = lane.record
         cost = record.cost_seconds
         ticket.rate = rate = lane.rate()
@@ -310,13 +311,13 @@ class FairQueue:
         record.running[ticket] = None
         record.seat_seconds += record.seats * (now - record.touched_at)
         record.touched_at = now
-        # a start on the flow's own seats must not move the clock that newcomers are measured by
+        # a start on the flow's own seats must not advance the virtual time at which newcomers begin
         if start > self._virtual_time and record.seats >= record.guaranteed:
             self._virtual_time = start
         self._pool.take(record)
 
     def _vacate(self, ticket: Ticket, now: float) -> list[Ticket]:
-        """The seat is free, its time is paid for as it was used, and whoever can use it runs."""
+        """Frees the seat, charges the time it was used, and starts whoever can use it."""
         lane = ticket.lane
         record = lane.record
         assert ticket.started_at is not None
@@ -338,15 +339,15 @@ class FairQueue:
         if self._behind:
             self._catch_up(now)
         if record.queued:
-            self._turns.place(record, self._depth)
+            self._dispatch_order.place(record, self._depth)
         return self._dispatch(now, (record,))
 
     # --- dispatch ---
 
     def _dispatch(self, now: float, left: tuple[FlowRecord, ...] = ()) -> list[Ticket]:
-        """Whoever may take a seat has one: first the owners of guaranteed seats, then by start tag.
+        """Starts everyone who may take a seat: first the owners of guaranteed seats, then by start tag.
 
-        left is the flow whose seat fell free: usually the only one that can have a seat of its own again.
+        left is the flow whose seat was freed: usually the only one with a guaranteed seat to take.
         """
         started: list[Ticket] = []
         pool = self._pool
@@ -357,14 +358,14 @@ class FairQueue:
                 self._serve(record.next_lane(), started, now)
         pool.unsettled = pool.unsettled and pool.free < 0
         while self._depth:
-            next_lane = self._turns.next_lane(self._depth)
+            next_lane = self._dispatch_order.next_lane(self._depth)
             if next_lane is None:
                 break
             self._serve(next_lane, started, now)
         return started
 
     def _serve(self, lane: Lane, started: list[Ticket], now: float) -> None:
-        """The lane's turn is used: by its head, or by one of its flow's heads that has waited too long."""
+        """Serves the lane's head, or one of its flow's heads that has waited too long; drops it if its time is over."""
         head = lane.first()
         ticket = lane.record.aged_head(head, now)
         if ticket.deadline <= now:
@@ -376,7 +377,7 @@ class FairQueue:
         started.append(ticket)
 
     def _refresh(self, now: float) -> None:
-        """Demands, shares and the reserve are those of now; waiting flows follow a few at a time."""
+        """Measures demands, shares and the reserve; waiting flows are brought up to date a few at a time."""
         flows = self._flows
         flows.forget_idle(virtual_time=self._virtual_time, epoch=self._epoch, now=now)
         self._pool.refresh(flows, now)
@@ -384,9 +385,9 @@ class FairQueue:
         self._refresh_at = now + REFRESH_SECONDS * max(1.0, len(flows) / REFRESH_FLOWS)
 
     def _catch_up(self, now: float) -> None:
-        """Some more waiting flows have paid for calls that still run, and stand where the shares put them."""
+        """Charges some more waiting flows for calls that still run, and files them by the measured shares."""
         for record in self._behind[-CATCH_UP_FLOWS:]:
             paid = record.charge_running(now)
-            if record.queued and (paid or self._turns.misplaced(record)):
-                self._turns.place(record, self._depth)
+            if record.queued and (paid or self._dispatch_order.misplaced(record)):
+                self._dispatch_order.place(record, self._depth)
         del self._behind[-CATCH_UP_FLOWS:]

@@ -1,4 +1,4 @@
-"""The flows a queue knows: learned from what they submit or registered beforehand, forgotten when gone for long."""
+"""The flows that a queue knows: registered, or learned from what they submit and forgotten after long idleness."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -12,7 +12,7 @@ FORGET_SECONDS: Final = 300.0
 
 
 class FlowTable:
-    """Every known flow with the weight and guarantee it carried last; guarantees are granted in order of appearance."""
+    """Every known flow with its latest weight and guarantee; guarantees are granted in order of appearance."""
 
     __slots__ = ("_pool", "_records", "_tenants", "backlog")
 
@@ -29,16 +29,17 @@ class FlowTable:
         return iter(self._records.values())
 
     def get(self, flow: Flow) -> FlowRecord | None:
+        """Returns what is known of the flow."""
         return self._records.get((flow.tenant, flow.key))
 
     def waiting(self) -> list[FlowRecord]:
-        """The flows with something in the queue."""
+        """Returns the flows with something in the queue."""
         return [record for record in self._records.values() if record.queued]
 
     def learn(
         self, flow: Flow, *, virtual_time: float, cost_seconds: float, now: float
     ) -> FlowRecord:
-        """The flow is known with its newest weight and guarantee; cost_seconds is the first guess for a new one."""
+        """Adds the flow or updates its weight and guarantee; cost_seconds is the assumed cost of a new flow's calls."""
         record = self._records.get((flow.tenant, flow.key))
         if record is None:
             record = self._add(flow, cost_seconds=cost_seconds, now=now)
@@ -62,7 +63,7 @@ class FlowTable:
     def register(
         self, flows: Iterable[Flow], *, virtual_time: float, cost_seconds: float, now: float
     ) -> None:
-        """Exactly these flows stay known, with their guarantees, however long they are idle."""
+        """Keeps exactly these flows, with their guarantees, however long they are idle."""
         for record in self._records.values():
             record.registered = False
         for flow in flows:
@@ -71,7 +72,7 @@ class FlowTable:
         self._pool.grant_guarantees(self)
 
     def forget_idle(self, *, virtual_time: float, epoch: int, now: float) -> None:
-        """Flows that are gone for long are no longer known; a debt keeps its flow until it is paid or forgiven."""
+        """Removes flows after long idleness; a debt keeps its flow until it is paid or forgiven."""
         gone = [
             key
             for key, record in self._records.items()

@@ -15,7 +15,7 @@ charged all the same: the level becomes debt, and new calls wait until it is rep
 is charged at most B + r * (W + D) plus such overruns, D being how long calls usually last, at most a minute.
 
 A call whose estimate exceeds the bucket is admitted when the bucket is full and no hold is open, and leaves debt; a
-call whose estimate exceeds a whole minute of the limit is refused for good (`*_request_too_large`), as the OpenAI API
+call whose estimate exceeds a whole minute of the limit is refused for good (*_REQUEST_TOO_LARGE), as the OpenAI API
 does.
 """
 
@@ -30,7 +30,7 @@ from relay_contract.document import ApiKey, Limits, ProviderLimits
 QUOTA_BURST_SECONDS: Final = 10.0
 """Providers meter by the minute: 10 s of a quota at once keeps its worst minute at 1.17 of the quota."""
 ANY_MODEL: Final = ""
-"""Stands for models without limits of their own."""
+"""The key for models without limits of their own."""
 
 
 class RateView:
@@ -171,6 +171,7 @@ def _scarcest(buckets: tuple[RateLimit, ...], now: float) -> RateLimit | None:
 
 
 def _left(bucket: RateLimit, now: float) -> int:
+    """Returns what is left as a whole number, never below 0."""
     return max(0, int(bucket.available(now) + ROUNDING * bucket.burst))
 
 

@@ -7,9 +7,9 @@ from math import inf
 
 
 class MaxMinShares:
-    """What each of several demands gets when nobody may gain at the cost of someone who has less per weight.
+    """The allocation in which no demand can get more without taking from one that has less per weight.
 
-    Built in O(n log n) from (demand, weight) pairs; every question is O(log n).
+    Built in O(n log n) from (demand, weight) pairs; each method takes O(log n).
     """
 
     __slots__ = ("_demand_below", "_levels", "_weight_below", "total_demand", "total_weight")
@@ -23,12 +23,12 @@ class MaxMinShares:
         self.total_weight = self._weight_below[-1]
 
     def taken(self, level: float) -> float:
-        """The capacity in use when everybody gets at most level per weight: sum of min(demand, weight * level)."""
+        """Returns the capacity used if each gets at most level per weight: the sum of min(demand, weight * level)."""
         below = bisect_left(self._levels, level)
         return self._demand_below[below] + level * (self.total_weight - self._weight_below[below])
 
     def level(self, capacity: float) -> float:
-        """The share per weight at which the capacity is used up; inf when the demands fit into it."""
+        """Returns the share per weight at which the capacity is used up; inf if the demands fit into it."""
         if self.total_demand <= capacity:
             return inf
         low, high = 0, len(self._levels)

@@ -1,11 +1,11 @@
-"""Why the queue or a limit did not admit a call."""
+"""Reasons for which the queue or a limit does not admit a call."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class NotAdmittedReason(StrEnum):
-    """What refused. relay.calls.refusal_of maps every member to the answer that the caller gets."""
+    """The limit or queue that refused. relay.calls.refusal_of maps every member to the answer that the caller gets."""
 
     TENANT_REQUESTS = "tenant_requests"
     TENANT_TOKENS = "tenant_tokens"
@@ -29,7 +29,7 @@ class NotAdmittedReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotAdmitted:
-    """A call was turned away and nothing was charged for it.
+    """The refusal of a call, for which nothing was charged.
 
     retry_after_seconds is the computed time after which the same call would be admitted if nothing else arrived. With
     waiting_helps False no wait makes the call fit and retry_after_seconds is 0.

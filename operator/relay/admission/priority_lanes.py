@@ -32,7 +32,7 @@ QUEUED: Final = TicketState.QUEUED
 
 
 class Backlog:
-    """The weights of all flows that wait."""
+    """The sum of the weights of all flows that wait."""
 
     __slots__ = ("flow_weight",)
 
@@ -41,7 +41,7 @@ class Backlog:
 
 
 class TenantBacklog:
-    """The weights that wait for one tenant: of its waiting flows, and of their lanes times their priority's factor."""
+    """Sums over one tenant's waiting flows: their weights, and their lanes' weights times priority factors."""
 
     __slots__ = ("flow_weight", "lane_weight", "pool")
 
@@ -115,26 +115,27 @@ class Lane:
         self.factor = factor
         self.waiting: OrderedDict[Ticket, None] = OrderedDict()
         self.finish = 0.0
-        # which busy period finish belongs to, and which heap entry is the current one
+        # the busy period that finish belongs to, and the version of the current heap entry
         self.epoch = -1
         self.version = 0
 
     def first(self) -> Ticket:
-        """The head; the lane must not be empty."""
+        """Returns the head; the lane must not be empty."""
         return next(iter(self.waiting))
 
     def start_tag(self, head: Ticket) -> float:
-        """Never stored: a settlement moves queued work without touching it."""
+        """Returns the head's start tag. It is never stored, so that a settlement moves queued work without touching it."""
         return max(self.finish, head.arrival_virtual)
 
     def head_tag(self) -> float:
+        """Returns the start tag of the head."""
         return self.start_tag(self.first())
 
     def turn_tag(self, best_factor: int) -> float:
-        """Where the head stands in the order of service, best_factor being that of its flow's best waiting lane.
+        """Returns the head's tag in the dispatch order; best_factor is that of its flow's best waiting lane.
 
-        Beside a better lane a head stands later by the difference of their virtual service times, as if by finish tags:
-        what arrives together is served in the order of its priority.
+        Beside a better lane the tag is later by the difference of their virtual service times, as if by finish tags:
+        what arrives together is served in order of priority.
         """
         tag = self.head_tag()
         if self.factor == best_factor:
@@ -142,7 +143,7 @@ class Lane:
         return tag + self.record.cost_seconds / self.rate() * (1 - self.factor / best_factor)
 
     def rate(self) -> float:
-        """The weight this lane is served with now: its part of what the tenant's waiting flows weigh together."""
+        """Returns the lane's present weight: its part of the weights of the tenant's waiting flows together."""
         record, own = self.record, self.record.flow.weight
         flows = record.backlog.flow_weight
         lanes = record.backlog.lane_weight
@@ -155,6 +156,7 @@ class Lane:
         return flows * own * self.factor / lanes
 
     def append(self, ticket: Ticket) -> None:
+        """Adds a ticket at the end."""
         record = self.record
         if not self.waiting:
             weight = record.flow.weight
@@ -165,6 +167,7 @@ class Lane:
         record.queued += 1
 
     def remove(self, ticket: Ticket) -> None:
+        """Removes a ticket, wherever it stands."""
         record = self.record
         del self.waiting[ticket]
         record.queued -= 1
@@ -205,14 +208,14 @@ class FlowRecord:
         self.queued = 0
         self.seats = 0
         self.guaranteed = 0
-        # whether it stood inside its share when it was last placed among those that wait
+        # whether the flow was inside its share when its lanes were last placed
         self.inside = True
         self.registered = False
         self.running: dict[Ticket, None] = {}
-        # what a call usually costs, in seat-seconds; a guess until the first has finished
+        # usual cost of a call in seat-seconds; assumed until the first has finished
         self.calls = 0
         self.cost_seconds = cost_seconds
-        # seats held, integrated over time since the demand was last folded
+        # integral of the seats held since the demand was last folded
         self.seat_seconds = 0.0
         self.touched_at = now
         self.folded_at = now
@@ -221,16 +224,16 @@ class FlowRecord:
         self.counted_demand = 0.0
 
     def waiting_lanes(self) -> Iterator[Lane]:
-        """Best priority first."""
+        """Yields the lanes with waiting requests, best priority first."""
         return (lane for lane in self.lanes.values() if lane.waiting)
 
     def next_lane(self) -> Lane:
-        """The waiting lane whose head comes first; something must wait."""
+        """Returns the waiting lane whose head comes first; something must wait."""
         lanes = list(self.waiting_lanes())
         return min(lanes, key=lambda lane: lane.turn_tag(lanes[0].factor))
 
     def fold_demand(self, now: float) -> float:
-        """The seats this flow wants: by its habit, or what it holds and queues now if something waits."""
+        """Updates and returns the seats this flow wants: its usual demand, or what it holds and queues if something waits."""
         elapsed = now - self.folded_at
         if elapsed > 0:
             self.seat_seconds += self.seats * (now - self.touched_at)
@@ -242,7 +245,7 @@ class FlowRecord:
         return self.counted_demand
 
     def reweigh(self, flow: Flow, virtual_time: float) -> None:
-        """The flow's newest weight is in force; debts keep their size in seat-seconds."""
+        """Applies the flow's newest weight; debts keep their size in seat-seconds."""
         former = self.flow.weight
         self.flow = flow
         if flow.weight == former:
@@ -257,12 +260,13 @@ class FlowRecord:
         )
 
     def finish_call(self, cost_seconds: float) -> None:
+        """Takes a finished call into the usual cost."""
         if self.calls < COST_MEMORY_CALLS:
             self.calls += 1
         self.cost_seconds += (cost_seconds - self.cost_seconds) / self.calls
 
     def charge_running(self, now: float) -> bool:
-        """Calls that outlast what they were charged have paid for the time they ran until now; whether any did."""
+        """Charges running calls for the time beyond what they were charged; returns whether any was."""
         paid = False
         for ticket in self.running:
             assert ticket.started_at is not None
@@ -274,7 +278,7 @@ class FlowRecord:
         return paid
 
     def is_settled(self, virtual_time: float, epoch: int) -> bool:
-        """Nothing runs, waits or is owed."""
+        """Returns whether nothing runs, waits or is owed."""
         return (
             not self.seats
             and not self.queued
@@ -284,7 +288,7 @@ class FlowRecord:
         )
 
     def aged_head(self, served: Ticket, now: float) -> Ticket:
-        """The oldest head that waited too long behind better priorities, or the one about to be served."""
+        """Returns the oldest head that waited too long behind better priorities, else the one about to be served."""
         oldest = served
         for lane in self.waiting_lanes():
             head = lane.first()

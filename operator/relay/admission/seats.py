@@ -1,4 +1,4 @@
-"""Seats: how many there are, who holds them, which are kept free and for whom.
+"""Seats: how many there are, who holds them, and which are kept free for whom.
 
 Two kinds of seats stay free on purpose. *Guaranteed* seats belong to one flow and wait for it. The *reserve* of H seats
 (trunk reservation) is open only to flows inside their max-min share: fair queueing alone makes a quiet flow wait for
@@ -16,15 +16,15 @@ from relay.admission.max_min import MaxMinShares
 from relay.admission.priority_lanes import FlowRecord
 
 WAIT_PROBABILITY: Final = 0.002
-"""The chance that a request inside its flow's share finds no seat, at which the reserve aims."""
+"""Target probability that a request inside its flow's share finds no seat."""
 SHARE_HEADROOM: Final = 0.9
-"""A flow counts as inside its share while its present need, plus about 10 %, would be granted."""
+"""A flow counts as inside its share while its present need plus about 10 % would be granted."""
 RESERVE_HALF_LIFE_SECONDS: Final = 300.0
-"""The reserve rises at once and falls slowly: a quiet flow's pause must not cost it its protection."""
+"""The reserve grows at once and shrinks slowly, so that it outlives a pause of a quiet flow."""
 RESERVABLE_PART: Final = 4
 """At most one seat in this many is reserved; a pool below this size reserves none."""
 GUARANTEED_PART: Final = 0.7
-"""Guaranteed seats together may be this part of the pool; what does not fit is not granted."""
+"""Guaranteed seats together are at most this part of the pool; what does not fit is not granted."""
 
 
 class SeatPool:
@@ -50,7 +50,7 @@ class SeatPool:
         self.busy = 0
         self.held = 0
         self.reserve = 0
-        # guarantees changed since owners were last looked at, or more is taken and kept than there is: an owner may
+        # guarantees changed since the last dispatch, or more seats are taken and kept than there are: an owner may
         # wait for a seat of its own
         self.unsettled = False
         self._guaranteed = 0
@@ -60,28 +60,30 @@ class SeatPool:
 
     @property
     def free(self) -> int:
-        """Seats that are neither taken nor kept for their owner; negative while draining."""
+        """Returns the seats that are neither taken nor kept for their owner; negative while draining."""
         return self.capacity - self.held - self.busy
 
     @property
     def shared(self) -> int:
-        """Seats that no flow owns."""
+        """Returns the seats that no flow owns."""
         return self.capacity - self._guaranteed
 
     def take(self, record: FlowRecord) -> None:
+        """Takes one seat for the flow."""
         if record.seats < record.guaranteed:
             self.held -= 1
         record.seats += 1
         self.busy += 1
 
     def give_back(self, record: FlowRecord) -> None:
+        """Frees one seat of the flow."""
         record.seats -= 1
         self.busy -= 1
         if record.seats < record.guaranteed:
             self.held += 1
 
     def grant_guarantees(self, records: Iterable[FlowRecord]) -> None:
-        """Every flow owns the seats it was promised, oldest flow first, as far as GUARANTEED_PART of the pool goes."""
+        """Grants the guaranteed seats, oldest flow first, up to GUARANTEED_PART of the pool."""
         self.unsettled = True
         left = int(self.capacity * GUARANTEED_PART)
         self._guaranteed = self.held = 0
@@ -92,22 +94,22 @@ class SeatPool:
             self.held += max(0, record.guaranteed - record.seats)
 
     def expect(self, known_flows: int) -> None:
-        """From the second flow on one seat is reserved, before any demand has been measured."""
+        """Reserves one seat as soon as two flows are known, before any demand has been measured."""
         if known_flows > 1 and not self.reserve:
             self.reserve = min(1, self.shared // RESERVABLE_PART)
 
     def admits(self, record: FlowRecord, wanted: int) -> bool:
-        """Whether a flow that now wants `wanted` seats in all may take one more at once."""
+        """Returns whether a flow that now wants `wanted` seats in all may take one more at once."""
         free = self.free
         if record.seats < record.guaranteed:
             return free + record.guaranteed - record.seats > 0
         return free > self.reserve or (free > 0 and self.in_share(record, wanted))
 
     def in_share(self, record: FlowRecord, wanted: int) -> bool:
-        """Whether a max-min allocation would give the flow what it wants now, others at their usual demand.
+        """Returns whether a max-min allocation would grant what the flow wants now, others at their usual demand.
 
-        Deciding by averages or by an equal split instead was seen to brand honest flows or to miss a sudden
-        neighbour; deciding by the flow's present need does neither.
+        Averages or an equal split instead wrongly treated well-behaved flows as over their share, or missed a sudden
+        flood, in simulations; the flow's present need does neither.
         """
         weight = record.flow.weight
         if wanted <= 1 and record.usual_demand <= weight * self._level():
@@ -119,7 +121,7 @@ class SeatPool:
         return need + others <= self.shared - self.reserve
 
     def share(self, record: FlowRecord) -> float:
-        """Seats the flow may count on while everybody wants what they want now; at least a fraction of one."""
+        """Returns the seats the flow can count on under the present demands; at least a fraction of one."""
         fair = min(record.flow.weight * self._level(), float(self.shared - self.reserve))
         return max(fair, float(record.guaranteed), 1e-3)
 
@@ -127,7 +129,7 @@ class SeatPool:
         return self._shares.level(self.shared - self.reserve)
 
     def refresh(self, records: Iterable[FlowRecord], now: float) -> None:
-        """Demands, shares and the reserve are those of now."""
+        """Measures demands, shares and the reserve."""
         wanting: list[FlowRecord] = []
         known = 0
         for record in records:
@@ -153,19 +155,19 @@ class SeatPool:
     def _quiet_now(self, wanting: list[FlowRecord]) -> float:
         level = self._level()
         if level == inf:
-            # nobody goes short, so there is nobody to protect from
+            # every demand is met, so no flow needs protection
             return 0.0
         quiet = sum(
             record.usual_demand
             for record in wanting
             if record.counted_demand <= record.flow.weight * level
         )
-        # seats held by independent callers are Poisson (M/G/inf): the deviation is the root of the mean
+        # seats held by independent callers are Poisson distributed (M/G/inf): the deviation is the root of the mean
         return quiet + sqrt(quiet)
 
 
 def reserved_seats(quiet_seats: float, capacity: int) -> int:
-    """The H at which (quiet_seats / capacity) ** H falls to WAIT_PROBABILITY; at least one."""
+    """Returns the H at which (quiet_seats / capacity) ** H falls to WAIT_PROBABILITY; at least one."""
     if quiet_seats >= capacity:
         return capacity
     if quiet_seats <= 0:

@@ -580,4 +580,6 @@ def test_cancelled_waiters_leave_nothing_behind() -> None:
     for i in range(5000):
         full.cancel(ask(full, SOLO, now=i * 1e-3), now=i * 1e-3)
     assert len(full._deadlines._entries) < 200
-    assert len(full._turns._inside._heads) + len(full._turns._outside._heads) < 200
+    assert (
+        len(full._dispatch_order._inside._heads) + len(full._dispatch_order._outside._heads) < 200
+    )
