@@ -1,1 +1,1 @@
-"""The OpenAI API as it is on the wire: paths, bodies, event streams, errors."""
+"""The OpenAI API on the wire: paths, header fields, bodies, event streams, errors."""

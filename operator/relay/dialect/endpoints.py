@@ -1,11 +1,11 @@
-"""The paths the relay answers, and what each means for a call."""
+"""The paths that the relay answers."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Endpoint(StrEnum):
-    """A call a provider answers; the value is the label in metrics and logs."""
+    """A kind of call that a provider answers; the value is the label in metrics and logs."""
 
     CHAT = "chat.completions"
     COMPLETIONS = "completions"
@@ -14,12 +14,12 @@ class Endpoint(StrEnum):
 
     @property
     def suffix(self) -> str:
-        """The provider's own path below its base URL."""
+        """Returns the path below the provider's base URL."""
         return "/" + self.value.replace(".", "/")
 
     @property
     def takes_stream_options(self) -> bool:
-        """Whether a stream reports usage only when asked to."""
+        """Returns whether a stream reports usage only when asked to."""
         return self in (Endpoint.CHAT, Endpoint.COMPLETIONS)
 
 

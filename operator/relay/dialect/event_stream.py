@@ -1,7 +1,7 @@
-"""Server-sent events in passing: what a provider's stream says of itself, at one search per read.
+"""Reads usage, errors and the end marker from a provider's event stream without parsing every event.
 
-Events are cut at blank lines only (WHATWG HTML section 9.2.6); JSON escapes line breaks and quotes inside strings, so that
-the byte patterns below cannot stand in generated text.
+Events end at blank lines only (WHATWG HTML section 9.2.6); JSON escapes line breaks and quotes inside strings, so that the
+byte patterns below cannot occur in generated text.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 MAX_HELD_BYTES: Final = 1024 * 1024
-"""An event still incomplete at this size is passed on as it is, unread."""
+"""An event that is still incomplete at this size is passed on unread."""
 
 _USAGE = re.compile(rb'"usage"[ \t]*:[ \t]*\{')
 _DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
@@ -25,11 +25,11 @@ _FIRST_LINE = re.compile(rb"(?:data|event|id|retry)?:|[\r\n]")
 
 
 class SseScan:
-    """Reads a stream as it passes.
+    """Scans a stream as it passes.
 
     usage: the provider's usage object. ended: the stream's own end marker was seen. failed: it carried an error event.
-    garbage: it does not begin like a stream of events. between_events: what the client got ends with a whole event, so
-    that a comment may follow. With hide_usage the chunk that only reports usage is left out.
+    garbage: it does not begin like a stream of events. between_events: the client has whole events only, so that a
+    comment may follow. With hide_usage the event that only reports usage is left out.
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class SseScan:
         self.started = self.ended = self.failed = self.garbage = False
 
     def feed(self, data: bytes) -> bytes:
-        """What the client gets of this read: all of it, or whole events where one may have to be left out."""
+        """Scans a read; returns what the client gets: all of it, or whole events if one may have to be left out."""
         whole = self._partial + data if self._partial else data
         cut = _boundary(whole)
         # with hide_usage the rest of an event is held back
@@ -72,7 +72,7 @@ class SseScan:
         return kept if self._hide_usage else data
 
     def rest(self) -> bytes:
-        """What is still held back when the stream ends."""
+        """Scans and returns what is still held back when the stream ends."""
         rest, self._partial = self._partial, b""
         if not rest:
             return b""
@@ -104,7 +104,7 @@ class SseScan:
                 self.failed = True
 
     def _look_for_response(self, events: bytes) -> None:
-        """The events of /v1/responses that open and end a stream."""
+        """Reads the events of /v1/responses that begin and end a stream."""
         for event in _split(events):
             kind = _RESPONSE_TYPE.search(event)
             payload = _payload(event) if kind is not None else None
@@ -134,7 +134,7 @@ class SseScan:
 
 
 def _boundary(data: bytes) -> int:
-    """The end of the last whole event."""
+    """Returns the end of the last whole event."""
     if data.endswith(b"\n\n"):
         return len(data)
     return (
@@ -145,7 +145,7 @@ def _boundary(data: bytes) -> int:
 
 
 def _split(events: bytes) -> list[bytes]:
-    """Each event with its blank line."""
+    """Returns the events, each with its blank line."""
     return [event for event in _EVENT.findall(events) if event]
 
 
@@ -153,7 +153,7 @@ _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 
 
 def _payload(event: bytes) -> dict[str, Any] | None:
-    """The event's data as a JSON object, else None."""
+    """Returns the event's data if it is a JSON object, else None."""
     lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     try:
         payload = orjson.loads(b"\n".join(lines))

@@ -16,7 +16,7 @@ SERVER: Final = "server_error"
 
 @dataclass(frozen=True, slots=True)
 class RefusalRow:
-    """retry is x-should-retry; None leaves it to the client library's own rule for the status."""
+    """One answer. retry is x-should-retry; None leaves it to the client library's own rule for the status."""
 
     status: int
     type: str

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Tokens:
-    """input includes cached, output includes reasoning, as providers report them."""
+    """Tokens of one answer. input includes cached, output includes reasoning, as providers report them."""
 
     __slots__ = ("cached", "input", "output", "reasoning")
 

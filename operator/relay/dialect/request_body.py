@@ -1,4 +1,4 @@
-"""A call's body: what the relay reads of it, and the two edits it makes, spliced so that every other byte stays."""
+"""A call's body: reads what the relay needs and makes two edits, spliced so that every other byte stays the same."""
 
 import json
 import re
@@ -21,7 +21,7 @@ Span = tuple[int, int]
 
 
 class CallBody:
-    """A parsed body. document is the decoded JSON, raw the bytes it came as, model_span where the model's value stands."""
+    """A parsed body. document is the decoded JSON, raw its bytes, model_span the position of the model's value."""
 
     __slots__ = ("document", "model", "model_span", "raw", "stream", "wants_usage")
 
@@ -35,7 +35,7 @@ class CallBody:
         self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
 
     def output_tokens_asked(self) -> int | None:
-        """The caller's own bound on the answer, over all choices; None when it sets none."""
+        """Returns the caller's own bound on the answer, over all choices; None if it sets none."""
         for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
             bound = self.document.get(name)
             if isinstance(bound, int) and bound > 0:
@@ -45,7 +45,7 @@ class CallBody:
 
 
 def read_body(raw: bytes) -> CallBody | Refusal:
-    """The body, or why it cannot be used."""
+    """Returns the parsed body, or the refusal if it cannot be used."""
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -64,9 +64,9 @@ def read_body(raw: bytes) -> CallBody | Refusal:
 
 
 def _with_lone_surrogates(raw: bytes) -> object:
-    """Half a surrogate pair, as JavaScript writes a cut emoji, is JSON (RFC 8259 section 8.2), if not for orjson.
+    """Decodes JSON with lone surrogates, as JavaScript writes a truncated emoji; None if it is no JSON.
 
-    None for what is no JSON at all. The standard library is slow, so that only small bodies get this second look.
+    RFC 8259 section 8.2 allows them, orjson does not. The standard library is slow: only small bodies are decoded with it.
     """
     if len(raw) > MAX_SECOND_LOOK_BYTES or _SURROGATE.search(raw) is None:
         return None
@@ -80,9 +80,9 @@ def _with_lone_surrogates(raw: bytes) -> object:
 def upstream_body(
     body: CallBody, *, model: str, model_json: bytes, force_usage: bool
 ) -> list[bytes | memoryview]:
-    """The body for the provider, in pieces: it names `model`, and a stream reports its usage if force_usage is set.
+    """Returns the body for the provider, in pieces, with another model and with usage reports if force_usage is set.
 
-    model_json is the model as JSON. Every other byte stays as it came.
+    model_json is the model as JSON. Every other byte stays the same.
     """
     raw = body.raw
     edits: list[tuple[Span, bytes]] = []
@@ -110,21 +110,21 @@ def _usage_edit(body: CallBody) -> tuple[Span, bytes]:
         return (start, start), FORCED_USAGE
     options = body.document["stream_options"]
     kept = options if isinstance(options, dict) else {}
-    # of several the last counts, as it did when the body was decoded
+    # the last of several counts, as it did when the body was decoded
     span = top_level_values(body.raw, "stream_options")[-1]
     return span, orjson.dumps({**kept, "include_usage": True})
 
 
 def _model_span(raw: bytes, model: str) -> Span | None:
-    """Where the model's value stands in a body that has one; None when it is named more than once.
+    """Returns the position of the model's value in a body that has one; None if the key occurs more than once.
 
-    Providers differ in which of two equal keys counts, so a body that names two models must not pass for either.
-    Within JSON strings quotes are escaped, so the seven bytes `"model"` are a whole string wherever they stand. If they
-    stand once, and no key is spelled with escaped letters, they are the key that was decoded. `model` is its value.
+    Providers differ in which of two equal keys counts, so a body that names two models is not accepted for either.
+    Within JSON strings quotes are escaped, so the seven bytes `"model"` are a whole string wherever they occur. If they
+    occur once, and no key is spelled with escaped letters, they are the key that was decoded. `model` is its value.
     """
-    # most bodies hold no escape at all, which one look for a single byte tells
+    # most bodies hold no escape at all: searching one byte is enough to know
     escaped = b"\\" in raw and b"\\u00" in raw and _ESCAPED_LETTER.search(raw) is not None
-    # up to five bytes CPython searches four times as fast; what else ends like the key only costs the closer look
+    # CPython searches up to five bytes four times as fast; other keys with this ending only cost the slower search
     end = raw.find(_MODEL_KEY_END) + len(_MODEL_KEY_END)
     if not escaped and raw.find(_MODEL_KEY_END, end) < 0:
         compact = f'"model":"{model}"'.encode()
@@ -138,7 +138,7 @@ def _model_span(raw: bytes, model: str) -> Span | None:
 
 
 def top_level_values(raw: bytes, key: str) -> list[Span]:
-    """Where the values of this key stand in the outermost object of a valid JSON text, however the key is spelled."""
+    """Returns the positions of this key's values in the outermost object of valid JSON, however the key is spelled."""
     spans: list[Span] = []
     depth = 0
     string: Span = (0, 0)
@@ -161,6 +161,6 @@ def top_level_values(raw: bytes, key: str) -> list[Span]:
 
 
 def _trimmed(raw: bytes, start: int, end: int) -> Span:
-    """The span without the blanks around it."""
+    """Returns the span without the blanks around it."""
     text = raw[start:end]
     return start + len(text) - len(text.lstrip(b" \t\r\n")), start + len(text.rstrip(b" \t\r\n"))

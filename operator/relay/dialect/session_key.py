@@ -1,14 +1,14 @@
-"""What identifies a conversation in the calls of the OpenAI API."""
+"""The identity of a conversation in the calls of the OpenAI API."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 TEXT_BYTES: Final = 4096
-"""So much of the first messages tells conversations apart; hashing a 100 KB prompt would cost more than the call."""
+"""Part of each of the first messages that is hashed; hashing a 100 KB prompt would cost more than the call."""
 
 
 def session_key(document: Mapping[str, Any], header: bytes | None) -> bytes | None:
-    """Returns what identifies the conversation of a call's decoded body.
+    """Returns the key of the conversation that a call's decoded body belongs to.
 
     That is prompt_cache_key, else the header X-Session-ID, else the system and the first user message; None when there
     is none of them.

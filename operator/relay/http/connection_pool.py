@@ -1,4 +1,4 @@
-"""Keep-alive connections to one provider: reused last in first out, warmed ahead, and never a queue of their own."""
+"""Keep-alive connections to one provider: reused last in first out, and opened in advance."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,10 @@ from relay.http.upstream import ConnectionOwner, ResponseReceiver, UpstreamConne
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where connections lead. Two providers with the same origin and trust share nothing all the same: name parts them."""
+    """The destination of connections.
+
+    Two providers with the same address still get separate pools, because the name is part of the key.
+    """
 
     name: str
     scheme: str
@@ -27,7 +30,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Times in seconds."""
+    """Bounds of a pool; times in seconds."""
 
     connect_timeout: float
     keepalive: float
@@ -36,7 +39,7 @@ class PoolLimits:
 
 
 class Pool(ConnectionOwner):
-    """Every call that finds no idle connection opens one; whichever is free first serves the longest waiting call.
+    """Connections to one provider. A call that finds none idle opens one; the first one free serves the oldest call.
 
     The tenant's queue bounds the calls in flight, so the pool does not: a limit here would be a second, unfair queue.
     """
@@ -80,7 +83,7 @@ class Pool(ConnectionOwner):
         self.last_error = ""
 
     def acquire(self, call: ResponseReceiver, now: float) -> None:
-        """`connected` or `failed` is called on the call, perhaps before this returns."""
+        """Gets a connection: calls `connected` or `failed` on the receiver, perhaps before this returns."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -91,7 +94,7 @@ class Pool(ConnectionOwner):
         self._start_opening(warming=False)
 
     def cancel(self, call: ResponseReceiver) -> None:
-        """The call waits no longer; a connection being opened for it will serve another."""
+        """Stops waiting; a connection that is being opened for the receiver will serve another."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(call)
 
@@ -112,29 +115,29 @@ class Pool(ConnectionOwner):
             self._idle.remove(connection)
 
     def tend(self, now: float) -> None:
-        """Idle connections past their time are closed and the warm ones replaced; meant to be called every second."""
+        """Closes idle connections past their time and replaces the warm ones; call it every second."""
         while self._idle and now - self._idle[0].idle_since > self._limits.keepalive:
             self._idle.popleft().close()
         if self._closed:
             return
         missing = self._limits.warm - len(self._idle) - len(self._opening)
-        # a provider that is away is asked once a second, not in a burst
+        # an unreachable provider is tried once a second, not in a burst
         if missing > 0 and not self._waiting:
             self._start_opening(warming=True)
 
     def close(self) -> None:
-        """Idle connections are closed, the others when their calls end; waiting calls are still served."""
+        """Closes idle connections, and the others when their calls end; waiting calls are still served."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is left to wait for."""
+        """Returns whether the pool is closed and its last connection gone."""
         return self._closed and not self._open and not self._opening
 
     def open_connections(self) -> int:
-        """How many connections stand."""
+        """Returns the number of open connections."""
         return len(self._open)
 
     def _start_opening(self, *, warming: bool) -> None:
@@ -149,7 +152,7 @@ class Pool(ConnectionOwner):
             if not connection.usable:
                 raise ConnectionResetError("closed by the provider at once")
         except (OSError, TimeoutError, ValueError) as error:
-            # an ssl.SSLError is an OSError, a host name that cannot be encoded a ValueError: unreachable alike
+            # ssl.SSLError is an OSError; a host name that cannot be encoded raises ValueError
             self.last_error = str(error) or type(error).__name__
             if not warming and self._waiting:
                 self._waiting.popleft().failed("unreachable")
@@ -157,7 +160,7 @@ class Pool(ConnectionOwner):
         self.adopt(connection)
 
     def adopt(self, connection: UpstreamConnection) -> None:
-        """The connection is one of the pool's, and ready for a call."""
+        """Adds an open connection, ready for a call."""
         self._open.add(connection)
         self.release(connection, time.monotonic())
 

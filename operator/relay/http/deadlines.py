@@ -1,4 +1,4 @@
-"""Many coarse deadlines at the cost of an attribute each: connections move theirs with every request and rarely meet it."""
+"""A timer wheel with one-second slots. Moving a deadline later costs one attribute write."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,7 +8,7 @@ NEVER: Final = math.inf
 
 
 class Watched(ABC):
-    """deadline is the truth, in monotonic seconds; slot is the wheel's own note."""
+    """An item with a deadline in monotonic seconds. slot belongs to the wheel."""
 
     __slots__ = ("deadline", "slot")
 
@@ -18,14 +18,14 @@ class Watched(ABC):
 
     @abstractmethod
     def expired(self, now: float) -> None:
-        """The deadline has passed; called at most once per watch."""
+        """Called when the deadline has passed, at most once per watch."""
 
 
 class DeadlineWheel:
     """Calls `expired` within a second after an item's deadline.
 
-    An item stands in one slot, at or before its deadline. Moving a deadline later needs no call: when the slot comes
-    up the item is filed again. Moving it earlier than its slot needs `watch`.
+    An item is in one slot, at or before its deadline. Moving a deadline later needs no call: when the slot is due the
+    item is filed again. Moving it earlier than its slot needs `watch`.
     """
 
     __slots__ = ("_slots", "_turned")
@@ -38,7 +38,7 @@ class DeadlineWheel:
         return sum(len(items) for items in self._slots.values())
 
     def watch(self, item: Watched) -> None:
-        """The item's deadline will be noticed."""
+        """Files the item by its deadline."""
         if item.deadline == NEVER or item.slot <= item.deadline:
             return
         self.forget(item)
@@ -47,7 +47,7 @@ class DeadlineWheel:
         self._slots.setdefault(slot, set()).add(item)
 
     def forget(self, item: Watched) -> None:
-        """The item is in no slot, so that nothing keeps it alive."""
+        """Removes the item from its slot, so that the wheel does not keep it alive."""
         if item.slot != NEVER:
             items = self._slots.get(item.slot)
             if items is not None:
@@ -55,7 +55,7 @@ class DeadlineWheel:
             item.slot = NEVER
 
     def turn(self, now: float) -> None:
-        """Every watched deadline up to the whole second before now has been acted on."""
+        """Acts on every watched deadline up to the last whole second."""
         current = math.floor(now)
         for slot in range(self._turned + 1, current + 1):
             self._turned = slot

@@ -1,8 +1,8 @@
-"""Small writes of one turn of the event loop, made together at its end.
+"""Collects the small writes of one turn of the event loop and makes them together at its end (ADR 8).
 
-A write wakes whoever waits for it. Made while other sockets still have something to read, it wakes a peer that soon sleeps
-again and is woken for the next one; made together, the peers find several answers at once. Under load that saves the kernel
-up to a third of its time on a call, and costs a call that is alone a few microseconds.
+A write wakes its peer. Made while other sockets still have data to read, it wakes a peer that soon sleeps again and is
+woken for the next answer; made together, the peer finds several answers at once. Under load that saves the kernel up to a
+third of its time per call, and costs a single call a few microseconds.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from typing import Final
 from relay.http.deadlines import Watched
 
 SOON_BYTES: Final = 16 * 1024
-"""A larger write is made at once: its size pays for the wake-up, and it must meet back-pressure where it is made."""
+"""A larger write is made at once: its size is worth the wake-up, and back-pressure must reach its author."""
 
 
 class Channel(Watched):
-    """A connection's side towards the wire: keeps the order of what is written, whether at once or soon."""
+    """The writing half of a connection: keeps the order of writes, whether made at once or soon."""
 
     __slots__ = ("_outbox", "_pending", "transport")
 
@@ -27,13 +27,13 @@ class Channel(Watched):
         self._pending: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        """The data is on its way, in order."""
+        """Writes the data at once, after whatever waits."""
         if self._pending is not None:
             self.flush()
         self.transport.write(data)
 
     def write_soon(self, data: bytes) -> None:
-        """The data is on its way at the end of this turn of the loop, or before whatever is written or done next."""
+        """Writes the data at the end of this turn of the loop, or before whatever is written or done next."""
         if self._pending is not None or len(data) > SOON_BYTES:
             self.write(data)
         else:
@@ -41,7 +41,7 @@ class Channel(Watched):
             self._outbox.add(self)
 
     def flush(self) -> None:
-        """What was to be written soon is written."""
+        """Writes what waits."""
         pending = self._pending
         if pending is not None:
             self._pending = None
@@ -50,7 +50,7 @@ class Channel(Watched):
 
 
 class Outbox:
-    """The channels of one worker with something to write."""
+    """The channels of one worker that have something to write."""
 
     __slots__ = ("_channels",)
 
@@ -58,13 +58,13 @@ class Outbox:
         self._channels: list[Channel] = []
 
     def add(self, channel: Channel) -> None:
-        """The channel is flushed at the end of this turn."""
+        """Flushes the channel at the end of this turn."""
         self._channels.append(channel)
         if len(self._channels) == 1:
             asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Everything that waits is written."""
+        """Flushes every channel that waits."""
         channels, self._channels = self._channels, []
         for channel in channels:
             channel.flush()

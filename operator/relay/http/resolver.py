@@ -1,4 +1,4 @@
-"""Addresses of providers, remembered for a while, and longer when the name service is gone."""
+"""Addresses of providers, cached for their time to live and longer while the name service fails."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ class _Answer:
 
 
 class Resolver:
-    """One per process: a look-up per name and time to live, shared by everyone who asks meanwhile."""
+    """The cache of one process: one look-up per name and time to live, shared by everyone who asks meanwhile."""
 
     __slots__ = ("_answers", "_asking", "_rotation", "_ttl")
 
@@ -26,7 +26,7 @@ class Resolver:
         self._rotation = 0
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """The host's addresses, a different one first each time.
+        """Returns the host's addresses, a different one first each time.
 
         Raises OSError when the name has never been resolved and cannot be now.
         """

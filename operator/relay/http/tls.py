@@ -1,4 +1,4 @@
-"""TLS contexts of both sides: verified with SNI towards providers, the tenant's certificate towards clients."""
+"""TLS contexts: verified with SNI towards providers, with the tenant's certificate towards clients."""
 
 import ssl
 from pathlib import Path
@@ -7,7 +7,7 @@ ALPN = ["http/1.1"]
 
 
 def provider_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Verifies chain and host name, against the bundle alone when there is one, else the system's store.
+    """Makes a context that verifies chain and host name, against the bundle alone if there is one, else the system's store.
 
     Raises ValueError when the bundle holds no certificate.
     """
@@ -21,7 +21,7 @@ def provider_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 
 class ClientTls:
-    """The context new client connections use; reloading changes it for them and leaves the others alone."""
+    """The context of new client connections; reloading does not change connections that are open."""
 
     def __init__(self, directory: Path) -> None:
         self._certificate = directory / "tls.crt"
@@ -34,7 +34,7 @@ class ClientTls:
 
     @staticmethod
     def present(directory: Path) -> bool:
-        """Whether the tenant asked for TLS."""
+        """Returns whether the tenant's certificate is mounted."""
         return (directory / "tls.crt").exists() and (directory / "tls.key").exists()
 
     def reload_if_changed(self) -> bool:
@@ -43,9 +43,9 @@ class ClientTls:
         stamp = self._stamp()
         if stamp == self._seen:
             return False
-        # looked at once: a pair that does not fit is tried again when one of its files changes
+        # a pair that does not fit is tried again when one of its files changes
         self._seen = stamp
-        # half-applied it would break every new handshake: prove it on a context of its own
+        # a certificate without its key would break every new handshake: try both on a context of their own
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
         self.context.load_cert_chain(self._certificate, self._key)
         return True

@@ -1,4 +1,4 @@
-"""A connection to a provider: one call at a time, its answer parsed by llhttp and handed on as it arrives."""
+"""A connection to a provider: one call at a time, its answer parsed by llhttp and passed on as it arrives."""
 
 import asyncio
 import select
@@ -25,48 +25,48 @@ MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 
 
 class ResponseReceiver(ABC):
-    """Who waits for an answer. A class and not a protocol: compiled, its calls need no look-up by name.
+    """Receives one provider's answer. A class and not a protocol: compiled, its calls need no look-up by name.
 
-    now is when the read began that the call is told of, in monotonic seconds.
+    now is the time at which the read began, in monotonic seconds.
     """
 
     __slots__ = ()
 
     @abstractmethod
     def connected(self, connection: "UpstreamConnection", now: float) -> None:
-        """A connection is there; the call sends on it at once."""
+        """Called with an open connection; the receiver sends its request on it at once."""
 
     @abstractmethod
     def response(self, status: int, headers: list[Field], now: float) -> None:
-        """The final head; body_received and completed follow in the same read if they are there."""
+        """Called with the final head; body_received and read_ended follow in the same read."""
 
     @abstractmethod
     def body_received(self, data: bytes, now: float) -> None:
-        """A piece of the body, as many chunks as one read brought."""
+        """Called with a piece of the body: all chunks that one read brought."""
 
     @abstractmethod
     def read_ended(self, now: float, *, completed: bool) -> None:
-        """All of this read has been handed over; with completed, the answer is whole and the connection let go."""
+        """Called at the end of each read; with completed, the answer is whole and the connection free."""
 
     @abstractmethod
     def failed(self, fault: Fault) -> None:
-        """There is no whole answer, and never will be."""
+        """Called when there will be no whole answer."""
 
 
 @trait
 class ConnectionOwner(ABC):
-    """The pool a connection belongs to."""
+    """The pool that a connection belongs to."""
 
     wheel: DeadlineWheel
     outbox: Outbox
 
     @abstractmethod
     def release(self, connection: "UpstreamConnection", now: float) -> None:
-        """The connection can take another call."""
+        """Takes back a connection that can take another call."""
 
     @abstractmethod
     def lost(self, connection: "UpstreamConnection") -> None:
-        """The connection is gone."""
+        """Removes a closed connection."""
 
 
 class UpstreamConnection(Channel):
@@ -82,10 +82,10 @@ class UpstreamConnection(Channel):
         "_framed",
         "_head_bytes",
         "_headers",
-        "_home",
         "_idle_timeout",
         "_in_head",
         "_keep_alive",
+        "_owner",
         "_parser",
         "_paused",
         "_readable",
@@ -96,9 +96,9 @@ class UpstreamConnection(Channel):
         "idle_since",
     )
 
-    def __init__(self, home: ConnectionOwner) -> None:
-        super().__init__(home.outbox)
-        self._home = home
+    def __init__(self, owner: ConnectionOwner) -> None:
+        super().__init__(owner.outbox)
+        self._owner = owner
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: list[Field] = []
         self._body: list[bytes] = []
@@ -129,31 +129,31 @@ class UpstreamConnection(Channel):
     def data_received(self, data: bytes) -> None:
         call = self.call
         if call is None:
-            # nothing was asked: an answer now would be taken for the next call's
+            # no request was sent: this answer would be taken for the next call's
             self.close()
             return
         now = time.monotonic()
         sound = self._feed(data)
         if not self._in_head:
-            # until the head is whole the first byte's deadline stands: a head that trickles is no answer
+            # the deadline for the first byte counts until the head is whole: a slow trickle is no answer
             self.deadline = now + self._idle_timeout
             if self.deadline < self.slot:
-                self._home.wheel.watch(self)
+                self._owner.wheel.watch(self)
         self._hand_over(call, now, sound=sound)
 
     def pause_writing(self) -> None:
-        """A request is written whole; its size is bounded by the client's."""
+        """Does nothing: a request is written whole, and its size is bounded."""
 
     def resume_writing(self) -> None:
-        """See pause_writing."""
+        """Does nothing; see pause_writing."""
 
     def eof_received(self) -> None:
-        """The provider sends no more: the transport closes."""
+        """Lets asyncio close the transport: the provider has closed its sending side."""
 
     def connection_lost(self, error: Exception | None) -> None:
         self.deadline = NEVER
-        self._home.wheel.forget(self)
-        self._home.lost(self)
+        self._owner.wheel.forget(self)
+        self._owner.lost(self)
         call, self.call = self.call, None
         unsent, self._pending = self._pending is not None, None
         # the parser refers to us; with it goes the cycle
@@ -173,9 +173,7 @@ class UpstreamConnection(Channel):
 
     def on_message_begin(self) -> None:
         if self._completed:
-            self._surplus = (
-                True  # bytes beyond the answer: the connection cannot be trusted with another
-            )
+            self._surplus = True  # bytes beyond the answer: the connection is not reused
             return
         self._headers = []
         self._in_head = True
@@ -189,7 +187,7 @@ class UpstreamConnection(Channel):
             return
         self._in_head = False
         self._status = self._parser.get_status_code()
-        # llhttp forgets this with the end of the message
+        # llhttp resets this at the end of the message
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
@@ -197,7 +195,7 @@ class UpstreamConnection(Channel):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        # interim answers (100, 103) precede the one that counts; 101 never does, nothing asked for it
+        # 100 and 103 precede the final answer; 101 ends the connection, as no request asks for it
         if self._status >= 200 or self._status == 101:
             self._completed = True
 
@@ -212,7 +210,7 @@ class UpstreamConnection(Channel):
         first_byte: float,
         idle: float,
     ) -> None:
-        """The request is on its way and its answer goes to the call; timeouts in seconds."""
+        """Sends the request; its answer goes to the receiver. Timeouts in seconds."""
         self.call = call
         self._idle_timeout = idle
         self._answered = self._completed = False
@@ -220,44 +218,44 @@ class UpstreamConnection(Channel):
         self._head_bytes = self._status = 0
         self.deadline = now + first_byte
         if self.deadline < self.slot:
-            self._home.wheel.watch(self)
+            self._owner.wheel.watch(self)
         if len(request) == 1:
             self.write_soon(cast(bytes, request[0]))
         else:
             self.transport.writelines(request)
 
     def pause(self) -> None:
-        """Nothing more is read until `resume`; the provider's own pace is not to blame meanwhile."""
+        """Stops reading until `resume`; there is no deadline meanwhile."""
         if not self._paused:
             self._paused = True
             self.deadline = NEVER
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        """Reading goes on."""
+        """Continues reading."""
         if self._paused:
             self._paused = False
             self.deadline = time.monotonic() + self._idle_timeout
-            self._home.wheel.watch(self)
+            self._owner.wheel.watch(self)
             self.transport.resume_reading()
 
     def abandon(self) -> None:
-        """The answer is wanted no longer: the provider sees a reset and can stop its work."""
+        """Drops the answer: the provider sees a reset and can stop its work."""
         self.call = None
         self._pending = None
         self.deadline = NEVER
         self.transport.abort()
 
     def close(self) -> None:
-        """Closed; a call on it has failed before."""
+        """Closes the connection. A call on it must have been failed first."""
         self.transport.close()
 
     @property
     def usable(self) -> bool:
-        """Whether another call may be sent.
+        """Returns whether another call can be sent.
 
-        The kernel is asked too: a provider that has closed an idle connection may already have said so, in bytes that
-        the loop comes to only after us. A call sent then would be lost, and could not be repeated safely.
+        Asks the kernel too: a provider may have closed an idle connection in bytes that the loop has not read yet. A
+        call sent then would be lost, and could not be repeated safely.
         """
         if self.transport.is_closing():
             return False
@@ -312,13 +310,13 @@ class UpstreamConnection(Channel):
             self._paused = False
             self.transport.resume_reading()
         if reusable and self._keep_alive and self._framed:
-            self._home.release(self, now)
+            self._owner.release(self, now)
         else:
             self.transport.close()
 
 
 def _is_framed(status: int, headers: list[Field]) -> bool:
-    """Whether the message itself says where it ends (RFC 9112 section 6.3)."""
+    """Returns whether the message itself says where it ends (RFC 9112 section 6.3)."""
     if status in (204, 304):
         return True
     for name, value in headers:
