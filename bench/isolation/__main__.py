@@ -66,7 +66,9 @@ def main() -> int:
         for each, pairs in ((case, PAIRS), (control, CONTROL_PAIRS)):
             outcome = _measure(each, pairs)
             if outcome is None:
-                _say(f"{each.name}: the machine was late in most rounds; try when it is quieter")
+                _say(
+                    f"{each.name}: no result, because the machine was too busy in most rounds; try again when it is less busy"
+                )
                 return 1
             _report(outcome)
             outcomes.append(outcome)
@@ -101,8 +103,8 @@ def _measure(case: Case, pairs: int) -> Outcome | None:
     void = late | stalled
     _describe_load(planned, neighbour)
     _say(
-        f"  pairs left out: {len(void)} of {pairs} (the generator was late in {len(late)}, "
-        f"a core stood still in {len(stalled)})"
+        f"  pairs of rounds left out: {len(void)} of {pairs} (the generator was late in {len(late)}, "
+        f"a core was stalled in {len(stalled)})"
     )
     if case.control:
         # the effect in a control is hundreds of times larger than the machine's noise
@@ -201,7 +203,7 @@ def _describe_load(planned: Sequence[Round], neighbour: Sequence[Row]) -> None:
     unsent = sum(row.sent_at == 0 for row in neighbour)
     _say(
         f"  neighbour: {len(neighbour) / seconds:.0f} calls/s, {served / seconds:.0f}/s served, "
-        f"{refused / seconds:.0f}/s refused, {unsent} unsent for want of connections"
+        f"{refused / seconds:.0f}/s refused, {unsent} not sent because no connection was free"
     )
 
 

@@ -2,8 +2,8 @@
 
 (a) Two keys of one tenant share a relay; the provider serves no more calls at a time than the tenant has seats.
     Control: the queue is off, and calls wait in the provider's own line.
-(b) Two Dedicated tenants, each with its relay, share a provider's quota, divided by the document.
-    Control: the quota is not divided, and whoever comes first uses it up.
+(b) Two tenants, each with its own relay, share a provider's quota, divided by the document.
+    Control: the quota is not divided, and the first calls use it up.
 """
 
 import signal

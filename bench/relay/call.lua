@@ -1,4 +1,4 @@
--- Chat calls, 64 of them in turn, each with a text and a length of its own: conversations do not repeat themselves.
+-- 64 different chat calls in turn, each with its own text and length, so that conversations do not repeat.
 -- BENCH_BODY_BYTES sets their size, BENCH_STREAM=1 asks for streams, BENCH_TRACED=1 gives each head a trace of its own.
 local size = tonumber(os.getenv("BENCH_BODY_BYTES"))
 local stream = os.getenv("BENCH_STREAM") == "1" and '"stream":true,' or ""

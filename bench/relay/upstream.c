@@ -1,5 +1,5 @@
 /*
- * The provider of the benchmark: answers chat calls as fast as one core can, so that the proxy under test is the limit.
+ * The provider of the benchmark: answers chat calls as fast as one core allows, so that the proxy under test is the limit.
  *
  *   upstream PORT EVENTS INTERVAL_MS
  *
@@ -27,7 +27,7 @@
 
 struct connection {
     int open;
-    int used;                /* bytes of the head gathered so far */
+    int used;                /* bytes of the head received so far */
     long body_left;          /* bytes of the body still to come, -1 while the head is incomplete */
     int streams;             /* the body asked for a stream */
     int tail_used;           /* the last bytes of the part before, so that a split match is found */

@@ -56,19 +56,19 @@ def upstreams(_upstreams: dict[str, Upstream]) -> dict[str, Upstream]:
 
 @pytest.fixture
 def stable(upstreams: dict[str, Upstream]) -> Upstream:
-    """The provider of the stable side."""
+    """Returns the provider of the stable side."""
     return upstreams["stable"]
 
 
 @pytest.fixture
 def canary(upstreams: dict[str, Upstream]) -> Upstream:
-    """The provider of the canary side."""
+    """Returns the provider of the canary side."""
     return upstreams["canary"]
 
 
 @pytest.fixture
 def backup(upstreams: dict[str, Upstream]) -> Upstream:
-    """The provider of fallbacks."""
+    """Returns the provider of fallbacks."""
     return upstreams["backup"]
 
 
@@ -123,7 +123,7 @@ def _shared_patient_relay(
 
 @pytest.fixture
 def relay(_shared_relay: Relay, platform: Platform) -> Relay:
-    """The session's relay, with a plain document: every model to stable, no limits, a wide queue.
+    """Gives the session's relay a plain document: every model to stable, no limits, a wide queue.
 
     It times out on a silent provider after one second, so that tests of stalls are short.
     """

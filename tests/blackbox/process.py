@@ -36,12 +36,12 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """Returns the process id."""
         return self._popen.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """Returns the exit code; None while the process runs."""
         return self._popen.poll()
 
     def output(self) -> str:

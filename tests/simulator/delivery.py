@@ -39,7 +39,7 @@ class Clock(Protocol):
     """The part of an event loop that deliveries use; monotonic seconds."""
 
     def time(self) -> float:
-        """Now."""
+        """Returns the current time."""
 
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any) -> Timer:
         """Calls at that time."""
