@@ -1,0 +1,365 @@
+"""The whole operator in one test, in virtual time: real queue, workers, SLO loop, handlers and adapters' callers, over an
+in-memory API server, relay pods and a Prometheus that stand in at the boundary.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.unit.relay_operator.in_memory_api_server import (
+    Connection,
+    FakeClock,
+    InMemoryApiServer,
+    Watch,
+)
+from tests.unit.relay_operator.injected_failures import InjectedFailures, OperatorDied
+from tests.unit.relay_operator.virtual_time import running_clock
+
+from relay_contract import document, seal
+from relay_operator import names
+from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.relays import Pod
+from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.decisions.analysis.evidence import Evidence, Series
+from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.errors import MetricsUnavailable, Unavailable
+from relay_operator.handlers import initial_list, owned_objects, resources
+from relay_operator.handlers.context import Context
+from relay_operator.manifests.environment import Platform
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.providers import ProviderReconciler
+from relay_operator.reconcile.routes import RouteReconciler
+from relay_operator.reconcile.slo_loop import SloLoop
+from relay_operator.reconcile.tenants import TenantReconciler
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import WorkQueue
+from relay_operator.reconcile.workers import Workers
+
+Manifest = dict[str, Any]
+
+SYSTEM = "relay-system"
+SIGNING_KEY = Ed25519PrivateKey.generate()
+PLATFORM = Platform(
+    operator_namespace=SYSTEM,
+    service_account="relay-operator",
+    tenant_cluster_role="relay-operator-tenant",
+    relay_image="relay:test",
+    relay_image_pull_policy="Never",
+    public_keys="key",
+    prometheus_namespace="monitoring",
+    dns_namespace="kube-system",
+)
+_WATCHED = {
+    "Tenant": (initial_list.tenant_listed, resources.tenant_seen),
+    "Provider": (initial_list.provider_listed, resources.provider_seen),
+    "RelayRoute": (initial_list.route_listed, resources.route_seen),
+    "Pod": (initial_list.pod_listed, owned_objects.pod_seen),
+    "ConfigMap": (None, owned_objects.child_seen),
+    "Service": (None, owned_objects.child_seen),
+    "Deployment": (None, owned_objects.child_seen),
+    "NetworkPolicy": (None, owned_objects.child_seen),
+}
+_OWNED = frozenset({"Pod", "ConfigMap", "Service", "Deployment", "NetworkPolicy"})
+_WATCH_SECONDS = 0.02
+_QUIET_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class RelayPods:
+    """Stands in for the relays' admin ports: each pod keeps the newest document that was pushed to it."""
+
+    server: InMemoryApiServer
+    documents: dict[str, tuple[document.Document, str]] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+
+    async def push(self, pod: Pod, sealed: str) -> document.Acknowledgement:
+        await asyncio.sleep(0)
+        if pod.name in self.silent:
+            raise Unavailable(f"pod {pod.namespace}/{pod.name} did not take the document")
+        pushed, digest = seal.unseal(sealed, [SIGNING_KEY.public_key()])
+        known = self.documents.get(pod.uid)
+        if known is None or known[0].generation < pushed.generation:
+            self.documents[pod.uid] = (pushed, digest)
+        in_force, digest = self.documents[pod.uid]
+        return document.Acknowledgement(
+            digest=digest,
+            generation=in_force.generation,
+            workers=1,
+            missing_keys=tuple(
+                provider.name
+                for provider in in_force.catalogue.providers
+                if provider.auth.key_file and provider.name not in self._mounted(pod.namespace)
+            ),
+        )
+
+    def _mounted(self, namespace: str) -> set[str]:
+        secret = self.server.get("Secret", names.UPSTREAM_SECRET, namespace=namespace) or {}
+        return set(secret.get("data", {})) - self.refused
+
+    def weight(self, pod_name: str, route: str, *, namespace: str) -> int | None:
+        """Returns the canary's weight that a pod serves; None when it does not know the route."""
+        pod = self.server.stored("Pod", pod_name, namespace=namespace)
+        known = self.documents.get(pod["metadata"]["uid"])
+        routes = known[0].tenant.routes if known else ()
+        return next((one.canary_percent for one in routes if one.name == route), None)
+
+
+@dataclass(slots=True)
+class Samples:
+    """Stands in for Prometheus: counters of canary calls, reported as if scraped at each fetch."""
+
+    clock: FakeClock
+    problem: str = ""
+    counters: dict[tuple[str, ...], float] = field(default_factory=dict)
+    fetches: int = 0
+
+    def count(self, metric: str, value: float, **labels: str) -> None:
+        """Adds to a counter; the labels are those that a scrape of a relay has."""
+        key = (metric, *(f"{name}={labels[name]}" for name in sorted(labels)))
+        self.counters[key] = self.counters.get(key, 0.0) + value
+
+    async def fetch(self) -> tuple[Series, ...]:
+        await asyncio.sleep(0)
+        self.fetches += 1
+        if self.problem:
+            raise MetricsUnavailable(self.problem)
+        return tuple(self._series())
+
+    def _series(self) -> Iterator[Series]:
+        for (metric, *pairs), value in self.counters.items():
+            labels = dict(pair.split("=", 1) for pair in pairs)
+            yield Series(
+                labels={"__name__": metric, **labels}, samples=((self.clock.now, value),)
+            )
+
+
+class Life:
+    """One life of the operator: everything that main wires, on a connection of its own, until it is ended."""
+
+    def __init__(
+        self, stage: "Stage", failures: InjectedFailures | None = None, *, prometheus: bool = True
+    ) -> None:
+        self.api: Connection = stage.server.connect(failures)
+        self.queue = WorkQueue()
+        self.world = WatchedState()
+        api: Any = self.api
+        relays: Any = stage.relays
+        samples: Any = stage.samples if prometheus else None
+        children, status = OwnedObjects(api), StatusWriter(api)
+        self.canaries = CanaryRuns(evidence=Evidence(stale_seconds=6))
+        self.programmer = DocumentPublisher(
+            relays=relays, children=children, world=self.world, signing_key=SIGNING_KEY
+        )
+        self.workers = Workers(
+            queue=self.queue,
+            tenants=TenantReconciler(
+                api=api,
+                world=self.world,
+                children=children,
+                programmer=self.programmer,
+                status=status,
+                queue=self.queue,
+                platform=PLATFORM,
+                clock=stage.clock,
+            ),
+            providers=ProviderReconciler(
+                api=api,
+                world=self.world,
+                status=status,
+                queue=self.queue,
+                clock=stage.clock,
+                operator_namespace=SYSTEM,
+            ),
+            routes=RouteReconciler(
+                world=self.world,
+                canaries=self.canaries,
+                programmer=self.programmer,
+                status=status,
+                announcer=EventRecorder(api, instance="test"),
+                queue=self.queue,
+                clock=stage.clock,
+            ),
+            world=self.world,
+            resync_seconds=600,
+        )
+        self.slo_loop = SloLoop(
+            canaries=self.canaries,
+            prometheus=samples,
+            programmer=self.programmer,
+            world=self.world,
+            queue=self.queue,
+            tick_seconds=0.5,
+            clock=stage.clock,
+        )
+        self.context = Context(world=self.world, queue=self.queue, children=children)
+        self._server = stage.server
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, *, workers: int = 4) -> None:
+        """Lists everything, then starts the workers, the SLO loop and the watches."""
+        watches = {kind: self._server.watch(kind) for kind in _WATCHED}
+        await self._list()
+        running = [self.workers.run() for _ in range(workers)]
+        self._tasks = [
+            asyncio.create_task(one)
+            for one in (*running, self.slo_loop.run(), self._follow(watches))
+        ]
+
+    async def end(self) -> None:
+        """Ends the life at whatever point it has reached; raises what ended it before, but for an arranged death."""
+        for task in self._tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if not isinstance(ended, asyncio.CancelledError | OperatorDied):
+                raise AssertionError("a task of the operator ended by itself") from ended
+
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        """Kind and name of every write that changed something."""
+        return [(write.key[0], write.key[2]) for write in self.api.writes if write.changed]
+
+    async def _list(self) -> None:
+        listed = {
+            kind: [one for one in self._server.list(kind) if _is_watched(kind, one)]
+            for kind in _WATCHED
+        }
+        for kind, (store, _) in _WATCHED.items():
+            for body in listed[kind] if store else ():
+                await store(body=body, memo=self.context)
+        for kind, (_, seen) in _WATCHED.items():
+            for body in listed[kind]:
+                await seen(body=body, type=None, memo=self.context)
+
+    async def _follow(self, watches: dict[str, Watch]) -> None:
+        while True:
+            for kind, watch in watches.items():
+                for event in watch.taken():
+                    if _is_watched(kind, event.object):
+                        await self._tell(kind, event.type, event.object)
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _tell(self, kind: str, type_: str, body: Manifest) -> None:
+        store, seen = _WATCHED[kind]
+        if store is not None and type_ != "DELETED":
+            await store(body=body, memo=self.context)
+        await seen(body=body, type=type_, memo=self.context)
+
+
+class Stage:
+    """A cluster with the operator's surroundings. Everything others do happens through it."""
+
+    def __init__(self) -> None:
+        self.clock = running_clock()
+        self.server = InMemoryApiServer(self.clock)
+        self.relays = RelayPods(self.server)
+        self.samples = Samples(self.clock)
+        self.server.put(_namespace(SYSTEM))
+
+    async def operator(
+        self, failures: InjectedFailures | None = None, *, prometheus: bool = True
+    ) -> Life:
+        """Starts a life of the operator."""
+        life = Life(self, failures, prometheus=prometheus)
+        await life.start()
+        return life
+
+    async def settle(self, seconds: float = _QUIET_SECONDS) -> None:
+        """Lets that much time pass."""
+        await asyncio.sleep(seconds)
+
+    def tenant(self, name: str = "finance", **spec: Any) -> Manifest:
+        return self._put("Tenant", name, spec)
+
+    def provider(self, name: str, *, key: bool = True, **spec: Any) -> Manifest:
+        """Puts a provider at a public address, with a Secret for its key."""
+        body = {
+            "endpoint": {"url": f"https://{name}.example.com/v1"},
+            "auth": {"secretName": f"{name}-key"},
+        } | spec
+        if key:
+            self.secret(f"{name}-key")
+        return self._put("Provider", name, body)
+
+    def secret(self, name: str, *, value: str = "a2V5") -> None:
+        manifest = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}
+        metadata = {"name": name, "namespace": SYSTEM}
+        self.server.put({**manifest, "metadata": metadata, "data": {"api-key": value}})
+
+    def route(self, name: str = "chat", *, tenant: str = "finance", **spec: Any) -> Manifest:
+        body = {"stable": {"provider": "legacy"}} | spec
+        return self._put("RelayRoute", name, body, namespace=names.tenant_namespace(tenant))
+
+    def pod(self, name: str = "relay-1", *, tenant: str = "finance", ready: bool = True) -> None:
+        """Plays the Deployment's pod, as the kubelet reports it."""
+        namespace = names.tenant_namespace(tenant)
+        status = {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            "containerStatuses": [{"restartCount": 0}],
+        }
+        metadata = {
+            "name": name,
+            "namespace": namespace,
+            "labels": names.standard_labels(tenant),
+        }
+        self.server.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
+
+    def serve(self, route: Manifest, calls: float, *, failed: float = 0.0) -> None:
+        """Counts calls of a route's canary on every pod of its tenant."""
+        status = self.status("RelayRoute", route["metadata"]["name"], tenant="finance")
+        labels = {
+            "namespace": route["metadata"]["namespace"],
+            "route": route["metadata"]["name"],
+            "fingerprint": status["canaryFingerprint"],
+            "side": "canary",
+        }
+        for pod in self.server.list("Pod", namespace=labels["namespace"]):
+            uid = pod["metadata"]["uid"]
+            self.samples.count("relay_slo_attempts_finished_total", calls, pod_uid=uid, **labels)
+            self.samples.count("relay_slo_attempts_failed_total", failed, pod_uid=uid, **labels)
+
+    def status(self, kind: str, name: str, *, tenant: str = "") -> Manifest:
+        namespace = names.tenant_namespace(tenant) if tenant else ""
+        status: Manifest = self.server.stored(kind, name, namespace=namespace)["status"]
+        return status
+
+    def condition(self, kind: str, name: str, type_: str, *, tenant: str = "") -> Manifest:
+        """Returns one condition of an object; an empty one when it is absent."""
+        conditions = self.status(kind, name, tenant=tenant).get("conditions", [])
+        return next((one for one in conditions if one["type"] == type_), {})
+
+    def events(self) -> list[str]:
+        """Returns the reasons of all Events posted so far, in order."""
+        return [event["reason"] for event in self.server.list("Event")]
+
+    def everything(self) -> dict[tuple[str, str, str], Manifest]:
+        """Returns every object of the kinds that the operator writes, but for its resourceVersion."""
+        kinds = (
+            *_WATCHED, "Namespace", "Secret", "ServiceAccount", "RoleBinding", "PodDisruptionBudget"
+        )
+        found = {}
+        for kind in kinds:
+            for one in self.server.list(kind):
+                metadata = one["metadata"]
+                found[kind, metadata.get("namespace", ""), metadata["name"]] = one
+        return found
+
+    def _put(self, kind: str, name: str, spec: Manifest, *, namespace: str = "") -> Manifest:
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+        return self.server.put(
+            {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+        )
+
+
+def _namespace(name: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _is_watched(kind: str, body: Manifest) -> bool:
+    labels = body["metadata"].get("labels", {})
+    return kind not in _OWNED or labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
