@@ -133,6 +133,12 @@ def next_state(
     return _climb(state, verdict, plan, step_requests, now)
 
 
+def is_settling(before: State, after: State) -> bool:
+    """Tells whether a look changes only how the run waits, not its weight: no move of its own."""
+    waits = (Phase.PROGRESSING, Phase.HOLDING, Phase.PAUSED)
+    return after.phase in waits and replace(after, phase=before.phase) == before
+
+
 def _start(plan: Plan, now: float) -> Decision:
     weight = 0 if plan.paused else min(plan.step_percent, plan.percent)
     phase = Phase.PAUSED if plan.paused else Phase.PROGRESSING

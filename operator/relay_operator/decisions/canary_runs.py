@@ -168,9 +168,10 @@ class CanaryRuns:
             run.verdict, run.measured_at = NOT_MEASURED, 0.0
         run.state = decision.state
         run.record(decision, now)
-        # told as every later look will tell it, so that status does not change once more
+        # settled and told as every later look would, so that neither state nor status changes once more
         again = canary.next_state(run.state, run.verdict, plan=run.plan, step_requests=0, now=now)
-        run.standing = again if again.state == run.state else decision
+        if again.state == run.state or canary.is_settling(run.state, again.state):
+            run.state, run.standing = again.state, again
         return True
 
 

@@ -32,8 +32,11 @@ _MOST_ROUNDS = 3
 
 @dataclass(slots=True)
 class Publication:
-    """One tenant's document in the making. fragments are the last good ones, with the weights in force; reachable
-    are the providers whose network policy and key are in place.
+    """The document that is built for one tenant, and which pods have acknowledged it.
+
+    fragments are the last good ones, with the weights in force; reachable are the providers whose network policy and
+    key are in place. reported_generation is the one that the Tenant's status tells; changed_in keeps, by route, its
+    newest form with the generation that brought it (0 when an earlier life of the operator did).
     """
 
     tenant: Tenant
@@ -47,7 +50,13 @@ class Publication:
     acknowledged: dict[tuple[str, int], Acknowledgement] = field(default_factory=dict)
     reachable: frozenset[str] = frozenset()
     written_generation: int = 0
+    reported_generation: int = 0
+    changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def route_generation(self, route: str) -> int:
+        """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""
+        return self.changed_in[route][1] if route in self.changed_in else 0
 
     def used_providers(self) -> set[str]:
         """Returns the providers that the routes in force can send to."""
@@ -104,6 +113,7 @@ class DocumentPublisher:
             known = None
         if known is not None and known.tenant.uid == tenant.metadata.uid:
             publication.fragments = {route.name: route for route in known.tenant.routes}
+            publication.changed_in = {route.name: (route, 0) for route in known.tenant.routes}
             publication.providers = {
                 provider.name: provider for provider in known.catalogue.providers
             }
@@ -188,6 +198,11 @@ class DocumentPublisher:
         if composed == publication.document:
             return
         publication.generation += 1
+        for gone in publication.changed_in.keys() - publication.fragments.keys():
+            del publication.changed_in[gone]
+        for name, route in publication.fragments.items():
+            if publication.changed_in.get(name, (None, 0))[0] != route:
+                publication.changed_in[name] = (route, publication.generation)
         publication.document = composed.model_copy(update={"generation": publication.generation})
         publication.sealed = seal.seal(publication.document, self._signing_key)
         publication.digest = seal.payload_digest(canonical_payload(publication.document))

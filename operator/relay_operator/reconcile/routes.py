@@ -28,6 +28,8 @@ from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 _LOOK_AGAIN_SECONDS = 1.0
 _PENDING_SECONDS = 0.25
 """A provider's key reaches the pods, or its address is read, within moments."""
+_TENANT_SECONDS = 1.0
+"""Several routes that change together cost their tenant one look."""
 _EVIDENCE_SECONDS = 30.0
 """The verdict in status is refreshed at most this often, and on each change of its outcome."""
 
@@ -178,10 +180,14 @@ class RouteReconciler:
             else self._publisher.count_acknowledged(namespace)
         )
         programmed = Programmed(
-            generation=publication.generation, pods=pods, acknowledged=acknowledged
+            generation=_generation(body, publication), pods=pods, acknowledged=acknowledged
         )
         if acknowledged < pods:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
+        if publication.generation != publication.reported_generation:
+            # the Tenant's status names the document's generation
+            tenant = publication.tenant.metadata.name
+            self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
         run = self._canaries.runs.get((namespace, name))
         if run is None or not isinstance(found, Decided):
             status, run = RouteStatus(programmed=programmed), None
@@ -215,3 +221,13 @@ def _is_told(body: dict[str, Any]) -> bool:
     """Tells whether status is about the present spec already."""
     observed = body.get("status", {}).get("observedGeneration")
     return bool(observed == body["metadata"].get("generation", 1))
+
+
+def _generation(body: dict[str, Any], publication: Publication) -> int:
+    """Returns the generation of the document that brought the route's newest form, in this life or an earlier one."""
+    told = route_status.from_status(body.get("status", {})).programmed
+    return (
+        publication.route_generation(body["metadata"]["name"])
+        or (told.generation if told is not None else 0)
+        or publication.generation
+    )

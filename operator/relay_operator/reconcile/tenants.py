@@ -234,6 +234,8 @@ class TenantReconciler:
             acknowledged=found.acknowledged_pods,
             config_generation=publication.generation if publication is not None else 0,
         )
+        if publication is not None:
+            publication.reported_generation = publication.generation
         if not (found.available and found.acknowledged_pods == found.pods):
             self._look_again(spec, _LOOK_AGAIN_SECONDS)
         await self._write(body, found, tenant_status.to_status(status), now)

@@ -52,7 +52,7 @@ PLATFORM = Platform(
     prometheus_namespace="monitoring",
     dns_namespace="kube-system",
 )
-_WATCHED = {
+_WATCHED: dict[str, tuple[Any, Any]] = {
     "Tenant": (initial_list.tenant_listed, resources.tenant_seen),
     "Provider": (initial_list.provider_listed, resources.provider_seen),
     "RelayRoute": (initial_list.route_listed, resources.route_seen),
@@ -132,9 +132,7 @@ class Samples:
     def _series(self) -> Iterator[Series]:
         for (metric, *pairs), value in self.counters.items():
             labels = dict(pair.split("=", 1) for pair in pairs)
-            yield Series(
-                labels={"__name__": metric, **labels}, samples=((self.clock.now, value),)
-            )
+            yield Series(labels={"__name__": metric, **labels}, samples=((self.clock.now, value),))
 
 
 class Life:
@@ -151,7 +149,7 @@ class Life:
         samples: Any = stage.samples if prometheus else None
         children, status = OwnedObjects(api), StatusWriter(api)
         self.canaries = CanaryRuns(evidence=Evidence(stale_seconds=6))
-        self.programmer = DocumentPublisher(
+        self.publisher = DocumentPublisher(
             relays=relays, children=children, world=self.world, signing_key=SIGNING_KEY
         )
         self.workers = Workers(
@@ -160,7 +158,7 @@ class Life:
                 api=api,
                 world=self.world,
                 children=children,
-                programmer=self.programmer,
+                publisher=self.publisher,
                 status=status,
                 queue=self.queue,
                 platform=PLATFORM,
@@ -177,7 +175,7 @@ class Life:
             routes=RouteReconciler(
                 world=self.world,
                 canaries=self.canaries,
-                programmer=self.programmer,
+                publisher=self.publisher,
                 status=status,
                 announcer=EventRecorder(api, instance="test"),
                 queue=self.queue,
@@ -189,7 +187,7 @@ class Life:
         self.slo_loop = SloLoop(
             canaries=self.canaries,
             prometheus=samples,
-            programmer=self.programmer,
+            publisher=self.publisher,
             world=self.world,
             queue=self.queue,
             tick_seconds=0.5,
@@ -259,11 +257,13 @@ class Stage:
         self.samples = Samples(self.clock)
         self.server.put(_namespace(SYSTEM))
 
-    async def operator(
-        self, failures: InjectedFailures | None = None, *, prometheus: bool = True
-    ) -> Life:
+    def life(self, failures: InjectedFailures | None = None, *, prometheus: bool = True) -> Life:
+        """Prepares a life of the operator."""
+        return Life(self, failures, prometheus=prometheus)
+
+    async def operator(self) -> Life:
         """Starts a life of the operator."""
-        life = Life(self, failures, prometheus=prometheus)
+        life = self.life()
         await life.start()
         return life
 
@@ -340,7 +340,12 @@ class Stage:
     def everything(self) -> dict[tuple[str, str, str], Manifest]:
         """Returns every object of the kinds that the operator writes, but for its resourceVersion."""
         kinds = (
-            *_WATCHED, "Namespace", "Secret", "ServiceAccount", "RoleBinding", "PodDisruptionBudget"
+            *_WATCHED,
+            "Namespace",
+            "Secret",
+            "ServiceAccount",
+            "RoleBinding",
+            "PodDisruptionBudget",
         )
         found = {}
         for kind in kinds:

@@ -131,7 +131,6 @@ def promoted() -> Life:
 def holding() -> Life:
     life = Life(a_route(canary={"provider": "new", "percent": 10}))
     life.look()
-    life.look()
     assert life.run.state.phase is Phase.HOLDING
     return life
 
@@ -264,6 +263,14 @@ def test_a_move_is_told_as_every_later_look_tells_it() -> None:
     assert told.reason is Reason.ROLLED_BACK
     life.look()
     assert life.run.standing == told
+
+
+def test_one_look_settles_a_run_that_has_nothing_to_wait_for() -> None:
+    life = Life(a_route(canary={"provider": "new", "percent": 10}, analysis=None))
+    assert life.look()
+    assert life.run.state.phase is Phase.HOLDING
+    assert [move.reason for move in life.run.history] == ["Started"]
+    assert not life.look()
 
 
 def test_another_canary_begins_without_the_verdict_of_the_last() -> None:

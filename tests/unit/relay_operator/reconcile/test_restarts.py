@@ -1,0 +1,238 @@
+"""A restarted operator finds everything it needs in the cluster: it goes on where it stopped, and writes nothing."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.names import Reason
+
+PROGRESSION = {"stepPercent": 25, "every": "10s", "minRequests": 20}
+CANARY = {"provider": "new", "percent": 100, "progression": PROGRESSION}
+ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
+
+
+async def a_stage(**route: Any) -> tuple[Stage, Life, dict[str, Any]]:
+    """A tenant with one relay pod, and a route with a canary."""
+    stage = Stage()
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    made = stage.route(**{"canary": CANARY, "analysis": ANALYSIS} | route)
+    await stage.settle()
+    return stage, life, made
+
+
+async def restarted(stage: Stage, life: Life) -> Life:
+    await life.end()
+    return await stage.operator()
+
+
+Scene = Callable[[], Awaitable[tuple[Stage, Life]]]
+
+
+async def without_canary() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage(canary=None, analysis=None)
+    return stage, life
+
+
+async def progressing() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage()
+    return stage, life
+
+
+async def holding() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage(canary={"provider": "new", "percent": 10}, analysis=None)
+    return stage, life
+
+
+async def paused() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage(paused=True)
+    return stage, life
+
+
+async def promoted() -> tuple[Stage, Life]:
+    stage, life, route = await a_stage()
+    for _ in range(6):
+        stage.serve(route, 50)
+        await stage.settle(11)
+    return stage, life
+
+
+async def rolled_back() -> tuple[Stage, Life]:
+    stage, life, route = await a_stage()
+    stage.serve(route, 0)
+    await stage.settle()
+    stage.serve(route, 100, failed=50)
+    await stage.settle()
+    return stage, life
+
+
+async def refused() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage()
+    stage.route(stable={"provider": "nobody"})
+    await stage.settle()
+    return stage, life
+
+
+async def waiting_for_a_key() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage(canary=None, analysis=None)
+    stage.provider("keyless", key=False)
+    stage.route(canary={"provider": "keyless", "percent": 10})
+    await stage.settle()
+    return stage, life
+
+
+async def with_two_routes() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage()
+    stage.route("second", match={"models": ["gpt-5"]})
+    await stage.settle()
+    return stage, life
+
+
+PHASES: dict[Scene, str] = {
+    without_canary: "Stable",
+    progressing: "Progressing",
+    holding: "Holding",
+    paused: "Paused",
+    promoted: "Promoted",
+    rolled_back: "RolledBack",
+    refused: "Progressing",
+    waiting_for_a_key: "Stable",
+    with_two_routes: "Progressing",
+}
+
+
+@pytest.mark.parametrize("scene", PHASES, ids=lambda scene: scene.__name__)
+@in_virtual_time
+async def test_a_restarted_operator_writes_nothing(scene: Scene) -> None:
+    stage, life = await scene()
+    assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == PHASES[scene]
+    await stage.settle()
+    before = stage.everything()
+    again = await restarted(stage, life)
+    # while a canary is judged, the first tick brings new evidence, which is written
+    await stage.settle(0.4 if PHASES[scene] == "Progressing" else 30.0)
+    assert again.changes == []
+    assert stage.everything() == before
+    await again.end()
+
+
+@in_virtual_time
+async def test_a_second_restart_still_knows_why_a_canary_was_rolled_back() -> None:
+    stage, life = await rolled_back()
+    told = stage.condition("RelayRoute", "chat", "RolledBack", tenant="finance")
+    history = stage.status("RelayRoute", "chat", tenant="finance")["history"]
+    assert "50.0 % of" in told["message"]
+    for _ in range(2):
+        life = await restarted(stage, life)
+        await stage.settle()
+        # somebody touches the object, so that status is written anew
+        stage.route(canary=CANARY, analysis={**ANALYSIS, "window": "30s"})
+        await stage.settle()
+        stage.route(canary=CANARY, analysis=ANALYSIS)
+        await stage.settle()
+    now = stage.condition("RelayRoute", "chat", "RolledBack", tenant="finance")
+    assert now["message"] == told["message"]
+    assert stage.status("RelayRoute", "chat", tenant="finance")["history"] == history
+    await life.end()
+
+
+@in_virtual_time
+async def test_no_event_is_repeated_by_a_restart() -> None:
+    stage, life = await rolled_back()
+    before = sorted(stage.events())
+    assert before == ["SloBreach", "Started"]
+    life = await restarted(stage, life)
+    await stage.settle()
+    assert sorted(stage.events()) == before
+    await life.end()
+
+
+@in_virtual_time
+async def test_an_event_that_a_dying_operator_did_not_post_is_posted_by_the_next() -> None:
+    stage, life, route = await a_stage()
+    stage.serve(route, 0)
+    await stage.settle()
+    life.api.failures.statuses["Event"] = 503
+    stage.serve(route, 100, failed=50)
+    await stage.settle()
+    assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "RolledBack"
+    assert stage.events() == ["Started"]
+    life = await restarted(stage, life)
+    await stage.settle()
+    assert sorted(stage.events()) == ["SloBreach", "Started"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_rollback_that_reached_the_relays_and_not_status_stays_one() -> None:
+    stage, life, route = await a_stage()
+    stage.serve(route, 0)
+    await stage.settle()
+    life.api.failures.statuses["RelayRoute"] = 503
+    stage.serve(route, 100, failed=50)
+    await stage.settle()
+    assert stage.relays.weight("relay-1", "chat", namespace="relay-finance") == 0
+    assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "Progressing"
+    life = await restarted(stage, life)
+    await stage.settle()
+    status = stage.status("RelayRoute", "chat", tenant="finance")
+    assert (status["phase"], status["weights"]["canaryPercent"]) == ("RolledBack", 0)
+    assert "rolled back from 25 %" in status["history"][-1]["message"]
+    assert stage.relays.weight("relay-1", "chat", namespace="relay-finance") == 0
+    assert sorted(stage.events()) == ["SloBreach", "Started"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_deleted_while_the_operator_was_away_leaves_the_document() -> None:
+    stage, life, _ = await a_stage()
+    await life.end()
+    stage.server.remove("RelayRoute", "chat", namespace="relay-finance")
+    assert stage.relays.weight("relay-1", "chat", namespace="relay-finance") == 25
+    life = await stage.operator()
+    await stage.settle()
+    assert stage.relays.weight("relay-1", "chat", namespace="relay-finance") is None
+    await life.end()
+
+
+@in_virtual_time
+async def test_no_address_is_taken_from_a_network_policy_before_it_was_read_again() -> None:
+    stage = Stage()
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "llm", "namespace": SYSTEM},
+    }
+    spec = {"selector": {"app": "llm"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    stage.server.put({**service, "spec": spec})
+    stage.provider(
+        "legacy", endpoint={"serviceRef": {"namespace": SYSTEM, "name": "llm", "port": 80}}
+    )
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route()
+    await stage.settle()
+    policy = stage.server.stored("NetworkPolicy", "relay", namespace="relay-finance")
+    assert "llm" in str(policy["spec"])
+    await life.end()
+    # the API server answers everything but the Service of the provider
+    life = stage.life()
+    life.api.failures.statuses["Service"] = 503
+    await life.start()
+    await stage.settle(2)
+    assert stage.server.stored("NetworkPolicy", "relay", namespace="relay-finance") == policy
+    ready = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
+    assert (ready["status"], ready["reason"]) == ("True", Reason.NO_CANARY)
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert stage.server.stored("NetworkPolicy", "relay", namespace="relay-finance") == policy
+    await life.end()
