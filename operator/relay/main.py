@@ -24,7 +24,7 @@ class RelayMisconfigured(Exception):
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT, then drain; exits 0 after a drain, 2 when misconfigured."""
+    """Serves until SIGTERM or SIGINT, then drains; exits 0 after a drain, 2 when misconfigured."""
     try:
         settings, acceptance = _configured()
     except RelayMisconfigured as error:
@@ -87,7 +87,7 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
 
 
 async def _drain(supervisor: Supervisor, seconds: float) -> None:
-    """The workers have ended, at the latest after `seconds`."""
+    """Ends the workers, at the latest after `seconds`."""
     supervisor.drain()
     try:
         async with asyncio.timeout(seconds):
@@ -97,7 +97,7 @@ async def _drain(supervisor: Supervisor, seconds: float) -> None:
 
 
 def _listeners(settings: Settings) -> list[socket.socket]:
-    """One listening socket per worker on the same port; the kernel spreads connections over them (SO_REUSEPORT)."""
+    """Opens one listening socket per worker on the same port; the kernel spreads connections over them (SO_REUSEPORT)."""
     listeners: list[socket.socket] = []
     port = settings.traffic_port
     family = socket.AF_INET6 if ":" in settings.traffic_host else socket.AF_INET
@@ -117,7 +117,7 @@ def _listeners(settings: Settings) -> list[socket.socket]:
 
 
 def _raise_descriptor_limit() -> None:
-    """Each call needs two descriptors; the soft limit is often 1024 where the hard one is a million."""
+    """Raises the soft limit of descriptors to the hard one: each call needs two, and the soft limit is often 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -16,7 +16,7 @@ class RandomIds:
         self._next = 0
 
     def take(self, digits: int) -> str:
-        """So many new hexadecimal digits, at most 8192."""
+        """Returns so many new hexadecimal digits, at most 8192."""
         start = self._next
         end = start + digits
         if end > len(self._digits):
@@ -30,5 +30,5 @@ _ids: Final = RandomIds()
 
 
 def random_id(digits: int) -> str:
-    """So many new hexadecimal digits. Drawn per process: a worker is a fresh process, never a fork that shares them."""
+    """Returns so many new hexadecimal digits. Drawn per process: a worker is a fresh process, never a fork that shares them."""
     return _ids.take(digits)

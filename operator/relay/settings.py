@@ -1,4 +1,4 @@
-"""What one relay process is told by its environment; everything about the tenant stands in the document instead."""
+"""Settings of one relay process, from its environment; everything about the tenant stands in the document instead."""
 
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """A client connection is closed after its answer once it is this old (less up to a quarter), so that load spreads
     over new pods."""
     slow_reader_seconds: Seconds = 120.0
-    """A client that takes no byte of its answer for this long is cut off: it holds a seat of its tenant."""
+    """A client that takes no byte of its answer for this long is disconnected: it holds a seat of its tenant."""
     max_header_bytes: Count = 32 * 1024
     max_headers: Count = 100
     max_body_bytes: Count = 32 * MIB
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     upstream_idle_timeout_seconds: Seconds = 120.0
     """Longest silence inside a provider's answer."""
     stream_keepalive_seconds: Seconds = 15.0
-    """An answer's stream that is silent this long gets a comment line, which clients skip and load balancers count."""
+    """An answer's stream that is silent this long gets a comment line: clients skip it, load balancers see traffic."""
     upstream_keepalive_seconds: Seconds = 50.0
     """An idle provider connection is closed after this, before common servers (60 s and more) close it under us."""
     upstream_age_seconds: Seconds = 600.0

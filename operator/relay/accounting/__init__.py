@@ -1,1 +1,1 @@
-"""What is counted and reported: metrics, SLO counters, usage events, logs."""
+"""Counts and reports: metrics, SLO counters, usage events, logs."""

@@ -1,4 +1,4 @@
-"""What a worker counts.
+"""Counts of one worker.
 
 A worker only adds to plain dictionaries. On a scrape it sends them as they are; the supervisor merges and renders, so that
 rendering never holds up a call. Label values come from the document, from this code, or are `other`: sets are bounded.

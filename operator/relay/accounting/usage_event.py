@@ -1,4 +1,4 @@
-"""What is known of an attempt when it has ended: the unit of cost is an attempt, not a request."""
+"""The record of an attempt that has ended: the unit of cost is an attempt, not a request."""
 
 from collections.abc import Mapping
 from typing import Final, Literal

@@ -1,4 +1,4 @@
-"""What the requests of one worker share."""
+"""State shared by all requests of one worker."""
 
 from typing import Final, final
 

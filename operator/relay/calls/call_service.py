@@ -10,7 +10,7 @@ from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
 from relay.calls.call_context import CallContext
 from relay.calls.client_connections import ClientConnections
-from relay.calls.exchange import Exchanges
+from relay.calls.exchanges import Exchanges
 from relay.calls.own_request import (
     MeRequest,
     ModelListRequest,

@@ -19,7 +19,7 @@ from relay.settings import Settings
 
 
 class ClientConnections(ConnectionHost):
-    """What every client connection needs of its worker."""
+    """The host of a worker's client connections."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ClientConnections(ConnectionHost):
         self.draining = False
         self.open: set[ClientConnection] = set()
         self.buffered_bytes = 0
-        self._paths = paths
+        self.paths = paths
         self._metrics = metrics
         self._max_connections: int = settings.max_connections
         self._max_buffered_bytes: int = settings.max_buffered_bytes
@@ -52,7 +52,7 @@ class ClientConnections(ConnectionHost):
         self.open.discard(connection)
 
     def exchange(self, connection: ClientConnection, request: Request) -> RequestHandler:
-        return self._paths.handler(connection, request)
+        return self.paths.handler(connection, request)
 
     def reserve_body(self, size: int) -> bool:
         if self.buffered_bytes + size > self._max_buffered_bytes:

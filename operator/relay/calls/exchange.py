@@ -5,7 +5,6 @@ from typing import Final
 
 from relay.accounting.usage_event import UsageEvent
 from relay.admission.admission import Applicant
-from relay.admission.ask import Ask
 from relay.admission.not_admitted import NotAdmitted
 from relay.admission.reservation import Reservation
 from relay.calls import own_responses, provider_error
@@ -15,9 +14,14 @@ from relay.calls.attempts.call import Call, new_call
 from relay.calls.attempts.shadow_comparison import Comparison
 from relay.calls.call_context import CallContext
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
-from relay.calls.path_table import HandlerFactory
 from relay.calls.provider_error import MAX_ERROR_BYTES
-from relay.calls.refusal_of import PROBLEM_REFUSAL, REFUSAL_OF
+from relay.calls.refusal_of import (
+    PROBLEM_REFUSAL,
+    REFUSAL_OF,
+    TROUBLE_REFUSAL,
+    UNPROCESSED_STATUSES,
+    UNPROCESSED_TROUBLES,
+)
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
 from relay.dialect.endpoints import Endpoint
@@ -30,17 +34,6 @@ from relay.routing.routes import Target
 
 STREAM_COMMENT: Final = b": keep-alive\n\n"
 """Clients skip it (WHATWG HTML section 9.2.6)."""
-UNPROCESSED_STATUSES: Final = frozenset({429, 503})
-"""With these a provider says that it did not take the call."""
-UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset({"unreachable", "no_key"})
-_TROUBLES: Final[dict[Trouble, Refusal]] = {
-    "no_key": Refusal.upstream_key_missing,
-    "unreachable": Refusal.upstream_unreachable,
-    "timeout": Refusal.upstream_timeout,
-    "reset": Refusal.upstream_reset,
-    "truncated": Refusal.upstream_truncated,
-    "invalid": Refusal.upstream_invalid,
-}
 
 
 class Exchange(Consumer, Applicant, RequestHandler):
@@ -147,7 +140,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._context.budget.deposit()
         self._targets = router.targets(routed, body.document, request.fields)
         self._move(WAITING)
-        self.reservation = Reservation(_ask(call, caller, self._targets[0]))
+        self.reservation = Reservation(call.ask(caller, self._targets[0]))
         caller.tenant.admission.enter(self, self.ready_at)
 
     # -- admission -------------------------------------------------------------------------------------------------
@@ -165,7 +158,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if self._attempt is None:
             return
         self._attempt.count_overdue(now)
-        used = self._attempt.progress(now)
+        used = self._attempt.charge_progress(now)
         if used:
             self.reservation.progress(self._used_tokens + used, now)
         self._keep_stream(self._attempt, now)
@@ -232,7 +225,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if attempt.status >= 300:
             self._error = []
             return
-        fields = self._common_fields(attempt.first_byte_at) + _ids(attempt)
+        fields = self._common_fields(attempt.first_byte_at) + own_responses.upstream_id_field(
+            attempt.upstream_request_id
+        )
         keep = self._connection.keeps_alive(self.request, attempt.first_byte_at)
         self._writer.begin(
             attempt.status, attempt.headers, fields, stream=attempt.is_stream, keep_alive=keep
@@ -266,7 +261,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
             self._finish(now, keep_alive=self._writer.keep_alive)
 
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
-        refusal = _TROUBLES[trouble]
+        refusal = TROUBLE_REFUSAL[trouble]
         if self.phase is ANSWERING:
             self._end_early(refusal)
         elif trouble not in UNPROCESSED_TROUBLES or not self._try_next_target(trouble):
@@ -292,7 +287,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
             self.refuse(refusal)
             return
         status, fields, error = provider_error.passed_on(attempt, body)
-        self._answer(status, fields + _ids(attempt), error)
+        self._answer(
+            status, fields + own_responses.upstream_id_field(attempt.upstream_request_id), error
+        )
 
     def _begin_answering(self, attempt: Attempt, now: float) -> None:
         """Notes that the client is about to get a byte, and the time that the relay added.
@@ -400,34 +397,3 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def _move(self, target: int) -> None:
         assert may_move(self.phase, target), (self.phase, target)
         self.phase = target
-
-
-def _ask(call: Call, caller: Caller, first: Target) -> Ask:
-    return Ask(
-        key=caller.key.name,
-        key_weight=caller.key.weight,
-        priority=caller.priority,
-        model=call.body.model,
-        provider=first.provider,
-        input_tokens=call.input_tokens,
-        output_tokens=call.output_tokens,
-    )
-
-
-def _ids(attempt: Attempt) -> bytes:
-    if attempt.upstream_request_id is None:
-        return b""
-    return f"x-upstream-request-id: {attempt.upstream_request_id}\r\n".encode()
-
-
-class Exchanges(HandlerFactory):
-    """Makes the exchanges of calls of one endpoint."""
-
-    __slots__ = ("_context", "_endpoint")
-
-    def __init__(self, context: CallContext, endpoint: Endpoint) -> None:
-        self._context = context
-        self._endpoint = endpoint
-
-    def handler(self, connection: ClientConnection, request: Request) -> RequestHandler:
-        return Exchange(self._context, self._endpoint, connection, request)

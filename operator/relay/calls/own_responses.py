@@ -61,6 +61,13 @@ def common_fields(request_id: str, caller: Caller | None, model: str, now: float
     return ids + rate_fields(view)
 
 
+def upstream_id_field(upstream_request_id: str | None) -> bytes:
+    """Renders the id that the provider gave the request, if it gave one."""
+    if upstream_request_id is None:
+        return b""
+    return f"x-upstream-request-id: {upstream_request_id}\r\n".encode()
+
+
 def retry_fields(refusal: Refusal, retry_after_seconds: float | None) -> bytes:
     """Renders retry-after in whole seconds rounded up, retry-after-ms exactly, and x-should-retry where the status misleads."""
     fields = _SHOULD_RETRY[refusal.value.retry]

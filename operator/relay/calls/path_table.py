@@ -1,4 +1,4 @@
-"""Which handler takes a request, by its path."""
+"""Finds the handler of a request by its path."""
 
 from abc import ABC, abstractmethod
 

@@ -1,4 +1,4 @@
-"""What a caller gets of an error that a provider answered."""
+"""Passes a provider's error answer on to the caller."""
 
 from typing import Final
 

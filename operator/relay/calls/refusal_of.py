@@ -1,8 +1,12 @@
-"""Tables from the reasons of admission and the problems of HTTP to refusals. A test proves both total."""
+"""Tables from the reasons of admission, the problems of HTTP and the troubles of attempts to refusals.
+
+A test proves them total.
+"""
 
 from typing import Final
 
 from relay.admission.not_admitted import NotAdmittedReason
+from relay.calls.attempts.attempt_outcome import Trouble
 from relay.dialect.refusals import Refusal
 from relay.http.problem import Problem
 
@@ -37,4 +41,16 @@ PROBLEM_REFUSAL: Final = {
     Problem.BODY_TOO_LARGE: Refusal.payload_too_large,
     Problem.BODY_MEMORY_FULL: Refusal.overloaded,
     Problem.TIMEOUT: Refusal.request_timeout,
+}
+
+UNPROCESSED_STATUSES: Final = frozenset({429, 503})
+"""With these a provider says that it did not take the call."""
+UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset({"unreachable", "no_key"})
+TROUBLE_REFUSAL: Final[dict[Trouble, Refusal]] = {
+    "no_key": Refusal.upstream_key_missing,
+    "unreachable": Refusal.upstream_unreachable,
+    "timeout": Refusal.upstream_timeout,
+    "reset": Refusal.upstream_reset,
+    "truncated": Refusal.upstream_truncated,
+    "invalid": Refusal.upstream_invalid,
 }

@@ -1,4 +1,4 @@
-"""Which documents a relay takes: the same checks for a pushed one, a mounted one and the one kept from before."""
+"""Checks documents: the same for a pushed one, a mounted one and the one kept from before."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What this process trusts and whom it serves."""
+    """The keys that this process trusts and the tenant that it serves."""
 
     public_keys: tuple[Ed25519PublicKey, ...]
     tenant_uid: str
 
     def judge(self, envelope: bytes, in_force: Accepted | None) -> Accepted:
-        """The document to put in force; `in_force` itself when it is the same one again.
+        """Judges a sealed document; returns the one to put in force, `in_force` itself when it is the same again.
 
         Raises DocumentRejected with bad_envelope, bad_signature, wrong_tenant, stale_generation,
         conflicting_generation or invalid_document. The order matters: nothing is said about a document that no trusted
@@ -56,7 +56,7 @@ class Acceptance:
         return Accepted(document, digest, orjson.loads(envelope)["payload"], envelope)
 
     def newest(self, envelopes: Iterable[bytes]) -> Accepted | None:
-        """The acceptable one with the highest generation; unacceptable ones are passed over."""
+        """Returns the acceptable one with the highest generation; unacceptable ones are passed over."""
         newest: Accepted | None = None
         for envelope in envelopes:
             try:

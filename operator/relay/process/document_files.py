@@ -18,7 +18,7 @@ class DocumentMount:
         self._seen = self._stamp()
 
     def changed(self) -> bool:
-        """Whether there is something new since the last call; one stat."""
+        """Looks for a new file, at the cost of one stat; returns True if there is one since the last call."""
         stamp = self._stamp()
         if stamp == self._seen:
             return False
@@ -26,7 +26,7 @@ class DocumentMount:
         return stamp is not None
 
     def read(self) -> bytes | None:
-        """The file's content, None when there is none."""
+        """Reads the file; None when there is none."""
         return _read(self._path)
 
     def _stamp(self) -> _Stamp | None:
@@ -46,11 +46,11 @@ class StateFile:
         self._path = directory / self.NAME
 
     def read(self) -> bytes | None:
-        """The last accepted envelope, None when there is none."""
+        """Reads the last accepted envelope; None when there is none."""
         return _read(self._path)
 
     def write(self, envelope: bytes) -> None:
-        """The envelope is kept whole or not at all; raises OSError when it cannot be."""
+        """Keeps the envelope, whole or not at all; raises OSError when it cannot."""
         partial = self._path.with_suffix(".partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""The parent process: takes documents, keeps workers alive, and speaks for them on the admin port.
+"""The parent process: takes documents, keeps workers alive, and answers for them on the admin port.
 
 Workers are forked, so that what all of them import is in memory once: a tenant's relay costs one set of libraries however
 many processes it has. The supervisor therefore starts no thread, and each worker owns a listening socket that the
@@ -11,14 +11,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
 from relay.accounting.logs import Log
 from relay.accounting.metric_catalogue import Labels
 from relay.accounting.metric_report import Report, merge, received, without_gauges
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay.process.document_files import DocumentMount, StateFile
+from relay.process.forking import become_worker
 from relay.process.worker import run_worker
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import Settings
@@ -84,7 +84,7 @@ class Supervisor:
     # -- documents -------------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
-        """The newest document of those kept and mounted is in force, if there is an acceptable one."""
+        """Accepts the newest document of those kept and mounted, if one is acceptable, and starts the workers."""
         candidates = (self._state.read(), self._mount.read())
         envelopes = [envelope for envelope in candidates if envelope is not None]
         self.accepted = self._acceptance.newest(envelopes)
@@ -97,7 +97,7 @@ class Supervisor:
             self._fork(number)
 
     async def offer(self, envelope: bytes, *, source: str) -> Acknowledgement:
-        """The document is in force in every worker; source says in the log where it came from.
+        """Puts the document in force in every worker; source says in the log where it came from.
 
         Raises DocumentRejected, or NotProgrammed when the workers did not follow in time (they still will).
         """
@@ -129,7 +129,7 @@ class Supervisor:
         )
 
     async def poll(self) -> None:
-        """Runs forever: the mounted document is offered whenever it changes, certificates are looked at."""
+        """Runs forever: offers the mounted document whenever it changes, and has certificates re-read."""
         while True:
             await asyncio.sleep(self._settings.document_poll_seconds)
             if self._mount.changed():
@@ -177,7 +177,7 @@ class Supervisor:
         )
 
     def acknowledgement(self) -> Acknowledgement:
-        """What every worker runs; generation 0 while they do not agree on one."""
+        """Returns what every worker runs; generation 0 while they do not agree on one."""
         accepted = self.accepted
         if accepted is not None and self._all_run(accepted.digest):
             return Acknowledgement(
@@ -194,7 +194,7 @@ class Supervisor:
         return Acknowledgement(digest="", generation=0, workers=0)
 
     async def acknowledged(self) -> Acknowledgement:
-        """As `acknowledgement`, with the providers that any worker has no key for, after each has looked again."""
+        """Returns `acknowledgement` with the providers that a worker has no key for; each re-reads its files first."""
         answers = await asyncio.gather(
             *(self._ask(worker, "keys") for worker in self._workers.values())
         )
@@ -202,7 +202,7 @@ class Supervisor:
         return self.acknowledgement().model_copy(update={"missing_keys": tuple(sorted(missing))})
 
     def unready_reason(self) -> str | None:
-        """Why traffic should not come here, None when it may."""
+        """Says why this pod should get no traffic; None when it may."""
         if self.draining:
             return "draining: the relay is shutting down"
         if self.accepted is None:
@@ -215,7 +215,7 @@ class Supervisor:
         return None
 
     def stuck_workers(self) -> list[int]:
-        """The numbers of the workers that no longer answer."""
+        """Returns the numbers of the workers that no longer answer."""
         now = time.monotonic()
         workers = self._workers.values()
         return [worker.number for worker in workers if now - worker.heard_at > STUCK_SECONDS]
@@ -223,7 +223,7 @@ class Supervisor:
     # -- metrics ---------------------------------------------------------------------------------------------------
 
     async def metrics(self) -> dict[str, dict[Labels, object]]:
-        """The counts of all workers, those that have ended included."""
+        """Merges the counts of all workers, those that have ended included."""
         reports = await asyncio.gather(*(self._report(w) for w in self._workers.values()))
         return merge([self._retired, *reports])
 
@@ -234,7 +234,7 @@ class Supervisor:
         return worker.report
 
     async def _ask(self, worker: WorkerHandle, kind: str) -> Message:
-        """The worker's answer; empty when it gives none in time."""
+        """Asks a worker; the answer is empty when it gives none in time."""
         if worker.link is None:
             return {}
         self._question += 1
@@ -251,7 +251,7 @@ class Supervisor:
     # -- workers ---------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Workers finish what they have and end; no new ones are started."""
+        """Lets workers finish what they have and end; no new ones are started."""
         if self.draining:
             return
         self.draining = True
@@ -264,14 +264,14 @@ class Supervisor:
             self.workers_gone.set()
 
     def reap(self) -> None:
-        """Workers that have ended are noted and replaced."""
+        """Replaces workers that have ended."""
         for worker in list(self._workers.values()):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
                 self._ended(worker, os.waitstatus_to_exitcode(status))
 
     def kill(self) -> None:
-        """Workers that are left are ended at once."""
+        """Ends the workers that are left at once."""
         for worker in self._workers.values():
             os.kill(worker.pid, signal.SIGKILL)
 
@@ -306,7 +306,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _become_worker(
+            become_worker(
                 lambda: run_worker(self._settings, listener, theirs, number),
                 keep={0, 1, 2, listener.fileno(), theirs.fileno()},
             )
@@ -355,32 +355,3 @@ class Supervisor:
                             fingerprint=message["fingerprint"],
                         )
         self._changed.set()
-
-
-def _become_worker(run: Callable[[], int], *, keep: set[int]) -> NoReturn:
-    """This process, a fork of the supervisor inside its running loop, is a worker until it ends.
-
-    The supervisor's objects stay referenced by the frames below us and are never touched again; its descriptors are
-    closed under them, so that no port or link outlives the supervisor because of us.
-    """
-    code = os.EX_SOFTWARE
-    try:
-        gc.freeze()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        for name in os.listdir("/proc/self/fd"):
-            if int(name) not in keep:
-                _close(int(name))
-        asyncio.events._set_running_loop(None)
-        code = run()
-    finally:
-        os._exit(code)
-
-
-def _close(descriptor: int) -> None:
-    try:
-        os.close(descriptor)
-    except OSError:
-        # the listing's own descriptor is gone by now
-        return

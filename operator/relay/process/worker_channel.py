@@ -1,8 +1,8 @@
-"""What supervisor and workers say to each other: JSON messages, each after its length, over a socket pair.
+"""Messages between supervisor and workers: JSON, each after its length, over a socket pair.
 
-to a worker    document {digest, payload}   metrics {id}   tripped {tenant_uid, route, fingerprint}   drain {}   reload_tls {}
+to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {tenant_uid, route, fingerprint}   drain {}   reload_tls {}
 to supervisor  listening {}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
-               refused {digest, message}   pong {id}
+               refused {digest, message}   keys {id, missing}
 """
 
 import asyncio
@@ -44,12 +44,12 @@ class WorkerChannel(asyncio.Protocol):
         self._lost()
 
     def send(self, kind: str, **fields: Any) -> None:
-        """The message is on its way; lost if the other end is."""
+        """Sends a message; it is lost if the other end is."""
         if self._transport is not None and not self._transport.is_closing():
             data = orjson.dumps({"kind": kind, **fields})
             self._transport.write(_LENGTH.pack(len(data)) + data)
 
     def close(self) -> None:
-        """This end is closed."""
+        """Closes this end."""
         if self._transport is not None:
             self._transport.close()

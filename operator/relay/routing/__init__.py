@@ -1,1 +1,1 @@
-"""Where a call goes: the compiled document, routes, sessions, breakers."""
+"""Decides where a call goes: the compiled document, routes, sessions, breakers."""

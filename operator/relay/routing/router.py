@@ -16,7 +16,7 @@ RESPONSE_OWNERS: Final = 10_000
 
 
 class Router:
-    """What routing remembers of one tenant; outlives every document.
+    """Routing of one tenant with all that it remembers; outlives every document.
 
     draw returns a random number, 0 <= number < 1.
     """

@@ -1,4 +1,4 @@
-"""Where a session falls on a route's scale, and which side created a stored response."""
+"""Points of sessions on a route's scale, and the creators of stored responses."""
 
 from collections import OrderedDict
 from typing import Final

@@ -2,9 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any, Final
-
-import orjson
+from typing import Any
 
 from relay.accounting.token_estimates import BYTES_PER_TOKEN
 from relay.accounting.usage_event import Outcome, UsageEvent
@@ -12,6 +10,7 @@ from relay.admission.token_buckets import Hold
 from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble, judge
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
+from relay.calls.attempts.unary_body import UnaryBody
 from relay.dialect.event_stream import SseScan
 from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.http.connection_pool import Pool
@@ -19,9 +18,6 @@ from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
 from relay.random_ids import random_id
 from relay.routing.routes import Target
-
-MAX_JSON_BYTES: Final = 1024 * 1024
-"""A larger unary answer is passed on without being read; its tokens are then estimated."""
 
 
 class Consumer(ABC):
@@ -47,7 +43,7 @@ class Consumer(ABC):
 
     @abstractmethod
     def attempt_settled(self, attempt: "Attempt", event: UsageEvent) -> None:
-        """Called last, when everything about the attempt is known and counted."""
+        """Takes the event of an attempt that is over and counted; the last call."""
 
 
 class Attempt(ResponseReceiver):
@@ -60,8 +56,6 @@ class Attempt(ResponseReceiver):
         "_auth",
         "_connection",
         "_counted_slow",
-        "_json",
-        "_json_bytes",
         "_overhead_seconds",
         "_pool",
         "_probe",
@@ -86,6 +80,7 @@ class Attempt(ResponseReceiver):
         "stream",
         "subject",
         "target",
+        "unary",
         "upstream_request_id",
     )
 
@@ -111,8 +106,7 @@ class Attempt(ResponseReceiver):
         self._connection: UpstreamConnection | None = None
         self._pool: Pool | None = None
         self.stream: SseScan | None = None
-        self._json: list[bytes] | None = None
-        self._json_bytes = 0
+        self.unary: UnaryBody | None = None
         self.status = 0
         self.headers: list[Field] = []
         self.content_type = b""
@@ -235,7 +229,7 @@ class Attempt(ResponseReceiver):
         if status < 300 and self.content_type.startswith(b"text/event-stream"):
             self.stream = SseScan(hide_usage=self.call.forces_usage)
         elif status < 300:
-            self._json = []
+            self.unary = UnaryBody()
         self.consumer.answer_started(self)
 
     def body_received(self, data: bytes, now: float) -> None:
@@ -245,8 +239,8 @@ class Attempt(ResponseReceiver):
         self.quiet_since = now
         if self.stream is not None:
             data = self.stream.feed(data)
-        elif self._json is not None:
-            self._keep(data)
+        elif self.unary is not None:
+            self.unary.keep(data)
         if data:
             self.consumer.answer_body(data)
 
@@ -277,15 +271,7 @@ class Attempt(ResponseReceiver):
 
     # -- the answer -------------------------------------------------------------------------------------------------
 
-    def _keep(self, data: bytes) -> None:
-        assert self._json is not None
-        self._json_bytes += len(data)
-        if self._json_bytes > MAX_JSON_BYTES:
-            self._json = None
-        else:
-            self._json.append(data)
-
-    def progress(self, now: float) -> int:
+    def charge_progress(self, now: float) -> int:
         """Charges the provider's quota the tokens that a stream has reported so far, and returns them.
 
         Some providers report with each chunk.
@@ -302,13 +288,7 @@ class Attempt(ResponseReceiver):
 
     def document(self) -> dict[str, Any] | None:
         """Decodes a unary answer, if it was kept and is a JSON object."""
-        if not self._json:
-            return None
-        try:
-            document = orjson.loads(self._json[0] if len(self._json) == 1 else b"".join(self._json))
-        except orjson.JSONDecodeError:
-            return None
-        return document if type(document) is dict else None
+        return None if self.unary is None else self.unary.document()
 
     def _settle(self, now: float) -> None:
         self.ended_at = now
@@ -352,7 +332,8 @@ class Attempt(ResponseReceiver):
             return reported_tokens(self.stream.usage), self.stream.response_id
         document = self.document()
         if document is None:
-            if self._json and self.outcome == "ok" and b"json" in self.content_type:
+            kept = self.unary is not None and self.unary.kept
+            if kept and self.outcome == "ok" and b"json" in self.content_type:
                 self.outcome = "invalid"
             return None, None
         if self.outcome == "ok" and document.get("error"):

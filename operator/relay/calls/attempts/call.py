@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
+from relay.admission.ask import Ask
 from relay.calls.tenants.caller import Caller
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.dialect.endpoints import Endpoint
@@ -95,6 +96,18 @@ class Call:
             request_id=self.request_id,
             trace_id=self.trace_id,
             trace_flags=self.trace_flags,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+        )
+
+    def ask(self, caller: Caller, first: Target) -> Ask:
+        """Returns the values that admission decides by; first is the call's first target."""
+        return Ask(
+            key=self.key_name,
+            key_weight=caller.key.weight,
+            priority=caller.priority,
+            model=self.body.model,
+            provider=first.provider,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
         )

@@ -1,4 +1,4 @@
-"""What attempts need to reach providers: connections, credentials and time limits."""
+"""Reaches providers: connections, credentials and time limits."""
 
 from collections.abc import Iterable
 

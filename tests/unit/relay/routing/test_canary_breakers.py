@@ -1,0 +1,68 @@
+"""The breakers of a tenant's canaries: kept over documents, reported, and followed by other workers."""
+
+from tests.unit.relay.documents import CANARY, STABLE, document
+
+from relay.routing.breaker import BreakerState
+from relay.routing.canary_breakers import CanaryBreakers
+from relay.routing.snapshot import RoutePlan, compile_snapshot
+from relay_contract.document import Breaker, Route
+
+NAME = ("chat", CANARY.fingerprint)
+QUICK = Breaker(min_failures=1)
+
+
+def plans(*routes: Route) -> tuple[RoutePlan, ...]:
+    return compile_snapshot(document(routes=routes), "").plans
+
+
+def watched() -> CanaryBreakers:
+    breakers = CanaryBreakers()
+    breakers.install(plans(Route(name="chat", stable=STABLE, canary=CANARY, breaker=QUICK)))
+    return breakers
+
+
+def tripped() -> CanaryBreakers:
+    breakers = watched()
+    assert breakers.finished(*NAME, failed=True, probe=False, now=0.0)
+    return breakers
+
+
+def test_a_trip_is_handed_over_once() -> None:
+    breakers = tripped()
+    assert breakers.take_trips() == [NAME]
+    assert breakers.take_trips() == []
+
+
+def test_a_breaker_keeps_its_state_over_documents_and_goes_with_its_canary() -> None:
+    breakers = tripped()
+    breakers.install(plans(Route(name="chat", stable=STABLE, canary=CANARY, breaker=QUICK)))
+    assert not breakers.try_pass(*NAME, 1.0)
+    breakers.install(plans(Route(name="chat", stable=STABLE)))
+    assert breakers.states() == []
+    assert breakers.try_pass(*NAME, 1.0)
+
+
+def test_the_first_call_after_the_open_time_is_the_probe() -> None:
+    breakers = tripped()
+    assert not breakers.probing(*NAME)
+    assert breakers.try_pass(*NAME, 30.0)
+    assert breakers.probing(*NAME)
+    breakers.cancelled(*NAME, probe=True)
+    assert not breakers.probing(*NAME)
+
+
+def test_a_trip_elsewhere_is_followed_and_not_told_again() -> None:
+    breakers = watched()
+    breakers.follow(*NAME, 0.0)
+    assert not breakers.try_pass(*NAME, 1.0)
+    assert breakers.take_trips() == []
+    (state,) = breakers.states()
+    assert (state[0], state[1].state, state[1].trips) == (NAME, BreakerState.open, 0)
+
+
+def test_a_canary_that_left_changes_nothing() -> None:
+    breakers = CanaryBreakers()
+    breakers.follow(*NAME, 0.0)
+    breakers.cancelled(*NAME, probe=True)
+    assert not breakers.finished(*NAME, failed=True, probe=False, now=0.0)
+    assert not breakers.probing(*NAME)
