@@ -1,10 +1,10 @@
-"""What can be wrong with a client's request before anybody reads what it asks for."""
+"""Faults of a client's request that show before its content is read."""
 
 from enum import Enum, auto
 
 
 class Problem(Enum):
-    """Why a connection cannot use a request. The request's handler decides how to answer it."""
+    """A reason for which a connection cannot use a request. The request's handler decides how to answer."""
 
     BAD_REQUEST = auto()
     VERSION_NOT_SUPPORTED = auto()

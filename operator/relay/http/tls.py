@@ -38,8 +38,10 @@ class ClientTls:
         return (directory / "tls.crt").exists() and (directory / "tls.key").exists()
 
     def reload_if_changed(self) -> bool:
-        """Whether a new certificate is in use now; raises OSError (ssl.SSLError) when the new files do not fit, and
-        the former pair stays."""
+        """Uses a new certificate if the files have changed; returns whether they had.
+
+        Raises OSError (ssl.SSLError) if the new files do not fit; the former pair stays in use.
+        """
         stamp = self._stamp()
         if stamp == self._seen:
             return False

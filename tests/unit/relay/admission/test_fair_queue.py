@@ -20,7 +20,7 @@ Ledger = tuple[float, int, int, tuple[tuple[float, int, int], ...]]
 
 
 def ledger(queue: FairQueue) -> Ledger:
-    """What refusals and expiries must leave alone: V, busy, held, and every lane's F, seats and guarantee."""
+    """Returns what refusals and expiries must not change: V, busy, held, and every lane's F, seats and guarantee."""
     pool = queue._pool
     lanes = tuple(
         (lane.finish, record.seats, record.guaranteed)
@@ -165,7 +165,7 @@ class QueueMachine(RuleBasedStateMachine):
     # --- the model ---
 
     def unmoved(self, before: Ledger) -> bool:
-        """Nothing changed but that a flow may have become known."""
+        """Returns whether nothing changed, except that a flow may have become known."""
         after = ledger(self.queue)
         return (*after[:3], after[3][: len(before[3])]) == before
 
@@ -184,7 +184,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.running.append(ticket)
 
     def assert_first_in_line(self, ticket: Ticket) -> None:
-        """P8: inside a flow and a priority, who came first starts first."""
+        """P8: within a flow and a priority calls start in order of arrival."""
         earlier = self.waiting[: self.waiting.index(ticket)]
         for other in earlier:
             same = (other.flow.key, other.priority) == (ticket.flow.key, ticket.priority)
@@ -211,13 +211,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_usable_seat_stays_empty(self) -> None:
-        """P2: whoever waits, waits for seats that are taken or kept on purpose."""
+        """P2: while calls wait, the free seats are those of the reserve and of owners."""
         if self.queue.depth:
             assert self.queue._pool.free <= self.queue.reserved_seats
 
     @invariant()
     def virtual_time_never_falls(self) -> None:
-        """P3: nor does a head start before the virtual time of its arrival."""
+        """P3: and no head starts before the virtual time of its arrival."""
         assert self.queue._virtual_time >= self.virtual_time
         self.virtual_time = self.queue._virtual_time
         for record in self.queue._flows:
@@ -225,7 +225,7 @@ class QueueMachine(RuleBasedStateMachine):
                 assert lane.head_tag() >= lane.first().arrival_virtual
 
     def teardown(self) -> None:
-        """Everything let go, nothing is left."""
+        """Releases everything and checks that nothing is left."""
         for ticket in self.waiting:
             self.running += self.queue.cancel(ticket, now=self.now)
         for ticket in self.running:
@@ -318,7 +318,7 @@ def test_more_seats_start_what_waits_at_once() -> None:
     assert started == waiting[:2]
 
 
-def test_fewer_seats_kill_nothing_and_drain() -> None:
+def test_fewer_seats_abort_no_running_call() -> None:
     shrunk = queue(seats=3)
     running = flood(shrunk, SOLO, 3)
     waiting = ask(shrunk, SOLO)
@@ -329,7 +329,7 @@ def test_fewer_seats_kill_nothing_and_drain() -> None:
     assert shrunk.release(running[2], now=1.0) == [waiting]
 
 
-def test_what_waits_keeps_its_deadline_when_the_longest_wait_changes() -> None:
+def test_waiting_calls_keep_their_deadline_when_the_maximum_wait_changes() -> None:
     full = queue(seats=1, max_wait_seconds=10.0)
     waiting = flood(full, SOLO, 2)[1]
     full.reconfigure(seats=1, max_depth=10, max_wait_seconds=1.0, now=1.0)
@@ -345,19 +345,19 @@ def test_a_full_queue_refuses_and_says_when_a_place_falls_free() -> None:
     assert refusal.retry_after_seconds == pytest.approx(1.0)
 
 
-def test_a_queue_of_depth_zero_refuses_what_finds_no_seat() -> None:
+def test_a_queue_of_depth_zero_refuses_calls_that_find_no_seat() -> None:
     bare = queue(seats=1, max_depth=0)
     ask(bare, SOLO)
     assert be_refused(bare, SOLO).reason is NotAdmittedReason.QUEUE_FULL
 
 
-def test_no_patience_means_no_queue() -> None:
+def test_a_maximum_wait_of_zero_queues_nothing() -> None:
     bare = queue(seats=1, max_wait_seconds=0.0)
     ask(bare, SOLO)
     assert be_refused(bare, SOLO).reason is NotAdmittedReason.QUEUE_FULL
 
 
-def test_a_wait_that_must_end_in_vain_is_refused_at_the_door() -> None:
+def test_a_call_whose_predicted_wait_is_too_long_is_refused_at_once() -> None:
     slow = queue(seats=1, max_depth=1000, max_wait_seconds=10.0)
     now = 0.0
     for _ in range(20):
@@ -371,7 +371,7 @@ def test_a_wait_that_must_end_in_vain_is_refused_at_the_door() -> None:
     assert refusal.retry_after_seconds == pytest.approx(2.0)
 
 
-def test_the_expected_wait_is_what_is_ahead_by_the_usual_cost_over_the_seats() -> None:
+def test_the_expected_wait_is_the_work_ahead_divided_by_the_seats() -> None:
     busy = queue(seats=2, max_depth=100, max_wait_seconds=1000.0)
     assert busy.expected_wait_seconds(SOLO, 0.0) == 0.0
     flood(busy, SOLO, 6)
@@ -386,6 +386,7 @@ def test_a_waiter_expires_at_its_deadline_and_not_before() -> None:
     assert full.expire(4.999) == []
     assert full.expire(5.0) == [waiting]
     assert (waiting.state, full.depth, full.next_deadline()) == (TicketState.EXPIRED, 0, None)
+    assert full.lapse_reason(waiting, 5.0).reason is NotAdmittedReason.QUEUE_TIMEOUT
 
 
 def test_a_waiter_past_its_deadline_is_never_started() -> None:
@@ -404,6 +405,8 @@ def test_a_light_flow_finds_a_place_in_a_queue_that_a_heavy_one_filled() -> None
     # the newest of the heavy flow made room, and is told so at once
     assert full.next_deadline() == 0.0
     assert full.expire(0.0) == [heavy[-1]]
+    assert heavy[-1].state is TicketState.DISPLACED
+    assert full.lapse_reason(heavy[-1], 0.0).reason is NotAdmittedReason.QUEUE_FULL
     assert be_refused(full, HEAVY).reason is NotAdmittedReason.QUEUE_FULL
 
 
@@ -436,7 +439,7 @@ def test_low_priority_work_is_displaced_before_high() -> None:
 
 
 def serve_all(queue: FairQueue, running: Ticket) -> list[Ticket]:
-    """Every waiting ticket in the order of service by a single seat, a second each."""
+    """Serves every waiting ticket with a single seat, a second each; returns them in order of service."""
     order, now = [], 0.0
     while queue.depth:
         now += 1.0
@@ -445,7 +448,7 @@ def serve_all(queue: FairQueue, running: Ticket) -> list[Ticket]:
     return order
 
 
-def test_what_arrives_together_is_served_by_priority() -> None:
+def test_calls_that_arrive_together_are_served_by_priority() -> None:
     full = queue(seats=1, max_depth=20, max_wait_seconds=1e6)
     running = ask(full, SOLO)
     waiting = [ask(full, SOLO, priority=p) for p in ("low", "normal", "high") for _ in range(3)]
@@ -557,7 +560,7 @@ def test_a_flow_nobody_registered_is_forgotten_and_costs_no_seat() -> None:
     assert sum(ticket.state is TicketState.RUNNING for ticket in running) == 8
 
 
-def test_a_debt_is_not_washed_off_by_staying_away() -> None:
+def test_an_idle_flow_keeps_its_debt() -> None:
     pool = queue(seats=1, max_depth=100, max_wait_seconds=1e6)
     spender = ask(pool, LIGHT)
     running, *_ = flood(pool, HEAVY, 90)
@@ -574,7 +577,7 @@ def test_a_debt_is_not_washed_off_by_staying_away() -> None:
     assert before.state is TicketState.DONE
 
 
-def test_cancelled_waiters_leave_nothing_behind() -> None:
+def test_cancelled_waiters_leave_no_heap_entries() -> None:
     full = queue(seats=1, max_depth=10)
     ask(full, SOLO)
     for i in range(5000):

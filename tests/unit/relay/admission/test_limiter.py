@@ -177,7 +177,7 @@ def test_a_limit_of_a_model_leaves_other_models_alone() -> None:
 
 
 def keyed(configured: Limits, **rates: Any) -> Limiter:
-    """A limiter whose key k has limits of its own."""
+    """Makes a limiter whose key k has limits of its own."""
     key = ApiKey(name="k", sha256="0" * 64, **rates)
     return Limiter(configured, share=1.0, now=0.0, keys=(key,))
 
@@ -209,7 +209,7 @@ def test_a_call_that_its_keys_limit_refuses_is_charged_by_none() -> None:
     admitted(ask(meter, prompt=10, output=80))
 
 
-def test_what_a_key_owes_survives_a_new_document() -> None:
+def test_a_keys_debt_survives_a_new_document() -> None:
     meter = keyed(limits(), requests_per_minute=6)
     admitted(ask(meter))
     key = ApiKey(name="k", sha256="0" * 64, requests_per_minute=6)
@@ -330,7 +330,7 @@ class TokenMachine(RuleBasedStateMachine):
 
 @dataclass
 class Usage:
-    """What a call really used and when; input counts when it was admitted."""
+    """Tokens that a call really used, and when; input counts when it was admitted."""
 
     at: float
     input: int
@@ -342,7 +342,7 @@ class Usage:
         return [(self.at, self.input), *self.outputs]
 
     def overrun(self) -> float:
-        """What neither a hold nor the bucket at its fullest covered."""
+        """Returns the tokens that neither a hold nor a full bucket covered."""
         output = sum(tokens for _, tokens in self.outputs)
         beyond_bucket = max(0.0, self.input + min(output, self.held) - BURST)
         return max(0, output - self.held) + beyond_bucket + self.netted
@@ -355,12 +355,12 @@ TestTokens = TokenMachine.TestCase
 
 
 def token_limiter(*, share: float = 1.0, burst_seconds: float = BURST_SECONDS) -> Limiter:
-    """1,000 tokens at once and 100 a second."""
+    """Makes a limiter of 1,000 tokens at once and 100 a second."""
     return limiter(limits(tokens=TOKENS_PER_MINUTE, burst_seconds=burst_seconds), share=share)
 
 
 def burst_at(meter: Limiter, now: float) -> int:
-    """The tokens of one-token calls that are admitted and used at this moment."""
+    """Returns how many calls of one token are admitted at this moment; each uses it."""
     count = 0
     while isinstance(answer := ask(meter, output=1, now=now), Hold):
         answer.settle(1, now=now)
@@ -406,7 +406,7 @@ def test_giving_back_for_many_calls_never_exceeds_what_the_bucket_would_hold() -
     last.settle(900, now=9.5)
 
 
-def test_little_is_remembered_of_a_long_flood() -> None:
+def test_the_memory_of_past_levels_is_bounded() -> None:
     meter = token_limiter()
     early = admitted(ask(meter, prompt=1))
     for _ in range(900):
@@ -417,7 +417,7 @@ def test_little_is_remembered_of_a_long_flood() -> None:
     assert bucket._least_spent == []
 
 
-def test_what_was_refilled_meanwhile_is_not_given_back_again() -> None:
+def test_refilled_tokens_are_not_refunded_again() -> None:
     meter = token_limiter()
     early = admitted(ask(meter, prompt=500))
     # full again after 5 s; without the early call the refill would have overflowed
@@ -435,7 +435,7 @@ def test_parallel_calls_cannot_spend_the_same_tokens() -> None:
     assert sum(isinstance(answer, Hold) for answer in answers) == 1
 
 
-def test_what_a_call_uses_beyond_its_hold_is_debt_that_new_calls_wait_for() -> None:
+def test_use_beyond_the_hold_is_debt_that_new_calls_wait_for() -> None:
     meter = token_limiter()
     hold = admitted(ask(meter, prompt=100, output=100))
     hold.settle(3000, now=0.0)
@@ -492,7 +492,7 @@ def test_a_stream_that_is_charged_as_it_goes_lets_its_hold_refill() -> None:
 
 
 def long_streams(meter: Limiter, *, seconds: float, until: float) -> int:
-    """The tokens used by streams of 90 tokens, of which 100 are held, that ask for twice the limit."""
+    """Returns the tokens used by streams that use 90, hold 100, and together want twice the limit."""
     used, now = 0, 0.0
     open_streams: deque[tuple[float, Hold]] = deque()
     while now < until:
@@ -524,7 +524,7 @@ def test_calls_under_way_rely_on_a_minutes_refill_at_most() -> None:
 # --- reconfiguration and views ---
 
 
-def test_what_was_spent_stays_spent_when_a_limit_is_raised() -> None:
+def test_spent_requests_stay_spent_when_a_limit_is_raised() -> None:
     meter = limiter(limits(requests=60))
     for _ in range(10):
         admitted(ask(meter))
@@ -572,7 +572,7 @@ def test_the_view_shows_the_scarcer_of_tenant_and_model() -> None:
     assert left(meter, now=0.0, model="other") == RateView(600, 99, 0.1, None, None, None)
 
 
-def test_holds_are_not_left() -> None:
+def test_held_tokens_do_not_count_as_left() -> None:
     meter = token_limiter()
     admitted(ask(meter, prompt=100, output=300))
     assert left(meter, now=0.0).remaining_tokens == 600

@@ -1,4 +1,4 @@
-"""Max-min shares, and whom the reserve lets in."""
+"""Max-min shares, and the flows that may use the reserve."""
 
 import pytest
 from hypothesis import given, settings
@@ -27,14 +27,14 @@ def test_the_level_uses_the_capacity_up_or_meets_every_demand(
 
 @quick
 @given(demands, st.floats(0.0, 200.0))
-def test_what_is_taken_at_a_level_is_what_each_may_and_wants_to_take(
+def test_the_capacity_taken_at_a_level_is_the_sum_of_what_each_flow_takes(
     wanted: list[tuple[float, int]], level: float
 ) -> None:
     expected = sum(min(demand, weight * level) for demand, weight in wanted)
     assert MaxMinShares(wanted).taken(level) == pytest.approx(expected)
 
 
-def test_nobody_wants_anything() -> None:
+def test_no_demands_take_no_capacity() -> None:
     assert MaxMinShares(()).taken(5.0) == 0.0
 
 
@@ -48,7 +48,7 @@ def submit(queue: FairQueue, flow: Flow, now: float) -> Ticket:
     return answer
 
 
-def test_a_quiet_flow_is_let_in_although_more_neighbours_wait_than_there_are_seats() -> None:
+def test_a_quiet_flow_is_seated_although_more_neighbours_wait_than_there_are_seats() -> None:
     quiet, crowd = flow("quiet"), [flow(f"noisy{number}") for number in range(100)]
     queue = FairQueue(
         seats=60, max_depth=10_000, max_wait_seconds=1e6, now=0.0, flows=(quiet, *crowd)
@@ -79,7 +79,7 @@ def test_a_flow_that_wants_more_than_its_share_waits_with_the_others() -> None:
 
 
 def pool_of(*demands: tuple[float, int], seats: int = 60) -> tuple[SeatPool, list[FlowRecord]]:
-    """A pool just measured, with flows of these usual demands for seats and so many requests waiting."""
+    """Makes a measured pool: flows with these usual demands for seats and this many waiting requests."""
     pool = SeatPool(seats, 0.0)
     records = []
     for number, (usual, waiting) in enumerate(demands):

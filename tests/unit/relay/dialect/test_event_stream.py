@@ -1,4 +1,4 @@
-"""Streams read in passing, however they are cut."""
+"""Event streams, split at any bytes."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def through(stream: bytes, cuts: list[int], *, hide: bool) -> tuple[bytes, SseSc
 
 
 @given(cuts=st.lists(st.integers(0, 10_000), max_size=8), hide=st.booleans())
-def test_cuts_do_not_matter(cuts: list[int], hide: bool) -> None:
+def test_a_stream_split_at_any_bytes_is_read_the_same(cuts: list[int], hide: bool) -> None:
     out, scan = through(TRICKY + STREAM, cuts, hide=hide)
     assert out == TRICKY + (CONTENT + CONTENT + DONE if hide else STREAM)
     assert scan.usage == {"prompt_tokens": 9, "completion_tokens": 4}
@@ -29,7 +29,7 @@ def test_cuts_do_not_matter(cuts: list[int], hide: bool) -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 10_000), max_size=8))
-def test_other_line_ends_are_read_too(cuts: list[int]) -> None:
+def test_other_line_ends_are_read_the_same(cuts: list[int]) -> None:
     out, scan = through(STREAM.replace(b"\n", b"\r\n"), cuts, hide=True)
     assert b"usage" not in out
     assert scan.ended
@@ -53,7 +53,7 @@ def test_null_usage_is_no_usage() -> None:
 
 
 @pytest.mark.parametrize("failure", [{"error": {"message": "x"}}, {"type": "error", "error": {}}])
-def test_an_error_event_is_seen(failure: dict[str, object]) -> None:
+def test_an_error_event_marks_the_stream_as_failed(failure: dict[str, object]) -> None:
     _, scan = through(CONTENT + event(failure), [], hide=False)
     assert scan.failed
 
@@ -68,17 +68,17 @@ def test_an_event_of_responses_ends_with_its_usage_and_id() -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>\n\n", b"\x00\x01\n\n", b'{"a":1}\n\n'])
-def test_what_does_not_begin_like_events_is_garbage(body: bytes) -> None:
+def test_a_body_that_does_not_begin_like_events_is_garbage(body: bytes) -> None:
     _, scan = through(body, [], hide=False)
     assert scan.garbage
 
 
-def test_an_endless_event_is_not_held_for_ever() -> None:
+def test_an_endless_event_is_passed_on_unread() -> None:
     scan = SseScan(hide_usage=True)
     out = sum(len(scan.feed(b"x" * 65_536)) for _ in range(40))
     assert out > 1_000_000
 
 
-def test_the_finish_reason_is_noted() -> None:
+def test_the_finish_reason_is_read() -> None:
     _, scan = through(event({"choices": [{"finish_reason": "length"}]}), [], hide=False)
     assert scan.finish_reason == "length"

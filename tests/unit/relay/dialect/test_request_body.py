@@ -1,4 +1,4 @@
-"""Bodies: what is read of them, and edits that leave every other byte alone."""
+"""Bodies: the fields that are read, and edits that change no other byte."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def read(raw: bytes) -> CallBody:
 
 
 def edit(raw: bytes, model: str, *, force_usage: bool = False) -> bytes:
-    """The body as the provider gets it."""
+    """Returns the body as the provider gets it."""
     name = json.dumps(model).encode()
     body = read(raw)
     return b"".join(upstream_body(body, model=model, model_json=name, force_usage=force_usage))
@@ -49,7 +49,7 @@ def edit(raw: bytes, model: str, *, force_usage: bool = False) -> bytes:
     spaced=st.booleans(),
     force=st.booleans(),
 )
-def test_an_edited_body_means_the_same_but_for_the_edits(
+def test_an_edited_body_differs_in_the_edits_only(
     before: dict[str, Any], after: dict[str, Any], ascii_only: bool, spaced: bool, force: bool
 ) -> None:
     document = {**before, "model": "asked", **{k: v for k, v in after.items() if k != "model"}}
@@ -103,7 +103,7 @@ def test_two_models_are_refused(raw: bytes) -> None:
     assert read_body(raw) is Refusal.ambiguous_model
 
 
-def test_half_a_surrogate_pair_is_passed_on() -> None:
+def test_a_lone_surrogate_is_passed_on() -> None:
     raw = b'{"messages":[{"content":"cut \\ud83d"}],"model":"m"}'
     edited = edit(raw, "real", force_usage=False)
     assert edited == raw.replace(b'"m"', b'"real"')
@@ -126,7 +126,7 @@ def test_an_escaped_key_is_found() -> None:
         (b'{"model":"\\ud83d"}', Refusal.invalid_model),
     ],
 )
-def test_what_cannot_be_used_says_why(raw: bytes, refusal: Refusal) -> None:
+def test_an_unusable_body_is_refused_with_its_reason(raw: bytes, refusal: Refusal) -> None:
     assert read_body(raw) is refusal
 
 

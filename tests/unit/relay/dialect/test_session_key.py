@@ -1,4 +1,4 @@
-"""What identifies a conversation."""
+"""The key of a conversation."""
 
 from relay.dialect.session_key import session_key
 

@@ -1,4 +1,4 @@
-"""Every watched deadline is noticed."""
+"""The timer wheel: every watched deadline is noticed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from relay.http.deadlines import NEVER, DeadlineWheel, Watched
 
 
 class Item(Watched):
-    """A watched thing that notes when it was told."""
+    """A watched item that records when it expired."""
 
     def __init__(self, deadline: float) -> None:
         super().__init__()

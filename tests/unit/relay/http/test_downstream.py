@@ -1,4 +1,4 @@
-"""What a client may send, and what becomes of it: framing, sizes, times, pipelines."""
+"""Requests of clients, valid and not: framing, sizes, times, pipelines."""
 
 import time
 from collections.abc import Callable
@@ -105,7 +105,7 @@ async def test_chunk_extensions_and_trailers_are_dropped(relay: MemoryRelay) -> 
 
 
 @pytest.mark.parametrize("split", range(1, 40, 3))
-async def test_a_request_may_come_in_any_pieces(relay: MemoryRelay, split: int) -> None:
+async def test_a_request_in_any_pieces_is_read(relay: MemoryRelay, split: int) -> None:
     client, upstream = relay.client(), relay.provider()
     request = call()
     for start in range(0, len(request), split):
@@ -139,14 +139,14 @@ async def test_pipelined_requests_are_answered_in_order(relay: MemoryRelay) -> N
     assert not client.transport.paused
 
 
-async def test_a_long_pipeline_is_cut(relay: MemoryRelay) -> None:
+async def test_a_connection_with_too_many_pipelined_requests_is_closed(relay: MemoryRelay) -> None:
     client = relay.client()
     relay.provider()
     client.send(call() + get("/v1/models") * 100)
     assert client.transport.closed
 
 
-async def test_the_body_is_asked_for_only_when_it_will_be_taken(relay: MemoryRelay) -> None:
+async def test_a_body_is_asked_for_only_if_it_will_be_read(relay: MemoryRelay) -> None:
     head, _, body = call(headers="Expect: 100-continue\r\n").partition(b"\r\n\r\n")
     welcome, refused = relay.client(), relay.client()
     upstream = relay.provider()
@@ -195,7 +195,9 @@ async def test_all_bodies_together_are_bounded(relay_with: Make) -> None:
     ],
 )
 @pytest.mark.parametrize("pieces", [1, 9])
-async def test_heads_are_bounded(relay: MemoryRelay, head: str, expected: int, pieces: int) -> None:
+async def test_an_oversized_head_is_refused(
+    relay: MemoryRelay, head: str, expected: int, pieces: int
+) -> None:
     client = relay.client()
     data, answer = head.encode(), b""
     size = len(data) // pieces + 1
@@ -206,7 +208,7 @@ async def test_heads_are_bounded(relay: MemoryRelay, head: str, expected: int, p
 
 
 def expire(peer: Peer) -> bytes:
-    """The connection's deadline passes."""
+    """Lets the connection's deadline pass; returns what it writes then."""
     assert isinstance(peer.protocol, ClientConnection)
     peer.protocol.expired(time.monotonic())
     peer.protocol.flush()
@@ -231,7 +233,7 @@ async def test_a_slow_body_is_timed_out(relay: MemoryRelay) -> None:
     assert status(expire(client)) == 408
 
 
-async def test_a_client_that_takes_nothing_is_cut_off(relay: MemoryRelay) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     client.send(call({"model": "gpt-4.1", "stream": True}))
     upstream.send(STREAM_HEAD + chunk(CONTENT))
@@ -240,7 +242,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(relay: MemoryRelay) -> Non
     assert client.transport.aborted
 
 
-async def test_an_idle_connection_is_closed_in_silence(relay: MemoryRelay) -> None:
+async def test_an_idle_connection_is_closed_without_an_answer(relay: MemoryRelay) -> None:
     client = relay.client()
     assert expire(client) == b""
     assert client.transport.closed
@@ -256,7 +258,7 @@ async def test_an_early_refusal_reads_the_rest_and_keeps_the_connection(
     assert status(client.send(get("/v1/models"))) == 200
 
 
-async def test_an_early_refusal_does_not_read_for_ever(relay: MemoryRelay) -> None:
+async def test_an_early_refusal_drops_a_bounded_part_of_the_body(relay: MemoryRelay) -> None:
     client = relay.client()
     head = f"{HEAD}Content-Length: 9000000\r\n\r\n".replace(API_KEY, "wrong")
     assert status(client.send(head.encode())) == 401
@@ -283,7 +285,7 @@ async def test_http_1_0_gets_an_answer_that_ends_with_the_connection(relay: Memo
     assert client.transport.closed
 
 
-async def test_too_many_connections_are_turned_away(relay_with: Make) -> None:
+async def test_too_many_connections_are_refused(relay_with: Make) -> None:
     relay = relay_with({"max_connections": 1})
     relay.client()
     assert relay.client().transport.aborted

@@ -1,4 +1,4 @@
-"""Names, values and ids that are safe to write."""
+"""Header names, values and ids that are safe to write."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Small writes wait for the end of the loop's turn; order, ends and losses are as if they did not."""
+"""Small writes at the end of the loop's turn: order, closes and losses are as with immediate writes."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,11 +23,11 @@ Make = Callable[..., MemoryRelay]
 
 
 def heard(peer: Peer, data: bytes) -> None:
-    """The relay reads the data; the turn goes on."""
+    """Lets the relay read the data within the turn."""
     peer.protocol.data_received(data)
 
 
-async def test_what_one_turn_answers_is_written_at_its_end(relay: MemoryRelay) -> None:
+async def test_answers_of_one_turn_are_written_at_its_end(relay: MemoryRelay) -> None:
     clients = [relay.client() for _ in range(3)]
     for client in clients:
         heard(client, get("/v1/models"))
@@ -36,7 +36,9 @@ async def test_what_one_turn_answers_is_written_at_its_end(relay: MemoryRelay) -
     assert [status(client.transport.taken()) for client in clients] == [200] * 3
 
 
-async def test_requests_wait_too_and_large_ones_do_not(relay: MemoryRelay) -> None:
+async def test_small_requests_are_written_at_the_end_of_the_turn_and_large_ones_at_once(
+    relay: MemoryRelay,
+) -> None:
     client, upstream = relay.client(), relay.provider()
     heard(client, call())
     assert upstream.transport.sent == b""

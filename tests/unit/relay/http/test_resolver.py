@@ -1,4 +1,4 @@
-"""Names of providers: looked up together, remembered, and kept when the name service is gone."""
+"""Look-ups of provider names: shared, cached, and kept while the name service fails."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from relay.http.resolver import Resolver
 
 
 class NameService:
-    """The loop's look-up, as the test plays it."""
+    """Stands in for the event loop's look-up."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses

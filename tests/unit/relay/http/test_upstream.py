@@ -1,4 +1,4 @@
-"""What a provider may send, and what becomes of it."""
+"""Answers of providers, valid and not."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_what_is_not_an_answer_is_a_bad_gateway(relay: MemoryRelay, name: str) -> None:
+async def test_an_invalid_answer_is_a_bad_gateway(relay: MemoryRelay, name: str) -> None:
     client, upstream = relay.client(), relay.provider()
     client.send(call())
     upstream.send(BROKEN[name])
@@ -31,7 +31,7 @@ async def test_what_is_not_an_answer_is_a_bad_gateway(relay: MemoryRelay, name: 
     assert upstream.transport.closed
 
 
-async def test_interim_answers_are_passed_over(relay: MemoryRelay) -> None:
+async def test_interim_answers_are_skipped(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     client.send(call())
     upstream.send(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")
@@ -58,7 +58,7 @@ async def test_an_answer_nobody_asked_for_ends_the_connection(relay: MemoryRelay
     assert upstream.transport.closed
 
 
-async def test_an_answer_may_come_in_any_pieces(relay: MemoryRelay) -> None:
+async def test_an_answer_in_any_pieces_is_read(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     client.send(call())
     for byte in reply():
@@ -86,7 +86,7 @@ async def test_connection_close_is_obeyed(relay: MemoryRelay) -> None:
     assert not client.transport.closed
 
 
-async def test_silence_is_a_timeout(relay_with: Callable[..., MemoryRelay]) -> None:
+async def test_a_silent_provider_is_a_timeout(relay_with: Callable[..., MemoryRelay]) -> None:
     relay = relay_with({"first_byte_timeout_seconds": 7})
     client, upstream = relay.client(), relay.provider()
     client.send(call())

@@ -1,4 +1,4 @@
-"""A head that comes again is not parsed again: nobody may be able to tell, but by the clock."""
+"""Cached request heads: a repeated head is not parsed again, and nothing but the time shows it."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def body(text: str = "hi") -> bytes:
 
 
 class NoParser:
-    """In the parser's place, where nothing may be parsed."""
+    """Stands in for the parser where nothing must be parsed."""
 
     def feed_data(self, data: bytes) -> None:
         raise AssertionError(f"parsed: {data!r}")
@@ -40,7 +40,7 @@ def without_parser(client: Peer) -> ClientConnection:
 
 
 def answered(client: Peer, upstream: Peer, request: bytes) -> bytes:
-    """What the client gets; the provider only answers where it was asked."""
+    """Sends a request and returns the client's answer; the provider answers if it was asked."""
     upstream.transport.taken()
     answer = client.send(request)
     if upstream.transport.sent:
@@ -71,7 +71,7 @@ async def test_a_key_that_was_revoked_in_between_is_refused(relay: MemoryRelay) 
     assert error(client.send(call(body())))["code"] == "invalid_api_key"
 
 
-async def test_what_the_provider_is_told_follows_the_document(relay: MemoryRelay) -> None:
+async def test_the_request_to_the_provider_follows_the_document(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     answered(client, upstream, call(body()))
     assert b"x-fixed" not in upstream.transport.taken()
@@ -84,7 +84,7 @@ async def test_what_the_provider_is_told_follows_the_document(relay: MemoryRelay
     assert fields(upstream.transport.taken())["x-fixed"] == "new"
 
 
-async def test_a_body_beyond_the_bounds_is_refused_as_ever(relay_with: Make) -> None:
+async def test_a_body_beyond_the_bounds_is_refused_after_a_cached_head(relay_with: Make) -> None:
     relay = relay_with({"max_body_bytes": 200})
     client, upstream = relay.client(), relay.provider()
     assert status(answered(client, upstream, call(body()))) == 200
@@ -99,7 +99,7 @@ async def test_a_draining_relay_closes_after_the_answer(relay: MemoryRelay) -> N
     assert client.transport.closed
 
 
-async def test_a_connection_whose_heads_always_differ_is_left_to_the_parser(
+async def test_a_connection_whose_heads_always_differ_is_no_longer_cached(
     relay: MemoryRelay,
 ) -> None:
     client, upstream = relay.client(), relay.provider()
@@ -161,7 +161,7 @@ _OF_ITS_OWN = re.compile(rb"(traceparent: 00-)[0-9a-f-]+|(x-request-id: req_)[0-
 
 
 def conversation(reads: list[bytes], *, knowing: bool) -> tuple[Any, ...]:
-    """All that client, provider and log see of these reads, ids apart."""
+    """Returns all that client, provider and log see of these reads, except ids."""
 
     async def run(directory: Path) -> tuple[Any, ...]:
         relay = MemoryRelay(document(), directory)
@@ -188,19 +188,19 @@ def conversation(reads: list[bytes], *, knowing: bool) -> tuple[Any, ...]:
 
 @given(st.lists(st.sampled_from(READS), min_size=2, max_size=6))
 @example([PLAIN, PLAIN])
-def test_nobody_can_tell_whether_a_head_was_known(reads: list[bytes]) -> None:
+def test_a_cached_head_changes_nothing_that_anyone_sees(reads: list[bytes]) -> None:
     assert conversation([PLAIN, *reads], knowing=True) == conversation(
         [PLAIN, *reads], knowing=False
     )
 
 
 @pytest.mark.parametrize("second", range(len(READS)))
-def test_each_read_after_a_known_head(second: int) -> None:
+def test_a_read_after_a_cached_head_is_answered_as_without_the_cache(second: int) -> None:
     reads = [PLAIN, READS[second], PLAIN]
     assert conversation(reads, knowing=True) == conversation(reads, knowing=False)
 
 
-def test_the_plain_conversation_does_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_head_is_served_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     original = HeadCache.body_start
 
