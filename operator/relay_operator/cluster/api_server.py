@@ -81,6 +81,11 @@ class KubernetesApiServer:
             await kubernetes_config.load_kube_config(client_configuration=configuration)
         return cls(kubernetes_client.ApiClient(configuration=configuration))
 
+    @property
+    def host(self) -> str:
+        """Base URL of the API server."""
+        return str(self._client.configuration.host)
+
     async def close(self) -> None:
         await self._client.close()
 

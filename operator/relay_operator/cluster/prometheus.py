@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from urllib3 import Retry
 
 from relay_operator.decisions.analysis.evidence import Series
@@ -31,12 +31,12 @@ class Prometheus:
         self, url: str, *, lookback_seconds: float, transport: BaseAdapter | None = None
     ) -> None:
         session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, transport or HTTPAdapter(max_retries=Retry(total=0)))
         session.trust_env = False
         self._connection = PrometheusConnect(
             url=url, session=session, retry=Retry(total=0), timeout=_TIMEOUT_SECONDS
         )
+        if transport is not None:
+            session.mount(url, transport)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="prometheus")
         self._lookback = max(int(lookback_seconds), 1)
 

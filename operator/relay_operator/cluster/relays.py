@@ -61,9 +61,19 @@ class Relays:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} refused the document: {response.status_code} {detail}"
             )
-        return document.Acknowledgement.model_validate(
-            {key: value for key, value in response.json().items() if key in _ACKNOWLEDGED}
-        )
+        return _acknowledgement(pod, response)
+
+
+def _acknowledgement(pod: Pod, response: httpx.Response) -> document.Acknowledgement:
+    """Reads an answer. The address of a pod that is gone may by now be that of a server which is no relay."""
+    try:
+        answer = response.json()
+        known = {name: answer[name] for name in _ACKNOWLEDGED & answer.keys()}
+        return document.Acknowledgement.model_validate(known)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise Unavailable(
+            f"pod {pod.namespace}/{pod.name} at {pod.ip} did not answer as a relay does"
+        ) from error
 
 
 def _host(ip: str) -> str:

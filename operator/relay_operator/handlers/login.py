@@ -1,4 +1,4 @@
-"""How kopf logs in: the ServiceAccount in a pod, else the kubeconfig; the same in tests and production."""
+"""kopf's login: the ServiceAccount in a pod, else the kubeconfig; the same in tests and production."""
 
 from typing import Any
 
@@ -11,4 +11,5 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Returns the credentials, None when there are none."""
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)

@@ -1,84 +1,123 @@
-"""Which child events mean that somebody else changed something."""
+"""An unchanged child costs no write; one that somebody else changed is written again."""
 
 from typing import Any
 
+import pytest
+from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer, Watch
+
 from relay_operator.cluster.owned_objects import OwnedObjects
 
+SPACE = "relay-finance"
 
-class WritingApi:
-    """An API server that accepts every apply and counts versions, as the real one does."""
 
-    def __init__(self) -> None:
-        self.version = 100
-        self.applied: list[dict[str, Any]] = []
-
-    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        self.version += 1
-        self.applied.append(manifest)
-        metadata = {**manifest["metadata"], "resourceVersion": str(self.version), "generation": 1}
-        return {**manifest, "metadata": metadata}
+@pytest.fixture
+def server() -> InMemoryApiServer:
+    server = InMemoryApiServer()
+    server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    return server
 
 
 def a_configmap(value: str = "x") -> dict[str, Any]:
+    metadata = {"name": "c", "namespace": SPACE, "annotations": {"note": "ours"}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"k": value}}
+
+
+def a_deployment(replicas: int = 1) -> dict[str, Any]:
     return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "c", "namespace": "n"},
-        "data": {"k": value},
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d", "namespace": SPACE},
+        "spec": {"replicas": replicas},
     }
 
 
-def seen(version: int, **annotations: str) -> dict[str, Any]:
-    body = a_configmap()
-    body["metadata"] |= {"resourceVersion": str(version), "annotations": annotations}
-    return body
-
-
-def children_over(api: WritingApi) -> OwnedObjects:
-    return OwnedObjects(api)  # type: ignore[arg-type]  # the one method it calls
-
-
-async def test_an_unchanged_child_costs_no_write() -> None:
-    api = WritingApi()
-    children = children_over(api)
-    assert [await children.apply(a_configmap()), await children.apply(a_configmap())] == [
-        True,
-        False,
+def told(children: OwnedObjects, watch: Watch) -> list[bool]:
+    """Returns, for each event since the last call, whether the owner must look."""
+    return [
+        children.observe(event.object, deleted=event.type == "DELETED") for event in watch.taken()
     ]
-    assert await children.apply(a_configmap("y"))
-    assert len(api.applied) == 2
 
 
-async def test_a_restarted_operator_trusts_the_hash_on_the_child() -> None:
-    api = WritingApi()
-    await children_over(api).apply(a_configmap())
-    digest = api.applied[0]["metadata"]["annotations"]
-    successor = children_over(api)
-    assert not successor.observe(seen(101, **digest), deleted=False)
+async def test_an_unchanged_child_costs_no_write(server: InMemoryApiServer) -> None:
+    api = server.connect()
+    children = OwnedObjects(api)
+    written = [await children.apply(a_configmap(value)) for value in ("x", "x", "y")]
+    assert written == [True, False, True]
+    assert len(api.writes) == 2
+
+
+async def test_our_own_writes_are_no_change_however_late_the_watch_shows_them(
+    server: InMemoryApiServer,
+) -> None:
+    children, watch = OwnedObjects(server.connect()), server.watch("ConfigMap")
+    for value in ("x", "y"):
+        await children.apply(a_configmap(value))
+    assert told(children, watch) == [False, False]
+
+
+async def test_a_restarted_operator_trusts_the_hash_on_the_child(server: InMemoryApiServer) -> None:
+    await OwnedObjects(server.connect()).apply(a_configmap())
+    api = server.connect()
+    successor = OwnedObjects(api)
+    assert not successor.observe(server.stored("ConfigMap", "c", namespace=SPACE), deleted=False)
     assert not await successor.apply(a_configmap())
+    assert await successor.apply(a_configmap("y"))
 
 
-async def test_our_own_write_echoed_by_the_watch_is_no_change() -> None:
-    children = children_over(WritingApi())
+async def test_a_child_without_a_hash_is_written_after_a_restart(server: InMemoryApiServer) -> None:
+    server.put({**a_configmap(), "metadata": {"name": "c", "namespace": SPACE}})
+    successor = OwnedObjects(server.connect())
+    assert not successor.observe(server.stored("ConfigMap", "c", namespace=SPACE), deleted=False)
+    assert await successor.apply(a_configmap())
+
+
+async def test_a_foreign_edit_is_told_and_undone(server: InMemoryApiServer) -> None:
+    children, watch = OwnedObjects(server.connect()), server.watch("ConfigMap")
     await children.apply(a_configmap())
-    assert not children.observe(seen(101), deleted=False)
-    assert not children.observe(seen(99), deleted=False)
+    for value in ("theirs", "theirs too"):
+        server.put(a_configmap(value))
+    assert told(children, watch) == [False, True, True]
+    assert await children.apply(a_configmap())
+    assert server.stored("ConfigMap", "c", namespace=SPACE)["data"] == {"k": "x"}
+    assert told(children, watch) == [False]
 
 
-async def test_a_foreign_edit_stays_foreign_whatever_the_watch_tells_next() -> None:
-    api = WritingApi()
-    children = children_over(api)
+async def test_a_foreign_deletion_is_told_and_undone(server: InMemoryApiServer) -> None:
+    children, watch = OwnedObjects(server.connect()), server.watch("ConfigMap")
     await children.apply(a_configmap())
-    digest = api.applied[0]["metadata"]["annotations"]
-    assert children.observe(seen(150, **digest), deleted=False)
-    children.observe(seen(151, **digest), deleted=False)
+    server.remove("ConfigMap", "c", namespace=SPACE)
+    assert told(children, watch) == [False, True]
+    assert await children.apply(a_configmap())
+    assert server.get("ConfigMap", "c", namespace=SPACE) is not None
+
+
+async def test_a_status_of_a_workload_is_no_change_and_its_spec_is(
+    server: InMemoryApiServer,
+) -> None:
+    children, watch = OwnedObjects(server.connect()), server.watch("Deployment")
+    await children.apply(a_deployment())
+    stored = server.stored("Deployment", "d", namespace=SPACE)
+    server.put({**stored, "status": {"readyReplicas": 1}})
+    assert told(children, watch) == [False, False]
+    server.put({**stored, "spec": {"replicas": 5}})
+    assert told(children, watch) == [True]
+
+
+async def test_a_write_that_fails_is_repeated(server: InMemoryApiServer) -> None:
+    api = server.connect()
+    api.failures.failing_writes[1] = 500
+    children = OwnedObjects(api)
+    with pytest.raises(Exception, match="injected"):
+        await children.apply(a_configmap())
     assert await children.apply(a_configmap())
 
 
-async def test_a_foreign_edit_or_deletion_makes_the_next_apply_write() -> None:
-    children = children_over(WritingApi())
-    await children.apply(a_configmap())
-    assert children.observe(seen(150), deleted=False)
-    assert await children.apply(a_configmap())
-    assert children.observe(seen(151), deleted=True)
-    assert await children.apply(a_configmap())
+async def test_a_forgotten_namespace_is_written_anew(server: InMemoryApiServer) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
+    children = OwnedObjects(server.connect())
+    for manifest in (namespace, a_configmap(), a_deployment()):
+        await children.apply(manifest)
+    children.forget("relay-legal")
+    assert not await children.apply(a_configmap())
+    children.forget(SPACE)
+    assert [await children.apply(one) for one in (namespace, a_configmap())] == [True, True]

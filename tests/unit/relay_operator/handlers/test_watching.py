@@ -1,5 +1,6 @@
 """Handlers update the watched state and enqueue each intent once, in whatever order an object comes to be known."""
 
+import copy
 from typing import Any
 
 import kopf
@@ -228,6 +229,26 @@ async def test_a_deleted_object_is_forgotten_and_queued_once_more() -> None:
     assert queue.drained() == []
     await resources.provider_seen(body=body, type="ADDED", memo=context)
     assert queue.drained() == ["Provider/p"]
+
+
+async def test_a_status_of_a_provider_or_a_route_is_not_queued() -> None:
+    context, queue = a_context()
+    provider = a_body("p", spec={}, version=5)
+    route = a_body("chat", namespace="relay-finance", spec=ROUTE, version=5)
+    await resources.provider_seen(body=provider, type="ADDED", memo=context)
+    await route_event(context, "ADDED", route)
+    queue.drained()
+    await resources.provider_seen(
+        body=a_body("p", spec={}, version=6), type="MODIFIED", memo=context
+    )
+    told = a_body("chat", namespace="relay-finance", spec=ROUTE, version=6)
+    await route_event(context, "MODIFIED", told)
+    assert queue.drained() == []
+
+
+def test_every_handler_shares_one_context() -> None:
+    context, _ = a_context()
+    assert copy.copy(context) is context
 
 
 async def test_a_tenant_wakes_the_providers_whose_shares_it_may_change() -> None:

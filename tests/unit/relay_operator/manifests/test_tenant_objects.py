@@ -171,3 +171,9 @@ def test_declared_addresses_are_the_only_way_when_given() -> None:
 def test_the_endpoint_is_the_sdks_base_url(tls: dict[str, str] | None, scheme: str) -> None:
     made = a_tenant(network={"tls": tls} if tls else {})
     assert workload.endpoint(made) == f"{scheme}://relay.relay-finance.svc:8080/v1"
+
+
+def test_provider_keys_are_one_entry_each_in_a_fixed_order() -> None:
+    made = credentials.upstream_keys(a_tenant(), {"b": "2", "a": "1"})
+    assert made["metadata"]["name"] == "relay-upstream"
+    assert list(made["data"].items()) == [("a", "MQ=="), ("b", "Mg==")]

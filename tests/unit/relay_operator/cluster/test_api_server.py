@@ -1,0 +1,161 @@
+"""The API server's adapter over real HTTP: paths, content types, retries, and one family of errors."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from kubernetes.aio import client as kubernetes_client
+from tests.unit.relay_operator.cluster.unix_server import ScriptedServer, scripted, serving
+
+from relay_operator.cluster.api_server import KubernetesApiServer
+from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
+
+AT_ONCE = {"Retry-After": "0"}
+CONFIGMAP = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "c", "namespace": "n"},
+    "data": {"a": "1"},
+}
+TENANT = {
+    "apiVersion": "relay-operator.dev/v1alpha1",
+    "kind": "Tenant",
+    "metadata": {"name": "finance"},
+}
+
+
+@asynccontextmanager
+async def connected(path: Path) -> AsyncIterator[KubernetesApiServer]:
+    configuration = kubernetes_client.Configuration(host="http://api.test")
+    connector = aiohttp.UnixConnector(str(path))
+    configuration.client_session_kwargs = {"connector": connector, "trust_env": False}
+    api = KubernetesApiServer(kubernetes_client.ApiClient(configuration=configuration))
+    yield api
+    await api.close()
+    await connector.close()
+
+
+@asynccontextmanager
+async def api_over(server: ScriptedServer, tmp_path: Path) -> AsyncIterator[KubernetesApiServer]:
+    async with serving(scripted(server), tmp_path / "api.sock") as path, connected(path) as api:
+        yield api
+
+
+async def test_each_verb_has_its_path_and_content(tmp_path: Path) -> None:
+    server = ScriptedServer((200, {}, CONFIGMAP))
+    async with api_over(server, tmp_path) as api:
+        assert await api.get("ConfigMap", "c", namespace="n") == CONFIGMAP
+        await api.create(CONFIGMAP)
+        await api.apply(CONFIGMAP)
+        await api.patch("Tenant", "finance", {"status": {"a": 1}}, subresource="status")
+        await api.apply(TENANT)
+    tenants = "/apis/relay-operator.dev/v1alpha1/tenants"
+    manager = {"fieldManager": "relay-operator"}
+    assert [(one.method, one.path, one.query, one.content_type) for one in server.seen] == [
+        ("GET", "/api/v1/namespaces/n/configmaps/c", {}, "application/json"),
+        ("POST", "/api/v1/namespaces/n/configmaps", manager, "application/json"),
+        (
+            "PATCH",
+            "/api/v1/namespaces/n/configmaps/c",
+            manager | {"force": "true"},
+            "application/apply-patch+yaml",
+        ),
+        ("PATCH", f"{tenants}/finance/status", {}, "application/merge-patch+json"),
+        (
+            "PATCH",
+            f"{tenants}/finance",
+            manager | {"force": "true"},
+            "application/apply-patch+yaml",
+        ),
+    ]
+    assert json.loads(server.seen[1].body) == CONFIGMAP
+    assert json.loads(server.seen[3].body) == {"status": {"a": 1}}
+
+
+async def test_a_name_cannot_lead_to_another_path(tmp_path: Path) -> None:
+    server = ScriptedServer((404, {}, {"message": "not found"}))
+    async with api_over(server, tmp_path) as api:
+        assert await api.get("Service", "../secrets/key", namespace="n/../m") is None
+    assert server.seen[0].path == "/api/v1/namespaces/n%2F..%2Fm/services/..%2Fsecrets%2Fkey"
+
+
+async def test_a_missing_object_is_none_and_nothing_else_is(tmp_path: Path) -> None:
+    server = ScriptedServer((404, {}, {"message": "no such thing"}), (403, {}, {"message": "no"}))
+    async with api_over(server, tmp_path) as api:
+        assert await api.get("ConfigMap", "c", namespace="n") is None
+        with pytest.raises(ApiServerRefused) as refused:
+            await api.get("ConfigMap", "c", namespace="n")
+    assert refused.value.status == 403
+    assert str(refused.value) == "GET /api/v1/namespaces/n/configmaps/c: 403 no"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(409, Conflict), (422, ApiServerRefused), (404, ApiServerRefused), (500, Unavailable)],
+)
+async def test_a_refused_write_is_told_with_the_servers_words(
+    tmp_path: Path, status: int, error: type[OperatorError]
+) -> None:
+    server = ScriptedServer((status, {}, {"message": "spec is wrong"}))
+    async with api_over(server, tmp_path) as api:
+        with pytest.raises(error, match=f"{status} spec is wrong"):
+            await api.create(CONFIGMAP)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("body", ["<html>gateway</html>", "[1]"])
+async def test_an_error_that_is_no_status_object_is_told_as_it_is(
+    tmp_path: Path, body: str
+) -> None:
+    async with api_over(ScriptedServer((502, {}, body)), tmp_path) as api:
+        with pytest.raises(Unavailable, match="502 "):
+            await api.create(CONFIGMAP)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_throttled_request_is_repeated_when_the_server_says(
+    tmp_path: Path, status: int
+) -> None:
+    server = ScriptedServer(*[(status, AT_ONCE, {})] * 3, (200, {}, CONFIGMAP))
+    async with api_over(server, tmp_path) as api:
+        assert await api.apply(CONFIGMAP) == CONFIGMAP
+    assert len(server.seen) == 4
+
+
+async def test_a_server_that_keeps_throttling_is_unavailable(tmp_path: Path) -> None:
+    server = ScriptedServer((429, AT_ONCE, {"message": "slow down"}))
+    async with api_over(server, tmp_path) as api:
+        with pytest.raises(Unavailable, match="slow down"):
+            await api.apply(CONFIGMAP)
+    assert len(server.seen) == 4
+
+
+async def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    async with connected(tmp_path / "nobody.sock") as api:
+        with pytest.raises(Unavailable, match=r"GET .*: the API server cannot be reached"):
+            await api.get("Tenant", "finance")
+
+
+async def test_a_kubeconfig_is_used_outside_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context: dict[str, Any] = {"cluster": "c", "user": "u"}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": context}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://api.example.com:6443"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    api = await KubernetesApiServer.connect()
+    assert api.host == "https://api.example.com:6443"
+    await api.close()

@@ -1,0 +1,137 @@
+"""Keys in Secrets: made once, kept, removed when no longer named, never made twice."""
+
+import base64
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryApiServer
+
+from relay_contract.document import API_KEY_PREFIX
+from relay_operator import names
+from relay_operator.api.provider import Provider
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster import key_secrets
+from relay_operator.errors import Conflict
+
+SPACE = "relay-finance"
+
+
+@pytest.fixture
+def server() -> InMemoryApiServer:
+    server = InMemoryApiServer()
+    for name in (SPACE, "relay-system"):
+        server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return server
+
+
+def a_tenant(*keys: str) -> Tenant:
+    spec = {"apiKeys": [{"name": name} for name in keys]}
+    return Tenant.parse({"metadata": {"name": "finance", "uid": "u"}, "spec": spec})
+
+
+def a_provider(name: str, **auth: str) -> Provider:
+    spec: dict[str, Any] = {"endpoint": {"url": "https://a.example.com"}}
+    if auth:
+        spec["auth"] = auth
+    return Provider.parse({"metadata": {"name": name, "uid": "u"}, "spec": spec})
+
+
+def a_secret(name: str, **entries: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "relay-system"},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in entries.items()},
+    }
+
+
+async def test_the_signing_key_is_made_once_and_found_by_a_successor(
+    server: InMemoryApiServer,
+) -> None:
+    first = await key_secrets.signing_key(server.connect(), namespace="relay-system")
+    successor = server.connect()
+    second = await key_secrets.signing_key(successor, namespace="relay-system")
+    assert first.private_bytes_raw() == second.private_bytes_raw()
+    assert successor.writes == []
+    assert base64.b64decode(key_secrets.public_key_text(first)) == (
+        second.public_key().public_bytes_raw()
+    )
+
+
+async def test_of_two_operators_that_make_a_signing_key_both_use_the_first(
+    server: InMemoryApiServer,
+) -> None:
+    class Overtaken(Connection):
+        """Another operator creates the Secret between this one's look and its write."""
+
+        async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
+            if server.get("Secret", names.SIGNING_KEY_SECRET, namespace="relay-system") is None:
+                await key_secrets.signing_key(server.connect(), namespace="relay-system")
+            return await super().create(manifest)
+
+    api = Overtaken(server, server.connect().failures)
+    mine = await key_secrets.signing_key(api, namespace="relay-system")
+    kept = await key_secrets.signing_key(server.connect(), namespace="relay-system")
+    assert mine.private_bytes_raw() == kept.private_bytes_raw()
+
+
+async def test_api_keys_are_made_kept_and_removed_by_name(server: InMemoryApiServer) -> None:
+    api = server.connect()
+    first = await key_secrets.tenant_keys(api, a_tenant("web", "batch"))
+    assert first["web"].startswith(f"{API_KEY_PREFIX}finance-")
+    assert first["web"] != first["batch"]
+    assert await key_secrets.tenant_keys(api, a_tenant("batch", "web")) == first
+    changed = await key_secrets.tenant_keys(api, a_tenant("batch", "new"))
+    assert changed["batch"] == first["batch"]
+    stored = server.get("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    assert key_secrets.decode(stored) == changed
+    assert len(api.writes) == 2
+
+
+async def test_an_api_key_that_another_operator_makes_meanwhile_is_a_conflict(
+    server: InMemoryApiServer,
+) -> None:
+    class Overtaken(Connection):
+        """Another operator writes between this one's look and its write."""
+
+        async def patch(
+            self,
+            kind: str,
+            name: str,
+            patch: dict[str, Any],
+            *,
+            namespace: str = "",
+            subresource: str = "",
+        ) -> dict[str, Any]:
+            await key_secrets.tenant_keys(server.connect(), a_tenant("web", "other"))
+            return await super().patch(
+                kind, name, patch, namespace=namespace, subresource=subresource
+            )
+
+    await key_secrets.tenant_keys(server.connect(), a_tenant("web"))
+    with pytest.raises(Conflict):
+        await key_secrets.tenant_keys(
+            Overtaken(server, server.connect().failures), a_tenant("web", "new")
+        )
+
+
+async def test_provider_keys_are_read_and_what_is_missing_is_named(
+    server: InMemoryApiServer,
+) -> None:
+    server.put(a_secret("openai", **{"api-key": "sk-1", "empty": ""}))
+    providers = [
+        a_provider("good", secretName="openai"),
+        a_provider("free"),
+        a_provider("no-entry", secretName="openai", secretKey="other"),
+        a_provider("empty-entry", secretName="openai", secretKey="empty"),
+        a_provider("no-secret", secretName="lost"),
+    ]
+    keys, missing = await key_secrets.provider_keys(
+        server.connect(), providers, namespace="relay-system"
+    )
+    assert keys == {"good": "sk-1"}
+    assert missing == {
+        "no-entry": "Secret relay-system/openai has no entry other",
+        "empty-entry": "Secret relay-system/openai has no entry empty",
+        "no-secret": "Secret relay-system/lost has no entry api-key",
+    }

@@ -1,0 +1,140 @@
+"""Status is written when something in it is new, and by nobody's memory but the object's own."""
+
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
+
+from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.decisions.conditions import Condition
+from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.names import ConditionType, Reason
+
+PROVIDER: dict[str, Any] = {
+    "apiVersion": "relay-operator.dev/v1alpha1",
+    "kind": "Provider",
+    "metadata": {"name": "p"},
+    "spec": {},
+}
+READY = Condition(type=ConditionType.READY, status="True", reason=Reason.CONFIGURED, message="ok")
+NOT_READY = Condition(type=ConditionType.READY, status="False", reason=Reason.SECRET_MISSING)
+STALLED = Condition(type=ConditionType.STALLED, status="True", reason=Reason.SECRET_MISSING)
+MONDAY, TUESDAY = 1_780_000_000.0, 1_780_086_400.0
+
+
+@pytest.fixture
+def server() -> InMemoryApiServer:
+    server = InMemoryApiServer()
+    server.put(PROVIDER)
+    return server
+
+
+def shown(server: InMemoryApiServer) -> dict[str, Any]:
+    return server.stored("Provider", "p")
+
+
+async def test_the_first_status_has_fields_conditions_and_the_generation(
+    server: InMemoryApiServer,
+) -> None:
+    writer = StatusWriter(server.connect())
+    assert await writer.write("Provider", shown(server), {"url": "u"}, [READY], now=MONDAY)
+    assert shown(server)["status"] == {
+        "observedGeneration": 1,
+        "url": "u",
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Configured",
+                "message": "ok",
+                "observedGeneration": 1,
+                "lastTransitionTime": "2026-05-28T20:26:40Z",
+            }
+        ],
+    }
+
+
+async def test_the_same_status_is_not_written_again_not_even_by_a_successor(
+    server: InMemoryApiServer,
+) -> None:
+    api = server.connect()
+    writer, stale = StatusWriter(api), shown(server)
+    for body in (stale, stale, shown(server)):
+        await writer.write("Provider", body, {"url": "u"}, [READY], now=MONDAY)
+    await StatusWriter(api).write("Provider", shown(server), {"url": "u"}, [READY], now=TUESDAY)
+    assert len(api.writes) == 1
+
+
+async def test_a_transition_time_moves_with_the_status_alone(server: InMemoryApiServer) -> None:
+    writer = StatusWriter(server.connect())
+    await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+    again = Condition(type=READY.type, status="True", reason=READY.reason, message="new words")
+    await writer.write("Provider", shown(server), {}, [again], now=TUESDAY)
+    [ready] = shown(server)["status"]["conditions"]
+    assert (ready["message"], ready["lastTransitionTime"]) == ("new words", "2026-05-28T20:26:40Z")
+    await writer.write("Provider", shown(server), {}, [NOT_READY, STALLED], now=TUESDAY)
+    assert [one["lastTransitionTime"] for one in shown(server)["status"]["conditions"]] == [
+        "2026-05-29T20:26:40Z"
+    ] * 2
+
+
+async def test_a_field_set_to_none_is_removed_once(server: InMemoryApiServer) -> None:
+    api = server.connect()
+    writer = StatusWriter(api)
+    await writer.write("Provider", shown(server), {"url": "u"}, [READY], now=MONDAY)
+    for _ in range(2):
+        await writer.write("Provider", shown(server), {"url": None}, [READY], now=MONDAY)
+    assert "url" not in shown(server)["status"]
+    assert len(api.writes) == 2
+
+
+async def test_a_new_generation_is_observed(server: InMemoryApiServer) -> None:
+    writer = StatusWriter(server.connect())
+    await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+    server.put({**PROVIDER, "spec": {"headers": {"x": "1"}}})
+    assert await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+    assert shown(server)["status"]["observedGeneration"] == 2
+
+
+async def test_an_object_made_again_starts_without_the_memory_of_the_one_before(
+    server: InMemoryApiServer,
+) -> None:
+    writer = StatusWriter(server.connect())
+    await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+    server.remove("Provider", "p")
+    server.put(PROVIDER)
+    assert await writer.write("Provider", shown(server), {}, [READY], now=TUESDAY)
+    [ready] = shown(server)["status"]["conditions"]
+    assert ready["lastTransitionTime"] == "2026-05-29T20:26:40Z"
+
+
+async def test_a_forgotten_object_is_judged_by_what_the_watch_shows(
+    server: InMemoryApiServer,
+) -> None:
+    api = server.connect()
+    writer, unseen = StatusWriter(api), shown(server)
+    await writer.write("Provider", unseen, {}, [READY], now=MONDAY)
+    writer.forget("Provider", "", "p")
+    writer.forget("Provider", "", "never-seen")
+    assert await writer.write("Provider", unseen, {}, [READY], now=MONDAY)
+
+
+async def test_an_object_that_is_gone_takes_no_status(server: InMemoryApiServer) -> None:
+    body = shown(server)
+    server.remove("Provider", "p")
+    writer = StatusWriter(server.connect())
+    assert not await writer.write("Provider", body, {}, [READY], now=MONDAY)
+
+
+async def test_a_write_that_fails_is_not_remembered(server: InMemoryApiServer) -> None:
+    api = server.connect()
+    writer = StatusWriter(api)
+    api.failures.unreachable = True
+    with pytest.raises(Unavailable):
+        await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+    api.failures.unreachable = False
+    api.failures.statuses["Provider"] = 422
+    with pytest.raises(ApiServerRefused):
+        await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+    api.failures.statuses.clear()
+    assert await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
