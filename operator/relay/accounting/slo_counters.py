@@ -1,13 +1,11 @@
 """The counters that the control plane judges a canary by, of one tenant in one worker."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from relay.accounting.distributions import TokenCounts
 from relay.accounting.metric_catalogue import Labels
 from relay.accounting.metric_report import Report
-
-SIGNALS: Final = ("Overhead", "FirstToken", "Total")
+from relay_contract.document import SIGNALS
 
 
 class SideCounters:
@@ -28,9 +26,13 @@ class SideCounters:
     def __init__(self) -> None:
         self.started = self.finished = self.failed = self.truncated = self.throttled = 0
         self.overhead_seconds = 0.0
-        self.slow = dict.fromkeys(SIGNALS, 0)
-        self.timed = dict.fromkeys(SIGNALS, 0)
+        self.slow = _per_signal()
+        self.timed = _per_signal()
         self.tokens = TokenCounts()
+
+
+def _per_signal() -> dict[str, int]:
+    return dict.fromkeys(SIGNALS, 0)
 
 
 SideName = tuple[str, str, str]

@@ -25,7 +25,7 @@ from relay.calls.refusal_of import (
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
 from relay.dialect.endpoints import Endpoint
-from relay.dialect.refusals import Refusal, error_body
+from relay.dialect.refusals import Refusal
 from relay.dialect.request_body import read_body
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
@@ -286,10 +286,11 @@ class Exchange(Consumer, Applicant, RequestHandler):
             refusal = Refusal.upstream_redirected if status < 400 else Refusal.upstream_unauthorized
             self.refuse(refusal)
             return
+        now = time.monotonic()
         status, fields, error = provider_error.passed_on(attempt, body)
-        self._answer(
-            status, fields + own_responses.upstream_id_field(attempt.upstream_request_id), error
-        )
+        keep = self._connection.keeps_alive(self.request, now)
+        self._writer.whole(status, fields + self._common_fields(now), error, keep_alive=keep)
+        self._finish(now, keep_alive=keep)
 
     def _begin_answering(self, attempt: Attempt, now: float) -> None:
         """Notes that the client is about to get a byte, and the time that the relay added.
@@ -310,7 +311,6 @@ class Exchange(Consumer, Applicant, RequestHandler):
         *,
         message: str | None = None,
         retry_after_seconds: float | None = None,
-        fields: bytes = b"",
     ) -> None:
         """Answers with a refusal, or aborts the connection where an answer has begun."""
         if self.phase is OVER:
@@ -326,7 +326,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         keep = self._connection.keeps_alive(self.request, now)
         self._writer.refusal(
             refusal,
-            fields + self._common_fields(now),
+            self._common_fields(now),
             message=message,
             retry_after_seconds=retry_after_seconds,
             keep_alive=keep,
@@ -361,17 +361,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if attempt is None or not attempt.is_stream:
             self._writer.abort()
         else:
-            row = refusal.value
-            event = error_body(message=row.message, kind=row.type, code=row.code)
-            self._writer.body(b"data: " + event + b"\n\n")
-            self._writer.end()
+            self._writer.end_stream_with(refusal)
         self._finish(time.monotonic(), keep_alive=False)
-
-    def _answer(self, status: int, fields: bytes, body: bytes) -> None:
-        now = time.monotonic()
-        keep = self._connection.keeps_alive(self.request, now)
-        self._writer.whole(status, fields + self._common_fields(now), body, keep_alive=keep)
-        self._finish(now, keep_alive=keep)
 
     def _stop_attempt(self) -> None:
         if self._attempt is not None:

@@ -16,11 +16,13 @@ _RETRY_FIELDS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-
 def passed_on(attempt: Attempt, body: bytes) -> tuple[int, bytes, bytes]:
     """Returns status, header fields and body for the caller; a body without an error object is replaced by ours."""
     status = attempt.status
+    ids = own_responses.upstream_id_field(attempt.upstream_request_id)
+    fields = own_responses.JSON + _retry_lines(attempt) + ids
     if not _is_error_shape(body):
         message = f"The provider answered {status} without an error this relay can pass on."
         body = error_body(message=message, kind="server_error", code="upstream_error")
         status = 502 if status >= 500 and status != 503 else status
-    return status, own_responses.JSON + _retry_lines(attempt), body
+    return status, fields, body
 
 
 def _is_error_shape(body: bytes) -> bool:

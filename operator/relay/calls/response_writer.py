@@ -111,6 +111,11 @@ class ResponseWriter:
         else:
             self.flush()
 
+    def end_stream_with(self, refusal: Refusal) -> None:
+        """Ends a stream of events with an error event, which SDKs raise on."""
+        self.body(b"data: " + refusal_body(refusal) + b"\n\n")
+        self.end()
+
     def abandoned(self) -> None:
         """Notes that the client left before the answer was whole."""
         self.status = CLIENT_CLOSED_REQUEST
