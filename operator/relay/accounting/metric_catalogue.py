@@ -86,7 +86,7 @@ FAMILIES: Final = (
         "relay_queue_wait_seconds",
         "histogram",
         (),
-        "Time calls waited for a seat.",
+        "Time calls waited for a provider's quota and for a seat.",
         buckets=QUEUE_WAIT_BUCKETS,
     ),
     MetricFamily("relay_in_flight", "gauge", (), "Calls that hold a seat."),

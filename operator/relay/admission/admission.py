@@ -166,6 +166,7 @@ class Admission:
         verdict = line.retry(reservation.ask, ticket, now)
         if isinstance(verdict, Hold):
             self._leave_line(reservation, passed=True, now=now)
+            reservation.queue_seconds = now - ticket.enqueued_at
             reservation.provider_hold = verdict
             self._take_seat(applicant, now)
         elif isinstance(verdict, NotAdmitted):
@@ -234,7 +235,7 @@ class Admission:
         now = time.monotonic()
         for ticket in tickets:
             applicant = _owner(ticket)
-            applicant.reservation.queue_seconds = now - ticket.enqueued_at
+            applicant.reservation.queue_seconds += now - ticket.enqueued_at
             loop.call_soon(applicant.seated)
         self._watch()
 

@@ -10,7 +10,7 @@ class Reservation:
     """What one call holds from its admission to its end; only this package writes its fields.
 
     provider_hold is on the quota of `provider` until an attempt takes it over. line is where the call waits, or waited,
-    for that quota.
+    for that quota. queue_seconds is the time it waited for the quota and for its seat.
     """
 
     __slots__ = (

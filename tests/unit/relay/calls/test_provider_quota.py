@@ -1,5 +1,6 @@
 """Provider quotas as a call meets them: waits in the line, refusals, and holds at fallback providers."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,27 @@ async def test_a_wait_that_ends_in_vain_names_the_quota(relay_with: Make) -> Non
     answer = second.transport.taken()
     assert (status(answer), error(answer)["code"]) == (429, "upstream_rate_limited")
     assert rejections(relay) == {"provider_queue_timeout": 1}
+
+
+async def test_a_wait_for_a_quota_is_queue_time_and_not_overhead(
+    relay_with: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = limited(relay_with, Queue(max_wait_seconds=60), requests_per_minute=6)
+    serve(relay, relay.client())
+    client, upstream = relay.client(), relay.provider()
+    assert client.send(call()) == b""
+    later = time.monotonic() + 11
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    line = relay.admission._lines["legacy"]
+    (first,) = line.queue.running()
+    relay.admission._retry(line, first)
+    relay.service.outbox.flush()
+    assert upstream.transport.taken()
+    upstream.send(reply())
+    assert status(client.transport.taken()) == 200
+    metrics = relay.service.metrics
+    assert metrics.queue_wait.total == pytest.approx(11, abs=1)
+    assert metrics.overhead.total < 1
 
 
 async def test_a_hopeless_wait_is_refused_as_such(relay_with: Make) -> None:
