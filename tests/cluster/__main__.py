@@ -1,4 +1,4 @@
-"""Entry point of the command: reads the command line, runs one command, turns failures into words and exit codes."""
+"""Entry point of the command: reads the command line, runs one command, reports failures and exit codes."""
 
 import os
 import signal
@@ -16,17 +16,17 @@ def say(line: str) -> None:
 
 
 def say_nothing(_: str) -> None:
-    """What --quiet makes of progress; errors are still said."""
+    """Drops a line of progress, for --quiet; errors are still printed."""
 
 
 def main(argv: list[str]) -> int:
-    """kind's exit codes: 0, or 1 with one ERROR line on standard error."""
+    """Runs the command; returns kind's exit codes: 0, or 1 with one ERROR line on standard error."""
     options = parse(argv, os.environ)
     if options.verb is None:
         parser(os.environ).print_help()
         return 0
     options.say = say_nothing if options.quiet else say
-    # a create that is told to end cleans up like one that is interrupted
+    # SIGTERM makes create clean up as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return COMMANDS[options.verb, getattr(options, "noun", None)](options)
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
         say(f"ERROR: {error}")
         return 1
     except BrokenPipeError:
-        # the reader of our output has seen enough; nothing may be written at exit either
+        # the reader closed the pipe; the interpreter must not write to it at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
-"""The addresses of clusters, without I/O.
+"""Addresses of clusters, without I/O.
 
-Every cluster has its own network namespace, so pods and services use the same ranges everywhere; only the link between
-the host and a cluster must differ. Those links are /30 networks out of TEST-NET-2 (RFC 5737), which no real network uses.
+Every cluster has its own network namespace, so pods and services use the same ranges in all of them; only the
+link between the host and a cluster must differ. Those links are /30 networks of TEST-NET-2 (RFC 5737), which
+no real network uses.
 """
 
 import ipaddress
@@ -30,7 +31,7 @@ OUTSIDE_ADDRESS = "203.0.113.10"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The two ends of the wire between the host and a cluster."""
+    """The two ends of the veth pair between the host and a cluster."""
 
     host_interface: str
     host_address: str
@@ -43,7 +44,7 @@ INTERFACE = "rk-veth"
 
 
 def link(index: int) -> Link:
-    """The link of the cluster with this index, 1 to MAX_CLUSTERS."""
+    """Returns the link of the cluster with this index, 1 to MAX_CLUSTERS."""
     if not 1 <= index <= MAX_CLUSTERS:
         raise ValueError(f"cluster index {index} is outside 1..{MAX_CLUSTERS}")
     first = LINKS.network_address + 4 * index
@@ -56,7 +57,7 @@ def link(index: int) -> Link:
 
 
 def free_index(taken: Collection[int]) -> int:
-    """The lowest index no cluster uses."""
+    """Returns the lowest index that no cluster uses; raises ClusterError if there is none."""
     for index in range(1, MAX_CLUSTERS + 1):
         if index not in taken:
             return index

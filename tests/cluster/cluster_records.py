@@ -1,6 +1,6 @@
-"""What is written down of a cluster, and how to tell a running one from what a dead one left.
+"""Records of clusters on disk, and the check that a recorded cluster still runs.
 
-A process is named by its id, its start time and the machine's boot: the id alone may belong to someone else by now.
+A process is identified by its id, its start time and the machine's boot: the id alone may have been reused.
 """
 
 import json
@@ -50,12 +50,12 @@ class ClusterRecord:
 
     @property
     def node_name(self) -> str:
-        """kind's name for the only node of a cluster."""
+        """The name that kind gives to the node of a cluster."""
         return f"{self.name}-control-plane"
 
     @property
     def cgroup(self) -> str:
-        """An own cgroup root: with the usual one each kubelet would kill the other clusters' pods as orphans."""
+        """The cluster's own cgroup root: with a shared one, kubelets kill each other's pods as orphans."""
         return f"rk-{self.name}"
 
 
@@ -64,7 +64,7 @@ def to_text(record: ClusterRecord) -> str:
 
 
 def from_text(text: str) -> ClusterRecord:
-    """Raises ValueError for anything that is not a record (say, a file cut short)."""
+    """Parses a record; raises ValueError for anything else, such as a truncated file."""
     content: Any = json.loads(text)
     if not isinstance(content, dict):
         raise ValueError("a cluster record is a JSON object")
@@ -85,7 +85,7 @@ def write(record: ClusterRecord) -> None:
 
 
 def read(name: str) -> ClusterRecord | None:
-    """The record of a cluster, None if there is none or it cannot be read."""
+    """Returns the record of a cluster, None if there is none or it cannot be parsed."""
     try:
         return from_text((paths.state_root() / name / RECORD).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -95,7 +95,7 @@ def read(name: str) -> ClusterRecord | None:
 
 
 def known_names() -> list[str]:
-    """Every name with a state directory, running or not."""
+    """Returns every name with a state directory, running or not."""
     root = paths.state_root()
     if not root.is_dir():
         return []
@@ -103,28 +103,30 @@ def known_names() -> list[str]:
         found = sorted(path.name for path in root.iterdir() if path.is_dir())
     except PermissionError as error:
         raise _not_root() from error
-    # the doctor's trials are hidden; no cluster's name begins with a dot
+    # directories of the doctor's checks begin with a dot; names of clusters cannot
     return [name for name in found if not name.startswith(".")]
 
 
 def _not_root() -> ClusterError:
-    return ClusterError(f"the state of clusters in {paths.state_root()} is root's: run as root")
+    return ClusterError(
+        f"the state of clusters in {paths.state_root()} belongs to root: run as root"
+    )
 
 
 def running() -> list[ClusterRecord]:
-    """The clusters whose processes live, by name."""
+    """Returns the running clusters, sorted by name."""
     records = (read(name) for name in known_names())
     return [record for record in records if record is not None and is_running(record)]
 
 
 def is_running(record: ClusterRecord) -> bool:
-    """Whether both processes live, and neither is on its way out."""
+    """Returns whether both processes live and neither has begun to exit."""
     return all(is_alive(p) and not _is_ending(p) for p in (record.outer, record.inner))
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What /proc/PID/stat says of a process: state letter, kernel flags, start in clock ticks since boot."""
+    """Fields of /proc/PID/stat: state letter, kernel flags, start in clock ticks since boot."""
 
     state: str
     flags: int
@@ -132,13 +134,13 @@ class Stat:
 
 
 def parse_stat(text: str) -> Stat:
-    """From /proc/PID/stat (proc(5)); the command's name may itself hold spaces and parentheses."""
+    """Parses /proc/PID/stat (proc(5)); the command's name may contain spaces and parentheses."""
     fields = text.rpartition(")")[2].split()
     return Stat(state=fields[0], flags=int(fields[6]), start_ticks=int(fields[19]))
 
 
 def identify(pid: int) -> Process | None:
-    """The process that has this id now; None if there is none or only its zombie."""
+    """Returns the process that has this id now; None if there is none or only its zombie."""
     stat = _stat(pid)
     # where process 1 does not reap (a container's often does not), a dead process stays as a zombie
     if stat is None or stat.state in "ZX":
@@ -151,7 +153,10 @@ def is_alive(process: Process | None) -> bool:
 
 
 def _is_ending(process: Process | None) -> bool:
-    """A first process stays in this state until every other of its namespaces is gone."""
+    """Returns whether the process has begun to exit.
+
+    The first process of namespaces stays in that state until all others in them are gone.
+    """
     stat = _stat(process.pid) if process is not None else None
     return stat is None or bool(stat.flags & PF_EXITING)
 

@@ -1,4 +1,4 @@
-"""What can go wrong, in words for the person at the terminal."""
+"""Errors of the command; their messages are printed to the user."""
 
 
 class ClusterError(Exception):
@@ -6,4 +6,4 @@ class ClusterError(Exception):
 
 
 class ToolMissing(ClusterError):
-    """A program, package or kernel feature this machine does not have."""
+    """A program, package or kernel feature is missing on this machine."""

@@ -1,6 +1,6 @@
-"""Kubeconfig files: made for a cluster, merged into the user's own, taken out again.
+"""Kubeconfig files: built for a cluster, merged into the user's file, removed from it.
 
-Follows what kind and kubectl do: the file is --kubeconfig, else the first existing one of KUBECONFIG (its last one if
+As with kind and kubectl, the file is --kubeconfig, else the first existing one of KUBECONFIG (its last one if
 none exists), else ~/.kube/config; it is locked by a file beside it while it changes; other entries stay as they are.
 """
 
@@ -22,12 +22,12 @@ SECTIONS = ("clusters", "contexts", "users")
 
 
 def context_name(cluster: str) -> str:
-    """kind's name for a cluster's context, cluster and user entries."""
+    """Returns the name that kind gives to a cluster's context, cluster and user entries."""
     return f"kind-{cluster}"
 
 
 def for_user(certificates: Path, *, stem: str, server: str, context: str) -> Config:
-    """A complete kubeconfig with inline certificates; stem names the client's certificate and key files."""
+    """Builds a kubeconfig with inline certificates; stem names the client's certificate and key files."""
 
     def inline(name: str) -> str:
         return base64.b64encode((certificates / name).read_bytes()).decode()
@@ -57,7 +57,7 @@ def for_user(certificates: Path, *, stem: str, server: str, context: str) -> Con
 
 
 def merged(existing: Config, added: Config) -> Config:
-    """existing plus the entries of added, which replace those of the same name and become current."""
+    """Returns existing with the entries of added, which replace those of the same name and become current."""
     result: Config = {"apiVersion": "v1", "kind": "Config", "preferences": {}, **existing}
     for section in SECTIONS:
         names = {entry["name"] for entry in added[section]}
@@ -68,7 +68,7 @@ def merged(existing: Config, added: Config) -> Config:
 
 
 def without(existing: Config, context: str) -> Config:
-    """existing less everything named context; a current context of that name is unset."""
+    """Returns existing without everything named context; a current context of that name is unset."""
     result = dict(existing)
     for section in SECTIONS:
         entries = existing.get(section) or []
@@ -79,14 +79,14 @@ def without(existing: Config, context: str) -> Config:
 
 
 def names(config: Config, context: str) -> bool:
-    """Whether anything in config carries this name."""
+    """Returns whether config has an entry of this name."""
     return any(
         entry.get("name") == context for section in SECTIONS for entry in config.get(section) or []
     )
 
 
 def candidates(explicit: str | None, environment: Mapping[str, str], home: Path) -> list[Path]:
-    """The files kubectl would read, in order."""
+    """Returns the files that kubectl would read, in order."""
     if explicit:
         return [Path(explicit)]
     listed = [Path(part) for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
@@ -94,29 +94,29 @@ def candidates(explicit: str | None, environment: Mapping[str, str], home: Path)
 
 
 def destination(paths: Sequence[Path]) -> Path:
-    """The file a new entry goes to."""
+    """Returns the file for a new entry."""
     return next((path for path in paths if path.is_file()), paths[-1])
 
 
 def read(path: Path) -> Config:
-    """The file's content; empty for a missing or empty file."""
+    """Returns the file's content, empty for a missing or empty file; raises ClusterError."""
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ClusterError(f"{path} is no kubeconfig (not YAML): repair or move it") from error
+        raise ClusterError(f"{path} is not a kubeconfig (not YAML): repair or move it") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ClusterError(f"{path} is no kubeconfig (not a mapping): repair or move it")
+        raise ClusterError(f"{path} is not a kubeconfig (not a mapping): repair or move it")
     return content
 
 
 def write(path: Path, config: Config) -> None:
-    """path holds config, readable by its owner only; readers see the old content or the new, never a part.
+    """Writes config to path in one step, readable by its owner only.
 
-    A symbolic link stays one: the file it points to changes.
+    If path is a symbolic link, the file it points to changes.
     """
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,15 +131,15 @@ def dump(config: Config) -> str:
 
 
 def add_entry(path: Path, added: Config) -> None:
-    """path also holds the entries of added, which are current."""
+    """Adds the entries of added to the file at path and makes them current."""
     with _locked(path):
         write(path, merged(read(path), added))
 
 
 def remove_entry(paths: Sequence[Path], context: str) -> None:
-    """No file of paths names context any more; files that did not are not touched."""
+    """Removes context from all files of paths; does not write files without it."""
     for path in paths:
-        # pytest-kind and people make an empty file first; an absent or foreign one is none of our business
+        # the file may be absent or empty (pytest-kind creates an empty one), or not name the context
         if not path.is_file() or not names(read(path), context):
             continue
         with _locked(path):
@@ -148,7 +148,7 @@ def remove_entry(paths: Sequence[Path], context: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds client-go's lock: a file of the same name plus .lock that must not exist yet."""
+    """Holds client-go's lock: a new file of the same name plus .lock."""
     lock = path.with_name(f"{path.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + LOCK_SECONDS

@@ -1,4 +1,4 @@
-"""Where things are kept on this machine.
+"""Directories on this machine.
 
 The cache (binaries, image layers) is the user's and may sit on any filesystem. The state of running clusters may not:
 containerd's overlay snapshots need a filesystem that overlayfs can write to, and a control socket's path may not
@@ -16,12 +16,12 @@ DEFAULT_STATE = Path("/var/lib/relay-operator-clusters")
 
 
 def home() -> Path:
-    """The user's home, also when HOME is not set."""
+    """Returns the user's home directory, also if HOME is not set."""
     return Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
 
 
 def cache_root() -> Path:
-    """RELAY_CACHE, or relay-operator below the XDG cache directory (XDG Base Directory Specification 0.8)."""
+    """Returns RELAY_CACHE, or relay-operator below the XDG cache directory (XDG Base Directory Specification 0.8)."""
     chosen = os.environ.get("RELAY_CACHE")
     if chosen:
         return Path(chosen).absolute()
@@ -39,5 +39,5 @@ def layers_root() -> Path:
 
 
 def state_root() -> Path:
-    """One directory per cluster below it; RELAY_CLUSTERS moves it."""
+    """Returns the parent of the clusters' state directories: RELAY_CLUSTERS or the default."""
     return Path(os.environ.get("RELAY_CLUSTERS") or DEFAULT_STATE)

@@ -118,7 +118,7 @@ def test_a_create_that_cannot_succeed_says_why_and_leaves_nothing_behind(
     failed = kind("create", "cluster", "--name", second, "--config", str(config), check=False)
     assert failed.returncode == 1
     assert "ERROR: failed to create cluster: waiting for the API server" in failed.stderr
-    assert "kube-apiserver ends again and again" in failed.stderr
+    assert "kube-apiserver keeps ending" in failed.stderr
     assert "NoSuchGate" in failed.stderr
     assert_nothing_left(second, before)
 

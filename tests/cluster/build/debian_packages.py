@@ -22,10 +22,10 @@ PACKAGES = {
     "iproute2": "/usr/sbin/ip",
     "util-linux": "/usr/bin/nsenter",
 }
-"""Package -> a file that tells whether it is there."""
+"""Package -> a file that exists if it is installed."""
 
 COMPILER = {"gcc": "/usr/bin/gcc", "libc6-dev": "/usr/include/stdio.h"}
-"""What compiling the relay's hot path takes, beside Python's own headers."""
+"""Packages for compiling the relay's hot path, beside Python's own headers, and a file of each."""
 PYTHON_HEADERS = "python3-dev"
 
 SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
@@ -37,12 +37,12 @@ def missing() -> list[str]:
 
 
 def ensure(say: Callable[[str], None]) -> None:
-    """Every package of a node is installed; no service was started by it."""
+    """Installs the packages of a node that are missing, without starting their services."""
     install(missing(), say)
 
 
 def ensure_compiler(say: Callable[[str], None]) -> None:
-    """C can be compiled against the headers of the Python that runs this."""
+    """Installs what compiling against the headers of the running Python takes."""
     wanted = [package for package, file in COMPILER.items() if not Path(file).exists()]
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         wanted.append(PYTHON_HEADERS)
@@ -50,7 +50,7 @@ def ensure_compiler(say: Callable[[str], None]) -> None:
 
 
 def install(wanted: list[str], say: Callable[[str], None]) -> None:
-    """These Debian packages are installed; raises ToolMissing with what to do."""
+    """Installs Debian packages; raises ToolMissing with what to do if it cannot."""
     if not wanted:
         return
     listed = " ".join(wanted)
@@ -69,7 +69,7 @@ def install(wanted: list[str], say: Callable[[str], None]) -> None:
 
 def _apt(*arguments: str) -> bool:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # apt's words belong beside ours, not into what a caller may parse
+    # standard output is for results that callers parse
     with os.fdopen(os.dup(2), "wb") as stderr:
         return not subprocess.run(
             [*APT, *arguments],
@@ -82,7 +82,10 @@ def _apt(*arguments: str) -> bool:
 
 @contextlib.contextmanager
 def _services_kept_down() -> Iterator[None]:
-    """Installing containerd would start the machine's own one; invoke-rc.d(8) asks this file first."""
+    """Keeps packages from starting their services: containerd's would start one for the whole machine.
+
+    invoke-rc.d(8) runs SERVICE_POLICY first and obeys its exit code.
+    """
     if SERVICE_POLICY.exists():
         yield
         return

@@ -1,4 +1,4 @@
-"""Builds the Go programs, once: finished ones are found again, a build cut short goes on where it stopped."""
+"""Builds the Go programs once. Finished programs stay in the cache, so an interrupted build continues there."""
 
 import contextlib
 import fcntl
@@ -17,7 +17,7 @@ from tests.cluster.build.go_programs import MODULES, Module, Program
 from tests.cluster.errors import ClusterError, ToolMissing
 
 HEARTBEAT_SECONDS = 15.0
-"""How often a long compilation says that it is still going; CI services end silent jobs after minutes."""
+"""Interval of progress lines during a long compilation; CI services end silent jobs after minutes."""
 
 GO_CANDIDATES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go", "/usr/local/bin/go")
 
@@ -29,7 +29,7 @@ def say_on_stderr(line: str) -> None:
 
 
 def find_go() -> Path:
-    """The go command, on PATH or where it is usually unpacked."""
+    """Returns the go command, from PATH or the usual places; raises ToolMissing."""
     for candidate in (shutil.which("go"), *GO_CANDIDATES):
         if candidate and os.access(candidate, os.X_OK):
             return Path(candidate)
@@ -37,7 +37,7 @@ def find_go() -> Path:
 
 
 def go_version(go: Path) -> str:
-    """What the toolchain calls itself, e.g. go1.26.8; raises ToolMissing when our modules need a newer one."""
+    """Returns the toolchain's version, e.g. go1.26.8; raises ToolMissing if our modules need a newer one."""
     said = subprocess.run(
         [str(go), "env", "GOVERSION"],
         env=_environment(),
@@ -62,14 +62,14 @@ def _go_advice() -> str:
 
 
 def find_binaries() -> Path | None:
-    """The directory with every program if all are built, else None."""
+    """Returns the directory with every program if all are built, else None."""
     directory = go_programs.collection_directory(go_version(find_go()))
     wanted = [program.name for module in MODULES for program in module.programs]
     return directory if all((directory / name).exists() for name in wanted) else None
 
 
 def ensure_binaries(say: Say = say_on_stderr) -> Path:
-    """The directory with every program, built first where they are missing (about 13 minutes on two cold cores)."""
+    """Builds the programs that are missing (all: about 13 minutes on two cores); returns their directory."""
     go = find_go()
     version = go_version(go)
     collection = go_programs.collection_directory(version)
@@ -88,7 +88,7 @@ def ensure_binaries(say: Say = say_on_stderr) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    """Compiles with one toolchain while it holds the lock (a file descriptor)."""
+    """A build with one toolchain, which holds the lock (a file descriptor)."""
 
     go: Path
     version: str
@@ -101,7 +101,7 @@ class _Builder:
         for number, (module, program) in enumerate(programs, 1):
             target = go_programs.module_directory(module, self.version) / program.name
             label = f"[{number}/{len(programs)}] {program.name}"
-            # asked again under the lock: whoever held it before may have built this one
+            # another build may have finished this program while we waited for the lock
             if target.exists():
                 self.say(f"{label}: already built")
                 continue
@@ -127,7 +127,7 @@ class _Builder:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # should we be killed, the compiler goes on for a while: the lock is held until it ends
+                # if we are killed, the compiler goes on for a while and must keep the lock until it ends
                 pass_fds=(self.lock,),
             )
             try:
@@ -155,7 +155,7 @@ def _wait(process: subprocess.Popen[bytes], label: str, say: Say) -> int:
 def _environment() -> dict[str, str]:
     return {
         **os.environ,
-        # the build cache hangs on HOME, which a bare environment lacks
+        # Go derives its build cache from HOME, which may be unset
         "HOME": str(paths.home()),
         **go_programs.BUILD_ENVIRONMENT,
     }
@@ -175,7 +175,7 @@ def _link(collection: Path, version: str) -> None:
 
 @contextlib.contextmanager
 def _only_builder(say: Say) -> Iterator[int]:
-    """One build at a time per cache; a second one waits for the first and finds its results."""
+    """Holds the cache's lock; a second build waits for the first and then finds its results."""
     root = paths.binaries_root()
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("w") as lock:

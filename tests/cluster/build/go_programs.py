@@ -1,7 +1,7 @@
-"""Which Go programs a cluster needs and under which name their builds are cached.
+"""The Go programs of a cluster, and the cache keys of their builds.
 
-Each module below `go/` pins one tool with its checked-in go.mod and go.sum. A build is named by a digest of everything
-it is made from, so equal inputs are never built twice and different ones never meet.
+Each module below `go/` pins one tool with its checked-in go.mod and go.sum. A build is named by a digest of
+all its inputs, so equal inputs are built once and different inputs never share a directory.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class Module:
 
 
 def _kubernetes_linker_flags(version: str) -> str:
-    """Module zips carry no version, and `kubectl version` cannot parse what the binaries then call themselves."""
+    """Returns flags that set the version: module zips carry none, and `kubectl version` cannot parse the default."""
     major, minor, _ = version.removeprefix("v").split(".")
     settings = {
         "gitVersion": version,
@@ -97,7 +97,7 @@ Version = tuple[int, ...]
 
 
 def required_go_version() -> Version:
-    """The newest `go` directive of our modules: an older toolchain refuses to build them."""
+    """Returns the newest `go` directive of our modules: an older toolchain refuses to build them."""
     return max(
         parse_go_directive((module.path / "go.mod").read_text(), module.directory)
         for module in MODULES
@@ -112,15 +112,17 @@ def parse_go_directive(go_mod: str, module: str) -> Version:
 
 
 def parse_go_version(output: str) -> Version:
-    """From the output of `go env GOVERSION`, e.g. go1.26.8; a release candidate counts as its release."""
+    """Parses the output of `go env GOVERSION`, e.g. go1.26.8; a release candidate counts as its release."""
     found = re.match(r"go(\d+(?:\.\d+)*)", output.strip())
     if found is None:
-        raise ClusterError(f"cannot read a version from what go says of itself: {output.strip()!r}")
+        raise ClusterError(
+            f"cannot read a version from the output of go env GOVERSION: {output.strip()!r}"
+        )
     return tuple(int(part) for part in found[1].split("."))
 
 
 def cache_key(module: Module, *, go_mod: bytes, go_sum: bytes, go_version: str) -> str:
-    """16 hex digits naming a module's build; each input is delimited by its length, so none can pose as another."""
+    """Returns the 16 hex digits that name a module's build. Each input is delimited by its length."""
     digest = hashlib.sha256()
     packages = "\n".join(f"{program.name} {program.package}" for program in module.programs)
     inputs = (
@@ -139,7 +141,7 @@ def cache_key(module: Module, *, go_mod: bytes, go_sum: bytes, go_version: str) 
 
 
 def module_directory(module: Module, go_version: str) -> Path:
-    """Where this module's programs are once built."""
+    """Returns the directory of this module's programs, built or not."""
     key = cache_key(
         module,
         go_mod=(module.path / "go.mod").read_bytes(),
@@ -150,6 +152,6 @@ def module_directory(module: Module, go_version: str) -> Path:
 
 
 def collection_directory(go_version: str) -> Path:
-    """One directory with a link to every program: something to put on PATH."""
+    """Returns the directory with a link to every program, for PATH."""
     names = "\n".join(module_directory(module, go_version).name for module in MODULES)
     return paths.binaries_root() / hashlib.sha256(names.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""kind's command line, and what we add to it."""
+"""kind's command line, and our additions to it."""
 
 import argparse
 import re
@@ -13,25 +13,31 @@ UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a Go duration such as 90s or 1m30s; a bare 0 is allowed. Raises ValueError."""
+    """Parses a Go duration such as 90s or 1m30s into seconds; a bare 0 is allowed. Raises ValueError."""
     if text == "0":
         return 0.0
     parts = DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is no duration: write it like 90s or 5m")
+        raise ValueError(f"{text!r} is not a duration: write it like 90s or 5m")
     return sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
 
 
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    """The whole command line. KIND_CLUSTER_NAME in environment is the default cluster name, as with kind."""
+    """Builds the parser. KIND_CLUSTER_NAME in environment is the default cluster name, as with kind."""
     name = environment.get("KIND_CLUSTER_NAME") or DEFAULT_NAME
     top = argparse.ArgumentParser(
         prog="kind",
         description="kind's command line for the embedded cluster: real Kubernetes without Docker",
         allow_abbrev=False,
     )
-    top.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    top.add_argument("-v", "--verbosity", type=int, default=0, help="accepted for kind's sake")
+    top.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    top.add_argument(
+        "-v",
+        "--verbosity",
+        type=int,
+        default=0,
+        help="accepted for compatibility with kind; no effect",
+    )
     top.add_argument("--version", action="version", version=f"kind version {KIND_VERSION}")
     verbs = top.add_subparsers(dest="verb", metavar="COMMAND")
     verbs.add_parser("version", help="print the version")
@@ -47,12 +53,12 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str]) -> argparse.Namespace:
-    """The command asked for: verb, noun and their options. Exits with kind's code 1 on a wrong command line."""
+    """Parses the command line into verb, noun and options. Exits with kind's code 1 if it is wrong."""
     top = parser(environment)
     try:
         return top.parse_args(argv)
     except SystemExit as leaving:
-        # argparse says 2, kind says 1
+        # argparse exits with 2, kind with 1
         raise SystemExit(1 if leaving.code else 0) from None
 
 
@@ -91,11 +97,13 @@ def _create(verbs: Verbs, name: str) -> None:
     cluster = _command(nouns, "cluster", "create a cluster and merge its kubeconfig")
     _name(cluster, name)
     _kubeconfig(cluster)
-    cluster.add_argument("--image", help="accepted for kind's sake: the version is built in")
-    cluster.add_argument("--config", help="a kind configuration file, - for standard input")
-    cluster.add_argument("--wait", default="0s", help="how long to wait for Ready, e.g. 60s")
     cluster.add_argument(
-        "--retain", action="store_true", help="keep the node for a look when creation fails"
+        "--image", help="accepted for compatibility with kind: the version is built in"
+    )
+    cluster.add_argument("--config", help="a kind configuration file, - for standard input")
+    cluster.add_argument("--wait", default="0s", help="time to wait for Ready, e.g. 60s")
+    cluster.add_argument(
+        "--retain", action="store_true", help="keep the node and its logs when creation fails"
     )
 
 
@@ -143,7 +151,7 @@ def _load(verbs: Verbs, name: str) -> None:
 
 
 def _build(verbs: Verbs) -> None:
-    nouns = _nouns(verbs, "build", "[not in kind] build what clusters are made of")
+    nouns = _nouns(verbs, "build", "[not in kind] build programs and images of clusters")
     _command(nouns, "binaries", "build Kubernetes and its tools; prints their directory")
     images = _command(nouns, "images", "build this project's images")
     images.add_argument("--output", metavar="DIRECTORY", help="also write OCI archives there")

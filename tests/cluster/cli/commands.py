@@ -1,6 +1,6 @@
-"""What each command does. Results go to standard output, progress to standard error, as with kind.
+"""The commands. Results go to standard output, progress to standard error, as with kind.
 
-Options carry say, which takes one line of progress at a time (and drops it if told to be quiet).
+Options carry say, which prints one line of progress (or drops it with --quiet).
 """
 
 import argparse
@@ -36,7 +36,7 @@ def create_cluster(options: Options) -> int:
     plan = configuration.plan(
         options.config, name=options.name, wait=options.wait, retain=options.retain
     )
-    # an unreadable kubeconfig is better known before the cluster runs than after
+    # report an unreadable kubeconfig before minutes are spent on the cluster
     kubeconfig.read(kubeconfig.destination(_kubeconfigs(options)))
     options.say(f'Creating cluster "{plan.name}" ...')
     try:
@@ -145,7 +145,7 @@ def build_images(options: Options) -> int:
 
 
 def run_on_node(options: Options) -> int:
-    """Replaces this process, so that terminal, signals and exit code are the command's own."""
+    """Runs a command on the node in place of this process: terminal, signals and exit code are the command's."""
     record = clusters.running(options.name)
     argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
     environment = {
@@ -200,7 +200,7 @@ def logs(options: Options) -> int:
 
 
 def examine(_: Options) -> int:
-    """1 when something stands in the way of a cluster."""
+    """Prints what the machine lacks for a cluster; returns 1 if that prevents one."""
     findings = doctor.findings()
     for finding in findings:
         verdict = "ok" if not finding.problem else "missing" if finding.blocks else "note"
@@ -240,7 +240,7 @@ def _export(record: ClusterRecord, options: Options) -> None:
 
 
 def _located(name: str) -> ClusterRecord:
-    """The running cluster, for commands in which kind words its absence this way."""
+    """Returns the record of the running cluster; raises ClusterError in the words that kind uses here."""
     record = cluster_records.read(name)
     if record is None or not cluster_records.is_running(record):
         raise ClusterError(
@@ -259,7 +259,7 @@ def _chosen_node(options: Options) -> ClusterRecord:
 
 
 def _load_from_docker(record: ClusterRecord, name: str) -> None:
-    """An image that is not ours may still be in a Docker engine of this machine."""
+    """Loads an image from this machine's Docker engine; raises ClusterError if it has none of that name."""
     absent = ClusterError(f'image: "{name}" not present locally')
     if shutil.which("docker") is None:
         raise absent

@@ -1,6 +1,6 @@
-"""Reads kind's cluster configuration (kind.x-k8s.io/v1alpha4) as far as one node of ours can honour it.
+"""Reads kind's cluster configuration (kind.x-k8s.io/v1alpha4) as far as one node supports it.
 
-What cannot be honoured is refused by name: a test that passes because a setting was ignored proves nothing.
+Unsupported settings are refused by name: a test that passes because a setting was ignored proves nothing.
 """
 
 import sys
@@ -14,15 +14,15 @@ from tests.cluster.lifecycle.clusters import Plan
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 PROXY_MODES = ("nftables", "iptables")
-HONOURED = frozenset(
+FIELDS = frozenset(
     {"kind", "apiVersion", "name", "nodes", "networking", "featureGates", "runtimeConfig"}
 )
-HONOURED_OF_NODE = frozenset({"role", "labels"})
-HONOURED_OF_NETWORKING = frozenset({"kubeProxyMode", "ipFamily"})
+NODE_FIELDS = frozenset({"role", "labels"})
+NETWORKING_FIELDS = frozenset({"kubeProxyMode", "ipFamily"})
 
 
 def plan(config: str | None, *, name: str, wait: str, retain: bool) -> Plan:
-    """What to create: config is a path, - for standard input, None for none. A --name goes before the file's."""
+    """Builds the plan of a cluster. config is a path, - for standard input, or None; a --name overrides the file's."""
     try:
         seconds = parse_duration(wait)
     except ValueError as error:
@@ -43,16 +43,16 @@ def _read(config: str) -> str:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The Plan fields that the configuration sets, and name if it has one."""
+    """Parses the configuration into fields of Plan, and name if it has one; raises ClusterError."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ClusterError(f"the cluster configuration is no YAML: {error}") from error
+        raise ClusterError(f"the cluster configuration is not YAML: {error}") from error
     if not isinstance(content, dict) or content.get("kind") != "Cluster":
         raise ClusterError("the cluster configuration must be of kind: Cluster")
     if content.get("apiVersion") != API_VERSION:
         raise ClusterError(f"the cluster configuration must be of apiVersion: {API_VERSION}")
-    _refuse_unknown(content, HONOURED, "")
+    _refuse_unknown(content, FIELDS, "")
     settings: dict[str, Any] = {
         "feature_gates": content.get("featureGates") or {},
         "runtime_config": content.get("runtimeConfig") or {},
@@ -65,7 +65,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _networking(networking: dict[str, Any]) -> dict[str, Any]:
-    _refuse_unknown(networking, HONOURED_OF_NETWORKING, "networking.")
+    _refuse_unknown(networking, NETWORKING_FIELDS, "networking.")
     if networking.get("ipFamily", "ipv4") != "ipv4":
         raise ClusterError("networking.ipFamily: the embedded cluster has IPv4 only")
     mode = networking.get("kubeProxyMode", PROXY_MODES[0])
@@ -82,16 +82,16 @@ def _nodes(nodes: list[dict[str, Any]]) -> dict[str, Any]:
         )
     labels: dict[str, str] = {}
     for node in nodes:
-        _refuse_unknown(node, HONOURED_OF_NODE, "nodes[0].")
+        _refuse_unknown(node, NODE_FIELDS, "nodes[0].")
         if node.get("role", "control-plane") != "control-plane":
             raise ClusterError("nodes[0].role: the only node is the control-plane")
         labels = node.get("labels") or {}
     return {"node_labels": labels}
 
 
-def _refuse_unknown(content: dict[str, Any], honoured: frozenset[str], where: str) -> None:
+def _refuse_unknown(content: dict[str, Any], supported: frozenset[str], where: str) -> None:
     for key in content:
-        if key not in honoured:
+        if key not in supported:
             hint = (
                 ": NodePorts are reached at the node's own address (get nodes -o wide)"
                 if key == "extraPortMappings"

@@ -1,5 +1,5 @@
 """Container images without Docker: layers written by us, put together as OCI archives.
 
 Nothing here needs a registry or a daemon. Layers are deterministic (sorted entries, fixed times and owners) and cached
-by what they are made from, so a change of source rebuilds one small layer.
+by their inputs, so a change of source rebuilds one small layer.
 """

@@ -1,4 +1,4 @@
-"""Writes an image as an OCI archive: what containerd, skopeo and podman import.
+"""Writes an image as an OCI archive, which containerd, skopeo and podman import.
 
 Format: OCI image-spec 1.1, image layout in an uncompressed tar. Equal images give byte-identical archives.
 """
@@ -34,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What an archive holds. reference is complete, e.g. docker.io/library/relay-operator:dev."""
+    """An image to write. reference is complete, e.g. docker.io/library/relay-operator:dev."""
 
     reference: str
     layers: tuple[Layer, ...]
@@ -61,7 +61,7 @@ class _Blob:
 
 
 def complete_reference(name: str) -> str:
-    """The reference containerd stores an image under, by Docker's rules: library/ and latest are implied."""
+    """Completes a name by Docker's rules (library/ and latest are implied), as containerd stores it."""
     path, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         path, tag = name, "latest"
@@ -78,14 +78,14 @@ def descriptor(media_type: str, sha256: str, size: int) -> dict[str, Any]:
 
 
 def manifest_digest(image: Image) -> str:
-    """The image's digest, sha256 in hex."""
+    """Returns the image's digest, SHA-256 in hex."""
     return _manifest(image, _config(image)).sha256
 
 
 def write(image: Image, output: IO[bytes], *, without: Collection[str] = ()) -> None:
-    """output receives the archive; it need not be seekable.
+    """Writes the archive to output, which need not be seekable.
 
-    Layers whose SHA-256 (in hex) is in without are left out: a receiver that has them already needs no second copy.
+    Leaves out the layers whose SHA-256 (in hex) is in without, which the receiver has already.
     """
     config = _config(image)
     manifest = _manifest(image, config)

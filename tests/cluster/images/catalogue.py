@@ -1,4 +1,4 @@
-"""The images of this project, by the names manifests use."""
+"""The images of this project, by the names that manifests use."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ PYTHON_ENVIRONMENT = (
 
 
 def relay_operator() -> Image:
-    """Both processes in one image; a pod says which with `command: [relay-operator]` or `command: [relay]`."""
+    """Builds the image of both processes; a pod chooses by `command: [relay-operator]` or `command: [relay]`."""
     return Image(
         reference=complete_reference(f"relay-operator:{TAG}"),
         layers=(debian.base_layer(), python.dependencies_layer(), python.operator_layer()),
@@ -43,7 +43,7 @@ def provider_simulator() -> Image:
 
 
 def prometheus() -> Image:
-    """Debian's Prometheus; as in the upstream image, a pod's args replace the two default flags."""
+    """Builds Debian's Prometheus; as in the upstream image, a pod's args replace the two default flags."""
     return Image(
         reference=complete_reference(f"prometheus:{TAG}"),
         layers=(debian.base_layer(), debian.prometheus_layer()),
@@ -59,7 +59,7 @@ def prometheus() -> Image:
 
 
 def python_only() -> Image:
-    """The base alone, for tests that run a few lines in a pod."""
+    """Builds the base alone, for tests that run a few lines in a pod."""
     return Image(
         reference=complete_reference(f"python:{TAG}"),
         layers=(debian.base_layer(),),
@@ -99,7 +99,7 @@ RECIPES: dict[str, Callable[[], Image]] = {
 
 
 def named(name: str) -> Image | None:
-    """The image of this name, built first where its inputs are new; None for a name that is not ours."""
+    """Builds the image of this name if its inputs changed, and returns it; None for a name that is not ours."""
     wanted = complete_reference(name)
     for short, recipe in RECIPES.items():
         if complete_reference(short) == wanted:
@@ -108,7 +108,7 @@ def named(name: str) -> Image | None:
 
 
 def build(names: tuple[str, ...]) -> list[Image]:
-    """These images, or all when none is named."""
+    """Builds these images, or all if none is named."""
     built = []
     for name in names or tuple(RECIPES):
         image = named(name)

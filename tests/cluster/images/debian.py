@@ -1,4 +1,4 @@
-"""Layers out of Debian packages: the base with Python, Prometheus, busybox and pause."""
+"""Layers from Debian packages: the base with Python, Prometheus, busybox and pause."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ KEPT = (
     "etc/python3.11",
     "etc/mime.types",
 )
-"""All a Python program needs of the packages' files: no shell, no package manager, no perl, no openssl command."""
+"""Files of the packages that a Python program needs: no shell, package manager, perl or openssl command."""
 
 DROPPED = (
     "usr/lib/*-linux-gnu/gconv",
@@ -50,7 +50,7 @@ BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 
 def architecture() -> str:
-    """Debian's and OCI's name for this machine's architecture."""
+    """Returns the name of this machine's architecture in Debian and OCI."""
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise ToolMissing(f"images can be built on {', '.join(ARCHITECTURES)}, this is {machine}")
@@ -62,7 +62,10 @@ def base_key() -> str:
 
 
 def base_layer() -> Layer:
-    """Debian's Python with its libraries and the certificate bundle, byte-compiled: a read-only root cannot cache it."""
+    """Builds Debian's Python with its libraries and the certificate bundle.
+
+    It is byte-compiled, because a container with a read-only root cannot cache compiled files.
+    """
     return layers.cached(base_key(), _build_base)
 
 
@@ -71,7 +74,7 @@ def _build_base(tree: Path) -> None:
         unpacked = _unpack(BASE_PACKAGES, Path(work))
         _select(unpacked, tree, KEPT)
         bundle = [path.read_bytes() for path in sorted((unpacked / CERTIFICATES).rglob("*.crt"))]
-        # what the package's maintainer script would do; scripts are not run for an unpacked tree
+        # in place of the package's maintainer script, which does not run for an unpacked tree
         layers.put_file(tree / BUNDLE, b"".join(bundle))
     _write_accounts(tree)
     for name in ("proc", "sys", "dev", "run", "var/lib", "home"):
@@ -83,7 +86,7 @@ def _build_base(tree: Path) -> None:
 
 
 def _unpack(packages: Sequence[str], work: Path) -> Path:
-    """A tree with these packages of SUITE and all they depend on, as unpacked: no maintainer script has run."""
+    """Unpacks these packages of SUITE and their dependencies; runs no maintainer scripts."""
     archive, unpacked = work / "root.tar", work / "root"
     command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"]
     run([*command, SUITE, str(archive)], f"unpacking Debian {SUITE}'s {', '.join(packages)}")
@@ -92,7 +95,7 @@ def _unpack(packages: Sequence[str], work: Path) -> Path:
 
 
 def unpack_tar(archive: Path, directory: Path) -> None:
-    """directory, made now, holds the archive's files; device nodes are left to the container runtime."""
+    """Creates directory with the archive's files, without device nodes: the container runtime makes those."""
     directory.mkdir()
     command = ["tar", "--extract", f"--file={archive}", f"--directory={directory}"]
     run([*command, "--no-same-owner", "--exclude=./dev/*"], f"unpacking {archive.name}")
@@ -121,7 +124,7 @@ def _write_accounts(tree: Path) -> None:
 
 
 def compile_python(root: Path, directory: str) -> None:
-    """Every module below directory (a path inside root) is byte-compiled by root's own Python, without time stamps."""
+    """Byte-compiles every module below directory (a path inside root) with root's own Python, without time stamps."""
     command = ["chroot", str(root), f"/{PYTHON}", "-I", "-m", "compileall", "-q", "-q"]
     # unchecked: the files cannot change, and a check would cost a read of each source at every start
     command += ["--invalidation-mode", "unchecked-hash", directory]
@@ -129,7 +132,7 @@ def compile_python(root: Path, directory: str) -> None:
 
 
 def prometheus_layer() -> Layer:
-    """Debian's Prometheus server and promtool with the consoles their defaults name; goes on top of the base."""
+    """Builds Prometheus and promtool of Debian with the consoles of their defaults, for use on top of the base."""
     return layers.cached(
         layers.key("prometheus", RECIPE, architecture().encode()), _build_prometheus
     )
@@ -146,7 +149,7 @@ PROMETHEUS_KEPT = (
 
 def _build_prometheus(tree: Path) -> None:
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="packages.") as work:
-        # its web page links to fonts and scripts of other packages, which are left out: the API works without
+        # its web pages need fonts and scripts of other packages, which are left out; the API does not
         _select(_unpack(("prometheus",), Path(work)), tree, PROMETHEUS_KEPT)
     layers.readable_by_all(tree)
     # the default storage path, for running without a volume
@@ -155,7 +158,7 @@ def _build_prometheus(tree: Path) -> None:
 
 
 def pause_layer() -> Layer:
-    """catatonit as /pause: it sleeps, reaps, and ends at once when told."""
+    """Builds catatonit as /pause: it sleeps, reaps, and ends at once on SIGTERM."""
     binary = _host_file("catatonit", "/usr/bin/catatonit")
 
     def build(tree: Path) -> None:
@@ -165,7 +168,7 @@ def pause_layer() -> Layer:
 
 
 def busybox_layer() -> Layer:
-    """A shell and its tools, for probing from inside a pod; on top of the base, whose C library resolves names."""
+    """Builds a shell and its tools for probing from inside a pod. The base under it has the C library for names."""
     return layers.cached(layers.key("busybox", RECIPE, architecture().encode()), _build_busybox)
 
 
@@ -195,7 +198,7 @@ def run(
     allowed: tuple[int, ...] = (0,),
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """The command's output; raises ClusterError with the end of what it said when it fails."""
+    """Runs a command and returns its output; raises ClusterError with the end of its error output."""
     try:
         done = subprocess.run(
             command,

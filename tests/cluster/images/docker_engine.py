@@ -1,4 +1,4 @@
-"""The images of this project built by Docker, where its engine answers."""
+"""Builds the images of this project with Docker, where its engine answers."""
 
 import subprocess
 
@@ -13,7 +13,7 @@ DOCKERFILES = {
 
 
 def build() -> None:
-    """All of them are in the engine's store, under the names the manifests use; raises ClusterError."""
+    """Builds all images under the names that manifests use; raises ClusterError."""
     for image, dockerfile in DOCKERFILES.items():
         command = ["docker", "build", "--quiet", "--tag", image, "--file", dockerfile, "."]
         done = subprocess.run(

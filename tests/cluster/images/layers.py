@@ -1,4 +1,4 @@
-"""Layers: directory trees as deterministic tars, kept in a cache by the inputs they are made from."""
+"""Layers: directory trees as deterministic tars, cached by their inputs."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,7 @@ KEPT_LAYERS = 4
 
 
 def key(name: str, *inputs: bytes) -> str:
-    """NAME and 16 hex digits over the inputs, each delimited by its length, and over this file."""
+    """Returns NAME and 16 hex digits of a digest over this file and the inputs, each delimited by its length."""
     digest = hashlib.sha256()
     for part in (Path(__file__).read_bytes(), *inputs):
         digest.update(f"{len(part)}:".encode())
@@ -30,15 +30,16 @@ def key(name: str, *inputs: bytes) -> str:
 
 
 def cached(layer_key: str, build: Callable[[Path], None]) -> Layer:
-    """The layer of this key; build fills an empty directory with its tree if the cache does not have it yet.
+    """Returns the layer of this key; calls build with an empty directory for its tree if it is not in the cache.
 
-    A build cut short leaves nothing under the key. Several processes may ask at once: one builds, the rest wait.
+    An interrupted build leaves nothing under the key. If several processes ask at once, one builds and the others
+    wait.
     """
     root = paths.layers_root()
     home = root / layer_key
     found = read(home)
     if found is not None:
-        # what was used last is kept longest
+        # the time of last use decides which layers are removed
         os.utime(home)
         return found
     root.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def _build(layer_key: str, build: Callable[[Path], None], root: Path) -> None:
 
 
 def _forget_oldest(name: str, root: Path) -> None:
-    """Of the layers of this name, those used last are kept: every change of source leaves one."""
+    """Removes all layers of this name but those used last: every change of source adds one."""
     kept = [path for path in root.glob(f"{name}-*") if path.name.rpartition("-")[0] == name]
     kept.sort(key=lambda path: path.stat().st_mtime)
     for path in kept[:-KEPT_LAYERS]:
@@ -71,7 +72,7 @@ def _forget_oldest(name: str, root: Path) -> None:
 
 
 def read(home: Path) -> Layer | None:
-    """The finished layer stored at home, None if there is none."""
+    """Returns the finished layer stored at home, None if there is none."""
     try:
         described = json.loads((home / DESCRIPTION).read_text())
     except FileNotFoundError:
@@ -88,7 +89,7 @@ def _store(tree: Path, home: Path) -> None:
 
 
 def write_tar(tree: Path, target: Path) -> None:
-    """target holds the tree: entries sorted, owned by root, without times; device files and sockets are left out."""
+    """Writes the tree to target: sorted, owned by root, without times, device files and sockets."""
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
         for path in sorted(_walk(tree)):
             _add(archive, path, tree)
@@ -112,21 +113,21 @@ def _add(archive: tarfile.TarFile, path: Path, tree: Path) -> None:
         entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, os.readlink(path), 0o777
         archive.addfile(entry)
     elif stat.S_ISREG(status.st_mode):
-        # hard links become copies: their identity is no part of a layer's content
+        # hard links become copies, so that equal content gives equal tars
         entry.size = status.st_size
         with path.open("rb") as content:
             archive.addfile(entry, content)
 
 
 def put_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """path, below directories readable by all, holds content with this mode whatever the umask."""
+    """Writes content to path with this mode, whatever the umask; creates the directories above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     path.chmod(mode)
 
 
 def readable_by_all(tree: Path) -> None:
-    """Everything in tree can be read (and entered) by any user: an image's process is not its files' owner."""
+    """Lets every user read all files and enter all directories: an image's process does not own its files."""
     for path in _walk(tree):
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):

@@ -1,4 +1,4 @@
-"""Layers out of this repository: the locked dependencies, the operator's wheel, the provider simulator."""
+"""Layers from this repository: the locked dependencies, the operator's wheel, the provider simulator."""
 
 import configparser
 import platform
@@ -16,9 +16,9 @@ from tests.cluster.images import debian, layers
 from tests.cluster.images.archive import Layer
 
 RECIPE = Path(__file__).read_bytes()
-"""This file is the first input of the layers it makes."""
+"""The source of this file: the first input of its layers."""
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
-"""Where Debian's Python looks for what does not come from Debian."""
+"""The directory in which Debian's Python looks for packages from elsewhere."""
 COMMANDS = "usr/local/bin"
 PYTHON_VERSION = "3.11"
 WHEEL_PLATFORMS = ("manylinux_2_36", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
@@ -29,7 +29,7 @@ SIMULATOR_HOME = "opt/simulator"
 
 
 def dependencies_layer() -> Layer:
-    """Everything in the lock, checked against its hashes, byte-compiled."""
+    """Builds the packages of the lock file, checked against their hashes and byte-compiled."""
     lock = (paths.REPOSITORY / LOCK).read_bytes()
     key = layers.key("dependencies", RECIPE, lock, debian.base_key().encode())
     return layers.cached(key, _build_dependencies)
@@ -46,13 +46,13 @@ def _build_dependencies(tree: Path) -> None:
         *(f"--requirement={paths.REPOSITORY / LOCK}", f"--target={target}"),
     ]
     debian.run(command, f"installing {LOCK}")
-    # the commands of libraries carry the building machine's interpreter
+    # scripts of libraries name the building machine's interpreter
     shutil.rmtree(target / "bin", ignore_errors=True)
     _finish(tree, SITE_PACKAGES)
 
 
 def operator_layer() -> Layer:
-    """This checkout's wheel and its commands."""
+    """Builds this checkout's wheel and its commands."""
     sources = source_digest(("operator", "pyproject.toml", "README.md", "LICENSE"))
     builder = f"{sys.version_info.major}.{sys.version_info.minor}".encode()
     key = layers.key("relay-operator", RECIPE, sources, builder, debian.base_key().encode())
@@ -76,7 +76,10 @@ def _build_operator(tree: Path) -> None:
 
 
 def can_compile() -> bool:
-    """Whether the relay's hot path goes into the image as machine code: only the image's own Python can read it."""
+    """Returns whether the relay's hot path can be compiled: only the image's version of Python can load it.
+
+    Installs the compiler if so.
+    """
     if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON_VERSION:
         tell(f"the relay is packed uncompiled: that takes Python {PYTHON_VERSION} on this machine")
         return False
@@ -86,13 +89,13 @@ def can_compile() -> bool:
 
 
 def tell(line: str) -> None:
-    """Beside what a caller may parse."""
+    """Prints a line to standard error; standard output is for results."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def simulator_layer() -> Layer:
-    """The provider simulator of this checkout, started with `python3 -m tests.simulator`."""
+    """Builds the provider simulator of this checkout, started with `python3 -m tests.simulator`."""
     sources = source_digest((SIMULATOR,))
     key = layers.key("simulator", RECIPE, sources, debian.base_key().encode())
     return layers.cached(key, _build_simulator)
@@ -108,7 +111,7 @@ def _build_simulator(tree: Path) -> None:
 
 
 def console_scripts(entry_points: str) -> dict[str, str]:
-    """Command name -> module:function, from a wheel's entry_points.txt (entry points specification)."""
+    """Parses a wheel's entry_points.txt into command name -> module:function (entry points specification)."""
     parser = configparser.ConfigParser(delimiters=("=",))
     # command names keep their case
     parser.optionxform = str  # type: ignore[assignment,method-assign]
@@ -117,7 +120,7 @@ def console_scripts(entry_points: str) -> dict[str, str]:
 
 
 def launcher(target: str) -> str:
-    """A command that calls module:function with the image's own Python."""
+    """Returns a script that calls module:function with the image's own Python."""
     module, _, function = target.partition(":")
     return (
         f"#!/{debian.PYTHON}\n"
@@ -129,7 +132,7 @@ def launcher(target: str) -> str:
 
 
 def source_files(parts: Iterable[str]) -> list[Path]:
-    """The files below these parts of the repository, sorted; caches of interpreters and tools are left out."""
+    """Returns the files below these parts of the repository, sorted, without caches of interpreters and tools."""
     found: list[Path] = []
     for part in parts:
         path = paths.REPOSITORY / part
@@ -146,7 +149,7 @@ def _is_source(file: Path) -> bool:
 
 
 def source_digest(parts: Iterable[str]) -> bytes:
-    """Names and contents of the source files, unambiguously."""
+    """Returns names and contents of the source files, each delimited by its length."""
     digest = bytearray()
     for file in source_files(parts):
         name, content = str(file.relative_to(paths.REPOSITORY)).encode(), file.read_bytes()
@@ -155,14 +158,14 @@ def source_digest(parts: Iterable[str]) -> bytes:
 
 
 def _finish(tree: Path, python_directory: str) -> None:
-    """Readable by any user and byte-compiled, with the paths the files have in the image."""
+    """Makes the tree readable for every user and byte-compiles it with the paths that files have in the image."""
     layers.readable_by_all(tree)
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="root.") as work:
         root = Path(work) / "root"
         debian.unpack_tar(debian.base_layer().path, root)
         staged = root / python_directory
         staged.parent.mkdir(parents=True, exist_ok=True)
-        # renamed in and out: the compiled files then name their sources as the image does
+        # compiled in a copy of the image's root, so that the compiled files name their sources as the image does
         (tree / python_directory).rename(staged)
         debian.compile_python(root, f"/{python_directory}")
         staged.rename(tree / python_directory)

@@ -1,4 +1,4 @@
-"""Asks a new cluster's API server whether it is usable yet. Everything else goes through kubectl."""
+"""Polls a new cluster's API server until it is usable. Everything else goes through kubectl."""
 
 import http.client
 import json
@@ -18,11 +18,11 @@ CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
 
 class TimedOut(ClusterError):
-    """Something did not come true in time, though it still could."""
+    """A condition did not become true in time, although it still could."""
 
 
 class ApiServer:
-    """The API server of one cluster, asked as its administrator."""
+    """The API server of one cluster, with the administrator's credentials."""
 
     def __init__(self, record: ClusterRecord) -> None:
         certificates = record.directory / "pki"
@@ -39,14 +39,14 @@ class ApiServer:
         return self._request("GET", "/readyz") == b"ok"
 
     def has_default_account(self) -> bool:
-        """Pods can be created in the namespace default."""
+        """Returns whether pods can be created in the namespace default."""
         return bool(self._request("GET", "/api/v1/namespaces/default/serviceaccounts/default"))
 
     def node_is_registered(self) -> bool:
         return bool(self._request("GET", self._node))
 
     def label_node(self) -> None:
-        """The node carries the role kubeadm gives it; kubelets may not give it to themselves."""
+        """Gives the node the control-plane role, as kubeadm does; kubelets may not set it on themselves."""
         patch = json.dumps({"metadata": {"labels": {CONTROL_PLANE_LABEL: ""}}})
         self._request("PATCH", self._node, patch, "application/merge-patch+json")
 
@@ -58,7 +58,7 @@ class ApiServer:
     def _request(
         self, method: str, path: str, body: str | None = None, content_type: str = ""
     ) -> bytes:
-        """The answer's body; raises OSError, also for any status but success."""
+        """Sends a request and returns the answer's body; raises OSError, also for an error status."""
         connection = http.client.HTTPSConnection(
             self._address, PORT, context=self._context, timeout=REQUEST_SECONDS
         )
@@ -67,7 +67,7 @@ class ApiServer:
             answer = connection.getresponse()
             content = answer.read()
         except http.client.HTTPException as error:
-            raise OSError(f"{method} {path} was cut off") from error
+            raise OSError(f"{method} {path} failed: connection closed") from error
         finally:
             connection.close()
         if answer.status >= 300:
@@ -82,12 +82,12 @@ def await_true(
     seconds: float,
     obstacle: Callable[[], str | None],
 ) -> None:
-    """condition has come true.
+    """Waits until condition is true.
 
-    Raises TimedOut after seconds, and ClusterError as soon as obstacle names what makes waiting useless.
+    Raises TimedOut after seconds, and ClusterError as soon as obstacle returns why waiting is useless.
     """
     deadline = time.monotonic() + seconds
-    last = "it never answered"
+    last = "(no answer)"
     while True:
         try:
             if condition():
@@ -99,7 +99,7 @@ def await_true(
             raise ClusterError(f"waiting for {what}: {reason}")
         if time.monotonic() > deadline:
             raise TimedOut(
-                f"waiting for {what}: not so after {seconds:.0f} s (last answer: {last}); "
+                f"waiting for {what}: timed out after {seconds:.0f} s (last answer: {last}); "
                 "--retain keeps the node and its logs"
             )
         time.sleep(POLL_SECONDS)

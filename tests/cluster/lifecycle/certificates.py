@@ -1,6 +1,6 @@
 """The certificates of one cluster: an authority, a separate front-proxy authority, one pair per component.
 
-What each needs is written down in Kubernetes' "PKI certificates and requirements" page.
+Source: Kubernetes' page "PKI certificates and requirements".
 """
 
 import datetime
@@ -38,7 +38,7 @@ class Leaf:
 
 
 def write_certificates(directory: Path, node_name: str, node_address: str) -> None:
-    """Every key and certificate of the cluster is in directory, as NAME.key (mode 0600) and NAME.crt."""
+    """Writes every key and certificate of the cluster to directory, as NAME.key (mode 0600) and NAME.crt."""
     directory.mkdir(parents=True)
     authority = _new_authority(directory, "ca", "kubernetes")
     front_proxy = _new_authority(directory, "front-proxy-ca", "front-proxy-ca")

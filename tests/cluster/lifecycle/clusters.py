@@ -17,14 +17,14 @@ from tests.cluster.node import cgroups, configuration_files, namespaces
 from tests.cluster.node.namespaces import NamespaceGuard
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-"""kind allows more; here the name is also part of a cgroup's and a socket's path and of the node's DNS name."""
+"""Narrower than kind's: the name is also part of cgroup and socket paths and of the node's DNS name."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What create is asked for. wait_seconds bounds the wait for the node's Ready; None takes startup's own."""
+    """A cluster to create. wait_seconds limits the wait for Ready; None takes the default of startup."""
 
     name: str
     wait_seconds: float | None = None
@@ -36,10 +36,10 @@ class Plan:
 
 
 def create(plan: Plan, say: Say) -> ClusterRecord:
-    """A cluster of this name runs: pods can be created, names resolve, policies hold.
+    """Creates a cluster and returns once pods can be created, names resolve and policies are enforced.
 
-    Raises ClusterError when the name is taken or the machine lacks something; then nothing of the cluster is left,
-    unless plan.retain.
+    Raises ClusterError if the name is taken or the machine lacks something; then the cluster is removed, unless
+    plan.retain.
     """
     if not NAME.fullmatch(plan.name):
         raise ClusterError(
@@ -57,7 +57,7 @@ def create(plan: Plan, say: Say) -> ClusterRecord:
     except BaseException:
         if plan.retain:
             guard.keep()
-            say(f"The node is kept for a look; its logs are in {record.directory / 'logs'}")
+            say(f"The node is kept; its logs are in {record.directory / 'logs'}")
         else:
             guard.end()
             with _exclusively():
@@ -68,7 +68,7 @@ def create(plan: Plan, say: Say) -> ClusterRecord:
 
 
 def delete(name: str) -> list[str]:
-    """Nothing of the cluster is left, running or half there. Returns the names of its nodes."""
+    """Removes a cluster, running or incomplete; returns the names of its nodes."""
     with _exclusively():
         if name not in cluster_records.known_names() and not cgroups.left(f"rk-{name}"):
             return []
@@ -79,7 +79,7 @@ def delete(name: str) -> list[str]:
 
 
 def running(name: str) -> ClusterRecord:
-    """The record of a running cluster; raises ClusterError, in kind's words, if there is none."""
+    """Returns the record of a running cluster; raises ClusterError, in kind's words, if there is none."""
     record = cluster_records.read(name)
     if record is None or not cluster_records.is_running(record):
         raise ClusterError(f'no nodes found for cluster "{name}"')
@@ -93,15 +93,15 @@ def _refuse_running(name: str) -> None:
 
 
 def _start(plan: Plan, programs: Path, say: Say) -> tuple[ClusterRecord, NamespaceGuard]:
-    """State is on disk, namespaces exist and their first process waits for the word to go."""
+    """Writes the state and starts the namespaces; their first process waits for the start signal."""
     with _exclusively():
-        # asked again under the lock: another create may have come between
+        # another create may have taken the name before we got the lock
         _refuse_running(plan.name)
         _sweep(say)
         taken = {record.index for record in cluster_records.running()}
         record = ClusterRecord(
             name=plan.name,
-            # a cluster of another state directory shows by its link alone
+            # clusters of another state directory are visible by their links only
             index=addresses.free_index(taken | namespaces.linked_indices()),
             binaries=str(programs),
             proxy_mode=plan.proxy_mode,
@@ -109,7 +109,7 @@ def _start(plan: Plan, programs: Path, say: Say) -> tuple[ClusterRecord, Namespa
             feature_gates=plan.feature_gates,
             runtime_config=plan.runtime_config,
         )
-        # empty ones may be left; busy ones, of another state directory, are refused
+        # removes empty cgroups of an earlier cluster; fails if they are in use by one of another state directory
         cgroups.remove(record.cgroup)
         try:
             (record.directory / "logs").mkdir(parents=True)
@@ -128,7 +128,7 @@ def _start(plan: Plan, programs: Path, say: Say) -> tuple[ClusterRecord, Namespa
 
 
 def _sweep(say: Say) -> None:
-    """Removes what clusters left that ended without delete. Only under the lock: nobody else is creating."""
+    """Removes what is left of clusters that ended without delete. Call it under the lock only."""
     alive = {record.name for record in cluster_records.running()}
     for name in cluster_records.known_names():
         if name not in alive:
@@ -137,12 +137,12 @@ def _sweep(say: Say) -> None:
 
 
 def _nameless(name: str) -> ClusterRecord:
-    """Stands for a cluster whose record is gone or unreadable: enough to remove its directory and cgroups."""
+    """Returns a stand-in for a lost or unreadable record, enough to remove the directory and cgroups."""
     return ClusterRecord(name=name, index=0, binaries="")
 
 
 def _remove(record: ClusterRecord) -> None:
-    """Processes, link, cgroups and state are gone."""
+    """Removes processes, link, cgroups and state."""
     namespaces.end(record)
     if record.index:
         namespaces.remove_link(addresses.link(record.index))
@@ -154,7 +154,7 @@ def _remove(record: ClusterRecord) -> None:
 
 @contextlib.contextmanager
 def _exclusively() -> Iterator[None]:
-    """One create or delete at a time changes what clusters there are. Held for fractions of a second."""
+    """Holds the lock of the state directory, so that one create or delete at a time changes it."""
     root = paths.state_root()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)

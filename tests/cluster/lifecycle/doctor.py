@@ -1,4 +1,4 @@
-"""Looks for what a node needs of its machine and says what is missing, before anything is built or started."""
+"""Checks that the machine has what a node needs, before anything is built or started."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ NATIVE = "native"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The outcome of one look. problem is empty when all is well; one that does not block costs only time."""
+    """The result of one check. problem is empty if it passed; a problem that does not block only costs time."""
 
     subject: str
     problem: str = ""
@@ -29,8 +29,8 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """Every look, in the order in which they build on each other. Changes nothing but an empty state directory."""
-    looks: Sequence[tuple[str, Callable[[], str]]] = (
+    """Runs every check, in the order in which they depend on each other. May create an empty state directory."""
+    checks: Sequence[tuple[str, Callable[[], str]]] = (
         ("root", _root),
         ("Go toolchain", _go),
         ("private namespaces", _namespaces),
@@ -40,27 +40,27 @@ def findings() -> list[Finding]:
         ("nftables for Services", _nftables),
         ("state directory", _state_directory),
     )
-    found = [Finding(subject, look()) for subject, look in looks]
+    found = [Finding(subject, check()) for subject, check in checks]
     found.append(Finding("Debian packages", _packages(), blocks=False))
     found.append(Finding("overlay snapshots", _overlay(), blocks=False))
     return found
 
 
 def require_host() -> None:
-    """A node can run here; raises ToolMissing with everything that stands in the way."""
-    looks: Sequence[tuple[str, Callable[[], str]]] = (
+    """Checks that a node can run here; raises ToolMissing with everything that prevents it."""
+    checks: Sequence[tuple[str, Callable[[], str]]] = (
         ("root", _root),
         ("private namespaces", _namespaces),
         ("cgroups", _cgroups),
         ("packet queue for network policies", _packet_queue),
     )
-    problems = [f"{subject}: {problem}" for subject, look in looks if (problem := look())]
+    problems = [f"{subject}: {problem}" for subject, check in checks if (problem := check())]
     if problems:
         raise ToolMissing("this machine cannot run a node: " + "; ".join(problems))
 
 
 def snapshotter(directory: Path) -> str:
-    """containerd's snapshotter for this directory: overlayfs where its filesystem can carry one, else plain copies."""
+    """Returns containerd's snapshotter for this directory: overlayfs if its filesystem supports it, else copies."""
     with tempfile.TemporaryDirectory(dir=directory, prefix=".overlay.") as work:
         parts = {name: Path(work) / name for name in ("lowerdir", "upperdir", "workdir")}
         merged = Path(work) / "merged"
@@ -131,11 +131,11 @@ def _overlay() -> str:
     root = paths.state_root()
     if _state_directory() or snapshotter(root) == OVERLAY:
         return ""
-    return f"the filesystem of {root} cannot carry any: images are copied, which is slower"
+    return f"the filesystem of {root} does not support them: images are copied, which is slower"
 
 
 def _in_namespaces(command: Sequence[str], stdin: str = "") -> str:
-    """What went wrong when command ran in throw-away namespaces; empty if nothing did."""
+    """Runs command in temporary namespaces; returns its error, empty if it succeeded."""
     try:
         done = subprocess.run(
             [*UNSHARE, *command], input=stdin, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Brings a node whose namespaces exist to the point where pods can be created on it."""
+"""Starts a node in its namespaces, until pods can be created on it."""
 
 import subprocess
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from tests.cluster.node.namespaces import NamespaceGuard
 START_SECONDS = 180.0
 READY_SECONDS = 120.0
 HOPELESS_RESTARTS = 3
-"""A component that ended this often during start-up will not come up (a wrong feature gate, say)."""
-LAST_WORDS = 5
-"""Lines of a log that are shown when its node failed."""
+"""Restarts during start-up after which a component is considered broken, by a wrong feature gate for example."""
+LOG_LINES = 5
+"""Lines of a log in the error message of a failed node."""
 
 Say = Callable[[str], None]
 
@@ -26,9 +26,10 @@ Say = Callable[[str], None]
 def bring_up(
     record: ClusterRecord, guard: NamespaceGuard, *, wait_seconds: float | None, say: Say
 ) -> None:
-    """The control plane answers, cluster DNS is installed, the node is Ready.
+    """Starts the control plane, installs cluster DNS and waits for the node to be Ready.
 
-    Raises ClusterError with the failing part's last words. A wait_seconds of the caller's own that ends is only said.
+    Raises ClusterError with the end of the failing component's log. If the caller's own wait_seconds passes, prints a
+    warning instead.
     """
 
     def wait(what: str, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
@@ -55,38 +56,38 @@ def bring_up(
     except api_server.TimedOut as error:
         if wait_seconds is None:
             raise
-        # kind's word and kind's exit code 0
+        # kind prints this, too, and exits with 0
         say(f"WARNING: Timed out waiting for Ready ({error})")
 
 
 def _obstacle(record: ClusterRecord, guard: NamespaceGuard) -> str | None:
-    """What makes further waiting useless, None if nothing does."""
+    """Returns why further waiting is useless, None if it is not."""
     if guard.ended() is not None:
-        return f"the node ended:\n{_last_words(record, 'init')}"
+        return f"the node ended:\n{_end_of_log(record, 'init')}"
     if not (record.directory / control.SOCKET).exists():
         # the node is still setting itself up
         return None
     reply = control.ask(record.directory, control.Request(control.Verb.STATUS))
     for status in reply.components:
         if status.restarts >= HOPELESS_RESTARTS:
-            return f"{status.name} ends again and again:\n{_last_words(record, status.name)}"
+            return f"{status.name} keeps ending:\n{_end_of_log(record, status.name)}"
     return None
 
 
-def _last_words(record: ClusterRecord, component: str) -> str:
+def _end_of_log(record: ClusterRecord, component: str) -> str:
     log = record.directory / "logs" / f"{component}.log"
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return "\n".join(lines[-LAST_WORDS:]) or "it said nothing"
+    return "\n".join(lines[-LOG_LINES:]) or "(log is empty)"
 
 
 def dns_image(programs: Path) -> archive.Image:
-    """CoreDNS as an image: the built binary alone."""
+    """Builds the image of CoreDNS: the binary alone."""
     binary = programs / "coredns"
 
     def build_tree(tree: Path) -> None:
         layers.copy_file(binary, tree / "coredns", mode=0o755)
 
-    # the directory it resolves to is named by all it was built from
+    # the binary's directory is named by a digest of all its inputs
     layer_key = layers.key("coredns", binary.resolve().parent.name.encode())
     return archive.Image(
         reference="localhost/coredns:1",

@@ -1,7 +1,7 @@
-"""The cgroup directories of a cluster: one per hierarchy, made before it starts and removed after it ended.
+"""cgroup directories of a cluster: one per hierarchy, created before it starts and removed after it ended.
 
-cgroup v1 mounts one hierarchy per controller (and perhaps an empty v2 one at `unified`, in which runc makes directories
-too); cgroup v2 is a single hierarchy.
+cgroup v1 mounts one hierarchy per controller (and perhaps an empty v2 one at `unified`, in which runc creates
+directories too); cgroup v2 is a single hierarchy.
 """
 
 import os
@@ -17,12 +17,12 @@ REMOVAL_SECONDS = 10.0
 
 
 def is_unified(root: Path = ROOT) -> bool:
-    """Whether the machine has cgroup v2 alone."""
+    """Returns whether the machine has cgroup v2 alone."""
     return (root / "cgroup.controllers").exists()
 
 
 def hierarchies(root: Path = ROOT) -> list[Path]:
-    """Every mounted hierarchy, each once (cpu and cpuacct may be one directory and two links to it)."""
+    """Returns every mounted hierarchy once (cpu and cpuacct may be two links to one directory)."""
     if is_unified(root):
         return [root]
     found = (path for path in root.iterdir() if path.is_dir() and (path / "cgroup.procs").exists())
@@ -30,7 +30,7 @@ def hierarchies(root: Path = ROOT) -> list[Path]:
 
 
 def missing_controllers(root: Path = ROOT) -> frozenset[str]:
-    """What a node needs and this machine does not offer."""
+    """Returns the controllers that a node needs and this machine lacks."""
     if is_unified(root):
         return NEEDED_V2 - set((root / "cgroup.controllers").read_text().split())
     mounted = {path.name for path in root.iterdir() if (path / "cgroup.procs").exists()}
@@ -38,7 +38,7 @@ def missing_controllers(root: Path = ROOT) -> frozenset[str]:
 
 
 def create(name: str, root: Path = ROOT) -> None:
-    """Every hierarchy has a directory of this name in which containers can be started."""
+    """Creates a directory of this name in every hierarchy, in which containers can be started."""
     try:
         _create(name, root)
     except OSError as error:
@@ -53,7 +53,7 @@ def _create(name: str, root: Path) -> None:
         directory = hierarchy / name
         directory.mkdir(exist_ok=True)
         if (hierarchy / "cpuset.cpus").exists() and not is_unified(root):
-            # a v1 cpuset starts empty, and an empty one admits no process
+            # a new v1 cpuset is empty, and an empty cpuset takes no process
             for file in ("cpuset.cpus", "cpuset.mems"):
                 (directory / file).write_text((hierarchy / file).read_text())
     if is_unified(root):
@@ -62,7 +62,7 @@ def _create(name: str, root: Path) -> None:
 
 
 def remove(name: str, root: Path = ROOT) -> None:
-    """No hierarchy has a directory of this name. Its processes must be ending: the last ones are waited for."""
+    """Removes the directory of this name from every hierarchy; waits for its last processes, which must be ending."""
     deadline = time.monotonic() + REMOVAL_SECONDS
     for hierarchy in hierarchies(root):
         while (hierarchy / name).exists():
@@ -75,7 +75,7 @@ def remove(name: str, root: Path = ROOT) -> None:
 
 
 def left(name: str, root: Path = ROOT) -> list[Path]:
-    """The directories of this name that exist."""
+    """Returns the directories of this name that exist."""
     return [path for hierarchy in hierarchies(root) if (path := hierarchy / name).exists()]
 
 
@@ -84,5 +84,5 @@ def _remove_empty(top: Path) -> None:
         try:
             os.rmdir(directory)
         except OSError:
-            # busy until the kernel has let go of the last process: the caller asks again
+            # busy until the last process is gone; the caller tries again
             continue

@@ -1,4 +1,4 @@
-"""The processes of a node: their command lines and what each waits for."""
+"""Components of a node: their command lines and start conditions."""
 
 import sys
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ETCD_PEER = "http://127.0.0.1:2380"
 
 
 class After(StrEnum):
-    """What must be there before a component starts; starting everything at once costs two crashes and 0.5 s."""
+    """Start condition of a component. Starting all at once costs two crashes and 0.5 s."""
 
     NOTHING = "nothing"
     CONTAINERD = "containerd"
@@ -33,7 +33,7 @@ class Component:
 
 
 def components(record: ClusterRecord) -> tuple[Component, ...]:
-    """Every component of this node, in the order in which they start."""
+    """Returns every component of this node, in the order in which they start."""
     return (
         Component("etcd", _etcd(record)),
         Component("kube-apiserver", _api_server(record)),
@@ -75,7 +75,7 @@ def _etcd(record: ClusterRecord) -> tuple[str, ...]:
         _program(record, "etcd"),
         "--name=node",
         f"--data-dir={record.directory / 'etcd'}",
-        # nothing here outlives the machine
+        # the data need not survive a crash of the machine
         "--unsafe-no-fsync",
         f"--listen-client-urls={ETCD_CLIENT}",
         f"--advertise-client-urls={ETCD_CLIENT}",
@@ -187,7 +187,7 @@ def _kube_proxy(record: ClusterRecord) -> tuple[str, ...]:
         f"--proxy-mode={record.proxy_mode}",
         f"--cluster-cidr={addresses.POD_CIDR}",
         f"--hostname-override={record.node_name}",
-        # conntrack's size is the whole machine's
+        # the size of conntrack's table is a setting of the whole machine
         "--conntrack-max-per-core=0",
         "--metrics-bind-address=127.0.0.1:10249",
         "--healthz-bind-address=127.0.0.1:10256",
@@ -196,7 +196,9 @@ def _kube_proxy(record: ClusterRecord) -> tuple[str, ...]:
 
 
 def _policy_engine(record: ClusterRecord) -> tuple[str, ...]:
-    """Judges packets from our own queue rule (policy_queue): not every kernel has nftables' queue expression."""
+    """Returns the engine of network policies. It gets packets by our own rule (policy_queue), because not every kernel
+    has nftables' queue expression.
+    """
     return (
         _program(record, "kube-network-policies"),
         f"--kubeconfig={_kubeconfig(record, 'admin')}",
@@ -211,7 +213,7 @@ def _policy_engine(record: ClusterRecord) -> tuple[str, ...]:
 
 
 def _kwok(record: ClusterRecord) -> tuple[str, ...]:
-    """Lives the life of nodes annotated kwok.x-k8s.io/node=fake and of the pods on them; the real node is not its."""
+    """Returns kwok, which simulates nodes annotated kwok.x-k8s.io/node=fake and the pods on them only."""
     return (
         _program(record, "kwok"),
         f"--kubeconfig={_kubeconfig(record, 'admin')}",

@@ -1,4 +1,4 @@
-"""The configuration files of a node: container runtime, pod network, kubelet, and the components' kubeconfigs."""
+"""Configuration files of a node: container runtime, pod network, kubelet, and the components' kubeconfigs."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ COMPONENT_USERS = ("controller-manager", "scheduler", "kube-proxy", "kubelet", "
 
 
 def write(record: ClusterRecord, *, snapshotter: str) -> None:
-    """The state directory holds every file the components are started with."""
+    """Writes every file that components are started with to the state directory."""
     directory = record.directory
     for stem in COMPONENT_USERS:
         config = kubeconfig.for_user(
@@ -25,13 +25,13 @@ def write(record: ClusterRecord, *, snapshotter: str) -> None:
     (directory / "cni").mkdir()
     _write_json(directory / "cni" / "10-pods.conflist", pod_network())
     (directory / "containerd.toml").write_text(containerd(directory, snapshotter))
-    # what pods with dnsPolicy Default get: the node's own resolver, which knows only the cluster
+    # for pods with dnsPolicy Default: the node has no other resolver than the cluster's
     (directory / "resolv.conf").write_text(f"nameserver {addresses.DNS_SERVICE}\n")
     _write_json(directory / "kubelet.json", kubelet(record))
 
 
 def pod_network() -> dict[str, Any]:
-    """Plain routing, one veth pair and one /32 route per pod; masqueraded on the way out."""
+    """Returns the CNI configuration: one veth pair and one /32 route per pod, masqueraded on the way out."""
     return {
         "cniVersion": "1.0.0",
         "name": "pods",
@@ -52,10 +52,10 @@ def pod_network() -> dict[str, Any]:
 
 
 def containerd(directory: Path, snapshotter: str) -> str:
-    """containerd's configuration, version 2 (read by 1.6 and later).
+    """Returns containerd's configuration, version 2 (read by 1.6 and later).
 
-    restrict_oom_score_adj: a machine that withholds CAP_SYS_RESOURCE refuses lower scores, and no pod would start.
-    enable_unprivileged_ports: what Docker and newer containerd do by default; CoreDNS listens on 53 without root.
+    restrict_oom_score_adj: without CAP_SYS_RESOURCE lower scores are refused, and no pod would start.
+    enable_unprivileged_ports: default of Docker and newer containerd; CoreDNS listens on 53 without root.
     """
     unused = ("btrfs", "zfs", "aufs", "devmapper")
     disabled = [f"io.containerd.snapshotter.v1.{name}" for name in unused]
@@ -90,7 +90,7 @@ disabled_plugins = {json.dumps(disabled)}
 
 
 def kubelet(record: ClusterRecord) -> dict[str, Any]:
-    """KubeletConfiguration: v1beta1 of kubelet.config.k8s.io."""
+    """Returns the KubeletConfiguration (v1beta1 of kubelet.config.k8s.io)."""
     directory = record.directory
     certificates = directory / "pki"
     one_percent = (
@@ -113,12 +113,12 @@ def kubelet(record: ClusterRecord) -> dict[str, Any]:
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{record.cgroup}",
-        # Kubernetes 1.35 and later refuse cgroup v1 unless told
+        # Kubernetes 1.35 and later refuse cgroup v1 by default
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
         "resolvConf": str(directory / "resolv.conf"),
-        # the machine is shared with whoever runs the tests: evict only when it is about to fail
+        # the machine also runs the tests: evict only if it is about to fail
         "evictionHard": {"memory.available": "50Mi", **dict.fromkeys(one_percent, "1%")},
         # loaded images exist nowhere else, so none may be collected
         "imageGCHighThresholdPercent": 100,

@@ -1,4 +1,4 @@
-"""How the command talks to a running node: one JSON request and one JSON reply per connection on a Unix socket."""
+"""The protocol between the command and a running node: one JSON request and reply per Unix connection."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """pid is the process's id inside the namespaces, None while it does not run."""
+    """State of a component. pid is the process's id inside the namespaces, None while it does not run."""
 
     name: str
     wanted: bool
@@ -43,7 +43,7 @@ class Reply:
 
 
 def receive(connection: socket.socket) -> Request:
-    """The request of a connection; raises ValueError when it is none."""
+    """Reads the request of a connection; raises ValueError if it is not one."""
     connection.settimeout(TIMEOUT_SECONDS)
     content = json.loads(_read_all(connection))
     if not isinstance(content, dict):
@@ -52,7 +52,7 @@ def receive(connection: socket.socket) -> Request:
 
 
 def send(connection: socket.socket, reply: Reply) -> None:
-    """Sends the reply; a caller that has gone misses it."""
+    """Sends the reply; does nothing if the caller has closed the connection."""
     try:
         connection.sendall(json.dumps(asdict(reply)).encode())
     except (BrokenPipeError, ConnectionResetError):
@@ -60,7 +60,7 @@ def send(connection: socket.socket, reply: Reply) -> None:
 
 
 def ask(directory: Path, request: Request) -> Reply:
-    """The node's reply; raises ClusterError when it does not answer or refuses."""
+    """Sends a request and returns the node's reply; raises ClusterError if it refuses or does not answer."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_SECONDS)
         try:
@@ -78,12 +78,12 @@ def ask(directory: Path, request: Request) -> Reply:
 
 
 def listen(directory: Path) -> socket.socket:
-    """A listening socket in directory that only root may use."""
+    """Returns a listening socket in directory, which only root may use."""
     unfinished = directory / f"{SOCKET}.new"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(unfinished))
     listener.listen(16)
-    # between bind and listen a caller would be refused: the name appears when it can be called
+    # a caller between bind and listen would be refused, so the socket gets its name after listen
     unfinished.rename(directory / SOCKET)
     return listener
 

@@ -30,11 +30,11 @@ API_POLL_SECONDS = 0.05
 
 
 def main(name: str) -> int:
-    """Never returns once the node runs. 1 when it cannot be set up, ABANDONED when its creator is gone before that."""
+    """Runs the node and does not return; returns ABANDONED if the create command ends before it starts the node."""
     guard = sys.stdin.buffer
     if guard.readline() != GO:
         return ABANDONED
-    # read only now: create writes the record before it says go
+    # create writes the record before it sends GO
     record = cluster_records.read(name)
     if record is None:
         raise ClusterError(f"there is no cluster record for {name}")
@@ -60,22 +60,22 @@ def main(name: str) -> int:
 
 
 def _raise_file_limit() -> None:
-    """Containers inherit the soft limit, and the caller's shell may have a low one."""
+    """Raises the soft limit of open files, which containers inherit, to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _end_with_creator(guard: BinaryIO) -> None:
     if guard.readline() != KEEP:
-        _log("the create command is gone: ending")
+        _log("the create command ended: ending the node")
         # the kernel ends every other process of the namespaces with this one
         os._exit(ABANDONED)
 
 
 def _watch_api(authority: Path, ready: threading.Event) -> None:
-    """Sets ready at the first `ok` of /readyz, which anyone may ask (system:public-info-viewer)."""
+    """Sets ready at the first `ok` of /readyz, which needs no credentials (system:public-info-viewer)."""
     context = ssl.create_default_context(cafile=str(authority))
-    # without a ProxyHandler of its own, urllib would ask the environment's proxy
+    # an empty ProxyHandler keeps urllib from using the environment's proxy
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )

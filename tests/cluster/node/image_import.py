@@ -1,4 +1,4 @@
-"""Brings images into a running node's container runtime."""
+"""Loads images into a running node's container runtime."""
 
 import subprocess
 from pathlib import Path
@@ -17,12 +17,12 @@ LIST_CONTENT = (*CTR, "content", "list", "--quiet")
 
 
 def load(record: ClusterRecord, image: Image) -> None:
-    """The node's pods can use the image by its name. Layers that the node has already are not sent again."""
+    """Loads an image, so that pods can use it by its name. Sends only layers that the node does not have."""
     _import(record, image, _content(record))
 
 
 def load_archive(record: ClusterRecord, path: Path) -> None:
-    """The same for every image of an archive: OCI layout or what `docker save` writes."""
+    """Loads every image of an archive: an OCI layout or the output of `docker save`."""
     try:
         content = path.open("rb")
     except OSError as error:
@@ -32,18 +32,18 @@ def load_archive(record: ClusterRecord, path: Path) -> None:
 
 
 def runtime_answers(record: ClusterRecord) -> bool:
-    """Whether containerd takes requests yet."""
+    """Returns whether containerd takes requests yet."""
     assert record.inner is not None
     return Path(f"/proc/{record.inner.pid}/root{CONTAINERD_SOCKET}").exists()
 
 
 def _content(record: ClusterRecord) -> frozenset[str]:
-    """The SHA-256 digests, in hex, of what the node's runtime holds."""
+    """Returns the SHA-256 digests, in hex, of the content in the node's runtime."""
     listed = subprocess.run(
         namespaces.command(record, LIST_CONTENT), capture_output=True, text=True, check=False
     )
     if listed.returncode:
-        raise ClusterError(f"asking {record.node_name} for its images failed: {listed.stderr}")
+        raise ClusterError(f"listing the images of {record.node_name} failed: {listed.stderr}")
     return frozenset(line.removeprefix("sha256:") for line in listed.stdout.split())
 
 
@@ -58,7 +58,7 @@ def _import(record: ClusterRecord, image: Image, known: frozenset[str]) -> None:
             with process.stdin as pipe:
                 archive.write(image, pipe, without=known)
         except BrokenPipeError:
-            # the importer gave up; its own words follow
+            # the importer ended early; its output has the reason
             pass
         said = process.stdout.read().decode(errors="replace")
     if process.returncode:

@@ -1,4 +1,4 @@
-"""Starts, enters and ends the private namespaces of a cluster; the host's side of them."""
+"""Starts, enters and ends the private namespaces of a cluster, from the host."""
 
 import os
 import subprocess
@@ -22,7 +22,10 @@ UNSHARE = ("unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--mount-p
 
 
 class NamespaceGuard:
-    """Ties new namespaces to this process until keep is called: they end when it does."""
+    """Ends new namespaces with this process, unless keep has been called.
+
+    It holds the write end of their first process's standard input.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -32,25 +35,25 @@ class NamespaceGuard:
         return self._process.pid
 
     def go(self) -> None:
-        self._say(first_process.GO)
+        self._send(first_process.GO)
 
     def keep(self) -> None:
-        self._say(first_process.KEEP)
+        self._send(first_process.KEEP)
         assert self._process.stdin is not None
         self._process.stdin.close()
-        # it goes on without us; nobody here will wait for it
+        # it outlives this process, so Popen must not wait for it
         self._process.returncode = 0
 
     def ended(self) -> int | None:
-        """The exit code once the namespaces are gone, else None."""
+        """Returns the exit code once the namespaces have ended, else None."""
         return self._process.poll()
 
     def end(self) -> None:
-        """The namespaces are gone."""
+        """Ends the namespaces and waits for it."""
         self._process.kill()
         self._process.wait()
 
-    def _say(self, word: bytes) -> None:
+    def _send(self, word: bytes) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(word)
@@ -60,7 +63,7 @@ class NamespaceGuard:
 
 
 def environment() -> dict[str, str]:
-    """What the node's processes see: nothing of the caller's, whose proxies and tokens are none of their business."""
+    """Returns the environment of the node's processes, without the caller's proxies and tokens."""
     return {
         "PATH": SYSTEM_PATH,
         "HOME": "/root",
@@ -73,7 +76,7 @@ def environment() -> dict[str, str]:
 
 
 def start(record: ClusterRecord) -> tuple[ClusterRecord, NamespaceGuard]:
-    """The cluster's first process waits in new namespaces, linked to the host; the record names both processes."""
+    """Starts the first process, which waits in new namespaces linked to the host; records both processes."""
     with (record.directory / "logs" / "init.log").open("ab") as log:
         process = subprocess.Popen(
             [
@@ -86,7 +89,7 @@ def start(record: ClusterRecord) -> tuple[ClusterRecord, NamespaceGuard]:
             stderr=subprocess.STDOUT,
             env=environment(),
             cwd="/",
-            # signals meant for the creating command's terminal must not reach the cluster
+            # signals to the create command's terminal must not reach the cluster
             start_new_session=True,
         )
     guard = NamespaceGuard(process)
@@ -117,7 +120,7 @@ def _child_of(guard: NamespaceGuard) -> Process:
 
 
 def _connect(link: addresses.Link, pid: int) -> None:
-    """A wire from the host into the namespaces of this process."""
+    """Creates the link from the host into the namespaces of this process."""
     peer = ("type", "veth", "peer", "name", "eth0", "netns", str(pid))
     _ip("link", "add", link.host_interface, *peer)
     _ip("address", "add", f"{link.host_address}/{link.prefix_length}", "dev", link.host_interface)
@@ -125,17 +128,17 @@ def _connect(link: addresses.Link, pid: int) -> None:
 
 
 def linked_indices() -> set[int]:
-    """The cluster indices whose link exists on this host."""
+    """Returns the indices of clusters whose link exists on this host."""
     names = (path.name.removeprefix(addresses.INTERFACE) for path in INTERFACES.iterdir())
     return {int(name) for name in names if name.isdigit()}
 
 
 def remove_link(link: addresses.Link) -> None:
-    """The host has no such interface. The kernel removes it by itself, but some time after its namespace ended."""
+    """Removes the host's interface of a link. The kernel does so too, but some time after the namespace ended."""
     if (INTERFACES / link.host_interface).exists():
         subprocess.run(
             ["ip", "link", "delete", link.host_interface],
-            # it may have gone between the look and the deletion
+            # the kernel may have removed it in the meantime
             capture_output=True,
             check=False,
         )
@@ -148,7 +151,7 @@ def _ip(*arguments: str) -> None:
 
 
 def end(record: ClusterRecord) -> None:
-    """No process of the cluster is left. Ending the outer process ends the inner one, and that ends every other."""
+    """Ends every process of the cluster: the outer process ends the inner one, and that ends the others."""
     for process in (record.outer, record.inner):
         if process is not None and cluster_records.is_alive(process):
             os.kill(process.pid, 9)
@@ -160,7 +163,7 @@ def end(record: ClusterRecord) -> None:
 
 
 def command(record: ClusterRecord, argv: Sequence[str]) -> list[str]:
-    """A command line that runs argv on the node: in all its namespaces, at its root (which need not be the machine's)."""
+    """Returns the command line that runs argv on the node, in all its namespaces and at its root directory."""
     assert record.inner is not None
     return [
         *("nsenter", f"--target={record.inner.pid}", "--mount", "--net", "--pid", "--ipc"),

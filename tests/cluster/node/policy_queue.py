@@ -1,8 +1,8 @@
-"""The packet rules that hand new connections of pods to the NetworkPolicy engine.
+"""Packet rules that send new connections of pods to the NetworkPolicy engine.
 
 mangle POSTROUTING comes after the Service's address translation and before masquerading, so the engine sees real pod
-addresses; INPUT covers what pods send to the node itself (the API server). No queue bypass: while the engine is
-down nothing new is let through. Established connections are not judged again.
+addresses; INPUT covers connections of pods to the node itself (the API server). There is no queue bypass: while the
+engine is down, new connections are dropped. Established connections are not checked again.
 """
 
 from tests.cluster.addresses import POD_CIDR
@@ -10,7 +10,7 @@ from tests.cluster.node.components import POLICY_QUEUE
 
 
 def rules() -> str:
-    """Input for `iptables-restore --noflush`."""
+    """Returns the rules as input for `iptables-restore --noflush`."""
     judge = f"-m conntrack --ctstate NEW -j NFQUEUE --queue-num {POLICY_QUEUE}"
     lines = (
         "*mangle",

@@ -1,4 +1,4 @@
-"""Makes the namespaces around the calling process into a node: mounts, shielded kernel settings, network.
+"""Turns the namespaces of the calling process into a node: mounts, shielded kernel settings, network.
 
 Runs as the first process of the namespaces, before any component. Nothing here reaches the host: the mounts are
 private, the addresses live in the own network namespace.
@@ -24,29 +24,29 @@ SHIELDED_SETTINGS = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
-"""Kernel settings without a namespace that kubelet writes: it would change them for the whole machine."""
+"""Kernel settings without a namespace: kubelet would change them for the whole machine."""
 
 STATE_DIRECTORIES = ("varlog", "podlogs", "volumeplugins", "kubelet", "etcd", "opt", "shield")
 
 
 def prepare(directory: Path, link: addresses.Link) -> None:
-    """Components can be started: own /run, /var/log and CNI state, the link to the host, the outside, the policy queue."""
+    """Prepares the node for its components: mounts, settings, link to the host, internet stub, policy queue."""
     for name in STATE_DIRECTORIES:
         (directory / name).mkdir(mode=0o700, exist_ok=True)
     _mount_private(directory)
     _shield_settings(directory / "shield")
     _configure_network(link)
-    _build_outside()
+    _build_internet()
     _run("iptables-restore", "--noflush", stdin=policy_queue.rules())
 
 
 def _mount_private(directory: Path) -> None:
     _run("mount", "--make-rprivate", "/")
-    # hides the host's sockets, and gives this node its own network namespaces, locks and container state
+    # hides the host's sockets; network namespaces, locks and container state are the node's own
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     for name in ("netns", "lock", "containerd"):
         (Path("/run") / name).mkdir()
-    # kubelet's volumes must be seen by containers that ask for propagation
+    # containers that ask for mount propagation must see kubelet's volumes
     _run("mount", "--make-rshared", "/")
     _run("mount", "--bind", str(directory / "varlog"), "/var/log")
     # kubelet's device plugin socket is below /var/lib/kubelet whatever --root-dir says
@@ -56,7 +56,7 @@ def _mount_private(directory: Path) -> None:
 
 
 def _shield_settings(shield: Path) -> None:
-    """Plain files stand in front of the settings: kubelet reads back what it wrote and is content."""
+    """Mounts plain files over the settings, so that kubelet reads back the values it wrote."""
     for setting in SHIELDED_SETTINGS:
         source = Path("/proc/sys") / setting
         if not source.exists():
@@ -68,7 +68,7 @@ def _shield_settings(shield: Path) -> None:
 
 def _configure_network(link: addresses.Link) -> None:
     _run("ip", "link", "set", "lo", "up")
-    # pods have IPv4 only: without this they could reach the node's link-local addresses past every policy
+    # policies cover IPv4 only: without this, pods could reach the node's link-local IPv6 addresses
     for scope in ("all", "default"):
         _write_setting(f"net/ipv6/conf/{scope}/disable_ipv6", "1")
     _wait_for_link()
@@ -78,7 +78,7 @@ def _configure_network(link: addresses.Link) -> None:
 
 
 def _wait_for_link() -> None:
-    """The host's side of create moves eth0 in here."""
+    """Waits until the create command has moved eth0 into this namespace."""
     deadline = time.monotonic() + LINK_SECONDS
     while subprocess.run(
         ["ip", "link", "show", "eth0"], capture_output=True, check=False
@@ -88,8 +88,8 @@ def _wait_for_link() -> None:
         time.sleep(0.01)
 
 
-def _build_outside() -> None:
-    """A second network that stands for the internet, reached by the default route."""
+def _build_internet() -> None:
+    """Builds a second network in place of the internet, reached by the default route."""
     outside = Path(OUTSIDE_NAMESPACE).name
     prefix = addresses.OUTSIDE_CIDR.rpartition("/")[2]
     _run("ip", "netns", "add", outside)

@@ -20,18 +20,18 @@ RESTART_SECONDS = 0.5
 CRASH_LOOP_SECONDS = 1.5
 STEADY_SECONDS = 5.0
 POLL_SECONDS = 0.05
-"""How often the start conditions are looked at while components still wait for them."""
+"""Interval at which start conditions are checked while components wait for them."""
 IDLE_SECONDS = 1.0
 
 
 def restart_delay(ran_seconds: float) -> float:
-    """Seconds until a component that ended by itself is started again; longer if it did not last."""
+    """Returns the seconds until an ended component is started again: more if it ran only briefly."""
     return RESTART_SECONDS if ran_seconds >= STEADY_SECONDS else CRASH_LOOP_SECONDS
 
 
 @dataclass(slots=True)
 class _Slot:
-    """A component and what is known of its process."""
+    """A component and the state of its process."""
 
     component: Component
     wanted: bool
@@ -42,9 +42,9 @@ class _Slot:
 
 
 class Supervisor:
-    """Starts components as their conditions come true, restarts what ends, obeys requests.
+    """Starts components once their conditions hold, restarts those that end, and serves requests.
 
-    conditions tells for each After whether it holds now; log receives one line per event.
+    conditions returns for each After whether it holds now; log receives one line per event.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Supervisor:
         self._waiting = [name for name, slot in self._slots.items() if slot.wanted]
 
     def run(self, listener: socket.socket) -> None:
-        """Never returns; requests arrive on listener as control describes."""
+        """Runs for ever and serves requests on listener (see control)."""
         awake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker)
         # set_wakeup_fd only works for signals that have a handler
@@ -74,19 +74,19 @@ class Supervisor:
             selector.register(awake, selectors.EVENT_READ)
             selector.register(listener, selectors.EVENT_READ)
             while True:
-                self._start_what_is_due()
-                ready = {key.fd for key, _ in selector.select(self._patience())}
+                self._start_due()
+                ready = {key.fd for key, _ in selector.select(self._poll_seconds())}
                 if awake in ready:
                     os.read(awake, 4096)
                 self._reap()
                 if listener.fileno() in ready:
                     self._answer(listener)
 
-    def _patience(self) -> float:
+    def _poll_seconds(self) -> float:
         pending = any(slot.start_due_at is not None for slot in self._slots.values())
         return POLL_SECONDS if self._waiting or pending else IDLE_SECONDS
 
-    def _start_what_is_due(self) -> None:
+    def _start_due(self) -> None:
         for name in list(self._waiting):
             slot = self._slots[name]
             condition = self._conditions.get(slot.component.after)
@@ -107,7 +107,7 @@ class Supervisor:
         try:
             slot.pid = self._spawn(slot.component)
         except OSError as error:
-            # say, a program that was removed from the cache: the rest of the node goes on
+            # a program may have been removed from the cache; the other components go on
             self._log(f"{slot.component.name} cannot be started: {error}")
             slot.start_due_at = slot.started_at + CRASH_LOOP_SECONDS
         else:
@@ -151,12 +151,12 @@ class Supervisor:
         with connection:
             try:
                 request = control.receive(connection)
-                reply = self._obey(request)
+                reply = self._serve(request)
             except (OSError, ValueError) as error:
                 reply = control.Reply(error=str(error))
             control.send(connection, reply)
 
-    def _obey(self, request: control.Request) -> control.Reply:
+    def _serve(self, request: control.Request) -> control.Reply:
         if request.verb is control.Verb.STATUS:
             return control.Reply(components=tuple(self._status(s) for s in self._slots.values()))
         slot = self._slots.get(request.component)

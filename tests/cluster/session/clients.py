@@ -1,4 +1,4 @@
-"""kubectl and helm against one cluster, and ports forwarded to it."""
+"""kubectl and helm for one cluster, and forwarding of ports to it."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ class Client:
     home: Path
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
-        """What the command printed; raises ClusterError with its own words when it fails."""
+        """Runs the command and returns its output; raises ClusterError with its error output."""
         done = self.attempt(*arguments, stdin=stdin)
         if done.returncode:
             raise ClusterError(
@@ -40,7 +40,7 @@ class Client:
     def attempt(
         self, *arguments: str, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """The finished command, whatever its exit code."""
+        """Runs the command and returns it finished, whatever its exit code."""
         return subprocess.run(
             [str(self.program), *arguments],
             input=stdin,
@@ -52,11 +52,11 @@ class Client:
         )
 
     def json(self, *arguments: str) -> Any:
-        """The same, with `--output json` added and parsed."""
+        """Runs the command with `--output json` and returns the parsed output."""
         return json.loads(self(*arguments, "--output", "json"))
 
     def apply(self, *objects: dict[str, Any]) -> None:
-        """These objects are applied, in this order (kubectl only)."""
+        """Applies these objects, in this order (kubectl only)."""
         listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self("apply", "--filename", "-", stdin=json.dumps(listed))
 
@@ -75,7 +75,7 @@ class Client:
 def port_forward(
     kubectl: Client, target: str, port: int, *, namespace: str = "default"
 ) -> Iterator[int]:
-    """A port of 127.0.0.1 that leads to port of target (pod/NAME, service/NAME); the system chooses a free one."""
+    """Forwards a free port of 127.0.0.1 to port of target (pod/NAME, service/NAME); yields its number."""
     command = [str(kubectl.program), "port-forward", "--namespace", namespace, "--address"]
     process = subprocess.Popen(
         [*command, "127.0.0.1", target, f":{port}"],

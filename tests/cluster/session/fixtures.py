@@ -1,7 +1,7 @@
 """Test fixtures: one real cluster for the whole session, by pytest-kind.
 
-It runs on kind where Docker works, else it is the embedded one. A pytest plugin, because several suites share the one
-cluster; nothing is looked for or started before a test asks.
+It is made by kind where Docker works, else it is the embedded one. A pytest plugin, because several suites share
+the cluster; nothing is inspected or started before a test asks for it.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With kind on Docker, tests of the embedded cluster's inside are deselected, and it is said."""
+    """Deselects tests of the embedded cluster's inside if kind on Docker is used, and prints that."""
     apart = [item for item in items if item.get_closest_marker(EMBEDDED_ONLY)]
     if not apart or (choice := _choose(config)) is None or choice.embedded:
         return
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _choose(config: pytest.Config) -> Provider | None:
-    """The session's provider, looked for once; None where none can work (the first test that needs it says why)."""
+    """Returns the session's provider, chosen once; None if none works (the first test that needs it reports why)."""
     if _provider not in config.stash:
         with contextlib.suppress(ClusterError):
             config.stash[_provider] = provider.find()
@@ -64,7 +64,7 @@ def _choose(config: pytest.Config) -> Provider | None:
 
 
 def _own_name(locks: contextlib.ExitStack) -> str:
-    """A name by this checkout's path; sessions that run at the same time in one checkout get different ones."""
+    """Returns a name from this checkout's path, different for sessions that run at the same time in one checkout."""
     checkout = hashlib.sha256(str(paths.REPOSITORY).encode()).hexdigest()[:8]
     directory = paths.cache_root() / "sessions"
     directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _own_name(locks: contextlib.ExitStack) -> str:
 
 
 def _tell(config: pytest.Config, line: str) -> None:
-    """Shown at once, whatever is captured."""
+    """Prints a line at once, past the capture of output."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
     if reporter is not None and capture is not None:
@@ -89,16 +89,16 @@ def _tell(config: pytest.Config, line: str) -> None:
 
 @pytest.fixture(scope="session")
 def cluster_provider(request: pytest.FixtureRequest) -> Provider:
-    """What the session's cluster is made with, and why."""
+    """Returns the provider of the session's cluster."""
     return _choose(request.config) or provider.find()
 
 
 @pytest.fixture(scope="session")
 def cluster_begun(request: pytest.FixtureRequest, cluster_provider: Provider) -> float:
-    """When making the cluster began (monotonic seconds).
+    """Fills in the options of pytest-kind that the command line left open: commands and name of the cluster.
 
-    pytest-kind's options say what it is made with, and under which name: what the command line left open is filled in.
-    What an aborted session left under that name is gone; with --keep-cluster it is used again.
+    Deletes a cluster of that name from an aborted session; with --keep-cluster it is used again. Returns when
+    creation began (monotonic seconds).
     """
     config, option = request.config, request.config.option
     _tell(config, f"cluster: {cluster_provider.reason}")
@@ -116,9 +116,9 @@ def cluster_begun(request: pytest.FixtureRequest, cluster_provider: Provider) ->
 def kind_cluster(
     request: pytest.FixtureRequest, cluster_begun: float, kind_cluster: KindCluster
 ) -> KindCluster:
-    """pytest-kind's own fixture, with a kubeconfig that is good also if the cluster was there before."""
+    """Returns pytest-kind's cluster, with a complete kubeconfig also if the cluster existed before."""
     name, path = kind_cluster.name, kind_cluster.kubeconfig_path
-    # pytest-kind makes an empty file and leaves it empty when it finds the cluster running
+    # pytest-kind creates an empty file and leaves it empty if the cluster runs already
     _kind(request.config, "export", "kubeconfig", f"--name={name}", f"--kubeconfig={path}")
     _tell(request.config, f"cluster {name}: up in {time.monotonic() - cluster_begun:.1f} s")
     return kind_cluster
@@ -126,7 +126,7 @@ def kind_cluster(
 
 @pytest.fixture(scope="session")
 def cluster(kind_cluster: KindCluster) -> KindCluster:
-    """The session's cluster. Ports are forwarded by tests.cluster.clients.port_forward: pytest-kind's takes 10 s."""
+    """Returns the session's cluster. Forward ports with session.clients.port_forward: pytest-kind's takes 10 s."""
     return kind_cluster
 
 
@@ -139,7 +139,7 @@ def _kind(config: pytest.Config, *arguments: str) -> None:
 
 @pytest.fixture(scope="session")
 def kubectl(cluster: KindCluster, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """kubectl for the session's cluster: call it with arguments, get what it printed."""
+    """Returns kubectl for the session's cluster."""
     home = tmp_path_factory.mktemp("kubectl")
     return Client(Path(cluster.kubectl_path), Path(cluster.kubeconfig_path).absolute(), home)
 
@@ -148,14 +148,14 @@ def kubectl(cluster: KindCluster, tmp_path_factory: pytest.TempPathFactory) -> C
 def helm(
     cluster: KindCluster, cluster_provider: Provider, tmp_path_factory: pytest.TempPathFactory
 ) -> Client:
-    """helm for the session's cluster."""
+    """Returns helm for the session's cluster."""
     home = tmp_path_factory.mktemp("helm")
     return Client(cluster_provider.helm, Path(cluster.kubeconfig_path).absolute(), home)
 
 
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest, kubectl: Client) -> Iterator[str]:
-    """A namespace of this test alone; its deletion is begun, not awaited, at the end."""
+    """Creates a namespace for this test; begins its deletion at the end and does not wait for it."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:6]
     name = f"e2e-{words[:40].strip('-')}-{digest}"
@@ -168,7 +168,7 @@ def namespace(request: pytest.FixtureRequest, kubectl: Client) -> Iterator[str]:
 def images_loaded(
     request: pytest.FixtureRequest, cluster: KindCluster, cluster_provider: Provider
 ) -> tuple[str, ...]:
-    """This checkout's images can be used by pods; built first where their inputs are new."""
+    """Loads this checkout's images into the cluster, built first if their inputs changed."""
     began = time.monotonic()
     if not cluster_provider.embedded:
         try:
@@ -182,7 +182,7 @@ def images_loaded(
 
 @pytest.fixture(scope="session")
 def probe_images(request: pytest.FixtureRequest, cluster: KindCluster) -> str:
-    """The name of the embedded cluster, in which the small images for probing are loaded."""
+    """Loads the small images for probing into the embedded cluster; returns its name."""
     name = str(cluster.name)
     _kind(request.config, "load", "docker-image", f"--name={name}", *PROBE_IMAGES)
     return name

@@ -1,4 +1,4 @@
-"""Chooses what clusters are made with: kind on Docker where both work, else the embedded cluster."""
+"""Chooses the provider of clusters: kind on Docker where both work, else the embedded cluster."""
 
 import os
 import shutil
@@ -13,12 +13,12 @@ DOCKER_SECONDS = 10.0
 EMBEDDED_KIND = paths.PACKAGE / "kind"
 
 FORCE = "RELAY_CLUSTER_PROVIDER"
-"""Set to embedded or kind to choose by hand."""
+"""Environment variable: embedded or kind, to override the choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The commands to use, and why these. embedded tells which of the two it is."""
+    """The commands to use, and the reason for the choice."""
 
     kind: Path
     kubectl: Path
@@ -29,7 +29,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a choice depends on: found commands (None: not there) and whether the Docker engine answers."""
+    """Input of the choice: paths of commands (None: not found) and why Docker cannot be used, if so."""
 
     kind: str | None
     kubectl: str | None
@@ -38,13 +38,13 @@ class Machine:
 
 
 def choose() -> tuple[Path, Path, str]:
-    """The kind command, the kubectl command and the reason for them."""
+    """Returns the kind command, the kubectl command and the reason for them."""
     provider = find()
     return provider.kind, provider.kubectl, provider.reason
 
 
 def find() -> Provider:
-    """The provider of this machine. Builds and installs nothing: with the embedded cluster, create does that."""
+    """Returns the provider of this machine. Builds and installs nothing: the embedded cluster's create does that."""
     machine = _inspect()
     wanted = os.environ.get(FORCE, "")
     if decide(machine, wanted):
@@ -69,7 +69,7 @@ def find() -> Provider:
 
 
 def decide(machine: Machine, wanted: str) -> bool:
-    """Whether to use kind on Docker. wanted is the value of FORCE; raises ValueError for an unknown one."""
+    """Returns whether to use kind on Docker. wanted is the value of FORCE; raises ValueError if it is unknown."""
     if wanted not in {"", "embedded", "kind"}:
         raise ValueError(f"{FORCE} must be embedded or kind, not {wanted!r}")
     if wanted == "kind" and (problem := _why_not_kind(machine, wanted)):
@@ -97,7 +97,7 @@ def _inspect() -> Machine:
 
 
 def _docker_problem() -> str:
-    """Why containers cannot be run with Docker; empty when its engine answers."""
+    """Returns why containers cannot be run with Docker; empty if its engine answers."""
     if shutil.which("docker") is None:
         return "docker is not installed"
     command = ["docker", "version", "--format", "{{.Server.Version}}"]

@@ -1,4 +1,4 @@
-"""Clusters side by side never share an address or an interface name."""
+"""Clusters on one machine never share an address or an interface name."""
 
 import ipaddress
 

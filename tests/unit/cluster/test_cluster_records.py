@@ -1,4 +1,4 @@
-"""A running cluster is told from what a dead one left behind."""
+"""Records on disk, and telling a running cluster from the remains of an ended one."""
 
 import os
 from dataclasses import replace
@@ -32,17 +32,17 @@ def test_a_record_is_read_back_as_written(record: ClusterRecord) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": "a", "surprise": 1}'])
-def test_what_is_no_record_is_refused(text: str) -> None:
+def test_a_malformed_record_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's own error and ours
         cluster_records.from_text(text)
 
 
-def test_state_flags_and_start_are_found_behind_any_process_name() -> None:
+def test_a_process_name_may_contain_spaces_and_parentheses() -> None:
     fields = " ".join(str(number) for number in range(4, 53))
     assert cluster_records.parse_stat(f"7 (a) R) b) S {fields}") == cluster_records.Stat("S", 9, 22)
 
 
-def test_a_process_is_alive_only_in_its_own_incarnation() -> None:
+def test_a_reused_process_id_is_not_the_recorded_process() -> None:
     me = this_process()
     assert cluster_records.is_alive(me)
     assert not cluster_records.is_alive(replace(me, start_ticks=me.start_ticks + 1))
@@ -59,7 +59,7 @@ def test_a_zombie_is_dead() -> None:
         os.waitpid(child, 0)
 
 
-def test_a_cluster_runs_while_both_of_its_processes_do() -> None:
+def test_a_cluster_runs_while_both_of_its_processes_run() -> None:
     me, gone = this_process(), Process(11, 1, "boot")
     assert cluster_records.is_running(a_record(outer=me, inner=me))
     assert not cluster_records.is_running(a_record(outer=me, inner=gone))

@@ -1,4 +1,4 @@
-"""A kubeconfig is merged into what people already have, and taken out again without a trace."""
+"""A kubeconfig is merged into the user's file and removed from it without a trace."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_null_sections_count_as_empty() -> None:
 
 
 @given(st.lists(names, max_size=4, unique=True), names)
-def test_taking_out_what_was_merged_gives_back_the_rest(before: list[str], added: str) -> None:
+def test_removing_a_merged_entry_restores_the_file(before: list[str], added: str) -> None:
     old = config_of([name for name in before if name != added])
     after = kubeconfig.without(kubeconfig.merged(old, entry(added)), added)
     for section in kubeconfig.SECTIONS:
@@ -80,7 +80,7 @@ def test_a_foreign_current_context_survives_a_removal() -> None:
         (None, "", ["/home/me/.kube/config"]),
     ],
 )
-def test_files_are_looked_for_where_kubectl_does(
+def test_files_are_searched_where_kubectl_searches(
     explicit: str | None, variable: str, expected: list[str]
 ) -> None:
     found = kubeconfig.candidates(explicit, {"KUBECONFIG": variable}, Path("/home/me"))
@@ -122,10 +122,10 @@ def test_a_file_that_does_not_name_the_cluster_is_not_rewritten(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", ["{unbalanced", "- a list\n", "just words"])
-def test_what_is_no_kubeconfig_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+def test_a_malformed_kubeconfig_is_refused_and_left_unchanged(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config"
     path.write_text(content)
-    with pytest.raises(ClusterError, match="no kubeconfig"):
+    with pytest.raises(ClusterError, match="not a kubeconfig"):
         kubeconfig.add_entry(path, entry("kind-a"))
     assert path.read_text() == content
     assert os.listdir(tmp_path) == ["config"]

@@ -1,4 +1,4 @@
-"""Builds happen once, go on where they stopped, and say why they cannot."""
+"""Builds happen once, continue after an interruption, and report why they failed."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ echo "$previous" > "$out"
 
 
 class Toolchain:
-    """A go command that writes its package's name instead of a program, and counts what it was asked for."""
+    """A go command that writes its package's name instead of a program, and counts its calls."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._log = directory / "log"
@@ -67,7 +67,9 @@ def test_progress_counts_the_programs(toolchain: Toolchain) -> None:
     assert said[-1].startswith(f"[{len(PROGRAMS)}/{len(PROGRAMS)}] {PROGRAMS[-1]}: built in ")
 
 
-def test_a_failed_build_shows_the_compilers_words_and_is_resumed(toolchain: Toolchain) -> None:
+def test_a_failed_build_shows_the_output_of_the_compiler_and_is_resumed(
+    toolchain: Toolchain,
+) -> None:
     toolchain.breaks_at("kubelet")
     with pytest.raises(ClusterError, match=r"kubelet failed with exit code 2:\ncannot find"):
         go_build.ensure_binaries(silently)
@@ -81,7 +83,7 @@ def test_a_failed_build_shows_the_compilers_words_and_is_resumed(toolchain: Tool
     assert not list(directory.parent.glob("*/.*.log"))
 
 
-def test_another_toolchain_builds_anew(toolchain: Toolchain) -> None:
+def test_another_toolchain_builds_again(toolchain: Toolchain) -> None:
     first = go_build.ensure_binaries(silently)
     toolchain.says("go1.26.9")
     assert go_build.find_binaries() is None
@@ -95,7 +97,7 @@ def test_an_old_toolchain_is_refused_with_what_is_needed(toolchain: Toolchain) -
     assert toolchain.built == []
 
 
-def test_a_missing_toolchain_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_toolchain_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(go_build, "GO_CANDIDATES", ())
     with pytest.raises(ToolMissing, match="go is not installed: install Go"):

@@ -1,4 +1,4 @@
-"""Builds are found again exactly when everything they were made from is the same."""
+"""The cache key of a build changes exactly if one of its inputs does."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def test_program_names_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-def test_kubernetes_is_built_to_say_its_version_on_both_sides() -> None:
+def test_server_and_client_of_kubernetes_report_their_version() -> None:
     (kubernetes,) = (module for module in MODULES if module.directory == "kubernetes")
     assert (
         f"k8s.io/kubernetes {go_programs.KUBERNETES_VERSION}"

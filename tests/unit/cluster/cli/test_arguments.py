@@ -1,4 +1,4 @@
-"""The command line is kind's: what pytest-kind and scripts issue is understood."""
+"""The command line is kind's: commands of pytest-kind and scripts are understood."""
 
 import pytest
 from tests.cluster.cli import commands
@@ -51,7 +51,7 @@ def test_every_command_can_be_reached() -> None:
     assert reached | siblings == set(commands.COMMANDS)
 
 
-def test_the_default_name_is_kinds_or_the_environments() -> None:
+def test_the_default_name_is_that_of_kind_or_of_the_environment() -> None:
     assert parse(["create", "cluster"], {}).name == "kind"
     assert parse(["create", "cluster"], {"KIND_CLUSTER_NAME": "mine"}).name == "mine"
     assert parse(["create", "cluster", "--name=x"], {"KIND_CLUSTER_NAME": "mine"}).name == "x"
@@ -78,20 +78,20 @@ def test_a_wrong_command_line_exits_with_kinds_code(
     assert "usage:" in capsys.readouterr().err
 
 
-def test_options_are_never_guessed_from_a_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_abbreviated_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["create", "cluster", "--kube=f"], {})
     assert "--kube" in capsys.readouterr().err
 
 
-def test_the_version_is_said_in_kinds_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed_as_kind_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         parse(["--version"], {})
     assert leaving.value.code == 0
     assert capsys.readouterr().out.startswith("kind version ")
 
 
-def test_what_follows_exec_is_the_commands_own() -> None:
+def test_options_after_exec_belong_to_the_command_on_the_node() -> None:
     options = parse(["exec", "a", "ls", "--name", "-q"], {})
     assert options.argv == ["ls", "--name", "-q"]
 
@@ -100,11 +100,11 @@ def test_what_follows_exec_is_the_commands_own() -> None:
     ("text", "seconds"),
     [("0", 0), ("0s", 0), ("90s", 90), ("5m", 300), ("1m30s", 90), ("1.5h", 5400), ("250ms", 0.25)],
 )
-def test_durations_are_gos(text: str, seconds: float) -> None:
+def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "5", "m", "5 m", "-5s", "5s!", "1d"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no duration"):
+def test_a_malformed_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)

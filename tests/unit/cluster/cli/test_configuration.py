@@ -1,4 +1,4 @@
-"""A kind configuration is honoured or refused by name, never half obeyed."""
+"""Every setting of a kind configuration takes effect or is refused by name."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ def plan_of(text: str, tmp_path: Path, name: str = "kind", wait: str = "0s") -> 
     return configuration.plan(str(path), name=name, wait=wait, retain=False)
 
 
-def test_without_a_configuration_the_options_stand_alone() -> None:
+def test_without_a_configuration_the_plan_is_made_of_the_options() -> None:
     plan = configuration.plan(None, name="a", wait="90s", retain=True)
     assert plan == Plan(name="a", wait_seconds=90, retain=True)
 
 
-def test_what_one_node_can_honour_is_honoured(tmp_path: Path) -> None:
+def test_supported_settings_reach_the_plan(tmp_path: Path) -> None:
     text = HEAD + (
         "name: mine\nfeatureGates: {A: true}\nruntimeConfig: {api/beta: 'true'}\n"
         "networking: {kubeProxyMode: iptables}\n"
@@ -36,7 +36,7 @@ def test_what_one_node_can_honour_is_honoured(tmp_path: Path) -> None:
     )
 
 
-def test_a_name_on_the_command_line_goes_before_the_files(tmp_path: Path) -> None:
+def test_a_name_on_the_command_line_overrides_that_of_the_file(tmp_path: Path) -> None:
     assert plan_of(HEAD + "name: theirs\n", tmp_path, name="mine").name == "mine"
 
 
@@ -54,10 +54,10 @@ def test_a_name_on_the_command_line_goes_before_the_files(tmp_path: Path) -> Non
         (HEAD + "networking: {ipFamily: dual}", "IPv4 only"),
         (HEAD + "networking: {kubeProxyMode: ipvs}", "nftables, iptables"),
         (HEAD + "networking: {disableDefaultCNI: true}", "networking.disableDefaultCNI"),
-        ("{", "no YAML"),
+        ("{", "not YAML"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+def test_an_unsupported_setting_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ClusterError, match=said):
         plan_of(text, tmp_path)
 
@@ -68,10 +68,10 @@ def test_a_wrong_wait_names_the_flag() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "kind", "relay-1", "a" * 40])
-def test_names_that_can_be_dns_labels_are_taken(name: str) -> None:
+def test_names_that_are_dns_labels_are_accepted(name: str) -> None:
     assert NAME.fullmatch(name)
 
 
 @pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a.b", "a/b", "..", "a" * 41, "a\n"])
-def test_names_that_could_leave_their_directory_or_break_dns_are_not(name: str) -> None:
+def test_names_that_could_leave_their_directory_or_break_dns_are_refused(name: str) -> None:
     assert not NAME.fullmatch(name)

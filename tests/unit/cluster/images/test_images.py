@@ -1,4 +1,4 @@
-"""Image archives are correct to the digest and byte-identical for equal content."""
+"""Image archives have correct digests and are byte-identical for equal content."""
 
 import hashlib
 import io
@@ -97,7 +97,7 @@ def test_a_layer_used_twice_is_stored_once(image: Image, layer: Layer) -> None:
     assert len(names) == len(set(names))
 
 
-def test_layers_the_receiver_has_are_left_out_and_still_described(
+def test_layers_that_the_receiver_has_are_described_but_not_sent(
     image: Image, layer: Layer
 ) -> None:
     output = io.BytesIO()
@@ -175,7 +175,7 @@ def test_a_build_that_fails_leaves_nothing_and_can_be_repeated(cache: Path) -> N
     assert layers.cached("app-1", fill).size > 0
 
 
-def test_layers_used_last_are_kept_and_other_names_left_alone(cache: Path) -> None:
+def test_old_layers_are_removed_but_those_used_last_and_of_other_names(cache: Path) -> None:
     layers.cached("other-app-0", fill)
     for number in range(layers.KEPT_LAYERS + 3):
         layers.cached(f"app-{number}", fill)
@@ -187,7 +187,7 @@ def test_layers_used_last_are_kept_and_other_names_left_alone(cache: Path) -> No
     assert (cache / "other-app-0").exists()
 
 
-def test_keys_tell_where_one_input_ends() -> None:
+def test_a_key_depends_on_where_one_input_ends() -> None:
     assert layers.key("app", b"ab", b"c") != layers.key("app", b"a", b"bc")
     assert layers.key("app", b"ab") == layers.key("app", b"ab")
 
@@ -204,12 +204,12 @@ def test_keys_tell_where_one_input_ends() -> None:
         ("docker.io/library/app:dev", "docker.io/library/app:dev"),
     ],
 )
-def test_names_are_completed_by_dockers_rules(name: str, complete: str) -> None:
+def test_names_are_completed_by_the_rules_of_docker(name: str, complete: str) -> None:
     assert archive.complete_reference(name) == complete
     assert archive.complete_reference(complete) == complete
 
 
-def test_a_name_that_is_not_ours_is_not_built() -> None:
+def test_an_unknown_name_is_not_built() -> None:
     assert catalogue.named("nginx:dev") is None
     assert catalogue.named("relay-operator:v1") is None
 
@@ -225,7 +225,7 @@ def test_launchers_call_the_images_own_python() -> None:
     compile(python.launcher("relay.main:main"), "launcher", "exec")
 
 
-def test_sources_are_named_and_caches_left_out(
+def test_caches_are_not_part_of_the_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "REPOSITORY", tmp_path)

@@ -1,4 +1,4 @@
-"""The command and a running node understand each other, and neither trips over the other's nonsense."""
+"""Requests and replies between the command and a running node, well-formed and not."""
 
 import json
 import socket
@@ -34,17 +34,17 @@ def test_requests_and_replies_arrive_as_sent(tmp_path: Path) -> None:
     assert received == [Request(Verb.STATUS)]
 
 
-def test_a_refusal_reaches_the_person(tmp_path: Path) -> None:
+def test_a_refusal_is_raised_with_its_message(tmp_path: Path) -> None:
     thread, _ = node_that_replies(tmp_path, Reply(error="there is no component 'x'"))
     with pytest.raises(ClusterError, match="there is no component 'x'"):
         control.ask(tmp_path, Request(Verb.STOP, "x"))
     thread.join()
 
 
-def test_a_socket_that_can_be_seen_can_be_called(
+def test_a_visible_socket_accepts_connections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A create once met the socket between its bind and its listen, and took the node for broken."""
+    """Regression: create connected between bind and listen and reported a broken node."""
     seen_before_listen = []
     listen = socket.socket.listen
 
@@ -58,7 +58,7 @@ def test_a_socket_that_can_be_seen_can_be_called(
     assert seen_before_listen == [False]
 
 
-def test_a_node_that_is_not_there_is_told_by_its_directory(tmp_path: Path) -> None:
+def test_the_error_for_an_absent_node_names_its_directory(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"does not answer.*logs/init\.log"):
         control.ask(tmp_path, Request(Verb.STATUS))
 
@@ -68,7 +68,7 @@ def test_a_node_that_is_not_there_is_told_by_its_directory(tmp_path: Path) -> No
     [b"", b"{", b'{"verb": "explode"}', b"x" * (control.MAX_BYTES + 1), json.dumps([1]).encode()],
     ids=["empty", "cut short", "unknown verb", "too long", "no object"],
 )
-def test_what_is_no_request_is_a_value_error(message: bytes) -> None:
+def test_a_malformed_request_is_a_value_error(message: bytes) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
 
@@ -84,7 +84,7 @@ def test_what_is_no_request_is_a_value_error(message: bytes) -> None:
         writer.join()
 
 
-def test_a_caller_that_has_gone_does_not_hurt(tmp_path: Path) -> None:
+def test_a_reply_to_a_closed_connection_is_dropped(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours:

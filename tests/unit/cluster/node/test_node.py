@@ -1,4 +1,4 @@
-"""What a node is started with."""
+"""Command lines, packet rules and cgroups of a node."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ RECORD = ClusterRecord(
 COMMANDS = {component.name: component.command for component in components(RECORD)}
 
 
-def test_new_connections_of_pods_are_judged_in_both_directions_and_towards_the_node() -> None:
+def test_new_connections_of_pods_are_queued_in_both_directions_and_towards_the_node() -> None:
     lines = policy_queue.rules().splitlines()
     judged = [line for line in lines if "NFQUEUE" in line]
     assert [line.split(" -m ")[0] for line in judged] == [
@@ -34,7 +34,7 @@ def test_new_connections_of_pods_are_judged_in_both_directions_and_towards_the_n
     ]
 
 
-def test_without_the_engine_nothing_passes_the_queue() -> None:
+def test_the_queue_has_no_bypass() -> None:
     assert "--queue-bypass" not in policy_queue.rules()
 
 
@@ -45,7 +45,7 @@ def test_the_engine_reads_the_queue_that_the_rules_feed() -> None:
     assert f"--nfqueue-id={number}" in COMMANDS["kube-network-policies"]
 
 
-def test_what_the_configuration_asks_for_reaches_the_components() -> None:
+def test_settings_of_the_configuration_reach_the_components() -> None:
     for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"):
         assert "--feature-gates=Gate=false" in COMMANDS[name]
     assert configuration_files.kubelet(RECORD)["featureGates"] == {"Gate": False}
@@ -58,13 +58,13 @@ def test_each_node_has_its_own_cgroup_root() -> None:
     assert configuration_files.kubelet(RECORD)["cgroupRoot"] == "/rk-a"
 
 
-def test_fake_nodes_are_off_until_asked_for_and_apart_from_the_real_one() -> None:
+def test_kwok_starts_on_request_and_manages_fake_nodes_only() -> None:
     (kwok,) = (component for component in components(RECORD) if component.name == "kwok")
     assert kwok.after is After.REQUEST
     assert "--manage-all-nodes=false" in kwok.command
 
 
-def test_cluster_dns_is_where_kubelet_sends_pods_and_looks_like_any_clusters() -> None:
+def test_cluster_dns_has_the_address_that_kubelet_gives_to_pods() -> None:
     manifest = paths.PACKAGE / "manifests" / "coredns.yaml"
     documents = {d["kind"]: d for d in yaml.safe_load_all(manifest.read_text())}
     assert documents["Service"]["spec"]["clusterIP"] == addresses.DNS_SERVICE
@@ -78,7 +78,7 @@ def test_cluster_dns_is_where_kubelet_sends_pods_and_looks_like_any_clusters() -
 
 
 @pytest.mark.parametrize(("ran", "delay"), [(0.1, CRASH_LOOP_SECONDS), (60, RESTART_SECONDS)])
-def test_a_component_that_does_not_last_is_started_less_eagerly(ran: float, delay: float) -> None:
+def test_a_component_that_ended_soon_is_restarted_later(ran: float, delay: float) -> None:
     assert restart_delay(ran) == delay
 
 
@@ -125,7 +125,7 @@ def test_a_unified_hierarchy_delegates_its_controllers(tmp_path: Path) -> None:
     assert cgroups.missing_controllers(tmp_path) == {"cpuset", "pids"}
 
 
-def test_cgroups_that_cannot_be_made_are_explained(tmp_path: Path) -> None:
+def test_the_error_for_cgroups_that_cannot_be_created_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "cgroup.procs").touch()
     (tmp_path / "memory" / "rk-a").touch()
