@@ -75,7 +75,7 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
         admin_port=runner.addresses[0][1],
     )
     polling = asyncio.create_task(supervisor.poll())
-    # without its eyes on the mount a relay would go stale unseen: it ends, in order, and is started anew
+    # a relay that no longer polls the mount would serve an old document unnoticed: end in order, be started anew
     polling.add_done_callback(lambda _: stopping.set())
     await stopping.wait()
     polling.cancel()

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 
     document_path: Path = Path(DOCUMENT_MOUNT) / DOCUMENT_KEY
     document_poll_seconds: Seconds = 1.0
-    """How often the mounted document, TLS and upstream keys are looked at; one stat each."""
+    """How often the mounted document, TLS and upstream keys are checked; one stat each."""
     state_directory: Path = Path(STATE_MOUNT)
     upstream_keys_directory: Path = Path(UPSTREAM_KEYS_MOUNT)
     tls_directory: Path = Path(TLS_MOUNT)
@@ -92,8 +92,8 @@ class Settings(BaseSettings):
     """How long a provider's addresses are reused; when a look-up fails the last good ones serve on."""
 
     retry_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Further attempts (fallback, second connect) allowed per request, on average: chains longer than one hop cannot
-    multiply load when everything fails."""
+    """Further attempts (fallback, second connect) allowed per request, on average, so that routes with several
+    fallbacks cannot multiply load when everything fails."""
     retry_burst: Count = 100
     """Further attempts that may come at once before the ratio binds."""
     shadow_concurrency: Count = 8

@@ -51,7 +51,7 @@ class ClientConnections(ConnectionHost):
     def forget_connection(self, connection: ClientConnection) -> None:
         self.open.discard(connection)
 
-    def exchange(self, connection: ClientConnection, request: Request) -> RequestHandler:
+    def handler(self, connection: ClientConnection, request: Request) -> RequestHandler:
         return self.paths.handler(connection, request)
 
     def reserve_body(self, size: int) -> bool:

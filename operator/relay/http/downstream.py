@@ -91,7 +91,7 @@ class ConnectionHost(ABC):
         """Removes a closed connection."""
 
     @abstractmethod
-    def exchange(self, connection: "ClientConnection", request: Request) -> RequestHandler:
+    def handler(self, connection: "ClientConnection", request: Request) -> RequestHandler:
         """Makes the handler of a new request; the connection calls `begin`."""
 
     @abstractmethod
@@ -395,7 +395,7 @@ class ClientConnection(Channel):
 
     def _start(self, request: Request) -> None:
         self._current = request
-        handler = self._handler = self._host.exchange(self, request)
+        handler = self._handler = self._host.handler(self, request)
         if request.problem is not None:
             handler.unusable(request.problem)
         else:

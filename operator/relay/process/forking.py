@@ -12,7 +12,7 @@ def become_worker(run: Callable[[], int], *, keep: set[int]) -> NoReturn:
     """Turns this process, a fork of the supervisor inside its running loop, into a worker until it ends.
 
     The supervisor's objects stay referenced by the frames below us and are never touched again; its descriptors are
-    closed under them, so that no port or link outlives the supervisor because of us.
+    closed under them, so that no port or channel outlives the supervisor because of us.
     """
     code = os.EX_SOFTWARE
     try:

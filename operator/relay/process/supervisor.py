@@ -32,7 +32,7 @@ ANSWER_SECONDS: Final = 2.0
 RESTART_SECONDS: Final = (0.1, 5.0)
 """First and longest pause before a worker that keeps crashing is started again; the first crash costs none."""
 STUCK_SECONDS: Final = 30.0
-"""A worker that says nothing for this long, though asked every second or so, is stuck: the kubelet may restart us."""
+"""A worker that does not answer for this long, though asked every second or so, is stuck: the kubelet may restart us."""
 STABLE_SECONDS: Final = 30.0
 """A worker that lived this long starts the pauses anew."""
 
@@ -49,7 +49,7 @@ class WorkerHandle:
         self.pid = pid
         self.listener = listener
         self.started_at = self.heard_at = time.monotonic()
-        self.link: WorkerChannel | None = None
+        self.channel: WorkerChannel | None = None
         self.listening = False
         self.digest = ""
         self.generation = 0
@@ -144,7 +144,7 @@ class Supervisor:
         try:
             await self.offer(envelope, source="mount")
         except DocumentRejected as error:
-            # the mount lags behind pushes as a rule: an older file is no news
+            # the mount usually lags behind pushes, so an older file is expected
             level = "debug" if error.code == "stale_generation" else "error"
             self._log.event(level, "document_rejected", code=error.code, message=str(error))
         except NotProgrammed as error:
@@ -235,13 +235,13 @@ class Supervisor:
 
     async def _ask(self, worker: WorkerHandle, kind: str) -> Message:
         """Asks a worker; the answer is empty when it gives none in time."""
-        if worker.link is None:
+        if worker.channel is None:
             return {}
         self._question += 1
         number = self._question
         answer: asyncio.Future[Message] = self._loop.create_future()
         worker.questions[number] = answer
-        worker.link.send(kind, id=number)
+        worker.channel.send(kind, id=number)
         try:
             return await asyncio.wait_for(answer, ANSWER_SECONDS)
         except TimeoutError:
@@ -301,7 +301,7 @@ class Supervisor:
             return
         ours, theirs = socket.socketpair()
         listener = self._listeners[number]
-        # moved out of the collector's sight, shared pages stay shared
+        # the collector then leaves these objects alone, and their pages stay shared
         gc.freeze()
         pid = os.fork()
         if pid == 0:
@@ -317,21 +317,23 @@ class Supervisor:
         self._loop.create_task(self._connect(handle, ours))
 
     async def _connect(self, worker: WorkerHandle, control: socket.socket) -> None:
-        link = WorkerChannel(lambda message: self._received(worker, message), lambda: None)
-        await self._loop.create_connection(lambda: link, sock=control)
-        worker.link = link
+        channel = WorkerChannel(lambda message: self._received(worker, message), lambda: None)
+        await self._loop.create_connection(lambda: channel, sock=control)
+        worker.channel = channel
         self._send_document(worker)
         if self.draining:
-            link.send("drain")
+            channel.send("drain")
 
     def _send_document(self, worker: WorkerHandle) -> None:
-        if worker.link is not None and self.accepted is not None:
-            worker.link.send("document", digest=self.accepted.digest, payload=self.accepted.payload)
+        if worker.channel is not None and self.accepted is not None:
+            worker.channel.send(
+                "document", digest=self.accepted.digest, payload=self.accepted.payload
+            )
 
     def _tell_all(self, kind: str) -> None:
         for worker in self._workers.values():
-            if worker.link is not None:
-                worker.link.send(kind)
+            if worker.channel is not None:
+                worker.channel.send(kind)
 
     def _received(self, worker: WorkerHandle, message: Message) -> None:
         worker.heard_at = time.monotonic()
@@ -347,8 +349,8 @@ class Supervisor:
                     future.set_result(message)
             case "tripped":
                 for other in self._workers.values():
-                    if other is not worker and other.link is not None:
-                        other.link.send(
+                    if other is not worker and other.channel is not None:
+                        other.channel.send(
                             "tripped",
                             tenant_uid=message["tenant_uid"],
                             route=message["route"],
