@@ -3,7 +3,7 @@ in-memory API server, relay pods and a Prometheus that stand in at the boundary.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,7 @@ _WATCHED: dict[str, tuple[Any, Any]] = {
     "NetworkPolicy": (None, owned_objects.child_seen),
 }
 _OWNED = frozenset({"Pod", "ConfigMap", "Service", "Deployment", "NetworkPolicy"})
-_WATCH_SECONDS = 0.02
+_WATCH_SECONDS = 0.05
 _QUIET_SECONDS = 5.0
 
 
@@ -110,12 +110,16 @@ class RelayPods:
 
 @dataclass(slots=True)
 class Samples:
-    """Stands in for Prometheus: counters of canary calls, reported as if scraped at each fetch."""
+    """Stands in for Prometheus: counters of canary calls, reported as if scraped at each fetch.
+
+    problem fails every fetch; meanwhile is called during each, for what happens while the operator waits for the answer.
+    """
 
     clock: FakeClock
     problem: str = ""
     counters: dict[tuple[str, ...], float] = field(default_factory=dict)
     fetches: int = 0
+    meanwhile: Callable[[], None] = lambda: None
 
     def count(self, metric: str, value: float, **labels: str) -> None:
         """Adds to a counter; the labels are those that a scrape of a relay has."""
@@ -125,6 +129,7 @@ class Samples:
     async def fetch(self) -> tuple[Series, ...]:
         await asyncio.sleep(0)
         self.fetches += 1
+        self.meanwhile()
         if self.problem:
             raise MetricsUnavailable(self.problem)
         return tuple(self._series())

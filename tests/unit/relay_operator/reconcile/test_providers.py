@@ -1,0 +1,159 @@
+"""Providers: address and key are looked up, and what is missing is named until it is there."""
+
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.names import Reason
+
+REF = {"serviceRef": {"namespace": SYSTEM, "name": "llm", "port": 80}}
+
+
+def ready(stage: Stage, name: str = "legacy") -> tuple[str, str]:
+    found = stage.condition("Provider", name, "Ready")
+    return found.get("status", ""), found.get("reason", "")
+
+
+def put_service(stage: Stage, **spec: Any) -> None:
+    body = {"selector": {"app": "llm"}, "ports": [{"port": 80, "targetPort": 8080}]} | spec
+    metadata = {"name": "llm", "namespace": SYSTEM}
+    stage.server.put({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body})
+
+
+async def started(stage: Stage) -> Life:
+    life = await stage.operator()
+    await stage.settle()
+    return life
+
+
+@in_virtual_time
+async def test_a_provider_with_address_and_key_is_ready() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    life = await started(stage)
+    assert ready(stage) == ("True", Reason.CONFIGURED)
+    status = stage.status("Provider", "legacy")
+    assert (status["url"], status["tenants"]) == ("https://legacy.example.com/v1", 0)
+    assert life.world.upstreams["legacy"].port == 443
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_provider_without_a_key_of_its_own_needs_no_secret() -> None:
+    stage = Stage()
+    stage.provider("legacy", key=False, auth=None)
+    life = await started(stage)
+    assert ready(stage) == ("True", Reason.CONFIGURED)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_missing_secret_is_named_and_found_once_it_is_there() -> None:
+    stage = Stage()
+    stage.provider("legacy", key=False)
+    life = await started(stage)
+    assert ready(stage) == ("False", Reason.SECRET_MISSING)
+    message = stage.condition("Provider", "legacy", "Stalled")["message"]
+    assert message == "Secret relay-system/legacy-key has no entry api-key"
+    stage.secret("legacy-key")
+    await stage.settle()
+    assert ready(stage) == ("True", Reason.CONFIGURED)
+    assert stage.condition("Provider", "legacy", "Stalled") == {}
+    await life.end()
+
+
+@pytest.mark.parametrize(
+    "spec", [{"ports": [{"port": 81}]}, {"selector": None}], ids=["other port", "no selector"]
+)
+@in_virtual_time
+async def test_a_service_that_leads_nowhere_is_looked_at_again(spec: dict[str, Any]) -> None:
+    stage = Stage()
+    put_service(stage, **spec)
+    stage.provider("legacy", endpoint=REF)
+    life = await started(stage)
+    assert ready(stage) == ("False", Reason.SERVICE_NOT_FOUND)
+    put_service(stage)
+    await stage.settle()
+    assert ready(stage) == ("True", Reason.CONFIGURED)
+    upstream = life.world.upstreams["legacy"]
+    assert (upstream.port, upstream.pod_selector) == (8080, (("app", "llm"),))
+    stage.server.remove("Service", "llm", namespace=SYSTEM)
+    await stage.settle(601)
+    assert ready(stage) == ("False", Reason.SERVICE_NOT_FOUND)
+    assert "legacy" not in life.world.upstreams
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_spec_that_cannot_be_read_stalls_the_provider() -> None:
+    stage = Stage()
+    stage.provider("legacy", models="all")
+    life = await started(stage)
+    assert ready(stage) == ("False", Reason.INVALID_SPEC)
+    assert "url" not in stage.status("Provider", "legacy")
+    await life.end()
+
+
+@pytest.mark.parametrize(
+    ("http_status", "reason", "abnormal"),
+    [
+        (403, Reason.API_SERVER_REFUSED, "Stalled"),
+        (503, Reason.API_SERVER_UNAVAILABLE, "Reconciling"),
+    ],
+)
+@in_virtual_time
+async def test_a_look_up_that_fails_is_told_in_the_api_servers_words(
+    http_status: int, reason: Reason, abnormal: str
+) -> None:
+    stage = Stage()
+    put_service(stage)
+    stage.provider("legacy", endpoint=REF)
+    life = stage.life()
+    life.api.failures.statuses["Service"] = http_status
+    await life.start()
+    await stage.settle()
+    assert ready(stage) == ("False", reason)
+    found = stage.condition("Provider", "legacy", abnormal)
+    assert (found["status"], found["reason"]) == ("True", reason)
+    assert f"GET Service: {http_status} injected" in found["message"]
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert ready(stage) == ("True", Reason.CONFIGURED)
+    await life.end()
+
+
+@in_virtual_time
+async def test_tenants_that_use_a_provider_are_counted_and_looked_at_when_it_changes() -> None:
+    stage = Stage()
+    stage.provider("legacy", limits={"requestsPerMinute": 100})
+    for tenant in ("finance", "marketing"):
+        stage.tenant(tenant)
+    life = await started(stage)
+    for tenant in ("finance", "marketing"):
+        stage.pod(tenant=tenant)
+        stage.route(tenant=tenant)
+    await stage.settle()
+    assert stage.status("Provider", "legacy")["tenants"] == 2
+    stage.provider("legacy", limits={"requestsPerMinute": 60})
+    await stage.settle()
+    shares = [
+        provider.limits.requests_per_minute
+        for served, _ in stage.relays.documents.values()
+        for provider in served.catalogue.providers
+    ]
+    assert shares == [30, 30]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_deleted_provider_is_forgotten() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    life = await started(stage)
+    stage.server.remove("Provider", "legacy")
+    await stage.settle()
+    assert "legacy" not in life.world.upstreams
+    assert "legacy" not in life.world.resolved
+    await life.end()

@@ -1,0 +1,206 @@
+"""Routes: the outcome of each is in status, and its fragment and weight are in the relays."""
+
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.names import Reason
+
+SPACE = "relay-finance"
+
+
+async def a_stage() -> tuple[Stage, Life]:
+    """A tenant with one relay pod, and two providers; no route yet."""
+    stage = Stage()
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    await stage.settle()
+    return stage, life
+
+
+def condition(stage: Stage, type_: str, route: str = "chat") -> tuple[str, str]:
+    found = stage.condition("RelayRoute", route, type_, tenant="finance")
+    return found.get("status", ""), found.get("reason", "")
+
+
+def served(stage: Stage) -> list[str]:
+    uid = stage.server.stored("Pod", "relay-1", namespace=SPACE)["metadata"]["uid"]
+    return [route.name for route in stage.relays.documents[uid][0].tenant.routes]
+
+
+@in_virtual_time
+async def test_a_route_is_in_force_in_every_pod_before_it_is_ready() -> None:
+    stage, life = await a_stage()
+    stage.relays.silent.add("relay-1")
+    stage.route()
+    await stage.settle()
+    assert condition(stage, "Ready") == ("False", Reason.WAITING_FOR_PODS)
+    stage.relays.silent.clear()
+    await stage.settle()
+    assert condition(stage, "Ready") == ("True", Reason.NO_CANARY)
+    assert served(stage) == ["chat"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_outside_of_a_tenants_namespace_needs_a_person() -> None:
+    stage, life = await a_stage()
+    stage.server.put(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "relay-nobody"}}
+    )
+    stage.route(tenant="nobody")
+    await stage.settle()
+    found = stage.condition("RelayRoute", "chat", "Ready", tenant="nobody")
+    assert (found["status"], found["reason"]) == ("False", Reason.NOT_A_TENANT_NAMESPACE)
+    assert stage.condition("RelayRoute", "chat", "Stalled", tenant="nobody")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_waits_for_its_tenants_relay() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant()
+    stage.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    stage.route()
+    life = await stage.operator()
+    await stage.settle()
+    assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.NAMESPACE_CONFLICT
+    assert condition(stage, "Ready") == ("False", Reason.PROVISIONING)
+    assert condition(stage, "Reconciling") == ("True", Reason.PROVISIONING)
+    assert condition(stage, "Stalled") == ("", "")
+    await life.end()
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"stable": {"provider": "nobody"}}, Reason.PROVIDER_NOT_FOUND),
+        ({"canary": {"provider": "new", "percent": "much"}}, Reason.INVALID_SPEC),
+    ],
+    ids=["refused", "invalid"],
+)
+@in_virtual_time
+async def test_the_last_valid_spec_of_a_route_stays_in_force(
+    spec: dict[str, Any], reason: Reason
+) -> None:
+    stage, life = await a_stage()
+    stage.route(canary={"provider": "new", "percent": 10})
+    await stage.settle()
+    stage.route(**spec)
+    await stage.settle()
+    assert condition(stage, "Accepted") == ("False", reason)
+    assert condition(stage, "Stalled") == ("True", reason)
+    assert stage.relays.weight("relay-1", "chat", namespace=SPACE) == 10
+    stage.route()
+    await stage.settle()
+    assert condition(stage, "Ready") == ("True", Reason.NO_CANARY)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_younger_route_takes_over_once_the_older_is_gone() -> None:
+    stage, life = await a_stage()
+    stage.route("older")
+    await stage.settle()
+    stage.route("younger")
+    await stage.settle()
+    assert condition(stage, "Accepted", "younger") == ("False", Reason.CONFLICTED)
+    stage.server.remove("RelayRoute", "older", namespace=SPACE)
+    await stage.settle()
+    assert condition(stage, "Accepted", "younger") == ("True", Reason.ACCEPTED)
+    assert served(stage) == ["younger"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_starts_only_when_every_pod_holds_its_key() -> None:
+    stage, life = await a_stage()
+    stage.relays.refused.add("new")
+    stage.route(canary={"provider": "new", "percent": 10})
+    await stage.settle()
+    assert condition(stage, "Ready") == ("False", Reason.PROVISIONING)
+    assert stage.relays.weight("relay-1", "chat", namespace=SPACE) == 0
+    stage.relays.refused.clear()
+    await stage.settle()
+    assert stage.relays.weight("relay-1", "chat", namespace=SPACE) == 10
+    assert condition(stage, "Ready") == ("True", Reason.NO_ANALYSIS)
+    assert stage.events() == ["Started"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_document_that_cannot_be_stored_is_told_by_the_route_and_its_tenant() -> None:
+    stage, life = await a_stage()
+    life.api.failures.statuses["ConfigMap"] = 403
+    stage.route()
+    await stage.settle()
+    ready = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
+    assert (ready["status"], ready["reason"]) == ("False", Reason.API_SERVER_REFUSED)
+    assert "ConfigMap: 403 injected" in ready["message"]
+    assert condition(stage, "Accepted") == ("True", Reason.ACCEPTED)
+    assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.API_SERVER_REFUSED
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert condition(stage, "Ready") == ("True", Reason.NO_CANARY)
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_whose_document_waits_for_the_api_server_is_reconciling() -> None:
+    stage, life = await a_stage()
+    life.api.failures.statuses["ConfigMap"] = 503
+    stage.route()
+    await stage.settle()
+    assert condition(stage, "Reconciling") == ("True", Reason.API_SERVER_UNAVAILABLE)
+    assert condition(stage, "Stalled") == ("", "")
+    assert served(stage) == ["chat"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_deleted_route_leaves_the_relays() -> None:
+    stage, life = await a_stage()
+    stage.route()
+    await stage.settle()
+    stage.server.remove("RelayRoute", "chat", namespace=SPACE)
+    await stage.settle()
+    assert served(stage) == []
+    assert ("relay-finance", "chat") not in life.canaries.runs
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_whose_provider_is_not_usable_says_so_and_recovers() -> None:
+    stage, life = await a_stage()
+    ref = {"namespace": "relay-system", "name": "llm", "port": 80}
+    stage.provider("inside", endpoint={"serviceRef": ref})
+    stage.route(stable={"provider": "inside"})
+    await stage.settle()
+    accepted = stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
+    assert accepted["message"] == "Provider inside cannot be used yet; its conditions tell why"
+    service = {"apiVersion": "v1", "kind": "Service"}
+    metadata = {"name": "llm", "namespace": "relay-system"}
+    spec = {"selector": {"app": "llm"}, "ports": [{"port": 80}]}
+    stage.server.put({**service, "metadata": metadata, "spec": spec})
+    await stage.settle(10)
+    assert condition(stage, "Ready") == ("True", Reason.NO_CANARY)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_tenants_status_names_the_generation_of_a_routes_change() -> None:
+    stage, life = await a_stage()
+    stage.route()
+    await stage.settle()
+    publication = life.publisher.publication(SPACE)
+    assert publication is not None
+    assert stage.status("Tenant", "finance")["relay"]["configGeneration"] == publication.generation
+    await life.end()

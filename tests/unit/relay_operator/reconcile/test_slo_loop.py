@@ -1,0 +1,167 @@
+"""The SLO loop: evidence for all active canaries at once, and weight away from those in breach before anything else."""
+
+import logging
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.names import Reason
+
+SPACE = "relay-finance"
+CANARY = {
+    "provider": "new",
+    "percent": 100,
+    "progression": {"stepPercent": 25, "every": "10s", "minRequests": 20},
+}
+ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
+
+
+async def a_canary(*, prometheus: bool = True) -> tuple[Stage, Life, dict[str, Any]]:
+    stage = Stage()
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.tenant()
+    life = stage.life(prometheus=prometheus)
+    await life.start()
+    await stage.settle()
+    stage.pod()
+    route = stage.route(canary=CANARY, analysis=ANALYSIS)
+    await stage.settle()
+    if prometheus:
+        stage.serve(route, 0)
+        await stage.settle()
+    return stage, life, route
+
+
+def weight(stage: Stage) -> int | None:
+    return stage.relays.weight("relay-1", "chat", namespace=SPACE)
+
+
+def analysis(stage: Stage) -> dict[str, Any]:
+    found: dict[str, Any] = stage.status("RelayRoute", "chat", tenant="finance")["analysis"]
+    return found
+
+
+@in_virtual_time
+async def test_a_healthy_canary_climbs_step_by_step_to_its_promotion() -> None:
+    stage, life, route = await a_canary()
+    seen = [weight(stage)]
+    for _ in range(5):
+        stage.serve(route, 50)
+        await stage.settle(11)
+        seen.append(weight(stage))
+    assert seen == [25, 50, 75, 100, 100, 100]
+    assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "Promoted"
+    assert sorted(stage.events()) == [
+        "Promoted",
+        "Started",
+        "StepPassed",
+        "StepPassed",
+        "StepPassed",
+    ]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_breach_reaches_the_relays_within_a_tick_whatever_the_workers_do() -> None:
+    stage, life, route = await a_canary()
+    # no reconcile of this route can end: its status cannot be written
+    life.api.failures.statuses["RelayRoute"] = 503
+    stage.serve(route, 100, failed=50)
+    await stage.settle(0.6)
+    assert weight(stage) == 0
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    status = stage.status("RelayRoute", "chat", tenant="finance")
+    assert status["phase"] == "RolledBack"
+    assert sorted(stage.events()) == ["SloBreach", "Started"]
+    event = next(one for one in stage.server.list("Event") if one["reason"] == "SloBreach")
+    assert (event["type"], event["note"]) == ("Warning", status["history"][-1]["message"])
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_weight_that_could_not_be_stored_is_pushed_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage, life, route = await a_canary()
+    life.api.failures.statuses["ConfigMap"] = 503
+    with caplog.at_level(logging.WARNING):
+        stage.serve(route, 100, failed=50)
+        await stage.settle(0.6)
+    assert weight(stage) == 0
+    assert "weight pushed to the relays but not stored yet, will retry" in caplog.messages
+    await life.end()
+
+
+@in_virtual_time
+async def test_without_prometheus_configured_nothing_moves_and_status_names_the_setting() -> None:
+    stage, life, _ = await a_canary(prometheus=False)
+    await stage.settle(31)
+    assert weight(stage) == 25
+    assert analysis(stage)["reason"] == Reason.PROMETHEUS_UNAVAILABLE
+    assert "OPERATOR_PROMETHEUS_URL" in analysis(stage)["message"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_prometheus_that_fails_moves_nothing_and_the_climb_goes_on_after_it() -> None:
+    stage, life, route = await a_canary()
+    stage.samples.problem = "Prometheus did not answer: Timeout"
+    stage.serve(route, 100, failed=50)
+    await stage.settle(31)
+    assert weight(stage) == 25
+    assert analysis(stage)["message"] == "Prometheus did not answer: Timeout"
+    stage.samples.problem = ""
+    await stage.settle()
+    assert weight(stage) == 0
+    await life.end()
+
+
+@in_virtual_time
+async def test_prometheus_is_asked_nothing_without_an_active_canary_and_once_a_tick_with_many() -> (
+    None
+):
+    stage = Stage()
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle(10)
+    assert stage.samples.fetches == 0
+    stage.pod()
+    for name in ("a", "b", "c"):
+        stage.route(name, match={"models": [name]}, canary=CANARY, analysis=ANALYSIS)
+    await stage.settle(10)
+    before = stage.samples.fetches
+    await stage.settle(10)
+    assert stage.samples.fetches - before == 20
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_deleted_during_a_fetch_is_judged_no_more() -> None:
+    stage, life, route = await a_canary()
+    stage.serve(route, 100, failed=50)
+    stage.samples.meanwhile = lambda: life.canaries.forget((SPACE, "chat"))
+    await life.slo_loop.tick(now=stage.clock.now)
+    assert (SPACE, "chat") not in life.canaries.runs
+    assert weight(stage) == 25
+    await life.end()
+
+
+@in_virtual_time
+async def test_only_pods_that_serve_are_expected_to_report() -> None:
+    stage, life, route = await a_canary()
+    stage.pod("relay-2", ready=False)
+    await stage.settle()
+    stage.serve(route, 5)
+    await stage.settle(31)
+    assert analysis(stage)["reason"] == Reason.TOO_FEW_REQUESTS
+    stage.pod("relay-3")
+    await stage.settle(31)
+    assert analysis(stage)["reason"] == Reason.NO_DATA
+    assert analysis(stage)["message"] == "Prometheus has fresh samples of 1 of 2 relay pods"
+    await life.end()

@@ -1,0 +1,292 @@
+"""Tenants: everything they own is brought about in order, and their conditions tell the truth when it is not."""
+
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator import names
+from relay_operator.names import Reason
+
+SPACE = "relay-finance"
+
+
+def ready(stage: Stage) -> tuple[str, str]:
+    found = stage.condition("Tenant", "finance", "Ready")
+    return found.get("status", ""), found.get("reason", "")
+
+
+async def a_serving_tenant(**spec: Any) -> tuple[Stage, Life]:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant(**spec)
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route()
+    await stage.settle()
+    return stage, life
+
+
+@in_virtual_time
+async def test_a_tenant_gets_its_objects_in_order_and_becomes_ready() -> None:
+    stage, life = await a_serving_tenant()
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+    kinds = [kind for kind, _ in life.changes]
+    order = ["Namespace", "RoleBinding", "NetworkPolicy", "ConfigMap", "Deployment", "Tenant"]
+    assert sorted(order, key=kinds.index) == order
+    status = stage.status("Tenant", "finance")
+    assert status["relay"]["summary"] == "1/1"
+    assert status["endpoint"] == "http://relay.relay-finance.svc:8080/v1"
+    await life.end()
+
+
+@in_virtual_time
+async def test_the_relays_serve_the_tenants_keys_and_its_providers() -> None:
+    stage, life = await a_serving_tenant(apiKeys=[{"name": "web"}, {"name": "batch"}])
+    pod = stage.server.stored("Pod", "relay-1", namespace=SPACE)
+    served, _ = stage.relays.documents[pod["metadata"]["uid"]]
+    assert [key.name for key in served.tenant.keys] == ["web", "batch"]
+    assert [provider.name for provider in served.catalogue.providers] == ["legacy"]
+    secret = stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace=SPACE)
+    assert set(secret["data"]) == {"legacy"}
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_suspended_tenant_stays_ready_and_its_relays_learn_of_it() -> None:
+    stage, life = await a_serving_tenant(suspend=True)
+    assert ready(stage) == ("True", Reason.SUSPENDED)
+    pod = stage.server.stored("Pod", "relay-1", namespace=SPACE)
+    assert stage.relays.documents[pod["metadata"]["uid"]][0].tenant.suspended
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_pod_that_does_not_answer_keeps_the_tenant_from_ready_until_it_does() -> None:
+    stage = Stage()
+    stage.tenant()
+    stage.relays.silent.add("relay-1")
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.WAITING_FOR_PODS)
+    stage.relays.silent.clear()
+    await stage.settle()
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_spec_that_cannot_be_read_stalls_the_tenant_and_creates_nothing() -> None:
+    stage = Stage()
+    stage.tenant(queue={"maxWait": "soon"})
+    life = await stage.operator()
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.INVALID_SPEC)
+    assert stage.condition("Tenant", "finance", "Stalled")["status"] == "True"
+    assert "queue.maxWait" in stage.condition("Tenant", "finance", "Ready")["message"]
+    assert stage.server.get("Namespace", SPACE) is None
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_namespace_of_somebody_else_is_never_touched_and_used_once_it_is_free() -> None:
+    stage = Stage()
+    foreign = stage.server.put(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
+    )
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.NAMESPACE_CONFLICT)
+    assert stage.server.stored("Namespace", SPACE) == foreign
+    stage.server.remove("Namespace", SPACE)
+    await stage.settle(11)
+    assert ready(stage) == ("False", Reason.NAMESPACE_TERMINATING)
+    assert stage.condition("Tenant", "finance", "Reconciling")["status"] == "True"
+    stage.server.collect_garbage()
+    await stage.settle(11)
+    assert ready(stage) == ("False", Reason.PROVISIONING)
+    assert stage.server.get("Namespace", SPACE) is not None
+    await life.end()
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "ConfigMap", "Deployment", "Secret"])
+@in_virtual_time
+async def test_a_child_that_the_api_server_refuses_takes_ready_and_is_tried_again(
+    kind: str,
+) -> None:
+    stage, life = await a_serving_tenant()
+    life.api.failures.statuses[kind] = 422
+    stage.tenant(relay={"replicas": 1, "resources": {"limits": {"memory": "1Gi"}}}, suspend=True)
+    stage.provider("new")
+    stage.route(fallback=[{"provider": "new"}])
+    await stage.settle()
+    found = stage.condition("Tenant", "finance", "Ready")
+    assert (found["status"], found["reason"]) == ("False", Reason.API_SERVER_REFUSED)
+    assert f"{kind}: 422 injected" in found["message"]
+    assert stage.condition("Tenant", "finance", "Stalled")["status"] == "True"
+    assert stage.condition("Tenant", "finance", "RelayAvailable")["status"] == "True"
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert ready(stage) == ("True", Reason.SUSPENDED)
+    assert stage.condition("Tenant", "finance", "Stalled") == {}
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_namespace_that_cannot_be_read_is_not_said_to_be_owned() -> None:
+    stage = Stage()
+    stage.tenant()
+    life = stage.life()
+    life.api.failures.statuses["Namespace"] = 403
+    await life.start()
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.API_SERVER_REFUSED)
+    assert stage.condition("Tenant", "finance", "NamespaceReady")["status"] == "Unknown"
+    await life.end()
+
+
+@in_virtual_time
+async def test_an_unavailable_api_server_takes_no_ready_from_a_spec_in_force() -> None:
+    stage, life = await a_serving_tenant()
+    life.api.failures.statuses["NetworkPolicy"] = 503
+    stage.provider("new")
+    stage.route(fallback=[{"provider": "new"}])
+    await stage.settle()
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+    found = stage.condition("Tenant", "finance", "Reconciling")
+    assert (found["status"], found["reason"]) == ("True", Reason.API_SERVER_UNAVAILABLE)
+    assert "503 injected" in found["message"]
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert stage.condition("Tenant", "finance", "Reconciling") == {}
+    await life.end()
+
+
+@in_virtual_time
+async def test_an_unavailable_api_server_keeps_ready_from_a_new_spec() -> None:
+    stage, life = await a_serving_tenant()
+    life.api.failures.statuses["Deployment"] = 503
+    stage.tenant(relay={"replicas": 1, "resources": {"limits": {"memory": "1Gi"}}})
+    await stage.settle(20)
+    assert ready(stage) == ("False", Reason.API_SERVER_UNAVAILABLE)
+    assert stage.condition("Tenant", "finance", "Stalled") == {}
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+    await life.end()
+
+
+@in_virtual_time
+async def test_an_api_server_that_refuses_status_as_well_is_tried_again() -> None:
+    stage, life = await a_serving_tenant()
+    before = stage.status("Tenant", "finance")
+    life.api.failures.unreachable = True
+    stage.tenant(suspend=True)
+    await stage.settle()
+    assert stage.status("Tenant", "finance") == before
+    life.api.failures.unreachable = False
+    await stage.settle(60)
+    assert ready(stage) == ("True", Reason.SUSPENDED)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_role_binding_that_takes_effect_late_is_waited_for() -> None:
+    stage = Stage()
+    stage.tenant()
+    life = stage.life()
+    life.api.failures.statuses["Secret"] = 403
+    await life.start()
+    await stage.settle(0.5)
+    life.api.failures.statuses.clear()
+    await stage.settle(0.5)
+    assert stage.server.get("Secret", names.API_KEYS_SECRET, namespace=SPACE) is not None
+    assert ready(stage) == ("False", Reason.PROVISIONING)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_missing_provider_key_is_named_and_taken_once_it_is_there() -> None:
+    stage, life = await a_serving_tenant()
+    stage.provider("new", key=False)
+    stage.route(fallback=[{"provider": "new"}])
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.SECRET_MISSING)
+    assert (
+        "Secret relay-system/new-key has no entry api-key"
+        in stage.condition("Tenant", "finance", "Ready")["message"]
+    )
+    waiting = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
+    assert waiting["message"] == (
+        "waiting for the network policy and key of provider new; see the Tenant's conditions"
+    )
+    stage.secret("new-key")
+    await stage.settle()
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+    assert stage.condition("RelayRoute", "chat", "Ready", tenant="finance")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_new_key_makes_the_kubelet_refresh_the_pods_mounts() -> None:
+    stage, life = await a_serving_tenant()
+    before = stage.server.stored("Pod", "relay-1", namespace=SPACE)["metadata"]["annotations"]
+    stage.secret("legacy-key", value="bmV3")
+    stage.tenant(suspend=True)
+    await stage.settle()
+    after = stage.server.stored("Pod", "relay-1", namespace=SPACE)["metadata"]["annotations"]
+    assert before[names.ANNOTATION_NUDGE] != after[names.ANNOTATION_NUDGE]
+    await life.end()
+
+
+@pytest.mark.parametrize(("status", "failures"), [(404, 0), (403, 1)], ids=["gone", "refused"])
+@in_virtual_time
+async def test_a_pod_that_went_meanwhile_needs_no_refresh(
+    status: int, failures: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, life = await a_serving_tenant()
+    life.api.failures.statuses["Pod"] = status
+    stage.secret("legacy-key", value="bmV3")
+    stage.tenant(queue={"concurrency": 3})
+    await stage.settle(0.15)
+    assert caplog.messages.count("reconcile failed, will retry") == failures
+    secret = stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace=SPACE)
+    assert secret["data"] == {"legacy": "bmV3"}
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_tenant_made_again_under_its_name_starts_without_the_old_document() -> None:
+    stage, life = await a_serving_tenant()
+    stage.server.remove("Tenant", "finance")
+    await stage.settle(0.5)
+    assert life.publisher.publication(SPACE) is None
+    stage.server.collect_garbage()
+    stage.server.collect_garbage()
+    stage.tenant()
+    await stage.settle(11)
+    publication = life.publisher.publication(SPACE)
+    assert publication is not None
+    assert publication.fragments == {}
+    assert (
+        publication.tenant.metadata.uid
+        == stage.server.stored("Tenant", "finance")["metadata"]["uid"]
+    )
+    await life.end()
+
+
+@in_virtual_time
+async def test_limits_are_shared_by_the_pods_that_serve() -> None:
+    stage, life = await a_serving_tenant(relay={"replicas": 2})
+    assert ready(stage) == ("False", Reason.PROVISIONING)
+    stage.pod("relay-2")
+    await stage.settle()
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+    uid = stage.server.stored("Pod", "relay-2", namespace=SPACE)["metadata"]["uid"]
+    assert stage.relays.documents[uid][0].tenant.replicas == 2
+    await life.end()

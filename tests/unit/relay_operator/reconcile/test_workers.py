@@ -1,0 +1,86 @@
+"""Workers: a failed reconcile is retried, holds up no other, and never ends its worker."""
+
+import logging
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.reconcile.work_queue import Key
+
+
+@in_virtual_time
+async def test_a_failure_is_logged_with_its_object_and_retried_with_growing_pauses(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage()
+    stage.tenant()
+    life = stage.life()
+    life.api.failures.statuses["Deployment"] = 422
+    with caplog.at_level(logging.WARNING):
+        await life.start()
+        await stage.settle(40)
+    retries = [
+        record for record in caplog.records if record.message == "reconcile failed, will retry"
+    ]
+    assert {vars(record)["object"] for record in retries} == {"finance"}
+    assert "422 injected" in vars(retries[0])["why"]
+    # 0.2 s, 0.4 s, ... until 30 s: eight tries in forty seconds
+    assert 6 <= len(retries) <= 9
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_tenant_that_fails_holds_up_no_other() -> None:
+    stage = Stage()
+    stage.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "relay-bad"}})
+    stage.tenant("bad")
+    stage.tenant("good")
+    life = stage.life()
+    await life.start(workers=1)
+    await stage.settle()
+    assert stage.condition("Tenant", "bad", "Ready")["reason"] == "NamespaceConflict"
+    assert stage.condition("Tenant", "good", "Ready")["reason"] == "Provisioning"
+    assert stage.server.get("Deployment", "relay", namespace="relay-good") is not None
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_bug_in_one_reconcile_is_logged_and_ends_no_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage()
+    life = stage.life()
+    with caplog.at_level(logging.ERROR):
+        await life.start(workers=1)
+        life.queue.add(Key("Unknown", "space", "name"))
+        stage.tenant()
+        await stage.settle()
+    failed = [
+        one for one in caplog.records if one.message.startswith("reconcile failed unexpectedly")
+    ]
+    assert vars(failed[0])["object"] == "space/name"
+    assert "nobody reconciles Unknown" in str(failed[0].exc_info)
+    assert stage.server.get("Namespace", "relay-finance") is not None
+    await life.end()
+
+
+@in_virtual_time
+async def test_every_object_is_looked_at_again_after_the_resync_time() -> None:
+    stage = Stage()
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    await stage.settle()
+    # edited where no watch sees it
+    secret: dict[str, Any] = stage.server.stored(
+        "Secret", "relay-api-keys", namespace="relay-finance"
+    )
+    stage.server.put({**secret, "data": {}})
+    await stage.settle(590)
+    assert stage.server.stored("Secret", "relay-api-keys", namespace="relay-finance")["data"] == {}
+    await stage.settle(30)
+    assert stage.server.stored("Secret", "relay-api-keys", namespace="relay-finance")["data"]
+    await life.end()
