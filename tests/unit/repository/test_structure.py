@@ -20,6 +20,7 @@ FORBIDDEN = {
     "managers",
 }
 PACKAGES = ("relay", "relay_contract", "relay_operator")
+MAX_MODULES = 14
 
 
 def modules() -> list[Path]:
@@ -86,3 +87,22 @@ def test_every_make_target_has_its_help_line() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert described == set(phony.split())
     assert described >= {"setup", "check", "unit", "blackbox", "test", "demo", "bench", "image"}
+
+
+def rooms() -> list[Path]:
+    return [
+        init.parent
+        for root in ("operator", "tests", "bench")
+        for init in (ROOT / root).rglob("__init__.py")
+    ]
+
+
+def test_no_package_directly_holds_too_many_modules() -> None:
+    sizes = {
+        str(room.relative_to(ROOT)): sum(
+            path.stem not in {"__init__", "__main__"} for path in room.glob("*.py")
+        )
+        for room in rooms()
+    }
+    assert len(sizes) > 20
+    assert {name: size for name, size in sizes.items() if size > MAX_MODULES} == {}
