@@ -1,7 +1,6 @@
 """Ends a worker without failing a call: it serves on while endpoints leave the load balancers, then closes one by one."""
 
-import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from relay.calls.client_connections import ClientConnections
 
@@ -11,13 +10,20 @@ ABORT_SECONDS: Final = 1.0
 """Kept back from the drain's time for aborting what has not ended."""
 
 
+class Listener(Protocol):
+    """A server that can stop to accept connections."""
+
+    def close(self) -> None:
+        """Accepts no more connections."""
+
+
 class Drain:
     """Advanced once a second. Answers say `connection: close` from the start."""
 
     def __init__(
         self,
         connections: ClientConnections,
-        server: asyncio.Server,
+        server: Listener,
         *,
         now: float,
         accept_seconds: float,
