@@ -129,8 +129,8 @@ class Admission:
             self._leave_line(reservation, passed=False, now=now)
         ticket = reservation.ticket
         if ticket is not None:
-            reservation.ticket = None
             started = self.queue.release(ticket, now=now)
+            reservation.ticket = None
             if started:
                 self._start(started)
 

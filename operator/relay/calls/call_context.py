@@ -2,6 +2,7 @@
 
 from typing import Final, final
 
+from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
@@ -15,6 +16,7 @@ class CallContext:
 
     __slots__ = (
         "budget",
+        "exceptions",
         "max_body_bytes",
         "metrics",
         "providers",
@@ -31,6 +33,7 @@ class CallContext:
         shadows: Shadows,
         budget: RetryBudget,
         metrics: WorkerMetrics,
+        exceptions: ExceptionLog,
         max_body_bytes: int,
         stream_keepalive_seconds: float,
     ) -> None:
@@ -39,5 +42,6 @@ class CallContext:
         self.shadows: Final = shadows
         self.budget: Final = budget
         self.metrics: Final = metrics
+        self.exceptions: Final = exceptions
         self.max_body_bytes: Final = max_body_bytes
         self.stream_keepalive_seconds: Final = stream_keepalive_seconds

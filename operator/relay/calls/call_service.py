@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.logs import WorkerLog
 from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
@@ -41,11 +42,13 @@ class CallService:
         self._wheel = DeadlineWheel(time.monotonic())
         self.outbox = Outbox()
         self.metrics = WorkerMetrics()
+        self.exceptions = ExceptionLog(log)
         self.tenants = TenantMap()
         self.providers = ProviderAccess(settings, self._wheel, self.outbox, log)
         self._shadows = Shadows(
             self.providers,
             self.metrics,
+            self.exceptions,
             concurrency=settings.shadow_concurrency,
             max_body_bytes=settings.shadow_max_body_bytes,
         )
@@ -55,11 +58,17 @@ class CallService:
             shadows=self._shadows,
             budget=RetryBudget(ratio=settings.retry_ratio, burst=settings.retry_burst),
             metrics=self.metrics,
+            exceptions=self.exceptions,
             max_body_bytes=settings.max_body_bytes,
             stream_keepalive_seconds=settings.stream_keepalive_seconds,
         )
         self.connections = ClientConnections(
-            settings, _paths(context), self.metrics, self._wheel, self.outbox
+            settings,
+            _paths(context),
+            self.metrics,
+            self._wheel,
+            self.outbox,
+            self.exceptions,
         )
 
     def install(self, snapshot: Snapshot) -> None:

@@ -2,6 +2,7 @@
 
 import random
 
+from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.path_table import PathTable
 from relay.dialect.header_fields import STEERING
@@ -28,6 +29,7 @@ class ClientConnections(ConnectionHost):
         metrics: WorkerMetrics,
         wheel: DeadlineWheel,
         outbox: Outbox,
+        exceptions: ExceptionLog,
     ) -> None:
         self.client_limits = _client_limits(settings)
         self.wheel = wheel
@@ -36,6 +38,7 @@ class ClientConnections(ConnectionHost):
         self.open: set[ClientConnection] = set()
         self.buffered_bytes = 0
         self.paths = paths
+        self._exceptions = exceptions
         self._metrics = metrics
         self._max_connections: int = settings.max_connections
         self._max_buffered_bytes: int = settings.max_buffered_bytes
@@ -62,6 +65,9 @@ class ClientConnections(ConnectionHost):
 
     def release_body(self, size: int) -> None:
         self.buffered_bytes -= size
+
+    def note_exception(self, error: BaseException) -> None:
+        self._exceptions.note(error)
 
     def connection_age(self) -> float:
         return self._age_seconds * random.uniform(0.75, 1.0)

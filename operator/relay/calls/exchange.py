@@ -40,6 +40,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
     """Driven by its connection, the admission and its attempts; ends answered, aborted or abandoned, and only once."""
 
     __slots__ = (
+        "_admitted",
         "_attempt",
         "_connection",
         "_context",
@@ -77,6 +78,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._writer = ResponseWriter(connection, request)
         self.phase = RECEIVING
         self.ready_at = 0.0
+        self._admitted = False
         self._attempt: Attempt | None = None
         self._targets: tuple[Target, ...] = ()
         self._index = 0
@@ -139,14 +141,21 @@ class Exchange(Consumer, Applicant, RequestHandler):
         )
         self._context.budget.deposit()
         self._targets = router.targets(routed, body.document, request.fields)
-        self._move(WAITING)
         self.reservation = Reservation(call.ask(caller, self._targets[0]))
+        self._admitted = True
+        self._move(WAITING)
         caller.tenant.admission.enter(self, self.ready_at)
 
     # -- admission -------------------------------------------------------------------------------------------------
 
     def turned_away(self, refused: NotAdmitted) -> None:
         """Refuses the call because a limit or the queue did not admit it."""
+        try:
+            self._turn_away(refused)
+        except Exception as raised:  # called by timers as well, which would only log it
+            self.crashed(raised)
+
+    def _turn_away(self, refused: NotAdmitted) -> None:
         wait = refused.retry_after_seconds if refused.waiting_helps else None
         self.refuse(REFUSAL_OF[refused.reason], retry_after_seconds=wait)
 
@@ -155,13 +164,18 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
         Counts an overdue attempt as slow, charges the tokens used so far, and keeps a silent stream alive.
         """
-        if self._attempt is None:
-            return
-        self._attempt.count_overdue(now)
-        used = self._attempt.charge_progress(now)
+        try:
+            if self._attempt is not None:
+                self._watch(self._attempt, now)
+        except Exception as raised:  # the other calls are to have their tick
+            self.crashed(raised)
+
+    def _watch(self, attempt: Attempt, now: float) -> None:
+        attempt.count_overdue(now)
+        used = attempt.charge_progress(now)
         if used:
             self.reservation.progress(self._used_tokens + used, now)
-        self._keep_stream(self._attempt, now)
+        self._keep_stream(attempt, now)
 
     def _keep_stream(self, attempt: Attempt, now: float) -> None:
         """Sends a comment on a silent stream: load balancers close what is idle for a minute, models think longer."""
@@ -178,8 +192,13 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def seated(self) -> None:
         """Starts the first attempt; called when the call gets its seat."""
-        if self.phase is not WAITING:
-            return
+        try:
+            if self.phase is WAITING:
+                self._begin_attempts()
+        except Exception as raised:  # called by the event loop as well, which would only log it
+            self.crashed(raised)
+
+    def _begin_attempts(self) -> None:
         call, context = self.call, self._context
         context.metrics.queue_wait.observe(self.reservation.queue_seconds)
         if self._targets[0].destination.label == "canary":
@@ -335,6 +354,31 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def unusable(self, problem: Problem) -> None:
         self.refuse(PROBLEM_REFUSAL[problem])
+
+    def crashed(self, error: Exception) -> None:
+        """Ends the call with 500, or aborts what was begun; what it held is free whatever raises on the way."""
+        self._context.exceptions.note(error)
+        try:
+            if self._attempt is not None:
+                self._attempt.give_up()
+            if self.phase is OVER:
+                # the answer may be half written
+                self._writer.abort()
+            else:
+                self.request.keep_alive = False
+                self.refuse(Refusal.internal_error)
+        except Exception as raised:
+            self._context.exceptions.note(raised)
+            self._connection.abort()
+        finally:
+            self._free(time.monotonic())
+
+    def _free(self, now: float) -> None:
+        """Gives back seat, quota and limits; what is given back already stays so."""
+        if self._admitted:
+            self.call.tenant.admission.leave(self.reservation, now)
+            self.reservation.settle(self._used_tokens, now)
+        self._attempt = None
 
     def client_gone(self) -> None:
         if self.phase is OVER:

@@ -83,6 +83,14 @@ class OwnRequest(RequestHandler):
             self._writer.abandoned()
             self._finish(time.monotonic(), keep_alive=False)
 
+    def crashed(self, error: Exception) -> None:
+        self._context.exceptions.note(error)
+        if self._over:
+            self._connection.abort()
+        else:
+            self.request.keep_alive = False
+            self.refuse(Refusal.internal_error)
+
     def pause(self) -> None:
         """Does nothing: the answer is one write."""
 

@@ -83,6 +83,14 @@ class Refusal(Enum):
     headers_too_large = RefusalRow(
         431, INVALID, "headers_too_large", "The request head is larger than this relay accepts."
     )
+    internal_error = RefusalRow(
+        500,
+        SERVER,
+        "internal_error",
+        "The relay failed to handle this request; its log names the place.",
+        # the provider may have been asked: a repetition might be paid twice
+        retry=False,
+    )
     requests_limited = RefusalRow(
         429,
         "requests",

@@ -104,7 +104,11 @@ class Pool(ConnectionOwner):
         if self._closed or now - connection.born > self._limits.age:
             connection.close()
         elif self._waiting:
-            self._waiting.popleft().connected(connection, now)
+            call = self._waiting.popleft()
+            try:
+                call.connected(connection, now)
+            except Exception as raised:  # the call's own fault: the pool serves the others
+                call.crashed(raised)
         else:
             connection.idle_since = now
             self._idle.append(connection)
@@ -155,7 +159,11 @@ class Pool(ConnectionOwner):
             # ssl.SSLError is an OSError; a host name that cannot be encoded raises ValueError
             self.last_error = str(error) or type(error).__name__
             if not warming and self._waiting:
-                self._waiting.popleft().failed("unreachable")
+                call = self._waiting.popleft()
+                try:
+                    call.failed("unreachable")
+                except Exception as raised:  # as in release
+                    call.crashed(raised)
             return
         self.adopt(connection)
 

@@ -72,6 +72,10 @@ class RequestHandler(ABC):
     def resume(self) -> None:
         """Called when the client has read what was written."""
 
+    @abstractmethod
+    def crashed(self, error: Exception) -> None:
+        """Ends the request after an exception in its handling, whenever that was; frees everything it holds."""
+
 
 @trait
 class ConnectionHost(ABC):
@@ -101,6 +105,10 @@ class ConnectionHost(ABC):
     @abstractmethod
     def release_body(self, size: int) -> None:
         """Gives back reserved memory."""
+
+    @abstractmethod
+    def note_exception(self, error: BaseException) -> None:
+        """Logs an exception that nobody expected."""
 
     @abstractmethod
     def connection_age(self) -> float:
@@ -166,7 +174,12 @@ class ClientConnection(Channel):
         self._host.forget_connection(self)
         handler, self._handler = self._handler, None
         if handler is not None:
-            handler.client_gone()
+            try:
+                handler.client_gone()
+            except (
+                Exception
+            ) as raised:  # the connection must be forgotten whatever its handler does
+                self._end_crashed(handler, raised)
         for request in (self._parsing, self._current, *(self._waiting or ())):
             if request is not None:
                 self.drop_body(request)
@@ -176,29 +189,55 @@ class ClientConnection(Channel):
         self._parser = None
 
     def data_received(self, data: bytes) -> None:
-        if self.closing:
-            return
+        # one round, and one more for each Upgrade that is ignored
+        while data and not self.closing:
+            data = self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
+        """Takes in what came; returns what is to be parsed anew."""
         fresh = self._parsing is None and self._current is None
         if fresh and self._serve_repeated(data):
-            return
+            return b""
         if self._in_head or self._parsing is None:
             self._head_bytes += len(data)
-        if not self._parse(data):
-            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._not_parsed(error)
+            return b""
         if self._parsing is not None:
             self._bound_unfinished()
         elif fresh:
             self._heads.remember(data)
+        return b""
+
+    def _not_parsed(self, error: Exception) -> None:
+        if isinstance(error, httptools.HttpParserCallbackError):
+            # a subclass of the parser's errors, but a fault of this program
+            self._host.note_exception(error.__context__ or error)
+            self.transport.abort()
+        elif isinstance(error, httptools.HttpParserInvalidMethodError):
+            self._malformed(Problem.METHOD_UNKNOWN)
+        else:
+            self._malformed(Problem.BAD_REQUEST)
 
     def pause_writing(self) -> None:
         self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
         if self._handler is not None:
-            self._handler.pause()
+            try:
+                self._handler.pause()
+            except Exception as raised:  # see _crashed
+                self._crashed(raised)
 
     def resume_writing(self) -> None:
         self._set_deadline(NEVER if self._handler is not None else self._idle_deadline())
         if self._handler is not None:
-            self._handler.resume()
+            try:
+                self._handler.resume()
+            except Exception as raised:  # see _crashed
+                self._crashed(raised)
 
     # -- httptools -------------------------------------------------------------------------------------------------
 
@@ -270,22 +309,9 @@ class ClientConnection(Channel):
         if request is self._current:
             self._set_deadline(NEVER)
             if self._handler is not None:
-                self._handler.request_complete()
+                self._complete(self._handler)
             else:
                 self._next(time.monotonic())
-
-    def _parse(self, data: bytes) -> bool:
-        """Feeds the parser; answers data that is not HTTP and returns whether it was."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
-            self._malformed(Problem.METHOD_UNKNOWN if unknown else Problem.BAD_REQUEST)
-        else:
-            return True
-        return False
 
     # -- what handlers call ----------------------------------------------------------------------------------------
 
@@ -352,7 +378,7 @@ class ClientConnection(Channel):
         if self.closing or (self._handler is not None and self._parsing is None):
             self.transport.abort()  # the client does not read its answer
         elif self._handler is not None:
-            self._handler.unusable(Problem.TIMEOUT)
+            self._refuse(self._handler, Problem.TIMEOUT)
         elif self._in_head:
             self._malformed(Problem.TIMEOUT)
         else:
@@ -395,11 +421,44 @@ class ClientConnection(Channel):
 
     def _start(self, request: Request) -> None:
         self._current = request
-        handler = self._handler = self._host.handler(self, request)
-        if request.problem is not None:
-            handler.unusable(request.problem)
+        try:
+            handler = self._handler = self._host.handler(self, request)
+            if request.problem is not None:
+                handler.unusable(request.problem)
+            else:
+                handler.begin()
+        except Exception as raised:  # see _crashed
+            self._crashed(raised)
+
+    def _complete(self, handler: RequestHandler) -> None:
+        try:
+            handler.request_complete()
+        except Exception as raised:  # see _crashed
+            self._crashed(raised)
+
+    def _refuse(self, handler: RequestHandler, problem: Problem) -> None:
+        try:
+            handler.unusable(problem)
+        except Exception as raised:  # see _crashed
+            self._crashed(raised)
+
+    def _crashed(self, error: Exception) -> None:
+        """Ends the current request, whose handling raised: what left here would reach the parser, which takes it for bad
+        HTTP, or the event loop, and the request would never end.
+        """
+        handler = self._handler
+        if handler is None:
+            self._host.note_exception(error)
+            self.transport.abort()
         else:
-            handler.begin()
+            self._end_crashed(handler, error)
+
+    def _end_crashed(self, handler: RequestHandler, error: Exception) -> None:
+        try:
+            handler.crashed(error)
+        except Exception as raised:  # its connection at least must not stay
+            self._host.note_exception(raised)
+            self.transport.abort()
 
     def _serve_repeated(self, data: bytes) -> bool:
         """Serves the read if it is one more request with the cached head; returns whether it was."""
@@ -442,12 +501,12 @@ class ClientConnection(Channel):
         """Starts the request and completes it if its body has arrived."""
         self._start(request)
         if request.complete and self._current is request and self._handler is not None:
-            self._handler.request_complete()
+            self._complete(self._handler)
 
     def _unusable(self, request: Request, problem: Problem) -> None:
         request.problem = problem
         if request is self._current and self._handler is not None:
-            self._handler.unusable(problem)
+            self._refuse(self._handler, problem)
         self.drop_body(request)
 
     def _malformed(self, problem: Problem) -> None:
@@ -462,23 +521,25 @@ class ClientConnection(Channel):
         if self._current is None:
             self._start(request)
         elif request is self._current and self._handler is not None:
-            self._handler.unusable(problem)
+            self._refuse(self._handler, problem)
         elif request is self._current:
             self.close()
         elif not self._waiting or self._waiting[-1] is not request:
             self._wait_in_line(request)
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parses the request again without Upgrade: RFC 9110 section 7.8 lets a server ignore it, llhttp does not."""
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Returns the request without Upgrade and what follows: RFC 9110 section 7.8 lets a server ignore it, llhttp does not."""
         request, self._upgrade_seen = self._parsing, False
-        assert request is not None
+        if request is None:
+            # behind the last answer on this connection
+            return b""
         if request.method == b"CONNECT":
             self._malformed(Problem.METHOD_NOT_ALLOWED)
-            return
+            return b""
         self._parser = httptools.HttpRequestParser(self)
         head = b"".join(
             b"%b: %b\r\n" % field for field in request.headers if field[0] not in _UPGRADE
         )
         version = b"1.1" if request.http11 else b"1.0"
         line = b"%b %b HTTP/%b\r\n" % (request.method, request.target, version)
-        self.data_received(line + head + b"\r\n" + rest)
+        return line + head + b"\r\n" + rest

@@ -52,6 +52,10 @@ class ResponseReceiver(ABC):
     def failed(self, fault: Fault) -> None:
         """Called when there will be no whole answer."""
 
+    @abstractmethod
+    def crashed(self, error: Exception) -> None:
+        """Ends the call after an exception in its handling, whenever that was; frees everything it holds."""
+
 
 @trait
 class ConnectionOwner(ABC):
@@ -139,7 +143,13 @@ class UpstreamConnection(Channel):
             self.deadline = now + self._idle_timeout
             if self.deadline < self.slot:
                 self._owner.wheel.watch(self)
-        self._hand_over(call, now, sound=sound)
+        try:
+            self._hand_over(call, now, sound=sound)
+        except (
+            Exception
+        ) as raised:  # the event loop would only log it, and the call would never end
+            self.abandon()
+            call.crashed(raised)
 
     def pause_writing(self) -> None:
         """Does nothing: a request is written whole, and its size is bounded."""
@@ -160,10 +170,15 @@ class UpstreamConnection(Channel):
         self._parser = None
         if call is None:
             return
+        try:
+            self._end_lost(call, error, unsent=unsent)
+        except Exception as raised:  # as in data_received
+            call.crashed(raised)
+
+    def _end_lost(self, call: ResponseReceiver, error: Exception | None, *, unsent: bool) -> None:
         if self._answered and not self._framed and error is None:
-            call.read_ended(
-                time.monotonic(), completed=True
-            )  # RFC 9112 section 6.3: the close ends this body
+            # RFC 9112 section 6.3: the close ends this body
+            call.read_ended(time.monotonic(), completed=True)
         elif unsent:
             call.failed("unreachable")
         else:
@@ -265,7 +280,10 @@ class UpstreamConnection(Channel):
         call, self.call = self.call, None
         self.transport.abort()
         if call is not None:
-            call.failed("timeout")
+            try:
+                call.failed("timeout")
+            except Exception as raised:  # as in data_received
+                call.crashed(raised)
 
     # -- one read --------------------------------------------------------------------------------------------------
 

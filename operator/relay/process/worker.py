@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import time
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvloop
 
@@ -43,6 +43,7 @@ class Worker:
             loop=self._loop,
         )
         self.service = CallService(settings, self.log)
+        self._loop.set_exception_handler(self._unhandled)
         self._channel = WorkerChannel(self._received, self._supervisor_gone)
         self._server: asyncio.Server | None = None
         self._tls: ClientTls | None = None
@@ -131,6 +132,14 @@ class Worker:
                 accept_seconds=self._settings.drain_accept_seconds,
                 drain_seconds=self._settings.drain_seconds,
             )
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Logs in one line what the event loop caught; its own handler writes whole tracebacks."""
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            self.service.exceptions.note(error)
+        else:
+            self.log.event("error", "event_loop", message=str(context.get("message", ""))[:200])
 
     def _supervisor_gone(self) -> None:
         self.ended.set()

@@ -42,6 +42,10 @@ class Consumer(ABC):
         """Ends an attempt that has no whole answer; outcome is set."""
 
     @abstractmethod
+    def crashed(self, error: Exception) -> None:
+        """Ends everything after an exception in handling the answer."""
+
+    @abstractmethod
     def attempt_settled(self, attempt: "Attempt", event: UsageEvent) -> None:
         """Takes the event of an attempt that is over and counted; the last call."""
 
@@ -127,7 +131,7 @@ class Attempt(ResponseReceiver):
         """Starts the attempt; the consumer may be called before this returns."""
         if self.outcome is not None:
             return
-        self.started_at = time.monotonic()
+        now = time.monotonic()
         call, destination = self.call, self.target.destination
         tenant = call.tenant
         subject = self.subject = tenant.recorder.subject(
@@ -138,6 +142,7 @@ class Attempt(ResponseReceiver):
             model=call.body.model,
             model_label=call.model_label,
         )
+        self.started_at = now
         if subject.side == "canary":
             self._probe = tenant.router.breakers.probing(subject.route, subject.fingerprint)
         auth = self._providers.auth_line(destination.upstream)
@@ -148,7 +153,7 @@ class Attempt(ResponseReceiver):
             self._auth = auth
             tenant.recorder.started(subject)
             pool = self._pool = self._providers.pool(destination.upstream.origin)
-            pool.acquire(self, self.started_at)
+            pool.acquire(self, now)
 
     def abort(self) -> None:
         """Ends the attempt because nobody wants the answer; what it has used is accounted for as known."""
@@ -157,12 +162,41 @@ class Attempt(ResponseReceiver):
         self.outcome = "cancelled"
         self.client_gone = True
         if not self.started_at:
+            self._never_started()
             return
         if self._connection is not None:
             self._connection.abandon()
         elif self._pool is not None:
             self._pool.cancel(self)
         self._settle(time.monotonic())
+
+    def give_up(self) -> None:
+        """Ends the attempt after an exception in its handling: lets the provider go and reports what is certain.
+
+        What the provider said is dropped, since reading it may be what raised.
+        """
+        if self.settled:
+            return
+        if not self.started_at:
+            self._never_started()
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        elif self._pool is not None:
+            self._pool.cancel(self)
+        if self.outcome is None:
+            self.outcome = "cancelled"
+        self.stream = None
+        self.unary = None
+        self._settle(time.monotonic())
+
+    def _never_started(self) -> None:
+        """Gives back what was reserved; there is nothing to report."""
+        self.outcome = "cancelled"
+        self.settled = True
+        if self.hold is not None:
+            self.hold.settle(0, now=time.monotonic())
 
     def pause(self) -> None:
         """Stops reading the provider for now."""
@@ -259,6 +293,9 @@ class Attempt(ResponseReceiver):
 
     def failed(self, fault: Fault) -> None:
         self._fail(fault)
+
+    def crashed(self, error: Exception) -> None:
+        self.consumer.crashed(error)
 
     def _fail(self, trouble: Trouble) -> None:
         if self.outcome is not None:

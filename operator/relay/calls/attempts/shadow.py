@@ -9,6 +9,7 @@ import asyncio
 import random
 from dataclasses import replace
 
+from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.usage_event import UsageEvent
 from relay.admission.not_admitted import NotAdmitted
@@ -23,12 +24,31 @@ from relay.routing.routes import Target
 class ShadowCopy(Consumer):
     """A consumer that reads everything and keeps nothing."""
 
-    __slots__ = ("_comparison", "_running", "attempt")
+    __slots__ = ("_comparison", "_exceptions", "_running", "attempt")
 
-    def __init__(self, running: "set[ShadowCopy]", comparison: Comparison) -> None:
+    def __init__(
+        self, running: "set[ShadowCopy]", comparison: Comparison, exceptions: ExceptionLog
+    ) -> None:
+        self._exceptions = exceptions
         self._running = running
         self._comparison = comparison
         self.attempt: Attempt | None = None
+
+    def start(self) -> None:
+        """Starts the attempt, unless it was aborted meanwhile."""
+        try:
+            if self.attempt is not None:
+                self.attempt.start()
+        except Exception as raised:  # called by the event loop, which would only log it
+            self.crashed(raised)
+
+    def crashed(self, error: Exception) -> None:
+        """Ends the copy after an exception in its handling."""
+        self._exceptions.note(error)
+        self._running.discard(self)
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.give_up()
 
     def answer_started(self, attempt: Attempt) -> None:
         return
@@ -52,18 +72,27 @@ class ShadowCopy(Consumer):
 class Shadows:
     """The copies of one worker. concurrency bounds those under way, max_body_bytes the calls that are copied."""
 
-    __slots__ = ("_concurrency", "_max_body_bytes", "_metrics", "_providers", "_running")
+    __slots__ = (
+        "_concurrency",
+        "_exceptions",
+        "_max_body_bytes",
+        "_metrics",
+        "_providers",
+        "_running",
+    )
 
     def __init__(
         self,
         providers: ProviderAccess,
         metrics: WorkerMetrics,
+        exceptions: ExceptionLog,
         *,
         concurrency: int,
         max_body_bytes: int,
     ) -> None:
         self._providers = providers
         self._metrics = metrics
+        self._exceptions = exceptions
         self._concurrency = concurrency
         self._max_body_bytes = max_body_bytes
         self._running: set[ShadowCopy] = set()
@@ -103,8 +132,8 @@ class Shadows:
             self._metrics.shadow[call.plan.name, "skipped_slice"] += 1
             return None
         comparison = Comparison(self._metrics)
-        copy = ShadowCopy(self._running, comparison)
+        copy = ShadowCopy(self._running, comparison, self._exceptions)
         copy.attempt = Attempt(self._providers, copy, call, target, number=1, hold=hold)
         self._running.add(copy)
-        asyncio.get_running_loop().call_soon(copy.attempt.start)
+        asyncio.get_running_loop().call_soon(copy.start)
         return comparison
