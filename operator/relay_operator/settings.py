@@ -61,7 +61,9 @@ class Settings(BaseSettings):
         default=600, gt=0, description="every object is reconciled at least this often"
     )
     push_timeout_seconds: float = Field(
-        default=2.0, gt=0, description="a pod silent for this long is nudged instead"
+        default=2.0,
+        gt=0,
+        description="a pod that does not acknowledge a document in this time is tried again",
     )
     drain_seconds: int = Field(
         default=60, ge=1, le=3600, description="grace period of relay pods: streams finish in it"
