@@ -11,7 +11,7 @@ import asyncio
 import copy
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -56,9 +56,10 @@ class Event:
 
 @dataclass(slots=True)
 class Watch:
-    """What happened to a kind since the watch began, in order, for one reader."""
+    """What happened to a kind since the watch began, in order, for one reader, who is called at each event."""
 
     kind: str
+    on_event: Callable[[], None] = lambda: None
     events: deque[Event] = field(default_factory=deque)
 
     def taken(self) -> Iterator[Event]:
@@ -84,9 +85,9 @@ class InMemoryApiServer:
         """Returns the operator's end; failures can also be arranged later, on the connection."""
         return Connection(self, failures or InjectedFailures())
 
-    def watch(self, kind: str) -> Watch:
+    def watch(self, kind: str, on_event: Callable[[], None] = lambda: None) -> Watch:
         """Begins a watch of a kind in all namespaces; what exists already is for `list`."""
-        watch = Watch(kind)
+        watch = Watch(kind, on_event)
         self._watches.append(watch)
         return watch
 
@@ -270,6 +271,7 @@ class InMemoryApiServer:
         for watch in self._watches:
             if watch.kind == stored["kind"]:
                 watch.events.append(Event(type_, copy.deepcopy(stored)))
+                watch.on_event()
 
 
 @dataclass(frozen=True, slots=True)

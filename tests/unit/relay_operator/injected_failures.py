@@ -1,5 +1,6 @@
 """Failures that a test arranges for one connection to the in-memory API server."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from relay_operator.cluster.api_server import error_of
@@ -12,7 +13,7 @@ class OperatorDied(BaseException):
 
 @dataclass(slots=True)
 class InjectedFailures:
-    """What goes wrong, and when. Writes are counted from 1, over the whole life of the connection.
+    """What goes wrong, and when. Writes, and pushes to relays, are counted from 1 over the life of the connection.
 
     statuses maps a kind to the HTTP status of every call to it; failing_writes maps a write's number to the status it
     gets without taking effect; dies_after is the number of the write after whose effect the operator is killed.
@@ -22,6 +23,7 @@ class InjectedFailures:
     statuses: dict[str, int] = field(default_factory=dict)
     failing_writes: dict[int, int] = field(default_factory=dict)
     dies_after: int | None = None
+    on_death: Callable[[], None] = lambda: None
     dead: bool = False
     writes: int = 0
 
@@ -47,4 +49,5 @@ class InjectedFailures:
         """Kills the operator when this was its last write; every later call of this life dies as well."""
         if self.writes == self.dies_after:
             self.dead = True
+            self.on_death()
             raise OperatorDied

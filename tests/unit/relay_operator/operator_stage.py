@@ -15,17 +15,16 @@ from tests.unit.relay_operator.in_memory_api_server import (
     Watch,
 )
 from tests.unit.relay_operator.injected_failures import InjectedFailures, OperatorDied
+from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
 from tests.unit.relay_operator.virtual_time import running_clock
 
-from relay_contract import document, seal
 from relay_operator import names
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.cluster.relays import Pod
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions.analysis.evidence import Evidence, Series
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.errors import MetricsUnavailable, Unavailable
+from relay_operator.errors import MetricsUnavailable
 from relay_operator.handlers import initial_list, owned_objects, resources
 from relay_operator.handlers.context import Context
 from relay_operator.manifests.environment import Platform
@@ -65,47 +64,6 @@ _WATCHED: dict[str, tuple[Any, Any]] = {
 _OWNED = frozenset({"Pod", "ConfigMap", "Service", "Deployment", "NetworkPolicy"})
 _WATCH_SECONDS = 0.05
 _QUIET_SECONDS = 5.0
-
-
-@dataclass(slots=True)
-class RelayPods:
-    """Stands in for the relays' admin ports: each pod keeps the newest document that was pushed to it."""
-
-    server: InMemoryApiServer
-    documents: dict[str, tuple[document.Document, str]] = field(default_factory=dict)
-    silent: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-
-    async def push(self, pod: Pod, sealed: str) -> document.Acknowledgement:
-        await asyncio.sleep(0)
-        if pod.name in self.silent:
-            raise Unavailable(f"pod {pod.namespace}/{pod.name} did not take the document")
-        pushed, digest = seal.unseal(sealed, [SIGNING_KEY.public_key()])
-        known = self.documents.get(pod.uid)
-        if known is None or known[0].generation < pushed.generation:
-            self.documents[pod.uid] = (pushed, digest)
-        in_force, digest = self.documents[pod.uid]
-        return document.Acknowledgement(
-            digest=digest,
-            generation=in_force.generation,
-            workers=1,
-            missing_keys=tuple(
-                provider.name
-                for provider in in_force.catalogue.providers
-                if provider.auth.key_file and provider.name not in self._mounted(pod.namespace)
-            ),
-        )
-
-    def _mounted(self, namespace: str) -> set[str]:
-        secret = self.server.get("Secret", names.UPSTREAM_SECRET, namespace=namespace) or {}
-        return set(secret.get("data", {})) - self.refused
-
-    def weight(self, pod_name: str, route: str, *, namespace: str) -> int | None:
-        """Returns the canary's weight that a pod serves; None when it does not know the route."""
-        pod = self.server.stored("Pod", pod_name, namespace=namespace)
-        known = self.documents.get(pod["metadata"]["uid"])
-        routes = known[0].tenant.routes if known else ()
-        return next((one.canary_percent for one in routes if one.name == route), None)
 
 
 @dataclass(slots=True)
@@ -150,7 +108,7 @@ class Life:
         self.queue = WorkQueue()
         self.world = WatchedState()
         api: Any = self.api
-        relays: Any = stage.relays
+        relays: Any = Pushes(stage.relays, self.api.failures)
         samples: Any = stage.samples if prometheus else None
         children, status = OwnedObjects(api), StatusWriter(api)
         self.canaries = CanaryRuns(evidence=Evidence(stale_seconds=6))
@@ -204,12 +162,13 @@ class Life:
 
     async def start(self, *, workers: int = 4) -> None:
         """Lists everything, then starts the workers, the SLO loop and the watches."""
-        watches = {kind: self._server.watch(kind) for kind in _WATCHED}
+        news = asyncio.Event()
+        watches = {kind: self._server.watch(kind, news.set) for kind in _WATCHED}
         await self._list()
         running = [self.workers.run() for _ in range(workers)]
         self._tasks = [
             asyncio.create_task(one)
-            for one in (*running, self.slo_loop.run(), self._follow(watches))
+            for one in (*running, self.slo_loop.run(), self._follow(watches, news))
         ]
 
     async def end(self) -> None:
@@ -237,13 +196,15 @@ class Life:
             for body in listed[kind]:
                 await seen(body=body, type=None, memo=self.context)
 
-    async def _follow(self, watches: dict[str, Watch]) -> None:
+    async def _follow(self, watches: dict[str, Watch], news: asyncio.Event) -> None:
         while True:
+            await news.wait()
+            await asyncio.sleep(_WATCH_SECONDS)
+            news.clear()
             for kind, watch in watches.items():
                 for event in watch.taken():
                     if _is_watched(kind, event.object):
                         await self._tell(kind, event.type, event.object)
-            await asyncio.sleep(_WATCH_SECONDS)
 
     async def _tell(self, kind: str, type_: str, body: Manifest) -> None:
         store, seen = _WATCHED[kind]
@@ -258,7 +219,7 @@ class Stage:
     def __init__(self) -> None:
         self.clock = running_clock()
         self.server = InMemoryApiServer(self.clock)
-        self.relays = RelayPods(self.server)
+        self.relays = RelayPods(self.server, SIGNING_KEY.public_key())
         self.samples = Samples(self.clock)
         self.server.put(_namespace(SYSTEM))
 

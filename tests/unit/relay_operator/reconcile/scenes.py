@@ -1,0 +1,196 @@
+"""Scenes that an operator plays through, from an empty cluster on: for tenants, providers and routes in every phase.
+
+Each waits for what it needs, so that it also goes on when the operator was killed in between.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.unit.relay_operator.operator_stage import SYSTEM, Stage
+
+Scene = Callable[[Stage], Awaitable[None]]
+
+SPACE = "relay-finance"
+PROGRESSION = {"stepPercent": 25, "every": "10s", "minRequests": 20}
+CANARY = {"provider": "new", "percent": 100, "progression": PROGRESSION}
+ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
+_LONGEST_WAIT_SECONDS = 120.0
+
+
+async def until(stage: Stage, holds: Callable[[], bool]) -> None:
+    """Lets time pass until the cluster is like that."""
+    waited = 0.0
+    while not holds():
+        if waited >= _LONGEST_WAIT_SECONDS:
+            raise AssertionError(f"not reached: {holds.__qualname__}")
+        await stage.settle(0.5)
+        waited += 0.5
+
+
+def phase(stage: Stage, route: str = "chat") -> str:
+    stored = stage.server.get("RelayRoute", route, namespace=SPACE) or {}
+    return str(stored.get("status", {}).get("phase", ""))
+
+
+def generation_is_observed(stage: Stage, kind: str, name: str, *, tenant: str = "") -> bool:
+    namespace = f"relay-{tenant}" if tenant else ""
+    stored = stage.server.stored(kind, name, namespace=namespace)
+    seen: Any = stored["status"].get("observedGeneration")
+    return bool(seen == stored["metadata"]["generation"])
+
+
+async def with_a_tenant(stage: Stage, **spec: Any) -> None:
+    """Two providers, a tenant and its one pod."""
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.tenant(**spec)
+    await until(stage, lambda: stage.server.get("Deployment", "relay", namespace=SPACE) is not None)
+    stage.pod()
+    await until(stage, lambda: _is_ready(stage))
+
+
+def _is_ready(stage: Stage) -> bool:
+    return stage.condition("Tenant", "finance", "Ready").get("status") == "True"
+
+
+async def _with_a_route(stage: Stage, reached: str, **spec: Any) -> dict[str, Any]:
+    await with_a_tenant(stage)
+    made = stage.route(**spec)
+    await until(stage, lambda: phase(stage) == reached)
+    return made
+
+
+async def a_tenant_that_changes(stage: Stage) -> None:
+    await with_a_tenant(stage, apiKeys=[{"name": "web"}, {"name": "batch", "priority": "low"}])
+    stage.tenant(
+        apiKeys=[{"name": "web"}, {"name": "night"}],
+        relay={"replicas": 2},
+        network={"allowFrom": [{"namespace": "web"}]},
+    )
+    await until(stage, lambda: generation_is_observed(stage, "Tenant", "finance"))
+    stage.pod("relay-2")
+    stage.tenant(apiKeys=[{"name": "web"}], relay={"replicas": 2}, suspend=True)
+    await until(stage, lambda: generation_is_observed(stage, "Tenant", "finance"))
+
+
+async def a_tenant_made_again(stage: Stage) -> None:
+    await _with_a_route(stage, "Stable")
+    stage.server.remove("Tenant", "finance")
+    await stage.settle()
+    stage.server.collect_garbage()
+    await stage.settle()
+    await with_a_tenant(stage)
+
+
+async def a_tenant_whose_namespace_is_taken(stage: Stage) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
+    stage.server.put(namespace)
+    stage.tenant()
+    reason = "NamespaceConflict"
+    await until(
+        stage, lambda: stage.condition("Tenant", "finance", "Ready").get("reason") == reason
+    )
+    stage.server.remove("Namespace", SPACE)
+    stage.server.collect_garbage()
+    await with_a_tenant(stage)
+
+
+async def a_provider_that_changes(stage: Stage) -> None:
+    ref = {"namespace": SYSTEM, "name": "llm", "port": 80}
+    stage.provider("own", key=False, endpoint={"serviceRef": ref})
+    await with_a_tenant(stage)
+    stage.route(stable={"provider": "own"}, fallback=[{"provider": "legacy"}])
+    await stage.settle()
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "llm", "namespace": SYSTEM},
+        "spec": {"selector": {"app": "llm"}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }
+    stage.server.put(service)
+    stage.secret("own-key")
+    await until(stage, lambda: phase(stage) == "Stable")
+    stage.secret("own-key", value="bmV3")
+    stage.provider(
+        "own", endpoint={"serviceRef": ref}, headers={"x-team": "a"}, limits={"tokensPerMinute": 90}
+    )
+    await until(stage, lambda: generation_is_observed(stage, "Provider", "own"))
+    stage.route(stable={"provider": "legacy"})
+    await until(
+        stage, lambda: generation_is_observed(stage, "RelayRoute", "chat", tenant="finance")
+    )
+    stage.server.remove("Provider", "own")
+
+
+async def a_stable_route(stage: Stage) -> None:
+    await _with_a_route(stage, "Stable")
+
+
+async def a_progressing_route(stage: Stage) -> None:
+    await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+
+
+async def a_holding_route(stage: Stage) -> None:
+    await _with_a_route(stage, "Holding", canary={"provider": "new", "percent": 10})
+
+
+async def a_paused_route(stage: Stage) -> None:
+    await _with_a_route(stage, "Paused", canary=CANARY, analysis=ANALYSIS, paused=True)
+
+
+async def a_promoted_route(stage: Stage) -> None:
+    made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+    for _ in range(20):
+        stage.serve(made, 50)
+        await stage.settle(11)
+        if phase(stage) == "Promoted":
+            return
+    raise AssertionError(f"not promoted: {phase(stage)}")
+
+
+async def a_rolled_back_route(stage: Stage) -> None:
+    made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+    for _ in range(20):
+        stage.serve(made, 100, failed=50)
+        await stage.settle(3)
+        if phase(stage) == "RolledBack":
+            return
+    raise AssertionError(f"not rolled back: {phase(stage)}")
+
+
+async def a_canary_after_another_was_rolled_back(stage: Stage) -> None:
+    await a_rolled_back_route(stage)
+    stage.provider("newer")
+    stage.route(canary={"provider": "newer", "percent": 10})
+    await until(stage, lambda: phase(stage) == "Holding")
+
+
+async def a_route_that_goes(stage: Stage) -> None:
+    await _with_a_route(stage, "Holding", canary={"provider": "new", "percent": 10})
+    stage.clock.now += 1
+    stage.route("younger")
+    await until(
+        stage,
+        lambda: (
+            stage.condition("RelayRoute", "younger", "Accepted", tenant="finance").get("reason")
+            == "Conflicted"
+        ),
+    )
+    stage.server.remove("RelayRoute", "chat", namespace=SPACE)
+    await until(stage, lambda: phase(stage, "younger") == "Stable")
+
+
+SCENES: tuple[Scene, ...] = (
+    a_tenant_that_changes,
+    a_tenant_made_again,
+    a_tenant_whose_namespace_is_taken,
+    a_provider_that_changes,
+    a_stable_route,
+    a_progressing_route,
+    a_holding_route,
+    a_paused_route,
+    a_promoted_route,
+    a_rolled_back_route,
+    a_canary_after_another_was_rolled_back,
+    a_route_that_goes,
+)
