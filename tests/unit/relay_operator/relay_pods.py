@@ -44,6 +44,11 @@ class RelayPods:
             self.in_force[pod.uid] = accepted
         return self._acknowledgement(pod)
 
+    @property
+    def documents(self) -> dict[str, document.Document]:
+        """The document in force in each pod, by the pod's UID."""
+        return {uid: accepted.document for uid, accepted in self.in_force.items()}
+
     def weight(self, pod_name: str, route: str, *, namespace: str) -> int | None:
         """Returns the canary's weight that a pod serves; None when it does not know the route."""
         pod = self.server.stored("Pod", pod_name, namespace=namespace)

@@ -140,7 +140,7 @@ async def test_tenants_that_use_a_provider_are_counted_and_looked_at_when_it_cha
     await stage.settle()
     shares = [
         provider.limits.requests_per_minute
-        for served, _ in stage.relays.documents.values()
+        for served in stage.relays.documents.values()
         for provider in served.catalogue.providers
     ]
     assert shares == [30, 30]

@@ -31,7 +31,7 @@ def condition(stage: Stage, type_: str, route: str = "chat") -> tuple[str, str]:
 
 def served(stage: Stage) -> list[str]:
     uid = stage.server.stored("Pod", "relay-1", namespace=SPACE)["metadata"]["uid"]
-    return [route.name for route in stage.relays.documents[uid][0].tenant.routes]
+    return [route.name for route in stage.relays.documents[uid].tenant.routes]
 
 
 @in_virtual_time

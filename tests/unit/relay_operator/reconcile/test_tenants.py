@@ -46,7 +46,7 @@ async def test_a_tenant_gets_its_objects_in_order_and_becomes_ready() -> None:
 async def test_the_relays_serve_the_tenants_keys_and_its_providers() -> None:
     stage, life = await a_serving_tenant(apiKeys=[{"name": "web"}, {"name": "batch"}])
     pod = stage.server.stored("Pod", "relay-1", namespace=SPACE)
-    served, _ = stage.relays.documents[pod["metadata"]["uid"]]
+    served = stage.relays.documents[pod["metadata"]["uid"]]
     assert [key.name for key in served.tenant.keys] == ["web", "batch"]
     assert [provider.name for provider in served.catalogue.providers] == ["legacy"]
     secret = stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace=SPACE)
@@ -59,7 +59,7 @@ async def test_a_suspended_tenant_stays_ready_and_its_relays_learn_of_it() -> No
     stage, life = await a_serving_tenant(suspend=True)
     assert ready(stage) == ("True", Reason.SUSPENDED)
     pod = stage.server.stored("Pod", "relay-1", namespace=SPACE)
-    assert stage.relays.documents[pod["metadata"]["uid"]][0].tenant.suspended
+    assert stage.relays.documents[pod["metadata"]["uid"]].tenant.suspended
     await life.end()
 
 
@@ -288,5 +288,5 @@ async def test_limits_are_shared_by_the_pods_that_serve() -> None:
     await stage.settle()
     assert ready(stage) == ("True", Reason.AVAILABLE)
     uid = stage.server.stored("Pod", "relay-2", namespace=SPACE)["metadata"]["uid"]
-    assert stage.relays.documents[uid][0].tenant.replicas == 2
+    assert stage.relays.documents[uid].tenant.replicas == 2
     await life.end()
