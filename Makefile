@@ -29,7 +29,8 @@ check: setup ## Format, lint, types and import contracts
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 unit: setup ## Unit tests alone, in about 10 s; ONLY="tests/unit/relay -k limits" for some
-	$(PYTHON) -m pytest -q $(or $(ONLY),tests/unit)
+	@# compiled tests are kept, which halves the time until the first one runs
+	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -q $(or $(ONLY),tests/unit)
 
 blackbox: setup ## Black-box tests against the relay as sources and with its hot path compiled
 	$(PYTHON) -m tests.tiers --tier blackbox --tier compiled

@@ -128,7 +128,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert ledger(self.queue) == before, "P9: an expiry moved the ledger"
         assert bool(expired) == (due is not None and due <= self.now)
         for ticket in expired:
-            assert ticket.state is TicketState.EXPIRED
+            assert ticket.state is (
+                TicketState.DISPLACED if ticket.displaced else TicketState.EXPIRED
+            )
             assert ticket.deadline <= self.now
             self.waiting.remove(ticket)
             self.over.append(ticket)
@@ -236,7 +238,6 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=80,
     stateful_step_count=40,
     deadline=None,
     database=None,

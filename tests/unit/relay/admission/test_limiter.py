@@ -20,7 +20,7 @@ REFILL = 100.0
 BURST_SECONDS = 10.0
 BURST = 1000.0
 
-fast = settings(max_examples=60, deadline=None, database=None)
+fast = settings(deadline=None, database=None)
 
 
 def limits(
@@ -348,9 +348,7 @@ class Usage:
         return max(0, output - self.held) + beyond_bucket + self.netted
 
 
-TokenMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, database=None
-)
+TokenMachine.TestCase.settings = settings(stateful_step_count=30, deadline=None, database=None)
 TestTokens = TokenMachine.TestCase
 
 

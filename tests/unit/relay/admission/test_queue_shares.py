@@ -11,7 +11,7 @@ from relay.admission.priority_lanes import Backlog, FlowRecord, TenantBacklog, T
 from relay.admission.seats import SeatPool, reserved_seats
 from relay.admission.tickets import Flow, TicketState
 
-quick = settings(max_examples=100, deadline=None, database=None)
+quick = settings(deadline=None, database=None)
 demands = st.lists(st.tuples(st.floats(0.0, 100.0), st.integers(1, 20)), min_size=1, max_size=12)
 
 
