@@ -1,4 +1,4 @@
-"""A call that cannot be handled ends: it is answered or aborted, and everything it held is free again."""
+"""A call whose handling fails is answered or aborted, and everything it held is free again."""
 
 import contextlib
 
@@ -18,7 +18,7 @@ SURROGATE = rb'"\ud800"'
 
 
 def nested(depth: int) -> bytes:
-    """A text content wrapped in so many lists."""
+    """Returns a text content inside that many lists."""
     content = b"[" * depth + b'"x"' + b"]" * depth
     return b'{"model":"gpt-4.1","messages":[{"role":"user","content":%b}]}' % content
 
@@ -65,7 +65,7 @@ HOSTILE = {
 
 
 def half(platform: Platform) -> dict[str, object]:
-    """A canary at 50 % and two seats: what a lost seat or a failing session key would show in."""
+    """Gives the relay a canary at 50 % and two seats, so that a lost seat or a failing session key shows."""
     return {
         "queue": Queue(concurrency=2, max_depth=8, max_wait_seconds=1),
         "routes": [route(canary="canary", canary_percent=50)],
@@ -73,7 +73,7 @@ def half(platform: Platform) -> dict[str, object]:
 
 
 def idle(relay: Relay) -> None:
-    """No call holds a seat, a place or a buffer; waits for it."""
+    """Waits until no call holds a seat, a place in the queue or a buffer."""
     names = ("relay_in_flight", "relay_queue_depth", "relay_buffered_bytes")
     eventually(
         lambda: [relay.metrics().total(name) for name in names],
@@ -96,7 +96,7 @@ def test_a_hostile_body_is_answered_and_leaves_every_seat_free(
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_a_call_answered_before_a_hostile_one_is_booked(
+def test_a_call_answered_before_a_hostile_one_has_its_usage_line(
     relay: Relay, platform: Platform, stable: Upstream, canary: Upstream, body: bytes
 ) -> None:
     limits = Limits(tokens_per_minute=100_000)
@@ -127,7 +127,7 @@ def test_a_call_answered_before_a_hostile_one_is_booked(
     ],
     ids=["upgrade behind a call", "800 upgrades", "connect", "h2", "forty calls", "zeros"],
 )
-def test_no_input_writes_more_to_the_log_than_a_line(relay: Relay, text: bytes) -> None:
+def test_an_odd_input_writes_at_most_one_log_line(relay: Relay, text: bytes) -> None:
     before = len(relay.output())
     for _ in range(3):
         with relay.wire() as wire:
@@ -140,9 +140,7 @@ def test_no_input_writes_more_to_the_log_than_a_line(relay: Relay, text: bytes) 
     assert len(written.splitlines()) <= 1, written
 
 
-def test_a_hostile_body_is_named_in_the_log_without_its_text(
-    relay: Relay, platform: Platform
-) -> None:
+def test_the_log_holds_nothing_of_a_hostile_bodys_text(relay: Relay, platform: Platform) -> None:
     relay.push(platform.document(**half(platform)))
     before = len(relay.output())
     secret = b"the words nobody may log"

@@ -18,7 +18,7 @@ SCENARIOS = tuple(expected(""))
 
 
 class OthersAtTheCluster:
-    """Somebody else, with kubectl."""
+    """Another client of the API server: kubectl."""
 
     def __init__(self, kubectl: Client) -> None:
         self._kubectl = kubectl
@@ -51,13 +51,13 @@ async def api(kubectl: Client) -> AsyncIterator[KubernetesApiServer]:
 
 @pytest.fixture
 def space(kubectl: Client, namespace: str) -> Iterator[str]:
-    """The test's namespace, whose name its cluster-scoped objects bear as well."""
+    """Returns the test's namespace and deletes its cluster-scoped objects, which have the same name."""
     yield namespace
     kubectl("delete", "provider", namespace, "--ignore-not-found")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_a_scenario_has_the_answers_of_the_in_memory_server(
+async def test_the_api_server_answers_a_scenario_as_the_in_memory_one_does(
     kubectl: Client, crds: None, api: KubernetesApiServer, space: str, scenario: Scenario
 ) -> None:
     answers = await scenario(api, OthersAtTheCluster(kubectl), space)

@@ -10,7 +10,9 @@ POLICIES = every_policy()
 
 
 @pytest.mark.parametrize("case", POLICIES)
-def test_a_policy_is_accepted(kubectl: Client, namespace: str, case: str) -> None:
+def test_every_network_policy_of_the_operator_is_accepted(
+    kubectl: Client, namespace: str, case: str
+) -> None:
     policy = POLICIES[case]
     metadata = {**policy["metadata"], "namespace": namespace}
     done = kubectl.attempt(
