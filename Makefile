@@ -1,4 +1,4 @@
-# Everything anyone types. Each target installs what it needs first and is quick when nothing is to do.
+# Commands for people and CI. Each target installs what it needs first and is quick if nothing changed.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements-dev.lock | sha256sum | cut 
 export PYTHONPATH := operator:.
 export PYTHONDONTWRITEBYTECODE := 1
 
-help: ## Say what each target does
+help: ## Print what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(STAMP):
@@ -42,7 +42,7 @@ test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real
 demo: setup ## Show a canary promoted and one rolled back, on a real Kubernetes
 	$(PYTHON) -m tests.demo
 
-demo-down: setup ## Remove the demonstration's cluster; nothing is left
+demo-down: setup ## Remove the demonstration's cluster and its files
 	$(PYTHON) -m tests.demo --down
 
 bench: setup ## Side-by-side benchmarks; ONLY=relay or ONLY=isolation for one

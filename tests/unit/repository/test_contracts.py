@@ -25,7 +25,7 @@ PACKAGES = ("relay", "relay_contract", "relay_operator")
 KINDS: dict[str, type[Contract]] = {"layers": LayersContract, "forbidden": ForbiddenContract}
 
 PURE = "clock, chance, I/O or client"
-"""What the name of a purity contract says instead of its list of modules."""
+"""Stands for NOT_PURE in the name of a purity contract."""
 NOT_PURE = {
     *("asyncio", "concurrent", "logging", "os", "pathlib", "random", "secrets", "select"),
     *("selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile"),

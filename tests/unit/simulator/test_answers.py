@@ -1,4 +1,4 @@
-"""The simulator's answers satisfy the official SDK's own types and say what the call asked for."""
+"""The simulator's answers satisfy the types of the official SDK and contain what the call asked for."""
 
 import base64
 import struct

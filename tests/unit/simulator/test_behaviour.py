@@ -1,4 +1,4 @@
-"""Behaviour changes field by field, refuses nonsense by name, and draws what it was told to draw."""
+"""Behaviour changes field by field, refuses invalid values by name, and draws from the given distributions."""
 
 import random
 import statistics

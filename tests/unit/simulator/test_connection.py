@@ -1,4 +1,4 @@
-"""Bytes in, bytes out: pace, holds, faults and back-pressure on a connection without a socket."""
+"""Pace, holds, faults and back-pressure on a connection without a socket."""
 
 import asyncio
 import functools
@@ -23,7 +23,7 @@ class Timer:
 
 
 class Clock:
-    """A loop's timers whose time moves only when told to."""
+    """Timers of a loop on a fake clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -45,7 +45,7 @@ class Clock:
         return self.call_at(self.now, callback, *args)
 
     def advance(self, seconds: float) -> None:
-        """Everything due within so many seconds happens, in order."""
+        """Moves the clock and runs all timers that become due, in order."""
         until = self.now + seconds
         while self._due and self._due[0][0] <= until + 1e-9:
             when, _, timer = heapq.heappop(self._due)
@@ -300,7 +300,7 @@ def test_draining_closes_idle_connections_at_once_and_busy_ones_with_their_answe
     assert busy.wire.sent.startswith(b"HTTP/1.1 200")
 
 
-def test_what_is_no_http_gets_400() -> None:
+def test_input_that_is_not_http_gets_400() -> None:
     caller = Caller(Behaviour())
     caller.connection.data_received(b"\x16\x03\x01 hello\r\n\r\n")
     assert caller.wire.sent.startswith(b"HTTP/1.1 400 ")

@@ -1,4 +1,4 @@
-"""A dialect changes how events are written, never what they say."""
+"""A dialect changes the bytes of events, not their content."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ EVENTS = (b'data: {"a":1,"b":2}\n\n', b'event: done\ndata: {"c":[1,2]}\n\n', b"d
 
 
 def read(stream: bytes) -> list[str]:
-    """The data of each event, read as the standard says."""
+    """Returns the data of each event, parsed as the standard asks."""
     found: list[str] = []
     data: list[str] = []
     for line in stream.decode().replace("\r\n", "\n").split("\n"):
@@ -27,7 +27,7 @@ def events() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-def test_every_dialect_says_the_same(dialect: Dialect) -> None:
+def test_every_dialect_has_the_same_content(dialect: Dialect) -> None:
     said = read(b"".join(spoken(events(), dialect)))
     plain = read(b"".join(EVENTS))
     assert [text.replace("\n", "") for text in said] == plain
