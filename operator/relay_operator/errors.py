@@ -2,7 +2,7 @@
 
 
 class OperatorError(Exception):
-    """Root of the family; the message says what was attempted, on which object, and what a reader can do."""
+    """Root of the family; the message names what was attempted, on which object, and what a reader can do."""
 
 
 class InvalidSpec(OperatorError):
@@ -22,7 +22,7 @@ class Conflict(OperatorError):
 
 
 class Unavailable(OperatorError):
-    """The other side is away, overloaded or slow; retry later."""
+    """The other side cannot be reached, is overloaded or slow; retry later."""
 
 
 class MetricsUnavailable(OperatorError):

@@ -6,6 +6,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import kopf
 import uvloop
@@ -26,6 +28,7 @@ from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
+from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -117,16 +120,24 @@ async def _operate(
         tick_seconds=settings.tick_seconds,
         clock=time.time,
     )
-    await _serve(settings, Context(world=world, queue=queue, children=children), workers, loop)
+    context = Context(world=world, queue=queue, children=children)
+    lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
+    background = {"slo-loop": loop.run(), "lost-deletions": lost.run()}
+    await _serve(settings, context, workers, background)
 
 
-async def _serve(settings: Settings, context: Context, workers: Workers, loop: SloLoop) -> None:
-    """kopf watches; our tasks are made first, since kopf cancels what was born after it when it ends."""
+async def _serve(
+    settings: Settings,
+    context: Context,
+    workers: Workers,
+    background: Mapping[str, Coroutine[Any, Any, None]],
+) -> None:
+    """Runs kopf's watches beside our tasks, which start first: kopf cancels every task that started after it."""
     ready = asyncio.Event()
     tasks = [
         asyncio.create_task(workers.run(), name=f"worker-{n}") for n in range(settings.workers)
     ]
-    tasks.append(asyncio.create_task(loop.run(), name="slo-loop"))
+    tasks += [asyncio.create_task(run, name=name) for name, run in background.items()]
     endpoint = OperatorEndpoint(
         pods=context.world.all_relay_pods,
         healthy=lambda: not any(task.done() for task in tasks),
@@ -168,7 +179,7 @@ async def _serve(settings: Settings, context: Context, workers: Workers, loop: S
 
 
 async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:
-    """Raises what the first task to end raised: without one of its parts the process is better restarted."""
+    """Raises the error of the first task that ends: without one of its parts the process is better restarted."""
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
@@ -192,7 +203,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
 def _prometheus(settings: Settings) -> Prometheus | None:
     if not settings.prometheus_url:
         logger.warning(
-            "no Prometheus configured: no canary will climb",
+            "no Prometheus is configured: no canary is promoted or rolled back automatically",
             extra={"setting": "OPERATOR_PROMETHEUS_URL"},
         )
         return None

@@ -111,17 +111,17 @@ class Reason(StrEnum):
 
 
 def tenant_namespace(tenant: str) -> str:
-    """The namespace of a tenant's relay; injective, so two tenants never share one."""
+    """Returns the namespace of a tenant's relay; two tenants never share one."""
     return f"{NAMESPACE_PREFIX}{tenant}"
 
 
 def relay_selector(tenant: str) -> dict[str, str]:
-    """Labels that select a tenant's relay pods. Never changes: a Deployment's selector is immutable."""
+    """Returns the labels that select a tenant's relay pods. They never change: a Deployment's selector is immutable."""
     return {LABEL_NAME: RELAY, LABEL_TENANT: tenant}
 
 
 def standard_labels(tenant: str, *, component: str = RELAY) -> dict[str, str]:
-    """Labels of every object the operator writes for a tenant."""
+    """Returns the labels of every object that the operator writes for a tenant."""
     return {
         LABEL_MANAGED_BY: MANAGED_BY,
         LABEL_COMPONENT: component,

@@ -9,7 +9,7 @@ from relay_operator import names
 
 
 class Settings(BaseSettings):
-    """What the platform team decides; tenants decide in their objects. Seconds unless a name says otherwise."""
+    """Decisions of the platform team; tenants decide in their objects. Seconds unless a name says otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="OPERATOR_", frozen=True)
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     @field_validator("dns_cidrs")
     @classmethod
     def _every_dns_cidr_is_one(cls, text: str) -> str:
-        # found out at the start, or every tenant's network policy would be refused
+        # an error at the start, instead of network policies that are refused for every tenant
         for cidr in split(text):
             ipaddress.ip_network(cidr, strict=False)
         return text

@@ -1,4 +1,4 @@
-"""What all our custom resources have in common."""
+"""The common parts of our custom resources."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -34,7 +34,7 @@ class Resource(Part):
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
-        """The frozen form of a body; raises InvalidSpec naming the first field that does not fit."""
+        """Parses a body; raises InvalidSpec that names the first field that does not fit."""
         try:
             return cls.model_validate(body)
         except ValidationError as error:

@@ -16,7 +16,7 @@ class ServiceRef(Part):
 
 
 class Endpoint(Part):
-    """Exactly one of the two."""
+    """An address: exactly one of the two fields is set."""
 
     url: str | None = None
     service_ref: ServiceRef | None = None

@@ -10,7 +10,7 @@ _PART = re.compile(r"([0-9]+)(ms|s|m|h)")
 
 
 def seconds(text: object) -> float:
-    """Seconds of a duration like 1h30m, 10s or 500ms (Go's notation, whole numbers).
+    """Converts a duration to seconds, like 1h30m, 10s or 500ms (Go's notation, whole numbers).
 
     Raises ValueError for anything else.
     """

@@ -1,4 +1,4 @@
-"""RelayRoute: where a tenant's calls go, and the canary they may move to."""
+"""RelayRoute: the provider that a tenant's calls go to, and the canary that they may move to."""
 
 import hashlib
 from typing import Any
@@ -66,7 +66,7 @@ class RelayRoute(Resource):
 
 
 def fingerprint(side: Side, *, provider_uid: str) -> str:
-    """Twelve hex digits that name what is measured: provider incarnation and model.
+    """Returns twelve hex digits that name what is measured: a provider's incarnation and a model.
 
     A provider that was deleted and made again is another upstream, so its UID takes part.
     """

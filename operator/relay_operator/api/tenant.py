@@ -46,7 +46,7 @@ class ApiKey(Part):
 
 
 class Peer(Part):
-    """Exactly one of the two."""
+    """A caller that may reach the relay: exactly one of the two fields is set."""
 
     namespace: str | None = None
     cidr: str | None = None

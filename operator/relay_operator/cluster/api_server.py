@@ -38,16 +38,22 @@ PATHS: dict[str, tuple[str, str, bool]] = {
 }
 """kind -> (API prefix, plural, namespaced)"""
 
+_JSON = "application/json"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
 _TIMEOUT_SECONDS = 5.0
 _THROTTLED = frozenset({429, 503})
 _ATTEMPTS = 4
 
 
 class ApiServer(Protocol):
-    """Four verbs on manifests. Every one raises ApiServerRefused or Unavailable; writes raise Conflict too."""
+    """Five verbs on manifests. Every one raises ApiServerRefused or Unavailable; writes raise Conflict too."""
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
         """Returns the object, None when there is none."""
+
+    async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
+        """Lists the metadata of all objects of a kind, in every namespace, that match a label selector."""
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Creates the object; raises Conflict when it exists already."""
@@ -81,11 +87,6 @@ class KubernetesApiServer:
             await kubernetes_config.load_kube_config(client_configuration=configuration)
         return cls(kubernetes_client.ApiClient(configuration=configuration))
 
-    @property
-    def host(self) -> str:
-        """Base URL of the API server."""
-        return str(self._client.configuration.host)
-
     async def close(self) -> None:
         await self._client.close()
 
@@ -96,6 +97,11 @@ class KubernetesApiServer:
             if error.status == 404:
                 return None
             raise
+
+    async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
+        query = {"labelSelector": selector} if selector else {}
+        answer = await self._call("GET", _path(kind, ""), query=query, accept=_METADATA_ONLY)
+        return [item["metadata"] for item in answer["items"]]
 
     async def create(self, manifest: Manifest) -> Manifest:
         path = _path(manifest["kind"], manifest["metadata"].get("namespace", ""))
@@ -124,26 +130,32 @@ class KubernetesApiServer:
         *,
         query: Mapping[str, str] | None = None,
         body: Manifest | None = None,
-        content: str = "application/json",
+        content: str = _JSON,
+        accept: str = _JSON,
     ) -> Manifest:
+        headers = {"Accept": accept, "Content-Type": content}
         for attempt in range(_ATTEMPTS):
-            status, headers, data = await self._once(method, path, query or {}, body, content)
+            status, answered, data = await self._once(method, path, query or {}, body, headers)
             if status not in _THROTTLED or attempt == _ATTEMPTS - 1:
                 return _answer(method, path, status, data)
-            wait = float(headers.get("Retry-After", 0.2 * 2**attempt))
+            wait = float(answered.get("Retry-After", 0.2 * 2**attempt))
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
         raise AssertionError("unreachable")
 
     async def _once(
-        self, method: str, path: str, query: Mapping[str, str], body: Manifest | None, content: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Manifest | None,
+        headers: Mapping[str, str],
     ) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {"Accept": "application/json", "Content-Type": content}
         try:
             parts = await self._client.param_serialize(
                 method,
                 path,
                 query_params=list(query.items()),
-                header_params=headers,
+                header_params=dict(headers),
                 body=body,
                 auth_settings=["BearerToken"],
             )

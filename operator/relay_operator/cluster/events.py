@@ -1,4 +1,4 @@
-"""Kubernetes Events for people: what the operator decided, once per decision."""
+"""Kubernetes Events about the moves of canaries, one for each move."""
 
 import hashlib
 import logging

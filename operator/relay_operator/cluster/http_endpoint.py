@@ -12,7 +12,7 @@ from relay_operator import names
 from relay_operator.cluster.relays import Pod
 
 _SHUTDOWN_SECONDS = 1.0
-"""Scrapers keep their connections open; they are not waited for."""
+"""Scrapers keep their connections open; the shutdown does not wait for them."""
 
 
 def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ class OwnedObjects:
             return False
         if known[1] == _version(body) or _older(body, known[1]):
             return False
-        # remembered as foreign until our next write: a later event must not make it trusted again
+        # foreign until our next write: a later event must not make it trusted again
         self._written[key] = _FOREIGN
         return True
 
@@ -80,6 +80,6 @@ def _version(body: Manifest) -> str:
 
 
 def _older(body: Manifest, version: str) -> bool:
-    # the watch may deliver a state from before our own write; both numbers grow (KEP-5504 for resourceVersion)
+    # the watch may show a state from before our own write; both numbers grow (KEP-5504 for resourceVersion)
     seen = _version(body)
     return seen.isdigit() and version.isdigit() and int(seen) < int(version)

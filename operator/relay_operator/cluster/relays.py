@@ -43,7 +43,7 @@ class Relays:
         await self._client.aclose()
 
     async def push(self, pod: Pod, sealed: str) -> document.Acknowledgement:
-        """Returns what the pod has in force after the push: the document, or a newer one that it keeps.
+        """Pushes a document; returns what the pod then has in force: this document, or a newer one that it keeps.
 
         Raises Unavailable when the pod does not answer or cannot use the document.
         """
@@ -54,7 +54,7 @@ class Relays:
             )
         except httpx.HTTPError as error:
             raise Unavailable(
-                f"pod {pod.namespace}/{pod.name} did not take the document ({type(error).__name__})"
+                f"pod {pod.namespace}/{pod.name} did not answer the push of its document ({type(error).__name__})"
             ) from error
         if response.status_code not in (200, 409):
             detail = response.text[:200]

@@ -1,1 +1,1 @@
-"""kopf registrations, one file per resource: enqueue and nothing else."""
+"""kopf registrations: each event updates the watched state and enqueues, nothing else."""

@@ -1,4 +1,4 @@
-"""The first list of everything, taken in before anything is decided.
+"""The initial list of every kind, stored before anything is decided.
 
 kopf runs its indexing functions for every listed object before any other handler. A reconcile that began earlier would
 see half of the pods or routes, and write a document for them only to correct it a moment later. kopf runs them for later

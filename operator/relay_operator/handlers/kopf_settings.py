@@ -7,7 +7,7 @@ from relay_operator.handlers import owned_objects
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Watches that notice silence and reconnect, lists in chunks, nothing written on objects by kopf."""
+    """Sets watches that notice silence and reconnect, lists in chunks, and no writes by kopf."""
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 5

@@ -27,7 +27,7 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 
 def watched() -> tuple[str, ...]:
-    """Plurals of the kinds that are watched with our label only."""
+    """Returns the plurals of the kinds that are watched with our label only."""
     return ("pods", *(plural for _, _, plural in _OWNED))
 
 

@@ -31,7 +31,7 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
     space = names.tenant_namespace(name)
     for route in context.world.routes.in_namespace(space):
         context.queue.add(Key("RelayRoute", space, route.name))
-        # its weight may be another now, and with it every tenant's share of these providers
+        # a changed weight changes every tenant's share of these providers
         _add_providers(context, route.mentions)
 
 

@@ -13,7 +13,7 @@ from relay_operator.api.tenant import Tenant
 def tenant_part(
     tenant: Tenant, key_digests: Mapping[str, str], *, replicas: int
 ) -> document.TenantDocument:
-    """The tenant's part of the document, without routes. key_digests maps a key's name to its SHA-256 in hex."""
+    """Composes the tenant's part of the document, without routes. key_digests maps a key's name to its SHA-256 in hex."""
     spec = tenant.spec
     return document.TenantDocument(
         name=tenant.metadata.name,
@@ -50,7 +50,7 @@ def tenant_part(
 
 
 def provider_part(provider: Provider, *, share: float) -> document.Provider:
-    """A provider as one tenant's relays see it: with that tenant's share (0 to 1) of its quota.
+    """Composes a provider for one tenant's relays, with that tenant's share (0 to 1) of its quota.
 
     Its key is named, never contained.
     """
@@ -81,7 +81,7 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
 
 
 def _slice(limit: int | None, share: float) -> int | None:
-    # rounded down, so that the slices never add up to more than the quota; 1 is the least that still serves
+    # rounded down, so that the slices never add up to more than the quota; with less than 1 nothing would be served
     return None if limit is None else max(int(limit * share), 1)
 
 
@@ -136,10 +136,10 @@ def whole_document(
 
 
 def sides(route: document.Route) -> tuple[document.Side, ...]:
-    """Every destination a route can send to."""
+    """Returns every side that a route can send to."""
     return tuple(side for side in (route.stable, route.canary, *route.fallback) if side is not None)
 
 
 def key_digest(key: str) -> str:
-    """What the document holds of an API key."""
+    """Returns the SHA-256 of an API key in hex, which is all that the document holds of it."""
     return hashlib.sha256(key.encode()).hexdigest()

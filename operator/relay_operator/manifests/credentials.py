@@ -11,7 +11,7 @@ from relay_operator.manifests.namespace import metadata
 
 
 def document_configmap(tenant: Tenant, sealed: str) -> Manifest:
-    """The truth the relays mount."""
+    """Returns the ConfigMap with the sealed document, which the relay pods mount."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -21,12 +21,12 @@ def document_configmap(tenant: Tenant, sealed: str) -> Manifest:
 
 
 def api_keys(tenant: Tenant, keys: Mapping[str, str]) -> Manifest:
-    """The keys tenants call with, one entry per name."""
+    """Returns the Secret with the tenant's API keys, one entry per name."""
     return _secret(tenant, names.API_KEYS_SECRET, keys)
 
 
 def upstream_keys(tenant: Tenant, keys: Mapping[str, str]) -> Manifest:
-    """The keys of exactly those providers the tenant's routes use, one entry per provider."""
+    """Returns the Secret with the keys of exactly those providers that the tenant's routes use, one entry each."""
     return _secret(tenant, names.UPSTREAM_SECRET, keys)
 
 

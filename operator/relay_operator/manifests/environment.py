@@ -1,4 +1,4 @@
-"""What the builders know of the platform, as values."""
+"""The platform's facts that the builders need, as values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """public_keys is the text of relay_contract.document.ENV_DOCUMENT_PUBLIC_KEYS."""
+    """The operator's surroundings. public_keys is the text of endpoints.ENV_DOCUMENT_PUBLIC_KEYS."""
 
     operator_namespace: str
     service_account: str
@@ -24,7 +24,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """How relays reach one provider: a Service's pods, or addresses, or (neither) the public internet."""
+    """The way to one provider: a Service's pods, or address blocks, or (neither) any public address."""
 
     provider: str
     port: int | str

@@ -1,4 +1,4 @@
-"""A tenant's namespace, who may work in it, and the relay's identity."""
+"""A tenant's namespace, the operator's rights in it, and the relay's ServiceAccount."""
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
@@ -6,7 +6,7 @@ from relay_operator.manifests.environment import Manifest, Platform
 
 
 def namespace(tenant: Tenant) -> Manifest:
-    """The namespace, stamped with the tenant's incarnation and owned by it: deleting the Tenant deletes it."""
+    """Returns the namespace, which carries the Tenant's UID and is owned by it: deleting the Tenant deletes it."""
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -33,7 +33,7 @@ def namespace(tenant: Tenant) -> Manifest:
 
 
 def operator_binding(tenant: Tenant, platform: Platform) -> Manifest:
-    """Lets the operator work in this namespace; everywhere else it may only look."""
+    """Lets the operator write in this namespace; elsewhere it may only read."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
@@ -54,7 +54,7 @@ def operator_binding(tenant: Tenant, platform: Platform) -> Manifest:
 
 
 def service_account(tenant: Tenant) -> Manifest:
-    """The relay's identity: none. It has no API credentials."""
+    """Returns a ServiceAccount without API credentials."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -64,7 +64,7 @@ def service_account(tenant: Tenant) -> Manifest:
 
 
 def metadata(tenant: Tenant, name: str) -> Manifest:
-    """Metadata of one of the tenant's objects."""
+    """Returns the metadata of one of the tenant's objects."""
     return {
         "name": name,
         "namespace": names.tenant_namespace(tenant.metadata.name),

@@ -1,4 +1,4 @@
-"""Provider -> the addresses and the port that a tenant's network policy has to open for it."""
+"""The addresses and the port of a provider, which a tenant's network policy has to open."""
 
 from collections.abc import Mapping
 from typing import Any

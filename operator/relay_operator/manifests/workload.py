@@ -7,11 +7,11 @@ from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.manifests.namespace import metadata
 
 _PRE_STOP_SECONDS = 3
-"""Longer than an endpoint takes to leave every node's proxy, so that no new connection meets a closed door."""
+"""Longer than an endpoint takes to leave every node's proxy, so that no new connection is refused."""
 
 
 def deployment(tenant: Tenant, platform: Platform) -> Manifest:
-    """The relay pods. A change of the document changes nothing here, so it never restarts them."""
+    """Returns the Deployment. A change of the document changes nothing here, so it never restarts pods."""
     selector = names.relay_selector(tenant.metadata.name)
     return {
         "apiVersion": "apps/v1",
@@ -132,7 +132,7 @@ def _volumes(tenant: Tenant) -> list[Manifest]:
 
 
 def service(tenant: Tenant) -> Manifest:
-    """Only the traffic port; the admin port is reached pod by pod."""
+    """Returns the Service of the traffic port; the admin port is reached pod by pod."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -153,7 +153,7 @@ def service(tenant: Tenant) -> Manifest:
 
 
 def disruption_budget(tenant: Tenant) -> Manifest:
-    """One pod at a time may be evicted; with one replica a drain surges first only if it may evict at all."""
+    """Returns a budget that lets one pod at a time be evicted, so that a node with a single replica can be drained."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -166,6 +166,6 @@ def disruption_budget(tenant: Tenant) -> Manifest:
 
 
 def endpoint(tenant: Tenant) -> str:
-    """The base_url a tenant gives to its SDK."""
+    """Returns the base_url for the tenant's SDK."""
     scheme = "https" if tenant.spec.network.tls is not None else "http"
     return f"{scheme}://{names.RELAY}.{names.tenant_namespace(tenant.metadata.name)}.svc:{endpoints.TRAFFIC_PORT}/v1"

@@ -1,1 +1,1 @@
-"""Brings each object to what its spec asks for: reconcilers, their queue and their view of the cluster."""
+"""Reconcilers, which bring each object to what its spec asks for, their queue and the watched state."""

@@ -1,4 +1,4 @@
-"""Composes each tenant's document, seals it, and brings it to every relay pod and into the ConfigMap."""
+"""Composes each tenant's document, seals it, pushes it to every relay pod and stores it in the ConfigMap."""
 
 import asyncio
 import logging
@@ -65,12 +65,12 @@ class Publication:
         }
 
     def has_acknowledged(self, pod: Pod) -> bool:
-        """Whether the pod runs the newest document and holds every provider key it needs."""
+        """Tells whether the pod runs the newest document and holds every provider key it needs."""
         answer = self.acknowledged.get((pod.uid, pod.incarnation))
         return answer is not None and answer.digest == self.digest and not answer.missing_keys
 
     def lacks_key(self, provider: str, pods: Iterable[Pod]) -> bool:
-        """Whether a pod has not yet shown that it holds this provider's key."""
+        """Tells whether a pod has not yet acknowledged that it holds this provider's key."""
         answers = [self.acknowledged.get((pod.uid, pod.incarnation)) for pod in pods if pod.ready]
         known = (
             {listed.name for listed in self.document.catalogue.providers}
@@ -128,7 +128,7 @@ class DocumentPublisher:
         self._publications.pop(namespace, None)
 
     def set_weight(self, namespace: str, route: str, percent: int) -> None:
-        """Changes one weight in memory; distribute() brings it out."""
+        """Changes one weight in memory; distribute() publishes it."""
         publication = self._publications.get(namespace)
         if publication is not None and route in publication.fragments:
             fragment = publication.fragments[route]
@@ -166,7 +166,7 @@ class DocumentPublisher:
         return self.count_acknowledged(namespace)
 
     async def distribute(self, namespace: str) -> None:
-        """Every reachable pod and the ConfigMap have the newest composition.
+        """Pushes the newest composition to every pod and stores it in the ConfigMap.
 
         Pods that do not answer are left for the next call (and for the kubelet's refresh of the mount); the
         ConfigMap write may raise Unavailable, Conflict or ApiServerRefused after all pushes have been tried.
@@ -208,7 +208,7 @@ class DocumentPublisher:
         publication.digest = seal.payload_digest(canonical_payload(publication.document))
 
     async def _push_all(self, publication: Publication) -> int:
-        """The highest generation any pod reports that is not ours; 0 when all took it or are away."""
+        """Pushes to every pod that is behind; returns the highest generation that a pod keeps instead, or 0."""
         namespace = names.tenant_namespace(publication.tenant.metadata.name)
         pods = self._world.relay_pods(namespace)
         alive = {(pod.uid, pod.incarnation) for pod in pods}
@@ -223,7 +223,7 @@ class DocumentPublisher:
         try:
             answer = await self._relays.push(pod, publication.sealed)
         except Unavailable as error:
-            # a pod that is only starting is no news
+            # a pod that is only starting does not answer yet
             level = logging.WARNING if pod.ready else logging.DEBUG
             logger.log(
                 level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}

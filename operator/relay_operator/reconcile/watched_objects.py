@@ -1,6 +1,6 @@
 """The objects of one kind as the watches last showed them, each parsed once, when it is shown."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -75,6 +75,12 @@ class WatchedObjects(Generic[R]):
         """Returns the namespaces that have had such an object."""
         return tuple(self._objects)
 
+    def metadata(self) -> Iterator[dict[str, Any]]:
+        """Yields the metadata kept of every object of every namespace."""
+        for kept in self._objects.values():
+            for watched in kept.values():
+                yield watched.body["metadata"]
+
     def valid(self, *, namespace: str = "") -> dict[str, R]:
         """Returns the parsed resources of a namespace by name, without those whose spec cannot be used."""
         return {
@@ -117,7 +123,7 @@ class WatchedObjects(Generic[R]):
     def _remove(self, key: tuple[str, str], uid: str) -> bool:
         namespace, name = key
         known = self.get(name, namespace=namespace)
-        # made again under the same name, it may have been shown before the end of the one before
+        # an object of the same name may have been created since, and shown before the deletion of this one
         if known is None or known.uid != uid:
             return False
         del self._objects[namespace][name]

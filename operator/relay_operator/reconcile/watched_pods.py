@@ -1,5 +1,7 @@
 """Relay pods as the watch last showed them."""
 
+from collections.abc import Iterator
+
 from relay_operator.cluster.relays import Pod
 from relay_operator.reconcile.watched_objects import Body
 
@@ -30,13 +32,18 @@ class WatchedPods:
         self._queued[pod.uid] = pod
         return True
 
+    def all(self) -> Iterator[Pod]:
+        """Yields the pods of all namespaces."""
+        for pods in self._pods.values():
+            yield from pods.values()
+
     def addressable(self, namespace: str) -> tuple[Pod, ...]:
         """Returns the pods of a namespace that have an address."""
         return tuple(pod for pod in self._pods.get(namespace, {}).values() if pod.ip)
 
     def all_addressable(self) -> tuple[Pod, ...]:
         """Returns the pods of all namespaces that have an address."""
-        return tuple(pod for pods in self._pods.values() for pod in pods.values() if pod.ip)
+        return tuple(pod for pod in self.all() if pod.ip)
 
 
 def _pod(body: Body) -> Pod:

@@ -36,7 +36,7 @@ class WatchedState:
     resolved: set[str] = field(default_factory=set)
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
-        """Returns whether the watch has shown this object and not its deletion."""
+        """Tells whether the watch has shown this object and not its deletion."""
         match kind:
             case "Tenant":
                 return self.tenants.get(name) is not None

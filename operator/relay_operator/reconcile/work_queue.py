@@ -16,7 +16,7 @@ class Urgency(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is to be reconciled."""
+    """The object to reconcile."""
 
     kind: str
     namespace: str
@@ -28,7 +28,7 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 
 
 class WorkQueue:
-    """add() never blocks and never loses: a key added while its worker runs is worked on once more afterwards."""
+    """Keys in the order of their urgency. One that is added while its worker runs is worked on once more afterwards."""
 
     def __init__(self) -> None:
         self._ready: tuple[deque[Key], deque[Key]] = (deque(), deque())
@@ -47,7 +47,7 @@ class WorkQueue:
     def add(
         self, key: Key, urgency: Urgency = Urgency.NORMAL, *, reset_backoff: bool = True
     ) -> None:
-        """The key will be worked on. A fresh event ends its backoff, so a corrected spec never waits."""
+        """Queues the key. A fresh event ends its backoff, so a corrected spec never waits."""
         if reset_backoff:
             self._failures.pop(key, None)
         if key in self._running:
@@ -56,13 +56,13 @@ class WorkQueue:
         waiting = self._waiting.get(key)
         if waiting is not None and waiting <= urgency:
             return
-        # an overtaken entry stays in the slower line and is skipped there
+        # an overtaken entry stays in the slower line, and is skipped when its turn comes
         self._waiting[key] = urgency
         self._ready[urgency].append(key)
         self._arrived.set()
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """The key will be worked on after that long, unless it is sooner anyway."""
+        """Queues the key after that long, unless it is due earlier already."""
         due = asyncio.get_running_loop().time() + seconds
         if self._due.get(key, float("inf")) <= due:
             return
@@ -71,7 +71,7 @@ class WorkQueue:
         self._arrived.set()
 
     async def take(self) -> Key:
-        """The next key; it must be given back with done()."""
+        """Takes the next key, waiting for one; it must be given back with done()."""
         while True:
             wait = self._release_due()
             key = self._pop()
@@ -86,7 +86,7 @@ class WorkQueue:
                 continue
 
     def done(self, key: Key, *, failed: bool = False) -> None:
-        """The worker is finished; a failed key comes again after its backoff, a dirty one at once."""
+        """Gives a key back; a failed one comes again after its backoff, one that was added meanwhile at once."""
         self._running.discard(key)
         dirty = self._dirty.pop(key, None)
         if dirty is not None:

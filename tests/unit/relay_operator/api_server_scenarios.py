@@ -89,6 +89,17 @@ async def what_is_missing(api: ApiServer, others: Others, space: str) -> Answers
     ]
 
 
+async def metadata_is_listed_by_label(api: ApiServer, others: Others, space: str) -> Answers:
+    for name, labels in (("a", {"scenario": space}), ("b", {"scenario": space}), ("c", {})):
+        await api.create(configmap(space, name=name, data={"x": "1"}, labels=labels))
+    listed = await api.list_metadata("ConfigMap", selector=f"scenario={space}")
+    every = await api.list_metadata("ConfigMap")
+    return [
+        sorted((one["namespace"], one["name"], bool(one["uid"])) for one in listed),
+        sorted(one["name"] for one in every if one["namespace"] == space and one["name"] in "abc"),
+    ]
+
+
 async def a_repeated_write_changes_no_version(
     api: ApiServer, others: Others, space: str
 ) -> Answers:
@@ -262,6 +273,10 @@ def expected(space: str) -> dict[Scenario, Answers]:
     return {
         create_is_refused_when_the_object_exists: ["ok", "conflict"],
         what_is_missing: ["none", 404, 404, 404, "none"],
+        metadata_is_listed_by_label: [
+            [(space, "a", True), (space, "b", True)],
+            ["a", "b", "c"],
+        ],
         a_repeated_write_changes_no_version: [True, True, True, True],
         a_field_no_longer_intended_is_removed: [{"a": "2"}, {"y": "1"}],
         fields_of_others_stay: [{"a": "1", "x": "1"}, {"note": "theirs"}],

@@ -299,6 +299,12 @@ class Connection:
         self.failures.before_call("GET", kind)
         return self._server.get(kind, name, namespace=namespace)
 
+    async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
+        await asyncio.sleep(0)
+        self.failures.before_call("LIST", kind)
+        labels = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
+        return [one["metadata"] for one in self._server.list(kind, **labels)]
+
     async def create(self, manifest: Manifest) -> Manifest:
         await asyncio.sleep(0)
         self.failures.before_write("POST", manifest["kind"])

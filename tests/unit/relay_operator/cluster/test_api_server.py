@@ -76,6 +76,18 @@ async def test_each_verb_has_its_path_and_content(tmp_path: Path) -> None:
     assert json.loads(server.seen[3].body) == {"status": {"a": 1}}
 
 
+async def test_metadata_is_listed_without_the_rest(tmp_path: Path) -> None:
+    items = [{"metadata": {"name": name, "uid": name}} for name in ("a", "b")]
+    server = ScriptedServer((200, {}, {"kind": "PartialObjectMetadataList", "items": items}))
+    async with api_over(server, tmp_path) as api:
+        assert await api.list_metadata("Tenant") == [item["metadata"] for item in items]
+        await api.list_metadata("Pod", selector="app=x")
+    tenants, pods = server.seen
+    assert (tenants.path, tenants.query) == ("/apis/relay-operator.dev/v1alpha1/tenants", {})
+    assert tenants.accept == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    assert (pods.path, pods.query) == ("/api/v1/pods", {"labelSelector": "app=x"})
+
+
 async def test_a_name_cannot_lead_to_another_path(tmp_path: Path) -> None:
     server = ScriptedServer((404, {}, {"message": "not found"}))
     async with api_over(server, tmp_path) as api:
@@ -157,5 +169,5 @@ async def test_a_kubeconfig_is_used_outside_a_cluster(
     monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     api = await KubernetesApiServer.connect()
-    assert api.host == "https://api.example.com:6443"
+    assert api._client.configuration.host == "https://api.example.com:6443"
     await api.close()

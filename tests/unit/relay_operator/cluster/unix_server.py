@@ -17,6 +17,7 @@ class Seen:
     path: str
     query: dict[str, str]
     content_type: str
+    accept: str
     body: bytes
 
 
@@ -32,7 +33,14 @@ class ScriptedServer:
         body = await request.read()
         path = request.rel_url.raw_path
         self.seen.append(
-            Seen(request.method, path, dict(request.query), request.content_type, body)
+            Seen(
+                method=request.method,
+                path=path,
+                query=dict(request.query),
+                content_type=request.content_type,
+                accept=request.headers.get("Accept", ""),
+                body=body,
+            )
         )
         status, headers, content = self._answers[0]
         if len(self._answers) > 1:

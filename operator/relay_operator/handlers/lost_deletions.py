@@ -1,0 +1,75 @@
+"""Deletions that no watch showed.
+
+After a connection was lost for long, kopf lists again: that shows what exists, not what went meanwhile. A Tenant that is
+only remembered would be given a namespace again, and a pod be pushed to for ever. So everything remembered is compared
+with the API server from time to time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import kopf
+
+from relay_operator import names
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.errors import OperatorError
+from relay_operator.handlers import owned_objects, resources
+from relay_operator.handlers.context import Context
+
+logger = logging.getLogger(__name__)
+
+Metadata = dict[str, Any]
+Handler = Callable[..., Awaitable[None]]
+
+
+class LostDeletions:
+    """Hands the deletions that it finds to the handlers, as events that kopf would have shown."""
+
+    def __init__(self, *, api: ApiServer, context: Context, period_seconds: float) -> None:
+        self._api = api
+        self._context = context
+        self._period_seconds = period_seconds
+
+    async def run(self) -> None:
+        """Compares once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(self._period_seconds)
+            try:
+                await self.compare()
+            except OperatorError as error:
+                logger.warning("deletions not looked for, will retry", extra={"why": str(error)})
+
+    async def compare(self) -> None:
+        """Compares every remembered object with the API server. Raises ApiServerRefused or Unavailable."""
+        world = self._context.world
+        await self._compare("Tenant", world.tenants.metadata(), resources.tenant_seen)
+        await self._compare("Provider", world.providers.metadata(), resources.provider_seen)
+        await self._compare("RelayRoute", world.routes.metadata(), resources.route_seen)
+        await self._compare(
+            "Pod", _pods(self._context), owned_objects.pod_seen, selector=names.MANAGED_SELECTOR
+        )
+
+    async def _compare(
+        self, kind: str, remembered: Iterator[Metadata], seen: Handler, *, selector: str = ""
+    ) -> None:
+        # before the list is asked for: an object that is shown meanwhile is none of those
+        before = list(remembered)
+        if not before:
+            return
+        existing = {one["uid"] for one in await self._api.list_metadata(kind, selector=selector)}
+        for metadata in before:
+            if metadata["uid"] not in existing:
+                await seen(body=kopf.Body(_body(metadata)), type="DELETED", memo=self._context)
+
+
+def _body(metadata: Metadata) -> Any:
+    return {"metadata": metadata}
+
+
+def _pods(context: Context) -> Iterator[Metadata]:
+    for pod in context.world.pods.all():
+        tenant = pod.namespace.removeprefix(names.NAMESPACE_PREFIX)
+        labels = names.standard_labels(tenant)
+        yield {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": labels}

@@ -1,0 +1,34 @@
+"""A work queue that records, and the context that handlers are given with it."""
+
+from typing import Any
+
+from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
+
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.handlers.context import Context
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, WorkQueue
+
+
+class RecordingQueue(WorkQueue):
+    """Remembers what was enqueued instead of ordering it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[Key] = []
+
+    def add(self, key: Key, *_: Any, **__: Any) -> None:
+        self.keys.append(key)
+
+    def drained(self) -> list[str]:
+        """Kind and name of what was enqueued since the last time, in order and once each."""
+        names = list(dict.fromkeys(f"{key.kind}/{key.name}" for key in self.keys))
+        self.keys.clear()
+        return names
+
+
+def a_context() -> tuple[Context, RecordingQueue]:
+    queue = RecordingQueue()
+    return Context(
+        world=WatchedState(), queue=queue, children=OwnedObjects(InMemoryApiServer().connect())
+    ), queue
