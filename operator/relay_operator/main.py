@@ -69,13 +69,15 @@ async def _operate(
     settings: Settings, api: ApiServer, relays: Relays, prometheus: Prometheus | None
 ) -> None:
     key = await key_secrets.signing_key(api, namespace=settings.namespace)
-    world, queue, children, status = (
+    watched_state, queue, children, status = (
         WatchedState(),
         WorkQueue(),
         OwnedObjects(api),
         StatusWriter(api),
     )
-    publisher = DocumentPublisher(relays=relays, children=children, world=world, signing_key=key)
+    publisher = DocumentPublisher(
+        relays=relays, children=children, watched_state=watched_state, signing_key=key
+    )
     canaries = CanaryRuns(
         evidence=Evidence(stale_seconds=_STALE_SCRAPES * settings.prometheus_scrape_seconds)
     )
@@ -83,7 +85,7 @@ async def _operate(
         queue=queue,
         tenants=TenantReconciler(
             api=api,
-            world=world,
+            watched_state=watched_state,
             children=children,
             publisher=publisher,
             status=status,
@@ -93,14 +95,14 @@ async def _operate(
         ),
         providers=ProviderReconciler(
             api=api,
-            world=world,
+            watched_state=watched_state,
             status=status,
             queue=queue,
             clock=time.time,
             operator_namespace=settings.namespace,
         ),
         routes=RouteReconciler(
-            world=world,
+            watched_state=watched_state,
             canaries=canaries,
             publisher=publisher,
             status=status,
@@ -108,19 +110,19 @@ async def _operate(
             queue=queue,
             clock=time.time,
         ),
-        world=world,
+        watched_state=watched_state,
         resync_seconds=settings.resync_seconds,
     )
     loop = SloLoop(
         canaries=canaries,
         prometheus=prometheus,
         publisher=publisher,
-        world=world,
+        watched_state=watched_state,
         queue=queue,
         tick_seconds=settings.tick_seconds,
         clock=time.time,
     )
-    context = Context(world=world, queue=queue, children=children)
+    context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
     background = {"slo-loop": loop.run(), "lost-deletions": lost.run()}
     await _serve(settings, context, workers, background)
@@ -139,7 +141,7 @@ async def _serve(
     ]
     tasks += [asyncio.create_task(run, name=name) for name, run in background.items()]
     endpoint = OperatorEndpoint(
-        pods=context.world.all_relay_pods,
+        pods=context.watched_state.all_relay_pods,
         healthy=lambda: not any(task.done() for task in tasks),
         ready=ready,
         port=settings.port,

@@ -32,12 +32,15 @@ class Operator:
     """The document publisher of one operator process."""
 
     def __init__(
-        self, world: WatchedState, server: InMemoryApiServer, key: Ed25519PrivateKey
+        self, watched_state: WatchedState, server: InMemoryApiServer, key: Ed25519PrivateKey
     ) -> None:
         self.api = server.connect()
         self.relays = Relays(timeout_seconds=2)
         self.publisher = DocumentPublisher(
-            relays=self.relays, children=OwnedObjects(self.api), world=world, signing_key=key
+            relays=self.relays,
+            children=OwnedObjects(self.api),
+            watched_state=watched_state,
+            signing_key=key,
         )
         base = composition.tenant_part(TENANT, {}, replicas=1)
         self.publication: Publication = self.publisher.begin(TENANT, base, stored_document(server))
@@ -76,7 +79,7 @@ def relay(tmp_path: Path, key: Ed25519PrivateKey) -> Iterator[Relay]:
 
 
 @pytest.fixture
-def world(relay: Relay) -> WatchedState:
+def watched_state(relay: Relay) -> WatchedState:
     pod = Pod(
         namespace=NAMESPACE,
         name="relay-1",
@@ -87,13 +90,15 @@ def world(relay: Relay) -> WatchedState:
         terminating=False,
         admin_port=relay.admin_port,
     )
-    world = WatchedState()
-    world.pods.keep(pod)
+    watched_state = WatchedState()
+    watched_state.pods.keep(pod)
     for side in (STABLE, CANARY):
         spec = {"endpoint": {"url": "http://127.0.0.1:9/v1"}, "auth": {"secretName": "s"}}
-        world.providers.store({"metadata": {"name": side.provider, "uid": "u"}, "spec": spec})
-        world.upstreams[side.provider] = Upstream(provider=side.provider, port=9)
-    return world
+        watched_state.providers.store(
+            {"metadata": {"name": side.provider, "uid": "u"}, "spec": spec}
+        )
+        watched_state.upstreams[side.provider] = Upstream(provider=side.provider, port=9)
+    return watched_state
 
 
 @pytest.fixture
@@ -105,13 +110,13 @@ def server() -> InMemoryApiServer:
 
 @pytest.fixture
 async def new_operator(
-    world: WatchedState, server: InMemoryApiServer, key: Ed25519PrivateKey
+    watched_state: WatchedState, server: InMemoryApiServer, key: Ed25519PrivateKey
 ) -> AsyncIterator[Begin]:
     """Starts operators; all end with the test."""
     lives: list[Operator] = []
 
     def begin() -> Operator:
-        lives.append(Operator(world, server, key))
+        lives.append(Operator(watched_state, server, key))
         return lives[-1]
 
     yield begin
@@ -133,7 +138,7 @@ def wait_listening(relay: Relay) -> None:
 
 async def test_a_document_is_acknowledged_and_stored(
     relay: Relay,
-    world: WatchedState,
+    watched_state: WatchedState,
     server: InMemoryApiServer,
     key: Ed25519PrivateKey,
     new_operator: Begin,
@@ -149,7 +154,7 @@ async def test_a_document_is_acknowledged_and_stored(
 
 async def test_a_restarted_operator_continues_from_the_stored_document(
     relay: Relay,
-    world: WatchedState,
+    watched_state: WatchedState,
     server: InMemoryApiServer,
     key: Ed25519PrivateKey,
     new_operator: Begin,
@@ -165,7 +170,7 @@ async def test_a_restarted_operator_continues_from_the_stored_document(
 
 async def test_a_weight_reaches_the_relay_while_the_api_server_is_unreachable(
     relay: Relay,
-    world: WatchedState,
+    watched_state: WatchedState,
     server: InMemoryApiServer,
     key: Ed25519PrivateKey,
     new_operator: Begin,
@@ -185,7 +190,7 @@ async def test_a_weight_reaches_the_relay_while_the_api_server_is_unreachable(
 
 async def test_an_operator_that_lost_its_memory_numbers_its_document_above_the_pods(
     relay: Relay,
-    world: WatchedState,
+    watched_state: WatchedState,
     server: InMemoryApiServer,
     key: Ed25519PrivateKey,
     new_operator: Begin,
@@ -206,7 +211,7 @@ async def test_an_operator_that_lost_its_memory_numbers_its_document_above_the_p
 
 async def test_a_pod_without_the_providers_key_has_not_acknowledged(
     relay: Relay,
-    world: WatchedState,
+    watched_state: WatchedState,
     server: InMemoryApiServer,
     key: Ed25519PrivateKey,
     new_operator: Begin,
@@ -215,7 +220,7 @@ async def test_a_pod_without_the_providers_key_has_not_acknowledged(
     (relay.keys_directory / "q").unlink()
     operator = new_operator()
     await operator.weigh(0)
-    pods = world.relay_pods(NAMESPACE)
+    pods = watched_state.relay_pods(NAMESPACE)
     assert await operator.publisher.acknowledged(NAMESPACE) == (0, 1)
     assert operator.publication.lacks_key("q", pods)
     assert not operator.publication.lacks_key("p", pods)
@@ -226,7 +231,7 @@ async def test_a_pod_without_the_providers_key_has_not_acknowledged(
 
 async def test_a_pod_that_was_unreachable_gets_the_newest_document_when_it_is_back(
     relay: Relay,
-    world: WatchedState,
+    watched_state: WatchedState,
     server: InMemoryApiServer,
     key: Ed25519PrivateKey,
     new_operator: Begin,

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from relay_operator import names
 from relay_operator.api.custom_resource import Part, Resource
 from relay_operator.api.quantities import Duration
 
@@ -66,7 +67,7 @@ class TenantSpec(Part):
     relay: Relay = Relay()
     queue: Queue = Queue()
     limits: Limits = Limits()
-    api_keys: tuple[ApiKey, ...] = (ApiKey(name="default"),)
+    api_keys: tuple[ApiKey, ...] = (ApiKey(name=names.DEFAULT_API_KEY),)
     network: Network = Network()
 
 

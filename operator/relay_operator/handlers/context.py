@@ -10,7 +10,7 @@ from relay_operator.reconcile.work_queue import WorkQueue
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    world: WatchedState
+    watched_state: WatchedState
     queue: WorkQueue
     children: OwnedObjects
 

@@ -29,19 +29,19 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 async def tenant_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
     context: Context = memo
-    context.world.tenants.store(body)
+    context.watched_state.tenants.store(body)
 
 
 async def provider_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
     context: Context = memo
-    context.world.providers.store(body)
+    context.watched_state.providers.store(body)
 
 
 async def route_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
     context: Context = memo
-    context.world.routes.store(body)
+    context.watched_state.routes.store(body)
 
 
 async def pod_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
     context: Context = memo
-    context.world.pods.store(body)
+    context.watched_state.pods.store(body)

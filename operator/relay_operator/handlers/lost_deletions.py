@@ -43,10 +43,10 @@ class LostDeletions:
 
     async def compare(self) -> None:
         """Compares every remembered object with the API server. Raises ApiServerRefused or Unavailable."""
-        world = self._context.world
-        await self._compare("Tenant", world.tenants.metadata(), resources.tenant_seen)
-        await self._compare("Provider", world.providers.metadata(), resources.provider_seen)
-        await self._compare("RelayRoute", world.routes.metadata(), resources.route_seen)
+        watched_state = self._context.watched_state
+        await self._compare("Tenant", watched_state.tenants.metadata(), resources.tenant_seen)
+        await self._compare("Provider", watched_state.providers.metadata(), resources.provider_seen)
+        await self._compare("RelayRoute", watched_state.routes.metadata(), resources.route_seen)
         await self._compare(
             "Pod", _pods(self._context), owned_objects.pod_seen, selector=names.MANAGED_SELECTOR
         )
@@ -69,7 +69,7 @@ def _body(metadata: Metadata) -> Any:
 
 
 def _pods(context: Context) -> Iterator[Metadata]:
-    for pod in context.world.pods.all():
+    for pod in context.watched_state.pods.all():
         tenant = pod.namespace.removeprefix(names.NAMESPACE_PREFIX)
         labels = names.standard_labels(tenant)
         yield {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": labels}

@@ -24,12 +24,12 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
-    if not context.world.tenants.take_in(body, deleted=type == "DELETED"):
+    if not context.watched_state.tenants.take_in(body, deleted=type == "DELETED"):
         return
     name = body["metadata"]["name"]
     context.queue.add(Key("Tenant", "", name))
     space = names.tenant_namespace(name)
-    for route in context.world.routes.in_namespace(space):
+    for route in context.watched_state.routes.in_namespace(space):
         context.queue.add(Key("RelayRoute", space, route.name))
         # a changed weight changes every tenant's share of these providers
         _add_providers(context, route.mentions)
@@ -37,14 +37,14 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
 
 async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
-    if context.world.providers.take_in(body, deleted=type == "DELETED"):
+    if context.watched_state.providers.take_in(body, deleted=type == "DELETED"):
         context.queue.add(Key("Provider", "", body["metadata"]["name"]))
 
 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
     namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-    routes = context.world.routes
+    routes = context.watched_state.routes
     queued = routes.mentioned_when_queued(name, namespace=namespace)
     if not routes.take_in(body, deleted=type == "DELETED"):
         return

@@ -104,8 +104,8 @@ def _upstream(upstream: Upstream) -> Manifest:
     if upstream.cidrs:
         blocks = [_block(cidr) for cidr in upstream.cidrs]
         return {"to": blocks, "ports": [_tcp(upstream.port)]}
-    world = [
+    public = [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": _NOT_PUBLIC_V4}},
         {"ipBlock": {"cidr": "::/0", "except": _NOT_PUBLIC_V6}},
     ]
-    return {"to": world, "ports": [_tcp(upstream.port)]}
+    return {"to": public, "ports": [_tcp(upstream.port)]}

@@ -92,12 +92,12 @@ class DocumentPublisher:
         *,
         relays: Relays,
         children: OwnedObjects,
-        world: WatchedState,
+        watched_state: WatchedState,
         signing_key: Ed25519PrivateKey,
     ) -> None:
         self._relays = relays
         self._children = children
-        self._world = world
+        self._watched_state = watched_state
         self._signing_key = signing_key
         self._publications: dict[str, Publication] = {}
 
@@ -139,16 +139,16 @@ class DocumentPublisher:
 
         A provider that cannot be used any more stays as it last was while a route uses it.
         """
-        usable = self._world.usable_providers()
+        usable = self._watched_state.usable_providers()
         tenant = publication.tenant.metadata.name
         for name in publication.used_providers() | set(named):
             if name in usable:
-                share = self._world.provider_share(name, tenant)
+                share = self._watched_state.provider_share(name, tenant)
                 publication.providers[name] = composition.provider_part(usable[name], share=share)
 
     def count_acknowledged(self, namespace: str) -> tuple[int, int]:
         """Counts the tenant's relay pods that run the newest document, and all that are not terminating."""
-        pods = [pod for pod in self._world.relay_pods(namespace) if not pod.terminating]
+        pods = [pod for pod in self._watched_state.relay_pods(namespace) if not pod.terminating]
         publication = self._publications.get(namespace)
         if publication is None:
             return 0, len(pods)
@@ -210,7 +210,7 @@ class DocumentPublisher:
     async def _push_all(self, publication: Publication) -> int:
         """Pushes to every pod that is behind; returns the highest generation that a pod keeps instead, or 0."""
         namespace = names.tenant_namespace(publication.tenant.metadata.name)
-        pods = self._world.relay_pods(namespace)
+        pods = self._watched_state.relay_pods(namespace)
         alive = {(pod.uid, pod.incarnation) for pod in pods}
         for gone in publication.acknowledged.keys() - alive:
             del publication.acknowledged[gone]

@@ -30,14 +30,14 @@ class ProviderReconciler:
         self,
         *,
         api: ApiServer,
-        world: WatchedState,
+        watched_state: WatchedState,
         status: StatusWriter,
         queue: WorkQueue,
         clock: Callable[[], float],
         operator_namespace: str,
     ) -> None:
         self._api = api
-        self._world = world
+        self._watched_state = watched_state
         self._status = status
         self._queue = queue
         self._clock = clock
@@ -46,18 +46,18 @@ class ProviderReconciler:
     async def reconcile(self, name: str) -> None:
         """Resolves the provider, writes its status, and requeues the tenants that use it."""
         now = self._clock()
-        watched = self._world.providers.get(name)
+        watched = self._watched_state.providers.get(name)
         if watched is None:
-            self._world.upstreams.pop(name, None)
-            self._world.resolved.discard(name)
+            self._watched_state.upstreams.pop(name, None)
+            self._watched_state.resolved.discard(name)
             self._status.forget("Provider", "", name)
         elif isinstance(watched.resource, Invalid):
-            self._world.resolved.add(name)
+            self._watched_state.resolved.add(name)
             refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
             await self._report(watched.body, refused, now)
         else:
             await self._resolve_and_report(watched.body, watched.resource, now)
-        for tenant in self._world.tenants_using(name):
+        for tenant in self._watched_state.tenants_using(name):
             self._queue.add(Key("Tenant", "", tenant))
 
     async def _resolve_and_report(
@@ -69,7 +69,7 @@ class ProviderReconciler:
         except (ApiServerRefused, Unavailable) as error:
             if isinstance(error, ApiServerRefused):
                 # for good: its tenants go on with what is known of it
-                self._world.resolved.add(name)
+                self._watched_state.resolved.add(name)
             obstacle = outcome.obstacle_of(error)
             await report_and_raise(error, self._report(body, obstacle, now, url=provider.url))
         if not isinstance(found, Configured):
@@ -80,7 +80,7 @@ class ProviderReconciler:
     async def _report(
         self, body: dict[str, Any], found: ProviderOutcome, now: float, *, url: str | None = None
     ) -> None:
-        tenants = len(self._world.tenants_using(body["metadata"]["name"]))
+        tenants = len(self._watched_state.tenants_using(body["metadata"]["name"]))
         fields = provider_status.to_status(ProviderStatus(url=url, tenants=tenants))
         wanted = provider_conditions.conditions(found)
         await self._status.write("Provider", body, fields, wanted, now=now)
@@ -94,10 +94,10 @@ class ProviderReconciler:
             service = await self._api.get("Service", ref.name, namespace=ref.namespace)
             upstream = upstreams.of_service(provider, ref, service)
         if upstream is None:
-            self._world.upstreams.pop(name, None)
+            self._watched_state.upstreams.pop(name, None)
         else:
-            self._world.upstreams[name] = upstream
-        self._world.resolved.add(name)
+            self._watched_state.upstreams[name] = upstream
+        self._watched_state.resolved.add(name)
         if upstream is None and ref is not None:
             message = f"there is no Service {ref.namespace}/{ref.name} with port {ref.port} and a selector"
             return Refused(reason=Reason.SERVICE_NOT_FOUND, message=message)

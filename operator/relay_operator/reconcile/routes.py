@@ -38,7 +38,7 @@ class RouteReconciler:
     def __init__(
         self,
         *,
-        world: WatchedState,
+        watched_state: WatchedState,
         canaries: CanaryRuns,
         publisher: DocumentPublisher,
         status: StatusWriter,
@@ -46,7 +46,7 @@ class RouteReconciler:
         queue: WorkQueue,
         clock: Callable[[], float],
     ) -> None:
-        self._world = world
+        self._watched_state = watched_state
         self._canaries = canaries
         self._publisher = publisher
         self._status = status
@@ -57,7 +57,7 @@ class RouteReconciler:
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
         now = self._clock()
-        watched = self._world.routes.get(name, namespace=namespace)
+        watched = self._watched_state.routes.get(name, namespace=namespace)
         publication = self._publisher.publication(namespace)
         if watched is None:
             await self._remove(namespace, name, publication)
@@ -75,7 +75,7 @@ class RouteReconciler:
     async def _report_without_tenant(
         self, body: dict[str, Any], namespace: str, now: float
     ) -> None:
-        tenant = self._world.tenant_of_namespace(namespace)
+        tenant = self._watched_state.tenant_of_namespace(namespace)
         found: RouteOutcome
         if tenant is None:
             message = f"namespace {namespace} belongs to no Tenant; create the route in relay-NAME, the namespace of its Tenant"
@@ -119,7 +119,7 @@ class RouteReconciler:
         """
         if isinstance(route, Invalid):
             return Ruling(outcome=Refused(reason=Reason.INVALID_SPEC, message=route.message))
-        if self._world.unresolved(side.provider for side in route_acceptance.sides(route)):
+        if self._watched_state.unresolved(side.provider for side in route_acceptance.sides(route)):
             return None
         around = self._gather(route, publication)
         ruling = route_acceptance.rule(route, around, self._canaries, now=now)
@@ -129,13 +129,13 @@ class RouteReconciler:
 
     def _gather(self, route: RelayRoute, publication: Publication) -> Surroundings:
         namespace = route.metadata.namespace
-        pods = self._world.relay_pods(namespace)
+        pods = self._watched_state.relay_pods(namespace)
         canary = route.spec.canary
         lacking = canary is not None and publication.lacks_key(canary.provider, pods)
         return Surroundings(
-            siblings=tuple(self._world.parsed_routes(namespace).values()),
-            known=frozenset(self._world.providers.names()),
-            usable=self._world.usable_providers(),
+            siblings=tuple(self._watched_state.parsed_routes(namespace).values()),
+            known=frozenset(self._watched_state.providers.names()),
+            usable=self._watched_state.usable_providers(),
             reachable=publication.reachable,
             keyless=frozenset({canary.provider} if canary is not None and lacking else ()),
             in_force=publication.fragments.get(route.metadata.name),

@@ -26,7 +26,7 @@ class SloLoop:
         canaries: CanaryRuns,
         prometheus: Prometheus | None,
         publisher: DocumentPublisher,
-        world: WatchedState,
+        watched_state: WatchedState,
         queue: WorkQueue,
         tick_seconds: float,
         clock: Callable[[], float],
@@ -34,7 +34,7 @@ class SloLoop:
         self._canaries = canaries
         self._prometheus = prometheus
         self._publisher = publisher
-        self._world = world
+        self._watched_state = watched_state
         self._queue = queue
         self._tick_seconds = tick_seconds
         self._clock = clock
@@ -105,6 +105,6 @@ class SloLoop:
     def _serving_pods(self, namespace: str) -> frozenset[str]:
         return frozenset(
             pod.uid
-            for pod in self._world.relay_pods(namespace)
+            for pod in self._watched_state.relay_pods(namespace)
             if pod.ready and not pod.terminating
         )

@@ -44,7 +44,7 @@ class TenantReconciler:
         self,
         *,
         api: ApiServer,
-        world: WatchedState,
+        watched_state: WatchedState,
         children: OwnedObjects,
         publisher: DocumentPublisher,
         status: StatusWriter,
@@ -53,7 +53,7 @@ class TenantReconciler:
         clock: Callable[[], float],
     ) -> None:
         self._api = api
-        self._world = world
+        self._watched_state = watched_state
         self._children = children
         self._publisher = publisher
         self._status = status
@@ -64,7 +64,7 @@ class TenantReconciler:
     async def reconcile(self, name: str) -> None:
         """Brings everything the tenant owns to what its spec asks for, and writes its status."""
         now = self._clock()
-        watched = self._world.tenants.get(name)
+        watched = self._watched_state.tenants.get(name)
         space = names.tenant_namespace(name)
         if watched is None or watched.is_being_deleted:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
@@ -124,10 +124,12 @@ class TenantReconciler:
             publication = await self._begin(spec, keys)
         self._rebase(publication, spec, keys)
         used = self._used_providers(publication, space)
-        if self._world.unresolved(used):
+        if self._watched_state.unresolved(used):
             return None
         upstreams = [
-            self._world.upstreams[name] for name in sorted(used) if name in self._world.upstreams
+            self._watched_state.upstreams[name]
+            for name in sorted(used)
+            if name in self._watched_state.upstreams
         ]
         for manifest in tenant.isolation(spec, self._platform, upstreams):
             await self._children.apply(manifest)
@@ -163,13 +165,13 @@ class TenantReconciler:
         base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
         publication = self._publisher.begin(spec, base, sealed)
         # those in force include routes that were deleted while the operator was away
-        for route in {*self._world.routes.names(namespace=space), *publication.fragments}:
+        for route in {*self._watched_state.routes.names(namespace=space), *publication.fragments}:
             self._queue.add(Key("RelayRoute", space, route))
         return publication
 
     def _rebase(self, publication: Publication, spec: Tenant, keys: dict[str, str]) -> None:
         space = names.tenant_namespace(spec.metadata.name)
-        sharing = sum(pod.ready or pod.terminating for pod in self._world.relay_pods(space))
+        sharing = sum(pod.ready or pod.terminating for pod in self._watched_state.relay_pods(space))
         publication.tenant = spec
         publication.base = composition.tenant_part(
             spec, _digests(keys), replicas=sharing or spec.spec.relay.replicas
@@ -180,13 +182,13 @@ class TenantReconciler:
         """Collects the providers of the routes in force, and those that specs name (before any weight)."""
         named = {
             side.provider
-            for route in self._world.parsed_routes(space).values()
+            for route in self._watched_state.parsed_routes(space).values()
             for side in route_acceptance.sides(route)
         }
         return publication.used_providers() | named
 
     async def _apply_upstream_keys(self, spec: Tenant, providers: list[str]) -> dict[str, str]:
-        usable = self._world.usable_providers()
+        usable = self._watched_state.usable_providers()
         wanted = [usable[name] for name in providers if name in usable]
         keys, missing = await key_secrets.provider_keys(
             self._api, wanted, namespace=self._platform.operator_namespace
@@ -199,7 +201,7 @@ class TenantReconciler:
         """Changes an annotation of each pod, so that the kubelet refreshes its mounts now, not within a minute."""
         space = names.tenant_namespace(spec.metadata.name)
         patch = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: mark}}}
-        for pod in self._world.relay_pods(space):
+        for pod in self._watched_state.relay_pods(space):
             try:
                 await self._api.patch("Pod", pod.name, patch, namespace=space)
             except ApiServerRefused as error:
@@ -213,7 +215,7 @@ class TenantReconciler:
         if publication.reachable == reachable:
             return
         publication.reachable = reachable
-        for route in self._world.routes.names(namespace=space):
+        for route in self._watched_state.routes.names(namespace=space):
             self._queue.add(Key("RelayRoute", space, route))
 
     async def _report(
@@ -242,7 +244,7 @@ class TenantReconciler:
 
     def _found(self, spec: Tenant, missing: dict[str, str]) -> Provisioned:
         space = names.tenant_namespace(spec.metadata.name)
-        pods = [pod for pod in self._world.relay_pods(space) if not pod.terminating]
+        pods = [pod for pod in self._watched_state.relay_pods(space) if not pod.terminating]
         acknowledged, _ = self._publisher.count_acknowledged(space)
         return Provisioned(
             wanted_pods=spec.spec.relay.replicas,

@@ -33,14 +33,14 @@ class Workers:
         tenants: TenantReconciler,
         providers: ProviderReconciler,
         routes: RouteReconciler,
-        world: WatchedState,
+        watched_state: WatchedState,
         resync_seconds: float,
     ) -> None:
         self._queue = queue
         self._tenants = tenants
         self._providers = providers
         self._routes = routes
-        self._world = world
+        self._watched_state = watched_state
         self._resync_seconds = resync_seconds
 
     async def run(self) -> None:
@@ -66,7 +66,7 @@ class Workers:
                 self._queue.done(key, failed=failed)
                 _RECONCILES.labels(key.kind, "failed" if failed else "done").inc()
                 _DURATION.labels(key.kind).observe(time.perf_counter() - started)
-            if not failed and self._world.knows(key.kind, key.namespace, key.name):
+            if not failed and self._watched_state.knows(key.kind, key.namespace, key.name):
                 self._queue.add_after(key, self._resync_seconds)
 
     async def _reconcile(self, key: Key) -> None:

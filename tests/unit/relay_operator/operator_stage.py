@@ -106,20 +106,23 @@ class Life:
     ) -> None:
         self.api: Connection = stage.server.connect(failures)
         self.queue = WorkQueue()
-        self.world = WatchedState()
+        self.watched_state = WatchedState()
         api: Any = self.api
         relays: Any = Pushes(stage.relays, self.api.failures)
         samples: Any = stage.samples if prometheus else None
         children, status = OwnedObjects(api), StatusWriter(api)
         self.canaries = CanaryRuns(evidence=Evidence(stale_seconds=6))
         self.publisher = DocumentPublisher(
-            relays=relays, children=children, world=self.world, signing_key=SIGNING_KEY
+            relays=relays,
+            children=children,
+            watched_state=self.watched_state,
+            signing_key=SIGNING_KEY,
         )
         self.workers = Workers(
             queue=self.queue,
             tenants=TenantReconciler(
                 api=api,
-                world=self.world,
+                watched_state=self.watched_state,
                 children=children,
                 publisher=self.publisher,
                 status=status,
@@ -129,14 +132,14 @@ class Life:
             ),
             providers=ProviderReconciler(
                 api=api,
-                world=self.world,
+                watched_state=self.watched_state,
                 status=status,
                 queue=self.queue,
                 clock=stage.clock,
                 operator_namespace=SYSTEM,
             ),
             routes=RouteReconciler(
-                world=self.world,
+                watched_state=self.watched_state,
                 canaries=self.canaries,
                 publisher=self.publisher,
                 status=status,
@@ -144,19 +147,21 @@ class Life:
                 queue=self.queue,
                 clock=stage.clock,
             ),
-            world=self.world,
+            watched_state=self.watched_state,
             resync_seconds=600,
         )
         self.slo_loop = SloLoop(
             canaries=self.canaries,
             prometheus=samples,
             publisher=self.publisher,
-            world=self.world,
+            watched_state=self.watched_state,
             queue=self.queue,
             tick_seconds=0.5,
             clock=stage.clock,
         )
-        self.context = Context(world=self.world, queue=self.queue, children=children)
+        self.context = Context(
+            watched_state=self.watched_state, queue=self.queue, children=children
+        )
         self._server = stage.server
         self._tasks: list[asyncio.Task[None]] = []
 

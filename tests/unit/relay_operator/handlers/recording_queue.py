@@ -30,5 +30,7 @@ class RecordingQueue(WorkQueue):
 def a_context() -> tuple[Context, RecordingQueue]:
     queue = RecordingQueue()
     return Context(
-        world=WatchedState(), queue=queue, children=OwnedObjects(InMemoryApiServer().connect())
+        watched_state=WatchedState(),
+        queue=queue,
+        children=OwnedObjects(InMemoryApiServer().connect()),
     ), queue

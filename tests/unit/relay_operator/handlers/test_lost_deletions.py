@@ -78,17 +78,17 @@ async def test_what_is_gone_is_forgotten_and_queued_once(
     await lost.compare()
     assert queue.drained() == []
     if kind == "Pod":
-        assert context.world.relay_pods(SPACE) == ()
+        assert context.watched_state.relay_pods(SPACE) == ()
     else:
-        assert not context.world.knows(kind, SPACE, name)
+        assert not context.watched_state.knows(kind, SPACE, name)
 
 
 async def test_what_is_there_is_left_alone(server: InMemoryApiServer) -> None:
     context, queue = await watched(server)
     await comparing(server.connect(), context).compare()
     assert queue.drained() == []
-    assert context.world.knows("Tenant", "", "finance")
-    assert len(context.world.relay_pods(SPACE)) == 1
+    assert context.watched_state.knows("Tenant", "", "finance")
+    assert len(context.watched_state.relay_pods(SPACE)) == 1
 
 
 async def test_an_object_made_again_is_not_taken_for_the_one_that_went(
@@ -111,7 +111,7 @@ async def test_an_object_made_again_is_not_taken_for_the_one_that_went(
 
     await comparing(ShownMeanwhile(server, listed_without_it.failures), context).compare()
     assert queue.drained() == []
-    assert context.world.knows("Tenant", "", "finance")
+    assert context.watched_state.knows("Tenant", "", "finance")
 
 
 async def test_an_empty_cluster_is_not_asked(server: InMemoryApiServer) -> None:

@@ -114,7 +114,7 @@ async def test_an_object_made_again_is_queued_in_whatever_order_the_two_are_show
         for type_, body in order:
             await tenant_event(context, type_, body)
         assert queue.drained() == ["Tenant/finance"]
-        watched = context.world.tenants.get("finance")
+        watched = context.watched_state.tenants.get("finance")
         assert watched is not None
         assert watched.uid == "new"
 
@@ -125,7 +125,7 @@ async def test_an_older_state_never_replaces_a_newer_one() -> None:
     queue.drained()
     await tenant_event(context, None, a_body("finance", spec={}, generation=1, version=9))
     assert queue.drained() == []
-    watched = context.world.tenants.get("finance")
+    watched = context.watched_state.tenants.get("finance")
     assert watched is not None
     assert watched.body["metadata"]["generation"] == 2
 
@@ -137,7 +137,7 @@ async def test_our_own_status_writes_are_not_queued() -> None:
     written = a_body("finance", spec={}, status={"namespace": "x"})
     await tenant_event(context, "MODIFIED", written)
     assert queue.drained() == []
-    watched = context.world.tenants.get("finance")
+    watched = context.watched_state.tenants.get("finance")
     assert watched is not None
     assert watched.body["status"] == {"namespace": "x"}
 
@@ -156,7 +156,7 @@ async def test_a_new_spec_an_annotation_or_a_deletion_is_queued() -> None:
 async def test_only_what_status_writing_needs_is_kept_in_memory() -> None:
     context, _ = a_context()
     await tenant_event(context, "ADDED", a_body("finance", spec={}))
-    watched = context.world.tenants.get("finance")
+    watched = context.watched_state.tenants.get("finance")
     assert watched is not None
     assert watched.body == {
         "metadata": {"name": "finance", "uid": "uid-finance", "generation": 1},
@@ -197,7 +197,7 @@ async def test_a_deleted_object_is_forgotten_and_queued_once_more() -> None:
     assert queue.drained() == ["Provider/p"]
     await resources.provider_seen(body=body, type="DELETED", memo=context)
     assert queue.drained() == ["Provider/p"]
-    assert context.world.providers.get("p") is None
+    assert context.watched_state.providers.get("p") is None
     await resources.provider_seen(body=body, type="DELETED", memo=context)
     assert queue.drained() == []
     await resources.provider_seen(body=body, type="ADDED", memo=context)
@@ -250,7 +250,7 @@ async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed()
     assert queue.drained() == ["Tenant/finance"]
     await pod_event(context, "DELETED", a_relay_pod("True"))
     assert queue.drained() == ["Tenant/finance"]
-    assert context.world.relay_pods("relay-finance") == ()
+    assert context.watched_state.relay_pods("relay-finance") == ()
     await pod_event(context, "ADDED", a_relay_pod("True"))
     assert queue.drained() == ["Tenant/finance"]
 
@@ -272,8 +272,8 @@ async def test_the_first_list_is_known_before_any_of_it_is_queued() -> None:
     await initial_list.route_listed(body=route, memo=context)
     await initial_list.pod_listed(body=a_relay_pod("True"), memo=context)
     assert queue.drained() == []
-    assert len(context.world.relay_pods("relay-finance")) == 1
-    assert context.world.tenants_using("p") == {"finance"}
+    assert len(context.watched_state.relay_pods("relay-finance")) == 1
+    assert context.watched_state.tenants_using("p") == {"finance"}
     await resources.tenant_seen(body=tenant, type=None, memo=context)
     assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", *PROVIDERS}
 

@@ -36,7 +36,7 @@ async def test_a_provider_with_address_and_key_is_ready() -> None:
     assert ready(stage) == ("True", Reason.CONFIGURED)
     status = stage.status("Provider", "legacy")
     assert (status["url"], status["tenants"]) == ("https://legacy.example.com/v1", 0)
-    assert life.world.upstreams["legacy"].port == 443
+    assert life.watched_state.upstreams["legacy"].port == 443
     await life.end()
 
 
@@ -77,12 +77,12 @@ async def test_a_service_that_leads_nowhere_is_looked_at_again(spec: dict[str, A
     put_service(stage)
     await stage.settle()
     assert ready(stage) == ("True", Reason.CONFIGURED)
-    upstream = life.world.upstreams["legacy"]
+    upstream = life.watched_state.upstreams["legacy"]
     assert (upstream.port, upstream.pod_selector) == (8080, (("app", "llm"),))
     stage.server.remove("Service", "llm", namespace=SYSTEM)
     await stage.settle(601)
     assert ready(stage) == ("False", Reason.SERVICE_NOT_FOUND)
-    assert "legacy" not in life.world.upstreams
+    assert "legacy" not in life.watched_state.upstreams
     await life.end()
 
 
@@ -154,6 +154,6 @@ async def test_a_deleted_provider_is_forgotten() -> None:
     life = await started(stage)
     stage.server.remove("Provider", "legacy")
     await stage.settle()
-    assert "legacy" not in life.world.upstreams
-    assert "legacy" not in life.world.resolved
+    assert "legacy" not in life.watched_state.upstreams
+    assert "legacy" not in life.watched_state.resolved
     await life.end()

@@ -9,13 +9,13 @@ from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 
 
-def a_world(**weights: int) -> WatchedState:
+def a_watched_state(**weights: int) -> WatchedState:
     """Returns tenants with these weights, all routing to the provider shared."""
-    world = WatchedState()
+    watched_state = WatchedState()
     for name, weight in weights.items():
-        world.tenants.store(a_body(name, spec={"queue": {"weight": weight}}))
-        world.routes.store(a_route(f"relay-{name}", stable={"provider": "shared"}))
-    return world
+        watched_state.tenants.store(a_body(name, spec={"queue": {"weight": weight}}))
+        watched_state.routes.store(a_route(f"relay-{name}", stable={"provider": "shared"}))
+    return watched_state
 
 
 def a_body(name: str, **fields: Any) -> dict[str, Any]:
@@ -28,87 +28,87 @@ def a_route(namespace: str, **spec: Any) -> dict[str, Any]:
 
 
 def test_a_providers_quota_is_divided_by_weight_among_its_tenants() -> None:
-    world = a_world(a=1, b=3)
-    assert world.provider_share("shared", "a") == 0.25
-    assert world.provider_share("shared", "b") == 0.75
+    watched_state = a_watched_state(a=1, b=3)
+    assert watched_state.provider_share("shared", "a") == 0.25
+    assert watched_state.provider_share("shared", "b") == 0.75
 
 
 def test_a_tenant_that_stops_routing_to_a_provider_frees_its_share() -> None:
-    world = a_world(a=1, b=3)
-    world.routes.take_in(a_route("relay-b"), deleted=True)
-    assert world.provider_share("shared", "a") == 1.0
+    watched_state = a_watched_state(a=1, b=3)
+    watched_state.routes.take_in(a_route("relay-b"), deleted=True)
+    assert watched_state.provider_share("shared", "a") == 1.0
 
 
 def test_a_tenant_whose_spec_cannot_be_used_weighs_as_much_as_by_default() -> None:
-    world = a_world(a=1, b=3)
-    world.tenants.store(a_body("b", spec={"queue": {"maxWait": "soon", "weight": 3}}))
-    assert world.provider_share("shared", "a") == 0.5
+    watched_state = a_watched_state(a=1, b=3)
+    watched_state.tenants.store(a_body("b", spec={"queue": {"maxWait": "soon", "weight": 3}}))
+    assert watched_state.provider_share("shared", "a") == 0.5
 
 
 def test_a_canary_or_a_fallback_uses_its_provider_too() -> None:
-    world = a_world(a=1, b=1)
+    watched_state = a_watched_state(a=1, b=1)
     spec = {"canary": {"provider": "y"}, "fallback": [{"provider": "z"}, {}]}
-    world.routes.store(a_route("relay-a", stable={"provider": "x"}, **spec))
-    assert [world.tenants_using(name) for name in "xyz"] == [{"a"}] * 3
+    watched_state.routes.store(a_route("relay-a", stable={"provider": "x"}, **spec))
+    assert [watched_state.tenants_using(name) for name in "xyz"] == [{"a"}] * 3
 
 
 def test_a_route_that_cannot_be_parsed_still_names_its_provider() -> None:
-    world = a_world(a=1)
-    world.routes.store(a_route("relay-a", stable={"provider": "x"}, paused="perhaps"))
-    assert world.parsed_routes("relay-a") == {}
-    assert world.tenants_using("x") == {"a"}
-    watched = world.routes.get("chat", namespace="relay-a")
+    watched_state = a_watched_state(a=1)
+    watched_state.routes.store(a_route("relay-a", stable={"provider": "x"}, paused="perhaps"))
+    assert watched_state.parsed_routes("relay-a") == {}
+    assert watched_state.tenants_using("x") == {"a"}
+    watched = watched_state.routes.get("chat", namespace="relay-a")
     assert watched is not None
     assert isinstance(watched.resource, Invalid)
     assert watched.resource.message.startswith("spec.paused: ")
 
 
 def test_a_route_outside_a_tenants_namespace_uses_nothing() -> None:
-    world = a_world(a=1)
-    world.routes.store(a_route("elsewhere", stable={"provider": "x"}))
-    assert world.tenants_using("x") == set()
+    watched_state = a_watched_state(a=1)
+    watched_state.routes.store(a_route("elsewhere", stable={"provider": "x"}))
+    assert watched_state.tenants_using("x") == set()
 
 
 def test_a_namespace_without_a_tenant_belongs_to_nobody() -> None:
-    world = a_world(a=1)
-    assert world.tenant_of_namespace("relay-a") == "a"
-    assert world.tenant_of_namespace("relay-b") is None
-    assert world.tenant_of_namespace("a") is None
+    watched_state = a_watched_state(a=1)
+    assert watched_state.tenant_of_namespace("relay-a") == "a"
+    assert watched_state.tenant_of_namespace("relay-b") is None
+    assert watched_state.tenant_of_namespace("a") is None
 
 
 def test_a_provider_is_usable_once_its_spec_is_valid_and_its_address_known() -> None:
-    world = WatchedState()
+    watched_state = WatchedState()
     good = {"endpoint": {"url": "https://a.example.com"}}
-    world.providers.store(a_body("good", spec=good))
-    world.providers.store(a_body("unresolved", spec=good))
-    world.providers.store(a_body("invalid", spec={}))
+    watched_state.providers.store(a_body("good", spec=good))
+    watched_state.providers.store(a_body("unresolved", spec=good))
+    watched_state.providers.store(a_body("invalid", spec={}))
     for name in ("good", "invalid"):
-        world.upstreams[name] = Upstream(provider=name, port=443)
-    assert list(world.usable_providers()) == ["good"]
+        watched_state.upstreams[name] = Upstream(provider=name, port=443)
+    assert list(watched_state.usable_providers()) == ["good"]
 
 
 @pytest.mark.parametrize("kind", ["Tenant", "Provider", "RelayRoute"])
 def test_an_object_is_known_until_its_deletion(kind: str) -> None:
-    world = WatchedState()
+    watched_state = WatchedState()
     kinds: dict[str, Any] = {
-        "Tenant": world.tenants,
-        "Provider": world.providers,
-        "RelayRoute": world.routes,
+        "Tenant": watched_state.tenants,
+        "Provider": watched_state.providers,
+        "RelayRoute": watched_state.routes,
     }
     namespace = "n" if kind == "RelayRoute" else ""
     body: dict[str, Any] = {"metadata": {"name": "x", "namespace": namespace, "uid": "u"}}
-    assert not world.knows(kind, namespace, "x")
+    assert not watched_state.knows(kind, namespace, "x")
     kinds[kind].take_in(body, deleted=False)
-    assert world.knows(kind, namespace, "x")
+    assert watched_state.knows(kind, namespace, "x")
     kinds[kind].take_in(body, deleted=True)
-    assert not world.knows(kind, namespace, "x")
+    assert not watched_state.knows(kind, namespace, "x")
 
 
 def the_pod(**status: Any) -> Any:
-    world = WatchedState()
+    watched_state = WatchedState()
     metadata = {"namespace": "n", "name": "p", "uid": "u"}
-    world.pods.store({"metadata": metadata, "status": status})
-    return next(iter(world.relay_pods("n")), None)
+    watched_state.pods.store({"metadata": metadata, "status": status})
+    return next(iter(watched_state.relay_pods("n")), None)
 
 
 def test_a_restarted_container_is_another_incarnation() -> None:
@@ -122,8 +122,8 @@ def test_a_finished_pod_has_no_address_to_push_to() -> None:
 
 
 def test_pods_of_every_tenant_are_listed_together() -> None:
-    world = WatchedState()
+    watched_state = WatchedState()
     for namespace in ("relay-a", "relay-b"):
         metadata = {"namespace": namespace, "name": "p", "uid": namespace}
-        world.pods.store({"metadata": metadata, "status": {"podIP": "10.0.0.1"}})
-    assert {pod.namespace for pod in world.all_relay_pods()} == {"relay-a", "relay-b"}
+        watched_state.pods.store({"metadata": metadata, "status": {"podIP": "10.0.0.1"}})
+    assert {pod.namespace for pod in watched_state.all_relay_pods()} == {"relay-a", "relay-b"}
