@@ -72,7 +72,7 @@ class WatchedObjects(Generic[R]):
         return tuple(self._objects.get(namespace, {}).values())
 
     def namespaces(self) -> tuple[str, ...]:
-        """Returns the namespaces that have had such an object."""
+        """Returns the namespaces with such an object."""
         return tuple(self._objects)
 
     def metadata(self) -> Iterator[dict[str, Any]]:
@@ -127,6 +127,8 @@ class WatchedObjects(Generic[R]):
         if known is None or known.uid != uid:
             return False
         del self._objects[namespace][name]
+        if not self._objects[namespace]:
+            del self._objects[namespace]
         self._queued.pop(key, None)
         return True
 

@@ -37,6 +37,7 @@ def test_a_tenant_that_stops_routing_to_a_provider_frees_its_share() -> None:
     watched_state = a_watched_state(a=1, b=3)
     watched_state.routes.take_in(a_route("relay-b"), deleted=True)
     assert watched_state.provider_share("shared", "a") == 1.0
+    assert watched_state.routes.namespaces() == ("relay-a",)
 
 
 def test_a_tenant_whose_spec_cannot_be_used_weighs_as_much_as_by_default() -> None:
