@@ -106,3 +106,13 @@ def test_no_package_directly_holds_too_many_modules() -> None:
     }
     assert len(sizes) > 20
     assert {name: size for name, size in sizes.items() if size > MAX_MODULES} == {}
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/adr/0014-rooms.md"])
+def test_the_rooms_in_the_documents_are_those_of_the_contracts(page: str) -> None:
+    contracts = (ROOT / "pyproject.toml").read_text()
+    rooms = re.findall(
+        r"`((?:process|handlers) > [\w >|,]+?)(?:, errors)?`", (ROOT / page).read_text()
+    )
+    assert len(rooms) == 2
+    assert [line for line in rooms if f" > {line}" not in contracts] == []
