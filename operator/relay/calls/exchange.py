@@ -16,6 +16,7 @@ from relay.calls.call_context import CallContext
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
 from relay.calls.provider_error import MAX_ERROR_BYTES
 from relay.calls.refusal_of import (
+    BROKEN_STREAM_REFUSAL,
     PROBLEM_REFUSAL,
     REFUSAL_OF,
     TROUBLE_REFUSAL,
@@ -273,8 +274,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
         now = time.monotonic()
         if self.phase is ATTEMPTING:
             self._begin_answering(attempt, now)
-        if attempt.outcome == "truncated":
-            self._end_early(Refusal.upstream_truncated)
+        refusal = BROKEN_STREAM_REFUSAL.get(attempt.outcome or "ok")
+        if refusal is not None and attempt.is_stream:
+            self._end_early(refusal)
         else:
             self._writer.end()
             self._finish(now, keep_alive=self._writer.keep_alive)
@@ -405,7 +407,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if attempt is None or not attempt.is_stream:
             self._writer.abort()
         else:
-            self._writer.end_stream_with(refusal)
+            self._writer.end_stream_with(attempt.error_event(refusal))
         self._finish(time.monotonic(), keep_alive=False)
 
     def _stop_attempt(self) -> None:

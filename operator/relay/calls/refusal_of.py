@@ -5,6 +5,7 @@ A test proves them total.
 
 from typing import Final
 
+from relay.accounting.usage_event import Outcome
 from relay.admission.not_admitted import NotAdmittedReason
 from relay.calls.attempts.attempt_outcome import Trouble
 from relay.dialect.refusals import Refusal
@@ -54,3 +55,9 @@ TROUBLE_REFUSAL: Final[dict[Trouble, Refusal]] = {
     "truncated": Refusal.upstream_truncated,
     "invalid": Refusal.upstream_invalid,
 }
+
+BROKEN_STREAM_REFUSAL: Final[dict[Outcome, Refusal]] = {
+    "truncated": Refusal.upstream_truncated,
+    "invalid": Refusal.upstream_invalid,
+}
+"""Streams of events that must not end like whole ones."""

@@ -10,6 +10,9 @@ from relay.http.headers import HOP_BY_HOP, Field, nominated
 from relay.http.message import LAST_CHUNK, Request, chunk, status_line
 
 _DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_CLIENT
+RESET_CONTENT: Final = 205
+BODILESS: Final = frozenset({204, RESET_CONTENT, 304})
+"""Answers without a body (RFC 9110 sections 15.3.5, 15.3.6, 15.4.5): whatever stood there would be taken for the next answer."""
 UNBUFFERED: Final = b"x-accel-buffering: no\r\n"
 """Tells nginx and similar proxies not to buffer the stream."""
 
@@ -70,12 +73,20 @@ class ResponseWriter:
     def begin(
         self, status: int, headers: list[Field], fields: bytes, *, stream: bool, keep_alive: bool
     ) -> None:
-        """Begins a provider's answer: its fields but for those that are ours or its connection's, then ours."""
+        """Begins a provider's answer: its fields but for those that are ours or its connection's, then ours.
+
+        A stream of events never keeps the provider's length: events are hidden, added and appended on the way.
+        """
         self.status = status
         length, passed = _passed_on(headers)
-        self._chunked = length is None and self._request.http11
+        if stream:
+            length = None
+        elif status in BODILESS:
+            length = b"0" if status == RESET_CONTENT else None
+        bodiless = status in BODILESS
+        self._chunked = length is None and self._request.http11 and not bodiless
         # without length or chunks only the end of the connection tells the end of the answer
-        self.keep_alive = keep_alive and (length is not None or self._chunked)
+        self.keep_alive = keep_alive and (length is not None or self._chunked or bodiless)
         if length is not None:
             passed += (b"content-length: ", length, b"\r\n")
         elif self._chunked:
@@ -89,7 +100,10 @@ class ResponseWriter:
 
     def body(self, data: bytes) -> None:
         """Adds a piece of the body; the next `flush` writes it."""
-        self._out.append(chunk(data) if self._chunked else data)
+        if self._chunked:
+            self._out.append(chunk(data))
+        elif self.status not in BODILESS:
+            self._out.append(data)
 
     def flush(self) -> None:
         """Writes what has gathered."""
@@ -111,9 +125,9 @@ class ResponseWriter:
         else:
             self.flush()
 
-    def end_stream_with(self, refusal: Refusal) -> None:
+    def end_stream_with(self, event: bytes) -> None:
         """Ends a stream of events with an error event, which SDKs raise on."""
-        self.body(b"data: " + refusal_body(refusal) + b"\n\n")
+        self.body(event)
         self.end()
 
     def abandoned(self) -> None:

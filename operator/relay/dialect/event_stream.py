@@ -21,7 +21,8 @@ _FINISH = re.compile(rb'"finish_reason"[ \t]*:[ \t]*"([a-z_]{1,32})"')
 _RESPONSE_TYPE = re.compile(
     rb'"type"[ \t]*:[ \t]*"response\.(created|completed|incomplete|failed)"'
 )
-_FIRST_LINE = re.compile(rb"(?:data|event|id|retry)?:|[\r\n]")
+_SEQUENCE = re.compile(rb'"sequence_number"[ \t]*:[ \t]*([0-9]{1,9})')
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
 
 
 class SseScan:
@@ -34,6 +35,7 @@ class SseScan:
 
     __slots__ = (
         "_hide_usage",
+        "_last",
         "_partial",
         "between_events",
         "ended",
@@ -48,6 +50,7 @@ class SseScan:
     def __init__(self, *, hide_usage: bool) -> None:
         self._hide_usage = hide_usage
         self._partial = b""
+        self._last = b""
         self.between_events = True
         self.usage: dict[str, Any] | None = None
         self.finish_reason: str | None = None
@@ -57,6 +60,8 @@ class SseScan:
     def feed(self, data: bytes) -> bytes:
         """Scans a read; returns what the client gets: all of it, or whole events if one may have to be left out."""
         whole = self._partial + data if self._partial else data
+        if not self.started:
+            self.garbage = not _may_begin(whole)
         cut = _boundary(whole)
         # with hide_usage the rest of an event is held back
         self.between_events = self._hide_usage or cut == len(whole)
@@ -77,12 +82,18 @@ class SseScan:
         if not rest:
             return b""
         kept = self._read(rest)
+        # an event without its blank line
+        self.between_events = False
         return kept if self._hide_usage else b""
 
+    def next_sequence_number(self) -> int:
+        """Returns the number of the event that would follow, in the Responses API; 0 where none was seen."""
+        numbers = _SEQUENCE.findall(self._last)
+        return int(numbers[-1]) + 1 if numbers else 0
+
     def _read(self, events: bytes) -> bytes:
-        if not self.started:
-            self.started = True
-            self.garbage = _FIRST_LINE.match(events) is None
+        self.started = True
+        self._last = events
         if b"[DONE]" in events and _DONE.search(events):
             self.ended = True
         if b'"error"' in events and _ERROR.search(events):
@@ -131,6 +142,14 @@ class SseScan:
                     continue
             kept.append(event)
         return b"".join(kept)
+
+
+def _may_begin(data: bytes) -> bool:
+    """Returns whether a stream of events can begin like this; a few bytes may not tell yet."""
+    if data[:1] in (b":", b"\n", b"\r", b""):
+        return True
+    first = data[:6]
+    return any(name.startswith(first) or first.startswith(name) for name in _FIELDS)
 
 
 def _boundary(data: bytes) -> int:

@@ -255,6 +255,24 @@ def error_body(*, message: str, kind: str, code: str | None, param: str | None =
     return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
+def stream_error(refusal: Refusal, *, responses_api: bool, sequence_number: int) -> bytes:
+    """Returns the event that ends a stream of either API early; the official SDKs raise on both shapes.
+
+    sequence_number is that of the Responses API, where each event has one.
+    """
+    row = refusal.value
+    if not responses_api:
+        return b"data: " + refusal_body(refusal, None) + b"\n\n"
+    event = {
+        "type": "error",
+        "code": row.code,
+        "message": row.message,
+        "param": None,
+        "sequence_number": sequence_number,
+    }
+    return b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"
+
+
 def refusal_body(refusal: Refusal, message: str | None = None) -> bytes:
     """Returns the refusal's JSON; message replaces the table's where more is known."""
     row = refusal.value

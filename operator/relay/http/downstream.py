@@ -12,12 +12,16 @@ from mypy_extensions import trait
 
 from relay.http.deadlines import NEVER, DeadlineWheel
 from relay.http.head_cache import HeadCache
+from relay.http.headers import nominated
 from relay.http.message import CONTINUE, Request
 from relay.http.outbox import Channel, Outbox
+from relay.http.peer import peer_has_left
 from relay.http.problem import Problem
 
 PIPELINE_DEPTH: Final = 64
 """Requests one read may hold before the connection is closed; clients of this API do not pipeline at all."""
+LOOK_SECONDS: Final = 1.0
+"""While reading is paused the client is looked for this often."""
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 1024 * 1024
 """After an early refusal this much of the body is read and dropped, so that the answer is not lost to a reset."""
@@ -131,8 +135,10 @@ class ClientConnection(Channel):
         "_in_head",
         "_parser",
         "_parsing",
+        "_reading_paused",
         "_upgrade_seen",
         "_waiting",
+        "_write_deadline",
         "closing",
     )
 
@@ -147,6 +153,8 @@ class ClientConnection(Channel):
         self._in_head = False
         self._head_bytes = 0
         self._upgrade_seen = False
+        self._reading_paused = False
+        self._write_deadline = NEVER
         self._heads = HeadCache()
         self._age_limit = NEVER
         self.closing = False
@@ -224,7 +232,8 @@ class ClientConnection(Channel):
             self._malformed(Problem.BAD_REQUEST)
 
     def pause_writing(self) -> None:
-        self._set_deadline(time.monotonic() + self._host.client_limits.slow_reader)
+        self._write_deadline = time.monotonic() + self._host.client_limits.slow_reader
+        self._set_deadline(self._write_deadline)
         if self._handler is not None:
             try:
                 self._handler.pause()
@@ -232,7 +241,11 @@ class ClientConnection(Channel):
                 self._crashed(raised)
 
     def resume_writing(self) -> None:
-        self._set_deadline(NEVER if self._handler is not None else self._idle_deadline())
+        self._write_deadline = NEVER
+        if self._reading_paused:
+            self._set_deadline(time.monotonic() + LOOK_SECONDS)
+        else:
+            self._set_deadline(NEVER if self._handler is not None else self._idle_deadline())
         if self._handler is not None:
             try:
                 self._handler.resume()
@@ -375,7 +388,9 @@ class ClientConnection(Channel):
         self.transport.close()
 
     def expired(self, now: float) -> None:
-        if self.closing or (self._handler is not None and self._parsing is None):
+        if self._reading_paused and now < self._write_deadline and not self.closing:
+            self._look_for_client(now)
+        elif self.closing or (self._handler is not None and self._parsing is None):
             self.transport.abort()  # the client does not read its answer
         elif self._handler is not None:
             self._refuse(self._handler, Problem.TIMEOUT)
@@ -479,8 +494,18 @@ class ClientConnection(Channel):
         self._waiting.append(request)
         if len(self._waiting) > PIPELINE_DEPTH:
             self.close()
-        else:
+        elif not self._reading_paused:
+            self._reading_paused = True
             self.transport.pause_reading()
+            self._set_deadline(min(self._write_deadline, time.monotonic() + LOOK_SECONDS))
+
+    def _look_for_client(self, now: float) -> None:
+        """Aborts the connection if the client has left: while reading is paused the loop does not notice."""
+        socket = self.transport.get_extra_info("socket")
+        if socket is not None and peer_has_left(socket.fileno()):
+            self.transport.abort()
+        else:
+            self._set_deadline(min(self._write_deadline, now + LOOK_SECONDS))
 
     def _next(self, now: float) -> None:
         """Goes on after the current request, whose answer and body are complete."""
@@ -493,12 +518,18 @@ class ClientConnection(Channel):
             self._set_deadline(now + self._host.client_limits.idle_timeout)
 
     def _follow(self, request: Request) -> None:
-        if not self._waiting:
+        if not self._waiting and self._reading_paused:
+            self._reading_paused = False
+            self._set_deadline(NEVER)
             self.transport.resume_reading()
         self._serve(request)
 
     def _serve(self, request: Request) -> None:
         """Starts the request and completes it if its body has arrived."""
+        if not request.complete:
+            # it had to wait for its turn: the time for its body begins now
+            request.received_at = time.monotonic()
+            self._set_deadline(request.received_at + self._host.client_limits.body_timeout)
         self._start(request)
         if request.complete and self._current is request and self._handler is not None:
             self._complete(self._handler)
@@ -540,6 +571,9 @@ class ClientConnection(Channel):
         head = b"".join(
             b"%b: %b\r\n" % field for field in request.headers if field[0] not in _UPGRADE
         )
+        still_nominated = nominated(request.fields.get(b"connection", b"")) - _UPGRADE - {b""}
+        if still_nominated:
+            head += b"connection: %b\r\n" % b", ".join(sorted(still_nominated))
         version = b"1.1" if request.http11 else b"1.0"
         line = b"%b %b HTTP/%b\r\n" % (request.method, request.target, version)
         return line + head + b"\r\n" + rest

@@ -73,7 +73,11 @@ class Request:
         """
         self.method = method
         self.keep_alive = keep_alive
-        self.fields = dict(self.headers)
+        fields = self.fields = dict(self.headers)
+        if len(fields) != len(self.headers) and b"connection" in fields:
+            # each line nominates (RFC 9110 section 7.6.1)
+            lines = [value for name, value in self.headers if name == b"connection"]
+            fields[b"connection"] = b", ".join(lines)
         self.http11 = version == "1.1"
         self.problem = self._head_problem(version, single)
         if self.problem is None:

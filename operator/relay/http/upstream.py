@@ -89,6 +89,7 @@ class UpstreamConnection(Channel):
         "_idle_timeout",
         "_in_head",
         "_keep_alive",
+        "_large",
         "_owner",
         "_parser",
         "_paused",
@@ -113,6 +114,7 @@ class UpstreamConnection(Channel):
         self._completed = False
         self._framed = True
         self._keep_alive = False
+        self._large = False
         self._paused = False
         self._surplus = False
         self._readable: select.poll | None = None
@@ -234,7 +236,8 @@ class UpstreamConnection(Channel):
         self.deadline = now + first_byte
         if self.deadline < self.slot:
             self._owner.wheel.watch(self)
-        if len(request) == 1:
+        self._large = len(request) > 1
+        if not self._large:
             self.write_soon(cast(bytes, request[0]))
         else:
             self.transport.writelines(request)
@@ -317,6 +320,9 @@ class UpstreamConnection(Channel):
         if self._body:
             body, self._body = self._body, []
             call.body_received(body[0] if len(body) == 1 else b"".join(body), now)
+        if self.call is not call:
+            # abandoned over what it was given
+            return
         if completed:
             self._let_go(now, reusable=sound)
         call.read_ended(now, completed=completed)
@@ -327,6 +333,9 @@ class UpstreamConnection(Channel):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
+        if self._large and (self._status >= 400 or self.transport.get_write_buffer_size()):
+            # answered before the body had left, or perhaps without reading it: its rest would be the next call's head
+            reusable = False
         if reusable and self._keep_alive and self._framed:
             self._owner.release(self, now)
         else:

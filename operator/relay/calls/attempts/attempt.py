@@ -11,7 +11,9 @@ from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble, judg
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.unary_body import UnaryBody
+from relay.dialect.endpoints import RESPONSES
 from relay.dialect.event_stream import SseScan
+from relay.dialect.refusals import Refusal, stream_error
 from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
@@ -218,6 +220,17 @@ class Attempt(ResponseReceiver):
         """True if this is a stream of which the client has whole events only, and more are to come."""
         return self.stream is not None and self.stream.between_events and self.outcome is None
 
+    def error_event(self, refusal: Refusal) -> bytes:
+        """Returns the event that tells the client of a stream that it broke; never inside another event."""
+        stream = self.stream
+        assert stream is not None
+        event = stream_error(
+            refusal,
+            responses_api=self.call.endpoint == RESPONSES,
+            sequence_number=stream.next_sequence_number(),
+        )
+        return event if stream.between_events else b"\n\n" + event
+
     def comment_sent(self, now: float) -> None:
         """Notes that the client got a comment in place of the silent provider's events."""
         self.quiet_since = now
@@ -255,14 +268,20 @@ class Attempt(ResponseReceiver):
         self.first_byte_at = self.quiet_since = now
         self.status = status
         self.headers = headers
+        encoded = False
         for name, value in headers:
             if name == b"content-type":
                 self.content_type = value
             elif name == b"x-request-id":
                 self.upstream_request_id = identifier(value)
-        if status < 300 and self.content_type.startswith(b"text/event-stream"):
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                # identity was asked for; what cannot be read is passed on as it is
+                encoded = True
+        if status >= 300 or encoded:
+            pass
+        elif self.content_type.lower().startswith(b"text/event-stream"):
             self.stream = SseScan(hide_usage=self.call.forces_usage)
-        elif status < 300:
+        else:
             self.unary = UnaryBody()
         self.consumer.answer_started(self)
 
@@ -273,10 +292,19 @@ class Attempt(ResponseReceiver):
         self.quiet_since = now
         if self.stream is not None:
             data = self.stream.feed(data)
+            if self.stream.garbage and self.outcome is None:
+                self._reject_garbage()
+                return
         elif self.unary is not None:
             self.unary.keep(data)
         if data:
             self.consumer.answer_body(data)
+
+    def _reject_garbage(self) -> None:
+        """Ends an answer that calls itself a stream of events and is none."""
+        if self._connection is not None:
+            self._connection.abandon()
+        self._fail("invalid")
 
     def read_ended(self, now: float, *, completed: bool) -> None:
         if not completed:

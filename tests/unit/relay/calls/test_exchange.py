@@ -284,7 +284,7 @@ async def test_a_provider_that_says_nothing_is_slow_long_before_it_is_given_up(
 
 
 async def test_a_stream_that_reports_as_it_goes_is_charged_as_it_goes(relay_with: Make) -> None:
-    relay = relay_with(limits=Limits(tokens_per_minute=60_000, burst_seconds=60))
+    relay = relay_with(limits=Limits(tokens_per_minute=600, burst_seconds=3600))
     client, upstream = relay.client(), relay.provider()
     client.send(call(STREAM_BODY))
     admission = relay.admission
