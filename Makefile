@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit blackbox test demo demo-down bench image lock sync-crds
+.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image lock sync-crds
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -34,6 +34,9 @@ unit: setup ## Unit tests alone, in about 10 s; ONLY="tests/unit/relay -k limits
 
 blackbox: setup ## Black-box tests against the relay as sources and with its hot path compiled
 	$(PYTHON) -m tests.tiers --tier blackbox --tier compiled
+
+fuzz: setup ## Fuzz the scan of request bodies with sanitizers; FUZZ_SECONDS=60 for each of its three runs
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(PYTHON) -m pytest -q -s tests/simulation/relay/dialect
 
 # with ONLY= one pytest run, and nothing is built that its tests do not need
 test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (15 minutes once); ONLY=path for some

@@ -1,6 +1,7 @@
-"""Compiles the hot path to machine code with mypyc when the wheel is built; nothing here runs in a relay.
+"""Compiles the hot path to machine code when the wheel is built; nothing here runs in a relay.
 
-The sources stay ordinary typed Python and run as they are; compiled, a call costs about half the CPU.
+The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. One
+module is C, the scan of request bodies, with a stand-in in Python.
 RELAY_COMPILE=1 makes the wheel build call this (a hatchling hook) and fail if it cannot; otherwise the
 wheel is pure.
 """
@@ -24,6 +25,7 @@ INTERPRETED: Final = {
     "settings.py": "read once",
     "process": "documents, signals and the admin port; no call passes through it",
     "calls/attempts/provider_keys.py": "reads files once a second",
+    "dialect/body_scan_pure.py": "stands in for the scan in C where that is not built",
     "http/resolver.py": "a coroutine for each look-up of a name",
     "http/tls.py": "once for each document",
 }
@@ -50,8 +52,42 @@ def is_interpreted(path: Path) -> bool:
 _TYPES: Final = "[mypy]\nstrict = True\nignore_missing_imports = True\n"
 
 
+BODY_SCAN: Final = "relay.dialect._body_scan"
+"""The one module in C; it reads request bodies."""
+_BODY_SCAN_SETUP: Final = """
+import sys
+from setuptools import Extension, setup
+name, *arguments = sys.argv[1:]
+source = name.replace(".", "/") + ".c"
+flags = {"extra_compile_args": ["-O3"], "py_limited_api": True}
+extension = Extension(name, [source], **flags)
+setup(name="body-scan", packages=[], py_modules=[], ext_modules=[extension], script_args=arguments)
+"""
+
+
 class CompilationFailed(Exception):
     """The hot path could not be compiled; the message ends with the last output of the compiler."""
+
+
+def compile_body_scan(target: Path) -> Path:
+    """Builds the scan of request bodies, whose source is copied below target; raises CompilationFailed.
+
+    Needs setuptools, a C compiler and Python's headers. Takes about two seconds.
+    """
+    source = Path(*BODY_SCAN.split(".")).with_suffix(".c")
+    (target / source.parent).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(SOURCE_ROOT / source, target / source)
+    finished = subprocess.run(
+        [sys.executable, "-c", _BODY_SCAN_SETUP, BODY_SCAN, "build_ext", "--inplace"],
+        cwd=target,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    built = list((target / source.parent).glob(f"{source.stem}.*.so"))
+    if finished.returncode or len(built) != 1:
+        raise CompilationFailed(f"{source}: {(finished.stdout + finished.stderr)[-2000:]}")
+    return built[0]
 
 
 def compile_hot_path(target: Path) -> list[Path]:
@@ -76,7 +112,7 @@ def compile_hot_path(target: Path) -> list[Path]:
     built = sorted((target / "relay").rglob("*.so")) + sorted(target.glob("*.so"))
     if finished.returncode or len(built) != len(modules) + 1:
         raise CompilationFailed(f"mypyc: {(finished.stdout + finished.stderr)[-2000:]}")
-    return built
+    return [*built, compile_body_scan(target)]
 
 
 class HotPathHook(BuildHookInterface):  # type: ignore[type-arg]

@@ -37,7 +37,8 @@ def _relay() -> Path:
     sources = sorted(
         path
         for package in ("relay", "relay_contract")
-        for path in (places.REPOSITORY / "operator" / package).rglob("*.py")
+        for path in (places.REPOSITORY / "operator" / package).rglob("*.*")
+        if path.suffix in (".py", ".pyi", ".c")
     )
     lock = places.REPOSITORY / "requirements.lock"
     target = _site("relay-dependencies", lock, _digest(lock))

@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from hatch_build import INTERPRETED, SOURCE_ROOT, hot_path, is_interpreted
+import pytest
+
+from hatch_build import (
+    INTERPRETED,
+    SOURCE_ROOT,
+    CompilationFailed,
+    compile_body_scan,
+    hot_path,
+    is_interpreted,
+)
 
 RELAY = SOURCE_ROOT / "relay"
 HOT_ROOMS = ("calls", "accounting", "routing", "admission", "dialect", "http")
@@ -35,3 +44,11 @@ def test_a_hot_room_is_compiled_but_for_a_few_modules() -> None:
     for room in HOT_ROOMS:
         inside = [path for path in modules() if path.parts[0] == room]
         assert sum(is_interpreted(path) for path in inside) <= len(inside) // 4, room
+
+
+def test_a_scan_that_cannot_be_built_fails_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(CompilationFailed, match="no-such-compiler"):
+        compile_body_scan(tmp_path)

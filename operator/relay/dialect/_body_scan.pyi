@@ -1,0 +1,3 @@
+from relay.dialect.body_fields import Spans
+
+def scan(raw: bytes) -> Spans | None: ...

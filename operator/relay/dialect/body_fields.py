@@ -1,0 +1,45 @@
+"""The fields of a request body that the relay reads, by their place in a scan's result.
+
+A scan returns one tuple of spans. A span is the half-open range of bytes (start, end) where a value stands, without the
+blanks around it; None says that the field is absent. Of a key that stands twice the last counts, however it is spelled.
+"""
+
+from typing import Final
+
+Span = tuple[int, int]
+Spans = tuple[Span | None, ...]
+
+MODEL: Final = 0
+EARLIER_MODEL: Final = 1
+"""A `model` before the last one: providers differ in which of two equal keys counts."""
+STREAM: Final = 2
+STREAM_OPTIONS: Final = 3
+INCLUDE_USAGE: Final = 4
+"""`include_usage` inside `stream_options`, where that is an object."""
+MAX_COMPLETION_TOKENS: Final = 5
+MAX_TOKENS: Final = 6
+MAX_OUTPUT_TOKENS: Final = 7
+N: Final = 8
+PREVIOUS_RESPONSE_ID: Final = 9
+PROMPT_CACHE_KEY: Final = 10
+MESSAGES: Final = 11
+INPUT: Final = 12
+"""The opening of `input`: the value itself, of a list its first item, of an object its `content`.
+
+An empty span at the value's place says that the list or the object has none.
+"""
+PROMPT: Final = 13
+"""The opening of `prompt`, found as that of `input`."""
+INSTRUCTIONS: Final = 14
+FIRST_OPENING: Final = 15
+"""From here on: the contents of the system and developer messages up to the first user message, and of that one.
+
+Present where `messages` is a list. A message without content has an empty span.
+"""
+
+MAX_OPENING_MESSAGES: Final = 64
+"""So many messages are searched for the first one of a user."""
+MAX_NESTING: Final = 512
+"""More open brackets than that are no body: orjson and jiter, which the large providers' servers parse with, stop at 1,024
+and 200, and Python's own decoder at about 990.
+"""

@@ -1,0 +1,139 @@
+/* Mutates request bodies and scans them, without Python; built with the address and undefined-behaviour sanitizers.
+
+   usage: body_scan_fuzzer SECONDS SEED. The last line is the number of texts and of valid bodies among them.
+   The same file is a libFuzzer target: clang -fsanitize=fuzzer,address -DBODY_SCAN_LIBFUZZER. */
+
+#define BODY_SCAN_WITHOUT_PYTHON
+#include "_body_scan.c"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static unsigned long texts, valid_bodies;
+
+static void claim(int holds, const char *what, text raw, size_t size)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "%s:\n", what);
+    fwrite(raw, 1, size, stderr);
+    fputc('\n', stderr);
+    abort();
+}
+
+/* A span lies in the text; unless it is empty, it is exactly one value. */
+static void check_span(span found, text raw, size_t size)
+{
+    if (found.start == NULL)
+        return;
+    claim(raw < found.start && found.start <= found.end && found.end < raw + size, "outside", raw, size);
+    if (found.start != found.end)
+        claim(after_value(found.start, raw + size, 0) == found.end, "not one value", raw, size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    /* exactly as large as the text and its zero byte, so that a read beyond them is found */
+    unsigned char *raw = malloc(size + 1);
+    body_scan found;
+
+    memcpy(raw, data, size);
+    raw[size] = 0;
+    texts++;
+    if (scan_body(&found, raw, size)) {
+        valid_bodies++;
+        for (int i = 0; i < FIRST_OPENING; i++)
+            check_span(found.fields[i], raw, size);
+        claim(found.opening_count <= MAX_OPENING_MESSAGES, "too many openings", raw, size);
+        for (unsigned i = 0; i < found.opening_count; i++)
+            check_span(found.openings[i], raw, size);
+        claim(after_value(after_blanks(raw), raw + size, 0) != NULL, "not one value", raw, size);
+    }
+    free(raw);
+    return 0;
+}
+
+#ifndef BODY_SCAN_LIBFUZZER
+static const char *const SEEDS[] = {
+    "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"a\\n\xc3\xa9\"},{\"role\":\"user\",\"content\":"
+    "[{\"type\":\"text\",\"text\":\"caf\\u00e9 \xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x98\x80 and more than a block\"}]}],\"n\":2}",
+    " { \"mod\\u0065l\" : \"a\" , \"model\" : \"b\" , \"input\" : [ { \"content\" : -1.5e-3 } , { } ] , \"stream\" : true } ",
+    "{\"stream_options\":{\"include_usage\":false,\"x\":[]},\"prompt\":{\"content\":null},\"max_tokens\":10,\"instructions\":\"\"}",
+    "{\"messages\":[{\"r\\u006fle\":\"us\\u0065r\",\"c\\u006fntent\":\"\\ud800\"}],\"tools\":[[[[[[[[[[{}]]]]]]]]]]}",
+};
+static const char PARTS[] =
+    "{}[]\",:\\u0123456789eE+-.truefalsn \n\t\x01\x7f\x80\xa0\xbf\xc3\xa9\xe0\xed\xf0\x9f\x98\x80\xf4\xff\"\\\"";
+enum { MAX_TEXT = 4096 };
+
+static uint64_t state;
+
+static unsigned below(unsigned limit)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (unsigned)(state >> 33) % limit;
+}
+
+/* Inserts size bytes; what no longer fits is dropped. */
+static size_t inserted(unsigned char *raw, size_t length, size_t place, const unsigned char *bytes, size_t size)
+{
+    if (length + size > MAX_TEXT)
+        return length;
+    memmove(raw + place + size, raw + place, length - place);
+    memcpy(raw + place, bytes, size);
+    return length + size;
+}
+
+static size_t mutated(unsigned char *raw, size_t length)
+{
+    unsigned char bytes[64];
+    size_t place = below((unsigned)length + 1), size;
+    switch (below(5)) {
+    case 0:
+        if (place < length)
+            raw[place] = (unsigned char)PARTS[below(sizeof(PARTS))];
+        return length;
+    case 1:
+        bytes[0] = (unsigned char)PARTS[below(sizeof(PARTS))];
+        return inserted(raw, length, place, bytes, 1);
+    case 2: /* the same byte many times: deep nesting, long strings */
+        size = below(sizeof(bytes));
+        memset(bytes, PARTS[below(sizeof(PARTS))], size);
+        return inserted(raw, length, place, bytes, size);
+    case 3: /* a part of the text once more */
+        size = below(sizeof(bytes));
+        if (place + size > length)
+            size = length - place;
+        memcpy(bytes, raw + place, size);
+        return inserted(raw, length, below((unsigned)length + 1), bytes, size);
+    default:
+        size = below(8);
+        if (place + size > length)
+            size = length - place;
+        memmove(raw + place, raw + place + size, length - place - size);
+        return length - size;
+    }
+}
+
+int main(int count, char **arguments)
+{
+    unsigned char raw[MAX_TEXT];
+    if (count != 3)
+        return 2;
+    time_t end = time(NULL) + atol(arguments[1]);
+    state = strtoull(arguments[2], NULL, 10) * 2654435761u + 1;
+    while (texts % 1024 || time(NULL) < end) {
+        const char *seed = SEEDS[below(sizeof(SEEDS) / sizeof(SEEDS[0]))];
+        size_t length = strlen(seed);
+        memcpy(raw, seed, length);
+        for (unsigned changes = below(5); changes; changes--)
+            length = mutated(raw, length);
+        LLVMFuzzerTestOneInput(raw, length);
+    }
+    printf("%lu texts, %lu valid\n", texts, valid_bodies);
+    return 0;
+}
+#endif
