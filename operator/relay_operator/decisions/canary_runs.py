@@ -27,6 +27,8 @@ from relay_operator.names import Reason
 RouteKey = tuple[str, str]
 """namespace, name"""
 
+EVIDENCE_SECONDS = 30.0
+"""Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH = 10
 _REPEATED_SECONDS = 600.0
 """Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
@@ -38,7 +40,7 @@ class Run:
     """The canary of one route while it is in use.
 
     measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
-    state, None before the first.
+    state, None before the first. told is the verdict as status has it, measured at told_at.
     """
 
     plan: Plan
@@ -48,6 +50,8 @@ class Run:
     verdict: Verdict = NOT_MEASURED
     measured_at: float = 0.0
     standing: Decision | None = None
+    told: Verdict = NOT_MEASURED
+    told_at: float = 0.0
     history: tuple[Move, ...] = ()
     unannounced: tuple[Move, ...] = ()
 
@@ -66,13 +70,36 @@ class Run:
 
     @property
     def progress(self) -> Progress:
-        """Everything of the run that status keeps."""
+        """Returns the part of the run that status keeps."""
         return Progress(
             state=self.state,
-            verdict=self.verdict,
-            measured_at=self.measured_at,
+            verdict=self.told,
+            measured_at=self.told_at,
             history=self.history,
         )
+
+    def tell(self, now: float) -> None:
+        """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old."""
+        changed = (self.told.outcome, self.told.reason) != (
+            self.verdict.outcome,
+            self.verdict.reason,
+        )
+        if changed or now - self.told_at >= EVIDENCE_SECONDS:
+            self.told, self.told_at = self.verdict, self.measured_at
+
+    @property
+    def told_decision(self) -> Decision:
+        """Returns the standing decision in the words of the verdict that status has."""
+        assert self.standing is not None
+        told = canary.next_state(
+            self.state, self.told, plan=self.plan, step_requests=0, now=self.state.step_started_at
+        )
+        return told if told.state == self.state else self.standing
+
+    def forget_verdict(self) -> None:
+        """Drops what was measured, because another run begins."""
+        self.verdict, self.measured_at = NOT_MEASURED, 0.0
+        self.told, self.told_at = NOT_MEASURED, 0.0
 
     def record(self, decision: Decision, now: float) -> None:
         """Adds a move to the history and to those that no Event has told yet."""
@@ -99,7 +126,10 @@ class CanaryRuns:
         in_force: document.Route | None,
         now: float,
     ) -> Run:
-        """Brings the route's run under its current spec; the first time, resumes it from status and the route in force."""
+        """Brings the route's run under its current spec.
+
+        The first time, resumes it from status and from the route in force.
+        """
         key = (route.metadata.namespace, route.metadata.name)
         plan, objective = plan_of(route, providers), objective_of(route)
         stable = route.spec.stable
@@ -165,7 +195,7 @@ class CanaryRuns:
         if decision.state == run.state:
             return False
         if decision.state.fingerprint != run.state.fingerprint:
-            run.verdict, run.measured_at = NOT_MEASURED, 0.0
+            run.forget_verdict()
         run.state = decision.state
         run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more
@@ -180,6 +210,7 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     # a breach acts when it is measured; one that is only remembered must not move traffic
     if progress.verdict.outcome is not Outcome.BREACHED or run.state.phase is Phase.ROLLED_BACK:
         run.verdict, run.measured_at = progress.verdict, progress.measured_at
+        run.told, run.told_at = progress.verdict, progress.measured_at
     run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)
     if in_force is None or in_force.canary is None:
         return

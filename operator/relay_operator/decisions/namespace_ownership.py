@@ -1,4 +1,4 @@
-"""Whether a tenant's namespace may be used. A namespace of somebody else is never touched."""
+"""Ownership of a tenant's namespace, read from its annotations. A namespace of somebody else is never touched."""
 
 from collections.abc import Mapping
 from typing import Any

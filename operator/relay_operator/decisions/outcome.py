@@ -1,4 +1,4 @@
-"""How a reconcile can end short of its goal, for every kind; each kind adds its own success."""
+"""Outcomes of a reconcile that did not reach its goal, for every kind; each kind adds its own success."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -9,7 +9,7 @@ from relay_operator.names import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Only a person can help; the message says how. What was in force stays in force."""
+    """An outcome that only a person can change; the message says how. What was in force stays in force."""
 
     reason: Reason
     message: str
@@ -17,7 +17,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The operator goes on by itself as soon as what the message names is there."""
+    """An outcome that changes by itself as soon as what the message names is there."""
 
     reason: Reason
     message: str

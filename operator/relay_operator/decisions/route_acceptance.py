@@ -1,4 +1,4 @@
-"""Whether a route can be used, what it still waits for, and which weight its canary gets."""
+"""Acceptance of a route: refusals, what it waits for, and the weight of its canary."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from relay_operator.names import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """The rest of the cluster, as far as a route depends on it.
+    """Facts about the cluster that the acceptance of a route depends on.
 
     siblings are the routes of its namespace. known are all Providers by name, usable those with a valid spec and a
     resolved address, reachable those that the tenant's network policy and keys already allow, and keyless those whose
@@ -32,7 +32,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The route is in use. decision stands for the present state; measured tells whether the SLO loop judges it."""
+    """A route in use. decision stands for the present state; measured tells whether the SLO loop judges it."""
 
     decision: Decision
     verdict: Verdict
@@ -76,9 +76,8 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
 
 
 def decided(run: Run) -> Decided:
-    """Reads the outcome from a run for which a decision stands; the SLO loop may have made it since."""
-    assert run.standing is not None
-    return Decided(decision=run.standing, verdict=run.verdict, measured=run.is_measured)
+    """Reads the outcome, in the words that status has, from a run for which a decision stands."""
+    return Decided(decision=run.told_decision, verdict=run.told, measured=run.is_measured)
 
 
 def refusal_of(route: RelayRoute, around: Surroundings) -> Refused | None:

@@ -1,4 +1,4 @@
-"""The status of a RelayRoute, both ways: what the operator remembers of a route's canary, and how status holds it.
+"""The status of a RelayRoute, both ways, but for its conditions.
 
 Status is the operator's memory: `from_status(to_status(it)) == it`, so a restarted operator goes on where it stopped.
 """
@@ -44,7 +44,7 @@ class Programmed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteStatus:
-    """Every field of the status but the conditions. progress is None for a route that was never accepted."""
+    """Fields of the status. progress is None for a route that was never accepted."""
 
     progress: Progress | None = None
     programmed: Programmed | None = None
@@ -65,7 +65,10 @@ def to_status(status: RouteStatus) -> dict[str, Any]:
 
 
 def from_status(status: Mapping[str, Any]) -> RouteStatus:
-    """Reads a status. A value that only a newer version knows is no error: its phase holds, its verdict is unmeasured."""
+    """Reads a status.
+
+    A value that only a newer version knows is no error: such a phase holds, such a verdict is not measured.
+    """
     return RouteStatus(progress=_progress(status), programmed=_programmed(status))
 
 

@@ -14,7 +14,7 @@ _NAMESPACE_REASONS = frozenset({Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_TERM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """Everything the tenant owns was applied. pods counts the relay pods that are not terminating."""
+    """A reconcile that applied everything the tenant owns. pods counts the relay pods that are not terminating."""
 
     wanted_pods: int = 1
     ready_pods: int = 0
@@ -34,10 +34,10 @@ class Provisioned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
-    """The API server stopped the reconcile half-way: what the obstacle names is not in force, all else may be.
+    """A reconcile that the API server stopped half-way: what the obstacle names is not in force, the rest may be.
 
     was_ready tells whether this generation of the spec was in force before. owned is None while the namespace itself
-    could not be looked at.
+    could not be read.
     """
 
     obstacle: Obstacle
@@ -63,7 +63,7 @@ def conditions(outcome: TenantOutcome) -> list[Condition]:
 
 
 def was_ready(status: Mapping[str, Any], *, generation: int) -> bool:
-    """Reads from a status whether this generation of the spec has been Ready and nothing has contradicted it since."""
+    """Reads from a status whether this generation of the spec was Ready when status was written."""
     return any(
         one.get("type") == Type.READY.value
         and one.get("status") == "True"

@@ -9,7 +9,7 @@ LimitsScope = Literal["PerReplicaShare"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantStatus:
-    """Where the tenant's relay is and how many of its pods serve.
+    """Address of the tenant's relay, and counts of its pods.
 
     replicas is what the spec asks for, acknowledged counts the pods that run the document of config_generation.
     """

@@ -12,7 +12,7 @@ from relay_operator.decisions import (
     route_conditions,
     route_status,
 )
-from relay_operator.decisions.canary_runs import CanaryRuns, Run
+from relay_operator.decisions.canary_runs import EVIDENCE_SECONDS, CanaryRuns, Run
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
 from relay_operator.decisions.route_status import Programmed, RouteStatus
@@ -27,11 +27,9 @@ from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 _LOOK_AGAIN_SECONDS = 1.0
 _PENDING_SECONDS = 0.25
-"""A provider's key reaches the pods, or its address is read, within moments."""
+"""Until a provider's key reaches the pods, or its address is read."""
 _TENANT_SECONDS = 1.0
-"""Several routes that change together cost their tenant one look."""
-_EVIDENCE_SECONDS = 30.0
-"""The verdict in status is refreshed at most this often, and on each change of its outcome."""
+"""Until the tenant is reconciled for a new generation; routes that change together cost it one look."""
 
 
 class RouteReconciler:
@@ -78,7 +76,10 @@ class RouteReconciler:
         tenant = self._watched_state.tenant_of_namespace(namespace)
         found: RouteOutcome
         if tenant is None:
-            message = f"namespace {namespace} belongs to no Tenant; create the route in relay-NAME, the namespace of its Tenant"
+            message = (
+                f"namespace {namespace} belongs to no Tenant; "
+                "create the route in relay-NAME, the namespace of its Tenant"
+            )
             found = Refused(reason=Reason.NOT_A_TENANT_NAMESPACE, message=message)
         else:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
@@ -158,7 +159,7 @@ class RouteReconciler:
             case Waiting():
                 self._look_again(body, _PENDING_SECONDS)
             case Decided(measured=True):
-                self._look_again(body, _EVIDENCE_SECONDS)
+                self._look_again(body, EVIDENCE_SECONDS)
             case Decided() | Refused():
                 pass
             case _:
@@ -193,6 +194,7 @@ class RouteReconciler:
             status, run = RouteStatus(programmed=programmed), None
         else:
             # the SLO loop may have moved the canary meanwhile
+            run.tell(now)
             found = route_acceptance.decided(run)
             status = RouteStatus(programmed=programmed, progress=run.progress)
         await self._status.write(

@@ -18,7 +18,7 @@ _KEEP_SILENT_SERIES_SECONDS = 900.0
 
 
 class SloLoop:
-    """Judges and moves canaries until cancelled. A tick without evidence tells so in each verdict; the next tries again."""
+    """Judges and moves canaries until cancelled. A tick without evidence says so in each verdict."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The whole operator in one test, in virtual time: real queue, workers, SLO loop, handlers and adapters' callers, over an
+"""The whole operator in one test, in virtual time: queue, workers, SLO loop and handlers as they are, over an
 in-memory API server, relay pods and a Prometheus that stand in at the boundary.
 """
 

@@ -1,6 +1,7 @@
 """Relay pods that stand in at the operator's adapter: they accept documents by the relay's own rules."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,6 +23,7 @@ class RelayPods:
     """Every relay pod of the cluster, with the document in force in each.
 
     silent are the names of pods that do not answer; refused are providers whose key no pod mounts.
+    meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
     server: InMemoryApiServer
@@ -29,9 +31,11 @@ class RelayPods:
     in_force: dict[str, Accepted] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    meanwhile: Callable[[], None] = lambda: None
 
     def take(self, pod: Pod, sealed: str) -> document.Acknowledgement:
         """Answers a push as the admin port does; Unavailable where the port would not acknowledge."""
+        self.meanwhile()
         if pod.name in self.silent:
             raise Unavailable(f"pod {pod.namespace}/{pod.name} did not take the document")
         acceptance = Acceptance((self.public_key,), self._tenant_uid(pod.namespace))

@@ -71,7 +71,10 @@ def judge(objective: Objective, window: Window) -> Verdict:
     same limits, moving traffic back to it would help nobody.
     """
     if window.tripped_pods * 2 > max(window.expected_pods, 1):
-        message = f"the breakers of {window.tripped_pods} of {window.expected_pods} relay pods keep calls off the canary"
+        message = (
+            f"the breakers of {window.tripped_pods} of {window.expected_pods} relay pods "
+            "keep calls off the canary"
+        )
         return Verdict(outcome=Outcome.BREACHED, reason=Reason.BREAKER_TRIPPED, message=message)
     if window.pods < window.expected_pods or window.expected_pods == 0:
         message = (
@@ -91,7 +94,10 @@ def judge(objective: Objective, window: Window) -> Verdict:
             )
         return breach
     if window.canary.finished < objective.min_requests:
-        message = f"{window.canary.finished:.0f} canary requests in {objective.window_seconds:g} s, {objective.min_requests} needed"
+        message = (
+            f"{window.canary.finished:.0f} canary requests in {objective.window_seconds:g} s, "
+            f"{objective.min_requests} needed"
+        )
         return Verdict(
             outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_REQUESTS, message=message
         )

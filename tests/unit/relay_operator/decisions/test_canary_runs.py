@@ -88,12 +88,13 @@ class Life:
 
     @property
     def status(self) -> dict[str, Any]:
-        """The status that the API server would hold now."""
+        """Returns the status that the API server would hold now."""
+        self.run.tell(self.now)
         fields = route_status.to_status(RouteStatus(progress=self.run.progress))
         return {name: value for name, value in fields.items() if value is not None}
 
     def restarted(self, *, weight_in_force: int | None = None) -> "Life":
-        """The next life: it has the spec, this life's status, and the document in force."""
+        """Starts the next life from the spec, this life's status, and the document in force."""
         weight = self.run.state.weight_percent if weight_in_force is None else weight_in_force
         route = self.route.model_copy(update={"status": self.status})
         return Life(route, weight_in_force=weight)
@@ -308,6 +309,41 @@ def test_without_prometheus_the_weight_stays_and_the_verdict_says_why() -> None:
     assert not life.look(seconds=60)
     assert life.run.verdict.reason is Reason.PROMETHEUS_UNAVAILABLE
     assert life.status["analysis"]["message"] == "Prometheus did not answer"
+
+
+def a_verdict(outcome: Outcome, message: str) -> Verdict:
+    return Verdict(outcome=outcome, reason=Reason.TOO_FEW_REQUESTS, message=message)
+
+
+def test_new_figures_of_the_same_outcome_wait_half_a_minute() -> None:
+    life = started()
+    told = []
+    for number in range(4):
+        life.now = START + 1 + 15 * number
+        life.run.verdict = a_verdict(Outcome.INCONCLUSIVE, f"{number} requests")
+        life.run.measured_at = life.now
+        told.append(life.status["analysis"]["message"])
+    assert told == ["0 requests", "0 requests", "2 requests", "2 requests"]
+
+
+def test_a_new_outcome_is_told_at_once() -> None:
+    life = started()
+    life.run.verdict, life.run.measured_at = a_verdict(Outcome.INCONCLUSIVE, "few"), START + 1
+    assert life.status["analysis"]["verdict"] == "Inconclusive"
+    life.run.verdict, life.run.measured_at = a_verdict(Outcome.HEALTHY, "enough"), START + 2
+    assert life.status["analysis"]["verdict"] == "Healthy"
+
+
+def test_decision_and_verdict_are_told_with_the_same_figures() -> None:
+    life = started()
+    life.run.verdict, life.run.measured_at = a_verdict(Outcome.INCONCLUSIVE, "5 requests"), START
+    life.look()
+    life.run.tell(START)
+    life.run.verdict = a_verdict(Outcome.INCONCLUSIVE, "9 requests")
+    life.look(seconds=1)
+    life.run.tell(START + 1)
+    assert life.run.told_decision.message == "at 25 %: 5 requests"
+    assert life.status["analysis"]["message"] == "5 requests"
 
 
 def test_a_verdict_is_about_the_present_step_alone() -> None:

@@ -1,4 +1,4 @@
-"""Which routes are in use, what others wait for, and which weight each gets."""
+"""Routes are used, refused or waiting, and each gets the weight that the rest of the cluster allows."""
 
 from dataclasses import replace
 from typing import Any

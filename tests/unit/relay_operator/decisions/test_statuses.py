@@ -32,7 +32,7 @@ verdicts = st.builds(
 
 @st.composite
 def progresses(draw: st.DrawFn) -> Progress:
-    """Everything the state machine makes: a stable route has no run, a rolled-back one the cause of its last move."""
+    """Draws what the state machine makes: a stable route has no run, a rolled-back one the cause of its last move."""
     history = tuple(draw(st.lists(moves, max_size=10)))
     phase = draw(st.sampled_from(Phase))
     rolled_back = phase is Phase.ROLLED_BACK
@@ -61,7 +61,7 @@ route_statuses = st.builds(
 
 
 def stored(fields: dict[str, Any]) -> dict[str, Any]:
-    """What the API server keeps of a merge patch: a field of None is gone."""
+    """Returns what the API server keeps of a merge patch: a field of None is gone."""
     kept = {name: value for name, value in fields.items() if value is not None}
     answer: dict[str, Any] = json.loads(json.dumps(kept))
     return answer

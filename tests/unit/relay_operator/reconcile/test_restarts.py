@@ -15,7 +15,7 @@ ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
 
 
 async def a_stage(**route: Any) -> tuple[Stage, Life, dict[str, Any]]:
-    """A tenant with one relay pod, and a route with a canary."""
+    """Sets up a tenant with one relay pod, and a route with a canary."""
     stage = Stage()
     for provider in ("legacy", "new"):
         stage.provider(provider)

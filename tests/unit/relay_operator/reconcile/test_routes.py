@@ -6,13 +6,14 @@ import pytest
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_operator.decisions.analysis.verdict import Outcome, Verdict
 from relay_operator.names import Reason
 
 SPACE = "relay-finance"
 
 
 async def a_stage() -> tuple[Stage, Life]:
-    """A tenant with one relay pod, and two providers; no route yet."""
+    """Sets up a tenant with one relay pod, and two providers; no route yet."""
     stage = Stage()
     for provider in ("legacy", "new"):
         stage.provider(provider)
@@ -162,6 +163,32 @@ async def test_a_route_whose_document_waits_for_the_api_server_is_reconciling() 
     assert condition(stage, "Reconciling") == ("True", Reason.API_SERVER_UNAVAILABLE)
     assert condition(stage, "Stalled") == ("", "")
     assert served(stage) == ["chat"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_move_during_a_reconcile_never_shows_in_one_half_of_status() -> None:
+    stage, life = await a_stage()
+    analysis = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
+    spec: dict[str, Any] = {"canary": {"provider": "new", "percent": 50}, "analysis": analysis}
+    stage.route(**spec)
+    await stage.settle()
+    written = stage.server.watch("RelayRoute")
+
+    def roll_back() -> None:
+        run = life.canaries.runs[SPACE, "chat"]
+        run.verdict = Verdict(outcome=Outcome.BREACHED, reason=Reason.ERROR_RATE, message="m")
+        life.canaries.decide((SPACE, "chat"), now=stage.clock.now)
+        life.publisher.set_weight(SPACE, "chat", 0)
+
+    stage.relays.meanwhile = roll_back
+    stage.route(match={"models": ["gpt-5"]}, **spec)
+    await stage.settle()
+    statuses = [event.object["status"] for event in written.taken()]
+    assert statuses[-1]["phase"] == "RolledBack"
+    for status in statuses:
+        [ready] = [one for one in status["conditions"] if one["type"] == "Ready"]
+        assert (ready["reason"] == Reason.ROLLED_BACK) == (status["phase"] == "RolledBack")
     await life.end()
 
 
