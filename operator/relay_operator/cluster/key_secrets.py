@@ -3,6 +3,7 @@
 import base64
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -82,12 +83,16 @@ async def provider_keys(
         auth = provider.spec.auth
         if auth is None:
             continue
-        entries = decode(await api.get("Secret", auth.secret_name, namespace=namespace))
-        if entries.get(auth.secret_key):
-            keys[provider.metadata.name] = entries[auth.secret_key]
+        secret = await api.get("Secret", auth.secret_name, namespace=namespace)
+        key = decode(secret).get(auth.secret_key)
+        if key:
+            keys[provider.metadata.name] = key
         else:
+            is_there = key is None and auth.secret_key in ((secret or {}).get("data") or {})
             missing[provider.metadata.name] = (
-                f"Secret {namespace}/{auth.secret_name} has no entry {auth.secret_key}"
+                f"entry {auth.secret_key} of Secret {namespace}/{auth.secret_name} is not UTF-8 text"
+                if is_there
+                else f"Secret {namespace}/{auth.secret_name} has no entry {auth.secret_key}"
             )
     return keys, missing
 
@@ -98,6 +103,9 @@ def new_key(tenant: str) -> str:
 
 
 def decode(secret: Manifest | None) -> Mapping[str, str]:
-    """Returns a Secret's entries as text; none for no Secret."""
-    data = (secret or {}).get("data") or {}
-    return {name: base64.b64decode(value).decode() for name, value in data.items()}
+    """Returns a Secret's entries as text, without those that are none; empty for no Secret."""
+    entries = {}
+    for name, value in ((secret or {}).get("data") or {}).items():
+        with suppress(UnicodeDecodeError):
+            entries[name] = base64.b64decode(value).decode()
+    return entries

@@ -63,9 +63,9 @@ class SloLoop:
                 self._canaries.mark_unmeasurable(key, message=problem, now=now)
             else:
                 self._canaries.measure(key, expected_pods=self._serving_pods(key[0]), now=now)
-            self._act(
-                key, changed=before.outcome is not self._canaries.runs[key].verdict.outcome, now=now
-            )
+            after = self._canaries.runs[key].verdict
+            changed = (before.outcome, before.reason) != (after.outcome, after.reason)
+            self._act(key, changed=changed, now=now)
         self._canaries.evidence.forget_before(now - _KEEP_SILENT_SERIES_SECONDS)
 
     async def _fetch(self) -> str:

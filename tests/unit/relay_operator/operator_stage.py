@@ -280,14 +280,16 @@ class Stage:
         }
         self.server.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
 
-    def serve(self, route: Manifest, calls: float, *, failed: float = 0.0) -> None:
-        """Counts calls of a route's canary on every pod of its tenant."""
+    def serve(
+        self, route: Manifest, calls: float, *, failed: float = 0.0, fingerprint: str = ""
+    ) -> None:
+        """Counts calls on every pod of the route's tenant: of its canary, or of the side with the fingerprint."""
         status = self.status("RelayRoute", route["metadata"]["name"], tenant="finance")
         labels = {
             "namespace": route["metadata"]["namespace"],
             "route": route["metadata"]["name"],
-            "fingerprint": status["canaryFingerprint"],
-            "side": "canary",
+            "fingerprint": fingerprint or status["canaryFingerprint"],
+            "side": "stable" if fingerprint else "canary",
         }
         for pod in self.server.list("Pod", namespace=labels["namespace"]):
             uid = pod["metadata"]["uid"]

@@ -121,6 +121,22 @@ async def test_a_prometheus_that_fails_moves_nothing_and_the_climb_goes_on_after
 
 
 @in_virtual_time
+async def test_an_incident_that_stable_shares_is_told_at_once() -> None:
+    stage, life, route = await a_canary()
+    fingerprint = life.canaries.runs[SPACE, "chat"].stable_fingerprint
+    await stage.settle(1)
+    assert analysis(stage)["reason"] == Reason.TOO_FEW_REQUESTS
+    stage.serve(route, 0, failed=0, fingerprint=fingerprint)
+    await stage.settle(1)
+    stage.serve(route, 100, failed=50, fingerprint=fingerprint)
+    stage.serve(route, 100, failed=50)
+    await stage.settle(1)
+    assert analysis(stage)["reason"] == Reason.SHARED_INCIDENT
+    assert weight(stage) == 25
+    await life.end()
+
+
+@in_virtual_time
 async def test_prometheus_is_asked_nothing_without_an_active_canary_and_once_a_tick_with_many() -> (
     None
 ):

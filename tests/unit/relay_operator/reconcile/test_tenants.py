@@ -233,6 +233,20 @@ async def test_a_missing_provider_key_is_named_and_taken_once_it_is_there() -> N
 
 
 @in_virtual_time
+async def test_a_provider_key_that_is_no_text_is_named_and_stops_no_tenant_unheard() -> None:
+    stage, life = await a_serving_tenant()
+    stage.secret("legacy-key", value="/w==")
+    stage.tenant(suspend=True)
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.SECRET_MISSING)
+    assert (
+        stage.condition("Tenant", "finance", "Ready")["message"]
+        == "entry api-key of Secret relay-system/legacy-key is not UTF-8 text"
+    )
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_new_key_makes_the_kubelet_refresh_the_pods_mounts() -> None:
     stage, life = await a_serving_tenant()
     before = stage.server.stored("Pod", "relay-1", namespace=SPACE)["metadata"]["annotations"]
