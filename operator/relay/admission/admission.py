@@ -19,7 +19,7 @@ from relay.admission.fair_queue import FairQueue
 from relay.admission.limiter import Limiter
 from relay.admission.not_admitted import NotAdmitted
 from relay.admission.priority_lanes import Ticket
-from relay.admission.provider_quota_line import ProviderQuotaLine
+from relay.admission.provider_quota_line import NO_QUOTA, ProviderQuotaLine
 from relay.admission.reservation import Reservation
 from relay.admission.tickets import Flow, TicketState
 from relay.admission.token_buckets import Hold
@@ -136,9 +136,11 @@ class Admission:
 
     def tick(self, now: float) -> None:
         """Turns away calls that waited too long for a quota and ticks those that run; call it about once a second."""
-        for line in self._lines.values():
+        for name, line in list(self._lines.items()):
             for ticket in line.queue.expire(now):
                 _owner(ticket).turned_away(line.lapse_reason(ticket, now))
+            if line.is_over:
+                del self._lines[name]
         for ticket in self.queue.running():
             _owner(ticket).tick(now)
 
@@ -160,6 +162,7 @@ class Admission:
         """Lets the first in line try; it goes on to the seats, waits for its next try, or is turned away."""
         if not line.is_first(ticket):
             return
+        self._stop_retrying(line)
         now = time.monotonic()
         applicant = _owner(ticket)
         reservation = applicant.reservation
@@ -182,29 +185,27 @@ class Admission:
         assert ticket is not None
         reservation.line_ticket = None
         if line.is_first(ticket):
-            timer = self._retries.pop(line, None)
-            if timer is not None:
-                timer.cancel()
+            self._stop_retrying(line)
         for started in line.leave(ticket, passed=passed, now=now):
             asyncio.get_running_loop().call_soon(self._retry, line, started)
 
+    def _try_first(self, line: ProviderQuotaLine) -> None:
+        for first in line.queue.running():
+            asyncio.get_running_loop().call_soon(self._retry, line, first)
+
+    def _stop_retrying(self, line: ProviderQuotaLine) -> None:
+        timer = self._retries.pop(line, None)
+        if timer is not None:
+            timer.cancel()
+
     def _set_quotas(self, queue: Queue, quotas: Mapping[str, ProviderLimits], now: float) -> None:
+        """Applies the quotas; calls that wait for one that is no more go on, those first in line try at once."""
         bounds = _bounds(queue, self.share)
         depth, longest_wait = bounds["max_depth"], bounds["max_wait_seconds"]
-        lines: dict[str, ProviderQuotaLine] = {}
-        for name, quota in quotas.items():
-            if quota.requests_per_minute is None and quota.tokens_per_minute is None:
-                continue
+        for name in {**self._lines, **quotas}:
+            quota = quotas.get(name, NO_QUOTA)
             line = self._lines.get(name)
-            if line is None:
-                line = ProviderQuotaLine(
-                    quota,
-                    share=self.share,
-                    max_depth=depth,
-                    max_wait_seconds=longest_wait,
-                    now=now,
-                )
-            else:
+            if line is not None:
                 line.reconfigure(
                     quota,
                     share=self.share,
@@ -212,8 +213,15 @@ class Admission:
                     max_wait_seconds=longest_wait,
                     now=now,
                 )
-            lines[name] = line
-        self._lines = lines
+                self._try_first(line)
+            elif quota != NO_QUOTA:
+                self._lines[name] = ProviderQuotaLine(
+                    quota,
+                    share=self.share,
+                    max_depth=depth,
+                    max_wait_seconds=longest_wait,
+                    now=now,
+                )
 
     # -- seats -----------------------------------------------------------------------------------------------------
 

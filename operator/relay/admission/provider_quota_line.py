@@ -15,6 +15,9 @@ from relay.admission.tickets import Flow, TicketState
 from relay.admission.token_buckets import Hold
 from relay_contract.document import ProviderLimits
 
+NO_QUOTA: Final = ProviderLimits()
+"""Of a provider that has none, or has none any more."""
+
 _LINE_REASONS: Final = {
     NotAdmittedReason.QUEUE_FULL: NotAdmittedReason.PROVIDER_QUEUE_FULL,
     NotAdmittedReason.QUEUE_TIMEOUT: NotAdmittedReason.PROVIDER_QUEUE_TIMEOUT,
@@ -26,7 +29,7 @@ _LINE_REASONS: Final = {
 class ProviderQuotaLine:
     """One provider's quota, as far as this worker holds it, and the calls that wait for it."""
 
-    __slots__ = ("_longest_wait", "limiter", "queue")
+    __slots__ = ("_limited", "_longest_wait", "limiter", "queue")
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class ProviderQuotaLine:
             seats=1, max_depth=max_depth, max_wait_seconds=max_wait_seconds, now=now
         )
         self._longest_wait = max_wait_seconds
+        self._limited = quota != NO_QUOTA
 
     def reconfigure(
         self,
@@ -52,12 +56,22 @@ class ProviderQuotaLine:
         max_wait_seconds: float,
         now: float,
     ) -> None:
-        """Applies another quota and other bounds; what waits keeps its place and its deadline."""
+        """Applies another quota and other bounds; what waits keeps its place and its deadline.
+
+        With NO_QUOTA whoever is first passes at its next try.
+        """
+        self._limited = quota != NO_QUOTA
         self.limiter.reconfigure(quota_limits(quota), share=share, now=now)
         self._longest_wait = max_wait_seconds
         self.queue.reconfigure(
             seats=1, max_depth=max_depth, max_wait_seconds=max_wait_seconds, now=now
         )
+
+    @property
+    def is_over(self) -> bool:
+        """Returns whether there is no quota any more, and nobody who still waits."""
+        queue = self.queue
+        return not self._limited and queue.in_flight == 0 and queue.depth == 0
 
     def enter(
         self, ask: Ask, flow: Flow, *, owner: object, now: float
