@@ -90,6 +90,10 @@ class Process:
         """Returns the proportional set size of the process and its workers."""
         return sum(_pss_bytes(pid) for pid in self.members())
 
+    def peak_memory_bytes(self) -> int:
+        """Returns the largest resident size so far of the process and of each of its workers, added up."""
+        return sum(_peak_bytes(pid) for pid in self.members())
+
 
 def python_environment(**extra: str) -> dict[str, str]:
     """Returns the environment of a child that runs our code with this interpreter."""
@@ -149,4 +153,13 @@ def _pss_bytes(pid: int) -> int:
     except OSError:
         return 0
     line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+    return int(line.split()[1]) * 1024
+
+
+def _peak_bytes(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

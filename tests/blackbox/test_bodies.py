@@ -93,6 +93,39 @@ def test_two_models_in_one_body_never_reach_a_model_that_is_not_routed(
         assert {value for name, value in pairs if name == "model"} == {MODEL}
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize(
+    "content",
+    # in UTF-16 the bytes of the last two spell the beginning of a lone surrogate's escape
+    ["hello", "\\ud800", "\u755c\u3864", "\u5c75\u6438"],
+    ids=["text", "surrogate", "little-endian", "big-endian"],
+)
+def test_a_body_is_utf_8_without_a_mark(
+    relay: Relay, stable: Upstream, encoding: str, content: str
+) -> None:
+    # RFC 8259, 8.1: a provider that guesses encodings might read another model
+    text = '{"model":"gpt-4.1","messages":[{"role":"user","content":"' + content + '"}]}'
+    answer = relay.ask("POST", CHAT, body=text.encode(encoding))
+    assert (answer.status, answer.error()["code"]) == (400, "invalid_json")
+    assert stable.calls() == 0
+
+
+@pytest.mark.parametrize(
+    ("depth", "status"), [(509, 200), (510, 400), (990, 400), (1020, 400), (20_000, 400)]
+)
+def test_brackets_are_taken_up_to_a_limit(
+    relay: Relay, platform: Platform, depth: int, status: int
+) -> None:
+    # 512 with the three around them; a canary makes the relay read the content
+    relay.push(platform.document(routes=[route(canary="canary", canary_percent=50)]))
+    content = b"[" * depth + b"]" * depth
+    body = b'{"model":"gpt-4.1","messages":[{"role":"user","content":%b}]}' % content
+    answer = relay.ask("POST", CHAT, body=body)
+    assert answer.status == status, answer
+    if status == 400:
+        assert answer.error()["code"] == "invalid_json"
+
+
 def test_usage_is_requested_upstream_and_hidden_from_a_client_that_did_not_ask(
     relay: Relay, stable: Upstream
 ) -> None:

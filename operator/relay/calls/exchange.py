@@ -141,7 +141,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
             request_id=self._request_id,
         )
         self._context.budget.deposit()
-        self._targets = router.targets(routed, body.document, request.fields)
+        self._targets = router.targets(routed, body, request.fields)
         self.reservation = Reservation(call.ask(caller, self._targets[0]))
         self._admitted = True
         self._move(WAITING)

@@ -14,7 +14,7 @@ from relay.dialect import body_fields
 from relay.dialect.body_fields import MAX_NESTING, MAX_OPENING_MESSAGES, Span, Spans
 
 _CHUNK_BYTES: Final = 64 * 1024
-NESTED_PATTERNS: Final = 4
+NESTED_PATTERNS: Final = 6
 
 # -- patterns ------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """Routes the calls of one tenant. Pure: the clock is an argument, random points come from a function that is handed in."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
+from relay.dialect.request_body import CallBody
 from relay.dialect.session_key import session_key
 from relay.routing.canary_breakers import CanaryBreakers
 from relay.routing.routes import Routed, Target, find_route, takes_canary
@@ -49,23 +50,20 @@ class Router:
         return routed
 
     def targets(
-        self, routed: Routed, document: Mapping[str, Any], fields: Mapping[bytes, bytes]
+        self, routed: Routed, body: CallBody, fields: Mapping[bytes, bytes]
     ) -> tuple[Target, ...]:
-        """Returns the targets that the call's session tries, in order.
-
-        document is the call's decoded body, fields are its header fields.
-        """
+        """Returns the targets that the call's session tries, in order; fields are the header fields of the call."""
         plan = routed.plan
         if plan.canary is None or plan.canary_percent == 0 or not routed.canary:
             return routed.stable
-        previous = document.get("previous_response_id")
-        if isinstance(previous, str):
+        previous = body.previous_response_id()
+        if previous is not None:
             owner = self.owners.owner(previous)
             if owner is not None:
                 return routed.canary if owner == plan.canary.fingerprint else routed.stable
         if plan.canary_percent == 100:
             return routed.canary
-        key = session_key(document, fields.get(b"x-session-id"))
+        key = session_key(body, fields.get(b"x-session-id"))
         point = 100 * self._draw() if key is None else session_point(key, seed=plan.session_seed)
         return routed.canary if takes_canary(routed, point=point) else routed.stable
 

@@ -108,7 +108,7 @@ class Shadows:
             skipped = "skipped_budget"
         elif len(call.body.raw) > self._max_body_bytes:
             skipped = "skipped_size"
-        elif "previous_response_id" in call.body.document:
+        elif call.body.continues_response:
             skipped = "skipped_state"  # what it continues is stored at the other provider
         name = canary.upstream_model(call.body.model)
         if skipped is not None or name is None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.dialect.refusals import Refusal
-from relay.dialect.request_body import CallBody, read_body, top_level_values, upstream_body
+from relay.dialect.request_body import CallBody, read_body, upstream_body
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
@@ -136,16 +136,69 @@ def test_stream_options_are_completed_in_place() -> None:
     assert edited == b'{"stream_options" : {"x":1,"include_usage":true} ,"model":"m","n":1e2}'
 
 
-def test_values_are_found_at_the_top_level_only() -> None:
-    raw = b'{"a":{"k":1},"k":[1,{"k":2}],"b":"k","k" : 3 }'
-    assert [raw[slice(*span)] for span in top_level_values(raw, "k")] == [b'[1,{"k":2}]', b"3"]
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({}, None), ({"max_tokens": 5}, 5), ({"max_output_tokens": 7, "n": 3}, 21)],
+    [
+        ({}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_output_tokens": 7, "n": 3}, 21),
+        ({"max_completion_tokens": 0, "max_tokens": 4, "n": 1}, 4),
+        ({"max_completion_tokens": -1, "max_tokens": 2.0}, None),
+        ({"max_tokens": "5", "max_output_tokens": [6]}, None),
+        ({"max_tokens": 2**64 - 1, "n": None}, 2**64 - 1),
+    ],
 )
 def test_the_callers_bound_counts_for_every_choice(
     fields: dict[str, int], expected: int | None
 ) -> None:
     assert read(orjson.dumps({"model": "m", **fields})).output_tokens_asked() == expected
+
+
+@pytest.mark.parametrize("digits", [20, 5000])
+def test_a_bound_beyond_64_bits_is_none(digits: int) -> None:
+    raw = b'{"model":"m","max_tokens":%b}' % (b"9" * digits)
+    assert read(raw).output_tokens_asked() is None
+
+
+def test_a_longer_name_than_any_models_is_cut() -> None:
+    assert read(b'{"model":"' + b"m" * 100_000 + b'"}').model == "m" * 256
+    assert read(b'{"model":"' + b"\\u006d" * 100_000 + b'"}').model == "m" * 256
+
+
+@given(
+    stream=st.none() | st.booleans() | TEXT,
+    usage=st.none() | st.booleans() | TEXT,
+    previous=st.none() | st.integers() | TEXT,
+    ascii_only=st.booleans(),
+)
+def test_a_body_says_what_its_fields_say(
+    stream: object, usage: object, previous: object, ascii_only: bool
+) -> None:
+    fields: dict[str, Any] = {"stream": stream, "stream_options": {"include_usage": usage}}
+    fields |= {"previous_response_id": previous, "model": "m"}
+    body = read(spelled(fields, ascii_only=ascii_only, spaced=False))
+    assert body.stream == (stream is True)
+    assert body.wants_usage == (usage is True)
+    assert body.previous_response_id() == (previous if isinstance(previous, str) else None)
+    assert body.continues_response
+    assert not read(b'{"model":"m"}').continues_response
+
+
+@pytest.mark.parametrize(
+    ("options", "edited"),
+    [
+        (b"{}", b'{"include_usage":true}'),
+        (b"{ \n}", b'{"include_usage":true}'),
+        (b"null", b'{"include_usage":true}'),
+        (b"[1]", b'{"include_usage":true}'),
+        (b'"{}"', b'{"include_usage":true}'),
+        (b'{"a":"\\ud800" }', b'{"a":"\\ud800" ,"include_usage":true}'),
+        (b'{"include_usage" : null,"a":1}', b'{"include_usage" : true,"a":1}'),
+        (b'{"include\\u005fusage":[]}', b'{"include\\u005fusage":true}'),
+        (b'{"x":{"include_usage":true}}', b'{"x":{"include_usage":true},"include_usage":true}'),
+    ],
+)
+def test_usage_is_asked_for_inside_the_options_as_they_came(options: bytes, edited: bytes) -> None:
+    raw = b'{"stream_options":%b,"model":"m","stream":true}'
+    assert not read(raw % options).wants_usage
+    assert edit(raw % options, "m", force_usage=True) == raw % edited

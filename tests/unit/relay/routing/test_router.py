@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import pytest
 from tests.unit.relay.documents import CANARY, STABLE, document, provider
 
+from relay.dialect.request_body import CallBody, read_body
 from relay.routing.router import Router
 from relay.routing.snapshot import Snapshot, compile_snapshot
 from relay_contract.document import Breaker, Route
@@ -30,7 +32,9 @@ def labels(
 ) -> list[str]:
     routed = router.routed(of, "gpt-4.1", None)
     assert routed is not None
-    targets = router.targets(routed, document or {}, fields or {})
+    body = read_body(orjson.dumps({"model": "gpt-4.1", **(document or {})}))
+    assert isinstance(body, CallBody)
+    targets = router.targets(routed, body, fields or {})
     return [target.destination.label for target in targets]
 
 
