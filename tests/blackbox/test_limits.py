@@ -3,12 +3,21 @@
 from typing import Any
 
 from tests.blackbox.relays import Relay
-from tests.blackbox.tenant import KEY, MODEL, MODELS, OTHER_KEY, Platform, api_key
+from tests.blackbox.tenant import (
+    KEY,
+    MODEL,
+    MODELS,
+    OTHER_KEY,
+    WIDE_QUEUE,
+    Platform,
+    api_key,
+    route,
+)
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer
 
-from relay_contract.document import Limits, ModelLimit, ProviderLimits
+from relay_contract.document import Breaker, Limits, ModelLimit, ProviderLimits
 
 ONE_SEAT = {"concurrency": 1, "max_depth": 100, "max_wait_seconds": 30}
 
@@ -164,3 +173,44 @@ def test_rejections_are_counted_by_reason(relay: Relay, platform: Platform) -> N
         lambda seen: seen - before == statuses.count(429),
         what="the count of refused calls",
     )
+
+
+def test_calls_that_an_open_breaker_sends_to_stable_are_charged_to_stables_quota(
+    relay: Relay, platform: Platform, stable: Upstream, canary: Upstream
+) -> None:
+    quotas = {"stable": ProviderLimits(requests_per_minute=2), "canary": ProviderLimits()}
+    canary.behave(fault="reset")
+    providers = [
+        one.model_copy(update={"limits": quotas.get(one.name, ProviderLimits())})
+        for one in platform.providers()
+    ]
+    tripping = route(
+        canary="canary", canary_percent=100, breaker=Breaker(min_failures=1, open_seconds=60)
+    )
+    queue = WIDE_QUEUE.model_copy(update={"max_wait_seconds": 1})
+    relay.push(platform.document(providers=providers, routes=[tripping], queue=queue))
+    assert relay.chat().status == 502
+    assert relay.chat().status == 200
+    refused = relay.chat()
+    assert (refused.status, refused.error()["code"]) == (429, "upstream_rate_limited")
+    assert 1 < waits(refused) <= 30
+    assert (stable.calls(), canary.calls()) == (1, 1)
+
+
+def test_calls_do_not_wait_for_the_quota_of_a_canary_whose_breaker_is_open(
+    relay: Relay, platform: Platform, stable: Upstream, canary: Upstream
+) -> None:
+    canary.behave(fault="reset")
+    providers = [
+        one.model_copy(update={"limits": ProviderLimits(requests_per_minute=1)})
+        if one.name == "canary"
+        else one
+        for one in platform.providers()
+    ]
+    tripping = route(
+        canary="canary", canary_percent=100, breaker=Breaker(min_failures=1, open_seconds=60)
+    )
+    relay.push(platform.document(providers=providers, routes=[tripping]))
+    assert relay.chat().status == 502
+    assert [relay.chat().status for _ in range(3)] == [200] * 3
+    assert (stable.calls(), canary.calls()) == (3, 1)

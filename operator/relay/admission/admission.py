@@ -123,6 +123,19 @@ class Admission:
         reservation.keep_provider_hold(provider, verdict, time.monotonic())
         return True
 
+    def change_provider(self, applicant: Applicant, provider: str, now: float) -> bool:
+        """Moves a seated call that was not sent yet to another provider; returns False where it is seated anew or refused.
+
+        Without room in that provider's quota it waits there like any other call, and not on its seat.
+        """
+        reservation = applicant.reservation
+        if provider == reservation.provider or self.try_provider(reservation, provider):
+            return True
+        self.leave(reservation, now)
+        reservation.keep_provider_hold(provider, None, now)
+        self._enter_line(applicant, self._lines[provider], now)
+        return False
+
     def leave(self, reservation: Reservation, now: float) -> None:
         """Gives up the call's seat and its place in line; whoever is next starts."""
         if reservation.line_ticket is not None:
@@ -169,7 +182,7 @@ class Admission:
         verdict = line.retry(reservation.ask, ticket, now)
         if isinstance(verdict, Hold):
             self._leave_line(reservation, passed=True, now=now)
-            reservation.queue_seconds = now - ticket.enqueued_at
+            reservation.queue_seconds += now - ticket.enqueued_at
             reservation.provider_hold = verdict
             self._take_seat(applicant, now)
         elif isinstance(verdict, NotAdmitted):

@@ -141,7 +141,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
             request_id=self._request_id,
         )
         self._context.budget.deposit()
-        self._targets = router.targets(routed, body, request.fields)
+        targets = router.targets(routed, body, request.fields)
+        self._targets = router.open_targets(routed.plan, targets, self.ready_at)
         self.reservation = Reservation(call.ask(caller, self._targets[0]))
         self._admitted = True
         self._move(WAITING)
@@ -201,16 +202,21 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _begin_attempts(self) -> None:
         call, context = self.call, self._context
-        context.metrics.queue_wait.observe(self.reservation.queue_seconds)
-        if self._targets[0].destination.label == "canary":
-            self._targets = call.tenant.router.pass_breaker(
-                call.plan, self._targets, time.monotonic()
-            )
+        if self._targets[0].destination.label == "canary" and not self._pass_breaker():
+            return
         first = self._targets[0]
+        context.metrics.queue_wait.observe(self.reservation.queue_seconds)
         self._move(ATTEMPTING)
         if call.plan.shadow_percent and first.destination.label == "stable":
             self.comparison = context.shadows.sample(call)
         self._attempt_at(first)
+
+    def _pass_breaker(self) -> bool:
+        """Takes the call past its canary's breaker, which may leave it to stable; returns False where it waits for that."""
+        call, now = self.call, time.monotonic()
+        self._targets = call.tenant.router.pass_breaker(call.plan, self._targets, now)
+        # the canary's quota was waited for: another provider's is not to be used without being charged
+        return call.tenant.admission.change_provider(self, self._targets[0].provider, now)
 
     def _attempt_at(self, target: Target) -> None:
         hold = self.reservation.take_provider_hold(target.provider)

@@ -48,12 +48,17 @@ class CanaryBreaker:
 
     def try_pass(self, now: float) -> bool:
         """Lets a call through to the canary, or returns False; the first one after the open time is the probe."""
-        if self.state is BreakerState.closed or not self._config.enabled:
-            return True
-        if self.state is BreakerState.open and now >= self._open_until:
+        if self.blocks(now):
+            return False
+        if self.state is BreakerState.open and self._config.enabled:
             self._move(BreakerState.half_open)
-            return True
-        return False
+        return True
+
+    def blocks(self, now: float) -> bool:
+        """Returns whether `try_pass` would return False now."""
+        if self.state is BreakerState.closed or not self._config.enabled:
+            return False
+        return self.state is BreakerState.half_open or now < self._open_until
 
     def finished(self, *, failed: bool, probe: bool, now: float) -> bool:
         """Counts an attempt at the canary that ended; returns True if it tripped the breaker.

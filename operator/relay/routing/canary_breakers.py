@@ -34,6 +34,11 @@ class CanaryBreakers:
         breaker = self._breakers.get((route, fingerprint))
         return breaker is None or breaker.try_pass(now)
 
+    def blocks(self, route: str, fingerprint: str, now: float) -> bool:
+        """Returns whether the canary's breaker would let no call through now."""
+        breaker = self._breakers.get((route, fingerprint))
+        return breaker is not None and breaker.blocks(now)
+
     def probing(self, route: str, fingerprint: str) -> bool:
         """Says if the call that was let through last is a probe."""
         breaker = self._breakers.get((route, fingerprint))

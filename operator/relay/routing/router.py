@@ -67,6 +67,15 @@ class Router:
         point = 100 * self._draw() if key is None else session_point(key, seed=plan.session_seed)
         return routed.canary if takes_canary(routed, point=point) else routed.stable
 
+    def open_targets(
+        self, plan: RoutePlan, targets: tuple[Target, ...], now: float
+    ) -> tuple[Target, ...]:
+        """Returns the targets without a canary whose breaker is open: nothing is to be waited for on its behalf."""
+        first = targets[0].destination
+        if first.label != "canary" or not self.breakers.blocks(plan.name, first.fingerprint, now):
+            return targets
+        return targets[1:]
+
     def pass_breaker(
         self, plan: RoutePlan, targets: tuple[Target, ...], now: float
     ) -> tuple[Target, ...]:

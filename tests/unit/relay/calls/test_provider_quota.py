@@ -1,15 +1,17 @@
 """Provider quotas as a call meets them: waits in the line, refusals, and holds at fallback providers."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.relay.documents import BACKUP, STABLE, STAGING_KEY, provider
+from tests.unit.relay.documents import BACKUP, CANARY, STABLE, STAGING_KEY, provider
 from tests.unit.relay.memory import MemoryRelay, Peer, call, error, fields, reply, status
 
 from relay.admission.limiter import ANY_MODEL
-from relay_contract.document import ProviderLimits, Queue, Route
+from relay.admission.token_buckets import Hold, RateLimit
+from relay_contract.document import Limits, ProviderLimits, Queue, Route
 
 Make = Callable[..., MemoryRelay]
 
@@ -169,3 +171,88 @@ async def test_a_hold_is_given_back_when_the_retry_budget_forbids_the_fallback(
 
     (bucket,) = relay.admission._lines["backup"].limiter._models[ANY_MODEL].tokens
     assert (bucket.open_holds, bucket.held) == (0, 0)
+
+
+def behind_a_breaker(relay_with: Make, **stable_quota: int) -> MemoryRelay:
+    """A relay with one seat, every call on the canary, and quotas at both providers."""
+    providers = (
+        provider("legacy", limits=ProviderLimits(**stable_quota)),
+        provider("holysheep", limits=ProviderLimits(tokens_per_minute=60_000)),
+    )
+    route = Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=100)
+    queue = Queue(concurrency=1, max_wait_seconds=60)
+    return relay_with(providers=providers, routes=(route,), queue=queue)
+
+
+def tokens_of(relay: MemoryRelay, name: str) -> RateLimit:
+    (bucket,) = relay.admission._lines[name].limiter._models[ANY_MODEL].tokens
+    return bucket
+
+
+async def seated_after_the_trip(relay: MemoryRelay) -> Peer:
+    """A call that waits for its seat while the canary's breaker opens, and gets it then."""
+    running, waiting, canary = relay.client(), relay.client(), relay.provider("holysheep")
+    running.send(call())
+    assert waiting.send(call()) == b""
+    relay.tenant.router.breakers.follow("chat", CANARY.fingerprint, time.monotonic())
+    canary.send(reply())
+    await asyncio.sleep(0)
+    relay.service.outbox.flush()
+    return waiting
+
+
+async def test_a_call_that_the_breaker_sends_to_stable_is_charged_to_stables_quota(
+    relay_with: Make,
+) -> None:
+    relay = behind_a_breaker(relay_with, tokens_per_minute=60_000)
+    stable = relay.provider()
+    client = await seated_after_the_trip(relay)
+    assert stable.transport.taken()
+    assert tokens_of(relay, "legacy").open_holds == 1
+    assert tokens_of(relay, "holysheep").open_holds == 0
+    stable.send(reply())
+    assert status(client.transport.taken()) == 200
+    assert (tokens_of(relay, "legacy").charges, tokens_of(relay, "legacy").open_holds) == (1, 0)
+    assert tokens_of(relay, "holysheep").open_holds == 0
+
+
+async def test_a_call_that_the_breaker_sends_to_stable_waits_for_stables_quota_off_its_seat(
+    relay_with: Make,
+) -> None:
+    relay = behind_a_breaker(relay_with, requests_per_minute=6)
+    line = relay.admission._lines["legacy"]
+    assert isinstance(line.try_now(0, 0, time.monotonic()), Hold)
+    stable = relay.provider()
+    client = await seated_after_the_trip(relay)
+    assert stable.transport.taken() == b""
+    assert (relay.admission.queue.in_flight, line.queue.in_flight) == (0, 1)
+    (ticket,) = line.queue.running()
+    line.limiter.reconfigure(Limits(), share=1.0, now=time.monotonic())
+    relay.admission._retry(line, ticket)
+    relay.service.outbox.flush()
+    assert stable.transport.taken()
+    stable.send(reply())
+    assert status(client.transport.taken()) == 200
+    assert (relay.admission.queue.in_flight, line.queue.in_flight) == (0, 0)
+    assert relay.service.metrics.queue_wait.counts[0] >= 1
+
+
+async def test_a_call_that_the_breaker_sends_to_stable_is_refused_if_stables_line_is_full(
+    relay_with: Make,
+) -> None:
+    relay = behind_a_breaker(relay_with, requests_per_minute=1)
+    line = relay.admission._lines["legacy"]
+    assert isinstance(line.try_now(0, 0, time.monotonic()), Hold)
+    line.reconfigure(
+        ProviderLimits(requests_per_minute=1),
+        share=1.0,
+        max_depth=10,
+        max_wait_seconds=1,
+        now=time.monotonic(),
+    )
+    client = await seated_after_the_trip(relay)
+    answer = client.transport.taken()
+    assert (status(answer), error(answer)["code"]) == (429, "upstream_rate_limited")
+    assert int(fields(answer)["retry-after"]) > 1
+    assert relay.admission.queue.in_flight == 0
+    assert tokens_of(relay, "holysheep").open_holds == 0

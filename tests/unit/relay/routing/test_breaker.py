@@ -120,3 +120,19 @@ def test_at_most_one_probe_is_under_way(steps: list[tuple[str, float]]) -> None:
             case "follow":
                 probing = probing and breaker.state is not BreakerState.half_open
                 breaker.follow(now)
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(["pass", "fail", "ok", "follow"]), st.floats(0, 20)))
+)
+def test_what_it_blocks_is_what_it_would_not_let_pass(steps: list[tuple[str, float]]) -> None:
+    breaker, now = tripped(), 0.0
+    for step, seconds in steps:
+        now += seconds
+        blocked = breaker.blocks(now)
+        if step == "pass":
+            assert breaker.try_pass(now) is not blocked
+        elif step == "follow":
+            breaker.follow(now)
+        else:
+            breaker.finished(failed=step == "fail", probe=True, now=now)
