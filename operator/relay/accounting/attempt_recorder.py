@@ -118,6 +118,8 @@ class AttemptRecorder:
         elif outcome == "throttled":
             counters.throttled += 1
         self._count_times(event)
+        if event.unreadable:
+            self._metrics.unreadable[subject.route, subject.side] += 1
         tokens = event.tokens
         if tokens is not None:
             self._count_tokens(event, tokens)

@@ -131,7 +131,13 @@ FAMILIES: Final = (
         "relay_usage_estimated_total",
         "counter",
         ("route", "side"),
-        "Attempts whose tokens were estimated because none were reported.",
+        "Attempts whose tokens were estimated because none were reported, or none that can be true.",
+    ),
+    MetricFamily(
+        "relay_usage_unreadable_total",
+        "counter",
+        ("route", "side"),
+        "Attempts whose provider reported usage without token counts, or with counts that no such call can have.",
     ),
     MetricFamily(
         "relay_log_lines_dropped_total",

@@ -59,6 +59,7 @@ class WorkerMetrics:
         self.disconnects: defaultdict[Labels, float] = defaultdict(int)
         self.shadow: defaultdict[Labels, float] = defaultdict(int)
         self.estimated: defaultdict[Labels, float] = defaultdict(int)
+        self.unreadable: defaultdict[Labels, float] = defaultdict(int)
         self.duration = Histogram(LATENCY_BUCKETS)
         self.overhead = Distribution(OVERHEAD_BUCKETS)
         self.first_token = Histogram(LATENCY_BUCKETS)
@@ -104,6 +105,7 @@ class WorkerMetrics:
             "relay_client_disconnects_total": _rows(self.disconnects),
             "relay_shadow_total": _rows(self.shadow),
             "relay_usage_estimated_total": _rows(self.estimated),
+            "relay_usage_unreadable_total": _rows(self.unreadable),
             "relay_request_duration_seconds": self.duration.rows(),
             "relay_overhead_seconds": [((), self.overhead.row())],
             "relay_time_to_first_token_seconds": self.first_token.rows(),

@@ -93,7 +93,8 @@ class UsageEvent:
 
     tokens is None when nothing is known to have been used. Times are seconds since the attempt's start, but for
     overhead_seconds, which the relay added; first_byte_seconds is 0 when none came. counted_slow names the signals it was
-    counted slow for while it was under way; probe says that it decides for its canary's breaker.
+    counted slow for while it was under way; probe says that it decides for its canary's breaker. unreadable says that the provider reported usage that
+    could not be used.
     """
 
     __slots__ = (
@@ -115,6 +116,7 @@ class UsageEvent:
         "subject",
         "tokens",
         "trace_id",
+        "unreadable",
         "upstream_request_id",
     )
 
@@ -131,6 +133,7 @@ class UsageEvent:
         stream: bool,
         tokens: Tokens | None,
         estimated: bool,
+        unreadable: bool,
         client_gone: bool,
         latency_seconds: float,
         first_token_seconds: float | None,
@@ -151,6 +154,7 @@ class UsageEvent:
         self.stream = stream
         self.tokens = tokens
         self.estimated = estimated
+        self.unreadable = unreadable
         self.client_gone = client_gone
         self.latency_seconds = latency_seconds
         self.first_token_seconds = first_token_seconds

@@ -1,7 +1,15 @@
-"""Tokens as providers report them in a usage object."""
+"""Tokens as providers report them in a usage object, as far as they can be true."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+HIDDEN_INPUT_TOKENS: Final = 10_000_000
+"""Input may be more than the bytes of the call: stored conversations, files and images by name, tools that the provider
+runs. The largest context windows are of this size."""
+MOST_OUTPUT_TOKENS: Final = 1_000_000
+"""Output of a choice, beyond the bytes of the answer: what a model thinks need not be in it. Several times what any model
+gives."""
+_UNREADABLE: Final = -1
 
 
 class Tokens:
@@ -34,8 +42,14 @@ class Tokens:
         return self.input, self.output, self.cached, self.reasoning
 
 
-def reported_tokens(usage: object) -> Tokens | None:
-    """Returns the tokens of a usage object of chat completions or of responses; None if it is neither."""
+def reported_tokens(
+    usage: object, *, call_bytes: int = 0, answer_bytes: int = 0, choices: int = 1
+) -> Tokens | None:
+    """Returns the tokens of a usage object of chat completions or of responses.
+
+    None if it is neither, or if a number in it is no count that a call and an answer of these sizes can have: limits, bills
+    and metrics would carry it on, so it is as if nothing had been reported.
+    """
     if not isinstance(usage, dict):
         return None
     if "prompt_tokens" in usage:
@@ -49,19 +63,30 @@ def reported_tokens(usage: object) -> Tokens | None:
         names = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
     else:
         return None
+    input_tokens = _count(usage, names[0], HIDDEN_INPUT_TOKENS + call_bytes)
+    most_output = MOST_OUTPUT_TOKENS * choices + answer_bytes
+    # an embedding has no output to report
+    output_tokens = 0 if usage.get(names[1]) is None else _count(usage, names[1], most_output)
+    if input_tokens == _UNREADABLE or output_tokens == _UNREADABLE:
+        return None
     return Tokens(
-        input=_count(usage, names[0]),
-        output=_count(usage, names[1]),
-        cached=_detail(usage, names[2], "cached_tokens"),
-        reasoning=_detail(usage, names[3], "reasoning_tokens"),
+        input=input_tokens,
+        output=output_tokens,
+        cached=_part(usage, names[2], "cached_tokens", input_tokens),
+        reasoning=_part(usage, names[3], "reasoning_tokens", output_tokens),
     )
 
 
-def _count(fields: Mapping[str, Any], name: str) -> int:
+def _count(fields: Mapping[str, Any], name: str, most: int) -> int:
+    """Returns a count from 0 to `most`, or _UNREADABLE. JSON does not tell 12 from 12.0."""
     value = fields.get(name)
-    return value if type(value) is int and value > 0 else 0
+    if type(value) is float and 0 <= value <= most and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= most else _UNREADABLE
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
+def _part(usage: Mapping[str, Any], group: str, name: str, whole: int) -> int:
+    """Returns the part of a count that the details name; what they cannot mean is no part."""
     details = usage.get(group)
-    return _count(details, name) if type(details) is dict else 0
+    part = _count(details, name, whole) if type(details) is dict else 0
+    return 0 if part == _UNREADABLE else part

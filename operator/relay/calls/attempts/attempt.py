@@ -66,6 +66,7 @@ class Attempt(ResponseReceiver):
         "_pool",
         "_probe",
         "_providers",
+        "_unreadable",
         "call",
         "client_gone",
         "consumer",
@@ -107,6 +108,7 @@ class Attempt(ResponseReceiver):
         self._auth = b""
         self.number = number
         self._probe = False
+        self._unreadable = False
         # on the provider's quota; the attempt settles it
         self.hold = hold
         self._connection: UpstreamConnection | None = None
@@ -343,7 +345,7 @@ class Attempt(ResponseReceiver):
         """
         if self.stream is None or self.settled:
             return 0
-        tokens = reported_tokens(self.stream.usage)
+        tokens = self._tokens(self.stream.usage)
         if tokens is None:
             return 0
         used = tokens.input + tokens.output
@@ -377,6 +379,7 @@ class Attempt(ResponseReceiver):
             stream=call.body.stream,
             tokens=tokens,
             estimated=estimated,
+            unreadable=self._unreadable,
             client_gone=self.client_gone,
             latency_seconds=now - started_at,
             first_token_seconds=self.first_token_at - started_at if self.first_token_at else None,
@@ -394,7 +397,7 @@ class Attempt(ResponseReceiver):
     def _reported(self) -> tuple[Tokens | None, str | None]:
         """Returns tokens as the provider reported them, and the id under which it stored a response."""
         if self.stream is not None:
-            return reported_tokens(self.stream.usage), self.stream.response_id
+            return self._tokens(self.stream.usage), self.stream.response_id
         document = self.document()
         if document is None:
             kept = self.unary is not None and self.unary.kept
@@ -405,9 +408,17 @@ class Attempt(ResponseReceiver):
             self.outcome = "failed"
         response_id = document.get("id")
         return (
-            reported_tokens(document.get("usage")),
+            self._tokens(document.get("usage")),
             response_id if isinstance(response_id, str) else None,
         )
+
+    def _tokens(self, usage: object) -> Tokens | None:
+        """Reads a usage object; what this call and this answer cannot have used counts as unreported."""
+        tokens = reported_tokens(
+            usage, call_bytes=len(self.call.body.raw), answer_bytes=self.received_bytes
+        )
+        self._unreadable = tokens is None and isinstance(usage, dict)
+        return tokens
 
     def _estimated(self) -> Tokens:
         # a stream's frame around each piece of text is about ten times the text

@@ -1,8 +1,18 @@
-"""Tokens as providers report them."""
+"""Tokens as providers report them, and numbers that cannot be tokens."""
 
+from typing import Any
+
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from relay.dialect.reported_usage import Tokens, reported_tokens
+from relay.dialect.reported_usage import (
+    HIDDEN_INPUT_TOKENS,
+    MOST_OUTPUT_TOKENS,
+    Tokens,
+    reported_tokens,
+)
 
 
 @pytest.mark.parametrize(
@@ -10,6 +20,8 @@ from relay.dialect.reported_usage import Tokens, reported_tokens
     [
         ({"prompt_tokens": 9, "completion_tokens": 4}, Tokens(9, 4)),
         ({"prompt_tokens": 9, "total_tokens": 9}, Tokens(9, 0)),
+        ({"prompt_tokens": 9, "completion_tokens": None}, Tokens(9, 0)),
+        ({"prompt_tokens": 9.0, "completion_tokens": 4.0}, Tokens(9, 4)),
         (
             {
                 "input_tokens": 9,
@@ -19,13 +31,66 @@ from relay.dialect.reported_usage import Tokens, reported_tokens
             },
             Tokens(9, 4, 5, 2),
         ),
-        (
-            {"prompt_tokens": -1, "completion_tokens": "4", "prompt_tokens_details": None},
-            Tokens(0, 0),
-        ),
+        ({"prompt_tokens": 9, "prompt_tokens_details": None}, Tokens(9, 0)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10}}, Tokens(9, 0)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": "9"}}, Tokens(9, 0)),
         ({"other": 1}, None),
         (None, None),
+        ([], None),
     ],
 )
 def test_tokens_are_read_from_either_api(usage: object, tokens: Tokens | None) -> None:
     assert reported_tokens(usage) == tokens
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "9223372036854775807",
+        "18446744073709551616",
+        "1e30",
+        "-1",
+        "4294967296",
+        "0.5",
+        '"4"',
+        "true",
+    ],
+)
+def test_a_number_that_is_no_count_is_as_good_as_none(name: str, number: str) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, name: orjson.Fragment(number)}
+    assert reported_tokens(orjson.loads(orjson.dumps(usage))) is None
+
+
+def test_nothing_is_not_zero() -> None:
+    assert reported_tokens({"prompt_tokens": None, "completion_tokens": 4}) is None
+
+
+def test_what_is_believed_grows_with_the_call_and_the_answer() -> None:
+    most = HIDDEN_INPUT_TOKENS + 100
+    assert reported_tokens({"prompt_tokens": most}, call_bytes=100) == Tokens(most, 0)
+    assert reported_tokens({"prompt_tokens": most}, call_bytes=99) is None
+    most = 3 * MOST_OUTPUT_TOKENS + 100
+    usage = {"prompt_tokens": 1, "completion_tokens": most}
+    assert reported_tokens(usage, answer_bytes=100, choices=3) == Tokens(1, most)
+    assert reported_tokens(usage, answer_bytes=99, choices=3) is None
+
+
+NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+
+
+@given(
+    usage=st.fixed_dictionaries(
+        {"prompt_tokens": NUMBERS, "completion_tokens": NUMBERS},
+        optional={
+            "prompt_tokens_details": st.dictionaries(st.just("cached_tokens"), NUMBERS),
+            "completion_tokens_details": st.dictionaries(st.just("reasoning_tokens"), NUMBERS),
+        },
+    )
+)
+def test_no_number_leaves_its_range(usage: dict[str, Any]) -> None:
+    tokens = reported_tokens(usage)
+    if tokens is not None:
+        assert 0 <= tokens.cached <= tokens.input <= HIDDEN_INPUT_TOKENS
+        assert 0 <= tokens.reasoning <= tokens.output <= MOST_OUTPUT_TOKENS
+        assert {type(count) for count in tokens._counts()} == {int}

@@ -1,0 +1,102 @@
+"""Numbers that a provider reports are believed only as far as the call can have used so much."""
+
+import os
+from typing import Any
+
+import pytest
+from tests.blackbox.relays import Metrics, Relay
+from tests.blackbox.scripted import (
+    CHAT_ANSWER,
+    DONE,
+    GOOD_STREAM,
+    USAGE_CHUNK,
+    ScriptedProvider,
+    chunk,
+    scripted,
+    stream,
+    unary,
+)
+from tests.blackbox.tenant import Platform, provider, route
+from tests.blackbox.test_usage import usage_lines
+
+from relay_contract.document import Limits
+
+ABSURD = {
+    "the largest of 64 bits": b"9223372036854775807",
+    "beyond 64 bits": b"36893488147419103232",
+    "a large fraction": b"1e30",
+    "32 bits around": b"4294967295",
+    "a trillion": b"1000000000000",
+    "below zero": b"-1",
+    "a part": b"0.5",
+    "text": b'"3"',
+}
+MOST_BELIEVED = 100_000_000
+
+
+def asked_thrice(
+    relay: Relay, platform: Platform, answer: bytes, **fields: Any
+) -> tuple[list[int], Metrics]:
+    """The statuses of three calls and one more under a limit of tokens, and what is counted then."""
+    with scripted(ScriptedProvider([answer] * 3 + [unary(CHAT_ANSWER)])) as other:
+        relay.push(
+            platform.document(
+                providers=[provider("stable", other.url)],
+                routes=[route("stable")],
+                limits=Limits(tokens_per_minute=600_000),
+            )
+        )
+        name = f"absurd-{os.urandom(4).hex()}"
+        statuses = [relay.chat(headers={"x-request-id": name}, **fields).status for _ in range(3)]
+        lines = usage_lines(relay, name, 3)
+        assert [line["estimated"] for line in lines] == [True] * 3
+        for line in lines:
+            assert all(0 <= count < 10_000 for count in line["tokens"].values())
+        relay.metrics()
+        metrics = relay.metrics()
+        statuses.append(relay.chat(stream=False).status)
+    return statuses, metrics
+
+
+@pytest.mark.parametrize("number", ABSURD.values(), ids=ABSURD)
+@pytest.mark.parametrize("name", [b"prompt_tokens", b"completion_tokens"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["unary", "stream"])
+def test_a_number_that_cannot_be_true_ends_no_worker_and_shuts_no_limit(
+    relay: Relay, platform: Platform, number: bytes, name: bytes, streamed: bool
+) -> None:
+    former = b'"%b":%d' % (name, 3 if name == b"prompt_tokens" else 1)
+    assert former in CHAT_ANSWER
+    assert former in GOOD_STREAM
+    fresh = b'"%b":%b' % (name, number)
+    answer = (
+        stream(GOOD_STREAM.replace(former, fresh))
+        if streamed
+        else unary(CHAT_ANSWER.replace(former, fresh))
+    )
+    before = relay.metrics().total("relay_usage_unreadable_total")
+    statuses, metrics = asked_thrice(relay, platform, answer, stream=streamed)
+    assert statuses == [200] * 4
+    assert metrics.total("relay_usage_unreadable_total") - before == 3
+    assert metrics.total("relay_tokens_total") < MOST_BELIEVED
+    assert relay.slo().total("relay_slo_tokens_total") < MOST_BELIEVED
+    assert "worker_ended" not in relay.output()
+
+
+def test_an_absurd_number_on_the_way_is_not_charged_either(
+    relay: Relay, platform: Platform
+) -> None:
+    absurd = USAGE_CHUNK.replace(b'"prompt_tokens":3', b'"prompt_tokens":9223372036854775807')
+    with_choice = absurd.replace(b'"choices":[]', b'"choices":[{"index":0,"delta":{}}]')
+    events = chunk('{"content":"hi"}') + with_choice + chunk("{}", '"stop"') + USAGE_CHUNK + DONE
+    with scripted(ScriptedProvider([stream(events)])) as other:
+        relay.push(
+            platform.document(
+                providers=[provider("stable", other.url)],
+                routes=[route("stable")],
+                limits=Limits(tokens_per_minute=600_000),
+            )
+        )
+        relay.chat(stream=True, headers={"x-request-id": "absurd-on-the-way"})
+        (line,) = usage_lines(relay, "absurd-on-the-way")
+        assert (line["tokens"]["input"], line["estimated"]) == (3, False)
+        assert relay.chat(stream=True).status == 200
