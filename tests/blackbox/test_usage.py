@@ -98,3 +98,31 @@ def test_a_failed_attempt_has_a_usage_line_with_its_outcome(
     relay.chat(headers={"x-request-id": name}, stream=True)
     (event,) = usage_lines(relay, name)
     assert event["outcome"] not in ("ok", "client_error")
+
+
+def test_calls_that_carry_one_request_id_are_as_many_events(relay: Relay) -> None:
+    for _ in range(3):
+        relay.chat(headers={"x-request-id": "usage-thrice"})
+    events = usage_lines(relay, "usage-thrice", 3)
+    assert len({event["event_id"] for event in events}) == 3
+    assert len({event["call_id"] for event in events}) == 3
+    assert len({event["attempt_id"] for event in events}) == 3
+    assert {event["request_id"] for event in events} == {"usage-thrice"}
+    assert not any("usage-thrice" in event["event_id"] for event in events)
+
+
+def test_the_attempts_of_a_call_share_its_id_and_have_their_own(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    relay.push(
+        platform.document(
+            routes=[route(canary=side("canary"), shadow_percent=100, fallback=(side("backup"),))]
+        )
+    )
+    stable.behave(error_percent=100, error_status=503)
+    relay.chat(headers={"x-request-id": "usage-attempts"})
+    events = usage_lines(relay, "usage-attempts", 3)
+    assert {event["side"] for event in events} == {"stable", "shadow", "fallback"}
+    assert len({event["call_id"] for event in events}) == 1
+    assert len({event["attempt_id"] for event in events}) == 3
+    assert len({event["event_id"] for event in events}) == 3

@@ -93,13 +93,16 @@ class UsageEvent:
 
     tokens is None when nothing is known to have been used. Times are seconds since the attempt's start, but for
     overhead_seconds, which the relay added; first_byte_seconds is 0 when none came. counted_slow names the signals it was
-    counted slow for while it was under way; probe says that it decides for its canary's breaker. unreadable says that the provider reported usage that
+    counted slow for while it was under way; probe says that it decides for its canary's breaker. call_id and attempt_id are
+    the relay's own and never repeat, request_id is the caller's label. unreadable says that the provider reported usage that
     could not be used.
     """
 
     __slots__ = (
         "attempt",
+        "attempt_id",
         "body_bytes",
+        "call_id",
         "client_gone",
         "counted_slow",
         "estimated",
@@ -124,6 +127,8 @@ class UsageEvent:
         self,
         subject: Subject,
         *,
+        call_id: str,
+        attempt_id: str,
         request_id: str,
         upstream_request_id: str | None,
         trace_id: str,
@@ -145,6 +150,8 @@ class UsageEvent:
         probe: bool,
     ) -> None:
         self.subject = subject
+        self.call_id = call_id
+        self.attempt_id = attempt_id
         self.request_id = request_id
         self.upstream_request_id = upstream_request_id
         self.trace_id = trace_id

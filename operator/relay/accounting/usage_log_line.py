@@ -3,11 +3,14 @@
 from typing import Final
 
 import orjson
+import xxhash
 
 from relay.accounting.usage_event import Subject, UsageEvent
 from relay.dialect.reported_usage import Tokens
 
 MICROS: Final = 1_000_000
+EVENT_VERSION: Final = 1
+"""Part of every event's id: a line that means something else has another id."""
 
 
 def usage_line(event: UsageEvent, *, timestamp: float, pod: str) -> bytes:
@@ -22,7 +25,8 @@ def usage_line(event: UsageEvent, *, timestamp: float, pod: str) -> bytes:
         names = subject.names = _names(subject, pod)
     micros = str(int(timestamp * MICROS))
     return (
-        f'{{"ts":{micros[:-6]}.{micros[-6:]},"event":"usage",{names},'
+        f'{{"ts":{micros[:-6]}.{micros[-6:]},"event":"usage","event_id":"{event_id(event)}",'
+        f'"call_id":"{event.call_id}","attempt_id":"{event.attempt_id}",{names},'
         f'"request_id":"{event.request_id}","upstream_request_id":{_id(event.upstream_request_id)},'
         f'"trace_id":"{event.trace_id}","attempt":{event.attempt},"status":{event.status or "null"},'
         f'"outcome":"{event.outcome}","stream":{_bool(event.stream)},"tokens":{_tokens(event.tokens)},'
@@ -30,6 +34,12 @@ def usage_line(event: UsageEvent, *, timestamp: float, pod: str) -> bytes:
         f'"latency_seconds":{_seconds(event.latency_seconds)},'
         f'"first_token_seconds":{_seconds(event.first_token_seconds)}}}\n'
     ).encode()
+
+
+def event_id(event: UsageEvent) -> str:
+    """Returns the event's id: computed, so that a line written again is recognised, and never from what a caller sent."""
+    name = f"{event.subject.tenant_uid}/{event.attempt_id}/usage/{EVENT_VERSION}"
+    return xxhash.xxh3_128_hexdigest(name.encode())
 
 
 def _names(subject: Subject, pod: str) -> str:

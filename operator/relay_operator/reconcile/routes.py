@@ -175,10 +175,20 @@ class RouteReconciler:
         obstacle: Obstacle | None = None,
     ) -> None:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        # an obstacle kept the document from being distributed: counting must not try that again
-        if obstacle is None:
+        acknowledged, pods = (
             await self._publisher.acknowledged(namespace)
-        programmed = self._programmed(body, publication)
+            if obstacle is None
+            else self._publisher.count_acknowledged(namespace)
+        )
+        programmed = Programmed(
+            generation=_generation(body, publication), pods=pods, acknowledged=acknowledged
+        )
+        if acknowledged < pods:
+            self._look_again(body, _LOOK_AGAIN_SECONDS)
+        if publication.generation != publication.reported_generation:
+            # the Tenant's status names the document's generation
+            tenant = publication.tenant.metadata.name
+            self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
         run = self._canaries.runs.get((namespace, name))
         if run is None or not isinstance(found, Decided):
             status, run = RouteStatus(programmed=programmed), None
@@ -196,17 +206,6 @@ class RouteReconciler:
         )
         if run is not None:
             await self._announce(body, run)
-
-    def _programmed(self, body: dict[str, Any], publication: Publication) -> Programmed:
-        """Counts the pods that run the route, and queues what has to follow a gap or a new generation."""
-        acknowledged, pods = self._publisher.count_acknowledged(body["metadata"]["namespace"])
-        if acknowledged < pods:
-            self._look_again(body, _LOOK_AGAIN_SECONDS)
-        if publication.generation != publication.reported_generation:
-            tenant = publication.tenant.metadata.name
-            self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
-        generation = _generation(body, publication)
-        return Programmed(generation=generation, pods=pods, acknowledged=acknowledged)
 
     async def _announce(self, body: dict[str, Any], run: Run) -> None:
         """Posts the moves as Events, after status holds them: what a restart reads there it announces again."""

@@ -368,8 +368,12 @@ class Attempt(ResponseReceiver):
         if self.hold is not None:
             self.hold.settle(tokens.input + tokens.output if tokens is not None else 0, now=now)
         started_at = self.started_at
+        # a shadow copy is an attempt at the same call, counted from 1 again
+        shadow = self.subject.side == "shadow"
         event = UsageEvent(
             self.subject,
+            call_id=call.call_id,
+            attempt_id=f"{call.call_id}-{'shadow-' if shadow else ''}{self.number}",
             request_id=call.request_id,
             upstream_request_id=self.upstream_request_id,
             trace_id=call.trace_id,

@@ -23,12 +23,14 @@ OTHER_MODEL: Final = "other"
 class Call:
     """Shared by the attempts of one call and its shadow. model_label is from a bounded set; tokens are estimates.
 
+    call_id is the relay's own and never repeats; request_id may be the caller's, who may use it again.
     heads keeps what the head becomes at each provider, up to the fields that differ per attempt; calls of one head share
     it.
     """
 
     __slots__ = (
         "body",
+        "call_id",
         "connection_field",
         "endpoint",
         "headers",
@@ -58,6 +60,7 @@ class Call:
         heads: dict[str, bytes],
         connection_field: bytes | None,
         query: bytes,
+        call_id: str,
         request_id: str,
         trace_id: str,
         trace_flags: str,
@@ -74,6 +77,7 @@ class Call:
         self.heads = heads
         self.connection_field = connection_field
         self.query = query
+        self.call_id = call_id
         self.request_id = request_id
         self.trace_id = trace_id
         self.trace_flags = trace_flags
@@ -93,6 +97,7 @@ class Call:
             heads={},
             connection_field=self.connection_field,
             query=self.query,
+            call_id=self.call_id,
             request_id=self.request_id,
             trace_id=self.trace_id,
             trace_flags=self.trace_flags,
@@ -193,6 +198,7 @@ def new_call(
         heads=caller.heads,
         connection_field=request.fields.get(b"connection"),
         query=request.query,
+        call_id=random_id(32),
         request_id=request_id,
         trace_id=trace_id,
         trace_flags=flags,

@@ -50,6 +50,8 @@ class Recording:
 
     def record(self, **changes: Any) -> SideCounters:
         fields: dict[str, Any] = {
+            "call_id": "c",
+            "attempt_id": "c-1",
             "request_id": "req_1",
             "upstream_request_id": None,
             "trace_id": "t",
@@ -59,6 +61,7 @@ class Recording:
             "stream": False,
             "tokens": None,
             "estimated": False,
+            "unreadable": False,
             "client_gone": False,
             "latency_seconds": 0.5,
             "first_token_seconds": 0.25,

@@ -7,7 +7,7 @@ import pytest
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.slo_counters import SloCounters
 from relay.accounting.usage_event import Subject, UsageEvent
-from relay.accounting.usage_log_line import usage_line
+from relay.accounting.usage_log_line import event_id, usage_line
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
 
@@ -33,6 +33,8 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
     )
     event = UsageEvent(
         subject,
+        call_id="c" * 32,
+        attempt_id="c" * 32 + "-2",
         request_id="req_1",
         upstream_request_id=None,
         trace_id="t" * 32,
@@ -42,6 +44,7 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         stream=True,
         tokens=tokens,
         estimated=False,
+        unreadable=False,
         client_gone=True,
         latency_seconds=0.25,
         first_token_seconds=None,
@@ -56,6 +59,9 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
     assert line == {
         "ts": 1.5,
         "event": "usage",
+        "event_id": event_id(event),
+        "call_id": "c" * 32,
+        "attempt_id": "c" * 32 + "-2",
         "pod": "pod-1",
         "tenant": "finance",
         "tenant_uid": "uid-1",
