@@ -19,6 +19,9 @@ from pydantic.alias_generators import to_camel
 MAX_DOCUMENT_BYTES = 512 * 1024
 """Worst case the custom resources' maxima allow; a ConfigMap holds 1 MiB."""
 
+MAX_GENERATION = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exactly (RFC 8259, section 6)."""
+
 API_KEY_PREFIX = "sk-relay-"
 
 Priority = Literal["high", "normal", "low"]
@@ -230,7 +233,7 @@ class Document(Part):
     """
 
     version: Literal[1] = 1
-    generation: Annotated[int, Field(ge=1)]
+    generation: Annotated[int, Field(ge=1, le=MAX_GENERATION)]
     catalogue: Catalogue = Catalogue()
     tenant: TenantDocument
 
@@ -252,10 +255,10 @@ class Acknowledgement(Part):
     missing_keys names the document's providers whose key file is not there (yet); calls to them cannot succeed.
     """
 
-    digest: str
-    generation: int
-    workers: int
-    missing_keys: tuple[str, ...] = ()
+    digest: Annotated[str, StringConstraints(max_length=64)]
+    generation: Annotated[int, Field(ge=0, le=MAX_GENERATION)]
+    workers: Annotated[int, Field(ge=0, le=1024)]
+    missing_keys: Annotated[tuple[Name, ...], Field(max_length=1024)] = ()
 
 
 def canonical_payload(document: Document) -> str:

@@ -6,7 +6,10 @@ ADMIN_PORT = 8081
 """Where probes, metrics and document pushes arrive; never exposed by the tenant's Service."""
 
 CONFIG_PATH = "/config"
-"""PUT a sealed document, GET the acknowledgement of the one in force."""
+"""PUT a sealed document, GET the acknowledgement of the one in force.
+
+A pushed document that is not newer is refused with 409; the answer's inForce is the envelope of the one that is kept.
+"""
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"

@@ -132,6 +132,24 @@ def test_another_document_of_the_same_generation_is_a_conflict(
     assert (answer.status, answer.json()["error"]["code"]) == (409, "conflicting_generation")
 
 
+def test_a_document_that_is_kept_is_shown_with_its_signature(
+    relay: Relay, platform: Platform
+) -> None:
+    """Only this convinces an operator that lost its memory of a document that it has to overtake."""
+    old = platform.document()
+    kept = platform.signer.sealed(platform.document())
+    relay.push_envelope(kept)
+    answer = relay.push_envelope(platform.signer.sealed(old))
+    assert answer.json()["inForce"] == json.loads(kept)
+
+
+def test_no_document_is_shown_to_who_cannot_sign_one(relay: Relay, platform: Platform) -> None:
+    relay.push(platform.document())
+    answer = relay.push_envelope(Signer().sealed(platform.document()))
+    assert answer.status == 403
+    assert "inForce" not in answer.json()
+
+
 def test_an_oversized_push_is_refused_before_it_is_read(relay: Relay) -> None:
     answer = relay.push_envelope("x" * 2_000_000)
     assert answer.status in (400, 413)

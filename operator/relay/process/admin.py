@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from relay.accounting.metric_catalogue import Page
@@ -105,7 +106,14 @@ class Admin:
         )
 
     def _refused(self, status: HTTPStatus, code: str, message: str) -> web.Response:
-        in_force = self._supervisor.acknowledgement().model_dump(by_alias=True)
-        return web.json_response(
-            {"error": {"code": code, "message": message}, **in_force}, status=status
+        answer: dict[str, object] = {
+            "error": {"code": code, "message": message},
+            **self._supervisor.acknowledgement().model_dump(by_alias=True),
+        }
+        accepted = self._supervisor.accepted
+        if status is HTTPStatus.CONFLICT and accepted is not None:
+            # only its own signature on it convinces the operator that there is a document to overtake
+            answer["inForce"] = orjson.loads(accepted.envelope)
+        return web.Response(
+            body=orjson.dumps(answer), status=status, content_type="application/json"
         )

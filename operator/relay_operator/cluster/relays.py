@@ -1,13 +1,24 @@
-"""Pushes sealed documents to the admin port of relay pods, and reads what they acknowledge."""
+"""Pushes sealed documents to the admin port of relay pods, and reads what they answer.
 
+A tenant can run anything behind these addresses. So an answer is bounded as a whole, in time and in size, before it is
+read, and says nothing but what its own pod has in force.
+"""
+
+import asyncio
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
+import orjson
+from pydantic import ValidationError
 
 from relay_contract import document, endpoints
 from relay_operator.errors import Unavailable
 
 _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys"})
+_MOST_ANSWER_BYTES = 2 * document.MAX_DOCUMENT_BYTES + 64 * 1024
+"""The largest envelope, which a pod sends when it keeps a newer document, and the acknowledgement beside it."""
+_MOST_DETAIL_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,53 +35,89 @@ class Pod:
     admin_port: int = endpoints.ADMIN_PORT
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushAnswer:
+    """What a pod says it has in force.
+
+    kept is the envelope that it says it keeps instead of the one pushed; worth what its signature is worth.
+    """
+
+    acknowledgement: document.Acknowledgement
+    kept: bytes = b""
+
+
 class Relays:
-    """A pool of connections to admin ports, over TCP unless another transport is given."""
+    """Connections to admin ports, over TCP unless another transport is given. timeout_seconds bounds a whole push."""
 
     def __init__(
         self, *, timeout_seconds: float, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        self._timeout_seconds = timeout_seconds
         self._client = httpx.AsyncClient(
             transport=transport,
             timeout=timeout_seconds,
             trust_env=False,
+            # a pod that compresses its answer could make it a thousand times as large
+            headers={"accept-encoding": "identity"},
+            # the client would keep whatever cookies a pod sends
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            # the publisher bounds the pushes of each tenant; a pool would let one tenant's hold up all others'
             limits=httpx.Limits(
-                max_connections=256, max_keepalive_connections=64, keepalive_expiry=30
+                max_connections=None, max_keepalive_connections=64, keepalive_expiry=30
             ),
         )
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def push(self, pod: Pod, sealed: str) -> document.Acknowledgement:
-        """Pushes a document; returns what the pod then has in force: this document, or a newer one that it keeps.
+    async def push(self, pod: Pod, sealed: str) -> PushAnswer:
+        """Pushes a document; returns what the pod then has in force: this document, or one that it keeps instead.
 
-        Raises Unavailable when the pod does not answer or cannot use the document.
+        Raises Unavailable when the pod has not answered in time, or cannot use the document.
         """
-        url = f"http://{_host(pod.ip)}:{pod.admin_port}{endpoints.CONFIG_PATH}"
         try:
-            response = await self._client.put(
-                url, content=sealed.encode(), headers={"content-type": "application/json"}
-            )
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._timeout_seconds):
+                status, body = await self._put(pod, sealed)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(
-                f"pod {pod.namespace}/{pod.name} did not answer the push of its document ({type(error).__name__})"
+                f"pod {pod.namespace}/{pod.name} did not answer the push of its document within "
+                f"{self._timeout_seconds:g} s ({type(error).__name__})"
             ) from error
-        if response.status_code not in (200, 409):
-            detail = response.text[:200]
+        if status not in (200, 409):
+            detail = body[:_MOST_DETAIL_CHARACTERS].decode(errors="replace")
             raise Unavailable(
-                f"pod {pod.namespace}/{pod.name} refused the document: {response.status_code} {detail}"
+                f"pod {pod.namespace}/{pod.name} refused the document: {status} {detail}"
             )
-        return _acknowledgement(pod, response)
+        return _answer(pod, body)
+
+    async def _put(self, pod: Pod, sealed: str) -> tuple[int, bytes]:
+        url = f"http://{_host(pod.ip)}:{pod.admin_port}{endpoints.CONFIG_PATH}"
+        request = self._client.stream(
+            "PUT", url, content=sealed.encode(), headers={"content-type": "application/json"}
+        )
+        body = bytearray()
+        async with request as response:
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > _MOST_ANSWER_BYTES:
+                    raise Unavailable(
+                        f"pod {pod.namespace}/{pod.name} answered the push of its document with more than "
+                        f"{_MOST_ANSWER_BYTES} bytes, which no relay does"
+                    )
+        return response.status_code, bytes(body)
 
 
-def _acknowledgement(pod: Pod, response: httpx.Response) -> document.Acknowledgement:
+def _answer(pod: Pod, body: bytes) -> PushAnswer:
     """Reads an answer. The address of a pod that is gone may by now be that of a server which is no relay."""
     try:
-        answer = response.json()
+        answer = orjson.loads(body)
         known = {name: answer[name] for name in _ACKNOWLEDGED & answer.keys()}
-        return document.Acknowledgement.model_validate(known)
-    except (ValueError, AttributeError, TypeError) as error:
+        acknowledgement = document.Acknowledgement.model_validate(known)
+        kept = answer.get("inForce")
+        return PushAnswer(
+            acknowledgement=acknowledgement, kept=b"" if kept is None else orjson.dumps(kept)
+        )
+    except (ValidationError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise Unavailable(
             f"pod {pod.namespace}/{pod.name} at {pod.ip} did not answer as a relay does"
         ) from error

@@ -19,15 +19,18 @@ from relay_contract.document import (
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.cluster.relays import Pod, PushAnswer, Relays
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition, credentials
+from relay_operator.reconcile.pod_pushes import PodPushes
 from relay_operator.reconcile.watched_state import WatchedState
 
 logger = logging.getLogger(__name__)
 
 _MOST_ROUNDS = 3
 """A pod may know a newer generation than we do (we lost our memory after a push); one round catches up."""
+_PATIENCE_SECONDS = 0.25
+"""A reconcile waits this long for a push, which goes on without it: a relay answers within milliseconds."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Publication:
     reported_generation: int = 0
     changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pushes: PodPushes = field(default_factory=PodPushes)
 
     def route_generation(self, route: str) -> int:
         """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""
@@ -174,15 +178,11 @@ class DocumentPublisher:
         publication = self._publications.get(namespace)
         if publication is None:
             return
+        self._compose(publication)
         writing: asyncio.Task[None] | None = None
-        for _ in range(_MOST_ROUNDS):
-            self._compose(publication)
-            if writing is None and publication.written_generation < publication.generation:
-                writing = asyncio.create_task(self._write(publication))
-            newer = await self._push_all(publication)
-            if not newer or newer < publication.generation:
-                break
-            publication.generation, publication.document = newer, None
+        if publication.written_generation < publication.generation:
+            writing = asyncio.create_task(self._write(publication))
+        await self._push_all(publication)
         if writing is not None:
             await writing
         # also when nothing is new: somebody may have edited the ConfigMap
@@ -207,37 +207,59 @@ class DocumentPublisher:
         publication.sealed = seal.seal(publication.document, self._signing_key)
         publication.digest = seal.payload_digest(canonical_payload(publication.document))
 
-    async def _push_all(self, publication: Publication) -> int:
-        """Pushes to every pod that is behind; returns the highest generation that a pod keeps instead, or 0."""
+    async def _push_all(self, publication: Publication) -> None:
+        """Sees to it that every pod that is behind is being pushed to, and waits a moment for the answers."""
         namespace = names.tenant_namespace(publication.tenant.metadata.name)
         pods = self._watched_state.relay_pods(namespace)
         alive = {(pod.uid, pod.incarnation) for pod in pods}
         for gone in publication.acknowledged.keys() - alive:
             del publication.acknowledged[gone]
+        publication.pushes.forget_all_but(pods)
         behind = [pod for pod in pods if not publication.has_acknowledged(pod)]
-        newer = await asyncio.gather(*(self._push(publication, pod) for pod in behind))
-        return max(newer, default=0)
-
-    async def _push(self, publication: Publication, pod: Pod) -> int:
-        digest, generation = publication.digest, publication.generation
-        try:
-            answer = await self._relays.push(pod, publication.sealed)
-        except Unavailable as error:
-            # a pod that is only starting does not answer yet
-            level = logging.WARNING if pod.ready else logging.DEBUG
-            logger.log(
-                level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}
-            )
-            return 0
-        if answer.digest == digest:
-            publication.acknowledged[(pod.uid, pod.incarnation)] = answer
-            return 0
-        # newer than what we sent: either we sent a newer one meanwhile, or a lost life of ours did
-        return (
-            answer.generation
-            if answer.generation >= generation and publication.generation == generation
-            else 0
+        await publication.pushes.wait_for(
+            behind,
+            lambda pod: self._bring_up_to_date(publication, pod),
+            patience_seconds=_PATIENCE_SECONDS,
         )
+
+    async def _bring_up_to_date(self, publication: Publication, pod: Pod) -> bool:
+        """Pushes until the pod runs the newest document, also one that is composed meanwhile; False when that failed."""
+        for _ in range(_MOST_ROUNDS):
+            digest, generation = publication.digest, publication.generation
+            try:
+                answer = await self._relays.push(pod, publication.sealed)
+            except Unavailable as error:
+                # a pod that is only starting does not answer yet
+                level = logging.WARNING if pod.ready else logging.DEBUG
+                logger.log(
+                    level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}
+                )
+                return False
+            if answer.acknowledgement.digest == digest:
+                publication.acknowledged[(pod.uid, pod.incarnation)] = answer.acknowledgement
+            elif publication.generation == generation and not self._overtake(publication, answer):
+                return False
+            if publication.digest == digest:
+                return True
+        return False
+
+    def _overtake(self, publication: Publication, answer: PushAnswer) -> bool:
+        """Composes anew above a document that a lost life of ours has published; False when the pod shows none.
+
+        A pod is believed what our signature on the document that it keeps shows, and nothing else.
+        """
+        try:
+            kept, _ = seal.unseal(answer.kept, [self._signing_key.public_key()])
+        except seal.DocumentRejected:
+            return False
+        if (
+            kept.tenant.uid != publication.tenant.metadata.uid
+            or kept.generation < publication.generation
+        ):
+            return False
+        publication.generation, publication.document = kept.generation, None
+        self._compose(publication)
+        return True
 
     async def _write(self, publication: Publication) -> None:
         async with publication.write_lock:

@@ -1,7 +1,8 @@
 """Relay pods that stand in at the operator's adapter: they accept documents by the relay's own rules."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -12,7 +13,7 @@ from relay.process.document_acceptance import Acceptance, Accepted
 from relay_contract import document, endpoints
 from relay_contract.seal import DocumentRejected
 from relay_operator import names
-from relay_operator.cluster.relays import Pod
+from relay_operator.cluster.relays import Pod, PushAnswer
 from relay_operator.errors import Unavailable
 
 _KEEPS_A_NEWER_ONE = frozenset({"stale_generation", "conflicting_generation"})
@@ -22,7 +23,8 @@ _KEEPS_A_NEWER_ONE = frozenset({"stale_generation", "conflicting_generation"})
 class RelayPods:
     """Every relay pod of the cluster, with the document in force in each.
 
-    silent are the names of pods that do not answer; refused are providers whose key no pod mounts.
+    silent are the names of pods that do not answer, seconds how long others take; refused are providers whose key no
+    pod mounts. claimed is an envelope that every pod says it keeps instead of what is pushed.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -30,23 +32,44 @@ class RelayPods:
     public_key: Ed25519PublicKey
     in_force: dict[str, Accepted] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    claimed: str | None = None
+    pushes: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
     meanwhile: Callable[[], None] = lambda: None
 
-    def take(self, pod: Pod, sealed: str) -> document.Acknowledgement:
+    def take(self, pod: Pod, sealed: str) -> PushAnswer:
         """Answers a push as the admin port does; Unavailable where the port would not acknowledge."""
         self.meanwhile()
         if pod.name in self.silent:
             raise Unavailable(f"pod {pod.namespace}/{pod.name} did not take the document")
+        if self.claimed is not None:
+            claim = document.Acknowledgement(digest="", generation=2**50, workers=1)
+            return PushAnswer(acknowledgement=claim, kept=self.claimed.encode())
+        kept = b""
         acceptance = Acceptance((self.public_key,), self._tenant_uid(pod.namespace))
         try:
             accepted = acceptance.judge(sealed.encode(), self.in_force.get(pod.uid))
         except DocumentRejected as error:
             if error.code not in _KEEPS_A_NEWER_ONE:
                 raise Unavailable(f"pod {pod.namespace}/{pod.name} refused: {error}") from error
+            kept = self.in_force[pod.uid].envelope
         else:
             self.in_force[pod.uid] = accepted
-        return self._acknowledgement(pod)
+        return PushAnswer(acknowledgement=self._acknowledgement(pod), kept=kept)
+
+    @contextlib.asynccontextmanager
+    async def being_pushed_to(self) -> AsyncIterator[None]:
+        """Counts a push, and those that are under way at the same time."""
+        self.pushes += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            yield
+        finally:
+            self.at_once -= 1
 
     @property
     def documents(self) -> dict[str, document.Document]:
@@ -93,8 +116,9 @@ class Pushes:
     pods: RelayPods
     failures: InjectedFailures
 
-    async def push(self, pod: Pod, sealed: str) -> document.Acknowledgement:
-        await asyncio.sleep(0)
+    async def push(self, pod: Pod, sealed: str) -> PushAnswer:
+        async with self.pods.being_pushed_to():
+            await asyncio.sleep(self.pods.seconds.get(pod.name, 0))
         self.failures.before_write("PUT", "Document")
         answer = self.pods.take(pod, sealed)
         self.failures.after_write()

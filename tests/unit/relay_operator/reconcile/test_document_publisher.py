@@ -1,5 +1,6 @@
 """Publishing a tenant's document: pushed and stored, resumed after a restart, overtaking what a lost life pushed."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
+from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import document, endpoints, seal
 from relay_operator import names
@@ -186,13 +188,16 @@ async def test_an_operator_overtakes_the_generations_that_a_lost_life_pushed(
     assert cluster.stored.generation > lost.publication.generation
 
 
-async def test_a_silent_pod_is_counted_out_until_it_answers(cluster: Cluster) -> None:
+@in_virtual_time
+async def test_a_silent_pod_is_counted_out_until_it_answers() -> None:
+    cluster = Cluster()
     operator = cluster.operator()
     cluster.pods.silent.add(POD.name)
     await operator.publish(25)
     assert await operator.publisher.acknowledged(SPACE) == (0, 1)
     assert cluster.stored.tenant.routes[0].canary_percent == 25
     cluster.pods.silent.clear()
+    await asyncio.sleep(1)
     assert await operator.publisher.acknowledged(SPACE) == (1, 1)
 
 
@@ -265,3 +270,66 @@ async def test_an_unknown_or_forgotten_tenant_has_nothing_to_distribute(cluster:
     await operator.publisher.distribute(SPACE)
     assert operator.api.writes == []
     assert operator.publisher.publication(SPACE) is None
+
+
+@pytest.mark.parametrize(
+    "kept", ["nothing", "another signer", "another tenant", "older", "damaged"]
+)
+async def test_a_pod_is_believed_no_generation_that_it_cannot_show(
+    cluster: Cluster, kept: str
+) -> None:
+    operator = cluster.operator()
+    await operator.publish(25)
+    newer = cluster.stored.model_copy(update={"generation": 2**40})
+    other = newer.tenant.model_copy(update={"uid": "u-2"})
+    cluster.pods.claimed = {
+        "nothing": "",
+        "another signer": seal.seal(newer, Ed25519PrivateKey.generate()),
+        "another tenant": seal.seal(newer.model_copy(update={"tenant": other}), KEY),
+        "older": cluster.sealed,
+        "damaged": seal.seal(newer, KEY)[:-20],
+    }[kept]
+    await operator.publish(50)
+    assert operator.publisher.count_acknowledged(SPACE) == (0, 1)
+    assert operator.publication.generation == cluster.stored.generation == 2
+
+
+@in_virtual_time
+async def test_a_slow_pod_is_pushed_to_once_at_a_time_and_holds_nobody_up() -> None:
+    cluster, loop = Cluster(), asyncio.get_running_loop()
+    operator = cluster.operator()
+    cluster.pods.seconds[POD.name] = 2.0
+    started = loop.time()
+    await operator.publish(0)
+    await asyncio.gather(*(operator.publish(percent) for percent in range(1, 9)))
+    assert loop.time() - started < 0.5
+    assert cluster.pods.pushes == 1
+    await asyncio.sleep(10)
+    # after the first push the newest document followed at once, and nothing in between
+    assert (cluster.pods.pushes, served(cluster)) == (2, 8)
+
+
+@in_virtual_time
+async def test_a_pod_that_fails_is_left_alone_for_longer_each_time_up_to_some_seconds() -> None:
+    cluster = Cluster()
+    operator = cluster.operator()
+    cluster.pods.silent.add(POD.name)
+    for percent in range(60):
+        await operator.publish(percent)
+        await asyncio.sleep(1)
+    assert 10 <= cluster.pods.pushes <= 20
+    cluster.watched_state.pods.keep(replace(POD, incarnation=1))
+    cluster.pods.silent.clear()
+    assert await operator.publisher.acknowledged(SPACE) == (1, 1)
+
+
+@in_virtual_time
+async def test_a_tenants_many_silent_pods_are_pushed_to_a_few_at_a_time() -> None:
+    cluster = Cluster()
+    for number in range(200):
+        pod = replace(POD, uid=f"pod-{number}", name=f"relay-{number}")
+        cluster.watched_state.pods.keep(pod)
+        cluster.pods.seconds[pod.name] = 2.0
+    operator = cluster.operator()
+    await operator.publish(25)
+    assert cluster.pods.most_at_once == 32

@@ -1,0 +1,171 @@
+"""Pods that are no relays and mean harm, over real HTTP: each push ends in time, and is read up to a limit."""
+
+import asyncio
+import contextlib
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from relay_contract.document import MAX_DOCUMENT_BYTES
+from relay_operator.cluster.relays import Pod, Relays
+from relay_operator.errors import Unavailable
+
+Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+_DEADLINE_SECONDS = 0.3
+_PATIENCE_SECONDS = 5.0
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+ANSWER = json.dumps({"digest": "d", "generation": 4, "workers": 2, "missingKeys": []}).encode()
+POD = Pod(
+    namespace="relay-finance",
+    name="relay-1",
+    uid="u",
+    ip="10.0.0.1",
+    incarnation=0,
+    ready=True,
+    terminating=False,
+)
+
+
+async def _drip(writer: asyncio.StreamWriter, text: bytes) -> None:
+    for byte in text:
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(_DEADLINE_SECONDS / 3)
+
+
+async def drips_its_head(writer: asyncio.StreamWriter) -> None:
+    await _drip(writer, _HEAD)
+
+
+async def drips_its_body(writer: asyncio.StreamWriter) -> None:
+    writer.write(_HEAD + b"content-length: 1000\r\n\r\n")
+    await _drip(writer, ANSWER)
+
+
+async def says_nothing(writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(_PATIENCE_SECONDS)
+
+
+async def never_ends(writer: asyncio.StreamWriter) -> None:
+    writer.write(_HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+        await writer.drain()
+
+
+async def sends_headers_without_end(writer: asyncio.StreamWriter) -> None:
+    writer.write(_HEAD)
+    while True:
+        writer.write(b"x-more: " + b"x" * 1000 + b"\r\n")
+        await writer.drain()
+
+
+async def asks_to_wait_without_end(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 10)
+        await writer.drain()
+
+
+async def compresses(writer: asyncio.StreamWriter) -> None:
+    body = gzip.compress(b" " * 64 * MAX_DOCUMENT_BYTES + ANSWER)
+    length = f"content-length: {len(body)}\r\n".encode()
+    writer.write(_HEAD + b"content-encoding: gzip\r\n" + length + b"\r\n" + body)
+    await writer.drain()
+
+
+class HostilePod:
+    """Serves its script to every push; taken are the bytes that its last client took."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._running: set[asyncio.Task[None]] = set()
+        self.taken = 0
+        self.left = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._play(reader, writer))
+        self._running.add(task)
+
+    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        write = writer.write
+
+        def counted(data: bytes) -> None:
+            self.taken += len(data)
+            write(data)
+
+        writer.write = counted  # type: ignore[method-assign, assignment]
+        try:
+            await reader.readuntil(b"sealed")
+            with contextlib.suppress(ConnectionError):
+                await self._script(writer)
+        finally:
+            writer.transport.abort()
+            self.left.set()
+
+    async def end(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        # the loop closes an aborted connection in its next turn
+        await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def a_pod_that(script: Script, directory: Path) -> AsyncIterator[tuple[Relays, HostilePod]]:
+    """Serves one pod; yields the adapter to push with."""
+    pod, path = HostilePod(script), str(directory / "pod.sock")
+    server = await asyncio.start_unix_server(pod.serve, path)
+    relays = Relays(timeout_seconds=_DEADLINE_SECONDS, transport=httpx.AsyncHTTPTransport(uds=path))
+    try:
+        yield relays, pod
+    finally:
+        await relays.close()
+        server.close()
+        await pod.end()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        drips_its_head,
+        drips_its_body,
+        says_nothing,
+        never_ends,
+        sends_headers_without_end,
+        asks_to_wait_without_end,
+        compresses,
+    ],
+)
+async def test_a_push_to_it_ends_in_time_and_is_no_answer(script: Script, tmp_path: Path) -> None:
+    async with a_pod_that(script, tmp_path) as (relays, _):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            with pytest.raises(Unavailable, match="pod relay-finance/relay-1"):
+                await relays.push(POD, "sealed")
+
+
+@pytest.mark.parametrize("script", [never_ends, sends_headers_without_end])
+async def test_an_endless_answer_is_read_up_to_a_limit(script: Script, tmp_path: Path) -> None:
+    async with a_pod_that(script, tmp_path) as (relays, pod):
+        with pytest.raises(Unavailable):
+            await relays.push(POD, "sealed")
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await pod.left.wait()
+    # the limit, and what fits into the buffers of both ends
+    assert pod.taken < 4 * MAX_DOCUMENT_BYTES
+
+
+async def test_a_pod_leaves_no_cookies_behind(tmp_path: Path) -> None:
+    async def sets_cookies(writer: asyncio.StreamWriter) -> None:
+        cookies = b"".join(b"set-cookie: c%d=%s\r\n" % (n, b"x" * 500) for n in range(50))
+        length = f"content-length: {len(ANSWER)}\r\n".encode()
+        writer.write(_HEAD + cookies + length + b"\r\n" + ANSWER)
+        await writer.drain()
+
+    async with a_pod_that(sets_cookies, tmp_path) as (relays, _):
+        await relays.push(POD, "sealed")
+        assert len(relays._client.cookies) == 0
