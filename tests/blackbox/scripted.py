@@ -39,7 +39,11 @@ class ScriptedProvider:
                     while self._read(connection):
                         pass
                     return
-                connection.sendall(self.answers[min(len(self.heads), len(self.answers)) - 1])
+                try:
+                    connection.sendall(self.answers[min(len(self.heads), len(self.answers)) - 1])
+                except OSError:
+                    self.closed += 1
+                    return
 
     def _request(self, connection: socket.socket, buffer: bytes) -> tuple[bytes, bytes] | None:
         """Reads a head, and its body if bodies are read; returns the head and what came after it."""

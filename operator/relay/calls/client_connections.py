@@ -57,8 +57,9 @@ class ClientConnections(ConnectionHost):
     def handler(self, connection: ClientConnection, request: Request) -> RequestHandler:
         return self.paths.handler(connection, request)
 
-    def reserve_body(self, size: int) -> bool:
-        if self.buffered_bytes + size > self._max_buffered_bytes:
+    def reserve_body(self, size: int, whole: int) -> bool:
+        # a body may be as large as what it leaves free for others: large ones are refused first, small ones still fit
+        if whole > self._max_buffered_bytes - self.buffered_bytes - size:
             return False
         self.buffered_bytes += size
         return True

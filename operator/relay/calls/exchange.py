@@ -120,9 +120,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self.ready_at = time.monotonic()
         request, caller = self.request, self.caller
         assert caller is not None
-        raw = request.body[0] if len(request.body) == 1 else b"".join(request.body)
-        request.body = [raw]
-        body = read_body(raw)
+        body = read_body(request.body)
         if isinstance(body, Refusal):
             self.refuse(body)
             return

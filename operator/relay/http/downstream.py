@@ -103,8 +103,8 @@ class ConnectionHost(ABC):
         """Makes the handler of a new request; the connection calls `begin`."""
 
     @abstractmethod
-    def reserve_body(self, size: int) -> bool:
-        """Reserves memory for that many bytes of request bodies; returns whether there was enough."""
+    def reserve_body(self, size: int, whole: int) -> bool:
+        """Reserves memory for `size` more bytes of a body that has come to `whole`; returns whether there was enough."""
 
     @abstractmethod
     def release_body(self, size: int) -> None:
@@ -133,8 +133,10 @@ class ClientConnection(Channel):
         "_heads",
         "_host",
         "_in_head",
+        "_lingered_bytes",
         "_parser",
         "_parsing",
+        "_read_bytes",
         "_reading_paused",
         "_upgrade_seen",
         "_waiting",
@@ -151,7 +153,9 @@ class ClientConnection(Channel):
         self._handler: RequestHandler | None = None
         self._waiting: deque[Request] | None = None
         self._in_head = False
+        # of the head that comes, or since the last piece of the body that comes
         self._head_bytes = 0
+        self._read_bytes = self._lingered_bytes = 0
         self._upgrade_seen = False
         self._reading_paused = False
         self._write_deadline = NEVER
@@ -206,8 +210,8 @@ class ClientConnection(Channel):
         fresh = self._parsing is None and self._current is None
         if fresh and self._serve_repeated(data):
             return b""
-        if self._in_head or self._parsing is None:
-            self._head_bytes += len(data)
+        size = self._read_bytes = len(data)
+        self._head_bytes += size
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -216,7 +220,7 @@ class ClientConnection(Channel):
             self._not_parsed(error)
             return b""
         if self._parsing is not None:
-            self._bound_unfinished()
+            self._bound_unfinished(size)
         elif fresh:
             self._heads.remember(data)
         return b""
@@ -285,9 +289,10 @@ class ClientConnection(Channel):
         if parser.should_upgrade():
             self._upgrade_seen = True
             return
-        if head_bytes > self._host.client_limits.max_header_bytes:
+        limits = self._host.client_limits
+        if head_bytes > limits.max_header_bytes or self._read_bytes > limits.max_header_bytes:
             self._bound_head(request)
-        if len(request.headers) > self._host.client_limits.max_headers:
+        if len(request.headers) > limits.max_headers:
             request.problem = Problem.HEADERS_TOO_LARGE
         if request.problem is not None:
             # where this request ends, and the next begins, is uncertain
@@ -299,26 +304,29 @@ class ClientConnection(Channel):
 
     def on_body(self, body: bytes) -> None:
         request = self._parsing
-        if request is None or request.discard:
-            self._head_bytes += len(body)
+        self._head_bytes = 0
+        if request is None:
             return
         size = len(body)
         request.body_bytes += size
+        if request.discard:
+            return
         if request.body_bytes > self._host.client_limits.max_body_bytes:
             self._unusable(request, Problem.BODY_TOO_LARGE)
-        elif not self._host.reserve_body(size):
-            request.body_bytes -= size
+        elif not self._host.reserve_body(size, request.body_bytes):
             self._unusable(request, Problem.BODY_MEMORY_FULL)
         else:
-            request.body.append(body)
+            request.reserved_bytes += size
+            request.add_body(body)
 
     def on_message_complete(self) -> None:
         request = self._parsing
         if request is None or self._upgrade_seen:
             return
         self._parsing = None
+        self._head_bytes = 0
         self._heads.parsed(request)
-        request.complete = True
+        request.body_complete()
         if request is self._current:
             self._set_deadline(NEVER)
             if self._handler is not None:
@@ -344,10 +352,9 @@ class ClientConnection(Channel):
 
     def drop_body(self, request: Request) -> None:
         """Frees the request's body; what still arrives of it is dropped."""
-        request.discard = True
-        if request.body:
-            self._host.release_body(sum(map(len, request.body)))
-            request.body = []
+        reserved = request.discard_body()
+        if reserved:
+            self._host.release_body(reserved)
 
     def finished(self, now: float, *, keep_alive: bool) -> None:
         """Called when the answer is written: goes on to the next request, or closes."""
@@ -361,7 +368,7 @@ class ClientConnection(Channel):
         if request.complete:
             self._next(now)
         else:
-            self._head_bytes = 0
+            self._lingered_bytes = 0
             self._set_deadline(now + LINGER_SECONDS)
 
     def abort(self) -> None:
@@ -415,22 +422,27 @@ class ClientConnection(Channel):
             too_long = target > limit // 2
             request.problem = Problem.URI_TOO_LONG if too_long else Problem.HEADERS_TOO_LARGE
 
-    def _bound_unfinished(self) -> None:
-        """Bounds size and time of an unfinished request; called after each read that leaves one."""
+    def _bound_unfinished(self, size: int) -> None:
+        """Bounds size and time of an unfinished request; called after each read, of that many bytes, that leaves one.
+
+        The parser joins the parts of a field: what is no body, trailers and chunk extensions too, must stay small.
+        """
         request, limits = self._parsing, self._host.client_limits
         assert request is not None
         now = time.monotonic()
-        if self._in_head:
-            if self._head_bytes > limits.max_header_bytes:
-                too_long = len(request.target) > limits.max_header_bytes // 2
-                self._malformed(Problem.URI_TOO_LONG if too_long else Problem.HEADERS_TOO_LARGE)
-            elif self._current is None:
+        if self._head_bytes > limits.max_header_bytes:
+            too_long = self._in_head and len(request.target) > limits.max_header_bytes // 2
+            self._malformed(Problem.URI_TOO_LONG if too_long else Problem.HEADERS_TOO_LARGE)
+        elif self._in_head:
+            if self._current is None:
                 self._set_deadline(request.received_at + limits.header_timeout)
         elif request is self._current and self._handler is not None:
             patience = limits.body_timeout + request.body_bytes / BODY_FLOOR_BYTES_PER_SECOND
             self._set_deadline(min(now + limits.body_timeout, request.received_at + patience))
-        elif self._head_bytes > LINGER_BYTES:
-            self.close()
+        elif request is self._current:
+            self._lingered_bytes += size
+            if self._lingered_bytes > LINGER_BYTES:
+                self.close()
 
     # -- pipelined requests ----------------------------------------------------------------------------------------
 
@@ -481,7 +493,7 @@ class ClientConnection(Channel):
         if not start:
             return False
         size = len(data) - start
-        if size > self._host.client_limits.max_body_bytes or not self._host.reserve_body(size):
+        if size > self._host.client_limits.max_body_bytes or not self._host.reserve_body(size, size):
             return False
         self.deadline = NEVER
         body = data[start:]

@@ -53,8 +53,8 @@ class HeadCache:
         request.fields = head.fields
         request.path = head.path
         request.query = head.query
-        request.body.append(body)
-        request.body_bytes = len(body)
+        request.body = body
+        request.body_bytes = request.reserved_bytes = len(body)
         request.complete = True
         request.known = head
         return request

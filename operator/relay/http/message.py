@@ -11,6 +11,8 @@ STATUS_LINES: Final = {
 }
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
+PIECE_BYTES: Final = 16 * 1024
+"""Pieces of a body below this are copied together: each object costs some 50 bytes, and a chunk may hold one byte."""
 
 
 def status_line(status: int) -> bytes:
@@ -23,13 +25,47 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+class BodyPieces:
+    """The pieces of a body that takes several reads. Small ones are copied together, so that a byte costs a byte."""
+
+    __slots__ = ("_joined", "_pieces")
+
+    def __init__(self, first: bytes) -> None:
+        self._pieces: list[bytes] = []
+        self._joined = bytearray()
+        self.add(first)
+
+    def add(self, piece: bytes) -> None:
+        """Adds what came next."""
+        if len(piece) >= PIECE_BYTES:
+            self._close()
+            self._pieces.append(piece)
+            return
+        self._joined += piece
+        if len(self._joined) >= PIECE_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        if self._joined:
+            self._pieces.append(bytes(self._joined))
+            self._joined = bytearray()
+
+    def whole(self) -> bytes:
+        """Returns everything that came; nothing is kept."""
+        self._close()
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
 class Request:
     """A client's request while it arrives.
 
-    problem is set as soon as the head or body proves unusable; the body is read and dropped while discard is set.
+    problem is set as soon as the head or body proves unusable; the body is read and dropped while discard is set. body is
+    all of it once it is complete, and reserved_bytes the memory that is reserved for it.
     """
 
     __slots__ = (
+        "_pieces",
         "body",
         "body_bytes",
         "complete",
@@ -44,6 +80,7 @@ class Request:
         "problem",
         "query",
         "received_at",
+        "reserved_bytes",
         "target",
     )
 
@@ -52,8 +89,10 @@ class Request:
         self.target = b""
         self.headers: list[Field] = []
         self.fields: dict[bytes, bytes] = {}
-        self.body: list[bytes] = []
+        self.body = b""
+        self._pieces: BodyPieces | None = None
         self.body_bytes = 0
+        self.reserved_bytes = 0
         self.complete = False
         self.discard = False
         self.http11 = True
@@ -82,6 +121,32 @@ class Request:
         self.problem = self._head_problem(version, single)
         if self.problem is None:
             self._split_target()
+
+    def add_body(self, piece: bytes) -> None:
+        """Adds the next piece of the body."""
+        if self._pieces is not None:
+            self._pieces.add(piece)
+        elif self.body:
+            self._pieces = BodyPieces(self.body)
+            self._pieces.add(piece)
+            self.body = b""
+        else:
+            self.body = piece
+
+    def body_complete(self) -> None:
+        """Notes that the request has arrived whole."""
+        self.complete = True
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            self.body = pieces.whole()
+
+    def discard_body(self) -> int:
+        """Frees the body, what still comes of it is to be dropped; returns the bytes that were reserved for it."""
+        self.discard = True
+        self.body = b""
+        self._pieces = None
+        reserved, self.reserved_bytes = self.reserved_bytes, 0
+        return reserved
 
     def _head_problem(self, version: str, single: frozenset[bytes]) -> Problem | None:
         fields = self.fields

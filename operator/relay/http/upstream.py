@@ -22,6 +22,7 @@ answer. invalid: what came is not HTTP/1.1.
 
 MAX_RESPONSE_HEADERS: Final = 200
 MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
+"""Bounds whatever is no body in a row: interim heads and the head together, chunk extensions, trailers."""
 
 
 class ResponseReceiver(ABC):
@@ -108,6 +109,7 @@ class UpstreamConnection(Channel):
         self._headers: list[Field] = []
         self._body: list[bytes] = []
         self._status = 0
+        # of this answer's heads, or since the last piece of its body
         self._head_bytes = 0
         self._in_head = True
         self._answered = False
@@ -140,8 +142,9 @@ class UpstreamConnection(Channel):
             return
         now = time.monotonic()
         sound = self._feed(data)
-        if not self._in_head:
-            # the deadline for the first byte counts until the head is whole: a slow trickle is no answer
+        if self._status >= 200 and not self._in_head:
+            # the deadline for the first byte counts until the head is whole: neither a slow trickle nor a row of
+            # interim answers is an answer
             self.deadline = now + self._idle_timeout
             if self.deadline < self.slot:
                 self._owner.wheel.watch(self)
@@ -208,6 +211,7 @@ class UpstreamConnection(Channel):
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         if not self._surplus:
             self._body.append(body)
 
@@ -291,8 +295,7 @@ class UpstreamConnection(Channel):
     # -- one read --------------------------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> bool:
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -300,8 +303,8 @@ class UpstreamConnection(Channel):
         return not self._surplus
 
     def _head_too_large(self) -> bool:
-        return len(self._headers) > MAX_RESPONSE_HEADERS or (
-            self._in_head and self._head_bytes > MAX_RESPONSE_HEAD_BYTES
+        return (
+            len(self._headers) > MAX_RESPONSE_HEADERS or self._head_bytes > MAX_RESPONSE_HEAD_BYTES
         )
 
     def _hand_over(self, call: ResponseReceiver, now: float, *, sound: bool) -> None:

@@ -177,7 +177,7 @@ async def test_a_chunked_body_that_grows_too_large_is_refused(relay_with: Make) 
 
 
 async def test_all_bodies_together_are_bounded(relay_with: Make) -> None:
-    relay = relay_with({"max_buffered_bytes": 150})
+    relay = relay_with({"max_buffered_bytes": 200})
     first, second = relay.client(), relay.client()
     start = f"{HEAD}Content-Length: 100\r\n\r\n".encode() + b"x" * 90
     first.send(start)

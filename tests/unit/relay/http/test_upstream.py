@@ -41,6 +41,18 @@ async def test_interim_answers_are_skipped(relay: MemoryRelay) -> None:
     assert "link" not in fields(answer)
 
 
+async def test_interim_answers_do_not_extend_the_wait_for_the_first_byte(
+    relay: MemoryRelay,
+) -> None:
+    client, upstream = relay.client(), relay.provider()
+    client.send(call())
+    deadline = upstream.protocol.deadline
+    upstream.send(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")
+    assert upstream.protocol.deadline == deadline
+    upstream.send(reply()[:-1])
+    assert upstream.protocol.deadline < deadline
+
+
 async def test_bytes_beyond_the_answer_end_the_connection_and_reach_nobody(
     relay: MemoryRelay,
 ) -> None:
