@@ -18,6 +18,7 @@ from relay.calls.provider_error import MAX_ERROR_BYTES
 from relay.calls.refusal_of import (
     BROKEN_STREAM_REFUSAL,
     PROBLEM_REFUSAL,
+    PROBLEM_RETRY_SECONDS,
     REFUSAL_OF,
     TROUBLE_REFUSAL,
     UNPROCESSED_STATUSES,
@@ -359,7 +360,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._finish(now, keep_alive=keep)
 
     def unusable(self, problem: Problem) -> None:
-        self.refuse(PROBLEM_REFUSAL[problem])
+        self.refuse(
+            PROBLEM_REFUSAL[problem], retry_after_seconds=PROBLEM_RETRY_SECONDS.get(problem)
+        )
 
     def crashed(self, error: Exception) -> None:
         """Ends the call with 500, or aborts what was begun; what it held is free whatever raises on the way."""

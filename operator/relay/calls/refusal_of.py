@@ -44,6 +44,9 @@ PROBLEM_REFUSAL: Final = {
     Problem.TIMEOUT: Refusal.request_timeout,
 }
 
+PROBLEM_RETRY_SECONDS: Final = {Problem.BODY_MEMORY_FULL: 1.0}
+"""When it helps to try again; the other problems stay."""
+
 UNPROCESSED_STATUSES: Final = frozenset({429, 503})
 """With these a provider says that it did not take the call."""
 UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset({"unreachable", "no_key"})

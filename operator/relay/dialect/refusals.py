@@ -209,7 +209,10 @@ class Refusal(Enum):
     )
     not_ready = RefusalRow(503, SERVER, "relay_not_ready", "The relay has no configuration yet.")
     overloaded = RefusalRow(
-        503, SERVER, "relay_overloaded", "The relay's memory for request bodies is full."
+        503,
+        SERVER,
+        "relay_overloaded",
+        "The relay has no memory left for a body of this size; smaller ones may still fit. Try again shortly.",
     )
     upstream_key_missing = RefusalRow(
         503, SERVER, "upstream_key_missing", "The relay has no key for the provider.", retry=False

@@ -493,7 +493,9 @@ class ClientConnection(Channel):
         if not start:
             return False
         size = len(data) - start
-        if size > self._host.client_limits.max_body_bytes or not self._host.reserve_body(size, size):
+        if size > self._host.client_limits.max_body_bytes or not self._host.reserve_body(
+            size, size
+        ):
             return False
         self.deadline = NEVER
         body = data[start:]
