@@ -103,6 +103,7 @@ class Reason(StrEnum):
     AWAITING_EVIDENCE = "AwaitingEvidence"
     DESTINATION_REACHED = "DestinationReached"
     LOWERED = "Lowered"
+    HELD = "Held"
     PAUSED = "Paused"
     PROMOTED = "Promoted"
     SLO_BREACH = "SloBreach"

@@ -28,19 +28,46 @@ class EventRecorder:
 
         The name follows from the move, so one that is posted again after a restart is refused as a duplicate.
         """
+        name = _name(body, str(move.at), move.reason, move.message)
+        severity = "Warning" if move.reason == names.Reason.SLO_BREACH else "Normal"
+        await self._post(body, kind=kind, action=action, move=move, name=name, severity=severity)
+
+    async def announce_refusal(
+        self, body: Mapping[str, Any], *, kind: str, refusal: Move, since: str
+    ) -> None:
+        """Posts that a spec was refused, once for its generation, whoever notices first.
+
+        since is what tells one refusal for this reason from a later one: the state of the object before it.
+        """
+        generation = str(body["metadata"].get("generation", 1))
+        name = _name(body, generation, refusal.reason, since)
+        await self._post(
+            body, kind=kind, action="Refuse", move=refusal, name=name, severity="Warning"
+        )
+
+    async def _post(
+        self,
+        body: Mapping[str, Any],
+        *,
+        kind: str,
+        action: str,
+        move: Move,
+        name: str,
+        severity: str,
+    ) -> None:
         metadata = body["metadata"]
         namespace = metadata.get("namespace") or "default"
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": _name(metadata, move), "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace},
             "eventTime": timestamps.to_precise_text(move.at),
             "reportingController": names.GROUP,
             "reportingInstance": self._instance,
             "action": action,
             "reason": move.reason,
             "note": move.message[:1000],
-            "type": "Warning" if move.reason == names.Reason.SLO_BREACH else "Normal",
+            "type": severity,
             "regarding": {
                 "apiVersion": names.API_VERSION,
                 "kind": kind,
@@ -57,6 +84,7 @@ class EventRecorder:
             logger.warning("event not posted", extra={"reason": move.reason, "why": str(error)})
 
 
-def _name(metadata: Mapping[str, Any], move: Move) -> str:
-    text = "\0".join((metadata["uid"], str(move.at), move.reason, move.message))
+def _name(body: Mapping[str, Any], *identity: str) -> str:
+    metadata = body["metadata"]
+    text = "\0".join((metadata["uid"], *identity))
     return f"{metadata['name'][:200]}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"

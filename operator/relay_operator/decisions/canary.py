@@ -37,7 +37,10 @@ _PROMOTED = "all traffic is on the canary and within its limits; make the canary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The canary that a spec asks for. fingerprint is empty without one; percent is the target weight."""
+    """The canary that a spec asks for. fingerprint is empty without one; percent is the target weight.
+
+    held tells why the weight may not rise; it is empty while it may.
+    """
 
     fingerprint: str = ""
     percent: int = 0
@@ -46,6 +49,7 @@ class Plan:
     min_requests: int = 50
     guarded: bool = False
     paused: bool = False
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,12 @@ def resumed(
         )
     raised = weight_in_force > state.weight_percent
     return Decision(
-        state=replace(state, weight_percent=weight_in_force, step_started_at=now),
+        state=replace(
+            state,
+            phase=state.phase if raised else Phase.HOLDING,
+            weight_percent=weight_in_force,
+            step_started_at=now,
+        ),
         reason=Reason.STEP_PASSED if raised else Reason.LOWERED,
         message=f"at {weight_in_force} % as the relays already serve; the operator stopped before it recorded the move",
     )
@@ -128,6 +137,8 @@ def next_state(
             reason=Reason.LOWERED,
             message=f"lowered to {plan.percent} % by spec.canary.percent",
         )
+    if plan.held:
+        return _stay(state, Reason.HELD, f"stays at {state.weight_percent} %: {plan.held}")
     if plan.paused:
         return _stay(replace(state, phase=Phase.PAUSED), Reason.PAUSED, "paused by spec.paused")
     return _climb(state, verdict, plan, step_requests, now)

@@ -5,7 +5,8 @@ the reconcilers may both call.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
@@ -33,6 +34,8 @@ _HISTORY_LENGTH = 10
 _REPEATED_SECONDS = 600.0
 """Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
 the move, so the API server drops every repetition (an Event lives one hour by default)."""
+
+_NOT_STORED = "this weight is not stored yet; it is not raised until the API server has it"
 
 
 @dataclass(slots=True)
@@ -148,6 +151,46 @@ class CanaryRuns:
         run.plan, run.objective, run.stable_fingerprint = plan, objective, stable_fingerprint
         return run
 
+    def hold(
+        self,
+        key: RouteKey,
+        *,
+        status: Mapping[str, Any],
+        objective: Objective | None,
+        in_force: document.Route,
+        percent: int,
+        why: str,
+        now: float,
+    ) -> Run:
+        """Brings the run of the canary in force under a spec that is not in force: it may fall, but not rise.
+
+        percent is the highest weight that this spec allows; status and objective are for a run that an earlier life of
+        the operator began.
+        """
+        run = self.runs.get(key)
+        if run is None:
+            plan = Plan(percent=percent)
+            stable_fingerprint = in_force.stable.fingerprint
+            run = Run(
+                plan=plan, objective=objective, stable_fingerprint=stable_fingerprint, state=State()
+            )
+            progress = route_status.from_status(status).progress
+            if progress is not None:
+                _resume(run, progress, in_force, now)
+            self.runs[key] = run
+        _adopt(run, in_force, now)
+        run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)
+        return run
+
+    def return_to_stable(self, key: RouteKey, *, message: str, now: float) -> None:
+        """Ends the run of a canary that lost its weight to another one, which cannot start yet."""
+        run = self.runs[key]
+        if run.state.weight_percent > 0:
+            run.forget_verdict()
+            run.state = State()
+            decision = Decision(state=run.state, reason=Reason.RETURNED_TO_STABLE, message=message)
+            run.record(decision, now)
+
     def forget(self, key: RouteKey) -> None:
         """Drops the run of a route that is gone."""
         self.runs.pop(key, None)
@@ -178,9 +221,13 @@ class CanaryRuns:
         run = self.runs[key]
         run.verdict, run.measured_at = unavailable, float(int(now))
 
-    def decide(self, key: RouteKey, *, now: float) -> bool:
-        """Decides the route's next state; returns True when it moved, which is then recorded."""
+    def decide(self, key: RouteKey, *, now: float, stored: bool = True) -> bool:
+        """Decides the route's next state; returns True when it moved, which is then recorded.
+
+        stored tells whether the weight in force would survive the operator; until then it does not rise.
+        """
         run = self.runs[key]
+        plan = run.plan if stored else replace(run.plan, held=run.plan.held or _NOT_STORED)
         namespace, route = key
         requests = self.evidence.finished_since(
             namespace=namespace,
@@ -189,7 +236,7 @@ class CanaryRuns:
             moment=run.state.step_started_at,
         )
         decision = canary.next_state(
-            run.state, run.verdict, plan=run.plan, step_requests=requests, now=now
+            run.state, run.verdict, plan=plan, step_requests=requests, now=now
         )
         run.standing = decision
         if decision.state == run.state:
@@ -199,7 +246,7 @@ class CanaryRuns:
         run.state = decision.state
         run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more
-        again = canary.next_state(run.state, run.verdict, plan=run.plan, step_requests=0, now=now)
+        again = canary.next_state(run.state, run.verdict, plan=plan, step_requests=0, now=now)
         if again.state == run.state or canary.is_settling(run.state, again.state):
             run.state, run.standing = again.state, again
         return True
@@ -214,6 +261,9 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)
     if in_force is None or in_force.canary is None:
         return
+    if run.plan.percent == 0 == in_force.canary_percent:
+        # the spec asked for that; the next decision says so
+        return
     correction = canary.resumed(
         run.state,
         fingerprint_in_force=in_force.canary.fingerprint,
@@ -223,6 +273,20 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     if correction is not None:
         run.state = correction.state
         run.record(correction, now)
+
+
+def _adopt(run: Run, in_force: document.Route, now: float) -> None:
+    """Takes over a canary that the relays serve and status does not know."""
+    side, weight = in_force.canary, in_force.canary_percent
+    if side is not None and weight > 0 and run.state.fingerprint != side.fingerprint:
+        run.forget_verdict()
+        run.state = State(
+            phase=Phase.HOLDING,
+            weight_percent=weight,
+            fingerprint=side.fingerprint,
+            step_index=1,
+            step_started_at=now,
+        )
 
 
 def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:

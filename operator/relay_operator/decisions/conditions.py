@@ -50,6 +50,12 @@ def not_accepted(obstacle: Obstacle, *also: Condition) -> list[Condition]:
     ]
 
 
+def find(status: Mapping[str, Any], type_: ConditionType) -> Mapping[str, Any]:
+    """Returns one condition of a status; an empty one when it is absent."""
+    listed = status.get("conditions") or ()
+    return next((one for one in listed if one.get("type") == type_.value), {})
+
+
 def merge(
     current: Iterable[Mapping[str, Any]],
     wanted: Iterable[Condition],

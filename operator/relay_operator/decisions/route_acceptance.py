@@ -1,15 +1,16 @@
 """Acceptance of a route: refusals, what it waits for, and the weight of its canary."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import RelayRoute, Side
+from relay_operator.api.relay_route import RelayRoute, Shadow, Side
+from relay_operator.decisions import brake
 from relay_operator.decisions.analysis.verdict import Verdict
 from relay_operator.decisions.canary import Decision
 from relay_operator.decisions.canary_runs import CanaryRuns, Run
-from relay_operator.decisions.outcome import Refused, Waiting
+from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.names import Reason
 
 
@@ -19,7 +20,8 @@ class Surroundings:
 
     siblings are the routes of its namespace. known are all Providers by name, usable those with a valid spec and a
     resolved address, reachable those that the tenant's network policy and keys already allow, and keyless those whose
-    key a relay pod still lacks. in_force is the route as the relays have it.
+    key a relay pod still lacks. in_force is the route as the relays have it; stored tells whether its weight would
+    survive the operator.
     """
 
     siblings: tuple[RelayRoute, ...]
@@ -28,6 +30,7 @@ class Surroundings:
     reachable: frozenset[str]
     keyless: frozenset[str] = frozenset()
     in_force: document.Route | None = None
+    stored: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Decided:
     verdict: Verdict
     measured: bool
 
+
+_NO_SHADOW = Shadow(percent=0)
 
 RouteOutcome = Refused | Waiting | Decided
 
@@ -55,7 +60,7 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
     refusal = refusal_of(route, around)
     if refusal is not None:
         return Ruling(outcome=refusal)
-    closed = {side.provider for side in sides(route)} - around.reachable
+    closed = {side.provider for side in used_sides(route)} - around.reachable
     if closed:
         providers = ", ".join(sorted(closed))
         message = (
@@ -64,15 +69,28 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
         )
         return Ruling(outcome=Waiting(reason=Reason.PROVISIONING, message=message))
     run = runs.accept(route, around.usable, in_force=around.in_force, now=now)
+    key = (route.metadata.namespace, route.metadata.name)
+    waiting = _start_waits_for(route, around, run)
+    if waiting is not None:
+        runs.return_to_stable(key, message=waiting.message, now=now)
+        return Ruling(outcome=waiting, weight_percent=0)
+    runs.decide(key, now=now, stored=around.stored)
+    return Ruling(outcome=decided(run), weight_percent=run.state.weight_percent)
+
+
+def _start_waits_for(route: RelayRoute, around: Surroundings, run: Run) -> Waiting | None:
+    """Finds what a canary has to wait for before its first weight. None also for one that runs, or is to have none."""
     canary = route.spec.canary
-    starts = canary is not None and run.state.fingerprint != run.plan.fingerprint
-    if canary is not None and starts and canary.provider in around.keyless:
+    if canary is None or canary.percent == 0 or run.state.fingerprint == run.plan.fingerprint:
+        return None
+    if canary.provider in around.keyless:
         # a pod without the key could only fail the canary's calls (ADR 5)
         message = f"waiting until every relay pod holds the key of provider {canary.provider}"
-        waiting = Waiting(reason=Reason.PROVISIONING, message=message)
-        return Ruling(outcome=waiting, weight_percent=0)
-    runs.decide((route.metadata.namespace, route.metadata.name), now=now)
-    return Ruling(outcome=decided(run), weight_percent=run.state.weight_percent)
+        return Waiting(reason=Reason.PROVISIONING, message=message)
+    if not around.stored:
+        message = "the canary starts when the API server has stored the last weight of this route"
+        return Waiting(reason=Reason.HELD, message=message)
+    return None
 
 
 def decided(run: Run) -> Decided:
@@ -90,10 +108,34 @@ def refusal_of(route: RelayRoute, around: Surroundings) -> Refused | None:
     return next((refusal for refusal in refusals if refusal is not None), None)
 
 
+def with_what_is_in_force(obstacle: Obstacle, in_force: document.Route | None) -> Obstacle:
+    """Adds the canary that is in force, if any, to the reason why the spec is not."""
+    if in_force is None:
+        return obstacle
+    return replace(obstacle, message=obstacle.message + brake.words_in_force(in_force))
+
+
+def as_served(route: RelayRoute, around: Surroundings) -> RelayRoute:
+    """Returns the route without a canary that gets no calls and cannot be reached: no pod is to wait for its key."""
+    canary = route.spec.canary
+    if canary is None or canary.provider in around.reachable:
+        return route
+    return route.model_copy(update={"spec": route.spec.model_copy(update={"canary": None})})
+
+
 def sides(route: RelayRoute) -> tuple[Side, ...]:
     """Lists every side that the spec names."""
     spec = route.spec
     return (spec.stable, *([spec.canary] if spec.canary else []), *spec.fallback)
+
+
+def used_sides(route: RelayRoute) -> tuple[Side, ...]:
+    """Lists every side that calls can go to: a canary of 0 percent without shadow copies needs no key and no policy."""
+    canary = route.spec.canary
+    is_idle = (
+        canary is not None and canary.percent == 0 and not (canary.shadow or _NO_SHADOW).percent
+    )
+    return tuple(side for side in sides(route) if side is not canary or not is_idle)
 
 
 def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:

@@ -32,6 +32,9 @@ _MOST_ROUNDS = 3
 _PATIENCE_SECONDS = 0.25
 """A reconcile waits this long for a push, which goes on without it: a relay answers within milliseconds."""
 
+Weight = tuple[str, int]
+"""A canary's fingerprint, empty without a canary, and its percent."""
+
 
 @dataclass(slots=True)
 class Publication:
@@ -39,7 +42,8 @@ class Publication:
 
     fragments are the last good ones, with the weights in force; reachable are the providers whose network policy and
     key are in place. reported_generation is the one that the Tenant's status tells; changed_in keeps, by route, its
-    newest form with the generation that brought it (0 when an earlier life of the operator did).
+    newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights are
+    those of the document in the ConfigMap.
     """
 
     tenant: Tenant
@@ -55,12 +59,18 @@ class Publication:
     written_generation: int = 0
     reported_generation: int = 0
     changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
+    stored_weights: dict[str, Weight] = field(default_factory=dict)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     pushes: PodPushes = field(default_factory=PodPushes)
 
     def route_generation(self, route: str) -> int:
         """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""
         return self.changed_in[route][1] if route in self.changed_in else 0
+
+    def weight_is_stored(self, route: str) -> bool:
+        """Tells whether the weight in force is in the ConfigMap, where the next life of the operator finds it."""
+        fragment = self.fragments.get(route)
+        return fragment is None or self.stored_weights.get(route) == _weight(fragment)
 
     def used_providers(self) -> set[str]:
         """Returns the providers that the routes in force can send to."""
@@ -108,16 +118,20 @@ class DocumentPublisher:
     def publication(self, namespace: str) -> Publication | None:
         return self._publications.get(namespace)
 
+    def weight_is_stored(self, namespace: str, route: str) -> bool:
+        """Tells whether a weight in force would survive the operator."""
+        publication = self._publications.get(namespace)
+        return publication is None or publication.weight_is_stored(route)
+
     def begin(self, tenant: Tenant, base: TenantDocument, stored: str) -> Publication:
         """Starts from what the ConfigMap holds, so that generation and last good fragments outlive the operator."""
         publication = Publication(tenant=tenant, base=base)
-        try:
-            known, digest = seal.unseal(stored, [self._signing_key.public_key()])
-        except seal.DocumentRejected:
-            known = None
-        if known is not None and known.tenant.uid == tenant.metadata.uid:
+        found = self._unsealed(tenant, stored)
+        if found is not None:
+            known, digest = found
             publication.fragments = {route.name: route for route in known.tenant.routes}
             publication.changed_in = {route.name: (route, 0) for route in known.tenant.routes}
+            publication.stored_weights = _weights(known)
             publication.providers = {
                 provider.name: provider for provider in known.catalogue.providers
             }
@@ -127,6 +141,21 @@ class DocumentPublisher:
             publication.reachable = frozenset(publication.providers)
         self._publications[names.tenant_namespace(tenant.metadata.name)] = publication
         return publication
+
+    def resume(self, tenant: Tenant, stored: str) -> Publication | None:
+        """Starts from what the ConfigMap holds alone: for a tenant whose spec or keys are not known yet.
+
+        None without a document of this tenant.
+        """
+        found = self._unsealed(tenant, stored)
+        return None if found is None else self.begin(tenant, found[0].tenant, stored)
+
+    def _unsealed(self, tenant: Tenant, stored: str) -> tuple[Document, str] | None:
+        try:
+            known, digest = seal.unseal(stored, [self._signing_key.public_key()])
+        except seal.DocumentRejected:
+            return None
+        return (known, digest) if known.tenant.uid == tenant.metadata.uid else None
 
     def forget(self, namespace: str) -> None:
         self._publications.pop(namespace, None)
@@ -264,5 +293,16 @@ class DocumentPublisher:
     async def _write(self, publication: Publication) -> None:
         async with publication.write_lock:
             generation, sealed = publication.generation, publication.sealed
+            document = publication.document
             await self._children.apply(credentials.document_configmap(publication.tenant, sealed))
             publication.written_generation = generation
+            if document is not None:
+                publication.stored_weights = _weights(document)
+
+
+def _weights(document: Document) -> dict[str, Weight]:
+    return {route.name: _weight(route) for route in document.tenant.routes}
+
+
+def _weight(route: Route) -> Weight:
+    return route.canary.fingerprint if route.canary else "", route.canary_percent

@@ -7,18 +7,20 @@ from relay_operator.api.relay_route import RelayRoute
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import (
+    brake,
+    conditions,
     outcome,
     route_acceptance,
     route_conditions,
     route_status,
 )
-from relay_operator.decisions.canary_runs import EVIDENCE_SECONDS, CanaryRuns, Run
+from relay_operator.decisions.canary_runs import EVIDENCE_SECONDS, CanaryRuns, Run, objective_of
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
-from relay_operator.decisions.route_status import Programmed, RouteStatus
+from relay_operator.decisions.route_status import Move, Programmed, RouteStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition
-from relay_operator.names import Reason
+from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.watched_objects import Invalid, Watched
@@ -98,9 +100,11 @@ class RouteReconciler:
     ) -> None:
         body = watched.body
         namespace = body["metadata"]["namespace"]
-        ruling = self._rule(watched.resource, publication, now)
+        ruling = self._rule(watched, publication, now)
         if ruling is None:
             self._look_again(body, _PENDING_SECONDS)
+            if not publication.weight_is_stored(watched.name):
+                await self._publisher.distribute(namespace)
             return
         self._arrange(body, publication, ruling)
         try:
@@ -112,21 +116,63 @@ class RouteReconciler:
             await report_and_raise(error, report)
 
     def _rule(
-        self, route: RelayRoute | Invalid, publication: Publication, now: float
+        self, watched: Watched[RelayRoute], publication: Publication, now: float
     ) -> Ruling | None:
-        """Decides and puts the fragment in force; without waiting, so that no older decision can overtake.
+        """Decides and puts the outcome in force; without waiting, so that no older decision can overtake.
 
-        None when a provider's address is still to be read after the operator's start.
+        A spec that is not in force takes weight away all the same. None when a provider's address is still to be read
+        after the operator's start.
         """
+        route = watched.resource
         if isinstance(route, Invalid):
-            return Ruling(outcome=Refused(reason=Reason.INVALID_SPEC, message=route.message))
-        if self._watched_state.unresolved(side.provider for side in route_acceptance.sides(route)):
+            refused = Refused(reason=Reason.INVALID_SPEC, message=route.message)
+            return self._held(watched, publication, refused, now)
+        unread = self._watched_state.unresolved(
+            side.provider for side in route_acceptance.sides(route)
+        )
+        if unread:
+            why = f"the operator has not read yet where provider {', '.join(sorted(unread))} is"
+            self._hold(watched, publication, why, now)
             return None
         around = self._gather(route, publication)
         ruling = route_acceptance.rule(route, around, self._canaries, now=now)
-        if ruling.weight_percent is not None:
-            self._apply(route, around, publication, ruling.weight_percent)
+        if ruling.weight_percent is None and not isinstance(ruling.outcome, Decided):
+            return self._held(watched, publication, ruling.outcome, now)
+        self._apply(route, around, publication, ruling.weight_percent or 0)
         return ruling
+
+    def _held(
+        self,
+        watched: Watched[RelayRoute],
+        publication: Publication,
+        obstacle: Obstacle,
+        now: float,
+    ) -> Ruling:
+        self._hold(watched, publication, obstacle.message, now)
+        in_force = publication.fragments.get(watched.name)
+        return Ruling(outcome=route_acceptance.with_what_is_in_force(obstacle, in_force))
+
+    def _hold(
+        self, watched: Watched[RelayRoute], publication: Publication, why: str, now: float
+    ) -> None:
+        """Lets the canary in force fall, but not rise, under a spec that is not in force."""
+        in_force = publication.fragments.get(watched.name)
+        if in_force is None or in_force.canary is None:
+            return
+        route, key = watched.resource, (publication.base.namespace, watched.name)
+        spec = route.spec if isinstance(route, Invalid) else route.spec.model_dump(by_alias=True)
+        run = self._canaries.hold(
+            key,
+            status=watched.body["status"],
+            objective=None if isinstance(route, Invalid) else objective_of(route),
+            in_force=in_force,
+            percent=brake.allowed_percent(spec, in_force),
+            why=why,
+            now=now,
+        )
+        self._canaries.decide(key, now=now)
+        weight_percent = min(run.state.weight_percent, in_force.canary_percent)
+        self._publisher.set_weight(*key, weight_percent)
 
     def _gather(self, route: RelayRoute, publication: Publication) -> Surroundings:
         namespace = route.metadata.namespace
@@ -140,13 +186,15 @@ class RouteReconciler:
             reachable=publication.reachable,
             keyless=frozenset({canary.provider} if canary is not None and lacking else ()),
             in_force=publication.fragments.get(route.metadata.name),
+            stored=publication.weight_is_stored(route.metadata.name),
         )
 
     def _apply(
         self, route: RelayRoute, around: Surroundings, publication: Publication, weight_percent: int
     ) -> None:
-        fragment = composition.route_part(route, around.usable, canary_percent=weight_percent)
-        named = {side.provider for side in route_acceptance.sides(route)}
+        served = route_acceptance.as_served(route, around)
+        fragment = composition.route_part(served, around.usable, canary_percent=weight_percent)
+        named = {side.provider for side in route_acceptance.sides(served)}
         self._publisher.refresh_providers(publication, named)
         publication.fragments[route.metadata.name] = fragment
 
@@ -190,13 +238,14 @@ class RouteReconciler:
             tenant = publication.tenant.metadata.name
             self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
         run = self._canaries.runs.get((namespace, name))
-        if run is None or not isinstance(found, Decided):
-            status, run = RouteStatus(programmed=programmed), None
-        else:
+        if run is not None:
             # the SLO loop may have moved the canary meanwhile
             run.tell(now)
-            found = route_acceptance.decided(run)
-            status = RouteStatus(programmed=programmed, progress=run.progress)
+            if isinstance(found, Decided):
+                found = route_acceptance.decided(run)
+        if isinstance(found, Refused):
+            await self._announce_refusal(body, found, now)
+        status = RouteStatus(programmed=programmed, progress=run.progress if run else None)
         await self._status.write(
             "RelayRoute",
             body,
@@ -213,6 +262,26 @@ class RouteReconciler:
             move, *rest = run.unannounced
             run.unannounced = tuple(rest)
             await self._announcer.announce(body, kind="RelayRoute", action="Move", move=move)
+
+    async def _announce_refusal(self, body: dict[str, Any], refused: Refused, now: float) -> None:
+        """Posts a refusal that status does not tell yet, before status does."""
+        metadata = body["metadata"]
+        ready = conditions.find(body["status"], ConditionType.READY)
+        told = (ready.get("reason"), ready.get("observedGeneration"))
+        if told == (refused.reason.value, metadata.get("generation", 1)):
+            return
+        since = f"{ready.get('reason')} {ready.get('lastTransitionTime')}"
+        in_force = self._canaries.runs.get((metadata["namespace"], metadata["name"]))
+        weight_percent = in_force.state.weight_percent if in_force else 0
+        refusal = Move(
+            at=float(int(now)),
+            reason=refused.reason.value,
+            message=refused.message,
+            canary_percent=weight_percent,
+        )
+        await self._announcer.announce_refusal(
+            body, kind="RelayRoute", refusal=refusal, since=since
+        )
 
     def _look_again(self, body: dict[str, Any], seconds: float) -> None:
         metadata = body["metadata"]

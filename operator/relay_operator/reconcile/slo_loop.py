@@ -80,7 +80,7 @@ class SloLoop:
 
     def _act(self, key: RouteKey, *, changed: bool, now: float) -> None:
         run = self._canaries.runs[key]
-        moved = self._canaries.decide(key, now=now)
+        moved = self._canaries.decide(key, now=now, stored=self._publisher.weight_is_stored(*key))
         if moved:
             # push the weight now in its own task; status and Events follow through the queue
             self._publisher.set_weight(*key, run.state.weight_percent)

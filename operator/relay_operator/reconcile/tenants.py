@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from relay_contract import endpoints
@@ -12,6 +14,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import (
+    brake,
     namespace_ownership,
     outcome,
     route_acceptance,
@@ -21,14 +24,14 @@ from relay_operator.decisions import (
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
 from relay_operator.decisions.tenant_status import TenantStatus
-from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
 from relay_operator.manifests import composition, namespace, tenant, workload
 from relay_operator.manifests import credentials as credential_manifests
 from relay_operator.manifests.environment import Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import report_and_raise
-from relay_operator.reconcile.watched_objects import Invalid
+from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -71,11 +74,47 @@ class TenantReconciler:
             self._publisher.forget(space)
             self._children.forget(space)
             self._status.forget("Tenant", "", name)
-        elif isinstance(watched.resource, Invalid):
+            return
+        await self._suspend_before_all_else(watched)
+        if isinstance(watched.resource, Invalid):
             refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
-            await self._write(watched.body, refused, {}, now)
+            await self._write(watched.body, self._with_what_is_in_force(refused, space), {}, now)
         else:
             await self._own_and_provision(watched.body, watched.resource, now)
+
+    async def _suspend_before_all_else(self, watched: Watched[Tenant]) -> None:
+        """Refuses the tenant's calls if its spec says so, whatever else is broken: its spec, its keys, a child.
+
+        What fails here is left to the rest of the reconcile, which reports it.
+        """
+        with suppress(ApiServerRefused, Conflict, Unavailable):
+            publication = await self._publication(watched)
+            if publication is None or publication.base.suspended:
+                return
+            if brake.suspends(_spec_as_written(watched.resource)):
+                publication.base = publication.base.model_copy(update={"suspended": True})
+                await self._publisher.distribute(publication.base.namespace)
+
+    async def _publication(self, watched: Watched[Tenant]) -> Publication | None:
+        """Returns the tenant's publication, after the operator's start from the document that is in force."""
+        space = names.tenant_namespace(watched.name)
+        publication = self._publisher.publication(space)
+        if publication is not None and publication.tenant.metadata.uid == watched.uid:
+            return publication
+        stored = await self._stored_document(space)
+        identity = Tenant.parse({"metadata": watched.body["metadata"], "spec": {}})
+        publication = self._publisher.resume(identity, stored)
+        if publication is not None:
+            self._queue_routes(publication)
+        return publication
+
+    def _with_what_is_in_force(self, refused: Refused, space: str) -> Refused:
+        publication = self._publisher.publication(space)
+        if publication is None:
+            return refused
+        calls = "calls are refused, suspended" if publication.base.suspended else "calls are served"
+        message = f"{refused.message}; the last valid spec stays in force, {calls}"
+        return replace(refused, message=message)
 
     async def _own_and_provision(self, body: dict[str, Any], spec: Tenant, now: float) -> None:
         owned = None
@@ -159,15 +198,21 @@ class TenantReconciler:
         raise AssertionError("unreachable")
 
     async def _begin(self, spec: Tenant, keys: dict[str, str]) -> Publication:
-        space = names.tenant_namespace(spec.metadata.name)
-        stored = await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
-        sealed = (stored or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, "")
+        stored = await self._stored_document(names.tenant_namespace(spec.metadata.name))
         base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
-        publication = self._publisher.begin(spec, base, sealed)
+        publication = self._publisher.begin(spec, base, stored)
+        self._queue_routes(publication)
+        return publication
+
+    async def _stored_document(self, space: str) -> str:
+        stored = await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
+        return str((stored or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, ""))
+
+    def _queue_routes(self, publication: Publication) -> None:
+        space = publication.base.namespace
         # those in force include routes that were deleted while the operator was away
         for route in {*self._watched_state.routes.names(namespace=space), *publication.fragments}:
             self._queue.add(Key("RelayRoute", space, route))
-        return publication
 
     def _rebase(self, publication: Publication, spec: Tenant, keys: dict[str, str]) -> None:
         space = names.tenant_namespace(spec.metadata.name)
@@ -263,6 +308,10 @@ class TenantReconciler:
 
     def _look_again(self, spec: Tenant, seconds: float) -> None:
         self._queue.add_after(Key("Tenant", "", spec.metadata.name), seconds)
+
+
+def _spec_as_written(tenant: Tenant | Invalid) -> Any:
+    return tenant.spec if isinstance(tenant, Invalid) else {"suspend": tenant.spec.suspend}
 
 
 def _digests(keys: dict[str, str]) -> dict[str, str]:

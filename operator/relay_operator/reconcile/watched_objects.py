@@ -13,9 +13,13 @@ _KEPT_METADATA = ("name", "namespace", "uid", "generation", "resourceVersion", "
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A spec that cannot be used; message names the first field that does not fit."""
+    """A spec that cannot be used; message names the first field that does not fit.
+
+    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py).
+    """
 
     message: str
+    spec: Any = None
 
 
 R = TypeVar("R")
@@ -136,7 +140,7 @@ class WatchedObjects(Generic[R]):
         try:
             return self._parse(body)
         except InvalidSpec as error:
-            return Invalid(str(error))
+            return Invalid(str(error), body.get("spec"))
 
 
 def _intent(metadata: Body) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
-from tests.unit.relay_operator.injected_failures import InjectedFailures
+from tests.unit.relay_operator.injected_failures import DOCUMENT, InjectedFailures
 
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay_contract import document, endpoints
@@ -119,7 +119,7 @@ class Pushes:
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
         async with self.pods.being_pushed_to():
             await asyncio.sleep(self.pods.seconds.get(pod.name, 0))
-        self.failures.before_write("PUT", "Document")
+        self.failures.before_write("PUT", DOCUMENT)
         answer = self.pods.take(pod, sealed)
         self.failures.after_write()
         return answer

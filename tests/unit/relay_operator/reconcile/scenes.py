@@ -165,6 +165,19 @@ async def a_canary_after_another_was_rolled_back(stage: Stage) -> None:
     await until(stage, lambda: phase(stage) == "Holding")
 
 
+async def a_refused_spec_that_lowers_a_canary(stage: Stage) -> None:
+    await a_progressing_route(stage)
+    await _refused_at(stage, 10)
+    await _refused_at(stage, 0)
+
+
+async def _refused_at(stage: Stage, percent: int) -> None:
+    stage.route(canary={"provider": "nobody", "percent": percent}, analysis=ANALYSIS)
+    await until(
+        stage, lambda: generation_is_observed(stage, "RelayRoute", "chat", tenant="finance")
+    )
+
+
 async def a_route_that_goes(stage: Stage) -> None:
     await _with_a_route(stage, "Holding", canary={"provider": "new", "percent": 10})
     stage.clock.now += 1
@@ -192,5 +205,6 @@ SCENES: tuple[Scene, ...] = (
     a_promoted_route,
     a_rolled_back_route,
     a_canary_after_another_was_rolled_back,
+    a_refused_spec_that_lowers_a_canary,
     a_route_that_goes,
 )

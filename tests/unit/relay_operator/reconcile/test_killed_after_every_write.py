@@ -1,13 +1,14 @@
 """An operator that is killed after any single write leaves no trace of that once it runs again.
 
-Writes are those to the API server and pushes to relays. These are the scenes of a tenant and of a stable route, and the
-rollback from its first weight on; tests/simulation plays all scenes.
+Writes are those to the API server and pushes to relays. These are the scenes of a tenant and of a stable route, and from
+its first weight on a rollback and a canary under a refused spec; tests/simulation plays all scenes.
 """
 
 import pytest
 from tests.unit.relay_operator.reconcile.killed_operator import check, play
 from tests.unit.relay_operator.reconcile.scenes import (
     Scene,
+    a_refused_spec_that_lowers_a_canary,
     a_rolled_back_route,
     a_stable_route,
     a_tenant_that_changes,
@@ -17,6 +18,7 @@ FIRST_WRITE: dict[Scene, int] = {
     a_tenant_that_changes: 1,
     a_stable_route: 1,
     a_rolled_back_route: 26,
+    a_refused_spec_that_lowers_a_canary: 26,
 }
 
 
