@@ -13,7 +13,7 @@ SIZE = 31 * MIB
 TRIES = 3
 SLOWER = 15.0
 """Time against that of a plain body: generous for a shared machine, and a tenth of what a slow path costs at this size."""
-MEMORY = 3.5
+MEMORY = 2.5
 """Memory against the size of the body, which is held twice while its pieces are joined."""
 
 
