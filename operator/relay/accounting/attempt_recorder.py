@@ -150,7 +150,7 @@ class AttemptRecorder:
         if event.estimated:
             self._metrics.estimated[subject.route, subject.side] += 1
         else:
-            self.estimator.learn(subject.model_label, body_bytes=event.body_bytes, tokens=tokens)
+            self.estimator.learn(subject.model_label, event.estimate, tokens)
 
 
 def sides(plans: Iterable[RoutePlan]) -> list[SideName]:

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from relay.accounting.metrics import AttemptSeries
 from relay.accounting.slo_counters import SideCounters
+from relay.accounting.token_estimates import CallEstimate
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
 from relay.routing.snapshot import SideLabel
@@ -91,7 +92,7 @@ class Subject:
 class UsageEvent:
     """An attempt that has ended, with everything that is counted of it.
 
-    tokens is None when nothing is known to have been used. Times are seconds since the attempt's start, but for
+    tokens is None when nothing is known to have been used; estimate is what was expected of the call. Times are seconds since the attempt's start, but for
     overhead_seconds, which the relay added; first_byte_seconds is 0 when none came. counted_slow names the signals it was
     counted slow for while it was under way; probe says that it decides for its canary's breaker. call_id and attempt_id are
     the relay's own and never repeat, request_id is the caller's label. unreadable says that the provider reported usage that
@@ -101,10 +102,10 @@ class UsageEvent:
     __slots__ = (
         "attempt",
         "attempt_id",
-        "body_bytes",
         "call_id",
         "client_gone",
         "counted_slow",
+        "estimate",
         "estimated",
         "first_byte_seconds",
         "first_token_seconds",
@@ -143,7 +144,7 @@ class UsageEvent:
         latency_seconds: float,
         first_token_seconds: float | None,
         response_id: str | None,
-        body_bytes: int,
+        estimate: CallEstimate,
         first_byte_seconds: float,
         overhead_seconds: float,
         counted_slow: tuple[str, ...],
@@ -166,7 +167,7 @@ class UsageEvent:
         self.latency_seconds = latency_seconds
         self.first_token_seconds = first_token_seconds
         self.response_id = response_id
-        self.body_bytes = body_bytes
+        self.estimate = estimate
         self.first_byte_seconds = first_byte_seconds
         self.overhead_seconds = overhead_seconds
         self.counted_slow = counted_slow

@@ -91,6 +91,7 @@ class Admission:
             model=ask.model,
             input_tokens=ask.input_tokens,
             output_tokens=ask.output_tokens,
+            least_tokens=ask.least_tokens,
             now=now,
         )
         if isinstance(verdict, NotAdmitted):
@@ -104,19 +105,24 @@ class Admission:
             self._enter_line(applicant, line, now)
 
     def try_quota(
-        self, provider: str, *, input_tokens: int, output_tokens: int
+        self, provider: str, *, input_tokens: int, output_tokens: int, least_tokens: int
     ) -> Hold | NotAdmitted | None:
         """Takes a hold on the provider's quota without waiting for it; None where it has no limit."""
         line = self._lines.get(provider)
         if line is None:
             return None
-        return line.try_now(input_tokens, output_tokens, time.monotonic())
+        return line.try_now(
+            input_tokens, output_tokens, time.monotonic(), least_tokens=least_tokens
+        )
 
     def try_provider(self, reservation: Reservation, provider: str) -> bool:
         """Moves a seated call to another provider if its quota has room now; returns whether it has."""
         ask = reservation.ask
         verdict = self.try_quota(
-            provider, input_tokens=ask.input_tokens, output_tokens=ask.output_tokens
+            provider,
+            input_tokens=ask.input_tokens,
+            output_tokens=ask.output_tokens,
+            least_tokens=ask.least_tokens,
         )
         if isinstance(verdict, NotAdmitted):
             return False

@@ -9,13 +9,15 @@ from relay_contract.document import Priority
 class Ask:
     """A call's request for admission. Frozen: a compiled class with Final attributes costs less than a dataclass.
 
-    Tokens are estimates, model is the name the caller gave.
+    input_tokens and output_tokens are estimates, least_tokens are certain; without a figure, all of the estimate is. model is
+    the name the caller gave.
     """
 
     __slots__ = (
         "input_tokens",
         "key",
         "key_weight",
+        "least_tokens",
         "model",
         "output_tokens",
         "priority",
@@ -32,6 +34,7 @@ class Ask:
         provider: str,
         input_tokens: int,
         output_tokens: int,
+        least_tokens: int | None = None,
     ) -> None:
         self.key: Final = key
         self.key_weight: Final = key_weight
@@ -40,3 +43,6 @@ class Ask:
         self.provider: Final = provider
         self.input_tokens: Final = input_tokens
         self.output_tokens: Final = output_tokens
+        self.least_tokens: Final = (
+            input_tokens + output_tokens if least_tokens is None else least_tokens
+        )

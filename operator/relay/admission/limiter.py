@@ -14,9 +14,9 @@ back only as far as the bucket would be fuller now had it never been charged. Wh
 charged all the same: the level becomes debt, and new calls wait until it is repaid. In any window of W seconds a bucket
 is charged at most B + r * (W + D) plus such overruns, D being how long calls usually last, at most a minute.
 
-A call whose estimate exceeds the bucket is admitted when the bucket is full and no hold is open, and leaves debt; a
-call whose estimate exceeds a whole minute of the limit is refused for good (*_REQUEST_TOO_LARGE), as the OpenAI API
-does.
+A call whose estimate exceeds the bucket is admitted when the bucket is full and no hold is open, and leaves debt. A call
+that uses more than a whole minute of the limit for certain is refused for good (*_REQUEST_TOO_LARGE), as the OpenAI API
+does; an estimate alone never refuses for good.
 """
 
 from collections.abc import Iterable
@@ -112,8 +112,18 @@ class BucketSet:
     requests: tuple[RateLimit, ...] = ()
     tokens: tuple[RateLimit, ...] = ()
 
-    def admit(self, *, input_tokens: int, output_tokens: int, now: float) -> Hold | NotAdmitted:
-        """Charges every bucket and returns the hold, or returns the refusal with the longest wait."""
+    def admit(
+        self, *, input_tokens: int, output_tokens: int, least_tokens: int, now: float
+    ) -> Hold | NotAdmitted:
+        """Charges every bucket and returns the hold, or returns the refusal with the longest wait.
+
+        Estimates count up to a minute of the least limit: a wrong one keeps other calls away, and not for hours.
+        """
+        for bucket in self.tokens:
+            if least_tokens > bucket.per_minute:
+                return NotAdmitted(_TOO_LARGE[bucket.reason], 0.0, waiting_helps=False)
+            input_tokens = min(input_tokens, bucket.per_minute)
+            output_tokens = min(output_tokens, bucket.per_minute - input_tokens)
         refusal = self._refusal(input_tokens + output_tokens, now)
         if refusal is not None:
             return refusal
@@ -124,9 +134,6 @@ class BucketSet:
         )
 
     def _refusal(self, tokens: int, now: float) -> NotAdmitted | None:
-        for bucket in self.tokens:
-            if tokens > bucket.per_minute:
-                return NotAdmitted(_TOO_LARGE[bucket.reason], 0.0, waiting_helps=False)
         longest = 0.0
         slowest: RateLimit | None = None
         for bucket in self.requests:
@@ -244,16 +251,21 @@ class Limiter:
         input_tokens: int,
         output_tokens: int,
         now: float,
+        least_tokens: int | None = None,
         key: str = "",
         model: str = ANY_MODEL,
     ) -> Hold | NotAdmitted:
         """Charges one request and the input, and holds the output, in every bucket or in none.
 
-        output_tokens is an estimate (max_tokens, or a quantile of what such calls used). A refusal names the limit
-        with the longest wait, or the one that the call exceeds however long it waits.
+        Both are estimates (of the body's size; max_tokens, or a quantile of what such calls used). least_tokens is what the
+        call uses for certain, all of the estimate where nothing is said. A refusal names the limit with the longest wait,
+        or the one that the call exceeds for certain however long it waits.
         """
         return self._bucket_set(key, model).admit(
-            input_tokens=input_tokens, output_tokens=output_tokens, now=now
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            least_tokens=input_tokens + output_tokens if least_tokens is None else least_tokens,
+            now=now,
         )
 
     def view(self, *, now: float, key: str = "", model: str = ANY_MODEL) -> RateView:

@@ -81,7 +81,7 @@ class ProviderQuotaLine:
         A ticket that runs is first in line: the caller calls retry with it.
         """
         if self.queue.in_flight == 0:
-            verdict = self.try_now(ask.input_tokens, ask.output_tokens, now)
+            verdict = self._try(ask, now)
             if isinstance(verdict, Hold):
                 return verdict
             if not verdict.waiting_helps or verdict.retry_after_seconds > self._longest_wait:
@@ -91,13 +91,23 @@ class ProviderQuotaLine:
             return NotAdmitted(_LINE_REASONS[entered.reason], entered.retry_after_seconds)
         return entered
 
-    def try_now(self, input_tokens: int, output_tokens: int, now: float) -> Hold | NotAdmitted:
+    def try_now(
+        self, input_tokens: int, output_tokens: int, now: float, *, least_tokens: int | None = None
+    ) -> Hold | NotAdmitted:
         """Takes a hold on the quota without waiting for it."""
-        return self.limiter.admit(input_tokens=input_tokens, output_tokens=output_tokens, now=now)
+        return self.limiter.admit(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            least_tokens=least_tokens,
+            now=now,
+        )
+
+    def _try(self, ask: Ask, now: float) -> Hold | NotAdmitted:
+        return self.try_now(ask.input_tokens, ask.output_tokens, now, least_tokens=ask.least_tokens)
 
     def retry(self, ask: Ask, ticket: Ticket, now: float) -> Hold | NotAdmitted | float:
         """Tries again for the first in line: a hold, a final refusal, or the seconds until the next try."""
-        verdict = self.try_now(ask.input_tokens, ask.output_tokens, now)
+        verdict = self._try(ask, now)
         if isinstance(verdict, Hold):
             return verdict
         if not verdict.waiting_helps or now + verdict.retry_after_seconds > ticket.deadline:

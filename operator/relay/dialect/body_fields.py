@@ -20,18 +20,20 @@ MAX_COMPLETION_TOKENS: Final = 5
 MAX_TOKENS: Final = 6
 MAX_OUTPUT_TOKENS: Final = 7
 N: Final = 8
-PREVIOUS_RESPONSE_ID: Final = 9
-PROMPT_CACHE_KEY: Final = 10
-MESSAGES: Final = 11
-INPUT: Final = 12
+BEST_OF: Final = 9
+"""As N, but counted where only one of them is returned."""
+PREVIOUS_RESPONSE_ID: Final = 10
+PROMPT_CACHE_KEY: Final = 11
+MESSAGES: Final = 12
+INPUT: Final = 13
 """The opening of `input`: the value itself, of a list its first item, of an object its `content`.
 
 An empty span at the value's place says that the list or the object has none.
 """
-PROMPT: Final = 13
+PROMPT: Final = 14
 """The opening of `prompt`, found as that of `input`."""
-INSTRUCTIONS: Final = 14
-FIRST_OPENING: Final = 15
+INSTRUCTIONS: Final = 15
+FIRST_OPENING: Final = 16
 """From here on: the contents of the system and developer messages up to the first user message, and of that one.
 
 Present where `messages` is a list. A message without content has an empty span.

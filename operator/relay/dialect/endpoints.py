@@ -24,6 +24,7 @@ class Endpoint(StrEnum):
 
 
 CALLS: Final = {b"/v1" + endpoint.suffix.encode(): endpoint for endpoint in Endpoint}
+EMBEDDINGS: Final = Endpoint.EMBEDDINGS
 RESPONSES: Final = Endpoint.RESPONSES
 MODELS: Final = b"/v1/models"
 MODEL: Final = b"/v1/models/"

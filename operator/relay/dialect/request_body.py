@@ -6,7 +6,8 @@ from typing import Final
 from relay.dialect import body_fields
 from relay.dialect.body_fields import Span, Spans
 from relay.dialect.body_scan import scan
-from relay.dialect.json_values import integer_at, is_true, string_at
+from relay.dialect.endpoints import EMBEDDINGS, RESPONSES, Endpoint
+from relay.dialect.json_values import integer_at, is_null, is_true, string_at
 from relay.dialect.refusals import Refusal
 
 MAX_MODEL_CHARACTERS: Final = 256
@@ -16,7 +17,33 @@ USAGE_FIELD: Final = b'"include_usage":true'
 USAGE_OPTIONS: Final = b"{" + USAGE_FIELD + b"}"
 FORCED_USAGE: Final = b'"stream_options":' + USAGE_OPTIONS + b","
 _SURROGATE_CHARACTER = re.compile(r"[\ud800-\udfff]")
+_COMMA = re.compile(rb"[ \t\n\r]*+,")
+_DIGITS: Final = b"0123456789"
 _EMPTY_OBJECT = re.compile(rb"\{[ \t\n\r]*+\}")
+
+
+MOST_CHOICES: Final = 128
+"""More than this no provider gives in one answer."""
+_BOUNDS: Final = {
+    Endpoint.CHAT: (body_fields.MAX_COMPLETION_TOKENS, body_fields.MAX_TOKENS),
+    Endpoint.COMPLETIONS: (body_fields.MAX_TOKENS,),
+    Endpoint.RESPONSES: (body_fields.MAX_OUTPUT_TOKENS,),
+}
+"""The fields that bound an answer; a provider ignores those of the other endpoints."""
+_CHOICES: Final = {
+    Endpoint.CHAT: (body_fields.N,),
+    Endpoint.COMPLETIONS: (body_fields.N, body_fields.BEST_OF),
+}
+
+
+class OutputBound:
+    """What a caller asks of an answer: at most so many tokens in all, None without a bound, for so many choices."""
+
+    __slots__ = ("choices", "tokens")
+
+    def __init__(self, *, tokens: int | None, choices: int) -> None:
+        self.tokens = tokens
+        self.choices = choices
 
 
 class CallBody:
@@ -32,19 +59,21 @@ class CallBody:
         self.stream = is_true(raw, spans[body_fields.STREAM])
         self.wants_usage = is_true(raw, spans[body_fields.INCLUDE_USAGE])
 
-    def output_tokens_asked(self) -> int | None:
-        """Returns the caller's own bound on the answer, over all choices; None if it sets none."""
+    def output_bound(self, endpoint: Endpoint) -> OutputBound:
+        """Returns what the caller asks of an answer of this endpoint."""
+        if endpoint is EMBEDDINGS:
+            return OutputBound(tokens=0, choices=1)
         raw, spans = self.raw, self.spans
-        for field in (
-            body_fields.MAX_COMPLETION_TOKENS,
-            body_fields.MAX_TOKENS,
-            body_fields.MAX_OUTPUT_TOKENS,
-        ):
-            bound = integer_at(raw, spans[field])
-            if bound:
-                choices = integer_at(raw, spans[body_fields.N])
-                return bound * choices if choices else bound
-        return None
+        tokens = _largest(raw, [spans[field] for field in _BOUNDS[endpoint]])
+        choices = 1
+        if endpoint is not RESPONSES:
+            asked = _largest(raw, [spans[field] for field in _CHOICES[endpoint]])
+            if asked is None or _has_several_items(raw, spans[body_fields.PROMPT]):
+                # each of them may be as long as the bound
+                tokens = 0
+            else:
+                choices = min(max(asked, 1), MOST_CHOICES)
+        return OutputBound(tokens=tokens * choices if tokens else None, choices=choices)
 
     @property
     def continues_response(self) -> bool:
@@ -117,3 +146,30 @@ def _usage_edit(body: CallBody) -> tuple[Span, bytes]:
     if raw[start] != ord("{") or _EMPTY_OBJECT.match(raw, start) is not None:
         return options, USAGE_OPTIONS
     return (end - 1, end - 1), b"," + USAGE_FIELD
+
+
+def _largest(raw: bytes, spans: list[Span | None]) -> int | None:
+    """Returns the largest of these numbers, 0 without any, None if one cannot be read.
+
+    Of two bounds a provider may know either, so the smaller one bounds nothing. -1 is how some spell `unlimited`.
+    """
+    largest = 0
+    for span in spans:
+        if span is None or is_null(raw, span):
+            continue
+        number = integer_at(raw, span)
+        if number is None:
+            return None
+        largest = max(largest, number)
+    return largest
+
+
+def _has_several_items(raw: bytes, first: Span | None) -> bool:
+    """Returns whether the value that begins so is a list of several prompts, and not one prompt in tokens."""
+    if first is None:
+        return False
+    start, end = first
+    # between the key's colon and the first item of a list there is its bracket and nothing else
+    if raw.find(b"[", raw.rfind(b":", 0, start), start) < 0:
+        return False
+    return raw[start] not in _DIGITS and _COMMA.match(raw, end) is not None

@@ -388,7 +388,7 @@ class Attempt(ResponseReceiver):
             latency_seconds=now - started_at,
             first_token_seconds=self.first_token_at - started_at if self.first_token_at else None,
             response_id=response_id,
-            body_bytes=len(call.body.raw),
+            estimate=call.estimate,
             first_byte_seconds=self.first_byte_at - started_at if self.first_byte_at else 0.0,
             overhead_seconds=self._overhead_seconds,
             counted_slow=self._counted_slow,
@@ -419,7 +419,10 @@ class Attempt(ResponseReceiver):
     def _tokens(self, usage: object) -> Tokens | None:
         """Reads a usage object; what this call and this answer cannot have used counts as unreported."""
         tokens = reported_tokens(
-            usage, call_bytes=len(self.call.body.raw), answer_bytes=self.received_bytes
+            usage,
+            call_bytes=len(self.call.body.raw),
+            answer_bytes=self.received_bytes,
+            choices=self.call.estimate.bound.choices,
         )
         self._unreadable = tokens is None and isinstance(usage, dict)
         return tokens
@@ -427,4 +430,6 @@ class Attempt(ResponseReceiver):
     def _estimated(self) -> Tokens:
         # a stream's frame around each piece of text is about ten times the text
         divisor = BYTES_PER_TOKEN * (10 if self.stream is not None else 1)
-        return Tokens(self.call.input_tokens, self.received_bytes // divisor)
+        estimate = self.call.estimate
+        output = estimate.bounded_output(self.received_bytes // divisor)
+        return Tokens(estimate.input_tokens, output)

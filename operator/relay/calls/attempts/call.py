@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
+from relay.accounting.token_estimates import CallEstimate
 from relay.admission.ask import Ask
 from relay.calls.tenants.caller import Caller
 from relay.calls.tenants.tenant_runtime import TenantRuntime
@@ -21,7 +22,7 @@ OTHER_MODEL: Final = "other"
 
 
 class Call:
-    """Shared by the attempts of one call and its shadow. model_label is from a bounded set; tokens are estimates.
+    """Shared by the attempts of one call and its shadow. model_label is from a bounded set.
 
     call_id is the relay's own and never repeats; request_id may be the caller's, who may use it again.
     heads keeps what the head becomes at each provider, up to the fields that differ per attempt; calls of one head share
@@ -33,12 +34,11 @@ class Call:
         "call_id",
         "connection_field",
         "endpoint",
+        "estimate",
         "headers",
         "heads",
-        "input_tokens",
         "key_name",
         "model_label",
-        "output_tokens",
         "plan",
         "query",
         "request_id",
@@ -64,8 +64,7 @@ class Call:
         request_id: str,
         trace_id: str,
         trace_flags: str,
-        input_tokens: int,
-        output_tokens: int,
+        estimate: CallEstimate,
     ) -> None:
         self.tenant = tenant
         self.endpoint = endpoint
@@ -81,8 +80,7 @@ class Call:
         self.request_id = request_id
         self.trace_id = trace_id
         self.trace_flags = trace_flags
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
+        self.estimate = estimate
 
     def without_header(self, name: bytes) -> "Call":
         """Returns the same call without this field."""
@@ -101,20 +99,21 @@ class Call:
             request_id=self.request_id,
             trace_id=self.trace_id,
             trace_flags=self.trace_flags,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
+            estimate=self.estimate,
         )
 
     def ask(self, caller: Caller, first: Target) -> Ask:
         """Returns the values that admission decides by; first is the call's first target."""
+        estimate = self.estimate
         return Ask(
             key=self.key_name,
             key_weight=caller.key.weight,
             priority=caller.priority,
             model=self.body.model,
             provider=first.provider,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
+            input_tokens=estimate.input_tokens,
+            output_tokens=estimate.output_tokens,
+            least_tokens=estimate.least_tokens,
         )
 
     @property
@@ -186,7 +185,7 @@ def new_call(
     trace = trace_context(request.fields.get(b"traceparent"))
     trace_id, flags = trace or (random_id(32), "00")
     label = body.model if body.model in caller.snapshot.known_models else OTHER_MODEL
-    estimator = caller.tenant.recorder.estimator
+    text_bytes, attachments = len(body.raw), 0
     return Call(
         tenant=caller.tenant,
         endpoint=endpoint,
@@ -202,6 +201,10 @@ def new_call(
         request_id=request_id,
         trace_id=trace_id,
         trace_flags=flags,
-        input_tokens=estimator.input_tokens(label, len(body.raw)),
-        output_tokens=estimator.output_tokens(label, body.output_tokens_asked()),
+        estimate=caller.tenant.recorder.estimator.estimate(
+            label,
+            text_bytes=text_bytes,
+            attachments=attachments,
+            bound=body.output_bound(endpoint),
+        ),
     )

@@ -126,7 +126,10 @@ class Shadows:
 
     def _copy(self, call: Call, target: Target) -> Comparison | None:
         hold = call.tenant.admission.try_quota(
-            target.provider, input_tokens=call.input_tokens, output_tokens=call.output_tokens
+            target.provider,
+            input_tokens=call.estimate.input_tokens,
+            output_tokens=call.estimate.output_tokens,
+            least_tokens=call.estimate.least_tokens,
         )
         if isinstance(hold, NotAdmitted):
             self._metrics.shadow[call.plan.name, "skipped_slice"] += 1

@@ -10,9 +10,11 @@ from relay.accounting import attempt_recorder
 from relay.accounting.attempt_recorder import AttemptRecorder, sides
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.slo_counters import SideCounters
+from relay.accounting.token_estimates import CallEstimate
 from relay.accounting.usage_event import FAILURES, Subject, UsageEvent
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
+from relay.dialect.request_body import OutputBound
 from relay.routing.routes import Target
 from relay.routing.snapshot import RoutePlan, compile_snapshot
 from relay_contract.document import LatencyObjective, Route
@@ -48,6 +50,11 @@ class Recording:
             model_label="gpt-4.1",
         )
 
+    def estimate(self) -> CallEstimate:
+        return self.recorder.estimator.estimate(
+            "gpt-4.1", text_bytes=100, attachments=0, bound=OutputBound(tokens=None, choices=1)
+        )
+
     def record(self, **changes: Any) -> SideCounters:
         fields: dict[str, Any] = {
             "call_id": "c",
@@ -66,7 +73,7 @@ class Recording:
             "latency_seconds": 0.5,
             "first_token_seconds": 0.25,
             "response_id": None,
-            "body_bytes": 100,
+            "estimate": self.estimate(),
             "first_byte_seconds": 0.2,
             "overhead_seconds": 0.001,
             "counted_slow": (),
@@ -118,14 +125,13 @@ def test_the_time_of_an_error_says_nothing_of_the_side(recording: Recording) -> 
 
 
 def test_only_reported_tokens_teach_the_estimator(recording: Recording) -> None:
-    estimator = recording.recorder.estimator
-    before = estimator.output_tokens("gpt-4.1", None)
+    before = recording.estimate().output_tokens
     counted = recording.record(tokens=Tokens(10, 5), estimated=True)
     assert (counted.tokens.input, counted.tokens.output) == (10, 5)
-    assert estimator.output_tokens("gpt-4.1", None) == before
+    assert recording.estimate().output_tokens == before
     assert recording.metrics.estimated["chat", "stable"] == 1
     recording.record(tokens=Tokens(10, 5))
-    assert estimator.output_tokens("gpt-4.1", None) < before
+    assert recording.estimate().output_tokens < before
 
 
 def test_a_subject_names_its_tenant_and_is_used_again(recording: Recording) -> None:

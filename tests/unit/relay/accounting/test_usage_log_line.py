@@ -6,10 +6,12 @@ import pytest
 
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.slo_counters import SloCounters
+from relay.accounting.token_estimates import TokenEstimator
 from relay.accounting.usage_event import Subject, UsageEvent
 from relay.accounting.usage_log_line import event_id, usage_line
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
+from relay.dialect.request_body import OutputBound
 
 
 @pytest.mark.parametrize("tokens", [None, Tokens(9, 4, 1, 2)])
@@ -49,7 +51,12 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         latency_seconds=0.25,
         first_token_seconds=None,
         response_id=None,
-        body_bytes=100,
+        estimate=TokenEstimator().estimate(
+            "other",
+            text_bytes=100,
+            attachments=0,
+            bound=OutputBound(tokens=None, choices=1),
+        ),
         first_byte_seconds=0.0,
         overhead_seconds=0.0,
         counted_slow=(),

@@ -1,4 +1,4 @@
-"""Properties R1 to R4 and K1 to K6 of docs/limits.md, and examples of what callers rely on."""
+"""Properties R1 to R4 and K1 to K7 of docs/limits.md, and examples of what callers rely on."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -50,8 +50,16 @@ def ask(
     now: float = 0.0,
     model: str = MODEL,
     key: str = "k",
+    least: int | None = None,
 ) -> Hold | NotAdmitted:
-    return limiter.admit(key=key, model=model, input_tokens=prompt, output_tokens=output, now=now)
+    return limiter.admit(
+        key=key,
+        model=model,
+        input_tokens=prompt,
+        output_tokens=output,
+        least_tokens=least,
+        now=now,
+    )
 
 
 def admitted(answer: Hold | NotAdmitted) -> Hold:
@@ -462,6 +470,44 @@ def test_a_call_larger_than_a_minute_of_the_limit_is_refused_for_good() -> None:
         NotAdmittedReason.TENANT_REQUEST_TOO_LARGE, 0.0, waiting_helps=False
     )
     admitted(ask(meter, prompt=TOKENS_PER_MINUTE))
+
+
+@fast
+@given(
+    per_minute=st.integers(1, 10**6),
+    share=st.sampled_from([1.0, 0.5, 0.1]),
+    prompt=st.integers(0, 10**9),
+    output=st.integers(0, 10**9),
+    least=st.integers(0, 10**6),
+)
+def test_k7_an_estimate_makes_a_call_wait_and_never_refuses_it_for_good(
+    per_minute: int, share: float, prompt: int, output: int, least: int
+) -> None:
+    meter = limiter(limits(tokens=per_minute), share=share)
+    earlier = admitted(ask(meter, prompt=per_minute // 2, output=per_minute // 2))
+    earlier.settle(per_minute // 2, now=0.0)
+    answer = ask(meter, prompt=prompt, output=output, least=least)
+    if least > per_minute:
+        assert not refused(answer).waiting_helps
+        return
+    now = 0.0
+    if isinstance(answer, NotAdmitted):
+        assert answer.waiting_helps
+        now = answer.retry_after_seconds + 1e-6
+        answer = ask(meter, prompt=prompt, output=output, least=least, now=now)
+    hold = admitted(answer)
+    assert hold.charged_tokens + hold.held_tokens <= max(per_minute, least)
+    hold.settle(0, now=now)
+    (bucket,) = meter._models[ANY_MODEL].tokens
+    assert (bucket.held, bucket.open_holds) == (0, 0)
+
+
+def test_an_estimate_counts_up_to_a_minute_of_the_least_of_several_limits() -> None:
+    meter = keyed(limits(tokens=60_000), tokens_per_minute=600)
+    hold = admitted(ask(meter, prompt=20, output=10_000, least=0))
+    assert (hold.charged_tokens, hold.held_tokens) == (20, 580)
+    hold.settle(30, now=0.0)
+    assert left(meter, now=0.0).remaining_tokens == 70
 
 
 def test_a_large_call_is_measured_by_the_tenants_minute_not_by_the_share_of_a_process() -> None:

@@ -25,6 +25,7 @@ FIELDS = {
     "max_tokens": body_fields.MAX_TOKENS,
     "max_output_tokens": body_fields.MAX_OUTPUT_TOKENS,
     "n": body_fields.N,
+    "best_of": body_fields.BEST_OF,
     "previous_response_id": body_fields.PREVIOUS_RESPONSE_ID,
     "prompt_cache_key": body_fields.PROMPT_CACHE_KEY,
     "messages": body_fields.MESSAGES,

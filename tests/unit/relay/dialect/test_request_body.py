@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.dialect.endpoints import Endpoint
 from relay.dialect.refusals import Refusal
-from relay.dialect.request_body import CallBody, read_body, upstream_body
+from relay.dialect.request_body import MOST_CHOICES, CallBody, read_body, upstream_body
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
@@ -136,69 +137,81 @@ def test_stream_options_are_completed_in_place() -> None:
     assert edited == b'{"stream_options" : {"x":1,"include_usage":true} ,"model":"m","n":1e2}'
 
 
+CHAT, COMPLETIONS = Endpoint.CHAT, Endpoint.COMPLETIONS
+RESPONSES, EMBEDDINGS = Endpoint.RESPONSES, Endpoint.EMBEDDINGS
+
+
+def bound(endpoint: Endpoint, fields: dict[str, Any]) -> tuple[int | None, int]:
+    found = read(orjson.dumps({"model": "m", **fields})).output_bound(endpoint)
+    return found.tokens, found.choices
+
+
 @pytest.mark.parametrize(
-    ("fields", "expected"),
+    ("endpoint", "fields", "expected"),
     [
-        ({}, None),
-        ({"max_tokens": 5}, 5),
-        ({"max_output_tokens": 7, "n": 3}, 21),
-        ({"max_completion_tokens": 0, "max_tokens": 4, "n": 1}, 4),
-        ({"max_completion_tokens": -1, "max_tokens": 2.0}, None),
-        ({"max_tokens": "5", "max_output_tokens": [6]}, None),
-        ({"max_tokens": 2**64 - 1, "n": None}, 2**64 - 1),
+        (CHAT, {}, (None, 1)),
+        (CHAT, {"max_tokens": 5}, (5, 1)),
+        (CHAT, {"max_completion_tokens": 5}, (5, 1)),
+        (CHAT, {"max_completion_tokens": 7, "n": 3}, (21, 3)),
+        (CHAT, {"n": 3}, (None, 3)),
+        (CHAT, {"max_completion_tokens": 0, "max_tokens": 4, "n": 1}, (4, 1)),
+        (CHAT, {"max_completion_tokens": None, "max_tokens": 4, "n": None}, (4, 1)),
+        (COMPLETIONS, {"max_tokens": 5, "n": 2, "best_of": 4}, (20, 4)),
+        (COMPLETIONS, {"max_tokens": 5, "prompt": "a"}, (5, 1)),
+        (COMPLETIONS, {"max_tokens": 5, "prompt": ["a"]}, (5, 1)),
+        (COMPLETIONS, {"max_tokens": 5, "prompt": [1, 2, 3]}, (5, 1)),
+        (COMPLETIONS, {"max_tokens": 5, "prompt": [[1, 2, 3]]}, (5, 1)),
+        (RESPONSES, {"max_output_tokens": 6, "n": 3}, (6, 1)),
+        (RESPONSES, {"max_output_tokens": 6, "input": ["a", "b"]}, (6, 1)),
+        (EMBEDDINGS, {"max_tokens": 5, "n": 3}, (0, 1)),
+        (CHAT, {"max_tokens": 2**64 - 1}, (2**64 - 1, 1)),
     ],
 )
 def test_the_callers_bound_counts_for_every_choice(
-    fields: dict[str, int], expected: int | None
+    endpoint: Endpoint, fields: dict[str, Any], expected: tuple[int | None, int]
 ) -> None:
-    assert read(orjson.dumps({"model": "m", **fields})).output_tokens_asked() == expected
+    assert bound(endpoint, fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields", "expected"),
+    [
+        # the provider may know either of the two
+        (CHAT, {"max_completion_tokens": 1, "max_tokens": 1000}, (1000, 1)),
+        (CHAT, {"max_tokens": 1, "max_completion_tokens": 1000}, (1000, 1)),
+        # the other endpoints' fields are ignored
+        (CHAT, {"max_output_tokens": 1}, (None, 1)),
+        (COMPLETIONS, {"max_completion_tokens": 1}, (None, 1)),
+        (RESPONSES, {"max_tokens": 1, "max_completion_tokens": 1}, (None, 1)),
+        # what a provider may read as a larger bound, or as none
+        (CHAT, {"max_completion_tokens": 1, "max_tokens": -1}, (None, 1)),
+        (CHAT, {"max_completion_tokens": 1, "max_tokens": 1000.0}, (None, 1)),
+        (CHAT, {"max_completion_tokens": 1, "max_tokens": "1000"}, (None, 1)),
+        (CHAT, {"max_tokens": True}, (None, 1)),
+        (CHAT, {"max_tokens": [6]}, (None, 1)),
+        # each prompt and each choice may be as long as the bound
+        (CHAT, {"max_tokens": 1, "n": 24.0}, (None, 1)),
+        (CHAT, {"max_tokens": 1, "n": "24"}, (None, 1)),
+        (COMPLETIONS, {"max_tokens": 1, "prompt": ["a", "b"]}, (None, 1)),
+        (COMPLETIONS, {"max_tokens": 1, "prompt": [[1, 2], [3]]}, (None, 1)),
+        (COMPLETIONS, {"max_tokens": 1, "best_of": 20.0}, (None, 1)),
+        # more choices than any provider gives
+        (CHAT, {"max_tokens": 1, "n": 10**18}, (MOST_CHOICES, MOST_CHOICES)),
+    ],
+)
+def test_a_bound_that_may_not_hold_is_none(
+    endpoint: Endpoint, fields: dict[str, Any], expected: tuple[int | None, int]
+) -> None:
+    assert bound(endpoint, fields) == expected
 
 
 @pytest.mark.parametrize("digits", [20, 5000])
 def test_a_bound_beyond_64_bits_is_none(digits: int) -> None:
     raw = b'{"model":"m","max_tokens":%b}' % (b"9" * digits)
-    assert read(raw).output_tokens_asked() is None
+    assert read(raw).output_bound(CHAT).tokens is None
 
 
-def test_a_longer_name_than_any_models_is_cut() -> None:
-    assert read(b'{"model":"' + b"m" * 100_000 + b'"}').model == "m" * 256
-    assert read(b'{"model":"' + b"\\u006d" * 100_000 + b'"}').model == "m" * 256
-
-
-@given(
-    stream=st.none() | st.booleans() | TEXT,
-    usage=st.none() | st.booleans() | TEXT,
-    previous=st.none() | st.integers() | TEXT,
-    ascii_only=st.booleans(),
-)
-def test_a_body_says_what_its_fields_say(
-    stream: object, usage: object, previous: object, ascii_only: bool
-) -> None:
-    fields: dict[str, Any] = {"stream": stream, "stream_options": {"include_usage": usage}}
-    fields |= {"previous_response_id": previous, "model": "m"}
-    body = read(spelled(fields, ascii_only=ascii_only, spaced=False))
-    assert body.stream == (stream is True)
-    assert body.wants_usage == (usage is True)
-    assert body.previous_response_id() == (previous if isinstance(previous, str) else None)
-    assert body.continues_response
-    assert not read(b'{"model":"m"}').continues_response
-
-
-@pytest.mark.parametrize(
-    ("options", "edited"),
-    [
-        (b"{}", b'{"include_usage":true}'),
-        (b"{ \n}", b'{"include_usage":true}'),
-        (b"null", b'{"include_usage":true}'),
-        (b"[1]", b'{"include_usage":true}'),
-        (b'"{}"', b'{"include_usage":true}'),
-        (b'{"a":"\\ud800" }', b'{"a":"\\ud800" ,"include_usage":true}'),
-        (b'{"include_usage" : null,"a":1}', b'{"include_usage" : true,"a":1}'),
-        (b'{"include\\u005fusage":[]}', b'{"include\\u005fusage":true}'),
-        (b'{"x":{"include_usage":true}}', b'{"x":{"include_usage":true},"include_usage":true}'),
-    ],
-)
-def test_usage_is_asked_for_inside_the_options_as_they_came(options: bytes, edited: bytes) -> None:
-    raw = b'{"stream_options":%b,"model":"m","stream":true}'
-    assert not read(raw % options).wants_usage
-    assert edit(raw % options, "m", force_usage=True) == raw % edited
+@pytest.mark.parametrize("blanks", [b"", b" \n", b"\t" * 5000])
+def test_blanks_do_not_hide_a_list_of_prompts(blanks: bytes) -> None:
+    pieces = (b'{"model":"m","x":[],"prompt":', b"[", b'"a:[b"', b",", b'"c"', b'],"max_tokens":1}')
+    assert read(blanks.join(pieces)).output_bound(COMPLETIONS).tokens is None
