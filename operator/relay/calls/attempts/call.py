@@ -7,6 +7,7 @@ from relay.accounting.token_estimates import CallEstimate
 from relay.admission.ask import Ask
 from relay.calls.tenants.caller import Caller
 from relay.calls.tenants.tenant_runtime import TenantRuntime
+from relay.dialect.attachments import text_and_attachments
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.request_body import CallBody, upstream_body
 from relay.http.headers import Field, nominated, trace_context
@@ -185,7 +186,7 @@ def new_call(
     trace = trace_context(request.fields.get(b"traceparent"))
     trace_id, flags = trace or (random_id(32), "00")
     label = body.model if body.model in caller.snapshot.known_models else OTHER_MODEL
-    text_bytes, attachments = len(body.raw), 0
+    text_bytes, attachments = text_and_attachments(body.raw)
     return Call(
         tenant=caller.tenant,
         endpoint=endpoint,
