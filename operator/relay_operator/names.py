@@ -94,6 +94,7 @@ class Reason(StrEnum):
     BREAKER_TRIPPED = "BreakerTripped"
     TOO_FEW_REQUESTS = "TooFewRequests"
     SHARED_INCIDENT = "SharedIncident"
+    NO_LIMIT = "NoLimit"
     NO_DATA = "NoData"
     PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 API_VERSION = "relay-operator.dev/v1alpha1"
 SIDE = {"provider": "legacy"}
 URL = {"url": "https://api.example.com/v1"}
+TOTAL = {"signal": "Total", "maxMilliseconds": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,13 @@ ACCEPTED = [
     ("Provider", "p", {"endpoint": URL, "models": [{"name": "gpt-4.1"}]}),
     ("Provider", "p", {"endpoint": {"serviceRef": {"namespace": "a", "name": "b", "port": 80}}}),
     ("RelayRoute", "r", {"stable": SIDE, "canary": SIDE | {"model": "gpt-5", "percent": 100}}),
+    ("RelayRoute", "r", {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 0}}}),
+    ("RelayRoute", "r", {"stable": SIDE, "analysis": {"latency": [TOTAL]}}),
+    (
+        "RelayRoute",
+        "r",
+        {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 100}, "latency": [TOTAL]}},
+    ),
 ]
 
 
@@ -91,6 +99,19 @@ REFUSED = [
     ("RelayRoute", "r", {"stable": SIDE, "canary": {"provider": "b", "percent": 101}}, "percent"),
     ("RelayRoute", "r", {"stable": SIDE, "canary": {"provider": "b"}}, "percent"),
     ("RelayRoute", "r", {}, "stable"),
+    ("RelayRoute", "r", {"stable": SIDE, "analysis": {}}, "no limit that could be broken"),
+    (
+        "RelayRoute",
+        "r",
+        {"stable": SIDE, "analysis": {"window": "5s", "latency": []}},
+        "no limit that could be broken",
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 100}}},
+        "no limit that could be broken",
+    ),
     ("RelayRoute", "r", {"stable": SIDE, "tenant": "other"}, "unknown field"),
 ]
 

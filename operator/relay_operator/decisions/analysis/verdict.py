@@ -101,7 +101,32 @@ def judge(objective: Objective, window: Window) -> Verdict:
         return Verdict(
             outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_REQUESTS, message=message
         )
+    unmeasured = _unmeasured(objective, window.canary)
+    if unmeasured is not None:
+        return unmeasured
     return Verdict(outcome=Outcome.HEALTHY, reason=Reason.HEALTHY, message=_summary(window.canary))
+
+
+def _unmeasured(objective: Objective, side: SideCounts) -> Verdict | None:
+    """Finds why no limit was put to the test; None when one was. That no limit is broken is not yet health."""
+    limit = objective.max_error_percent
+    if limit is not None and limit < 100:
+        return None
+    if not objective.latency:
+        message = (
+            "spec.analysis sets no limit that could be broken; "
+            "set errorRate.maxPercent below 100, or latency"
+        )
+        return Verdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.NO_LIMIT, message=message)
+    timed = {one.signal: side.slow.get(one.signal, (0.0, 0.0))[1] for one in objective.latency}
+    if max(timed.values()) >= objective.min_requests:
+        return None
+    found = ", ".join(f"{signal} of {count:.0f}" for signal, count in timed.items())
+    message = (
+        f"of {side.finished:.0f} canary requests the relays timed {found}, "
+        f"{objective.min_requests} needed"
+    )
+    return Verdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_REQUESTS, message=message)
 
 
 def _breach(objective: Objective, side: SideCounts) -> Verdict | None:

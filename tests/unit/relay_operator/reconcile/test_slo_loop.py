@@ -121,6 +121,25 @@ async def test_a_prometheus_that_fails_moves_nothing_and_the_climb_goes_on_after
 
 
 @in_virtual_time
+async def test_an_analysis_without_a_limit_raises_nothing_and_says_why() -> None:
+    stage, life, route = await a_canary()
+    # an object from before the API server refused that
+    stage.route(canary=CANARY, analysis={"window": "5s", "minRequests": 1})
+    await stage.settle()
+    for _ in range(3):
+        stage.serve(route, 100, failed=40)
+        await stage.settle(11)
+    # within the window again
+    stage.serve(route, 100, failed=40)
+    await stage.settle(1)
+    assert weight(stage) == 25
+    assert analysis(stage)["verdict"] == "Inconclusive"
+    assert analysis(stage)["reason"] == Reason.NO_LIMIT
+    assert "spec.analysis sets no limit" in analysis(stage)["message"]
+    await life.end()
+
+
+@in_virtual_time
 async def test_an_incident_that_stable_shares_is_told_at_once() -> None:
     stage, life, route = await a_canary()
     fingerprint = life.canaries.runs[SPACE, "chat"].stable_fingerprint

@@ -73,6 +73,36 @@ def test_a_breach_no_further_request_can_undo_needs_no_full_sample() -> None:
     assert judge(lenient, a_window(SideCounts(finished=6, failed=6))).outcome is Outcome.BREACHED
 
 
+FIRST_TOKEN = LatencyObjective(signal="FirstToken", quantile=0.9, max_milliseconds=500)
+
+
+@pytest.mark.parametrize(
+    ("percent", "latency", "timed", "outcome", "reason"),
+    [
+        (None, (), 1000, Outcome.INCONCLUSIVE, Reason.NO_LIMIT),
+        (100.0, (), 1000, Outcome.INCONCLUSIVE, Reason.NO_LIMIT),
+        (99.0, (), 0, Outcome.HEALTHY, Reason.HEALTHY),
+        (None, (FIRST_TOKEN,), 0, Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS),
+        (None, (FIRST_TOKEN,), 49, Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS),
+        (100.0, (FIRST_TOKEN,), 0, Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS),
+        (None, (FIRST_TOKEN,), 50, Outcome.HEALTHY, Reason.HEALTHY),
+    ],
+)
+def test_nothing_is_healthy_that_was_not_held_to_a_limit(
+    percent: float | None,
+    latency: tuple[LatencyObjective, ...],
+    timed: int,
+    outcome: Outcome,
+    reason: Reason,
+) -> None:
+    objective = Objective(
+        window_seconds=60, min_requests=50, max_error_percent=percent, latency=latency
+    )
+    canary = SideCounts(finished=1000, failed=400, slow={"FirstToken": (0, timed)})
+    verdict = judge(objective, a_window(canary))
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
 def test_a_breach_that_stable_shares_moves_nothing() -> None:
     bad = SideCounts(finished=200, failed=50)
     verdict = judge(OBJECTIVE, a_window(bad, stable=bad))
