@@ -1,83 +1,15 @@
 """TLS with clients, with certificates reloaded in place, and with providers, whose certificates are verified."""
 
-import datetime
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-from cryptography.x509.oid import NameOID
+from tests.blackbox.authority import DAY, Authority
 from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import Platform, provider
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
-
-DAY = datetime.timedelta(days=1)
-
-
-class Authority:
-    """A certificate authority and the certificates it issues."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the suite's authority")])
-        self._certificate = self._signed(self._name, self._key.public_key(), None, DAY)
-
-    @property
-    def pem(self) -> str:
-        """Returns the authority's certificate for a CA bundle."""
-        return self._certificate.public_bytes(Encoding.PEM).decode()
-
-    def issue(
-        self, directory: Path, *, host: str = "localhost", valid_for: datetime.timedelta = DAY
-    ) -> None:
-        """Writes tls.crt and tls.key for the host to the directory, each replaced in one step."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        certificate = self._signed(name, key.public_key(), host, valid_for)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        for file, data in (
-            ("tls.key", private),
-            ("tls.crt", certificate.public_bytes(Encoding.PEM)),
-        ):
-            fresh = directory / f".{file}.new"
-            fresh.write_bytes(data)
-            fresh.replace(directory / file)
-
-    def trusting(self) -> ssl.SSLContext:
-        """Returns a client's context that trusts this authority alone."""
-        return ssl.create_default_context(cadata=self.pem)
-
-    def _signed(
-        self,
-        subject: x509.Name,
-        public_key: ec.EllipticCurvePublicKey,
-        host: str | None,
-        valid_for: datetime.timedelta,
-    ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 2 * DAY)
-            .not_valid_after(now + valid_for)
-            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
-        )
-        if host is not None:
-            names = x509.SubjectAlternativeName([x509.DNSName(host)])
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
 
 
 @pytest.fixture

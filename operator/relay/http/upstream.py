@@ -25,6 +25,12 @@ MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 """Bounds whatever is no body in a row: interim heads and the head together, chunk extensions, trailers."""
 
 
+WRITE_BYTES: Final = 256 * 1024
+"""A larger request is written in parts, as the provider takes them."""
+TLS_WRITE_BYTES: Final = 64 * 1024
+"""The same for TLS, which keeps two encrypted copies of what it is given."""
+
+
 class ResponseReceiver(ABC):
     """Receives one provider's answer. A class and not a protocol: compiled, its calls need no look-up by name.
 
@@ -97,6 +103,9 @@ class UpstreamConnection(Channel):
         "_readable",
         "_status",
         "_surplus",
+        "_unsent",
+        "_write_bytes",
+        "_writing_paused",
         "born",
         "call",
         "idle_since",
@@ -119,6 +128,10 @@ class UpstreamConnection(Channel):
         self._large = False
         self._paused = False
         self._surplus = False
+        # the parts of a large request that are still to be written, the next one last
+        self._unsent: list[memoryview] = []
+        self._writing_paused = False
+        self._write_bytes = WRITE_BYTES
         self._readable: select.poll | None = None
         self._idle_timeout = 0.0
         self.call: ResponseReceiver | None = None
@@ -129,6 +142,9 @@ class UpstreamConnection(Channel):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class, not a subclass
         self.born = self.idle_since = time.monotonic()
+        if transport.get_extra_info("sslcontext") is not None:
+            self._write_bytes = TLS_WRITE_BYTES
+            self.transport.set_write_buffer_limits(high=TLS_WRITE_BYTES)
         socket = transport.get_extra_info("socket")
         if socket is not None:
             self._readable = select.poll()
@@ -157,10 +173,13 @@ class UpstreamConnection(Channel):
             call.crashed(raised)
 
     def pause_writing(self) -> None:
-        """Does nothing: a request is written whole, and its size is bounded."""
+        """Waits with the rest of a large request."""
+        self._writing_paused = True
 
     def resume_writing(self) -> None:
-        """Does nothing; see pause_writing."""
+        """Goes on with a large request."""
+        self._writing_paused = False
+        self._write_on()
 
     def eof_received(self) -> None:
         """Lets asyncio close the transport: the provider has closed its sending side."""
@@ -171,6 +190,7 @@ class UpstreamConnection(Channel):
         self._owner.lost(self)
         call, self.call = self.call, None
         unsent, self._pending = self._pending is not None, None
+        self._unsent = []
         # the parser refers to us; with it goes the cycle
         self._parser = None
         if call is None:
@@ -243,8 +263,16 @@ class UpstreamConnection(Channel):
         self._large = len(request) > 1
         if not self._large:
             self.write_soon(cast(bytes, request[0]))
-        else:
+        elif sum(map(len, request)) <= self._write_bytes:
             self.transport.writelines(request)
+        else:
+            self._unsent = _parts(request, self._write_bytes)
+            self._write_on()
+
+    def _write_on(self) -> None:
+        unsent = self._unsent
+        while unsent and not self._writing_paused and not self.transport.is_closing():
+            self.transport.write(unsent.pop())
 
     def pause(self) -> None:
         """Stops reading until `resume`; there is no deadline meanwhile."""
@@ -336,13 +364,28 @@ class UpstreamConnection(Channel):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        if self._large and (self._status >= 400 or self.transport.get_write_buffer_size()):
-            # answered before the body had left, or perhaps without reading it: its rest would be the next call's head
-            reusable = False
-        if reusable and self._keep_alive and self._framed:
+        if self._unsent or (self._large and self.transport.get_write_buffer_size()):
+            # answered before the body had left: its rest would be the next call's head, and may never be read
+            self._unsent = []
+            self.transport.abort()
+        elif self._large and self._status >= 400:
+            # perhaps answered without reading the body
+            self.transport.close()
+        elif reusable and self._keep_alive and self._framed:
             self._owner.release(self, now)
         else:
             self.transport.close()
+
+
+def _parts(request: list[bytes | memoryview], size: int) -> list[memoryview]:
+    """Returns the request in parts of at most that size, the first one last."""
+    parts = [
+        memoryview(piece)[start : start + size]
+        for piece in request
+        for start in range(0, len(piece), size)
+    ]
+    parts.reverse()
+    return parts
 
 
 def _is_framed(status: int, headers: list[Field]) -> bool:
