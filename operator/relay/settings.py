@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Above it 413. Chat requests with a few images stay below 20 MiB."""
     max_buffered_bytes: Count = 256 * MIB
     """Request bodies held by one worker at a time; beyond it 503, so that a burst of large bodies cannot kill the pod."""
+    max_cached_head_bytes: Annotated[int, Field(ge=0)] = 32 * MIB
+    """Request heads that one worker keeps to recognise them; beyond it further connections have theirs parsed each time."""
     max_connections: Count = 20_000
     """Client connections of one worker; more are closed at once."""
 

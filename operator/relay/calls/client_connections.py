@@ -13,6 +13,7 @@ from relay.http.downstream import (
     ConnectionHost,
     RequestHandler,
 )
+from relay.http.head_cache import HeadMemory
 from relay.http.headers import SINGLE
 from relay.http.message import Request
 from relay.http.outbox import Outbox
@@ -32,6 +33,7 @@ class ClientConnections(ConnectionHost):
         exceptions: ExceptionLog,
     ) -> None:
         self.client_limits = _client_limits(settings)
+        self.head_memory = HeadMemory(settings.max_cached_head_bytes)
         self.wheel = wheel
         self.outbox = outbox
         self.draining = False

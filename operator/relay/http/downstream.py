@@ -11,7 +11,7 @@ import httptools
 from mypy_extensions import trait
 
 from relay.http.deadlines import NEVER, DeadlineWheel
-from relay.http.head_cache import HeadCache
+from relay.http.head_cache import HeadCache, HeadMemory
 from relay.http.headers import nominated
 from relay.http.message import CONTINUE, Request
 from relay.http.outbox import Channel, Outbox
@@ -86,6 +86,7 @@ class ConnectionHost(ABC):
     """The process as its client connections need it."""
 
     client_limits: ClientLimits
+    head_memory: HeadMemory
     wheel: DeadlineWheel
     outbox: Outbox
     draining: bool
@@ -159,7 +160,7 @@ class ClientConnection(Channel):
         self._upgrade_seen = False
         self._reading_paused = False
         self._write_deadline = NEVER
-        self._heads = HeadCache()
+        self._heads = HeadCache(host.head_memory)
         self._age_limit = NEVER
         self.closing = False
 

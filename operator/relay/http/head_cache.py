@@ -8,7 +8,34 @@ from relay.http.message import KnownHead, Request
 MAX_MISSES: Final = 8
 """After this many misses in a row the connection stops caching request heads (each may carry a trace id)."""
 MAX_LENGTH_DIGITS: Final = 10
+MAX_HEAD_BYTES: Final = 2048
+MAX_HEAD_FIELDS: Final = 32
+"""A longer head is parsed each time: heads of the SDKs have 500 to 900 bytes, and thousands of connections may be idle."""
+HEAD_COPIES: Final = 3
+FIELD_BYTES: Final = 250
+"""A cached head stands here as its bytes, as parsed fields, and as the head for the provider; and what a field costs."""
 _CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length: ?([0-9]+)\r\n", re.IGNORECASE)
+
+
+class HeadMemory:
+    """The memory that the cached heads of all connections may take."""
+
+    __slots__ = ("_limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> bool:
+        """Takes that many bytes; returns whether there were as many."""
+        if self.used + size > self._limit:
+            return False
+        self.used += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Gives back what was taken."""
+        self.used -= size
 
 
 class HeadCache:
@@ -19,9 +46,11 @@ class HeadCache:
     another body, and nothing about its head has to be parsed again. Any other read goes to the parser.
     """
 
-    __slots__ = ("_head", "_misses", "_parsed")
+    __slots__ = ("_head", "_memory", "_misses", "_parsed", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, memory: HeadMemory) -> None:
+        self._memory = memory
+        self._size = 0
         self._head: KnownHead | None = None
         self._parsed: Request | None = None
         self._misses = 0
@@ -61,15 +90,22 @@ class HeadCache:
 
     def parsed(self, request: Request) -> None:
         """Notes the last request that the parser completed."""
-        self._parsed = request
+        if self._misses < MAX_MISSES:
+            self._parsed = request
 
     def remember(self, data: bytes) -> None:
         """Caches the head of the last parsed request if it is all that this read brought."""
         if self._misses == MAX_MISSES:
             return
-        self._misses += 1
-        request, self._parsed = self._parsed, None
-        self._head = _known_head(request, data) if request is not None else None
+        request, misses = self._parsed, self._misses + 1
+        self.clear()
+        self._misses = misses
+        head = _known_head(request, data) if request is not None else None
+        if head is None or misses == MAX_MISSES:
+            return
+        size = HEAD_COPIES * (len(head.before) + len(head.after)) + FIELD_BYTES * len(head.headers)
+        if self._memory.take(size):
+            self._head, self._size = head, size
 
     def disable(self) -> None:
         """Stops caching on this connection."""
@@ -79,6 +115,8 @@ class HeadCache:
     def clear(self) -> None:
         """Forgets the cached head."""
         self._head = self._parsed = None
+        self._memory.give_back(self._size)
+        self._size = 0
 
 
 def _known_head(request: Request, data: bytes) -> KnownHead | None:
@@ -86,7 +124,9 @@ def _known_head(request: Request, data: bytes) -> KnownHead | None:
     fields = request.fields
     end = data.find(b"\r\n\r\n") + 4
     if (
-        request.method != b"POST"
+        end > MAX_HEAD_BYTES
+        or len(request.headers) > MAX_HEAD_FIELDS
+        or request.method != b"POST"
         or request.problem is not None
         or not (request.complete and request.http11 and request.keep_alive)
         or b"transfer-encoding" in fields

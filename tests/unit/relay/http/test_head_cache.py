@@ -109,9 +109,37 @@ async def test_a_connection_whose_heads_always_differ_is_no_longer_cached(
     connection = client.protocol
     assert isinstance(connection, ClientConnection)
     assert connection._heads._misses == MAX_MISSES
-    known = connection._heads._head
     answered(client, upstream, call(body()))
-    assert connection._heads._head is known
+    # nor does it keep anything of them
+    assert (connection._heads._head, connection._heads._parsed) == (None, None)
+    assert relay.service.connections.head_memory.used == 0
+
+
+async def test_long_heads_are_not_cached(relay: MemoryRelay) -> None:
+    client, upstream = relay.client(), relay.provider()
+    for padding in ("X-A: " + "a" * 2048 + "\r\n", "".join(f"X-{n}: a\r\n" for n in range(40))):
+        assert status(answered(client, upstream, call(body(), headers=padding))) == 200
+        connection = client.protocol
+        assert isinstance(connection, ClientConnection)
+        assert (connection._heads._head, connection._heads._parsed) == (None, None)
+
+
+async def test_all_cached_heads_together_are_bounded(relay_with: Make) -> None:
+    relay = relay_with({"max_cached_head_bytes": 2000})
+    first, second = relay.client(), relay.client()
+    upstream = relay.provider()
+    for client in (first, second, second):
+        assert status(answered(client, upstream, call(body()))) == 200
+    memory = relay.service.connections.head_memory
+    assert 0 < memory.used <= 2000
+    without_parser(first)
+    assert status(answered(first, upstream, call(body("again")))) == 200
+    first.hang_up()
+    assert memory.used == 0
+    assert status(answered(second, upstream, call(body()))) == 200
+    assert memory.used > 0
+    without_parser(second)
+    assert status(answered(second, upstream, call(body("again")))) == 200
 
 
 # --- the two ways side by side ---
