@@ -75,6 +75,7 @@ async def _operate(
         OwnedObjects(api),
         StatusWriter(api),
     )
+    announcer = EventRecorder(api, instance=socket.gethostname())
     publisher = DocumentPublisher(
         relays=relays, children=children, watched_state=watched_state, signing_key=key
     )
@@ -89,6 +90,7 @@ async def _operate(
             children=children,
             publisher=publisher,
             status=status,
+            announcer=announcer,
             queue=queue,
             platform=_platform(settings, key_secrets.public_key_text(key)),
             clock=time.time,
@@ -106,7 +108,7 @@ async def _operate(
             canaries=canaries,
             publisher=publisher,
             status=status,
-            announcer=EventRecorder(api, instance=socket.gethostname()),
+            announcer=announcer,
             queue=queue,
             clock=time.time,
         ),

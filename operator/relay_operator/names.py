@@ -16,7 +16,6 @@ LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Set by the API server itself, so nobody can claim another namespace's name."""
 
 ANNOTATION_TENANT_UID = f"{GROUP}/tenant-uid"
-ANNOTATION_HASH = f"{GROUP}/hash"
 ANNOTATION_NUDGE = f"{GROUP}/refresh"
 """On a relay pod: changing it makes the kubelet refresh the pod's mounts at once."""
 
@@ -32,6 +31,7 @@ UPSTREAM_SECRET = "relay-upstream"  # noqa: S105 - as above
 SIGNING_KEY_SECRET = "relay-operator-signing-key"  # noqa: S105 - as above
 SIGNING_KEY_ENTRY = "ed25519"
 TENANT_ROLE_BINDING = "relay-operator"
+DEFAULT_DENY = "default-deny"
 DEFAULT_API_KEY = "default"
 
 OPERATOR_PORT = 8090
@@ -85,6 +85,8 @@ class Reason(StrEnum):
     API_SERVER_REFUSED = "ApiServerRefused"
     API_SERVER_UNAVAILABLE = "ApiServerUnavailable"
 
+    RESTORED = "Restored"
+
     # verdicts
     HEALTHY = "Healthy"
     NO_CANARY = "NoCanary"
@@ -115,6 +117,27 @@ class Reason(StrEnum):
 def tenant_namespace(tenant: str) -> str:
     """Returns the namespace of a tenant's relay; two tenants never share one."""
     return f"{NAMESPACE_PREFIX}{tenant}"
+
+
+def owner_of(kind: str, namespace: str, name: str) -> str | None:
+    """Returns the tenant that would own an object of this name, None where the operator makes none. Labels say nothing."""
+    home = name if kind == "Namespace" else namespace
+    made = {home} if kind == "Namespace" else _CHILDREN.get(kind, set())
+    if not home.startswith(NAMESPACE_PREFIX) or name not in made:
+        return None
+    return home.removeprefix(NAMESPACE_PREFIX)
+
+
+_CHILDREN = {
+    "ConfigMap": {DOCUMENT_CONFIGMAP},
+    "Deployment": {RELAY},
+    "NetworkPolicy": {DEFAULT_DENY, RELAY},
+    "PodDisruptionBudget": {RELAY},
+    "RoleBinding": {TENANT_ROLE_BINDING},
+    "Service": {RELAY},
+    "ServiceAccount": {RELAY},
+}
+"""The names of what the operator writes in a tenant's namespace, by kind, but for Secrets, which are not watched."""
 
 
 def relay_selector(tenant: str) -> dict[str, str]:

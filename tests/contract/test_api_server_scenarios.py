@@ -9,6 +9,7 @@ import pytest
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from tests.cluster.session.clients import Client
+from tests.unit.relay_operator import child_scenarios
 from tests.unit.relay_operator.api_server_scenarios import Scenario, expected
 
 from relay_operator.cluster.api_server import KubernetesApiServer
@@ -30,6 +31,12 @@ class OthersAtTheCluster:
     async def remove(self, kind: str, name: str, *, namespace: str = "") -> None:
         where = ("--namespace", namespace) if namespace else ()
         self._kubectl("delete", kind, name, *where, "--wait=false")
+
+    async def edit(
+        self, kind: str, name: str, operations: list[dict[str, Any]], *, space: str
+    ) -> None:
+        options = ("--type=json", "--field-manager=others", "--namespace", space)
+        self._kubectl("patch", kind, name, *options, "--patch", json.dumps(operations))
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +69,16 @@ async def test_the_api_server_answers_a_scenario_as_the_in_memory_one_does(
 ) -> None:
     answers = await scenario(api, OthersAtTheCluster(kubectl), space)
     assert answers == expected(space)[scenario]
+
+
+@pytest.mark.parametrize("name", child_scenarios.EDITS)
+async def test_an_edit_of_a_child_is_undone(
+    kubectl: Client, api: KubernetesApiServer, namespace: str, name: str
+) -> None:
+    await child_scenarios.an_edit_is_undone(api, OthersAtTheCluster(kubectl), namespace, name)
+
+
+async def test_every_child_agrees_with_its_manifest(
+    api: KubernetesApiServer, namespace: str
+) -> None:
+    await child_scenarios.every_child_agrees_with_its_manifest(api, namespace)

@@ -47,7 +47,7 @@ _ATTEMPTS = 4
 
 
 class ApiServer(Protocol):
-    """Five verbs on manifests. Every one raises ApiServerRefused or Unavailable; writes raise Conflict too."""
+    """Six verbs on manifests. Every one raises ApiServerRefused or Unavailable; writes raise Conflict too."""
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
         """Returns the object, None when there is none."""
@@ -69,6 +69,9 @@ class ApiServer(Protocol):
         self, kind: str, name: str, patch: Manifest, *, namespace: str = "", subresource: str = ""
     ) -> Manifest:
         """Applies a JSON merge patch (RFC 7386) to the object, or to its subresource "status" alone."""
+
+    async def delete(self, kind: str, name: str, *, namespace: str = "", uid: str) -> None:
+        """Deletes exactly the object with this UID; raises Conflict when it is another, does nothing when it is gone."""
 
 
 class KubernetesApiServer:
@@ -122,6 +125,14 @@ class KubernetesApiServer:
     ) -> Manifest:
         path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return await self._call("PATCH", path, body=patch, content="application/merge-patch+json")
+
+    async def delete(self, kind: str, name: str, *, namespace: str = "", uid: str) -> None:
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        try:
+            await self._call("DELETE", _path(kind, namespace, name), body=options)
+        except ApiServerRefused as error:
+            if error.status != 404:
+                raise
 
     async def _call(
         self,

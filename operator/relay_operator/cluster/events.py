@@ -1,4 +1,4 @@
-"""Kubernetes Events about the moves of canaries, one for each move."""
+"""Kubernetes Events about what happened to an object: the moves of a canary, what was restored."""
 
 import hashlib
 import logging
@@ -12,6 +12,8 @@ from relay_operator.decisions.route_status import Move
 from relay_operator.errors import Conflict, OperatorError
 
 logger = logging.getLogger(__name__)
+
+_WARNINGS = frozenset({names.Reason.SLO_BREACH, names.Reason.RESTORED})
 
 
 class EventRecorder:
@@ -29,7 +31,7 @@ class EventRecorder:
         The name follows from the move, so one that is posted again after a restart is refused as a duplicate.
         """
         name = _name(body, str(move.at), move.reason, move.message)
-        severity = "Warning" if move.reason == names.Reason.SLO_BREACH else "Normal"
+        severity = "Warning" if move.reason in _WARNINGS else "Normal"
         await self._post(body, kind=kind, action=action, move=move, name=name, severity=severity)
 
     async def announce_refusal(

@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from cryptography.hazmat.primitives import serialization
@@ -49,8 +49,12 @@ def public_key_text(key: Ed25519PrivateKey) -> str:
     return base64.b64encode(raw).decode()
 
 
-async def tenant_keys(api: ApiServer, tenant: Tenant) -> dict[str, str]:
+async def tenant_keys(
+    api: ApiServer, tenant: Tenant, *, on_missing: Callable[[], None] = lambda: None
+) -> dict[str, str]:
     """Returns the tenant's API keys by name: existing ones kept, missing ones made, those no longer named removed.
+
+    on_missing is called after the Secret had to be made, with new keys.
 
     Two operators at once cannot both make keys: creation and change carry a precondition (Conflict).
     """
@@ -63,6 +67,7 @@ async def tenant_keys(api: ApiServer, tenant: Tenant) -> dict[str, str]:
     }
     if secret is None:
         await api.create(credentials.api_keys(tenant, wanted))
+        on_missing()
     elif wanted != existing:
         manifest = credentials.api_keys(tenant, wanted)
         removed: dict[str, None] = dict.fromkeys(existing.keys() - wanted.keys())

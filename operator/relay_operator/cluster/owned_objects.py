@@ -1,65 +1,212 @@
-"""Applies the objects a tenant owns: an unchanged one costs no write, one that somebody else changed is written again."""
+"""Applies the objects a tenant owns: an unchanged one costs no write, and what somebody else did to one is undone."""
 
 import hashlib
 import json
-from typing import Any
+from dataclasses import dataclass, replace
 
 from relay_operator import names
+from relay_operator.cluster import live_fields
 from relay_operator.cluster.api_server import ApiServer, Manifest
+from relay_operator.errors import Conflict
 
 ChildKey = tuple[str, str, str]
 """kind, namespace, name"""
 
-# The status of these changes all the time; a change of their generation is one of their spec.
-_BY_GENERATION = frozenset({"Deployment", "PodDisruptionBudget", "NetworkPolicy"})
+_READ_EACH_TIME = frozenset({"Secret"})
+"""Not watched: that would need the right to read every Secret of the cluster."""
 
-_FOREIGN = ("", "")
-"""Marks a child that somebody else changed or deleted; equals no hash and no version."""
+_COUNTED_METADATA = frozenset({"resourceVersion", "generation", "managedFields"})
+
+_ROUNDS = 4
+"""Somebody else may write between our read and our write; the next reconcile goes on after that many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoration:
+    """A child that was not as it should be, and is again.
+
+    managers are the field managers of others whose fields it held. is_new tells that this life of the operator had
+    not seen a missing child before.
+    """
+
+    key: ChildKey
+    managers: tuple[str, ...] = ()
+    was_missing: bool = False
+    is_new: bool = False
+
+
+@dataclass(slots=True)
+class _Child:
+    """What is known of one child.
+
+    intent is the manifest that its fields follow, and content stands for those fields; None where they are still to be
+    compared. live is then its newest form, if a watch showed it. uid is the one of the newest form that was seen.
+    """
+
+    uid: str = ""
+    version: int = 0
+    intent: Manifest | None = None
+    content: str = ""
+    live: Manifest | None = None
+    is_disturbed: bool = False
 
 
 class OwnedObjects:
-    """Remembers of each child what was written last: (hash of our intent, version the API server gave it)."""
+    """Compares what should be with what is. What it remembers of a child saves reading it, and proves nothing."""
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
-        self._written: dict[ChildKey, tuple[str, str]] = {}
+        self._children: dict[ChildKey, _Child] = {}
+        self._restored: list[Restoration] = []
 
     async def apply(self, manifest: Manifest) -> bool:
-        """Brings the child to what the manifest says; True when that took a write."""
+        """Brings the child to what the manifest says; True when that took a write.
+
+        Raises ApiServerRefused, Unavailable or Conflict; the next call then reads the child first.
+        """
         key = _key(manifest)
-        digest = _digest(manifest)
-        if self._written.get(key, ("", ""))[0] == digest:
+        child = self._child(key)
+        if child.intent == manifest:
             return False
-        annotations = {**manifest["metadata"].get("annotations", {}), names.ANNOTATION_HASH: digest}
-        stamped = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
-        answer = await self._api.apply(stamped)
-        self._written[key] = (digest, _version(answer))
-        return True
+        is_ours = child.intent is not None
+        # what a watch shows from now on is kept to be compared
+        child.intent = None
+        # one that is as we left it need not be read: the answer shows what came meanwhile
+        live = None if is_ours else child.live or await self._read(key)
+        return await self._bring_about(manifest, live, was_missing=not is_ours and live is None)
 
     def observe(self, body: Manifest, *, deleted: bool) -> bool:
-        """Takes in what the watch shows; True when the child is not as we left it and its owner must be reconciled.
-
-        A child we did not write in this process (after a restart) is trusted by the hash it carries.
-        """
-        key = _key(body)
-        known = self._written.get(key)
+        """Takes in what a watch shows; True when the child is not as we left it and its owner must be reconciled."""
+        key, version = _key(body), _version(body)
+        child = self._child(key)
+        if version < child.version:
+            return False
         if deleted:
-            self._written[key] = _FOREIGN
+            self._children[key] = _Child(uid=child.uid, version=version, is_disturbed=True)
             return True
-        if known is None:
-            digest = body["metadata"].get("annotations", {}).get(names.ANNOTATION_HASH, "")
-            self._written[key] = (digest, _version(body))
+        child.version, child.uid = version, body["metadata"].get("uid", "")
+        if child.intent is None:
+            child.live = body
             return False
-        if known[1] == _version(body) or _older(body, known[1]):
+        content = _content(body)
+        if content == child.content:
             return False
-        # foreign until our next write: a later event must not make it trusted again
-        self._written[key] = _FOREIGN
+        goes = "deletionTimestamp" in body["metadata"]
+        if not goes and live_fields.compare(body, child.intent).agrees:
+            child.content = content
+            return False
+        child.intent, child.live, child.is_disturbed = None, body, True
         return True
 
+    def known(self, kind: str) -> dict[str, ChildKey]:
+        """Returns the children of a kind that exist as far as was seen, by UID."""
+        return {
+            child.uid: key
+            for key, child in self._children.items()
+            if key[0] == kind and child.uid and (child.intent is not None or child.live)
+        }
+
+    def lost(self, key: ChildKey, uid: str) -> None:
+        """Takes in that the child with this UID is gone, which no watch showed."""
+        child = self._child(key)
+        if child.uid == uid:
+            self._children[key] = _Child(uid=uid, version=child.version, is_disturbed=True)
+
+    def note_made(self, key: ChildKey) -> None:
+        """Notes that an object was missing and was made, by a writer of its own."""
+        self._restored.append(Restoration(key=key, was_missing=True, is_new=True))
+
+    def take_restored(self, namespace: str) -> list[Restoration]:
+        """Takes out what was restored in a namespace since the last call, the namespace itself included."""
+        taken = [one for one in self._restored if namespace in (one.key[1], one.key[2])]
+        self._restored = [one for one in self._restored if one not in taken]
+        return taken
+
+    def distrust(self, namespace: str) -> None:
+        """Lets the next apply read every child of a namespace before it trusts that one is as we left it."""
+        for key, child in self._children.items():
+            if namespace in (key[1], key[2]):
+                child.intent = child.live = None
+
     def forget(self, namespace: str) -> None:
-        """Drops the memory of a namespace and its children; the next apply writes them all."""
-        for key in [key for key in self._written if namespace in (key[1], key[2])]:
-            del self._written[key]
+        """Drops the memory of a namespace and its children."""
+        self.take_restored(namespace)
+        for key in [key for key in self._children if namespace in (key[1], key[2])]:
+            del self._children[key]
+
+    def _child(self, key: ChildKey) -> _Child:
+        return self._children.setdefault(key, _Child())
+
+    async def _read(self, key: ChildKey) -> Manifest | None:
+        kind, namespace, name = key
+        return await self._api.get(kind, name, namespace=namespace)
+
+    async def _bring_about(
+        self, manifest: Manifest, live: Manifest | None, *, was_missing: bool
+    ) -> bool:
+        key = _key(manifest)
+        before = replace(self._child(key))
+        managers: dict[str, None] = {}
+        wrote = False
+        for _ in range(_ROUNDS):
+            if live is not None:
+                found = live_fields.compare(live, manifest)
+                managers |= dict.fromkeys(found.managers)
+                # a value that the API server keeps in another form, or that an admission webhook sets, stays
+                is_final = found.agrees or (wrote and {*found.managers} <= {names.FIELD_MANAGER})
+                child = self._child(key)
+                if is_final and child.version <= _version(live):
+                    self._note(before, live, managers, was_missing=was_missing, wrote=wrote)
+                    self._keep(manifest, live)
+                    return wrote
+                if is_final:
+                    live = child.live
+                    continue
+            live, wrote = await self._write(manifest, live), True
+        raise Conflict(f"{_name(key)} was changed by others during each of {_ROUNDS} writes")
+
+    async def _write(self, manifest: Manifest, live: Manifest | None) -> Manifest | None:
+        """Writes the manifest over the object as it is; returns what the object is then, None when it went meanwhile."""
+        kind, namespace, name = key = _key(manifest)
+        if live is not None and live_fields.cannot_follow(live, manifest):
+            await self._api.delete(kind, name, namespace=namespace, uid=live["metadata"]["uid"])
+        elif live is not None and (fields := live_fields.taken_over(live)) is not None:
+            version = live["metadata"]["resourceVersion"]
+            patch = {"metadata": {"resourceVersion": version, "managedFields": fields}}
+            try:
+                await self._api.patch(kind, name, patch, namespace=namespace)
+            except Conflict:
+                return await self._read(key)
+        return await self._api.apply(manifest)
+
+    def _note(
+        self,
+        before: _Child,
+        live: Manifest,
+        managers: dict[str, None],
+        *,
+        was_missing: bool,
+        wrote: bool,
+    ) -> None:
+        was_missing = was_missing or before.uid not in ("", live["metadata"].get("uid", ""))
+        if was_missing or (wrote and (managers or before.is_disturbed)):
+            restoration = Restoration(
+                key=_key(live),
+                managers=tuple(managers),
+                was_missing=was_missing,
+                is_new=not before.uid,
+            )
+            self._restored.append(restoration)
+
+    def _keep(self, manifest: Manifest, live: Manifest) -> None:
+        key = _key(manifest)
+        is_watched = key[0] not in _READ_EACH_TIME
+        self._children[key] = _Child(
+            uid=live["metadata"].get("uid", ""),
+            version=_version(live),
+            intent=manifest if is_watched else None,
+            content=_content(live) if is_watched else "",
+        )
 
 
 def _key(body: Manifest) -> ChildKey:
@@ -67,19 +214,22 @@ def _key(body: Manifest) -> ChildKey:
     return body["kind"], metadata.get("namespace", ""), metadata["name"]
 
 
-def _digest(manifest: Manifest) -> str:
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _name(key: ChildKey) -> str:
+    kind, namespace, name = key
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def _version(body: Manifest) -> str:
-    metadata: dict[str, Any] = body["metadata"]
-    if body["kind"] in _BY_GENERATION:
-        return str(metadata.get("generation", ""))
-    return str(metadata.get("resourceVersion", ""))
+def _version(body: Manifest) -> int:
+    # versions of one kind grow (KEP-5504)
+    text = body["metadata"].get("resourceVersion", "")
+    return int(text) if text.isdigit() else 0
 
 
-def _older(body: Manifest, version: str) -> bool:
-    # the watch may show a state from before our own write; both numbers grow (KEP-5504 for resourceVersion)
-    seen = _version(body)
-    return seen.isdigit() and version.isdigit() and int(seen) < int(version)
+def _content(body: Manifest) -> str:
+    """Identifies everything of an object that somebody can intend: all but its status and what the server counts."""
+    metadata = {
+        name: value for name, value in body["metadata"].items() if name not in _COUNTED_METADATA
+    }
+    intended = {name: value for name, value in body.items() if name != "status"}
+    text = json.dumps({**intended, "metadata": metadata}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -17,6 +17,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.errors import OperatorError
 from relay_operator.handlers import owned_objects, resources
 from relay_operator.handlers.context import Context
+from relay_operator.reconcile.work_queue import Key
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,20 @@ class LostDeletions:
         await self._compare(
             "Pod", _pods(self._context), owned_objects.pod_seen, selector=names.MANAGED_SELECTOR
         )
+        for kind in owned_objects.KINDS:
+            await self._compare_children(kind)
+
+    async def _compare_children(self, kind: str) -> None:
+        children, queue = self._context.children, self._context.queue
+        before = children.known(kind)
+        if not before:
+            return
+        listed = await self._api.list_metadata(kind, selector=names.MANAGED_SELECTOR)
+        for uid in before.keys() - {one["uid"] for one in listed}:
+            children.lost(before[uid], uid)
+            tenant = names.owner_of(*before[uid])
+            if tenant is not None:
+                queue.add(Key("Tenant", "", tenant))
 
     async def _compare(
         self, kind: str, remembered: Iterator[Metadata], seen: Handler, *, selector: str = ""

@@ -9,11 +9,26 @@ from relay_operator.handlers.context import Context
 from relay_operator.reconcile.work_queue import Key
 
 _OWNED = (
+    ("", "v1", "namespaces"),
     ("", "v1", "configmaps"),
     ("", "v1", "services"),
+    ("", "v1", "serviceaccounts"),
     ("apps", "v1", "deployments"),
     ("networking.k8s.io", "v1", "networkpolicies"),
+    ("policy", "v1", "poddisruptionbudgets"),
+    ("rbac.authorization.k8s.io", "v1", "rolebindings"),
 )
+KINDS = (
+    "Namespace",
+    "ConfigMap",
+    "Service",
+    "ServiceAccount",
+    "Deployment",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "RoleBinding",
+)
+"""Every kind of child but Secrets: watching those needs the right to read all Secrets of the cluster."""
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
@@ -46,6 +61,9 @@ async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> No
 async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
     plain = dict(body)
-    tenant = plain["metadata"].get("labels", {}).get(names.LABEL_TENANT)
-    if tenant is not None and context.children.observe(plain, deleted=type == "DELETED"):
+    metadata = plain["metadata"]
+    tenant = names.owner_of(plain["kind"], metadata.get("namespace", ""), metadata["name"])
+    if tenant is None or context.watched_state.tenants.get(tenant) is None:
+        return
+    if context.children.observe(plain, deleted=type == "DELETED"):
         context.queue.add(Key("Tenant", "", tenant))

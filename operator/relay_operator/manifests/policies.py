@@ -23,7 +23,7 @@ network, where such a connection is one of IPv4, and the API server refuses them
 def default_deny(tenant: Tenant) -> Manifest:
     """Denies every connection to and from every pod of the tenant's namespace."""
     return _policy(
-        tenant, "default-deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+        tenant, names.DEFAULT_DENY, {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     )
 
 

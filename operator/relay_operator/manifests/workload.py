@@ -73,13 +73,14 @@ def _container(tenant: Tenant, platform: Platform) -> Manifest:
             {"name": endpoints.ENV_DOCUMENT_PUBLIC_KEYS, "value": platform.public_keys},
             {
                 "name": endpoints.ENV_POD_NAME,
-                "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+                # a fieldRef is compared whole, with what the API server would fill in
+                "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
             },
             {"name": "RELAY_DRAIN_SECONDS", "value": str(platform.drain_seconds)},
         ],
         "ports": [
-            {"name": "traffic", "containerPort": endpoints.TRAFFIC_PORT},
-            {"name": "admin", "containerPort": endpoints.ADMIN_PORT},
+            _container_port("traffic", endpoints.TRAFFIC_PORT),
+            _container_port("admin", endpoints.ADMIN_PORT),
         ],
         "resources": tenant.spec.relay.resources.model_dump(mode="json"),
         "readinessProbe": _probe(endpoints.READY_PATH, period_seconds=1, failure_threshold=2),
@@ -93,6 +94,11 @@ def _container(tenant: Tenant, platform: Platform) -> Manifest:
         },
         "volumeMounts": _mounts(tenant),
     }
+
+
+def _container_port(name: str, number: int) -> Manifest:
+    # the API server knows a port by its number and protocol
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
 def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> Manifest:

@@ -11,6 +11,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import (
@@ -29,6 +30,7 @@ from relay_operator.manifests import composition, namespace, tenant, workload
 from relay_operator.manifests import credentials as credential_manifests
 from relay_operator.manifests.environment import Platform
 from relay_operator.names import Reason
+from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.watched_objects import Invalid, Watched
@@ -39,7 +41,9 @@ _BINDING_TRIES = 10
 _BINDING_SECONDS = 0.1
 _LOOK_AGAIN_SECONDS = 1.0
 _NAMESPACE_SECONDS = 10.0
-"""Namespaces are not watched: one that stands in the way is looked at again after this."""
+"""Namespaces of others are not watched: one that stands in the way is looked at again after this."""
+_NOT_THERE = frozenset({403, 404})
+"""What the API server answers where the namespace or our RoleBinding in it is gone."""
 
 
 class TenantReconciler:
@@ -51,6 +55,7 @@ class TenantReconciler:
         children: OwnedObjects,
         publisher: DocumentPublisher,
         status: StatusWriter,
+        announcer: EventRecorder,
         queue: WorkQueue,
         platform: Platform,
         clock: Callable[[], float],
@@ -60,6 +65,7 @@ class TenantReconciler:
         self._children = children
         self._publisher = publisher
         self._status = status
+        self._announcer = announcer
         self._queue = queue
         self._platform = platform
         self._clock = clock
@@ -80,7 +86,10 @@ class TenantReconciler:
             refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
             await self._write(watched.body, self._with_what_is_in_force(refused, space), {}, now)
         else:
-            await self._own_and_provision(watched.body, watched.resource, now)
+            try:
+                await self._own_and_provision(watched.body, watched.resource, now)
+            finally:
+                await self._announce_restored(watched.body, now)
 
     async def _suspend_before_all_else(self, watched: Watched[Tenant]) -> None:
         """Refuses the tenant's calls if its spec says so, whatever else is broken: its spec, its keys, a child.
@@ -124,6 +133,8 @@ class TenantReconciler:
                 owned = True
                 missing = await self._provision(spec)
         except (ApiServerRefused, Unavailable) as error:
+            if isinstance(error, ApiServerRefused) and error.status in _NOT_THERE:
+                self._children.distrust(names.tenant_namespace(spec.metadata.name))
             interrupted = Interrupted(
                 obstacle=outcome.obstacle_of(error),
                 was_ready=tenant_conditions.was_ready(
@@ -143,7 +154,11 @@ class TenantReconciler:
 
     async def _own_namespace(self, spec: Tenant) -> Obstacle | None:
         """Creates the namespace, or checks that it carries this Tenant's UID. Never changes a namespace without it."""
-        existing = await self._api.get("Namespace", names.tenant_namespace(spec.metadata.name))
+        space = names.tenant_namespace(spec.metadata.name)
+        existing = await self._api.get("Namespace", space)
+        if existing is None:
+            # and with it everything that was in it
+            self._children.distrust(space)
         obstacle = namespace_ownership.obstacle_of(existing, spec)
         if obstacle is None:
             await self._children.apply(namespace.namespace(spec))
@@ -188,9 +203,12 @@ class TenantReconciler:
 
     async def _read_keys(self, spec: Tenant) -> dict[str, str]:
         """Reads or creates the tenant's keys. The authorizer learns of a new RoleBinding a moment after its write."""
+        secret = ("Secret", names.tenant_namespace(spec.metadata.name), names.API_KEYS_SECRET)
         for attempt in range(_BINDING_TRIES):
             try:
-                return await key_secrets.tenant_keys(self._api, spec)
+                return await key_secrets.tenant_keys(
+                    self._api, spec, on_missing=lambda: self._children.note_made(secret)
+                )
             except ApiServerRefused as error:
                 if error.status != 403 or attempt == _BINDING_TRIES - 1:
                     raise
@@ -305,6 +323,12 @@ class TenantReconciler:
     ) -> None:
         wanted = tenant_conditions.conditions(found)
         await self._status.write("Tenant", body, fields, wanted, now=now)
+
+    async def _announce_restored(self, body: dict[str, Any], now: float) -> None:
+        restored = self._children.take_restored(names.tenant_namespace(body["metadata"]["name"]))
+        was_provisioned = bool(body.get("status", {}).get("endpoint"))
+        for move in restorations.moves(restored, was_provisioned=was_provisioned, now=now):
+            await self._announcer.announce(body, kind="Tenant", action="Restore", move=move)
 
     def _look_again(self, spec: Tenant, seconds: float) -> None:
         self._queue.add_after(Key("Tenant", "", spec.metadata.name), seconds)

@@ -1,11 +1,12 @@
 """Server-side apply and merge patches over manifests: which manager owns which field, and what a write leaves.
 
-Sources: Kubernetes documentation "Server-Side Apply" and RFC 7386. Maps are merged key by key; a list is one value.
-The real server tells the items of some lists apart by a key (containers, ports, ownerReferences); nobody but the
-operator writes those lists of its objects, so the difference cannot be seen from here.
+Sources: Kubernetes documentation "Server-Side Apply", the OpenAPI document's x-kubernetes-list-map-keys and
+x-kubernetes-map-type, and RFC 7386. Maps are merged key by key, but for those that are one value; so are the lists whose
+items have a key, and every other list is one value.
 """
 
 import copy
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,10 +34,105 @@ _SERVERS_OWN = frozenset(
 )
 
 
+_LIST_KEYS = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "env": ("name",),
+    "volumes": ("name",),
+    "volumeMounts": ("mountPath",),
+    "ownerReferences": ("uid",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+}
+_PORT_KEYS = (("containerPort", "protocol"), ("port", "protocol"))
+_KEY_DEFAULTS = {"protocol": "TCP"}
+_ATOMIC = frozenset(
+    {"selector", "podSelector", "labelSelector", "matchLabels", "roleRef", "fieldRef"}
+)
+
+
+class _KeyedList(dict[str, Any]):
+    """A list whose items are told apart by a key, as a map from "k:{...}" to item."""
+
+
+def _structured(value: Any, name: str = "") -> Any:
+    """Returns a manifest in which the lists whose items have a key are maps."""
+    if isinstance(value, Mapping):
+        return {key: _structured(child, key) for key, child in value.items()}
+    keys = _list_keys(value, name) if isinstance(value, list) else ()
+    if not keys:
+        return copy.deepcopy(value)
+    return _KeyedList((_item_key(item, keys), _structured(item)) for item in value)
+
+
+def _list_keys(items: list[Any], name: str) -> tuple[str, ...]:
+    if name != "ports":
+        return _LIST_KEYS.get(name, ())
+    return next((keys for keys in _PORT_KEYS if all(keys[0] in item for item in items)), ())
+
+
+def _item_key(item: Manifest, keys: tuple[str, ...]) -> str:
+    identity = {key: item.get(key, _KEY_DEFAULTS.get(key)) for key in keys}
+    return "k:" + json.dumps(identity, separators=(",", ":"), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    """Undoes `_structured`."""
+    if isinstance(value, _KeyedList):
+        return [_plain(item) for item in value.values()]
+    if isinstance(value, dict):
+        return {key: _plain(child) for key, child in value.items()}
+    return value
+
+
+def managed_fields(owners: Owners) -> list[Manifest]:
+    """Returns metadata.managedFields for these owners, without times."""
+    return [
+        {
+            "manager": manager,
+            "operation": operation,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": _fields_v1(paths),
+        }
+        for (manager, operation), paths in sorted(owners.items())
+        if paths
+    ]
+
+
+def owners_of(entries: list[Manifest]) -> Owners:
+    """Undoes `managed_fields`."""
+    owners: Owners = {}
+    for entry in entries:
+        manager = (entry["manager"], entry["operation"])
+        owners.setdefault(manager, set()).update(_paths(entry["fieldsV1"]))
+    return owners
+
+
+def _fields_v1(paths: set[Path]) -> Manifest:
+    fields: Manifest = {}
+    for path in sorted(paths):
+        below = fields
+        for name in path:
+            is_item = name.startswith("k:")
+            below = below.setdefault(name if is_item else f"f:{name}", {".": {}} if is_item else {})
+    return fields
+
+
+def _paths(fields: Manifest, prefix: Path = ()) -> set[Path]:
+    found = set()
+    for name, below in fields.items():
+        if name == ".":
+            continue
+        path = (*prefix, name.removeprefix("f:"))
+        found |= _paths(below, path) or {path}
+    return found
+
+
 def leaves(value: Any, prefix: Path = ()) -> dict[Path, Any]:
-    """Returns the fields of a manifest by path; a list and an empty map count as one field."""
-    if not isinstance(value, Mapping) or not value:
-        return {prefix: value} if prefix else {}
+    """Returns the fields of a manifest by path; an empty map and what is merged as a whole count as one field."""
+    if not prefix:
+        value = _structured(value)
+    if not isinstance(value, Mapping) or not value or (prefix[-1:] and prefix[-1] in _ATOMIC):
+        return {prefix: _plain(value)} if prefix else {}
     found: dict[Path, Any] = {}
     for name, child in value.items():
         found |= leaves(child, (*prefix, name))
@@ -55,19 +151,20 @@ def fields(manifest: Manifest) -> dict[Path, Any]:
 def applied(stored: Manifest, intent: Manifest, owners: Owners, manager: Manager) -> Manifest:
     """Returns the object after a forced apply, and records in owners who owns what since."""
     wanted = fields(intent)
-    result = copy.deepcopy(stored)
+    result = _structured(stored)
     for path in owners.get(manager, set()) - wanted.keys():
         if not any(path in paths for other, paths in owners.items() if other != manager):
             _remove(result, path)
-    before = leaves(result)
+    before = leaves(_plain(result))
     for path, value in wanted.items():
-        if value == {} and isinstance(_get(result, path), dict):
+        if value == {} and path[-1] not in _ATOMIC and isinstance(_get(result, path), dict):
             continue
         if before.get(path) != value:
             _disown(owners, path)
         _put(result, path, copy.deepcopy(value))
     owners[manager] = set(wanted)
-    return result
+    plain: Manifest = _plain(result)
+    return plain
 
 
 def updated(before: Manifest, after: Manifest, owners: Owners, manager: Manager) -> Manifest:
@@ -116,10 +213,10 @@ def _get(target: Manifest, path: Path) -> Any:
 
 def _put(target: Manifest, path: Path, value: Any) -> None:
     *parents, last = path
-    for name in parents:
+    for name, below in zip(parents, path[1:], strict=True):
         child = target.get(name)
         if not isinstance(child, dict):
-            child = target[name] = {}
+            child = target[name] = _KeyedList() if below.startswith("k:") else {}
         target = child
     target[last] = value
 

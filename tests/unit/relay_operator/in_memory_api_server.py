@@ -4,7 +4,7 @@
 `connect()` gives the operator's end of it, a `Connection`, with failures of its own; a new life of the operator is a
 new connection. tests/contract runs the same scenarios against this one and a real API server.
 
-Left out: managedFields in answers, validation and defaults of built-in kinds, keyed lists (see field_ownership).
+Left out: times in managedFields; defaults of built-in kinds, and all but a few rules that validate them.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ ObjectKey = tuple[str, str, str]
 
 _OURS = frozenset({"Tenant", "Provider", "RelayRoute"})
 _WITH_GENERATION = _OURS | {"Deployment", "NetworkPolicy", "PodDisruptionBudget"}
-_SERVERS_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
+_SERVERS_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "managedFields")
 
 
 @dataclass(slots=True)
@@ -219,6 +219,9 @@ class InMemoryApiServer:
         merged = field_ownership.merge_patched(stored, patch)
         if subresource == "status":
             return self._store(key, {**stored, "status": merged.get("status", {})})
+        managed = patch.get("metadata", {}).get("managedFields")
+        if managed is not None:
+            self._owners[key] = field_ownership.owners_of(managed)
         merged = _with_identity(merged, stored)
         answer = self._store(
             key, field_ownership.updated(stored, merged, self._owners[key], manager)
@@ -251,9 +254,17 @@ class InMemoryApiServer:
     def _store(self, key: ObjectKey, manifest: Manifest) -> Manifest:
         """Puts the object in force; a version, a generation and an event come with a real change only."""
         before = self._objects.get(key)
-        if before == manifest:
-            return copy.deepcopy(manifest)
+        try:
+            _check_valid(before, manifest)
+        except ApiServerRefused:
+            # as if the write had never been: nobody owns what it would have set
+            shown = before["metadata"]["managedFields"] if before else []
+            self._owners[key] = field_ownership.owners_of(shown)
+            raise
         stored = copy.deepcopy(manifest)
+        stored["metadata"]["managedFields"] = field_ownership.managed_fields(self._owners[key])
+        if before == stored:
+            return stored
         if before is not None and key[0] in _WITH_GENERATION and _intent(before) != _intent(stored):
             stored["metadata"]["generation"] = before["metadata"]["generation"] + 1
         stored["metadata"]["resourceVersion"] = str(next(self._versions))
@@ -331,6 +342,18 @@ class Connection:
         )
         return self._written(f"patch {subresource}".strip(), answer, before)
 
+    async def delete(self, kind: str, name: str, *, namespace: str = "", uid: str) -> None:
+        await asyncio.sleep(0)
+        self.failures.before_write("DELETE", kind)
+        before = self._server.get(kind, name, namespace=namespace)
+        if before is None:
+            return
+        if before["metadata"]["uid"] != uid:
+            raise Conflict(f'DELETE {kind}: 409 "{name}" has another uid')
+        self._server.remove(kind, name, namespace=namespace)
+        self.writes.append(Write("delete", (kind, namespace, name), True))
+        self.failures.after_write()
+
     def _written(self, verb: str, answer: Manifest, before: Manifest | None) -> Manifest:
         self.writes.append(Write(verb, _key(answer), answer != before))
         self.failures.after_write()
@@ -340,6 +363,27 @@ class Connection:
 def _key(manifest: Manifest) -> ObjectKey:
     metadata = manifest["metadata"]
     return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def _check_valid(before: Manifest | None, after: Manifest) -> None:
+    """Refuses with 422 what the rules of built-in kinds refuse: two ports of one name, a change of what is immutable."""
+    kind, _, name = _key(after)
+    if kind == "Service":
+        ports = [port.get("name") for port in after.get("spec", {}).get("ports", [])]
+        if len(ports) != len(set(ports)):
+            raise _invalid(kind, name, "spec.ports: Duplicate value")
+    if before is None:
+        return
+    if before.get("immutable") and before.get("data") != after.get("data"):
+        raise _invalid(kind, name, "data: Forbidden: field is immutable when `immutable` is set")
+    if before.get("immutable") and not after.get("immutable"):
+        raise _invalid(kind, name, "immutable: Forbidden: field is immutable when it is set")
+    if before.get("roleRef") != after.get("roleRef"):
+        raise _invalid(kind, name, "roleRef: Invalid value: cannot change roleRef")
+
+
+def _invalid(kind: str, name: str, why: str) -> ApiServerRefused:
+    return ApiServerRefused(f'PATCH {kind}: 422 "{name}" is invalid: {why}', status=422)
 
 
 def _check_precondition(key: ObjectKey, metadata: Manifest, stored: Manifest | None) -> None:

@@ -56,12 +56,9 @@ _WATCHED: dict[str, tuple[Any, Any]] = {
     "Provider": (initial_list.provider_listed, resources.provider_seen),
     "RelayRoute": (initial_list.route_listed, resources.route_seen),
     "Pod": (initial_list.pod_listed, owned_objects.pod_seen),
-    "ConfigMap": (None, owned_objects.child_seen),
-    "Service": (None, owned_objects.child_seen),
-    "Deployment": (None, owned_objects.child_seen),
-    "NetworkPolicy": (None, owned_objects.child_seen),
+    **dict.fromkeys(owned_objects.KINDS, (None, owned_objects.child_seen)),
 }
-_OWNED = frozenset({"Pod", "ConfigMap", "Service", "Deployment", "NetworkPolicy"})
+_OWNED = frozenset({"Pod", *owned_objects.KINDS})
 _WATCH_SECONDS = 0.05
 _QUIET_SECONDS = 5.0
 
@@ -126,6 +123,7 @@ class Life:
                 children=children,
                 publisher=self.publisher,
                 status=status,
+                announcer=EventRecorder(api, instance="test"),
                 queue=self.queue,
                 platform=PLATFORM,
                 clock=stage.clock,
@@ -210,6 +208,9 @@ class Life:
                 for event in watch.taken():
                     if _is_watched(kind, event.object):
                         await self._tell(kind, event.type, event.object)
+                    elif event.type == "MODIFIED":
+                        # one that loses the label of a watch's selector is told as deleted
+                        await self._tell(kind, "DELETED", event.object)
 
     async def _tell(self, kind: str, type_: str, body: Manifest) -> None:
         store, seen = _WATCHED[kind]
@@ -312,14 +313,7 @@ class Stage:
 
     def everything(self) -> dict[tuple[str, str, str], Manifest]:
         """Returns every object of the kinds that the operator writes, but for its resourceVersion."""
-        kinds = (
-            *_WATCHED,
-            "Namespace",
-            "Secret",
-            "ServiceAccount",
-            "RoleBinding",
-            "PodDisruptionBudget",
-        )
+        kinds = (*_WATCHED, "Secret")
         found = {}
         for kind in kinds:
             for one in self.server.list(kind):

@@ -100,7 +100,8 @@ class RelayPods:
     def _tenant_uid(self, namespace: str) -> str:
         """Returns the UID that the Deployment gives to its pods."""
         deployment = self.server.stored("Deployment", names.RELAY, namespace=namespace)
-        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        containers = deployment["spec"]["template"]["spec"]["containers"]
+        [container] = [one for one in containers if one["name"] == names.RELAY]
         environment = {entry["name"]: entry.get("value", "") for entry in container["env"]}
         return str(environment[endpoints.ENV_TENANT_UID])
 

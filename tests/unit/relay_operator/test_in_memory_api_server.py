@@ -1,6 +1,9 @@
 """The in-memory API server answers as a real one does, and fails where a test wants it to."""
 
+from typing import Any
+
 import pytest
+from tests.unit.relay_operator import child_scenarios
 from tests.unit.relay_operator.api_server_scenarios import (
     Manifest,
     Scenario,
@@ -27,6 +30,10 @@ class OthersInMemory:
     async def remove(self, kind: str, name: str, *, namespace: str = "") -> None:
         self._server.remove(kind, name, namespace=namespace)
 
+    async def edit(self, kind: str, name: str, operations: list[Manifest], *, space: str) -> None:
+        body = json_patched(self._server.stored(kind, name, namespace=space), operations)
+        self._server.put(body, manager="others")
+
 
 @pytest.fixture
 def server() -> InMemoryApiServer:
@@ -39,6 +46,28 @@ def namespace_of(name: str, **metadata: object) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, **metadata}}
 
 
+def json_patched(body: Manifest, operations: list[Manifest]) -> Manifest:
+    """Applies the operations add, replace and remove of RFC 6902."""
+    for operation in operations:
+        *parents, last = (
+            part.replace("~1", "/") for part in operation["path"].removeprefix("/").split("/")
+        )
+        target: Any = body
+        for part in parents:
+            target = target[int(part)] if isinstance(target, list) else target[part]
+        if isinstance(target, list):
+            place = len(target) if last == "-" else int(last)
+            if operation["op"] != "add":
+                del target[place]
+            if operation["op"] != "remove":
+                target.insert(place, operation["value"])
+        elif operation["op"] == "remove":
+            del target[last]
+        else:
+            target[last] = operation["value"]
+    return body
+
+
 SCENARIOS = expected(SPACE)
 
 
@@ -48,6 +77,16 @@ async def test_a_scenario_has_the_answers_of_a_real_server(
 ) -> None:
     answers = await scenario(server.connect(), OthersInMemory(server), SPACE)
     assert answers == SCENARIOS[scenario]
+
+
+@pytest.mark.parametrize("name", child_scenarios.EDITS)
+async def test_an_edit_of_a_child_is_undone(server: InMemoryApiServer, name: str) -> None:
+    api = server.connect()
+    await child_scenarios.an_edit_is_undone(api, OthersInMemory(server), SPACE, name)
+
+
+async def test_every_child_agrees_with_its_manifest(server: InMemoryApiServer) -> None:
+    await child_scenarios.every_child_agrees_with_its_manifest(server.connect(), SPACE)
 
 
 async def test_an_answer_is_a_copy(server: InMemoryApiServer) -> None:

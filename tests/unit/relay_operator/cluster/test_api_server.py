@@ -76,6 +76,22 @@ async def test_each_verb_has_its_path_and_content(tmp_path: Path) -> None:
     assert json.loads(server.seen[3].body) == {"status": {"a": 1}}
 
 
+async def test_exactly_one_object_is_deleted(tmp_path: Path) -> None:
+    server = ScriptedServer(
+        (200, {}, CONFIGMAP), (404, {}, {"message": "gone"}), (409, {}, {"message": "another"})
+    )
+    async with api_over(server, tmp_path) as api:
+        for _ in range(2):
+            await api.delete("ConfigMap", "c", namespace="n", uid="u-1")
+        with pytest.raises(Conflict):
+            await api.delete("ConfigMap", "c", namespace="n", uid="u-1")
+    assert (server.seen[0].method, server.seen[0].path) == (
+        "DELETE",
+        "/api/v1/namespaces/n/configmaps/c",
+    )
+    assert json.loads(server.seen[0].body)["preconditions"] == {"uid": "u-1"}
+
+
 async def test_metadata_is_listed_without_the_rest(tmp_path: Path) -> None:
     items = [{"metadata": {"name": name, "uid": name}} for name in ("a", "b")]
     server = ScriptedServer((200, {}, {"kind": "PartialObjectMetadataList", "items": items}))

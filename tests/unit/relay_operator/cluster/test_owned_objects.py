@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer, Watch
+from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryApiServer, Watch
+from tests.unit.relay_operator.injected_failures import InjectedFailures
 
+from relay_operator import names
 from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.errors import Conflict
 
 SPACE = "relay-finance"
 
@@ -55,20 +58,30 @@ async def test_our_own_writes_are_no_change_however_late_the_watch_shows_them(
     assert told(children, watch) == [False, False]
 
 
-async def test_a_restarted_operator_trusts_the_hash_on_the_child(server: InMemoryApiServer) -> None:
+async def test_a_restarted_operator_trusts_what_it_reads_and_nothing_else(
+    server: InMemoryApiServer,
+) -> None:
     await OwnedObjects(server.connect()).apply(a_configmap())
-    api = server.connect()
-    successor = OwnedObjects(api)
-    assert not successor.observe(server.stored("ConfigMap", "c", namespace=SPACE), deleted=False)
-    assert not await successor.apply(a_configmap())
-    assert await successor.apply(a_configmap("y"))
-
-
-async def test_a_child_without_a_hash_is_written_after_a_restart(server: InMemoryApiServer) -> None:
-    server.put({**a_configmap(), "metadata": {"name": "c", "namespace": SPACE}})
+    seen = server.stored("ConfigMap", "c", namespace=SPACE)
+    for successor in (OwnedObjects(server.connect()), OwnedObjects(server.connect())):
+        assert not successor.observe(seen, deleted=False)
+        assert not await successor.apply(a_configmap())
+    server.put({**seen, "data": {"k": "theirs"}})
+    # the watch has not shown the edit yet, or has
+    assert await OwnedObjects(server.connect()).apply(a_configmap())
+    server.put({**seen, "data": {"k": "theirs"}})
     successor = OwnedObjects(server.connect())
-    assert not successor.observe(server.stored("ConfigMap", "c", namespace=SPACE), deleted=False)
+    successor.observe(server.stored("ConfigMap", "c", namespace=SPACE), deleted=False)
     assert await successor.apply(a_configmap())
+    assert server.stored("ConfigMap", "c", namespace=SPACE)["data"] == {"k": "x"}
+
+
+async def test_a_child_that_others_made_becomes_ours(server: InMemoryApiServer) -> None:
+    server.put({**a_configmap(), "data": {"k": "x", "further": "theirs"}})
+    children = OwnedObjects(server.connect())
+    assert await children.apply(a_configmap())
+    assert server.stored("ConfigMap", "c", namespace=SPACE)["data"] == {"k": "x"}
+    assert not await OwnedObjects(server.connect()).apply(a_configmap())
 
 
 async def test_a_foreign_edit_is_told_and_undone(server: InMemoryApiServer) -> None:
@@ -76,10 +89,10 @@ async def test_a_foreign_edit_is_told_and_undone(server: InMemoryApiServer) -> N
     await children.apply(a_configmap())
     for value in ("theirs", "theirs too"):
         server.put(a_configmap(value))
-    assert told(children, watch) == [False, True, True]
+    assert told(children, watch) == [False, True, False]
     assert await children.apply(a_configmap())
     assert server.stored("ConfigMap", "c", namespace=SPACE)["data"] == {"k": "x"}
-    assert told(children, watch) == [False]
+    assert not any(told(children, watch))
 
 
 async def test_a_foreign_deletion_is_told_and_undone(server: InMemoryApiServer) -> None:
@@ -89,6 +102,18 @@ async def test_a_foreign_deletion_is_told_and_undone(server: InMemoryApiServer) 
     assert told(children, watch) == [False, True]
     assert await children.apply(a_configmap())
     assert server.get("ConfigMap", "c", namespace=SPACE) is not None
+
+
+async def test_an_older_state_than_our_own_write_changes_nothing(
+    server: InMemoryApiServer,
+) -> None:
+    children, watch = OwnedObjects(server.connect()), server.watch("ConfigMap")
+    server.put({**a_configmap("theirs")})
+    await children.apply(a_configmap())
+    server.remove("ConfigMap", "c", namespace=SPACE)
+    server.put(a_configmap("theirs"))
+    await children.apply(a_configmap("y"))
+    assert not any(told(children, watch))
 
 
 async def test_a_status_of_a_workload_is_no_change_and_its_spec_is(
@@ -112,12 +137,90 @@ async def test_a_write_that_fails_is_repeated(server: InMemoryApiServer) -> None
     assert await children.apply(a_configmap())
 
 
-async def test_a_forgotten_namespace_is_written_anew(server: InMemoryApiServer) -> None:
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
-    children = OwnedObjects(server.connect())
-    for manifest in (namespace, a_configmap(), a_deployment()):
+async def test_what_is_forgotten_or_distrusted_is_read_before_it_is_written(
+    server: InMemoryApiServer,
+) -> None:
+    api = server.connect()
+    children = OwnedObjects(api)
+    for manifest in (a_configmap(), a_deployment()):
         await children.apply(manifest)
-    children.forget("relay-legal")
-    assert not await children.apply(a_configmap())
-    children.forget(SPACE)
-    assert [await children.apply(one) for one in (namespace, a_configmap())] == [True, True]
+    for doubt in (children.forget, children.distrust):
+        server.remove("ConfigMap", "c", namespace=SPACE)
+        doubt("relay-legal")
+        assert not await children.apply(a_configmap())
+        doubt(SPACE)
+        applied = [await children.apply(one) for one in (a_configmap(), a_deployment())]
+        assert applied == [True, False]
+
+
+async def test_a_value_that_the_api_server_keeps_in_another_form_is_written_once(
+    server: InMemoryApiServer,
+) -> None:
+    class Rewriting(Connection):
+        """An admission webhook, which acts under the name of whoever writes."""
+
+        async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+            answer = await super().apply(manifest)
+            return server.put(
+                {**answer, "data": {**answer["data"], "by": "webhook"}},
+                manager=names.FIELD_MANAGER,
+            )
+
+    api = Rewriting(server, InjectedFailures())
+    children, watch = OwnedObjects(api), server.watch("ConfigMap")
+    assert [await children.apply(a_configmap()) for _ in range(3)] == [True, False, False]
+    assert not any(told(children, watch))
+
+
+async def test_an_edit_between_the_read_and_the_write_is_undone_as_well(
+    server: InMemoryApiServer,
+) -> None:
+    class Interrupting(Connection):
+        """Somebody edits the object again while we are about to write."""
+
+        async def patch(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            if not self.writes:
+                edited("theirs once more")
+            return await super().patch(*args, **kwargs)
+
+    def edited(value: str) -> None:
+        stored = server.stored("ConfigMap", "c", namespace=SPACE)
+        server.put({**stored, "data": {"k": value, value: "added"}})
+
+    await OwnedObjects(server.connect()).apply(a_configmap())
+    edited("theirs")
+    children = OwnedObjects(Interrupting(server, InjectedFailures()))
+    assert await children.apply(a_configmap())
+    assert server.stored("ConfigMap", "c", namespace=SPACE)["data"] == {"k": "x"}
+
+
+async def test_an_edit_that_the_watch_shows_while_we_write_is_undone_as_well(
+    server: InMemoryApiServer,
+) -> None:
+    class Overtaken(Connection):
+        """The watch shows an edit of our write's result before we have its answer."""
+
+        async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+            answer = await super().apply(manifest)
+            if len(self.writes) == 1:
+                server.put({**answer, "data": {"k": "theirs"}})
+                told(children, watch)
+            return answer
+
+    children = OwnedObjects(Overtaken(server, InjectedFailures()))
+    watch = server.watch("ConfigMap")
+    assert await children.apply(a_configmap())
+    assert server.stored("ConfigMap", "c", namespace=SPACE)["data"] == {"k": "x"}
+
+
+async def test_others_that_never_stop_are_left_to_the_next_reconcile(
+    server: InMemoryApiServer,
+) -> None:
+    class Fought(Connection):
+        async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+            answer = await super().apply(manifest)
+            return server.put({**answer, "data": {"k": "theirs"}})
+
+    children = OwnedObjects(Fought(server, InjectedFailures()))
+    with pytest.raises(Conflict, match="changed by others"):
+        await children.apply(a_configmap())

@@ -1,6 +1,7 @@
 """Objects that went while no watch was connected are found, and nothing else is taken for gone."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import kopf
@@ -10,6 +11,7 @@ from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryA
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
+from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.errors import Unavailable
 from relay_operator.handlers import owned_objects, resources
 from relay_operator.handlers.context import Context
@@ -37,7 +39,7 @@ def server() -> InMemoryApiServer:
 
 def an_object(kind: str, name: str, **spec: Any) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name}
-    if kind in ("RelayRoute", "Pod"):
+    if kind not in ("Tenant", "Provider"):
         metadata |= {"namespace": SPACE, "labels": names.standard_labels("finance")}
     body: dict[str, Any] = {"kind": kind, "metadata": metadata, "spec": spec}
     return body | ({"status": {"podIP": "10.0.0.1"}} if kind == "Pod" else {})
@@ -81,6 +83,29 @@ async def test_what_is_gone_is_forgotten_and_queued_once(
         assert context.watched_state.relay_pods(SPACE) == ()
     else:
         assert not context.watched_state.knows(kind, SPACE, name)
+
+
+@pytest.mark.parametrize("kind", ["ServiceAccount", "NetworkPolicy"])
+async def test_a_child_that_is_gone_is_made_again_once(
+    server: InMemoryApiServer, kind: str
+) -> None:
+    context, queue = await watched(server)
+    api = server.connect()
+    children = OwnedObjects(api)
+    context = replace(context, children=children)
+    await children.apply(an_object(kind, "relay"))
+    lost = comparing(api, context)
+    await lost.compare()
+    assert queue.drained() == []
+    server.remove(kind, "relay", namespace=SPACE)
+    await lost.compare()
+    assert queue.drained() == ["Tenant/finance"]
+    await lost.compare()
+    assert queue.drained() == []
+    assert await children.apply(an_object(kind, "relay"))
+    first, restoration = children.take_restored(SPACE)
+    assert (first.was_missing, first.is_new) == (True, True)
+    assert (restoration.was_missing, restoration.is_new) == (True, False)
 
 
 async def test_what_is_there_is_left_alone(server: InMemoryApiServer) -> None:

@@ -1,11 +1,16 @@
 """Handlers update the watched state and enqueue each intent once, in whatever order an object comes to be known."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import kopf
 from tests.unit.relay_operator.handlers.recording_queue import a_context
+from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
+from tests.unit.relay_operator.manifests.test_tenant_objects import every_object
 
+from relay_operator import names
+from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.handlers import initial_list, owned_objects, resources
 from relay_operator.handlers.context import Context
 
@@ -280,22 +285,49 @@ async def test_the_first_list_is_known_before_any_of_it_is_queued() -> None:
 
 async def test_a_child_that_somebody_else_changed_wakes_its_tenant() -> None:
     context, queue = a_context()
-    labels = {"relay-operator.dev/tenant": "finance"}
     child = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "c", "namespace": "relay-finance", "labels": labels},
+        "metadata": {"name": "relay-document", "namespace": "relay-finance"},
+        "data": {"relay.json": "{}"},
     }
 
-    async def seen(type_: str | None, metadata: dict[str, Any]) -> list[str]:
-        raw: Any = {**child, "metadata": child["metadata"] | metadata}  # type: ignore[operator]
+    async def seen(type_: str | None, body: dict[str, Any]) -> list[str]:
+        raw: Any = body
         await owned_objects.child_seen(body=kopf.Body(raw), type=type_, memo=context)
         return queue.drained()
 
-    assert await seen(None, {"resourceVersion": "5"}) == []
-    assert await seen("MODIFIED", {"resourceVersion": "6"}) == ["Tenant/finance"]
-    assert await seen("DELETED", {"resourceVersion": "7"}) == ["Tenant/finance"]
-    assert await seen("DELETED", {"resourceVersion": "7", "labels": {}}) == []
+    def at(version: int, **metadata: Any) -> dict[str, Any]:
+        return {
+            **ours,
+            "metadata": {**ours["metadata"], "resourceVersion": str(version)} | metadata,
+        }
+
+    server = InMemoryApiServer()
+    server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "relay-finance"}})
+    context = replace(context, children=OwnedObjects(server.connect()))
+    await context.children.apply(child)
+    ours = server.stored("ConfigMap", "relay-document", namespace="relay-finance")
+    theirs = at(21) | {"data": {"relay.json": "theirs"}}
+    assert await seen("MODIFIED", theirs) == []
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
+    queue.drained()
+    assert await seen("MODIFIED", at(20)) == []
+    assert await seen("MODIFIED", at(22, name="theirs") | {"data": {}}) == []
+    assert await seen("MODIFIED", theirs) == ["Tenant/finance"]
+    assert await seen("DELETED", at(23)) == ["Tenant/finance"]
+
+
+CHILDREN = (
+    "namespaces",
+    "configmaps",
+    "services",
+    "serviceaccounts",
+    "deployments",
+    "networkpolicies",
+    "poddisruptionbudgets",
+    "rolebindings",
+)
 
 
 def test_every_kind_is_registered_for_lists_and_for_events() -> None:
@@ -307,4 +339,13 @@ def test_every_kind_is_registered_for_lists_and_for_events() -> None:
         f"{kind}-{way}"
         for kind in ("tenants", "providers", "relayroutes", "pods")
         for way in ("listed", "seen")
-    } | {f"{kind}-seen" for kind in ("configmaps", "services", "deployments", "networkpolicies")}
+    } | {f"{kind}-seen" for kind in CHILDREN}
+
+
+def test_every_child_is_watched_by_its_name() -> None:
+    for manifest in every_object():
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        owner = names.owner_of(kind, metadata.get("namespace", ""), metadata["name"])
+        assert (owner, kind in owned_objects.KINDS) == (
+            (None, False) if kind == "Secret" else ("finance", True)
+        )

@@ -144,7 +144,6 @@ def _normal(kind: str, _: str, name: str, one: dict[str, Any]) -> dict[str, Any]
     if kind == "Pod":
         _without(metadata, "annotations", names.ANNOTATION_NUDGE)
     if (kind, name) == ("ConfigMap", names.DOCUMENT_CONFIGMAP):
-        _without(metadata, "annotations", names.ANNOTATION_HASH)
         normal["data"] = _document(one["data"][endpoints.DOCUMENT_KEY])
     if (kind, name) == ("Secret", names.API_KEYS_SECRET):
         normal["data"] = sorted(one["data"])

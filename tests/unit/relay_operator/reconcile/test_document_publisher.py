@@ -93,7 +93,7 @@ class Operator:
 
 
 def _deployment() -> dict[str, Any]:
-    container = {"env": [{"name": endpoints.ENV_TENANT_UID, "value": "u-1"}]}
+    container = {"name": "relay", "env": [{"name": endpoints.ENV_TENANT_UID, "value": "u-1"}]}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
