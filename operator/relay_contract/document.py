@@ -119,7 +119,10 @@ class ProviderLimits(Part):
 
 
 class Provider(Part):
-    """An upstream. url ends before the endpoint's own path, e.g. https://api.example.com/v1."""
+    """An upstream. url ends before the endpoint's own path, e.g. https://api.example.com/v1.
+
+    cached_token_weight is what an input token from the provider's prompt cache counts in limits of tokens.
+    """
 
     name: Name
     url: Annotated[
@@ -131,6 +134,7 @@ class Provider(Part):
     ca_bundle: str | None = None
     models: tuple[ProviderModel, ...] = ()
     limits: ProviderLimits = ProviderLimits()
+    cached_token_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class Side(Part):

@@ -10,12 +10,13 @@ from typing import Any
 import orjson
 import pytest
 from tests.blackbox.relays import CHAT, Relay, chat_body
-from tests.blackbox.tenant import KEY, Platform
+from tests.blackbox.tenant import KEY, WIDE_QUEUE, Platform
+from tests.blackbox.test_usage import usage_lines
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer, Wire, request_bytes
 
-from relay_contract.document import Limits, ProviderModel
+from relay_contract.document import Limits, ProviderLimits, ProviderModel
 
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
@@ -178,3 +179,38 @@ def test_calls_bound_to_a_token_each_pass_together(
         eventually(stable.calls, lambda calls: calls == CALLS, what="all calls' arrival")
         stable.release()
         assert {wire.answer().status for wire in wires} == {200}
+
+
+# --- cached tokens ---
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize(("weight", "charged"), [(1.0, 910), (0.5, 510), (0.0, 110)])
+def test_cached_tokens_count_in_limits_by_the_weight_of_their_provider(
+    relay: Relay, platform: Platform, stable: Upstream, weight: float, charged: int, stream: bool
+) -> None:
+    providers = platform.providers(cached_token_weight=weight)
+    # a token a second, so that no refill is seen
+    limits = Limits(tokens_per_minute=60, burst_seconds=2000)
+    relay.push(platform.document(providers=providers, limits=limits))
+    stable.behave(prompt_tokens=900, cached_tokens=800, completion_tokens=10)
+    name = f"cached-{weight}-{stream}"
+    assert relay.chat(headers={"x-request-id": name}, max_tokens=10, stream=stream).status == 200
+    (line,) = usage_lines(relay, name)
+    assert line["tokens"] == {"input": 900, "output": 10, "cached": 800, "reasoning": 0}
+    left = relay.ask("GET", "/v1/me").json()["limits"]["remaining_here"]["tokens"]
+    assert 0 <= left - (2000 - charged) <= 5
+
+
+def test_cached_tokens_count_in_the_providers_quota_by_its_weight(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    quota = ProviderLimits(tokens_per_minute=6000)
+    stable.behave(prompt_tokens=5000, cached_tokens=5000, completion_tokens=1)
+    statuses = {}
+    queue = WIDE_QUEUE.model_copy(update={"max_wait_seconds": 1})
+    for weight in (0.0, 1.0):
+        providers = platform.providers(cached_token_weight=weight, limits=quota)
+        relay.push(platform.document(providers=providers, queue=queue))
+        statuses[weight] = [relay.chat(max_tokens=1).status for _ in range(3)]
+    assert statuses == {0.0: [200, 200, 200], 1.0: [200, 429, 429]}

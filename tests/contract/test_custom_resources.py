@@ -35,6 +35,8 @@ ACCEPTED = [
     ("Tenant", "a" * 40, {"queue": {"concurrency": 1, "guaranteedSeats": 1}}),
     ("Tenant", "a", {"network": {"allowFrom": [{"namespace": "web"}, {"cidr": "2001:db8::/32"}]}}),
     ("Provider", "p", {"endpoint": URL, "models": [{"name": "gpt-4.1"}]}),
+    ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 0}),
+    ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 0.1}),
     ("Provider", "p", {"endpoint": {"serviceRef": {"namespace": "a", "name": "b", "port": 80}}}),
     ("RelayRoute", "r", {"stable": SIDE, "canary": SIDE | {"model": "gpt-5", "percent": 100}}),
     ("RelayRoute", "r", {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 0}}}),
@@ -80,6 +82,8 @@ REFUSED = [
     ("Tenant", "a", {"apiKeys": [{"name": "x"}, {"name": "x"}]}, "Duplicate value"),
     ("Tenant", "a", {"apiKeys": [{"name": "x", "tokensPerMinute": 0}]}, "tokensPerMinute"),
     ("Provider", "p", {"endpoint": {}}, "either url or serviceRef"),
+    ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 1.1}, "cachedTokenWeight"),
+    ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": -0.1}, "cachedTokenWeight"),
     ("Provider", "p", {"endpoint": {"url": "ftp://example.com"}}, "an http or https URL"),
     ("Provider", "p", {"endpoint": {"url": "https://user:pw@example.com"}}, "an http or https URL"),
     (

@@ -92,7 +92,8 @@ class Subject:
 class UsageEvent:
     """An attempt that has ended, with everything that is counted of it.
 
-    tokens is None when nothing is known to have been used; estimate is what was expected of the call. Times are seconds since the attempt's start, but for
+    tokens is None when nothing is known to have been used; charged_tokens are what limits
+    count of them, estimate is what was expected of the call. Times are seconds since the attempt's start, but for
     overhead_seconds, which the relay added; first_byte_seconds is 0 when none came. counted_slow names the signals it was
     counted slow for while it was under way; probe says that it decides for its canary's breaker. call_id and attempt_id are
     the relay's own and never repeat, request_id is the caller's label. unreadable says that the provider reported usage that
@@ -103,6 +104,7 @@ class UsageEvent:
         "attempt",
         "attempt_id",
         "call_id",
+        "charged_tokens",
         "client_gone",
         "counted_slow",
         "estimate",
@@ -138,6 +140,7 @@ class UsageEvent:
         outcome: Outcome,
         stream: bool,
         tokens: Tokens | None,
+        charged_tokens: int,
         estimated: bool,
         unreadable: bool,
         client_gone: bool,
@@ -161,6 +164,7 @@ class UsageEvent:
         self.outcome = outcome
         self.stream = stream
         self.tokens = tokens
+        self.charged_tokens = charged_tokens
         self.estimated = estimated
         self.unreadable = unreadable
         self.client_gone = client_gone

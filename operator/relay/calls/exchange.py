@@ -296,8 +296,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
         if self.comparison is not None:
             self.comparison.served(attempt, event)
-        if event.tokens is not None:
-            self._used_tokens += event.tokens.input + event.tokens.output
+        self._used_tokens += event.charged_tokens
         if self.phase is OVER:
             self.reservation.settle(self._used_tokens, attempt.ended_at)
             # the attempt refers to us: let go, or only the collector could free the call's body

@@ -29,6 +29,10 @@ class Tokens:
         self.cached = cached
         self.reasoning = reasoning
 
+    def charged(self, cached_weight: float) -> int:
+        """Returns the tokens as limits count them: a cached one weighs from 0 to 1."""
+        return self.input - self.cached + round(self.cached * cached_weight) + self.output
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokens) and self._counts() == other._counts()
 
@@ -69,12 +73,15 @@ def reported_tokens(
     output_tokens = 0 if usage.get(names[1]) is None else _count(usage, names[1], most_output)
     if input_tokens == _UNREADABLE or output_tokens == _UNREADABLE:
         return None
-    return Tokens(
-        input=input_tokens,
-        output=output_tokens,
-        cached=_part(usage, names[2], "cached_tokens", input_tokens),
-        reasoning=_part(usage, names[3], "reasoning_tokens", output_tokens),
-    )
+    cached = _part(usage.get(names[2]), "cached_tokens", input_tokens)
+    if not cached:
+        # as some spell it, beside the details or without them
+        cached = _part(usage, "prompt_cache_hit_tokens", input_tokens)
+    reasoning = _part(usage.get(names[3]), "reasoning_tokens", most_output)
+    if reasoning and usage.get("total_tokens") == input_tokens + output_tokens + reasoning:
+        # a provider whose output does not include it
+        output_tokens += reasoning
+    return Tokens(input_tokens, output_tokens, cached, min(reasoning, output_tokens))
 
 
 def _count(fields: Mapping[str, Any], name: str, most: int) -> int:
@@ -85,8 +92,9 @@ def _count(fields: Mapping[str, Any], name: str, most: int) -> int:
     return value if type(value) is int and 0 <= value <= most else _UNREADABLE
 
 
-def _part(usage: Mapping[str, Any], group: str, name: str, whole: int) -> int:
-    """Returns the part of a count that the details name; what they cannot mean is no part."""
-    details = usage.get(group)
-    part = _count(details, name, whole) if type(details) is dict else 0
+def _part(details: object, name: str, whole: int) -> int:
+    """Returns the part of a count that the details name, 0 where they name none that it can have."""
+    if not isinstance(details, dict):
+        return 0
+    part = _count(details, name, whole)
     return 0 if part == _UNREADABLE else part

@@ -57,6 +57,7 @@ class ProviderSpec(Part):
     egress_cidrs: tuple[str, ...] = Field(default=(), alias="egressCIDRs")
     models: tuple[Model, ...] = ()
     limits: Limits = Limits()
+    cached_token_weight: float = 1.0
 
 
 class Provider(Resource):

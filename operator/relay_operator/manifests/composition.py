@@ -77,6 +77,7 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
             requests_per_minute=_slice(provider.spec.limits.requests_per_minute, share),
             tokens_per_minute=_slice(provider.spec.limits.tokens_per_minute, share),
         ),
+        cached_token_weight=provider.spec.cached_token_weight,
     )
 
 

@@ -339,7 +339,7 @@ class Attempt(ResponseReceiver):
     # -- the answer -------------------------------------------------------------------------------------------------
 
     def charge_progress(self, now: float) -> int:
-        """Charges the provider's quota the tokens that a stream has reported so far, and returns them.
+        """Charges the provider's quota the tokens that a stream has reported so far, and returns what limits count of them.
 
         Some providers report with each chunk.
         """
@@ -348,7 +348,7 @@ class Attempt(ResponseReceiver):
         tokens = self._tokens(self.stream.usage)
         if tokens is None:
             return 0
-        used = tokens.input + tokens.output
+        used = self._charged(tokens)
         if self.hold is not None:
             self.hold.progress(used, now=now)
         return used
@@ -365,8 +365,9 @@ class Attempt(ResponseReceiver):
             tokens = self._estimated()
         call, outcome = self.call, self.outcome
         assert outcome is not None
+        charged = self._charged(tokens) if tokens is not None else 0
         if self.hold is not None:
-            self.hold.settle(tokens.input + tokens.output if tokens is not None else 0, now=now)
+            self.hold.settle(charged, now=now)
         started_at = self.started_at
         # a shadow copy is an attempt at the same call, counted from 1 again
         shadow = self.subject.side == "shadow"
@@ -382,6 +383,7 @@ class Attempt(ResponseReceiver):
             outcome=outcome,
             stream=call.body.stream,
             tokens=tokens,
+            charged_tokens=charged,
             estimated=estimated,
             unreadable=self._unreadable,
             client_gone=self.client_gone,
@@ -415,6 +417,9 @@ class Attempt(ResponseReceiver):
             self._tokens(document.get("usage")),
             response_id if isinstance(response_id, str) else None,
         )
+
+    def _charged(self, tokens: Tokens) -> int:
+        return tokens.charged(self.target.destination.upstream.provider.cached_token_weight)
 
     def _tokens(self, usage: object) -> Tokens | None:
         """Reads a usage object; what this call and this answer cannot have used counts as unreported."""

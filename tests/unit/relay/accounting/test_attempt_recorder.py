@@ -67,6 +67,7 @@ class Recording:
             "outcome": "ok",
             "stream": False,
             "tokens": None,
+            "charged_tokens": 0,
             "estimated": False,
             "unreadable": False,
             "client_gone": False,

@@ -45,6 +45,7 @@ def test_a_usage_line_is_the_event_as_json(tokens: Tokens | None) -> None:
         outcome="timeout",
         stream=True,
         tokens=tokens,
+        charged_tokens=0,
         estimated=False,
         unreadable=False,
         client_gone=True,

@@ -34,6 +34,25 @@ from relay.dialect.reported_usage import (
         ({"prompt_tokens": 9, "prompt_tokens_details": None}, Tokens(9, 0)),
         ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10}}, Tokens(9, 0)),
         ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": "9"}}, Tokens(9, 0)),
+        ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 6}, Tokens(9, 0, 6)),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "total_tokens": 103,
+                "completion_tokens_details": {"reasoning_tokens": 90},
+            },
+            Tokens(9, 94, 0, 90),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "total_tokens": 13,
+                "completion_tokens_details": {"reasoning_tokens": 90},
+            },
+            Tokens(9, 4, 0, 4),
+        ),
         ({"other": 1}, None),
         (None, None),
         ([], None),
@@ -92,5 +111,23 @@ def test_no_number_leaves_its_range(usage: dict[str, Any]) -> None:
     tokens = reported_tokens(usage)
     if tokens is not None:
         assert 0 <= tokens.cached <= tokens.input <= HIDDEN_INPUT_TOKENS
-        assert 0 <= tokens.reasoning <= tokens.output <= MOST_OUTPUT_TOKENS
+        assert 0 <= tokens.reasoning <= tokens.output <= 2 * MOST_OUTPUT_TOKENS
         assert {type(count) for count in tokens._counts()} == {int}
+
+
+@given(
+    counts=st.tuples(*[st.integers(0, 10**7)] * 3),
+    weights=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
+)
+def test_cached_tokens_count_by_their_weight(
+    counts: tuple[int, int, int], weights: list[float]
+) -> None:
+    cached, uncached, output = counts
+    tokens = Tokens(cached + uncached, output, cached)
+    assert tokens.charged(1.0) == cached + uncached + output
+    assert tokens.charged(0.0) == uncached + output
+    assert tokens.charged(weights[0]) <= tokens.charged(weights[1])
+
+
+def test_a_weight_is_taken_to_the_nearest_token() -> None:
+    assert [Tokens(10, 0, 10).charged(weight) for weight in (0.1, 0.25, 0.9)] == [1, 2, 9]

@@ -82,3 +82,12 @@ def test_a_tenant_gets_its_share_of_a_providers_quota(share: float, slice_: int)
     provider = Provider.parse({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
     limits = composition.provider_part(provider, share=share).limits
     assert (limits.requests_per_minute, limits.tokens_per_minute) == (slice_, None)
+
+
+@pytest.mark.parametrize(("fields", "weight"), [({}, 1.0), ({"cachedTokenWeight": 0.1}, 0.1)])
+def test_the_weight_of_cached_tokens_reaches_the_relay(
+    fields: dict[str, Any], weight: float
+) -> None:
+    spec = {"endpoint": {"url": "https://a.example.com"}, **fields}
+    provider = Provider.parse({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+    assert composition.provider_part(provider, share=1.0).cached_token_weight == weight
