@@ -22,6 +22,7 @@ ROUNDS: Final = 4
 UNARY: Final = Shape("unary 1 KB, 32 connections", 32, 850, 4)
 TRACED: Final = Shape("unary 1 KB, each head unlike", 32, 850, 4, traced=True)
 BODY_100K: Final = Shape("unary 100 KB, 16 connections", 16, 100_000, 3)
+CHAT_100K: Final = Shape("real chat 100 KB, 16 connections", 16, 100_000, 3, chat=True)
 STREAM_32: Final = Shape("SSE, 32 streams", 32, 400, 4, stream=True)
 STREAM_256: Final = Shape("SSE, 256 streams", 256, 400, 4, stream=True)
 ALONE: Final = Shape("unary 1 KB, 1 connection", 1, 850, 3)
@@ -58,7 +59,7 @@ def _round(
 ) -> None:
     """Runs each shape on each stack, one after another: only one is under load at a time."""
     _measure(table, provider, ALONE)
-    for shape in (UNARY, TRACED, ALONE, BODY_100K, STREAM_32, STREAM_256):
+    for shape in (UNARY, TRACED, ALONE, BODY_100K, CHAT_100K, STREAM_32, STREAM_256):
         for stack in (relay, *others):
             _measure(table, stack, shape)
     _measure(table, litellm, LITELLM_UNARY)
@@ -107,6 +108,7 @@ def _summary(table: Table, memory: dict[str, float]) -> str:
         f"unary_traced_vs_envoy={_ratio(table, TRACED, 'Envoy', 'rate'):.2f} "
         f"unary_vs_litellm={_ratio(table, UNARY, 'LiteLLM', 'rate'):.0f} "
         f"body100k_vs_envoy={_ratio(table, BODY_100K, 'Envoy', 'rate'):.2f} "
+        f"chat100k_vs_envoy={_ratio(table, CHAT_100K, 'Envoy', 'rate'):.2f} "
         f"sse_cpu_vs_envoy={stream_cpu:.2f} "
         f"added_p50_us={added['p50_us']:.0f} added_p99_us={added['p99_us']:.0f} "
         f"rss_mib={memory['relay']:.0f}"

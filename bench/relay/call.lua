@@ -1,10 +1,16 @@
 -- 64 different chat calls in turn, each with its own text and length, so that conversations do not repeat.
--- BENCH_BODY_BYTES sets their size, BENCH_STREAM=1 asks for streams, BENCH_TRACED=1 gives each head a trace of its own.
+-- BENCH_BODIES names a file with ready bodies, one a line; without it BENCH_BODY_BYTES sets their size, BENCH_STREAM=1 asks for streams, BENCH_TRACED=1 gives each head a trace of its own.
 local size = tonumber(os.getenv("BENCH_BODY_BYTES"))
 local stream = os.getenv("BENCH_STREAM") == "1" and '"stream":true,' or ""
 local traced = os.getenv("BENCH_TRACED") == "1"
 local sentence = 'A relay carries what it is given, and adds nothing of its own. '
 local text = string.rep(sentence, math.ceil(size / #sentence)):sub(1, size)
+local bodies = {}
+if os.getenv("BENCH_BODIES") ~= "" then
+  for line in io.lines(os.getenv("BENCH_BODIES")) do
+    bodies[#bodies + 1] = line
+  end
+end
 local calls, turn = {}, 0
 
 function init(args)
@@ -12,6 +18,9 @@ function init(args)
     local body = '{"model":"' .. os.getenv("BENCH_MODEL") .. '",' .. stream ..
       '"messages":[{"role":"system","content":"You are terse."},{"role":"user","content":"Call ' ..
       number .. ". " .. text:sub(1, size - number) .. '"}],"temperature":0.2,"max_tokens":256}'
+    if #bodies > 0 then
+      body = bodies[(number - 1) % #bodies + 1]
+    end
     local headers = {
       ["Content-Type"] = "application/json",
       ["Authorization"] = "Bearer " .. os.getenv("BENCH_KEY"),

@@ -5,7 +5,11 @@ import subprocess
 from dataclasses import dataclass
 
 from bench.relay import places
+from bench.relay.chat_body import chat_body
 from bench.relay.stacks import Stack
+
+CHAT_BODIES = 16
+"""Each is another conversation."""
 
 
 class LoadFailed(Exception):
@@ -14,7 +18,10 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A kind of load. duration in whole seconds. traced: each call's head differs from the one before."""
+    """A kind of load. duration in whole seconds. traced: each call's head differs from the one before.
+
+    chat: bodies of real chats in place of one repeated sentence; body_bytes then only describes them.
+    """
 
     name: str
     connections: int
@@ -22,6 +29,7 @@ class Shape:
     duration: int
     stream: bool = False
     traced: bool = False
+    chat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,24 @@ def run(stack: Stack, shape: Shape) -> Measured:
     return Measured(calls, seconds, p50, p99, (stack.cpu_seconds() - before) / calls * 1e6)
 
 
+def _chat_bodies() -> str:
+    """Returns the name of a file with different chat bodies, one a line; made once."""
+    file = places.CACHE / "chat-bodies.jsonl"
+    bodies = [chat_body(places.MODEL, seed=seed) for seed in range(CHAT_BODIES)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"\n".join(bodies) + b"\n")
+    return str(file)
+
+
 def _wrk(stack: Stack, shape: Shape, *, seconds: int) -> tuple[int, float, float, float]:
     command = ["wrk", "--threads", "1", "--connections", str(shape.connections)]
     command += ["--duration", f"{seconds}s", "--timeout", "30s"]
     command += ["--script", str(places.HERE / "call.lua")]
+    bodies = _chat_bodies() if shape.chat else ""
     command.append(f"http://127.0.0.1:{stack.port}{places.PATH}")
     environment = {
         **os.environ,
+        "BENCH_BODIES": bodies,
         "BENCH_BODY_BYTES": str(shape.body_bytes),
         "BENCH_STREAM": "1" if shape.stream else "0",
         "BENCH_TRACED": "1" if shape.traced else "0",

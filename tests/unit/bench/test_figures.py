@@ -4,6 +4,7 @@ import pytest
 from bench.isolation.intervals import percentile
 from bench.relay import __main__ as relay_bench
 from bench.relay import stacks
+from bench.relay.chat_body import chat_body
 from bench.relay.load import Measured
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -12,6 +13,7 @@ from relay_contract.seal import seal
 
 PROMISED = (
     *("unary_vs_envoy", "unary_vs_litellm", "body100k_vs_envoy", "sse_cpu_vs_envoy"),
+    "chat100k_vs_envoy",
     *("added_p50_us", "added_p99_us", "rss_mib"),
 )
 
@@ -25,6 +27,7 @@ def table() -> relay_bench.Table:
     figures: relay_bench.Table = {}
     for shape in (
         *(relay_bench.UNARY, relay_bench.TRACED, relay_bench.BODY_100K),
+        relay_bench.CHAT_100K,
         *(relay_bench.STREAM_32, relay_bench.STREAM_256),
     ):
         # the machine is twice as slow in the second round: pairs must not notice
@@ -73,3 +76,13 @@ def test_every_feature_is_on_in_the_relay_that_is_measured() -> None:
 )
 def test_percentiles_are_by_nearest_rank(quantile: float, value: int) -> None:
     assert percentile(list(range(1, 101)), quantile) == value
+
+
+def test_the_chat_body_is_a_real_chat_of_about_100_kb() -> None:
+    body = chat_body("gpt-4.1", seed=1)
+    assert 90_000 < len(body) < 130_000
+    assert b"\n" not in body
+    assert body.endswith(b'"model":"gpt-4.1"}')
+    assert b"\\n" in body
+    assert not body.isascii()
+    assert body != chat_body("gpt-4.1", seed=2)
