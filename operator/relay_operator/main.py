@@ -36,13 +36,15 @@ from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.slo_loop import SloLoop
 from relay_operator.reconcile.tenants import TenantReconciler
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import WorkQueue
+from relay_operator.reconcile.work_queue import Urgency, WorkQueue
 from relay_operator.reconcile.workers import Workers
 from relay_operator.settings import Settings, split
 
 logger = logging.getLogger(__name__)
 
 _STALE_SCRAPES = 3
+_URGENT_WORKERS = 2
+"""Beside the others: however many reconciles are slow, two wait for nothing but rollbacks and suspensions."""
 
 
 def main() -> None:
@@ -141,10 +143,14 @@ async def _serve(
     tasks = [
         asyncio.create_task(workers.run(), name=f"worker-{n}") for n in range(settings.workers)
     ]
+    tasks += [
+        asyncio.create_task(workers.run(Urgency.URGENT), name=f"urgent-worker-{n}")
+        for n in range(_URGENT_WORKERS)
+    ]
     tasks += [asyncio.create_task(run, name=name) for name, run in background.items()]
     endpoint = OperatorEndpoint(
         pods=context.watched_state.all_relay_pods,
-        healthy=lambda: not any(task.done() for task in tasks),
+        ailment=lambda: _stopped(tasks) or workers.stuck(),
         ready=ready,
         port=settings.port,
     )
@@ -180,6 +186,11 @@ async def _serve(
     await endpoint.stop()
     for task in done:
         task.result()
+
+
+def _stopped(tasks: list[asyncio.Task[None]]) -> str:
+    ended = next((task.get_name() for task in tasks if task.done()), "")
+    return f"the task {ended} of the operator has stopped" if ended else ""
 
 
 async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:

@@ -34,18 +34,18 @@ def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, An
 
 
 class OperatorEndpoint:
-    """Serves until stopped. healthy() tells whether every task of the process still runs."""
+    """Serves until stopped. ailment() says why the process had better be restarted; nothing while it is well."""
 
     def __init__(
         self,
         *,
         pods: Callable[[], Iterable[Pod]],
-        healthy: Callable[[], bool],
+        ailment: Callable[[], str],
         ready: asyncio.Event,
         port: int,
     ) -> None:
         self._pods = pods
-        self._healthy = healthy
+        self._ailment = ailment
         self._ready = ready
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -85,11 +85,8 @@ class OperatorEndpoint:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _health(self, _: web.Request) -> web.Response:
-        healthy = self._healthy()
-        return web.Response(
-            text="ok\n" if healthy else "a task of the operator has stopped\n",
-            status=200 if healthy else 503,
-        )
+        ailment = self._ailment()
+        return web.Response(text=f"{ailment or 'ok'}\n", status=503 if ailment else 200)
 
     async def _readiness(self, _: web.Request) -> web.Response:
         ready = self._ready.is_set()

@@ -30,6 +30,14 @@ def allowed_percent(spec: Any, in_force: document.Route) -> int:
     return _percent(_field(canary, "percent"))
 
 
+def lowers(route: Mapping[str, Any]) -> bool:
+    """Tells whether a RelayRoute asks for less weight on its canary than its status says is in force."""
+    told = _field(_field(route.get("status"), "weights"), "canaryPercent")
+    canary = _field(route.get("spec"), "canary")
+    wanted = 0 if canary is None else _percent(_field(canary, "percent"))
+    return told is not None and wanted < _percent(told)
+
+
 def words_in_force(in_force: document.Route) -> str:
     """Describes the canary that the relays go on with, for the status of a route whose spec is not in force."""
     if in_force.canary is None:

@@ -6,8 +6,9 @@ from typing import Any
 import kopf
 
 from relay_operator import names
+from relay_operator.decisions import brake
 from relay_operator.handlers.context import Context
-from relay_operator.reconcile.work_queue import Key
+from relay_operator.reconcile.work_queue import Key, Urgency
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
@@ -27,7 +28,8 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
     if not context.watched_state.tenants.take_in(body, deleted=type == "DELETED"):
         return
     name = body["metadata"]["name"]
-    context.queue.add(Key("Tenant", "", name))
+    urgency = Urgency.URGENT if brake.suspends(body.get("spec")) else Urgency.NORMAL
+    context.queue.add(Key("Tenant", "", name), urgency)
     space = names.tenant_namespace(name)
     for route in context.watched_state.routes.in_namespace(space):
         context.queue.add(Key("RelayRoute", space, route.name))
@@ -48,6 +50,8 @@ async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     queued = routes.mentioned_when_queued(name, namespace=namespace)
     if not routes.take_in(body, deleted=type == "DELETED"):
         return
+    if type == "DELETED" or brake.lowers(body):
+        context.queue.add(Key("RelayRoute", namespace, name), Urgency.URGENT)
     # deleting a route can resolve a conflict; a new one can need another egress rule
     for sibling in {name, *routes.names(namespace=namespace)}:
         context.queue.add(Key("RelayRoute", namespace, sibling))
@@ -57,4 +61,6 @@ async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
 
 def _add_providers(context: Context, names_: Iterable[str]) -> None:
     for provider in names_:
-        context.queue.add(Key("Provider", "", provider))
+        # what a route mentions need not exist: only a Provider's own event makes work for an unknown one
+        if context.watched_state.providers.get(provider) is not None:
+            context.queue.add(Key("Provider", "", provider))

@@ -11,7 +11,7 @@ from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenants import TenantReconciler
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import Key, WorkQueue
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,11 @@ _RECONCILES = Counter(
 _DURATION = Histogram(
     "relay_operator_reconcile_duration_seconds", "Duration of a reconciliation", ["kind"]
 )
+
+_LONGEST_SECONDS = 120.0
+"""A reconcile is given up after this and retried. Each call in it ends earlier; all of them together, with retries, too."""
+_STUCK_SECONDS = 180.0
+"""One that is not even given up by then will never end: only a new process helps."""
 
 
 class Workers:
@@ -42,16 +47,34 @@ class Workers:
         self._routes = routes
         self._watched_state = watched_state
         self._resync_seconds = resync_seconds
+        self._running: dict[Key, float] = {}
 
-    async def run(self) -> None:
-        """Runs one worker until cancelled."""
+    def stuck(self) -> str:
+        """Names the oldest reconcile that runs for too long; empty while there is none."""
+        if not self._running:
+            return ""
+        key, started = min(self._running.items(), key=lambda item: item[1])
+        seconds = asyncio.get_running_loop().time() - started
+        if seconds < _STUCK_SECONDS:
+            return ""
+        return f"the reconcile of {key.kind} {_object(key)} has not ended for {seconds:.0f} s"
+
+    async def run(self, slowest: Urgency = Urgency.NORMAL) -> None:
+        """Runs one worker until cancelled; it takes what is at least that urgent."""
         while True:
-            key = await self._queue.take()
+            key = await self._queue.take(slowest)
             failed = True
             started = time.perf_counter()
+            self._running[key] = asyncio.get_running_loop().time()
             try:
-                await self._reconcile(key)
+                async with asyncio.timeout(_LONGEST_SECONDS):
+                    await self._reconcile(key)
                 failed = False
+            except TimeoutError:
+                logger.warning(
+                    "reconcile given up, will retry",
+                    extra={**_fields(key), "why": f"not done in {_LONGEST_SECONDS:.0f} s"},
+                )
             except OperatorError as error:
                 logger.warning(
                     "reconcile failed, will retry", extra={**_fields(key), "why": str(error)}
@@ -63,6 +86,7 @@ class Workers:
             ):  # the process's entry loop: a bug in one object must not stop all others
                 logger.exception("reconcile failed unexpectedly, will retry", extra=_fields(key))
             finally:
+                del self._running[key]
                 self._queue.done(key, failed=failed)
                 _RECONCILES.labels(key.kind, "failed" if failed else "done").inc()
                 _DURATION.labels(key.kind).observe(time.perf_counter() - started)
@@ -82,4 +106,8 @@ class Workers:
 
 
 def _fields(key: Key) -> dict[str, str]:
-    return {"kind": key.kind, "object": f"{key.namespace}/{key.name}".lstrip("/")}
+    return {"kind": key.kind, "object": _object(key)}
+
+
+def _object(key: Key) -> str:
+    return f"{key.namespace}/{key.name}".lstrip("/")

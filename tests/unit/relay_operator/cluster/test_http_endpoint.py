@@ -28,9 +28,9 @@ class Operator:
 
     def __init__(self, *pods: Pod) -> None:
         self.ready = asyncio.Event()
-        self.healthy = True
+        self.ailment = ""
         self.endpoint = OperatorEndpoint(
-            pods=lambda: pods, healthy=lambda: self.healthy, ready=self.ready, port=0
+            pods=lambda: pods, ailment=lambda: self.ailment, ready=self.ready, port=0
         )
 
 
@@ -76,12 +76,12 @@ async def test_an_operator_without_relays_has_no_targets(tmp_path: Path) -> None
     assert await got(Operator(), tmp_path, "/sd/relays") == (200, [])
 
 
-async def test_health_is_that_of_the_tasks(tmp_path: Path) -> None:
+async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
     operator = Operator()
     assert await got(operator, tmp_path, "/healthz") == (200, "ok\n")
-    operator.healthy = False
+    operator.ailment = "the task slo-loop of the operator has stopped"
     status, text = await got(operator, tmp_path, "/healthz")
-    assert (status, text) == (503, "a task of the operator has stopped\n")
+    assert (status, text) == (503, "the task slo-loop of the operator has stopped\n")
 
 
 async def test_readiness_waits_for_the_initial_list(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.handlers.context import Context
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import Key, WorkQueue
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 
 class RecordingQueue(WorkQueue):
@@ -16,9 +16,12 @@ class RecordingQueue(WorkQueue):
     def __init__(self) -> None:
         super().__init__()
         self.keys: list[Key] = []
+        self.urgent: set[str] = set()
 
-    def add(self, key: Key, *_: Any, **__: Any) -> None:
+    def add(self, key: Key, urgency: Urgency = Urgency.NORMAL, **_: Any) -> None:
         self.keys.append(key)
+        if urgency is Urgency.URGENT:
+            self.urgent.add(f"{key.kind}/{key.name}")
 
     def drained(self) -> list[str]:
         """Kind and name of what was enqueued since the last time, in order and once each."""
@@ -27,10 +30,13 @@ class RecordingQueue(WorkQueue):
         return names
 
 
-def a_context() -> tuple[Context, RecordingQueue]:
-    queue = RecordingQueue()
+def a_context(*providers: str) -> tuple[Context, RecordingQueue]:
+    """Returns a context that knows these Providers."""
+    queue, watched_state = RecordingQueue(), WatchedState()
+    for name in providers:
+        watched_state.providers.store({"metadata": {"name": name, "uid": name}, "spec": {}})
     return Context(
-        watched_state=WatchedState(),
+        watched_state=watched_state,
         queue=queue,
         children=OwnedObjects(InMemoryApiServer().connect()),
     ), queue

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import kopf
+import pytest
 from tests.unit.relay_operator.handlers.recording_queue import a_context
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.manifests.test_tenant_objects import every_object
@@ -64,13 +65,13 @@ async def pod_event(context: Context, type_: str | None, body: kopf.Body) -> Non
 
 
 async def test_the_first_object_of_an_empty_cluster_is_queued() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await tenant_event(context, "ADDED", a_body("finance", spec={}))
     assert queue.drained() == ["Tenant/finance"]
 
 
 async def test_a_listed_object_is_queued_once() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await tenant_event(context, None, a_body("finance", spec={}))
     assert queue.drained() == ["Tenant/finance"]
     await tenant_event(context, "ADDED", a_body("finance", spec={}))
@@ -78,13 +79,13 @@ async def test_a_listed_object_is_queued_once() -> None:
 
 
 async def test_a_watch_without_an_index_call_is_enough() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await resources.tenant_seen(body=a_body("finance", spec={}), type="ADDED", memo=context)
     assert queue.drained() == ["Tenant/finance"]
 
 
 async def test_what_appears_after_the_watch_began_is_queued_whatever_its_kind() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await tenant_event(context, None, a_body("finance", spec={}))
     await route_event(context, None, a_body("chat", namespace="relay-finance", spec=ROUTE))
     await pod_event(context, None, a_relay_pod("True"))
@@ -98,7 +99,7 @@ async def test_what_appears_after_the_watch_began_is_queued_whatever_its_kind() 
 
 
 async def test_a_later_list_queues_what_changed_meanwhile_and_nothing_else() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     for name in ("changed", "unchanged"):
         await tenant_event(context, None, a_body(name, spec={}, version=5))
     await pod_event(context, None, a_relay_pod("True"))
@@ -113,7 +114,7 @@ async def test_an_object_made_again_is_queued_in_whatever_order_the_two_are_show
     old = a_body("finance", spec={}, uid="old", version=5)
     new = a_body("finance", spec={}, uid="new", version=9)
     for order in ((("DELETED", old), ("ADDED", new)), (("ADDED", new), ("DELETED", old))):
-        context, queue = a_context()
+        context, queue = a_context("p", "q", "r")
         await tenant_event(context, "ADDED", old)
         queue.drained()
         for type_, body in order:
@@ -125,7 +126,7 @@ async def test_an_object_made_again_is_queued_in_whatever_order_the_two_are_show
 
 
 async def test_an_older_state_never_replaces_a_newer_one() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await tenant_event(context, "MODIFIED", a_body("finance", spec={}, generation=2, version=10))
     queue.drained()
     await tenant_event(context, None, a_body("finance", spec={}, generation=1, version=9))
@@ -136,7 +137,7 @@ async def test_an_older_state_never_replaces_a_newer_one() -> None:
 
 
 async def test_our_own_status_writes_are_not_queued() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await tenant_event(context, None, a_body("finance", spec={}))
     queue.drained()
     written = a_body("finance", spec={}, status={"namespace": "x"})
@@ -148,7 +149,7 @@ async def test_our_own_status_writes_are_not_queued() -> None:
 
 
 async def test_a_new_spec_an_annotation_or_a_deletion_is_queued() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await tenant_event(context, None, a_body("finance", spec={}))
     queue.drained()
     await tenant_event(context, "MODIFIED", a_body("finance", spec={}, generation=2))
@@ -159,7 +160,7 @@ async def test_a_new_spec_an_annotation_or_a_deletion_is_queued() -> None:
 
 
 async def test_only_what_status_writing_needs_is_kept_in_memory() -> None:
-    context, _ = a_context()
+    context, _ = a_context("p", "q", "r")
     await tenant_event(context, "ADDED", a_body("finance", spec={}))
     watched = context.watched_state.tenants.get("finance")
     assert watched is not None
@@ -170,7 +171,7 @@ async def test_only_what_status_writing_needs_is_kept_in_memory() -> None:
 
 
 async def test_a_route_wakes_its_siblings_and_its_providers() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     for name in ("chat", "other"):
         await route_event(context, "ADDED", a_body(name, namespace="relay-finance", spec=ROUTE))
     assert set(queue.drained()) == {
@@ -182,7 +183,7 @@ async def test_a_route_wakes_its_siblings_and_its_providers() -> None:
 
 
 async def test_a_provider_that_a_route_no_longer_names_is_queued_too() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await route_event(context, "ADDED", a_body("chat", namespace="relay-finance", spec=ROUTE))
     queue.drained()
     moved = a_body(
@@ -195,7 +196,7 @@ async def test_a_provider_that_a_route_no_longer_names_is_queued_too() -> None:
 
 
 async def test_a_deleted_object_is_forgotten_and_queued_once_more() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     body = a_body("p", spec={})
     await initial_list.provider_listed(body=body, memo=context)
     await resources.provider_seen(body=body, type="ADDED", memo=context)
@@ -210,7 +211,7 @@ async def test_a_deleted_object_is_forgotten_and_queued_once_more() -> None:
 
 
 async def test_a_status_of_a_provider_or_a_route_is_not_queued() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     provider = a_body("p", spec={}, version=5)
     route = a_body("chat", namespace="relay-finance", spec=ROUTE, version=5)
     await resources.provider_seen(body=provider, type="ADDED", memo=context)
@@ -225,16 +226,57 @@ async def test_a_status_of_a_provider_or_a_route_is_not_queued() -> None:
 
 
 def test_every_handler_shares_one_context() -> None:
-    context, _ = a_context()
+    context, _ = a_context("p", "q", "r")
     assert copy.copy(context) is context
 
 
 async def test_a_tenant_wakes_the_providers_whose_shares_it_may_change() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await route_event(context, "ADDED", a_body("chat", namespace="relay-finance", spec=ROUTE))
     queue.drained()
     await tenant_event(context, "ADDED", a_body("finance", spec={}))
     assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", "Provider/p", "Provider/q"}
+
+
+async def test_a_provider_that_is_only_mentioned_makes_no_work() -> None:
+    context, queue = a_context("p", "q", "r")
+    spec = {"stable": {"provider": "unheard-of"}}
+    await route_event(context, "ADDED", a_body("chat", namespace="relay-finance", spec=spec))
+    assert queue.drained() == ["RelayRoute/chat"]
+
+
+@pytest.mark.parametrize(
+    ("percent", "in_force", "urgent"),
+    [(0, 40, True), (30, 40, True), (40, 40, False), (60, 40, False), ("much", 40, False)],
+)
+async def test_a_lower_weight_is_urgent_whether_or_not_the_spec_is_valid(
+    percent: object, in_force: int, urgent: bool
+) -> None:
+    context, queue = a_context("p", "q", "r")
+    spec = {"stable": {}, "canary": {"provider": "q", "percent": percent}}
+    status = {"weights": {"canaryPercent": in_force}}
+    body = a_body("chat", namespace="relay-finance", spec=spec, status=status)
+    await route_event(context, "MODIFIED", body)
+    assert ("RelayRoute/chat" in queue.urgent) is urgent
+
+
+async def test_a_canary_that_is_taken_out_a_deleted_route_and_a_suspension_are_urgent() -> None:
+    context, queue = a_context("p", "q", "r")
+    without: dict[str, Any] = {"stable": {"provider": "p"}}
+    body = a_body(
+        "chat",
+        namespace="relay-finance",
+        spec=without,
+        status={"weights": {"canaryPercent": 5}},
+    )
+    await route_event(context, "MODIFIED", body)
+    other = a_body("other", namespace="relay-finance", spec=ROUTE)
+    await route_event(context, "ADDED", other)
+    assert queue.urgent == {"RelayRoute/chat"}
+    await route_event(context, "DELETED", other)
+    await tenant_event(context, "ADDED", a_body("finance", spec={"suspend": True}))
+    await tenant_event(context, "ADDED", a_body("legal", spec={"suspend": False}))
+    assert queue.urgent == {"RelayRoute/chat", "RelayRoute/other", "Tenant/finance"}
 
 
 def a_relay_pod(ready: str, **metadata: Any) -> kopf.Body:
@@ -246,7 +288,7 @@ def a_relay_pod(ready: str, **metadata: Any) -> kopf.Body:
 
 
 async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await pod_event(context, "ADDED", a_relay_pod("False"))
     assert queue.drained() == ["Tenant/finance"]
     await pod_event(context, "MODIFIED", a_relay_pod("False", resourceVersion="2"))
@@ -261,13 +303,13 @@ async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed()
 
 
 async def test_a_pod_of_no_tenant_wakes_nobody() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     await pod_event(context, "ADDED", a_relay_pod("True", labels={}))
     assert queue.drained() == []
 
 
 async def test_the_first_list_is_known_before_any_of_it_is_queued() -> None:
-    context, queue = a_context()
+    context, queue = a_context("p", "q", "r")
     tenant, route = (
         a_body("finance", spec={}),
         a_body("chat", namespace="relay-finance", spec=ROUTE),

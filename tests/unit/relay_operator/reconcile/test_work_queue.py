@@ -2,6 +2,8 @@
 
 import asyncio
 
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 A, B, C = (Key("Tenant", "", name) for name in "abc")
@@ -76,6 +78,81 @@ async def test_a_failed_key_comes_back_later_and_a_fresh_event_ends_its_wait() -
     assert await taken(queue) is None
     queue.add(A)
     assert await taken(queue) == A
+
+
+@in_virtual_time
+async def test_a_key_that_fails_for_days_keeps_coming_back() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    for _ in range(2000):
+        key = await queue.take()
+        queue.done(key, failed=True)
+    assert await queue.take() == A
+
+
+@in_virtual_time
+async def test_an_urgent_key_that_fails_is_urgent_when_it_comes_back() -> None:
+    queue = WorkQueue()
+    queue.add(A, Urgency.URGENT)
+    queue.done(await queue.take(), failed=True)
+    assert await queue.take(Urgency.URGENT) == A
+
+
+def routes(namespace: str, count: int) -> list[Key]:
+    return [Key("RelayRoute", namespace, f"r{number}") for number in range(count)]
+
+
+async def test_owners_take_turns_however_many_keys_each_has() -> None:
+    queue = WorkQueue()
+    for key in (*routes("relay-a", 400), *routes("relay-b", 2)):
+        queue.add(key)
+    queue.add(Key("Tenant", "", "c"))
+    turns = []
+    for _ in range(6):
+        key = await queue.take()
+        queue.done(key)
+        turns.append(key.owner)
+    assert turns == ["relay-a", "relay-b", "relay-c", "relay-a", "relay-b", "relay-a"]
+
+
+async def test_one_owner_holds_no_more_than_its_part_of_the_workers() -> None:
+    queue = WorkQueue()
+    for key in (Key("Tenant", "", "a"), *routes("relay-a", 10)):
+        queue.add(key)
+    held = [await queue.take(), await queue.take()]
+    assert await taken(queue) is None
+    queue.add(C)
+    assert await taken(queue) == C
+    # its own brake still finds a place
+    brake = Key("RelayRoute", "relay-a", "brake")
+    queue.add(brake, Urgency.URGENT)
+    assert await taken(queue) == brake
+    assert await taken(queue) is None
+    queue.done(held[0])
+    queue.done(brake)
+    assert await taken(queue) == Key("RelayRoute", "relay-a", "r1")
+
+
+async def test_a_worker_for_urgent_keys_takes_no_other() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    urgent = asyncio.create_task(queue.take(Urgency.URGENT))
+    await asyncio.sleep(0)
+    assert not urgent.done()
+    queue.add(B, Urgency.URGENT)
+    assert await asyncio.wait_for(urgent, timeout=5) == B
+    assert await taken(queue) == A
+
+
+async def test_a_worker_that_waits_for_an_owner_is_woken_when_its_key_is_done() -> None:
+    queue = WorkQueue()
+    for key in routes("relay-a", 3):
+        queue.add(key)
+    first, _ = await queue.take(), await queue.take()
+    waiting = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    queue.done(first)
+    assert await asyncio.wait_for(waiting, timeout=5) == Key("RelayRoute", "relay-a", "r2")
 
 
 async def test_an_earlier_appointment_wins_over_a_later_one() -> None:

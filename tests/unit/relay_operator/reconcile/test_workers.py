@@ -1,5 +1,7 @@
 """Workers: a failed reconcile is retried, holds up no other, and never ends its worker."""
 
+import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -83,4 +85,83 @@ async def test_every_object_is_looked_at_again_after_the_resync_time() -> None:
     assert stage.server.stored("Secret", "relay-api-keys", namespace="relay-finance")["data"] == {}
     await stage.settle(30)
     assert stage.server.stored("Secret", "relay-api-keys", namespace="relay-finance")["data"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_tenants_with_slow_pods_hold_up_neither_others_nor_the_brake() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.provider("new")
+    bad = [f"bad-{number}" for number in range(6)]
+    for tenant in (*bad, "finance"):
+        stage.tenant(tenant)
+    life = await stage.operator()
+    await stage.settle()
+    for tenant in (*bad, "finance"):
+        stage.pod(f"pod-of-{tenant}", tenant=tenant)
+    stage.route(canary={"provider": "new", "percent": 10})
+    await stage.settle()
+    assert stage.relays.weight("pod-of-finance", "chat", namespace="relay-finance") == 10
+    for tenant in bad:
+        stage.relays.seconds[f"pod-of-{tenant}"] = 3600.0
+        for number in range(30):
+            match = {"tasks": [f"t{number}"]}
+            stage.route(f"r{number}", tenant=tenant, match=match)
+    await stage.settle(0.2)
+    stage.route(canary={"provider": "new", "percent": 0})
+    await stage.settle(0.5)
+    assert stage.relays.weight("pod-of-finance", "chat", namespace="relay-finance") == 0
+    stage.tenant("finance", suspend=True)
+    await stage.settle(0.5)
+    [uid] = [pod["metadata"]["uid"] for pod in stage.server.list("Pod", namespace="relay-finance")]
+    assert stage.relays.documents[uid].tenant.suspended
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_reconcile_that_does_not_end_is_given_up_and_retried(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage()
+    stage.tenant()
+    life = stage.life()
+    answer, silent = life.api.get, True
+
+    async def get(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(10_000 if silent else 0)
+        return await answer(*args, **kwargs)
+
+    life.api.get = get  # type: ignore[method-assign]
+    await life.start()
+    with caplog.at_level(logging.WARNING):
+        await stage.settle(100)
+        assert life.workers.stuck() == ""
+        silent = False
+        await stage.settle(40)
+    assert "reconcile given up, will retry" in caplog.messages
+    assert stage.server.get("Deployment", "relay", namespace="relay-finance") is not None
+    await life.end()
+
+
+@in_virtual_time
+async def test_the_oldest_reconcile_that_cannot_even_be_given_up_is_named() -> None:
+    stage = Stage()
+    stage.tenant()
+    life = stage.life()
+    ended = asyncio.Event()
+
+    async def get(*_: Any, **__: Any) -> Any:
+        while not ended.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ended.wait()
+
+    life.api.get = get  # type: ignore[method-assign]
+    await life.start()
+    await stage.settle(170)
+    assert life.workers.stuck() == ""
+    await stage.settle(20)
+    assert life.workers.stuck() == "the reconcile of Tenant finance has not ended for 190 s"
+    ended.set()
+    await stage.settle(0.1)
     await life.end()
