@@ -35,6 +35,7 @@ from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.slo_loop import SloLoop
 from relay_operator.reconcile.tenants import TenantReconciler
+from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Urgency, WorkQueue
 from relay_operator.reconcile.workers import Workers
@@ -94,6 +95,12 @@ async def _operate(
             status=status,
             announcer=announcer,
             queue=queue,
+            access=UpstreamAccess(
+                api=api,
+                watched_state=watched_state,
+                signing_key=key,
+                operator_namespace=settings.namespace,
+            ),
             platform=_platform(settings, key_secrets.public_key_text(key)),
             clock=time.time,
         ),

@@ -16,6 +16,8 @@ LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Set by the API server itself, so nobody can claim another namespace's name."""
 
 ANNOTATION_TENANT_UID = f"{GROUP}/tenant-uid"
+ANNOTATION_UPSTREAMS = f"{GROUP}/upstreams"
+"""On the relay's network policy: whose addresses it opens the way to, signed by the operator."""
 ANNOTATION_NUDGE = f"{GROUP}/refresh"
 """On a relay pod: changing it makes the kubelet refresh the pod's mounts at once."""
 

@@ -14,13 +14,17 @@ _NAMESPACE_REASONS = frozenset({Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_TERM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """A reconcile that applied everything the tenant owns. pods counts the relay pods that are not terminating."""
+    """A reconcile that applied everything the tenant owns. pods counts the relay pods that are not terminating.
+
+    orphans says which Providers are gone although routes in force use them; those routes say so as well.
+    """
 
     wanted_pods: int = 1
     ready_pods: int = 0
     pods: int = 0
     acknowledged_pods: int = 0
     missing_keys: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
     suspended: bool = False
 
     @property
@@ -112,7 +116,7 @@ def _provisioned(found: Provisioned) -> list[Condition]:
             not missing,
             Reason.SYNCED,
             Reason.SECRET_MISSING,
-            missing or "API keys and provider keys are in place",
+            "; ".join((missing or "API keys and provider keys are in place", *found.orphans)),
         ),
         condition(
             Type.ISOLATED,

@@ -27,9 +27,11 @@ def default_deny(tenant: Tenant) -> Manifest:
     )
 
 
-def relay_traffic(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]) -> Manifest:
+def relay_traffic(
+    tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream], *, note: str = ""
+) -> Manifest:
     """Lets callers in on the traffic port, Prometheus and the operator on the admin port; and the relay out to DNS
-    and to its upstreams, each at its one port.
+    and to its upstreams, each at its one port. note is kept as an annotation.
     """
     ingress = [
         {
@@ -43,7 +45,7 @@ def relay_traffic(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstre
     callers = [_caller(peer) for peer in tenant.spec.network.allow_from]
     if callers:
         ingress.append({"from": callers, "ports": [_tcp(endpoints.TRAFFIC_PORT)]})
-    return _policy(
+    policy = _policy(
         tenant,
         names.RELAY,
         {
@@ -53,6 +55,9 @@ def relay_traffic(tenant: Tenant, platform: Platform, upstreams: Iterable[Upstre
             "egress": [_dns(platform), *(_upstream(upstream) for upstream in upstreams)],
         },
     )
+    if note:
+        policy["metadata"]["annotations"] = {names.ANNOTATION_UPSTREAMS: note}
+    return policy
 
 
 def _policy(tenant: Tenant, name: str, spec: Manifest) -> Manifest:

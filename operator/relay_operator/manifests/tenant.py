@@ -8,12 +8,12 @@ from relay_operator.manifests.environment import Manifest, Platform, Upstream
 
 
 def isolation(
-    tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream]
+    tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream], *, note: str = ""
 ) -> tuple[Manifest, ...]:
     """Returns the network policies and the ServiceAccount: in force before any credential or weight."""
     return (
         policies.default_deny(tenant),
-        policies.relay_traffic(tenant, platform, upstreams),
+        policies.relay_traffic(tenant, platform, upstreams, note=note),
         namespace.service_account(tenant),
     )
 

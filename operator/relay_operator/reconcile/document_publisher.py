@@ -22,6 +22,7 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition, credentials
+from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.pod_pushes import PodPushes
 from relay_operator.reconcile.watched_state import WatchedState
 
@@ -41,9 +42,10 @@ class Publication:
     """The document that is built for one tenant, and which pods have acknowledged it.
 
     fragments are the last good ones, with the weights in force; reachable are the providers whose network policy and
-    key are in place. reported_generation is the one that the Tenant's status tells; changed_in keeps, by route, its
-    newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights are
-    those of the document in the ConfigMap.
+    key are in place, upstreams the addresses that the policy opens the way to (None until those of an earlier life of
+    the operator are read). reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
+    its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
+    are those of the document in the ConfigMap.
     """
 
     tenant: Tenant
@@ -56,6 +58,7 @@ class Publication:
     digest: str = ""
     acknowledged: dict[tuple[str, int], Acknowledgement] = field(default_factory=dict)
     reachable: frozenset[str] = frozenset()
+    upstreams: dict[str, Upstream] | None = None
     written_generation: int = 0
     reported_generation: int = 0
     changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
@@ -21,6 +22,7 @@ from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
 _LOOK_AGAIN_SECONDS = 3.0
+_NAMED = 5
 
 
 class ProviderReconciler:
@@ -47,6 +49,7 @@ class ProviderReconciler:
         """Resolves the provider, writes its status, and requeues the tenants that use it."""
         now = self._clock()
         watched = self._watched_state.providers.get(name)
+        was_usable = name in self._watched_state.upstreams
         if watched is None:
             self._watched_state.upstreams.pop(name, None)
             self._watched_state.resolved.discard(name)
@@ -59,6 +62,14 @@ class ProviderReconciler:
             await self._resolve_and_report(watched.body, watched.resource, now)
         for tenant in self._watched_state.tenants_using(name):
             self._queue.add(Key("Tenant", "", tenant))
+            if was_usable != (name in self._watched_state.upstreams):
+                self._queue_routes(name, names.tenant_namespace(tenant))
+
+    def _queue_routes(self, provider: str, space: str) -> None:
+        """Queues the routes of a namespace that name the provider: they are refused without it, and accepted with it."""
+        for route in self._watched_state.routes.in_namespace(space):
+            if provider in route.mentions:
+                self._queue.add(Key("RelayRoute", space, route.name))
 
     async def _resolve_and_report(
         self, body: dict[str, Any], provider: Provider, now: float
@@ -105,5 +116,17 @@ class ProviderReconciler:
             self._api, [provider], namespace=self._operator_namespace
         )
         if missing:
-            return Refused(reason=Reason.SECRET_MISSING, message=missing[name])
+            message = missing[name] + self._still_used(name)
+            return Refused(reason=Reason.SECRET_MISSING, message=message)
         return Configured()
+
+    def _still_used(self, name: str) -> str:
+        """Says who goes on with what it has of a provider, a few by name; nothing where no route names it."""
+        tenants = sorted(self._watched_state.tenants_using(name))
+        if not tenants:
+            return ""
+        more = f" and {len(tenants) - _NAMED} more" if len(tenants) > _NAMED else ""
+        return (
+            "; relays go on with the last key that they were given, if any; "
+            f"Tenants with routes to it: {', '.join(tenants[:_NAMED])}{more}"
+        )

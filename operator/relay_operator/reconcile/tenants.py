@@ -1,7 +1,7 @@
 """Reconciles a Tenant in this order: namespace, network policies, credentials, document, workload, status."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -33,6 +33,7 @@ from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
@@ -57,6 +58,7 @@ class TenantReconciler:
         status: StatusWriter,
         announcer: EventRecorder,
         queue: WorkQueue,
+        access: UpstreamAccess,
         platform: Platform,
         clock: Callable[[], float],
     ) -> None:
@@ -67,6 +69,7 @@ class TenantReconciler:
         self._status = status
         self._announcer = announcer
         self._queue = queue
+        self._access = access
         self._platform = platform
         self._clock = clock
 
@@ -131,7 +134,7 @@ class TenantReconciler:
             obstacle = await self._own_namespace(spec)
             if obstacle is None:
                 owned = True
-                missing = await self._provision(spec)
+                keys = await self._provision(spec)
         except (ApiServerRefused, Unavailable) as error:
             if isinstance(error, ApiServerRefused) and error.status in _NOT_THERE:
                 self._children.distrust(names.tenant_namespace(spec.metadata.name))
@@ -141,16 +144,16 @@ class TenantReconciler:
                     body.get("status", {}), generation=spec.metadata.generation
                 ),
                 owned=owned,
-                found=self._found(spec, {}),
+                found=self._found(spec),
             )
             await report_and_raise(error, self._write(body, interrupted, {}, now))
         if obstacle is not None:
             self._look_again(spec, _NAMESPACE_SECONDS)
             await self._write(body, obstacle, {}, now)
-        elif missing is None:
+        elif keys is None:
             self._look_again(spec, _LOOK_AGAIN_SECONDS)
         else:
-            await self._report(body, spec, missing, now)
+            await self._report(body, spec, keys, now)
 
     async def _own_namespace(self, spec: Tenant) -> Obstacle | None:
         """Creates the namespace, or checks that it carries this Tenant's UID. Never changes a namespace without it."""
@@ -165,41 +168,34 @@ class TenantReconciler:
             await self._children.apply(namespace.operator_binding(spec, self._platform))
         return obstacle
 
-    async def _provision(self, spec: Tenant) -> dict[str, str] | None:
-        """Applies everything inside the namespace; returns, by provider, which keys are missing.
+    async def _provision(self, spec: Tenant) -> Keys | None:
+        """Applies everything inside the namespace; returns the providers' keys, and which of them are missing.
 
         None when a provider in use was not looked at since the operator's start: network policies without its address
         would cut the relay off from it. Its reconciler calls again.
         """
         space = names.tenant_namespace(spec.metadata.name)
-        keys = await self._read_keys(spec)
+        api_keys = await self._read_keys(spec)
         publication = self._publisher.publication(space)
         if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
-            publication = await self._begin(spec, keys)
-        self._rebase(publication, spec, keys)
+            publication = await self._begin(spec, api_keys)
+        self._rebase(publication, spec, api_keys)
         used = self._used_providers(publication, space)
         if self._watched_state.unresolved(used):
             return None
-        upstreams = [
-            self._watched_state.upstreams[name]
-            for name in sorted(used)
-            if name in self._watched_state.upstreams
-        ]
-        for manifest in tenant.isolation(spec, self._platform, upstreams):
+        upstreams = await self._access.addresses(publication, used)
+        note = self._access.note(publication)
+        for manifest in tenant.isolation(spec, self._platform, upstreams.values(), note=note):
             await self._children.apply(manifest)
-        missing = await self._apply_upstream_keys(
-            spec, [upstream.provider for upstream in upstreams]
-        )
-        self._set_reachable(
-            publication,
-            space,
-            frozenset(upstream.provider for upstream in upstreams) - missing.keys(),
-        )
+        keys = await self._access.keys(publication, upstreams)
+        await self._apply_upstream_keys(spec, keys.values)
+        keyless = keys.missing.keys() - keys.kept
+        self._set_reachable(publication, space, frozenset(upstreams) - keyless)
         await self._publisher.distribute(space)
         for manifest in tenant.relay(spec, self._platform):
             await self._children.apply(manifest)
         await self._publisher.acknowledged(space)
-        return missing
+        return keys
 
     async def _read_keys(self, spec: Tenant) -> dict[str, str]:
         """Reads or creates the tenant's keys. The authorizer learns of a new RoleBinding a moment after its write."""
@@ -250,15 +246,9 @@ class TenantReconciler:
         }
         return publication.used_providers() | named
 
-    async def _apply_upstream_keys(self, spec: Tenant, providers: list[str]) -> dict[str, str]:
-        usable = self._watched_state.usable_providers()
-        wanted = [usable[name] for name in providers if name in usable]
-        keys, missing = await key_secrets.provider_keys(
-            self._api, wanted, namespace=self._platform.operator_namespace
-        )
+    async def _apply_upstream_keys(self, spec: Tenant, keys: Mapping[str, str]) -> None:
         if await self._children.apply(credential_manifests.upstream_keys(spec, keys)):
             await self._nudge(spec, composition.key_digest(repr(sorted(keys.items())))[:12])
-        return missing
 
     async def _nudge(self, spec: Tenant, mark: str) -> None:
         """Changes an annotation of each pod, so that the kubelet refreshes its mounts now, not within a minute."""
@@ -285,12 +275,12 @@ class TenantReconciler:
         self,
         body: dict[str, Any],
         spec: Tenant,
-        missing: dict[str, str],
+        keys: Keys,
         now: float,
     ) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         publication = self._publisher.publication(space)
-        found = self._found(spec, missing)
+        found = self._found(spec, keys)
         status = TenantStatus(
             namespace=space,
             endpoint=workload.endpoint(spec),
@@ -305,16 +295,18 @@ class TenantReconciler:
             self._look_again(spec, _LOOK_AGAIN_SECONDS)
         await self._write(body, found, tenant_status.to_status(status), now)
 
-    def _found(self, spec: Tenant, missing: dict[str, str]) -> Provisioned:
+    def _found(self, spec: Tenant, keys: Keys = Keys()) -> Provisioned:  # noqa: B008 - frozen
         space = names.tenant_namespace(spec.metadata.name)
         pods = [pod for pod in self._watched_state.relay_pods(space) if not pod.terminating]
         acknowledged, _ = self._publisher.count_acknowledged(space)
+        publication = self._publisher.publication(space)
         return Provisioned(
             wanted_pods=spec.spec.relay.replicas,
             ready_pods=sum(pod.ready for pod in pods),
             pods=len(pods),
             acknowledged_pods=acknowledged,
-            missing_keys=tuple(missing.values()),
+            missing_keys=keys.words(publication),
+            orphans=self._access.orphans(publication),
             suspended=spec.spec.suspend,
         )
 

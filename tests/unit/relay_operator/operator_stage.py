@@ -33,6 +33,7 @@ from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.slo_loop import SloLoop
 from relay_operator.reconcile.tenants import TenantReconciler
+from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import WorkQueue
 from relay_operator.reconcile.workers import Workers
@@ -125,6 +126,12 @@ class Life:
                 status=status,
                 announcer=EventRecorder(api, instance="test"),
                 queue=self.queue,
+                access=UpstreamAccess(
+                    api=api,
+                    watched_state=self.watched_state,
+                    signing_key=SIGNING_KEY,
+                    operator_namespace=SYSTEM,
+                ),
                 platform=PLATFORM,
                 clock=stage.clock,
             ),

@@ -8,6 +8,7 @@ from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
 from tests.unit.relay_operator.reconcile.scenes import ANALYSIS, CANARY, SPACE, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_operator import names
 from relay_operator.names import Reason
 
 Broken = Callable[[Stage, Life], None]
@@ -164,6 +165,8 @@ async def test_a_breach_rolls_back_under_a_refused_spec_also_after_a_restart() -
 async def test_percent_zero_needs_no_key() -> None:
     stage, life, _ = await a_climbing_canary()
     stage.server.remove("Secret", "new-key", namespace=SYSTEM)
+    # with the last key, which stays in use, gone as well
+    stage.server.remove("Secret", names.UPSTREAM_SECRET, namespace=SPACE)
     stage.provider("new", key=False, limits={"tokensPerMinute": 1000})
     await stage.settle()
     assert condition(stage, "Ready")["reason"] == Reason.PROVISIONING

@@ -239,9 +239,9 @@ async def test_a_provider_key_that_is_no_text_is_named_and_stops_no_tenant_unhea
     stage.tenant(suspend=True)
     await stage.settle()
     assert ready(stage) == ("False", Reason.SECRET_MISSING)
-    assert (
-        stage.condition("Tenant", "finance", "Ready")["message"]
-        == "entry api-key of Secret relay-system/legacy-key is not UTF-8 text"
+    assert stage.condition("Tenant", "finance", "Ready")["message"] == (
+        "entry api-key of Secret relay-system/legacy-key is not UTF-8 text; "
+        "route chat that uses it is in force: the last key stays in use"
     )
     await life.end()
 

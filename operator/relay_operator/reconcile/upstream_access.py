@@ -1,0 +1,165 @@
+"""What a tenant's relay needs to reach its providers: addresses for its network policy, and keys.
+
+What a route in force uses stays although its Provider, Service or Secret is gone: the relays have it, and only a new
+relay pod would notice. Keys stay in the tenant's own Secret. Addresses stay as a signed annotation of the network policy,
+so that nobody can open the policy by writing there.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from relay_operator import names
+from relay_operator.cluster import key_secrets
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.manifests.environment import Upstream
+from relay_operator.reconcile.document_publisher import Publication
+from relay_operator.reconcile.watched_state import WatchedState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Provider keys by provider. missing says of each provider without a usable Secret what is missing.
+
+    kept are the providers whose last key stays meanwhile.
+    """
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
+
+    def words(self, publication: Publication | None) -> tuple[str, ...]:
+        """Says which keys are missing, and which routes go on with the last one."""
+        return tuple(
+            f"{why}; {_users(publication, provider)} in force: the last key stays in use"
+            if publication is not None and provider in self.kept
+            else why
+            for provider, why in self.missing.items()
+        )
+
+
+class UpstreamAccess:
+    """Finds addresses and keys of the providers that a tenant uses."""
+
+    def __init__(
+        self,
+        *,
+        api: ApiServer,
+        watched_state: WatchedState,
+        signing_key: Ed25519PrivateKey,
+        operator_namespace: str,
+    ) -> None:
+        self._api = api
+        self._watched_state = watched_state
+        self._signing_key = signing_key
+        self._operator_namespace = operator_namespace
+
+    async def addresses(
+        self, publication: Publication, named: Iterable[str]
+    ) -> dict[str, Upstream]:
+        """Finds the address of every named provider that has one, or had one while a route in force uses it.
+
+        Keeps them as those that the tenant's network policy is to open the way to.
+        """
+        last = publication.upstreams
+        if last is None:
+            last = await self._noted(publication)
+        known = self._watched_state.upstreams
+        kept = {name: last[name] for name in publication.used_providers() if name in last}
+        found = kept | {name: known[name] for name in named if name in known}
+        publication.upstreams = dict(sorted(found.items()))
+        return publication.upstreams
+
+    def orphans(self, publication: Publication | None) -> tuple[str, ...]:
+        """Says which providers are gone although routes in force use them."""
+        if publication is None:
+            return ()
+        return tuple(
+            f"there is no Provider {provider} any more; its key and network access stay while "
+            f"{_users(publication, provider)} in force"
+            for provider in sorted(publication.used_providers())
+            if self._watched_state.providers.get(provider) is None
+        )
+
+    async def keys(self, publication: Publication, providers: Iterable[str]) -> Keys:
+        """Reads the keys of the providers; the last one of a provider in force stays while there is no other."""
+        usable = self._watched_state.usable_providers()
+        wanted = [usable[name] for name in providers if name in usable]
+        keys, missing = await key_secrets.provider_keys(
+            self._api, wanted, namespace=self._operator_namespace
+        )
+        lacking = [
+            name
+            for name in publication.used_providers() - keys.keys()
+            if name in publication.providers and publication.providers[name].auth.key_file
+        ]
+        last = await self._last_keys(publication) if lacking else {}
+        kept = {name: last[name] for name in lacking if name in last}
+        return Keys(values=keys | kept, missing=missing, kept=frozenset(kept))
+
+    async def _last_keys(self, publication: Publication) -> Mapping[str, str]:
+        space = publication.base.namespace
+        return key_secrets.decode(
+            await self._api.get("Secret", names.UPSTREAM_SECRET, namespace=space)
+        )
+
+    async def _noted(self, publication: Publication) -> dict[str, Upstream]:
+        """Reads the addresses that an earlier life of the operator noted on the network policy."""
+        space = publication.base.namespace
+        policy = await self._api.get("NetworkPolicy", names.RELAY, namespace=space) or {}
+        annotations = policy.get("metadata", {}).get("annotations") or {}
+        note = annotations.get(names.ANNOTATION_UPSTREAMS, "")
+        return self._unsealed(note, publication.base.uid)
+
+    def note(self, publication: Publication) -> str:
+        """Returns the addresses in force as the annotation of the network policy has them, signed for this tenant."""
+        upstreams = [asdict(one) for one in (publication.upstreams or {}).values()]
+        text = json.dumps(upstreams, sort_keys=True, separators=(",", ":"))
+        signature = self._signing_key.sign(_signed(publication.base.uid, text))
+        return f"{base64.b64encode(signature).decode()} {text}"
+
+    def _unsealed(self, note: str, uid: str) -> dict[str, Upstream]:
+        signature, _, text = note.partition(" ")
+        try:
+            self._signing_key.public_key().verify(base64.b64decode(signature), _signed(uid, text))
+        except (InvalidSignature, ValueError):
+            return {}
+        return {one["provider"]: _upstream(one) for one in json.loads(text)}
+
+
+def _users(publication: Publication, provider: str) -> str:
+    """Says which routes use a provider: the subject of a sentence that ends with "in force"."""
+    routes = sorted(
+        name
+        for name, route in publication.fragments.items()
+        if provider in {side.provider for side in (route.stable, route.canary, *route.fallback) if side}
+    )  # fmt: skip
+    more = f" and {len(routes) - 5} more" if len(routes) > 5 else ""
+    listed = ", ".join(routes[:5]) + more
+    return (
+        f"route {listed} that uses it is"
+        if len(routes) == 1
+        else f"routes {listed} that use it are"
+    )
+
+
+def _signed(uid: str, text: str) -> bytes:
+    # the purpose is signed too: a document is signed with the same key
+    return f"relay-operator upstreams\0{uid}\0{text}".encode()
+
+
+def _upstream(fields: dict[str, object]) -> Upstream:
+    selector, cidrs = fields["pod_selector"], fields["cidrs"]
+    assert isinstance(selector, list)
+    assert isinstance(cidrs, list)
+    return Upstream(
+        provider=str(fields["provider"]),
+        port=fields["port"] if isinstance(fields["port"], int) else str(fields["port"]),
+        namespace=str(fields["namespace"]),
+        pod_selector=tuple((str(name), str(value)) for name, value in selector),
+        cidrs=tuple(str(cidr) for cidr in cidrs),
+    )

@@ -1,0 +1,190 @@
+"""A provider that routes in force use stays within reach of new relay pods, whatever of it is deleted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator import names
+from relay_operator.names import Reason
+
+SPACE = "relay-finance"
+Loss = Callable[[Stage], None]
+ADDRESSES: list[dict[str, Any]] = [
+    {"url": "https://legacy.example.com/v1"},
+    {"serviceRef": {"namespace": SYSTEM, "name": "llm", "port": 80}},
+]
+
+
+def provider_deleted(stage: Stage) -> None:
+    stage.server.remove("Provider", "legacy")
+
+
+def secret_deleted(stage: Stage) -> None:
+    stage.server.remove("Secret", "legacy-key", namespace=SYSTEM)
+    stage.tenant(queue={"concurrency": 3})
+
+
+def service_deleted(stage: Stage) -> None:
+    stage.server.remove("Service", "llm", namespace=SYSTEM)
+    stage.provider("legacy", endpoint=ADDRESSES[1], headers={"x": "1"})
+
+
+def everything_deleted(stage: Stage) -> None:
+    for loss in (secret_deleted, service_deleted, provider_deleted):
+        loss(stage)
+
+
+def a_service() -> dict[str, Any]:
+    metadata = {"name": "llm", "namespace": SYSTEM}
+    spec = {"selector": {"app": "llm"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+async def a_stage(endpoint: dict[str, Any], **provider: Any) -> tuple[Stage, Life]:
+    stage = Stage()
+    stage.server.put(a_service())
+    stage.provider("legacy", endpoint=endpoint, **provider)
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route()
+    await stage.settle()
+    return stage, life
+
+
+def egress(stage: Stage) -> Any:
+    policy = stage.server.stored("NetworkPolicy", names.RELAY, namespace=SPACE)
+    return policy["spec"]["egress"]
+
+
+def keys(stage: Stage) -> Any:
+    return stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace=SPACE).get("data", {})
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["alive", "restarted"])
+@pytest.mark.parametrize(
+    ("loss", "endpoint"),
+    [
+        (provider_deleted, ADDRESSES[0]),
+        (provider_deleted, ADDRESSES[1]),
+        (secret_deleted, ADDRESSES[0]),
+        (service_deleted, ADDRESSES[1]),
+        (everything_deleted, ADDRESSES[1]),
+    ],
+)
+@in_virtual_time
+async def test_key_and_network_access_of_a_provider_in_force_stay(
+    loss: Loss, endpoint: dict[str, Any], restarts: bool
+) -> None:
+    stage, life = await a_stage(endpoint)
+    before = (egress(stage), keys(stage))
+    assert set(before[1]) == {"legacy"}
+    if restarts:
+        await life.end()
+    loss(stage)
+    if restarts:
+        life = await stage.operator()
+    await stage.settle(30)
+    assert (egress(stage), keys(stage)) == before
+    stage.server.remove("Pod", "relay-1", namespace=SPACE)
+    stage.pod("relay-2")
+    await stage.settle()
+    assert stage.condition("Tenant", "finance", "Programmed")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_declared_addresses_outlive_provider_and_operator() -> None:
+    stage, life = await a_stage(ADDRESSES[0], egressCIDRs=["203.0.113.0/24"])
+    before = egress(stage)
+    await life.end()
+    provider_deleted(stage)
+    life = await stage.operator()
+    await stage.settle()
+    assert "203.0.113.0/24" in str(before)
+    assert egress(stage) == before
+    await life.end()
+
+
+@in_virtual_time
+async def test_nobody_opens_the_policy_by_its_annotation() -> None:
+    stage, life = await a_stage(ADDRESSES[0], egressCIDRs=["203.0.113.0/24"])
+    await life.end()
+    provider_deleted(stage)
+    policy = stage.server.stored("NetworkPolicy", names.RELAY, namespace=SPACE)
+    for place in (
+        policy["metadata"]["annotations"],
+        policy["spec"]["egress"][1]["to"][0]["ipBlock"],
+    ):
+        for field, text in place.items():
+            place[field] = text.replace("203.0.113.0/24", "10.0.0.0/8")
+    stage.server.put(policy, manager="kubectl-edit")
+    life = await stage.operator()
+    await stage.settle()
+    assert "10.0.0.0/8" not in str(egress(stage))
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_no_route_in_force_uses_any_more_is_taken_away() -> None:
+    stage, life = await a_stage(ADDRESSES[0])
+    stage.provider("new")
+    provider_deleted(stage)
+    await stage.settle()
+    assert set(keys(stage)) == {"legacy"}
+    stage.route(stable={"provider": "new"})
+    await stage.settle()
+    assert set(keys(stage)) == {"new"}
+    assert stage.condition("Tenant", "finance", "CredentialsReady")["message"] == (
+        "API keys and provider keys are in place"
+    )
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_condition_says_who_still_uses_a_deleted_provider() -> None:
+    stage, life = await a_stage(ADDRESSES[0])
+    provider_deleted(stage)
+    await stage.settle()
+    found = stage.condition("Tenant", "finance", "CredentialsReady")
+    assert (found["status"], found["message"]) == (
+        "True",
+        "API keys and provider keys are in place; there is no Provider legacy any more; "
+        "its key and network access stay while route chat that uses it is in force",
+    )
+    route = stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
+    assert (route["status"], route["reason"]) == ("False", Reason.PROVIDER_NOT_FOUND)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_provider_without_its_secret_says_who_goes_on_with_the_last_key() -> None:
+    stage, life = await a_stage(ADDRESSES[0])
+    secret_deleted(stage)
+    stage.provider("legacy", key=False, headers={"x": "1"})
+    await stage.settle()
+    message = stage.condition("Provider", "legacy", "Ready")["message"]
+    assert message == (
+        "Secret relay-system/legacy-key has no entry api-key; relays go on with the last key that "
+        "they were given, if any; Tenants with routes to it: finance"
+    )
+    stage.secret("legacy-key", value="bmV3")
+    await stage.settle()
+    assert stage.condition("Provider", "legacy", "Ready")["status"] == "True"
+    assert keys(stage) == {"legacy": "bmV3"}
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_key_that_was_never_there_is_not_said_to_stay() -> None:
+    stage, life = await a_stage(ADDRESSES[0])
+    stage.provider("new", key=False)
+    stage.route(fallback=[{"provider": "new"}])
+    await stage.settle()
+    message = stage.condition("Tenant", "finance", "Ready")["message"]
+    assert message == "Secret relay-system/new-key has no entry api-key"
+    await life.end()
