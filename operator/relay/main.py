@@ -11,8 +11,10 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from relay.accounting.logs import Log
+from relay.http.tls import ClientTls
 from relay.process.admin import Admin
 from relay.process.document_acceptance import Acceptance
+from relay.process.memory_plan import memory_limit, memory_plan
 from relay.process.supervisor import Supervisor
 from relay.process.worker import BACKLOG
 from relay.settings import Settings
@@ -56,6 +58,7 @@ def _configured() -> tuple[Settings, Acceptance]:
 
 async def _serve(settings: Settings, acceptance: Acceptance) -> None:
     log = Log(level=settings.log_level, pod=settings.pod_name, process="supervisor")
+    settings = _within_memory(settings, log)
     loop = asyncio.get_running_loop()
     listeners = _listeners(settings)
     supervisor = Supervisor(settings, acceptance, listeners, log)
@@ -84,6 +87,16 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
     log.event("info", "stopped")
     with contextlib.suppress(asyncio.CancelledError):
         await polling
+
+
+def _within_memory(settings: Settings, log: Log) -> Settings:
+    """Returns the settings with the bounds that the memory of the pod asks for."""
+    limit = settings.memory_limit_bytes or memory_limit()
+    if limit is None:
+        return settings
+    plan = memory_plan(settings, limit, tls=ClientTls.present(settings.tls_directory))
+    log.event("info", "memory_plan", limit_bytes=limit, **plan.settings)
+    return settings.model_copy(update=plan.settings)
 
 
 async def _drain(supervisor: Supervisor, seconds: float) -> None:

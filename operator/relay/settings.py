@@ -70,7 +70,12 @@ class Settings(BaseSettings):
     max_body_bytes: Count = 32 * MIB
     """Above it 413. Chat requests with a few images stay below 20 MiB."""
     max_buffered_bytes: Count = 256 * MIB
-    """Request bodies held by one worker at a time; beyond it 503, so that a burst of large bodies cannot kill the pod."""
+    """Request bodies held by one worker at a time; beyond it 503, so that a burst of large bodies cannot kill the pod.
+
+    This, the largest body, the connections and the cached heads become less where the memory of the pod asks for it
+    (relay.process.memory_plan)."""
+    memory_limit_bytes: Annotated[int, Field(ge=32 * MIB)] | None = None
+    """The memory of the pod; without it the limit of the control group counts."""
     max_cached_head_bytes: Annotated[int, Field(ge=0)] = 32 * MIB
     """Request heads that one worker keeps to recognise them; beyond it further connections have theirs parsed each time."""
     max_connections: Count = 20_000

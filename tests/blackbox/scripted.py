@@ -52,12 +52,12 @@ class ScriptedProvider:
                 return None
             buffer += data
         head, _, buffer = buffer.partition(b"\r\n\r\n")
-        length = content_length(head) if self.reads_body else 0
-        while len(buffer) < length:
-            if not (data := self._read(connection)):
+        missing = content_length(head) if self.reads_body else 0
+        while missing > len(buffer):
+            missing -= len(buffer)
+            if not (buffer := self._read(connection)):
                 return None
-            buffer += data
-        return head, buffer[length:]
+        return head, buffer[missing:]
 
     def _read(self, connection: socket.socket) -> bytes:
         try:

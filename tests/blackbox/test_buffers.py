@@ -4,12 +4,15 @@ import contextlib
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.blackbox.authority import Authority
 from tests.blackbox.relays import CHAT, NewRelay, Relay, chat_body
+from tests.blackbox.scripted import CHAT_ANSWER, ScriptedProvider, scripted, unary
 from tests.blackbox.tenant import KEY, OTHER_KEY, Platform, provider, route
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Wire, request_bytes
@@ -146,3 +149,45 @@ def test_a_body_is_held_once_while_a_provider_is_slow_to_take_it(
         held = relay.process.peak_memory_bytes() - before
     # one more while its pieces are joined
     assert held < 1.25 * (count + 1) * size
+
+
+KINDS = {
+    "plain": b'"x":"' + b"a" * 30 * MIB + b'"',
+    "empty objects": b'"x":[' + b"{}," * 10 * MIB + b"{}]",
+    "wide characters": '"x":"\U0001f600'.encode() + b"a" * 30 * MIB + b'"',
+    "escapes": b'"x":"' + b"\\u0041" * 5 * MIB + b'"',
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_forty_bodies_of_any_kind_at_once_stay_within_the_pods_memory(
+    new_relay: NewRelay, platform: Platform, workers: int
+) -> None:
+    limit = 512 * MIB
+    bodies = [b'{"model":"gpt-4.1","messages":[],' + kind + b"}" for kind in KINDS.values()]
+    statuses: Counter[int] = Counter()
+
+    def upload(number: int) -> None:
+        body = bodies[number % len(bodies)]
+        with relay.wire(deadline_seconds=50) as wire:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                wire.send(head(content_length=str(len(body))) + body)
+            statuses[wire.answer().status] += 1
+
+    with scripted(ScriptedProvider([unary(CHAT_ANSWER)])) as other, ThreadPoolExecutor(41) as pool:
+        relay = new_relay(
+            document=platform.document(
+                providers=[provider("stable", other.url)], routes=[route("stable")]
+            ),
+            memory_limit_bytes=str(limit),
+            workers=str(workers),
+        )
+        uploads = [pool.submit(upload, number) for number in range(40)]
+        neighbour = [relay.chat(key=OTHER_KEY).status for _ in range(20)]
+        for future in uploads:
+            future.result()
+    assert neighbour == [200] * 20
+    assert statuses.total() == 40
+    assert set(statuses) == {200, 503}
+    assert relay.process.peak_memory_bytes() < limit
+    assert relay.process.exit_code is None
