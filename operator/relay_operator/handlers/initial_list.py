@@ -44,4 +44,4 @@ async def route_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
 
 async def pod_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
     context: Context = memo
-    context.watched_state.pods.store(body)
+    context.watched_state.store_pod(body)

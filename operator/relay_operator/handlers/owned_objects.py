@@ -48,12 +48,10 @@ def watched() -> tuple[str, ...]:
 
 async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
-    changed = context.watched_state.pods.take_in(body, deleted=type == "DELETED")
-    tenant = body["metadata"].get("labels", {}).get(names.LABEL_TENANT)
-    if tenant is None or not changed:
+    if not context.watched_state.take_in_pod(body, deleted=type == "DELETED"):
         return
-    context.queue.add(Key("Tenant", "", tenant))
     namespace = body["metadata"]["namespace"]
+    context.queue.add(Key("Tenant", "", namespace.removeprefix(names.NAMESPACE_PREFIX)))
     for route in context.watched_state.routes.names(namespace=namespace):
         context.queue.add(Key("RelayRoute", namespace, route))
 

@@ -80,6 +80,7 @@ class TenantReconciler:
         space = names.tenant_namespace(name)
         if watched is None or watched.is_being_deleted:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
+            self._watched_state.owned.pop(space, None)
             self._publisher.forget(space)
             self._children.forget(space)
             self._status.forget("Tenant", "", name)
@@ -163,6 +164,7 @@ class TenantReconciler:
             # and with it everything that was in it
             self._children.distrust(space)
         obstacle = namespace_ownership.obstacle_of(existing, spec)
+        self._watched_state.owned[space] = obstacle is None
         if obstacle is None:
             await self._children.apply(namespace.namespace(spec))
             await self._children.apply(namespace.operator_binding(spec, self._platform))

@@ -69,6 +69,9 @@ class WatchedObjects(Generic[R]):
     def get(self, name: str, *, namespace: str = "") -> Watched[R] | None:
         return self._objects.get(namespace, {}).get(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._objects.get("", {})
+
     def names(self, *, namespace: str = "") -> tuple[str, ...]:
         return tuple(self._objects.get(namespace, ()))
 

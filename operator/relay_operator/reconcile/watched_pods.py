@@ -1,9 +1,28 @@
-"""Relay pods as the watch last showed them."""
+"""Relay pods as the watch last showed them. A label is a claim of who made the pod: only some claims can be true."""
 
-from collections.abc import Iterator
+import ipaddress
+from collections.abc import Container, Iterator
 
+from relay_operator import names
 from relay_operator.cluster.relays import Pod
 from relay_operator.reconcile.watched_objects import Body
+
+_MOST_PODS_A_NAMESPACE = 256
+"""A Tenant has 50 at most, and as many again of each older form that terminates."""
+_MOST_UNCLAIMED = 1024
+"""Pods of tenants that are not known: at the start a pod can be listed before its Tenant."""
+
+
+def is_relay_pod(body: Body) -> bool:
+    """Tells whether the pod is in the namespace of the tenant that its label names, as every relay pod is."""
+    metadata = body["metadata"]
+    labels = metadata.get("labels") or {}
+    tenant = labels.get(names.LABEL_TENANT)
+    return (
+        isinstance(tenant, str)
+        and metadata["namespace"] == names.tenant_namespace(tenant)
+        and labels.get(names.LABEL_NAME) == names.RELAY
+    )
 
 
 class WatchedPods:
@@ -13,24 +32,46 @@ class WatchedPods:
         self._pods: dict[str, dict[str, Pod]] = {}
         self._queued: dict[str, Pod] = {}
 
-    def store(self, body: Body) -> None:
-        """Keeps the pod that a list or a watch shows."""
-        self.keep(_pod(body))
+    def store(self, body: Body, *, claimed: Container[str]) -> None:
+        """Keeps the pod that a list or a watch shows. claimed are the tenants that are known."""
+        if is_relay_pod(body) and self._has_room(body["metadata"], claimed):
+            self.keep(_pod(body))
 
     def keep(self, pod: Pod) -> None:
         self._pods.setdefault(pod.namespace, {})[pod.uid] = pod
 
-    def take_in(self, body: Body, *, deleted: bool) -> bool:
+    def take_in(self, body: Body, *, deleted: bool, claimed: Container[str]) -> bool:
         """Stores what an event shows; True when its tenant must be queued: a fact changed, or the pod went."""
-        pod = _pod(body)
-        if deleted:
-            self._queued.pop(pod.uid, None)
-            return self._pods.get(pod.namespace, {}).pop(pod.uid, None) is not None
-        self.keep(pod)
-        if self._queued.get(pod.uid) == pod:
+        namespace, uid = body["metadata"]["namespace"], body["metadata"]["uid"]
+        if deleted or not is_relay_pod(body):
+            return self._remove(namespace, uid)
+        self.store(body, claimed=claimed)
+        pod = self._pods.get(namespace, {}).get(uid)
+        if pod is None or self._queued.get(uid) == pod:
             return False
-        self._queued[pod.uid] = pod
+        self._queued[uid] = pod
         return True
+
+    def _remove(self, namespace: str, uid: str) -> bool:
+        self._queued.pop(uid, None)
+        pods = self._pods.get(namespace, {})
+        known = pods.pop(uid, None) is not None
+        if known and not pods:
+            del self._pods[namespace]
+        return known
+
+    def _has_room(self, metadata: Body, claimed: Container[str]) -> bool:
+        pods = self._pods.get(metadata["namespace"], {})
+        if metadata["uid"] in pods:
+            return True
+        if metadata["labels"][names.LABEL_TENANT] in claimed:
+            return len(pods) < _MOST_PODS_A_NAMESPACE
+        unclaimed = sum(
+            len(kept)
+            for namespace, kept in self._pods.items()
+            if namespace.removeprefix(names.NAMESPACE_PREFIX) not in claimed
+        )
+        return unclaimed < _MOST_UNCLAIMED
 
     def all(self) -> Iterator[Pod]:
         """Yields the pods of all namespaces."""
@@ -41,9 +82,9 @@ class WatchedPods:
         """Returns the pods of a namespace that have an address."""
         return tuple(pod for pod in self._pods.get(namespace, {}).values() if pod.ip)
 
-    def all_addressable(self) -> tuple[Pod, ...]:
-        """Returns the pods of all namespaces that have an address."""
-        return tuple(pod for pod in self.all() if pod.ip)
+    def namespaces(self) -> tuple[str, ...]:
+        """Returns the namespaces with such a pod."""
+        return tuple(self._pods)
 
 
 def _pod(body: Body) -> Pod:
@@ -60,8 +101,16 @@ def _pod(body: Body) -> Pod:
         namespace=body["metadata"]["namespace"],
         name=body["metadata"]["name"],
         uid=body["metadata"]["uid"],
-        ip="" if finished else status.get("podIP", ""),
+        ip="" if finished else _address(status.get("podIP", "")),
         incarnation=restarts,
         ready=conditions.get("Ready") == "True",
         terminating="deletionTimestamp" in body["metadata"],
     )
+
+
+def _address(text: str) -> str:
+    """Returns what is an IP address, and nothing for anything else: it becomes part of a URL."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""

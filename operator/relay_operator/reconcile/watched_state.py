@@ -20,7 +20,7 @@ from relay_operator.reconcile.watched_pods import WatchedPods
 class WatchedState:
     """upstreams are kept by provider, once resolved.
 
-    resolved are the providers that were looked at since the operator's start: what is missing in upstreams has no
+    owned tells of a namespace, once the API server was asked, whether it is its Tenant's. resolved are the providers that were looked at since the operator's start: what is missing in upstreams has no
     address for certain only then.
     """
 
@@ -34,6 +34,7 @@ class WatchedState:
     pods: WatchedPods = field(default_factory=WatchedPods)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     resolved: set[str] = field(default_factory=set)
+    owned: dict[str, bool] = field(default_factory=dict)
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
         """Tells whether the watch has shown this object and not its deletion."""
@@ -49,6 +50,28 @@ class WatchedState:
         """Returns the tenant whose namespace this is by name; its reconciler checks whether it owns it."""
         name = namespace.removeprefix(names.NAMESPACE_PREFIX)
         return name if name != namespace and self.tenants.get(name) is not None else None
+
+    def owns(self, namespace: str) -> bool:
+        """Tells whether the namespace belongs to a Tenant, before the first look as far as that Tenant's status says."""
+        name = self.tenant_of_namespace(namespace)
+        tenant = self.tenants.get(name) if name is not None else None
+        if tenant is None:
+            return False
+        found = tenant.body["status"].get("conditions") or ()
+        told = any(
+            (one.get("type"), one.get("status")) == (names.ConditionType.NAMESPACE_READY, "True")
+            for one in found
+        )
+        return self.owned.get(namespace, told)
+
+    def store_pod(self, body: Body) -> None:
+        """Keeps a pod that a list or a watch shows, if it can be a relay pod."""
+        self.pods.store(body, claimed=self.tenants)
+
+    def take_in_pod(self, body: Body, *, deleted: bool) -> bool:
+        """Stores what an event shows of a pod; True when its tenant, which is known, must be queued."""
+        changed = self.pods.take_in(body, deleted=deleted, claimed=self.tenants)
+        return changed and self.tenant_of_namespace(body["metadata"]["namespace"]) is not None
 
     def usable_providers(self) -> dict[str, Provider]:
         """Returns the providers whose spec can be used and whose address is resolved."""
@@ -68,8 +91,13 @@ class WatchedState:
         return self.pods.addressable(namespace)
 
     def all_relay_pods(self) -> tuple[Pod, ...]:
-        """Returns the relay pods of every tenant that have an address."""
-        return self.pods.all_addressable()
+        """Returns the relay pods, in namespaces that a Tenant owns, that have an address."""
+        return tuple(
+            pod
+            for namespace in self.pods.namespaces()
+            if self.owns(namespace)
+            for pod in self.pods.addressable(namespace)
+        )
 
     def tenants_using(self, provider: str) -> set[str]:
         """Returns the tenants with a route that names the provider, whether or not the route is accepted."""

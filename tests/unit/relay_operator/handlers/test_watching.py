@@ -280,7 +280,7 @@ async def test_a_canary_that_is_taken_out_a_deleted_route_and_a_suspension_are_u
 
 
 def a_relay_pod(ready: str, **metadata: Any) -> kopf.Body:
-    labels = {"relay-operator.dev/tenant": "finance"}
+    labels = names.standard_labels("finance")
     status = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}
     body = {"name": "relay-1", "namespace": "relay-finance", "uid": "u", "labels": labels}
     raw: Any = {"kind": "Pod", "metadata": body | metadata, "status": status}
@@ -289,6 +289,8 @@ def a_relay_pod(ready: str, **metadata: Any) -> kopf.Body:
 
 async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed() -> None:
     context, queue = a_context("p", "q", "r")
+    await tenant_event(context, None, a_body("finance", spec={}))
+    queue.drained()
     await pod_event(context, "ADDED", a_relay_pod("False"))
     assert queue.drained() == ["Tenant/finance"]
     await pod_event(context, "MODIFIED", a_relay_pod("False", resourceVersion="2"))
@@ -305,6 +307,8 @@ async def test_a_pod_wakes_its_tenant_only_when_something_that_matters_changed()
 async def test_a_pod_of_no_tenant_wakes_nobody() -> None:
     context, queue = a_context("p", "q", "r")
     await pod_event(context, "ADDED", a_relay_pod("True", labels={}))
+    # the labels are right, but no Tenant of this name exists
+    await pod_event(context, "ADDED", a_relay_pod("True"))
     assert queue.drained() == []
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from relay_operator import names
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
@@ -107,9 +108,8 @@ def test_an_object_is_known_until_its_deletion(kind: str) -> None:
 
 def the_pod(**status: Any) -> Any:
     watched_state = WatchedState()
-    metadata = {"namespace": "n", "name": "p", "uid": "u"}
-    watched_state.pods.store({"metadata": metadata, "status": status})
-    return next(iter(watched_state.relay_pods("n")), None)
+    watched_state.store_pod(a_pod_body("a") | {"status": status})
+    return next(iter(watched_state.relay_pods("relay-a")), None)
 
 
 def test_a_restarted_container_is_another_incarnation() -> None:
@@ -122,9 +122,79 @@ def test_a_finished_pod_has_no_address_to_push_to() -> None:
     assert the_pod(podIP="10.0.0.1", phase="Failed") is None
 
 
-def test_pods_of_every_tenant_are_listed_together() -> None:
+@pytest.mark.parametrize("text", ["", "localhost", "10.0.0.1/x", "10.0.0.1:80", "evil.example"])
+def test_what_is_no_ip_address_is_none_to_push_to(text: str) -> None:
+    assert the_pod(podIP=text) is None
+
+
+def a_pod_body(
+    tenant: str, *, namespace: str = "", uid: str = "u", name: str = "relay"
+) -> dict[str, Any]:
+    labels = names.standard_labels(tenant) | {names.LABEL_NAME: name}
+    namespace = namespace or names.tenant_namespace(tenant)
+    metadata = {"namespace": namespace, "name": uid, "uid": uid, "labels": labels}
+    return {"metadata": metadata, "status": {"podIP": "10.0.0.1"}}
+
+
+def a_state_with(*tenants: str, told: str = "True") -> WatchedState:
     watched_state = WatchedState()
-    for namespace in ("relay-a", "relay-b"):
-        metadata = {"namespace": namespace, "name": "p", "uid": namespace}
-        watched_state.pods.store({"metadata": metadata, "status": {"podIP": "10.0.0.1"}})
+    for name in tenants:
+        condition = {"type": "NamespaceReady", "status": told}
+        body = a_body(name, spec={}) | {"status": {"conditions": [condition]}}
+        watched_state.tenants.store(body)
+    return watched_state
+
+
+def test_pods_of_every_tenant_are_listed_together() -> None:
+    watched_state = a_state_with("a", "b")
+    for tenant in ("a", "b"):
+        watched_state.store_pod(a_pod_body(tenant, uid=tenant))
     assert {pod.namespace for pod in watched_state.all_relay_pods()} == {"relay-a", "relay-b"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        a_pod_body("a", namespace="default"),
+        a_pod_body("a", namespace="relay-b"),
+        a_pod_body("a", name="other"),
+        a_pod_body("stranger"),
+        {"metadata": {"namespace": "relay-a", "name": "p", "uid": "u"}, "status": {}},
+    ],
+    ids=["another namespace", "another tenant's", "another name", "no tenant", "no labels"],
+)
+def test_a_strangers_pod_is_no_target_and_makes_no_work(body: dict[str, Any]) -> None:
+    watched_state = a_state_with("a", "b")
+    watched_state.store_pod(body)
+    assert not watched_state.take_in_pod(body, deleted=False)
+    assert watched_state.all_relay_pods() == ()
+
+
+@pytest.mark.parametrize("told", ["True", "False"])
+def test_a_namespace_that_is_not_its_tenants_has_no_targets(told: str) -> None:
+    watched_state = a_state_with("a", told=told)
+    watched_state.store_pod(a_pod_body("a"))
+    assert len(watched_state.all_relay_pods()) == (told == "True")
+    watched_state.owned["relay-a"] = False
+    assert watched_state.all_relay_pods() == ()
+    watched_state.owned["relay-a"] = True
+    assert len(watched_state.all_relay_pods()) == 1
+
+
+def test_strangers_pods_fill_no_memory() -> None:
+    watched_state = a_state_with("a")
+    for number in range(2000):
+        uid = f"u{number}"
+        watched_state.store_pod(a_pod_body(f"stranger-{number % 7}", uid=uid))
+        watched_state.store_pod(a_pod_body("a", uid=f"mine-{uid}"))
+        watched_state.take_in_pod(a_pod_body("a", namespace="default", uid=uid), deleted=False)
+    assert len(list(watched_state.pods.all())) == 1024 + 256
+    assert len(watched_state.relay_pods("relay-a")) == 256
+
+
+def test_a_pod_that_loses_its_label_is_gone() -> None:
+    watched_state = a_state_with("a", "b")
+    assert watched_state.take_in_pod(a_pod_body("a"), deleted=False)
+    moved = a_pod_body("b", namespace="relay-a")
+    assert watched_state.take_in_pod(moved, deleted=False)
+    assert watched_state.all_relay_pods() == ()
