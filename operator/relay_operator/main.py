@@ -108,6 +108,7 @@ async def _operate(
             api=api,
             watched_state=watched_state,
             status=status,
+            announcer=announcer,
             queue=queue,
             clock=time.time,
             operator_namespace=settings.namespace,

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     CONFIGURED = "Configured"
     API_SERVER_REFUSED = "ApiServerRefused"
     API_SERVER_UNAVAILABLE = "ApiServerUnavailable"
+    INTERNAL_ERROR = "InternalError"
 
     RESTORED = "Restored"
 

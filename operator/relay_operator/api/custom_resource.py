@@ -38,6 +38,11 @@ class Resource(Part):
         try:
             return cls.model_validate(body)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidSpec(f"{where}: {first['msg']}") from error
+            raise InvalidSpec(first_problem(error)) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Names the first field that does not fit, and why; never its value, which may be a secret."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"

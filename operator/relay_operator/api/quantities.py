@@ -1,6 +1,7 @@
-"""Durations as the custom resources spell them."""
+"""Durations and amounts of resources as the custom resources spell them."""
 
 import re
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -24,3 +25,25 @@ def seconds(text: object) -> float:
 
 
 Duration = Annotated[float, BeforeValidator(seconds)]
+
+
+_AMOUNT = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+_UNITS = {
+    **{unit: Decimal(10) ** power for unit, power in zip("num", (-9, -6, -3), strict=True)},
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+}
+
+
+def amount(text: object) -> Decimal:
+    """Converts a Kubernetes quantity to a number, like 100m, 64Mi, 1e3 or 2.
+
+    Raises ValueError for anything else, and for a negative one.
+    """
+    found = _AMOUNT.fullmatch(str(text))
+    if found is None:
+        raise ValueError(f"{text!r} is not an amount like 100m, 64Mi or 2")
+    number, unit = found[1], found[2] or ""
+    if unit in _UNITS:
+        return Decimal(number) * _UNITS[unit]
+    return Decimal(f"{number}{unit}")

@@ -1,15 +1,29 @@
 """Tenant: one customer of the platform and the relay it gets."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from relay_operator import names
 from relay_operator.api.custom_resource import Part, Resource
-from relay_operator.api.quantities import Duration
+from relay_operator.api.quantities import Duration, amount
 
 
 class Resources(Part):
     requests: dict[str, str | int] = {"cpu": "100m", "memory": "96Mi"}
     limits: dict[str, str | int] = {"memory": "512Mi"}
+
+    @model_validator(mode="after")
+    def _requests_are_within_limits(self) -> Self:
+        # the API server refuses such a pod, and the Deployment with it
+        for name in self.requests.keys() & self.limits.keys():
+            request, limit = self.requests[name], self.limits[name]
+            if amount(request) > amount(limit):
+                raise ValueError(
+                    f"requests.{name} of {request} is above limits.{name} of {limit}; set both "
+                    "(a requests or limits that is not set has the defaults: cpu 100m, memory 96Mi; memory 512Mi)"
+                )
+        return self
 
 
 class Relay(Part):

@@ -26,6 +26,15 @@ class Waiting:
 Obstacle = Refused | Waiting
 
 
+def of_a_defect(error: Exception) -> Refused:
+    """Tells of an error that nobody expected, by its kind alone: its words may hold a secret."""
+    message = (
+        f"the operator met an error of its own ({type(error).__name__}) and tries again; "
+        "its log tells where, and what was in force stays in force"
+    )
+    return Refused(reason=Reason.INTERNAL_ERROR, message=message)
+
+
 def obstacle_of(error: ApiServerRefused | Unavailable) -> Obstacle:
     """Turns an error of a reconcile into what its object's status says, in the API server's words."""
     match error:

@@ -7,6 +7,7 @@ from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import outcome, provider_conditions, provider_status
 from relay_operator.decisions.outcome import Refused
@@ -16,7 +17,7 @@ from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import upstreams
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
-from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
 from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
@@ -34,6 +35,7 @@ class ProviderReconciler:
         api: ApiServer,
         watched_state: WatchedState,
         status: StatusWriter,
+        announcer: EventRecorder,
         queue: WorkQueue,
         clock: Callable[[], float],
         operator_namespace: str,
@@ -41,6 +43,7 @@ class ProviderReconciler:
         self._api = api
         self._watched_state = watched_state
         self._status = status
+        self._announcer = announcer
         self._queue = queue
         self._clock = clock
         self._operator_namespace = operator_namespace
@@ -71,6 +74,12 @@ class ProviderReconciler:
             if provider in route.mentions:
                 self._queue.add(Key("RelayRoute", space, route.name))
 
+    async def report(self, name: str, refused: Refused) -> None:
+        """Writes what ended a reconcile before it could tell."""
+        watched = self._watched_state.providers.get(name)
+        if watched is not None:
+            await self._report(watched.body, refused, self._clock())
+
     async def _resolve_and_report(
         self, body: dict[str, Any], provider: Provider, now: float
     ) -> None:
@@ -94,6 +103,7 @@ class ProviderReconciler:
         tenants = len(self._watched_state.tenants_using(body["metadata"]["name"]))
         fields = provider_status.to_status(ProviderStatus(url=url, tenants=tenants))
         wanted = provider_conditions.conditions(found)
+        await announce_stalled(self._announcer, "Provider", body, wanted, now=now)
         await self._status.write("Provider", body, fields, wanted, now=now)
 
     async def _resolve(self, provider: Provider) -> ProviderOutcome:

@@ -8,7 +8,6 @@ from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import (
     brake,
-    conditions,
     outcome,
     route_acceptance,
     route_conditions,
@@ -17,12 +16,12 @@ from relay_operator.decisions import (
 from relay_operator.decisions.canary_runs import EVIDENCE_SECONDS, CanaryRuns, Run, objective_of
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
-from relay_operator.decisions.route_status import Move, Programmed, RouteStatus
+from relay_operator.decisions.route_status import Programmed, RouteStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition
-from relay_operator.names import ConditionType, Reason
+from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
-from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -90,9 +89,18 @@ class RouteReconciler:
                 return
             message = f"waiting for the relay of Tenant {tenant}; see its conditions"
             found = Waiting(reason=Reason.PROVISIONING, message=message)
-        wanted = route_conditions.conditions(
-            found, Programmed(generation=0, pods=0, acknowledged=0)
-        )
+        await self._write_outcome(body, found, now)
+
+    async def report(self, namespace: str, name: str, refused: Refused) -> None:
+        """Writes what ended a reconcile before it could tell."""
+        watched = self._watched_state.routes.get(name, namespace=namespace)
+        if watched is not None:
+            await self._write_outcome(watched.body, refused, self._clock())
+
+    async def _write_outcome(self, body: dict[str, Any], found: RouteOutcome, now: float) -> None:
+        nothing = Programmed(generation=0, pods=0, acknowledged=0)
+        wanted = route_conditions.conditions(found, nothing)
+        await announce_stalled(self._announcer, "RelayRoute", body, wanted, now=now)
         await self._status.write("RelayRoute", body, {}, wanted, now=now)
 
     async def _bring_into_force(
@@ -243,16 +251,11 @@ class RouteReconciler:
             run.tell(now)
             if isinstance(found, Decided):
                 found = route_acceptance.decided(run)
-        if isinstance(found, Refused):
-            await self._announce_refusal(body, found, now)
         status = RouteStatus(programmed=programmed, progress=run.progress if run else None)
-        await self._status.write(
-            "RelayRoute",
-            body,
-            route_status.to_status(status),
-            route_conditions.conditions(found, programmed, obstacle=obstacle),
-            now=now,
-        )
+        wanted = route_conditions.conditions(found, programmed, obstacle=obstacle)
+        await announce_stalled(self._announcer, "RelayRoute", body, wanted, now=now)
+        fields = route_status.to_status(status)
+        await self._status.write("RelayRoute", body, fields, wanted, now=now)
         if run is not None:
             await self._announce(body, run)
 
@@ -262,26 +265,6 @@ class RouteReconciler:
             move, *rest = run.unannounced
             run.unannounced = tuple(rest)
             await self._announcer.announce(body, kind="RelayRoute", action="Move", move=move)
-
-    async def _announce_refusal(self, body: dict[str, Any], refused: Refused, now: float) -> None:
-        """Posts a refusal that status does not tell yet, before status does."""
-        metadata = body["metadata"]
-        ready = conditions.find(body["status"], ConditionType.READY)
-        told = (ready.get("reason"), ready.get("observedGeneration"))
-        if told == (refused.reason.value, metadata.get("generation", 1)):
-            return
-        since = f"{ready.get('reason')} {ready.get('lastTransitionTime')}"
-        in_force = self._canaries.runs.get((metadata["namespace"], metadata["name"]))
-        weight_percent = in_force.state.weight_percent if in_force else 0
-        refusal = Move(
-            at=float(int(now)),
-            reason=refused.reason.value,
-            message=refused.message,
-            canary_percent=weight_percent,
-        )
-        await self._announcer.announce_refusal(
-            body, kind="RelayRoute", refusal=refusal, since=since
-        )
 
     def _look_again(self, body: dict[str, Any], seconds: float) -> None:
         metadata = body["metadata"]

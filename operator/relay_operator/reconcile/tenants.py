@@ -32,7 +32,7 @@ from relay_operator.manifests.environment import Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
-from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
@@ -94,6 +94,12 @@ class TenantReconciler:
                 await self._own_and_provision(watched.body, watched.resource, now)
             finally:
                 await self._announce_restored(watched.body, now)
+
+    async def report(self, name: str, refused: Refused) -> None:
+        """Writes what ended a reconcile before it could tell."""
+        watched = self._watched_state.tenants.get(name)
+        if watched is not None:
+            await self._write(watched.body, refused, {}, self._clock())
 
     async def _suspend_before_all_else(self, watched: Watched[Tenant]) -> None:
         """Refuses the tenant's calls if its spec says so, whatever else is broken: its spec, its keys, a child.
@@ -316,6 +322,7 @@ class TenantReconciler:
         self, body: dict[str, Any], found: TenantOutcome, fields: dict[str, Any], now: float
     ) -> None:
         wanted = tenant_conditions.conditions(found)
+        await announce_stalled(self._announcer, "Tenant", body, wanted, now=now)
         await self._status.write("Tenant", body, fields, wanted, now=now)
 
     async def _announce_restored(self, body: dict[str, Any], now: float) -> None:

@@ -3,7 +3,7 @@
 A hint for reconciling, never a reason to delete.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from relay_operator import names
@@ -11,6 +11,7 @@ from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Queue, Tenant
 from relay_operator.cluster.relays import Pod
+from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.watched_objects import Body, Invalid, WatchedObjects
 from relay_operator.reconcile.watched_pods import WatchedPods
@@ -24,12 +25,14 @@ class WatchedState:
     address for certain only then.
     """
 
-    tenants: WatchedObjects[Tenant] = field(default_factory=lambda: WatchedObjects(Tenant.parse))
+    tenants: WatchedObjects[Tenant] = field(
+        default_factory=lambda: WatchedObjects(composable.tenant)
+    )
     providers: WatchedObjects[Provider] = field(
-        default_factory=lambda: WatchedObjects(Provider.parse)
+        default_factory=lambda: WatchedObjects(composable.provider)
     )
     routes: WatchedObjects[RelayRoute] = field(
-        default_factory=lambda: WatchedObjects(RelayRoute.parse, mentions=_named_providers)
+        default_factory=lambda: WatchedObjects(composable.route, mentions=_named_providers)
     )
     pods: WatchedPods = field(default_factory=WatchedPods)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
@@ -123,8 +126,13 @@ class WatchedState:
 
 
 def _named_providers(route: Body) -> Iterator[str]:
-    """Yields the providers that a route's spec names, on any side."""
-    spec = route.get("spec", {})
-    for side in (spec.get("stable"), spec.get("canary"), *spec.get("fallback", [])):
-        if side and "provider" in side:
+    """Yields the providers that a route's spec names, on any side, also where the spec cannot be used."""
+    spec = route.get("spec")
+    if not isinstance(spec, Mapping):
+        return
+    fallback = spec.get("fallback")
+    sides = [spec.get("stable"), spec.get("canary")]
+    sides += fallback if isinstance(fallback, list | tuple) else []
+    for side in sides:
+        if isinstance(side, Mapping) and isinstance(side.get("provider"), str):
             yield side["provider"]

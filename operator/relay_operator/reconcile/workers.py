@@ -6,6 +6,8 @@ import time
 
 from prometheus_client import Counter, Histogram
 
+from relay_operator.decisions import outcome
+from relay_operator.decisions.outcome import Refused
 from relay_operator.errors import OperatorError
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
@@ -83,8 +85,9 @@ class Workers:
                 raise
             except (
                 Exception
-            ):  # the process's entry loop: a bug in one object must not stop all others
+            ) as error:  # the entry loop: a bug in one object must not stop all others
                 logger.exception("reconcile failed unexpectedly, will retry", extra=_fields(key))
+                await self._tell(key, outcome.of_a_defect(error))
             finally:
                 del self._running[key]
                 self._queue.done(key, failed=failed)
@@ -92,6 +95,19 @@ class Workers:
                 _DURATION.labels(key.kind).observe(time.perf_counter() - started)
             if not failed and self._watched_state.knows(key.kind, key.namespace, key.name):
                 self._queue.add_after(key, self._resync_seconds)
+
+    async def _tell(self, key: Key, defect: Refused) -> None:
+        """Lets the object's status tell of an error that only the log would hold."""
+        try:
+            match key.kind:
+                case "Tenant":
+                    await self._tenants.report(key.name, defect)
+                case "Provider":
+                    await self._providers.report(key.name, defect)
+                case "RelayRoute":
+                    await self._routes.report(key.namespace, key.name, defect)
+        except Exception:  # the entry loop, as above
+            logger.exception("status not written, will retry", extra=_fields(key))
 
     async def _reconcile(self, key: Key) -> None:
         match key.kind:

@@ -109,6 +109,7 @@ class Life:
         relays: Any = Pushes(stage.relays, self.api.failures)
         samples: Any = stage.samples if prometheus else None
         children, status = OwnedObjects(api), StatusWriter(api)
+        announcer = EventRecorder(api, instance="test")
         self.canaries = CanaryRuns(evidence=Evidence(stale_seconds=6))
         self.publisher = DocumentPublisher(
             relays=relays,
@@ -124,7 +125,7 @@ class Life:
                 children=children,
                 publisher=self.publisher,
                 status=status,
-                announcer=EventRecorder(api, instance="test"),
+                announcer=announcer,
                 queue=self.queue,
                 access=UpstreamAccess(
                     api=api,
@@ -139,6 +140,7 @@ class Life:
                 api=api,
                 watched_state=self.watched_state,
                 status=status,
+                announcer=announcer,
                 queue=self.queue,
                 clock=stage.clock,
                 operator_namespace=SYSTEM,
@@ -148,7 +150,7 @@ class Life:
                 canaries=self.canaries,
                 publisher=self.publisher,
                 status=status,
-                announcer=EventRecorder(api, instance="test"),
+                announcer=announcer,
                 queue=self.queue,
                 clock=stage.clock,
             ),

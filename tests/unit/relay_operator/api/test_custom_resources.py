@@ -2,6 +2,7 @@
 
 import types
 import typing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from relay_operator.api.provider import Provider, ProviderSpec
-from relay_operator.api.quantities import seconds
+from relay_operator.api.quantities import amount, seconds
 from relay_operator.api.relay_route import RelayRouteSpec
 from relay_operator.api.tenant import Tenant, TenantSpec
 from relay_operator.errors import InvalidSpec
@@ -117,3 +118,43 @@ def test_a_service_reference_becomes_a_cluster_address() -> None:
         {"metadata": {"name": "p", "uid": "u"}, "spec": {"endpoint": {"serviceRef": ref}}}
     )
     assert provider.url == "http://legacy.providers.svc.cluster.local:80/v1"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("100m", Decimal("0.1")),
+        ("64Mi", Decimal(64 * 1024**2)),
+        ("1.5G", Decimal(1_500_000_000)),
+        (2, Decimal(2)),
+        ("1e3", Decimal(1000)),
+        ("2E", Decimal(2 * 10**18)),
+        (".5", Decimal("0.5")),
+        ("+1k", Decimal(1000)),
+    ],
+)
+def test_amounts_are_read_as_kubernetes_does(text: object, number: Decimal) -> None:
+    assert amount(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1 Mi", "Mi", "1Zi", "1e", "much", None])
+def test_what_is_no_amount_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="is not an amount"):
+        amount(text)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"limits": {"memory": "64Mi"}},
+        {"limits": {"cpu": "50m"}},
+        {"requests": {"memory": "1Gi"}},
+        {"requests": {"cpu": "-1"}, "limits": {"cpu": 1}},
+    ],
+)
+def test_resources_that_the_api_server_would_refuse_are_refused_of_the_tenant(
+    resources: dict[str, Any],
+) -> None:
+    body = {"metadata": {"name": "a", "uid": "u"}, "spec": {"relay": {"resources": resources}}}
+    with pytest.raises(InvalidSpec, match=r"spec\.relay\.resources"):
+        Tenant.parse(body)

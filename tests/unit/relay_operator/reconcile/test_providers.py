@@ -157,3 +157,33 @@ async def test_a_deleted_provider_is_forgotten() -> None:
     assert "legacy" not in life.watched_state.upstreams
     assert "legacy" not in life.watched_state.resolved
     await life.end()
+
+
+@pytest.mark.parametrize(
+    "url", ["HTTPS://api.example.com/v1", "http:///v1", "http://example.com:99999/v1"]
+)
+@in_virtual_time
+async def test_a_url_that_no_relay_can_use_is_told_by_its_provider_and_blocks_no_other_route(
+    url: str,
+) -> None:
+    stage = Stage()
+    # an object from before the API server refused that
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.provider("wrong", endpoint={"url": url})
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route("first", match={"models": ["a"]}, stable={"provider": "wrong"})
+    stage.route("second", match={"models": ["b"]}, fallback=[{"provider": "wrong"}])
+    stage.route("third", match={"models": ["c"]}, stable={"provider": "new"})
+    await stage.settle(10)
+    ready = stage.condition("Provider", "wrong", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", Reason.INVALID_SPEC)
+    assert stage.condition("RelayRoute", "third", "Ready", tenant="finance")["status"] == "True"
+    for route in ("first", "second"):
+        accepted = stage.condition("RelayRoute", route, "Accepted", tenant="finance")
+        assert (accepted["status"], accepted["reason"]) == ("False", Reason.PROVIDER_NOT_FOUND)
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    await life.end()

@@ -304,3 +304,31 @@ async def test_limits_are_shared_by_the_pods_that_serve() -> None:
     uid = stage.server.stored("Pod", "relay-2", namespace=SPACE)["metadata"]["uid"]
     assert stage.relays.documents[uid].tenant.replicas == 2
     await life.end()
+
+
+@in_virtual_time
+async def test_a_limit_below_the_default_request_is_told_by_the_tenant() -> None:
+    stage, life = await a_serving_tenant()
+    stage.tenant(relay={"resources": {"limits": {"memory": "64Mi"}}})
+    await stage.settle()
+    found = stage.condition("Tenant", "finance", "Ready")
+    assert (found["status"], found["reason"]) == ("False", Reason.INVALID_SPEC)
+    assert "requests.memory of 96Mi is above limits.memory of 64Mi" in found["message"]
+    stored = stage.server.stored("Tenant", "finance")
+    assert stored["status"]["observedGeneration"] == stored["metadata"]["generation"]
+    [event] = [one for one in stage.server.list("Event") if one["reason"] == "InvalidSpec"]
+    assert (event["type"], event["regarding"]["kind"]) == ("Warning", "Tenant")
+    assert event["note"] == found["message"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_the_api_server_refuses_is_posted_once_in_its_words() -> None:
+    stage, life = await a_serving_tenant()
+    life.api.failures.statuses["Deployment"] = 422
+    stage.tenant(relay={"replicas": 2})
+    await stage.settle(120)
+    refusals = [one for one in stage.server.list("Event") if one["reason"] == "ApiServerRefused"]
+    assert len(refusals) == 1
+    assert "Deployment: 422 injected" in refusals[0]["note"]
+    await life.end()

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_operator.names import Reason
 from relay_operator.reconcile.work_queue import Key
 
 
@@ -65,6 +66,31 @@ async def test_a_bug_in_one_reconcile_is_logged_and_ends_no_worker(
     assert vars(failed[0])["object"] == "space/name"
     assert "nobody reconciles Unknown" in str(failed[0].exc_info)
     assert stage.server.get("Namespace", "relay-finance") is not None
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_bug_is_told_by_the_object_it_concerns_and_only_by_that() -> None:
+    stage = Stage()
+    # a Service as no API server would store it
+    service = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"name": "planted"}]}}
+    stage.server.put({**service, "metadata": {"name": "llm", "namespace": "relay-system"}})
+    ref = {"namespace": "relay-system", "name": "llm", "port": 80}
+    stage.provider("inside", endpoint={"serviceRef": ref})
+    stage.provider("legacy")
+    life = await stage.operator()
+    await stage.settle(60)
+    ready = stage.condition("Provider", "inside", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", Reason.INTERNAL_ERROR)
+    assert "(KeyError)" in ready["message"]
+    assert "planted" not in ready["message"]
+    assert stage.status("Provider", "inside")["observedGeneration"] == 1
+    assert stage.events() == ["InternalError"]
+    assert stage.condition("Provider", "legacy", "Ready")["status"] == "True"
+    service["spec"] = {"ports": [{"port": 80}], "selector": {"app": "llm"}}
+    stage.server.put({**service, "metadata": {"name": "llm", "namespace": "relay-system"}})
+    await stage.settle(60)
+    assert stage.condition("Provider", "inside", "Ready")["status"] == "True"
     await life.end()
 
 

@@ -1,0 +1,64 @@
+"""Custom resources that a document can be composed from.
+
+What the document's own checks refuse is refused of the object that says it, when it is read; later it would stop every
+object that shares the document.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import ValidationError
+
+from relay_operator.api.custom_resource import first_problem
+from relay_operator.api.provider import Provider
+from relay_operator.api.relay_route import RelayRoute, Side
+from relay_operator.api.tenant import Tenant
+from relay_operator.errors import InvalidSpec
+from relay_operator.manifests import composition
+
+Body = Mapping[str, Any]
+
+_DIGEST = "0" * 64
+
+
+def tenant(body: Body) -> Tenant:
+    """Parses a Tenant. Raises InvalidSpec, here and below, that names the first field that does not fit."""
+    parsed = Tenant.parse(body)
+    with _refusals_of_the_document():
+        digests = {key.name: _DIGEST for key in parsed.spec.api_keys}
+        composition.tenant_part(parsed, digests, replicas=parsed.spec.relay.replicas)
+    return parsed
+
+
+def provider(body: Body) -> Provider:
+    """Parses a Provider."""
+    parsed = Provider.parse(body)
+    with _refusals_of_the_document():
+        composition.provider_part(parsed, share=1)
+    return parsed
+
+
+def route(body: Body) -> RelayRoute:
+    """Parses a RelayRoute."""
+    parsed = RelayRoute.parse(body)
+    spec = parsed.spec
+    sides = (spec.stable, *([spec.canary] if spec.canary else []), *spec.fallback)
+    with _refusals_of_the_document():
+        providers = {side.provider: _some_provider(side) for side in sides}
+        composition.route_part(parsed, providers, canary_percent=0)
+    return parsed
+
+
+def _some_provider(side: Side) -> Provider:
+    return Provider.parse(
+        {"metadata": {"name": side.provider, "uid": ""}, "spec": {"endpoint": {}}}
+    )
+
+
+@contextmanager
+def _refusals_of_the_document() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        raise InvalidSpec(first_problem(error)) from error
