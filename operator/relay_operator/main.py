@@ -29,6 +29,7 @@ from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.lost_deletions import LostDeletions
+from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -136,7 +137,12 @@ async def _operate(
     )
     context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
-    background = {"slo-loop": loop.run(), "lost-deletions": lost.run()}
+    checks = SecretChecks(api=api, context=context, period_seconds=settings.secret_check_seconds)
+    background = {
+        "slo-loop": loop.run(),
+        "lost-deletions": lost.run(),
+        "secret-checks": checks.run(),
+    }
     await _serve(settings, context, workers, background)
 
 

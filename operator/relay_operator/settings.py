@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     resync_seconds: float = Field(
         default=600, gt=0, description="every object is reconciled at least this often"
     )
+    secret_check_seconds: float = Field(
+        default=30, gt=0, description="every tenant's own Secrets are looked at this often"
+    )
     push_timeout_seconds: float = Field(
         default=2.0,
         gt=0,

@@ -27,6 +27,7 @@ from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.handlers import initial_list, owned_objects, resources
 from relay_operator.handlers.context import Context
+from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -169,6 +170,7 @@ class Life:
         self.context = Context(
             watched_state=self.watched_state, queue=self.queue, children=children
         )
+        self.secret_checks = SecretChecks(api=api, context=self.context, period_seconds=30)
         self._server = stage.server
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -178,9 +180,9 @@ class Life:
         watches = {kind: self._server.watch(kind, news.set) for kind in _WATCHED}
         await self._list()
         running = [self.workers.run() for _ in range(workers)]
+        background = (self.slo_loop.run(), self.secret_checks.run())
         self._tasks = [
-            asyncio.create_task(one)
-            for one in (*running, self.slo_loop.run(), self._follow(watches, news))
+            asyncio.create_task(one) for one in (*running, *background, self._follow(watches, news))
         ]
 
     async def end(self) -> None:

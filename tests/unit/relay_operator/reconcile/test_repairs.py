@@ -266,12 +266,46 @@ async def test_an_edit_made_while_the_operator_was_down_is_undone_and_nothing_el
 
 @pytest.mark.parametrize(("kind", "name", "change"), SECRET_EDITS, ids=label)
 @in_virtual_time
-async def test_a_secret_is_compared_at_each_look(kind: str, name: str, change: Edit) -> None:
+async def test_an_edit_of_a_secret_is_undone_at_the_next_check(
+    kind: str, name: str, change: Edit
+) -> None:
     stage, life = await a_stage()
+    await stage.settle(30)
     before = found(stage, kind, name)
     edit(stage, kind, name, change)
-    await stage.settle(601)
+    await stage.settle(31)
     assert found(stage, kind, name) == before
+    await life.end()
+
+
+@pytest.mark.parametrize(("kind", "name"), SECRETS)
+@in_virtual_time
+async def test_a_deleted_secret_is_made_again_at_the_next_check(kind: str, name: str) -> None:
+    stage, life = await a_stage()
+    stage.server.remove(kind, name, namespace=SPACE)
+    await stage.settle(31)
+    assert stage.server.get(kind, name, namespace=SPACE) is not None
+    [note] = restored(stage)
+    assert note.startswith(f"{kind} {SPACE}/{name} had been deleted and was created again")
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_checking_secrets_writes_nothing_and_outlives_an_api_server_that_is_away() -> None:
+    stage, life = await a_stage()
+    written = len(life.api.writes)
+    life.api.failures.statuses["Secret"] = 503
+    await stage.settle(61)
+    life.api.failures.statuses.clear()
+    await stage.settle(120)
+    assert life.api.writes[written:] == []
+    stage.server.remove("Secret", "relay-upstream", namespace=SPACE)
+    await stage.settle(31)
+    assert stage.server.get("Secret", "relay-upstream", namespace=SPACE) is not None
+    stage.server.remove("Tenant", "finance")
+    await stage.settle(61)
+    assert len(life.queue) == 0
     await life.end()
 
 
