@@ -264,3 +264,7 @@ def test_the_operator_has_only_the_rights_it_needs(staged: Cluster) -> None:
     assert not can("create", "clusterrolebindings")
     assert not can("delete", "namespaces")
     assert not can("create", "pods", "-n", "kube-system")
+    assert not can("watch", "secrets", "-A")
+    assert can("delete", "rolebinding/relay-operator", "-n", "relay-alpha")
+    assert not can("delete", "rolebinding/other", "-n", "relay-alpha")
+    assert not can("delete", "configmaps", "-n", "kube-system")

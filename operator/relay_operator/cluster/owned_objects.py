@@ -1,5 +1,6 @@
 """Applies the objects a tenant owns: an unchanged one costs no write, and what somebody else did to one is undone."""
 
+import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ _READ_EACH_TIME = frozenset({"Secret"})
 
 _COUNTED_METADATA = frozenset({"resourceVersion", "generation", "managedFields"})
 
+_FIGHT_SECONDS = 2.0
+_PAUSE_SECONDS = 1.0
 _ROUNDS = 4
 """Somebody else may write between our read and our write; the next reconcile goes on after that many."""
 
@@ -40,7 +43,8 @@ class _Child:
     """What is known of one child.
 
     intent is the manifest that its fields follow, and content stands for those fields; None where they are still to be
-    compared. live is then its newest form, if a watch showed it. uid is the one of the newest form that was seen.
+    compared. live is then its newest form, if a watch showed it. uid is the one of the newest form that was seen. restored_at is when
+    it was last restored, in seconds of the event loop.
     """
 
     uid: str = ""
@@ -49,6 +53,7 @@ class _Child:
     content: str = ""
     live: Manifest | None = None
     is_disturbed: bool = False
+    restored_at: float = float("-inf")
 
 
 class OwnedObjects:
@@ -82,7 +87,9 @@ class OwnedObjects:
         if version < child.version:
             return False
         if deleted:
-            self._children[key] = _Child(uid=child.uid, version=version, is_disturbed=True)
+            self._children[key] = _Child(
+                uid=child.uid, version=version, is_disturbed=True, restored_at=child.restored_at
+            )
             return True
         child.version, child.uid = version, body["metadata"].get("uid", "")
         if child.intent is None:
@@ -97,6 +104,11 @@ class OwnedObjects:
             return False
         child.intent, child.live, child.is_disturbed = None, body, True
         return True
+
+    def pause_seconds(self, body: Manifest) -> float:
+        """Returns how long to leave a child as it is: who undoes what was just restored is answered once a second."""
+        since = asyncio.get_running_loop().time() - self._child(_key(body)).restored_at
+        return _PAUSE_SECONDS if since < _FIGHT_SECONDS else 0.0
 
     def known(self, kind: str) -> dict[str, ChildKey]:
         """Returns the children of a kind that exist as far as was seen, by UID."""
@@ -156,8 +168,9 @@ class OwnedObjects:
                 is_final = found.agrees or (wrote and {*found.managers} <= {names.FIELD_MANAGER})
                 child = self._child(key)
                 if is_final and child.version <= _version(live):
-                    self._note(before, live, managers, was_missing=was_missing, wrote=wrote)
-                    self._keep(manifest, live)
+                    if self._note(before, live, managers, was_missing=was_missing, wrote=wrote):
+                        before.restored_at = asyncio.get_running_loop().time()
+                    self._keep(manifest, live, restored_at=before.restored_at)
                     return wrote
                 if is_final:
                     live = child.live
@@ -187,9 +200,11 @@ class OwnedObjects:
         *,
         was_missing: bool,
         wrote: bool,
-    ) -> None:
+    ) -> bool:
+        """Notes what was done as a restoration, if it was one; tells whether it was one of a child seen before."""
         was_missing = was_missing or before.uid not in ("", live["metadata"].get("uid", ""))
-        if was_missing or (wrote and (managers or before.is_disturbed)):
+        is_restoration = was_missing or (wrote and bool(managers or before.is_disturbed))
+        if is_restoration:
             restoration = Restoration(
                 key=_key(live),
                 managers=tuple(managers),
@@ -197,8 +212,9 @@ class OwnedObjects:
                 is_new=not before.uid,
             )
             self._restored.append(restoration)
+        return is_restoration and bool(before.uid)
 
-    def _keep(self, manifest: Manifest, live: Manifest) -> None:
+    def _keep(self, manifest: Manifest, live: Manifest, *, restored_at: float) -> None:
         key = _key(manifest)
         is_watched = key[0] not in _READ_EACH_TIME
         self._children[key] = _Child(
@@ -206,6 +222,7 @@ class OwnedObjects:
             version=_version(live),
             intent=manifest if is_watched else None,
             content=_content(live) if is_watched else "",
+            restored_at=restored_at,
         )
 
 

@@ -64,4 +64,8 @@ async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     if tenant is None or context.watched_state.tenants.get(tenant) is None:
         return
     if context.children.observe(plain, deleted=type == "DELETED"):
-        context.queue.add(Key("Tenant", "", tenant))
+        pause_seconds = context.children.pause_seconds(plain)
+        if pause_seconds:
+            context.queue.add_after(Key("Tenant", "", tenant), pause_seconds)
+        else:
+            context.queue.add(Key("Tenant", "", tenant))

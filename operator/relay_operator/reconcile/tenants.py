@@ -1,7 +1,7 @@
 """Reconciles a Tenant in this order: namespace, network policies, credentials, document, workload, status."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,10 +25,10 @@ from relay_operator.decisions import (
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
 from relay_operator.decisions.tenant_status import TenantStatus
-from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 from relay_operator.manifests import composition, namespace, tenant, workload
 from relay_operator.manifests import credentials as credential_manifests
-from relay_operator.manifests.environment import Platform
+from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
@@ -193,17 +193,26 @@ class TenantReconciler:
             return None
         upstreams = await self._access.addresses(publication, used)
         note = self._access.note(publication)
-        for manifest in tenant.isolation(spec, self._platform, upstreams.values(), note=note):
-            await self._children.apply(manifest)
+        await self._apply_all(tenant.isolation(spec, self._platform, upstreams.values(), note=note))
         keys = await self._access.keys(publication, upstreams)
         await self._apply_upstream_keys(spec, keys.values)
         keyless = keys.missing.keys() - keys.kept
         self._set_reachable(publication, space, frozenset(upstreams) - keyless)
         await self._publisher.distribute(space)
-        for manifest in tenant.relay(spec, self._platform):
-            await self._children.apply(manifest)
+        await self._apply_all(tenant.relay(spec, self._platform))
         await self._publisher.acknowledged(space)
         return keys
+
+    async def _apply_all(self, manifests: Iterable[Manifest]) -> None:
+        """Applies each; raises the first error after all were tried, so that none keeps another from being repaired."""
+        errors: list[OperatorError] = []
+        for manifest in manifests:
+            try:
+                await self._children.apply(manifest)
+            except OperatorError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def _read_keys(self, spec: Tenant) -> dict[str, str]:
         """Reads or creates the tenant's keys. The authorizer learns of a new RoleBinding a moment after its write."""

@@ -430,3 +430,29 @@ async def test_a_binding_whose_deletion_no_watch_showed_is_made_again() -> None:
     assert stage.server.get("RoleBinding", "relay-operator", namespace=SPACE) is not None
     assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
     await life.end()
+
+
+@in_virtual_time
+async def test_somebody_who_undoes_a_repair_at_once_is_answered_once_a_second() -> None:
+    stage, life = await a_stage()
+    written = len(life.api.writes)
+    for _ in range(100):
+        edit(stage, "Deployment", "relay", scaled)
+        await stage.settle(0.1)
+    applies = [write for write in life.api.writes[written:] if write.key[0] == "Deployment"]
+    assert len(applies) < 30
+    await stage.settle(2)
+    assert found(stage, "Deployment", "relay")["spec"]["replicas"] == 1
+    await life.end()
+
+
+@in_virtual_time
+async def test_an_object_that_is_refused_keeps_no_other_from_being_repaired() -> None:
+    stage, life = await a_stage()
+    life.api.failures.statuses["Deployment"] = 422
+    edit(stage, "Deployment", "relay", scaled)
+    stage.server.remove("PodDisruptionBudget", "relay", namespace=SPACE)
+    await stage.settle(2)
+    assert stage.server.get("PodDisruptionBudget", "relay", namespace=SPACE) is not None
+    assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.API_SERVER_REFUSED
+    await life.end()
