@@ -17,6 +17,7 @@ $(STAMP):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, found $$(python3 --version)"; exit 1; }
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -y --no-install-recommends python3-venv; }
 	python3 -m venv --clear $(VENV)
+	@echo "installing the development tools, about a minute"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
@@ -28,7 +29,7 @@ check: setup ## Format, lint, types and import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo
 
-unit: setup ## Unit tests alone, in about 10 s; ONLY="tests/unit/relay -k limits" for some
+unit: setup ## Unit tests alone, 10 to 20 s on two quiet cores; ONLY="tests/unit/relay -k limits" for some
 	@# compiled tests are kept, which halves the time until the first one runs
 	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -q $(or $(ONLY),tests/unit)
 
@@ -39,7 +40,7 @@ fuzz: setup ## Fuzz the scan of request bodies with sanitizers; FUZZ_SECONDS=60 
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(PYTHON) -m pytest -q -s tests/simulation/relay/dialect
 
 # with ONLY= one pytest run, and nothing is built that its tests do not need
-test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (15 minutes once); ONLY=path for some
+test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (8 to 13 minutes once); ONLY=path for some
 	$(PYTHON) -m tests.tiers $(if $(ONLY),--only '$(ONLY)')
 
 demo: setup ## Show a canary promoted and one rolled back, on a real Kubernetes

@@ -168,7 +168,9 @@ def test_a_new_object_does_not_count_as_observed_before_the_operator_saw_it(
 
 
 @pytest.mark.parametrize(
-    "example", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda path: path.stem
+    "example",
+    sorted((ROOT / "examples").rglob("*.yaml")),
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_every_example_is_accepted(kubectl: Client, crds: None, example: Path) -> None:
     for manifest in yaml.safe_load_all(example.read_text()):

@@ -69,7 +69,7 @@ def find_binaries() -> Path | None:
 
 
 def ensure_binaries(say: Say = say_on_stderr) -> Path:
-    """Builds the programs that are missing (all: about 13 minutes on two cores); returns their directory."""
+    """Builds the programs that are missing (all: 8 to 13 minutes on two cores); returns their directory."""
     go = find_go()
     version = go_version(go)
     collection = go_programs.collection_directory(version)

@@ -4,9 +4,13 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from relay_contract import endpoints
+from relay_operator import names
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
@@ -69,3 +73,56 @@ def test_pre_commit_does_what_make_check_does_and_fetches_nothing() -> None:
     tools = [tool for tool in tools if tool != "python"]
     assert len(tools) == 4
     assert [tool for tool in tools if f".venv/bin/{tool}" not in hooks] == []
+
+
+def scrape_jobs() -> dict[str, dict[str, Any]]:
+    """Returns the scrape jobs that README.md tells people to add, by name."""
+    (block,) = re.findall(
+        r"^```yaml\n(scrape_configs:.*?)^```",
+        (ROOT / "README.md").read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
+    return {job["job_name"]: job for job in yaml.safe_load(block)["scrape_configs"]}
+
+
+def test_the_scrape_jobs_of_the_readme_fit_the_operator_and_the_charts_defaults() -> None:
+    values = yaml.safe_load((ROOT / "charts/relay-operator/values.yaml").read_text())
+    jobs = scrape_jobs()
+    host = f"relay-operator.relay-system.svc:{names.OPERATOR_PORT}"
+    assert jobs["relays-slo"]["scrape_interval"] == f"{values['prometheus']['scrapeSeconds']}s"
+    found = {name: job["http_sd_configs"] for name, job in jobs.items() if "http_sd_configs" in job}
+    assert {name: [one["url"] for one in sd] for name, sd in found.items()} == {
+        "relays-slo": [f"http://{host}{names.SLO_DISCOVERY_PATH}"],
+        "relays": [f"http://{host}{names.DISCOVERY_PATH}"],
+    }
+    # Prometheus would ask once a minute
+    assert all("refresh_interval" in one for sd in found.values() for one in sd)
+    # Prometheus scrapes /metrics unless told otherwise
+    assert endpoints.METRICS_PATH == "/metrics"
+    assert jobs["relay-operator"]["static_configs"] == [{"targets": [host]}]
+
+
+@pytest.mark.parametrize("page", ["README.md", "charts/relay-operator/templates/NOTES.txt"])
+def test_crds_are_upgraded_although_helm_owns_their_fields(page: str) -> None:
+    commands = re.findall(r"kubectl apply.* -f crds/", (ROOT / page).read_text())
+    assert commands == ["kubectl apply --server-side --force-conflicts -f crds/"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "Makefile", "docs/embedded-cluster.md", "tests/cluster/build/go_build.py"],
+)
+def test_one_build_time_of_the_cluster_is_told_everywhere(page: str) -> None:
+    told = re.findall(r"\d+ minutes", (ROOT / page).read_text())
+    assert told == ["13 minutes"]
+    assert "8 to 13 minutes" in (ROOT / page).read_text()
+
+
+def test_every_failure_of_the_architecture_page_names_what_shows_it() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.split("## When a part fails", 1)[1].split("\n## ", 1)[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ")]
+    assert rows[0].endswith("| shown by |")
+    assert len(rows) > 15
+    silent = [row for row in rows[1:] if not re.search(r"(`tests/\S+`|no test)[^|]* \|$", row)]
+    assert silent == []

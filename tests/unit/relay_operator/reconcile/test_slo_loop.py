@@ -107,7 +107,7 @@ async def test_without_prometheus_configured_nothing_moves_and_status_names_the_
 
 
 @in_virtual_time
-async def test_a_prometheus_that_fails_moves_nothing_and_the_climb_goes_on_after_it() -> None:
+async def test_a_prometheus_that_fails_moves_nothing_and_a_breach_counts_once_it_answers() -> None:
     stage, life, route = await a_canary()
     stage.samples.problem = "Prometheus did not answer: Timeout"
     stage.serve(route, 100, failed=50)
