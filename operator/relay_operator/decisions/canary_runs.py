@@ -4,7 +4,7 @@ Decisions are synchronous: between reading the state and setting the weight noth
 the reconcilers may both call.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, fingerprint
 from relay_operator.decisions import canary, route_status
 from relay_operator.decisions.analysis import verdict
-from relay_operator.decisions.analysis.evidence import Evidence
+from relay_operator.decisions.analysis.evidence import Evidence, Series
 from relay_operator.decisions.analysis.verdict import (
     NOT_MEASURED,
     LatencyObjective,
@@ -194,6 +194,14 @@ class CanaryRuns:
     def forget(self, key: RouteKey) -> None:
         """Drops the run of a route that is gone."""
         self.runs.pop(key, None)
+
+    def observe(self, series: Iterable[Series], *, pods: Container[tuple[str, str]]) -> None:
+        """Takes in what one fetch shows of the runs. pods are namespace and UID of every relay pod."""
+        routes = {
+            key: {run.plan.fingerprint, run.state.fingerprint, run.stable_fingerprint}
+            for key, run in self.runs.items()
+        }
+        self.evidence.observe_known(series, pods=pods, routes=routes)
 
     def measure(self, key: RouteKey, *, expected_pods: frozenset[str], now: float) -> None:
         """Judges the route's window and keeps the verdict."""

@@ -29,7 +29,7 @@ class _Course:
 
 
 class PodPushes:
-    """One a tenant, so that neither a slow pod of his nor the number of his pods costs anybody else more than memory."""
+    """One a tenant, so that neither its slow pods nor their number costs anybody else more than memory."""
 
     def __init__(self) -> None:
         self._courses: dict[str, _Course] = {}

@@ -14,6 +14,10 @@ from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 logger = logging.getLogger(__name__)
 
+_CROWDED = (
+    "the relay pods of this namespace expose more series than can be read; "
+    "remove pods with the relay's labels that are no relays"
+)
 _KEEP_SILENT_SERIES_SECONDS = 900.0
 
 
@@ -54,11 +58,12 @@ class SloLoop:
         active = [key for key, run in self._canaries.runs.items() if run.is_measured]
         if not active:
             return
-        problem = await self._fetch()
+        problems = await self._fetch({namespace for namespace, _ in active})
         for key in active:
             if key not in self._canaries.runs:
                 continue
             before = self._canaries.runs[key].verdict
+            problem = problems.get(key[0])
             if problem:
                 self._canaries.mark_unmeasurable(key, message=problem, now=now)
             else:
@@ -68,15 +73,19 @@ class SloLoop:
             self._act(key, changed=changed, now=now)
         self._canaries.evidence.forget_before(now - _KEEP_SILENT_SERIES_SECONDS)
 
-    async def _fetch(self) -> str:
-        """Reads new evidence; returns why there is none, or nothing."""
+    async def _fetch(self, namespaces: set[str]) -> dict[str, str]:
+        """Reads new evidence; returns, by namespace, why there is none."""
         if self._prometheus is None:
-            return "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
+            return dict.fromkeys(
+                namespaces, "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
+            )
         try:
-            self._canaries.evidence.observe(await self._prometheus.fetch())
+            fetched = await self._prometheus.fetch(namespaces)
         except MetricsUnavailable as error:
-            return str(error)
-        return ""
+            return dict.fromkeys(namespaces, str(error))
+        pods = {(pod.namespace, pod.uid) for pod in self._watched_state.all_relay_pods()}
+        self._canaries.observe(fetched.series, pods=pods)
+        return dict.fromkeys(fetched.crowded, _CROWDED)
 
     def _act(self, key: RouteKey, *, changed: bool, now: float) -> None:
         run = self._canaries.runs[key]

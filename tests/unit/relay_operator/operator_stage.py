@@ -3,7 +3,7 @@ in-memory API server, relay pods and a Prometheus that stand in at the boundary.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.unit.relay_operator.virtual_time import running_clock
 from relay_operator import names
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.prometheus import Fetched
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions.analysis.evidence import Evidence, Series
 from relay_operator.decisions.canary_runs import CanaryRuns
@@ -75,6 +76,7 @@ class Samples:
     clock: FakeClock
     problem: str = ""
     counters: dict[tuple[str, ...], float] = field(default_factory=dict)
+    crowded: set[str] = field(default_factory=set)
     fetches: int = 0
     meanwhile: Callable[[], None] = lambda: None
 
@@ -83,13 +85,15 @@ class Samples:
         key = (metric, *(f"{name}={labels[name]}" for name in sorted(labels)))
         self.counters[key] = self.counters.get(key, 0.0) + value
 
-    async def fetch(self) -> tuple[Series, ...]:
+    async def fetch(self, namespaces: Iterable[str]) -> Fetched:
         await asyncio.sleep(0)
         self.fetches += 1
         self.meanwhile()
         if self.problem:
             raise MetricsUnavailable(self.problem)
-        return tuple(self._series())
+        wanted = set(namespaces)
+        found = (one for one in self._series() if one.labels["namespace"] in wanted)
+        return Fetched(series=tuple(found), crowded=frozenset(self.crowded & wanted))
 
     def _series(self) -> Iterator[Series]:
         for (metric, *pairs), value in self.counters.items():

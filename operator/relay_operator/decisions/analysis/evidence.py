@@ -2,7 +2,7 @@
 own labels prove nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from relay_contract.document import SIGNALS
@@ -17,6 +17,9 @@ _BREAKER = "relay_slo_breaker_open"
 _START_TIME = "process_start_time_seconds"
 _SHADOW = "shadow"
 """Copies of calls, counted under the canary's fingerprint; no user saw their answers."""
+
+_SIDES = frozenset({"", "stable", "canary", "fallback"})
+_SIGNALS = frozenset({"", *SIGNALS})
 
 _KEEP_SECONDS = 3600.0
 """Samples older than this are dropped; the schema bounds a route's window to minutes."""
@@ -74,6 +77,24 @@ class Evidence:
             for at, value in one.samples:
                 history.observe(at, value, incarnation=starts.get(_pod(one), 0.0))
 
+    def observe_known(
+        self,
+        series: Iterable[Series],
+        *,
+        pods: Container[tuple[str, str]],
+        routes: Mapping[tuple[str, str], Container[str]],
+    ) -> None:
+        """Adds those series of one fetch that can be about a canary; the labels of others would fill the memory.
+
+        pods are namespace and UID of every relay pod; routes has the fingerprints that count for each route, by
+        namespace and name.
+        """
+        self.observe(
+            one
+            for one in series
+            if _pod(one) in pods and (one.name == _START_TIME or _is_about(one, routes))
+        )
+
     def forget_before(self, moment: float) -> None:
         """Drops the series without a sample since the moment."""
         self._histories = {
@@ -126,16 +147,15 @@ class Evidence:
             if key.fingerprint == fingerprint:
                 slot = (key.metric, key.signal)
                 totals[slot] = totals.get(slot, 0.0) + self._histories[key].increase_since(since)
+        # a part is never more than its whole, whatever a pod says
         slow = {
-            signal: (totals.get((_SLOW, signal), 0.0), totals[(_TIMED, signal)])
+            signal: (min(totals.get((_SLOW, signal), 0.0), timed), timed)
             for signal in SIGNALS
-            if (_TIMED, signal) in totals
+            if (timed := totals.get((_TIMED, signal))) is not None
         }
-        return SideCounts(
-            finished=totals.get((_FINISHED, ""), 0.0),
-            failed=totals.get((_FAILED, ""), 0.0),
-            slow=slow,
-        )
+        finished = totals.get((_FINISHED, ""), 0.0)
+        failed = min(totals.get((_FAILED, ""), 0.0), finished)
+        return SideCounts(finished=finished, failed=failed, slow=slow)
 
     def _tripped(
         self, namespace: str, route: str, canary: str, pods: frozenset[str], now: float
@@ -147,6 +167,15 @@ class Evidence:
             and now - at <= self.stale_seconds
             for (space, pod, name, fingerprint), (at, value) in self._breakers.items()
         )
+
+
+def _is_about(series: Series, routes: Mapping[tuple[str, str], Container[str]]) -> bool:
+    namespace, _, route, fingerprint = _route(series)
+    return (
+        fingerprint in routes.get((namespace, route), ())
+        and series.labels.get("side", "") in _SIDES
+        and series.labels.get("signal", "") in _SIGNALS
+    )
 
 
 def _series_key(series: Series) -> SeriesKey:

@@ -200,3 +200,18 @@ async def test_only_pods_that_serve_are_expected_to_report() -> None:
     assert analysis(stage)["reason"] == Reason.NO_DATA
     assert analysis(stage)["message"] == "Prometheus has fresh samples of 1 of 2 relay pods"
     await life.end()
+
+
+@in_virtual_time
+async def test_a_namespace_that_floods_leaves_only_its_own_canaries_unmeasured() -> None:
+    stage, life, route = await a_canary()
+    stage.serve(route, 100, failed=50)
+    stage.samples.crowded = {SPACE, "relay-other"}
+    await stage.settle(31)
+    assert weight(stage) == 25
+    assert analysis(stage)["verdict"] == "Unmeasurable"
+    assert "more series than can be read" in analysis(stage)["message"]
+    stage.samples.crowded = {"relay-other"}
+    await stage.settle(2)
+    assert weight(stage) == 0
+    await life.end()

@@ -149,3 +149,37 @@ def test_shadow_copies_are_no_evidence_about_the_canary() -> None:
     evidence.observe([finished((10, 0), (12, 40))])
     evidence.observe([a_series(metric, (10, 0), (12, 500), side="shadow")])
     assert window(evidence, now=12).canary.finished == 40
+
+
+ABOUT_CHAT = {("relay-finance", "chat"): {STABLE, CANARY}}
+
+
+def test_a_strangers_series_are_neither_evidence_nor_kept() -> None:
+    evidence = Evidence(stale_seconds=6)
+    metric = "relay_slo_attempts_finished_total"
+    strange = [
+        a_series(metric, (10, 0), (12, 40), pod="stranger"),
+        a_series(metric, (10, 0), (12, 40), fingerprint="cccccccccccc"),
+        a_series(metric, (10, 0), (12, 40), side="other"),
+        a_series(metric, (10, 0), (12, 40), signal="other"),
+        a_series(metric, (10, 0), (12, 40), namespace="relay-legal"),
+        *(a_series(metric, (12, 40), route=f"r{number}") for number in range(1000)),
+        *(a_series("relay_slo_breaker_open", (12, 1), route=f"r{n}") for n in range(1000)),
+    ]
+    pods = {("relay-finance", pod) for pod in PODS}
+    evidence.observe_known(strange, pods=pods, routes=ABOUT_CHAT)
+    found = window(evidence, now=13)
+    assert (found.canary.finished, found.tripped_pods) == (0, 0)
+    assert (len(evidence._histories), len(evidence._breakers)) == (0, 0)
+    evidence.observe_known([finished((10, 0), (12, 40))], pods=pods, routes=ABOUT_CHAT)
+    assert window(evidence, now=13).canary.finished == 40
+
+
+def test_a_part_is_never_more_than_its_whole() -> None:
+    evidence = Evidence(stale_seconds=6)
+    evidence.observe([finished((10, 0), (12, 40)), failed((10, 0), (12, 4000))])
+    for metric, value in (("slow", 500.0), ("timed", 5.0)):
+        name = f"relay_slo_attempts_{metric}_total"
+        evidence.observe([a_series(name, (10, 0), (12, value), signal="Total")])
+    found = window(evidence, now=13).canary
+    assert (found.finished, found.failed, found.slow) == (40, 40, {"Total": (5, 5)})
