@@ -7,16 +7,15 @@ import signal
 import socket
 import sys
 
-from aiohttp import web
 from pydantic import ValidationError
 
 from relay.accounting.logs import Log
 from relay.http.tls import ClientTls
-from relay.process.admin import Admin
+from relay.process.admin import AdminPort
 from relay.process.document_acceptance import Acceptance
+from relay.process.listening import listening_socket
 from relay.process.memory_plan import memory_limit, memory_plan
 from relay.process.supervisor import Supervisor
-from relay.process.worker import BACKLOG
 from relay.settings import Settings
 from relay_contract.seal import parse_public_keys
 
@@ -67,15 +66,13 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
     await supervisor.begin()
-    runner = web.AppRunner(Admin(supervisor).application(), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, settings.admin_host, settings.admin_port)
-    await site.start()
+    admin = AdminPort(supervisor, settings)
+    await admin.open()
     log.event(
         "info",
         "listening",
         traffic_port=listeners[0].getsockname()[1],
-        admin_port=runner.addresses[0][1],
+        admin_port=admin.port,
     )
     polling = asyncio.create_task(supervisor.poll())
     # a relay that no longer polls the mount would serve an old document unnoticed: end in order, be started anew
@@ -83,7 +80,7 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
     await stopping.wait()
     polling.cancel()
     await _drain(supervisor, settings.drain_seconds)
-    await runner.cleanup()
+    await admin.close()
     log.event("info", "stopped")
     with contextlib.suppress(asyncio.CancelledError):
         await polling
@@ -110,20 +107,14 @@ async def _drain(supervisor: Supervisor, seconds: float) -> None:
 
 
 def _listeners(settings: Settings) -> list[socket.socket]:
-    """Opens one listening socket per worker on the same port; the kernel spreads connections over them (SO_REUSEPORT)."""
+    """Opens one listening socket per worker on the same port; the kernel spreads connections over them."""
     listeners: list[socket.socket] = []
     port = settings.traffic_port
-    family = socket.AF_INET6 if ":" in settings.traffic_host else socket.AF_INET
     for _ in range(settings.workers):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
-            listener.bind((settings.traffic_host, port))
+            listener = listening_socket(settings.traffic_host, port, shared=True)
         except OSError as error:
             raise SystemExit(f"relay: RELAY_TRAFFIC_PORT {port}: {error.strerror}") from error
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
         port = listener.getsockname()[1]
         listeners.append(listener)
     return listeners

@@ -36,11 +36,16 @@ class Settings(BaseSettings):
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Worker processes. One keeps a small tenant cheap; more only helps a pod with more than one core."""
-    traffic_host: str = "0.0.0.0"
+    traffic_host: str = "::"
+    """Every address, of IPv4 too; a kernel without IPv6 listens on IPv4 alone."""
     traffic_port: Annotated[int, Field(ge=0, le=65535)] = TRAFFIC_PORT
     """0 takes a free port, named in the log line `listening`; for tests."""
-    admin_host: str = "0.0.0.0"
+    admin_host: str = "::"
     admin_port: Annotated[int, Field(ge=0, le=65535)] = ADMIN_PORT
+    admin_max_connections: Count = 64
+    """Beyond it the oldest gives way: probes, scrapes and pushes must get in, and take milliseconds."""
+    admin_request_seconds: Seconds = 10.0
+    """From a request's first byte to its last."""
 
     document_path: Path = Path(DOCUMENT_MOUNT) / DOCUMENT_KEY
     document_poll_seconds: Seconds = 1.0

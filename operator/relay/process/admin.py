@@ -1,5 +1,6 @@
 """The admin port: probes, metrics and document pushes. Only the operator, Prometheus and the kubelet reach it."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -7,10 +8,14 @@ from typing import Final
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from relay.accounting.metric_catalogue import Page
 from relay.accounting.metric_report import render, render_gauge
+from relay.process.admin_connections import AdminConnections
+from relay.process.listening import listening_socket
 from relay.process.supervisor import NotProgrammed, Supervisor
+from relay.settings import Settings
 from relay_contract.document import MAX_DOCUMENT_BYTES
 from relay_contract.endpoints import (
     CONFIG_PATH,
@@ -29,19 +34,22 @@ STATUSES: Final[Mapping[str, HTTPStatus]] = {
     "conflicting_generation": HTTPStatus.CONFLICT,
     "invalid_document": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+MAX_ENVELOPE_BYTES: Final = 2 * MAX_DOCUMENT_BYTES
+"""The document inside is a string of JSON, in which a byte may take two."""
 _TEXT: Final = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
 class Admin:
     """The routes; everything they know they ask the supervisor."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, connections: AdminConnections) -> None:
         self._supervisor = supervisor
+        self._connections = connections
         self._started = time.time()
 
     def application(self) -> web.Application:
-        """Bodies above the largest envelope are refused with 413."""
-        application = web.Application(client_max_size=2 * MAX_DOCUMENT_BYTES + 1)
+        """Makes the application."""
+        application = web.Application(middlewares=[self._watched])
         application.add_routes(
             [
                 web.get(HEALTH_PATH, self._health),
@@ -53,6 +61,15 @@ class Admin:
             ]
         )
         return application
+
+    @web.middleware
+    async def _watched(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.can_read_body:
+            self._connections.answering(request.transport)
+        try:
+            return await handler(request)
+        finally:
+            self._connections.answered(request.transport)
 
     async def _health(self, _: web.Request) -> web.Response:
         stuck = self._supervisor.stuck_workers()
@@ -88,14 +105,17 @@ class Admin:
         return await self._acknowledged()
 
     async def _push(self, request: web.Request) -> web.Response:
+        self._connections.reading_body(request.transport)
         try:
-            await self._supervisor.offer(await request.read(), source="push")
+            envelope = await _body(request)
+            self._connections.answering(request.transport)
+            await self._supervisor.offer(envelope, source="push")
         except DocumentRejected as error:
             return self._refused(STATUSES[error.code], error.code, str(error))
         except NotProgrammed as error:
             return self._refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_programmed", str(error))
         except web.HTTPRequestEntityTooLarge:
-            message = f"an envelope has at most {2 * MAX_DOCUMENT_BYTES} bytes"
+            message = f"an envelope has at most {MAX_ENVELOPE_BYTES} bytes"
             return self._refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "bad_envelope", message)
         return await self._acknowledged()
 
@@ -117,3 +137,60 @@ class Admin:
         return web.Response(
             body=orjson.dumps(answer), status=status, content_type="application/json"
         )
+
+
+async def _body(request: web.Request) -> bytes:
+    """Reads the body, up to the largest envelope.
+
+    What was read of a request that ends early is freed at once: its frame lives until the garbage collector comes by.
+    """
+    body = bytearray()
+    try:
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > MAX_ENVELOPE_BYTES:
+                raise web.HTTPRequestEntityTooLarge(MAX_ENVELOPE_BYTES, len(body))
+    except BaseException:
+        body.clear()
+        raise
+    return bytes(body)
+
+
+class AdminPort:
+    """The open port."""
+
+    def __init__(self, supervisor: Supervisor, settings: Settings) -> None:
+        self._connections = AdminConnections(
+            most=settings.admin_max_connections, request_seconds=settings.admin_request_seconds
+        )
+        self._address = (settings.admin_host, settings.admin_port)
+        # a compressed envelope would unpack to more than its sender paid for
+        self._runner = web.AppRunner(
+            Admin(supervisor, self._connections).application(),
+            access_log=None,
+            auto_decompress=False,
+            lingering_time=settings.admin_request_seconds,
+        )
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def open(self) -> None:
+        """Opens the port; raises SystemExit if that is not possible."""
+        await self._runner.setup()
+        serve = self._runner.server
+        assert serve is not None
+        host, port = self._address
+        try:
+            listener = listening_socket(host, port)
+        except OSError as error:
+            raise SystemExit(f"relay: RELAY_ADMIN_PORT {port}: {error.strerror}") from error
+        self.port = listener.getsockname()[1]
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connections.protocol(serve), sock=listener
+        )
+
+    async def close(self) -> None:
+        """Closes the port and its connections."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()

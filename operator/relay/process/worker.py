@@ -17,13 +17,13 @@ from relay.calls.call_service import CallService
 from relay.http.downstream import ClientConnection
 from relay.http.tls import ClientTls
 from relay.process.drain import Drain
+from relay.process.listening import BACKLOG
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.routing.snapshot import SnapshotRejected, compile_snapshot
 from relay.settings import Settings
 from relay_contract.document import Document
 
 TICK_SECONDS: Final = 1.0
-BACKLOG: Final = 4096
 GC_THRESHOLD: Final = 50_000
 """Calls make no cycles; a young collection this rare costs nothing and still catches what libraries leave."""
 

@@ -19,7 +19,7 @@ def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, An
     """Returns target groups as Prometheus' http_sd reads them; one group a pod, since each has its own labels."""
     return [
         {
-            "targets": [f"{pod.ip}:{endpoints.ADMIN_PORT}"],
+            "targets": [pod.admin_address],
             "labels": {
                 "__metrics_path__": path,
                 "namespace": pod.namespace,

@@ -34,6 +34,12 @@ class Pod:
     terminating: bool
     admin_port: int = endpoints.ADMIN_PORT
 
+    @property
+    def admin_address(self) -> str:
+        """Returns the admin port as it stands in a URL, with an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        return f"{host}:{self.admin_port}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushAnswer:
@@ -91,7 +97,7 @@ class Relays:
         return _answer(pod, body)
 
     async def _put(self, pod: Pod, sealed: str) -> tuple[int, bytes]:
-        url = f"http://{_host(pod.ip)}:{pod.admin_port}{endpoints.CONFIG_PATH}"
+        url = f"http://{pod.admin_address}{endpoints.CONFIG_PATH}"
         request = self._client.stream(
             "PUT", url, content=sealed.encode(), headers={"content-type": "application/json"}
         )
@@ -121,7 +127,3 @@ def _answer(pod: Pod, body: bytes) -> PushAnswer:
         raise Unavailable(
             f"pod {pod.namespace}/{pod.name} at {pod.ip} did not answer as a relay does"
         ) from error
-
-
-def _host(ip: str) -> str:
-    return f"[{ip}]" if ":" in ip else ip

@@ -66,6 +66,11 @@ async def test_every_relay_is_a_target_group_of_its_own(tmp_path: Path) -> None:
     }
 
 
+async def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
+    _, groups = await got(Operator(a_pod("relay-1", ip="fd00::1")), tmp_path, "/sd/relays")
+    assert groups[0]["targets"] == ["[fd00::1]:8081"]
+
+
 async def test_the_slo_targets_differ_by_path_and_label(tmp_path: Path) -> None:
     _, groups = await got(Operator(a_pod("relay-1")), tmp_path, "/sd/relays/slo")
     labels = groups[0]["labels"]
