@@ -97,16 +97,21 @@ def test_a_full_queue_refuses_with_429_and_a_time_to_retry(
 
 
 def test_a_call_that_waited_for_the_maximum_time_is_refused(
-    patient_relay: Relay, platform: Platform, seats: Seats
+    new_relay: NewRelay, platform: Platform, stable: Upstream
 ) -> None:
-    queue(patient_relay, platform, max_wait_seconds=0.3)
-    holder = seats.send("holder")
-    seats.upstream_has(1)
-    refused = seats.send("late").answer()
-    assert (refused.status, refused.error()["code"]) == (429, "queue_timeout")
-    assert refused.header("retry-after") is not None
-    assert seats.order(1) == ["holder"]
-    assert holder.answer().status == 200
+    # a relay that has served for a while predicts long waits and refuses at once
+    relay = new_relay()
+    queue(relay, platform, max_wait_seconds=0.3)
+    stable.behave(hold_after_events=0)
+    with contextlib.ExitStack() as stack:
+        seats = Seats(relay, stable, stack)
+        holder = seats.send("holder")
+        seats.upstream_has(1)
+        refused = seats.send("late").answer()
+        assert (refused.status, refused.error()["code"]) == (429, "queue_timeout")
+        assert refused.header("retry-after") is not None
+        assert seats.order(1) == ["holder"]
+        assert holder.answer().status == 200
 
 
 def test_a_client_that_leaves_the_queue_takes_no_seat(
