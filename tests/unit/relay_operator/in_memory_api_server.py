@@ -102,9 +102,10 @@ class InMemoryApiServer:
         else:
             wanted = _with_identity(field_ownership.without_nulls(manifest), stored)
             owners = self._owners[key]
-            answer = self._store(
-                key, field_ownership.updated(stored, wanted, owners, (manager, "Update"))
-            )
+            updated = field_ownership.updated(stored, wanted, owners, (manager, "Update"))
+            if manifest["metadata"].get("managedFields") == [{}]:
+                owners.clear()
+            answer = self._store(key, updated)
         if "status" not in manifest:
             return answer
         return self._store(key, {**self._objects[key], "status": manifest["status"]})
@@ -205,6 +206,9 @@ class InMemoryApiServer:
         if stored is None:
             return self.create(manifest, manager)
         intent = field_ownership.without_nulls(manifest)
+        if not self._owners[key]:
+            everything = set(field_ownership.fields(stored))
+            self._owners[key]["before-first-apply", "Update"] = everything
         merged = field_ownership.applied(stored, intent, self._owners[key], manager)
         return self._store(key, merged)
 
