@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 API_VERSION = "relay-operator.dev/v1alpha1"
 SIDE = {"provider": "legacy"}
 URL = {"url": "https://api.example.com/v1"}
+SERVICE = {"namespace": "a", "name": "b", "port": 80}
 TOTAL = {"signal": "Total", "maxMilliseconds": 1000}
 
 
@@ -39,6 +40,17 @@ ACCEPTED = [
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 0.1}),
     ("Provider", "p", {"endpoint": {"serviceRef": {"namespace": "a", "name": "b", "port": 80}}}),
     ("RelayRoute", "r", {"stable": SIDE, "canary": SIDE | {"model": "gpt-5", "percent": 100}}),
+    ("Provider", "p", {"endpoint": {"url": "http://10.0.0.1:65535"}}),
+    ("Provider", "p", {"endpoint": {"url": "https://[2001:db8::1]:8443/v1/"}}),
+    ("Provider", "p", {"endpoint": {"url": "https://A_b.example.com./openai/v1"}}),
+    ("Tenant", "a", {"relay": {"resources": {"limits": {"memory": "96Mi"}}}}),
+    ("Tenant", "a", {"relay": {"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}}),
+    ("Tenant", "a", {"relay": {"resources": {"requests": {"cpu": "1500m"}}}}),
+    (
+        "Tenant",
+        "a",
+        {"relay": {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": 67108864}}}},
+    ),
     ("RelayRoute", "r", {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 0}}}),
     ("RelayRoute", "r", {"stable": SIDE, "analysis": {"latency": [TOTAL]}}),
     (
@@ -102,6 +114,43 @@ REFUSED = [
     ),
     ("RelayRoute", "r", {"stable": SIDE, "canary": {"provider": "b", "percent": 101}}, "percent"),
     ("RelayRoute", "r", {"stable": SIDE, "canary": {"provider": "b"}}, "percent"),
+    *(
+        ("Provider", "p", {"endpoint": {"url": url}}, "an http or https URL")
+        for url in (
+            "HTTPS://api.example.com/v1",
+            "Http://api.example.com/v1",
+            "http:///v1",
+            "https://:443/v1",
+            "http://example.com:99999/v1",
+            "http://example.com:0",
+            "http://example.com:",
+            "http://example.com:" + "9" * 30,
+            "https://exa mple.com/v1",
+            "https://example.com/v\u00e9",
+            "https://[2001:db8::1/v1",
+        )
+    ),
+    *(
+        ("Provider", "p", {"endpoint": {"serviceRef": SERVICE | wrong}}, field)
+        for field, wrong in (
+            ("name", {"name": "a/b"}),
+            ("namespace", {"namespace": "A"}),
+            ("path", {"path": "/v\u00e9"}),
+            ("port", {"port": 99999}),
+        )
+    ),
+    *(
+        ("Tenant", "a", {"relay": {"resources": resources}}, says)
+        for resources, says in (
+            ({"limits": {"memory": "64Mi"}}, "limits.memory"),
+            ({"limits": {"memory": 1000}}, "limits.memory"),
+            ({"limits": {"cpu": "50m"}}, "limits.cpu"),
+            ({"requests": {"memory": "1Gi"}}, "limits.memory"),
+            ({"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}, "limits.cpu"),
+            ({"limits": {"memory": "-1Gi"}}, "memory"),
+            ({"requests": {"cpu": -1}}, "cpu"),
+        )
+    ),
     ("RelayRoute", "r", {}, "stable"),
     ("RelayRoute", "r", {"stable": SIDE, "analysis": {}}, "no limit that could be broken"),
     (
