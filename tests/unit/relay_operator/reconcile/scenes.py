@@ -178,6 +178,29 @@ async def _refused_at(stage: Stage, percent: int) -> None:
     )
 
 
+async def a_tenant_whose_objects_others_change(stage: Stage) -> None:
+    await a_stable_route(stage)
+    service = stage.server.stored("Service", "relay", namespace=SPACE)
+    service["spec"]["ports"][0]["port"] = 9999
+    stage.server.put(service)
+    deployment = stage.server.stored("Deployment", "relay", namespace=SPACE)
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    containers.append({"name": "evil", "image": "evil"})
+    stage.server.put(deployment)
+    stage.server.remove("ServiceAccount", "relay", namespace=SPACE)
+    await until(stage, lambda: _as_intended(stage))
+
+
+def _as_intended(stage: Stage) -> bool:
+    ports = stage.server.stored("Service", "relay", namespace=SPACE)["spec"]["ports"]
+    template = stage.server.stored("Deployment", "relay", namespace=SPACE)["spec"]["template"]
+    return (
+        [port["port"] for port in ports] == [8080]
+        and len(template["spec"]["containers"]) == 1
+        and stage.server.get("ServiceAccount", "relay", namespace=SPACE) is not None
+    )
+
+
 async def a_route_that_goes(stage: Stage) -> None:
     await _with_a_route(stage, "Holding", canary={"provider": "new", "percent": 10})
     stage.clock.now += 1
@@ -197,6 +220,7 @@ SCENES: tuple[Scene, ...] = (
     a_tenant_that_changes,
     a_tenant_made_again,
     a_tenant_whose_namespace_is_taken,
+    a_tenant_whose_objects_others_change,
     a_provider_that_changes,
     a_stable_route,
     a_progressing_route,

@@ -1,7 +1,8 @@
 """An operator that is killed after any single write leaves no trace of that once it runs again.
 
 Writes are those to the API server and pushes to relays. These are the scenes of a tenant and of a stable route, and from
-its first weight on a rollback and a canary under a refused spec; tests/simulation plays all scenes.
+its first weight on a rollback and a canary under a refused spec, and from its first repair on a tenant whose objects
+others change; tests/simulation plays all scenes.
 """
 
 import pytest
@@ -12,11 +13,13 @@ from tests.unit.relay_operator.reconcile.scenes import (
     a_rolled_back_route,
     a_stable_route,
     a_tenant_that_changes,
+    a_tenant_whose_objects_others_change,
 )
 
 FIRST_WRITE: dict[Scene, int] = {
     a_tenant_that_changes: 1,
     a_stable_route: 1,
+    a_tenant_whose_objects_others_change: 21,
     a_rolled_back_route: 26,
     a_refused_spec_that_lowers_a_canary: 26,
 }
