@@ -18,13 +18,13 @@ from relay_operator.names import Reason
 class Surroundings:
     """Facts about the cluster that the acceptance of a route depends on.
 
-    siblings are the routes of its namespace. known are all Providers by name, usable those with a valid spec and a
+    conflicts are those of the routes of its namespace. known are all Providers by name, usable those with a valid spec and a
     resolved address, reachable those that the tenant's network policy and keys already allow, and keyless those whose
     key a relay pod still lacks. in_force is the route as the relays have it; stored tells whether its weight would
     survive the operator.
     """
 
-    siblings: tuple[RelayRoute, ...]
+    conflicts: Mapping[str, str]
     known: frozenset[str]
     usable: Mapping[str, Provider]
     reachable: frozenset[str]
@@ -100,7 +100,7 @@ def decided(run: Run) -> Decided:
 
 def refusal_of(route: RelayRoute, around: Surroundings) -> Refused | None:
     """Checks a route against its siblings and the Providers it names; None when it can be used."""
-    older = conflicts(around.siblings).get(route.metadata.name)
+    older = around.conflicts.get(route.metadata.name)
     if older is not None:
         message = f"route {older} already matches the same calls; the older route keeps them"
         return Refused(reason=Reason.CONFLICTED, message=message)

@@ -46,17 +46,16 @@ async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
     namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-    routes = context.watched_state.routes
-    queued = routes.mentioned_when_queued(name, namespace=namespace)
-    if not routes.take_in(body, deleted=type == "DELETED"):
+    news = context.watched_state.take_in_route(body, deleted=type == "DELETED")
+    if news is None:
         return
-    if type == "DELETED" or brake.lowers(body):
-        context.queue.add(Key("RelayRoute", namespace, name), Urgency.URGENT)
-    # deleting a route can resolve a conflict; a new one can need another egress rule
-    for sibling in {name, *routes.names(namespace=namespace)}:
+    urgent = type == "DELETED" or brake.lowers(body)
+    context.queue.add(
+        Key("RelayRoute", namespace, name), Urgency.URGENT if urgent else Urgency.NORMAL
+    )
+    for sibling in news.routes - {name}:
         context.queue.add(Key("RelayRoute", namespace, sibling))
-    # a provider that the route no longer names has fewer tenants to share it
-    _add_providers(context, queued | routes.mentioned_when_queued(name, namespace=namespace))
+    _add_providers(context, news.providers)
 
 
 def _add_providers(context: Context, names_: Iterable[str]) -> None:

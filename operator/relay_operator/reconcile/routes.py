@@ -188,7 +188,7 @@ class RouteReconciler:
         canary = route.spec.canary
         lacking = canary is not None and publication.lacks_key(canary.provider, pods)
         return Surroundings(
-            siblings=tuple(self._watched_state.parsed_routes(namespace).values()),
+            conflicts=self._watched_state.conflicts(namespace),
             known=frozenset(self._watched_state.providers.names()),
             usable=self._watched_state.usable_providers(),
             reachable=publication.reachable,

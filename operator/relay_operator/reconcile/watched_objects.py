@@ -1,5 +1,6 @@
 """The objects of one kind as the watches last showed them, each parsed once, when it is shown."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -65,6 +66,10 @@ class WatchedObjects(Generic[R]):
         self._mentions = mentions
         self._objects: dict[str, dict[str, Watched[R]]] = {}
         self._queued: dict[tuple[str, str], Watched[R]] = {}
+        self._mentioning: dict[str, Counter[str]] = {}
+        self._mentioned: dict[str, Counter[str]] = {}
+        self._revisions: dict[str, int] = {}
+        self._changes = 0
 
     def get(self, name: str, *, namespace: str = "") -> Watched[R] | None:
         return self._objects.get(namespace, {}).get(name)
@@ -102,12 +107,13 @@ class WatchedObjects(Generic[R]):
         kept = self._objects.setdefault(metadata.get("namespace", ""), {})
         before = kept.get(metadata["name"])
         if before is None or not _is_older(metadata, before.body["metadata"]):
-            kept[metadata["name"]] = Watched(
+            watched = kept[metadata["name"]] = Watched(
                 body=_kept(body),
                 resource=self._parsed(body),
                 intent=_intent(metadata),
                 mentions=frozenset(self._mentions(body)),
             )
+            self._count(metadata.get("namespace", ""), before, watched)
 
     def take_in(self, body: Body, *, deleted: bool) -> bool:
         """Stores what an event shows; True when that must be queued: a new intent, or an object that went."""
@@ -122,10 +128,17 @@ class WatchedObjects(Generic[R]):
         self._queued[key] = watched
         return True
 
-    def mentioned_when_queued(self, name: str, *, namespace: str = "") -> frozenset[str]:
-        """Returns the mentions of the form that was queued last; none for an object that was never queued."""
-        queued = self._queued.get((namespace, name))
-        return queued.mentions if queued else frozenset()
+    def mentioned_in(self, namespace: str) -> frozenset[str]:
+        """Returns everything that an object of the namespace mentions."""
+        return frozenset(self._mentioned.get(namespace, ()))
+
+    def namespaces_mentioning(self, name: str) -> tuple[str, ...]:
+        """Returns the namespaces with an object that mentions this name."""
+        return tuple(self._mentioning.get(name, ()))
+
+    def revision(self, namespace: str) -> int:
+        """Returns a number that changes with every intent in the namespace, and never comes back."""
+        return self._revisions.get(namespace, 0)
 
     def _remove(self, key: tuple[str, str], uid: str) -> bool:
         namespace, name = key
@@ -134,16 +147,38 @@ class WatchedObjects(Generic[R]):
         if known is None or known.uid != uid:
             return False
         del self._objects[namespace][name]
+        self._count(namespace, known, None)
         if not self._objects[namespace]:
-            del self._objects[namespace]
+            del self._objects[namespace], self._revisions[namespace]
         self._queued.pop(key, None)
         return True
+
+    def _count(self, namespace: str, before: Watched[R] | None, after: Watched[R] | None) -> None:
+        """Keeps the revision of the namespace, and who mentions what, at the cost of one object."""
+        if before is None or after is None or before.intent != after.intent:
+            self._changes += 1
+            self._revisions[namespace] = self._changes
+        old, new = (one.mentions if one is not None else frozenset() for one in (before, after))
+        for mention in old - new:
+            _decrement(self._mentioning, mention, namespace)
+            _decrement(self._mentioned, namespace, mention)
+        for mention in new - old:
+            self._mentioning.setdefault(mention, Counter())[namespace] += 1
+            self._mentioned.setdefault(namespace, Counter())[mention] += 1
 
     def _parsed(self, body: Body) -> R | Invalid:
         try:
             return self._parse(body)
         except InvalidSpec as error:
             return Invalid(str(error), body.get("spec"))
+
+
+def _decrement(counters: dict[str, Counter[str]], name: str, counted: str) -> None:
+    counters[name][counted] -= 1
+    if not counters[name][counted]:
+        del counters[name][counted]
+    if not counters[name]:
+        del counters[name]
 
 
 def _intent(metadata: Body) -> tuple[Any, ...]:

@@ -11,10 +11,27 @@ from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Queue, Tenant
 from relay_operator.cluster.relays import Pod
+from relay_operator.decisions import route_acceptance
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.watched_objects import Body, Invalid, WatchedObjects
 from relay_operator.reconcile.watched_pods import WatchedPods
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteNews:
+    """What follows from a change of one route: routes whose conflict changed, providers that gain or lose a tenant."""
+
+    routes: frozenset[str]
+    providers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """The routes of a namespace when the last change of one was taken in."""
+
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+    mentions: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -38,6 +55,8 @@ class WatchedState:
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     resolved: set[str] = field(default_factory=set)
     owned: dict[str, bool] = field(default_factory=dict)
+    _conflicts: dict[str, tuple[int, Mapping[str, str]]] = field(default_factory=dict)
+    _told: dict[str, _Told] = field(default_factory=dict)
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
         """Tells whether the watch has shown this object and not its deletion."""
@@ -104,14 +123,39 @@ class WatchedState:
 
     def tenants_using(self, provider: str) -> set[str]:
         """Returns the tenants with a route that names the provider, whether or not the route is accepted."""
-        using = set()
-        for namespace in self.routes.namespaces():
-            tenant = self.tenant_of_namespace(namespace)
-            if tenant is not None and any(
-                provider in route.mentions for route in self.routes.in_namespace(namespace)
-            ):
-                using.add(tenant)
-        return using
+        using = map(self.tenant_of_namespace, self.routes.namespaces_mentioning(provider))
+        return {tenant for tenant in using if tenant is not None}
+
+    def conflicts(self, namespace: str) -> Mapping[str, str]:
+        """Returns the routes that lose to an older one, and to which; computed once for each change of a route."""
+        revision = self.routes.revision(namespace)
+        known = self._conflicts.get(namespace)
+        if known is None or known[0] != revision:
+            routes = self.parsed_routes(namespace).values()
+            known = self._conflicts[namespace] = revision, route_acceptance.conflicts(routes)
+        return known[1]
+
+    def take_in_route(self, body: Body, *, deleted: bool) -> RouteNews | None:
+        """Stores what an event shows of a route; None when nothing has to follow from it."""
+        if not self.routes.take_in(body, deleted=deleted):
+            return None
+        namespace = body["metadata"]["namespace"]
+        now = _Told(
+            conflicts=self.conflicts(namespace), mentions=self.routes.mentioned_in(namespace)
+        )
+        before = self._told.pop(namespace, _Told())
+        if self.routes.revision(namespace):
+            self._told[namespace] = now
+        else:
+            del self._conflicts[namespace]
+        return RouteNews(
+            routes=frozenset(
+                name
+                for name in before.conflicts.keys() | now.conflicts.keys()
+                if before.conflicts.get(name) != now.conflicts.get(name)
+            ),
+            providers=before.mentions ^ now.mentions,
+        )
 
     def provider_share(self, provider: str, tenant: str) -> float:
         """Returns the tenant's share of a provider's quota, by weight among those that route to it; 0 to 1."""

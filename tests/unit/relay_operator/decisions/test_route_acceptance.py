@@ -45,7 +45,7 @@ def a_route(
 
 CANARY = {"provider": "new", "percent": 100, "progression": {"stepPercent": 10, "every": "1h"}}
 AROUND = Surroundings(
-    siblings=(),
+    conflicts={},
     known=frozenset({"legacy", "new", "broken"}),
     usable={"legacy": a_provider("legacy", "gpt-4.1"), "new": a_provider("new", "gpt-4.1", "x")},
     reachable=frozenset({"legacy", "new"}),
@@ -92,7 +92,7 @@ def test_of_two_routes_that_match_the_same_calls_the_older_keeps_them() -> None:
         "apart", created="2026-01-03T00:00:00Z", match={"models": ["b"], "tasks": ["x"]}
     )
     assert conflicts([younger, apart, older]) == {"younger": "older"}
-    refusal = the_refusal(younger, replace(AROUND, siblings=(younger, apart, older)))
+    refusal = the_refusal(younger, replace(AROUND, conflicts=conflicts((younger, apart, older))))
     assert refusal.reason is Reason.CONFLICTED
     assert refusal.message.startswith("route older already matches the same calls")
 

@@ -182,6 +182,32 @@ async def test_a_route_wakes_its_siblings_and_its_providers() -> None:
     }
 
 
+async def test_a_route_wakes_only_those_whose_conflict_it_changes() -> None:
+    context, queue = a_context("p", "q", "r")
+    routes = {
+        name: a_body(name, namespace="relay-finance", spec=ROUTE | {"match": {"tasks": [task]}})
+        for name, task in (("a", "x"), ("b", "x"), ("c", "x"), ("d", "y"))
+    }
+    for name, body in routes.items():
+        await route_event(context, "ADDED", body)
+        # the older ones keep their calls, and another route that uses the providers changes no share
+        providers = {*PROVIDERS} if name == "a" else set()
+        assert set(queue.drained()) == {f"RelayRoute/{name}", *providers}
+    await route_event(context, "DELETED", routes["d"])
+    assert set(queue.drained()) == {"RelayRoute/d"}
+    await route_event(context, "DELETED", routes["a"])
+    assert set(queue.drained()) == {"RelayRoute/a", "RelayRoute/b", "RelayRoute/c"}
+
+
+async def test_the_work_that_routes_make_grows_with_their_number_only() -> None:
+    context, queue = a_context("p", "q", "r")
+    for number in range(400):
+        spec = ROUTE | {"match": {"tasks": [f"t{number}"]}}
+        body = a_body(f"r{number}", namespace="relay-finance", spec=spec)
+        await route_event(context, "ADDED", body)
+    assert len(queue.keys) == 400 + len(PROVIDERS)
+
+
 async def test_a_provider_that_a_route_no_longer_names_is_queued_too() -> None:
     context, queue = a_context("p", "q", "r")
     await route_event(context, "ADDED", a_body("chat", namespace="relay-finance", spec=ROUTE))

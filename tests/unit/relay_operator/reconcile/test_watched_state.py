@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay_operator import names
+from relay_operator.decisions.route_acceptance import conflicts
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
@@ -198,3 +201,33 @@ def test_a_pod_that_loses_its_label_is_gone() -> None:
     moved = a_pod_body("b", namespace="relay-a")
     assert watched_state.take_in_pod(moved, deleted=False)
     assert watched_state.all_relay_pods() == ()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("a", "b")),
+            st.sampled_from(("x", "y", "z")),
+            st.sampled_from(("shown", "gone")),
+            st.sampled_from(("p", "q")),
+            st.sampled_from(("t", "u")),
+        ),
+        max_size=30,
+    )
+)
+def test_what_is_kept_of_routes_is_what_a_look_at_all_of_them_gives(
+    events: list[tuple[str, str, str, str, str]],
+) -> None:
+    watched_state = a_state_with("a", "b")
+    for number, (tenant, name, what, provider, task) in enumerate(events, start=1):
+        metadata = {"name": name, "namespace": f"relay-{tenant}", "uid": name, "generation": number}
+        spec = {"stable": {"provider": provider}, "match": {"tasks": [task]}}
+        body = {"metadata": metadata, "spec": spec}
+        watched_state.take_in_route(body, deleted=what == "gone")
+    for tenant in ("a", "b"):
+        routes = watched_state.parsed_routes(f"relay-{tenant}")
+        assert watched_state.conflicts(f"relay-{tenant}") == conflicts(routes.values())
+        named = {route.spec.stable.provider for route in routes.values()}
+        assert watched_state.routes.mentioned_in(f"relay-{tenant}") == named
+        for provider in ("p", "q"):
+            assert (tenant in watched_state.tenants_using(provider)) is (provider in named)
