@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
+from relay.http.address_race import AddressRace, Connector
 from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
 from relay.http.resolver import Resolver
@@ -38,7 +39,7 @@ class PoolLimits:
     warm: int
 
 
-class Pool(ConnectionOwner):
+class Pool(ConnectionOwner, Connector):
     """Connections to one provider. A call that finds none idle opens one; the first one free serves the oldest call.
 
     The tenant's queue bounds the calls in flight, so the pool does not: a limit here would be a second, unfair queue.
@@ -173,15 +174,15 @@ class Pool(ConnectionOwner):
         self.release(connection, time.monotonic())
 
     async def _connect(self) -> UpstreamConnection:
-        last: OSError | None = None
-        for address in await self._resolver.addresses(self.origin.host, self.origin.port):
-            try:
-                return await self._connect_to(address)
-            except OSError as error:
-                last = error
-        raise last or OSError("no address")
+        origin = self.origin
+        addresses = await self._resolver.addresses(origin.host, origin.port)
+        if len(addresses) == 1:
+            return await self.connect_to(addresses[0])
+        winner = await AddressRace(self, addresses).run()
+        self._resolver.avoid(origin.host, origin.port, winner.beaten)
+        return winner.connection
 
-    async def _connect_to(self, address: str) -> UpstreamConnection:
+    async def connect_to(self, address: str) -> UpstreamConnection:
         connection = UpstreamConnection(self)
         await asyncio.get_running_loop().create_connection(
             lambda: cast(asyncio.Protocol, connection),

@@ -3,9 +3,14 @@
 import asyncio
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 Address = tuple[str, int]
+
+AVOIDED_SECONDS: Final = 60.0
+"""An address that another one beat to the connection comes last for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,27 +22,41 @@ class _Answer:
 class Resolver:
     """The cache of one process: one look-up per name and time to live, shared by everyone who asks meanwhile."""
 
-    __slots__ = ("_answers", "_asking", "_rotation", "_ttl")
+    __slots__ = ("_answers", "_asking", "_avoided", "_rotation", "_ttl")
 
     def __init__(self, ttl: float) -> None:
         self._ttl = ttl
         self._answers: dict[Address, _Answer] = {}
         self._asking: dict[Address, asyncio.Task[tuple[str, ...]]] = {}
+        self._avoided: dict[tuple[str, int, str], float] = {}
         self._rotation = 0
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """Returns the host's addresses, a different one first each time.
+        """Returns the host's addresses in the order in which to try them.
 
-        Raises OSError when the name has never been resolved and cannot be now.
+        The preferred family first and the families in turn (RFC 8305 section 4), within each a different address first
+        each time, those to be avoided last. Raises OSError when the name has never been resolved and cannot be now.
         """
         answer = self._answers.get((host, port))
         if answer is None or answer.until < time.monotonic():
             addresses = await self._ask(host, port)
         else:
             addresses = answer.addresses
+        if len(addresses) == 1:
+            return addresses
         self._rotation += 1
-        first = self._rotation % len(addresses)
-        return addresses[first:] + addresses[:first]
+        ordered = _interleaved(addresses, self._rotation)
+        if self._avoided:
+            now = time.monotonic()
+            ordered.sort(key=lambda address: self._avoided.get((host, port, address), 0.0) > now)
+        return tuple(ordered)
+
+    def avoid(self, host: str, port: int, addresses: Iterable[str]) -> None:
+        """Puts these addresses last for a while: they failed, or were slower than another."""
+        now = time.monotonic()
+        self._avoided = {key: until for key, until in self._avoided.items() if until > now}
+        for address in addresses:
+            self._avoided[host, port, address] = now + AVOIDED_SECONDS
 
     async def _ask(self, host: str, port: int) -> tuple[str, ...]:
         asking = self._asking.get((host, port))
@@ -61,3 +80,18 @@ class Resolver:
             addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
         self._answers[host, port] = _Answer(addresses, time.monotonic() + self._ttl)
         return addresses
+
+
+def _interleaved(addresses: tuple[str, ...], rotation: int) -> list[str]:
+    """Returns the addresses with the families in turn, that of the first address first, each family rotated."""
+    is_v6 = ":" in addresses[0]
+    preferred = [address for address in addresses if (":" in address) == is_v6]
+    other = [address for address in addresses if (":" in address) != is_v6]
+    ordered: list[str] = []
+    for index in range(max(len(preferred), len(other))):
+        ordered += [
+            family[(index + rotation) % len(family)]
+            for family in (preferred, other)
+            if index < len(family)
+        ]
+    return ordered

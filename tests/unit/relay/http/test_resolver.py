@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+import time
 from typing import Any
 
 import pytest
 
-from relay.http.resolver import Resolver
+from relay.http.resolver import AVOIDED_SECONDS, Resolver
 
 
 class NameService:
@@ -71,3 +72,25 @@ async def test_a_caller_that_gives_up_does_not_stop_the_others(names: NameServic
     first.cancel()
     assert len(await second) == 2
     assert names.asked == 1
+
+
+async def test_families_take_turns_and_the_preferred_one_comes_first(names: NameService) -> None:
+    names.addresses = ("2001:db8::1", "2001:db8::2", "192.0.2.1")
+    resolver = Resolver(ttl=60.0)
+    orders = [await resolver.addresses("p.test", 443) for _ in range(2)]
+    assert [order[1] for order in orders] == ["192.0.2.1", "192.0.2.1"]
+    assert {order[0] for order in orders} == {"2001:db8::1", "2001:db8::2"}
+
+
+async def test_an_address_that_lost_comes_last_for_a_while(
+    names: NameService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(ttl=1e6)
+    await resolver.addresses("p.test", 443)
+    resolver.avoid("p.test", 443, ["192.0.2.1"])
+    orders = [await resolver.addresses("p.test", 443) for _ in range(4)]
+    assert {order[0] for order in orders} == {"192.0.2.2"}
+    later = time.monotonic() + AVOIDED_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    orders = [await resolver.addresses("p.test", 443) for _ in range(4)]
+    assert {order[0] for order in orders} == {"192.0.2.1", "192.0.2.2"}
