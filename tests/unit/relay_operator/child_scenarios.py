@@ -181,7 +181,7 @@ async def _seen(api: ApiServer, manifest: Manifest) -> Any:
     # labels and annotations of theirs are left to others
     fields = {
         (entry["manager"], entry["operation"]): left
-        for entry in body["metadata"]["managedFields"]
+        for entry in body["metadata"].get("managedFields", ())
         if not entry.get("subresource")
         and (left := {name: of for name, of in entry["fieldsV1"].items() if name != "f:metadata"})
     }
