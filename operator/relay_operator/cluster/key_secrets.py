@@ -16,6 +16,9 @@ from relay_operator.cluster.api_server import ApiServer, Manifest
 from relay_operator.errors import Conflict
 from relay_operator.manifests import credentials
 
+_MOST_KEY_CHARACTERS = 8192
+"""A key travels in one header line; servers take lines of this length at most. Some keys are signed tokens of 4 KiB."""
+
 
 async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
     """Reads the key that documents are signed with, from a Secret of the operator's namespace; makes it when missing."""
@@ -90,7 +93,12 @@ async def provider_keys(
             continue
         secret = await api.get("Secret", auth.secret_name, namespace=namespace)
         key = decode(secret).get(auth.secret_key)
-        if key:
+        if key and len(key) > _MOST_KEY_CHARACTERS:
+            missing[provider.metadata.name] = (
+                f"entry {auth.secret_key} of Secret {namespace}/{auth.secret_name} is longer than "
+                f"{_MOST_KEY_CHARACTERS} characters, which no provider takes as a key"
+            )
+        elif key:
             keys[provider.metadata.name] = key
         else:
             is_there = key is None and auth.secret_key in ((secret or {}).get("data") or {})

@@ -135,3 +135,21 @@ async def test_provider_keys_are_read_and_what_is_missing_is_named(
         "empty-entry": "Secret relay-system/openai has no entry empty",
         "no-secret": "Secret relay-system/lost has no entry api-key",
     }
+
+
+async def test_a_key_that_fits_into_no_header_is_none_and_holds_up_no_other(
+    server: InMemoryApiServer,
+) -> None:
+    server.put(a_secret("openai", **{"api-key": "x" * 8192, "huge": "x" * 900_000}))
+    providers = [
+        a_provider("long", secretName="openai"),
+        a_provider("huge", secretName="openai", secretKey="huge"),
+    ]
+    keys, missing = await key_secrets.provider_keys(
+        server.connect(), providers, namespace="relay-system"
+    )
+    assert keys.keys() == {"long"}
+    assert missing["huge"] == (
+        "entry huge of Secret relay-system/openai is longer than 8192 characters, "
+        "which no provider takes as a key"
+    )
