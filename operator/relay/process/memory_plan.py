@@ -125,9 +125,11 @@ def memory_plan(settings: Settings, limit: int, *, tls: bool) -> MemoryPlan:
     buffered = min(settings.max_buffered_bytes, int(bodies))
     each = TLS_CONNECTION_BYTES if tls else CONNECTION_BYTES
     connections = max(LEAST_CONNECTIONS, int(CONNECTIONS_PART * usable / each))
+    # where bodies and connections get their least, nothing is left for heads
+    beyond_least = max(0.0, usable - LEAST_BODIES * (BODY_COST + 0.5) - LEAST_CONNECTIONS * each)
     return MemoryPlan(
         max_buffered_bytes=buffered,
         max_body_bytes=min(settings.max_body_bytes, buffered // 2),
         max_connections=min(settings.max_connections, connections),
-        max_cached_head_bytes=min(settings.max_cached_head_bytes, int(HEADS_PART * usable)),
+        max_cached_head_bytes=min(settings.max_cached_head_bytes, int(HEADS_PART * beyond_least)),
     )
