@@ -31,7 +31,7 @@ check: setup ## Format, lint, types and import contracts
 
 unit: setup ## Unit tests alone, 10 to 20 s on two quiet cores; ONLY="tests/unit/relay -k limits" for some
 	@# compiled tests are kept, which halves the time until the first one runs
-	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -q $(or $(ONLY),tests/unit)
+	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -q $(or $(ONLY),-n 2 tests/unit)
 
 blackbox: setup ## Black-box tests against the relay as sources and with its hot path compiled
 	$(PYTHON) -m tests.tiers --tier blackbox --tier compiled

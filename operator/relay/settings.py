@@ -49,7 +49,7 @@ class Settings(BaseSettings):
 
     document_path: Path = Path(DOCUMENT_MOUNT) / DOCUMENT_KEY
     document_poll_seconds: Seconds = 1.0
-    """How often the mounted document, TLS and upstream keys are checked; one stat each."""
+    """Seconds between checks of the mounted document, TLS and upstream keys; one stat each."""
     state_directory: Path = Path(STATE_MOUNT)
     upstream_keys_directory: Path = Path(UPSTREAM_KEYS_MOUNT)
     tls_directory: Path = Path(TLS_MOUNT)
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     upstream_warm_connections: Annotated[int, Field(ge=0, le=64)] = 1
     """Connections to each provider of the document kept open without traffic."""
     dns_ttl_seconds: Seconds = 30.0
-    """How long a provider's addresses are reused; when a look-up fails the last good ones serve on."""
+    """Seconds for which a provider's addresses are reused; when a look-up fails the last good ones serve on."""
 
     retry_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Further attempts (fallback, second connect) allowed per request, on average, so that routes with several

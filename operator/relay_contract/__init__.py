@@ -1,1 +1,1 @@
-"""What the processes agree on: the document, its seal, ports, paths and mounts. Imports nothing of ours."""
+"""Agreement between the processes: the document, its seal, ports, paths and mounts. Imports nothing of ours."""

@@ -95,7 +95,7 @@ class Limits(Part):
 
 
 class ProviderAuth(Part):
-    """How a provider's key is presented. key_file is a name below UPSTREAM_KEYS_MOUNT; None sends no key."""
+    """Presentation of a provider's key. key_file is a name below UPSTREAM_KEYS_MOUNT; None sends no key."""
 
     header: Name = "Authorization"
     scheme: str = "Bearer"
@@ -103,7 +103,7 @@ class ProviderAuth(Part):
 
 
 class ProviderModel(Part):
-    """Prices are micro-USD per million tokens."""
+    """A model of a provider's catalogue. Prices are micro-USD per million tokens."""
 
     name: Model
     upstream_name: Model
@@ -163,7 +163,7 @@ class LatencyObjective(Part):
 
 
 class Breaker(Part):
-    """Returns canary traffic to stable inside the relay: tripped when, within window_seconds, at least
+    """Rule by which a relay sends canary traffic back to stable: it trips when, within window_seconds, at least
     min_failures canary attempts failed and they are failure_percent of those finished."""
 
     enabled: bool = True
@@ -174,7 +174,7 @@ class Breaker(Part):
 
 
 class Route(Part):
-    """canary_percent of the sessions go to canary; shadow_percent of the requests are copied to it."""
+    """A route of the tenant: canary_percent of the sessions go to canary; shadow_percent of the requests are copied to it."""
 
     name: Name
     match: Match = Match()
@@ -195,7 +195,7 @@ class Route(Part):
 
 
 class Catalogue(Part):
-    """What the platform offers: providers with their models and prices."""
+    """Providers of the platform, with their models and prices."""
 
     providers: tuple[Provider, ...] = ()
 
@@ -206,7 +206,7 @@ class Catalogue(Part):
 
 
 class TenantDocument(Part):
-    """What belongs to one tenant: identity, keys, queue, limits, routes.
+    """One tenant's part of a document: identity, keys, queue, limits, routes.
 
     uid is the Tenant object's: a recreated tenant inherits nothing. replicas is the number of pods that share the
     tenant's limits and seats (ready or terminating).
@@ -254,7 +254,7 @@ class Document(Part):
 
 
 class Acknowledgement(Part):
-    """What is in force in every worker process of a pod; generation 0 and an empty digest before the first.
+    """Document in force in every worker process of a pod; generation 0 and an empty digest before the first.
 
     missing_keys names the document's providers whose key file is not there (yet); calls to them cannot succeed.
     """
@@ -266,7 +266,7 @@ class Acknowledgement(Part):
 
 
 def canonical_payload(document: Document) -> str:
-    """The document's text, byte-identical for equal documents."""
+    """Returns the document's text, byte-identical for equal documents."""
     return json.dumps(
         document.model_dump(mode="json", by_alias=True),
         sort_keys=True,

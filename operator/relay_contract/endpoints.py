@@ -1,9 +1,9 @@
 """Ports, paths, mounts and environment names that the operator and the relay agree on."""
 
 TRAFFIC_PORT = 8080
-"""Where tenants' calls arrive."""
+"""Port of the tenants' calls."""
 ADMIN_PORT = 8081
-"""Where probes, metrics and document pushes arrive; never exposed by the tenant's Service."""
+"""Port of probes, metrics and document pushes; never exposed by the tenant's Service."""
 
 CONFIG_PATH = "/config"
 """PUT a sealed document, GET the acknowledgement of the one in force.
@@ -23,7 +23,7 @@ UPSTREAM_KEYS_MOUNT = "/etc/relay/upstream"
 STATE_MOUNT = "/var/lib/relay"
 """An emptyDir: the accepted document survives a container restart here."""
 TLS_MOUNT = "/etc/relay/tls"
-"""tls.crt and tls.key when the tenant asked for TLS."""
+"""Directory of tls.crt and tls.key when the tenant asked for TLS."""
 
 ENV_TENANT_UID = "RELAY_TENANT_UID"
 ENV_DOCUMENT_PUBLIC_KEYS = "RELAY_DOCUMENT_PUBLIC_KEYS"

@@ -30,19 +30,19 @@ class _Envelope(Part):
 
 
 def payload_digest(payload: str) -> str:
-    """SHA-256, in hex, of a document's canonical text."""
+    """Returns the SHA-256, in hex, of a document's canonical text."""
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
 def seal(document: Document, private_key: Ed25519PrivateKey) -> str:
-    """The signed envelope, as text for a ConfigMap or a push (Ed25519, RFC 8032, over the payload's UTF-8)."""
+    """Returns the signed envelope, as text for a ConfigMap or a push (Ed25519, RFC 8032, over the payload's UTF-8)."""
     payload = canonical_payload(document)
     signature = base64.b64encode(private_key.sign(payload.encode())).decode()
     return json.dumps({"payload": payload, "signature": signature}, ensure_ascii=False)
 
 
 def unseal(envelope: str | bytes, public_keys: Iterable[Ed25519PublicKey]) -> tuple[Document, str]:
-    """The document and its digest, once one of the public keys vouches for it.
+    """Returns the document and its digest if one of the public keys signed it.
 
     Raises DocumentRejected with bad_envelope, bad_signature or invalid_document.
     """
@@ -67,7 +67,7 @@ def unseal(envelope: str | bytes, public_keys: Iterable[Ed25519PublicKey]) -> tu
 
 
 def parse_public_keys(text: str) -> tuple[Ed25519PublicKey, ...]:
-    """The keys of ENV_DOCUMENT_PUBLIC_KEYS; raises ValueError when one is no raw Ed25519 key in base64."""
+    """Returns the keys of ENV_DOCUMENT_PUBLIC_KEYS; raises ValueError when one is no raw Ed25519 key in base64."""
     return tuple(
         Ed25519PublicKey.from_public_bytes(base64.b64decode(part.strip(), validate=True))
         for part in text.split(",")

@@ -22,7 +22,7 @@ Outcome = Literal[
     "cancelled",
     "no_key",
 ]
-"""How an attempt ended. client_error: a 4xx the caller caused; cancelled: the caller left; no_key: never sent, because
+"""Ways in which an attempt ends. client_error: a 4xx the caller caused; cancelled: the caller left; no_key: never sent, because
 the relay has no key for the provider."""
 FAILURES: Final = frozenset({"failed", "unreachable", "timeout", "truncated", "invalid"})
 """Outcomes a provider is to blame for."""

@@ -34,7 +34,7 @@ ANY_MODEL: Final = ""
 
 
 class RateView:
-    """What is left of the limits, as callers are told it; None is unlimited.
+    """Rest of the limits, as callers are told it; None is unlimited.
 
     limit_* are the configured figures a minute of the whole tenant; remaining_* what this process would admit now;
     reset_*_seconds the time until that is full again. Where several limit, the scarcest one is shown.

@@ -7,7 +7,7 @@ from relay.admission.token_buckets import Hold
 
 
 class Reservation:
-    """What one call holds from its admission to its end; only this package writes its fields.
+    """Everything that one call holds from its admission to its end; only this package writes its fields.
 
     provider_hold is on the quota of `provider` until an attempt takes it over. line is where the call waits, or waited,
     for that quota. queue_seconds is the time it waited for the quota and for its seat.

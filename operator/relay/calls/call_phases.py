@@ -24,7 +24,7 @@ MOVES: Final = (
     (OVER,),
     (),
 )
-"""Where each phase may lead."""
+"""Legal moves: from each phase to those that may follow."""
 _LEGAL: Final = tuple(sum(1 << target for target in targets) for targets in MOVES)
 
 

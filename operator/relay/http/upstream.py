@@ -14,7 +14,7 @@ from relay.http.headers import Field
 from relay.http.outbox import Channel, Outbox
 
 Fault = Literal["unreachable", "timeout", "reset", "truncated", "invalid"]
-"""How a call ends without a whole answer.
+"""Ways in which a call ends without a whole answer.
 
 unreachable: no connection. timeout: silence. reset: closed before a byte of the answer. truncated: closed inside the
 answer. invalid: what came is not HTTP/1.1.

@@ -43,7 +43,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushAnswer:
-    """What a pod says it has in force.
+    """Answer of a pod about the document it has in force.
 
     kept is the envelope that it says it keeps instead of the one pushed; worth what its signature is worth.
     """

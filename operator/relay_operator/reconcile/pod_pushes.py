@@ -19,7 +19,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Course:
-    """What is known of the pushes to one form of a pod. started and resumes are times of the event loop."""
+    """Record of the pushes to one form of a pod. started and resumes are times of the event loop."""
 
     pod: Pod
     failures: int = 0
