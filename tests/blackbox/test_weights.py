@@ -2,8 +2,10 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from tests.blackbox.relays import CHAT, Relay, chat_body
 from tests.blackbox.tenant import KEY, Platform, route, side
@@ -114,21 +116,67 @@ def test_a_conversation_keeps_its_side_as_it_grows(relay: Relay, split: Split) -
             assert served_by_canary(wire, messages=turns) is first
 
 
-@pytest.mark.parametrize("by", ["prompt_cache_key", "x-session-id"])
-def test_a_session_header_takes_precedence_over_the_messages(
-    relay: Relay, split: Split, by: str
-) -> None:
+def test_a_session_header_takes_precedence_over_everything_else(relay: Relay, split: Split) -> None:
     split.set(50)
     with relay.wire() as wire:
         for session in range(12):
-            sides = set()
-            for number in range(4):
-                fields = conversation(1000 + number + session * 10)
-                if by == "prompt_cache_key":
-                    sides.add(served_by_canary(wire, **fields, prompt_cache_key=f"s{session}"))
-                else:
-                    sides.add(served_by_canary(wire, {"x-session-id": f"s{session}"}, **fields))
+            sides = {
+                served_by_canary(
+                    wire,
+                    {"x-session-id": f"s{session}"},
+                    prompt_cache_key=f"key {number}",
+                    **conversation(1000 + number + session * 10),
+                )
+                for number in range(4)
+            }
             assert len(sides) == 1
+
+
+PREFACE = "You are a helpful assistant of one application. " * 200
+ONE_APPLICATION: dict[str, Callable[[int], dict[str, Any]]] = {
+    "a cache key": lambda number: {**conversation(number), "prompt_cache_key": "the application"},
+    "a cache key and nothing else": lambda _: {
+        "messages": [],
+        "prompt_cache_key": "the application",
+    },
+    "a long system message": lambda number: {
+        "messages": [{"role": "system", "content": PREFACE}, *conversation(number)["messages"]]
+    },
+    "a long text before each question": lambda number: {
+        "messages": [{"role": "user", "content": f"{PREFACE} question {number}"}]
+    },
+    "a system message alone": lambda _: {"messages": [{"role": "system", "content": PREFACE}]},
+}
+
+
+@pytest.mark.parametrize("said", ONE_APPLICATION.values(), ids=ONE_APPLICATION)
+def test_what_all_calls_of_an_application_share_does_not_put_them_on_one_side(
+    relay: Relay, split: Split, said: Callable[[int], dict[str, Any]]
+) -> None:
+    split.set(50)
+    conversations = 300
+    with relay.wire() as wire:
+        served = sum(served_by_canary(wire, **said(number)) for number in range(conversations))
+    deviation = math.sqrt(conversations * 0.25)
+    assert abs(served - conversations / 2) <= FAR * deviation, served
+
+
+def test_what_an_application_tells_each_response_first_does_not_put_them_on_one_side(
+    relay: Relay, split: Split, canary: Upstream, stable: Upstream
+) -> None:
+    split.set(50)
+    conversations = 300
+    developer = {"role": "developer", "content": PREFACE}
+    with relay.wire() as wire:
+        for number in range(conversations):
+            asked = [developer, {"role": "user", "content": f"question {number}"}]
+            body = orjson.dumps({"model": "gpt-4.1", "input": asked, "prompt_cache_key": "one"})
+            fields = {"authorization": f"Bearer {KEY}"}
+            wire.send(request_bytes("POST", "/v1/responses", fields, body))
+            assert wire.answer().status == 200
+    deviation = math.sqrt(conversations * 0.25)
+    assert canary.calls() + stable.calls() == conversations
+    assert abs(canary.calls() - conversations / 2) <= FAR * deviation
 
 
 def test_another_canary_gets_other_sessions(relay: Relay, platform: Platform, split: Split) -> None:

@@ -51,7 +51,8 @@ typedef struct {
     unsigned messages_seen;
     int user_seen;
     span role, content; /* of the message being read, or of the object that input or prompt begins with */
-    span *opening; /* of the input or prompt being read; NULL after its first item */
+    span *opening; /* of the input or prompt being read; NULL once it is found, or given up */
+    unsigned prefaces_seen;
 } body_scan;
 
 typedef struct {
@@ -442,6 +443,20 @@ static text read_message_object(body_scan *scan, text p, span *content)
     return after;
 }
 
+/* Reads the role of the message that was read last; returns 0 if it has none that is a string. */
+static int read_role(const body_scan *scan, short_string *role)
+{
+    if (scan->role.start == NULL || *scan->role.start != '"')
+        return 0;
+    read_short_string(scan->role.start + 1, scan->role.end - 1, role);
+    return 1;
+}
+
+static int is_preface(const short_string *role)
+{
+    return is_named(role, "system", 6) || is_named(role, "developer", 9);
+}
+
 static text read_message(body_scan *scan, const short_string *key, text p)
 {
     (void)key;
@@ -453,41 +468,61 @@ static text read_message(body_scan *scan, const short_string *key, text p)
     span content;
     short_string role;
     text after = read_message_object(scan, p, &content);
-    if (after == NULL || scan->role.start == NULL || *scan->role.start != '"')
+    if (after == NULL || !read_role(scan, &role))
         return after;
-    read_short_string(scan->role.start + 1, scan->role.end - 1, &role);
     scan->user_seen = is_named(&role, "user", 4);
-    if (scan->user_seen || is_named(&role, "system", 6) || is_named(&role, "developer", 9))
+    if (scan->user_seen || is_preface(&role))
         scan->openings[scan->opening_count++] = content;
     return after;
 }
 
+/* Reads the value of messages; what the platform says to every user opens no conversation without a user. */
 static text read_messages(body_scan *scan, text p)
 {
     scan->opening_count = scan->messages_seen = 0;
     scan->user_seen = 0;
-    return *p == '[' ? after_values(scan, p, read_message) : skip_value(scan, p);
+    text after = *p == '[' ? after_values(scan, p, read_message) : skip_value(scan, p);
+    if (!scan->user_seen)
+        scan->opening_count = 0;
+    return after;
 }
 
-/* Reads the value of input or prompt, or an item of it; the first one is the opening, or its content is. */
-static text read_opening(body_scan *scan, const short_string *key, text p)
+/* Reads the value of input or prompt, or an item of it that may be the opening: the value, or the content of an object. */
+static text read_opening(body_scan *scan, span *opening, text p)
 {
-    span *opening = scan->opening;
-    (void)key;
-    scan->opening = NULL;
-    if (opening != NULL && *p == '{')
+    if (*p == '{')
         return read_message_object(scan, p, opening);
     text after = skip_value(scan, p);
-    if (opening != NULL)
-        *opening = (span){p, after};
+    *opening = (span){p, after};
+    return after;
+}
+
+static text read_input_item(body_scan *scan, const short_string *key, text p)
+{
+    short_string role;
+    span found;
+    (void)key;
+    if (scan->opening == NULL)
+        return skip_value(scan, p);
+    text after = read_opening(scan, &found, p);
+    if (after != NULL && *p == '{' && read_role(scan, &role) && is_preface(&role)) {
+        if (++scan->prefaces_seen == MAX_OPENING_MESSAGES)
+            scan->opening = NULL;
+        return after;
+    }
+    *scan->opening = found;
+    scan->opening = NULL;
     return after;
 }
 
 static text read_input(body_scan *scan, text p, span *opening)
 {
+    if (*p != '[')
+        return read_opening(scan, opening, p);
     *opening = (span){p, p};
     scan->opening = opening;
-    return *p == '[' ? after_values(scan, p, read_opening) : read_opening(scan, NULL, p);
+    scan->prefaces_seen = 0;
+    return after_values(scan, p, read_input_item);
 }
 
 static text read_stream_options(body_scan *scan, text p)

@@ -26,7 +26,8 @@ PREVIOUS_RESPONSE_ID: Final = 10
 PROMPT_CACHE_KEY: Final = 11
 MESSAGES: Final = 12
 INPUT: Final = 13
-"""The opening of `input`: the value itself, of a list its first item, of an object its `content`.
+"""The opening of `input`: the value itself, of a list its first item that is no system or developer message, of an object
+its `content`.
 
 An empty span at the value's place says that the list or the object has none.
 """
@@ -36,7 +37,7 @@ INSTRUCTIONS: Final = 15
 FIRST_OPENING: Final = 16
 """From here on: the contents of the system and developer messages up to the first user message, and of that one.
 
-Present where `messages` is a list. A message without content has an empty span.
+Present where `messages` is a list with a user message. A message without content has an empty span.
 """
 
 MAX_OPENING_MESSAGES: Final = 64

@@ -253,11 +253,13 @@ class _BodyScan:
         return end
 
     def _messages(self, place: int, depth: int) -> int | None:
+        """Reads the value of messages; what the platform says to every user opens no conversation without a user."""
         self.openings = []
         raw = self._raw
         if raw[place : place + 1] != b"[":
             return _after_value(raw, place, depth)
         place = _after_any(_BLANKS, raw, place + 1)
+        openings: list[Span] = []
         for _ in range(MAX_OPENING_MESSAGES):
             if raw[place : place + 1] == b"]":
                 return place + 1
@@ -268,25 +270,34 @@ class _BodyScan:
                 return None
             place = following
             if message.role_group is not None:
-                self.openings.append(message.content)
+                openings.append(message.content)
             if message.role_group == _USER:
+                self.openings = openings
                 break
         return _after_deep_value(raw, place, [b"["], depth)
 
     def _input(self, field: int, place: int, depth: int) -> int | None:
         raw = self._raw
-        is_list = raw[place : place + 1] == b"["
-        first = _after_any(_BLANKS, raw, place + 1) if is_list else place
-        if is_list and raw[first : first + 1] == b"]":
-            self.spans[field] = place, place
-            return first + 1
-        message = _Message(raw)
-        end = message.read(first, depth + is_list)
-        self.spans[field] = message.content
-        if end is None or not is_list:
+        if raw[place : place + 1] != b"[":
+            opening = _Message(raw)
+            end = opening.read(place, depth)
+            self.spans[field] = opening.content
             return end
-        following = _after(_NEXT[b"["], raw, end)
-        return _after_deep_value(raw, following, [b"["], depth)
+        self.spans[field] = place, place
+        place = _after_any(_BLANKS, raw, place + 1)
+        for _ in range(MAX_OPENING_MESSAGES):
+            if raw[place : place + 1] == b"]":
+                return place + 1
+            item = _Message(raw)
+            end = item.read(place, depth + 1)
+            following = None if end is None else _after(_NEXT[b"["], raw, end)
+            if following is None:
+                return None
+            place = following
+            if item.role_group is None or item.role_group == _USER:
+                self.spans[field] = item.content
+                break
+        return _after_deep_value(raw, place, [b"["], depth)
 
 
 class _Message:

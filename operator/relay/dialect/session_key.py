@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 import orjson
+import xxhash
 
 from relay.dialect import body_fields
 from relay.dialect.body_fields import Span
@@ -11,23 +12,30 @@ from relay.dialect.json_values import is_null, string_at
 from relay.dialect.request_body import CallBody
 
 TEXT_CHARACTERS: Final = 4096
-"""Part of each of the first messages that is hashed; hashing a 100 KB prompt would cost more than the call."""
+"""Part of each of the first messages that is decoded; what is longer is told apart by a digest of its bytes."""
 DECODED_BYTES: Final = 16 * 1024
-"""Contents that are no strings are compared decoded up to this size in all, and by their first bytes beyond it."""
+"""Contents that are no strings are compared decoded up to this size in all, and by a digest of their bytes beyond it."""
 
 
 def session_key(body: CallBody, header: bytes | None) -> bytes | None:
-    """Returns the key of the conversation that a call's body belongs to.
+    """Returns the key of the conversation that a call's body belongs to; None where nothing tells one from another.
 
-    That is prompt_cache_key, else the header X-Session-ID, else the system and the first user message; None when there
-    is none of them.
+    That is the header X-Session-ID, else the opening: system and first user message, or instructions and first input. A
+    prompt_cache_key is mixed in, and alone is no key: a whole application may have one (OpenAI, prompt caching guide).
     """
-    raw, spans = body.raw, body.spans
-    cache_key = string_at(raw, spans[body_fields.PROMPT_CACHE_KEY], TEXT_CHARACTERS)
-    if cache_key:
-        return b"k" + cache_key.encode("utf-8", "surrogatepass")
     if header:
         return b"h" + header
+    opening = _opening(body)
+    if opening is None:
+        return None
+    cache_key = string_at(body.raw, body.spans[body_fields.PROMPT_CACHE_KEY], TEXT_CHARACTERS)
+    if not cache_key:
+        return opening
+    return b"k" + cache_key.encode("utf-8", "surrogatepass") + b"\0" + opening
+
+
+def _opening(body: CallBody) -> bytes | None:
+    raw, spans = body.raw, body.spans
     messages = spans[body_fields.MESSAGES]
     if messages is None or raw[messages[0]] != ord("["):
         return _first_input(body)
@@ -41,10 +49,9 @@ def _first_input(body: CallBody) -> bytes | None:
     first = spans[body_fields.INPUT]
     if first is None:
         first = spans[body_fields.PROMPT]
-    instructions = spans[body_fields.INSTRUCTIONS]
-    if _is_nothing(raw, first) and _is_nothing(raw, instructions):
+    if first is None or _is_nothing(raw, first):
         return None
-    return b"i" + _texts(raw, [instructions or (0, 0), first or (0, 0)])
+    return b"i" + _texts(raw, [spans[body_fields.INSTRUCTIONS] or (0, 0), first])
 
 
 def _is_nothing(raw: bytes, span: Span | None) -> bool:
@@ -58,16 +65,25 @@ def _texts(raw: bytes, spans: list[Span]) -> bytes:
 
 
 def _text(raw: bytes, span: Span, *, decode: bool) -> bytes:
+    """Returns the value as bytes that do not depend on its spelling, unless it is long."""
     text = string_at(raw, span, TEXT_CHARACTERS)
     if text is not None:
-        return text.encode("utf-8", "surrogatepass")
+        whole = len(text) < TEXT_CHARACTERS
+        start = text.encode("utf-8", "surrogatepass")
+        return start if whole else start + _digest(raw, span)
     if _is_nothing(raw, span):
         return b"None"
-    start, end = span
     if not decode:
-        stop = min(end, start + TEXT_CHARACTERS)
-        return raw[start:stop]
-    return repr(_structure(raw[start:end]))[:TEXT_CHARACTERS].encode()
+        return _digest(raw, span)
+    text = repr(_structure(raw[span[0] : span[1]]))
+    whole = len(text) <= TEXT_CHARACTERS
+    start = text[:TEXT_CHARACTERS].encode()
+    return start if whole else start + _digest(raw, span)
+
+
+def _digest(raw: bytes, span: Span) -> bytes:
+    """Returns a digest of the whole value: long ones of one application often begin alike."""
+    return xxhash.xxh3_64_digest(memoryview(raw)[span[0] : span[1]])
 
 
 def _structure(text: bytes) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hatch_build import BODY_SCAN
 from relay.dialect import body_fields
-from relay.dialect.body_fields import Spans
+from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Spans
 
 Scan = Callable[[bytes], Spans | None]
 Pairs = list[tuple[str, Any]]
@@ -84,7 +84,9 @@ MESSAGES = st.lists(
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
     """Valid bodies: fields in any order, also twice, their keys in any spelling, blanks anywhere."""
-    fields = st.tuples(KEYS, VALUES) | st.tuples(st.just("messages"), MESSAGES)
+    fields = st.tuples(KEYS, VALUES) | st.tuples(
+        st.sampled_from(("messages", "input", "prompt")), MESSAGES
+    )
     pairs = draw(st.lists(fields, max_size=8))
     text = draw(BLANKS) + _spelled(draw, Object(pairs)) + draw(BLANKS)
     return text.encode()
@@ -135,26 +137,35 @@ def last(pairs: Pairs, name: str) -> Any:
     return dict(pairs)[name]
 
 
+PREFACES = ("system", "developer")
+
+
 def opening(value: Any) -> Any:
     """Returns the part of input or prompt that identifies a conversation; KeyError for none."""
     if isinstance(value, list):
-        if not value:
-            raise KeyError
-        value = value[0]
+        rest = (item for item in value[:MAX_OPENING_MESSAGES] if role(item) not in PREFACES)
+        try:
+            value = next(rest)
+        except StopIteration:
+            raise KeyError from None
     return last(value.pairs, "content") if isinstance(value, Object) else value
 
 
 def openings(messages: Any) -> list[Any]:
-    """Returns the contents of the opening messages, `...` for a message without."""
+    """Returns the contents of the opening messages, `...` for a message without; none without a user's."""
     found: list[Any] = []
-    for message in messages if isinstance(messages, list) else []:
-        fields = dict(message.pairs) if isinstance(message, Object) else {}
-        role = fields.get("role")
-        if role in ("system", "developer", "user"):
-            found.append(fields.get("content", ...))
-        if role == "user":
-            break
-    return found
+    for message in messages[:MAX_OPENING_MESSAGES] if isinstance(messages, list) else []:
+        if role(message) in (*PREFACES, "user"):
+            found.append(dict(message.pairs).get("content", ...))
+        if role(message) == "user":
+            return found
+    return []
+
+
+def role(message: Any) -> str:
+    """Returns the role of a message, empty where it has none that is a string."""
+    found = dict(message.pairs).get("role") if isinstance(message, Object) else None
+    return found if isinstance(found, str) else ""
 
 
 def plain(value: Any) -> Any:

@@ -188,23 +188,43 @@ def test_a_key_that_only_looks_like_a_field_is_none(scan: Scan, key: str) -> Non
     assert not any(found(scan, f'{{"{key}":1}}'.encode()))
 
 
-def test_first_messages_are_searched_for_the_users_up_to_a_limit(scan: Scan) -> None:
-    system = {"role": "system", "content": "s"}
-    assistant = {"role": "assistant", "content": "a"}
-    user = {"role": "user", "content": "u"}
+SYSTEM = {"role": "system", "content": "s"}
+DEVELOPER = {"role": "developer", "content": "d"}
+ASSISTANT = {"role": "assistant", "content": "a"}
+USER = {"role": "user", "content": "u"}
 
+
+def test_first_messages_are_searched_for_the_users_up_to_a_limit(scan: Scan) -> None:
     def openings_of(*messages: object) -> int:
         raw = json.dumps({"messages": messages}).encode()
         return len(found(scan, raw)) - body_fields.FIRST_OPENING
 
-    assert openings_of(*[assistant] * (MAX_OPENING_MESSAGES - 1), user, user) == 1
-    assert openings_of(*[assistant] * MAX_OPENING_MESSAGES, user) == 0
-    assert openings_of(*[system] * 1000, user) == MAX_OPENING_MESSAGES
+    assert openings_of(*[ASSISTANT] * (MAX_OPENING_MESSAGES - 1), USER, USER) == 1
+    assert openings_of(*[ASSISTANT] * MAX_OPENING_MESSAGES, USER) == 0
+    assert openings_of(*[SYSTEM] * (MAX_OPENING_MESSAGES - 1), USER) == MAX_OPENING_MESSAGES
+    assert openings_of(*[SYSTEM] * 1000, USER) == 0
+
+
+def test_what_the_platform_says_to_every_user_is_no_opening(scan: Scan) -> None:
+    def opening_of(*items: object) -> object:
+        raw = json.dumps({"input": items}).encode()
+        span = found(scan, raw)[body_fields.INPUT]
+        assert span is not None
+        return at(raw, span)
+
+    assert opening_of(DEVELOPER, SYSTEM, USER, ASSISTANT) == plain("u")
+    assert opening_of(ASSISTANT, USER) == plain("a")
+    assert opening_of(DEVELOPER, "text") == plain("text")
+    assert opening_of(DEVELOPER, SYSTEM) == opening_of() == "..."
+    assert opening_of(*[DEVELOPER] * (MAX_OPENING_MESSAGES - 1), USER) == plain("u")
+    assert opening_of(*[DEVELOPER] * MAX_OPENING_MESSAGES, USER) == "..."
 
 
 def test_of_two_lists_of_messages_the_last_counts(scan: Scan) -> None:
-    raw = b'{"messages":[{"role":"user","content":1}],"messages":[{"role":"system"}]}'
+    raw = b'{"messages":[{"role":"user","content":1}],"messages":[{"role":"user"}]}'
     assert found(scan, raw)[body_fields.FIRST_OPENING :] == ((54, 54),)
+    raw = raw.replace(b'[{"role":"user"}]', b"[]")
+    assert found(scan, raw)[body_fields.FIRST_OPENING :] == ()
 
 
 def test_the_compiled_scan_takes_bytes_alone(compiled_scan: Scan) -> None:
