@@ -2,23 +2,29 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 READ_BYTES = 65536
+GATE_SECONDS = 20.0
+
+Script = bytes | tuple[bytes | float | threading.Event, ...]
+"""An answer: its bytes, or pieces of them with what the provider waits for in between, seconds or an event of the test."""
 
 
 @dataclass(slots=True)
 class ScriptedProvider:
     """Answers request after request on each connection with `answers`, the last one again and again.
 
-    With `hangs` a connection is read and never answered. `heads` holds what each request began with, `closed` how many
+    With `hangs` a connection is read and never answered, with `closes` it ends after its first answer. `heads` holds what each request began with, `closed` how many
     connections the relay ended.
     """
 
-    answers: list[bytes]
+    answers: Sequence[Script]
     hangs: bool = False
+    closes: bool = False
     reads_body: bool = True
     heads: list[bytes] = field(default_factory=list)
     closed: int = 0
@@ -40,9 +46,11 @@ class ScriptedProvider:
                         pass
                     return
                 try:
-                    connection.sendall(self.answers[min(len(self.heads), len(self.answers)) - 1])
-                except OSError:
+                    play(self.answers[min(len(self.heads), len(self.answers)) - 1], connection)
+                except OSError:  # the relay reset the connection
                     self.closed += 1
+                    return
+                if self.closes:
                     return
 
     def _request(self, connection: socket.socket, buffer: bytes) -> tuple[bytes, bytes] | None:
@@ -67,6 +75,17 @@ class ScriptedProvider:
         if not data:
             self.closed += 1
         return data
+
+
+def play(script: Script, connection: socket.socket) -> None:
+    """Sends an answer piece by piece."""
+    for piece in (script,) if isinstance(script, bytes) else script:
+        if isinstance(piece, bytes):
+            connection.sendall(piece)
+        elif isinstance(piece, float):
+            time.sleep(piece)
+        else:
+            assert piece.wait(GATE_SECONDS), "the test never opened the gate"
 
 
 def content_length(head: bytes) -> int:
@@ -107,12 +126,23 @@ def unary(body: bytes, *, status: bytes = b"200 OK", fields: bytes = b"") -> byt
     return head % (status, len(body), fields) + body
 
 
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+END = b"0\r\n\r\n"
+
+
+def piece(data: bytes) -> bytes:
+    """Returns one chunk of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def stream(events: bytes, *, fields: bytes = b"", length: bool = False) -> bytes:
     """Returns an event stream, framed by its length or in one chunk."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n" + fields
     if length:
         return head + b"content-length: %d\r\n\r\n" % len(events) + events
-    return head + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(events), events)
+    return head + b"transfer-encoding: chunked\r\n\r\n" + (piece(events) if events else b"") + END
 
 
 CHAT_ANSWER = (

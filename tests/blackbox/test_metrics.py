@@ -4,54 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from tests.blackbox.measured import COUNTS, Measured, exactly
 from tests.blackbox.relays import CHAT, Metrics, Relay, chat_body
-from tests.blackbox.tenant import KEY, MODEL, Platform, route, side
+from tests.blackbox.tenant import KEY, MODEL, Platform
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import request_bytes
 
-from relay_contract.document import LatencyObjective, Side
+from relay_contract.document import LatencyObjective
 
 GOOD, BROKEN = 7, 3
-
-
-class Measured:
-    """A route of the test's own, so that its series begin at zero."""
-
-    def __init__(self, relay: Relay, platform: Platform, **fields: Any) -> None:
-        self.relay = relay
-        self.stable: Side = side("stable")
-        self.canary: Side = side("canary")
-        self.route = route(self.stable, self.canary, **fields)
-        relay.push(platform.document(routes=[self.route]))
-
-    def slo(self, what: str, of: str = "stable", **labels: str) -> float:
-        """Returns an SLO counter of a side."""
-        fingerprint = (self.stable if of == "stable" else self.canary).fingerprint
-        return self.relay.slo().total(
-            f"relay_slo_{what}",
-            **{"route": self.route.name, "side": of, "fingerprint": fingerprint, **labels},
-        )
-
-    def settled(self, attempts: int, of: str = "stable") -> None:
-        """Waits until that many attempts have ended."""
-        eventually(
-            lambda: self.slo("attempts_finished_total", of),
-            lambda seen: seen == attempts,
-            what=f"{attempts} finished attempts",
-        )
-
-    def counts(self, of: str = "stable") -> dict[str, float]:
-        """Returns started, finished, failed, truncated and throttled."""
-        names = ("started", "finished", "failed", "truncated", "throttled")
-        return {name: self.slo(f"attempts_{name}_total", of) for name in names}
-
-
-def exactly(**counts: int) -> dict[str, float]:
-    return {
-        **dict.fromkeys(("started", "finished", "failed", "truncated", "throttled"), 0.0),
-        **counts,
-    }
 
 
 @pytest.fixture
@@ -88,8 +50,8 @@ def test_good_and_failed_attempts_are_counted_exactly(measured: Measured, stable
         ({"api_key": "another"}, {"failed": 1}),
         ({"error_percent": 100, "error_status": 503}, {"failed": 1}),
         ({"error_percent": 100, "error_status": 429}, {"throttled": 1}),
-        ({"error_percent": 100, "error_status": 400}, {}),
-        ({"error_percent": 100, "error_status": 404}, {}),
+        ({"error_percent": 100, "error_status": 400}, {"refused": 1}),
+        ({"error_percent": 100, "error_status": 404}, {"failed": 1}),
         ({"fault": "die"}, {"failed": 1, "truncated": 1}),
         ({"fault": "long_content_length"}, {"failed": 1, "truncated": 1}),
     ],
@@ -124,7 +86,7 @@ def test_a_stream_that_ends_early_counts_as_failed_despite_its_200(
     assert measured.counts() == exactly(started=1, finished=1, **expected)
 
 
-def test_a_client_that_left_does_not_count_as_a_failure(
+def test_a_call_that_its_client_gave_up_is_cancelled_and_not_finished(
     measured: Measured, stable: Upstream
 ) -> None:
     stable.behave(hold_after_events=0)
@@ -132,8 +94,14 @@ def test_a_client_that_left_does_not_count_as_a_failure(
         headers = {"authorization": f"Bearer {KEY}"}
         wire.send(request_bytes("POST", CHAT, headers, chat_body()))
         eventually(stable.stats, lambda stats: stats["held"] == 1, what="the held answer")
+        assert measured.counts() == exactly(started=1)
+    eventually(
+        measured.counts, exactly(started=1, cancelled=1).__eq__, what="one cancelled attempt"
+    )
+    stable.reset()
+    measured.relay.chat(stream=True)
     measured.settled(1)
-    assert measured.counts() == exactly(started=1, finished=1)
+    assert measured.counts() == exactly(started=2, cancelled=1, finished=1)
 
 
 def test_the_sides_of_a_route_are_counted_separately(
@@ -330,7 +298,7 @@ PROMISED = {
     "/metrics/slo": {
         **{
             f"relay_slo_attempts_{what}_total": {"tenant_uid", "route", "side", "fingerprint"}
-            for what in ("started", "finished", "failed", "truncated", "throttled")
+            for what in COUNTS
         },
         "relay_slo_attempts_slow_total": {"tenant_uid", "route", "side", "fingerprint", "signal"},
         "relay_slo_attempts_timed_total": {"tenant_uid", "route", "side", "fingerprint", "signal"},

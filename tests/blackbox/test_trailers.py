@@ -111,11 +111,15 @@ def test_a_providers_endless_trailers_end_the_call(
         with patient_relay.wire() as wire:
             wire.send(
                 request_bytes(
-                    "POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body(stream=is_stream)
+                    "POST",
+                    CHAT,
+                    {"authorization": f"Bearer {KEY}", "connection": "close"},
+                    chat_body(stream=is_stream),
                 )
             )
             seen = wire.rest()
-        assert b"200 OK" in seen
+        # a small document is not passed on before it is whole
+        assert (b"200 OK" if is_stream else b"502 Bad Gateway") in seen
         assert not seen.endswith(b"0\r\n\r\n") or b'"error"' in seen
         eventually(
             lambda: patient_relay.metrics().total("relay_in_flight"), lambda calls: calls == 0

@@ -5,7 +5,7 @@ from typing import Final
 
 from relay.accounting.logs import WorkerLog
 from relay.accounting.metrics import WorkerMetrics
-from relay.accounting.slo_counters import SideName, SloCounters
+from relay.accounting.slo_counters import SideCounters, SideName, SloCounters
 from relay.accounting.token_estimates import TokenEstimator
 from relay.accounting.usage_event import FAILURES, Subject, UsageEvent
 from relay.dialect.endpoints import Endpoint
@@ -108,15 +108,7 @@ class AttemptRecorder:
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         if outcome == "no_key":
             return
-        counters = subject.slo
-        counters.finished += 1
-        if outcome in FAILURES:
-            counters.failed += 1
-            # an answer that fell silent after its head has ended early too
-            silent = outcome == "timeout" and event.first_byte_seconds > 0
-            counters.truncated += silent or outcome == "truncated"
-        elif outcome == "throttled":
-            counters.throttled += 1
+        _count_outcome(subject.slo, event)
         self._count_times(event)
         if event.unreadable:
             self._metrics.unreadable[subject.route, subject.side] += 1
@@ -163,6 +155,23 @@ def sides(plans: Iterable[RoutePlan]) -> list[SideName]:
             if plan.shadow_percent:
                 names.append((plan.name, "shadow", plan.canary.fingerprint))
     return names
+
+
+def _count_outcome(counters: SideCounters, event: UsageEvent) -> None:
+    outcome = event.outcome
+    if outcome == "cancelled":
+        counters.cancelled += 1
+        return
+    counters.finished += 1
+    if outcome in FAILURES:
+        counters.failed += 1
+        # an answer that fell silent after its head has ended early too
+        silent = outcome == "timeout" and event.first_byte_seconds > 0
+        counters.truncated += silent or outcome == "truncated"
+    elif outcome == "throttled":
+        counters.throttled += 1
+    elif outcome == "client_error":
+        counters.refused += 1
 
 
 def _signal_seconds(signal: str, event: UsageEvent) -> float | None:

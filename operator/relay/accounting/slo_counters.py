@@ -1,20 +1,36 @@
 """The counters that the control plane judges a canary by, of one tenant in one worker."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from relay.accounting.distributions import TokenCounts
 from relay.accounting.metric_catalogue import Labels
 from relay.accounting.metric_report import Report
 from relay_contract.document import SIGNALS
 
+ATTEMPT_COUNTS: Final = (
+    "started",
+    "finished",
+    "cancelled",
+    "failed",
+    "truncated",
+    "throttled",
+    "refused",
+)
+
 
 class SideCounters:
-    """SLO counters of one side of one route. Plain attributes: they move with every attempt."""
+    """SLO counters of one side of one route. Plain attributes: they move with every attempt.
+
+    Every started attempt is under way, finished or cancelled.
+    """
 
     __slots__ = (
+        "cancelled",
         "failed",
         "finished",
         "overhead_seconds",
+        "refused",
         "slow",
         "started",
         "throttled",
@@ -24,7 +40,9 @@ class SideCounters:
     )
 
     def __init__(self) -> None:
-        self.started = self.finished = self.failed = self.truncated = self.throttled = 0
+        self.started = self.finished = self.cancelled = 0
+        # among the finished
+        self.failed = self.truncated = self.throttled = self.refused = 0
         self.overhead_seconds = 0.0
         self.slow = _per_signal()
         self.timed = _per_signal()
@@ -65,7 +83,7 @@ class SloCounters:
 
 def _report_side(report: Report, labels: Labels, side: SideCounters) -> None:
     prefix = "relay_slo_attempts_"
-    for name in ("started", "finished", "failed", "truncated", "throttled"):
+    for name in ATTEMPT_COUNTS:
         report.setdefault(f"{prefix}{name}_total", []).append((labels, getattr(side, name)))
     for name, counts in (("slow", side.slow), ("timed", side.timed)):
         series = report.setdefault(f"{prefix}{name}_total", [])

@@ -14,15 +14,17 @@ from relay.calls.attempts.call import Call, new_call
 from relay.calls.attempts.shadow_comparison import Comparison
 from relay.calls.call_context import CallContext
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
-from relay.calls.provider_error import MAX_ERROR_BYTES
+from relay.calls.provider_error import PassedOnError
 from relay.calls.refusal_of import (
     BROKEN_STREAM_REFUSAL,
+    CREDENTIAL_REFUSAL,
     PROBLEM_REFUSAL,
     PROBLEM_RETRY_SECONDS,
     REFUSAL_OF,
     TROUBLE_REFUSAL,
     UNPROCESSED_STATUSES,
     UNPROCESSED_TROUBLES,
+    UNUSABLE_REFUSAL,
 )
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
@@ -47,7 +49,6 @@ class Exchange(Consumer, Applicant, RequestHandler):
         "_connection",
         "_context",
         "_endpoint",
-        "_error",
         "_index",
         "_paused",
         "_request_id",
@@ -85,7 +86,6 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._targets: tuple[Target, ...] = ()
         self._index = 0
         self._paused = False
-        self._error: list[bytes] | None = None
         self._used_tokens = 0
         self.caller: Caller | None = None
         self.comparison: Comparison | None = None
@@ -177,6 +177,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if used:
             self.reservation.progress(self._used_tokens + used, now)
         self._keep_stream(attempt, now)
+        self._release_held(attempt, now)
 
     def _keep_stream(self, attempt: Attempt, now: float) -> None:
         """Sends a comment on a silent stream: load balancers close what is idle for a minute, models think longer."""
@@ -190,6 +191,18 @@ class Exchange(Consumer, Applicant, RequestHandler):
             attempt.comment_sent(now)
             self._writer.body(STREAM_COMMENT)
             self._writer.flush()
+
+    def _release_held(self, attempt: Attempt, now: float) -> None:
+        """Passes on what is held of an answer that takes its time: the client would take the silence for the end."""
+        waited = now - attempt.first_byte_at
+        if (
+            self.phase is ATTEMPTING
+            and attempt.first_byte_at
+            and waited >= self._context.stream_keepalive_seconds
+            and self._writer.may_release
+        ):
+            self._writer.holds = False
+            self._flush(attempt)
 
     def seated(self) -> None:
         """Starts the first attempt; called when the call gets its seat."""
@@ -236,7 +249,6 @@ class Exchange(Consumer, Applicant, RequestHandler):
             if not self._context.budget.withdraw():
                 return False
             self._index = index
-            self._error = None
             self._context.metrics.fallbacks[self.call.plan.name, reason] += 1
             self.ready_at = time.monotonic()
             self._move(ATTEMPTING)
@@ -247,37 +259,45 @@ class Exchange(Consumer, Applicant, RequestHandler):
     # -- relay.calls.attempts.attempt.Consumer ------------------------------------------------------------------------------------
 
     def answer_started(self, attempt: Attempt) -> None:
-        if attempt.status >= 300:
-            self._error = []
+        answer = attempt.answer
+        if answer is None or attempt.status >= 300:
             return
         fields = self._common_fields(attempt.first_byte_at) + own_responses.upstream_id_field(
             attempt.upstream_request_id
         )
         keep = self._connection.keeps_alive(self.request, attempt.first_byte_at)
         self._writer.begin(
-            attempt.status, attempt.headers, fields, stream=attempt.is_stream, keep_alive=keep
+            attempt.status,
+            attempt.headers,
+            fields,
+            stream=answer.is_stream,
+            hold=answer.may_be_held,
+            keep_alive=keep,
         )
 
     def answer_body(self, data: bytes) -> None:
-        if self._error is None:
-            self._writer.body(data)
-        elif sum(map(len, self._error)) < MAX_ERROR_BYTES:
-            self._error.append(data)
+        self._writer.body(data)
 
     def answer_read(self, attempt: Attempt, *, completed: bool) -> None:
-        if self._error is not None:
-            if completed:
-                self._answer_error(attempt, b"".join(self._error))
-        elif completed:
-            self._answer_read_whole(attempt)
+        if completed:
+            if attempt.status >= 300:
+                self._answer_error(attempt)
+            else:
+                self._answer_read_whole(attempt)
         elif not self._writer.holds:
-            if self.phase is ATTEMPTING:
-                self._begin_answering(attempt, time.monotonic())
-            self._writer.flush()
+            self._flush(attempt)
+
+    def _flush(self, attempt: Attempt) -> None:
+        if self.phase is ATTEMPTING:
+            self._begin_answering(attempt, time.monotonic())
+        self._writer.flush()
 
     def _answer_read_whole(self, attempt: Attempt) -> None:
         now = time.monotonic()
         if self.phase is ATTEMPTING:
+            if attempt.is_unusable:
+                self._answer_unusable(attempt)
+                return
             self._begin_answering(attempt, now)
         refusal = BROKEN_STREAM_REFUSAL.get(attempt.outcome or "ok")
         if refusal is not None and attempt.is_stream:
@@ -285,6 +305,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
         else:
             self._writer.end()
             self._finish(now, keep_alive=self._writer.keep_alive)
+
+    def may_refuse(self) -> bool:
+        return self.phase is ATTEMPTING
 
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
         refusal = TROUBLE_REFUSAL[trouble]
@@ -302,19 +325,35 @@ class Exchange(Consumer, Applicant, RequestHandler):
             # the attempt refers to us: let go, or only the collector could free the call's body
             self._attempt = None
 
-    def _answer_error(self, attempt: Attempt, body: bytes) -> None:
+    def _answer_error(self, attempt: Attempt) -> None:
         status = attempt.status
         if status in UNPROCESSED_STATUSES and self._try_next_target(str(status)):
             return
-        if status in (401, 403) or status < 400:
+        if status < 400:
             # a redirect would send the caller's prompt wherever the provider points
-            refusal = Refusal.upstream_redirected if status < 400 else Refusal.upstream_unauthorized
-            self.refuse(refusal)
+            self.refuse(Refusal.upstream_redirected)
+        elif status in CREDENTIAL_REFUSAL and attempt.outcome == "failed":
+            self.refuse(CREDENTIAL_REFUSAL[status])
+        else:
+            self._pass_on(attempt, provider_error.passed_on(attempt))
+
+    def _answer_unusable(self, attempt: Attempt) -> None:
+        """Makes an error of an answer under a status of success that holds nothing for the caller."""
+        error = attempt.answer.error if attempt.answer is not None else None
+        if error is None:
+            self.refuse(UNUSABLE_REFUSAL.get(attempt.outcome or "ok", Refusal.upstream_unusable))
+        elif error.unprocessed and self._try_next_target(str(error.status)):
             return
+        elif error.status in CREDENTIAL_REFUSAL and attempt.outcome == "failed":
+            self.refuse(CREDENTIAL_REFUSAL[error.status])
+        else:
+            self._pass_on(attempt, provider_error.made_of(attempt, error))
+
+    def _pass_on(self, attempt: Attempt, error: PassedOnError) -> None:
         now = time.monotonic()
-        status, fields, error = provider_error.passed_on(attempt, body)
+        status, fields, body = error
         keep = self._connection.keeps_alive(self.request, now)
-        self._writer.whole(status, fields + self._common_fields(now), error, keep_alive=keep)
+        self._writer.whole(status, fields + self._common_fields(now), body, keep_alive=keep)
         self._finish(now, keep_alive=keep)
 
     def _begin_answering(self, attempt: Attempt, now: float) -> None:

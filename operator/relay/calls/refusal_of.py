@@ -59,6 +59,16 @@ TROUBLE_REFUSAL: Final[dict[Trouble, Refusal]] = {
     "invalid": Refusal.upstream_invalid,
 }
 
+CREDENTIAL_REFUSAL: Final = {
+    401: Refusal.upstream_unauthorized,
+    402: Refusal.upstream_unpaid,
+    403: Refusal.upstream_unauthorized,
+    407: Refusal.upstream_unauthorized,
+}
+"""Statuses by which a provider refuses the relay's account; they would tell a caller that its own key is wrong."""
+UNUSABLE_REFUSAL: Final[dict[Outcome, Refusal]] = {"truncated": Refusal.upstream_truncated}
+"""Answers without an error in them that hold nothing; those that are not listed are unusable."""
+
 BROKEN_STREAM_REFUSAL: Final[dict[Outcome, Refusal]] = {
     "truncated": Refusal.upstream_truncated,
     "invalid": Refusal.upstream_invalid,

@@ -28,6 +28,7 @@ class ResponseWriter:
     __slots__ = (
         "_chunked",
         "_connection",
+        "_held_bytes",
         "_out",
         "_request",
         "holds",
@@ -41,6 +42,7 @@ class ResponseWriter:
         self._request = request
         self._out: list[bytes] = []
         self._chunked = False
+        self._held_bytes = 0
         self.keep_alive = True
         self.holds = False
         self.status = 0
@@ -71,11 +73,19 @@ class ResponseWriter:
         )
 
     def begin(
-        self, status: int, headers: list[Field], fields: bytes, *, stream: bool, keep_alive: bool
+        self,
+        status: int,
+        headers: list[Field],
+        fields: bytes,
+        *,
+        stream: bool,
+        hold: bool,
+        keep_alive: bool,
     ) -> None:
         """Begins a provider's answer: its fields but for those that are ours or its connection's, then ours.
 
-        A stream of events never keeps the provider's length: events are hidden, added and appended on the way.
+        A stream of events never keeps the provider's length: events are hidden, added and appended on the way. With hold
+        a small answer is sent when it is whole.
         """
         self.status = status
         length, passed = _passed_on(headers)
@@ -93,13 +103,17 @@ class ResponseWriter:
             passed.append(b"transfer-encoding: chunked\r\n")
         if stream:
             passed.append(UNBUFFERED)
-        self.holds = not stream and length is not None and int(length) <= HELD_BYTES
+        self.holds = hold and (length is None or int(length) <= HELD_BYTES)
+        self._held_bytes = 0
         passed += (fields, self._connection_field(), b"\r\n")
         passed[0] = status_line(status)
         self._out = passed
 
     def body(self, data: bytes) -> None:
-        """Adds a piece of the body; the next `flush` writes it."""
+        """Adds a piece of the body; the next `flush` writes it. What proves larger than is held is held no more."""
+        if self.holds:
+            self._held_bytes += len(data)
+            self.holds = self._held_bytes <= HELD_BYTES
         if self._chunked:
             self._out.append(chunk(data))
         elif self.status not in BODILESS:
@@ -112,6 +126,11 @@ class ResponseWriter:
             data = out[0] if len(out) == 1 else b"".join(out)
             self.sent_bytes += len(data)
             self._connection.write(data)
+
+    @property
+    def may_release(self) -> bool:
+        """True if a part of an answer of unknown length is held."""
+        return self.holds and self._chunked and self._held_bytes > 0
 
     def end(self) -> None:
         """Ends a whole answer."""

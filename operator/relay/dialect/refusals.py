@@ -227,6 +227,13 @@ class Refusal(Enum):
         "The provider refused the relay's own credential; the platform team has to act.",
         retry=False,
     )
+    upstream_unpaid = RefusalRow(
+        502,
+        SERVER,
+        "upstream_payment_required",
+        "The provider wants payment for the relay's account; the platform team has to act.",
+        retry=False,
+    )
     upstream_redirected = RefusalRow(
         502,
         SERVER,
@@ -235,6 +242,12 @@ class Refusal(Enum):
     )
     upstream_invalid = RefusalRow(
         502, SERVER, "upstream_invalid", "The provider's answer is not valid HTTP/1.1."
+    )
+    upstream_unusable = RefusalRow(
+        502,
+        SERVER,
+        "upstream_invalid",
+        "The provider answered with success, but without an answer to this call.",
     )
     upstream_reset = RefusalRow(
         502,

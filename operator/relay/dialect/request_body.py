@@ -59,6 +59,11 @@ class CallBody:
         self.stream = is_true(raw, spans[body_fields.STREAM])
         self.wants_usage = is_true(raw, spans[body_fields.INCLUDE_USAGE])
 
+    @property
+    def asks_many_choices(self) -> bool:
+        """True if the caller says how many choices it wants, which may be more than one."""
+        return self.spans[body_fields.N] is not None
+
     def output_bound(self, endpoint: Endpoint) -> OutputBound:
         """Returns what the caller asks of an answer of this endpoint."""
         if endpoint is EMBEDDINGS:

@@ -83,7 +83,9 @@ class ConnectionOwner(ABC):
 class UpstreamConnection(Channel):
     """An asyncio protocol, as ClientConnection is one.
 
-    Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle.
+    Deadlines: first byte after a send, then silence between reads; none while the reader is paused or idle. The patience
+    for the first byte lasts until the receiver says that the answer has begun: a head, and events that say nothing yet,
+    are sent early by models that then think for minutes.
     """
 
     __slots__ = (
@@ -99,6 +101,7 @@ class UpstreamConnection(Channel):
         "_large",
         "_owner",
         "_parser",
+        "_patient_until",
         "_paused",
         "_readable",
         "_status",
@@ -127,6 +130,7 @@ class UpstreamConnection(Channel):
         self._keep_alive = False
         self._large = False
         self._paused = False
+        self._patient_until = 0.0
         self._surplus = False
         # the parts of a large request that are still to be written, the next one last
         self._unsent: list[memoryview] = []
@@ -161,9 +165,7 @@ class UpstreamConnection(Channel):
         if self._status >= 200 and not self._in_head:
             # the deadline for the first byte counts until the head is whole: neither a slow trickle nor a row of
             # interim answers is an answer
-            self.deadline = now + self._idle_timeout
-            if self.deadline < self.slot:
-                self._owner.wheel.watch(self)
+            self._await_more(now)
         try:
             self._hand_over(call, now, sound=sound)
         except (
@@ -257,7 +259,7 @@ class UpstreamConnection(Channel):
         self._answered = self._completed = False
         self._framed = self._in_head = True
         self._head_bytes = self._status = 0
-        self.deadline = now + first_byte
+        self.deadline = self._patient_until = now + first_byte
         if self.deadline < self.slot:
             self._owner.wheel.watch(self)
         self._large = len(request) > 1
@@ -285,9 +287,19 @@ class UpstreamConnection(Channel):
         """Continues reading."""
         if self._paused:
             self._paused = False
-            self.deadline = time.monotonic() + self._idle_timeout
-            self._owner.wheel.watch(self)
+            self._await_more(time.monotonic())
             self.transport.resume_reading()
+
+    def answer_begun(self, now: float) -> None:
+        """Ends the patience for the first byte; from now on only the silence between reads counts."""
+        self._patient_until = 0.0
+        if not self._paused:
+            self._await_more(now)
+
+    def _await_more(self, now: float) -> None:
+        self.deadline = max(now + self._idle_timeout, self._patient_until)
+        if self.deadline < self.slot:
+            self._owner.wheel.watch(self)
 
     def abandon(self) -> None:
         """Drops the answer: the provider sees a reset and can stop its work."""

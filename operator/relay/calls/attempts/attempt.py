@@ -2,17 +2,16 @@
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Final
 
 from relay.accounting.token_estimates import BYTES_PER_TOKEN
 from relay.accounting.usage_event import Outcome, UsageEvent
 from relay.admission.token_buckets import Hold
-from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble, judge
+from relay.calls.attempts.answer import Answer
+from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
-from relay.calls.attempts.unary_body import UnaryBody
 from relay.dialect.endpoints import RESPONSES
-from relay.dialect.event_stream import SseScan
 from relay.dialect.refusals import Refusal, stream_error
 from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.http.connection_pool import Pool
@@ -20,6 +19,9 @@ from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
 from relay.random_ids import random_id
 from relay.routing.routes import Target
+
+_UNENDED: Final = ("truncated", "timeout")
+"""Faults of an answer that only lacks its end."""
 
 
 class Consumer(ABC):
@@ -29,7 +31,7 @@ class Consumer(ABC):
 
     @abstractmethod
     def answer_started(self, attempt: "Attempt") -> None:
-        """Takes the start of an answer; status and headers are set."""
+        """Takes the start of an answer; status, headers and answer are set."""
 
     @abstractmethod
     def answer_body(self, data: bytes) -> None:
@@ -38,6 +40,10 @@ class Consumer(ABC):
     @abstractmethod
     def answer_read(self, attempt: "Attempt", *, completed: bool) -> None:
         """Ends one read; with completed the answer is whole and outcome is set."""
+
+    @abstractmethod
+    def may_refuse(self) -> bool:
+        """Returns whether nothing of the answer has left for the caller yet."""
 
     @abstractmethod
     def attempt_failed(self, attempt: "Attempt", trouble: Trouble) -> None:
@@ -67,10 +73,10 @@ class Attempt(ResponseReceiver):
         "_probe",
         "_providers",
         "_unreadable",
+        "answer",
         "call",
         "client_gone",
         "consumer",
-        "content_type",
         "ended_at",
         "first_byte_at",
         "first_token_at",
@@ -84,10 +90,8 @@ class Attempt(ResponseReceiver):
         "settled",
         "started_at",
         "status",
-        "stream",
         "subject",
         "target",
-        "unary",
         "upstream_request_id",
     )
 
@@ -113,11 +117,9 @@ class Attempt(ResponseReceiver):
         self.hold = hold
         self._connection: UpstreamConnection | None = None
         self._pool: Pool | None = None
-        self.stream: SseScan | None = None
-        self.unary: UnaryBody | None = None
+        self.answer: Answer | None = None
         self.status = 0
         self.headers: list[Field] = []
-        self.content_type = b""
         self.outcome: Outcome | None = None
         self.client_gone = False
         self.settled = False
@@ -191,8 +193,7 @@ class Attempt(ResponseReceiver):
             self._pool.cancel(self)
         if self.outcome is None:
             self.outcome = "cancelled"
-        self.stream = None
-        self.unary = None
+        self.answer = None
         self._settle(time.monotonic())
 
     def _never_started(self) -> None:
@@ -214,17 +215,25 @@ class Attempt(ResponseReceiver):
 
     @property
     def is_stream(self) -> bool:
-        """True if the answer is a stream of events."""
-        return self.stream is not None
+        """True if the answer is a stream of events that the relay can add to."""
+        return self.answer is not None and self.answer.is_stream
 
     @property
     def between_events(self) -> bool:
         """True if this is a stream of which the client has whole events only, and more are to come."""
-        return self.stream is not None and self.stream.between_events and self.outcome is None
+        answer = self.answer
+        if answer is None or self.outcome is not None or not answer.is_stream:
+            return False
+        return answer.stream is not None and answer.stream.between_events
+
+    @property
+    def is_unusable(self) -> bool:
+        """True if the answer holds nothing that a caller could use."""
+        return self.answer is not None and self.answer.unusable
 
     def error_event(self, refusal: Refusal) -> bytes:
         """Returns the event that tells the client of a stream that it broke; never inside another event."""
-        stream = self.stream
+        stream = self.answer.stream if self.answer is not None else None
         assert stream is not None
         event = stream_error(
             refusal,
@@ -270,59 +279,85 @@ class Attempt(ResponseReceiver):
         self.first_byte_at = self.quiet_since = now
         self.status = status
         self.headers = headers
-        encoded = False
+        media_type, content_encoding = b"", None
         for name, value in headers:
             if name == b"content-type":
-                self.content_type = value
+                media_type = value
+            elif name == b"content-encoding":
+                content_encoding = value
             elif name == b"x-request-id":
                 self.upstream_request_id = identifier(value)
-            elif name == b"content-encoding" and value.lower() != b"identity":
-                # identity was asked for; what cannot be read is passed on as it is
-                encoded = True
-        if status >= 300 or encoded:
-            pass
-        elif self.content_type.lower().startswith(b"text/event-stream"):
-            self.stream = SseScan(hide_usage=self.call.forces_usage)
-        else:
-            self.unary = UnaryBody()
-        self.consumer.answer_started(self)
+        answer = self.answer = Answer(
+            self.call, status=status, media_type=media_type, content_encoding=content_encoding
+        )
+        if not answer.undecided:
+            self.consumer.answer_started(self)
 
     def body_received(self, data: bytes, now: float) -> None:
-        if not self.received_bytes:
-            self.first_token_at = now
+        answer = self.answer
+        assert answer is not None
         self.received_bytes += len(data)
         self.quiet_since = now
-        if self.stream is not None:
-            data = self.stream.feed(data)
-            if self.stream.garbage and self.outcome is None:
-                self._reject_garbage()
+        undecided = answer.undecided
+        shown = answer.feed(data)
+        if undecided:
+            if answer.undecided:
                 return
-        elif self.unary is not None:
-            self.unary.keep(data)
-        if data:
-            self.consumer.answer_body(data)
-
-    def _reject_garbage(self) -> None:
-        """Ends an answer that calls itself a stream of events and is none."""
-        if self._connection is not None:
-            self._connection.abandon()
-        self._fail("invalid")
-
-    def read_ended(self, now: float, *, completed: bool) -> None:
-        if not completed:
-            self.consumer.answer_read(self, completed=False)
+            self.consumer.answer_started(self)
+        if answer.is_garbage and not (self.consumer.may_refuse() and answer.read_as_document(data)):
+            self._end_at_once(now)
             return
-        self._connection = None
-        if self.stream is not None:
-            rest = self.stream.rest()
-            if rest:
-                self.consumer.answer_body(rest)
-        self.outcome = judge(self.status, self.stream)
+        if not self.first_token_at and answer.has_begun(data):
+            self.first_token_at = now
+            if self._connection is not None:
+                self._connection.answer_begun(now)
+        if shown and answer.is_passed_on:
+            self.consumer.answer_body(shown)
+
+    def _end_at_once(self, now: float) -> None:
+        """Ends an answer that will not get better, before the provider does."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        self._conclude(now)
+
+    def _conclude(self, now: float) -> None:
+        answer = self.answer
+        assert answer is not None
+        self.outcome = answer.judge()
         self.consumer.answer_read(self, completed=True)
         self._settle(now)
 
+    def read_ended(self, now: float, *, completed: bool) -> None:
+        answer = self.answer
+        assert answer is not None
+        if completed:
+            self._connection = None
+            self._end_answer(answer)
+            self._conclude(now)
+        elif answer.has_failed_first and self.consumer.may_refuse():
+            self._end_at_once(now)
+        elif answer.is_passed_on:
+            self.consumer.answer_read(self, completed=False)
+
+    def _end_answer(self, answer: Answer) -> None:
+        if answer.undecided:
+            answer.decide(b"")
+            self.consumer.answer_started(self)
+        rest = answer.rest()
+        if rest:
+            self.consumer.answer_body(rest)
+
     def failed(self, fault: Fault) -> None:
-        self._fail(fault)
+        answer = self.answer
+        if fault in _UNENDED and answer is not None and answer.has_ended and self.outcome is None:
+            # the end mark has come, only the end of the HTTP message has not
+            self._connection = None
+            now = time.monotonic()
+            self._end_answer(answer)
+            self._conclude(now)
+        else:
+            self._fail(fault)
 
     def crashed(self, error: Exception) -> None:
         self.consumer.crashed(error)
@@ -343,9 +378,10 @@ class Attempt(ResponseReceiver):
 
         Some providers report with each chunk.
         """
-        if self.stream is None or self.settled:
+        stream = self.answer.stream if self.answer is not None else None
+        if stream is None or self.settled:
             return 0
-        tokens = self._tokens(self.stream.usage)
+        tokens = self._tokens(stream.usage)
         if tokens is None:
             return 0
         used = self._charged(tokens)
@@ -353,14 +389,14 @@ class Attempt(ResponseReceiver):
             self.hold.progress(used, now=now)
         return used
 
-    def document(self) -> dict[str, Any] | None:
-        """Decodes a unary answer, if it was kept and is a JSON object."""
-        return None if self.unary is None else self.unary.document()
-
     def _settle(self, now: float) -> None:
         self.ended_at = now
-        tokens, response_id = self._reported()
-        estimated = tokens is None and self.status < 400 and self.sent_at > 0
+        answer = self.answer
+        tokens = self._tokens(answer.reported_usage) if answer is not None else None
+        # a provider that answered nothing usable and reports nothing has charged nothing
+        estimated = (
+            tokens is None and self.status < 400 and self.sent_at > 0 and not self.is_unusable
+        )
         if estimated:
             tokens = self._estimated()
         call, outcome = self.call, self.outcome
@@ -388,8 +424,8 @@ class Attempt(ResponseReceiver):
             unreadable=self._unreadable,
             client_gone=self.client_gone,
             latency_seconds=now - started_at,
-            first_token_seconds=self.first_token_at - started_at if self.first_token_at else None,
-            response_id=response_id,
+            first_token_seconds=self._first_token_seconds(),
+            response_id=answer.stored_as if answer is not None else None,
             estimate=call.estimate,
             first_byte_seconds=self.first_byte_at - started_at if self.first_byte_at else 0.0,
             overhead_seconds=self._overhead_seconds,
@@ -400,22 +436,11 @@ class Attempt(ResponseReceiver):
         call.tenant.attempt_ended(event, now)
         self.consumer.attempt_settled(self, event)
 
-    def _reported(self) -> tuple[Tokens | None, str | None]:
-        """Returns tokens as the provider reported them, and the id under which it stored a response."""
-        if self.stream is not None:
-            return self._tokens(self.stream.usage), self.stream.response_id
-        document = self.document()
-        if document is None:
-            kept = self.unary is not None and self.unary.kept
-            if kept and self.outcome == "ok" and b"json" in self.content_type:
-                self.outcome = "invalid"
-            return None, None
-        if self.outcome == "ok" and document.get("error"):
-            self.outcome = "failed"
-        response_id = document.get("id")
+    def _first_token_seconds(self) -> float | None:
         return (
-            self._tokens(document.get("usage")),
-            response_id if isinstance(response_id, str) else None,
+            self.first_token_at - self.started_at
+            if self.first_token_at and not self.is_unusable
+            else None
         )
 
     def _charged(self, tokens: Tokens) -> int:
@@ -434,7 +459,7 @@ class Attempt(ResponseReceiver):
 
     def _estimated(self) -> Tokens:
         # a stream's frame around each piece of text is about ten times the text
-        divisor = BYTES_PER_TOKEN * (10 if self.stream is not None else 1)
+        divisor = BYTES_PER_TOKEN * (10 if self.is_stream else 1)
         estimate = self.call.estimate
         output = estimate.bounded_output(self.received_bytes // divisor)
         return Tokens(estimate.input_tokens, output)

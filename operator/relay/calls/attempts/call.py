@@ -18,6 +18,7 @@ from relay.routing.snapshot import RoutePlan, Upstream
 
 JOINED_BYTES: Final = 16 * 1024
 """Up to this one copy is cheaper than further buffers for the kernel to gather."""
+_COMPLETIONS: Final = Endpoint.COMPLETIONS
 OTHER_MODEL: Final = "other"
 """Stands in metrics for models that the document does not name."""
 
@@ -116,6 +117,11 @@ class Call:
             output_tokens=estimate.output_tokens,
             least_tokens=estimate.least_tokens,
         )
+
+    @property
+    def asks_many_choices(self) -> bool:
+        """True if the answer may hold several choices that end one by one."""
+        return self.endpoint is _COMPLETIONS or self.body.asks_many_choices
 
     @property
     def forces_usage(self) -> bool:

@@ -59,6 +59,9 @@ class ShadowCopy(Consumer):
     def answer_read(self, attempt: Attempt, *, completed: bool) -> None:
         return
 
+    def may_refuse(self) -> bool:
+        return True
+
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
         return
 

@@ -70,15 +70,11 @@ def _drifts(served: Tokens | None, copied: Tokens | None) -> bool:
 
 def _shape(attempt: Attempt) -> tuple[str, ...]:
     """Returns the names of a unary answer's fields, or that it is a stream."""
-    return ("stream",) if attempt.is_stream else tuple(sorted(attempt.document() or ()))
+    answer = attempt.answer
+    if answer is None or answer.stream is not None:
+        return ("stream",)
+    return tuple(sorted(answer.document() or ()))
 
 
 def _finish_reason(attempt: Attempt) -> str | None:
-    """Returns why the model stopped, if the answer says so."""
-    if attempt.stream is not None:
-        return attempt.stream.finish_reason
-    document = attempt.document() or {}
-    choices = document.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    reason = first.get("finish_reason") if isinstance(first, dict) else document.get("status")
-    return reason if isinstance(reason, str) else None
+    return attempt.answer.finish_reason() if attempt.answer is not None else None

@@ -8,6 +8,8 @@ SLO = {
     "relay_slo_attempts_failed_total": ("tenant_uid", "route", "side", "fingerprint"),
     "relay_slo_attempts_truncated_total": ("tenant_uid", "route", "side", "fingerprint"),
     "relay_slo_attempts_throttled_total": ("tenant_uid", "route", "side", "fingerprint"),
+    "relay_slo_attempts_refused_total": ("tenant_uid", "route", "side", "fingerprint"),
+    "relay_slo_attempts_cancelled_total": ("tenant_uid", "route", "side", "fingerprint"),
     "relay_slo_attempts_slow_total": ("tenant_uid", "route", "side", "fingerprint", "signal"),
     "relay_slo_attempts_timed_total": ("tenant_uid", "route", "side", "fingerprint", "signal"),
     "relay_slo_tokens_total": ("tenant_uid", "route", "side", "fingerprint", "kind"),

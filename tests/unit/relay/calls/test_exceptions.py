@@ -21,13 +21,14 @@ from relay.accounting.metrics import WorkerMetrics
 from relay.admission.admission import Admission
 from relay.admission.fair_queue import FairQueue
 from relay.admission.limiter import Limiter
+from relay.calls.attempts.answer import Answer
 from relay.calls.attempts.attempt import Attempt
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.unary_body import UnaryBody
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.tenant_runtime import TenantRuntime
-from relay.dialect.event_stream import SseScan
+from relay.dialect.answers.event_stream import SseScan
 from relay.routing.router import Router
 from relay_contract.document import Limits, Queue
 
@@ -55,7 +56,8 @@ PLACES: list[tuple[type, str]] = [
     (SseScan, "feed"),
     (SseScan, "rest"),
     (UnaryBody, "keep"),
-    (UnaryBody, "document"),
+    (Answer, "feed"),
+    (Answer, "judge"),
     (ResponseWriter, "begin"),
     (ResponseWriter, "body"),
     (ResponseWriter, "flush"),

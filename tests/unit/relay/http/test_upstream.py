@@ -1,11 +1,21 @@
 """Answers of providers, valid and not."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 
 import pytest
-from tests.unit.relay.memory import MemoryRelay, call, error, fields, reply, status
+from tests.unit.relay.memory import (
+    COMPLETION,
+    MemoryRelay,
+    call,
+    chunk,
+    error,
+    fields,
+    reply,
+    status,
+)
 
 from relay.http.upstream import UpstreamConnection
 
@@ -58,9 +68,9 @@ async def test_bytes_beyond_the_answer_end_the_connection_and_reach_nobody(
 ) -> None:
     client, upstream = relay.client(), relay.provider()
     client.send(call())
-    upstream.send(reply(b"{}") + reply(b'{"stolen":1}'))
+    upstream.send(reply() + reply(b'{"stolen":1}'))
     answer = client.transport.taken()
-    assert answer.endswith(b"\r\n\r\n{}")
+    assert answer.endswith(reply().partition(b"\r\n\r\n")[2])
     assert upstream.transport.closed
 
 
@@ -82,11 +92,12 @@ async def test_an_answer_in_any_pieces_is_read(relay: MemoryRelay) -> None:
 async def test_an_answer_without_length_ends_with_its_connection(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     client.send(call())
-    upstream.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{}")
+    body = json.dumps(COMPLETION).encode()
+    upstream.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n" + body)
     upstream.hang_up()
     answer = client.transport.taken()
     assert fields(answer)["transfer-encoding"] == "chunked"
-    assert answer.endswith(b"2\r\n{}\r\n0\r\n\r\n")
+    assert answer.endswith(chunk(body) + b"0\r\n\r\n")
 
 
 async def test_connection_close_is_obeyed(relay: MemoryRelay) -> None:

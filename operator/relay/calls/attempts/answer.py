@@ -1,0 +1,254 @@
+"""A provider's answer as it passes: what kind it is, whatever it calls itself, and what it says."""
+
+from typing import Any, Final
+
+from relay.accounting.usage_event import Outcome
+from relay.calls.attempts.attempt_outcome import judge_error, judge_status, judge_stream
+from relay.calls.attempts.call import Call
+from relay.calls.attempts.unary_body import UnaryBody
+from relay.dialect.answers.answer_content import decoded, has_answer
+from relay.dialect.answers.error_report import ErrorReport, read_error
+from relay.dialect.answers.event_stream import SseScan, may_begin
+from relay.http.content_coding import Inflater, is_coded
+
+MAX_ERROR_BYTES: Final = 64 * 1024
+"""An error answer is read whole before it is passed on, up to this."""
+MAX_UNDECIDED_BYTES: Final = 4096
+"""Blanks in front of an answer, which some providers send to keep the connection alive."""
+_EVENT_STREAM: Final = b"text/event-stream"
+_OTHER_STREAMS: Final = (b"stream", b"ndjson", b"jsonl")
+"""Media types of streams that are not of events are named like this; they are passed on at once, unread."""
+
+
+class Answer:
+    """The answer of one attempt, from its head on.
+
+    stream or unary holds what is read of it; neither where it is passed on unread. undecided: what it is shows in its first
+    bytes, and nothing of it may be passed on yet. unusable, error, usage and response_id are valid once it is judged.
+    """
+
+    __slots__ = (
+        "_beginning",
+        "_call",
+        "_inflater",
+        "_media_type",
+        "_misnamed",
+        "_received",
+        "error",
+        "response_id",
+        "status",
+        "stream",
+        "unary",
+        "undecided",
+        "unusable",
+        "usage",
+    )
+
+    def __init__(
+        self, call: Call, *, status: int, media_type: bytes, content_encoding: bytes | None
+    ) -> None:
+        self._call = call
+        self.status = status
+        self._media_type = media_type
+        self._beginning = b""
+        self._misnamed = self._received = self.undecided = self.unusable = False
+        self.stream: SseScan | None = None
+        self.unary: UnaryBody | None = None
+        self.error: ErrorReport | None = None
+        self.usage: object = None
+        self.response_id: str | None = None
+        self._inflater: Inflater | None = None
+        if content_encoding is not None and is_coded(content_encoding):
+            self._inflater = Inflater(content_encoding)
+        if status >= 300:
+            self.unary = UnaryBody(MAX_ERROR_BYTES)
+        elif media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
+            self._read_as_stream()
+        elif self._inflater is None and call.body.stream:
+            self.undecided = True
+        elif self._inflater is None or self._inflater.readable:
+            self.unary = UnaryBody()
+
+    # -- as it passes ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_stream(self) -> bool:
+        """True if the client gets a stream of events that the relay can add to."""
+        return self.stream is not None and self._inflater is None
+
+    @property
+    def may_be_held(self) -> bool:
+        """True if the answer serves nobody before it is whole."""
+        return self.unary is not None and not (
+            self._inflater is not None and self._call.body.stream
+        )
+
+    @property
+    def is_passed_on(self) -> bool:
+        """True if the client gets the body as it comes, rather than what the relay makes of it."""
+        return self.status < 300 and not self._misnamed and not self.undecided
+
+    @property
+    def has_ended(self) -> bool:
+        """True if this is a stream whose own end mark has passed."""
+        return self.stream is not None and self.stream.ended
+
+    @property
+    def has_failed_first(self) -> bool:
+        """True if this is a stream that reported an error before anything else."""
+        stream = self.stream
+        return stream is not None and stream.error is not None and not stream.begun
+
+    def has_begun(self, data: bytes) -> bool:
+        """Returns whether the answer proper has begun, with the piece that was read last or before it.
+
+        Comments and events that only name a role are none of it, nor are the blanks that some providers send before a
+        document.
+        """
+        if self.stream is not None and self.status < 300:
+            return self.stream.begun
+        return not data.isspace()
+
+    @property
+    def is_garbage(self) -> bool:
+        """True if it calls itself a stream of events and is none."""
+        return self.stream is not None and self.stream.garbage
+
+    def feed(self, data: bytes) -> bytes:
+        """Reads a piece of the body; returns what the client gets of it."""
+        self._received = True
+        if self.undecided:
+            data = self._decide(data)
+        inflater, stream, unary = self._inflater, self.stream, self.unary
+        read = data if inflater is None else inflater.feed(data)
+        if inflater is not None and not inflater.readable:
+            self.stream = self.unary = None
+        elif stream is not None:
+            shown = stream.feed(read)
+            return shown if inflater is None else data
+        elif unary is not None:
+            unary.keep(read)
+        return data
+
+    def rest(self) -> bytes:
+        """Ends a stream; returns what was held back of it."""
+        rest = self.stream.rest() if self.stream is not None else b""
+        return rest if self._inflater is None else b""
+
+    def read_as_document(self, data: bytes) -> bool:
+        """Reads a stream that is none as the document that it seems to be; returns False where it does not seem one.
+
+        No client could read it under the name it has, so nothing of it is passed on.
+        """
+        if self._inflater is not None or not data.lstrip().startswith((b"{", b"[")):
+            return False
+        self.stream = None
+        self.unary = UnaryBody()
+        self.unary.keep(data)
+        self._misnamed = True
+        return True
+
+    def _decide(self, data: bytes) -> bytes:
+        """Finds out by the first bytes what answers a call for a stream; returns what may be passed on now."""
+        self._beginning += data
+        text = self._beginning.lstrip()
+        if not text and len(self._beginning) < MAX_UNDECIDED_BYTES:
+            return b""
+        self.decide(text)
+        beginning, self._beginning = self._beginning, b""
+        return beginning
+
+    def decide(self, text: bytes) -> None:
+        """Takes the answer for what it begins like."""
+        self.undecided = False
+        media_type = self._media_type.lower()
+        if text and may_begin(text):
+            self._read_as_stream()
+        elif not any(name in media_type for name in _OTHER_STREAMS):
+            self.unary = UnaryBody()
+
+    def _read_as_stream(self) -> None:
+        call = self._call
+        self.stream = SseScan(
+            hide_usage=call.forces_usage and self._inflater is None,
+            many_choices=call.asks_many_choices,
+        )
+
+    # -- when it is whole ------------------------------------------------------------------------------------------
+
+    def judge(self) -> Outcome:
+        """Judges the answer, whose HTTP message is whole or which is not read any further."""
+        if self.status >= 300:
+            return self._judge_refusal()
+        if self.stream is not None:
+            stream = self.stream
+            self.error = stream.error
+            outcome = judge_stream(stream)
+            # what a stream has said so far is the client's, and an event tells it of the end
+            self.unusable = outcome != "ok" and not (
+                stream.started if outcome == "truncated" else stream.begun
+            )
+            return outcome
+        if self.unary is not None:
+            return self._judge_document(self.unary)
+        broken = self._inflater is not None and self._inflater.broken
+        self.unusable = broken or not self._received
+        return "invalid" if self.unusable else "ok"
+
+    @property
+    def reported_usage(self) -> object:
+        """Returns the usage object that was read so far, None without one."""
+        return self.stream.usage if self.stream is not None else self.usage
+
+    @property
+    def stored_as(self) -> str | None:
+        """Returns the id under which the provider stored a response."""
+        return self.stream.response_id if self.stream is not None else self.response_id
+
+    def finish_reason(self) -> str | None:
+        """Returns why the model stopped, if the answer says so."""
+        if self.stream is not None:
+            return self.stream.finish_reason
+        document = self.document() or {}
+        choices = document.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        reason = first.get("finish_reason") if isinstance(first, dict) else document.get("status")
+        return reason if isinstance(reason, str) else None
+
+    def body(self) -> bytes:
+        """Returns the body of an answer that is no stream, empty where it was not kept."""
+        kept = self.unary.kept if self.unary is not None else None
+        return kept if kept is not None else b""
+
+    def document(self) -> dict[str, Any] | None:
+        """Decodes a unary answer, if it was kept and is a JSON object."""
+        body = self.unary.kept if self.unary is not None else None
+        document = decoded(body) if body is not None else None
+        return document if isinstance(document, dict) else None
+
+    def _judge_refusal(self) -> Outcome:
+        body = self.unary.kept if self.unary is not None else None
+        self.error = read_error(decoded(body)) if body is not None else None
+        call = self._call
+        return judge_status(
+            self.status, self.error, endpoint=call.endpoint, call_body=call.body.raw
+        )
+
+    def _judge_document(self, unary: UnaryBody) -> Outcome:
+        body = unary.kept
+        if body is None and unary.begins_as_object:
+            return "ok"
+        document = decoded(body) if body is not None else None
+        self.error = read_error(document)
+        self.unusable = True
+        if isinstance(document, dict):
+            self.usage = document.get("usage")
+        if self.error is not None:
+            return judge_error(self.error)
+        if not isinstance(document, dict) or not has_answer(document, self._call.endpoint):
+            return "invalid"
+        response_id = document.get("id")
+        self.response_id = response_id if isinstance(response_id, str) else None
+        self.unusable = self._misnamed
+        # who asked for a stream finds no event in a document
+        return "invalid" if self._call.body.stream else "ok"

@@ -1,0 +1,1 @@
+"""What providers answer: content, errors, and streams of events."""

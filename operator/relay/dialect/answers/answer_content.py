@@ -1,0 +1,98 @@
+"""Tells an answer from what only looks like one: documents without a choice, output or embedding, events without content."""
+
+import json
+from typing import Any, Final
+
+import orjson
+
+from relay.dialect.endpoints import Endpoint
+
+_CHAT: Final = Endpoint.CHAT
+_EMBEDDINGS: Final = Endpoint.EMBEDDINGS
+_RESPONSES: Final = Endpoint.RESPONSES
+_UNFINISHED: Final = ("queued", "in_progress", "incomplete", "cancelled")
+"""States in which a stored response may have no output: it comes later, or was cut by a limit of the caller's."""
+_GENERATED: Final = frozenset(
+    {"content", "refusal", "tool_calls", "function_call", "audio", "images", "text"}
+)
+_THOUGHT: Final = ("reasoning", "thinking")
+"""Names that providers give to what a model thinks begin with one of these: reasoning_content, thinking_blocks."""
+
+
+def decoded(data: bytes) -> object:
+    """Decodes JSON as leniently as the clients do; None if it is none.
+
+    Python's own decoder reads NaN and half of an emoji's surrogate pair, which providers written in Python send.
+    """
+    try:
+        document: object = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+    return document
+
+
+def has_answer(document: dict[str, Any], endpoint: Endpoint) -> bool:
+    """Returns whether a unary answer holds what was asked for."""
+    if endpoint is _RESPONSES:
+        return bool(document.get("output")) or document.get("status") in _UNFINISHED
+    if endpoint is _EMBEDDINGS:
+        return _all_have(document.get("data"), "embedding")
+    if endpoint is _CHAT:
+        return _all_have(document.get("choices"), "message")
+    return _all_have(document.get("choices"), "text", may_be_empty=True)
+
+
+def _all_have(items: object, name: str, *, may_be_empty: bool = False) -> bool:
+    if not isinstance(items, list) or not items:
+        return False
+    for item in items:
+        value = item.get(name) if isinstance(item, dict) else None
+        if value is None or not (value or may_be_empty):
+            return False
+    return True
+
+
+def generates(event: dict[str, Any]) -> bool:
+    """Returns whether an event of a stream carries content, reasoning or a tool call."""
+    kind = event.get("type")
+    if isinstance(kind, str) and kind.startswith("response."):
+        return _response_generates(kind, event)
+    choices = event.get("choices")
+    if not isinstance(choices, list):
+        return False
+    return any(isinstance(choice, dict) and _choice_generates(choice) for choice in choices)
+
+
+def _choice_generates(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta")
+    parts = delta if isinstance(delta, dict) else choice
+    return any(
+        _filled(value)
+        for name, value in parts.items()
+        if name in _GENERATED or name.startswith(_THOUGHT)
+    )
+
+
+def _response_generates(kind: str, event: dict[str, Any]) -> bool:
+    """Returns the same for an event of the Responses API, whose type names what it carries."""
+    if kind.endswith(".delta"):
+        return _filled(event.get("delta"))
+    if kind == "response.output_item.added":
+        item = event.get("item")
+        return isinstance(item, dict) and "call" in str(item.get("type"))
+    # response.output_text.done, response.web_search_call.searching
+    return kind.endswith(".done") or "_call." in kind
+
+
+def _filled(value: object) -> bool:
+    """Returns whether any text stands in the value; the kind of a part is none."""
+    if isinstance(value, str):
+        return value != ""
+    if isinstance(value, list):
+        return any(_filled(item) for item in value)
+    if isinstance(value, dict):
+        return any(_filled(item) for name, item in value.items() if name != "type")
+    return False

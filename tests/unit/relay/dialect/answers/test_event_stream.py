@@ -1,0 +1,152 @@
+"""Event streams, split at any bytes."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.relay.memory import CONTENT, DONE, USAGE, event
+
+from relay.dialect.answers.event_stream import MAX_HELD_BYTES, SseScan
+
+STREAM = CONTENT + CONTENT + USAGE + DONE
+TRICKY = event({"choices": [{"delta": {"content": 'data: [DONE] "usage":{} \n\n "error"'}}]})
+
+
+def through(stream: bytes, cuts: list[int], *, hide: bool) -> tuple[bytes, SseScan]:
+    scan = SseScan(hide_usage=hide)
+    places = sorted({cut % (len(stream) + 1) for cut in cuts} | {0, len(stream)})
+    out = b"".join(scan.feed(stream[a:b]) for a, b in itertools.pairwise(places))
+    return out + scan.rest(), scan
+
+
+@given(cuts=st.lists(st.integers(0, 10_000), max_size=8), hide=st.booleans())
+def test_a_stream_split_at_any_bytes_is_read_the_same(cuts: list[int], hide: bool) -> None:
+    out, scan = through(TRICKY + STREAM, cuts, hide=hide)
+    assert out == TRICKY + (CONTENT + CONTENT + DONE if hide else STREAM)
+    assert scan.usage == {"prompt_tokens": 9, "completion_tokens": 4}
+    assert (scan.ended, scan.error, scan.garbage) == (True, None, False)
+
+
+@given(cuts=st.lists(st.integers(0, 10_000), max_size=8))
+def test_other_line_ends_are_read_the_same(cuts: list[int]) -> None:
+    out, scan = through(STREAM.replace(b"\n", b"\r\n"), cuts, hide=True)
+    assert b"usage" not in out
+    assert scan.ended
+
+
+def test_generated_text_cannot_end_or_fail_a_stream() -> None:
+    _, scan = through(TRICKY, [], hide=False)
+    assert (scan.ended, scan.error, scan.usage) == (False, None, None)
+
+
+def test_usage_beside_content_is_read_and_stays() -> None:
+    both = event({"choices": [{"delta": {}}], "usage": {"prompt_tokens": 1}})
+    out, scan = through(both, [], hide=True)
+    assert out == both
+    assert scan.usage == {"prompt_tokens": 1}
+
+
+def test_null_usage_is_no_usage() -> None:
+    _, scan = through(event({"choices": [], "usage": None}), [], hide=True)
+    assert scan.usage is None
+
+
+@pytest.mark.parametrize("failure", [{"error": {"message": "x"}}, {"type": "error", "error": {}}])
+def test_an_error_event_marks_the_stream_as_failed(failure: dict[str, object]) -> None:
+    _, scan = through(CONTENT + event(failure), [], hide=False)
+    assert scan.error is not None
+
+
+def test_an_event_of_responses_ends_with_its_usage_and_id() -> None:
+    created = event({"type": "response.created", "response": {"id": "resp_1"}})
+    usage = {"input_tokens": 3, "output_tokens": 4}
+    last = event({"type": "response.completed", "response": {"id": "resp_1", "usage": usage}})
+    _, scan = through(created + last, [], hide=False)
+    assert (scan.response_id, scan.usage, scan.ended) == ("resp_1", usage, True)
+    assert scan.finish_reason == "completed"
+
+
+@pytest.mark.parametrize("body", [b"<html>\n\n", b"\x00\x01\n\n", b'{"a":1}\n\n'])
+def test_a_body_that_does_not_begin_like_events_is_garbage(body: bytes) -> None:
+    _, scan = through(body, [], hide=False)
+    assert scan.garbage
+
+
+def test_an_endless_event_is_passed_on_unread() -> None:
+    scan = SseScan(hide_usage=True)
+    out = sum(len(scan.feed(b"x" * 65_536)) for _ in range(40))
+    assert out > 1_000_000
+
+
+def test_the_finish_reason_is_read() -> None:
+    _, scan = through(event({"choices": [{"finish_reason": "length"}]}), [], hide=False)
+    assert scan.finish_reason == "length"
+
+
+OUTPUT = {"output": "x" * 300_000}
+USED = {"input_tokens": 3, "output_tokens": 4, "output_tokens_details": {"reasoning_tokens": 1}}
+
+
+@given(cuts=st.lists(st.integers(0, 400_000), max_size=8), hide=st.booleans(), first=st.booleans())
+def test_a_large_event_split_at_any_bytes_is_read(cuts: list[int], hide: bool, first: bool) -> None:
+    usage = {"usage": USED}
+    response = {"id": "resp_1"} | (usage | OUTPUT if first else OUTPUT | usage)
+    large = event({"type": "response.completed", "response": response})
+    tail = event({"type": "response.ignored", "sequence_number": 7})
+    out, scan = through(CONTENT + large + tail, cuts, hide=hide)
+    assert out == CONTENT + large + tail
+    assert (scan.response_id, scan.usage, scan.ended) == ("resp_1", USED, True)
+    assert scan.whole
+    assert scan.between_events
+
+
+def test_a_large_event_holds_no_more_than_its_ends() -> None:
+    scan = SseScan(hide_usage=True)
+    held = 0
+    for _ in range(1000):
+        scan.feed(b'data: {"choices":[{"delta":{"content":"' + b"x" * 10_000)
+        huge = scan._huge
+        kept = len(scan._partial) + (len(huge.excerpt) + len(huge._usage) if huge else 0)
+        held = max(held, kept)
+    assert held <= 2 * MAX_HELD_BYTES
+
+
+@pytest.mark.parametrize(("finish", "whole"), [('"stop"', True), ("null", False)])
+def test_a_large_event_of_a_chat_may_be_its_last(finish: str, whole: bool) -> None:
+    text = '{"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}'
+    large = f"data: {text % ('x' * 200_000, finish)}\n\n".encode()
+    _, scan = through(large, [70_000], hide=False)
+    assert (scan.whole, scan.generated) == (whole, True)
+
+
+def test_large_instructions_are_no_answer_yet() -> None:
+    created = {"type": "response.created", "response": {"id": "r", "instructions": "x" * 200_000}}
+    _, scan = through(event(created), [70_000], hide=False)
+    assert (scan.begun, scan.whole, scan.response_id) == (False, False, "r")
+
+
+def test_a_stream_is_whole_when_every_choice_that_was_seen_has_finished() -> None:
+    scan = SseScan(hide_usage=False, many_choices=True)
+    steps: list[tuple[int, str | None, bool]] = [
+        (0, None, False),
+        (0, "stop", True),
+        (1, None, False),
+        (1, "length", True),
+    ]
+    for index, reason, whole in steps:
+        scan.feed(event({"choices": [{"index": index, "delta": {}, "finish_reason": reason}]}))
+        assert scan.whole == whole
+
+
+def test_an_error_is_not_hidden_with_the_usage_it_comes_with() -> None:
+    both = event({"choices": [], "usage": {"prompt_tokens": 1}, "error": {"code": 400}})
+    out, scan = through(CONTENT + both, [], hide=True)
+    assert out == CONTENT + both
+    assert scan.error is not None
+    assert scan.error.is_callers
+
+
+def test_an_error_ends_nothing_that_had_not_begun() -> None:
+    _, scan = through(event({"type": "response.failed", "response": {}}), [], hide=False)
+    assert not scan.begun
