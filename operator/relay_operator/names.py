@@ -98,6 +98,7 @@ class Reason(StrEnum):
     LATENCY = "Latency"
     BREAKER_TRIPPED = "BreakerTripped"
     TOO_FEW_REQUESTS = "TooFewRequests"
+    REFUSES_MORE = "RefusesMore"
     SHARED_INCIDENT = "SharedIncident"
     NO_LIMIT = "NoLimit"
     NO_DATA = "NoData"

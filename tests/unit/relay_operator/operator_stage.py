@@ -64,6 +64,7 @@ _WATCHED: dict[str, tuple[Any, Any]] = {
 _OWNED = frozenset({"Pod", *owned_objects.KINDS})
 _WATCH_SECONDS = 0.05
 _QUIET_SECONDS = 5.0
+_NO_PARTS = {"failed": 0.0, "throttled": 0.0, "refused": 0.0}
 
 
 @dataclass(slots=True)
@@ -297,9 +298,12 @@ class Stage:
         self.server.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
 
     def serve(
-        self, route: Manifest, calls: float, *, failed: float = 0.0, fingerprint: str = ""
+        self, route: Manifest, calls: float, *, fingerprint: str = "", **parts: float
     ) -> None:
-        """Counts calls on every pod of the route's tenant: of its canary, or of the side with the fingerprint."""
+        """Counts calls on every pod of the route's tenant: of its canary, or of the side with the fingerprint.
+
+        parts are failed, throttled or refused ones among them.
+        """
         status = self.status("RelayRoute", route["metadata"]["name"], tenant="finance")
         labels = {
             "namespace": route["metadata"]["namespace"],
@@ -309,8 +313,9 @@ class Stage:
         }
         for pod in self.server.list("Pod", namespace=labels["namespace"]):
             uid = pod["metadata"]["uid"]
-            self.samples.count("relay_slo_attempts_finished_total", calls, pod_uid=uid, **labels)
-            self.samples.count("relay_slo_attempts_failed_total", failed, pod_uid=uid, **labels)
+            for name, count in {"finished": calls, **_NO_PARTS, **parts}.items():
+                metric = f"relay_slo_attempts_{name}_total"
+                self.samples.count(metric, count, pod_uid=uid, **labels)
 
     def status(self, kind: str, name: str, *, tenant: str = "") -> Manifest:
         namespace = names.tenant_namespace(tenant) if tenant else ""

@@ -11,6 +11,8 @@ from relay_operator.decisions.analysis.verdict import SideCounts, Window
 
 _FINISHED = "relay_slo_attempts_finished_total"
 _FAILED = "relay_slo_attempts_failed_total"
+_THROTTLED = "relay_slo_attempts_throttled_total"
+_REFUSED = "relay_slo_attempts_refused_total"
 _SLOW = "relay_slo_attempts_slow_total"
 _TIMED = "relay_slo_attempts_timed_total"
 _BREAKER = "relay_slo_breaker_open"
@@ -154,8 +156,12 @@ class Evidence:
             if (timed := totals.get((_TIMED, signal))) is not None
         }
         finished = totals.get((_FINISHED, ""), 0.0)
-        failed = min(totals.get((_FAILED, ""), 0.0), finished)
-        return SideCounts(finished=finished, failed=failed, slow=slow)
+        failed, throttled, refused = _parts(
+            [totals.get((name, ""), 0.0) for name in (_FAILED, _THROTTLED, _REFUSED)], finished
+        )
+        return SideCounts(
+            finished=finished, failed=failed, throttled=throttled, refused=refused, slow=slow
+        )
 
     def _tripped(
         self, namespace: str, route: str, canary: str, pods: frozenset[str], now: float
@@ -167,6 +173,15 @@ class Evidence:
             and now - at <= self.stale_seconds
             for (space, pod, name, fingerprint), (at, value) in self._breakers.items()
         )
+
+
+def _parts(parts: list[float], whole: float) -> list[float]:
+    """Returns the parts, none of them and not all together more than the whole."""
+    found = []
+    for part in parts:
+        found.append(min(part, whole))
+        whole -= found[-1]
+    return found
 
 
 def _is_about(series: Series, routes: Mapping[tuple[str, str], Container[str]]) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from relay_contract.document import Signal
+from relay_operator.decisions.analysis.refusals import Excess, Refusals, excess
 from relay_operator.names import Reason
 
 
@@ -45,10 +46,16 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideCounts:
-    """Counts of one side within the window; slow maps a signal to (slow, timed) attempts."""
+    """Counts of one side within the window; slow maps a signal to (slow, timed) attempts.
+
+    Of the finished, failed are those the side is to blame for, throttled those over a quota, refused those that were taken
+    for their callers' mistakes.
+    """
 
     finished: float = 0.0
     failed: float = 0.0
+    throttled: float = 0.0
+    refused: float = 0.0
     slow: dict[Signal, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -81,7 +88,10 @@ def judge(objective: Objective, window: Window) -> Verdict:
             f"Prometheus has fresh samples of {window.pods} of {window.expected_pods} relay pods"
         )
         return Verdict(outcome=Outcome.UNMEASURABLE, reason=Reason.NO_DATA, message=message)
+    refusing = _refuses_more(objective, window)
     breach = _breach(objective, window.canary)
+    if breach is None and refusing is not None and refusing.outcome is Outcome.BREACHED:
+        breach = refusing
     if breach is not None:
         shared = _breach(objective, window.stable)
         if shared is not None:
@@ -93,18 +103,50 @@ def judge(objective: Objective, window: Window) -> Verdict:
                 outcome=Outcome.INCONCLUSIVE, reason=Reason.SHARED_INCIDENT, message=message
             )
         return breach
-    if window.canary.finished < objective.min_requests:
-        message = (
-            f"{window.canary.finished:.0f} canary requests in {objective.window_seconds:g} s, "
-            f"{objective.min_requests} needed"
+    held = refusing or _too_few(objective, window) or _unmeasured(objective, window.canary)
+    return held or Verdict(
+        outcome=Outcome.HEALTHY, reason=Reason.HEALTHY, message=_summary(window.canary)
+    )
+
+
+def _refuses_more(objective: Objective, window: Window) -> Verdict | None:
+    """Finds that the canary refuses as their callers' mistakes what stable accepts."""
+    canary = Refusals(window.canary.refused, window.canary.finished)
+    stable = Refusals(window.stable.refused, window.stable.finished)
+    tolerated = (objective.max_error_percent or 0.0) / 100
+    found = excess(canary, stable, tolerated=tolerated)
+    if found is Excess.NONE:
+        return None
+    message = (
+        f"the canary refused {100 * canary.share:.1f} % of {canary.finished:.0f} requests as their callers' "
+        f"mistakes (4xx), stable {100 * stable.share:.1f} % of {stable.finished:.0f}"
+    )
+    outcome = Outcome.BREACHED if found is Excess.LARGE else Outcome.INCONCLUSIVE
+    return Verdict(outcome=outcome, reason=Reason.REFUSES_MORE, message=message)
+
+
+def _too_few(objective: Objective, window: Window) -> Verdict | None:
+    """Finds that too few requests were answered for a decision.
+
+    Quota and refusals say nothing of how good the answers are. Where they are most of what is seen, and stable does not
+    refuse as much, the answers are no fair sample.
+    """
+    canary, stable = window.canary, window.stable
+    alike = Refusals(stable.refused, stable.finished).share * canary.finished
+    unanswered = canary.throttled + canary.refused
+    answered = canary.finished - unanswered
+    needed = max(objective.min_requests, canary.throttled + max(0.0, canary.refused - alike))
+    if answered >= needed:
+        return None
+    message = (
+        f"{answered:.0f} canary requests in {objective.window_seconds:g} s, {needed:.0f} needed"
+    )
+    if unanswered:
+        message += (
+            f"; {canary.throttled:.0f} more met the provider's quota (429) "
+            f"and {canary.refused:.0f} were refused as their callers' mistakes"
         )
-        return Verdict(
-            outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_REQUESTS, message=message
-        )
-    unmeasured = _unmeasured(objective, window.canary)
-    if unmeasured is not None:
-        return unmeasured
-    return Verdict(outcome=Outcome.HEALTHY, reason=Reason.HEALTHY, message=_summary(window.canary))
+    return Verdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_REQUESTS, message=message)
 
 
 def _unmeasured(objective: Objective, side: SideCounts) -> Verdict | None:

@@ -140,6 +140,48 @@ async def test_an_analysis_without_a_limit_raises_nothing_and_says_why() -> None
 
 
 @in_virtual_time
+async def test_a_canary_that_refuses_what_stable_accepts_is_rolled_back() -> None:
+    stage, life, route = await a_canary()
+    stable = life.canaries.runs[SPACE, "chat"].stable_fingerprint
+    stage.serve(route, 0, refused=0, fingerprint=stable)
+    await stage.settle(1)
+    stage.serve(route, 300, refused=6, fingerprint=stable)
+    stage.serve(route, 100, refused=100)
+    await stage.settle(1)
+    assert weight(stage) == 0
+    assert analysis(stage)["reason"] == Reason.REFUSES_MORE
+    await life.end()
+
+
+@in_virtual_time
+async def test_mistakes_that_both_sides_refuse_alike_stop_no_climb() -> None:
+    stage, life, route = await a_canary()
+    stable = life.canaries.runs[SPACE, "chat"].stable_fingerprint
+    stage.serve(route, 0, refused=0, fingerprint=stable)
+    await stage.settle(1)
+    for _ in range(5):
+        stage.serve(route, 300, refused=30, fingerprint=stable)
+        stage.serve(route, 100, refused=10)
+        await stage.settle(11)
+    assert weight(stage) == 100
+    await life.end()
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("throttled", "refused"), [(100, 0), (0, 100), (50, 50)])
+async def test_a_canary_that_answers_nothing_is_never_promoted(
+    throttled: int, refused: int
+) -> None:
+    stage, life, route = await a_canary()
+    for _ in range(5):
+        stage.serve(route, 100, throttled=throttled, refused=refused)
+        await stage.settle(11)
+    assert weight(stage) == 25
+    assert analysis(stage)["verdict"] == "Inconclusive"
+    await life.end()
+
+
+@in_virtual_time
 async def test_an_incident_that_stable_shares_is_told_at_once() -> None:
     stage, life, route = await a_canary()
     fingerprint = life.canaries.runs[SPACE, "chat"].stable_fingerprint

@@ -61,6 +61,20 @@ def test_sides_are_summed_over_pods() -> None:
     assert (found.pods, found.expected_pods) == (2, 2)
 
 
+def test_quota_and_refusals_are_counted_and_no_part_exceeds_the_whole() -> None:
+    evidence = Evidence(stale_seconds=6)
+    parts = {"failed": 4, "throttled": 5, "refused": 60}
+    evidence.observe(
+        [
+            a_series(f"relay_slo_attempts_{name}_total", (10, 0), (12, n))
+            for name, n in parts.items()
+        ]
+    )
+    evidence.observe([finished((10, 0), (12, 40))])
+    side = window(evidence, now=13).canary
+    assert (side.finished, side.failed, side.throttled, side.refused) == (40, 4, 5, 31)
+
+
 def test_only_what_happened_since_the_moment_counts() -> None:
     evidence = Evidence(stale_seconds=6)
     evidence.observe([finished((10, 0), (12, 40), (14, 45))])

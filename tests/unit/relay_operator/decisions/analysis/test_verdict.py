@@ -138,3 +138,80 @@ def test_a_majority_of_tripped_breakers_is_a_breach_and_a_minority_is_not() -> N
 def test_messages_carry_the_figures_a_person_needs() -> None:
     message = judge(OBJECTIVE, a_window(SideCounts(finished=200, failed=50))).message
     assert message == "25.0 % of 200 requests failed, at most 1 % may"
+
+
+ERRORS = Objective(window_seconds=60, min_requests=50, max_error_percent=1)
+MISTAKES = SideCounts(finished=1000, refused=30)
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "outcome", "reason"),
+    [
+        (SideCounts(finished=60, refused=60), GOOD, Outcome.BREACHED, Reason.REFUSES_MORE),
+        (SideCounts(finished=60, refused=60), MISTAKES, Outcome.BREACHED, Reason.REFUSES_MORE),
+        (SideCounts(finished=200, refused=60), GOOD, Outcome.INCONCLUSIVE, Reason.REFUSES_MORE),
+        (SideCounts(finished=2, refused=2), GOOD, Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS),
+        (SideCounts(finished=200, refused=6), MISTAKES, Outcome.HEALTHY, Reason.HEALTHY),
+        (SideCounts(finished=200, refused=12), MISTAKES, Outcome.HEALTHY, Reason.HEALTHY),
+        (SideCounts(finished=200, refused=0), MISTAKES, Outcome.HEALTHY, Reason.HEALTHY),
+        (
+            SideCounts(finished=1000, refused=900),
+            SideCounts(finished=1000, refused=900),
+            Outcome.HEALTHY,
+            Reason.HEALTHY,
+        ),
+        (
+            SideCounts(finished=1000, refused=990),
+            SideCounts(),
+            Outcome.INCONCLUSIVE,
+            Reason.TOO_FEW_REQUESTS,
+        ),
+        (
+            SideCounts(finished=60, refused=60),
+            SideCounts(finished=1000, failed=500),
+            Outcome.INCONCLUSIVE,
+            Reason.SHARED_INCIDENT,
+        ),
+    ],
+    ids=[
+        "all, and stable none",
+        "all, and stable some",
+        "a third, and stable none",
+        "too few to tell",
+        "as many as stable",
+        "twice as many by chance",
+        "fewer than stable",
+        "as many as stable, which are most",
+        "nearly all, and nobody to compare with",
+        "all, and stable fails",
+    ],
+)
+def test_mistakes_of_callers_are_compared_with_stable(
+    canary: SideCounts, stable: SideCounts, outcome: Outcome, reason: Reason
+) -> None:
+    verdict = judge(ERRORS, a_window(canary, stable=stable))
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("throttled", "outcome"),
+    [(0, Outcome.HEALTHY), (90, Outcome.HEALTHY), (110, Outcome.INCONCLUSIVE), (200, Outcome.INCONCLUSIVE)],
+)  # fmt: skip
+def test_a_canary_that_mostly_meets_its_quota_is_not_healthy(
+    throttled: int, outcome: Outcome
+) -> None:
+    verdict = judge(ERRORS, a_window(SideCounts(finished=200, throttled=throttled)))
+    assert verdict.outcome is outcome
+
+
+def test_the_message_about_refusals_names_both_sides() -> None:
+    canary, stable = SideCounts(finished=60, refused=60), SideCounts(finished=1000, refused=21)
+    assert judge(ERRORS, a_window(canary, stable=stable)).message == (
+        "the canary refused 100.0 % of 60 requests as their callers' mistakes (4xx), "
+        "stable 2.1 % of 1000"
+    )
+    held = judge(ERRORS, a_window(SideCounts(finished=80, throttled=40, refused=1))).message
+    assert held == (
+        "39 canary requests in 60 s, 50 needed; 40 more met the provider's quota (429) "
+        "and 1 were refused as their callers' mistakes"
+    )
