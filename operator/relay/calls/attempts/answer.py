@@ -237,6 +237,7 @@ class Answer:
     def _judge_document(self, unary: UnaryBody) -> Outcome:
         body = unary.kept
         if body is None and unary.begins_as_object:
+            self.usage = unary.usage()
             return "ok"
         document = decoded(body) if body is not None else None
         self.error = read_error(document)

@@ -1,31 +1,32 @@
 """The body of an answer that is no stream, kept to be read when it is whole."""
 
-from typing import Final
+from typing import Any, Final
+
+from relay.dialect.answers.excerpt import Excerpt
 
 MAX_KEPT_BYTES: Final = 1024 * 1024
-"""A larger answer is passed on without being read; its tokens are then estimated."""
+"""Of a larger answer only its ends are kept, and the usage in it."""
 
 
 class UnaryBody:
-    """The pieces of a body, or nothing when they are too much. Most bodies are one piece, which costs no list.
+    """The pieces of a body, or an excerpt when they are too much. Most bodies are one piece, which costs no list."""
 
-    begins_as_object says of a body that was not kept that it began like a JSON object.
-    """
-
-    __slots__ = ("_first", "_most_bytes", "_rest", "begins_as_object", "size")
+    __slots__ = ("_excerpt", "_first", "_most_bytes", "_rest", "size")
 
     def __init__(self, most_bytes: int = MAX_KEPT_BYTES) -> None:
         self._first: bytes | None = None
         self._rest: list[bytes] | None = None
         self._most_bytes = most_bytes
-        self.begins_as_object = False
+        self._excerpt: Excerpt | None = None
         self.size = 0
 
     def keep(self, data: bytes) -> None:
         """Adds a piece of the body."""
         self.size += len(data)
-        if self.size > self._most_bytes:
-            self._drop(data)
+        if self._excerpt is not None:
+            self._excerpt.add(data)
+        elif self.size > self._most_bytes:
+            self._give_up(data)
         elif self._first is None:
             self._first = data
         elif self._rest is None:
@@ -33,11 +34,19 @@ class UnaryBody:
         else:
             self._rest.append(data)
 
-    def _drop(self, data: bytes) -> None:
-        beginning = self._first if self._first is not None else data
-        if self.size - len(data) <= self._most_bytes:
-            self.begins_as_object = beginning.lstrip().startswith(b"{")
+    def _give_up(self, data: bytes) -> None:
+        excerpt = self._excerpt = Excerpt(self.kept or b"")
+        excerpt.add(data)
         self._first = self._rest = None
+
+    @property
+    def begins_as_object(self) -> bool:
+        """True if a body that was not kept began like a JSON object."""
+        return self._excerpt is not None and self._excerpt.head.lstrip().startswith(b"{")
+
+    def usage(self) -> dict[str, Any] | None:
+        """Returns the usage object of a body that was not kept."""
+        return None if self._excerpt is None else self._excerpt.usage()
 
     @property
     def kept(self) -> bytes | None:
