@@ -12,7 +12,9 @@ STRIDE_BYTES: Final = 4 * 1024
 MOST_SAMPLES: Final = 4096
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]{48}")
 _KEY_BYTES: Final = 64
-_CARRYING_KEY = re.compile(rb'"(?:url|image_url|data|file_data|b64_json)"[ \t\n\r]*+:[ \t\n\r]*+\Z')
+_CARRYING_KEY = re.compile(
+    rb'"(?:url|image_url|video_url|image|audio|video|data|file_data|b64_json)"[ \t\n\r]*+:[ \t\n\r]*+\Z'
+)
 """Elsewhere a provider reads base64 as text, which has more tokens than words of that length."""
 
 

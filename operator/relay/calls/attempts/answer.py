@@ -2,11 +2,12 @@
 
 from typing import Any, Final
 
+from relay.accounting.token_estimates import BYTES_PER_TOKEN, streamed_tokens
 from relay.accounting.usage_event import Outcome
 from relay.calls.attempts.attempt_outcome import judge_error, judge_status, judge_stream
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.unary_body import UnaryBody
-from relay.dialect.answers.answer_content import decoded, has_answer
+from relay.dialect.answers.answer_content import decoded, generated_bytes, has_answer
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.event_stream import SseScan, may_begin
 from relay.http.content_coding import Inflater, is_coded
@@ -172,6 +173,7 @@ class Answer:
         self.stream = SseScan(
             hide_usage=call.forces_usage and self._inflater is None,
             many_choices=call.asks_many_choices,
+            endpoint=call.endpoint,
         )
 
     # -- when it is whole ------------------------------------------------------------------------------------------
@@ -199,6 +201,15 @@ class Answer:
     def reported_usage(self) -> object:
         """Returns the usage object that was read so far, None without one."""
         return self.stream.usage if self.stream is not None else self.usage
+
+    def estimated_tokens(self, received_bytes: int) -> int:
+        """Estimates the tokens of an answer, as far as it came, whose usage is not known."""
+        stream = self.stream
+        if stream is not None:
+            return streamed_tokens(pieces=stream.pieces, text_bytes=stream.text_bytes())
+        document = self.document()
+        text_bytes = received_bytes if document is None else generated_bytes(document)
+        return text_bytes // BYTES_PER_TOKEN
 
     @property
     def stored_as(self) -> str | None:

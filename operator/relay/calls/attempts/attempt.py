@@ -4,7 +4,6 @@ import time
 from abc import ABC, abstractmethod
 from typing import Final
 
-from relay.accounting.token_estimates import BYTES_PER_TOKEN
 from relay.accounting.usage_event import Outcome, UsageEvent
 from relay.admission.token_buckets import Hold
 from relay.calls.attempts.answer import Answer
@@ -458,8 +457,6 @@ class Attempt(ResponseReceiver):
         return tokens
 
     def _estimated(self) -> Tokens:
-        # a stream's frame around each piece of text is about ten times the text
-        divisor = BYTES_PER_TOKEN * (10 if self.is_stream else 1)
-        estimate = self.call.estimate
-        output = estimate.bounded_output(self.received_bytes // divisor)
-        return Tokens(estimate.input_tokens, output)
+        answer, estimate = self.answer, self.call.estimate
+        output = 0 if answer is None else answer.estimated_tokens(self.received_bytes)
+        return Tokens(estimate.input_tokens, estimate.bounded_output(output))

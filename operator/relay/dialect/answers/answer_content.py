@@ -15,6 +15,8 @@ _UNFINISHED: Final = ("queued", "in_progress", "incomplete", "cancelled")
 _GENERATED: Final = frozenset(
     {"content", "refusal", "tool_calls", "function_call", "audio", "images", "text"}
 )
+_LABELS: Final = frozenset({"type", "id", "call_id", "role", "status"})
+"""Fields of a part that name it; the model did not write them."""
 _THOUGHT: Final = ("reasoning", "thinking")
 """Names that providers give to what a model thinks begin with one of these: reasoning_content, thinking_blocks."""
 
@@ -85,6 +87,35 @@ def _response_generates(kind: str, event: dict[str, Any]) -> bool:
         return isinstance(item, dict) and "call" in str(item.get("type"))
     # response.output_text.done, response.web_search_call.searching
     return kind.endswith(".done") or "_call." in kind
+
+
+def generated_bytes(answer: dict[str, Any]) -> int:
+    """Returns the bytes of content, reasoning and tool calls in an event of a stream or in a whole answer."""
+    if isinstance(answer.get("output"), list):
+        return _text_bytes(answer["output"])
+    choices = answer.get("choices")
+    if not isinstance(choices, list):
+        return _text_bytes(answer.get("delta"))
+    return sum(_choice_bytes(choice) for choice in choices if isinstance(choice, dict))
+
+
+def _choice_bytes(choice: dict[str, Any]) -> int:
+    parts = choice.get("delta") or choice.get("message")
+    return sum(
+        _text_bytes(value)
+        for name, value in (parts if isinstance(parts, dict) else choice).items()
+        if name in _GENERATED or name.startswith(_THOUGHT)
+    )
+
+
+def _text_bytes(value: object) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, list):
+        return sum(_text_bytes(item) for item in value)
+    if isinstance(value, dict):
+        return sum(_text_bytes(item) for name, item in value.items() if name not in _LABELS)
+    return 0
 
 
 def _filled(value: object) -> bool:

@@ -7,9 +7,10 @@ byte patterns below cannot occur in generated text.
 import re
 from typing import Any, Final
 
-from relay.dialect.answers.answer_content import decoded, generates
+from relay.dialect.answers.answer_content import decoded, generated_bytes, generates
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.huge_event import HugeEvent
+from relay.dialect.endpoints import Endpoint
 
 MAX_HELD_BYTES: Final = 64 * 1024
 """An event that is still incomplete at this size is passed on, and read at its ends only."""
@@ -30,6 +31,12 @@ _RESPONSE_TYPE = re.compile(
 _RESPONSE_ID = re.compile(rb'"response"[ \t]*:[ \t]*\{[ \t]*"id"[ \t]*:[ \t]*"([^"\\]{1,256})"')
 _LAST_TYPES: Final = frozenset({b"completed", b"incomplete", b"failed"})
 _SEQUENCE = re.compile(rb'"sequence_number"[ \t]*:[ \t]*([0-9]{1,9})')
+_PIECES: Final = {
+    Endpoint.CHAT: b'"delta"',
+    Endpoint.COMPLETIONS: b'"text"',
+    Endpoint.RESPONSES: b'.delta"',
+}
+"""Stands once in an event for each piece of text."""
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
 
 
@@ -38,6 +45,7 @@ class SseScan:
 
     usage: the provider's usage object. error: what it said went wrong. ended: the stream's own end marker was seen.
     generated: content, reasoning or a tool call has passed. garbage: it does not begin like a stream of events.
+    pieces: how many pieces of text have passed.
     between_events: the client has whole events only, so that a comment may follow. With hide_usage the event that only
     reports usage is left out. With many_choices the call asked for more than one answer.
     """
@@ -49,6 +57,9 @@ class SseScan:
         "_last",
         "_many_choices",
         "_partial",
+        "_piece",
+        "_piece_bytes",
+        "_sample",
         "_seen",
         "between_events",
         "ended",
@@ -56,12 +67,19 @@ class SseScan:
         "finish_reason",
         "garbage",
         "generated",
+        "pieces",
         "response_id",
         "started",
         "usage",
     )
 
-    def __init__(self, *, hide_usage: bool, many_choices: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        hide_usage: bool,
+        many_choices: bool = False,
+        endpoint: Endpoint = Endpoint.CHAT,
+    ) -> None:
         self._hide_usage = hide_usage
         self._many_choices = many_choices
         self._seen: set[int] = set()
@@ -69,6 +87,9 @@ class SseScan:
         self._partial = b""
         self._huge: HugeEvent | None = None
         self._last = b""
+        self._piece = _PIECES.get(endpoint, b'"delta"')
+        self._piece_bytes = self.pieces = 0
+        self._sample = b""
         self.between_events = True
         self.usage: dict[str, Any] | None = None
         self.error: ErrorReport | None = None
@@ -144,9 +165,26 @@ class SseScan:
         numbers = _SEQUENCE.findall(self._last)
         return int(numbers[-1]) + 1 if numbers else 0
 
+    def _count_pieces(self, events: bytes) -> None:
+        """Counts the pieces of text; what is about as long as the first of them is one, which costs nothing to find out."""
+        size, usual = len(events), len(self._sample)
+        pieces = 1 if usual < 2 * size < 3 * usual else events.count(self._piece)
+        if pieces:
+            self.pieces += pieces
+            self._piece_bytes += size
+
+    def text_bytes(self) -> int:
+        """Estimates the bytes of text that have passed: the events' without what stands around the text in the first of them."""
+        payload = _payload(self._sample)
+        if payload is None:
+            return 0
+        frame = len(self._sample) - generated_bytes(payload)
+        return max(0, self._piece_bytes - self.pieces * frame)
+
     def _read(self, events: bytes) -> bytes:
         self.started = True
         self._last = events
+        self._count_pieces(events)
         if b"[DONE]" in events and _DONE.search(events):
             self.ended = True
         if not self.generated:
@@ -166,6 +204,7 @@ class SseScan:
             payload = _payload(event)
             if payload is not None and generates(payload):
                 self.generated = True
+                self._sample = event
                 return
 
     def _look_for_error(self, events: bytes) -> None:
@@ -221,6 +260,7 @@ class SseScan:
         index = _INDEX.search(excerpt)
         if kind is None:
             self.generated = True
+            self.pieces += 1
             if finish is not None:
                 self.finish_reason = finish[1].decode(errors="replace")
             if index is not None and self._many_choices:

@@ -1,13 +1,18 @@
 """Event streams, split at any bytes."""
 
 import itertools
+import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.relay.memory import CONTENT, DONE, USAGE, event
 
+from relay.accounting.token_estimates import streamed_tokens
 from relay.dialect.answers.event_stream import MAX_HELD_BYTES, SseScan
+from relay.dialect.endpoints import Endpoint
 
 STREAM = CONTENT + CONTENT + USAGE + DONE
 TRICKY = event({"choices": [{"delta": {"content": 'data: [DONE] "usage":{} \n\n "error"'}}]})
@@ -150,3 +155,68 @@ def test_an_error_is_not_hidden_with_the_usage_it_comes_with() -> None:
 def test_an_error_ends_nothing_that_had_not_begun() -> None:
     _, scan = through(event({"type": "response.failed", "response": {}}), [], hide=False)
     assert not scan.begun
+
+
+def padded(payload: dict[str, Any], size: int = 354) -> bytes:
+    """One event of this size, as providers pad them to hide the lengths of tokens."""
+    text = json.dumps({**payload, "obfuscation": ""})
+    return event({**payload, "obfuscation": "x" * (size - 8 - len(text))})
+
+
+def chat_piece(**delta: Any) -> dict[str, Any]:
+    return {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+
+
+def estimated(endpoint: Endpoint, events: bytes, *, read: int = 100_000) -> int:
+    scan = SseScan(hide_usage=False, endpoint=endpoint)
+    for start in range(0, len(events), read):
+        scan.feed(events[start : start + read])
+    return streamed_tokens(pieces=scan.pieces, text_bytes=scan.text_bytes())
+
+
+ROLE = chat_piece(role="assistant", content="")
+WORDS = ("The", " relay", " moves", " traffic", " 日本", ".\n")
+PIECES: dict[str, tuple[Endpoint, dict[str, Any], Callable[[str], dict[str, Any]]]] = {
+    "content": (Endpoint.CHAT, ROLE, lambda word: chat_piece(content=word)),
+    "reasoning": (Endpoint.CHAT, ROLE, lambda word: chat_piece(reasoning_content=word)),
+    "a tool's arguments": (
+        Endpoint.CHAT,
+        ROLE,
+        lambda word: chat_piece(tool_calls=[{"index": 0, "function": {"arguments": word}}]),
+    ),
+    "completions": (
+        Endpoint.COMPLETIONS,
+        {"choices": [{"text": "", "index": 0}]},
+        lambda word: {"choices": [{"text": word, "index": 0, "logprobs": None}]},
+    ),
+    "responses": (
+        Endpoint.RESPONSES,
+        {"type": "response.output_text.delta", "delta": "", "item_id": "m"},
+        lambda word: {"type": "response.output_text.delta", "delta": word, "item_id": "m"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("endpoint", "first", "piece"), PIECES.values(), ids=PIECES)
+@pytest.mark.parametrize("pad", [padded, event], ids=["padded", "plain"])
+@pytest.mark.parametrize("read", [97, 100_000])
+def test_events_of_a_token_each_are_counted_as_such(
+    endpoint: Endpoint, first: Any, piece: Any, pad: Any, read: int
+) -> None:
+    words = [WORDS[index % len(WORDS)] for index in range(60)]
+    events = pad(first) + b"".join(pad(piece(word)) for word in words)
+    assert estimated(endpoint, events, read=read) == 60
+
+
+@pytest.mark.parametrize(("endpoint", "first", "piece"), PIECES.values(), ids=PIECES)
+def test_events_of_many_tokens_are_estimated_by_their_text(
+    endpoint: Endpoint, first: Any, piece: Any
+) -> None:
+    text = "The quick brown fox jumps over the lazy dog. " * 4
+    events = event(first) + b"".join(event(piece(text)) for _ in range(20))
+    assert 0.8 * 20 * 40 <= estimated(endpoint, events) <= 1.2 * 20 * 45
+
+
+@pytest.mark.parametrize("events", [b"", b": comment\n\n", event(ROLE), event({"usage": {}})])
+def test_a_stream_without_text_has_next_to_no_tokens(events: bytes) -> None:
+    assert estimated(Endpoint.CHAT, events) <= 1
