@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.blackbox.relays import Relay
+from tests.blackbox.relays import CHAT, Relay, chat_body
 from tests.blackbox.tenant import (
     KEY,
     MODEL,
@@ -15,7 +15,7 @@ from tests.blackbox.tenant import (
 )
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
-from tests.blackbox.wire import Answer
+from tests.blackbox.wire import Answer, request_bytes
 
 from relay_contract.document import Breaker, Limits, ModelLimit, ProviderLimits
 
@@ -214,3 +214,28 @@ def test_calls_do_not_wait_for_the_quota_of_a_canary_whose_breaker_is_open(
     assert relay.chat().status == 502
     assert [relay.chat().status for _ in range(3)] == [200] * 3
     assert (stable.calls(), canary.calls()) == (3, 1)
+
+
+def test_calls_that_wait_for_the_quota_of_a_canary_go_to_stable_when_it_fails(
+    relay: Relay, platform: Platform, stable: Upstream, canary: Upstream
+) -> None:
+    # silent for a second, then a failure
+    canary.behave(fault="no_answer")
+    providers = [
+        one.model_copy(update={"limits": ProviderLimits(requests_per_minute=1)})
+        if one.name == "canary"
+        else one
+        for one in platform.providers()
+    ]
+    tripping = route(
+        canary="canary", canary_percent=100, breaker=Breaker(min_failures=1, open_seconds=60)
+    )
+    queue = WIDE_QUEUE.model_copy(update={"max_wait_seconds": 120})
+    relay.push(platform.document(providers=providers, routes=[tripping], queue=queue))
+    with relay.wire() as first, relay.wire() as second, relay.wire() as third:
+        for wire in (first, second, third):
+            wire.send(request_bytes("POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body()))
+        # whichever came first
+        statuses = [wire.answer().status for wire in (first, second, third)]
+    assert sorted(statuses) == [200, 200, 504]
+    assert (stable.calls(), canary.calls()) == (2, 1)

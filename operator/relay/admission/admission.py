@@ -37,6 +37,10 @@ class Applicant(ABC):
         """Starts the call; the seat is its until it leaves."""
 
     @abstractmethod
+    def choose_provider(self, now: float) -> str:
+        """Returns the provider that the waiting call wants now, which may be another one than before."""
+
+    @abstractmethod
     def tick(self, now: float) -> None:
         """Called about once a second while the call holds its seat."""
 
@@ -98,11 +102,7 @@ class Admission:
             applicant.turned_away(verdict)
             return
         reservation.hold = verdict
-        line = self._lines.get(ask.provider)
-        if line is None:
-            self._take_seat(applicant, now)
-        else:
-            self._enter_line(applicant, line, now)
+        self._enter_at(applicant, ask.provider, now)
 
     def try_quota(
         self, provider: str, *, input_tokens: int, output_tokens: int, least_tokens: int
@@ -138,9 +138,13 @@ class Admission:
         if provider == reservation.provider or self.try_provider(reservation, provider):
             return True
         self.leave(reservation, now)
-        reservation.keep_provider_hold(provider, None, now)
-        self._enter_line(applicant, self._lines[provider], now)
+        self._enter_at(applicant, provider, now)
         return False
+
+    def reconsider(self) -> None:
+        """Lets calls that wait for a quota choose again, one after another, because a breaker has opened."""
+        for line in self._lines.values():
+            self._try_first(line)
 
     def leave(self, reservation: Reservation, now: float) -> None:
         """Gives up the call's seat and its place in line; whoever is next starts."""
@@ -165,6 +169,15 @@ class Admission:
 
     # -- provider quotas -------------------------------------------------------------------------------------------
 
+    def _enter_at(self, applicant: Applicant, provider: str, now: float) -> None:
+        """Seats the call by way of the provider's quota, if it has one."""
+        applicant.reservation.keep_provider_hold(provider, None, now)
+        line = self._lines.get(provider)
+        if line is None:
+            self._take_seat(applicant, now)
+        else:
+            self._enter_line(applicant, line, now)
+
     def _enter_line(self, applicant: Applicant, line: ProviderQuotaLine, now: float) -> None:
         reservation = applicant.reservation
         entered = line.enter(reservation.ask, self._flow(reservation.ask), owner=applicant, now=now)
@@ -185,6 +198,12 @@ class Admission:
         now = time.monotonic()
         applicant = _owner(ticket)
         reservation = applicant.reservation
+        provider = applicant.choose_provider(now)
+        if provider != reservation.provider:
+            self._leave_line(reservation, passed=False, now=now)
+            reservation.queue_seconds += now - ticket.enqueued_at
+            self._enter_at(applicant, provider, now)
+            return
         verdict = line.retry(reservation.ask, ticket, now)
         if isinstance(verdict, Hold):
             self._leave_line(reservation, passed=True, now=now)

@@ -111,7 +111,7 @@ class CallService:
         """Opens a canary's breaker because another worker of this pod tripped."""
         tenant = self.tenants.tenant(tenant_uid)
         if tenant is not None:
-            tenant.router.breakers.follow(route, fingerprint, time.monotonic())
+            tenant.follow_trip(route, fingerprint, time.monotonic())
 
     def report(self) -> Report:
         """Returns everything countable as plain data."""

@@ -223,6 +223,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
             self.comparison = context.shadows.sample(call)
         self._attempt_at(first)
 
+    def choose_provider(self, now: float) -> str:
+        """Gives up a canary whose breaker is open; returns the provider of the first target that is left."""
+        call = self.call
+        self._targets = call.tenant.router.open_targets(call.plan, self._targets, now)
+        return self._targets[0].provider
+
     def _pass_breaker(self) -> bool:
         """Takes the call past its canary's breaker, which may leave it to stable; returns False where it waits for that."""
         call, now = self.call, time.monotonic()

@@ -73,6 +73,7 @@ class TenantRuntime:
             now=now,
         )
         if tripped:
+            self.admission.reconsider()
             self._log.event(
                 "warning",
                 "breaker_opened",
@@ -80,6 +81,11 @@ class TenantRuntime:
                 route=subject.route,
                 fingerprint=subject.fingerprint,
             )
+
+    def follow_trip(self, route: str, fingerprint: str, now: float) -> None:
+        """Opens a canary's breaker because another worker of this pod tripped."""
+        self.router.breakers.follow(route, fingerprint, now)
+        self.admission.reconsider()
 
     def report(self, report: Report) -> None:
         """Adds the tenant's SLO series and breakers to the report."""

@@ -256,3 +256,29 @@ async def test_a_call_that_the_breaker_sends_to_stable_is_refused_if_stables_lin
     assert int(fields(answer)["retry-after"]) > 1
     assert relay.admission.queue.in_flight == 0
     assert tokens_of(relay, "holysheep").open_holds == 0
+
+
+async def test_calls_that_wait_for_a_canarys_quota_go_to_stable_when_its_breaker_opens(
+    relay_with: Make,
+) -> None:
+    providers = (
+        provider("legacy"),
+        provider("holysheep", limits=ProviderLimits(requests_per_minute=1)),
+    )
+    route = Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=100)
+    relay = relay_with(providers=providers, routes=(route,), queue=Queue(max_wait_seconds=120))
+    canary, stable = relay.provider("holysheep"), [relay.provider() for _ in range(3)]
+    relay.client().send(call())
+    assert canary.transport.taken()
+    waiting = [relay.client() for _ in range(3)]
+    assert [client.send(call()) for client in waiting] == [b""] * 3
+    relay.service.follow_trip("uid-1", "chat", CANARY.fingerprint)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    relay.service.outbox.flush()
+    assert all(upstream.transport.taken() for upstream in stable)
+    for upstream in stable:
+        upstream.send(reply())
+    assert [status(client.transport.taken()) for client in waiting] == [200] * 3
+    line = relay.admission._lines["holysheep"].queue
+    assert (line.in_flight, line.depth) == (0, 0)
