@@ -117,7 +117,8 @@ def test_embeddings_without_usage_are_booked_without_output(
     )
     assert estimated
     assert tokens["output"] == 0
-    assert 100 <= tokens["input"] <= 1000
+    # at most a token for each byte, whatever the calls before have taught
+    assert 100 <= tokens["input"] <= 2100
 
 
 def test_the_frame_of_a_short_answer_is_no_text(relay: Relay, platform: Platform) -> None:
