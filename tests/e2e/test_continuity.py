@@ -65,13 +65,18 @@ def losses(cluster: Cluster) -> tuple[int, int]:
 
 
 def test_relay_pods_run_the_compiled_hot_path(loaded: Cluster) -> None:
-    script = "import relay.calls.exchange; print(relay.calls.exchange.__file__)"
+    script = (
+        "import relay.calls.exchange; from relay.dialect.body_scan import scan;"
+        "print(scan.__module__, relay.calls.exchange.__file__)"
+    )
     printed = loaded.kubectl(
         "exec", "-n", RELAYS, "deployment/relay", "--", "python3", "-c", script
     )
     # with another Python version the image is built uncompiled, and its build says so
-    expected = ".so" if sys.version_info[:2] == (3, 11) else ".py"
-    assert printed.strip().endswith(expected)
+    compiled = sys.version_info[:2] == (3, 11)
+    scan, exchange = printed.split()
+    assert scan == f"relay.dialect.{'_body_scan' if compiled else 'body_scan_pure'}"
+    assert exchange.endswith(".so" if compiled else ".py")
 
 
 @pytest.mark.timeout(240)

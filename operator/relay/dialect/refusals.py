@@ -10,6 +10,8 @@ from typing import Final
 
 import orjson
 
+from relay.dialect.body_fields import MAX_NESTING
+
 INVALID: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 
@@ -30,7 +32,13 @@ class Refusal(Enum):
     """An answer of the relay in place of the provider's. The member's name is the `reason` label of relay_rejections_total."""
 
     bad_request = RefusalRow(400, INVALID, "bad_request", "The request is not valid HTTP/1.1.")
-    invalid_json = RefusalRow(400, INVALID, "invalid_json", "The body is not a JSON object.")
+    invalid_json = RefusalRow(
+        400,
+        INVALID,
+        "invalid_json",
+        "The body is not one JSON object in UTF-8 without a byte order mark, nested at most "
+        f"{MAX_NESTING} deep.",
+    )
     missing_model = RefusalRow(
         400,
         INVALID,
