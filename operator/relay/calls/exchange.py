@@ -278,6 +278,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
             fields,
             stream=answer.is_stream,
             hold=answer.may_be_held,
+            rewritten=answer.is_rewritten,
             keep_alive=keep,
         )
 

@@ -80,16 +80,17 @@ class ResponseWriter:
         *,
         stream: bool,
         hold: bool,
+        rewritten: bool,
         keep_alive: bool,
     ) -> None:
         """Begins a provider's answer: its fields but for those that are ours or its connection's, then ours.
 
-        A stream of events never keeps the provider's length: events are hidden, added and appended on the way. With hold
-        a small answer is sent when it is whole.
+        A stream of events never keeps the provider's length: events are hidden, added and appended on the way; nor does
+        another answer that is rewritten. With hold a small answer is sent when it is whole.
         """
         self.status = status
         length, passed = _passed_on(headers)
-        if stream:
+        if stream or (rewritten and status not in BODILESS):
             length = None
         elif status in BODILESS:
             length = b"0" if status == RESET_CONTENT else None

@@ -1,5 +1,6 @@
-"""A call's body: reads what the relay needs and makes two edits, spliced so that every other byte stays the same."""
+"""A call's body: reads what the relay needs and makes three edits, spliced so that every other byte stays the same."""
 
+import json
 import re
 from typing import Final
 
@@ -9,6 +10,7 @@ from relay.dialect.body_scan import scan
 from relay.dialect.endpoints import EMBEDDINGS, RESPONSES, Endpoint
 from relay.dialect.json_values import integer_at, is_null, is_true, string_at
 from relay.dialect.refusals import Refusal
+from relay.dialect.response_ids import ResponseId
 
 MAX_MODEL_CHARACTERS: Final = 256
 """No model's name is that long (relay_contract.document); a longer one is cut, and unknown as it would be whole."""
@@ -85,10 +87,11 @@ class CallBody:
         """True if the body has the field previous_response_id, whatever its value."""
         return self.spans[body_fields.PREVIOUS_RESPONSE_ID] is not None
 
-    def previous_response_id(self) -> str | None:
+    def previous_response_id(self) -> ResponseId | None:
         """Returns the id of the response that the call continues."""
         span = self.spans[body_fields.PREVIOUS_RESPONSE_ID]
-        return string_at(self.raw, span, MAX_RESPONSE_ID_CHARACTERS)
+        given = string_at(self.raw, span, MAX_RESPONSE_ID_CHARACTERS)
+        return ResponseId(given) if given else None
 
 
 def read_body(raw: bytes) -> CallBody | Refusal:
@@ -113,7 +116,8 @@ def read_body(raw: bytes) -> CallBody | Refusal:
 def upstream_body(
     body: CallBody, *, model: str, model_json: bytes, force_usage: bool
 ) -> list[bytes | memoryview]:
-    """Returns the body for the provider, in pieces, with another model and with usage reports if force_usage is set.
+    """Returns the body for the provider, in pieces, with another model, with usage reports if force_usage is set,
+    and with the provider's own id of the response that it continues.
 
     model_json is the model as JSON. Every other byte stays the same.
     """
@@ -123,6 +127,8 @@ def upstream_body(
         edits.append((body.model_span, model_json))
     if force_usage:
         edits.append(_usage_edit(body))
+    if body.continues_response:
+        edits += _response_id_edit(body)
     if not edits:
         return [raw]
     if len(edits) > 1:
@@ -135,6 +141,14 @@ def upstream_body(
         start = last
     pieces.append(view[start:])
     return pieces
+
+
+def _response_id_edit(body: CallBody) -> list[tuple[Span, bytes]]:
+    """Returns the edit that takes the mark off the id of the response that the call continues."""
+    span, previous = body.spans[body_fields.PREVIOUS_RESPONSE_ID], body.previous_response_id()
+    if span is None or previous is None or not previous.mark:
+        return []
+    return [(span, json.dumps(previous.own).encode())]
 
 
 def _usage_edit(body: CallBody) -> tuple[Span, bytes]:

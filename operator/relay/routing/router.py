@@ -6,14 +6,12 @@ from typing import Final
 from relay.dialect.request_body import CallBody
 from relay.dialect.session_key import session_key
 from relay.routing.canary_breakers import CanaryBreakers
-from relay.routing.routes import Routed, Target, find_route, takes_canary
-from relay.routing.sessions import ResponseOwners, session_point
+from relay.routing.routes import Routed, Target, creator, find_route, takes_canary
+from relay.routing.sessions import session_point
 from relay.routing.snapshot import RoutePlan, Snapshot
 
 REMEMBERED_ROUTES: Final = 10_000
 """Pairs of model and task; tasks are the callers' own words, so the memory needs a bound."""
-RESPONSE_OWNERS: Final = 10_000
-"""Stored responses whose creator is remembered: a few MB at most."""
 
 
 class Router:
@@ -22,14 +20,13 @@ class Router:
     draw returns a random number, 0 <= number < 1.
     """
 
-    __slots__ = ("_draw", "_remembered", "_snapshot", "breakers", "owners")
+    __slots__ = ("_draw", "_remembered", "_snapshot", "breakers")
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
         self._snapshot: Snapshot | None = None
         self._remembered: dict[tuple[str, str | None], Routed] = {}
         self.breakers = CanaryBreakers()
-        self.owners = ResponseOwners(RESPONSE_OWNERS)
 
     def install(self, snapshot: Snapshot) -> None:
         """Puts the snapshot in force for routes that are looked up from now on."""
@@ -52,15 +49,17 @@ class Router:
     def targets(
         self, routed: Routed, body: CallBody, fields: Mapping[bytes, bytes]
     ) -> tuple[Target, ...]:
-        """Returns the targets that the call's session tries, in order; fields are the header fields of the call."""
+        """Returns the targets that the call's session tries, in order; fields are the header fields of the call.
+
+        A call that continues a stored response has one: nobody else could continue it.
+        """
+        if body.continues_response:
+            previous = body.previous_response_id()
+            if previous is not None:
+                return (creator(routed, previous),)
         plan = routed.plan
         if plan.canary is None or plan.canary_percent == 0 or not routed.canary:
             return routed.stable
-        previous = body.previous_response_id()
-        if previous is not None:
-            owner = self.owners.owner(previous)
-            if owner is not None:
-                return routed.canary if owner == plan.canary.fingerprint else routed.stable
         if plan.canary_percent == 100:
             return routed.canary
         key = session_key(body, fields.get(b"x-session-id"))
@@ -70,9 +69,16 @@ class Router:
     def open_targets(
         self, plan: RoutePlan, targets: tuple[Target, ...], now: float
     ) -> tuple[Target, ...]:
-        """Returns the targets without a canary whose breaker is open: nothing is to be waited for on its behalf."""
+        """Returns the targets without a canary whose breaker is open: nothing is to be waited for on its behalf.
+
+        A canary that is the only target stays: it stores what the call continues.
+        """
         first = targets[0].destination
-        if first.label != "canary" or not self.breakers.blocks(plan.name, first.fingerprint, now):
+        if (
+            len(targets) == 1
+            or first.label != "canary"
+            or not self.breakers.blocks(plan.name, first.fingerprint, now)
+        ):
             return targets
         return targets[1:]
 
@@ -82,4 +88,4 @@ class Router:
         """Takes the call through the breaker of the canary, its first target; returns the targets that are left to it."""
         canary = targets[0].destination
         passed = self.breakers.try_pass(plan.name, canary.fingerprint, now)
-        return targets if passed else targets[1:]
+        return targets if passed or len(targets) == 1 else targets[1:]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from relay.dialect.response_ids import ResponseId
 from relay.routing.snapshot import Destination, RoutePlan, Snapshot
 
 
@@ -54,6 +55,22 @@ def takes_canary(routed: Routed, *, point: float) -> bool:
     Monotone: a session that is on the canary at one percentage is on it at every higher one.
     """
     return bool(routed.canary) and point < routed.plan.canary_percent
+
+
+def creator(routed: Routed, previous: ResponseId) -> Target:
+    """Returns the target that stores this response: its side while the route has it, else its provider, else stable.
+
+    An id without a mark was made by the stable of a time without a canary, or by no relay.
+    """
+    if previous.mark:
+        targets = (*routed.stable, *routed.canary)
+        for target in targets:
+            if previous.is_of_side(target.destination.fingerprint):
+                return target
+        for target in targets:
+            if previous.is_of_provider(target.provider):
+                return target
+    return routed.stable[0]
 
 
 def _targets(destinations: tuple[Destination, ...], model: str) -> tuple[Target, ...]:

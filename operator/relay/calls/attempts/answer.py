@@ -10,7 +10,10 @@ from relay.calls.attempts.unary_body import UnaryBody
 from relay.dialect.answers.answer_content import decoded, generated_bytes, has_answer
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.event_stream import SseScan, may_begin
+from relay.dialect.answers.response_id_marker import ResponseIdMarker
+from relay.dialect.endpoints import RESPONSES
 from relay.http.content_coding import Inflater, is_coded
+from relay.routing.routes import Target
 
 MAX_ERROR_BYTES: Final = 64 * 1024
 """An error answer is read whole before it is passed on, up to this."""
@@ -32,9 +35,11 @@ class Answer:
         "_beginning",
         "_call",
         "_inflater",
+        "_marker",
         "_media_type",
         "_misnamed",
         "_received",
+        "_target",
         "error",
         "response_id",
         "status",
@@ -46,9 +51,17 @@ class Answer:
     )
 
     def __init__(
-        self, call: Call, *, status: int, media_type: bytes, content_encoding: bytes | None
+        self,
+        call: Call,
+        target: Target,
+        *,
+        status: int,
+        media_type: bytes,
+        content_encoding: bytes | None,
     ) -> None:
         self._call = call
+        self._target = target
+        self._marker: ResponseIdMarker | None = None
         self.status = status
         self._media_type = media_type
         self._beginning = b""
@@ -76,6 +89,20 @@ class Answer:
     def is_stream(self) -> bool:
         """True if the client gets a stream of events that the relay can add to."""
         return self.stream is not None and self._inflater is None
+
+    @property
+    def is_rewritten(self) -> bool:
+        """True if the id in it is marked with the side that stores the response.
+
+        An id without a mark is stable's: while there is no canary to be promoted, its answers stay as they are.
+        """
+        call = self._call
+        return (
+            call.endpoint is RESPONSES
+            and (call.plan.canary_percent > 0 or self._target.destination.label != "stable")
+            and self.status < 300
+            and self._inflater is None
+        )
 
     @property
     def may_be_held(self) -> bool:
@@ -117,6 +144,10 @@ class Answer:
 
     def feed(self, data: bytes) -> bytes:
         """Reads a piece of the body; returns what the client gets of it."""
+        shown = self._read(data)
+        return self._marked(shown) if shown and self.is_rewritten else shown
+
+    def _read(self, data: bytes) -> bytes:
         self._received = True
         if self.undecided:
             data = self._decide(data)
@@ -132,9 +163,23 @@ class Answer:
         return data
 
     def rest(self) -> bytes:
-        """Ends a stream; returns what was held back of it."""
+        """Ends the answer; returns what was held back of it."""
         rest = self.stream.rest() if self.stream is not None else b""
-        return rest if self._inflater is None else b""
+        if self._inflater is not None:
+            return b""
+        marker = self._marker
+        return rest if marker is None else marker.feed(rest) + marker.rest()
+
+    def _marked(self, data: bytes) -> bytes:
+        if self._marker is None:
+            destination = self._target.destination
+            self._marker = ResponseIdMarker(
+                fingerprint=destination.fingerprint,
+                provider=destination.upstream.name,
+                is_stream=self.is_stream,
+                echoed=self._call.body.previous_response_id(),
+            )
+        return self._marker.feed(data)
 
     def read_as_document(self, data: bytes) -> bool:
         """Reads a stream that is none as the document that it seems to be; returns False where it does not seem one.

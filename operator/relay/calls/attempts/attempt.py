@@ -287,7 +287,11 @@ class Attempt(ResponseReceiver):
             elif name == b"x-request-id":
                 self.upstream_request_id = identifier(value)
         answer = self.answer = Answer(
-            self.call, status=status, media_type=media_type, content_encoding=content_encoding
+            self.call,
+            self.target,
+            status=status,
+            media_type=media_type,
+            content_encoding=content_encoding,
         )
         if not answer.undecided:
             self.consumer.answer_started(self)

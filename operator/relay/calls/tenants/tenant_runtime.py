@@ -8,7 +8,6 @@ from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.usage_event import FAILURES, UsageEvent
 from relay.admission.admission import Admission
-from relay.dialect.endpoints import RESPONSES
 from relay.routing.breaker import BreakerState
 from relay.routing.router import Router
 from relay.routing.snapshot import Snapshot
@@ -57,8 +56,6 @@ class TenantRuntime:
         subject = event.subject
         if subject.side == "canary":
             self._judge_canary(event, now)
-        if event.response_id is not None and subject.endpoint is RESPONSES:
-            self.router.owners.created(event.response_id, subject.fingerprint)
 
     def _judge_canary(self, event: UsageEvent, now: float) -> None:
         breakers, subject, outcome = self.router.breakers, event.subject, event.outcome

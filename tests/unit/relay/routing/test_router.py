@@ -5,12 +5,13 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.unit.relay.documents import CANARY, STABLE, document, provider
+from tests.unit.relay.documents import BACKUP, CANARY, STABLE, document, provider
 
 from relay.dialect.request_body import CallBody, read_body
+from relay.dialect.response_ids import marked_id
 from relay.routing.router import Router
 from relay.routing.snapshot import Snapshot, compile_snapshot
-from relay_contract.document import Breaker, Route
+from relay_contract.document import Breaker, Route, Side
 
 
 def snapshot(percent: int, **changes: Any) -> Snapshot:
@@ -19,6 +20,7 @@ def snapshot(percent: int, **changes: Any) -> Snapshot:
         stable=STABLE,
         canary=CANARY,
         canary_percent=percent,
+        fallback=(BACKUP,),
         breaker=Breaker(min_failures=1),
     )
     return compile_snapshot(document(routes=(route,), **changes), "")
@@ -61,11 +63,53 @@ def test_a_session_falls_on_the_same_side_whatever_is_drawn() -> None:
         assert labels(low, of, None, fields) == labels(high, of, None, fields)
 
 
-@pytest.mark.parametrize(("owner", "first"), [(STABLE, "stable"), (CANARY, "canary")])
-def test_a_response_is_continued_by_the_side_that_stores_it(owner: Any, first: str) -> None:
-    router, of = routing(50, draw=0.99 if first == "canary" else 0.0)
-    router.owners.created("resp_1", owner.fingerprint)
-    assert labels(router, of, {"previous_response_id": "resp_1"})[0] == first
+def continuing(side: Side, provider_name: str) -> dict[str, Any]:
+    """A call that continues what this side stored."""
+    marked = marked_id("resp_1", fingerprint=side.fingerprint, provider=provider_name)
+    return {"previous_response_id": marked}
+
+
+@pytest.mark.parametrize("percent", [0, 50, 100])
+@pytest.mark.parametrize(
+    ("side", "label"), [(STABLE, "stable"), (CANARY, "canary"), (BACKUP, "fallback")]
+)
+def test_a_response_is_continued_by_the_side_that_stores_it_and_by_no_other(
+    percent: int, side: Side, label: str
+) -> None:
+    for draw in (0.0, 0.99):
+        router, of = routing(percent, draw=draw)
+        assert labels(router, of, continuing(side, side.provider)) == [label]
+
+
+def test_a_response_of_another_side_is_continued_by_its_provider() -> None:
+    router, of = routing(100)
+    gone = Side(provider="legacy", fingerprint="dddddddddddd")
+    assert labels(router, of, continuing(gone, "legacy")) == ["stable"]
+    assert labels(router, of, continuing(gone, "holysheep")) == ["canary"]
+
+
+def test_a_response_of_unknown_origin_is_continued_by_stable_alone() -> None:
+    router, of = routing(100)
+    gone = Side(provider="former", fingerprint="dddddddddddd")
+    assert labels(router, of, continuing(gone, "former")) == ["stable"]
+    assert labels(router, of, {"previous_response_id": "resp_1"}) == ["stable"]
+    # no response is continued at all
+    for nothing in (None, "", 7):
+        assert labels(router, of, {"previous_response_id": nothing}) == [
+            "canary",
+            "stable",
+            "fallback",
+        ]
+
+
+def test_an_open_breaker_takes_no_conversation_from_its_creator() -> None:
+    router, of = routing(100)
+    routed = router.routed(of, "gpt-4.1", None)
+    assert routed is not None
+    router.breakers.finished("chat", CANARY.fingerprint, failed=True, probe=False, now=0.0)
+    creator = routed.canary[:1]
+    assert router.open_targets(routed.plan, creator, 1.0) == creator
+    assert router.pass_breaker(routed.plan, creator, 1.0) == creator
 
 
 def test_routes_of_known_models_are_remembered_until_the_next_document() -> None:
@@ -81,7 +125,8 @@ def test_routes_of_known_models_are_remembered_until_the_next_document() -> None
 
 def test_a_model_that_only_the_caller_names_is_not_remembered() -> None:
     router = Router(lambda: 0.0)
-    of = snapshot(0, providers=(provider("legacy", models=()), provider("holysheep")))
+    providers = (provider("legacy", models=()), provider("holysheep"), provider("backup"))
+    of = snapshot(0, providers=providers)
     router.install(of)
     assert router.routed(of, "made-up", None) is not router.routed(of, "made-up", None)
 

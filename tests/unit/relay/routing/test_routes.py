@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tests.unit.relay.documents import BACKUP, CANARY, STABLE, document, provider
 
 from relay.routing.routes import find_route, takes_canary
-from relay.routing.sessions import ResponseOwners, session_point, session_seed
+from relay.routing.sessions import session_point, session_seed
 from relay.routing.snapshot import compile_snapshot
 from relay_contract.document import Match, ProviderModel, Route, Side
 
@@ -107,10 +107,3 @@ def test_sessions_spread_evenly_and_differently_for_every_canary() -> None:
     assert 0.08 < sum(first) / len(keys) < 0.12
     both = sum(a and b for a, b in zip(first, second, strict=True))
     assert both < 0.03 * len(keys)
-
-
-def test_the_oldest_creator_is_forgotten_first() -> None:
-    owners = ResponseOwners(2)
-    for number in range(3):
-        owners.created(f"resp_{number}", f"side-{number}")
-    assert [owners.owner(f"resp_{number}") for number in range(3)] == [None, "side-1", "side-2"]
