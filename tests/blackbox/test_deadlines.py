@@ -15,6 +15,8 @@ from relay_contract.document import ProviderLimits, Queue
 
 CALLS = 700
 """More than Python's recursion limit allows for, if the end of one waiting call ended the next."""
+PIPELINED = 60
+"""As many as a connection takes at once."""
 REQUEST = request_bytes("POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body())
 WIDE = {"concurrency": 1000, "max_depth": 1000}
 
@@ -96,3 +98,19 @@ def test_calls_that_wait_for_a_quota_which_is_raised_go_on(
     patient_relay.push(platform.document(queue=queue, providers=ample))
     assert [wire.answer().status for wire in waiting] == [200] * 5
     assert stable.calls() == 6
+
+
+def test_every_call_that_was_pipelined_behind_one_that_waits_is_answered(
+    patient_relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    stable.behave(hold_after_events=0)
+    patient_relay.push(platform.document())
+    unknown = request_bytes(
+        "POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body(model="unknown")
+    )
+    with patient_relay.wire() as wire:
+        wire.send(REQUEST + unknown * PIPELINED)
+        eventually(lambda: stable.stats()["held"], lambda held: held == 1, what="the held call")
+        stable.release()
+        assert wire.answer().status == 200
+        assert [wire.answer().status for _ in range(PIPELINED)] == [404] * PIPELINED
