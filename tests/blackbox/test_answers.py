@@ -28,7 +28,7 @@ from tests.blackbox.scripted import (
 )
 from tests.blackbox.tenant import KEY, MODEL, Platform, provider
 from tests.blackbox.upstream import Upstream
-from tests.blackbox.wire import Answer, Wire, request_bytes
+from tests.blackbox.wire import Answer, Gone, Wire, request_bytes
 
 from relay_contract.document import LatencyObjective
 
@@ -499,6 +499,35 @@ def test_what_cannot_be_read_is_passed_on_at_once_and_is_no_failure(
         assert wire.body_of(answer).body == b"hi\x03"
         measured.settled(1)
         assert measured.counts() == exactly(started=1, finished=1)
+
+
+def test_a_compressed_stream_that_is_cut_does_not_end_like_a_whole_one(
+    relay: Relay, platform: Platform
+) -> None:
+    head = STREAM_HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+    script = head + piece(gzip.compress(ROLE + CONTENT)) + END
+    with stable_of(relay, platform, script) as measured:
+        with pytest.raises(Gone):
+            ask(relay, stream=True)
+        measured.settled(1)
+        assert measured.counts() == exactly(started=1, finished=1, failed=1, truncated=1)
+
+
+@pytest.mark.parametrize("body", [CHAT_ANSWER, b"<html>"])
+def test_what_is_no_stream_ends_with_an_error_once_its_head_has_left(
+    relay: Relay, platform: Platform, body: bytes
+) -> None:
+    gate = threading.Event()
+    script = (STREAM_HEAD, gate, piece(body) + END)
+    with stable_of(relay, platform, script) as measured, relay.wire() as wire:
+        begin(wire, stream=True)
+        head = wire.head()
+        gate.set()
+        seen = wire.body_of(head).body
+        assert body not in seen
+        assert b"upstream_invalid" in seen
+        measured.settled(1)
+        assert measured.counts() == exactly(started=1, finished=1, failed=1)
 
 
 def test_what_nobody_can_decode_is_no_answer(relay: Relay, platform: Platform) -> None:

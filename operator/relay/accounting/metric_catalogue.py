@@ -79,7 +79,7 @@ FAMILIES: Final = (
         "relay_time_to_first_token_seconds",
         "histogram",
         ("route", "side"),
-        "From the attempt's start to the first piece of the answer's body.",
+        "From the attempt's start to the first content, reasoning or tool call, of a document to its first byte.",
         buckets=LATENCY_BUCKETS,
     ),
     MetricFamily(

@@ -306,9 +306,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
                 self._answer_unusable(attempt)
                 return
             self._begin_answering(attempt, now)
-        refusal = BROKEN_STREAM_REFUSAL.get(attempt.outcome or "ok")
-        if refusal is not None and attempt.is_stream:
-            self._end_early(refusal)
+        if attempt.is_broken_stream:
+            self._end_early(BROKEN_STREAM_REFUSAL[attempt.outcome or "invalid"])
         else:
             self._writer.end()
             self._finish(now, keep_alive=self._writer.keep_alive)

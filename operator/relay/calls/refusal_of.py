@@ -71,6 +71,6 @@ UNUSABLE_REFUSAL: Final[dict[Outcome, Refusal]] = {"truncated": Refusal.upstream
 
 BROKEN_STREAM_REFUSAL: Final[dict[Outcome, Refusal]] = {
     "truncated": Refusal.upstream_truncated,
-    "invalid": Refusal.upstream_invalid,
+    "invalid": Refusal.upstream_unusable,
 }
 """Streams of events that must not end like whole ones."""

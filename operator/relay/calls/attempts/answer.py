@@ -19,6 +19,9 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 """An error answer is read whole before it is passed on, up to this."""
 MAX_UNDECIDED_BYTES: Final = 4096
 """Blanks in front of an answer, which some providers send to keep the connection alive."""
+_WITHOUT_CONTENT: Final = (204, 205)
+"""Successes whose body, if there is one, is none of the answer (RFC 9110 sections 15.3.5 and 15.3.6)."""
+_JSON: Final = b"application/json"
 _EVENT_STREAM: Final = b"text/event-stream"
 _OTHER_STREAMS: Final = (b"stream", b"ndjson", b"jsonl")
 """Media types of streams that are not of events are named like this; they are passed on at once, unread."""
@@ -40,6 +43,7 @@ class Answer:
         "_misnamed",
         "_received",
         "_target",
+        "_text",
         "error",
         "response_id",
         "status",
@@ -64,7 +68,7 @@ class Answer:
         self._marker: ResponseIdMarker | None = None
         self.status = status
         self._media_type = media_type
-        self._beginning = b""
+        self._beginning = self._text = b""
         self._misnamed = self._received = self.undecided = self.unusable = False
         self.stream: SseScan | None = None
         self.unary: UnaryBody | None = None
@@ -74,14 +78,13 @@ class Answer:
         self._inflater: Inflater | None = None
         if content_encoding is not None and is_coded(content_encoding):
             self._inflater = Inflater(content_encoding)
-        if status >= 300:
+        if status >= 300 or status in _WITHOUT_CONTENT:
             self.unary = UnaryBody(MAX_ERROR_BYTES)
-        elif media_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM:
+        elif media_type != _JSON and media_type.lower().startswith(_EVENT_STREAM):
             self._read_as_stream()
-        elif self._inflater is None and call.body.stream:
-            self.undecided = True
         elif self._inflater is None or self._inflater.readable:
-            self.unary = UnaryBody()
+            self.undecided = call.body.stream
+            self.unary = None if self.undecided else UnaryBody()
 
     # -- as it passes ----------------------------------------------------------------------------------------------
 
@@ -107,9 +110,7 @@ class Answer:
     @property
     def may_be_held(self) -> bool:
         """True if the answer serves nobody before it is whole."""
-        return self.unary is not None and not (
-            self._inflater is not None and self._call.body.stream
-        )
+        return self.unary is not None
 
     @property
     def is_passed_on(self) -> bool:
@@ -149,10 +150,16 @@ class Answer:
 
     def _read(self, data: bytes) -> bytes:
         self._received = True
-        if self.undecided:
-            data = self._decide(data)
-        inflater, stream, unary = self._inflater, self.stream, self.unary
+        inflater = self._inflater
         read = data if inflater is None else inflater.feed(data)
+        if self.undecided:
+            self._beginning += data
+            self._text += read
+            if not self._decide():
+                return b""
+            data, read = self._beginning, self._text
+            self._beginning = self._text = b""
+        stream, unary = self.stream, self.unary
         if inflater is not None and not inflater.readable:
             self.stream = self.unary = None
         elif stream is not None:
@@ -194,18 +201,24 @@ class Answer:
         self._misnamed = True
         return True
 
-    def _decide(self, data: bytes) -> bytes:
-        """Finds out by the first bytes what answers a call for a stream; returns what may be passed on now."""
-        self._beginning += data
-        text = self._beginning.lstrip()
-        if not text and len(self._beginning) < MAX_UNDECIDED_BYTES:
-            return b""
-        self.decide(text)
+    def end_undecided(self) -> bytes:
+        """Takes an answer that ended with nothing but blanks for a document; returns what may be passed on of it."""
+        self._decide_by(b"")
+        if self.unary is not None and self._text:
+            self.unary.keep(self._text)
         beginning, self._beginning = self._beginning, b""
         return beginning
 
-    def decide(self, text: bytes) -> None:
-        """Takes the answer for what it begins like."""
+    def _decide(self) -> bool:
+        """Finds out by its first text what answers a call for a stream; returns False as long as there is none."""
+        text = self._text.lstrip()
+        readable = self._inflater is None or self._inflater.readable
+        if not text and readable and len(self._beginning) < MAX_UNDECIDED_BYTES:
+            return False
+        self._decide_by(text)
+        return True
+
+    def _decide_by(self, text: bytes) -> None:
         self.undecided = False
         media_type = self._media_type.lower()
         if text and may_begin(text):
@@ -291,6 +304,9 @@ class Answer:
         )
 
     def _judge_document(self, unary: UnaryBody) -> Outcome:
+        if self.status in _WITHOUT_CONTENT:
+            self.unusable = True
+            return "invalid"
         body = unary.kept
         if body is None and unary.begins_as_object:
             self.usage = unary.usage()

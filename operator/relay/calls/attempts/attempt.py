@@ -19,6 +19,7 @@ from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
 from relay.random_ids import random_id
 from relay.routing.routes import Target
 
+_BROKEN: Final = ("truncated", "invalid")
 _UNENDED: Final = ("truncated", "timeout")
 """Faults of an answer that only lacks its end."""
 
@@ -226,6 +227,12 @@ class Attempt(ResponseReceiver):
         return answer.stream is not None and answer.stream.between_events
 
     @property
+    def is_broken_stream(self) -> bool:
+        """True if the answer is a stream that must not end like a whole one."""
+        answer = self.answer
+        return answer is not None and answer.stream is not None and self.outcome in _BROKEN
+
+    @property
     def is_unusable(self) -> bool:
         """True if the answer holds nothing that a caller could use."""
         return self.answer is not None and self.answer.unusable
@@ -345,9 +352,10 @@ class Attempt(ResponseReceiver):
 
     def _end_answer(self, answer: Answer) -> None:
         if answer.undecided:
-            answer.decide(b"")
+            rest = answer.end_undecided()
             self.consumer.answer_started(self)
-        rest = answer.rest()
+        else:
+            rest = answer.rest()
         if rest:
             self.consumer.answer_body(rest)
 

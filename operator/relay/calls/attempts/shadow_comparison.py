@@ -50,7 +50,7 @@ def compare(
         return copied_event.outcome
     if served_event.outcome != "ok":
         return "not_comparable"
-    if served.status != copied.status:
+    if served.status != copied.status or copied_event.outcome == "client_error":
         return "status"
     if _shape(served) != _shape(copied):
         return "shape"

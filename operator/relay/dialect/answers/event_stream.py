@@ -308,7 +308,9 @@ def _boundary(data: bytes) -> int:
 
 
 def _split(events: bytes) -> list[bytes]:
-    """Returns the events, each with its blank line."""
+    """Returns the events, each with its blank line. Most reads bring one."""
+    if events.endswith(b"\n\n") and events.find(b"\n\n") == len(events) - 2 and b"\r" not in events:
+        return [events]
     return [event for event in _EVENT.findall(events) if event]
 
 
@@ -316,7 +318,9 @@ _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 
 
 def _data(event: bytes) -> bytes:
-    """Returns the event's data, its lines joined as a client does."""
+    """Returns the event's data, its lines joined as a client does. Most events have one line."""
+    if event.startswith(b"data:") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        return event[5:].strip()
     return b"\n".join(
         [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     )
