@@ -214,6 +214,14 @@ def test_an_error_under_a_status_of_success_is_one_for_the_caller_too(
         assert measured.slo("tokens_total") == 0
 
 
+def test_a_long_error_keeps_its_words(relay: Relay, platform: Platform) -> None:
+    # FastAPI's validation errors repeat what was sent
+    body = error(type="invalid_request_error", input="x" * 300_000)
+    with stable_of(relay, platform, unary(body, status=b"422 X")):
+        answer = ask(relay)
+        assert (answer.status, answer.body) == (422, body)
+
+
 @pytest.mark.parametrize("stream_", [False, True], ids=["unary", "stream"])
 def test_the_relays_account_is_no_matter_of_the_caller(
     relay: Relay, platform: Platform, stream_: bool

@@ -255,6 +255,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
             if not self._context.budget.withdraw():
                 return False
             self._index = index
+            self._writer.forget()
             self._context.metrics.fallbacks[self.call.plan.name, reason] += 1
             self.ready_at = time.monotonic()
             self._move(ATTEMPTING)

@@ -110,6 +110,12 @@ class ResponseWriter:
         passed[0] = status_line(status)
         self._out = passed
 
+    def forget(self) -> None:
+        """Drops an answer that was begun and of which nothing has left: another takes its place."""
+        self._out = []
+        self._held_bytes = 0
+        self.holds = False
+
     def body(self, data: bytes) -> None:
         """Adds a piece of the body; the next `flush` writes it. What proves larger than is held is held no more."""
         if self.holds:

@@ -15,8 +15,6 @@ from relay.dialect.endpoints import RESPONSES
 from relay.http.content_coding import Inflater, is_coded
 from relay.routing.routes import Target
 
-MAX_ERROR_BYTES: Final = 64 * 1024
-"""An error answer is read whole before it is passed on, up to this."""
 MAX_UNDECIDED_BYTES: Final = 4096
 """Blanks in front of an answer, which some providers send to keep the connection alive."""
 _WITHOUT_CONTENT: Final = (204, 205)
@@ -79,7 +77,7 @@ class Answer:
         if content_encoding is not None and is_coded(content_encoding):
             self._inflater = Inflater(content_encoding)
         if status >= 300 or status in _WITHOUT_CONTENT:
-            self.unary = UnaryBody(MAX_ERROR_BYTES)
+            self.unary = UnaryBody()
         elif media_type != _JSON and media_type.lower().startswith(_EVENT_STREAM):
             self._read_as_stream()
         elif self._inflater is None or self._inflater.readable:

@@ -555,3 +555,24 @@ async def test_no_call_waits_for_the_collector(relay_with: Make) -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+async def test_nothing_of_an_answer_that_was_given_up_leaves_with_the_next(
+    relay_with: Make,
+) -> None:
+    relay = relay_with(routes=(Route(name="chat", stable=STABLE, fallback=(BACKUP,)),))
+    client, first, second = relay.client(), relay.provider(), relay.provider("backup")
+    client.send(call(STREAM_BODY))
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    full = json.dumps({"error": {"message": "of the first", "type": "rate_limit_error"}})
+    first.send(head + chunk(full.encode()) + b"0\r\n\r\n")
+    # a head without a type, and silence: what it is the first bytes will tell
+    second.send(head)
+    relay.admission.tick(time.monotonic() + 60)
+    relay.service.outbox.flush()
+    assert client.transport.taken() == b""
+    second.send(chunk(CONTENT + DONE) + b"0\r\n\r\n")
+    answer = client.transport.taken()
+    assert status(answer) == 200
+    assert dechunked(answer.partition(b"\r\n\r\n")[2]) == CONTENT + DONE
+    assert [one.outcome for one in relay.log.events] == ["throttled", "ok"]
