@@ -164,7 +164,8 @@ class LatencyObjective(Part):
 
 class Breaker(Part):
     """Rule by which a relay sends canary traffic back to stable: it trips when, within window_seconds, at least
-    min_failures canary attempts failed and they are failure_percent of those finished."""
+    min_failures canary attempts failed and they are failure_percent of those finished, or when some failed in a row. It
+    then opens for a second, and after each probe that fails for twice as long, up to open_seconds."""
 
     enabled: bool = True
     window_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0

@@ -10,6 +10,11 @@ CONFIG_PATH = "/config"
 
 A pushed document that is not newer is refused with 409; the answer's inForce is the envelope of the one that is kept.
 """
+BREAKERS_PATH = "/breakers"
+"""GET the canaries that workers of the pod keep calls away from, each with the probes of it that failed since.
+
+With the query seen=TAG&wait=SECONDS the answer waits until its tag is another than the one seen, at most that long.
+"""
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"

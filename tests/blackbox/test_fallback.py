@@ -1,5 +1,6 @@
 """A second attempt only if the first was certainly not processed; a failing canary is avoided in milliseconds."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 
 from relay_contract.document import Breaker, Side
+from relay_contract.endpoints import BREAKERS_PATH
 
 NOT_PROCESSED: dict[str, dict[str, Any]] = {
     "429": {"error_percent": 100, "error_status": 429},
@@ -133,10 +135,17 @@ class BreakingRoute:
         return [self.relay.chat().status for _ in range(times)]
 
     def open(self) -> float:
-        """Returns the breaker's gauge."""
+        """Returns 1 while the breaker is open."""
+        return self._value("open")
+
+    def failed_probes(self) -> float:
+        """Returns how many probes failed since the breaker was last closed."""
+        return self._value("failed_probes")
+
+    def _value(self, name: str) -> float:
         labels = {"route": self.name, "fingerprint": self.canary.fingerprint}
         metrics: Metrics = self.relay.slo()
-        return metrics.total("relay_slo_breaker_open", **labels)
+        return metrics.total(f"relay_slo_breaker_{name}", **labels)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +159,9 @@ def test_a_failing_canary_gets_no_more_calls_after_a_bounded_number_of_failures(
     breaking = BreakingRoute(relay, platform)
     canary.behave(**behaviour)
     statuses = breaking.call(40)
-    assert statuses.count(200) == 35
-    assert statuses[5:] == [200] * 35
-    assert canary.calls() == 5
+    assert statuses[:5].count(200) == 0
+    assert statuses.count(200) == 40 - canary.calls()
+    assert canary.calls() == 5 + breaking.failed_probes()
 
 
 def test_an_open_breaker_is_reported(relay: Relay, platform: Platform, canary: Upstream) -> None:
@@ -161,7 +170,36 @@ def test_an_open_breaker_is_reported(relay: Relay, platform: Platform, canary: U
     canary.behave(error_percent=100)
     breaking.call(10)
     eventually(breaking.open, lambda seen: seen == 1, what="relay_slo_breaker_open")
-    assert relay.slo().total("relay_slo_breaker_trips_total", route=breaking.name) == 1
+    trips = relay.slo().total("relay_slo_breaker_trips_total", route=breaking.name)
+    assert trips == 1 + breaking.failed_probes()
+
+
+def asked(relay: Relay, query: str = "") -> Any:
+    """Returns what the admin port tells of open breakers."""
+    return json.loads(relay.admin("GET", BREAKERS_PATH + query).body)
+
+
+def test_whoever_asks_for_breakers_hears_of_one_that_opens_and_of_its_failed_probes(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, open_seconds=0.3)
+    quiet = asked(relay)
+    assert quiet["open"] == []
+    canary.behave(error_percent=100)
+    breaking.call(10)
+    heard = asked(relay, f"?seen={quiet['tag']}&wait=15")
+    (entry,) = heard["open"]
+    assert (entry["route"], entry["fingerprint"]) == (breaking.name, breaking.canary.fingerprint)
+    eventually(
+        lambda: (breaking.call(1), asked(relay)["open"][0]["failedProbes"])[1],
+        lambda failed: failed >= 1,
+        what="a failed probe",
+    )
+
+
+@pytest.mark.parametrize("wait", ["-1", "1e9", "x", "99999", ""])
+def test_a_time_to_wait_for_breakers_that_is_none_is_refused(relay: Relay, wait: str) -> None:
+    assert relay.admin("GET", f"{BREAKERS_PATH}?wait={wait}").status == 400
 
 
 def test_a_few_failures_among_many_answers_do_not_open_the_breaker(
@@ -169,10 +207,36 @@ def test_a_few_failures_among_many_answers_do_not_open_the_breaker(
 ) -> None:
     breaking = BreakingRoute(relay, platform, failure_percent=50)
     breaking.call(20)
-    canary.behave(error_first=8, error_status=500)
-    assert 200 not in breaking.call(8)
-    assert breaking.call(4) == [200] * 4
+    for _ in range(2):
+        canary.behave(error_first=4, error_status=500)
+        assert 200 not in breaking.call(4)
+        assert breaking.call(4) == [200] * 4
     assert breaking.open() == 0
+
+
+def test_failures_in_a_row_open_the_breaker_at_any_rate_of_calls(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, min_failures=10, window_seconds=0.01)
+    breaking.call(20)
+    canary.behave(error_percent=100, error_status=500)
+    assert breaking.call(5).count(200) == 0
+    assert breaking.open() == 1
+
+
+def test_a_burst_of_failures_costs_the_canary_a_second(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform, open_seconds=60)
+    canary.behave(error_first=5, error_status=500)
+    breaking.call(6)
+    eventually(
+        lambda: (breaking.call(1), canary.calls())[1],
+        lambda calls: calls >= 7,
+        what="traffic on the canary after its burst",
+    )
+    assert breaking.open() == 0
+    assert breaking.failed_probes() == 0
 
 
 def test_a_breaker_that_is_off_never_opens(
@@ -216,14 +280,14 @@ def test_a_canary_that_fails_its_probe_gets_no_more_calls(
     breaking = BreakingRoute(relay, platform, open_seconds=0.3)
     canary.behave(error_percent=100)
     breaking.call(10)
-    assert canary.calls() == 5
     eventually(
         lambda: (breaking.call(1), canary.calls())[1],
-        lambda calls: calls == 6,
+        lambda calls: calls >= 6,
         what="the probe",
     )
-    assert breaking.call(20) == [200] * 20
-    assert canary.calls() == 6
+    breaking.call(20)
+    assert canary.calls() == 5 + breaking.failed_probes()
+    assert breaking.open() == 1
 
 
 def test_stable_has_no_breaker(relay: Relay, platform: Platform, stable: Upstream) -> None:

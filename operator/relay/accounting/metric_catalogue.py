@@ -229,6 +229,14 @@ FAMILIES: Final = (
         "Times the breaker opened.",
         page="slo",
     ),
+    MetricFamily(
+        "relay_slo_breaker_failed_probes",
+        "gauge",
+        _CANARY,
+        "Probes that failed since the breaker was last closed, in the worker with the most.",
+        page="slo",
+        merge="max",
+    ),
 )
 """Names the control plane and dashboards rely on; tests/unit/relay/accounting/test_metric_catalogue.py holds them fixed."""
 

@@ -26,6 +26,7 @@ from relay.calls.tenants.tenant_map import TenantMap
 from relay.dialect.endpoints import CALLS, ME, MODEL, MODELS, OTHER
 from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
+from relay.routing.breaker import BreakerState
 from relay.routing.snapshot import Snapshot, Upstream
 from relay.settings import Settings
 
@@ -105,6 +106,15 @@ class CallService:
             (tenant.uid, route, fingerprint)
             for tenant in self.tenants.all()
             for route, fingerprint in tenant.router.breakers.take_trips()
+        ]
+
+    def open_breakers(self) -> list[tuple[str, str, str, int]]:
+        """Returns tenant UID, route, fingerprint and failed probes of each canary that calls are kept away from."""
+        return [
+            (tenant.uid, route, fingerprint, breaker.failed_probes)
+            for tenant in self.tenants.all()
+            for (route, fingerprint), breaker in tenant.router.breakers.states()
+            if breaker.state is not BreakerState.closed
         ]
 
     def follow_trip(self, tenant_uid: str, route: str, fingerprint: str) -> None:

@@ -18,6 +18,7 @@ from relay.process.supervisor import NotProgrammed, Supervisor
 from relay.settings import Settings
 from relay_contract.document import MAX_DOCUMENT_BYTES
 from relay_contract.endpoints import (
+    BREAKERS_PATH,
     CONFIG_PATH,
     HEALTH_PATH,
     METRICS_PATH,
@@ -56,6 +57,7 @@ class Admin:
                 web.get(READY_PATH, self._ready),
                 web.get(METRICS_PATH, self._metrics),
                 web.get(SLO_METRICS_PATH, self._slo_metrics),
+                web.get(BREAKERS_PATH, self._breakers),
                 web.get(CONFIG_PATH, self._config),
                 web.put(CONFIG_PATH, self._push),
             ]
@@ -101,6 +103,13 @@ class Admin:
         )
         return web.Response(body=text.encode(), headers=_TEXT)
 
+    async def _breakers(self, request: web.Request) -> web.Response:
+        breakers = self._supervisor.open_breakers
+        answer = await breakers.answer_once_changed(
+            request.query.get("seen", ""), seconds=_seconds(request.query.get("wait", "0"))
+        )
+        return web.Response(body=orjson.dumps(answer), content_type="application/json")
+
     async def _config(self, _: web.Request) -> web.Response:
         return await self._acknowledged()
 
@@ -137,6 +146,13 @@ class Admin:
         return web.Response(
             body=orjson.dumps(answer), status=status, content_type="application/json"
         )
+
+
+def _seconds(text: str) -> float:
+    """Reads a query parameter; raises HTTPBadRequest."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 4:
+        raise web.HTTPBadRequest(text=f"wait={text[:32]!r} is no whole number of seconds\n")
+    return float(text)
 
 
 async def _body(request: web.Request) -> bytes:

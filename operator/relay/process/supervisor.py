@@ -19,6 +19,7 @@ from relay.accounting.metric_report import Report, merge, received, without_gaug
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay.process.document_files import DocumentMount, StateFile
 from relay.process.forking import become_worker
+from relay.process.open_breakers import OpenBreakers
 from relay.process.worker import run_worker
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import Settings
@@ -78,6 +79,7 @@ class Supervisor:
         self._crashes = dict.fromkeys(range(len(listeners)), 0)
         self.accepted: Accepted | None = None
         self.rejection: DocumentRejected | None = None
+        self.open_breakers = OpenBreakers()
         self.draining = False
         self.workers_gone = asyncio.Event()
 
@@ -277,6 +279,7 @@ class Supervisor:
 
     def _ended(self, worker: WorkerHandle, code: int) -> None:
         del self._workers[worker.number]
+        self.open_breakers.forget(worker.number)
         merged = merge([self._retired, without_gauges(worker.report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
         for future in worker.questions.values():
@@ -335,6 +338,12 @@ class Supervisor:
             if worker.channel is not None:
                 worker.channel.send(kind)
 
+    def _tell_others(self, worker: WorkerHandle, tripped: Message) -> None:
+        fields = {name: tripped[name] for name in ("tenant_uid", "route", "fingerprint")}
+        for other in self._workers.values():
+            if other is not worker and other.channel is not None:
+                other.channel.send("tripped", **fields)
+
     def _received(self, worker: WorkerHandle, message: Message) -> None:
         worker.heard_at = time.monotonic()
         match message["kind"]:
@@ -347,13 +356,9 @@ class Supervisor:
                 future = worker.questions.pop(message["id"], None)
                 if future is not None and not future.done():
                     future.set_result(message)
+            case "breakers":
+                breakers = {(uid, route, of): n for uid, route, of, n in message["open"]}
+                self.open_breakers.report(worker.number, breakers)
             case "tripped":
-                for other in self._workers.values():
-                    if other is not worker and other.channel is not None:
-                        other.channel.send(
-                            "tripped",
-                            tenant_uid=message["tenant_uid"],
-                            route=message["route"],
-                            fingerprint=message["fingerprint"],
-                        )
+                self._tell_others(worker, message)
         self._changed.set()

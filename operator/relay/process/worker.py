@@ -48,6 +48,7 @@ class Worker:
         self._server: asyncio.Server | None = None
         self._tls: ClientTls | None = None
         self._drain: Drain | None = None
+        self._told_breakers: list[tuple[str, str, str, int]] = []
         self.ended = asyncio.Event()
 
     async def serve(self, control: socket.socket) -> None:
@@ -77,6 +78,10 @@ class Worker:
                 self.ended.set()
 
     def _report_trips(self) -> None:
+        breakers = self.service.open_breakers()
+        if breakers != self._told_breakers:
+            self._told_breakers = breakers
+            self._channel.send("breakers", open=breakers)
         for tenant_uid, route, fingerprint in self.service.take_trips():
             self._channel.send(
                 "tripped", tenant_uid=tenant_uid, route=route, fingerprint=fingerprint

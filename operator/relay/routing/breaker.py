@@ -1,5 +1,6 @@
 """The per-route breaker: a canary that fails hard loses its traffic to stable within milliseconds."""
 
+import math
 from enum import Enum
 from typing import Final
 
@@ -7,6 +8,12 @@ from relay_contract.document import Breaker as BreakerConfig
 
 SLICES: Final = 10
 """The window slides in tenths: a failure counts for 0.9 to 1.0 of the window."""
+FAILURES_IN_A_ROW: Final = 5
+"""So many failures without a success between them trip the breaker at any rate of calls: at 1 % failures they come by chance
+once in 10^10."""
+FIRST_OPEN_SECONDS: Final = 1.0
+"""From the first trip to its probe: a burst soon gives the canary back, and a dead canary is soon certain. Each further trip
+doubles the time, up to the configured one."""
 
 
 class BreakerState(Enum):
@@ -29,18 +36,38 @@ MOVES: Final = frozenset(
 
 
 class CanaryBreaker:
-    """State of one route's canary in one process. Times are monotonic seconds, given by the caller."""
+    """State of one route's canary in one process. Times are monotonic seconds, given by the caller.
 
-    __slots__ = ("_config", "_failed", "_finished", "_open_until", "_slice", "state", "trips")
+    failed_probes counts the probes that failed since the breaker was last closed: from the first on the canary, and not a
+    burst, is what fails.
+    """
+
+    __slots__ = (
+        "_closed_at",
+        "_config",
+        "_failed",
+        "_finished",
+        "_in_a_row",
+        "_open_until",
+        "_openings",
+        "_slice",
+        "failed_probes",
+        "state",
+        "trips",
+    )
 
     def __init__(self, config: BreakerConfig) -> None:
         self._config = config
         self._finished = [0] * SLICES
         self._failed = [0] * SLICES
         self._slice = 0
+        self._in_a_row = 0
         self._open_until = 0.0
+        self._openings = 0
+        self._closed_at = -math.inf
         self.state = BreakerState.closed
         self.trips = 0
+        self.failed_probes = 0
 
     def reconfigure(self, config: BreakerConfig) -> None:
         """Applies new figures; what was counted stays."""
@@ -71,8 +98,10 @@ class CanaryBreaker:
         place = self._slice % SLICES
         self._finished[place] += 1
         if not failed:
+            self._in_a_row = 0
             return False
         self._failed[place] += 1
+        self._in_a_row += 1
         if self.state is BreakerState.closed and self._config.enabled and self._exceeded():
             self._trip(now)
             return True
@@ -93,19 +122,29 @@ class CanaryBreaker:
         self._open(now)
 
     def _open(self, now: float) -> None:
+        longest = self._config.open_seconds
+        if self.state is BreakerState.closed and now - self._closed_at >= longest:
+            self._openings = 0
         self._move(BreakerState.open)
-        self._open_until = now + self._config.open_seconds
+        self._open_until = now + min(longest, FIRST_OPEN_SECONDS * 2.0 ** min(self._openings, 16))
+        self._openings += 1
+        self._in_a_row = 0
         self._finished = [0] * SLICES
         self._failed = [0] * SLICES
 
     def _probed(self, *, failed: bool, now: float) -> bool:
         if failed:
+            self.failed_probes += 1
             self._trip(now)
             return True
         self._move(BreakerState.closed)
+        self._closed_at = now
+        self.failed_probes = 0
         return False
 
     def _exceeded(self) -> bool:
+        if self._in_a_row >= FAILURES_IN_A_ROW:
+            return True
         failed, finished = sum(self._failed), sum(self._finished)
         return (
             failed >= self._config.min_failures

@@ -89,7 +89,9 @@ class TenantRuntime:
         self.recorder.slo.report(report, sides(self.snapshot.plans))
         is_open = report.setdefault("relay_slo_breaker_open", [])
         trips = report.setdefault("relay_slo_breaker_trips_total", [])
+        failed_probes = report.setdefault("relay_slo_breaker_failed_probes", [])
         for (route, fingerprint), breaker in self.router.breakers.states():
             labels = (self.uid, route, fingerprint)
             is_open.append((labels, int(breaker.state is not BreakerState.closed)))
             trips.append((labels, breaker.trips))
+            failed_probes.append((labels, breaker.failed_probes))

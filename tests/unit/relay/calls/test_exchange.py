@@ -361,7 +361,7 @@ async def test_a_canary_that_fails_hard_loses_its_traffic(relay_with: Make) -> N
         routes=(Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=100),)
     )
     client, stable, canary = relay.client(), relay.provider(), relay.provider("holysheep")
-    for _ in range(10):
+    for _ in range(5):
         client.send(call())
         canary.send(reply({"error": {"message": "boom"}}, status="500 X"))
         assert status(client.transport.taken()) == 500

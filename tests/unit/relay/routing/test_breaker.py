@@ -1,23 +1,26 @@
 """The breaker's legal moves, and how much may fail before it acts."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.routing.breaker import MOVES, BreakerState, CanaryBreaker
+from relay.routing.breaker import FAILURES_IN_A_ROW, MOVES, BreakerState, CanaryBreaker
 from relay_contract.document import Breaker
 
 
-def tripped(now: float = 0.0) -> CanaryBreaker:
-    breaker = CanaryBreaker(Breaker(min_failures=1, open_seconds=30))
+def tripped(now: float = 0.0, **config: Any) -> CanaryBreaker:
+    breaker = CanaryBreaker(Breaker(**{"min_failures": 1, **config}))
     assert breaker.finished(failed=True, probe=False, now=now)
     return breaker
 
 
 def test_it_trips_at_the_configured_count_and_share() -> None:
     breaker = CanaryBreaker(Breaker())
-    trips = [breaker.finished(failed=True, probe=False, now=0.0) for _ in range(10)]
-    assert trips == [False] * 9 + [True]
+    for number in range(18):
+        assert not breaker.finished(failed=number % 2 == 0, probe=False, now=0.0)
+    assert breaker.finished(failed=True, probe=False, now=0.0)
     assert not breaker.try_pass(0.0)
 
 
@@ -30,25 +33,70 @@ def test_failures_below_the_share_do_not_trip() -> None:
 def test_failures_outside_the_window_are_forgotten() -> None:
     breaker = CanaryBreaker(Breaker(window_seconds=1.0, min_failures=10))
     for number in range(100):
-        assert not breaker.finished(failed=True, probe=False, now=number * 0.125)
+        assert not breaker.finished(failed=number % 5 != 0, probe=False, now=number * 0.125)
+
+
+@given(st.lists(st.booleans(), max_size=40), st.floats(0.001, 1000))
+def test_failures_in_a_row_trip_it_at_any_rate(before: list[bool], pause: float) -> None:
+    breaker, now = CanaryBreaker(Breaker(min_failures=1000)), 0.0
+    in_a_row = 0
+    for failed in (*before, False, *[True] * FAILURES_IN_A_ROW):
+        in_a_row = in_a_row + 1 if failed else 0
+        now += pause
+        if breaker.state is BreakerState.closed:
+            tripped = breaker.finished(failed=failed, probe=False, now=now)
+            assert tripped == (in_a_row == FAILURES_IN_A_ROW)
+    assert breaker.trips == 1
+
+
+def test_it_opens_twice_as_long_after_each_failed_probe_up_to_the_configured_time() -> None:
+    breaker, now, opened = tripped(open_seconds=10), 0.0, []
+    for _ in range(6):
+        opened.append(breaker._open_until - now)
+        now = breaker._open_until
+        assert breaker.try_pass(now)
+        breaker.finished(failed=True, probe=True, now=now)
+    assert opened == [1, 2, 4, 8, 10, 10]
+    assert breaker.failed_probes == 6
+
+
+def test_a_canary_that_fails_again_soon_after_its_probe_is_kept_away_longer() -> None:
+    breaker = tripped(open_seconds=10)
+    breaker.try_pass(1.0)
+    breaker.finished(failed=False, probe=True, now=1.0)
+    breaker.finished(failed=True, probe=False, now=2.0)
+    assert not breaker.try_pass(3.9)
+    breaker.try_pass(4.0)
+    breaker.finished(failed=False, probe=True, now=4.0)
+    breaker.finished(failed=True, probe=False, now=14.0)
+    assert breaker.try_pass(15.0)
+
+
+def test_one_probe_that_succeeds_forgets_those_that_failed() -> None:
+    breaker = tripped()
+    breaker.try_pass(1.0)
+    breaker.finished(failed=True, probe=True, now=1.0)
+    breaker.try_pass(3.0)
+    breaker.finished(failed=False, probe=True, now=3.0)
+    assert breaker.failed_probes == 0
 
 
 def test_after_the_open_time_one_probe_decides() -> None:
     breaker = tripped()
-    assert not breaker.try_pass(29.9)
-    assert breaker.try_pass(30.0)
-    assert not breaker.try_pass(30.0)
+    assert not breaker.try_pass(0.9)
+    assert breaker.try_pass(1.0)
+    assert not breaker.try_pass(1.0)
     assert breaker.state is BreakerState.half_open
-    breaker.finished(failed=False, probe=True, now=31.0)
-    assert breaker.try_pass(31.0)
+    breaker.finished(failed=False, probe=True, now=2.0)
+    assert breaker.try_pass(2.0)
 
 
 def test_a_failed_probe_opens_it_again() -> None:
     breaker = tripped()
-    breaker.try_pass(30.0)
-    assert breaker.finished(failed=True, probe=True, now=31.0)
-    assert not breaker.try_pass(60.9)
-    assert breaker.try_pass(61.0)
+    breaker.try_pass(1.0)
+    assert breaker.finished(failed=True, probe=True, now=2.0)
+    assert not breaker.try_pass(3.9)
+    assert breaker.try_pass(4.0)
     assert breaker.trips == 2
 
 
@@ -71,9 +119,9 @@ def test_a_probe_without_a_verdict_lets_the_next_caller_probe() -> None:
 def test_another_workers_trip_is_followed_and_not_counted() -> None:
     breaker = CanaryBreaker(Breaker())
     breaker.follow(0.0)
-    breaker.follow(5.0)
-    assert not breaker.try_pass(29.0)
-    assert breaker.try_pass(30.0)
+    breaker.follow(0.5)
+    assert not breaker.try_pass(0.9)
+    assert breaker.try_pass(1.0)
     assert breaker.trips == 0
 
 

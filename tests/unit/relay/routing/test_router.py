@@ -137,4 +137,4 @@ def test_an_open_breaker_leaves_the_targets_after_the_canary() -> None:
     assert routed is not None
     assert router.pass_breaker(routed.plan, routed.canary, 0.0) == routed.canary
     router.breakers.finished("chat", CANARY.fingerprint, failed=True, probe=False, now=0.0)
-    assert router.pass_breaker(routed.plan, routed.canary, 1.0) == routed.canary[1:]
+    assert router.pass_breaker(routed.plan, routed.canary, 0.5) == routed.canary[1:]
