@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from relay.process.allocator import KEPT_BYTES
 from relay.settings import MIB, Settings
 
 UNLIMITED: Final = 2**60
@@ -16,9 +17,9 @@ UNLIMITED: Final = 2**60
 USABLE_PART: Final = 0.9
 """The rest is for what the kernel charges to the container, such as the buffers of sockets."""
 SUPERVISOR_BYTES: Final = 64 * MIB
-"""The supervisor and one worker without a call; measured: 50 to 56 MiB."""
-WORKER_BYTES: Final = 24 * MIB
-"""Each further worker, which shares the pages of code and libraries."""
+"""The supervisor and one worker without a call, measured 50 to 56 MiB, and the free memory that the worker keeps."""
+WORKER_BYTES: Final = 24 * MIB + KEPT_BYTES
+"""Each further worker, which shares the pages of code and libraries, and the free memory that it keeps."""
 
 BODIES_PART: Final = 0.65
 BODY_COST: Final = 1.25

@@ -16,6 +16,7 @@ from relay.accounting.logs import WorkerLog
 from relay.calls.call_service import CallService
 from relay.http.downstream import ClientConnection
 from relay.http.tls import ClientTls
+from relay.process.allocator import keep_freed_memory
 from relay.process.drain import Drain
 from relay.process.listening import BACKLOG
 from relay.process.worker_channel import Message, WorkerChannel
@@ -158,6 +159,7 @@ def run_worker(
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.set_threshold(GC_THRESHOLD, 20, 20)
+    keep_freed_memory()
 
     async def life() -> None:
         await Worker(settings, listener, number).serve(control)
