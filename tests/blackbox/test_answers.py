@@ -26,7 +26,7 @@ from tests.blackbox.scripted import (
     stream,
     unary,
 )
-from tests.blackbox.tenant import KEY, MODEL, Platform, provider
+from tests.blackbox.tenant import KEY, MODEL, Platform, provider, side
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.wire import Answer, Gone, Wire, request_bytes
 
@@ -121,7 +121,9 @@ def test_a_stream_whose_end_mark_came_is_whole_though_its_connection_breaks(
 ) -> None:
     unended = STREAM_HEAD + piece(GOOD_STREAM)
     with scripted(ScriptedProvider([unended], closes=True)) as other:
-        measured = Measured(relay, platform, providers=[provider("stable", other.url)], canary=None)
+        measured = Measured(
+            relay, platform, providers=[provider("stable", other.url)], canary=side("stable")
+        )
         answer = ask(relay, stream=True)
         assert answer.body.endswith(DONE)
         measured.settled(1)

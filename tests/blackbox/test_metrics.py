@@ -30,6 +30,23 @@ def test_the_series_of_both_sides_exist_before_any_traffic(measured: Measured) -
     }
 
 
+def test_a_route_without_a_canary_exports_no_sides(relay: Relay, platform: Platform) -> None:
+    measured = Measured(relay, platform, canary=None)
+    measured.relay.chat()
+    served = {"route": measured.route.name, "outcome": "ok"}
+    eventually(
+        lambda: relay.metrics().total("relay_upstream_attempts_total", **served),
+        lambda seen: seen == 1,
+        what="an answered attempt",
+    )
+    names = {name for name, _ in relay.slo().samples}
+    assert not {name for name in names if name.startswith("relay_slo_")}
+    # what the side counted meanwhile is there as soon as somebody judges it
+    route = measured.route.model_copy(update={"canary": measured.canary})
+    relay.push(platform.document(routes=[route]))
+    assert measured.counts() == exactly(started=1, finished=1)
+
+
 def test_good_and_failed_attempts_are_counted_exactly(measured: Measured, stable: Upstream) -> None:
     stable.behave(error_first=BROKEN, error_status=500)
     for _ in range(GOOD + BROKEN):
@@ -95,9 +112,11 @@ def test_a_call_that_its_client_gave_up_is_cancelled_and_not_finished(
         wire.send(request_bytes("POST", CHAT, headers, chat_body()))
         eventually(stable.stats, lambda stats: stats["held"] == 1, what="the held answer")
         assert measured.counts() == exactly(started=1)
+        assert measured.slo("attempts_under_way") == 1
     eventually(
         measured.counts, exactly(started=1, cancelled=1).__eq__, what="one cancelled attempt"
     )
+    assert measured.slo("attempts_under_way") == 0
     stable.reset()
     measured.relay.chat(stream=True)
     measured.settled(1)
@@ -171,6 +190,19 @@ def test_tokens_are_counted_as_reported(measured: Measured, stable: Upstream, st
     assert {
         kind: metrics.total("relay_tokens_total", kind=kind, **labels) for kind in kinds
     } == expected
+
+
+def test_only_what_the_provider_reported_is_told_of_its_side(
+    measured: Measured, stable: Upstream
+) -> None:
+    stable.behave(prompt_tokens=100, completion_tokens=5)
+    measured.relay.chat()
+    stable.behave(report_usage=False)
+    measured.relay.chat()
+    measured.settled(2)
+    assert measured.slo("attempts_reported_total") == 1
+    assert measured.slo("tokens_total", kind="input") == 100
+    assert measured.slo("tokens_total", kind="output") == 5
 
 
 def test_tokens_of_responses_are_counted_too(measured: Measured, stable: Upstream) -> None:
@@ -298,8 +330,9 @@ PROMISED = {
     "/metrics/slo": {
         **{
             f"relay_slo_attempts_{what}_total": {"tenant_uid", "route", "side", "fingerprint"}
-            for what in COUNTS
+            for what in (*COUNTS, "reported")
         },
+        "relay_slo_attempts_under_way": {"tenant_uid", "route", "side", "fingerprint"},
         "relay_slo_attempts_slow_total": {"tenant_uid", "route", "side", "fingerprint", "signal"},
         "relay_slo_attempts_timed_total": {"tenant_uid", "route", "side", "fingerprint", "signal"},
         "relay_slo_tokens_total": {"tenant_uid", "route", "side", "fingerprint", "kind"},

@@ -42,7 +42,7 @@ def asked_thrice(
         relay.push(
             platform.document(
                 providers=[provider("stable", other.url)],
-                routes=[route("stable")],
+                routes=[route("stable", "stable")],
                 limits=Limits(tokens_per_minute=600_000),
             )
         )

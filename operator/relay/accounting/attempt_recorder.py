@@ -137,23 +137,29 @@ class AttemptRecorder:
 
     def _count_tokens(self, event: UsageEvent, tokens: Tokens) -> None:
         subject = event.subject
-        subject.slo.tokens.add(tokens)
         subject.series.tokens.add(tokens)
         if event.estimated:
             self._metrics.estimated[subject.route, subject.side] += 1
         else:
+            # an estimate is the relay's own: it says nothing of the side
+            subject.slo.reported += 1
+            subject.slo.tokens.add(tokens)
             self.estimator.learn(subject.model_label, event.estimate, tokens)
 
 
 def sides(plans: Iterable[RoutePlan]) -> list[SideName]:
-    """Returns the sides whose SLO series are exported, from 0, before any call."""
+    """Returns the sides whose SLO series are exported, from 0, before any call: those of routes with a canary.
+
+    Nobody judges the others, and the scrapes are short.
+    """
     names: list[SideName] = []
     for plan in plans:
+        if plan.canary is None:
+            continue
         names.append((plan.name, "stable", plan.stable.fingerprint))
-        if plan.canary is not None:
-            names.append((plan.name, "canary", plan.canary.fingerprint))
-            if plan.shadow_percent:
-                names.append((plan.name, "shadow", plan.canary.fingerprint))
+        names.append((plan.name, "canary", plan.canary.fingerprint))
+        if plan.shadow_percent:
+            names.append((plan.name, "shadow", plan.canary.fingerprint))
     return names
 
 

@@ -191,6 +191,20 @@ FAMILIES: Final = (
         page="slo",
     ),
     MetricFamily(
+        "relay_slo_attempts_reported_total",
+        "counter",
+        _SIDE,
+        "Of the ended, those whose provider reported the tokens used.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_attempts_under_way",
+        "gauge",
+        _SIDE,
+        "Attempts begun and not ended.",
+        page="slo",
+    ),
+    MetricFamily(
         "relay_slo_attempts_slow_total",
         "counter",
         (*_SIDE, "signal"),
@@ -205,7 +219,11 @@ FAMILIES: Final = (
         page="slo",
     ),
     MetricFamily(
-        "relay_slo_tokens_total", "counter", (*_SIDE, "kind"), "Tokens as reported.", page="slo"
+        "relay_slo_tokens_total",
+        "counter",
+        (*_SIDE, "kind"),
+        "Tokens as reported, without estimates.",
+        page="slo",
     ),
     MetricFamily(
         "relay_slo_overhead_seconds_total",

@@ -16,6 +16,7 @@ ATTEMPT_COUNTS: Final = (
     "truncated",
     "throttled",
     "refused",
+    "reported",
 )
 
 
@@ -31,6 +32,7 @@ class SideCounters:
         "finished",
         "overhead_seconds",
         "refused",
+        "reported",
         "slow",
         "started",
         "throttled",
@@ -43,10 +45,17 @@ class SideCounters:
         self.started = self.finished = self.cancelled = 0
         # among the finished
         self.failed = self.truncated = self.throttled = self.refused = 0
+        # among the finished and the cancelled; tokens are theirs
+        self.reported = 0
         self.overhead_seconds = 0.0
         self.slow = _per_signal()
         self.timed = _per_signal()
         self.tokens = TokenCounts()
+
+    @property
+    def under_way(self) -> int:
+        """Returns how many have started and not ended."""
+        return self.started - self.finished - self.cancelled
 
 
 def _per_signal() -> dict[str, int]:
@@ -85,6 +94,8 @@ def _report_side(report: Report, labels: Labels, side: SideCounters) -> None:
     prefix = "relay_slo_attempts_"
     for name in ATTEMPT_COUNTS:
         report.setdefault(f"{prefix}{name}_total", []).append((labels, getattr(side, name)))
+    under_way = report.setdefault(f"{prefix}under_way", [])
+    under_way.append((labels, side.under_way))
     for name, counts in (("slow", side.slow), ("timed", side.timed)):
         series = report.setdefault(f"{prefix}{name}_total", [])
         series.extend(((*labels, signal), count) for signal, count in counts.items())

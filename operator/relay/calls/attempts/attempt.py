@@ -148,10 +148,11 @@ class Attempt(ResponseReceiver):
             model=call.body.model,
             model_label=call.model_label,
         )
-        self.started_at = now
         if subject.side == "canary":
             self._probe = tenant.router.breakers.probing(subject.route, subject.fingerprint)
         auth = self._providers.auth_line(destination.upstream)
+        # nothing that could raise stands between this and the count: whatever ends was started
+        self.started_at = now
         if auth is None:
             # never sent, and the platform's own lack: no side's SLO counts it
             self._fail("no_key")

@@ -127,8 +127,7 @@ def test_the_time_of_an_error_says_nothing_of_the_side(recording: Recording) -> 
 
 def test_only_reported_tokens_teach_the_estimator(recording: Recording) -> None:
     before = recording.estimate().output_tokens
-    counted = recording.record(tokens=Tokens(10, 5), estimated=True)
-    assert (counted.tokens.input, counted.tokens.output) == (10, 5)
+    recording.record(tokens=Tokens(10, 5), estimated=True)
     assert recording.estimate().output_tokens == before
     assert recording.metrics.estimated["chat", "stable"] == 1
     recording.record(tokens=Tokens(10, 5))
@@ -154,7 +153,23 @@ def test_subjects_of_targets_that_never_come_again_are_bounded(
     assert recording.subject_of(recording.target, recording.plan) is not recording.subject
 
 
-def test_a_shadowed_route_has_three_sides() -> None:
-    route = Route(name="chat", stable=STABLE, canary=CANARY, shadow_percent=1)
-    plans = compile_snapshot(document(routes=(route,)), "").plans
-    assert [label for _, label, _ in sides(plans)] == ["stable", "canary", "shadow"]
+def test_a_side_is_told_only_the_tokens_that_its_provider_reported(recording: Recording) -> None:
+    recording.record(tokens=Tokens(1000, 500), estimated=True)
+    counted = recording.record(tokens=Tokens(10, 5))
+    assert (counted.reported, counted.tokens.input, counted.tokens.output) == (1, 10, 5)
+
+
+def test_only_routes_with_a_canary_export_their_sides() -> None:
+    routes = (
+        Route(name="plain", stable=STABLE),
+        Route(name="waiting", stable=STABLE, canary=CANARY),
+        Route(name="shadowed", stable=STABLE, canary=CANARY, shadow_percent=1),
+    )
+    exported = sides(compile_snapshot(document(routes=routes), "").plans)
+    assert [(route, label) for route, label, _ in exported] == [
+        ("waiting", "stable"),
+        ("waiting", "canary"),
+        ("shadowed", "stable"),
+        ("shadowed", "canary"),
+        ("shadowed", "shadow"),
+    ]

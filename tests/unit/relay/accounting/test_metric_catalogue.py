@@ -10,6 +10,8 @@ SLO = {
     "relay_slo_attempts_throttled_total": ("tenant_uid", "route", "side", "fingerprint"),
     "relay_slo_attempts_refused_total": ("tenant_uid", "route", "side", "fingerprint"),
     "relay_slo_attempts_cancelled_total": ("tenant_uid", "route", "side", "fingerprint"),
+    "relay_slo_attempts_reported_total": ("tenant_uid", "route", "side", "fingerprint"),
+    "relay_slo_attempts_under_way": ("tenant_uid", "route", "side", "fingerprint"),
     "relay_slo_attempts_slow_total": ("tenant_uid", "route", "side", "fingerprint", "signal"),
     "relay_slo_attempts_timed_total": ("tenant_uid", "route", "side", "fingerprint", "signal"),
     "relay_slo_tokens_total": ("tenant_uid", "route", "side", "fingerprint", "kind"),

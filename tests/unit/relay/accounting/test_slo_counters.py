@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.accounting.metric_report import Report, merge, render
+from relay.accounting.metric_report import Report, merge, render, without_gauges
 from relay.accounting.slo_counters import SloCounters
 
 SIDE = ("chat", "canary", "bbbbbbbbbbbb")
@@ -35,6 +35,16 @@ def test_counts_survive_a_side_that_leaves_and_returns() -> None:
     other = ("chat", "stable", "aaaaaaaaaaaa")
     assert reported(counters, other)["relay_slo_attempts_started_total"] == [(("uid-1", *other), 0)]
     assert reported(counters)["relay_slo_attempts_started_total"] == [(("uid-1", *SIDE), 3)]
+
+
+def test_attempts_are_under_way_until_they_end_and_leave_with_their_worker() -> None:
+    counters = SloCounters("uid-1")
+    side = counters.side(*SIDE)
+    side.started, side.finished, side.cancelled = 7, 3, 1
+    name, labels = "relay_slo_attempts_under_way", ("uid-1", *SIDE)
+    report = reported(counters)
+    assert dict(report[name]) == {labels: 3}
+    assert name not in without_gauges(report)
 
 
 def test_tenants_are_counted_apart() -> None:
