@@ -17,7 +17,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 MAX_DOCUMENT_BYTES = 512 * 1024
-"""Worst case the custom resources' maxima allow; a ConfigMap holds 1 MiB."""
+"""An envelope, which is text in text, may have twice this: as much as a ConfigMap holds. The operator admits routes only
+while there is room.
+"""
 
 MAX_GENERATION = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly (RFC 8259, section 6)."""

@@ -82,6 +82,7 @@ class Reason(StrEnum):
     MODEL_NOT_FOUND = "ModelNotFound"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     CONFLICTED = "Conflicted"
+    DOCUMENT_FULL = "DocumentFull"
     NOT_A_TENANT_NAMESPACE = "NotATenantNamespace"
     CONFIGURED = "Configured"
     API_SERVER_REFUSED = "ApiServerRefused"

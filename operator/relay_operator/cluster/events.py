@@ -13,6 +13,7 @@ from relay_operator.errors import Conflict, OperatorError
 
 logger = logging.getLogger(__name__)
 
+_MOST_NOTE_BYTES = 1024
 _WARNINGS = frozenset({names.Reason.SLO_BREACH, names.Reason.RESTORED})
 
 
@@ -68,7 +69,7 @@ class EventRecorder:
             "reportingInstance": self._instance,
             "action": action,
             "reason": move.reason,
-            "note": move.message[:1000],
+            "note": _note(move.message),
             "type": severity,
             "regarding": {
                 "apiVersion": names.API_VERSION,
@@ -84,6 +85,14 @@ class EventRecorder:
             return
         except OperatorError as error:
             logger.warning("event not posted", extra={"reason": move.reason, "why": str(error)})
+
+
+def _note(message: str) -> str:
+    """Returns the message within the API server's bound, which counts bytes."""
+    text = message.encode()
+    if len(text) <= _MOST_NOTE_BYTES:
+        return message
+    return text[: _MOST_NOTE_BYTES - 3].decode(errors="ignore") + "…"
 
 
 def _name(body: Mapping[str, Any], *identity: str) -> str:

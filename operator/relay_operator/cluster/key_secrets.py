@@ -16,7 +16,7 @@ from relay_operator.cluster.api_server import ApiServer, Manifest
 from relay_operator.errors import Conflict
 from relay_operator.manifests import credentials
 
-_MOST_KEY_CHARACTERS = 8192
+_MOST_KEY_BYTES = 8192
 """A key travels in one header line; servers take lines of this length at most. Some keys are signed tokens of 4 KiB."""
 
 
@@ -93,10 +93,10 @@ async def provider_keys(
             continue
         secret = await api.get("Secret", auth.secret_name, namespace=namespace)
         key = decode(secret).get(auth.secret_key)
-        if key and len(key) > _MOST_KEY_CHARACTERS:
+        if key and len(key.encode()) > _MOST_KEY_BYTES:
             missing[provider.metadata.name] = (
                 f"entry {auth.secret_key} of Secret {namespace}/{auth.secret_name} is longer than "
-                f"{_MOST_KEY_CHARACTERS} characters, which no provider takes as a key"
+                f"{_MOST_KEY_BYTES} bytes, which no provider takes as a key"
             )
         elif key:
             keys[provider.metadata.name] = key

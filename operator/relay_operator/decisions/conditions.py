@@ -13,6 +13,9 @@ Status = Literal["True", "False", "Unknown"]
 # Present only while true, as kstatus expects of abnormal conditions.
 ABNORMAL = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
 
+_MOST_CHARACTERS = 1024
+"""Of a message: a person reads it."""
+
 _STATUSES: dict[bool | None, Status] = {True: "True", False: "False", None: "Unknown"}
 
 
@@ -76,9 +79,14 @@ def merge(
                 "type": one.type.value,
                 "status": one.status,
                 "reason": one.reason.value,
-                "message": one.message[:1024],
+                "message": _bounded(one.message),
                 "observedGeneration": generation,
                 "lastTransitionTime": old["lastTransitionTime"] if unchanged else to_text(now),
             }
         )
     return merged
+
+
+def _bounded(message: str) -> str:
+    too_long = len(message) > _MOST_CHARACTERS
+    return message[: _MOST_CHARACTERS - 1] + "…" if too_long else message

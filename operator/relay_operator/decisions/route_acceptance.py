@@ -1,6 +1,6 @@
 """Acceptance of a route: refusals, what it waits for, and the weight of its canary."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from relay_contract import document
@@ -21,7 +21,7 @@ class Surroundings:
     conflicts are those of the routes of its namespace. known are all Providers by name, usable those with a valid spec and a
     resolved address, reachable those that the tenant's network policy and keys already allow, and keyless those whose
     key a relay pod still lacks. in_force is the route as the relays have it; stored tells whether its weight would
-    survive the operator.
+    survive the operator. shortage says why the route does not fit into the tenant's document.
     """
 
     conflicts: Mapping[str, str]
@@ -31,6 +31,7 @@ class Surroundings:
     keyless: frozenset[str] = frozenset()
     in_force: document.Route | None = None
     stored: bool = True
+    shortage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Decided:
     measured: bool
 
 
+_NAMED = 8
 _NO_SHADOW = Shadow(percent=0)
 
 RouteOutcome = Refused | Waiting | Decided
@@ -60,6 +62,8 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
     refusal = refusal_of(route, around)
     if refusal is not None:
         return Ruling(outcome=refusal)
+    if around.shortage:
+        return Ruling(outcome=Refused(reason=Reason.DOCUMENT_FULL, message=around.shortage))
     closed = {side.provider for side in used_sides(route)} - around.reachable
     if closed:
         providers = ", ".join(sorted(closed))
@@ -138,6 +142,11 @@ def used_sides(route: RelayRoute) -> tuple[Side, ...]:
     return tuple(side for side in sides(route) if side is not canary or not is_idle)
 
 
+def age(route: RelayRoute) -> tuple[str, str]:
+    """Returns what orders routes: the older first, and by name within a second."""
+    return str(route.metadata.creation_timestamp), route.metadata.name
+
+
 def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
     """Finds the routes that match what an older one already does: name -> the older route's name.
 
@@ -145,10 +154,7 @@ def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
     """
     claims: dict[tuple[str, str], str] = {}
     losers: dict[str, str] = {}
-    ordered = sorted(
-        routes, key=lambda route: (str(route.metadata.creation_timestamp), route.metadata.name)
-    )
-    for route in ordered:
+    for route in sorted(routes, key=age):
         match = route.spec.match
         mine = [(model, task) for model in match.models or ("",) for task in match.tasks or ("",)]
         taken = next((claims[claim] for claim in mine if claim in claims), None)
@@ -162,8 +168,7 @@ def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
 def _check(side: Side, models: Iterable[str], around: Surroundings) -> Refused | None:
     name = side.provider
     if name not in around.known:
-        known = ", ".join(sorted(around.known)) or "none"
-        message = f"there is no Provider {name}; known: {known}"
+        message = f"there is no Provider {name}; known: {_listed(around.known) or 'none'}"
         return Refused(reason=Reason.PROVIDER_NOT_FOUND, message=message)
     provider = around.usable.get(name)
     if provider is None:
@@ -173,6 +178,12 @@ def _check(side: Side, models: Iterable[str], around: Surroundings) -> Refused |
     wanted = [side.model] if side.model else list(models)
     missing = [model for model in wanted if offered and model not in offered]
     if missing:
-        message = f"Provider {name} has no model {missing[0]}; it has {', '.join(sorted(offered))}"
+        message = f"Provider {name} has no model {missing[0]}; it has {_listed(offered)}"
         return Refused(reason=Reason.MODEL_NOT_FOUND, message=message)
     return None
+
+
+def _listed(names: Collection[str]) -> str:
+    """Lists names for a message, which has an end: a platform may have any number of them."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(sorted(names)[:_NAMED]) + more

@@ -16,7 +16,8 @@ _NAMESPACE_REASONS = frozenset({Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_TERM
 class Provisioned:
     """A reconcile that applied everything the tenant owns. pods counts the relay pods that are not terminating.
 
-    orphans says which Providers are gone although routes in force use them; those routes say so as well.
+    orphans says which Providers are gone although routes in force use them; those routes say so as well. outgrown names
+    Providers that have become too large for the tenant's document.
     """
 
     wanted_pods: int = 1
@@ -25,6 +26,7 @@ class Provisioned:
     acknowledged_pods: int = 0
     missing_keys: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
+    outgrown: tuple[str, ...] = ()
     suspended: bool = False
 
     @property
@@ -133,8 +135,24 @@ def _provisioned(found: Provisioned) -> list[Condition]:
             Reason.AVAILABLE,
             _configured(found),
         ),
-        condition(Type.STALLED, bool(missing), Reason.SECRET_MISSING, Reason.SYNCED, missing),
+        _stalled(found),
     ]
+
+
+def _stalled(found: Provisioned) -> Condition:
+    missing, full = "; ".join(found.missing_keys), _outgrown(found)
+    reason = Reason.SECRET_MISSING if missing else Reason.DOCUMENT_FULL
+    return condition(Type.STALLED, bool(missing or full), reason, Reason.SYNCED, missing or full)
+
+
+def _outgrown(found: Provisioned) -> str:
+    """Says which Providers are not in force as their specs have them; empty without any."""
+    if not found.outgrown:
+        return ""
+    return (
+        f"Provider {', '.join(found.outgrown)} has become too large for the tenant's configuration: its last models "
+        "and headers stay in force; remove models from it, or routes of this Tenant"
+    )
 
 
 def _ready(found: Provisioned) -> Condition:
@@ -143,6 +161,7 @@ def _ready(found: Provisioned) -> Condition:
     suspended = "spec.suspend is true: calls are refused, everything stays in place"
     rows = (
         (bool(missing), False, Reason.SECRET_MISSING, missing),
+        (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),
         (not found.programmed, False, Reason.WAITING_FOR_PODS, _configured(found)),
         (found.suspended, True, Reason.SUSPENDED, suspended),

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from relay_contract import document
 from relay_operator.api.custom_resource import first_problem
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, Side
@@ -42,12 +43,17 @@ def provider(body: Body) -> Provider:
 def route(body: Body) -> RelayRoute:
     """Parses a RelayRoute."""
     parsed = RelayRoute.parse(body)
-    spec = parsed.spec
-    sides = (spec.stable, *([spec.canary] if spec.canary else []), *spec.fallback)
     with _refusals_of_the_document():
-        providers = {side.provider: _some_provider(side) for side in sides}
-        composition.route_part(parsed, providers, canary_percent=0)
+        fragment(parsed)
     return parsed
+
+
+def fragment(route: RelayRoute) -> document.Route:
+    """Composes a route's fragment as far as its spec alone decides it: fingerprints stand for any Providers."""
+    spec = route.spec
+    sides = (spec.stable, *([spec.canary] if spec.canary else []), *spec.fallback)
+    providers = {side.provider: _some_provider(side) for side in sides}
+    return composition.route_part(route, providers, canary_percent=0)
 
 
 def _some_provider(side: Side) -> Provider:

@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 from relay_operator.api.provider import Provider, ServiceRef
 from relay_operator.manifests.environment import Upstream
 
+MOST_SELECTOR_CHARACTERS = 1500
+"""Of all labels together: the selectors of all Providers that a tenant uses share one annotation."""
+
 
 def of_url(provider: Provider) -> Upstream:
     """Returns the upstream of a provider given by URL: its declared addresses, or any public one, at its port."""
@@ -20,15 +23,18 @@ def of_service(
 ) -> Upstream | None:
     """Returns the upstream of a provider given by Service: its pods, at the port they listen on.
 
-    Network policies know pods, not Services. None when the Service is missing, has no such port or selects no pods.
+    Network policies know pods, not Services. None when the Service is missing, has no such port, or a selector that is
+    empty or longer than MOST_SELECTOR_CHARACTERS.
     """
     spec = (service or {}).get("spec", {})
     port = next((port for port in spec.get("ports", []) if port["port"] == ref.port), None)
-    if port is None or not spec.get("selector"):
+    selector = spec.get("selector") or {}
+    characters = sum(len(name) + len(value) for name, value in selector.items())
+    if port is None or not 0 < characters <= MOST_SELECTOR_CHARACTERS:
         return None
     return Upstream(
         provider=provider.metadata.name,
         port=port.get("targetPort", ref.port),
         namespace=ref.namespace,
-        pod_selector=tuple(sorted(spec["selector"].items())),
+        pod_selector=tuple(sorted(selector.items())),
     )

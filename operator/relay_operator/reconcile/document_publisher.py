@@ -24,6 +24,8 @@ from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition, credentials
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.pod_pushes import PodPushes
+from relay_operator.reconcile.publishing import route_room
+from relay_operator.reconcile.publishing.route_room import Contents, Sizes
 from relay_operator.reconcile.watched_state import WatchedState
 
 logger = logging.getLogger(__name__)
@@ -45,7 +47,8 @@ class Publication:
     key are in place, upstreams the addresses that the policy opens the way to (None until those of an earlier life of
     the operator are read). reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
     its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
-    are those of the document in the ConfigMap.
+    are those of the document in the ConfigMap. without_room are the routes for which the document had no room when they
+    were last looked at, outgrown the Providers whose models are not those of their spec for the same reason.
     """
 
     tenant: Tenant
@@ -63,6 +66,9 @@ class Publication:
     reported_generation: int = 0
     changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
     stored_weights: dict[str, Weight] = field(default_factory=dict)
+    without_room: set[str] = field(default_factory=set)
+    outgrown: set[str] = field(default_factory=set)
+    sizes: Sizes = field(default_factory=Sizes)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     pushes: PodPushes = field(default_factory=PodPushes)
 
@@ -74,6 +80,11 @@ class Publication:
         """Tells whether the weight in force is in the ConfigMap, where the next life of the operator finds it."""
         fragment = self.fragments.get(route)
         return fragment is None or self.stored_weights.get(route) == _weight(fragment)
+
+    @property
+    def contents(self) -> Contents:
+        """Returns what takes room in the document."""
+        return Contents(self.base.namespace, self.fragments, self.providers, self.sizes)
 
     def used_providers(self) -> set[str]:
         """Returns the providers that the routes in force can send to."""
@@ -173,14 +184,25 @@ class DocumentPublisher:
     def refresh_providers(self, publication: Publication, named: Iterable[str] = ()) -> None:
         """Composes the parts, with the tenant's share, of the named providers and of those in use.
 
-        A provider that cannot be used any more stays as it last was while a route uses it.
+        A provider that cannot be used any more stays as it last was while a route uses it. One that has become too large
+        keeps its models and headers: what the others have in force comes first.
         """
         usable = self._watched_state.usable_providers()
         tenant = publication.tenant.metadata.name
-        for name in publication.used_providers() | set(named):
-            if name in usable:
-                share = self._watched_state.provider_share(name, tenant)
-                publication.providers[name] = composition.provider_part(usable[name], share=share)
+        used = publication.used_providers()
+        publication.outgrown &= used
+        for name in sorted(used | set(named)):
+            if name not in usable:
+                continue
+            share = self._watched_state.provider_share(name, tenant)
+            part = composition.provider_part(usable[name], share=share)
+            publication.outgrown.discard(name)
+            if name in used and route_room.grown_too_large(part, publication.contents):
+                publication.outgrown.add(name)
+                last = publication.providers[name]
+                kept = {"models": last.models, "headers": last.headers}
+                part = part.model_copy(update=kept)
+            publication.providers[name] = part
 
     def count_acknowledged(self, namespace: str) -> tuple[int, int]:
         """Counts the tenant's relay pods that run the newest document, and all that are not terminating."""

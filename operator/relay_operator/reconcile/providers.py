@@ -120,7 +120,10 @@ class ProviderReconciler:
             self._watched_state.upstreams[name] = upstream
         self._watched_state.resolved.add(name)
         if upstream is None and ref is not None:
-            message = f"there is no Service {ref.namespace}/{ref.name} with port {ref.port} and a selector"
+            message = (
+                f"there is no Service {ref.namespace}/{ref.name} with port {ref.port} and a selector "
+                f"of at most {upstreams.MOST_SELECTOR_CHARACTERS} characters"
+            )
             return Refused(reason=Reason.SERVICE_NOT_FOUND, message=message)
         _, missing = await key_secrets.provider_keys(
             self._api, [provider], namespace=self._operator_namespace

@@ -1,6 +1,7 @@
 """Reconciles a RelayRoute: parse, gather, decide, apply, report."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, assert_never
 
 from relay_operator.api.relay_route import RelayRoute
@@ -22,6 +23,7 @@ from relay_operator.manifests import composition
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
+from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -68,7 +70,11 @@ class RouteReconciler:
     async def _remove(self, namespace: str, name: str, publication: Publication | None) -> None:
         self._canaries.forget((namespace, name))
         self._status.forget("RelayRoute", namespace, name)
-        if publication is not None and publication.fragments.pop(name, None) is not None:
+        if publication is None:
+            return
+        publication.without_room.discard(name)
+        if publication.fragments.pop(name, None) is not None:
+            self._queue_fitting(publication)
             await self._publisher.distribute(namespace)
 
     async def _report_without_tenant(
@@ -109,6 +115,7 @@ class RouteReconciler:
         body = watched.body
         namespace = body["metadata"]["namespace"]
         ruling = self._rule(watched, publication, now)
+        self._queue_fitting(publication)
         if ruling is None:
             self._look_again(body, _PENDING_SECONDS)
             if not publication.weight_is_stored(watched.name):
@@ -132,6 +139,7 @@ class RouteReconciler:
         after the operator's start.
         """
         route = watched.resource
+        publication.without_room.discard(watched.name)
         if isinstance(route, Invalid):
             refused = Refused(reason=Reason.INVALID_SPEC, message=route.message)
             return self._held(watched, publication, refused, now)
@@ -143,6 +151,7 @@ class RouteReconciler:
             self._hold(watched, publication, why, now)
             return None
         around = self._gather(route, publication)
+        around = replace(around, shortage=self._shortage(route, publication, around))
         ruling = route_acceptance.rule(route, around, self._canaries, now=now)
         if ruling.weight_percent is None and not isinstance(ruling.outcome, Decided):
             return self._held(watched, publication, ruling.outcome, now)
@@ -187,15 +196,37 @@ class RouteReconciler:
         pods = self._watched_state.relay_pods(namespace)
         canary = route.spec.canary
         lacking = canary is not None and publication.lacks_key(canary.provider, pods)
-        return Surroundings(
-            conflicts=self._watched_state.conflicts(namespace),
-            known=frozenset(self._watched_state.providers.names()),
-            usable=self._watched_state.usable_providers(),
-            reachable=publication.reachable,
+        return replace(
+            route_room.common(namespace, publication.reachable, self._watched_state),
             keyless=frozenset({canary.provider} if canary is not None and lacking else ()),
             in_force=publication.fragments.get(route.metadata.name),
             stored=publication.weight_is_stored(route.metadata.name),
         )
+
+    def _shortage(self, route: RelayRoute, publication: Publication, around: Surroundings) -> str:
+        """Says why the route does not fit into the document; empty where it does, or is refused anyway."""
+        if route_acceptance.refusal_of(route, around) is not None:
+            return ""
+        served = route_acceptance.as_served(route, around)
+        fragment = composition.route_part(served, around.usable, canary_percent=0)
+        found = route_room.shortage(fragment, publication.contents, around, self._watched_state)
+        if found:
+            publication.without_room.add(fragment.name)
+        return found
+
+    def _queue_fitting(self, publication: Publication) -> None:
+        """Queues the routes that were refused for want of room, and for which there is some now."""
+        if not publication.without_room:
+            return
+        namespace = publication.base.namespace
+        fitting = route_room.fitting(
+            publication.without_room,
+            publication.contents,
+            route_room.common(namespace, publication.reachable, self._watched_state),
+            self._watched_state,
+        )
+        for name in fitting:
+            self._queue.add(Key("RelayRoute", namespace, name))
 
     def _apply(
         self, route: RelayRoute, around: Surroundings, publication: Publication, weight_percent: int

@@ -18,7 +18,6 @@ from relay_operator.decisions import (
     brake,
     namespace_ownership,
     outcome,
-    route_acceptance,
     tenant_conditions,
     tenant_status,
 )
@@ -33,6 +32,7 @@ from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
+from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
@@ -253,15 +253,16 @@ class TenantReconciler:
             spec, _digests(keys), replicas=sharing or spec.spec.relay.replicas
         )
         self._publisher.refresh_providers(publication)
+        if publication.without_room:
+            # a Provider may need less now; this route looks for all of them whether they fit
+            self._queue.add(Key("RelayRoute", space, min(publication.without_room)))
 
     def _used_providers(self, publication: Publication, space: str) -> set[str]:
         """Collects the providers of the routes in force, and those that specs name (before any weight)."""
-        named = {
-            side.provider
-            for route in self._watched_state.parsed_routes(space).values()
-            for side in route_acceptance.sides(route)
-        }
-        return publication.used_providers() | named
+        around = route_room.common(space, publication.reachable, self._watched_state)
+        return publication.used_providers() | route_room.named_providers(
+            publication.contents, around, self._watched_state
+        )
 
     async def _apply_upstream_keys(self, spec: Tenant, keys: Mapping[str, str]) -> None:
         if await self._children.apply(credential_manifests.upstream_keys(spec, keys)):
@@ -324,6 +325,7 @@ class TenantReconciler:
             acknowledged_pods=acknowledged,
             missing_keys=keys.words(publication),
             orphans=self._access.orphans(publication),
+            outgrown=tuple(sorted(publication.outgrown)) if publication is not None else (),
             suspended=spec.spec.suspend,
         )
 

@@ -56,6 +56,7 @@ class WatchedState:
     resolved: set[str] = field(default_factory=set)
     owned: dict[str, bool] = field(default_factory=dict)
     _conflicts: dict[str, tuple[int, Mapping[str, str]]] = field(default_factory=dict)
+    _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
@@ -135,6 +136,15 @@ class WatchedState:
             known = self._conflicts[namespace] = revision, route_acceptance.conflicts(routes)
         return known[1]
 
+    def routes_by_age(self, namespace: str) -> tuple[RelayRoute, ...]:
+        """Returns the namespace's routes that could be parsed, the oldest first; sorted once for each change of one."""
+        revision = self.routes.revision(namespace)
+        known = self._by_age.get(namespace)
+        if known is None or known[0] != revision:
+            ordered = sorted(self.parsed_routes(namespace).values(), key=route_acceptance.age)
+            known = self._by_age[namespace] = revision, tuple(ordered)
+        return known[1]
+
     def take_in_route(self, body: Body, *, deleted: bool) -> RouteNews | None:
         """Stores what an event shows of a route; None when nothing has to follow from it."""
         if not self.routes.take_in(body, deleted=deleted):
@@ -148,6 +158,7 @@ class WatchedState:
             self._told[namespace] = now
         else:
             del self._conflicts[namespace]
+            self._by_age.pop(namespace, None)
         return RouteNews(
             routes=frozenset(
                 name

@@ -372,6 +372,7 @@ def _key(manifest: Manifest) -> ObjectKey:
 def _check_valid(before: Manifest | None, after: Manifest) -> None:
     """Refuses with 422 what the rules of built-in kinds refuse: two ports of one name, a change of what is immutable."""
     kind, _, name = _key(after)
+    _check_sizes(kind, name, after)
     if kind == "Service":
         ports = [port.get("name") for port in after.get("spec", {}).get("ports", [])]
         if len(ports) != len(set(ports)):
@@ -384,6 +385,25 @@ def _check_valid(before: Manifest | None, after: Manifest) -> None:
         raise _invalid(kind, name, "immutable: Forbidden: field is immutable when it is set")
     if before.get("roleRef") != after.get("roleRef"):
         raise _invalid(kind, name, "roleRef: Invalid value: cannot change roleRef")
+
+
+def _check_sizes(kind: str, name: str, after: Manifest) -> None:
+    """Refuses what is larger than the API server takes (MaxSecretSize, TotalAnnotationSizeLimitB, NoteLengthLimit)."""
+    if kind in ("ConfigMap", "Secret"):
+        data = after.get("data") or {}
+        encoded = sum(map(len, data.values()))
+        if (encoded if kind == "ConfigMap" else encoded * 3 // 4) > 1024 * 1024:
+            raise _invalid(kind, name, "data: Too long: may not be more than 1048576 bytes")
+    annotations = after["metadata"].get("annotations") or {}
+    if sum(len(key) + len(value) for key, value in annotations.items()) > 256 * 1024:
+        raise _invalid(kind, name, "metadata.annotations: Too long: may not be more than 262144")
+    if kind == "Event" and len(after.get("note", "").encode()) > 1024:
+        raise _invalid(kind, name, "note: Invalid value: can have at most 1024 characters")
+    for one in (after.get("status") or {}).get("conditions", []) if kind in _OURS else ():
+        if len(one["message"]) > 4096:
+            raise _invalid(
+                kind, name, "status.conditions.message: Too long: may not be more than 4096"
+            )
 
 
 def _invalid(kind: str, name: str, why: str) -> ApiServerRefused:

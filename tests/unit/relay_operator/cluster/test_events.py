@@ -1,6 +1,7 @@
 """Kubernetes Events: one for each move, and never a reason for a reconcile to fail."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryApiServer
@@ -67,3 +68,12 @@ async def test_a_lost_event_is_logged_and_forgotten(
     with caplog.at_level(logging.WARNING):
         await announce(api, MOVE)
     assert caplog.messages == ["event not posted"]
+
+
+async def test_a_message_is_cut_where_the_api_server_would_refuse_it(
+    server: InMemoryApiServer,
+) -> None:
+    await announce(server.connect(), replace(MOVE, message="ü" * 1024))
+    [event] = server.list("Event")
+    assert event["note"] == "ü" * 510 + "…"
+    assert len(event["note"].encode()) <= 1024

@@ -150,6 +150,6 @@ async def test_a_key_that_fits_into_no_header_is_none_and_holds_up_no_other(
     )
     assert keys.keys() == {"long"}
     assert missing["huge"] == (
-        "entry huge of Secret relay-system/openai is longer than 8192 characters, "
+        "entry huge of Secret relay-system/openai is longer than 8192 bytes, "
         "which no provider takes as a key"
     )

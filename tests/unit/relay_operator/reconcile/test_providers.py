@@ -65,7 +65,13 @@ async def test_a_missing_secret_is_named_and_found_once_it_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [{"ports": [{"port": 81}]}, {"selector": None}], ids=["other port", "no selector"]
+    "spec",
+    [
+        {"ports": [{"port": 81}]},
+        {"selector": None},
+        {"selector": {f"label-{n}": "v" * 63 for n in range(30)}},
+    ],
+    ids=["other port", "no selector", "a huge selector"],
 )
 @in_virtual_time
 async def test_a_service_that_leads_nowhere_is_looked_at_again(spec: dict[str, Any]) -> None:

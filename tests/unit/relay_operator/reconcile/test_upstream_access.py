@@ -1,14 +1,22 @@
 """A provider that routes in force use stays within reach of new relay pods, whatever of it is deleted."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
+from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
+from tests.unit.relay_operator.operator_stage import SIGNING_KEY, SYSTEM, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.manifests import composition, credentials, document_size, upstreams
+from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
+from relay_operator.reconcile.document_publisher import Publication
+from relay_operator.reconcile.upstream_access import UpstreamAccess
+from relay_operator.reconcile.watched_state import WatchedState
 
 SPACE = "relay-finance"
 Loss = Callable[[Stage], None]
@@ -188,3 +196,27 @@ async def test_a_key_that_was_never_there_is_not_said_to_stay() -> None:
     message = stage.condition("Tenant", "finance", "Ready")["message"]
     assert message == "Secret relay-system/new-key has no entry api-key"
     await life.end()
+
+
+def test_what_the_most_providers_need_fits_into_its_objects() -> None:
+    names_ = [f"{n:03d}".ljust(63, "p") for n in range(document_size.MOST_PROVIDERS)]
+    cidrs = tuple(f"2001:db8:{n:04x}:ffff:ffff:ffff:ffff:ffff/128" for n in range(32))
+    selector = tuple((f"{n:02d}".ljust(190, "l"), "v" * 60) for n in range(6))
+    assert sum(len(a) + len(b) for a, b in selector) == upstreams.MOST_SELECTOR_CHARACTERS
+    tenant = Tenant.parse({"metadata": {"name": "finance", "uid": "u" * 36}, "spec": {}})
+    base = composition.tenant_part(tenant, {}, replicas=1)
+    access = UpstreamAccess(
+        api=InMemoryApiServer().connect(),
+        watched_state=WatchedState(),
+        signing_key=SIGNING_KEY,
+        operator_namespace=SYSTEM,
+    )
+    for more in (
+        {"cidrs": cidrs, "port": 65535},
+        {"namespace": "n" * 63, "pod_selector": selector, "port": "p" * 15},
+    ):
+        found = {name: Upstream(provider=name, **more) for name in names_}
+        publication = Publication(tenant=tenant, base=base, upstreams=found)
+        assert len(access.note(publication)) < 255 * 1024
+    secret = credentials.upstream_keys(tenant, dict.fromkeys(names_, "k" * 8192))
+    assert sum(len(base64.b64decode(value)) for value in secret["data"].values()) < 1024 * 1024

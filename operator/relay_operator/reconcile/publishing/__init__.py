@@ -1,0 +1,1 @@
+"""What becomes part of a tenant's document."""
