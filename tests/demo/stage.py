@@ -34,19 +34,20 @@ def install(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
         "apply", "-f", str(MANIFESTS / "providers.yaml"), "-f", str(MANIFESTS / "prometheus.yaml")
     )
     install_chart(cluster, dns_cidrs=dns_cidrs)
-    for provider in PROVIDERS:
-        _apply(
-            cluster,
-            _secret(
-                f"{provider}-key", OPERATOR_NAMESPACE, {"api-key": f"provider-key-of-{provider}"}
-            ),
-        )
+    install_provider_keys(cluster)
     for namespace, name in (
         ("providers", "legacy"),
         ("providers", "holysheep"),
         ("monitoring", "prometheus"),
     ):
         cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=90s")
+
+
+def install_provider_keys(cluster: Cluster) -> None:
+    """Puts the keys that the simulated providers take into the operator's namespace."""
+    for provider in PROVIDERS:
+        entries = {"api-key": f"provider-key-of-{provider}"}
+        _apply(cluster, _secret(f"{provider}-key", OPERATOR_NAMESPACE, entries))
 
 
 def install_chart(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:

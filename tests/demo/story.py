@@ -107,17 +107,17 @@ def _promotion(cluster: Cluster, tell: Tell) -> None:
     cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "climb.yaml"))
     _follow(cluster, tell, until="Promoted", seconds=90)
     tell(
-        "kubectl apply -f examples/02-canary/adopt.yaml     # make holysheep the stable side; no traffic moves"
+        "kubectl apply -f examples/02-canary/next/adopt.yaml # make holysheep the stable side; no traffic moves"
     )
-    cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "adopt.yaml"))
+    cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "next" / "adopt.yaml"))
     _follow(cluster, tell, until="Stable", seconds=20)
 
 
 def _rollback(cluster: Cluster, tell: Tell) -> float:
     tell(
-        "kubectl apply -f examples/02-canary/second.yaml    # start another canary, back to legacy"
+        "kubectl apply -f examples/02-canary/next/second.yaml # start another canary, back to legacy"
     )
-    cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "second.yaml"))
+    cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "next" / "second.yaml"))
     _follow(cluster, tell, until="Progressing", seconds=20)
     legacy = SimulatedProvider(cluster, "legacy")
     wait_until(

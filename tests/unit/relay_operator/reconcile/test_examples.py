@@ -1,0 +1,105 @@
+"""The example directories, applied to an empty cluster in any order as a newcomer's loop does: everything is Ready."""
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
+
+from relay_operator.errors import ApiServerRefused
+
+EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
+FIRST = "01-first-tenant"
+OURS = ("Tenant", "Provider", "RelayRoute")
+Manifest = dict[str, Any]
+
+
+def objects(*paths: str) -> list[Manifest]:
+    """Reads what `kubectl apply -f PATH...` applies: the files of a directory, without those of directories in it."""
+    found = []
+    for path in (EXAMPLES / path for path in paths):
+        for file in sorted(path.glob("*.yaml")) if path.is_dir() else [path]:
+            found += list(yaml.safe_load_all(file.read_text()))
+    return found
+
+
+def applied(stage: Stage, manifests: list[Manifest]) -> list[str]:
+    """Applies each, as kubectl does, and returns what the API server refused."""
+    refused = []
+    for manifest in manifests:
+        body = dict(manifest)
+        entries = body.pop("stringData", {})
+        if entries:
+            encoded = {key: base64.b64encode(text.encode()) for key, text in entries.items()}
+            body["data"] = {key: text.decode() for key, text in encoded.items()}
+        try:
+            stage.server.put(body)
+        except ApiServerRefused as error:
+            refused.append(str(error))
+    return refused
+
+
+async def become_ready(manifests: list[Manifest]) -> dict[str, tuple[str, str]]:
+    """Applies the objects again and again until the API server takes them all; returns what is not Ready then."""
+    stage = Stage()
+    life = await stage.operator()
+    for _ in range(5):
+        if not applied(stage, manifests):
+            break
+        await stage.settle(2)
+    assert applied(stage, manifests) == []
+    await stage.settle()
+    for number in (1, 2):
+        stage.pod(f"relay-{number}")
+    await stage.settle(15)
+    found = {}
+    for kind in OURS:
+        for one in stage.server.list(kind):
+            conditions = {each["type"]: each for each in one["status"].get("conditions", [])}
+            ready = conditions.get("Ready", {"status": "", "message": "no status"})
+            if ready["status"] != "True":
+                found[f"{kind} {one['metadata']['name']}"] = ready["status"], ready["message"]
+    assert {one["metadata"]["name"] for one in stage.server.list("Tenant")} == {"finance"}
+    await life.end()
+    return found
+
+
+def play(manifests: list[Manifest]) -> dict[str, tuple[str, str]]:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(become_ready(manifests))
+
+
+@given(st.permutations(objects(FIRST)))
+def test_the_first_tenant_becomes_ready_in_any_order_of_its_objects(
+    manifests: list[Manifest],
+) -> None:
+    assert play(manifests) == {}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        (f"{FIRST}/public", f"{FIRST}/tenant.yaml", f"{FIRST}/route.yaml"),
+        (FIRST, "02-canary"),
+        (FIRST, "02-canary", "02-canary/next/adopt.yaml"),
+        (FIRST, "02-canary", "02-canary/next/second.yaml"),
+    ],
+    ids=lambda paths: " ".join(paths),
+)
+def test_the_other_examples_become_ready_as_their_pages_say(paths: tuple[str, ...]) -> None:
+    assert play(objects(*paths)) == {}
+
+
+def test_every_example_is_applied_by_a_command_of_its_page() -> None:
+    pages = "".join(page.read_text() for page in EXAMPLES.rglob("README.md"))
+    for file in EXAMPLES.rglob("*.yaml"):
+        path = file.relative_to(EXAMPLES)
+        is_alone = path.parent.name == "next"
+        named = f"examples/{path}" if is_alone else path.parent.name
+        assert f"-f {named}" in pages or f"-f examples/{named}" in pages, path
