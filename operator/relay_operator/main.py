@@ -31,10 +31,12 @@ from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.manifests.environment import Platform
+from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
+from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
-from relay_operator.reconcile.slo_loop import SloLoop
 from relay_operator.reconcile.tenants import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
@@ -126,12 +128,20 @@ async def _operate(
         watched_state=watched_state,
         resync_seconds=settings.resync_seconds,
     )
+    moves = CanaryMoves(canaries=canaries, publisher=publisher, queue=queue, clock=time.time)
     loop = SloLoop(
         canaries=canaries,
         prometheus=prometheus,
-        publisher=publisher,
+        moves=moves,
         watched_state=watched_state,
-        queue=queue,
+        tick_seconds=settings.tick_seconds,
+        clock=time.time,
+    )
+    breakers = BreakerWatch(
+        canaries=canaries,
+        relays=relays,
+        moves=moves,
+        watched_state=watched_state,
         tick_seconds=settings.tick_seconds,
         clock=time.time,
     )
@@ -140,6 +150,7 @@ async def _operate(
     checks = SecretChecks(api=api, context=context, period_seconds=settings.secret_check_seconds)
     background = {
         "slo-loop": loop.run(),
+        "breaker-watch": breakers.run(),
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
     }

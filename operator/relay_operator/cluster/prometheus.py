@@ -21,9 +21,7 @@ from urllib3 import Retry
 from relay_operator.decisions.analysis.evidence import Series
 from relay_operator.errors import MetricsUnavailable
 
-_COUNTERS = (
-    "relay_slo_attempts_(finished|failed|throttled|refused|slow|timed)_total|relay_slo_breaker_open"
-)
+_COUNTERS = "relay_slo_attempts_(finished|failed|throttled|refused|slow|timed)_total|relay_slo_breaker_failed_probes"
 _START = "process_start_time_seconds"
 _TIMEOUT_SECONDS = (1.0, 3.0)
 _LONGEST_ANSWER_SECONDS = 5.0

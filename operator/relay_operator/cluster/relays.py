@@ -5,11 +5,14 @@ read, and says nothing but what its own pod has in force.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Annotated
 
 import httpx
 import orjson
+import pydantic
 from pydantic import ValidationError
 
 from relay_contract import document, endpoints
@@ -19,6 +22,9 @@ _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys"})
 _MOST_ANSWER_BYTES = 2 * document.MAX_DOCUMENT_BYTES + 64 * 1024
 """The largest envelope, which a pod sends when it keeps a newer document, and the acknowledgement beside it."""
 _MOST_DETAIL_CHARACTERS = 200
+_MOST_BREAKERS_BYTES = 128 * 1024
+"""Several times what the routes of a full document can take."""
+_MOST_TAG_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,14 @@ class PushAnswer:
 
     acknowledgement: document.Acknowledgement
     kept: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBreakers:
+    """The canaries that a pod says it keeps calls away from: failed probes by route and fingerprint. tag names this state."""
+
+    tag: str
+    failed_probes: Mapping[tuple[str, str], int]
 
 
 class Relays:
@@ -96,6 +110,35 @@ class Relays:
             )
         return _answer(pod, body)
 
+    async def breakers(self, pod: Pod, *, seen: str, wait_seconds: int) -> OpenBreakers:
+        """Returns the pod's open breakers, once they are others than those seen, or after the wait.
+
+        Raises Unavailable when the pod has not answered a little later, or not as a relay does.
+        """
+        url = f"http://{pod.admin_address}{endpoints.BREAKERS_PATH}"
+        query: dict[str, str | int] = {"seen": seen, "wait": wait_seconds}
+        body = bytearray()
+        try:
+            async with (
+                asyncio.timeout(wait_seconds + self._timeout_seconds),
+                self._client.stream("GET", url, params=query, timeout=None) as response,
+            ):
+                async for piece in response.aiter_raw():
+                    body += piece
+                    if len(body) > _MOST_BREAKERS_BYTES:
+                        raise Unavailable(
+                            f"pod {pod.namespace}/{pod.name} told more of its breakers than a relay does"
+                        )
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise Unavailable(
+                f"pod {pod.namespace}/{pod.name} did not tell of its breakers ({type(error).__name__})"
+            ) from error
+        if response.status_code != 200:
+            raise Unavailable(
+                f"pod {pod.namespace}/{pod.name} does not tell of its breakers: {response.status_code}"
+            )
+        return _open_breakers(pod, bytes(body))
+
     async def _put(self, pod: Pod, sealed: str) -> tuple[int, bytes]:
         url = f"http://{pod.admin_address}{endpoints.CONFIG_PATH}"
         request = self._client.stream(
@@ -127,3 +170,27 @@ def _answer(pod: Pod, body: bytes) -> PushAnswer:
         raise Unavailable(
             f"pod {pod.namespace}/{pod.name} at {pod.ip} did not answer as a relay does"
         ) from error
+
+
+class _Breaker(pydantic.BaseModel):
+    route: str
+    fingerprint: str
+    failed_probes: Annotated[int, pydantic.Field(alias="failedProbes", ge=0, le=2**31)]
+
+
+class _Breakers(pydantic.BaseModel):
+    tag: Annotated[str, pydantic.Field(max_length=_MOST_TAG_CHARACTERS, pattern="^[0-9a-f]*$")]
+    open: tuple[_Breaker, ...]
+
+
+def _open_breakers(pod: Pod, body: bytes) -> OpenBreakers:
+    try:
+        told = _Breakers.model_validate_json(body)
+    except ValidationError as error:
+        raise Unavailable(
+            f"pod {pod.namespace}/{pod.name} does not tell of its breakers as a relay does"
+        ) from error
+    return OpenBreakers(
+        tag=told.tag,
+        failed_probes={(one.route, one.fingerprint): one.failed_probes for one in told.open},
+    )

@@ -229,6 +229,22 @@ class CanaryRuns:
         run = self.runs[key]
         run.verdict, run.measured_at = unavailable, float(int(now))
 
+    def trip(self, key: RouteKey, *, pods: int, expected_pods: int, now: float) -> bool:
+        """Judges the canary by its breakers; True when they condemn it.
+
+        pods are those whose breaker opened and whose probe failed since, so that no burst is taken for a dead canary. It
+        takes more than half of those that serve.
+        """
+        if pods * 2 <= max(expected_pods, 1):
+            return False
+        message = f"the breakers of {pods} of {expected_pods} relay pods opened, and the call that each let through since failed"
+        run = self.runs[key]
+        run.verdict = Verdict(
+            outcome=Outcome.BREACHED, reason=Reason.BREAKER_TRIPPED, message=message
+        )
+        run.measured_at = float(int(now))
+        return True
+
     def decide(self, key: RouteKey, *, now: float, stored: bool = True) -> bool:
         """Decides the route's next state; returns True when it moved, which is then recorded.
 

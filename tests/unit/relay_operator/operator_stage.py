@@ -30,10 +30,12 @@ from relay_operator.handlers import initial_list, owned_objects, resources
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.manifests.environment import Platform
+from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
+from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
-from relay_operator.reconcile.slo_loop import SloLoop
 from relay_operator.reconcile.tenants import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
@@ -163,12 +165,22 @@ class Life:
             watched_state=self.watched_state,
             resync_seconds=600,
         )
+        moves = CanaryMoves(
+            canaries=self.canaries, publisher=self.publisher, queue=self.queue, clock=stage.clock
+        )
         self.slo_loop = SloLoop(
             canaries=self.canaries,
             prometheus=samples,
-            publisher=self.publisher,
+            moves=moves,
             watched_state=self.watched_state,
-            queue=self.queue,
+            tick_seconds=0.5,
+            clock=stage.clock,
+        )
+        self.breaker_watch = BreakerWatch(
+            canaries=self.canaries,
+            relays=relays,
+            moves=moves,
+            watched_state=self.watched_state,
             tick_seconds=0.5,
             clock=stage.clock,
         )
@@ -185,7 +197,7 @@ class Life:
         watches = {kind: self._server.watch(kind, news.set) for kind in _WATCHED}
         await self._list()
         running = [self.workers.run() for _ in range(workers)]
-        background = (self.slo_loop.run(), self.secret_checks.run())
+        background = (self.slo_loop.run(), self.breaker_watch.run(), self.secret_checks.run())
         self._tasks = [
             asyncio.create_task(one) for one in (*running, *background, self._follow(watches, news))
         ]

@@ -13,7 +13,7 @@ from relay.process.document_acceptance import Acceptance, Accepted
 from relay_contract import document, endpoints
 from relay_contract.seal import DocumentRejected
 from relay_operator import names
-from relay_operator.cluster.relays import Pod, PushAnswer
+from relay_operator.cluster.relays import OpenBreakers, Pod, PushAnswer
 from relay_operator.errors import Unavailable
 
 _KEEPS_A_NEWER_ONE = frozenset({"stale_generation", "conflicting_generation"})
@@ -25,6 +25,7 @@ class RelayPods:
 
     silent are the names of pods that do not answer, seconds how long others take; refused are providers whose key no
     pod mounts. claimed is an envelope that every pod says it keeps instead of what is pushed.
+    failed_probes are the open breakers of each pod, by its name.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -35,6 +36,8 @@ class RelayPods:
     seconds: dict[str, float] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     claimed: str | None = None
+    failed_probes: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    breakers_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -59,6 +62,19 @@ class RelayPods:
         else:
             self.in_force[pod.uid] = accepted
         return PushAnswer(acknowledgement=self._acknowledgement(pod), kept=kept)
+
+    def open_breakers(self, pod_name: str, failed_probes: dict[tuple[str, str], int]) -> None:
+        """Opens breakers in a pod; failed_probes are by route and fingerprint."""
+        self.failed_probes[pod_name] = failed_probes
+        self.breakers_changed.set()
+        self.breakers_changed = asyncio.Event()
+
+    def breakers(self, pod: Pod) -> OpenBreakers:
+        """Answers the question for open breakers as the admin port does."""
+        if pod.name in self.silent:
+            raise Unavailable(f"pod {pod.namespace}/{pod.name} did not tell of its breakers")
+        found = self.failed_probes.get(pod.name, {})
+        return OpenBreakers(tag=f"{hash(frozenset(found.items())):x}", failed_probes=found)
 
     @contextlib.asynccontextmanager
     async def being_pushed_to(self) -> AsyncIterator[None]:
@@ -116,6 +132,13 @@ class Pushes:
 
     pods: RelayPods
     failures: InjectedFailures
+
+    async def breakers(self, pod: Pod, *, seen: str, wait_seconds: int) -> OpenBreakers:
+        told = self.pods.breakers(pod)
+        if told.tag == seen:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.pods.breakers_changed.wait(), wait_seconds)
+        return self.pods.breakers(pod)
 
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
         async with self.pods.being_pushed_to():

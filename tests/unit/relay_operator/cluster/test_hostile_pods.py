@@ -81,8 +81,9 @@ async def compresses(writer: asyncio.StreamWriter) -> None:
 class HostilePod:
     """Serves its script to every push; taken are the bytes that its last client took."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, until: bytes) -> None:
         self._script = script
+        self._until = until
         self._running: set[asyncio.Task[None]] = set()
         self.taken = 0
         self.left = asyncio.Event()
@@ -100,7 +101,7 @@ class HostilePod:
 
         writer.write = counted  # type: ignore[method-assign, assignment]
         try:
-            await reader.readuntil(b"sealed")
+            await reader.readuntil(self._until)
             with contextlib.suppress(ConnectionError):
                 await self._script(writer)
         finally:
@@ -116,9 +117,12 @@ class HostilePod:
 
 
 @contextlib.asynccontextmanager
-async def a_pod_that(script: Script, directory: Path) -> AsyncIterator[tuple[Relays, HostilePod]]:
+async def a_pod_that(
+    script: Script, directory: Path, *, until: bytes = b"sealed"
+) -> AsyncIterator[tuple[Relays, HostilePod]]:
     """Serves one pod; yields the adapter to push with."""
-    pod, path = HostilePod(script), str(directory / "pod.sock")
+    # the script begins once that much of the request is there
+    pod, path = HostilePod(script, until), str(directory / "pod.sock")
     server = await asyncio.start_unix_server(pod.serve, path)
     relays = Relays(timeout_seconds=_DEADLINE_SECONDS, transport=httpx.AsyncHTTPTransport(uds=path))
     try:
@@ -169,3 +173,45 @@ async def test_a_pod_leaves_no_cookies_behind(tmp_path: Path) -> None:
     async with a_pod_that(sets_cookies, tmp_path) as (relays, _):
         await relays.push(POD, "sealed")
         assert len(relays._client.cookies) == 0
+
+
+def answers(body: bytes, status: bytes = b"200 OK") -> Script:
+    async def script(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        drips_its_head,
+        says_nothing,
+        never_ends,
+        asks_to_wait_without_end,
+        compresses,
+        answers(b"404: Not Found", b"404 Not Found"),
+        answers(b"[]"),
+        answers(b"[" * 100_000),
+        answers(b'{"tag": "a\\u000d", "open": []}'),
+        answers(b'{"tag": "%s", "open": []}' % (b"a" * 65)),
+        answers(b'{"tag": "a", "open": [{"route": "r", "fingerprint": "f", "failedProbes": -1}]}'),
+        answers(
+            b'{"tag": "a", "open": [{"route": "r", "fingerprint": "f", "failedProbes": 1e99}]}'
+        ),
+        answers(b'{"tag": "a", "open": [{"route": ["r"], "fingerprint": "f", "failedProbes": 1}]}'),
+    ],
+)
+async def test_what_is_no_answer_about_breakers_is_none(script: Script, tmp_path: Path) -> None:
+    async with a_pod_that(script, tmp_path, until=b"\r\n\r\n") as (relays, _):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            with pytest.raises(Unavailable, match="pod relay-finance/relay-1"):
+                await relays.breakers(POD, seen="", wait_seconds=0)
+
+
+async def test_open_breakers_are_read_as_the_relay_tells_them(tmp_path: Path) -> None:
+    told = b'{"tag": "0f", "open": [{"route": "chat", "fingerprint": "f1", "failedProbes": 2}]}'
+    async with a_pod_that(answers(told), tmp_path, until=b"\r\n\r\n") as (relays, _):
+        breakers = await relays.breakers(POD, seen="", wait_seconds=0)
+    assert (breakers.tag, dict(breakers.failed_probes)) == ("0f", {("chat", "f1"): 2})

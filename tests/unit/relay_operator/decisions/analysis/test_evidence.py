@@ -120,7 +120,10 @@ def test_latency_counts_by_signal() -> None:
 def test_tripped_breakers_count_while_fresh_and_on_serving_pods() -> None:
     evidence = Evidence(stale_seconds=6)
     evidence.observe(
-        [a_series("relay_slo_breaker_open", (10, 1), pod=pod) for pod in ("pod-1", "pod-3")]
+        [
+            a_series("relay_slo_breaker_failed_probes", (10, 1), pod=pod)
+            for pod in ("pod-1", "pod-3")
+        ]
     )
     assert window(evidence, now=12).tripped_pods == 1
     assert window(evidence, now=20).tripped_pods == 0

@@ -1,0 +1,56 @@
+"""The lane in which a canary's weight reaches the relays: pushed at once in a task of its own; status and Events follow."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from relay_operator.decisions.analysis.verdict import Outcome
+from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
+from relay_operator.errors import OperatorError
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
+
+logger = logging.getLogger(__name__)
+
+
+class CanaryMoves:
+    """Decides on a measured canary and distributes what was decided, without waiting for anything."""
+
+    def __init__(
+        self,
+        *,
+        canaries: CanaryRuns,
+        publisher: DocumentPublisher,
+        queue: WorkQueue,
+        clock: Callable[[], float],
+    ) -> None:
+        self._canaries = canaries
+        self._publisher = publisher
+        self._queue = queue
+        self._clock = clock
+        self._moving: set[asyncio.Task[None]] = set()
+
+    def act(self, key: RouteKey, *, told_anew: bool) -> None:
+        """Decides by the run's verdict. told_anew tells that the verdict is another than before, which status must say."""
+        run = self._canaries.runs[key]
+        stored = self._publisher.weight_is_stored(*key)
+        moved = self._canaries.decide(key, now=self._clock(), stored=stored)
+        if moved:
+            self._publisher.set_weight(*key, run.state.weight_percent)
+            task = asyncio.create_task(self._distribute(key))
+            self._moving.add(task)
+            task.add_done_callback(self._moving.discard)
+        if moved or told_anew:
+            urgent = run.verdict.outcome is Outcome.BREACHED
+            namespace, name = key
+            queue_key = Key("RelayRoute", namespace, name)
+            self._queue.add(queue_key, Urgency.URGENT if urgent else Urgency.NORMAL)
+
+    async def _distribute(self, key: RouteKey) -> None:
+        try:
+            await self._publisher.distribute(key[0])
+        except OperatorError as error:
+            logger.warning(
+                "weight pushed to the relays but not stored yet, will retry",
+                extra={"route": "/".join(key), "why": str(error)},
+            )
