@@ -30,6 +30,9 @@ Priority = Literal["high", "normal", "low"]
 Signal = Literal["Overhead", "FirstToken", "Total"]
 """A latency of an attempt: added by the relay itself, until the first token, until the end."""
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
+Failure = Literal["Timeout", "Disconnect", "InvalidAnswer"]
+"""A failure of a provider without a status: silence, a closed connection, an answer that is none."""
+MAX_COOL_DOWN_SECONDS = 3600.0
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 Model = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -104,13 +107,41 @@ class ProviderAuth(Part):
     key_file: Name | None = None
 
 
+def _is_unset(value: object) -> bool:
+    """Says that a field holds its default and stays out of the text: relays of the time before it refuse what they do not know."""
+    return value is None or value is True or value == ()
+
+
+ParameterPath = Annotated[
+    str,
+    StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,5}$"),
+]
+"""A parameter of a call's body; a dot leads into an object, or into each object of an array."""
+KEPT_PARAMETERS = frozenset({"model", "stream", "previous_response_id"})
+"""The relay routes calls and reads answers by them."""
+
+
 class ProviderModel(Part):
-    """A model of a provider's catalogue. Prices are micro-USD per million tokens."""
+    """A model of a provider's catalogue. Prices are micro-USD per million tokens.
+
+    The provider refuses drop_parameters for this model; the relay takes them out of calls.
+    """
 
     name: Model
     upstream_name: Model
     input_price: Annotated[int, Field(ge=0)] = 0
     output_price: Annotated[int, Field(ge=0)] = 0
+    drop_parameters: Annotated[
+        tuple[ParameterPath, ...], Field(max_length=16, exclude_if=_is_unset)
+    ] = ()
+
+    @model_validator(mode="after")
+    def _keeps_what_the_relay_reads(self) -> Self:
+        for name in KEPT_PARAMETERS.intersection(self.drop_parameters):
+            raise ValueError(
+                f"dropParameters: {name} cannot be dropped, relays route and read by it"
+            )
+        return self
 
 
 class ProviderLimits(Part):
@@ -120,10 +151,21 @@ class ProviderLimits(Part):
     tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
 
 
+class RetryOn(Part):
+    """Failures of a provider after which a call is tried at the next target, besides those that prove it unprocessed."""
+
+    statuses: Annotated[
+        tuple[Annotated[int, Field(ge=400, le=599)], ...], Field(max_length=32)
+    ] = ()
+    failures: Annotated[tuple[Failure, ...], Field(max_length=3)] = ()
+
+
 class Provider(Part):
     """An upstream. url ends before the endpoint's own path, e.g. https://api.example.com/v1.
 
     cached_token_weight is what an input token from the provider's prompt cache counts in limits of tokens.
+    With stream_usage false it is not asked for the usage of streams. cool_down_seconds bounds for how long a model is passed
+    over that said when to come back; None leaves it to the relay.
     """
 
     name: Name
@@ -137,6 +179,11 @@ class Provider(Part):
     models: tuple[ProviderModel, ...] = ()
     limits: ProviderLimits = ProviderLimits()
     cached_token_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
+    stream_usage: Annotated[bool, Field(exclude_if=_is_unset)] = True
+    retry_on: Annotated[RetryOn | None, Field(exclude_if=_is_unset)] = None
+    cool_down_seconds: Annotated[
+        float | None, Field(ge=0, le=MAX_COOL_DOWN_SECONDS, exclude_if=_is_unset)
+    ] = None
 
 
 class Side(Part):

@@ -150,8 +150,8 @@ class BreakingRoute:
 
 @pytest.mark.parametrize(
     "behaviour",
-    [{"error_percent": 100, "error_status": 500}, {"fault": "reset"}, {"api_key": "another"}],
-    ids=["500", "reset", "401"],
+    [{"error_percent": 100, "error_status": 500}, {"fault": "reset"}],
+    ids=["500", "reset"],
 )
 def test_a_failing_canary_gets_no_more_calls_after_a_bounded_number_of_failures(
     relay: Relay, platform: Platform, canary: Upstream, behaviour: dict[str, Any]
@@ -161,6 +161,15 @@ def test_a_failing_canary_gets_no_more_calls_after_a_bounded_number_of_failures(
     statuses = breaking.call(40)
     assert statuses[:5].count(200) == 0
     assert statuses.count(200) == 40 - canary.calls()
+    assert canary.calls() == 5 + breaking.failed_probes()
+
+
+def test_a_canary_that_refuses_the_key_gets_no_more_calls_and_no_caller_notices(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    breaking = BreakingRoute(relay, platform)
+    canary.behave(api_key="another")
+    assert breaking.call(40) == [200] * 40
     assert canary.calls() == 5 + breaking.failed_probes()
 
 

@@ -178,6 +178,14 @@ def test_a_failing_provider_raises_an_internal_server_error(
     assert caught.value.request_id
 
 
+def test_a_call_that_timed_out_is_not_paid_three_times(client: OpenAI, stable: Upstream) -> None:
+    stable.behave(fault="no_answer")
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert caught.value.status_code == 504
+    assert stable.calls() == 1
+
+
 def test_an_error_event_in_a_stream_raises(client: OpenAI, stable: Upstream) -> None:
     stable.behave(fault="error_event", fault_after_events=2)
     stream = client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)

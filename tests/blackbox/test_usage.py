@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from tests.blackbox.relays import CHAT, Relay, chat_body
-from tests.blackbox.tenant import KEY, Platform, route, side
+from tests.blackbox.scripted import GOOD_STREAM, ScriptedProvider, scripted, stream
+from tests.blackbox.tenant import KEY, Platform, provider, route, side
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import request_bytes
@@ -126,3 +127,46 @@ def test_the_attempts_of_a_call_share_its_id_and_have_their_own(
     assert len({event["call_id"] for event in events}) == 1
     assert len({event["attempt_id"] for event in events}) == 3
     assert len({event["event_id"] for event in events}) == 3
+
+
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_a_provider_that_refuses_stream_options_is_not_asked_for_usage(
+    relay: Relay, platform: Platform, stable: Upstream, asked: bool | None
+) -> None:
+    relay.push(platform.document(providers=platform.providers(stream_usage=False)))
+    options = {} if asked is None else {"stream_options": {"include_usage": asked}}
+    body = chat_body(stream=True, **options)
+    answer = relay.ask("POST", CHAT, body=body, headers={"x-request-id": f"quiet-{asked}"})
+    assert answer.status == 200
+    assert stable.only_request().body == body
+    (event,) = usage_lines(relay, f"quiet-{asked}")
+    assert event["estimated"] is not bool(asked)
+    assert event["tokens"]["output"] > 0
+
+
+def test_each_target_is_asked_for_usage_as_it_can_bear_it(
+    relay: Relay, platform: Platform, stable: Upstream, backup: Upstream
+) -> None:
+    providers = [
+        provider("stable", stable.url, stream_usage=False),
+        provider("backup", backup.url),
+    ]
+    relay.push(platform.document(providers=providers, routes=[route(fallback=(side("backup"),))]))
+    stable.behave(error_percent=100, error_status=503)
+    answer = relay.chat(stream=True)
+    assert b"stream_options" not in stable.only_request().body
+    assert b'"stream_options":{"include_usage":true}' in backup.only_request().body
+    # asked for on the caller's behalf, so hidden from it
+    assert b'"usage":{' not in answer.body
+
+
+def test_usage_that_a_provider_reports_unasked_is_the_callers_too(
+    relay: Relay, platform: Platform
+) -> None:
+    with scripted(ScriptedProvider([stream(GOOD_STREAM)])) as stable:
+        providers = [provider("stable", stable.url, stream_usage=False)]
+        relay.push(platform.document(providers=providers))
+        answer = relay.chat(stream=True, headers={"x-request-id": "usage-unasked"})
+    assert answer.body == GOOD_STREAM
+    (event,) = usage_lines(relay, "usage-unasked")
+    assert (event["estimated"], event["tokens"]["input"]) == (False, 3)

@@ -38,6 +38,20 @@ ACCEPTED = [
     ("Provider", "p", {"endpoint": URL, "models": [{"name": "gpt-4.1"}]}),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 0}),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 0.1}),
+    ("Provider", "p", {"endpoint": URL, "streamUsage": False, "coolDown": "0s"}),
+    ("Provider", "p", {"endpoint": URL, "coolDown": "1h"}),
+    ("Provider", "p", {"endpoint": URL, "retryOn": {"statuses": [500], "failures": ["Timeout"]}}),
+    ("Provider", "p", {"endpoint": URL, "retryOn": {"failures": ["Disconnect", "InvalidAnswer"]}}),
+    (
+        "Provider",
+        "p",
+        {
+            "endpoint": URL,
+            "models": [
+                {"name": "m", "dropParameters": ["stream_options", "tools.function.strict"]}
+            ],
+        },
+    ),
     ("Provider", "p", {"endpoint": {"serviceRef": {"namespace": "a", "name": "b", "port": 80}}}),
     ("RelayRoute", "r", {"stable": SIDE, "canary": SIDE | {"model": "gpt-5", "percent": 100}}),
     ("Provider", "p", {"endpoint": {"url": "http://10.0.0.1:65535"}}),
@@ -96,6 +110,30 @@ REFUSED = [
     ("Provider", "p", {"endpoint": {}}, "either url or serviceRef"),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 1.1}, "cachedTokenWeight"),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": -0.1}, "cachedTokenWeight"),
+    ("Provider", "p", {"endpoint": URL, "coolDown": "61m"}, "longer than 1h"),
+    ("Provider", "p", {"endpoint": URL, "coolDown": "-1s"}, "coolDown"),
+    ("Provider", "p", {"endpoint": URL, "retryOn": {}}, "retryOn says nothing"),
+    ("Provider", "p", {"endpoint": URL, "retryOn": {"statuses": [302]}}, "statuses"),
+    ("Provider", "p", {"endpoint": URL, "retryOn": {"statuses": [500, 500]}}, "Duplicate value"),
+    ("Provider", "p", {"endpoint": URL, "retryOn": {"failures": ["Reset"]}}, "Unsupported value"),
+    *(
+        (
+            "Provider",
+            "p",
+            {"endpoint": URL, "models": [{"name": "m", "dropParameters": [path]}]},
+            what,
+        )
+        for path, what in (
+            ("model", "cannot be dropped"),
+            ("stream", "cannot be dropped"),
+            ("previous_response_id", "cannot be dropped"),
+            ("a..b", "dropParameters"),
+            ("a b", "dropParameters"),
+            ("", "dropParameters"),
+            ("a.b.c.d.e.f.g", "dropParameters"),
+            ("a" * 65, "dropParameters"),
+        )
+    ),
     ("Provider", "p", {"endpoint": {"url": "ftp://example.com"}}, "an http or https URL"),
     ("Provider", "p", {"endpoint": {"url": "https://user:pw@example.com"}}, "an http or https URL"),
     (

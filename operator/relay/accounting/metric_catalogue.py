@@ -113,7 +113,7 @@ FAMILIES: Final = (
         "relay_fallbacks_total",
         "counter",
         ("route", "reason"),
-        "Further attempts after one that was provably not processed.",
+        "Further attempts after one that was not processed, or after a failure that retryOn of its provider names.",
     ),
     MetricFamily(
         "relay_client_disconnects_total",

@@ -19,7 +19,7 @@ OVER: Final = 4
 MOVES: Final = (
     (WAITING, OVER),
     (ATTEMPTING, OVER),
-    # again: another target, because the one before provably did not process the call
+    # again: another target, because the one before did not process the call, or its provider says that it may be tried again
     (ATTEMPTING, ANSWERING, OVER),
     (OVER,),
     (),

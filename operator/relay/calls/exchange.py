@@ -8,6 +8,7 @@ from relay.admission.admission import Applicant
 from relay.admission.not_admitted import NotAdmitted
 from relay.admission.reservation import Reservation
 from relay.calls import own_responses, provider_error
+from relay.calls.attempts import hop_rules
 from relay.calls.attempts.attempt import Attempt, Consumer
 from relay.calls.attempts.attempt_outcome import Trouble
 from relay.calls.attempts.call import Call, new_call
@@ -22,8 +23,6 @@ from relay.calls.refusal_of import (
     PROBLEM_RETRY_SECONDS,
     REFUSAL_OF,
     TROUBLE_REFUSAL,
-    UNPROCESSED_STATUSES,
-    UNPROCESSED_TROUBLES,
     UNUSABLE_REFUSAL,
 )
 from relay.calls.response_writer import ResponseWriter
@@ -320,7 +319,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
         refusal = TROUBLE_REFUSAL[trouble]
         if self.phase is ANSWERING:
             self._end_early(refusal)
-        elif trouble not in UNPROCESSED_TROUBLES or not self._try_next_target(trouble):
+        elif not hop_rules.goes_on_after_trouble(attempt, trouble) or not self._try_next_target(
+            trouble
+        ):
             self.refuse(refusal)
 
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
@@ -334,7 +335,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _answer_error(self, attempt: Attempt) -> None:
         status = attempt.status
-        if status in UNPROCESSED_STATUSES and self._try_next_target(str(status)):
+        if hop_rules.goes_on_after_error(attempt) and self._try_next_target(str(status)):
             return
         if status < 400:
             # a redirect would send the caller's prompt wherever the provider points
@@ -347,10 +348,11 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def _answer_unusable(self, attempt: Attempt) -> None:
         """Makes an error of an answer under a status of success that holds nothing for the caller."""
         error = attempt.answer.error if attempt.answer is not None else None
+        reason = "unusable" if error is None else str(error.status)
+        if hop_rules.goes_on_after_unusable(attempt) and self._try_next_target(reason):
+            return
         if error is None:
             self.refuse(UNUSABLE_REFUSAL.get(attempt.outcome or "ok", Refusal.upstream_unusable))
-        elif error.unprocessed and self._try_next_target(str(error.status)):
-            return
         elif error.status in CREDENTIAL_REFUSAL and attempt.outcome == "failed":
             self.refuse(CREDENTIAL_REFUSAL[error.status])
         else:

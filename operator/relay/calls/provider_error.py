@@ -6,23 +6,33 @@ import orjson
 
 from relay.calls import own_responses
 from relay.calls.attempts.attempt import Attempt
-from relay.dialect.answers.error_report import ErrorReport
+from relay.dialect.answers import error_shape
+from relay.dialect.answers.error_report import OVERLOADED, TIMEOUTS, ErrorReport
 from relay.dialect.refusals import INVALID, SERVER, error_body
 
 PassedOnError = tuple[int, bytes, bytes]
 """Status, header fields and body for the caller."""
 _RETRY_FIELDS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
+_LEAST_SECRET_BYTES: Final = 8
+"""A shorter key may be any word."""
+_HIDDEN: Final = b"[hidden]"
 
 
 def passed_on(attempt: Attempt) -> PassedOnError:
-    """Returns an error answer for the caller; a body without an error object is replaced by ours."""
+    """Returns an error answer for the caller: byte for byte where it has the caller's shape, else its words in that shape.
+
+    A body without words is replaced by ours.
+    """
     status = attempt.status
     body = attempt.answer.body() if attempt.answer is not None else b""
-    if not _is_error_shape(body):
-        message = f"The provider answered {status} without an error this relay can pass on."
-        body = error_body(message=message, kind=SERVER, code="upstream_error")
-        status = 502 if status >= 500 and status != 503 else status
-    return status, _fields(attempt, status), body
+    document = _decoded(body)
+    if not error_shape.has_openai_shape(document):
+        error = error_shape.error_object(document, status=status)
+        if error is not None:
+            body = orjson.dumps({"error": error})
+        elif not error_shape.has_error_object(document):
+            body, status = _without_words(attempt, body, status)
+    return status, _fields(attempt, status, said=attempt.status), _without_secret(attempt, body)
 
 
 def made_of(attempt: Attempt, error: ErrorReport) -> PassedOnError:
@@ -33,33 +43,69 @@ def made_of(attempt: Attempt, error: ErrorReport) -> PassedOnError:
     status = error.status
     if not error.is_callers and not error.unprocessed:
         status = 502
+    words = error_shape.text_of(error.details)
     details: dict[str, Any] = {
-        "message": error.message or "The provider reported an error without a message.",
+        "message": words or "The provider reported an error without a message.",
         "type": INVALID if error.is_callers else SERVER,
         "param": None,
         "code": "upstream_error",
     }
     if error.message:
         details |= {name: error.details[name] for name in details if name in error.details}
-    return status, _fields(attempt, status), orjson.dumps({"error": details})
+    body = _without_secret(attempt, orjson.dumps({"error": details}))
+    return status, _fields(attempt, status, said=error.status), body
 
 
-def _fields(attempt: Attempt, status: int) -> bytes:
-    ids = own_responses.upstream_id_field(attempt.upstream_request_id)
-    return own_responses.JSON + _retry_lines(attempt, status) + ids
+def _without_words(attempt: Attempt, body: bytes, status: int) -> tuple[bytes, int]:
+    """Returns a body and a status in place of an error that holds no JSON, or none that says anything."""
+    text = _plain_text(attempt, body)
+    message = text or f"The provider answered {status} without an error this relay can pass on."
+    passed = status if status < 500 or status in OVERLOADED else 502
+    return error_body(message=message, kind=SERVER, code="upstream_error"), passed
 
 
-def _is_error_shape(body: bytes) -> bool:
+def _plain_text(attempt: Attempt, body: bytes) -> str:
+    """Returns the text of an error that is plain text, as proxies in front of providers send it."""
+    media_types = [value for name, value in attempt.headers if name == b"content-type"]
+    if not media_types or not media_types[0].lower().startswith(b"text/plain"):
+        return ""
     try:
-        document = orjson.loads(body)
+        text = body.decode().strip()
+    except UnicodeDecodeError:
+        return ""
+    return "" if text.startswith("<") else error_shape.bounded(text)
+
+
+def _without_secret(attempt: Attempt, body: bytes) -> bytes:
+    """Hides the relay's own key from the caller: some providers repeat what they were sent."""
+    secret = attempt.credential
+    if len(secret) < _LEAST_SECRET_BYTES or secret not in body:
+        return body
+    return body.replace(secret, _HIDDEN)
+
+
+def _fields(attempt: Attempt, status: int, *, said: int) -> bytes:
+    ids = own_responses.upstream_id_field(attempt.upstream_request_id)
+    return own_responses.JSON + _retry_lines(attempt, status, said) + ids
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return False
-    return isinstance(document, dict) and isinstance(document.get("error"), dict)
+        return None
 
 
-def _retry_lines(attempt: Attempt, status: int) -> bytes:
-    lines = [b"%b: %b\r\n" % field for field in attempt.headers if field[0] in _RETRY_FIELDS]
+def _retry_lines(attempt: Attempt, status: int, said: int) -> bytes:
+    """Renders what the provider said about trying again; said is the status that it gave.
+
+    A client library would repeat a call that timed out of itself, and each repetition may be paid.
+    """
+    found = [field for field in attempt.headers if field[0] in _RETRY_FIELDS]
+    lines = [b"%b: %b\r\n" % field for field in found]
     if not lines and status == 429:
         # the provider named no time; one second keeps clients from coming back at once
         lines.append(b"retry-after: 1\r\n")
+    if said in TIMEOUTS and all(name != b"x-should-retry" for name, _ in found):
+        lines.append(b"x-should-retry: false\r\n")
     return b"".join(lines)

@@ -47,9 +47,6 @@ PROBLEM_REFUSAL: Final = {
 PROBLEM_RETRY_SECONDS: Final = {Problem.BODY_MEMORY_FULL: 1.0}
 """When it helps to try again; the other problems stay."""
 
-UNPROCESSED_STATUSES: Final = frozenset({429, 503})
-"""With these a provider says that it did not take the call."""
-UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset({"unreachable", "no_key"})
 TROUBLE_REFUSAL: Final[dict[Trouble, Refusal]] = {
     "no_key": Refusal.upstream_key_missing,
     "unreachable": Refusal.upstream_unreachable,

@@ -264,13 +264,20 @@ class Refusal(Enum):
         "The provider closed the connection before it answered.",
     )
     upstream_truncated = RefusalRow(
-        502, SERVER, "upstream_truncated", "The provider's answer ended before it was complete."
+        502,
+        SERVER,
+        "upstream_truncated",
+        "The provider's answer ended before it was complete.",
+        # whoever repeats the call pays for it again
+        retry=False,
     )
     upstream_timeout = RefusalRow(
         504,
         SERVER,
         "upstream_timeout",
-        "The provider sent nothing for longer than the relay waits.",
+        "The provider sent nothing for longer than the relay waits. It may have processed the call.",
+        # a client library would repeat the call of itself, and each repetition may be paid
+        retry=False,
     )
 
 

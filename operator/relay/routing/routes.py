@@ -1,31 +1,59 @@
 """The route that takes a call, its two sides, and what each side tries in turn. Pure."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
 from relay.dialect.response_ids import ResponseId
 from relay.routing.snapshot import Destination, RoutePlan, Snapshot
 
+_USAGE_PARAMETERS: Final = frozenset({b"stream_options", b"stream_options.include_usage"})
+
 
 class Target:
-    """A destination, and the name it knows the model by. provider is the destination's."""
+    """A destination, and the name it knows the model by. provider is the destination's.
 
-    __slots__ = ("destination", "model", "model_json", "provider")
+    dropped_parameters are taken out of the calls that it gets; usage of streams is asked for with takes_usage_option alone.
+    """
 
-    def __init__(self, destination: Destination, model: str) -> None:
+    __slots__ = (
+        "destination",
+        "dropped_parameters",
+        "model",
+        "model_json",
+        "provider",
+        "takes_usage_option",
+    )
+
+    def __init__(
+        self, destination: Destination, model: str, dropped_parameters: tuple[bytes, ...] = ()
+    ) -> None:
         self.destination = destination
         self.model = model
         self.model_json = orjson.dumps(model)
         self.provider = destination.upstream.name
+        self.dropped_parameters = dropped_parameters
+        self.takes_usage_option = (
+            destination.upstream.provider.stream_usage
+            and _USAGE_PARAMETERS.isdisjoint(dropped_parameters)
+        )
+
+
+def target_at(destination: Destination, model: str) -> Target | None:
+    """Returns the target for calls of this model; None if the destination's catalogue does not have it."""
+    name = destination.upstream_model(model)
+    if name is None:
+        return None
+    return Target(destination, name, destination.dropped_parameters(model))
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
     """A route for calls of one model.
 
-    stable and canary are what a session of either side tries, in order: each target after the first only when the one
-    before it provably did not process the call. canary is empty where the canary cannot serve the model.
+    stable and canary are what a session of either side tries, in order: each target after the first only as
+    relay.calls.attempts.hop_rules says. canary is empty where the canary cannot serve the model.
     """
 
     plan: RoutePlan
@@ -77,7 +105,7 @@ def _targets(destinations: tuple[Destination, ...], model: str) -> tuple[Target,
     """Returns the destinations that have the model."""
     targets: list[Target] = []
     for destination in destinations:
-        name = destination.upstream_model(model)
-        if name is not None:
-            targets.append(Target(destination, name))
+        target = target_at(destination, model)
+        if target is not None:
+            targets.append(target)
     return tuple(targets)

@@ -18,14 +18,18 @@ from relay.routing.sessions import session_seed
 from relay_contract.document import (
     Breaker,
     Document,
+    Failure,
     Priority,
     Provider,
     ProviderLimits,
+    RetryOn,
     Route,
     Side,
 )
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow"]
+COOL_DOWN_SECONDS: Final = 60.0
+"""Longest time for which a model is passed over that said when to come back, where its provider says nothing else."""
 _DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_PROVIDER
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -41,7 +45,10 @@ class KeyGrant:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A provider. head holds, per endpoint, the request's beginning up to the fields that differ per call."""
+    """A provider. head holds, per endpoint, the request's beginning up to the fields that differ per call.
+
+    models and drop_parameters are by the public name of a model.
+    """
 
     name: str
     origin: Origin
@@ -51,6 +58,10 @@ class Upstream:
     dropped: frozenset[bytes]
     query_names: frozenset[str]
     models: Mapping[str, str]
+    drop_parameters: Mapping[str, tuple[bytes, ...]]
+    retry_statuses: frozenset[int]
+    retry_failures: frozenset[Failure]
+    cool_down_seconds: float
     provider: Provider
 
 
@@ -70,6 +81,10 @@ class Destination:
         if name is None and self.model is None and self.upstream.models:
             return None
         return name or public
+
+    def dropped_parameters(self, asked: str) -> tuple[bytes, ...]:
+        """Returns the parameters that the provider refuses for the model, as paths with dots."""
+        return self.upstream.drop_parameters.get(self.model or asked, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +172,8 @@ def _checked_upstream(provider: Provider) -> Upstream:
     auth_name = field_name(provider.auth.header)
     scheme = field_value(provider.auth.scheme)
     names = {name for name, _ in fixed}
+    retry_on = provider.retry_on or RetryOn()
+    cool_down = provider.cool_down_seconds
     standard = [(b"host", url.netloc.encode()), (b"accept-encoding", b"identity")]
     fields = [field for field in standard if field[0] not in names] + fixed
     return Upstream(
@@ -168,6 +185,14 @@ def _checked_upstream(provider: Provider) -> Upstream:
         dropped=_DROPPED | names | {auth_name},
         query_names=frozenset(provider.query),
         models={model.name: model.upstream_name for model in provider.models},
+        drop_parameters={
+            model.name: tuple(path.encode() for path in model.drop_parameters)
+            for model in provider.models
+            if model.drop_parameters
+        },
+        retry_statuses=frozenset(retry_on.statuses),
+        retry_failures=frozenset(retry_on.failures),
+        cool_down_seconds=COOL_DOWN_SECONDS if cool_down is None else cool_down,
         provider=provider,
     )
 

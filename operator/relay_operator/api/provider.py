@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from relay_operator.api.custom_resource import Part, Resource
+from relay_operator.api.quantities import Duration
 
 
 class ServiceRef(Part):
@@ -43,11 +44,17 @@ class Model(Part):
     upstream_name: str | None = None
     input_price: int = 0
     output_price: int = 0
+    drop_parameters: tuple[str, ...] = ()
 
 
 class Limits(Part):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+
+
+class RetryOn(Part):
+    statuses: tuple[int, ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 class ProviderSpec(Part):
@@ -58,6 +65,9 @@ class ProviderSpec(Part):
     models: tuple[Model, ...] = ()
     limits: Limits = Limits()
     cached_token_weight: float = 1.0
+    stream_usage: bool = True
+    retry_on: RetryOn | None = None
+    cool_down: Duration | None = None
 
 
 class Provider(Resource):

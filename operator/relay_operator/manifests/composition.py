@@ -54,7 +54,8 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
 
     Its key is named, never contained.
     """
-    auth = provider.spec.auth
+    spec = provider.spec
+    auth = spec.auth
     return document.Provider(
         name=provider.metadata.name,
         url=provider.url,
@@ -63,21 +64,25 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
             scheme=auth.scheme if auth else "Bearer",
             key_file=provider.metadata.name if auth else None,
         ),
-        headers=provider.spec.headers,
+        headers=spec.headers,
         models=tuple(
             document.ProviderModel(
                 name=model.name,
                 upstream_name=model.upstream_name or model.name,
                 input_price=model.input_price,
                 output_price=model.output_price,
+                drop_parameters=model.drop_parameters,
             )
-            for model in provider.spec.models
+            for model in spec.models
         ),
         limits=document.ProviderLimits(
-            requests_per_minute=_slice(provider.spec.limits.requests_per_minute, share),
-            tokens_per_minute=_slice(provider.spec.limits.tokens_per_minute, share),
+            requests_per_minute=_slice(spec.limits.requests_per_minute, share),
+            tokens_per_minute=_slice(spec.limits.tokens_per_minute, share),
         ),
-        cached_token_weight=provider.spec.cached_token_weight,
+        cached_token_weight=spec.cached_token_weight,
+        stream_usage=spec.stream_usage,
+        retry_on=document.RetryOn(**spec.retry_on.model_dump()) if spec.retry_on else None,
+        cool_down_seconds=spec.cool_down,
     )
 
 

@@ -227,7 +227,7 @@ class Answer:
     def _read_as_stream(self) -> None:
         call = self._call
         self.stream = SseScan(
-            hide_usage=call.forces_usage and self._inflater is None,
+            hide_usage=call.forces_usage_of(self._target) and self._inflater is None,
             many_choices=call.asks_many_choices,
             endpoint=call.endpoint,
         )

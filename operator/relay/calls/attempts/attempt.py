@@ -215,6 +215,12 @@ class Attempt(ResponseReceiver):
             self._connection.resume()
 
     @property
+    def credential(self) -> bytes:
+        """The provider's key as it was sent; empty where none was."""
+        upstream = self.target.destination.upstream
+        return self._auth[len(upstream.auth_prefix) :].strip()
+
+    @property
     def is_stream(self) -> bool:
         """True if the answer is a stream of events that the relay can add to."""
         return self.answer is not None and self.answer.is_stream

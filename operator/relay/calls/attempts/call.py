@@ -123,11 +123,15 @@ class Call:
         """True if the answer may hold several choices that end one by one."""
         return self.endpoint is _COMPLETIONS or self.body.asks_many_choices
 
-    @property
-    def forces_usage(self) -> bool:
-        """True if usage is asked for on the caller's behalf; its extra chunk is then hidden from the caller."""
+    def forces_usage_of(self, target: Target) -> bool:
+        """Returns whether usage is asked for on the caller's behalf; its extra chunk is then hidden from the caller."""
         body = self.body
-        return body.stream and not body.wants_usage and self.endpoint.takes_stream_options
+        return (
+            body.stream
+            and not body.wants_usage
+            and target.takes_usage_option
+            and self.endpoint.takes_stream_options
+        )
 
     def pieces(self, target: Target, *, auth: bytes, span_id: str) -> list[bytes | memoryview]:
         """Renders the request for this target, in as few pieces as can be had without copying a large body.
@@ -142,7 +146,7 @@ class Call:
             self.body,
             model=target.model,
             model_json=target.model_json,
-            force_usage=self.forces_usage,
+            force_usage=self.forces_usage_of(target),
         )
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         ids = (

@@ -18,7 +18,7 @@ from relay.calls.attempts.attempt_outcome import Trouble
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow_comparison import Comparison
-from relay.routing.routes import Target
+from relay.routing.routes import Target, target_at
 
 
 class ShadowCopy(Consumer):
@@ -113,13 +113,13 @@ class Shadows:
             skipped = "skipped_size"
         elif call.body.continues_response:
             skipped = "skipped_state"  # what it continues is stored at the other provider
-        name = canary.upstream_model(call.body.model)
-        if skipped is not None or name is None:
+        target = target_at(replace(canary, label="shadow"), call.body.model)
+        if skipped is not None or target is None:
             self._metrics.shadow[plan.name, skipped or "skipped_model"] += 1
             return None
         # under the caller's key the copy might be answered from the original's record
         copied = call.without_header(b"idempotency-key")
-        return self._copy(copied, Target(replace(canary, label="shadow"), name))
+        return self._copy(copied, target)
 
     def stop(self) -> None:
         """Aborts the copies under way: the process is about to end."""

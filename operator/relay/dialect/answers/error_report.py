@@ -10,6 +10,8 @@ QUOTA: Final = 429
 OVERLOADED: Final = frozenset({503, 529})
 """With these a provider says that it did not take the call for want of capacity."""
 SERVER_ERROR: Final = 500
+TIMEOUTS: Final = frozenset({408, 504, 524})
+"""With these a provider, or a proxy in front of it, says that the answer took too long; the call may have been processed."""
 
 CREDENTIAL: Final = frozenset({401, 402, 403, 407})
 """The relay's own account with the provider is refused: the caller has none."""

@@ -24,6 +24,16 @@ def provider(**spec: Any) -> dict[str, Any]:
         (composable.provider, {"endpoint": {"url": "http://example.com:99999/v1"}}, "url"),
         (composable.provider, {"endpoint": {}}, "url"),
         (composable.provider, {"endpoint": {"url": URL}, "models": [{"name": "a b"}]}, "name"),
+        *(
+            (composable.provider, {"endpoint": {"url": URL}} | wrong, field)
+            for wrong, field in (
+                ({"coolDown": "2h"}, "cool_down_seconds"),
+                ({"retryOn": {"statuses": [200]}}, "statuses"),
+                ({"retryOn": {"failures": ["Sadness"]}}, "failures"),
+                ({"models": [{"name": "m", "dropParameters": ["a b"]}]}, "drop_parameters"),
+                ({"models": [{"name": "m", "dropParameters": ["model"]}]}, "dropParameters"),
+            )
+        ),
         (composable.tenant, {"queue": {"concurrency": 0}}, "concurrency"),
         (composable.tenant, {"limits": {"burstSeconds": -1}}, "burst_seconds"),
         (composable.tenant, {"apiKeys": [{"name": "web", "weight": 0}]}, "weight"),

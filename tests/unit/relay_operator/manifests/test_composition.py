@@ -91,3 +91,42 @@ def test_the_weight_of_cached_tokens_reaches_the_relay(
     spec = {"endpoint": {"url": "https://a.example.com"}, **fields}
     provider = Provider.parse({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
     assert composition.provider_part(provider, share=1.0).cached_token_weight == weight
+
+
+NEW_FIELDS = {"streamUsage", "retryOn", "coolDownSeconds", "dropParameters"}
+
+
+def the_text_of(**fields: Any) -> dict[str, Any]:
+    """The provider as it stands in a document's text."""
+    spec = {"endpoint": {"url": "https://a.example.com"}, "models": [{"name": "m"}], **fields}
+    provider = Provider.parse({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+    part = composition.provider_part(provider, share=1.0)
+    text = part.model_dump(mode="json", by_alias=True)
+    assert document.Provider.model_validate(text) == part
+    return text
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"streamUsage": True}, {"models": [{"name": "m", "dropParameters": []}]}]
+)
+def test_what_a_provider_does_not_say_stays_out_of_the_document(fields: dict[str, Any]) -> None:
+    # relays of an older version refuse fields that they do not know
+    text = the_text_of(**fields)
+    assert not NEW_FIELDS & (set(text) | set(text["models"][0]))
+
+
+def test_how_a_provider_is_reaches_the_relay() -> None:
+    text = the_text_of(
+        streamUsage=False,
+        retryOn={"statuses": [500, 504], "failures": ["Timeout"]},
+        coolDown="1m30s",
+        models=[{"name": "m", "dropParameters": ["temperature", "tools.function.strict"]}],
+    )
+    assert text["streamUsage"] is False
+    assert text["retryOn"] == {"statuses": [500, 504], "failures": ["Timeout"]}
+    assert text["coolDownSeconds"] == 90
+    assert text["models"][0]["dropParameters"] == ["temperature", "tools.function.strict"]
+
+
+def test_a_cool_down_of_nothing_is_said() -> None:
+    assert the_text_of(coolDown="0s")["coolDownSeconds"] == 0
