@@ -2,7 +2,12 @@
 
 
 class OperatorError(Exception):
-    """Root of the family; the message names what was attempted, on which object, and what a reader can do."""
+    """Root of the family; the message names what was attempted, on which object, and what a reader can do.
+
+    is_told tells whether the status of the object concerned says so already.
+    """
+
+    is_told = False
 
 
 class InvalidSpec(OperatorError):

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NAMESPACE_CONFLICT = "NamespaceConflict"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
+    TERMINATING = "Terminating"
     OWNED = "Owned"
     SYNCED = "Synced"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
@@ -87,6 +88,8 @@ class Reason(StrEnum):
     CONFIGURED = "Configured"
     API_SERVER_REFUSED = "ApiServerRefused"
     API_SERVER_UNAVAILABLE = "ApiServerUnavailable"
+    WRITE_CONFLICT = "WriteConflict"
+    TOOK_TOO_LONG = "TookTooLong"
     INTERNAL_ERROR = "InternalError"
 
     RESTORED = "Restored"

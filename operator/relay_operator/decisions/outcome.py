@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
 from relay_operator.names import Reason
 
 
@@ -35,9 +35,21 @@ def of_a_defect(error: Exception) -> Refused:
     return Refused(reason=Reason.INTERNAL_ERROR, message=message)
 
 
-def obstacle_of(error: ApiServerRefused | Unavailable) -> Obstacle:
+def of_no_end(seconds: float) -> Waiting:
+    """Tells of a reconcile that was given up."""
+    message = (
+        f"the operator was not done with this object within {seconds:.0f} s and tries again; the API server or the "
+        "relay pods answer slowly, and what was in force stays in force"
+    )
+    return Waiting(reason=Reason.TOOK_TOO_LONG, message=message)
+
+
+def obstacle_of(error: ApiServerRefused | Unavailable | Conflict) -> Obstacle:
     """Turns an error of a reconcile into what its object's status says, in the API server's words."""
     match error:
+        case Conflict():
+            message = f"{error}; the operator tries again"
+            return Waiting(reason=Reason.WRITE_CONFLICT, message=message)
         case ApiServerRefused():
             return Refused(reason=Reason.API_SERVER_REFUSED, message=str(error))
         case Unavailable():

@@ -19,6 +19,7 @@ async def report_and_raise(error: OperatorError, report: Awaitable[None]) -> NoR
     """
     with suppress(OperatorError):
         await report
+        error.is_told = True
     raise error
 
 

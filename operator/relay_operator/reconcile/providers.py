@@ -10,7 +10,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import outcome, provider_conditions, provider_status
-from relay_operator.decisions.outcome import Refused
+from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.provider_conditions import Configured, ProviderOutcome
 from relay_operator.decisions.provider_status import ProviderStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
@@ -74,11 +74,11 @@ class ProviderReconciler:
             if provider in route.mentions:
                 self._queue.add(Key("RelayRoute", space, route.name))
 
-    async def report(self, name: str, refused: Refused) -> None:
+    async def report(self, name: str, obstacle: Obstacle) -> None:
         """Writes what ended a reconcile before it could tell."""
         watched = self._watched_state.providers.get(name)
         if watched is not None:
-            await self._report(watched.body, refused, self._clock())
+            await self._report(watched.body, obstacle, self._clock())
 
     async def _resolve_and_report(
         self, body: dict[str, Any], provider: Provider, now: float

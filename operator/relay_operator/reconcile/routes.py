@@ -97,11 +97,19 @@ class RouteReconciler:
             found = Waiting(reason=Reason.PROVISIONING, message=message)
         await self._write_outcome(body, found, now)
 
-    async def report(self, namespace: str, name: str, refused: Refused) -> None:
+    async def report(self, namespace: str, name: str, obstacle: Obstacle) -> None:
         """Writes what ended a reconcile before it could tell."""
         watched = self._watched_state.routes.get(name, namespace=namespace)
-        if watched is not None:
-            await self._write_outcome(watched.body, refused, self._clock())
+        if watched is None:
+            return
+        publication = self._publisher.publication(namespace)
+        run = self._canaries.runs.get((namespace, name))
+        in_use = run is not None and run.standing is not None and not run.plan.held
+        if publication is None or run is None or not in_use or isinstance(obstacle, Refused):
+            await self._write_outcome(watched.body, obstacle, self._clock())
+            return
+        found, now = route_acceptance.decided(run), self._clock()
+        await self._report(watched.body, publication, found, now, obstacle=obstacle)
 
     async def _write_outcome(self, body: dict[str, Any], found: RouteOutcome, now: float) -> None:
         nothing = Programmed(generation=0, pods=0, acknowledged=0)

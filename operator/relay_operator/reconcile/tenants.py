@@ -95,11 +95,16 @@ class TenantReconciler:
             finally:
                 await self._announce_restored(watched.body, now)
 
-    async def report(self, name: str, refused: Refused) -> None:
+    async def report(self, name: str, obstacle: Obstacle) -> None:
         """Writes what ended a reconcile before it could tell."""
         watched = self._watched_state.tenants.get(name)
-        if watched is not None:
-            await self._write(watched.body, refused, {}, self._clock())
+        if watched is None:
+            return
+        found: TenantOutcome = obstacle
+        if not isinstance(watched.resource, Invalid):
+            owned = self._watched_state.owned.get(names.tenant_namespace(name))
+            found = self._interrupted(watched.body, watched.resource, obstacle, owned)
+        await self._write(watched.body, found, {}, self._clock())
 
     async def _suspend_before_all_else(self, watched: Watched[Tenant]) -> None:
         """Refuses the tenant's calls if its spec says so, whatever else is broken: its spec, its keys, a child.
@@ -145,14 +150,7 @@ class TenantReconciler:
         except (ApiServerRefused, Unavailable) as error:
             if isinstance(error, ApiServerRefused) and error.status in _NOT_THERE:
                 self._children.distrust(names.tenant_namespace(spec.metadata.name))
-            interrupted = Interrupted(
-                obstacle=outcome.obstacle_of(error),
-                was_ready=tenant_conditions.was_ready(
-                    body.get("status", {}), generation=spec.metadata.generation
-                ),
-                owned=owned,
-                found=self._found(spec),
-            )
+            interrupted = self._interrupted(body, spec, outcome.obstacle_of(error), owned)
             await report_and_raise(error, self._write(body, interrupted, {}, now))
         if obstacle is not None:
             self._look_again(spec, _NAMESPACE_SECONDS)
@@ -161,6 +159,18 @@ class TenantReconciler:
             self._look_again(spec, _LOOK_AGAIN_SECONDS)
         else:
             await self._report(body, spec, keys, now)
+
+    def _interrupted(
+        self, body: dict[str, Any], spec: Tenant, obstacle: Obstacle, owned: bool | None
+    ) -> Interrupted:
+        return Interrupted(
+            obstacle=obstacle,
+            was_ready=tenant_conditions.was_ready(
+                body.get("status", {}), generation=spec.metadata.generation
+            ),
+            owned=owned,
+            found=self._found(spec),
+        )
 
     async def _own_namespace(self, spec: Tenant) -> Obstacle | None:
         """Creates the namespace, or checks that it carries this Tenant's UID. Never changes a namespace without it."""

@@ -7,8 +7,8 @@ import time
 from prometheus_client import Counter, Histogram
 
 from relay_operator.decisions import outcome
-from relay_operator.decisions.outcome import Refused
-from relay_operator.errors import OperatorError
+from relay_operator.decisions.outcome import Obstacle
+from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenants import TenantReconciler
@@ -26,6 +26,8 @@ _DURATION = Histogram(
 
 _LONGEST_SECONDS = 120.0
 """A reconcile is given up after this and retried. Each call in it ends earlier; all of them together, with retries, too."""
+_LASTING_SECONDS = 2.0
+"""A conflict that is still there by then is no other writer that happened to come first."""
 _STUCK_SECONDS = 180.0
 """One that is not even given up by then will never end: only a new process helps."""
 
@@ -50,6 +52,7 @@ class Workers:
         self._watched_state = watched_state
         self._resync_seconds = resync_seconds
         self._running: dict[Key, float] = {}
+        self._conflicts: dict[Key, float] = {}
 
     def stuck(self) -> str:
         """Names the oldest reconcile that runs for too long; empty while there is none."""
@@ -72,15 +75,18 @@ class Workers:
                 async with asyncio.timeout(_LONGEST_SECONDS):
                     await self._reconcile(key)
                 failed = False
+                self._conflicts.pop(key, None)
             except TimeoutError:
                 logger.warning(
                     "reconcile given up, will retry",
                     extra={**_fields(key), "why": f"not done in {_LONGEST_SECONDS:.0f} s"},
                 )
+                await self._tell(key, outcome.of_no_end(_LONGEST_SECONDS))
             except OperatorError as error:
                 logger.warning(
                     "reconcile failed, will retry", extra={**_fields(key), "why": str(error)}
                 )
+                await self._tell_unless_told(key, error)
             except asyncio.CancelledError:
                 raise
             except (
@@ -96,16 +102,41 @@ class Workers:
             if not failed and self._watched_state.knows(key.kind, key.namespace, key.name):
                 self._queue.add_after(key, self._resync_seconds)
 
-    async def _tell(self, key: Key, defect: Refused) -> None:
-        """Lets the object's status tell of an error that only the log would hold."""
+    async def _tell_unless_told(self, key: Key, error: OperatorError) -> None:
+        """Lets a status tell of an error whose reconcile did not; of a conflict, which mostly ends by itself, when it
+        lasts.
+        """
+        if not self._watched_state.knows(key.kind, key.namespace, key.name):
+            tenant = self._watched_state.tenant_of_namespace(key.namespace)
+            if tenant is not None:
+                # a route that is gone leaves a document to be written, which its Tenant tells of
+                self._queue.add(Key("Tenant", "", tenant))
+            return
+        if isinstance(error, Conflict):
+            now = asyncio.get_running_loop().time()
+            if now - self._conflicts.setdefault(key, now) < _LASTING_SECONDS:
+                return
+        if error.is_told:
+            return
+        if isinstance(error, ApiServerRefused | Unavailable | Conflict):
+            await self._tell(key, outcome.obstacle_of(error))
+        else:
+            await self._tell(key, outcome.of_a_defect(error))
+
+    async def _tell(self, key: Key, obstacle: Obstacle) -> None:
+        """Lets the object's status tell of what only the log would hold."""
         try:
             match key.kind:
                 case "Tenant":
-                    await self._tenants.report(key.name, defect)
+                    await self._tenants.report(key.name, obstacle)
                 case "Provider":
-                    await self._providers.report(key.name, defect)
+                    await self._providers.report(key.name, obstacle)
                 case "RelayRoute":
-                    await self._routes.report(key.namespace, key.name, defect)
+                    await self._routes.report(key.namespace, key.name, obstacle)
+        except OperatorError as error:
+            # the API server takes no status either: the next try tells
+            fields = {**_fields(key), "why": str(error)}
+            logger.warning("status not written, will retry", extra=fields)
         except Exception:  # the entry loop, as above
             logger.exception("status not written, will retry", extra=_fields(key))
 

@@ -191,3 +191,92 @@ async def test_the_oldest_reconcile_that_cannot_even_be_given_up_is_named() -> N
     ended.set()
     await stage.settle(0.1)
     await life.end()
+
+
+@in_virtual_time
+async def test_a_reconcile_that_was_given_up_is_told_by_its_object() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    await stage.settle()
+    answer, silent = life.api.get, True
+
+    async def get(kind: str, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(10_000 if silent else 0)
+        return await answer(kind, *args, **kwargs)
+
+    life.api.get = get  # type: ignore[method-assign]
+    stage.tenant(queue={"concurrency": 5})
+    await stage.settle(125)
+    told = stage.condition("Tenant", "finance", "Reconciling")
+    assert (told["reason"], told["observedGeneration"]) == (Reason.TOOK_TOO_LONG, 2)
+    assert "not done with this object within 120 s" in told["message"]
+    silent = False
+    # the next try still waits for its first answer
+    await stage.settle(130)
+    assert stage.condition("Tenant", "finance", "Reconciling") == {}
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    await life.end()
+
+
+@pytest.mark.parametrize(
+    ("kind", "contested"),
+    [("Tenant", "Service"), ("Tenant", "ConfigMap"), ("RelayRoute", "ConfigMap")],
+)
+@in_virtual_time
+async def test_a_conflict_that_lasts_is_told_by_the_object_it_concerns(
+    kind: str, contested: str
+) -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route()
+    await stage.settle()
+    life.api.failures.statuses[contested] = 409
+    stage.tenant(network={"allowFrom": [{"namespace": "web"}]}, queue={"concurrency": 5})
+    stage.server.remove("Service", "relay", namespace="relay-finance")
+    stage.route(match={"models": ["m"]})
+    name, tenant = ("finance", "") if kind == "Tenant" else ("chat", "finance")
+    # a moment of it is nothing to tell of: somebody else came first
+    await stage.settle(0.5)
+    assert stage.condition(kind, name, "Reconciling", tenant=tenant) == {}
+    await stage.settle(5)
+    told = stage.condition(kind, name, "Reconciling", tenant=tenant)
+    assert told["reason"] == Reason.WRITE_CONFLICT
+    assert "409" in told["message"]
+    assert stage.status(kind, name, tenant=tenant)["observedGeneration"] == 2
+    if kind == "RelayRoute":
+        accepted = stage.condition(kind, name, "Accepted", tenant=tenant)
+        assert accepted["status"] == "True"
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert stage.condition(kind, name, "Reconciling", tenant=tenant) == {}
+    assert stage.condition(kind, name, "Ready", tenant=tenant)["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_that_is_gone_and_cannot_be_written_off_is_told_by_its_tenant() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route()
+    await stage.settle()
+    life.api.failures.statuses["ConfigMap"] = 403
+    stage.server.remove("RelayRoute", "chat", namespace="relay-finance")
+    await stage.settle()
+    told = stage.condition("Tenant", "finance", "Ready")
+    assert (told["status"], told["reason"]) == ("False", Reason.API_SERVER_REFUSED)
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    await life.end()
