@@ -1,7 +1,8 @@
 """Outcomes of a reconcile that did not reach its goal, for every kind; each kind adds its own success."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
 from relay_operator.names import Reason
@@ -33,6 +34,16 @@ def of_a_defect(error: Exception) -> Refused:
         "its log tells where, and what was in force stays in force"
     )
     return Refused(reason=Reason.INTERNAL_ERROR, message=message)
+
+
+def of_deletion(metadata: Mapping[str, Any], effect: str) -> Waiting:
+    """Tells of an object that was deleted and is still there; effect says what has ended already."""
+    holders = ", ".join(metadata.get("finalizers") or ()) or "none"
+    message = (
+        f"deleted at {metadata['deletionTimestamp']}: {effect}; the object goes when its finalizers "
+        f"({holders}) are removed by whoever set them"
+    )
+    return Waiting(reason=Reason.TERMINATING, message=message)
 
 
 def of_no_end(seconds: float) -> Waiting:

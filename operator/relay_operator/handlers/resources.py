@@ -28,8 +28,8 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
     if not context.watched_state.tenants.take_in(body, deleted=type == "DELETED"):
         return
     name = body["metadata"]["name"]
-    urgency = Urgency.URGENT if brake.suspends(body.get("spec")) else Urgency.NORMAL
-    context.queue.add(Key("Tenant", "", name), urgency)
+    urgent = brake.suspends(body.get("spec")) or "deletionTimestamp" in body["metadata"]
+    context.queue.add(Key("Tenant", "", name), Urgency.URGENT if urgent else Urgency.NORMAL)
     space = names.tenant_namespace(name)
     for route in context.watched_state.routes.in_namespace(space):
         context.queue.add(Key("RelayRoute", space, route.name))
@@ -49,7 +49,8 @@ async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     news = context.watched_state.take_in_route(body, deleted=type == "DELETED")
     if news is None:
         return
-    urgent = type == "DELETED" or brake.lowers(body)
+    goes = type == "DELETED" or "deletionTimestamp" in body["metadata"]
+    urgent = goes or brake.lowers(body)
     context.queue.add(
         Key("RelayRoute", namespace, name), Urgency.URGENT if urgent else Urgency.NORMAL
     )

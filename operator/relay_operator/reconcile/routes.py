@@ -61,15 +61,21 @@ class RouteReconciler:
         watched = self._watched_state.routes.get(name, namespace=namespace)
         publication = self._publisher.publication(namespace)
         if watched is None:
+            self._canaries.forget((namespace, name))
+            self._status.forget("RelayRoute", namespace, name)
             await self._remove(namespace, name, publication)
+        elif watched.is_being_deleted:
+            self._canaries.forget((namespace, name))
+            await self._remove(namespace, name, publication)
+            found = outcome.of_deletion(watched.body["metadata"], "the route takes no calls")
+            await self._write_outcome(watched.body, found, now)
         elif publication is None:
             await self._report_without_tenant(watched.body, namespace, now)
         else:
             await self._bring_into_force(watched, publication, now)
 
     async def _remove(self, namespace: str, name: str, publication: Publication | None) -> None:
-        self._canaries.forget((namespace, name))
-        self._status.forget("RelayRoute", namespace, name)
+        """Takes the route out of the document."""
         if publication is None:
             return
         publication.without_room.discard(name)

@@ -1,7 +1,6 @@
 """Reconciles a Tenant in this order: namespace, network policies, credentials, document, workload, status."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
-from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -26,20 +24,18 @@ from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned,
 from relay_operator.decisions.tenant_status import TenantStatus
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 from relay_operator.manifests import composition, namespace, tenant, workload
-from relay_operator.manifests import credentials as credential_manifests
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
 from relay_operator.reconcile.publishing import route_room
+from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
-_BINDING_TRIES = 10
-_BINDING_SECONDS = 0.1
 _LOOK_AGAIN_SECONDS = 1.0
 _NAMESPACE_SECONDS = 10.0
 """Namespaces of others are not watched: one that stands in the way is looked at again after this."""
@@ -70,6 +66,7 @@ class TenantReconciler:
         self._announcer = announcer
         self._queue = queue
         self._access = access
+        self._keys = TenantKeys(api=api, children=children, watched_state=watched_state)
         self._platform = platform
         self._clock = clock
 
@@ -78,12 +75,15 @@ class TenantReconciler:
         now = self._clock()
         watched = self._watched_state.tenants.get(name)
         space = names.tenant_namespace(name)
-        if watched is None or watched.is_being_deleted:
+        if watched is None:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
             self._watched_state.owned.pop(space, None)
             self._publisher.forget(space)
             self._children.forget(space)
             self._status.forget("Tenant", "", name)
+            return
+        if watched.is_being_deleted:
+            await self._cut_off(watched, now)
             return
         await self._suspend_before_all_else(watched)
         if isinstance(watched.resource, Invalid):
@@ -94,6 +94,25 @@ class TenantReconciler:
                 await self._own_and_provision(watched.body, watched.resource, now)
             finally:
                 await self._announce_restored(watched.body, now)
+
+    async def _cut_off(self, watched: Watched[Tenant], now: float) -> None:
+        """Takes the tenant's keys away at once, however long finalizers keep the object; nothing is repaired any more.
+
+        Its routes are looked at as before. A namespace that goes takes the rest along, and refuses what is new.
+        """
+        space = names.tenant_namespace(watched.name)
+        try:
+            publication = await self._publication(watched)
+            if publication is not None:
+                cut = {"suspended": True, "keys": ()}
+                publication.base = publication.base.model_copy(update=cut)
+                await self._publisher.distribute(space)
+        except ApiServerRefused as error:
+            if error.status not in _NOT_THERE:
+                raise
+        metadata = watched.body["metadata"]
+        found = outcome.of_deletion(metadata, "its API keys are refused and nothing is repaired")
+        await self._write(watched.body, found, {}, now)
 
     async def report(self, name: str, obstacle: Obstacle) -> None:
         """Writes what ended a reconcile before it could tell."""
@@ -180,6 +199,11 @@ class TenantReconciler:
             # and with it everything that was in it
             self._children.distrust(space)
         obstacle = namespace_ownership.obstacle_of(existing, spec)
+        if self._watched_state.owned.get(space, True) != (obstacle is None):
+            # only a tenant with a namespace has a part in its providers' quota
+            for provider in self._watched_state.routes.mentioned_in(space):
+                if self._watched_state.providers.get(provider) is not None:
+                    self._queue.add(Key("Provider", "", provider))
         self._watched_state.owned[space] = obstacle is None
         if obstacle is None:
             await self._children.apply(namespace.namespace(spec))
@@ -193,7 +217,7 @@ class TenantReconciler:
         would cut the relay off from it. Its reconciler calls again.
         """
         space = names.tenant_namespace(spec.metadata.name)
-        api_keys = await self._read_keys(spec)
+        api_keys = await self._keys.read(spec)
         publication = self._publisher.publication(space)
         if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
             publication = await self._begin(spec, api_keys)
@@ -205,7 +229,7 @@ class TenantReconciler:
         note = self._access.note(publication)
         await self._apply_all(tenant.isolation(spec, self._platform, upstreams.values(), note=note))
         keys = await self._access.keys(publication, upstreams)
-        await self._apply_upstream_keys(spec, keys.values)
+        await self._keys.hand_over(spec, keys.values)
         keyless = keys.missing.keys() - keys.kept
         self._set_reachable(publication, space, frozenset(upstreams) - keyless)
         await self._publisher.distribute(space)
@@ -223,20 +247,6 @@ class TenantReconciler:
                 errors.append(error)
         if errors:
             raise errors[0]
-
-    async def _read_keys(self, spec: Tenant) -> dict[str, str]:
-        """Reads or creates the tenant's keys. The authorizer learns of a new RoleBinding a moment after its write."""
-        secret = ("Secret", names.tenant_namespace(spec.metadata.name), names.API_KEYS_SECRET)
-        for attempt in range(_BINDING_TRIES):
-            try:
-                return await key_secrets.tenant_keys(
-                    self._api, spec, on_missing=lambda: self._children.note_made(secret)
-                )
-            except ApiServerRefused as error:
-                if error.status != 403 or attempt == _BINDING_TRIES - 1:
-                    raise
-                await asyncio.sleep(_BINDING_SECONDS)
-        raise AssertionError("unreachable")
 
     async def _begin(self, spec: Tenant, keys: dict[str, str]) -> Publication:
         stored = await self._stored_document(names.tenant_namespace(spec.metadata.name))
@@ -273,21 +283,6 @@ class TenantReconciler:
         return publication.used_providers() | route_room.named_providers(
             publication.contents, around, self._watched_state
         )
-
-    async def _apply_upstream_keys(self, spec: Tenant, keys: Mapping[str, str]) -> None:
-        if await self._children.apply(credential_manifests.upstream_keys(spec, keys)):
-            await self._nudge(spec, composition.key_digest(repr(sorted(keys.items())))[:12])
-
-    async def _nudge(self, spec: Tenant, mark: str) -> None:
-        """Changes an annotation of each pod, so that the kubelet refreshes its mounts now, not within a minute."""
-        space = names.tenant_namespace(spec.metadata.name)
-        patch = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: mark}}}
-        for pod in self._watched_state.relay_pods(space):
-            try:
-                await self._api.patch("Pod", pod.name, patch, namespace=space)
-            except ApiServerRefused as error:
-                if error.status != 404:
-                    raise
 
     def _set_reachable(
         self, publication: Publication, space: str, reachable: frozenset[str]

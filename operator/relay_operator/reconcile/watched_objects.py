@@ -9,7 +9,15 @@ from relay_operator.errors import InvalidSpec
 
 Body = Mapping[str, Any]
 
-_KEPT_METADATA = ("name", "namespace", "uid", "generation", "resourceVersion", "deletionTimestamp")
+_KEPT_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "generation",
+    "resourceVersion",
+    "deletionTimestamp",
+    "finalizers",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,11 @@ class WatchedObjects(Generic[R]):
             for name, watched in self._objects.get(namespace, {}).items()
             if not isinstance(watched.resource, Invalid)
         }
+
+    def being_deleted(self, *, namespace: str = "") -> frozenset[str]:
+        """Returns the objects of a namespace that somebody deleted, and that finalizers still keep."""
+        kept = self._objects.get(namespace, {}).values()
+        return frozenset(watched.name for watched in kept if watched.is_being_deleted)
 
     def store(self, body: Body) -> None:
         """Keeps what a list or a watch shows; an older state than the one at hand changes nothing."""

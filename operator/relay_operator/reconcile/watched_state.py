@@ -106,8 +106,11 @@ class WatchedState:
         return {name for name in providers if self.providers.get(name) is not None} - self.resolved
 
     def parsed_routes(self, namespace: str) -> dict[str, RelayRoute]:
-        """Returns the namespace's routes that could be parsed."""
-        return self.routes.valid(namespace=namespace)
+        """Returns the namespace's routes that could be parsed and are not being deleted."""
+        routes = self.routes.valid(namespace=namespace)
+        for name in self.routes.being_deleted(namespace=namespace):
+            routes.pop(name, None)
+        return routes
 
     def relay_pods(self, namespace: str) -> tuple[Pod, ...]:
         """Returns the relay pods of a tenant that have an address."""
@@ -123,9 +126,18 @@ class WatchedState:
         )
 
     def tenants_using(self, provider: str) -> set[str]:
-        """Returns the tenants with a route that names the provider, whether or not the route is accepted."""
-        using = map(self.tenant_of_namespace, self.routes.namespaces_mentioning(provider))
-        return {tenant for tenant in using if tenant is not None}
+        """Returns the tenants with a route that names the provider, whether or not the route is accepted.
+
+        A tenant that is being deleted, or whose namespace is another's or is being deleted, has no part in a provider.
+        """
+        using = set()
+        for namespace in self.routes.namespaces_mentioning(provider):
+            tenant = self.tenant_of_namespace(namespace)
+            watched = self.tenants.get(tenant) if tenant is not None else None
+            if watched is None or watched.is_being_deleted or not self.owned.get(namespace, True):
+                continue
+            using.add(watched.name)
+        return using
 
     def conflicts(self, namespace: str) -> Mapping[str, str]:
         """Returns the routes that lose to an older one, and to which; computed once for each change of a route."""
