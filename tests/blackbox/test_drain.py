@@ -1,5 +1,6 @@
 """On SIGTERM the relay is not ready, finishes streams in flight, accepts nothing new and exits with 0."""
 
+import json
 import signal
 
 import pytest
@@ -7,9 +8,10 @@ from tests.blackbox.relays import CHAT, NewRelay, Relay, chat_body
 from tests.blackbox.tenant import KEY, Platform
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
-from tests.blackbox.wire import request_bytes
+from tests.blackbox.wire import Wire, request_bytes
 
 from relay_contract.document import Queue
+from relay_contract.endpoints import BREAKERS_PATH, HEALTH_PATH
 
 AUTHORISED = {"authorization": f"Bearer {KEY}"}
 
@@ -30,6 +32,19 @@ def test_an_idle_relay_exits_soon_with_code_0(new_relay: NewRelay) -> None:
     relay = new_relay()
     relay.process.send_signal(signal.SIGTERM)
     assert relay.process.wait(5) == 0
+
+
+def test_whoever_waits_for_a_change_of_the_breakers_does_not_hold_up_the_exit(
+    new_relay: NewRelay,
+) -> None:
+    relay = new_relay()
+    seen = json.loads(relay.admin("GET", BREAKERS_PATH).body)["tag"]
+    with Wire(relay.admin_port) as wire:
+        wire.send(request_bytes("GET", f"{BREAKERS_PATH}?seen={seen}&wait=20"))
+        # the next answer on another connection shows that the question was taken
+        assert relay.admin("GET", HEALTH_PATH).status == 200
+        relay.process.send_signal(signal.SIGTERM)
+        assert relay.process.wait(8) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

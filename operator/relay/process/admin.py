@@ -37,6 +37,8 @@ STATUSES: Final[Mapping[str, HTTPStatus]] = {
 }
 MAX_ENVELOPE_BYTES: Final = 2 * MAX_DOCUMENT_BYTES
 """The document inside is a string of JSON, in which a byte may take two."""
+SHUTDOWN_SECONDS: Final = 1.0
+"""Longest that an answer under way holds up the exit, once the last call has ended."""
 _TEXT: Final = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
@@ -186,6 +188,7 @@ class AdminPort:
             access_log=None,
             auto_decompress=False,
             lingering_time=settings.admin_request_seconds,
+            shutdown_timeout=SHUTDOWN_SECONDS,
         )
         self._server: asyncio.Server | None = None
         self.port = 0

@@ -20,6 +20,7 @@ class OpenBreakers:
     def __init__(self) -> None:
         self._of: dict[int, dict[BreakerName, int]] = {}
         self._changed = asyncio.Event()
+        self._ended = False
 
     def report(self, worker: int, open_breakers: Mapping[BreakerName, int]) -> None:
         """Takes in all open breakers of one worker."""
@@ -29,6 +30,11 @@ class OpenBreakers:
     def forget(self, worker: int) -> None:
         """Drops the breakers of a worker that has ended: its successor knows of none."""
         self._of.pop(worker, None)
+        self._changed.set()
+
+    def end(self) -> None:
+        """Answers everybody who waits, and from now on at once: the pod is about to go."""
+        self._ended = True
         self._changed.set()
 
     def failed_probes(self) -> dict[BreakerName, int]:
@@ -52,7 +58,7 @@ class OpenBreakers:
         """Returns what `answer` does, at once if its tag is another than the one seen, else once it is, or later."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(max(seconds, 0.0), MAX_WAIT_SECONDS)):
-                while self.answer()["tag"] == seen:
+                while not self._ended and self.answer()["tag"] == seen:
                     self._changed.clear()
                     await self._changed.wait()
         return self.answer()

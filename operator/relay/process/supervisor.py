@@ -257,6 +257,7 @@ class Supervisor:
         if self.draining:
             return
         self.draining = True
+        self.open_breakers.end()
         self._log.event("info", "draining", seconds=self._settings.drain_seconds)
         for worker in self._workers.values():
             # our copy would keep the port open after the worker's own is closed

@@ -51,3 +51,13 @@ async def test_an_answer_comes_at_once_to_whoever_has_seen_another_or_does_not_w
     assert (await breakers.answer_once_changed("", seconds=15))["open"] == []
     seen = breakers.answer()["tag"]
     assert await breakers.answer_once_changed(seen, seconds=0) == breakers.answer()
+
+
+async def test_nobody_waits_for_a_pod_that_is_about_to_go() -> None:
+    breakers = OpenBreakers()
+    seen = breakers.answer()["tag"]
+    waiting = asyncio.create_task(breakers.answer_once_changed(seen, seconds=15))
+    await asyncio.sleep(0)
+    breakers.end()
+    assert (await waiting)["tag"] == seen
+    assert (await breakers.answer_once_changed(seen, seconds=15))["tag"] == seen
