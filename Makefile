@@ -36,8 +36,12 @@ unit: setup ## Unit tests alone, 10 to 20 s on two quiet cores; ONLY="tests/unit
 blackbox: setup ## Black-box tests against the relay as sources and with its hot path compiled
 	$(PYTHON) -m tests.tiers --tier blackbox --tier compiled
 
-fuzz: setup ## Fuzz the scan of request bodies with sanitizers; FUZZ_SECONDS=60 for each of its three runs
-	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) $(PYTHON) -m pytest -q -s tests/simulation/relay/dialect
+fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),60)
+fuzz: setup ## Fuzz the scan of bodies with sanitizers, then the relay from both sides; FUZZ_SECONDS=60 for each of seven runs
+	$(PYTHON) -m pytest -q -s tests/simulation/relay/dialect
+	$(PYTHON) -m pytest -q -s tests/blackbox/test_fuzzing.py
+	RELAY_BLACKBOX_COMMAND="env PYTHONPATH=$$($(PYTHON) -m tests.blackbox.compiled) $(PYTHON) -m relay" \
+		$(PYTHON) -m pytest -q -s tests/blackbox/test_fuzzing.py
 
 # with ONLY= one pytest run, and nothing is built that its tests do not need
 test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (8 to 13 minutes once); ONLY=path for some

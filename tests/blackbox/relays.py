@@ -58,7 +58,7 @@ class Relay:
         self.keys_directory = directory / "keys"
         self.tls_directory = directory / "tls"
         self.state_directory = directory / "state"
-        self._log = directory / "relay.log"
+        self.log = directory / "relay.log"
         self._settings = settings
         self._starts = 0
         for path in (
@@ -87,7 +87,7 @@ class Relay:
 
     def output(self) -> str:
         """Returns everything the relay wrote, over all its starts."""
-        return self._log.read_text(errors="replace")
+        return self.log.read_text(errors="replace")
 
     # the document
 
@@ -207,7 +207,7 @@ class Relay:
                     **{f"RELAY_{name.upper()}": value for name, value in self._settings.items()},
                 }
             ),
-            log=self._log,
+            log=self.log,
         )
 
 
