@@ -244,10 +244,14 @@ class ClientConnection(Channel):
                 self._handler.pause()
             except Exception as raised:  # see _crashed
                 self._crashed(raised)
+        elif self._current is None and not self.closing:
+            self._pause_reading()
 
     def resume_writing(self) -> None:
         self._write_deadline = NEVER
-        if self._reading_paused:
+        if self._reading_paused and self._current is None and not self.closing:
+            self._release_next()
+        elif self._reading_paused:
             self._set_deadline(time.monotonic() + LOOK_SECONDS)
         else:
             self._set_deadline(NEVER if self._handler is not None else self._idle_deadline())
@@ -382,7 +386,7 @@ class ClientConnection(Channel):
     @property
     def idle(self) -> bool:
         """Returns whether neither a request nor a part of one has arrived."""
-        return self._current is None and self._parsing is None
+        return self._current is None and self._parsing is None and not self._waiting
 
     def idle_since(self) -> float:
         """Returns when the last answer ended, in monotonic seconds; meaningful while idle."""
@@ -398,7 +402,11 @@ class ClientConnection(Channel):
     def expired(self, now: float) -> None:
         if self._reading_paused and now < self._write_deadline and not self.closing:
             self._look_for_client(now)
-        elif self.closing or (self._handler is not None and self._parsing is None):
+        elif (
+            self.closing
+            or now >= self._write_deadline
+            or (self._handler is not None and self._parsing is None)
+        ):
             self.transport.abort()  # the client does not read its answer
         elif self._handler is not None:
             self._refuse(self._handler, Problem.TIMEOUT)
@@ -509,10 +517,14 @@ class ClientConnection(Channel):
         self._waiting.append(request)
         if len(self._waiting) > PIPELINE_DEPTH:
             self.close()
-        elif not self._reading_paused:
+        else:
+            self._pause_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
-            self._set_deadline(min(self._write_deadline, time.monotonic() + LOOK_SECONDS))
+        self._set_deadline(min(self._write_deadline, time.monotonic() + LOOK_SECONDS))
 
     def _look_for_client(self, now: float) -> None:
         """Aborts the connection if the client has left: while reading is paused the loop does not notice."""
@@ -527,10 +539,22 @@ class ClientConnection(Channel):
         request, self._current = self._current, None
         if self.closing or (request is not None and not request.keep_alive):
             self.close()
+        elif self._write_deadline != NEVER:
+            # the client has yet to read its answers: more of them would gather in memory
+            self._pause_reading()
         elif self._waiting:
             self._follow(self._waiting.popleft())
         else:
             self._set_deadline(now + self._host.client_limits.idle_timeout)
+
+    def _release_next(self) -> None:
+        """Goes on now that the client has read its answers."""
+        if self._waiting:
+            self._follow(self._waiting.popleft())
+        else:
+            self._reading_paused = False
+            self._set_deadline(self._idle_deadline())
+            self.transport.resume_reading()
 
     def _follow(self, request: Request) -> None:
         if not self._waiting and self._reading_paused:
