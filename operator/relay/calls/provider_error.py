@@ -29,7 +29,7 @@ def passed_on(attempt: Attempt) -> PassedOnError:
     if not error_shape.has_openai_shape(document):
         error = error_shape.error_object(document, status=status)
         if error is not None:
-            body = orjson.dumps({"error": error})
+            body = _rendered(error)
         elif not error_shape.has_error_object(document):
             body, status = _without_words(attempt, body, status)
     return status, _fields(attempt, status, said=attempt.status), _without_secret(attempt, body)
@@ -52,8 +52,23 @@ def made_of(attempt: Attempt, error: ErrorReport) -> PassedOnError:
     }
     if error.message:
         details |= {name: error.details[name] for name in details if name in error.details}
-    body = _without_secret(attempt, orjson.dumps({"error": details}))
+    body = _without_secret(attempt, _rendered(details))
     return status, _fields(attempt, status, said=error.status), body
+
+
+def _rendered(details: dict[str, Any]) -> bytes:
+    """Renders the error; what JSON in UTF-8 cannot hold, or not that deep, is left out of it."""
+    try:
+        return orjson.dumps({"error": details})
+    except orjson.JSONEncodeError:
+        return orjson.dumps({"error": {name: _plain(value) for name, value in details.items()}})
+
+
+def _plain(value: object) -> str | None:
+    """Returns a text or number as text, without halves of surrogate pairs."""
+    if not isinstance(value, str | int | float):
+        return None
+    return str(value).encode(errors="replace").decode()
 
 
 def _without_words(attempt: Attempt, body: bytes, status: int) -> tuple[bytes, int]:

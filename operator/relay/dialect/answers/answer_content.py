@@ -19,6 +19,8 @@ _LABELS: Final = frozenset({"type", "id", "call_id", "role", "status"})
 """Fields of a part that name it; the model did not write them."""
 _THOUGHT: Final = ("reasoning", "thinking")
 """Names that providers give to what a model thinks begin with one of these: reasoning_content, thinking_blocks."""
+MAX_DEPTH: Final = 64
+"""Real content is nested a few levels deep. What stands deeper is not looked at: each level is a call in a call."""
 
 
 def decoded(data: bytes) -> object:
@@ -84,7 +86,8 @@ def _response_generates(kind: str, event: dict[str, Any]) -> bool:
         return _filled(event.get("delta"))
     if kind == "response.output_item.added":
         item = event.get("item")
-        return isinstance(item, dict) and "call" in str(item.get("type"))
+        named = item.get("type") if isinstance(item, dict) else None
+        return isinstance(named, str) and "call" in named
     # response.output_text.done, response.web_search_call.searching
     return kind.endswith(".done") or "_call." in kind
 
@@ -108,22 +111,27 @@ def _choice_bytes(choice: dict[str, Any]) -> int:
     )
 
 
-def _text_bytes(value: object) -> int:
+def _text_bytes(value: object, depth: int = 0) -> int:
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass"))
+    if depth == MAX_DEPTH:
+        return 0
     if isinstance(value, list):
-        return sum(_text_bytes(item) for item in value)
+        return sum(_text_bytes(item, depth + 1) for item in value)
     if isinstance(value, dict):
-        return sum(_text_bytes(item) for name, item in value.items() if name not in _LABELS)
+        fields = (item for name, item in value.items() if name not in _LABELS)
+        return sum(_text_bytes(item, depth + 1) for item in fields)
     return 0
 
 
-def _filled(value: object) -> bool:
+def _filled(value: object, depth: int = 0) -> bool:
     """Returns whether any text stands in the value; the kind of a part is none."""
     if isinstance(value, str):
         return value != ""
+    if depth == MAX_DEPTH:
+        return False
     if isinstance(value, list):
-        return any(_filled(item) for item in value)
+        return any(_filled(item, depth + 1) for item in value)
     if isinstance(value, dict):
-        return any(_filled(item) for name, item in value.items() if name != "type")
+        return any(_filled(item, depth + 1) for name, item in value.items() if name != "type")
     return False

@@ -155,7 +155,12 @@ def read_error(document: object, *, event: bytes = b"") -> ErrorReport | None:
         error = document
     if error is None:
         return None
-    return ErrorReport(error if isinstance(error, dict) else {"message": str(error)}, document)
+    return ErrorReport(error if isinstance(error, dict) else {"message": _as_text(error)}, document)
+
+
+def _as_text(error: object) -> str:
+    """Returns an error that is no object as text; a list of anything has no words of its own."""
+    return error if isinstance(error, str) else "" if isinstance(error, list) else str(error)
 
 
 def _error_of_choice(choices: object) -> object:
