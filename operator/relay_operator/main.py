@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 import sys
@@ -18,10 +19,12 @@ from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.cluster.prometheus import Prometheus
+from relay_operator.cluster.prometheus.access import Access
+from relay_operator.cluster.prometheus.client import Prometheus
+from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions.analysis.evidence import Evidence
+from relay_operator.decisions.analysis.evidence import LOOKED_BACK_SCRAPES, Evidence
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
@@ -46,7 +49,6 @@ from relay_operator.settings import Settings, split
 
 logger = logging.getLogger(__name__)
 
-_STALE_SCRAPES = 3
 _URGENT_WORKERS = 2
 """Beside the others: however many reconciles are slow, two wait for nothing but rollbacks and suspensions."""
 
@@ -85,9 +87,7 @@ async def _operate(
     publisher = DocumentPublisher(
         relays=relays, children=children, watched_state=watched_state, signing_key=key
     )
-    canaries = CanaryRuns(
-        evidence=Evidence(stale_seconds=_STALE_SCRAPES * settings.prometheus_scrape_seconds)
-    )
+    canaries = CanaryRuns(evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds))
     workers = Workers(
         queue=queue,
         tenants=TenantReconciler(
@@ -247,8 +247,24 @@ def _prometheus(settings: Settings) -> Prometheus | None:
             extra={"setting": "OPERATOR_PROMETHEUS_URL"},
         )
         return None
-    lookback = 2 * _STALE_SCRAPES * settings.prometheus_scrape_seconds
-    return Prometheus(settings.prometheus_url, lookback_seconds=lookback)
+    access = Access(
+        url=settings.prometheus_url,
+        ca_file=settings.prometheus_ca_file,
+        certificate_file=settings.prometheus_certificate_file,
+        key_file=settings.prometheus_key_file,
+        token_file=settings.prometheus_token_file,
+        username_file=settings.prometheus_username_file,
+        password_file=settings.prometheus_password_file,
+        headers=settings.prometheus_headers,
+    )
+    labels = Labels(
+        job=settings.prometheus_job,
+        job_label=settings.prometheus_job_label,
+        namespace_label=settings.prometheus_namespace_label,
+        pod_label=settings.prometheus_pod_label,
+    )
+    lookback = math.ceil(LOOKED_BACK_SCRAPES * settings.prometheus_scrape_seconds)
+    return Prometheus(access, labels=labels, lookback_seconds=lookback)
 
 
 def _set_up_logging(log_format: str) -> None:

@@ -106,6 +106,7 @@ class Reason(StrEnum):
     SHARED_INCIDENT = "SharedIncident"
     NO_LIMIT = "NoLimit"
     NO_DATA = "NoData"
+    IMPOSSIBLE_FIGURES = "ImpossibleFigures"
     PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
 
     # moves of the canary

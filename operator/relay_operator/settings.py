@@ -1,17 +1,26 @@
 """Settings of the control plane, from the environment (prefix OPERATOR_), read once in main."""
 
 import ipaddress
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay_operator import names
+
+LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$")]
 
 
 class Settings(BaseSettings):
     """Decisions of the platform team; tenants decide in their objects. Seconds unless a name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="OPERATOR_", frozen=True)
+    # a wrong value may hold a credential, and the error goes to the log
+    model_config = SettingsConfigDict(
+        env_prefix="OPERATOR_", frozen=True, hide_input_in_errors=True
+    )
 
     namespace: str = Field(
         default="relay-system", description="where the operator runs; Provider Secrets live here"
@@ -36,12 +45,70 @@ class Settings(BaseSettings):
     prometheus_scrape_seconds: float = Field(
         default=2.0, gt=0, description="scrape interval of /metrics/slo"
     )
+    prometheus_job: str = Field(
+        default="relays-slo",
+        min_length=1,
+        description="job that scrapes /metrics/slo; no other job's series count",
+    )
+    prometheus_job_label: LabelName = Field(
+        default="job", description="label by which the scraper names its job"
+    )
+    prometheus_namespace_label: LabelName = Field(
+        default="namespace", description="label by which the scraper names a pod's namespace"
+    )
+    prometheus_pod_label: LabelName = Field(
+        default="pod", description="label by which the scraper names a pod"
+    )
+    prometheus_headers: dict[HeaderName, HeaderValue] = Field(
+        default={}, description="sent with every query, as JSON; X-Scope-OrgID is a Mimir's tenant"
+    )
+    prometheus_ca_file: str = Field(
+        default="", description="certificates that sign Prometheus' own; empty takes the system's"
+    )
+    prometheus_certificate_file: str = Field(
+        default="", description="client certificate, with prometheus_key_file"
+    )
+    prometheus_key_file: str = Field(default="", description="key of the client certificate")
+    prometheus_token_file: str = Field(
+        default="", description="bearer token; read for each query, so it may be renewed"
+    )
+    prometheus_username_file: str = Field(
+        default="", description="user name for basic authentication, with prometheus_password_file"
+    )
+    prometheus_password_file: str = Field(
+        default="", description="password for basic authentication"
+    )
     dns_namespace: str = Field(
         default="kube-system", description="namespace of the cluster's DNS pods"
     )
     dns_cidrs: str = Field(
         default="", description="comma-separated addresses of DNS servers that are no pods"
     )
+
+    @field_validator("prometheus_url")
+    @classmethod
+    def _the_url_holds_no_credentials(cls, url: str) -> str:
+        # it stands in the pod's spec and in logs
+        if "@" in urlsplit(url).netloc:
+            raise ValueError(
+                "prometheus_url must hold no credentials; use prometheus_token_file, or "
+                "prometheus_username_file and prometheus_password_file"
+            )
+        return url
+
+    @model_validator(mode="after")
+    def _files_come_in_pairs(self) -> Self:
+        for one, other in (
+            ("prometheus_certificate_file", "prometheus_key_file"),
+            ("prometheus_username_file", "prometheus_password_file"),
+        ):
+            if bool(getattr(self, one)) != bool(getattr(self, other)):
+                raise ValueError(f"{one} and {other} are used together, or not at all")
+        if self.prometheus_token_file and self.prometheus_password_file:
+            raise ValueError(
+                "prometheus_token_file and prometheus_password_file exclude each other"
+            )
+        return self
 
     @field_validator("dns_cidrs")
     @classmethod

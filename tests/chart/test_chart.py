@@ -38,7 +38,17 @@ def test_the_chart_passes_lint() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["imagee.tag=1", "image.pullPolicy=Sometimes", "operator.workers=0", "prometheus.url=ftp://x"],
+    [
+        "imagee.tag=1",
+        "image.pullPolicy=Sometimes",
+        "operator.workers=0",
+        "prometheus.url=ftp://x",
+        "prometheus.url=http://relay:s3cret@prometheus.test",
+        "prometheus.job=",
+        "prometheus.labels.pod=not a label",
+        "prometheus.auth.type=bearer",
+        "prometheus.tls.clientCertificate=true",
+    ],
 )
 def test_an_unknown_or_invalid_value_is_refused(value: str) -> None:
     assert helm("template", "x", str(CHART), "--set", value).returncode != 0
@@ -67,6 +77,56 @@ def test_every_environment_variable_of_the_operator_is_a_setting() -> None:
     container = the("Deployment")["spec"]["template"]["spec"]["containers"][0]
     known = {f"OPERATOR_{field.upper()}" for field in Settings.model_fields}
     assert {one["name"] for one in container["env"]} <= known
+
+
+def operator(*values: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Environment of the operator's container, and the Secrets it mounts by their paths."""
+    [deployment] = [one for one in rendered(*values) if one["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    secrets = {
+        volume["name"]: volume["secret"]["secretName"]
+        for volume in pod["volumes"]
+        if "secret" in volume
+    }
+    mounts = {
+        mount["mountPath"]: secrets[mount["name"]]
+        for mount in container["volumeMounts"]
+        if mount["name"] in secrets
+    }
+    return {one["name"]: one["value"] for one in container["env"]}, mounts
+
+
+@pytest.mark.parametrize(
+    ("auth", "keys"),
+    [("bearer", ["token"]), ("basic", ["username", "password"])],
+)
+def test_credentials_for_prometheus_are_mounted_and_named_by_their_files(
+    auth: str, keys: list[str]
+) -> None:
+    environment, mounts = operator(
+        f"prometheus.auth.type={auth}",
+        "prometheus.auth.secretName=metrics",
+        "prometheus.tls.secretName=metrics-tls",
+        "prometheus.tls.clientCertificate=true",
+        "prometheus.headers.X-Scope-OrgID=platform",
+    )
+    fields = {name.removeprefix("OPERATOR_").lower(): value for name, value in environment.items()}
+    headers = json.loads(fields.pop("prometheus_headers"))
+    assert headers == {"X-Scope-OrgID": "platform"}
+    settings = Settings.model_validate(fields)
+    for key in keys:
+        path = Path(getattr(settings, f"prometheus_{key}_file"))
+        assert (mounts[str(path.parent)], path.name) == ("metrics", key)
+    for field, key in (("ca", "ca.crt"), ("certificate", "tls.crt"), ("key", "tls.key")):
+        path = Path(getattr(settings, f"prometheus_{field}_file"))
+        assert (mounts[str(path.parent)], path.name) == ("metrics-tls", key)
+
+
+def test_without_credentials_nothing_is_mounted() -> None:
+    environment, mounts = operator()
+    assert mounts == {}
+    assert not [name for name in environment if name.endswith("_FILE") or "HEADERS" in name]
 
 
 def test_the_operator_pod_meets_the_restricted_profile() -> None:

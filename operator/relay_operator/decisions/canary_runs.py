@@ -4,7 +4,7 @@ Decisions are synchronous: between reading the state and setting the weight noth
 the reconcilers may both call.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, fingerprint
 from relay_operator.decisions import canary, route_status
 from relay_operator.decisions.analysis import verdict
-from relay_operator.decisions.analysis.evidence import Evidence, Series
+from relay_operator.decisions.analysis.evidence import Evidence
+from relay_operator.decisions.analysis.recent_counts import RecentCounts
+from relay_operator.decisions.analysis.scrapes import RouteKey, Subject
 from relay_operator.decisions.analysis.verdict import (
     NOT_MEASURED,
     LatencyObjective,
@@ -24,9 +26,6 @@ from relay_operator.decisions.analysis.verdict import (
 from relay_operator.decisions.canary import Decision, Phase, Plan, State
 from relay_operator.decisions.route_status import Move, Progress
 from relay_operator.names import Reason
-
-RouteKey = tuple[str, str]
-"""namespace, name"""
 
 EVIDENCE_SECONDS = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
@@ -43,7 +42,8 @@ class Run:
     """The canary of one route while it is in use.
 
     measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
-    state, None before the first. told is the verdict as status has it, measured at told_at.
+    state, None before the first. told is the verdict as status has it, measured at told_at. counts are those of this step
+    within the window, step_requests the canary's calls finished since it began.
     """
 
     plan: Plan
@@ -55,6 +55,8 @@ class Run:
     standing: Decision | None = None
     told: Verdict = NOT_MEASURED
     told_at: float = 0.0
+    counts: RecentCounts = field(default_factory=RecentCounts)
+    step_requests: float = 0.0
     history: tuple[Move, ...] = ()
     unannounced: tuple[Move, ...] = ()
 
@@ -195,31 +197,26 @@ class CanaryRuns:
         """Drops the run of a route that is gone."""
         self.runs.pop(key, None)
 
-    def observe(self, series: Iterable[Series], *, pods: Container[tuple[str, str]]) -> None:
-        """Takes in what one fetch shows of the runs. pods are namespace and UID of every relay pod."""
-        routes = {
-            key: {run.plan.fingerprint, run.state.fingerprint, run.stable_fingerprint}
-            for key, run in self.runs.items()
-        }
-        self.evidence.observe_known(series, pods=pods, routes=routes)
+    def follow(self, keys: Iterable[RouteKey]) -> None:
+        """Follows the counters of these routes and forgets those of all others."""
+        self.evidence.follow({key: _subject(self.runs[key]) for key in keys})
 
-    def measure(self, key: RouteKey, *, expected_pods: frozenset[str], now: float) -> None:
-        """Judges the route's window and keeps the verdict."""
+    def measure(
+        self, key: RouteKey, *, expected_pods: Collection[str], at: float, now: float
+    ) -> None:
+        """Judges what has come of a followed route and keeps the verdict.
+
+        expected_pods are the names of the pods that serve; at is the moment on the clock that the evidence was read by.
+        """
         run = self.runs[key]
         if run.objective is None:
             return
-        namespace, route = key
-        window = self.evidence.window(
-            namespace=namespace,
-            route=route,
-            stable=run.stable_fingerprint,
-            canary=run.plan.fingerprint,
-            expected_pods=expected_pods,
-            # a verdict is about this step: calls before it were judged then
-            since=max(now - run.objective.window_seconds, run.state.step_started_at),
-            now=now,
-        )
-        run.verdict, run.measured_at = verdict.judge(run.objective, window), float(int(now))
+        increments = self.evidence.increments(key, expected=expected_pods, at=at)
+        run.step_requests += increments.canary.finished
+        window = run.counts.add(increments, window_seconds=run.objective.window_seconds)
+        impossible = self.evidence.impossible(key)
+        found = _no_evidence(impossible) if impossible else verdict.judge(run.objective, window)
+        run.verdict, run.measured_at = found, float(int(now))
 
     def mark_unmeasurable(self, key: RouteKey, *, message: str, now: float) -> None:
         """Keeps the verdict of a tick without an answer from Prometheus: it holds the weight and never moves it."""
@@ -252,21 +249,17 @@ class CanaryRuns:
         """
         run = self.runs[key]
         plan = run.plan if stored else replace(run.plan, held=run.plan.held or _NOT_STORED)
-        namespace, route = key
-        requests = self.evidence.finished_since(
-            namespace=namespace,
-            route=route,
-            fingerprint=run.plan.fingerprint,
-            moment=run.state.step_started_at,
-        )
         decision = canary.next_state(
-            run.state, run.verdict, plan=plan, step_requests=requests, now=now
+            run.state, run.verdict, plan=plan, step_requests=run.step_requests, now=now
         )
         run.standing = decision
         if decision.state == run.state:
             return False
         if decision.state.fingerprint != run.state.fingerprint:
             run.forget_verdict()
+        if decision.state.step_started_at != run.state.step_started_at:
+            # a verdict is about this step: calls before it were judged then
+            run.counts, run.step_requests = RecentCounts(), 0.0
         run.state = decision.state
         run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more
@@ -274,6 +267,22 @@ class CanaryRuns:
         if again.state == run.state or canary.is_settling(run.state, again.state):
             run.state, run.standing = again.state, again
         return True
+
+
+def _subject(run: Run) -> Subject:
+    objective = run.objective
+    return Subject(
+        stable=run.stable_fingerprint,
+        canary=run.plan.fingerprint,
+        signals=frozenset(latency.signal for latency in objective.latency)
+        if objective
+        else frozenset(),
+    )
+
+
+def _no_evidence(why: str) -> Verdict:
+    message = f"{why}; figures that cannot be are no evidence"
+    return Verdict(outcome=Outcome.UNMEASURABLE, reason=Reason.IMPOSSIBLE_FIGURES, message=message)
 
 
 def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: float) -> None:

@@ -3,7 +3,7 @@ in-memory API server, relay pods and a Prometheus that stand in at the boundary.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,15 +15,17 @@ from tests.unit.relay_operator.in_memory_api_server import (
     Watch,
 )
 from tests.unit.relay_operator.injected_failures import InjectedFailures, OperatorDied
+from tests.unit.relay_operator.relay_counters import RelayCounters
 from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
 from tests.unit.relay_operator.virtual_time import running_clock
 
 from relay_operator import names
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.cluster.prometheus import Fetched
+from relay_operator.cluster.prometheus.client import Fetched
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions.analysis.evidence import Evidence, Series
+from relay_operator.decisions.analysis.evidence import Evidence, Question
+from relay_operator.decisions.analysis.scrapes import Series
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.handlers import initial_list, owned_objects, resources
@@ -66,42 +68,56 @@ _WATCHED: dict[str, tuple[Any, Any]] = {
 _OWNED = frozenset({"Pod", *owned_objects.KINDS})
 _WATCH_SECONDS = 0.05
 _QUIET_SECONDS = 5.0
-_NO_PARTS = {"failed": 0.0, "throttled": 0.0, "refused": 0.0}
+_SCRAPE_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class Samples:
-    """Stands in for Prometheus: counters of canary calls, reported as if scraped at each fetch.
+    """Stands in for Prometheus: the pages of the relay pods, scraped at each fetch.
 
-    problem fails every fetch; meanwhile is called during each, for what happens while the operator waits for the answer.
+    Like a relay, each pod exports the sides of the routes with a canary in its document. problem fails every fetch;
+    unscraped are names of pods that Prometheus does not reach; meanwhile is called during each fetch, for what happens while
+    the operator waits for the answer.
     """
 
     clock: FakeClock
+    server: InMemoryApiServer
+    relays: RelayPods
     problem: str = ""
-    counters: dict[tuple[str, ...], float] = field(default_factory=dict)
+    counters: dict[tuple[str, str], RelayCounters] = field(default_factory=dict)
     crowded: set[str] = field(default_factory=set)
-    fetches: int = 0
+    unscraped: set[str] = field(default_factory=set)
+    questions: list[Question] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
 
-    def count(self, metric: str, value: float, **labels: str) -> None:
-        """Adds to a counter; the labels are those that a scrape of a relay has."""
-        key = (metric, *(f"{name}={labels[name]}" for name in sorted(labels)))
-        self.counters[key] = self.counters.get(key, 0.0) + value
+    def of(self, namespace: str, pod: str) -> RelayCounters:
+        """Returns the counters of a pod."""
+        return self.counters.setdefault((namespace, pod), RelayCounters(pod, namespace))
 
-    async def fetch(self, namespaces: Iterable[str]) -> Fetched:
+    async def fetch(self, question: Question) -> Fetched:
         await asyncio.sleep(0)
-        self.fetches += 1
+        self.questions.append(question)
         self.meanwhile()
         if self.problem:
             raise MetricsUnavailable(self.problem)
-        wanted = set(namespaces)
-        found = (one for one in self._series() if one.labels["namespace"] in wanted)
-        return Fetched(series=tuple(found), crowded=frozenset(self.crowded & wanted))
+        series = [one for pod in question.pods for one in self._scraped(*pod)]
+        spaces = {namespace for namespace, _ in question.pods}
+        return Fetched(
+            series=tuple(one for one in series if one.pod[0] not in self.crowded),
+            crowded=frozenset(self.crowded & spaces),
+        )
 
-    def _series(self) -> Iterator[Series]:
-        for (metric, *pairs), value in self.counters.items():
-            labels = dict(pair.split("=", 1) for pair in pairs)
-            yield Series(labels={"__name__": metric, **labels}, samples=((self.clock.now, value),))
+    def _scraped(self, namespace: str, pod: str) -> list[Series]:
+        found = self.server.get("Pod", pod, namespace=namespace)
+        document = self.relays.documents.get(found["metadata"]["uid"]) if found else None
+        if document is None or pod in self.unscraped:
+            return []
+        counters = self.of(namespace, pod)
+        for route in document.tenant.routes:
+            if route.canary is not None:
+                counters.count((route.name, "stable", route.stable.fingerprint))
+                counters.count((route.name, "canary", route.canary.fingerprint))
+        return counters.scraped(self.clock.now)
 
 
 class Life:
@@ -118,7 +134,7 @@ class Life:
         samples: Any = stage.samples if prometheus else None
         children, status = OwnedObjects(api), StatusWriter(api)
         announcer = EventRecorder(api, instance="test")
-        self.canaries = CanaryRuns(evidence=Evidence(stale_seconds=6))
+        self.canaries = CanaryRuns(evidence=Evidence(scrape_seconds=_SCRAPE_SECONDS))
         self.publisher = DocumentPublisher(
             relays=relays,
             children=children,
@@ -254,7 +270,7 @@ class Stage:
         self.clock = running_clock()
         self.server = InMemoryApiServer(self.clock)
         self.relays = RelayPods(self.server, SIGNING_KEY.public_key())
-        self.samples = Samples(self.clock)
+        self.samples = Samples(self.clock, self.server, self.relays)
         self.server.put(_namespace(SYSTEM))
 
     def life(self, failures: InjectedFailures | None = None, *, prometheus: bool = True) -> Life:
@@ -316,18 +332,12 @@ class Stage:
 
         parts are failed, throttled or refused ones among them.
         """
-        status = self.status("RelayRoute", route["metadata"]["name"], tenant="finance")
-        labels = {
-            "namespace": route["metadata"]["namespace"],
-            "route": route["metadata"]["name"],
-            "fingerprint": fingerprint or status["canaryFingerprint"],
-            "side": "stable" if fingerprint else "canary",
-        }
-        for pod in self.server.list("Pod", namespace=labels["namespace"]):
-            uid = pod["metadata"]["uid"]
-            for name, count in {"finished": calls, **_NO_PARTS, **parts}.items():
-                metric = f"relay_slo_attempts_{name}_total"
-                self.samples.count(metric, count, pod_uid=uid, **labels)
+        name, namespace = route["metadata"]["name"], route["metadata"]["namespace"]
+        canary = self.status("RelayRoute", name, tenant="finance")["canaryFingerprint"]
+        side = (name, "stable", fingerprint) if fingerprint else (name, "canary", canary)
+        for pod in self.server.list("Pod", namespace=namespace):
+            counters = self.samples.of(namespace, pod["metadata"]["name"])
+            counters.count(side, finished=calls, **parts)
 
     def status(self, kind: str, name: str, *, tenant: str = "") -> Manifest:
         namespace = names.tenant_namespace(tenant) if tenant else ""

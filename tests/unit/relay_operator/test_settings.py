@@ -1,5 +1,7 @@
 """Settings that would fail every tenant fail the process at its start."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -15,3 +17,35 @@ def test_dns_servers_are_given_by_comma() -> None:
 def test_a_dns_server_that_is_no_address_block_is_refused_at_the_start() -> None:
     with pytest.raises(ValidationError, match="dns_cidrs"):
         Settings(dns_cidrs="10.96.0.10/32,resolver.example.com")
+
+
+def test_prometheus_is_reached_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPERATOR_PROMETHEUS_HEADERS", '{"X-Scope-OrgID": "platform"}')
+    assert Settings().prometheus_headers == {"X-Scope-OrgID": "platform"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"prometheus_url": "http://relay:s3cret@prometheus"}, "must hold no credentials"),
+        ({"prometheus_headers": {"a b": "c"}}, "prometheus_headers"),
+        ({"prometheus_headers": {"a": "c\r\nd: e"}}, "prometheus_headers"),
+        ({"prometheus_pod_label": 'pod"}'}, "prometheus_pod_label"),
+        ({"prometheus_job": ""}, "prometheus_job"),
+        ({"prometheus_certificate_file": "/tls.crt"}, "prometheus_key_file"),
+        ({"prometheus_password_file": "/password"}, "prometheus_username_file"),
+        (
+            {
+                "prometheus_token_file": "/t",
+                "prometheus_username_file": "/u",
+                "prometheus_password_file": "/p",
+            },
+            "exclude each other",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_settings_that_no_query_could_use_are_refused(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why) as caught:
+        Settings(**wrong)
+    assert "s3cret" not in str(caught.value)

@@ -1,216 +1,198 @@
-"""Prometheus samples, turned into counts per side of each route. Keyed on the labels that the scraper sets: a relay's
-own labels prove nothing.
+"""What Prometheus shows of the routes that are followed, tick by tick.
+
+Time is Prometheus' own: only differences of sample times count, and the newest sample is now. The operator's clock tells
+only how long nothing new has been read.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from relay_contract.document import SIGNALS
-from relay_operator.decisions.analysis.counters import CounterHistory
-from relay_operator.decisions.analysis.verdict import SideCounts, Window
+from relay_contract.document import SIGNALS, Signal
+from relay_operator.decisions.analysis.increments import Increments, SideIncrements
+from relay_operator.decisions.analysis.pod_counters import Increases, PodCounters
+from relay_operator.decisions.analysis.scrape_schedule import ScrapeSchedule
+from relay_operator.decisions.analysis.scrapes import (
+    ATTEMPTS,
+    COUNTERS,
+    INDEX,
+    Assembly,
+    PodName,
+    RouteKey,
+    Scrape,
+    Series,
+    Subject,
+)
 
-_FINISHED = "relay_slo_attempts_finished_total"
-_FAILED = "relay_slo_attempts_failed_total"
-_THROTTLED = "relay_slo_attempts_throttled_total"
-_REFUSED = "relay_slo_attempts_refused_total"
-_SLOW = "relay_slo_attempts_slow_total"
-_TIMED = "relay_slo_attempts_timed_total"
-_BREAKER = "relay_slo_breaker_failed_probes"
-"""An open breaker alone may come from a burst; one whose probe failed does not."""
-_START_TIME = "process_start_time_seconds"
-_SHADOW = "shadow"
-"""Copies of calls, counted under the canary's fingerprint; no user saw their answers."""
-
-_SIDES = frozenset({"", "stable", "canary", "fallback"})
-_SIGNALS = frozenset({"", *SIGNALS})
-
-_KEEP_SECONDS = 3600.0
-"""Samples older than this are dropped; the schema bounds a route's window to minutes."""
+LOST_SCRAPES = 3
+"""Over so many scrapes and longer, what happened in between is not known, and a pod is silent."""
+LOOKED_BACK_SCRAPES = LOST_SCRAPES + 1
+_MOST_PODS = 1000
+"""Asked for together. With more of them due the rest comes with the next tick, and nothing of it is lost for three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """Raw samples of one time series: labels as the scraper wrote them, (seconds since the epoch, value) pairs."""
+class Question:
+    """What to ask Prometheus for: of these pods what is newer than the time given for each, about these routes."""
 
-    labels: dict[str, str]
-    samples: tuple[tuple[float, float], ...]
-
-    @property
-    def name(self) -> str:
-        return self.labels.get("__name__", "")
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesKey:
-    """One counter of one pod. signal is empty but for latency counters.
-
-    An upstream that was stable and is canary now has a series for each; both count for its fingerprint.
-    """
-
-    metric: str
-    namespace: str
-    pod_uid: str
-    route: str
-    fingerprint: str
-    side: str
-    signal: str
+    pods: Mapping[PodName, float]
+    routes: frozenset[str]
+    signals: frozenset[Signal]
+    tokens: bool
 
 
 @dataclass(slots=True)
+class _Followed:
+    """One route: its pods, and what they counted that no tick has had yet. told is the time that the last tick had."""
+
+    subject: Subject
+    pods: dict[str, PodCounters] = field(default_factory=dict)
+    told: float = 0.0
+    moved: bool = False
+    stable: Increases = field(default_factory=lambda: [0.0] * COUNTERS)
+    canary: Increases = field(default_factory=lambda: [0.0] * COUNTERS)
+
+    @property
+    def now(self) -> float:
+        """Returns the time of the newest scrape, 0 before the first."""
+        return max((pod.at for pod in self.pods.values()), default=0.0)
+
+    def take(self, pod: PodCounters, scrapes: Iterable[Scrape], *, seen_at: float) -> None:
+        """Adds what a pod counted from scrape to scrape."""
+        for scrape in scrapes:
+            counted = pod.take(scrape, seen_at=seen_at)
+            if counted is not None:
+                _add(self.stable, counted[0])
+                _add(self.canary, counted[1])
+                self.moved = True
+
+    def forget_counts(self) -> None:
+        """Begins to count anew."""
+        self.moved = False
+        self.stable, self.canary = [0.0] * COUNTERS, [0.0] * COUNTERS
+
+
 class Evidence:
-    """Histories of all counters of all active relays."""
+    """Counters of the routes that are followed, by route and pod; of each its last scrape only."""
 
-    stale_seconds: float
-    _histories: dict[SeriesKey, CounterHistory] = field(default_factory=dict)
-    _breakers: dict[tuple[str, str, str, str], tuple[float, float]] = field(default_factory=dict)
+    def __init__(self, *, scrape_seconds: float) -> None:
+        self._longest_seconds = LOST_SCRAPES * scrape_seconds
+        self._schedule = ScrapeSchedule(scrape_seconds=scrape_seconds)
+        self._routes: dict[RouteKey, _Followed] = {}
 
-    def observe(self, series: Iterable[Series]) -> None:
-        """Adds the series of one fetch. A counter's incarnation is its process's start time, read in the same fetch."""
-        series = tuple(series)
-        starts = {_pod(one): one.samples[-1][1] for one in series if one.name == _START_TIME}
-        for one in series:
-            if one.name == _START_TIME or one.labels.get("side") == _SHADOW:
-                continue
-            if one.name == _BREAKER:
-                self._breakers[_route(one)] = one.samples[-1]
-                continue
-            history = self._histories.setdefault(
-                _series_key(one), CounterHistory(keep_seconds=_KEEP_SECONDS)
-            )
-            for at, value in one.samples:
-                history.observe(at, value, incarnation=starts.get(_pod(one), 0.0))
+    def follow(self, subjects: Mapping[RouteKey, Subject]) -> None:
+        """Follows these routes and forgets all others. Another upstream on a side begins anew."""
+        for key in self._routes.keys() - subjects.keys():
+            del self._routes[key]
+        for key, subject in subjects.items():
+            followed = self._routes.get(key)
+            if followed is None or followed.subject != subject:
+                self._routes[key] = _Followed(subject)
 
-    def observe_known(
-        self,
-        series: Iterable[Series],
-        *,
-        pods: Container[tuple[str, str]],
-        routes: Mapping[tuple[str, str], Container[str]],
-    ) -> None:
-        """Adds those series of one fetch that can be about a canary; the labels of others would fill the memory.
+    def question(self, pods: Mapping[str, Collection[str]], *, at: float) -> Question | None:
+        """Returns what to ask for now: of those pods whose next scrape can be there; None if there are none.
 
-        pods are namespace and UID of every relay pod; routes has the fingerprints that count for each route, by
-        namespace and name.
+        pods are the names of the relay pods of each namespace.
         """
-        self.observe(
-            one
-            for one in series
-            if _pod(one) in pods and (one.name == _START_TIME or _is_about(one, routes))
+        by_namespace: dict[str, list[_Followed]] = {}
+        for (namespace, _), followed in self._routes.items():
+            by_namespace.setdefault(namespace, []).append(followed)
+        known = [(namespace, pod) for namespace in by_namespace for pod in pods.get(namespace, ())]
+        self._forget_but(pods)
+        due = self._schedule.due(known, at=at, most=_MOST_PODS)
+        if not due:
+            return None
+        asked = {namespace for namespace, _ in due}
+        subjects = [one.subject for space in asked for one in by_namespace[space]]
+        return Question(
+            pods={pod: self._since(by_namespace[pod[0]], pod[1], at) for pod in due},
+            routes=frozenset(route for space, route in self._routes if space in asked),
+            signals=frozenset(signal for subject in subjects for signal in subject.signals),
+            tokens=any(subject.tokens for subject in subjects),
         )
 
-    def forget_before(self, moment: float) -> None:
-        """Drops the series without a sample since the moment."""
-        self._histories = {
-            key: history for key, history in self._histories.items() if history.newest >= moment
-        }
-        self._breakers = {
-            key: sample for key, sample in self._breakers.items() if sample[0] >= moment
-        }
+    def take(self, series: Iterable[Series], *, at: float) -> None:
+        """Takes in an answer, asked for at this moment of the operator's clock."""
+        assembly = Assembly({key: followed.subject for key, followed in self._routes.items()})
+        assembly.add(series)
+        for key, pod, scrapes in assembly.scrapes():
+            self._schedule.read(pod, scrapes[-1].at, at=at)
+            followed = self._routes[key]
+            counters = followed.pods.get(pod[1])
+            if counters is None:
+                counters = followed.pods[pod[1]] = PodCounters(
+                    longest_seconds=self._longest_seconds
+                )
+            if scrapes[-1].at < counters.at and at - counters.seen_at > self._longest_seconds:
+                counters.step_back(scrapes[-1], seen_at=at)
+                self._schedule.forget(pod)
+            followed.take(counters, scrapes, seen_at=at)
 
-    def window(
-        self,
-        *,
-        namespace: str,
-        route: str,
-        stable: str,
-        canary: str,
-        expected_pods: frozenset[str],
-        since: float,
-        now: float,
-    ) -> Window:
-        """Counts both sides since a moment. expected_pods are the UIDs of the pods that serve."""
-        keys = [key for key in self._histories if key.namespace == namespace and key.route == route]
-        fresh = {
-            key.pod_uid
-            for key in keys
-            if key.fingerprint == canary and now - self._histories[key].newest <= self.stale_seconds
-        }
-        return Window(
-            stable=self._side(keys, stable, since),
-            canary=self._side(keys, canary, since),
-            pods=len(fresh & expected_pods),
-            expected_pods=len(expected_pods),
-            tripped_pods=self._tripped(namespace, route, canary, expected_pods, now),
+    def increments(self, key: RouteKey, *, expected: Collection[str], at: float) -> Increments:
+        """Returns what was counted since the last tick. expected are the names of the pods that serve."""
+        followed = self._routes[key]
+        now, moved = followed.now, followed.moved
+        if not followed.told:
+            # what was counted before the first tick of this life may have been told by the last
+            followed.forget_counts()
+            moved = False
+        fresh = [(name, pod) for name, pod in followed.pods.items() if self._is_fresh(pod, now, at)]
+        serving = [pod for name, pod in fresh if name in expected]
+        under_way = [pod.under_way() for _, pod in fresh]
+        increments = Increments(
+            now=now,
+            seconds=max(now - followed.told, 0.0) if moved else 0.0,
+            stable=_side(followed.stable, sum(level for level, _ in under_way)),
+            canary=_side(followed.canary, sum(level for _, level in under_way)),
+            fresh_pods=len(serving),
+            expected_pods=len(expected),
+            tripped_pods=sum(pod.open for pod in serving),
+        )
+        followed.told = now
+        if moved:
+            followed.forget_counts()
+        return increments
+
+    def impossible(self, key: RouteKey) -> str:
+        """Names a pod whose figures of the route cannot be, and why; nothing if all can."""
+        for name, pod in sorted(self._routes[key].pods.items()):
+            if pod.impossible:
+                return f"relay pod {name} reports {pod.impossible}"
+        return ""
+
+    def _is_fresh(self, pod: PodCounters, now: float, at: float) -> bool:
+        return (
+            not pod.impossible
+            and pod.at > 0
+            and now - pod.at <= self._longest_seconds
+            and at - pod.seen_at <= self._longest_seconds
         )
 
-    def finished_since(
-        self, *, namespace: str, route: str, fingerprint: str, moment: float
-    ) -> float:
-        """Counts the attempts finished after the moment, all pods together."""
-        return sum(
-            history.increase_since(moment)
-            for key, history in self._histories.items()
-            if (key.metric, key.namespace, key.route, key.fingerprint)
-            == (_FINISHED, namespace, route, fingerprint)
-        )
+    def _since(self, routes: Iterable[_Followed], pod: str, at: float) -> float:
+        """Returns what is known of a pod; nothing if it was silent for long, as its clock may have been set back."""
+        known = [one.pods[pod] for one in routes if pod in one.pods]
+        if not known or any(at - one.seen_at > self._longest_seconds for one in known):
+            return 0.0
+        return min(one.at for one in known)
 
-    def _side(self, keys: Iterable[SeriesKey], fingerprint: str, since: float) -> SideCounts:
-        totals: dict[tuple[str, str], float] = {}
-        for key in keys:
-            if key.fingerprint == fingerprint:
-                slot = (key.metric, key.signal)
-                totals[slot] = totals.get(slot, 0.0) + self._histories[key].increase_since(since)
-        # a part is never more than its whole, whatever a pod says
-        slow = {
-            signal: (min(totals.get((_SLOW, signal), 0.0), timed), timed)
-            for signal in SIGNALS
-            if (timed := totals.get((_TIMED, signal))) is not None
-        }
-        finished = totals.get((_FINISHED, ""), 0.0)
-        failed, throttled, refused = _parts(
-            [totals.get((name, ""), 0.0) for name in (_FAILED, _THROTTLED, _REFUSED)], finished
-        )
-        return SideCounts(
-            finished=finished, failed=failed, throttled=throttled, refused=refused, slow=slow
-        )
-
-    def _tripped(
-        self, namespace: str, route: str, canary: str, pods: frozenset[str], now: float
-    ) -> int:
-        return sum(
-            (space, name, fingerprint) == (namespace, route, canary)
-            and pod in pods
-            and value > 0
-            and now - at <= self.stale_seconds
-            for (space, pod, name, fingerprint), (at, value) in self._breakers.items()
-        )
+    def _forget_but(self, pods: Mapping[str, Collection[str]]) -> None:
+        """Forgets the pods that are gone; what they counted stays counted."""
+        for (namespace, _), followed in self._routes.items():
+            there = pods.get(namespace, ())
+            for name in [name for name in followed.pods if name not in there]:
+                del followed.pods[name]
+        self._schedule.keep((space, name) for space, names in pods.items() for name in names)
 
 
-def _parts(parts: list[float], whole: float) -> list[float]:
-    """Returns the parts, none of them and not all together more than the whole."""
-    found = []
-    for part in parts:
-        found.append(min(part, whole))
-        whole -= found[-1]
-    return found
+def _add(total: Increases, more: Increases) -> None:
+    for index, value in enumerate(more):
+        total[index] += value
 
 
-def _is_about(series: Series, routes: Mapping[tuple[str, str], Container[str]]) -> bool:
-    namespace, _, route, fingerprint = _route(series)
-    return (
-        fingerprint in routes.get((namespace, route), ())
-        and series.labels.get("side", "") in _SIDES
-        and series.labels.get("signal", "") in _SIGNALS
-    )
-
-
-def _series_key(series: Series) -> SeriesKey:
-    namespace, pod_uid, route, fingerprint = _route(series)
-    return SeriesKey(
-        series.name,
-        namespace,
-        pod_uid,
-        route,
-        fingerprint,
-        series.labels.get("side", ""),
-        series.labels.get("signal", ""),
-    )
-
-
-def _route(series: Series) -> tuple[str, str, str, str]:
-    labels = series.labels
-    return *_pod(series), labels.get("route", ""), labels.get("fingerprint", "")
-
-
-def _pod(series: Series) -> tuple[str, str]:
-    return series.labels.get("namespace", ""), series.labels.get("pod_uid", "")
+def _side(counted: Increases, under_way: float) -> SideIncrements:
+    slow = {
+        signal: (counted[INDEX[f"slow/{signal}"]], counted[INDEX[f"timed/{signal}"]])
+        for signal in SIGNALS
+    }
+    attempts = {name: counted[INDEX[name]] for name in (*ATTEMPTS, "reported")}
+    tokens = {name: counted[INDEX[name]] for name in ("input_tokens", "output_tokens")}
+    return SideIncrements(slow=slow, under_way=under_way, **attempts, **tokens)

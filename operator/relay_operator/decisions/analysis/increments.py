@@ -15,8 +15,8 @@ class SideIncrements:
 
     Every started attempt is under way, finished, or cancelled (the client left before an answer). Of the finished, failed
     are those the side is to blame for, throttled those that met a quota (429), refused those taken for their callers'
-    mistakes; truncated are among the failed. slow maps a signal to (slow, timed) attempts. Tokens are as reported by the
-    answered attempts of the tick. under_way is the level at the end of the tick: started and not ended over the pods'
+    mistakes; truncated are among the failed. slow maps a signal to (slow, timed) attempts. Tokens are those that the provider
+    reported, reported the attempts that they are of. under_way is the level at the end of the tick: started and not ended over the pods'
     whole lives, 0 where it is not known.
     """
 
@@ -27,6 +27,7 @@ class SideIncrements:
     throttled: float = 0.0
     refused: float = 0.0
     truncated: float = 0.0
+    reported: float = 0.0
     input_tokens: float = 0.0
     output_tokens: float = 0.0
     slow: Mapping[Signal, tuple[float, float]] = field(default_factory=dict)

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from relay_operator.cluster.relays import OpenBreakers, Pod, Relays
-from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
+from relay_operator.decisions.analysis.scrapes import RouteKey
+from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import Unavailable
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.watched_state import WatchedState

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.analysis.verdict import Outcome
-from relay_operator.decisions.canary_runs import CanaryRuns, RouteKey
+from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import OperatorError
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue

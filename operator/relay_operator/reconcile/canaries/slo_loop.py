@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from relay_operator.cluster.prometheus import Prometheus
+from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
@@ -13,7 +13,6 @@ _CROWDED = (
     "the relay pods of this namespace expose more series than can be read; "
     "remove pods with the relay's labels that are no relays"
 )
-_KEEP_SILENT_SERIES_SECONDS = 900.0
 
 
 class SloLoop:
@@ -46,11 +45,13 @@ class SloLoop:
             await asyncio.sleep(due - loop.time())
 
     async def tick(self, *, now: float) -> None:
-        """Measures and judges every active canary once. Without one, asks Prometheus nothing."""
+        """Measures and judges every active canary once. Asks Prometheus only when a scrape of one of them is due."""
         active = [key for key, run in self._canaries.runs.items() if run.is_measured]
+        self._canaries.follow(active)
         if not active:
             return
-        problems = await self._fetch({namespace for namespace, _ in active})
+        at = asyncio.get_running_loop().time()
+        problems = await self._fetch({namespace for namespace, _ in active}, at)
         for key in active:
             if key not in self._canaries.runs:
                 continue
@@ -59,29 +60,35 @@ class SloLoop:
             if problem:
                 self._canaries.mark_unmeasurable(key, message=problem, now=now)
             else:
-                self._canaries.measure(key, expected_pods=self._serving_pods(key[0]), now=now)
+                serving = self._serving_pods(key[0])
+                self._canaries.measure(key, expected_pods=serving, at=at, now=now)
             after = self._canaries.runs[key].verdict
             changed = (before.outcome, before.reason) != (after.outcome, after.reason)
             self._moves.act(key, told_anew=changed)
-        self._canaries.evidence.forget_before(now - _KEEP_SILENT_SERIES_SECONDS)
 
-    async def _fetch(self, namespaces: set[str]) -> dict[str, str]:
+    async def _fetch(self, namespaces: set[str], at: float) -> dict[str, str]:
         """Reads new evidence; returns, by namespace, why there is none."""
         if self._prometheus is None:
             return dict.fromkeys(
                 namespaces, "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
             )
+        pods = {space: self._known_pods(space) for space in namespaces}
+        question = self._canaries.evidence.question(pods, at=at)
+        if question is None:
+            return {}
         try:
-            fetched = await self._prometheus.fetch(namespaces)
+            fetched = await self._prometheus.fetch(question)
         except MetricsUnavailable as error:
             return dict.fromkeys(namespaces, str(error))
-        pods = {(pod.namespace, pod.uid) for pod in self._watched_state.all_relay_pods()}
-        self._canaries.observe(fetched.series, pods=pods)
+        self._canaries.evidence.take(fetched.series, at=at)
         return dict.fromkeys(fetched.crowded, _CROWDED)
+
+    def _known_pods(self, namespace: str) -> frozenset[str]:
+        return frozenset(pod.name for pod in self._watched_state.relay_pods(namespace))
 
     def _serving_pods(self, namespace: str) -> frozenset[str]:
         return frozenset(
-            pod.uid
+            pod.name
             for pod in self._watched_state.relay_pods(namespace)
             if pod.ready and not pod.terminating
         )

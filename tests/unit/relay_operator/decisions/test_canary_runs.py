@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.relay_operator.relay_counters import RelayCounters
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.decisions import route_status
-from relay_operator.decisions.analysis.evidence import Evidence, Series
+from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.analysis.verdict import (
     NOT_MEASURED,
     LatencyObjective,
@@ -25,7 +26,7 @@ from relay_operator.names import Reason
 
 KEY = ("relay-finance", "chat")
 START = 1_780_000_000.0
-PODS = frozenset({"pod-1"})
+PODS = frozenset({"relay-1"})
 PROVIDERS = {
     name: Provider.parse(
         {
@@ -50,10 +51,9 @@ class Life:
     """One life of the operator, as far as one route's canary goes."""
 
     def __init__(self, route: RelayRoute, *, weight_in_force: int | None = None) -> None:
-        self.runs = CanaryRuns(evidence=Evidence(stale_seconds=6))
+        self.runs = CanaryRuns(evidence=Evidence(scrape_seconds=20))
         self.route = route
-        self.calls = 0.0
-        self.failed = 0.0
+        self.counters = RelayCounters()
         self.now = START
         in_force = None if weight_in_force is None else in_force_at(route, weight_in_force)
         self.run = self.runs.accept(route, PROVIDERS, in_force=in_force, now=self.now)
@@ -65,26 +65,17 @@ class Life:
 
     def serve(self, calls: float, *, failed: float = 0.0, seconds: float = 1.0) -> None:
         """Reports that many calls of the canary, and judges it."""
-        self._scrape(self.now)
-        self.calls, self.failed, self.now = (
-            self.calls + calls,
-            self.failed + failed,
-            self.now + seconds,
-        )
-        self._scrape(self.now)
-        self.runs.measure(KEY, expected_pods=PODS, now=self.now)
+        self._scrape(0.0)
+        self.now += seconds
+        self._scrape(calls, failed=failed)
 
-    def _scrape(self, at: float) -> None:
-        labels = {
-            "namespace": "relay-finance",
-            "pod_uid": "pod-1",
-            "route": "chat",
-            "fingerprint": self.run.plan.fingerprint,
-        }
-        for name, value in (("finished", self.calls), ("failed", self.failed)):
-            metric = f"relay_slo_attempts_{name}_total"
-            series = Series(labels={"__name__": metric, **labels}, samples=((at, value),))
-            self.runs.evidence.observe([series])
+    def _scrape(self, calls: float, *, failed: float = 0.0) -> None:
+        plan, stable = self.run.plan, self.run.stable_fingerprint
+        self.counters.count(("chat", "stable", stable))
+        self.counters.count(("chat", "canary", plan.fingerprint), finished=calls, failed=failed)
+        self.runs.follow([KEY])
+        self.runs.evidence.take(self.counters.scraped(self.now), at=self.now)
+        self.runs.measure(KEY, expected_pods=PODS, at=self.now, now=self.now)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -299,7 +290,7 @@ def test_only_an_undecided_canary_with_traffic_and_an_objective_is_measured() ->
     unguarded = Life(a_route(analysis=None))
     unguarded.look()
     assert not unguarded.run.is_measured
-    unguarded.runs.measure(KEY, expected_pods=PODS, now=START)
+    unguarded.runs.measure(KEY, expected_pods=PODS, at=START, now=START)
     assert unguarded.run.verdict is NOT_MEASURED
 
 

@@ -53,7 +53,7 @@ AROUND = Surroundings(
 
 
 def no_runs() -> CanaryRuns:
-    return CanaryRuns(evidence=Evidence(stale_seconds=6))
+    return CanaryRuns(evidence=Evidence(scrape_seconds=2))
 
 
 def the_refusal(route: RelayRoute, around: Surroundings = AROUND) -> Refused:

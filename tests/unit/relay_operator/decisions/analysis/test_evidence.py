@@ -1,202 +1,288 @@
-"""From Prometheus samples to windows: by the scraper's labels, fresh, and safe against restarts."""
+"""From samples to what a tick brings: whole scrapes of known pods only, on Prometheus' own clock."""
 
-from relay_operator.decisions.analysis.evidence import Evidence, Series
-from relay_operator.decisions.analysis.verdict import Window
+import pytest
+from tests.unit.relay_operator.relay_counters import RelayCounters
 
-STABLE, CANARY = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
-PODS = frozenset({"pod-1", "pod-2"})
+from relay_operator.decisions.analysis.evidence import Evidence
+from relay_operator.decisions.analysis.increments import Increments
+from relay_operator.decisions.analysis.scrapes import Series, Subject
 
-
-def a_series(
-    metric: str,
-    *samples: tuple[float, float],
-    pod: str = "pod-1",
-    fingerprint: str = CANARY,
-    **labels: str,
-) -> Series:
-    identity = {
-        "namespace": "relay-finance",
-        "pod_uid": pod,
-        "route": "chat",
-        "fingerprint": fingerprint,
-    }
-    return Series(labels={"__name__": metric, **identity, **labels}, samples=samples)
+KEY = ("relay-finance", "chat")
+STABLE, CANARY = ("chat", "stable", "aaaaaaaaaaaa"), ("chat", "canary", "bbbbbbbbbbbb")
+SUBJECT = Subject(stable="aaaaaaaaaaaa", canary="bbbbbbbbbbbb", signals=frozenset({"Total"}))
+PODS = ("relay-1", "relay-2")
+START = 1_780_000_000.0
+"""When the first scrape was made, on Prometheus' clock; the operator's begins at 0."""
 
 
-def finished(
-    *samples: tuple[float, float], pod: str = "pod-1", fingerprint: str = CANARY
-) -> Series:
-    return a_series("relay_slo_attempts_finished_total", *samples, pod=pod, fingerprint=fingerprint)
+class Watched:
+    """Evidence about one route of two pods, scraped every 2 s, and the operator's clock."""
+
+    def __init__(self) -> None:
+        self.evidence = Evidence(scrape_seconds=2)
+        self.evidence.follow({KEY: SUBJECT})
+        self.pods = {name: RelayCounters(name) for name in PODS}
+        self.at = 0.0
+        for pod in self.pods.values():
+            pod.count(STABLE)
+            pod.count(CANARY)
+
+    def scrape(self, *pods: str, seconds: float = 2.0, clock: float = START) -> list[Series]:
+        """Lets time pass and scrapes these pods, or all; returns the samples."""
+        self.at += seconds
+        names = pods or PODS
+        return [one for name in names for one in self.pods[name].scraped(clock + self.at)]
+
+    def tick(self, *answers: list[Series]) -> Increments:
+        """Takes the answers in and ticks."""
+        for series in answers:
+            self.evidence.take(series, at=self.at)
+        return self.evidence.increments(KEY, expected=PODS, at=self.at)
 
 
-def failed(*samples: tuple[float, float], pod: str = "pod-1", fingerprint: str = CANARY) -> Series:
-    return a_series("relay_slo_attempts_failed_total", *samples, pod=pod, fingerprint=fingerprint)
+@pytest.fixture
+def watched() -> Watched:
+    watched = Watched()
+    watched.tick(watched.scrape())
+    return watched
 
 
-def started(at: float, value: float, *, pod: str = "pod-1") -> Series:
-    return a_series("process_start_time_seconds", (at, value), pod=pod)
+def test_counts_of_both_sides_add_up_over_the_pods(watched: Watched) -> None:
+    for pod in watched.pods.values():
+        pod.count(CANARY, finished=40, failed=4, throttled=3, refused=2, truncated=1)
+        pod.count(STABLE, finished=100, reported=7, input_tokens=70, output_tokens=21)
+    found = watched.tick(watched.scrape())
+    canary, stable = found.canary, found.stable
+    assert (canary.started, canary.finished, canary.failed) == (80, 80, 8)
+    assert (canary.throttled, canary.refused, canary.truncated) == (6, 4, 2)
+    assert (stable.finished, stable.failed) == (200, 0)
+    assert (stable.reported, stable.input_tokens, stable.output_tokens) == (14, 140, 42)
+    assert (found.fresh_pods, found.expected_pods) == (2, 2)
 
 
-def window(
-    evidence: Evidence, *, now: float, since: float = 0.0, namespace: str = "relay-finance"
-) -> Window:
-    return evidence.window(
-        namespace=namespace,
-        route="chat",
-        stable=STABLE,
-        canary=CANARY,
-        expected_pods=PODS,
-        since=since,
-        now=now,
-    )
+def test_each_increase_is_told_once(watched: Watched) -> None:
+    watched.pods["relay-1"].count(CANARY, finished=40)
+    assert watched.tick(watched.scrape()).canary.finished == 40
+    again = watched.tick()
+    assert (again.canary.finished, again.seconds) == (0, 0)
+    assert watched.tick(watched.scrape()).canary.finished == 0
 
 
-def test_sides_are_summed_over_pods() -> None:
-    evidence = Evidence(stale_seconds=6)
-    for pod in PODS:
-        evidence.observe([finished((10, 0), (12, 40), pod=pod), failed((10, 0), (12, 4), pod=pod)])
-    evidence.observe([finished((10, 0), (12, 100), fingerprint=STABLE)])
-    found = window(evidence, now=13)
-    assert (found.canary.finished, found.canary.failed, found.stable.finished) == (80, 8, 100)
-    assert (found.pods, found.expected_pods) == (2, 2)
+def test_time_is_that_of_the_samples(watched: Watched) -> None:
+    found = watched.tick(watched.scrape(seconds=2.5))
+    assert (found.now, found.seconds) == (START + 4.5, 2.5)
 
 
-def test_quota_and_refusals_are_counted_and_no_part_exceeds_the_whole() -> None:
-    evidence = Evidence(stale_seconds=6)
-    parts = {"failed": 4, "throttled": 5, "refused": 60}
-    evidence.observe(
-        [
-            a_series(f"relay_slo_attempts_{name}_total", (10, 0), (12, n))
-            for name, n in parts.items()
-        ]
-    )
-    evidence.observe([finished((10, 0), (12, 40))])
-    side = window(evidence, now=13).canary
-    assert (side.finished, side.failed, side.throttled, side.refused) == (40, 4, 5, 31)
+@pytest.mark.parametrize("ahead", [-3600.0, -5.0, 5.0, 3600.0])
+def test_a_prometheus_behind_or_ahead_changes_nothing(ahead: float) -> None:
+    watched = Watched()
+    told = []
+    for _ in range(4):
+        watched.pods["relay-1"].count(CANARY, finished=10)
+        found = watched.tick(watched.scrape(clock=START + ahead))
+        told.append((found.canary.finished, found.seconds, found.fresh_pods))
+    assert told == [(0, 0, 2), (10, 2, 2), (10, 2, 2), (10, 2, 2)]
 
 
-def test_only_what_happened_since_the_moment_counts() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([finished((10, 0), (12, 40), (14, 45))])
-    assert window(evidence, now=14, since=12).canary.finished == 5
+def test_the_first_tick_of_a_life_counts_nothing_however_much_it_reads() -> None:
+    watched = Watched()
+    answers = []
+    for _ in range(3):
+        watched.pods["relay-1"].count(CANARY, finished=40, failed=40)
+        answers.append(watched.scrape())
+    first = watched.tick(*answers)
+    assert (first.canary.finished, first.canary.failed, first.seconds) == (0, 0, 0)
+    assert watched.tick(watched.scrape()).canary.finished == 0
 
 
-def test_a_silent_pod_is_not_counted_as_reporting() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([finished((10, 1), pod="pod-1"), finished((20, 1), pod="pod-2")])
-    assert window(evidence, now=20).pods == 1
+def test_attempts_under_way_are_a_level(watched: Watched) -> None:
+    for pod in watched.pods.values():
+        pod.count(CANARY, started=5)
+    assert watched.tick(watched.scrape()).canary.under_way == 10
+    assert watched.tick(watched.scrape()).canary.under_way == 10
 
 
-def test_a_pod_that_does_not_serve_any_more_is_not_asked_for() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([finished((20, 1), pod=pod) for pod in ("pod-1", "pod-2", "pod-3")])
-    assert window(evidence, now=20).pods == 2
+def test_latency_is_counted_by_signal(watched: Watched) -> None:
+    watched.pods["relay-1"].count(CANARY, finished=30, **{"slow/Total": 3, "timed/Total": 30})
+    assert watched.tick(watched.scrape()).canary.slow["Total"] == (3, 30)
 
 
-def test_a_restarted_relay_does_not_count_backwards() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([started(10, 1.0), finished((10, 100))])
-    evidence.observe([started(12, 11.0), finished((12, 3))])
-    assert window(evidence, now=12).canary.finished == 3
+def test_a_silent_pod_is_not_counted_as_reporting(watched: Watched) -> None:
+    fresh = [watched.tick(watched.scrape("relay-2")).fresh_pods for _ in range(4)]
+    assert fresh == [2, 2, 2, 1]
 
 
-def test_another_namespaces_series_is_never_mixed_in() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([finished((10, 0), (12, 40))])
-    assert window(evidence, now=12, namespace="relay-marketing").canary.finished == 0
+def test_a_prometheus_that_scrapes_nothing_any_more_leaves_no_pod_fresh(watched: Watched) -> None:
+    watched.at += 6
+    assert watched.tick().fresh_pods == 2
+    watched.at += 0.5
+    assert watched.tick().fresh_pods == 0
 
 
-def test_latency_counts_by_signal() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe(
-        [
-            a_series("relay_slo_attempts_slow_total", (10, 0), (12, 3), signal="Total"),
-            a_series("relay_slo_attempts_timed_total", (10, 0), (12, 30), signal="Total"),
-        ]
-    )
-    assert window(evidence, now=12).canary.slow == {"Total": (3, 30)}
+def test_only_pods_that_serve_are_asked_for(watched: Watched) -> None:
+    series = watched.scrape()
+    watched.evidence.take(series, at=watched.at)
+    found = watched.evidence.increments(KEY, expected=["relay-2", "relay-3"], at=watched.at)
+    assert (found.fresh_pods, found.expected_pods) == (1, 2)
 
 
-def test_tripped_breakers_count_while_fresh_and_on_serving_pods() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe(
-        [
-            a_series("relay_slo_breaker_failed_probes", (10, 1), pod=pod)
-            for pod in ("pod-1", "pod-3")
-        ]
-    )
-    assert window(evidence, now=12).tripped_pods == 1
-    assert window(evidence, now=20).tripped_pods == 0
+def test_breakers_count_while_fresh_and_on_serving_pods(watched: Watched) -> None:
+    for name in PODS:
+        watched.pods[name].breakers["chat", "bbbbbbbbbbbb"] = 1
+        watched.pods[name].breakers["chat", "cccccccccccc"] = 1
+    series = watched.scrape()
+    watched.evidence.take(series, at=watched.at)
+    found = watched.evidence.increments(KEY, expected=["relay-1"], at=watched.at)
+    assert found.tripped_pods == 1
+    watched.at += 7
+    assert watched.tick().tripped_pods == 0
 
 
-def test_series_long_silent_are_forgotten() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([finished((10, 0), (12, 40))])
-    evidence.forget_before(13)
-    assert window(evidence, now=13).canary.finished == 0
+def test_another_upstream_begins_anew(watched: Watched) -> None:
+    other = Subject(stable="aaaaaaaaaaaa", canary="cccccccccccc")
+    watched.pods["relay-1"].count(CANARY, finished=40)
+    watched.pods["relay-1"].count(("chat", "canary", "cccccccccccc"), finished=500)
+    watched.evidence.follow({KEY: other})
+    assert watched.tick(watched.scrape()).canary.finished == 0
+    watched.pods["relay-1"].count(("chat", "canary", "cccccccccccc"), finished=3)
+    assert watched.tick(watched.scrape()).canary.finished == 3
 
 
-def test_requests_of_a_step_are_counted_over_all_pods() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([finished((10, 0), (12, 40), pod=pod) for pod in PODS])
-    assert (
-        evidence.finished_since(
-            namespace="relay-finance", route="chat", fingerprint=CANARY, moment=11
-        )
-        == 80
-    )
+def test_a_run_that_ended_is_forgotten(watched: Watched) -> None:
+    watched.evidence.follow({})
+    assert watched.evidence.question({"relay-finance": PODS}, at=watched.at) is None
+    with pytest.raises(KeyError):
+        watched.tick(watched.scrape())
 
 
-def test_an_upstream_that_was_stable_and_is_canary_now_counts_on_both_series() -> None:
-    evidence = Evidence(stale_seconds=6)
-    metric = "relay_slo_attempts_finished_total"
-    for at, stable, canary in ((10, 900, 0), (12, 905, 40)):
-        evidence.observe(
-            [
-                a_series(metric, (at, stable), side="stable"),
-                a_series(metric, (at, canary), side="canary"),
-            ]
-        )
-    assert window(evidence, now=12).canary.finished == 45
+def test_a_pod_that_is_gone_is_forgotten_and_what_it_counted_is_not(watched: Watched) -> None:
+    watched.pods["relay-1"].count(CANARY, finished=40)
+    watched.evidence.take(watched.scrape(), at=watched.at)
+    watched.evidence.question({"relay-finance": ["relay-2"]}, at=watched.at)
+    found = watched.evidence.increments(KEY, expected=["relay-2"], at=watched.at)
+    assert (found.canary.finished, found.fresh_pods) == (40, 1)
 
 
-def test_shadow_copies_are_no_evidence_about_the_canary() -> None:
-    evidence = Evidence(stale_seconds=6)
-    metric = "relay_slo_attempts_finished_total"
-    evidence.observe([finished((10, 0), (12, 40))])
-    evidence.observe([a_series(metric, (10, 0), (12, 500), side="shadow")])
-    assert window(evidence, now=12).canary.finished == 40
-
-
-ABOUT_CHAT = {("relay-finance", "chat"): {STABLE, CANARY}}
-
-
-def test_a_strangers_series_are_neither_evidence_nor_kept() -> None:
-    evidence = Evidence(stale_seconds=6)
-    metric = "relay_slo_attempts_finished_total"
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"route": "other"},
+        {"fingerprint": "cccccccccccc"},
+        {"side": "shadow"},
+        {"side": "fallback"},
+        {"signal": "other"},
+        {"kind": "other"},
+    ],
+    ids=str,
+)
+def test_series_about_something_else_are_not_mixed_in(
+    watched: Watched, change: dict[str, str]
+) -> None:
+    watched.pods["relay-1"].count(CANARY, finished=40)
+    series = watched.scrape()
     strange = [
-        a_series(metric, (10, 0), (12, 40), pod="stranger"),
-        a_series(metric, (10, 0), (12, 40), fingerprint="cccccccccccc"),
-        a_series(metric, (10, 0), (12, 40), side="other"),
-        a_series(metric, (10, 0), (12, 40), signal="other"),
-        a_series(metric, (10, 0), (12, 40), namespace="relay-legal"),
-        *(a_series(metric, (12, 40), route=f"r{number}") for number in range(1000)),
-        *(a_series("relay_slo_breaker_open", (12, 1), route=f"r{n}") for n in range(1000)),
+        Series(one.pod, {**one.labels, **change}, [(at, value + 1000) for at, value in one.samples])
+        for one in series
+        if "side" in one.labels
     ]
-    pods = {("relay-finance", pod) for pod in PODS}
-    evidence.observe_known(strange, pods=pods, routes=ABOUT_CHAT)
-    found = window(evidence, now=13)
-    assert (found.canary.finished, found.tripped_pods) == (0, 0)
-    assert (len(evidence._histories), len(evidence._breakers)) == (0, 0)
-    evidence.observe_known([finished((10, 0), (12, 40))], pods=pods, routes=ABOUT_CHAT)
-    assert window(evidence, now=13).canary.finished == 40
+    found = watched.tick(strange + series)
+    assert (found.canary.finished, found.stable.finished) == (40, 0)
 
 
-def test_a_part_is_never_more_than_its_whole() -> None:
-    evidence = Evidence(stale_seconds=6)
-    evidence.observe([finished((10, 0), (12, 40)), failed((10, 0), (12, 4000))])
-    for metric, value in (("slow", 500.0), ("timed", 5.0)):
-        name = f"relay_slo_attempts_{metric}_total"
-        evidence.observe([a_series(name, (10, 0), (12, value), signal="Total")])
-    found = window(evidence, now=13).canary
-    assert (found.finished, found.failed, found.slow) == (40, 40, {"Total": (5, 5)})
+def test_two_targets_that_say_different_things_of_one_moment_are_no_news(watched: Watched) -> None:
+    watched.pods["relay-1"].count(CANARY, finished=40)
+    series = watched.scrape()
+    forged = RelayCounters("relay-1")
+    forged.count(STABLE)
+    forged.count(CANARY, finished=4000, failed=4000)
+    answer = series + forged.scraped(START + watched.at)
+    assert watched.tick(answer).canary.finished == 0
+    assert watched.tick(answer[::-1]).canary.finished == 0
+    assert watched.tick(watched.scrape()).canary.finished == 40
+
+
+@pytest.mark.parametrize("missing", ["finished", "failed", "started", "slow", "timed"])
+def test_a_scrape_that_is_not_whole_is_no_news(watched: Watched, missing: str) -> None:
+    watched.pods["relay-1"].count(CANARY, finished=40, failed=4)
+    whole = watched.scrape()
+    name = f"relay_slo_attempts_{missing}_total"
+    part = [
+        one for one in whole if (one.labels["__name__"], one.labels.get("side")) != (name, "canary")
+    ]
+    assert watched.tick(part).canary.failed == 0
+    assert watched.tick(whole).canary.failed == 4
+
+
+def test_relays_that_do_not_export_everything_yet_are_understood(watched: Watched) -> None:
+    watched.pods["relay-1"].count(CANARY, finished=40, failed=4)
+    new = ("relay_slo_attempts_under_way", "relay_slo_attempts_reported_total")
+    series = [one for one in watched.scrape() if one.labels["__name__"] not in new]
+    found = watched.tick(series)
+    assert (found.canary.finished, found.canary.under_way, found.canary.reported) == (40, 0, 0)
+
+
+def test_figures_that_cannot_be_are_no_evidence_and_their_pod_is_named(watched: Watched) -> None:
+    watched.pods["relay-2"].count(CANARY, started=10, finished=40)
+    watched.pods["relay-1"].count(CANARY, finished=7)
+    found = watched.tick(watched.scrape())
+    assert (found.canary.finished, found.fresh_pods) == (7, 1)
+    why = watched.evidence.impossible(KEY)
+    assert (
+        why
+        == "relay pod relay-2 reports more finished and cancelled than started attempts of canary"
+    )
+    watched.pods["relay-2"].restart(start_time=2000.0)
+    found = watched.tick(watched.scrape())
+    assert (found.fresh_pods, watched.evidence.impossible(KEY)) == (2, "")
+
+
+def asked(watched: Watched) -> set[str]:
+    question = watched.evidence.question({"relay-finance": PODS}, at=watched.at)
+    return set() if question is None else {pod for _, pod in question.pods}
+
+
+def test_a_pod_is_asked_for_when_its_next_scrape_is_due(watched: Watched) -> None:
+    assert asked(watched) == set()
+    watched.at += 1.5
+    assert asked(watched) == set()
+    watched.at += 0.5
+    assert asked(watched) == set(PODS)
+    watched.tick(watched.scrape("relay-1", seconds=0))
+    assert asked(watched) == {"relay-2"}
+
+
+def test_a_question_names_what_is_known_and_what_is_judged(watched: Watched) -> None:
+    watched.at += 2
+    question = watched.evidence.question({"relay-finance": PODS}, at=watched.at)
+    assert question is not None
+    assert question.pods == {("relay-finance", name): START + 2 for name in PODS}
+    assert question.routes == {"chat"}
+    assert question.signals == {"Total"}
+    watched.at += 60
+    question = watched.evidence.question({"relay-finance": PODS}, at=watched.at)
+    assert question is not None
+    # its clock may have been set back
+    assert set(question.pods.values()) == {0.0}
+
+
+def test_a_clock_that_is_set_back_costs_some_scrapes_and_counts_nothing_twice(
+    watched: Watched,
+) -> None:
+    back = START - 300
+    counted = 0.0
+    for _ in range(10):
+        watched.pods["relay-1"].count(CANARY, finished=10)
+        found = watched.tick(watched.scrape(clock=back))
+        counted += found.canary.finished
+        assert found.seconds <= 2
+    assert 0 < counted < 100
+    assert found.fresh_pods == 2
+    assert found.canary.finished == 10
+
+
+def test_a_clock_that_is_set_ahead_costs_a_scrape(watched: Watched) -> None:
+    counted = []
+    for _ in range(3):
+        watched.pods["relay-1"].count(CANARY, finished=10)
+        counted.append(watched.tick(watched.scrape(clock=START + 300)).canary.finished)
+    assert counted == [0, 10, 10]

@@ -116,6 +116,10 @@ async def test_a_prometheus_that_fails_moves_nothing_and_a_breach_counts_once_it
     assert analysis(stage)["message"] == "Prometheus did not answer: Timeout"
     stage.samples.problem = ""
     await stage.settle()
+    # nobody knows when in this half minute those failed
+    assert weight(stage) == 25
+    stage.serve(route, 100, failed=50)
+    await stage.settle()
     assert weight(stage) == 0
     await life.end()
 
@@ -207,14 +211,14 @@ async def test_prometheus_is_asked_nothing_without_an_active_canary_and_once_a_t
     stage.tenant()
     life = await stage.operator()
     await stage.settle(10)
-    assert stage.samples.fetches == 0
+    assert not stage.samples.questions
     stage.pod()
     for name in ("a", "b", "c"):
         stage.route(name, match={"models": [name]}, canary=CANARY, analysis=ANALYSIS)
     await stage.settle(10)
-    before = stage.samples.fetches
+    before = len(stage.samples.questions)
     await stage.settle(10)
-    assert stage.samples.fetches - before == 20
+    assert len(stage.samples.questions) - before == 20
     await life.end()
 
 
@@ -234,9 +238,10 @@ async def test_only_pods_that_serve_are_expected_to_report() -> None:
     stage, life, route = await a_canary()
     stage.pod("relay-2", ready=False)
     await stage.settle()
-    stage.serve(route, 5)
+    stage.serve(route, 4)
     await stage.settle(31)
     assert analysis(stage)["reason"] == Reason.TOO_FEW_REQUESTS
+    stage.samples.unscraped = {"relay-3"}
     stage.pod("relay-3")
     await stage.settle(31)
     assert analysis(stage)["reason"] == Reason.NO_DATA
@@ -255,5 +260,34 @@ async def test_a_namespace_that_floods_leaves_only_its_own_canaries_unmeasured()
     assert "more series than can be read" in analysis(stage)["message"]
     stage.samples.crowded = {"relay-other"}
     await stage.settle(2)
+    stage.serve(route, 100, failed=50)
+    await stage.settle(2)
     assert weight(stage) == 0
+    await life.end()
+
+
+@in_virtual_time
+async def test_figures_that_cannot_be_move_nothing_and_status_names_their_pod() -> None:
+    stage, life, route = await a_canary()
+    stage.serve(route, 0, failed=347)
+    await stage.settle(31)
+    assert weight(stage) == 25
+    assert analysis(stage)["verdict"] == "Unmeasurable"
+    assert analysis(stage)["reason"] == Reason.IMPOSSIBLE_FIGURES
+    assert analysis(stage)["message"] == (
+        "relay pod relay-1 reports more failed, throttled and refused than finished attempts of canary; "
+        "figures that cannot be are no evidence"
+    )
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_other_pods_say_of_a_route_is_not_asked_for() -> None:
+    stage, life, _ = await a_canary()
+    stage.tenant("legal")
+    await stage.settle()
+    stage.pod("relay-9", tenant="legal")
+    await stage.settle()
+    asked = {pod for question in stage.samples.questions for pod in question.pods}
+    assert asked == {(SPACE, "relay-1")}
     await life.end()

@@ -1,0 +1,1 @@
+"""Prometheus, or what speaks its HTTP API (Thanos, Mimir), behind one adapter on prometheus-api-client."""

@@ -1,0 +1,52 @@
+"""When the next scrape of each relay pod can be read: most looks at Prometheus would bring nothing new."""
+
+from collections.abc import Iterable
+
+from relay_operator.decisions.analysis.scrapes import PodName
+
+_REMEMBERED_SECONDS = 60.0
+"""Clocks drift and Prometheus changes; how far they are apart is learned anew over this time."""
+
+
+class ScrapeSchedule:
+    """Knows when each pod's next scrape is due on the operator's clock.
+
+    How long after its time a sample can be read, with both clocks' difference in it, is learned: the least that was seen lately.
+    An error only costs a look that finds nothing.
+    """
+
+    def __init__(self, *, scrape_seconds: float) -> None:
+        self._scrape_seconds = scrape_seconds
+        self._newest: dict[PodName, float] = {}
+        self._least: list[float] = []
+        self._turned_at = 0.0
+
+    def read(self, pod: PodName, newest: float, *, at: float) -> None:
+        """Notes that at this moment of the operator's clock the pod's newest scrape was read."""
+        if newest <= self._newest.get(pod, 0.0):
+            return
+        self._newest[pod] = newest
+        if not self._least:
+            self._least, self._turned_at = [at - newest, at - newest], at
+        elif at - self._turned_at > _REMEMBERED_SECONDS:
+            self._least, self._turned_at = [at - newest, self._least[0]], at
+        else:
+            self._least[0] = min(self._least[0], at - newest)
+
+    def due(self, pods: Iterable[PodName], *, at: float, most: int) -> list[PodName]:
+        """Returns the pods whose next scrape can be there, the longest due first, and at most so many."""
+        if not self._least:
+            return list(pods)[:most]
+        latest = at - min(self._least) - self._scrape_seconds
+        waiting = sorted(
+            (newest, pod) for pod in pods if (newest := self._newest.get(pod, 0.0)) <= latest
+        )
+        return [pod for _, pod in waiting[:most]]
+
+    def forget(self, pod: PodName) -> None:
+        """Forgets a pod, so that it is due at once."""
+        self._newest.pop(pod, None)
+
+    def keep(self, pods: Iterable[PodName]) -> None:
+        """Forgets all pods but these."""
+        self._newest = {pod: self._newest[pod] for pod in pods if pod in self._newest}

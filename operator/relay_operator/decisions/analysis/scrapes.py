@@ -1,0 +1,193 @@
+"""Scrapes of relays, put together again from the samples of one answer: what one pod said of one route at one moment.
+
+Every series of a scrape has the scrape's time. Only a whole scrape is news: counters of different moments, or without the
+start time of their process, say nothing certain.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from relay_contract.document import SIGNALS, Signal
+
+PodName = tuple[str, str]
+"""Namespace and name of a relay pod, as the scraper labelled its samples."""
+RouteKey = tuple[str, str]
+"""Namespace and name of a RelayRoute."""
+
+START_TIME: Final = "process_start_time_seconds"
+BREAKER: Final = "relay_slo_breaker_failed_probes"
+"""An open breaker alone may come from a burst; one whose probe failed does not."""
+_PREFIX: Final = "relay_slo_attempts_"
+
+ATTEMPTS: Final = (
+    "started",
+    "finished",
+    "failed",
+    "cancelled",
+    "throttled",
+    "refused",
+    "truncated",
+)
+TOKEN_KINDS: Final = ("input", "output")
+OPTIONAL: Final = ("reported", *(f"{kind}_tokens" for kind in TOKEN_KINDS), "under_way")
+"""What relays of an older image do not export, or no objective asks for."""
+FIGURES: Final = (
+    *ATTEMPTS,
+    *(f"{measure}/{signal}" for signal in SIGNALS for measure in ("slow", "timed")),
+    *OPTIONAL,
+)
+"""What is read of a side, in the order of `Figures`. All but the last are counters."""
+
+INDEX: Final = {name: index for index, name in enumerate(FIGURES)}
+COUNTERS: Final = len(FIGURES) - 1
+_COLUMNS: Final[dict[tuple[str, str, str], int]] = {
+    **{(f"{_PREFIX}{name}_total", "", ""): INDEX[name] for name in (*ATTEMPTS, "reported")},
+    **{
+        (f"{_PREFIX}{measure}_total", signal, ""): INDEX[f"{measure}/{signal}"]
+        for measure in ("slow", "timed")
+        for signal in SIGNALS
+    },
+    **{("relay_slo_tokens_total", "", kind): INDEX[f"{kind}_tokens"] for kind in TOKEN_KINDS},
+    (f"{_PREFIX}under_way", "", ""): INDEX["under_way"],
+}
+
+Figures = list[float | None]
+"""One side's figures since its process began, in the order of `FIGURES`; None where a figure is missing."""
+
+
+class Series(NamedTuple):
+    """Raw samples of one time series: labels, and (seconds since the epoch, value) pairs in order.
+
+    pod is named by the labels that the scraper sets: what a relay says of itself proves nothing.
+    """
+
+    pod: PodName
+    labels: Mapping[str, str]
+    samples: list[tuple[float, float]]
+
+
+class Scrape(NamedTuple):
+    """What one pod said of one route at one moment. breaker counts failed probes, None without one."""
+
+    at: float
+    start: float
+    stable: Figures
+    canary: Figures
+    breaker: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What of a route is followed: the fingerprints of its sides, the latency signals judged, and tokens or not."""
+
+    stable: str
+    canary: str
+    signals: frozenset[Signal] = frozenset()
+    tokens: bool = False
+
+
+@lru_cache(maxsize=16)
+def _needed(signals: frozenset[Signal]) -> tuple[int, ...]:
+    """Returns the indices of the figures without which a scrape is not whole."""
+    slow = [f"{name}/{signal}" for signal in signals for name in ("slow", "timed")]
+    return tuple(INDEX[name] for name in (*ATTEMPTS, *slow))
+
+
+class _Parts:
+    """Parts of the scrapes of one pod about one route, by their times.
+
+    Two targets that say different things of one moment prove nothing: such a moment is contradictory.
+    """
+
+    __slots__ = ("breakers", "canary", "contradictory", "stable")
+
+    def __init__(self) -> None:
+        self.stable: dict[float, Figures] = {}
+        self.canary: dict[float, Figures] = {}
+        self.breakers: dict[float, float | None] = {}
+        self.contradictory: set[float] = set()
+
+    def put(
+        self, side: dict[float, Figures], column: int, samples: list[tuple[float, float]]
+    ) -> None:
+        """Puts the samples of one figure where they belong."""
+        for at, value in samples:
+            figures = side.get(at)
+            if figures is None:
+                figures = side[at] = [None] * len(FIGURES)
+            if figures[column] not in (None, value):
+                self.contradictory.add(at)
+            figures[column] = value
+
+
+class Assembly:
+    """Puts the series of one answer together. Series that are about none of the routes, or no counter of ours, are dropped."""
+
+    def __init__(self, subjects: Mapping[RouteKey, Subject]) -> None:
+        self._subjects = subjects
+        self._starts: dict[PodName, dict[float, float | None]] = {}
+        self._parts: dict[tuple[PodName, RouteKey], _Parts] = {}
+
+    def add(self, series: Iterable[Series]) -> None:
+        """Adds series in any order."""
+        for pod, labels, samples in series:
+            name = labels.get("__name__", "")
+            if name == START_TIME:
+                _put(self._starts.setdefault(pod, {}), samples)
+                continue
+            key = (pod[0], labels.get("route", ""))
+            subject = self._subjects.get(key)
+            if subject is None:
+                continue
+            parts = self._parts.get((pod, key))
+            if parts is None:
+                parts = self._parts[pod, key] = _Parts()
+            if name == BREAKER:
+                if labels.get("fingerprint") == subject.canary:
+                    _put(parts.breakers, samples)
+                continue
+            column = _COLUMNS.get((name, labels.get("signal", ""), labels.get("kind", "")))
+            side = _side(parts, subject, labels)
+            if column is not None and side is not None:
+                parts.put(side, column, samples)
+
+    def scrapes(self) -> Iterator[tuple[RouteKey, PodName, list[Scrape]]]:
+        """Yields the whole scrapes of each pod about each route, in the order of their times."""
+        for (pod, key), parts in self._parts.items():
+            starts = self._starts.get(pod)
+            if starts:
+                found = _whole(parts, starts, _needed(self._subjects[key].signals))
+                if found:
+                    yield key, pod, found
+
+
+def _side(
+    parts: _Parts, subject: Subject, labels: Mapping[str, str]
+) -> dict[float, Figures] | None:
+    """Returns where a side's figures go; None for the copies of a shadow, which no user saw, and for other upstreams."""
+    side, fingerprint = labels.get("side"), labels.get("fingerprint")
+    if side == "stable" and fingerprint == subject.stable:
+        return parts.stable
+    if side == "canary" and fingerprint == subject.canary:
+        return parts.canary
+    return None
+
+
+def _put(values: dict[float, float | None], samples: list[tuple[float, float]]) -> None:
+    for at, value in samples:
+        values[at] = value if values.get(at, value) == value else None
+
+
+def _whole(
+    parts: _Parts, starts: Mapping[float, float | None], needed: tuple[int, ...]
+) -> list[Scrape]:
+    found = []
+    for at in sorted(parts.canary):
+        stable, canary, start = parts.stable.get(at), parts.canary[at], starts.get(at)
+        if stable is None or start is None or at in parts.contradictory:
+            continue
+        if None not in [side[index] for side in (stable, canary) for index in needed]:
+            found.append(Scrape(at, start, stable, canary, parts.breakers.get(at)))
+    return found
