@@ -27,7 +27,7 @@ INTERPRETED: Final = {
     "calls/attempts/provider_keys.py": "reads files once a second",
     "dialect/body_scan_pure.py": "stands in for the scan in C where that is not built",
     "http/resolver.py": "a coroutine for each look-up of a name",
-    "http/tls.py": "once for each document",
+    "http/tls.py": "once for each document or certificate",
 }
 """Modules and rooms of the relay that stay Python, and why."""
 

@@ -10,12 +10,11 @@ import sys
 from pydantic import ValidationError
 
 from relay.accounting.logs import Log
-from relay.http.tls import ClientTls
 from relay.process.admin import AdminPort
 from relay.process.document_acceptance import Acceptance
-from relay.process.listening import listening_socket
 from relay.process.memory_plan import memory_limit, memory_plan
 from relay.process.supervisor import Supervisor
+from relay.process.traffic.listening import listening_socket
 from relay.settings import Settings
 from relay_contract.seal import parse_public_keys
 
@@ -91,7 +90,7 @@ def _within_memory(settings: Settings, log: Log) -> Settings:
     limit = settings.memory_limit_bytes or memory_limit()
     if limit is None:
         return settings
-    plan = memory_plan(settings, limit, tls=ClientTls.present(settings.tls_directory))
+    plan = memory_plan(settings, limit, tls=settings.tls_directory.is_dir())
     log.event("info", "memory_plan", limit_bytes=limit, **plan.settings)
     return settings.model_copy(update=plan.settings)
 

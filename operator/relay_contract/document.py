@@ -24,6 +24,11 @@ while there is room.
 MAX_GENERATION = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
+MAX_TIME = 253_402_300_799
+"""The last second of the year 9999, the latest that a certificate can name (RFC 5280, section 4.1.2.5)."""
+MAX_PROBLEM = 256
+"""Characters of a sentence about a certificate."""
+
 API_KEY_PREFIX = "sk-relay-"
 
 Priority = Literal["high", "normal", "low"]
@@ -259,7 +264,8 @@ class TenantDocument(Part):
     """One tenant's part of a document: identity, keys, queue, limits, routes.
 
     uid is the Tenant object's: a recreated tenant inherits nothing. replicas is the number of pods that share the
-    tenant's limits and seats (ready or terminating).
+    tenant's limits and seats (ready or terminating). client_tls asks for TLS with callers: without a certificate nobody is
+    served.
     """
 
     name: Name
@@ -267,6 +273,7 @@ class TenantDocument(Part):
     namespace: Name
     tier: str = ""
     suspended: bool = False
+    client_tls: bool = False
     replicas: Annotated[int, Field(ge=1)] = 1
     keys: tuple[ApiKey, ...] = ()
     queue: Queue = Queue()
@@ -303,16 +310,30 @@ class Document(Part):
         return self
 
 
+class ServedCertificate(Part):
+    """TLS with callers in a pod. digest is the SHA-256 of the tls.crt that all its workers serve, empty while they serve
+    nobody; not_after is the end of its time, in seconds since the epoch.
+
+    problem says why the certificate that is mounted now is not served; empty while it is.
+    """
+
+    digest: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
+    not_after: Annotated[int, Field(ge=0, le=MAX_TIME)] = 0
+    problem: Annotated[str, StringConstraints(max_length=MAX_PROBLEM)] = ""
+
+
 class Acknowledgement(Part):
     """Document in force in every worker process of a pod; generation 0 and an empty digest before the first.
 
-    missing_keys names the document's providers whose key file is not there (yet); calls to them cannot succeed.
+    missing_keys names the document's providers whose key file is not there (yet); calls to them cannot succeed. tls is
+    None in a pod that serves plain HTTP.
     """
 
     digest: Annotated[str, StringConstraints(max_length=64)]
     generation: Annotated[int, Field(ge=0, le=MAX_GENERATION)]
     workers: Annotated[int, Field(ge=0, le=1024)]
     missing_keys: Annotated[tuple[Name, ...], Field(max_length=1024)] = ()
+    tls: ServedCertificate | None = None
 
 
 def canonical_payload(document: Document) -> str:

@@ -64,7 +64,6 @@ class Relay:
         for path in (
             self.document_path.parent,
             self.keys_directory,
-            self.tls_directory,
             self.state_directory,
         ):
             path.mkdir(parents=True, exist_ok=True)
@@ -84,6 +83,17 @@ class Relay:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output()[-4000:]}") from error
         assert self.process.exit_code is None, self.output()
+
+    def wait_listening(self) -> None:
+        """Waits until the admin port answers."""
+        eventually(self._is_listening, what="the admin port")
+
+    def _is_listening(self) -> bool:
+        try:
+            self.ready()
+        except OSError:
+            return False
+        return True
 
     def output(self) -> str:
         """Returns everything the relay wrote, over all its starts."""

@@ -224,7 +224,7 @@ def test_a_relay_without_a_document_is_alive_but_not_ready_and_says_why(
     new_relay: NewRelay,
 ) -> None:
     relay = new_relay(document=None)
-    eventually(lambda: listening(relay), what="the admin port")
+    relay.wait_listening()
     assert relay.admin("GET", "/healthz").status == 200
     ready = relay.ready()
     assert ready.status == 503
@@ -232,17 +232,9 @@ def test_a_relay_without_a_document_is_alive_but_not_ready_and_says_why(
     assert relay.acknowledged().generation == 0
 
 
-def listening(relay: Relay) -> bool:
-    try:
-        relay.admin("GET", "/healthz")
-    except OSError:
-        return False
-    return True
-
-
 def test_a_first_document_makes_the_relay_ready(new_relay: NewRelay, platform: Platform) -> None:
     relay = new_relay(document=None)
-    eventually(lambda: listening(relay), what="the admin port")
+    relay.wait_listening()
     relay.push(platform.document())
     relay.wait_ready()
     assert relay.chat().status == 200

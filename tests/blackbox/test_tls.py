@@ -1,15 +1,14 @@
-"""TLS with clients, with certificates reloaded in place, and with providers, whose certificates are verified."""
+"""TLS with providers, whose certificates are verified."""
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.blackbox.authority import DAY, Authority
+from tests.blackbox.mounted_secret import relay_with_tls
 from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import Platform, provider
 from tests.blackbox.upstream import Upstream
-from tests.blackbox.waiting import eventually
 
 
 @pytest.fixture
@@ -21,56 +20,7 @@ def authority() -> Authority:
 @pytest.fixture
 def tls_relay(new_relay: NewRelay, authority: Authority, platform: Platform) -> Relay:
     """Starts a relay with a certificate for localhost."""
-    relay = new_relay(document=None)
-    relay.process.kill()
-    authority.issue(relay.tls_directory)
-    relay.write_document(platform.document())
-    relay.restart()
-    relay.wait_ready()
-    return relay
-
-
-def test_a_client_is_served_over_tls(tls_relay: Relay, authority: Authority) -> None:
-    assert tls_relay.ask("GET", "/v1/models", tls=authority.trusting()).status == 200
-
-
-def test_a_client_without_tls_gets_no_answer_from_a_tls_port(tls_relay: Relay) -> None:
-    with tls_relay.wire() as wire:
-        wire.send(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert not wire.rest().startswith(b"HTTP/1.1 200")
-
-
-def test_an_old_protocol_version_is_refused(tls_relay: Relay, authority: Authority) -> None:
-    context = authority.trusting()
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        tls_relay.ask("GET", "/v1/models", tls=context)
-
-
-def test_a_renewed_certificate_is_served_without_a_restart(
-    tls_relay: Relay, authority: Authority
-) -> None:
-    context = authority.trusting()
-    with tls_relay.wire(tls=context) as old:
-        before = old.peer_certificate()
-        authority.issue(tls_relay.tls_directory)
-
-        def served() -> bytes:
-            with tls_relay.wire(tls=context) as wire:
-                return wire.peer_certificate()
-
-        eventually(served, lambda seen: seen != before, what="the renewed certificate")
-        old.send(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert old.answer().status == 401
-
-
-def test_a_broken_renewal_leaves_the_last_valid_certificate_in_use(
-    tls_relay: Relay, authority: Authority
-) -> None:
-    (tls_relay.tls_directory / "tls.crt").write_text("not a certificate")
-    eventually(tls_relay.output, lambda output: "tls" in output.lower(), what="a log line about it")
-    assert tls_relay.ask("GET", "/v1/models", tls=authority.trusting()).status == 200
+    return relay_with_tls(new_relay, platform, authority.pair())
 
 
 @pytest.fixture
@@ -142,7 +92,7 @@ def test_a_stream_passes_through_tls_on_both_sides(
 ) -> None:
     url = f"https://localhost:{tls_upstream.port}/v1"
     providers = [provider("stable", url, ca_bundle=authority.pem)]
-    tls_relay.push(platform.document(providers=providers))
+    tls_relay.push(platform.document(providers=providers, client_tls=True))
     answer = tls_relay.ask(
         "POST",
         "/v1/chat/completions",

@@ -21,7 +21,7 @@ from relay.settings import Settings
 
 
 class ClientConnections(ConnectionHost):
-    """The host of a worker's client connections."""
+    """The host of a worker's client connections. With secure_only it takes none without TLS."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class ClientConnections(ConnectionHost):
         self.wheel = wheel
         self.outbox = outbox
         self.draining = False
+        self.secure_only = False
         self.open: set[ClientConnection] = set()
         self.buffered_bytes = 0
         self.paths = paths
@@ -47,6 +48,9 @@ class ClientConnections(ConnectionHost):
         self._age_seconds: float = settings.connection_age_seconds
 
     def admit_connection(self, connection: ClientConnection) -> bool:
+        if self.secure_only and not connection.is_secure:
+            # accepted a moment before the tenant asked for TLS
+            return False
         if len(self.open) >= self._max_connections:
             self._metrics.rejections[("connections",)] += 1
             return False
@@ -78,6 +82,12 @@ class ClientConnections(ConnectionHost):
     def drain(self) -> None:
         """Makes every answer from now on the last of its connection."""
         self.draining = True
+
+    def retire_plain(self) -> None:
+        """Closes the connections without TLS, each after the answer that is under way."""
+        for connection in list(self.open):
+            if not connection.is_secure:
+                connection.retire()
 
     def abort_all(self) -> None:
         """Aborts every connection: the time to drain is over."""

@@ -392,6 +392,19 @@ class ClientConnection(Channel):
         """Returns when the last answer ended, in monotonic seconds; meaningful while idle."""
         return self.deadline - self._host.client_limits.idle_timeout
 
+    @property
+    def is_secure(self) -> bool:
+        """Returns whether the connection is encrypted."""
+        return self.transport.get_extra_info("ssl_object") is not None
+
+    def retire(self) -> None:
+        """Closes after the answer that is under way, at once without one."""
+        request = self._current
+        if request is None:
+            self.close()
+        else:
+            request.keep_alive = False
+
     def close(self) -> None:
         """Closes after everything written has been sent."""
         self.closing = True

@@ -13,8 +13,8 @@ from aiohttp.typedefs import Handler
 from relay.accounting.metric_catalogue import Page
 from relay.accounting.metric_report import render, render_gauge
 from relay.process.admin_connections import AdminConnections
-from relay.process.listening import listening_socket
 from relay.process.supervisor import NotProgrammed, Supervisor
+from relay.process.traffic.listening import listening_socket
 from relay.settings import Settings
 from relay_contract.document import MAX_DOCUMENT_BYTES
 from relay_contract.endpoints import (
@@ -96,13 +96,22 @@ class Admin:
 
     async def _page(self, page: Page) -> web.Response:
         text = render(await self._supervisor.metrics(), page)
-        generation = self._supervisor.acknowledgement().generation
+        acknowledgement = self._supervisor.acknowledgement()
         text += render_gauge(
-            "relay_document_generation", "Generation every worker runs, 0 for none.", generation
+            "relay_document_generation",
+            "Generation every worker runs, 0 for none.",
+            acknowledgement.generation,
         )
         text += render_gauge(
             "process_start_time_seconds", "Start of this relay since the epoch.", self._started
         )
+        served = acknowledgement.tls
+        if served is not None:
+            text += render_gauge(
+                "relay_tls_certificate_expiration_timestamp_seconds",
+                "End of the time of the certificate that callers are served with, since the epoch; 0 while none is.",
+                served.not_after,
+            )
         return web.Response(body=text.encode(), headers=_TEXT)
 
     async def _breakers(self, request: web.Request) -> web.Response:

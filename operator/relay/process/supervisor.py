@@ -20,10 +20,12 @@ from relay.process.document_acceptance import Acceptance, Accepted
 from relay.process.document_files import DocumentMount, StateFile
 from relay.process.forking import become_worker
 from relay.process.open_breakers import OpenBreakers
+from relay.process.traffic.client_certificate import CertificateMount
+from relay.process.traffic.traffic_port import CLOSED, Serving, mode_of
 from relay.process.worker import run_worker
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import Settings
-from relay_contract.document import Acknowledgement
+from relay_contract.document import Acknowledgement, ServedCertificate
 from relay_contract.seal import DocumentRejected
 
 ACKNOWLEDGE_SECONDS: Final = 5.0
@@ -51,7 +53,7 @@ class WorkerHandle:
         self.listener = listener
         self.started_at = self.heard_at = time.monotonic()
         self.channel: WorkerChannel | None = None
-        self.listening = False
+        self.serving = ""
         self.digest = ""
         self.generation = 0
         self.report: Report = {}
@@ -72,6 +74,7 @@ class Supervisor:
         self._workers: dict[int, WorkerHandle] = {}
         self._state = StateFile(settings.state_directory)
         self._mount = DocumentMount(settings.document_path)
+        self._certificate = CertificateMount(settings.tls_directory, log)
         self._changed = asyncio.Event()
         self._pushes = asyncio.Lock()
         self._retired: Report = {}
@@ -95,6 +98,7 @@ class Supervisor:
         elif self.accepted is not None:
             kept = self.accepted.envelope == candidates[0]
             self._log_in_force(self.accepted, "state" if kept else "mount")
+        self._certificate.look()
         for number in range(len(self._listeners)):
             self._fork(number)
 
@@ -113,7 +117,10 @@ class Supervisor:
             fresh = accepted is not self.accepted
             if fresh:
                 self.accepted = accepted
+                self._certificate.look()
                 for worker in self._workers.values():
+                    # before the document: no call is taken without TLS under one that asks for it
+                    self._send_serving(worker)
                     self._send_document(worker)
                 self._keep(accepted)
             acknowledgement = await self._programmed(accepted)
@@ -131,7 +138,7 @@ class Supervisor:
         )
 
     async def poll(self) -> None:
-        """Runs forever: offers the mounted document whenever it changes, and has certificates re-read."""
+        """Runs forever: offers the mounted document whenever it changes, and takes in a changed certificate."""
         while True:
             await asyncio.sleep(self._settings.document_poll_seconds)
             if self._mount.changed():
@@ -140,7 +147,12 @@ class Supervisor:
                     await self._offer_quietly(envelope)
             # what a worker counted since the last look is lost if it crashes
             await self.metrics()
-            self._tell_all("reload_tls")
+            self._look_at_certificate()
+
+    def _look_at_certificate(self) -> None:
+        if self._certificate.look():
+            for worker in self._workers.values():
+                self._send_serving(worker)
 
     async def _offer_quietly(self, envelope: bytes) -> None:
         try:
@@ -173,30 +185,45 @@ class Supervisor:
         return await self.acknowledged()
 
     def _all_run(self, digest: str) -> bool:
-        workers = self._workers.values()
+        workers, wanted = self._workers.values(), self._serving().name
         return len(workers) == self._settings.workers and all(
-            worker.digest == digest for worker in workers
+            worker.digest == digest and mode_of(worker.serving) == mode_of(wanted)
+            for worker in workers
+        )
+
+    def _serving(self) -> Serving:
+        """Returns what the traffic port is to serve, as far as is known."""
+        return self._certificate.serving(self.accepted.document if self.accepted else None)
+
+    def _served_certificate(self) -> ServedCertificate | None:
+        return self._certificate.report(
+            self._serving(), [worker.serving for worker in self._workers.values()]
         )
 
     def acknowledgement(self) -> Acknowledgement:
         """Returns what every worker runs; generation 0 while they do not agree on one."""
-        accepted = self.accepted
+        accepted, tls = self.accepted, self._served_certificate()
         if accepted is not None and self._all_run(accepted.digest):
             return Acknowledgement(
                 digest=accepted.digest,
                 generation=accepted.generation,
                 workers=self._settings.workers,
+                tls=tls,
             )
         running = [worker for worker in self._workers.values() if worker.digest]
         digests = {worker.digest for worker in running}
         if len(running) == self._settings.workers and len(digests) == 1:
             return Acknowledgement(
-                digest=running[0].digest, generation=running[0].generation, workers=len(running)
+                digest=running[0].digest,
+                generation=running[0].generation,
+                workers=len(running),
+                tls=tls,
             )
-        return Acknowledgement(digest="", generation=0, workers=0)
+        return Acknowledgement(digest="", generation=0, workers=0, tls=tls)
 
     async def acknowledged(self) -> Acknowledgement:
-        """Returns `acknowledgement` with the providers that a worker has no key for; each re-reads its files first."""
+        """Returns `acknowledgement` with the providers that a worker has no key for; all files are re-read first."""
+        self._look_at_certificate()
         answers = await asyncio.gather(
             *(self._ask(worker, "keys") for worker in self._workers.values())
         )
@@ -211,7 +238,14 @@ class Supervisor:
             if self.rejection is not None:
                 return f"no valid document: {self.rejection.code}: {self.rejection}"
             return f"no document: nothing was pushed and {self._settings.document_path} has none"
-        ready = [worker for worker in self._workers.values() if worker.listening and worker.digest]
+        wanted = self._serving().name
+        if wanted == CLOSED:
+            return f"no certificate to serve callers with: {self._certificate.problem}"
+        ready = [
+            worker
+            for worker in self._workers.values()
+            if worker.digest and mode_of(worker.serving) == mode_of(wanted)
+        ]
         if len(ready) < self._settings.workers:
             return f"{len(ready)} of {self._settings.workers} workers are ready"
         return None
@@ -324,9 +358,17 @@ class Supervisor:
         channel = WorkerChannel(lambda message: self._received(worker, message), lambda: None)
         await self._loop.create_connection(lambda: channel, sock=control)
         worker.channel = channel
+        self._send_serving(worker)
         self._send_document(worker)
         if self.draining:
             channel.send("drain")
+
+    def _send_serving(self, worker: WorkerHandle) -> None:
+        if worker.channel is not None:
+            wanted = self._serving()
+            worker.channel.send(
+                "serve", name=wanted.name, certificate=wanted.certificate, key=wanted.key
+            )
 
     def _send_document(self, worker: WorkerHandle) -> None:
         if worker.channel is not None and self.accepted is not None:
@@ -349,7 +391,7 @@ class Supervisor:
         worker.heard_at = time.monotonic()
         match message["kind"]:
             case "listening":
-                worker.listening = True
+                worker.serving = message["name"]
             case "in_force":
                 worker.digest = message["digest"]
                 worker.generation = message["generation"]

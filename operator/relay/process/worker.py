@@ -6,19 +6,16 @@ import gc
 import os
 import signal
 import socket
-import ssl
 import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import uvloop
 
 from relay.accounting.logs import WorkerLog
 from relay.calls.call_service import CallService
-from relay.http.downstream import ClientConnection
-from relay.http.tls import ClientTls
 from relay.process.allocator import keep_freed_memory
 from relay.process.drain import Drain
-from relay.process.listening import BACKLOG
+from relay.process.traffic.traffic_port import Serving, TrafficPort
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.routing.snapshot import SnapshotRejected, compile_snapshot
 from relay.settings import Settings
@@ -34,7 +31,6 @@ class Worker:
 
     def __init__(self, settings: Settings, listener: socket.socket, number: int) -> None:
         self._settings = settings
-        self._listener = listener
         self._loop = asyncio.get_running_loop()
         self.log = WorkerLog(
             level=settings.log_level,
@@ -46,8 +42,12 @@ class Worker:
         self.service = CallService(settings, self.log)
         self._loop.set_exception_handler(self._unhandled)
         self._channel = WorkerChannel(self._received, self._supervisor_gone)
-        self._server: asyncio.Server | None = None
-        self._tls: ClientTls | None = None
+        self._port = TrafficPort(
+            listener,
+            self.service.connections,
+            handshake_seconds=settings.header_timeout_seconds,
+        )
+        self._serving: set[asyncio.Task[None]] = set()
         self._drain: Drain | None = None
         self._told_breakers: list[tuple[str, str, str, int]] = []
         self.ended = asyncio.Event()
@@ -55,15 +55,6 @@ class Worker:
     async def serve(self, control: socket.socket) -> None:
         """Serves until drained, or until the supervisor is gone."""
         await self._loop.create_connection(lambda: self._channel, sock=control)
-        if ClientTls.present(self._settings.tls_directory):
-            self._tls = ClientTls(self._settings.tls_directory)
-        self._server = await self._loop.create_server(
-            lambda: cast(asyncio.Protocol, ClientConnection(self.service.connections)),
-            sock=self._listener,
-            backlog=BACKLOG,
-            ssl=self._tls.context if self._tls is not None else None,
-        )
-        self._channel.send("listening")
         self._tick()
         await self.ended.wait()
         self.service.stop()
@@ -103,8 +94,8 @@ class Worker:
                 self.service.follow_trip(
                     message["tenant_uid"], message["route"], message["fingerprint"]
                 )
-            case "reload_tls":
-                self._reload_tls()
+            case "serve":
+                self._serve(Serving(message["name"], message["certificate"], message["key"]))
             case "drain":
                 self._begin_drain()
 
@@ -119,21 +110,22 @@ class Worker:
         self.service.install(snapshot)
         self._channel.send("in_force", digest=digest, generation=snapshot.document.generation)
 
-    def _reload_tls(self) -> None:
-        if self._tls is None:
-            return
-        try:
-            if self._tls.reload_if_changed():
-                self.log.event("info", "tls_certificate_reloaded")
-        except (OSError, ssl.SSLError) as error:
-            self.log.event("error", "tls_certificate_refused", message=str(error))
+    def _serve(self, wanted: Serving) -> None:
+        self._port.want(wanted)
+        task = self._loop.create_task(self._follow())
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _follow(self) -> None:
+        served = await self._port.follow()
+        self._channel.send("listening", name=served)
 
     def _begin_drain(self) -> None:
-        if self._drain is None and self._server is not None:
+        if self._drain is None:
             self.service.connections.drain()
             self._drain = Drain(
                 self.service.connections,
-                self._server,
+                self._port,
                 now=time.monotonic(),
                 accept_seconds=self._settings.drain_accept_seconds,
                 drain_seconds=self._settings.drain_seconds,

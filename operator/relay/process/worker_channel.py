@@ -1,7 +1,8 @@
 """Messages between supervisor and workers: JSON, each after its length, over a socket pair.
 
-to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {tenant_uid, route, fingerprint}   drain {}   reload_tls {}
-to supervisor  listening {}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
+to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {tenant_uid, route, fingerprint}   drain {}
+               serve {name, certificate, key}
+to supervisor  listening {name}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
                refused {digest, message}   keys {id, missing}
 """
 

@@ -20,6 +20,7 @@ def tenant_part(
         uid=tenant.metadata.uid,
         namespace=names.tenant_namespace(tenant.metadata.name),
         suspended=spec.suspend,
+        client_tls=spec.network.tls is not None,
         replicas=max(replicas, 1),
         keys=tuple(
             document.ApiKey(

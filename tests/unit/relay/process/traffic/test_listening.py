@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from relay.process.listening import listening_socket
+from relay.process.traffic.listening import listening_socket
 
 
 class Kernel:
