@@ -25,12 +25,16 @@ MAX_PEM_BYTES: Final = 1024 * 1024
 class CertificateUnusable(Exception):
     """A certificate cannot be served; the message names the entry and what is wrong with it.
 
-    usable_from is the time, in seconds since the epoch, at which it can; 0 when only other entries help.
+    usable_from is the time, in seconds since the epoch, at which it can; 0 when only other entries help. has_expired tells
+    that it could.
     """
 
-    def __init__(self, message: str, *, usable_from: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, usable_from: float = 0.0, has_expired: bool = False
+    ) -> None:
         super().__init__(message)
         self.usable_from = usable_from
+        self.has_expired = has_expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def _facts(certificate: bytes, key: bytes, now: float) -> Certificate:
     not_before, not_after = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if not_after.timestamp() <= now:
         raise CertificateUnusable(
-            f"the certificate in {CERTIFICATE_FILE} expired at {_text(not_after)}"
+            f"the certificate in {CERTIFICATE_FILE} expired at {_text(not_after)}", has_expired=True
         )
     if not_before.timestamp() > now:
         raise CertificateUnusable(

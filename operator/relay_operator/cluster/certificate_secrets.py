@@ -1,27 +1,13 @@
 """The certificate that a tenant names for TLS with its callers, read from its Secret. The key is checked and forgotten."""
 
 import base64
-import binascii
-from dataclasses import dataclass
 
 from relay_contract import certificate
-from relay_contract.certificate import Certificate, CertificateUnusable
+from relay_contract.certificate import CertificateUnusable
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer, Manifest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretCertificate:
-    """What a Secret holds: a certificate that can be served, or the problem that keeps it from being one.
-
-    secret is its namespace and name.
-    """
-
-    secret: str
-    exists: bool
-    problem: str = ""
-    certificate: Certificate | None = None
+from relay_operator.decisions.relay_pods.certificate import SecretCertificate
 
 
 async def read(api: ApiServer, tenant: Tenant, *, now: float) -> SecretCertificate | None:
@@ -43,13 +29,17 @@ async def read(api: ApiServer, tenant: Tenant, *, now: float) -> SecretCertifica
     try:
         found = certificate.check(chain, key, now=now)
     except CertificateUnusable as error:
-        return SecretCertificate(secret=label, exists=True, problem=str(error))
-    return SecretCertificate(secret=label, exists=True, certificate=found)
+        return SecretCertificate(
+            secret=label,
+            problem=str(error),
+            has_expired=error.has_expired,
+            comes_later=error.usable_from > 0,
+        )
+    return SecretCertificate(
+        secret=label, digest=found.digest, not_before=found.not_before, not_after=found.not_after
+    )
 
 
 def _entry(secret: Manifest, name: str) -> bytes | None:
     value = (secret.get("data") or {}).get(name)
-    try:
-        return None if value is None else base64.b64decode(value)
-    except (binascii.Error, TypeError, ValueError):
-        return None
+    return None if value is None else base64.b64decode(value)

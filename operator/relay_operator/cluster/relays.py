@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from relay_contract import document, endpoints
 from relay_operator.errors import Unavailable
 
-_ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys"})
+_ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys", "tls"})
 _MOST_ANSWER_BYTES = 2 * document.MAX_DOCUMENT_BYTES + 64 * 1024
 """The largest envelope, which a pod sends when it keeps a newer document, and the acknowledgement beside it."""
 _MOST_DETAIL_CHARACTERS = 200
@@ -29,7 +29,7 @@ _MOST_TAG_CHARACTERS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A relay pod as the watch showed it. incarnation changes when its container restarts."""
+    """A relay pod as the watch showed it. incarnation changes when its container restarts; trouble says why it is not up."""
 
     namespace: str
     name: str
@@ -39,6 +39,7 @@ class Pod:
     ready: bool
     terminating: bool
     admin_port: int = endpoints.ADMIN_PORT
+    trouble: str = ""
 
     @property
     def admin_address(self) -> str:

@@ -6,9 +6,11 @@ from typing import Any, assert_never
 
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
+from relay_operator.decisions.relay_pods.certificate import ClientTls, Finding, Next, judge
 from relay_operator.names import ConditionType as Type
 from relay_operator.names import Reason
 
+_WITHOUT_TLS = Finding(holds=True, reason=Reason.CERTIFICATE_SERVED, message="", next=Next.NOBODY)
 _NAMESPACE_REASONS = frozenset({Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_TERMINATING})
 
 
@@ -17,7 +19,8 @@ class Provisioned:
     """A reconcile that applied everything the tenant owns. pods counts the relay pods that are not terminating.
 
     orphans says which Providers are gone although routes in force use them; those routes say so as well. outgrown names
-    Providers that have become too large for the tenant's document.
+    Providers that have become too large for the tenant's document. troubles says why relay pods are missing. tls is None
+    for a tenant without TLS.
     """
 
     wanted_pods: int = 1
@@ -28,6 +31,8 @@ class Provisioned:
     orphans: tuple[str, ...] = ()
     outgrown: tuple[str, ...] = ()
     suspended: bool = False
+    troubles: tuple[str, ...] = ()
+    tls: ClientTls | None = None
 
     @property
     def available(self) -> bool:
@@ -103,13 +108,13 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
         condition(Type.CREDENTIALS_READY, None, reason, reason, message),
         condition(Type.ISOLATED, None, reason, reason, message),
         *_relay(found),
+        *_certificate(found),
         *not_accepted(obstacle)[1:],
     ]
 
 
 def _provisioned(found: Provisioned) -> list[Condition]:
     missing = "; ".join(found.missing_keys)
-    serving = found.available and found.programmed
     return [
         _ready(found),
         _owned(),
@@ -128,21 +133,41 @@ def _provisioned(found: Provisioned) -> list[Condition]:
             "network policies are applied; their enforcement is not probed yet",
         ),
         *_relay(found),
-        condition(
-            Type.RECONCILING,
-            not serving and not missing,
-            Reason.PROVISIONING,
-            Reason.AVAILABLE,
-            _configured(found),
-        ),
+        *_certificate(found),
+        _reconciling(found),
         _stalled(found),
     ]
 
 
+def _reconciling(found: Provisioned) -> Condition:
+    tls = _tls(found)
+    if tls.next is Next.TIME:
+        return condition(Type.RECONCILING, True, tls.reason, tls.reason, tls.message)
+    holds = not (found.available and found.programmed) and not found.missing_keys
+    message = _configured(found) if found.available else _ready_pods(found)
+    return condition(Type.RECONCILING, holds, Reason.PROVISIONING, Reason.AVAILABLE, message)
+
+
 def _stalled(found: Provisioned) -> Condition:
-    missing, full = "; ".join(found.missing_keys), _outgrown(found)
-    reason = Reason.SECRET_MISSING if missing else Reason.DOCUMENT_FULL
-    return condition(Type.STALLED, bool(missing or full), reason, Reason.SYNCED, missing or full)
+    missing, full, tls = "; ".join(found.missing_keys), _outgrown(found), _tls(found)
+    rows = (
+        (bool(missing), Reason.SECRET_MISSING, missing),
+        (bool(full), Reason.DOCUMENT_FULL, full),
+        (tls.next is Next.PERSON, tls.reason, tls.message),
+    )
+    holds, reason, message = next((row for row in rows if row[0]), (False, Reason.SYNCED, ""))
+    return condition(Type.STALLED, holds, reason, reason, message)
+
+
+def _tls(found: Provisioned) -> Finding:
+    return judge(found.tls) if found.tls is not None else _WITHOUT_TLS
+
+
+def _certificate(found: Provisioned) -> list[Condition]:
+    if found.tls is None:
+        return []
+    tls = _tls(found)
+    return [condition(Type.CERTIFICATE_READY, tls.holds, tls.reason, tls.reason, tls.message)]
 
 
 def _outgrown(found: Provisioned) -> str:
@@ -158,12 +183,16 @@ def _outgrown(found: Provisioned) -> str:
 def _ready(found: Provisioned) -> Condition:
     """Builds Ready from the first row that applies."""
     missing = "; ".join(found.missing_keys)
+    tls = _tls(found)
+    is_loading = tls.reason is Reason.CERTIFICATE_LOADING
     suspended = "spec.suspend is true: calls are refused, everything stays in place"
     rows = (
         (bool(missing), False, Reason.SECRET_MISSING, missing),
         (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),
+        (not tls.holds and not is_loading, False, tls.reason, tls.message),
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),
         (not found.programmed, False, Reason.WAITING_FOR_PODS, _configured(found)),
+        (not tls.holds, False, tls.reason, tls.message),
         (found.suspended, True, Reason.SUSPENDED, suspended),
         (True, True, Reason.AVAILABLE, "the relay serves"),
     )
@@ -196,7 +225,8 @@ def _relay(found: Provisioned) -> list[Condition]:
 
 
 def _ready_pods(found: Provisioned) -> str:
-    return f"{found.ready_pods} of {found.wanted_pods} relay pods are ready"
+    text = f"{found.ready_pods} of {found.wanted_pods} relay pods are ready"
+    return "; ".join((text, *found.troubles)) if not found.available else text
 
 
 def _configured(found: Provisioned) -> str:

@@ -63,6 +63,10 @@ async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     tenant = names.owner_of(plain["kind"], metadata.get("namespace", ""), metadata["name"])
     if tenant is None or context.watched_state.tenants.get(tenant) is None:
         return
+    if plain["kind"] == "Deployment" and context.watched_state.take_in_deployment(
+        plain, deleted=type == "DELETED"
+    ):
+        context.queue.add(Key("Tenant", "", tenant))
     if context.children.observe(plain, deleted=type == "DELETED"):
         pause_seconds = context.children.pause_seconds(plain)
         if pause_seconds:

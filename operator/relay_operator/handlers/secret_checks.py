@@ -8,9 +8,11 @@ import asyncio
 import logging
 
 from relay_operator import names
+from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.errors import OperatorError
 from relay_operator.handlers.context import Context
+from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.work_queue import Key
 
 logger = logging.getLogger(__name__)
@@ -46,9 +48,21 @@ class SecretChecks:
     async def check(self, tenant: str) -> None:
         """Compares the versions of one tenant's Secrets. Raises ApiServerRefused or Unavailable."""
         space = names.tenant_namespace(tenant)
-        found = [await self._api.get("Secret", name, namespace=space) for name in _SECRETS]
+        watched = self._context.watched_state.tenants.get(tenant)
+        named = _certificate_of(watched.resource) if watched is not None else ()
+        found = [
+            await self._api.get("Secret", name, namespace=space) for name in (*_SECRETS, *named)
+        ]
         versions = tuple(one["metadata"]["resourceVersion"] if one else "" for one in found)
-        before = self._versions.get(tenant, versions)
+        # a certificate may have changed since the reconcile that read it: somebody else keeps it
+        before = self._versions.get(tenant, () if named else versions)
         self._versions[tenant] = versions
         if "" in versions or versions != before:
             self._context.queue.add(Key("Tenant", "", tenant))
+
+
+def _certificate_of(tenant: Tenant | Invalid) -> tuple[str, ...]:
+    """Returns the Secret that the tenant names for TLS with its callers, if it does."""
+    if isinstance(tenant, Invalid) or tenant.spec.network.tls is None:
+        return ()
+    return (tenant.spec.network.tls.secret_name,)

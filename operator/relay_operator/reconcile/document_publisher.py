@@ -13,6 +13,7 @@ from relay_contract.document import (
     Document,
     Provider,
     Route,
+    ServedCertificate,
     TenantDocument,
     canonical_payload,
 )
@@ -20,6 +21,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
+from relay_operator.decisions.relay_pods.certificate import SecretCertificate
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition, credentials
 from relay_operator.manifests.environment import Upstream
@@ -48,7 +50,7 @@ class Publication:
     the operator are read). reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
     its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
     are those of the document in the ConfigMap. without_room are the routes for which the document had no room when they
-    were last looked at, outgrown the Providers whose models are not those of their spec for the same reason.
+    were last looked at, certificate the one in the Secret that the tenant names for TLS, outgrown the Providers whose models are not those of their spec for the same reason.
     """
 
     tenant: Tenant
@@ -67,6 +69,7 @@ class Publication:
     changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
     stored_weights: dict[str, Weight] = field(default_factory=dict)
     without_room: set[str] = field(default_factory=set)
+    certificate: SecretCertificate | None = None
     outgrown: set[str] = field(default_factory=set)
     sizes: Sizes = field(default_factory=Sizes)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -96,6 +99,20 @@ class Publication:
         """Tells whether the pod runs the newest document and holds every provider key it needs."""
         answer = self.acknowledged.get((pod.uid, pod.incarnation))
         return answer is not None and answer.digest == self.digest and not answer.missing_keys
+
+    def served_certificate(self, pod: Pod) -> ServedCertificate | None:
+        """Returns what the pod said of the certificate that it serves; None while it has said nothing."""
+        answer = self.acknowledged.get((pod.uid, pod.incarnation))
+        return answer.tls if answer is not None else None
+
+    def is_behind(self, pod: Pod) -> bool:
+        """Tells whether the pod has to be pushed to: it has not acknowledged, or may serve another certificate by now."""
+        if not self.has_acknowledged(pod):
+            return True
+        if self.certificate is None:
+            return False
+        served = self.served_certificate(pod)
+        return served is None or not served.digest or served.digest != self.certificate.digest
 
     def lacks_key(self, provider: str, pods: Iterable[Pod]) -> bool:
         """Tells whether a pod has not yet acknowledged that it holds this provider's key."""
@@ -269,7 +286,7 @@ class DocumentPublisher:
         for gone in publication.acknowledged.keys() - alive:
             del publication.acknowledged[gone]
         publication.pushes.forget_all_but(pods)
-        behind = [pod for pod in pods if not publication.has_acknowledged(pod)]
+        behind = [pod for pod in pods if publication.is_behind(pod)]
         await publication.pushes.wait_for(
             behind,
             lambda pod: self._bring_up_to_date(publication, pod),

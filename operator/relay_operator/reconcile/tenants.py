@@ -30,6 +30,7 @@ from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
 from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
 from relay_operator.reconcile.publishing import route_room
+from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_objects import Invalid, Watched
@@ -67,6 +68,7 @@ class TenantReconciler:
         self._queue = queue
         self._access = access
         self._keys = TenantKeys(api=api, children=children, watched_state=watched_state)
+        self._certificate = TenantCertificate(api=api, watched_state=watched_state)
         self._platform = platform
         self._clock = clock
 
@@ -77,7 +79,7 @@ class TenantReconciler:
         space = names.tenant_namespace(name)
         if watched is None:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
-            self._watched_state.owned.pop(space, None)
+            self._watched_state.forget(space)
             self._publisher.forget(space)
             self._children.forget(space)
             self._status.forget("Tenant", "", name)
@@ -165,7 +167,7 @@ class TenantReconciler:
             obstacle = await self._own_namespace(spec)
             if obstacle is None:
                 owned = True
-                keys = await self._provision(spec)
+                keys = await self._provision(spec, now)
         except (ApiServerRefused, Unavailable) as error:
             if isinstance(error, ApiServerRefused) and error.status in _NOT_THERE:
                 self._children.distrust(names.tenant_namespace(spec.metadata.name))
@@ -210,7 +212,7 @@ class TenantReconciler:
             await self._children.apply(namespace.operator_binding(spec, self._platform))
         return obstacle
 
-    async def _provision(self, spec: Tenant) -> Keys | None:
+    async def _provision(self, spec: Tenant, now: float) -> Keys | None:
         """Applies everything inside the namespace; returns the providers' keys, and which of them are missing.
 
         None when a provider in use was not looked at since the operator's start: network policies without its address
@@ -222,6 +224,7 @@ class TenantReconciler:
         if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
             publication = await self._begin(spec, api_keys)
         self._rebase(publication, spec, api_keys)
+        await self._certificate.read(spec, publication, now)
         used = self._used_providers(publication, space)
         if self._watched_state.unresolved(used):
             return None
@@ -235,6 +238,7 @@ class TenantReconciler:
         await self._publisher.distribute(space)
         await self._apply_all(tenant.relay(spec, self._platform))
         await self._publisher.acknowledged(space)
+        await self._certificate.bring(publication, now)
         return keys
 
     async def _apply_all(self, manifests: Iterable[Manifest]) -> None:
@@ -314,7 +318,8 @@ class TenantReconciler:
         )
         if publication is not None:
             publication.reported_generation = publication.generation
-        if not (found.available and found.acknowledged_pods == found.pods):
+        is_quiet = found.tls is None or found.tls.is_settled
+        if not (found.available and found.acknowledged_pods == found.pods and is_quiet):
             self._look_again(spec, _LOOK_AGAIN_SECONDS)
         await self._write(body, found, tenant_status.to_status(status), now)
 
@@ -332,6 +337,8 @@ class TenantReconciler:
             orphans=self._access.orphans(publication),
             outgrown=tuple(sorted(publication.outgrown)) if publication is not None else (),
             suspended=spec.spec.suspend,
+            tls=self._certificate.found(publication, self._clock()),
+            troubles=self._watched_state.troubles(space),
         )
 
     async def _write(

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator
 
 from relay_operator import names
 from relay_operator.cluster.relays import Pod
+from relay_operator.decisions.relay_pods import troubles
 from relay_operator.reconcile.watched_objects import Body
 
 _MOST_PODS_A_NAMESPACE = 256
@@ -82,6 +83,14 @@ class WatchedPods:
         """Returns the pods of a namespace that have an address."""
         return tuple(pod for pod in self._pods.get(namespace, {}).values() if pod.ip)
 
+    def troubles(self, namespace: str) -> tuple[str, ...]:
+        """Returns why pods of a namespace are not up, each reason once, with a pod that has it."""
+        found: dict[str, str] = {}
+        for pod in self._pods.get(namespace, {}).values():
+            if pod.trouble and not pod.terminating:
+                found.setdefault(pod.trouble, pod.name)
+        return tuple(f"pod {name}: {trouble}" for trouble, name in sorted(found.items()))
+
     def namespaces(self) -> tuple[str, ...]:
         """Returns the namespaces with such a pod."""
         return tuple(self._pods)
@@ -105,6 +114,7 @@ def _pod(body: Body) -> Pod:
         incarnation=restarts,
         ready=conditions.get("Ready") == "True",
         terminating="deletionTimestamp" in body["metadata"],
+        trouble=troubles.of_pod(body),
     )
 
 

@@ -12,10 +12,13 @@ from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Queue, Tenant
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions import route_acceptance
+from relay_operator.decisions.relay_pods import troubles
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.watched_objects import Body, Invalid, WatchedObjects
 from relay_operator.reconcile.watched_pods import WatchedPods
+
+_MOST_TROUBLES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class WatchedState:
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     resolved: set[str] = field(default_factory=set)
     owned: dict[str, bool] = field(default_factory=dict)
+    _undeployed: dict[str, str] = field(default_factory=dict)
     _conflicts: dict[str, tuple[int, Mapping[str, str]]] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
@@ -90,6 +94,28 @@ class WatchedState:
     def store_pod(self, body: Body) -> None:
         """Keeps a pod that a list or a watch shows, if it can be a relay pod."""
         self.pods.store(body, claimed=self.tenants)
+
+    def forget(self, namespace: str) -> None:
+        """Drops what is known of a namespace whose Tenant is gone."""
+        self.owned.pop(namespace, None)
+        self._undeployed.pop(namespace, None)
+
+    def take_in_deployment(self, body: Body, *, deleted: bool) -> bool:
+        """Stores why a tenant's Deployment cannot make its pods; True when that has changed."""
+        namespace = body["metadata"]["namespace"]
+        trouble = "" if deleted else troubles.of_deployment(body)
+        changed = self._undeployed.get(namespace, "") != trouble
+        if trouble:
+            self._undeployed[namespace] = trouble
+        else:
+            self._undeployed.pop(namespace, None)
+        return changed
+
+    def troubles(self, namespace: str) -> tuple[str, ...]:
+        """Returns why relay pods of a tenant are missing or not up, at most a few reasons."""
+        undeployed = self._undeployed.get(namespace)
+        found = ([undeployed] if undeployed else []) + [*self.pods.troubles(namespace)]
+        return tuple(found[:_MOST_TROUBLES])
 
     def take_in_pod(self, body: Body, *, deleted: bool) -> bool:
         """Stores what an event shows of a pod; True when its tenant, which is known, must be queued."""

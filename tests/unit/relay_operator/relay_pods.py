@@ -1,6 +1,7 @@
 """Relay pods that stand in at the operator's adapter: they accept documents by the relay's own rules."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.injected_failures import DOCUMENT, InjectedFailures
 
 from relay.process.document_acceptance import Acceptance, Accepted
-from relay_contract import document, endpoints
+from relay_contract import certificate, document, endpoints
+from relay_contract.certificate import Certificate, CertificateUnusable
 from relay_contract.seal import DocumentRejected
 from relay_operator import names
 from relay_operator.cluster.relays import OpenBreakers, Pod, PushAnswer
@@ -24,7 +26,8 @@ class RelayPods:
     """Every relay pod of the cluster, with the document in force in each.
 
     silent are the names of pods that do not answer, seconds how long others take; refused are providers whose key no
-    pod mounts. claimed is an envelope that every pod says it keeps instead of what is pushed.
+    pod mounts. served and mounts are each pod's certificate, and what it mounts for it; informed_from is when kubelets
+    hear of changes. claimed is an envelope that every pod says it keeps instead of what is pushed.
     failed_probes are the open breakers of each pod, by its name.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
@@ -36,6 +39,9 @@ class RelayPods:
     seconds: dict[str, float] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     claimed: str | None = None
+    served: dict[str, Certificate] = field(default_factory=dict)
+    mounts: dict[str, tuple[str, dict[str, bytes]]] = field(default_factory=dict)
+    informed_from: float = 0.0
     failed_probes: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
     breakers_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
@@ -111,7 +117,46 @@ class RelayPods:
                 for provider in accepted.document.catalogue.providers
                 if provider.auth.key_file and provider.name not in mounted
             ),
+            tls=self._tls(pod),
         )
+
+    def _tls(self, pod: Pod) -> document.ServedCertificate | None:
+        """Tells what the pod serves its callers with, by the relay's own rule; the last good one stays."""
+        if not self.in_force[pod.uid].document.tenant.client_tls:
+            return None
+        entries = self._mounted_certificate(pod)
+        problem, last = "", self.served.get(pod.uid)
+        try:
+            facts = certificate.check(
+                entries.get("tls.crt"), entries.get("tls.key"), now=self.server.clock()
+            )
+            last = self.served[pod.uid] = facts
+        except CertificateUnusable as error:
+            problem = str(error)
+        if last is None:
+            return document.ServedCertificate(problem=problem)
+        return document.ServedCertificate(
+            digest=last.digest, not_after=last.not_after, problem=problem
+        )
+
+    def _mounted_certificate(self, pod: Pod) -> dict[str, bytes]:
+        """Returns what the pod mounts: what was there at its start, or when its kubelet was last made to look."""
+        metadata = self.server.stored("Pod", pod.name, namespace=pod.namespace)["metadata"]
+        mark = metadata.get("annotations", {}).get(names.ANNOTATION_NUDGE, "")
+        seen, entries = self.mounts.get(pod.uid, ("?", {}))
+        if seen != mark:
+            if self.server.clock() >= self.informed_from:
+                entries = self._certificate_secret(pod.namespace)
+            self.mounts[pod.uid] = (mark, entries)
+        return self.mounts[pod.uid][1]
+
+    def _certificate_secret(self, namespace: str) -> dict[str, bytes]:
+        deployment = self.server.stored("Deployment", names.RELAY, namespace=namespace)
+        volumes = deployment["spec"]["template"]["spec"]["volumes"]
+        named = [one["secret"]["secretName"] for one in volumes if one["name"] == "tls"]
+        secret = self.server.get("Secret", named[0], namespace=namespace) if named else None
+        data = (secret or {}).get("data", {})
+        return {name: base64.b64decode(value) for name, value in data.items()}
 
     def _tenant_uid(self, namespace: str) -> str:
         """Returns the UID that the Deployment gives to its pods."""

@@ -10,6 +10,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.errors import ApiServerRefused
 from relay_operator.manifests import composition, credentials
+from relay_operator.reconcile.publishing import mounts
 from relay_operator.reconcile.watched_state import WatchedState
 
 _BINDING_TRIES = 10
@@ -41,15 +42,6 @@ class TenantKeys:
     async def hand_over(self, spec: Tenant, keys: Mapping[str, str]) -> None:
         """Writes the providers' keys for the relay pods, and lets them be mounted now if they are new."""
         if await self._children.apply(credentials.upstream_keys(spec, keys)):
-            await self._nudge(spec, composition.key_digest(repr(sorted(keys.items())))[:12])
-
-    async def _nudge(self, spec: Tenant, mark: str) -> None:
-        """Changes an annotation of each pod, so that the kubelet refreshes its mounts now, not within a minute."""
-        space = names.tenant_namespace(spec.metadata.name)
-        patch = {"metadata": {"annotations": {names.ANNOTATION_NUDGE: mark}}}
-        for pod in self._watched_state.relay_pods(space):
-            try:
-                await self._api.patch("Pod", pod.name, patch, namespace=space)
-            except ApiServerRefused as error:
-                if error.status != 404:
-                    raise
+            pods = self._watched_state.relay_pods(names.tenant_namespace(spec.metadata.name))
+            mark = composition.key_digest(repr(sorted(keys.items())))[:12]
+            await mounts.refresh(self._api, pods, mark)

@@ -1,0 +1,1 @@
+"""What is known of a tenant's relay pods: the certificate they serve, and why one is missing."""
