@@ -26,6 +26,7 @@ INTERPRETED: Final = {
     "process": "documents, signals and the admin port; no call passes through it",
     "calls/attempts/provider_keys.py": "reads files once a second",
     "dialect/body_scan_pure.py": "stands in for the scan in C where that is not built",
+    "dialect/body_texts_pure.py": "stands in for the functions beside it",
     "http/resolver.py": "a coroutine for each look-up of a name",
     "http/tls.py": "once for each document or certificate",
 }
@@ -70,13 +71,14 @@ class CompilationFailed(Exception):
 
 
 def compile_body_scan(target: Path) -> Path:
-    """Builds the scan of request bodies, whose source is copied below target; raises CompilationFailed.
+    """Builds the scan of request bodies, whose sources are copied below target; raises CompilationFailed.
 
     Needs setuptools, a C compiler and Python's headers. Takes about two seconds.
     """
     source = Path(*BODY_SCAN.split(".")).with_suffix(".c")
     (target / source.parent).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(SOURCE_ROOT / source, target / source)
+    for file in (SOURCE_ROOT / source.parent).glob("_*.[ch]"):
+        shutil.copyfile(file, target / source.parent / file.name)
     finished = subprocess.run(
         [sys.executable, "-c", _BODY_SCAN_SETUP, BODY_SCAN, "build_ext", "--inplace"],
         cwd=target,

@@ -38,7 +38,7 @@ def _relay() -> Path:
         path
         for package in ("relay", "relay_contract")
         for path in (places.REPOSITORY / "operator" / package).rglob("*.*")
-        if path.suffix in (".py", ".pyi", ".c")
+        if path.suffix in (".py", ".pyi", ".c", ".h")
     )
     lock = places.REPOSITORY / "requirements.lock"
     target = _site("relay-dependencies", lock, _digest(lock))

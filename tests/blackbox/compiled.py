@@ -19,7 +19,7 @@ def package() -> Path:
     """Returns a directory with the compiled package; compiles it if these sources have not been compiled yet."""
     digest = hashlib.sha256(sys.version.encode())
     files = (path for package in PACKAGES for path in (SOURCE_ROOT / package).rglob("*.*"))
-    sources = [path for path in files if path.suffix in (".py", ".pyi", ".c")]
+    sources = [path for path in files if path.suffix in (".py", ".pyi", ".c", ".h")]
     for source in sorted([*sources, SOURCE_ROOT / "hatch_build.py"]):
         digest.update(str(source.relative_to(SOURCE_ROOT)).encode() + b"\0" + source.read_bytes())
     home = paths.cache_root() / "compiled" / digest.hexdigest()[:16]

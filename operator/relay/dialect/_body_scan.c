@@ -4,15 +4,15 @@
    nothing else. Nothing is decoded and nothing is kept: the result says where values stand. body_fields.py describes it;
    body_scan_pure.py does the same in Python, and the tests hold both to each other.
 
+   What is not ASCII stands inside strings alone, so that the whole text is checked for UTF-8 first; from then on such bytes are
+   like any letter.
+
    The text ends with a zero byte that does not belong to it, as every bytes object does. Zero is valid nowhere in JSON, so
    that reading one byte at a time stops there without a comparison of positions. There is no recursion. */
 
-#include <stddef.h>
-#include <string.h>
-#if defined(__SSE2__) && !defined(BODY_SCAN_PORTABLE)
-#include <emmintrin.h>
-#define BODY_SCAN_SSE2
-#endif
+#include "_base64.h"
+#include "_json_strings.h"
+#include "_utf8.h"
 
 enum {
     MODEL,
@@ -33,9 +33,7 @@ enum {
     INSTRUCTIONS,
     FIRST_OPENING, /* the number of fields */
 };
-enum { MAX_OPENING_MESSAGES = 64, MAX_NESTING = 512, BLOCK = 16, LONGEST_NAME = 21 };
-
-typedef const unsigned char *text;
+enum { MAX_OPENING_MESSAGES = 64, MAX_NESTING = 512, LONGEST_NAME = 21 };
 
 /* Where a value stands; start is NULL for one that is absent. */
 typedef struct {
@@ -79,129 +77,7 @@ static const field_name FIELD_NAMES[] = {
 };
 enum { NAME_COUNT = sizeof(FIELD_NAMES) / sizeof(FIELD_NAMES[0]) };
 
-/* -- strings ----------------------------------------------------------------------------------------------------- */
-
-static inline int is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
-
-/* Returns the end of the character of several bytes at p (Unicode, table 3-7), NULL if it is none. */
-static inline text after_wide_character(text p)
-{
-    unsigned char lead = p[0];
-    if (lead < 0xC2 || lead > 0xF4 || !is_continuation(p[1]))
-        return NULL;
-    if (lead < 0xE0)
-        return p + 2;
-    if (!is_continuation(p[2]))
-        return NULL;
-    if (lead < 0xF0) {
-        /* no overlong forms, no surrogates */
-        if ((lead == 0xE0 && p[1] < 0xA0) || (lead == 0xED && p[1] > 0x9F))
-            return NULL;
-        return p + 3;
-    }
-    /* no overlong forms, nothing above U+10FFFF */
-    if (!is_continuation(p[3]) || (lead == 0xF0 && p[1] < 0x90) || (lead == 0xF4 && p[1] > 0x8F))
-        return NULL;
-    return p + 4;
-}
-
-/* Returns the value of a hexadecimal digit, -1 if it is none. */
-static inline int digit_value(unsigned char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
-/* Returns the end of the escape at p, NULL if it is none. */
-static inline text after_escape(text p)
-{
-    switch (p[1]) {
-    case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
-        return p + 2;
-    case 'u':
-        for (int i = 2; i < 6; i++)
-            if (digit_value(p[i]) < 0)
-                return NULL;
-        return p + 6;
-    default:
-        return NULL;
-    }
-}
-
-/* Returns the end of what stands at p inside a string and is not plain ASCII, NULL if it may not stand there. */
-static inline text after_special(text p)
-{
-    if (*p == '\\')
-        return after_escape(p);
-    return *p >= 0x80 ? after_wide_character(p) : NULL;
-}
-
-#ifdef BODY_SCAN_SSE2
-/* Returns one bit for each byte of the block at p that is not plain ASCII inside a string. */
-static inline unsigned special_bytes(text p)
-{
-    __m128i block = _mm_loadu_si128((const __m128i *)p);
-    __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
-    __m128i escape = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
-    /* as signed bytes, those from 0x80 on are below the blank too */
-    __m128i other = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, escape), other));
-}
-
-/* Looks through whole blocks from p on. Returns the end of the string or NULL and leaves *rest where blocks end; NULL
-   and *rest NULL if the string is not valid. */
-static inline text string_in_blocks(text p, text end, text *rest)
-{
-    while (end - p >= BLOCK) {
-        unsigned special = special_bytes(p);
-        text next = p + BLOCK;
-        while (special) {
-            text at = p + __builtin_ctz(special);
-            if (*at == '"')
-                return at + 1;
-            at = after_special(at);
-            if (at == NULL) {
-                *rest = NULL;
-                return NULL;
-            }
-            if (at >= next) {
-                next = at;
-                break;
-            }
-            /* the bytes just passed are done with; the block is not loaded again */
-            special &= ~0u << (at - p);
-        }
-        p = next;
-    }
-    *rest = p;
-    return NULL;
-}
-#endif
-
-/* p is after the opening quote; returns the place after the closing one, NULL if the string is not valid. */
-static text after_string(text p, text end)
-{
-#ifdef BODY_SCAN_SSE2
-    text found = string_in_blocks(p, end, &p);
-    if (found != NULL || p == NULL)
-        return found;
-#else
-    (void)end;
-#endif
-    for (;;) {
-        if (*p == '"')
-            return p + 1;
-        if (*p >= 0x20 && *p < 0x80 && *p != '\\') {
-            p++;
-            continue;
-        }
-        p = after_special(p);
-        if (p == NULL)
-            return NULL;
-    }
-}
+/* -- keys -------------------------------------------------------------------------------------------------------- */
 
 /* Decodes the valid string from p to end into name and returns its length, -1 if it is longer or no ASCII. */
 static int decoded_name(text p, text end, char name[LONGEST_NAME])
@@ -573,7 +449,7 @@ static int scan_body(body_scan *scan, text start, size_t size)
     scan->end = start + size;
     scan->opening_count = 0;
     text p = after_blanks(start);
-    if (*p != '{')
+    if (*p != '{' || !is_utf8(p, scan->end))
         return 0;
     p = after_values(scan, p, read_field);
     return p != NULL && after_blanks(p) == scan->end;
@@ -637,8 +513,117 @@ static PyObject *scan(PyObject *module, PyObject *raw)
     return spans_object(&found, (text)start);
 }
 
+/* Reads the span (start, end) of the bytes object raw, None for an empty one; returns 0 with an exception set if it is none. */
+static int read_span(PyObject *raw, PyObject *pair, span *found)
+{
+    char *start;
+    Py_ssize_t size, first, last;
+
+    if (PyBytes_AsStringAndSize(raw, &start, &size) < 0)
+        return 0;
+    *found = (span){(text)start, (text)start};
+    if (pair == Py_None)
+        return 1;
+    if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
+        PyErr_SetString(PyExc_TypeError, "a span is a tuple of two integers");
+        return 0;
+    }
+    first = PyLong_AsSsize_t(PyTuple_GetItem(pair, 0));
+    last = PyLong_AsSsize_t(PyTuple_GetItem(pair, 1));
+    if (PyErr_Occurred())
+        return 0;
+    if (first < 0 || last < first || last > size) {
+        PyErr_SetString(PyExc_ValueError, "the span is not inside the text");
+        return 0;
+    }
+    *found = (span){(text)start + first, (text)start + last};
+    return 1;
+}
+
+/* Makes a Python object of decoded text. */
+typedef PyObject *(*text_object)(const char *decoded, Py_ssize_t size, size_t characters);
+
+/* Decodes the string at args[1] in args[0], at most args[2] characters; None where no string stands. */
+static PyObject *decoded_at(PyObject *const *args, Py_ssize_t count, text_object object)
+{
+    unsigned char few[512], *room = few;
+    span found;
+    size_t most, size, characters;
+
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "text, span and a number of characters are needed");
+        return NULL;
+    }
+    most = PyLong_AsSize_t(args[2]);
+    if ((most == (size_t)-1 && PyErr_Occurred()) || !read_span(args[0], args[1], &found))
+        return NULL;
+    if (found.end - found.start < 2 || *found.start != '"')
+        Py_RETURN_NONE;
+    size = (size_t)(found.end - found.start) - 2;
+    if (size / 4 > most)
+        size = 4 * most;
+    if (size + ROOM_BEYOND > sizeof(few) && (room = PyMem_Malloc(size + ROOM_BEYOND)) == NULL)
+        return PyErr_NoMemory();
+    unsigned char *end = decode_string(found.start + 1, found.end - 1, most, room, &characters);
+    PyObject *result = object((const char *)room, end - room, characters);
+    if (room != few)
+        PyMem_Free(room);
+    return result;
+}
+
+static PyObject *as_string(const char *decoded, Py_ssize_t size, size_t characters)
+{
+    (void)characters;
+    return PyUnicode_DecodeUTF8(decoded, size, "surrogatepass");
+}
+
+static PyObject *as_bytes_and_count(const char *decoded, Py_ssize_t size, size_t characters)
+{
+    return Py_BuildValue("y#n", decoded, size, (Py_ssize_t)characters);
+}
+
+static PyObject *string_at(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    return decoded_at(args, count, as_string);
+}
+
+static PyObject *text_at(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    return decoded_at(args, count, as_bytes_and_count);
+}
+
+static PyObject *base64_at(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    char *start;
+    Py_ssize_t size, place, stride;
+
+    (void)module;
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "text, place and stride are needed");
+        return NULL;
+    }
+    place = PyLong_AsSsize_t(args[1]);
+    stride = PyLong_AsSsize_t(args[2]);
+    if (PyErr_Occurred() || PyBytes_AsStringAndSize(args[0], &start, &size) < 0)
+        return NULL;
+    if (place < 0 || stride < 1) {
+        PyErr_SetString(PyExc_ValueError, "place and stride count bytes of the text");
+        return NULL;
+    }
+    if (place >= size)
+        return PyLong_FromLong(-1);
+    text found = base64_sample((text)start + place, (text)start + size, (size_t)stride);
+    return PyLong_FromSsize_t(found == NULL ? -1 : found - (text)start);
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
 static PyMethodDef methods[] = {
     {"scan", scan, METH_O, "Returns where the fields stand that the relay reads; None for what is no JSON object."},
+    {"string_at", FAST(string_at), "Returns the string there, of a long one the first characters; None for another value."},
+    {"text_at", FAST(text_at), "Returns the same in UTF-8, and the number of its characters."},
+    {"base64_at", FAST(base64_at), "Returns the first of the places, a stride apart, where base64 stands; -1 without one."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {

@@ -6,11 +6,12 @@ A large body is looked at in at most a few thousand places: base64 has neither b
 import re
 from typing import Final
 
+from relay.dialect.body_scan import base64_at
+
 SMALL_BYTES: Final = 8 * 1024
 """Of a smaller body everything counts as text: a few thousand tokens at most."""
 STRIDE_BYTES: Final = 4 * 1024
 MOST_SAMPLES: Final = 4096
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]{48}")
 _KEY_BYTES: Final = 64
 _CARRYING_KEY = re.compile(
     rb'"(?:url|image_url|video_url|image|audio|video|data|file_data|b64_json)"[ \t\n\r]*+:[ \t\n\r]*+\Z'
@@ -28,19 +29,17 @@ def text_and_attachments(raw: bytes) -> tuple[int, int]:
         return size, 0
     stride = max(STRIDE_BYTES, size // MOST_SAMPLES)
     attached = attachments = seen = 0
-    place = stride
-    while place < size:
-        if _BASE64.match(raw, place) is not None:
-            # once per string: the search starts at the end of the one before
-            start = raw.rfind(b'"', seen, place)
-            seen = raw.find(b'"', place)
-            if seen < 0:
-                break
-            if start >= 0 and _is_carried(raw, start):
-                attachments += 1
-                attached += seen - start
-            place = seen
-        place += stride
+    place = base64_at(raw, stride, stride)
+    while place >= 0:
+        # once per string: the search starts at the end of the one before
+        start = raw.rfind(b'"', seen, place)
+        seen = raw.find(b'"', place)
+        if seen < 0:
+            break
+        if start >= 0 and _is_carried(raw, start):
+            attachments += 1
+            attached += seen - start
+        place = base64_at(raw, seen + stride, stride)
     return size - attached, attachments
 
 

@@ -1,8 +1,9 @@
-"""Chooses the compiled scan of request bodies where it is built, as in the image, and the one in Python elsewhere."""
+"""Chooses the compiled functions that read bodies where they are built, as in the image, and those in Python elsewhere."""
 
 try:
-    from relay.dialect._body_scan import scan
+    from relay.dialect._body_scan import base64_at, scan, string_at, text_at
 except ModuleNotFoundError:
     from relay.dialect.body_scan_pure import scan
+    from relay.dialect.body_texts_pure import base64_at, string_at, text_at
 
-__all__ = ("scan",)
+__all__ = ("base64_at", "scan", "string_at", "text_at")

@@ -6,9 +6,9 @@ from typing import Final
 
 from relay.dialect import body_fields
 from relay.dialect.body_fields import Span, Spans
-from relay.dialect.body_scan import scan
+from relay.dialect.body_scan import scan, string_at
 from relay.dialect.endpoints import EMBEDDINGS, RESPONSES, Endpoint
-from relay.dialect.json_values import integer_at, is_null, is_true, string_at
+from relay.dialect.json_values import integer_at, is_null, is_true
 from relay.dialect.refusals import Refusal
 from relay.dialect.response_ids import ResponseId
 

@@ -8,7 +8,8 @@ import xxhash
 
 from relay.dialect import body_fields
 from relay.dialect.body_fields import Span
-from relay.dialect.json_values import is_null, string_at
+from relay.dialect.body_scan import text_at
+from relay.dialect.json_values import is_null
 from relay.dialect.request_body import CallBody
 
 TEXT_CHARACTERS: Final = 4096
@@ -28,10 +29,10 @@ def session_key(body: CallBody, header: bytes | None) -> bytes | None:
     opening = _opening(body)
     if opening is None:
         return None
-    cache_key = string_at(body.raw, body.spans[body_fields.PROMPT_CACHE_KEY], TEXT_CHARACTERS)
-    if not cache_key:
+    cache_key = text_at(body.raw, body.spans[body_fields.PROMPT_CACHE_KEY], TEXT_CHARACTERS)
+    if cache_key is None or not cache_key[0]:
         return opening
-    return b"k" + cache_key.encode("utf-8", "surrogatepass") + b"\0" + opening
+    return b"k" + cache_key[0] + b"\0" + opening
 
 
 def _opening(body: CallBody) -> bytes | None:
@@ -66,11 +67,10 @@ def _texts(raw: bytes, spans: list[Span]) -> bytes:
 
 def _text(raw: bytes, span: Span, *, decode: bool) -> bytes:
     """Returns the value as bytes that do not depend on its spelling, unless it is long."""
-    text = string_at(raw, span, TEXT_CHARACTERS)
-    if text is not None:
-        whole = len(text) < TEXT_CHARACTERS
-        start = text.encode("utf-8", "surrogatepass")
-        return start if whole else start + _digest(raw, span)
+    string = text_at(raw, span, TEXT_CHARACTERS)
+    if string is not None:
+        start, characters = string
+        return start if characters < TEXT_CHARACTERS else start + _digest(raw, span)
     if _is_nothing(raw, span):
         return b"None"
     if not decode:

@@ -23,14 +23,37 @@ static void claim(int holds, const char *what, text raw, size_t size)
     abort();
 }
 
+/* A string says UTF-8 but for lone surrogates, in as much room as it was promised to need, whole or cut. */
+static void check_string(text start, text end, text raw, size_t size)
+{
+    size_t length = (size_t)(end - start), whole = 0, count;
+    for (int cut = 0; cut < 2; cut++) {
+        size_t most = cut ? length % 7 : length;
+        size_t room = length / 4 > most ? 4 * most : length;
+        unsigned char *decoded = malloc(room + ROOM_BEYOND);
+        unsigned char *last = decode_string(start, end, most, decoded, &count);
+        claim(last <= decoded + room, "more text than there was", raw, size);
+        claim(count <= most && (cut ? count <= whole : 1), "more characters than asked for", raw, size);
+        size_t leads = 0;
+        for (unsigned char *byte = decoded; byte < last; byte++)
+            leads += !is_continuation(*byte);
+        claim(leads == count, "characters counted wrongly", raw, size);
+        whole = count;
+        free(decoded);
+    }
+}
+
 /* A span lies in the text; unless it is empty, it is exactly one value. */
 static void check_span(span found, text raw, size_t size)
 {
     if (found.start == NULL)
         return;
     claim(raw < found.start && found.start <= found.end && found.end < raw + size, "outside", raw, size);
-    if (found.start != found.end)
-        claim(after_value(found.start, raw + size, 0) == found.end, "not one value", raw, size);
+    if (found.start == found.end)
+        return;
+    claim(after_value(found.start, raw + size, 0) == found.end, "not one value", raw, size);
+    if (*found.start == '"')
+        check_string(found.start + 1, found.end - 1, raw, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -42,6 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(raw, data, size);
     raw[size] = 0;
     texts++;
+    claim(is_utf8(raw, raw + size) == is_utf8_by_characters(raw, raw + size), "UTF-8 or not", raw, size);
+    claim(base64_sample(raw, raw + size, size % 5 + 1) < raw + size, "a sample outside", raw, size);
     if (scan_body(&found, raw, size)) {
         valid_bodies++;
         for (int i = 0; i < FIRST_OPENING; i++)

@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.unit.relay.dialect.body_scans import loaded, meaning
 
-from relay.dialect import body_scan_pure
+from relay.dialect import body_scan_pure, body_texts_pure
 
 SEEDS: Final = (
     '{"model":"m","messages":[{"role":"system","content":"x\\n\u00e9"},{"role":"user","content":'
@@ -48,14 +48,23 @@ def mutated(chance: random.Random) -> bytes:
 
 def main(extension: str, seconds: str, seed: str) -> int:
     """Returns the status of the process."""
-    scan, chance = loaded(Path(extension)), random.Random(int(seed))
+    compiled, chance = loaded(Path(extension)), random.Random(int(seed))
     end = time.monotonic() + float(seconds)
     texts = valid = 0
     while time.monotonic() < end:
         raw = mutated(chance)
-        spans = scan(raw)
+        spans = compiled.scan(raw)
         if spans != body_scan_pure.scan(raw) or (spans is None) != (meaning(raw) is None):
             sys.stderr.write(f"the scans differ on {raw!r}\n")
+            return 1
+        most = chance.randrange(40)
+        for span in spans or ():
+            text = compiled.text_at(raw, span, most)
+            if text != body_texts_pure.text_at(raw, span, most):
+                sys.stderr.write(f"the texts differ at {span}, {most} characters of {raw!r}\n")
+                return 1
+        if compiled.base64_at(raw, most, 3) != body_texts_pure.base64_at(raw, most, 3):
+            sys.stderr.write(f"the samples of base64 from {most} on differ in {raw!r}\n")
             return 1
         texts += 1
         valid += spans is not None

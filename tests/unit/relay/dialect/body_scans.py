@@ -5,13 +5,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from hypothesis import strategies as st
 
 from hatch_build import BODY_SCAN
 from relay.dialect import body_fields
-from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Spans
+from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Span, Spans
 
 Scan = Callable[[bytes], Spans | None]
 Pairs = list[tuple[str, Any]]
@@ -37,21 +37,39 @@ KEYS = st.sampled_from(
 )
 ROLES = st.sampled_from(("system", "developer", "user", "assistant", "User", ""))
 TEXTS = st.text(max_size=20) | st.sampled_from(
-    ("model", '"model":"x"', "\ud800", "\udc00\ud800", "\U0001f600" * 5, "日本語" * 6, "\\" * 17)
+    (
+        "model",
+        '"model":"x"',
+        "\ud800",
+        "\udc00\ud800",
+        "\U0001f600" * 5,
+        "日本語" * 16,
+        "\\" * 37,
+        '"é\\' * 15,
+    )
 )
 BLANKS = st.sampled_from(("", "", " ", "\r\n\t"))
 SPELLING = st.sampled_from(("plain", "ascii", "escaped"))
 
 
-def loaded(path: Path) -> Scan:
-    """Returns the scan of a built extension."""
+class BodyReader(Protocol):
+    """The functions that read bodies, as the module in C has them and the modules in Python."""
+
+    scan: Scan
+    string_at: Callable[[bytes, Span | None, int], str | None]
+    text_at: Callable[[bytes, Span | None, int], tuple[bytes, int] | None]
+    base64_at: Callable[[bytes, int, int], int]
+
+
+def loaded(path: Path) -> BodyReader:
+    """Returns the functions of a built extension."""
     spec = importlib.util.spec_from_file_location(BODY_SCAN, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    scan: Scan = module.scan
-    return scan
+    reader: BodyReader = cast(BodyReader, module)
+    return reader
 
 
 class Object:

@@ -2,17 +2,23 @@
 
 import pytest
 from tests.cluster.build import debian_packages
-from tests.unit.relay.dialect.body_scans import Scan, loaded
+from tests.unit.relay.dialect.body_scans import BodyReader, Scan, loaded
 
 from hatch_build import compile_body_scan
 from relay.dialect import body_scan_pure
 
 
 @pytest.fixture(scope="session")
-def compiled_scan(tmp_path_factory: pytest.TempPathFactory) -> Scan:
-    """The scan in C, built from these sources."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> BodyReader:
+    """The functions in C, built from these sources."""
     debian_packages.ensure_compiler(print)
     return loaded(compile_body_scan(tmp_path_factory.mktemp("body-scan")))
+
+
+@pytest.fixture(scope="session")
+def compiled_scan(compiled: BodyReader) -> Scan:
+    """The scan in C."""
+    return compiled.scan
 
 
 @pytest.fixture(scope="session", params=["compiled", "pure"])

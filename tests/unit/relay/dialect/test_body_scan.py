@@ -133,17 +133,31 @@ def test_what_is_not_one_json_object_is_no_body(scan: Scan, text: str) -> None:
     ],
 )
 def test_text_that_is_not_utf_8_is_no_body(scan: Scan, bytes_inside: bytes) -> None:
-    # at every place in a block of 16 bytes and over its end
-    for padding in (b"p" * place for place in range(18)):
+    # at every place in a block of 64 bytes and over its end
+    for padding in (b"p" * place for place in range(66)):
         assert scan(b'{"a":"' + padding + bytes_inside + b'"}') is None
         assert scan(b'{"a":"' + padding + bytes_inside + padding + b'"}') is None
 
 
 @pytest.mark.parametrize("code", [0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10FFFF])
 def test_text_in_utf_8_is_a_body(scan: Scan, code: int) -> None:
-    for place in range(18):
+    for place in range(66):
         raw = ('{"model":"' + "p" * place + chr(code) * 3 + '"}').encode()
         assert found(scan, raw)[body_fields.MODEL] == (9, len(raw) - 1)
+
+
+@pytest.mark.parametrize("end", ["", "n", "u12aF", "u12a", "u12a\\", "x", "é", "\x1f", "\x00"])
+def test_an_escape_is_read_the_same_wherever_it_stands(scan: Scan, end: str) -> None:
+    # runs of backslashes of either parity, at every place in a block of 32 bytes and over its end
+    for place in range(34):
+        for run in (1, 2, 3, 31, 32, 33):
+            raw = (
+                '{"a":"' + "p" * place + "\\" * run + end + '","model":"' + "q" * 40 + '"}'
+            ).encode()
+            pairs, spans = meaning(raw), scan(raw)
+            assert (spans is None) == (pairs is None), raw
+            if pairs is not None and spans is not None:
+                assert (spans[body_fields.MODEL] is not None) == ("model" in dict(pairs)), raw
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
