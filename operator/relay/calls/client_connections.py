@@ -5,7 +5,7 @@ import random
 from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.path_table import PathTable
-from relay.dialect.header_fields import STEERING
+from relay.dialect.header_fields import PER_CALL, STEERING
 from relay.http.deadlines import DeadlineWheel
 from relay.http.downstream import (
     ClientConnection,
@@ -33,7 +33,7 @@ class ClientConnections(ConnectionHost):
         exceptions: ExceptionLog,
     ) -> None:
         self.client_limits = _client_limits(settings)
-        self.head_memory = HeadMemory(settings.max_cached_head_bytes)
+        self.head_memory = HeadMemory(settings.max_cached_head_bytes, PER_CALL)
         self.wheel = wheel
         self.outbox = outbox
         self.draining = False

@@ -16,6 +16,9 @@ STEERING: Final = frozenset(
 )
 """A request that repeats one of these is refused: it would be open which of the two counts."""
 
+PER_CALL: Final = frozenset({b"traceparent", b"x-request-id", b"x-session-id"})
+"""Fields of these that a client may send with another value on each call of a connection; no provider gets them as they came."""
+
 WITHHELD_FROM_PROVIDER: Final = frozenset(
     {
         # written anew for the provider

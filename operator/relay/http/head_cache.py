@@ -1,6 +1,7 @@
 """Request heads that a client repeats on one connection, so that only the first of them is parsed (ADR 7)."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from relay.http.message import KnownHead, Request
@@ -8,23 +9,39 @@ from relay.http.message import KnownHead, Request
 MAX_MISSES: Final = 8
 """After this many misses in a row the connection stops caching request heads (each may carry a trace id)."""
 MAX_LENGTH_DIGITS: Final = 10
+MAX_VALUE_BYTES: Final = 128
+"""A value that differs is as long at most; trace contexts have 55 bytes."""
 MAX_HEAD_BYTES: Final = 2048
 MAX_HEAD_FIELDS: Final = 32
 """A longer head is parsed each time: heads of the SDKs have 500 to 900 bytes, and thousands of connections may be idle."""
 HEAD_COPIES: Final = 3
 FIELD_BYTES: Final = 250
 """A cached head stands here as its bytes, as parsed fields, and as the head for the provider; and what a field costs."""
-_CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length: ?([0-9]+)\r\n", re.IGNORECASE)
+LENGTH: Final = b"content-length"
+_VALUE: Final = rb"[A-Za-z0-9._:@/+=~-]{1,128}"
+_PLAIN_VALUES: Final = re.compile(rb"[A-Za-z0-9._:@/+=~-]+")
+"""What differs has these characters only: with any other it is the parser that decides."""
 
 
 class HeadMemory:
-    """The memory that the cached heads of all connections may take."""
+    """What the cached heads of all connections have in common: the memory that they may take, and which fields may differ.
 
-    __slots__ = ("_limit", "used")
+    Beside content-length those are the ones named in varying, in lower case. Each may stand once in a head.
+    """
 
-    def __init__(self, limit: int) -> None:
+    __slots__ = ("_limit", "_varying_line", "used")
+
+    def __init__(self, limit: int, varying: Iterable[bytes] = ()) -> None:
         self._limit = limit
+        names = b"|".join(re.escape(name) for name in sorted({LENGTH, *varying}))
+        self._varying_line = re.compile(
+            rb"\r\n(" + names + rb"): ?(" + _VALUE + rb")(?=\r\n)", re.IGNORECASE
+        )
         self.used = 0
+
+    def varying_values(self, head: bytes) -> list[tuple[bytes, int, int]]:
+        """Returns name, start and end of each value that may differ."""
+        return [(line[1].lower(), *line.span(2)) for line in self._varying_line.finditer(head)]
 
     def take(self, size: int) -> bool:
         """Takes that many bytes; returns whether there were as many."""
@@ -41,12 +58,13 @@ class HeadMemory:
 class HeadCache:
     """The last request head of one connection.
 
-    Clients repeat their heads: from call to call on one connection only the length of the body changes. A read that
-    holds the same bytes, other digits in that one place, and exactly as much body as they say, is the same request with
-    another body, and nothing about its head has to be parsed again. Any other read goes to the parser.
+    Clients repeat their heads: from call to call on one connection only the length of the body changes, and ids of the
+    call. A read that holds the same bytes but for the values of those fields, which are plain, and exactly as much body as
+    its length says, is the same request with other ids and another body, and nothing else about its head has to be parsed
+    again. Any other read goes to the parser.
     """
 
-    __slots__ = ("_head", "_memory", "_misses", "_parsed", "_size")
+    __slots__ = ("_head", "_memory", "_misses", "_parsed", "_size", "_values")
 
     def __init__(self, memory: HeadMemory) -> None:
         self._memory = memory
@@ -54,20 +72,32 @@ class HeadCache:
         self._head: KnownHead | None = None
         self._parsed: Request | None = None
         self._misses = 0
+        # of the read that body_start looked at last
+        self._values: list[bytes] = []
 
     def body_start(self, data: bytes) -> int:
         """Returns where the body begins if the data is the cached head and one whole body, else 0."""
         head = self._head
-        if head is None:
+        if head is None or not data.startswith(head.beginning):
             return 0
-        first = len(head.before)
-        if not data.startswith(head.before):
+        place = len(head.beginning)
+        values = self._values = []
+        for _, after in head.gaps:
+            end = data.find(b"\r", place, place + MAX_VALUE_BYTES + 1)
+            if end <= place or not data.startswith(after, end):
+                return 0
+            values.append(data[place:end])
+            place = end + len(after)
+        digits = values[head.length_gap]
+        if (
+            len(digits) > MAX_LENGTH_DIGITS
+            or not digits.isdigit()
+            or int(digits) != len(data) - place
+        ):
             return 0
-        last = data.find(b"\r", first, first + MAX_LENGTH_DIGITS + 1)
-        if last <= first or not data.startswith(head.after, last):
+        if len(values) > 1 and _PLAIN_VALUES.fullmatch(b"".join(values)) is None:
             return 0
-        digits, start = data[first:last], last + len(head.after)
-        return start if digits.isdigit() and int(digits) == len(data) - start else 0
+        return place
 
     def request(self, body: bytes, received_at: float) -> Request:
         """Returns the cached head with this body as a request, after body_start found them in a read."""
@@ -77,9 +107,10 @@ class HeadCache:
         request = Request(received_at)
         request.method = b"POST"
         request.target = head.target
+        # what may differ is an earlier call's in both, and its length in the fields too
         request.headers = head.headers
-        # their content-length is an earlier call's
-        request.fields = head.fields
+        request.fields = head.fields if len(head.gaps) == 1 else self._fields(head)
+        self._values = []
         request.path = head.path
         request.query = head.query
         request.body = body
@@ -87,6 +118,12 @@ class HeadCache:
         request.complete = True
         request.known = head
         return request
+
+    def _fields(self, head: KnownHead) -> dict[bytes, bytes]:
+        fields = head.fields.copy()
+        for (name, _), value in zip(head.gaps, self._values, strict=True):
+            fields[name] = value
+        return fields
 
     def parsed(self, request: Request) -> None:
         """Notes the last request that the parser completed."""
@@ -100,10 +137,10 @@ class HeadCache:
         request, misses = self._parsed, self._misses + 1
         self.clear()
         self._misses = misses
-        head = _known_head(request, data) if request is not None else None
+        head = _known_head(request, data, self._memory) if request is not None else None
         if head is None or misses == MAX_MISSES:
             return
-        size = HEAD_COPIES * (len(head.before) + len(head.after)) + FIELD_BYTES * len(head.headers)
+        size = HEAD_COPIES * head.size + FIELD_BYTES * len(head.headers)
         if self._memory.take(size):
             self._head, self._size = head, size
 
@@ -115,11 +152,12 @@ class HeadCache:
     def clear(self) -> None:
         """Forgets the cached head."""
         self._head = self._parsed = None
+        self._values = []
         self._memory.give_back(self._size)
         self._size = 0
 
 
-def _known_head(request: Request, data: bytes) -> KnownHead | None:
+def _known_head(request: Request, data: bytes, memory: HeadMemory) -> KnownHead | None:
     """Returns the head of a request that came whole and alone in the data, if it can be recognised again."""
     fields = request.fields
     end = data.find(b"\r\n\r\n") + 4
@@ -134,8 +172,7 @@ def _known_head(request: Request, data: bytes) -> KnownHead | None:
         or not 0 < request.body_bytes == len(data) - end
     ):
         return None
-    lengths = list(_CONTENT_LENGTH.finditer(data, 0, end))
-    if len(lengths) != 1:
+    values = memory.varying_values(data[:end])
+    if [name for name, _, _ in values].count(LENGTH) != 1:
         return None
-    first, last = lengths[0].span(1)
-    return KnownHead(request, data[:first], data[last:end])
+    return KnownHead(request, data[:end], values)

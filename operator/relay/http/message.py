@@ -193,15 +193,33 @@ class Request:
 class KnownHead:
     """A head that the parser has accepted before on the same connection.
 
-    before and after are its bytes around the digits of its content-length. notes is for the request's handler, which keeps
-    there what it made of the head; the connection does not read it.
+    beginning are its bytes up to the first value that may differ; gaps are the names of those fields, each with the bytes that
+    stand between its value and the next. length_gap is the place of content-length among them, size that of the head. notes
+    is for the request's handler, which keeps there what it made of the rest; the connection does not read it.
     """
 
-    __slots__ = ("after", "before", "fields", "headers", "notes", "path", "query", "target")
+    __slots__ = (
+        "beginning",
+        "fields",
+        "gaps",
+        "headers",
+        "length_gap",
+        "notes",
+        "path",
+        "query",
+        "size",
+        "target",
+    )
 
-    def __init__(self, request: Request, before: bytes, after: bytes) -> None:
-        self.before = before
-        self.after = after
+    def __init__(self, request: Request, head: bytes, values: list[tuple[bytes, int, int]]) -> None:
+        ends = [start for _, start, _ in values[1:]] + [len(head)]
+        self.beginning = head[: values[0][1]]
+        self.gaps = [
+            (name, head[end:following])
+            for (name, _, end), following in zip(values, ends, strict=True)
+        ]
+        self.length_gap = [name for name, _ in self.gaps].index(b"content-length")
+        self.size = len(head)
         self.target = request.target
         self.headers = request.headers
         self.fields = request.fields

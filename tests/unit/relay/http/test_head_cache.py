@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.unit.relay.documents import API_KEY, document, provider
+from tests.unit.relay.documents import API_KEY, CANARY, STABLE, document, provider
 from tests.unit.relay.memory import MemoryRelay, Peer, call, error, fields, reply, status
 
 from relay.http.downstream import ClientConnection
 from relay.http.head_cache import MAX_MISSES, HeadCache
+from relay_contract.document import Route
 
 Make = Callable[..., MemoryRelay]
 
@@ -64,6 +65,55 @@ async def test_only_the_first_of_equal_heads_is_parsed(relay: MemoryRelay) -> No
     assert len({event.request_id for event in relay.log.events}) == 4
 
 
+def ids(number: int) -> str:
+    """Returns the fields that a client with a tracer sends with other values on each call."""
+    trace = f"00-aaaa{number:028x}-{number:016x}-01"
+    return f"Traceparent: {trace}\r\nX-Request-ID: call-{number}\r\nX-Session-ID: s{number}\r\n"
+
+
+async def test_heads_that_differ_in_the_ids_of_a_call_are_not_parsed_again(
+    relay: MemoryRelay,
+) -> None:
+    client, upstream = relay.client(), relay.provider()
+    assert status(answered(client, upstream, call(body(), headers=ids(1)))) == 200
+    without_parser(client)
+    for number in (2, 3, 40_000):
+        upstream.transport.taken()
+        client.send(call(body(), headers=ids(number)))
+        asked = fields(upstream.transport.taken())
+        assert asked["x-request-id"] == f"call-{number}"
+        assert asked["traceparent"].startswith(f"00-aaaa{number:028x}-")
+        assert "x-session-id" not in asked
+        upstream.send(reply())
+        assert fields(client.transport.taken())["x-request-id"] == f"call-{number}"
+    assert [event.trace_id[-5:] for event in relay.log.events] == [
+        f"{number:05x}" for number in (1, 2, 3, 40_000)
+    ]
+
+
+async def test_a_session_named_by_a_cached_head_goes_where_it_went_before(
+    relay_with: Make,
+) -> None:
+    async def providers(client_of: Callable[[], Peer]) -> list[str]:
+        relay.log.events.clear()
+        for number in range(30):
+            client = client_of()
+            client.send(call(body(), headers=ids(number)))
+            for upstream in upstreams:
+                if upstream.transport.taken():
+                    upstream.send(reply())
+        return [event.subject.provider for event in relay.log.events]
+
+    relay = relay_with(
+        {}, routes=(Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=50),)
+    )
+    upstreams = [relay.provider("legacy"), relay.provider("holysheep")]
+    one = relay.client()
+    cached = await providers(lambda: one)
+    assert set(cached) == {"legacy", "holysheep"}
+    assert cached == await providers(relay.client)
+
+
 async def test_a_key_that_was_revoked_in_between_is_refused(relay: MemoryRelay) -> None:
     client, upstream = relay.client(), relay.provider()
     answered(client, upstream, call(body()))
@@ -104,7 +154,7 @@ async def test_a_connection_whose_heads_always_differ_is_no_longer_cached(
 ) -> None:
     client, upstream = relay.client(), relay.provider()
     for number in range(MAX_MISSES + 3):
-        request = call(body(), headers=f"X-Request-ID: call-{number}\r\n")
+        request = call(body(), headers=f"X-Turn: {number}\r\n")
         assert status(answered(client, upstream, request)) == 200
     connection = client.protocol
     assert isinstance(connection, ClientConnection)
@@ -144,7 +194,9 @@ async def test_all_cached_heads_together_are_bounded(relay_with: Make) -> None:
 
 # --- the two ways side by side ---
 
-PLAIN = call(body(), headers="X-Request-ID: same\r\n")
+TRACE = b"00-aaaa0000000000000000000000000001-00000000000000ff-01"
+IDS = f"X-Request-ID: same\r\nTraceparent: {TRACE.decode()}\r\nX-Session-ID: s1\r\n"
+PLAIN = call(body(), headers=IDS)
 LENGTH = f"Content-Length: {len(body())}".encode()
 
 
@@ -155,9 +207,9 @@ def changed(old: bytes, new: bytes) -> bytes:
 
 READS: tuple[bytes, ...] = (
     PLAIN,
-    call(body("another text"), headers="X-Request-ID: same\r\n"),
-    call(b"[]", headers="X-Request-ID: same\r\n"),
-    call(b"{not json", headers="X-Request-ID: same\r\n"),
+    call(body("another text"), headers=IDS),
+    call(b"[]", headers=IDS),
+    call(b"{not json", headers=IDS),
     PLAIN[:60],
     PLAIN[60:],
     PLAIN[:-5],
@@ -177,6 +229,29 @@ READS: tuple[bytes, ...] = (
     changed(LENGTH, b"Transfer-Encoding: chunked"),
     changed(b"same", b"same" + LENGTH),
     changed(b"same", b"other"),
+    changed(b"same", b""),
+    changed(b"same", b"other "),
+    changed(b"same", b"\tother"),
+    changed(b"same", b"two words"),
+    changed(b"same", b"a" * 128),
+    changed(b"same", b"a" * 129),
+    changed(b"same", b"a\nContent-Length: 0"),
+    changed(b"same", b"a\rContent-Length: 0"),
+    changed(b"same", b"a\0"),
+    changed(b"same", b"a\r\n folded"),
+    changed(b"same", b"a\r\nX-Request-ID: b"),
+    changed(b"same", b"caf\xe9"),
+    changed(b"X-Request-ID: same", b"X-Request-ID:same"),
+    changed(b"X-Request-ID: same", b"X-Request-ID : same"),
+    changed(b"X-Request-ID: same", b"X-Request-Id: other"),
+    changed(b"X-Request-ID: same\r\n", b""),
+    changed(TRACE, TRACE.replace(b"1-", b"2-")),
+    changed(TRACE, b"ff" + TRACE[2:]),
+    changed(TRACE, b"no-trace"),
+    changed(TRACE, TRACE + b"\r\nTransfer-Encoding: chunked"),
+    changed(b"s1", b"s2"),
+    changed(b"s1\r\n", b"s1\r\n\r\n"),
+    changed(b"Traceparent", b"Tracestate"),
     changed(API_KEY.encode(), b"sk-relay-of-nobody"),
     changed(b"POST", b"GET"),
     changed(b"HTTP/1.1", b"HTTP/1.0"),
@@ -185,7 +260,11 @@ READS: tuple[bytes, ...] = (
     changed(b"Host: relay", b"Host: relay\r\nConnection: Upgrade\r\nUpgrade: h2c"),
     changed(b"/v1/chat/completions", b"/v1/nothing"),
 )
-_OF_ITS_OWN = re.compile(rb"(traceparent: 00-)[0-9a-f-]+|(x-request-id: req_)[0-9a-f]+")
+_OF_ITS_OWN = re.compile(
+    rb"(traceparent: 00-aaaa[0-9a-f]{28}-)[0-9a-f]{16}|(traceparent: 00-)(?!aaaa)[0-9a-f-]+"
+    rb"|(x-request-id: req_)[0-9a-f]+"
+)
+"""Ids that the relay makes; those of the caller must arrive."""
 
 
 def conversation(reads: list[bytes], *, knowing: bool) -> tuple[Any, ...]:
@@ -206,7 +285,7 @@ def conversation(reads: list[bytes], *, knowing: bool) -> tuple[Any, ...]:
             while asked := upstream.transport.taken():
                 upstream.send(reply())
                 answer += b"|" + asked + b"|" + client.transport.taken()
-            seen.append(_OF_ITS_OWN.sub(rb"\1\2", answer))
+            seen.append(_OF_ITS_OWN.sub(rb"\1\2\3", answer))
         told = [(event.outcome, event.status, event.tokens) for event in relay.log.events]
         return seen, told, client.transport.closed, relay.service.connections.buffered_bytes
 
