@@ -58,6 +58,8 @@ class ProviderReconciler:
             self._watched_state.resolved.discard(name)
             self._status.forget("Provider", "", name)
         elif isinstance(watched.resource, Invalid):
+            # as after a restart: who uses it goes on with what it last had
+            self._watched_state.upstreams.pop(name, None)
             self._watched_state.resolved.add(name)
             refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
             await self._report(watched.body, refused, now)

@@ -79,7 +79,9 @@ class RouteReconciler:
         if publication is None:
             return
         publication.without_room.discard(name)
-        if publication.fragments.pop(name, None) is not None:
+        publication.fragments.pop(name, None)
+        # an earlier try may have taken it out and failed to store that
+        if name in publication.stored_weights or name in publication.changed_in:
             self._queue_fitting(publication)
             await self._publisher.distribute(namespace)
 
@@ -130,12 +132,13 @@ class RouteReconciler:
         namespace = body["metadata"]["namespace"]
         ruling = self._rule(watched, publication, now)
         self._queue_fitting(publication)
-        if ruling is None:
+        if ruling is not None:
+            self._arrange(body, publication, ruling)
+        if ruling is None or _is_premature(body, publication, ruling.outcome):
             self._look_again(body, _PENDING_SECONDS)
             if not publication.weight_is_stored(watched.name):
                 await self._publisher.distribute(namespace)
             return
-        self._arrange(body, publication, ruling)
         try:
             await self._publisher.distribute(namespace)
             await self._report(body, publication, ruling.outcome, now)
@@ -314,6 +317,14 @@ class RouteReconciler:
     def _look_again(self, body: dict[str, Any], seconds: float) -> None:
         metadata = body["metadata"]
         self._queue.add_after(Key("RelayRoute", metadata["namespace"], metadata["name"]), seconds)
+
+
+def _is_premature(body: dict[str, Any], publication: Publication, found: RouteOutcome) -> bool:
+    """Tells whether a route waits only because its tenant was not looked at since the operator's start.
+
+    What status says was true when the operator stopped; the tenant's reconcile queues what changes.
+    """
+    return isinstance(found, Waiting) and publication.upstreams is None and _is_told(body)
 
 
 def _is_told(body: dict[str, Any]) -> bool:

@@ -89,13 +89,25 @@ class TenantReconciler:
             return
         await self._suspend_before_all_else(watched)
         if isinstance(watched.resource, Invalid):
-            refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
-            await self._write(watched.body, self._with_what_is_in_force(refused, space), {}, now)
+            await self._keep_last_spec(watched, watched.resource.message, now)
         else:
             try:
                 await self._own_and_provision(watched.body, watched.resource, now)
             finally:
                 await self._announce_restored(watched.body, now)
+
+    async def _keep_last_spec(self, watched: Watched[Tenant], why: str, now: float) -> None:
+        """Keeps the document in force stored and delivered, and says why the spec is not in it."""
+        space = names.tenant_namespace(watched.name)
+        refused = Refused(reason=Reason.INVALID_SPEC, message=why)
+        try:
+            await self._publication(watched)
+            await self._publisher.distribute(space)
+        except (ApiServerRefused, Unavailable) as error:
+            if not (isinstance(error, ApiServerRefused) and error.status in _NOT_THERE):
+                told = replace(refused, message=f"{why}; what is in force is not stored: {error}")
+                await report_and_raise(error, self._write(watched.body, told, {}, now))
+        await self._write(watched.body, self._with_what_is_in_force(refused, space), {}, now)
 
     async def _cut_off(self, watched: Watched[Tenant], now: float) -> None:
         """Takes the tenant's keys away at once, however long finalizers keep the object; nothing is repaired any more.
@@ -155,7 +167,9 @@ class TenantReconciler:
 
     def _with_what_is_in_force(self, refused: Refused, space: str) -> Refused:
         publication = self._publisher.publication(space)
-        if publication is None:
+        if publication is None or not any(
+            pod.ready for pod in self._watched_state.relay_pods(space)
+        ):
             return refused
         calls = "calls are refused, suspended" if publication.base.suspended else "calls are served"
         message = f"{refused.message}; the last valid spec stays in force, {calls}"

@@ -316,3 +316,24 @@ async def test_a_new_canary_waits_for_the_weight_of_the_last_one_to_be_stored() 
     await stage.settle(40)
     assert weight(stage) == 10
     await life.end()
+
+
+@in_virtual_time
+async def test_the_suspension_of_a_tenant_that_cannot_be_used_is_stored_once_that_is_possible() -> (
+    None
+):
+    stage, life, _ = await a_climbing_canary()
+    life.api.failures.unreachable = True
+    stage.tenant(suspend=True, queue={"concurrency": "all"})
+    stage.server.remove("RelayRoute", "chat", namespace=SPACE)
+    await stage.settle(1)
+    life.api.failures.unreachable = False
+    await stage.settle(60)
+    await life.end()
+    life = await stage.operator()
+    await stage.settle(1)
+    [uid] = [pod["metadata"]["uid"] for pod in stage.server.list("Pod", namespace=SPACE)]
+    assert stage.relays.documents[uid].tenant.suspended
+    assert stage.relays.documents[uid].tenant.routes == ()
+    assert [kind for kind, _ in life.changes if kind not in ("Pod", "Event")] == []
+    await life.end()
