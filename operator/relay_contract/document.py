@@ -126,6 +126,24 @@ KEPT_PARAMETERS = frozenset({"model", "stream", "previous_response_id"})
 """The relay routes calls and reads answers by them."""
 
 
+class Proxy(Part):
+    """An HTTP proxy that gives tunnels to the provider (CONNECT, RFC 9110 section 9.3.6).
+
+    credentials_file is a name below UPSTREAM_KEYS_MOUNT, of a file that holds `user:password`; None sends none.
+    """
+
+    host: Name
+    port: Annotated[int, Field(ge=1, le=65535)]
+    credentials_file: Name | None = None
+
+
+class ClientCertificate(Part):
+    """The relay's certificate towards the provider, as PEM files below UPSTREAM_KEYS_MOUNT."""
+
+    certificate_file: Name
+    key_file: Name
+
+
 class ProviderModel(Part):
     """A model of a provider's catalogue. Prices are micro-USD per million tokens.
 
@@ -170,7 +188,7 @@ class Provider(Part):
 
     cached_token_weight is what an input token from the provider's prompt cache counts in limits of tokens.
     With stream_usage false it is not asked for the usage of streams. cool_down_seconds bounds for how long a model is passed
-    over that said when to come back; None leaves it to the relay.
+    over that said when to come back. proxy and client_certificate go with https alone. Times of None are left to the relay.
     """
 
     name: Name
@@ -189,6 +207,20 @@ class Provider(Part):
     cool_down_seconds: Annotated[
         float | None, Field(ge=0, le=MAX_COOL_DOWN_SECONDS, exclude_if=_is_unset)
     ] = None
+    proxy: Annotated[Proxy | None, Field(exclude_if=_is_unset)] = None
+    client_certificate: Annotated[ClientCertificate | None, Field(exclude_if=_is_unset)] = None
+    first_byte_timeout_seconds: Annotated[
+        float | None, Field(ge=1, le=3600, exclude_if=_is_unset)
+    ] = None
+    idle_timeout_seconds: Annotated[float | None, Field(ge=1, le=3600, exclude_if=_is_unset)] = None
+    keep_alive_seconds: Annotated[float | None, Field(ge=0, le=600, exclude_if=_is_unset)] = None
+
+    @model_validator(mode="after")
+    def _tunnels_hold_tls(self) -> Self:
+        secured = self.proxy or self.client_certificate
+        if secured is not None and not self.url.startswith("https://"):
+            raise ValueError("proxy and clientCertificate go with an https URL alone")
+        return self
 
 
 class Side(Part):

@@ -156,6 +156,16 @@ _CHILDREN = {
 """The names of what the operator writes in a tenant's namespace, by kind, but for Secrets, which are not watched."""
 
 
+def proxy_credentials_entry(provider: str) -> str:
+    """Returns the entry of UPSTREAM_SECRET with a provider's proxy credentials. No Provider's name has an underscore."""
+    return f"{provider}_proxy"
+
+
+def client_certificate_entries(provider: str) -> tuple[str, str]:
+    """Returns the entries of UPSTREAM_SECRET with a provider's client certificate and its key."""
+    return f"{provider}_tls.crt", f"{provider}_tls.key"
+
+
 def relay_selector(tenant: str) -> dict[str, str]:
     """Returns the labels that select a tenant's relay pods. They never change: a Deployment's selector is immutable."""
     return {LABEL_NAME: RELAY, LABEL_TENANT: tenant}

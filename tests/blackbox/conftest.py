@@ -121,6 +121,15 @@ def _shared_patient_relay(
         yield relay
 
 
+@pytest.fixture(scope="session")
+def _shared_cold_relay(
+    tmp_path_factory: pytest.TempPathFactory, signer: Signer, _upstreams: dict[str, Upstream]
+) -> Iterator[Relay]:
+    directory = tmp_path_factory.mktemp("cold-relay")
+    with _running(directory, signer, _upstreams, upstream_warm_connections="0") as relay:
+        yield relay
+
+
 @pytest.fixture
 def relay(_shared_relay: Relay, platform: Platform) -> Relay:
     """Gives the session's relay a plain document: every model to stable, no limits, a wide queue.
@@ -134,6 +143,12 @@ def relay(_shared_relay: Relay, platform: Platform) -> Relay:
 def patient_relay(_shared_patient_relay: Relay, platform: Platform) -> Relay:
     """Like relay, with the default timeouts, for tests that hold back a provider's answers."""
     return _fresh(_shared_patient_relay, platform)
+
+
+@pytest.fixture
+def cold_relay(_shared_cold_relay: Relay, platform: Platform) -> Relay:
+    """Like patient_relay, without connections opened in advance: each one belongs to a call."""
+    return _fresh(_shared_cold_relay, platform)
 
 
 def _fresh(relay: Relay, platform: Platform) -> Relay:

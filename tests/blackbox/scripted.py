@@ -19,7 +19,7 @@ class ScriptedProvider:
     """Answers request after request on each connection with `answers`, the last one again and again.
 
     With `hangs` a connection is read and never answered, with `closes` it ends after its first answer. `heads` holds what each request began with, `closed` how many
-    connections the relay ended.
+    connections the relay ended, `connections` how many it opened.
     """
 
     answers: Sequence[Script]
@@ -28,14 +28,25 @@ class ScriptedProvider:
     reads_body: bool = True
     heads: list[bytes] = field(default_factory=list)
     closed: int = 0
+    connections: int = 0
     port: int = 0
+    listener: socket.socket | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    def stop_listening(self) -> None:
+        """Takes no more connections; those that are open stay."""
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            # close alone would leave the accepting thread waiting
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
     def serve(self, connection: socket.socket) -> None:
         """Answers on one connection until the relay ends it."""
+        self.connections += 1
         with connection:
             buffer = b""
             while (request := self._request(connection, buffer)) is not None:
@@ -100,7 +111,7 @@ def content_length(head: bytes) -> int:
 @contextmanager
 def scripted(provider: ScriptedProvider) -> Iterator[ScriptedProvider]:
     """Listens on a free port while the block runs."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = provider.listener = socket.create_server(("127.0.0.1", 0))
     provider.port = listener.getsockname()[1]
 
     def accept() -> None:
@@ -115,9 +126,7 @@ def scripted(provider: ScriptedProvider) -> Iterator[ScriptedProvider]:
     try:
         yield provider
     finally:
-        # close alone would leave the accepting thread waiting
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+        provider.stop_listening()
 
 
 def unary(body: bytes, *, status: bytes = b"200 OK", fields: bytes = b"") -> bytes:

@@ -31,7 +31,28 @@ def attempt(kubectl: Client, kind: str, name: str, spec: dict[str, Any]) -> str:
     return "" if done.returncode == 0 else done.stderr
 
 
+HTTPS = {"endpoint": URL}
+PROXY = {"url": "http://10.1.2.3:3128"}
+PEM = "-----BEGIN CERTIFICATE-----"
 ACCEPTED = [
+    ("Provider", "p", HTTPS | {"firstByteTimeout": "1s", "idleTimeout": "1h", "keepAlive": "0s"}),
+    ("Provider", "p", HTTPS | {"firstByteTimeout": "10m30s", "keepAlive": "10m"}),
+    ("Provider", "p", HTTPS | {"proxy": PROXY}),
+    ("Provider", "p", HTTPS | {"proxy": {"url": "http://[fd00::3]:3128/"}}),
+    (
+        "Provider",
+        "p",
+        HTTPS
+        | {
+            "proxy": {
+                "url": "http://proxy.example.com:8080",
+                "egressCIDRs": ["10.1.2.0/28"],
+                "auth": {"secretName": "proxy", "usernameKey": "user"},
+            },
+            "clientCertificate": {"secretName": "cert"},
+            "caBundle": PEM,
+        },
+    ),
     ("Tenant", "a", {}),
     ("Tenant", "a" * 40, {"queue": {"concurrency": 1, "guaranteedSeats": 1}}),
     ("Tenant", "a", {"network": {"allowFrom": [{"namespace": "web"}, {"cidr": "2001:db8::/32"}]}}),
@@ -83,6 +104,51 @@ def test_a_valid_object_is_accepted(
 
 
 REFUSED = [
+    *(
+        ("Provider", "p", HTTPS | {field: wrong}, field)
+        for field in ("firstByteTimeout", "idleTimeout")
+        for wrong in ("999ms", "61m", "0s", "", "5", "-5s", "99999999999999h")
+    ),
+    ("Provider", "p", HTTPS | {"keepAlive": "11m"}, "longer than 10m"),
+    ("Provider", "p", HTTPS | {"keepAlive": 5}, "keepAlive"),
+    ("Provider", "p", HTTPS | {"proxy": {}}, "url"),
+    *(
+        ("Provider", "p", HTTPS | {"proxy": {"url": url}}, "write http://, a host and a port")
+        for url in (
+            "https://10.1.2.3:3128",
+            "http://10.1.2.3",
+            "http://10.1.2.3:0",
+            "http://10.1.2.3:65536",
+            "http://user:word@10.1.2.3:3128",
+            "http://10.1.2.3:3128/path",
+            "socks5://10.1.2.3:3128",
+            "10.1.2.3:3128",
+        )
+    ),
+    (
+        "Provider",
+        "p",
+        HTTPS | {"proxy": {"url": "http://proxy.example.com:3128"}},
+        "network policies know no host names",
+    ),
+    (
+        "Provider",
+        "p",
+        HTTPS | {"proxy": PROXY, "egressCIDRs": ["203.0.113.0/24"]},
+        "remove egressCIDRs",
+    ),
+    *(
+        ("Provider", "p", {"endpoint": endpoint, field: value}, "https")
+        for endpoint in ({"url": "http://api.example.com"}, {"serviceRef": SERVICE})
+        for field, value in (
+            ("proxy", PROXY),
+            ("clientCertificate", {"secretName": "cert"}),
+            ("caBundle", PEM),
+        )
+    ),
+    ("Provider", "p", HTTPS | {"clientCertificate": {}}, "secretName"),
+    ("Provider", "p", HTTPS | {"caBundle": "a certificate"}, "not PEM"),
+    ("Provider", "p", HTTPS | {"caBundle": PEM + "x" * 8192}, "caBundle"),
     ("Tenant", "a" * 41, {}, "at most 40 characters"),
     ("Tenant", "a.b", {}, "DNS label"),
     ("Tenant", "default", {}, "reserved"),

@@ -315,6 +315,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def may_refuse(self) -> bool:
         return self.phase is ATTEMPTING
 
+    def grant_second_send(self) -> bool:
+        return self._context.budget.withdraw()
+
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
         refusal = TROUBLE_REFUSAL[trouble]
         if self.phase is ANSWERING:

@@ -50,6 +50,7 @@ PROBLEM_RETRY_SECONDS: Final = {Problem.BODY_MEMORY_FULL: 1.0}
 TROUBLE_REFUSAL: Final[dict[Trouble, Refusal]] = {
     "no_key": Refusal.upstream_key_missing,
     "unreachable": Refusal.upstream_unreachable,
+    "undelivered": Refusal.upstream_unreachable,
     "timeout": Refusal.upstream_timeout,
     "reset": Refusal.upstream_reset,
     "truncated": Refusal.upstream_truncated,

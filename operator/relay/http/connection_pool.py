@@ -17,9 +17,10 @@ from relay.http.upstream import ConnectionOwner, ResponseReceiver, UpstreamConne
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The destination of connections.
+    """The destination of connections, and what is peculiar to them.
 
-    Two providers with the same address still get separate pools, because the name is part of the key.
+    Two providers with the same address still get separate pools, because the name is part of the key. keepalive is the time
+    for which an idle one is kept, in seconds; None leaves it to the pool's limits.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Origin:
     host: str
     port: int
     ca_bundle: str | None
+    keepalive: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,14 @@ class Pool(ConnectionOwner, Connector):
     __slots__ = (
         "_closed",
         "_idle",
+        "_keepalive",
         "_limits",
         "_open",
         "_opening",
         "_resolver",
         "_tls",
         "_waiting",
+        "_warm",
         "last_error",
         "origin",
         "outbox",
@@ -72,6 +76,9 @@ class Pool(ConnectionOwner, Connector):
     ) -> None:
         self.origin = origin
         self._limits = limits
+        self._keepalive = limits.keepalive if origin.keepalive is None else origin.keepalive
+        # a connection that waits for its call would be too old before it is replaced
+        self._warm = limits.warm if self._keepalive >= 1 else 0
         self._resolver = resolver
         self._tls = tls
         self.wheel = wheel
@@ -87,12 +94,20 @@ class Pool(ConnectionOwner, Connector):
         """Gets a connection: calls `connected` or `failed` on the receiver, perhaps before this returns."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
+            if not self._is_stale(connection, now) and connection.usable:
                 call.connected(connection, now)
                 return
             connection.close()
+        self.acquire_new(call)
+
+    def acquire_new(self, call: ResponseReceiver) -> None:
+        """Gets a connection that was not idle: a new one, or one that has just answered another call."""
         self._waiting.append(call)
         self._start_opening(warming=False)
+
+    def _is_stale(self, connection: UpstreamConnection, now: float) -> bool:
+        """Returns whether the provider may be about to close the idle connection."""
+        return now - connection.idle_since > min(self._keepalive, connection.idle_seconds)
 
     def cancel(self, call: ResponseReceiver) -> None:
         """Stops waiting; a connection that is being opened for the receiver will serve another."""
@@ -102,7 +117,7 @@ class Pool(ConnectionOwner, Connector):
     def release(self, connection: UpstreamConnection, now: float) -> None:
         if connection.transport.is_closing():
             return
-        if self._closed or now - connection.born > self._limits.age:
+        if self._closed or now - connection.born > self._limits.age or self._is_used_up(connection):
             connection.close()
         elif self._waiting:
             call = self._waiting.popleft()
@@ -114,6 +129,10 @@ class Pool(ConnectionOwner, Connector):
             connection.idle_since = now
             self._idle.append(connection)
 
+    def _is_used_up(self, connection: UpstreamConnection) -> bool:
+        """Returns whether the connection has had its one call."""
+        return not self._keepalive and connection.served
+
     def lost(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
         with contextlib.suppress(ValueError):
@@ -121,11 +140,11 @@ class Pool(ConnectionOwner, Connector):
 
     def tend(self, now: float) -> None:
         """Closes idle connections past their time and replaces the warm ones; call it every second."""
-        while self._idle and now - self._idle[0].idle_since > self._limits.keepalive:
+        while self._idle and self._is_stale(self._idle[0], now):
             self._idle.popleft().close()
         if self._closed:
             return
-        missing = self._limits.warm - len(self._idle) - len(self._opening)
+        missing = self._warm - len(self._idle) - len(self._opening)
         # an unreachable provider is tried once a second, not in a burst
         if missing > 0 and not self._waiting:
             self._start_opening(warming=True)

@@ -1,6 +1,7 @@
 """A connection to a provider: one call at a time, its answer parsed by llhttp and passed on as it arrives."""
 
 import asyncio
+import re
 import select
 import time
 from abc import ABC, abstractmethod
@@ -10,20 +11,25 @@ import httptools
 from mypy_extensions import trait
 
 from relay.http.deadlines import NEVER, DeadlineWheel
+from relay.http.delivery import acknowledged_bytes, waiting_bytes
 from relay.http.headers import Field
 from relay.http.outbox import Channel, Outbox
 
-Fault = Literal["unreachable", "timeout", "reset", "truncated", "invalid"]
+Fault = Literal["unreachable", "undelivered", "timeout", "reset", "truncated", "invalid"]
 """Ways in which a call ends without a whole answer.
 
-unreachable: no connection. timeout: silence. reset: closed before a byte of the answer. truncated: closed inside the
-answer. invalid: what came is not HTTP/1.1.
+unreachable: no connection. undelivered: closed by a provider whose system had not a byte of the request. timeout: silence.
+reset: closed before a byte of the answer. truncated: closed inside the answer. invalid: what came is not HTTP/1.1.
 """
 
 MAX_RESPONSE_HEADERS: Final = 200
 MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 """Bounds whatever is no body in a row: interim heads and the head together, chunk extensions, trailers."""
 
+
+UNSAID: Final = 1e9
+"""Seconds for which an idle connection stays usable at a provider that does not say how long."""
+_KEEP_ALIVE: Final = re.compile(rb"(?i:\btimeout)\s*=\s*\"?([0-9]{1,6})\b")
 
 WRITE_BYTES: Final = 256 * 1024
 """A larger request is written in parts, as the provider takes them."""
@@ -89,6 +95,7 @@ class UpstreamConnection(Channel):
     """
 
     __slots__ = (
+        "_acknowledged",
         "_answered",
         "_body",
         "_completed",
@@ -104,6 +111,8 @@ class UpstreamConnection(Channel):
         "_patient_until",
         "_paused",
         "_readable",
+        "_size",
+        "_socket",
         "_status",
         "_surplus",
         "_unsent",
@@ -111,6 +120,7 @@ class UpstreamConnection(Channel):
         "_writing_paused",
         "born",
         "call",
+        "idle_seconds",
         "idle_since",
     )
 
@@ -137,9 +147,14 @@ class UpstreamConnection(Channel):
         self._writing_paused = False
         self._write_bytes = WRITE_BYTES
         self._readable: select.poll | None = None
+        self._socket: Any = None
+        # of the request: its size where it is one piece, what was acknowledged before it where it is large
+        self._size = self._acknowledged = 0
         self._idle_timeout = 0.0
         self.call: ResponseReceiver | None = None
         self.born = self.idle_since = 0.0
+        # seconds for which the provider keeps it idle, as its first answer says; NEVER before that answer
+        self.idle_seconds: float = NEVER
 
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------
 
@@ -151,8 +166,10 @@ class UpstreamConnection(Channel):
             self.transport.set_write_buffer_limits(high=TLS_WRITE_BYTES)
         socket = transport.get_extra_info("socket")
         if socket is not None:
+            # our own: when a connection with TLS is lost, the event loop's is closed already
+            self._socket = socket.dup()
             self._readable = select.poll()
-            self._readable.register(socket.fileno(), select.POLLIN)
+            self._readable.register(self._socket.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         call = self.call
@@ -195,19 +212,35 @@ class UpstreamConnection(Channel):
         self._unsent = []
         # the parser refers to us; with it goes the cycle
         self._parser = None
+        undelivered = call is not None and (unsent or (error is None and self._has_taken_nothing()))
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
         if call is None:
             return
         try:
-            self._end_lost(call, error, unsent=unsent)
+            self._end_lost(call, error, undelivered=undelivered)
         except Exception as raised:  # as in data_received
             call.crashed(raised)
 
-    def _end_lost(self, call: ResponseReceiver, error: Exception | None, *, unsent: bool) -> None:
+    def _has_taken_nothing(self) -> bool:
+        """Returns whether a provider that closed in order had not a byte of the request in its system."""
+        if self._socket is None or self._answered or self._head_bytes:
+            return False
+        if self._large:
+            before = self._acknowledged
+            return before >= 0 and acknowledged_bytes(self._socket) == before
+        # what is in the kernel is the request, which TLS has made a little larger
+        return waiting_bytes(self._socket.fileno()) >= self._size
+
+    def _end_lost(
+        self, call: ResponseReceiver, error: Exception | None, *, undelivered: bool
+    ) -> None:
         if self._answered and not self._framed and error is None:
             # RFC 9112 section 6.3: the close ends this body
             call.read_ended(time.monotonic(), completed=True)
-        elif unsent:
-            call.failed("unreachable")
+        elif undelivered:
+            call.failed("undelivered")
         else:
             call.failed("truncated" if self._answered or self._head_bytes else "reset")
 
@@ -264,8 +297,14 @@ class UpstreamConnection(Channel):
             self._owner.wheel.watch(self)
         self._large = len(request) > 1
         if not self._large:
+            self._size = len(request[0])
             self.write_soon(cast(bytes, request[0]))
-        elif sum(map(len, request)) <= self._write_bytes:
+            return
+        self._acknowledged = acknowledged_bytes(self._socket) if self._socket is not None else -1
+        self._send_large(request)
+
+    def _send_large(self, request: list[bytes | memoryview]) -> None:
+        if sum(map(len, request)) <= self._write_bytes:
             self.transport.writelines(request)
         else:
             self._unsent = _parts(request, self._write_bytes)
@@ -313,6 +352,11 @@ class UpstreamConnection(Channel):
         self.transport.close()
 
     @property
+    def served(self) -> bool:
+        """Returns whether a call was answered on it."""
+        return self.idle_seconds != NEVER
+
+    @property
     def usable(self) -> bool:
         """Returns whether another call can be sent.
 
@@ -357,6 +401,8 @@ class UpstreamConnection(Channel):
         if not self._answered and not self._in_head and self._status >= 200:
             self._answered = True
             self._framed = _is_framed(self._status, self._headers)
+            if self.idle_seconds == NEVER:
+                self.idle_seconds = _idle_seconds(self._headers)
             call.response(self._status, self._headers, now)
         if not self._answered:
             return
@@ -398,6 +444,21 @@ def _parts(request: list[bytes | memoryview], size: int) -> list[memoryview]:
     ]
     parts.reverse()
     return parts
+
+
+def _idle_seconds(headers: list[Field]) -> float:
+    """Returns the seconds for which an idle connection can be used by what the provider says; UNSAID where it says nothing.
+
+    `Keep-Alive: timeout=5` (RFC 2068 section 19.7.1.1; Node.js and Apache send it) names the time of its own end. A call
+    must be there before it, so a second is taken off, or half of what is less than two.
+    """
+    for name, value in headers:
+        if name == b"keep-alive":
+            found = _KEEP_ALIVE.search(value)
+            if found is not None:
+                seconds = float(int(found.group(1)))
+                return max(seconds - 1, seconds / 2)
+    return UNSAID
 
 
 def _is_framed(status: int, headers: list[Field]) -> bool:

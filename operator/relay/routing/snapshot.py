@@ -45,9 +45,10 @@ class KeyGrant:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A provider. head holds, per endpoint, the request's beginning up to the fields that differ per call.
+    """A provider. heads hold, per endpoint, the request's beginning up to the fields that differ per call.
 
-    models and drop_parameters are by the public name of a model.
+    models and drop_parameters are by the public name of a model. Timeouts are in seconds; None leaves them to the relay's
+    settings.
     """
 
     name: str
@@ -63,6 +64,8 @@ class Upstream:
     retry_failures: frozenset[Failure]
     cool_down_seconds: float
     provider: Provider
+    first_byte_timeout: float | None
+    idle_timeout: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,8 @@ def _checked_upstream(provider: Provider) -> Upstream:
         retry_failures=frozenset(retry_on.failures),
         cool_down_seconds=COOL_DOWN_SECONDS if cool_down is None else cool_down,
         provider=provider,
+        first_byte_timeout=provider.first_byte_timeout_seconds,
+        idle_timeout=provider.idle_timeout_seconds,
     )
 
 
@@ -205,6 +210,7 @@ def _origin(provider: Provider, url: SplitResult) -> Origin:
         host=url.hostname,
         port=url.port or _DEFAULT_PORTS[url.scheme],
         ca_bundle=provider.ca_bundle,
+        keepalive=provider.keep_alive_seconds,
     )
 
 

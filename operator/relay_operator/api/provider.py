@@ -1,9 +1,11 @@
 """Provider: an upstream the platform owns."""
 
-from typing import Any
+from ipaddress import ip_address
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from cryptography import x509
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from relay_operator.api.custom_resource import Part, Resource
 from relay_operator.api.quantities import Duration
@@ -39,6 +41,56 @@ class Auth(Part):
     scheme: str = "Bearer"
 
 
+class ProxyAuth(Part):
+    secret_name: str
+    username_key: str = "username"
+    password_key: str = "password"  # noqa: S105 - the name of an entry
+
+
+class Proxy(Part):
+    """An HTTP proxy that relays reach the provider through."""
+
+    url: str
+    egress_cidrs: tuple[str, ...] = Field(default=(), alias="egressCIDRs")
+    auth: ProxyAuth | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_host_and_a_port(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or not parts.port:
+            raise ValueError("write http://, a host and a port from 1 to 65535")
+        return url
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not self.egress_cidrs and not self.address:
+            raise ValueError("name the proxy's addresses in egressCIDRs, or write one in url")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The host where it is an address and no name, else empty."""
+        try:
+            return str(ip_address(self.host))
+        except ValueError:
+            return ""
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+
+class ClientCertificate(Part):
+    """A certificate and its key in the entries tls.crt and tls.key of a Secret."""
+
+    secret_name: str
+
+
 class Model(Part):
     name: str
     upstream_name: str | None = None
@@ -57,11 +109,29 @@ class RetryOn(Part):
     failures: tuple[str, ...] = ()
 
 
+def _certificates(text: str | None) -> str | None:
+    """Checks that relays can trust what the text holds; a bundle that they cannot read would stop their whole document."""
+    if text is not None and not text.isascii():
+        raise ValueError("write PEM certificates without other letters than ASCII")
+    if text is not None:
+        try:
+            x509.load_pem_x509_certificates(text.encode())
+        except ValueError as error:
+            raise ValueError("a certificate in it cannot be read") from error
+    return text
+
+
 class ProviderSpec(Part):
     endpoint: Endpoint
     auth: Auth | None = None
     headers: dict[str, str] = {}
     egress_cidrs: tuple[str, ...] = Field(default=(), alias="egressCIDRs")
+    ca_bundle: Annotated[str | None, AfterValidator(_certificates)] = None
+    client_certificate: ClientCertificate | None = None
+    proxy: Proxy | None = None
+    first_byte_timeout: Duration | None = None
+    idle_timeout: Duration | None = None
+    keep_alive: Duration | None = None
     models: tuple[Model, ...] = ()
     limits: Limits = Limits()
     cached_token_weight: float = 1.0

@@ -66,6 +66,12 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
             key_file=provider.metadata.name if auth else None,
         ),
         headers=spec.headers,
+        ca_bundle=spec.ca_bundle,
+        proxy=_proxy(provider),
+        client_certificate=_client_certificate(provider),
+        first_byte_timeout_seconds=spec.first_byte_timeout,
+        idle_timeout_seconds=spec.idle_timeout,
+        keep_alive_seconds=spec.keep_alive,
         models=tuple(
             document.ProviderModel(
                 name=model.name,
@@ -85,6 +91,21 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
         retry_on=document.RetryOn(**spec.retry_on.model_dump()) if spec.retry_on else None,
         cool_down_seconds=spec.cool_down,
     )
+
+
+def _proxy(provider: Provider) -> document.Proxy | None:
+    proxy = provider.spec.proxy
+    if proxy is None:
+        return None
+    file = names.proxy_credentials_entry(provider.metadata.name) if proxy.auth else None
+    return document.Proxy(host=proxy.host, port=proxy.port, credentials_file=file)
+
+
+def _client_certificate(provider: Provider) -> document.ClientCertificate | None:
+    if provider.spec.client_certificate is None:
+        return None
+    certificate, key = names.client_certificate_entries(provider.metadata.name)
+    return document.ClientCertificate(certificate_file=certificate, key_file=key)
 
 
 def _slice(limit: int | None, share: float) -> int | None:

@@ -12,7 +12,14 @@ MOST_SELECTOR_CHARACTERS = 1500
 
 
 def of_url(provider: Provider) -> Upstream:
-    """Returns the upstream of a provider given by URL: its declared addresses, or any public one, at its port."""
+    """Returns the upstream of a provider given by URL: its declared addresses, or any public one, at its port.
+
+    With a proxy it is the proxy's addresses and port: the relay connects to nothing else.
+    """
+    proxy = provider.spec.proxy
+    if proxy is not None:
+        cidrs = proxy.egress_cidrs or (proxy.address,)
+        return Upstream(provider=provider.metadata.name, port=proxy.port, cidrs=cidrs)
     parts = urlsplit(provider.url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return Upstream(provider=provider.metadata.name, port=port, cidrs=provider.spec.egress_cidrs)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -111,3 +112,35 @@ def test_public_keys_are_read_one_or_several() -> None:
     assert len(seal.parse_public_keys(text)) == 2
     with pytest.raises(ValueError, match="32 bytes"):
         seal.parse_public_keys("bm90IGEga2V5")
+
+
+def test_a_document_without_a_providers_newer_fields_is_one_that_older_relays_take() -> None:
+    (written,) = json.loads(canonical_payload(a_document()))["catalogue"]["providers"]
+    newer = {"proxy", "clientCertificate", "firstByteTimeoutSeconds", "idleTimeoutSeconds"}
+    assert not {*newer, "keepAliveSeconds"} & written.keys()
+
+
+def test_a_providers_way_out_survives_the_seal() -> None:
+    there = document.Provider(
+        name="p",
+        url="https://api.example.com/v1",
+        proxy=document.Proxy(host="10.1.2.3", port=3128, credentials_file="p_proxy"),
+        client_certificate=document.ClientCertificate(certificate_file="a", key_file="b"),
+        keep_alive_seconds=0,
+        idle_timeout_seconds=1,
+        first_byte_timeout_seconds=3600,
+    )
+    sent = a_document(providers=(there,))
+    assert seal.unseal(seal.seal(sent, KEY), [KEY.public_key()])[0] == sent
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"proxy": document.Proxy(host="10.1.2.3", port=3128)},
+        {"client_certificate": document.ClientCertificate(certificate_file="a", key_file="b")},
+    ],
+)
+def test_a_proxy_or_a_client_certificate_without_tls_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="https"):
+        document.Provider(name="p", url="http://api.example.com/v1", **fields)

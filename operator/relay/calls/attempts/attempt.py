@@ -46,6 +46,10 @@ class Consumer(ABC):
         """Returns whether nothing of the answer has left for the caller yet."""
 
     @abstractmethod
+    def grant_second_send(self) -> bool:
+        """Takes the second sending of a request that never arrived from a budget; returns False if there is none."""
+
+    @abstractmethod
     def attempt_failed(self, attempt: "Attempt", trouble: Trouble) -> None:
         """Ends an attempt that has no whole answer; outcome is set."""
 
@@ -72,6 +76,7 @@ class Attempt(ResponseReceiver):
         "_pool",
         "_probe",
         "_providers",
+        "_sent_twice",
         "_unreadable",
         "answer",
         "call",
@@ -112,7 +117,7 @@ class Attempt(ResponseReceiver):
         self._auth = b""
         self.number = number
         self._probe = False
-        self._unreadable = False
+        self._unreadable = self._sent_twice = False
         # on the provider's quota; the attempt settles it
         self.hold = hold
         self._connection: UpstreamConnection | None = None
@@ -279,13 +284,14 @@ class Attempt(ResponseReceiver):
     def connected(self, connection: UpstreamConnection, now: float) -> None:
         self._connection = connection
         self.sent_at = now
+        upstream = self.target.destination.upstream
         pieces = self.call.pieces(self.target, auth=self._auth, span_id=random_id(16))
         connection.send(
             self,
             pieces,
             now,
-            first_byte=self._providers.first_byte_timeout,
-            idle=self._providers.idle_timeout,
+            first_byte=upstream.first_byte_timeout or self._providers.first_byte_timeout,
+            idle=upstream.idle_timeout or self._providers.idle_timeout,
         )
 
     def response(self, status: int, headers: list[Field], now: float) -> None:
@@ -374,8 +380,21 @@ class Attempt(ResponseReceiver):
             now = time.monotonic()
             self._end_answer(answer)
             self._conclude(now)
-        else:
+        elif fault != "undelivered" or not self._send_again():
             self._fail(fault)
+
+    def _send_again(self) -> bool:
+        """Sends a request that never arrived on another connection, once; returns False if it may not."""
+        self.sent_at = 0.0
+        pool = self._pool
+        if self._sent_twice or pool is None or self.outcome is not None:
+            return False
+        if not self.consumer.grant_second_send():
+            return False
+        self._sent_twice = True
+        self._connection = None
+        pool.acquire_new(self)
+        return True
 
     def crashed(self, error: Exception) -> None:
         self.consumer.crashed(error)

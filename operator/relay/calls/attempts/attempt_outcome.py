@@ -14,6 +14,7 @@ Trouble = Fault | Literal["no_key"]
 TROUBLE_OUTCOMES: Final[dict[Trouble, Outcome]] = {
     "no_key": "no_key",
     "unreachable": "unreachable",
+    "undelivered": "unreachable",
     "timeout": "timeout",
     "reset": "failed",
     "truncated": "truncated",

@@ -14,7 +14,9 @@ from relay_contract.document import Failure
 
 UNPROCESSED_STATUSES: Final = OVERLOADED | {QUOTA}
 """With these a provider says that it did not take the call."""
-UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset({"unreachable", "no_key"})
+UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset(
+    {"unreachable", "undelivered", "no_key"}
+)
 _FAILURE_OF: Final[dict[Trouble, Failure]] = {
     "timeout": "Timeout",
     "reset": "Disconnect",

@@ -62,6 +62,9 @@ class ShadowCopy(Consumer):
     def may_refuse(self) -> bool:
         return True
 
+    def grant_second_send(self) -> bool:
+        return True
+
     def attempt_failed(self, attempt: Attempt, trouble: Trouble) -> None:
         return
 

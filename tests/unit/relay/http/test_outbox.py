@@ -90,15 +90,45 @@ async def test_nothing_is_written_to_a_client_that_left_in_the_same_turn(
     assert client.transport.sent == b""
 
 
-async def test_a_request_that_was_never_written_may_be_tried_elsewhere(relay_with: Make) -> None:
-    relay = relay_with(routes=(Route(name="chat", stable=STABLE, fallback=(BACKUP,)),))
-    client, first, second = relay.client(), relay.provider(), relay.provider("backup")
+async def test_a_request_that_was_never_written_is_sent_on_another_connection(
+    relay: MemoryRelay,
+) -> None:
+    client, first = relay.client(), relay.provider()
     heard(client, call())
     first.hang_up(ConnectionResetError())
     assert first.transport.sent == b""
+    second = relay.provider()
     second.send(reply())
     assert status(client.transport.taken()) == 200
+    assert [event.outcome for event in relay.log.events] == ["ok"]
+
+
+async def test_a_request_that_was_never_written_twice_goes_to_the_fallback(
+    relay_with: Make,
+) -> None:
+    relay = relay_with(routes=(Route(name="chat", stable=STABLE, fallback=(BACKUP,)),))
+    client, first, backup = relay.client(), relay.provider(), relay.provider("backup")
+    heard(client, call())
+    first.hang_up(ConnectionResetError())
+    again = relay.provider()
+    again.hang_up(ConnectionResetError())
+    assert again.transport.sent == b""
+    backup.send(reply())
+    assert status(client.transport.taken()) == 200
     assert [event.outcome for event in relay.log.events] == ["unreachable", "ok"]
+    # what never left was neither charged nor estimated
+    assert [event.charged_tokens > 0 for event in relay.log.events] == [False, True]
+
+
+async def test_sending_again_takes_from_the_budget_of_further_attempts(relay_with: Make) -> None:
+    relay = relay_with({"retry_ratio": 0, "retry_burst": 1})
+    for expected in (200, 502):
+        client, first = relay.client(), relay.provider()
+        heard(client, call())
+        first.hang_up(ConnectionResetError())
+        if expected == 200:
+            relay.provider().send(reply())
+        assert status(client.transport.taken()) == expected
 
 
 async def test_a_call_whose_client_left_at_once_is_never_sent(relay: MemoryRelay) -> None:

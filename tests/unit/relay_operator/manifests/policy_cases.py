@@ -32,6 +32,18 @@ PROVIDERS: dict[str, Manifest] = {
     "url of an IPv6 address": {"endpoint": {"url": "http://[2001:db8::5]:8000/v1"}},
     "IPv4 block": {"endpoint": {"url": "https://a.example.com"}, "egressCIDRs": ["10.1.2.0/24"]},
     "IPv6 block": {"endpoint": {"url": "https://a.example.com"}, "egressCIDRs": ["2001:db8::/32"]},
+    "proxy at an address": {
+        "endpoint": {"url": "https://a.example.com"},
+        "proxy": {"url": "http://10.1.2.3:3128"},
+    },
+    "proxy at an IPv6 address": {
+        "endpoint": {"url": "https://a.example.com"},
+        "proxy": {"url": "http://[fd00::3]:3128"},
+    },
+    "proxy of a name": {
+        "endpoint": {"url": "https://a.example.com"},
+        "proxy": {"url": "http://proxy.test:8080/", "egressCIDRs": ["10.1.2.3/28"]},
+    },
     "block with host bits": {
         "endpoint": {"url": "https://a.example.com"},
         "egressCIDRs": ["10.1.2.3/24", "2001:db8::5/32"],

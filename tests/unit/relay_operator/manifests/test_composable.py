@@ -34,6 +34,23 @@ def provider(**spec: Any) -> dict[str, Any]:
                 ({"models": [{"name": "m", "dropParameters": ["model"]}]}, "dropParameters"),
             )
         ),
+        (composable.provider, {"endpoint": {"url": URL}, "keepAlive": "11m"}, "keep_alive_seconds"),
+        (composable.provider, {"endpoint": {"url": URL}, "idleTimeout": "0s"}, "idle_timeout"),
+        (composable.provider, {"endpoint": {"url": URL}, "firstByteTimeout": "soon"}, "firstByte"),
+        (composable.provider, {"endpoint": {"url": URL}, "caBundle": "BEGIN"}, "caBundle"),
+        (composable.provider, {"endpoint": {"url": URL}, "caBundle": "b\u00e9gin"}, "caBundle"),
+        (composable.provider, {"endpoint": {"url": URL}, "proxy": {"url": "http://p"}}, "proxy"),
+        (composable.provider, {"endpoint": {"url": URL}, "proxy": {"url": "http://p:1"}}, "CIDRs"),
+        (
+            composable.provider,
+            {"endpoint": {"url": "http://a.example.com"}, "proxy": {"url": "http://10.0.0.1:1"}},
+            "proxy",
+        ),
+        (
+            composable.provider,
+            {"endpoint": {"url": "http://a"}, "clientCertificate": {"secretName": "c"}},
+            "clientCertificate",
+        ),
         (composable.tenant, {"queue": {"concurrency": 0}}, "concurrency"),
         (composable.tenant, {"limits": {"burstSeconds": -1}}, "burst_seconds"),
         (composable.tenant, {"apiKeys": [{"name": "web", "weight": 0}]}, "weight"),

@@ -130,3 +130,29 @@ def test_how_a_provider_is_reaches_the_relay() -> None:
 
 def test_a_cool_down_of_nothing_is_said() -> None:
     assert the_text_of(coolDown="0s")["coolDownSeconds"] == 0
+
+
+def test_a_providers_way_out_names_the_files_of_its_secrets_and_holds_none() -> None:
+    spec = {
+        "endpoint": {"url": "https://api.example.com/v1"},
+        "proxy": {"url": "http://10.1.2.3:3128", "auth": {"secretName": "proxy-user"}},
+        "clientCertificate": {"secretName": "our-certificate"},
+        "firstByteTimeout": "10m",
+        "idleTimeout": "30s",
+        "keepAlive": "4s",
+    }
+    provider = Provider.parse({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+    part = composition.provider_part(provider, share=1)
+    assert part.proxy == document.Proxy(host="10.1.2.3", port=3128, credentials_file="p_proxy")
+    assert part.client_certificate == document.ClientCertificate(
+        certificate_file="p_tls.crt", key_file="p_tls.key"
+    )
+    assert (part.first_byte_timeout_seconds, part.idle_timeout_seconds) == (600, 30)
+    assert part.keep_alive_seconds == 4
+    open_proxy = provider.spec.model_copy(
+        update={"proxy": provider.spec.proxy.model_copy(update={"auth": None})}
+        if provider.spec.proxy
+        else {}
+    )
+    part = composition.provider_part(provider.model_copy(update={"spec": open_proxy}), share=1)
+    assert part.proxy == document.Proxy(host="10.1.2.3", port=3128)

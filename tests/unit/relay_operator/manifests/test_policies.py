@@ -124,3 +124,20 @@ def test_a_url_that_no_policy_can_open_is_an_invalid_spec(url: str) -> None:
     body = {"metadata": {"name": "p", "uid": "u"}, "spec": {"endpoint": {"url": url}}}
     with pytest.raises(InvalidSpec, match=r"spec\.endpoint\.url"):
         Provider.parse(body)
+
+
+@pytest.mark.parametrize(
+    ("case", "cidr", "port"),
+    [
+        ("proxy at an address", "10.1.2.3/32", 3128),
+        ("proxy at an IPv6 address", "fd00::3/128", 3128),
+        ("proxy of a name", "10.1.2.0/28", 8080),
+    ],
+)
+def test_behind_a_proxy_the_relay_reaches_the_proxy_and_not_the_provider(
+    case: str, cidr: str, port: int
+) -> None:
+    _dns, *upstreams_rules = POLICIES[case]["spec"]["egress"]
+    assert upstreams_rules == [
+        {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"protocol": "TCP", "port": port}]}
+    ]
