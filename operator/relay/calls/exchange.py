@@ -325,7 +325,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         elif not hop_rules.goes_on_after_trouble(attempt, trouble) or not self._try_next_target(
             trouble
         ):
-            self.refuse(refusal)
+            origin = attempt.target.destination.upstream.origin
+            self.refuse(refusal, message=own_responses.trouble_message(refusal, origin))
 
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
         if self.comparison is not None:

@@ -9,6 +9,7 @@ import orjson
 from relay.admission.limiter import RateView
 from relay.calls.tenants.caller import Caller
 from relay.dialect.refusals import Refusal
+from relay.http.connection_pool import Origin
 from relay.routing.snapshot import Snapshot
 from relay_contract.document import Limits
 
@@ -168,3 +169,10 @@ def _remaining(view: RateView) -> Mapping[str, Any]:
         "reset_requests_seconds": view.reset_requests_seconds,
         "reset_tokens_seconds": view.reset_tokens_seconds,
     }
+
+
+def trouble_message(refusal: Refusal, origin: Origin) -> str | None:
+    """Returns what a caller is told beyond the table: that a proxy stands before a provider out of reach."""
+    if refusal is not Refusal.upstream_unreachable or origin.proxy is None:
+        return None
+    return "No connection to the provider could be made through its proxy."

@@ -223,7 +223,11 @@ class Refusal(Enum):
         "The relay has no memory left for a body of this size; smaller ones may still fit. Try again shortly.",
     )
     upstream_key_missing = RefusalRow(
-        503, SERVER, "upstream_key_missing", "The relay has no key for the provider.", retry=False
+        503,
+        SERVER,
+        "upstream_key_missing",
+        "The relay lacks what the provider is to be shown: its key, certificate or proxy credentials.",
+        retry=False,
     )
     upstream_unreachable = RefusalRow(
         502, SERVER, "upstream_unreachable", "No connection to the provider could be made."

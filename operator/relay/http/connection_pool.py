@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
-from relay.http.address_race import AddressRace, Connector
+from relay.http.connecting.address_race import AddressRace, Connector
+from relay.http.connecting.client_identity import ClientIdentity
+from relay.http.connecting.proxy_tunnel import ProxyAddress, authority, connect_through
+from relay.http.connecting.resolver import Resolver
 from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
-from relay.http.resolver import Resolver
 from relay.http.upstream import ConnectionOwner, ResponseReceiver, UpstreamConnection
 
 
@@ -20,7 +21,8 @@ class Origin:
     """The destination of connections, and what is peculiar to them.
 
     Two providers with the same address still get separate pools, because the name is part of the key. keepalive is the time
-    for which an idle one is kept, in seconds; None leaves it to the pool's limits.
+    for which an idle one is kept, in seconds; None leaves it to the pool's limits. certificate_files are those of the
+    certificate that the provider is shown and of its key.
     """
 
     name: str
@@ -29,6 +31,16 @@ class Origin:
     port: int
     ca_bundle: str | None
     keepalive: float | None = None
+    proxy: ProxyAddress | None = None
+    certificate_files: tuple[str, str] | None = None
+
+    @property
+    def shows_secrets(self) -> bool:
+        """Returns whether connections need more than the provider's address: a certificate, or credentials for a proxy."""
+        proxy = self.proxy
+        return self.certificate_files is not None or (
+            proxy is not None and proxy.credentials_file is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +67,9 @@ class Pool(ConnectionOwner, Connector):
         "_open",
         "_opening",
         "_resolver",
-        "_tls",
         "_waiting",
         "_warm",
+        "identity",
         "last_error",
         "origin",
         "outbox",
@@ -70,7 +82,7 @@ class Pool(ConnectionOwner, Connector):
         *,
         limits: PoolLimits,
         resolver: Resolver,
-        tls: ssl.SSLContext | None,
+        identity: ClientIdentity,
         wheel: DeadlineWheel,
         outbox: Outbox,
     ) -> None:
@@ -80,7 +92,7 @@ class Pool(ConnectionOwner, Connector):
         # a connection that waits for its call would be too old before it is replaced
         self._warm = limits.warm if self._keepalive >= 1 else 0
         self._resolver = resolver
-        self._tls = tls
+        self.identity = identity
         self.wheel = wheel
         self.outbox = outbox
         self._idle: deque[UpstreamConnection] = deque()
@@ -142,7 +154,7 @@ class Pool(ConnectionOwner, Connector):
         """Closes idle connections past their time and replaces the warm ones; call it every second."""
         while self._idle and self._is_stale(self._idle[0], now):
             self._idle.popleft().close()
-        if self._closed:
+        if self._closed or not self.identity.is_complete:
             return
         missing = self._warm - len(self._idle) - len(self._opening)
         # an unreachable provider is tried once a second, not in a burst
@@ -177,7 +189,7 @@ class Pool(ConnectionOwner, Connector):
                 raise ConnectionResetError("closed by the provider at once")
         except (OSError, TimeoutError, ValueError) as error:
             # ssl.SSLError is an OSError; a host name that cannot be encoded raises ValueError
-            self.last_error = str(error) or type(error).__name__
+            self._note(error)
             if not warming and self._waiting:
                 call = self._waiting.popleft()
                 try:
@@ -187,27 +199,49 @@ class Pool(ConnectionOwner, Connector):
             return
         self.adopt(connection)
 
+    def _note(self, error: Exception) -> None:
+        proxy = self.origin.proxy
+        timed_out = isinstance(error, TimeoutError) and not str(error)
+        words = f"no answer within {self._limits.connect_timeout:g} s" if timed_out else str(error)
+        through = (
+            f"through proxy {authority(proxy.host, proxy.port)}: " if proxy is not None else ""
+        )
+        self.last_error = through + (words or type(error).__name__)
+
     def adopt(self, connection: UpstreamConnection) -> None:
         """Adds an open connection, ready for a call."""
         self._open.add(connection)
         self.release(connection, time.monotonic())
 
     async def _connect(self) -> UpstreamConnection:
-        origin = self.origin
-        addresses = await self._resolver.addresses(origin.host, origin.port)
+        origin, proxy = self.origin, self.origin.proxy
+        # behind a proxy the relay needs no address of the provider, and may know none
+        host, port = (origin.host, origin.port) if proxy is None else (proxy.host, proxy.port)
+        addresses = await self._resolver.addresses(host, port)
         if len(addresses) == 1:
             return await self.connect_to(addresses[0])
         winner = await AddressRace(self, addresses).run()
-        self._resolver.avoid(origin.host, origin.port, winner.beaten)
+        self._resolver.avoid(host, port, winner.beaten)
         return winner.connection
 
     async def connect_to(self, address: str) -> UpstreamConnection:
         connection = UpstreamConnection(self)
+        origin, tls = self.origin, self.identity.tls
+        if origin.proxy is not None and tls is not None:
+            await connect_through(
+                connection,
+                address=address,
+                port=origin.proxy.port,
+                target=(origin.host, origin.port),
+                authorization=self.identity.proxy_authorization,
+                tls=tls,
+            )
+            return connection
         await asyncio.get_running_loop().create_connection(
             lambda: cast(asyncio.Protocol, connection),
             address,
-            self.origin.port,
-            ssl=self._tls,
-            server_hostname=self.origin.host if self._tls is not None else None,
+            origin.port,
+            ssl=tls,
+            server_hostname=origin.host if tls is not None else None,
         )
         return connection

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.header_fields import WITHHELD_FROM_PROVIDER
+from relay.http.connecting.proxy_tunnel import ProxyAddress
 from relay.http.connection_pool import Origin
 from relay.http.headers import HOP_BY_HOP, field_name, field_value
 from relay.http.tls import provider_context
@@ -211,7 +212,21 @@ def _origin(provider: Provider, url: SplitResult) -> Origin:
         port=url.port or _DEFAULT_PORTS[url.scheme],
         ca_bundle=provider.ca_bundle,
         keepalive=provider.keep_alive_seconds,
+        proxy=_proxy(provider),
+        certificate_files=_certificate_files(provider),
     )
+
+
+def _proxy(provider: Provider) -> ProxyAddress | None:
+    proxy = provider.proxy
+    if proxy is None:
+        return None
+    return ProxyAddress(proxy.host, proxy.port, proxy.credentials_file)
+
+
+def _certificate_files(provider: Provider) -> tuple[str, str] | None:
+    shown = provider.client_certificate
+    return None if shown is None else (shown.certificate_file, shown.key_file)
 
 
 def _head(

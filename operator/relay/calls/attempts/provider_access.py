@@ -1,6 +1,8 @@
 """Reaches providers: connections, credentials and time limits."""
 
+import time
 from collections.abc import Iterable
+from typing import Final
 
 from relay.accounting.logs import WorkerLog
 from relay.calls.attempts.provider_keys import ProviderKeys
@@ -11,11 +13,23 @@ from relay.http.outbox import Outbox
 from relay.routing.snapshot import Upstream
 from relay.settings import Settings
 
+SECONDS_BETWEEN_ERRORS: Final = 10.0
+"""A provider out of reach is logged this often at most."""
+MAX_ERROR_CHARACTERS: Final = 300
+
 
 class ProviderAccess:
     """The providers as one worker reaches them. Timeouts in seconds."""
 
-    __slots__ = ("_keyless", "_keys", "_log", "_pools", "first_byte_timeout", "idle_timeout")
+    __slots__ = (
+        "_errors_logged_at",
+        "_keyless",
+        "_keys",
+        "_log",
+        "_pools",
+        "first_byte_timeout",
+        "idle_timeout",
+    )
 
     def __init__(
         self, settings: Settings, wheel: DeadlineWheel, outbox: Outbox, log: WorkerLog
@@ -23,6 +37,7 @@ class ProviderAccess:
         self._pools = ProviderPools(settings, wheel, outbox)
         self._keys = ProviderKeys(settings.upstream_keys_directory)
         self._keyless: set[str] = set()
+        self._errors_logged_at: dict[str, float] = {}
         self._log = log
         self.first_byte_timeout: float = settings.first_byte_timeout_seconds
         self.idle_timeout: float = settings.upstream_idle_timeout_seconds
@@ -39,18 +54,24 @@ class ProviderAccess:
 
     def auth_line(self, upstream: Upstream) -> bytes | None:
         """Returns the provider's credential as a header line, empty when it takes none, None when the key is missing."""
-        line = self._keys.line(upstream)
+        line = self._line(upstream)
         if line is None:
             # the file may have been mounted since the last check; read it now
             self.refresh_keys([upstream])
-            line = self._keys.line(upstream)
+            line = self._line(upstream)
             if line is None:
                 self._note_missing_key(upstream)
         return line
 
+    def _line(self, upstream: Upstream) -> bytes | None:
+        origin = upstream.origin
+        if origin.shows_secrets and not self._pools.of(origin).identity.is_complete:
+            return None
+        return self._keys.line(upstream)
+
     def _note_missing_key(self, upstream: Upstream) -> None:
         """Logs a missing key once, until its file holds another key."""
-        key_file = upstream.key_file or ""
+        key_file = upstream.key_file or upstream.name
         if key_file not in self._keyless:
             self._keyless.add(key_file)
             self._log.event("warning", "upstream_key_missing", provider=upstream.name)
@@ -58,18 +79,33 @@ class ProviderAccess:
     def tend(self, now: float) -> None:
         """Replaces idle connections that are due; call it about once a second."""
         self._pools.tend(now)
+        for name, error in self._pools.errors():
+            if (
+                now - self._errors_logged_at.get(name, -SECONDS_BETWEEN_ERRORS)
+                >= SECONDS_BETWEEN_ERRORS
+            ):
+                self._errors_logged_at[name] = now
+                message = error[:MAX_ERROR_CHARACTERS]
+                self._log.event("warning", "provider_unreachable", provider=name, message=message)
 
     def refresh_keys(self, upstreams: Iterable[Upstream]) -> None:
         """Reads the key files of these providers that have changed."""
         for name in self._keys.refresh(upstreams):
             self._keyless.discard(name)
             self._log.event("info", "upstream_key_read", key_file=name)
+        for name, news in self._pools.refresh(time.time()):
+            self._keyless.discard(name)
+            self._log.event(news.level, news.event, provider=name, message=news.message)
 
     def missing_keys(self, upstreams: Iterable[Upstream]) -> list[str]:
-        """Returns which of these providers have no key file. Re-reads the files first."""
+        """Returns which of these providers lack a file: a key, a certificate, credentials. Re-reads the files first."""
         upstreams = list(upstreams)
         self.refresh_keys(upstreams)
-        return [upstream.name for upstream in upstreams if self._keys.line(upstream) is None]
+        return [
+            upstream.name
+            for upstream in upstreams
+            if self._keys.line(upstream) is None or not self._pools.is_complete(upstream.origin)
+        ]
 
     def open_connections(self) -> list[tuple[str, int]]:
         """Returns the number of connections per provider in force."""

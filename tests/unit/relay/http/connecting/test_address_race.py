@@ -1,15 +1,17 @@
 """The race between a provider's addresses (RFC 8305): silent ones cost a moment, failing ones nothing."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
-from relay.http.address_race import ATTEMPT_DELAY_SECONDS, AddressRace, Connector
+from relay.http.connecting.address_race import ATTEMPT_DELAY_SECONDS, AddressRace, Connector
+from relay.http.connecting.client_identity import ClientIdentity
+from relay.http.connecting.resolver import Resolver
 from relay.http.connection_pool import Origin, Pool, PoolLimits
 from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
-from relay.http.resolver import Resolver
 from relay.http.upstream import UpstreamConnection
 
 NEVER = 1e6
@@ -20,7 +22,7 @@ def pool() -> Pool:
         Origin("p", "http", "p.test", 80, None),
         limits=PoolLimits(connect_timeout=5, keepalive=50, age=600, warm=0),
         resolver=Resolver(30),
-        tls=None,
+        identity=ClientIdentity(Path(), ca_bundle=None, uses_tls=False),
         wheel=DeadlineWheel(0.0),
         outbox=Outbox(),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.http.resolver import AVOIDED_SECONDS, Resolver
+from relay.http.connecting.resolver import AVOIDED_SECONDS, Resolver
 
 
 class NameService:
