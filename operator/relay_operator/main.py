@@ -1,6 +1,7 @@
 """The process relay-operator: wires the parts and runs until told to stop."""
 
 import asyncio
+import gc
 import logging
 import math
 import signal
@@ -57,6 +58,8 @@ def main() -> None:
     """Entry point of the command relay-operator."""
     settings = Settings()
     _set_up_logging(settings.log_format)
+    # what is loaded stays for good: no collection of what Prometheus answers has to look through it
+    gc.freeze()
     uvloop.run(_run(settings))
 
 

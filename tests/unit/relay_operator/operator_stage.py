@@ -103,7 +103,7 @@ class Samples:
         series = [one for pod in question.pods for one in self._scraped(*pod)]
         spaces = {namespace for namespace, _ in question.pods}
         return Fetched(
-            series=tuple(one for one in series if one.pod[0] not in self.crowded),
+            series=tuple(one for one in series if one.identity.pod[0] not in self.crowded),
             crowded=frozenset(self.crowded & spaces),
         )
 

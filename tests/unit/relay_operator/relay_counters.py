@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay_contract.document import SIGNALS
-from relay_operator.decisions.analysis.scrapes import ATTEMPTS, Series
+from relay_operator.decisions.analysis.scrapes import ATTEMPTS, Series, identity_of
 
 SideName = tuple[str, str, str]
 """Route, side and fingerprint."""
@@ -55,7 +55,7 @@ class RelayCounters:
     def scraped(self, at: float) -> list[Series]:
         """Returns the page as samples of one scrape."""
         pod = (self.namespace, self.pod)
-        return [Series(pod, labels, [(at, value)]) for labels, value in self.page()]
+        return [Series(identity_of(pod, labels), [(at, value)]) for labels, value in self.page()]
 
     def restart(self, start_time: float) -> None:
         """Begins another process: every counter at 0."""

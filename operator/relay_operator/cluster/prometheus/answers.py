@@ -1,36 +1,132 @@
-"""Series from the answer of Prometheus. What a counter cannot be, not a number included, is no sample."""
+"""Series from the answer of Prometheus. What a counter cannot be, not a number included, is no sample.
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+Labels are most of an answer, and the same each time: they are decoded once for each series and found again by their bytes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import orjson
 
 from relay_operator.cluster.prometheus.query import Labels
-from relay_operator.decisions.analysis.scrapes import PodName, Series
+from relay_operator.decisions.analysis.scrapes import Identity, PodName, Series, identity_of
 from relay_operator.errors import MetricsUnavailable
 
-_LARGEST_COUNT = 2.0**53
+_LARGEST_COUNT: Final = 2.0**53
 """Beyond this a counter cannot count one more."""
+_MOST_REMEMBERED_BYTES: Final = 48 * 1024 * 1024
+"""Of labels: those of 100,000 series."""
+_RESULT: Final = b'"result":['
+_METRIC: Final = b'{"metric":'
+_VALUES: Final = b',"values":'
+_MOST_QUOTED: Final = 200
+_BROKEN: Final = (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError)
 
 
-def series_of(result: Iterable[Any], pods: Mapping[PodName, float], labels: Labels) -> list[Series]:
-    """Returns the series of these pods, with the samples that are newer than the time given for each.
+class Reader:
+    """Reads answers. It remembers the series that it has seen."""
 
-    Raises MetricsUnavailable when the result is of another form.
-    """
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._identities: dict[bytes, Identity | None] = {}
+        self._remembered_bytes = 0
+
+    def read(self, content: bytes, pods: Mapping[PodName, float]) -> list[Series]:
+        """Returns the series of these pods, with the samples that are newer than the time given for each.
+
+        Raises MetricsUnavailable unless the answer is a whole range of samples.
+        """
+        try:
+            return _news(self._quickly(content), pods)
+        except _BROKEN:
+            # valid all the same, perhaps: with spaces, or in another order
+            pass
+        try:
+            return _news(self._slowly(content), pods)
+        except _BROKEN as error:
+            raise MetricsUnavailable("Prometheus answered something else than samples") from error
+
+    def _quickly(self, content: bytes) -> Iterator[tuple[Identity | None, Any]]:
+        """Yields the series of an answer that is laid out as Prometheus, Thanos and Mimir do.
+
+        A quotation mark within a label is escaped, so none of what is searched for can stand in one.
+        """
+        head, *pieces = content.split(_METRIC)
+        if not pieces:
+            # without a series nothing is large
+            raise ValueError
+        last, tail = _last(pieces.pop())
+        if not head.endswith(_RESULT):
+            raise ValueError
+        _check(orjson.loads(head + tail))
+        for piece in pieces:
+            if piece[-2:] != b"},":
+                raise ValueError
+            yield self._one(piece, -2)
+        yield self._one(last, len(last))
+
+    def _one(self, piece: bytes, end: int) -> tuple[Identity | None, Any]:
+        middle = piece.find(_VALUES)
+        if middle < 0:
+            raise ValueError
+        metric = piece[:middle]
+        identity = self._identities.get(metric, _UNSEEN)
+        if identity is _UNSEEN:
+            identity = self._identify(orjson.loads(metric))
+            self._remembered_bytes += len(metric)
+            if self._remembered_bytes > _MOST_REMEMBERED_BYTES:
+                # labels of pods that are gone, or that never say the same twice
+                self._identities.clear()
+                self._remembered_bytes = len(metric)
+            self._identities[metric] = identity
+        return identity, orjson.loads(piece[middle + len(_VALUES) : end])
+
+    def _slowly(self, content: bytes) -> Iterator[tuple[Identity | None, Any]]:
+        for entry in _check(orjson.loads(content)):
+            yield self._identify(entry["metric"]), entry.get("values", ())
+
+    def _identify(self, metric: Mapping[str, str]) -> Identity | None:
+        """Returns what a series is about; None without the labels of a pod."""
+        namespace = metric.get(self._labels.namespace_label)
+        pod = metric.get(self._labels.pod_label)
+        return None if namespace is None or pod is None else identity_of((namespace, pod), metric)
+
+
+_UNSEEN: Final = Identity(("", ""), ("", ""), "", "", 0)
+
+
+def _last(piece: bytes) -> tuple[bytes, bytes]:
+    """Splits the last series from what follows the result."""
+    end = piece.index(b"}]")
+    return piece[:end], piece[end + 1 :]
+
+
+def _check(answer: Any) -> list[Any]:
+    """Returns the result of an answer. Raises MetricsUnavailable for a partial one, ValueError for another form."""
+    data = answer["data"]
+    if answer.get("warnings"):
+        raise MetricsUnavailable(f"Prometheus' answer is not whole: {_quoted(answer['warnings'])}")
+    result = data["result"]
+    if answer["status"] != "success" or data["resultType"] != "matrix":
+        raise ValueError("not a range of samples")
+    if not isinstance(result, list):
+        raise TypeError("no list")
+    return result
+
+
+def _news(
+    series: Iterable[tuple[Identity | None, Any]], pods: Mapping[PodName, float]
+) -> list[Series]:
+    """Returns what is new, and holds nothing else for longer than it takes to look: an answer has a million parts."""
     found = []
-    namespace_label, pod_label = labels.namespace_label, labels.pod_label
-    try:
-        for entry in result:
-            metric = entry["metric"]
-            pod = (metric.get(namespace_label), metric.get(pod_label))
-            since = pods.get(pod)
-            if since is not None:
-                samples = _newer(entry.get("values", ()), since)
-                if samples:
-                    found.append(Series(pod, metric, samples))
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise MetricsUnavailable(
-            f"Prometheus answered something else than series: {type(error).__name__}"
-        ) from error
+    for identity, values in series:
+        if identity is None:
+            continue
+        since = pods.get(identity.pod)
+        if since is not None:
+            samples = _newer(values, since)
+            if samples:
+                found.append(Series(identity, samples))
     return found
 
 
@@ -44,3 +140,8 @@ def _newer(values: list[tuple[float, str]], since: float) -> list[tuple[float, f
             samples.append((float(at), value))
     samples.reverse()
     return samples
+
+
+def _quoted(warnings: Any) -> str:
+    text = str(warnings[0] if isinstance(warnings, list) else warnings)
+    return "".join(one for one in text if one.isprintable())[:_MOST_QUOTED]

@@ -18,7 +18,7 @@ from requests.adapters import BaseAdapter
 from urllib3 import Retry
 
 from relay_operator.cluster.prometheus.access import Access
-from relay_operator.cluster.prometheus.answers import series_of
+from relay_operator.cluster.prometheus.answers import Reader
 from relay_operator.cluster.prometheus.query import Labels, range_query
 from relay_operator.cluster.prometheus.session import AnswerTooLarge, BoundedSession
 from relay_operator.decisions.analysis.evidence import Question
@@ -65,6 +65,7 @@ class Prometheus:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
         self._lookback = max(int(lookback_seconds), 1)
         self._labels = labels or Labels()
+        self._reader = Reader(self._labels)
         self._crowded: dict[str, float] = {}
 
     async def fetch(self, question: Question) -> Fetched:
@@ -110,7 +111,7 @@ class Prometheus:
         query = range_query(question, self._labels, lookback_seconds=self._lookback)
         try:
             # Thanos fails instead of leaving out what it cannot reach; others do not know the parameter
-            result = self._connection.custom_query(query, params={"partial_response": "false"})
+            answer = self._connection.custom_query(query, params={"partial_response": "false"})
         except (AnswerTooLarge, MetricsUnavailable):
             raise
         except PrometheusApiClientException as error:
@@ -121,4 +122,4 @@ class Prometheus:
             raise MetricsUnavailable(
                 f"Prometheus did not answer: {type(error).__name__}"
             ) from error
-        return series_of(result, question.pods, self._labels)
+        return self._reader.read(answer, question.pods)

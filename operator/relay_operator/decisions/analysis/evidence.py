@@ -6,6 +6,7 @@ only how long nothing new has been read.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import add
 
 from relay_contract.document import SIGNALS, Signal
 from relay_operator.decisions.analysis.increments import Increments, SideIncrements
@@ -61,8 +62,8 @@ class _Followed:
         for scrape in scrapes:
             counted = pod.take(scrape, seen_at=seen_at)
             if counted is not None:
-                _add(self.stable, counted[0])
-                _add(self.canary, counted[1])
+                self.stable = list(map(add, self.stable, counted[0]))
+                self.canary = list(map(add, self.canary, counted[1]))
                 self.moved = True
 
     def forget_counts(self) -> None:
@@ -181,11 +182,6 @@ class Evidence:
             for name in [name for name in followed.pods if name not in there]:
                 del followed.pods[name]
         self._schedule.keep((space, name) for space, names in pods.items() for name in names)
-
-
-def _add(total: Increases, more: Increases) -> None:
-    for index, value in enumerate(more):
-        total[index] += value
 
 
 def _side(counted: Increases, under_way: float) -> SideIncrements:

@@ -1,25 +1,17 @@
 """The counters of one relay pod about one route, followed from scrape to scrape."""
 
+from operator import gt, sub
 from typing import Final
 
 from relay_contract.document import SIGNALS
-from relay_operator.decisions.analysis.scrapes import COUNTERS, INDEX, Figures, Scrape
+from relay_operator.decisions.analysis.scrapes import ATTEMPTS, COUNTERS, INDEX, Figures, Scrape
 
 Increases = list[float]
 """What one side counted between two scrapes, in the order of `FIGURES`, without the last, which is a level."""
 
-_ORDERED: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
-    ("failed, throttled and refused", ("failed", "throttled", "refused"), "finished"),
-    ("finished and cancelled", ("finished", "cancelled"), "started"),
-    ("truncated", ("truncated",), "failed"),
-    *((f"slow ({signal})", (f"slow/{signal}",), f"timed/{signal}") for signal in SIGNALS),
-    *((f"timed ({signal})", (f"timed/{signal}",), "started") for signal in SIGNALS),
+_TIMES: Final = tuple(
+    (signal, INDEX[f"slow/{signal}"], INDEX[f"timed/{signal}"]) for signal in SIGNALS
 )
-_RULES: Final = tuple(
-    (words, tuple(INDEX[part] for part in parts), whole, INDEX[whole])
-    for words, parts, whole in _ORDERED
-)
-"""Which figures, together, can never exceed another, over a process's whole life."""
 
 
 class PodCounters:
@@ -67,7 +59,7 @@ class PodCounters:
         if former is None or lost:
             return None
         if restarted:
-            return _counted(scrape.stable), _counted(scrape.canary)
+            return scrape.stable[:COUNTERS], scrape.canary[:COUNTERS]
         return _increases(former[0], scrape.stable), _increases(former[1], scrape.canary)
 
     def step_back(self, scrape: Scrape, *, seen_at: float) -> None:
@@ -96,32 +88,38 @@ class PodCounters:
         if self._figures is None:
             return 0.0, 0.0
         stable, canary = self._figures
-        return stable[COUNTERS] or 0.0, canary[COUNTERS] or 0.0
+        return stable[COUNTERS], canary[COUNTERS]
 
 
 def impossibility(scrape: Scrape) -> str:
     """Says what figures contradict each other; nothing when they can be true. No numbers: it stays the same text."""
     for side, figures in (("canary", scrape.canary), ("stable", scrape.stable)):
-        for words, parts, name, whole in _RULES:
-            bound = figures[whole]
-            if bound is not None and sum(figures[part] or 0.0 for part in parts) > bound:
-                return f"more {words} than {name} attempts of {side}"
+        found = _contradiction(figures)
+        if found:
+            return f"{found} attempts of {side}"
+    return ""
+
+
+def _contradiction(figures: Figures) -> str:
+    """Finds a part that exceeds its whole, over a process's whole life."""
+    started, finished, failed, cancelled, throttled, refused, truncated = figures[: len(ATTEMPTS)]
+    if failed + throttled + refused > finished:
+        return "more failed, throttled and refused than finished"
+    if finished + cancelled > started:
+        return "more finished and cancelled than started"
+    if truncated > failed:
+        return "more truncated than failed"
+    for signal, slow, timed in _TIMES:
+        if figures[slow] > figures[timed]:
+            return f"more slow than timed ({signal})"
+        if figures[timed] > started:
+            return f"more timed ({signal}) than started"
     return ""
 
 
 def _fell(former: Figures, figures: Figures) -> bool:
-    return any(
-        old is not None and new is not None and new < old
-        for old, new in zip(former[:COUNTERS], figures[:COUNTERS], strict=True)
-    )
+    return any(map(gt, former[:COUNTERS], figures[:COUNTERS]))
 
 
 def _increases(former: Figures, figures: Figures) -> Increases:
-    return [
-        0.0 if old is None or new is None else new - old
-        for old, new in zip(former[:COUNTERS], figures[:COUNTERS], strict=True)
-    ]
-
-
-def _counted(figures: Figures) -> Increases:
-    return [value or 0.0 for value in figures[:COUNTERS]]
+    return list(map(sub, figures[:COUNTERS], former[:COUNTERS]))

@@ -42,6 +42,7 @@ FIGURES: Final = (
 
 INDEX: Final = {name: index for index, name in enumerate(FIGURES)}
 COUNTERS: Final = len(FIGURES) - 1
+"""How many of them are counters."""
 _COLUMNS: Final[dict[tuple[str, str, str], int]] = {
     **{(f"{_PREFIX}{name}_total", "", ""): INDEX[name] for name in (*ATTEMPTS, "reported")},
     **{
@@ -53,18 +54,47 @@ _COLUMNS: Final[dict[tuple[str, str, str], int]] = {
     (f"{_PREFIX}under_way", "", ""): INDEX["under_way"],
 }
 
-Figures = list[float | None]
-"""One side's figures since its process began, in the order of `FIGURES`; None where a figure is missing."""
+Figures = list[float]
+"""One side's figures since its process began, in the order of `FIGURES`; 0 where a relay does not export one."""
+_Found = list[float | None]
 
 
-class Series(NamedTuple):
-    """Raw samples of one time series: labels, and (seconds since the epoch, value) pairs in order.
+class Identity(NamedTuple):
+    """What a time series is about, read from its labels once. pod is named by labels that the scraper sets.
 
-    pod is named by the labels that the scraper sets: what a relay says of itself proves nothing.
+    column is the index of a side's figure, STARTED or PROBED for what a pod and a canary have, OTHER for what is none of ours.
     """
 
     pod: PodName
-    labels: Mapping[str, str]
+    route: RouteKey
+    side: str
+    fingerprint: str
+    column: int
+
+
+STARTED: Final = -1
+PROBED: Final = -2
+OTHER: Final = -3
+
+
+def identity_of(pod: PodName, labels: Mapping[str, str]) -> Identity:
+    """Returns what a series of a pod is about."""
+    name = labels.get("__name__", "")
+    if name == START_TIME:
+        column = STARTED
+    elif name == BREAKER:
+        column = PROBED
+    else:
+        key = (name, labels.get("signal", ""), labels.get("kind", ""))
+        column = _COLUMNS.get(key, OTHER)
+    route = (pod[0], labels.get("route", ""))
+    return Identity(pod, route, labels.get("side", ""), labels.get("fingerprint", ""), column)
+
+
+class Series(NamedTuple):
+    """Raw samples of one time series: (seconds since the epoch, value) pairs in order."""
+
+    identity: Identity
     samples: list[tuple[float, float]]
 
 
@@ -104,13 +134,13 @@ class _Parts:
     __slots__ = ("breakers", "canary", "contradictory", "stable")
 
     def __init__(self) -> None:
-        self.stable: dict[float, Figures] = {}
-        self.canary: dict[float, Figures] = {}
+        self.stable: dict[float, _Found] = {}
+        self.canary: dict[float, _Found] = {}
         self.breakers: dict[float, float | None] = {}
         self.contradictory: set[float] = set()
 
     def put(
-        self, side: dict[float, Figures], column: int, samples: list[tuple[float, float]]
+        self, side: dict[float, _Found], column: int, samples: list[tuple[float, float]]
     ) -> None:
         """Puts the samples of one figure where they belong."""
         for at, value in samples:
@@ -132,26 +162,23 @@ class Assembly:
 
     def add(self, series: Iterable[Series]) -> None:
         """Adds series in any order."""
-        for pod, labels, samples in series:
-            name = labels.get("__name__", "")
-            if name == START_TIME:
+        for (pod, key, side, fingerprint, column), samples in series:
+            if column == STARTED:
                 _put(self._starts.setdefault(pod, {}), samples)
                 continue
-            key = (pod[0], labels.get("route", ""))
             subject = self._subjects.get(key)
-            if subject is None:
+            if subject is None or column == OTHER:
                 continue
             parts = self._parts.get((pod, key))
             if parts is None:
                 parts = self._parts[pod, key] = _Parts()
-            if name == BREAKER:
-                if labels.get("fingerprint") == subject.canary:
-                    _put(parts.breakers, samples)
-                continue
-            column = _COLUMNS.get((name, labels.get("signal", ""), labels.get("kind", "")))
-            side = _side(parts, subject, labels)
-            if column is not None and side is not None:
-                parts.put(side, column, samples)
+            # copies of a shadow, which no user saw, are on neither side
+            if side == "canary" and fingerprint == subject.canary:
+                parts.put(parts.canary, column, samples)
+            elif side == "stable" and fingerprint == subject.stable:
+                parts.put(parts.stable, column, samples)
+            elif column == PROBED and fingerprint == subject.canary:
+                _put(parts.breakers, samples)
 
     def scrapes(self) -> Iterator[tuple[RouteKey, PodName, list[Scrape]]]:
         """Yields the whole scrapes of each pod about each route, in the order of their times."""
@@ -161,18 +188,6 @@ class Assembly:
                 found = _whole(parts, starts, _needed(self._subjects[key].signals))
                 if found:
                     yield key, pod, found
-
-
-def _side(
-    parts: _Parts, subject: Subject, labels: Mapping[str, str]
-) -> dict[float, Figures] | None:
-    """Returns where a side's figures go; None for the copies of a shadow, which no user saw, and for other upstreams."""
-    side, fingerprint = labels.get("side"), labels.get("fingerprint")
-    if side == "stable" and fingerprint == subject.stable:
-        return parts.stable
-    if side == "canary" and fingerprint == subject.canary:
-        return parts.canary
-    return None
 
 
 def _put(values: dict[float, float | None], samples: list[tuple[float, float]]) -> None:
@@ -189,5 +204,10 @@ def _whole(
         if stable is None or start is None or at in parts.contradictory:
             continue
         if None not in [side[index] for side in (stable, canary) for index in needed]:
-            found.append(Scrape(at, start, stable, canary, parts.breakers.get(at)))
+            breaker = parts.breakers.get(at)
+            found.append(Scrape(at, start, _figures(stable), _figures(canary), breaker))
     return found
+
+
+def _figures(found: _Found) -> Figures:
+    return [value or 0.0 for value in found]

@@ -17,7 +17,7 @@ from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Fetched, Prometheus
 from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.decisions.analysis.evidence import Question
-from relay_operator.decisions.analysis.scrapes import PodName, Series
+from relay_operator.decisions.analysis.scrapes import PodName
 from relay_operator.errors import MetricsUnavailable
 
 URL = "http://prometheus.test"
@@ -96,9 +96,7 @@ async def test_a_fetch_is_one_query_over_the_last_scrapes_for_any_number_of_pods
     assert query.endswith("[8s]")
     assert 'namespace=~"relay-a|relay-b"' in query
     assert 'pod=~"relay-1|relay-2"' in query
-    assert fetched.series == (
-        Series(POD, {"namespace": "relay-a", "pod": "relay-1", "x": "1"}, [(10.0, 1.0)]),
-    )
+    assert [(one.identity.pod, one.samples) for one in fetched.series] == [(POD, [(10.0, 1.0)])]
 
 
 def queried(question: Question, labels: Labels | None = None) -> str:
@@ -136,7 +134,7 @@ def test_the_scrapers_labels_are_the_platforms_to_name() -> None:
         )
     )
     with prometheus(transport, labels=labels) as client:
-        assert client.read(about()).series[0].pod == POD
+        assert client.read(about()).series[0].identity.pod == POD
 
 
 def test_what_nobody_asked_for_is_left_out() -> None:
@@ -264,7 +262,7 @@ def test_a_namespace_that_floods_is_left_out_alone() -> None:
     with prometheus(transport) as client:
         for _ in range(2):
             fetched = client.read(question)
-            assert {one.pod[0] for one in fetched.series} == set(quiet)
+            assert {one.identity.pod[0] for one in fetched.series} == set(quiet)
             assert fetched.crowded == {"relay-loud"}
     # asked for by halves until it stood alone, and then no more
     assert sum("loud" in query for query in transport.queries) <= 6

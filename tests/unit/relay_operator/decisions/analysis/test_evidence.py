@@ -5,7 +5,13 @@ from tests.unit.relay_operator.relay_counters import RelayCounters
 
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.analysis.increments import Increments
-from relay_operator.decisions.analysis.scrapes import Series, Subject
+from relay_operator.decisions.analysis.scrapes import (
+    FIGURES,
+    INDEX,
+    Series,
+    Subject,
+    identity_of,
+)
 
 KEY = ("relay-finance", "chat")
 STABLE, CANARY = ("chat", "stable", "aaaaaaaaaaaa"), ("chat", "canary", "bbbbbbbbbbbb")
@@ -172,18 +178,22 @@ def test_a_pod_that_is_gone_is_forgotten_and_what_it_counted_is_not(watched: Wat
         {"side": "fallback"},
         {"signal": "other"},
         {"kind": "other"},
+        {"__name__": "relay_slo_attempts_other_total"},
     ],
     ids=str,
 )
 def test_series_about_something_else_are_not_mixed_in(
     watched: Watched, change: dict[str, str]
 ) -> None:
-    watched.pods["relay-1"].count(CANARY, finished=40)
+    pod = watched.pods["relay-1"]
+    pod.count(CANARY, finished=40)
     series = watched.scrape()
     strange = [
-        Series(one.pod, {**one.labels, **change}, [(at, value + 1000) for at, value in one.samples])
-        for one in series
-        if "side" in one.labels
+        Series(
+            identity_of(("relay-finance", "relay-1"), labels | change), [(START + 4, value + 1000)]
+        )
+        for labels, value in pod.page()
+        if "side" in labels
     ]
     found = watched.tick(strange + series)
     assert (found.canary.finished, found.stable.finished) == (40, 0)
@@ -205,18 +215,19 @@ def test_two_targets_that_say_different_things_of_one_moment_are_no_news(watched
 def test_a_scrape_that_is_not_whole_is_no_news(watched: Watched, missing: str) -> None:
     watched.pods["relay-1"].count(CANARY, finished=40, failed=4)
     whole = watched.scrape()
-    name = f"relay_slo_attempts_{missing}_total"
+    columns = [INDEX[name] for name in FIGURES if name.partition("/")[0] == missing]
     part = [
-        one for one in whole if (one.labels["__name__"], one.labels.get("side")) != (name, "canary")
+        one for one in whole if one.identity.side != "canary" or one.identity.column not in columns
     ]
+    assert len(part) < len(whole)
     assert watched.tick(part).canary.failed == 0
     assert watched.tick(whole).canary.failed == 4
 
 
 def test_relays_that_do_not_export_everything_yet_are_understood(watched: Watched) -> None:
     watched.pods["relay-1"].count(CANARY, finished=40, failed=4)
-    new = ("relay_slo_attempts_under_way", "relay_slo_attempts_reported_total")
-    series = [one for one in watched.scrape() if one.labels["__name__"] not in new]
+    new = (INDEX["under_way"], INDEX["reported"])
+    series = [one for one in watched.scrape() if one.identity.column not in new]
     found = watched.tick(series)
     assert (found.canary.finished, found.canary.under_way, found.canary.reported) == (40, 0, 0)
 

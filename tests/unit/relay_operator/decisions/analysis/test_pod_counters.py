@@ -114,7 +114,7 @@ def test_scrapes_out_of_order_are_ignored(pod: PodCounters) -> None:
         ({"finished": 2, "failed": 1, "throttled": 1, "refused": 1}, "than finished"),
         ({"finished": 3, "started": 1, "cancelled": 1}, "more finished and cancelled than started"),
         ({"finished": 3, "failed": 1, "truncated": 2}, "more truncated than failed"),
-        ({"finished": 3, "slow/Total": 2, "timed/Total": 1}, "more slow (Total) than timed/Total"),
+        ({"finished": 3, "slow/Total": 2, "timed/Total": 1}, "more slow than timed (Total)"),
         ({"finished": 1, "timed/FirstToken": 2}, "more timed (FirstToken) than started"),
     ],
     ids=str,
