@@ -53,7 +53,7 @@ demo: setup ## Show a canary promoted and one rolled back, on a real Kubernetes
 demo-down: setup ## Remove the demonstration's cluster and its files
 	$(PYTHON) -m tests.demo --down
 
-bench: setup ## Side-by-side benchmarks; ONLY=relay or ONLY=isolation for one
+bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation or slo for one
 	$(PYTHON) -m bench $(ONLY)
 
 image: setup ## Build the images (no Docker needed) into the cache
