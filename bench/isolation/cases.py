@@ -1,12 +1,17 @@
-"""The two situations in which a neighbour could have an effect, each with a control in which it must.
+"""The situations in which a neighbour could have an effect, each with a control in which it must.
 
 (a) Two keys of one tenant share a relay; the provider serves no more calls at a time than the tenant has seats.
     Control: the queue is off, and calls wait in the provider's own line.
 (b) Two tenants, each with its own relay, share a provider's quota, divided by the document.
     Control: the quota is not divided, and the first calls use it up.
+(c) Two keys of one tenant share a relay as the image has it; the neighbour sends large and odd bodies.
+    Control: the relay runs on its sources, where bodies are read in Python.
 """
 
+import os
+import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +22,7 @@ import orjson
 from bench.isolation import places
 from bench.isolation.provider import Capacity
 from bench.isolation.schedule import Load
+from tests.blackbox import compiled
 from tests.blackbox.process import Process, free_ports, python_environment, python_module
 from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import Signer, api_key, provider, route
@@ -43,7 +49,10 @@ WIDE: Final = Queue(concurrency=100_000, max_depth=100_000, max_wait_seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case. control switches off the protection that the case is about."""
+    """A case. control switches off the protection that the case is about.
+
+    bodies: the neighbour sends large and odd bodies in place of a flood; compiled: the relay is that of the image.
+    """
 
     name: str
     control: bool
@@ -51,6 +60,8 @@ class Case:
     dedicated: bool
     queue: Queue
     limits: ProviderLimits
+    bodies: bool = False
+    compiled: bool = False
 
 
 SHARED_QUEUE: Final = Queue(concurrency=SEATS, max_depth=256, max_wait_seconds=10)
@@ -66,6 +77,16 @@ TWO_KEYS_NO_QUEUE: Final = Case(
 TWO_TENANTS: Final = Case("two tenants, quota divided", False, QUOTA, True, SHARED_QUEUE, DIVIDED)
 TWO_TENANTS_UNDIVIDED: Final = Case(
     "two tenants, quota not divided", True, QUOTA, True, WIDE, ProviderLimits()
+)
+LARGE_BODIES: Final = Case(
+    *("two keys, odd bodies", False, Capacity(slots=SEATS), False, SHARED_QUEUE, ProviderLimits()),
+    bodies=True,
+    compiled=True,
+)
+LARGE_BODIES_IN_PYTHON: Final = Case(
+    *("two keys, odd bodies read in Python", True, Capacity(slots=SEATS), False),
+    *(SHARED_QUEUE, ProviderLimits()),
+    bodies=True,
 )
 
 
@@ -122,13 +143,26 @@ def _start_provider(stack: ExitStack, capacity: Capacity, log: Path) -> int:
 
 def _start_relay(stack: ExitStack, case: Case, provider_port: int, directory: Path) -> Relay:
     signer = Signer()
-    relay = Relay(directory, signer, document_poll_seconds="1")
+    with _relay_command(case):
+        relay = Relay(directory, signer, document_poll_seconds="1")
     stack.callback(relay.process.kill)
     relay.write_document(_document(case, provider_port, signer))
     relay.wait_ready()
     for pid in relay.process.members():
         places.pin(pid, places.RELAY_CPU, places.MEASURED)
     return relay
+
+
+@contextmanager
+def _relay_command(case: Case) -> Iterator[None]:
+    """Makes relays that are started meanwhile the compiled ones, if the case says so."""
+    if case.compiled:
+        command = ["env", f"PYTHONPATH={compiled.package()}", sys.executable, "-m", "relay"]
+        os.environ["RELAY_BLACKBOX_COMMAND"] = shlex.join(command)
+    try:
+        yield
+    finally:
+        os.environ.pop("RELAY_BLACKBOX_COMMAND", None)
 
 
 def _document(case: Case, provider_port: int, signer: Signer) -> Document:

@@ -21,7 +21,7 @@ def pin(pid: int, cpu: int, priority: int) -> bool:
     """Pins the process (0 is this one) to the core with a real-time priority; returns False if not permitted.
 
     A relay pod has its cores by request and limit; other work on this machine must not be measured. Without the
-    privilege all run at normal priority, and the rounds in which the generator was late are left out.
+    privilege all run at normal priority, and the machine's other work widens the interval.
     """
     os.sched_setaffinity(pid, {cpu % (os.cpu_count() or 1)})
     try:
