@@ -215,6 +215,21 @@ class Provider(Part):
     idle_timeout_seconds: Annotated[float | None, Field(ge=1, le=3600, exclude_if=_is_unset)] = None
     keep_alive_seconds: Annotated[float | None, Field(ge=0, le=600, exclude_if=_is_unset)] = None
 
+    @property
+    def secret_files(self) -> tuple[tuple[str, ...], ...]:
+        """The files below UPSTREAM_KEYS_MOUNT that the relay needs for this provider; those of a group belong together."""
+        proxy, shown = self.proxy, self.client_certificate
+        groups = (
+            (self.auth.key_file,),
+            (proxy.credentials_file if proxy else None,),
+            (shown.certificate_file, shown.key_file) if shown else (None,),
+        )
+        return tuple(
+            tuple(file for file in group if file is not None)
+            for group in groups
+            if None not in group
+        )
+
     @model_validator(mode="after")
     def _tunnels_hold_tls(self) -> Self:
         secured = self.proxy or self.client_certificate

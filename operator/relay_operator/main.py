@@ -150,7 +150,12 @@ async def _operate(
     )
     context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
-    checks = SecretChecks(api=api, context=context, period_seconds=settings.secret_check_seconds)
+    checks = SecretChecks(
+        api=api,
+        context=context,
+        period_seconds=settings.secret_check_seconds,
+        operator_namespace=settings.namespace,
+    )
     background = {
         "slo-loop": loop.run(),
         "breaker-watch": breakers.run(),

@@ -128,7 +128,9 @@ class Settings(BaseSettings):
         default=600, gt=0, description="every object is reconciled at least this often"
     )
     secret_check_seconds: float = Field(
-        default=30, gt=0, description="every tenant's own Secrets are looked at this often"
+        default=30,
+        gt=0,
+        description="the Secrets of every tenant and those that Providers name are looked at this often",
     )
     push_timeout_seconds: float = Field(
         default=2.0,

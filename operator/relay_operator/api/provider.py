@@ -145,6 +145,13 @@ class Provider(Resource):
     status: dict[str, Any] = {}
 
     @property
+    def secret_names(self) -> tuple[str, ...]:
+        """Names of the Secrets, in the operator's namespace, that hold what relays show the provider and its proxy."""
+        proxy = self.spec.proxy
+        named = (self.spec.auth, self.spec.client_certificate, proxy.auth if proxy else None)
+        return tuple(one.secret_name for one in named if one is not None)
+
+    @property
     def url(self) -> str:
         """Base URL of the OpenAI-compatible API, without a trailing slash."""
         ref = self.spec.endpoint.service_ref

@@ -1,8 +1,8 @@
-"""Keys in Secrets: the operator's signing key, the tenants' API keys, the providers' keys. No value is ever logged."""
+"""Keys in Secrets: the operator's signing key and the tenants' API keys. No value is ever logged."""
 
 import base64
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from cryptography.hazmat.primitives import serialization
@@ -10,14 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_contract.document import API_KEY_PREFIX
 from relay_operator import names
-from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer, Manifest
 from relay_operator.errors import Conflict
 from relay_operator.manifests import credentials
-
-_MOST_KEY_BYTES = 8192
-"""A key travels in one header line; servers take lines of this length at most. Some keys are signed tokens of 4 KiB."""
 
 
 async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
@@ -80,34 +76,6 @@ async def tenant_keys(
         }
         await api.patch("Secret", names.API_KEYS_SECRET, patch, namespace=namespace)
     return wanted
-
-
-async def provider_keys(
-    api: ApiServer, providers: Iterable[Provider], *, namespace: str
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Reads keys by provider, and for each provider without one what is missing."""
-    keys, missing = {}, {}
-    for provider in providers:
-        auth = provider.spec.auth
-        if auth is None:
-            continue
-        secret = await api.get("Secret", auth.secret_name, namespace=namespace)
-        key = decode(secret).get(auth.secret_key)
-        if key and len(key.encode()) > _MOST_KEY_BYTES:
-            missing[provider.metadata.name] = (
-                f"entry {auth.secret_key} of Secret {namespace}/{auth.secret_name} is longer than "
-                f"{_MOST_KEY_BYTES} bytes, which no provider takes as a key"
-            )
-        elif key:
-            keys[provider.metadata.name] = key
-        else:
-            is_there = key is None and auth.secret_key in ((secret or {}).get("data") or {})
-            missing[provider.metadata.name] = (
-                f"entry {auth.secret_key} of Secret {namespace}/{auth.secret_name} is not UTF-8 text"
-                if is_there
-                else f"Secret {namespace}/{auth.secret_name} has no entry {auth.secret_key}"
-            )
-    return keys, missing
 
 
 def new_key(tenant: str) -> str:

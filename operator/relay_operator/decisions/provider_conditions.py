@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_never
 
+from relay_operator.decisions import timestamps
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Refused, Waiting
 from relay_operator.names import ConditionType, Reason
@@ -10,7 +11,12 @@ from relay_operator.names import ConditionType, Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """Relays can use the provider: its address and its key are known."""
+    """Relays can use the provider: its address is known, and what relays show it.
+
+    certificate_until is the end of its client certificate's time, in seconds since the epoch; None without one.
+    """
+
+    certificate_until: int | None = None
 
 
 ProviderOutcome = Refused | Waiting | Configured
@@ -21,9 +27,11 @@ def conditions(outcome: ProviderOutcome) -> list[Condition]:
     match outcome:
         case Refused() | Waiting():
             return not_accepted(outcome)
-        case Configured():
+        case Configured(certificate_until=until):
             reason = Reason.CONFIGURED
             message = "address and key are known"
+            if until is not None:
+                message += f"; the client certificate is valid until {timestamps.to_text(until)}"
             return [condition(ConditionType.READY, True, reason, reason, message)]
         case _:
             assert_never(outcome)

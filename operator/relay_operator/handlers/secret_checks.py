@@ -1,11 +1,13 @@
-"""The tenants' Secrets, looked at in turn.
+"""The Secrets of tenants and Providers, looked at in turn.
 
 Watching them would need the right to read every Secret of the cluster. A kubelet takes a deleted Secret's files from
-running pods within about a minute, so they are looked at more often than the rest is reconciled.
+running pods within about a minute, and a renewed certificate is wanted soon, so they are looked at more often than the rest is
+reconciled.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
@@ -21,29 +23,58 @@ _SECRETS = (names.API_KEYS_SECRET, names.UPSTREAM_SECRET)
 
 
 class SecretChecks:
-    """Queues a tenant one of whose Secrets is missing or has another version than when it was last looked at."""
+    """Queues a Tenant or Provider one of whose Secrets is missing or has another version than when it was last looked at."""
 
-    def __init__(self, *, api: ApiServer, context: Context, period_seconds: float) -> None:
+    def __init__(
+        self, *, api: ApiServer, context: Context, period_seconds: float, operator_namespace: str
+    ) -> None:
         self._api = api
         self._context = context
         self._period_seconds = period_seconds
+        self._operator_namespace = operator_namespace
         self._versions: dict[str, tuple[str, ...]] = {}
+        self._versions_of_providers: dict[str, tuple[str, ...]] = {}
 
     async def run(self) -> None:
-        """Looks at every tenant once a period, spread evenly over it, until cancelled."""
+        """Looks at every Tenant and Provider once a period, spread evenly over it, until cancelled."""
         while True:
-            tenants = self._context.watched_state.tenants.names()
+            state = self._context.watched_state
+            tenants, providers = state.tenants.names(), state.providers.names()
             for gone in self._versions.keys() - tenants:
                 del self._versions[gone]
-            for tenant in tenants:
-                await asyncio.sleep(self._period_seconds / len(tenants))
-                try:
-                    await self.check(tenant)
-                except OperatorError as error:
-                    fields = {"tenant": tenant, "why": str(error)}
-                    logger.info("Secrets not looked at, will retry", extra=fields)
-            if not tenants:
-                await asyncio.sleep(self._period_seconds)
+            for gone in self._versions_of_providers.keys() - providers:
+                del self._versions_of_providers[gone]
+            pause = self._period_seconds / max(len(tenants) + len(providers), 1)
+            for name in tenants:
+                await self._look(self.check, name, pause)
+            for name in providers:
+                await self._look(self.check_provider, name, pause)
+            if not tenants and not providers:
+                await asyncio.sleep(pause)
+
+    async def _look(
+        self, check: Callable[[str], Awaitable[None]], name: str, pause_seconds: float
+    ) -> None:
+        await asyncio.sleep(pause_seconds)
+        try:
+            await check(name)
+        except OperatorError as error:
+            fields = {"object": name, "why": str(error)}
+            logger.info("Secrets not looked at, will retry", extra=fields)
+
+    async def check_provider(self, name: str) -> None:
+        """Compares the versions of the Secrets that a Provider names. Raises ApiServerRefused or Unavailable."""
+        watched = self._context.watched_state.providers.get(name)
+        if watched is None or isinstance(watched.resource, Invalid):
+            return
+        named = watched.resource.secret_names
+        space = self._operator_namespace
+        found = [await self._api.get("Secret", secret, namespace=space) for secret in named]
+        versions = tuple(one["metadata"]["resourceVersion"] if one else "" for one in found)
+        # the reconciler itself looks again while one is missing
+        if versions != self._versions_of_providers.get(name, versions):
+            self._context.queue.add(Key("Provider", "", name))
+        self._versions_of_providers[name] = versions
 
     async def check(self, tenant: str) -> None:
         """Compares the versions of one tenant's Secrets. Raises ApiServerRefused or Unavailable."""

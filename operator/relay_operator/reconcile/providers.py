@@ -5,7 +5,7 @@ from typing import Any
 
 from relay_operator import names
 from relay_operator.api.provider import Provider
-from relay_operator.cluster import key_secrets
+from relay_operator.cluster import provider_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
@@ -87,7 +87,7 @@ class ProviderReconciler:
     ) -> None:
         name = provider.metadata.name
         try:
-            found = await self._resolve(provider)
+            found = await self._resolve(provider, now)
         except (ApiServerRefused, Unavailable) as error:
             if isinstance(error, ApiServerRefused):
                 # for good: its tenants go on with what is known of it
@@ -108,7 +108,7 @@ class ProviderReconciler:
         await announce_stalled(self._announcer, "Provider", body, wanted, now=now)
         await self._status.write("Provider", body, fields, wanted, now=now)
 
-    async def _resolve(self, provider: Provider) -> ProviderOutcome:
+    async def _resolve(self, provider: Provider, now: float) -> ProviderOutcome:
         name = provider.metadata.name
         ref = provider.spec.endpoint.service_ref
         if ref is None:
@@ -127,21 +127,24 @@ class ProviderReconciler:
                 f"of at most {upstreams.MOST_SELECTOR_CHARACTERS} characters"
             )
             return Refused(reason=Reason.SERVICE_NOT_FOUND, message=message)
-        _, missing = await key_secrets.provider_keys(
-            self._api, [provider], namespace=self._operator_namespace
+        shown = await provider_secrets.read(
+            self._api, provider, namespace=self._operator_namespace, now=now
         )
-        if missing:
-            message = missing[name] + self._still_used(name)
-            return Refused(reason=Reason.SECRET_MISSING, message=message)
-        return Configured()
+        if shown.problems:
+            message = "; ".join(problem.message for problem in shown.problems)
+            whats = " and ".join(problem.what for problem in shown.problems)
+            return Refused(
+                reason=shown.problems[0].reason, message=message + self._still_used(name, whats)
+            )
+        return Configured(certificate_until=shown.valid_until)
 
-    def _still_used(self, name: str) -> str:
+    def _still_used(self, name: str, whats: str) -> str:
         """Says who goes on with what it has of a provider, a few by name; nothing where no route names it."""
         tenants = sorted(self._watched_state.tenants_using(name))
         if not tenants:
             return ""
         more = f" and {len(tenants) - _NAMED} more" if len(tenants) > _NAMED else ""
         return (
-            "; relays go on with the last key that they were given, if any; "
+            f"; relays go on with the last {whats} that they were given, if any; "
             f"Tenants with routes to it: {', '.join(tenants[:_NAMED])}{more}"
         )

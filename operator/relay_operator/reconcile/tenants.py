@@ -245,7 +245,7 @@ class TenantReconciler:
         upstreams = await self._access.addresses(publication, used)
         note = self._access.note(publication)
         await self._apply_all(tenant.isolation(spec, self._platform, upstreams.values(), note=note))
-        keys = await self._access.keys(publication, upstreams)
+        keys = await self._access.keys(publication, upstreams, now)
         await self._keys.hand_over(spec, keys.values)
         keyless = keys.missing.keys() - keys.kept
         self._set_reachable(publication, space, frozenset(upstreams) - keyless)

@@ -14,8 +14,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_operator import names
-from relay_operator.cluster import key_secrets
+from relay_operator.cluster import key_secrets, provider_secrets
 from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.provider_secrets import Problem
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.document_publisher import Publication
 from relay_operator.reconcile.watched_state import WatchedState
@@ -23,22 +24,25 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Provider keys by provider. missing says of each provider without a usable Secret what is missing.
+    """What relays show the providers, as entries of the tenant's Secret: keys, certificates, proxy credentials.
 
-    kept are the providers whose last key stays meanwhile.
+    missing says of each provider what cannot be handed over; kept are the providers for which the last ones stay
+    meanwhile, all of them.
     """
 
     values: Mapping[str, str] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
 
     def words(self, publication: Publication | None) -> tuple[str, ...]:
-        """Says which keys are missing, and which routes go on with the last one."""
+        """Says what is missing, and which routes go on with what they had."""
         return tuple(
-            f"{why}; {_users(publication, provider)} in force: the last key stays in use"
+            f"{problem.message}; {_users(publication, provider)} in force: "
+            f"the last {problem.what} stays in use"
             if publication is not None and provider in self.kept
-            else why
-            for provider, why in self.missing.items()
+            else problem.message
+            for provider, problems in self.missing.items()
+            for problem in problems
         )
 
 
@@ -85,21 +89,32 @@ class UpstreamAccess:
             if self._watched_state.providers.get(provider) is None
         )
 
-    async def keys(self, publication: Publication, providers: Iterable[str]) -> Keys:
-        """Reads the keys of the providers; the last one of a provider in force stays while there is no other."""
+    async def keys(self, publication: Publication, providers: Iterable[str], now: float) -> Keys:
+        """Reads what relays show the providers; what a provider in force was last shown stays while there is no other."""
         usable = self._watched_state.usable_providers()
-        wanted = [usable[name] for name in providers if name in usable]
-        keys, missing = await key_secrets.provider_keys(
-            self._api, wanted, namespace=self._operator_namespace
-        )
-        lacking = [
-            name
-            for name in publication.used_providers() - keys.keys()
-            if name in publication.providers and publication.providers[name].auth.key_file
-        ]
+        values: dict[str, str] = {}
+        missing: dict[str, tuple[Problem, ...]] = {}
+        for name in providers:
+            if name in usable:
+                found = await provider_secrets.read(
+                    self._api, usable[name], namespace=self._operator_namespace, now=now
+                )
+                values |= found.entries
+                if found.problems:
+                    missing[name] = found.problems
+        lacking = _lacking(publication, values)
         last = await self._last_keys(publication) if lacking else {}
-        kept = {name: last[name] for name in lacking if name in last}
-        return Keys(values=keys | kept, missing=missing, kept=frozenset(kept))
+        kept = {
+            name
+            for name, groups in lacking.items()
+            if all(file in last for group in groups for file in group)
+        }
+        # a certificate and its key stay together
+        for groups in lacking.values():
+            for group in groups:
+                if all(file in last for file in group):
+                    values |= {file: last[file] for file in group}
+        return Keys(values=values, missing=missing, kept=frozenset(kept))
 
     async def _last_keys(self, publication: Publication) -> Mapping[str, str]:
         space = publication.base.namespace
@@ -129,6 +144,19 @@ class UpstreamAccess:
         except (InvalidSignature, ValueError):
             return {}
         return {one["provider"]: _upstream(one) for one in json.loads(text)}
+
+
+def _lacking(
+    publication: Publication, values: Mapping[str, str]
+) -> dict[str, list[tuple[str, ...]]]:
+    """Finds the entries that providers in force need and have no value for, by provider and in groups."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for name in publication.used_providers():
+        if name in publication.providers:
+            for group in publication.providers[name].secret_files:
+                if not all(file in values for file in group):
+                    found.setdefault(name, []).append(group)
+    return found
 
 
 def _users(publication: Publication, provider: str) -> str:

@@ -203,7 +203,9 @@ class Life:
         self.context = Context(
             watched_state=self.watched_state, queue=self.queue, children=children
         )
-        self.secret_checks = SecretChecks(api=api, context=self.context, period_seconds=30)
+        self.secret_checks = SecretChecks(
+            api=api, context=self.context, period_seconds=30, operator_namespace=SYSTEM
+        )
         self._server = stage.server
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -8,7 +8,6 @@ from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryA
 
 from relay_contract.document import API_KEY_PREFIX
 from relay_operator import names
-from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster import key_secrets
 from relay_operator.errors import Conflict
@@ -27,22 +26,6 @@ def server() -> InMemoryApiServer:
 def a_tenant(*keys: str) -> Tenant:
     spec = {"apiKeys": [{"name": name} for name in keys]}
     return Tenant.parse({"metadata": {"name": "finance", "uid": "u"}, "spec": spec})
-
-
-def a_provider(name: str, **auth: str) -> Provider:
-    spec: dict[str, Any] = {"endpoint": {"url": "https://a.example.com"}}
-    if auth:
-        spec["auth"] = auth
-    return Provider.parse({"metadata": {"name": name, "uid": "u"}, "spec": spec})
-
-
-def a_secret(name: str, **entries: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": "relay-system"},
-        "data": {key: base64.b64encode(value.encode()).decode() for key, value in entries.items()},
-    }
 
 
 async def test_the_signing_key_is_made_once_and_found_by_a_successor(
@@ -113,43 +96,3 @@ async def test_an_api_key_that_another_operator_makes_meanwhile_is_a_conflict(
         await key_secrets.tenant_keys(
             Overtaken(server, server.connect().failures), a_tenant("web", "new")
         )
-
-
-async def test_provider_keys_are_read_and_what_is_missing_is_named(
-    server: InMemoryApiServer,
-) -> None:
-    server.put(a_secret("openai", **{"api-key": "sk-1", "empty": ""}))
-    providers = [
-        a_provider("good", secretName="openai"),
-        a_provider("free"),
-        a_provider("no-entry", secretName="openai", secretKey="other"),
-        a_provider("empty-entry", secretName="openai", secretKey="empty"),
-        a_provider("no-secret", secretName="lost"),
-    ]
-    keys, missing = await key_secrets.provider_keys(
-        server.connect(), providers, namespace="relay-system"
-    )
-    assert keys == {"good": "sk-1"}
-    assert missing == {
-        "no-entry": "Secret relay-system/openai has no entry other",
-        "empty-entry": "Secret relay-system/openai has no entry empty",
-        "no-secret": "Secret relay-system/lost has no entry api-key",
-    }
-
-
-async def test_a_key_that_fits_into_no_header_is_none_and_holds_up_no_other(
-    server: InMemoryApiServer,
-) -> None:
-    server.put(a_secret("openai", **{"api-key": "x" * 8192, "huge": "x" * 900_000}))
-    providers = [
-        a_provider("long", secretName="openai"),
-        a_provider("huge", secretName="openai", secretKey="huge"),
-    ]
-    keys, missing = await key_secrets.provider_keys(
-        server.connect(), providers, namespace="relay-system"
-    )
-    assert keys.keys() == {"long"}
-    assert missing["huge"] == (
-        "entry huge of Secret relay-system/openai is longer than 8192 bytes, "
-        "which no provider takes as a key"
-    )

@@ -1,0 +1,176 @@
+"""What relays show a provider, read from Secrets of the operator's namespace: key, client certificate, proxy credentials.
+
+Each is read by itself: what is missing or wrong holds up nothing else. No value is ever logged or told.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from relay_contract import certificate
+from relay_contract.certificate import CertificateUnusable
+from relay_operator import names
+from relay_operator.api.provider import Auth, ClientCertificate, Provider, ProxyAuth
+from relay_operator.cluster.api_server import ApiServer, Manifest
+from relay_operator.names import Reason
+
+_MOST_KEY_BYTES = 8192
+"""A key travels in one header line; servers take lines of this length at most. Some keys are signed tokens of 4 KiB."""
+_MOST_CREDENTIALS_BYTES = 1024
+_MOST_PEM_BYTES = 64 * 1024
+"""One tenant's Secret holds the certificates of all its providers, and 1 MiB."""
+_PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z0-9 ]+-----[A-Za-z0-9+/=\s]+-----END [A-Z0-9 ]+-----")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why something cannot be handed to relays: what it is (`key`), and a reason and words for its Provider."""
+
+    what: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSecrets:
+    """Entries of the tenants' Secret with their values, and what is missing among them.
+
+    valid_until is the end of the client certificate's time, in seconds since the epoch.
+    """
+
+    entries: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    valid_until: int | None = None
+
+
+@dataclass(slots=True)
+class _Reading:
+    provider: str
+    namespace: str
+    now: float
+    entries: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    valid_until: int | None = None
+
+    def refuse(self, what: str, message: str, reason: Reason = Reason.SECRET_MISSING) -> None:
+        self.problems.append(Problem(what=what, reason=reason, message=message))
+
+    def key(self, auth: Auth, secret: Manifest | None) -> None:
+        found = self._text(secret, auth.secret_name, auth.secret_key, "key")
+        if found is None:
+            return
+        if len(found.encode()) > _MOST_KEY_BYTES:
+            self.refuse(
+                "key",
+                f"{self._entry(auth.secret_name, auth.secret_key)} is longer than "
+                f"{_MOST_KEY_BYTES} bytes, which no provider takes as a key",
+            )
+        else:
+            self.entries[self.provider] = found
+
+    def credentials(self, auth: ProxyAuth, secret: Manifest | None) -> None:
+        what = "proxy credentials"
+        name = auth.secret_name
+        user = self._text(secret, name, auth.username_key, what)
+        password = self._text(secret, name, auth.password_key, what)
+        if user is None or password is None:
+            return
+        # RFC 7617 section 2
+        both = ((auth.username_key, user), (auth.password_key, password))
+        unfit = [entry for entry, text in both if not text.isprintable()]
+        if ":" in user:
+            self.refuse(
+                what, f"{self._entry(name, auth.username_key)} holds a colon, which no user has"
+            )
+        elif unfit:
+            self.refuse(
+                what,
+                f"{self._entry(name, unfit[0])} holds characters that cannot be printed, such as a line end",
+            )
+        elif len(f"{user}:{password}".encode()) > _MOST_CREDENTIALS_BYTES:
+            self.refuse(
+                what,
+                f"user and password in Secret {self.namespace}/{name} are longer than {_MOST_CREDENTIALS_BYTES} bytes",
+            )
+        else:
+            self.entries[names.proxy_credentials_entry(self.provider)] = f"{user}:{password}"
+
+    def certificate(self, shown: ClientCertificate, secret: Manifest | None) -> None:
+        what, label = "client certificate", f"Secret {self.namespace}/{shown.secret_name}"
+        if secret is None:
+            self.refuse(
+                what, f"there is no {label}; create it with the entries tls.crt and tls.key"
+            )
+            return
+        files = (certificate.CERTIFICATE_FILE, certificate.KEY_FILE)
+        chain, key = (_raw(secret, name) for name in files)
+        try:
+            found = certificate.check(chain, key, now=self.now)
+        except CertificateUnusable as error:
+            reason = Reason.CERTIFICATE_EXPIRED if error.has_expired else Reason.CERTIFICATE_INVALID
+            self.refuse(what, f"{label} cannot be used as a client certificate: {error}", reason)
+            return
+        blocks = [b"\n".join(_PEM_BLOCK.findall(data or b"")) for data in (chain, key)]
+        if sum(map(len, blocks)) > _MOST_PEM_BYTES:
+            message = f"{label} is larger than {_MOST_PEM_BYTES} bytes; leave out certificates that nobody needs"
+            self.refuse(what, message, Reason.CERTIFICATE_INVALID)
+            return
+        self.valid_until = found.not_after
+        # of PEM the blocks alone: what stands between them may be in any encoding
+        for entry, block in zip(
+            names.client_certificate_entries(self.provider), blocks, strict=True
+        ):
+            self.entries[entry] = block.decode("ascii") + "\n"
+
+    def _text(self, secret: Manifest | None, name: str, entry: str, what: str) -> str | None:
+        found = _raw(secret, entry)
+        try:
+            text = (found or b"").decode()
+        except UnicodeDecodeError:
+            self.refuse(what, f"{self._entry(name, entry)} is not UTF-8 text")
+            return None
+        if not text:
+            self.refuse(what, f"Secret {self.namespace}/{name} has no entry {entry}")
+            return None
+        return text
+
+    def _entry(self, name: str, entry: str) -> str:
+        return f"entry {entry} of Secret {self.namespace}/{name}"
+
+
+async def read(
+    api: ApiServer, provider: Provider, *, namespace: str, now: float
+) -> ProviderSecrets:
+    """Reads everything that relays show the provider; now in seconds since the epoch.
+
+    Raises ApiServerRefused or Unavailable.
+    """
+    reading = _Reading(provider.metadata.name, namespace, now)
+    for name, take in _wanted(provider, reading):
+        take(await api.get("Secret", name, namespace=namespace))
+    return ProviderSecrets(
+        entries=reading.entries, problems=tuple(reading.problems), valid_until=reading.valid_until
+    )
+
+
+def _wanted(
+    provider: Provider, reading: _Reading
+) -> Iterator[tuple[str, Callable[[Manifest | None], None]]]:
+    """Goes through the Secrets that the Provider names, with what takes each."""
+    auth, shown, proxy = provider.spec.auth, provider.spec.client_certificate, provider.spec.proxy
+    if auth is not None:
+        yield auth.secret_name, lambda secret: reading.key(auth, secret)
+    if shown is not None:
+        yield shown.secret_name, lambda secret: reading.certificate(shown, secret)
+    if proxy is not None and (credentials := proxy.auth) is not None:
+        yield credentials.secret_name, lambda secret: reading.credentials(credentials, secret)
+
+
+def _raw(secret: Manifest | None, entry: str) -> bytes | None:
+    value = ((secret or {}).get("data") or {}).get(entry)
+    try:
+        return None if value is None else base64.b64decode(value)
+    except (binascii.Error, TypeError, ValueError):
+        return None
