@@ -29,6 +29,8 @@ class Settings(Behaviour, BaseSettings):
     tls_cert: Path | None = None
     """PEM chain; with tls_key it makes the traffic port speak TLS."""
     tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """PEM authorities; with TLS it lets in only callers with a certificate of theirs."""
     allow_header_override: bool = False
     """If true, the request header x-simulate (a JSON object of behaviour fields) applies to its call."""
     recorded_requests: Annotated[int, Field(ge=0, le=100_000)] = 100
