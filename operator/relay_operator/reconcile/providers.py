@@ -23,6 +23,8 @@ from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
 _LOOK_AGAIN_SECONDS = 3.0
+_SOON_SECONDS = 900.0
+"""Longer than Providers are left alone."""
 _NAMED = 5
 
 
@@ -97,6 +99,9 @@ class ProviderReconciler:
         if not isinstance(found, Configured):
             # neither Services nor Secrets are watched: look again until what is missing is there
             self._queue.add_after(Key("Provider", "", name), _LOOK_AGAIN_SECONDS)
+        elif found.certificate_until is not None and found.certificate_until - now < _SOON_SECONDS:
+            # its end is told when it comes
+            self._queue.add_after(Key("Provider", "", name), found.certificate_until - now + 1)
         await self._report(body, found, now, url=provider.url)
 
     async def _report(

@@ -1,5 +1,6 @@
 """One pool of connections per provider in force, and those of former documents while calls still use them."""
 
+import time
 from collections.abc import Iterable, Iterator
 
 from relay.http.connecting.client_identity import ClientIdentity, News
@@ -76,6 +77,8 @@ class ProviderPools:
             if leaving.origin == origin:
                 return leaving
         pool = self._new(origin)
+        for _ in pool.identity.refresh(time.time()):
+            pass  # told already, when this provider was in force
         self._retire(pool)
         return pool
 

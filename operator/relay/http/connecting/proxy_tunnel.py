@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from relay.http.upstream import UpstreamConnection
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
-"""Bounds the proxy's heads before the tunnel."""
+"""Bounds all that a proxy sends before the tunnel."""
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\Z")
 _BEGINNING: Final = b"HTTP/1."
 _CREDENTIALS_REFUSED: Final = 407
@@ -40,12 +40,13 @@ def authority(host: str, port: int) -> str:
 class ProxyTunnel:
     """An asyncio protocol that asks a proxy for a tunnel; `opened` tells when it is there, or raises ProxyFailed."""
 
-    __slots__ = ("_answer", "_request", "opened", "transport")
+    __slots__ = ("_answer", "_request", "_taken", "opened", "transport")
 
     def __init__(self, target: str, authorization: bytes) -> None:
         line = target.encode()
         self._request = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (line, line, authorization)
         self._answer = b""
+        self._taken = 0
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: Any = None
 
@@ -54,10 +55,14 @@ class ProxyTunnel:
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self._answer += data
         if self.opened.done():
+            self._answer += data
             return
+        self._taken += len(data)
         try:
+            if self._taken > MAX_ANSWER_BYTES:
+                raise ProxyFailed(f"it sent more than {MAX_ANSWER_BYTES} bytes before the tunnel")
+            self._answer += data
             opened = self._read()
         except ProxyFailed as error:
             self.opened.set_exception(error)
@@ -69,8 +74,6 @@ class ProxyTunnel:
         """Reads heads as far as they are there; returns True at the one that opens the tunnel."""
         while True:
             head, end, rest = self._answer.partition(b"\r\n\r\n")
-            if len(head) > MAX_ANSWER_BYTES:
-                raise ProxyFailed(f"it sent a head of more than {MAX_ANSWER_BYTES} bytes")
             if not head.startswith(_BEGINNING[: len(head)]):
                 raise ProxyFailed("its answer is not HTTP")
             if not end:
@@ -153,3 +156,6 @@ async def connect_through(
     finally:
         if not secured:
             transport.abort()
+            if tunnel.opened.done() and not tunnel.opened.cancelled():
+                # given up at the moment at which it failed: the event loop would log it as forgotten
+                tunnel.opened.exception()

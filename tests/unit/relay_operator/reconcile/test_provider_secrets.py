@@ -199,6 +199,17 @@ async def test_a_certificate_that_goes_bad_leaves_the_last_good_pair_and_says_so
 
 
 @in_virtual_time
+async def test_a_certificate_that_expires_is_told_at_once() -> None:
+    stage, life, _ = await a_stage()
+    secret(stage, "cert", a_pair(stage, days=700 / DAY))
+    await stage.settle(690)
+    assert stage.condition("Provider", "legacy", "Ready")["status"] == "True"
+    await stage.settle(20)
+    assert stage.condition("Provider", "legacy", "Ready")["reason"] == Reason.CERTIFICATE_EXPIRED
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_provider_whose_certificate_was_never_good_gets_no_calls() -> None:
     stage = Stage()
     secret(stage, "cert", garbage(stage, {}))
