@@ -166,6 +166,11 @@ def client_certificate_entries(provider: str) -> tuple[str, str]:
     return f"{provider}_tls.crt", f"{provider}_tls.key"
 
 
+def provider_of_entry(entry: str) -> str:
+    """Returns the provider that an entry of UPSTREAM_SECRET is for."""
+    return entry.partition("_")[0]
+
+
 def relay_selector(tenant: str) -> dict[str, str]:
     """Returns the labels that select a tenant's relay pods. They never change: a Deployment's selector is immutable."""
     return {LABEL_NAME: RELAY, LABEL_TENANT: tenant}

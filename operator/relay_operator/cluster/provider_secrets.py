@@ -19,8 +19,8 @@ from relay_operator.names import Reason
 _MOST_KEY_BYTES = 8192
 """A key travels in one header line; servers take lines of this length at most. Some keys are signed tokens of 4 KiB."""
 _MOST_CREDENTIALS_BYTES = 1024
-_MOST_PEM_BYTES = 64 * 1024
-"""One tenant's Secret holds the certificates of all its providers, and 1 MiB."""
+_MOST_PEM_BYTES = 16 * 1024
+"""A chain of four certificates with keys of 4096 bits, and the key, have 12 KiB."""
 _PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z0-9 ]+-----[A-Za-z0-9+/=\s]+-----END [A-Z0-9 ]+-----")
 
 

@@ -15,7 +15,7 @@ from relay_operator.manifests import composition
 MOST_ROUTES = 500
 """In force for one tenant. Each costs its relays memory, and Prometheus a few dozen series a pod."""
 MOST_PROVIDERS = 100
-"""In use by one tenant. Their keys, of 8 KiB at most, share a Secret of 1 MiB; their addresses, as an annotation of the
+"""In use by one tenant. Their keys, of 8 KiB at most, and certificates share a Secret of 1 MiB; their addresses, as an annotation of the
 network policy, have 256 KiB.
 """
 TENANT_PART_BYTES = 64 * 1024

@@ -18,8 +18,12 @@ from relay_operator.cluster import key_secrets, provider_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.provider_secrets import Problem
 from relay_operator.manifests.environment import Upstream
+from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import Publication
 from relay_operator.reconcile.watched_state import WatchedState
+
+_MOST_SECRET_BYTES = 1000 * 1024
+"""A Secret holds 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,10 @@ class UpstreamAccess:
             for group in groups:
                 if all(file in last for file in group):
                     values |= {file: last[file] for file in group}
+        for name in _without_room(publication, values):
+            problem = _no_room(name, publication.base.namespace)
+            missing[name] = (*missing.get(name, ()), problem)
+            kept.discard(name)
         return Keys(values=values, missing=missing, kept=frozenset(kept))
 
     async def _last_keys(self, publication: Publication) -> Mapping[str, str]:
@@ -157,6 +165,28 @@ def _lacking(
                 if not all(file in values for file in group):
                     found.setdefault(name, []).append(group)
     return found
+
+
+def _without_room(publication: Publication, values: dict[str, str]) -> list[str]:
+    """Takes out what the tenant's Secret cannot hold, that of providers in force last; returns whose it was."""
+    used = publication.used_providers()
+    owners = {file: names.provider_of_entry(file) for file in values}
+    without: list[str] = []
+    for name in sorted(set(owners.values()), key=lambda name: (name in used, name)):
+        if sum(len(value.encode()) for value in values.values()) <= _MOST_SECRET_BYTES:
+            break
+        for file in [file for file, owner in owners.items() if owner == name]:
+            del values[file]
+        without.append(name)
+    return without
+
+
+def _no_room(provider: str, space: str) -> Problem:
+    message = (
+        f"Secret {space}/{names.UPSTREAM_SECRET} has no room for what Provider {provider} is to be shown: "
+        f"it holds {_MOST_SECRET_BYTES} bytes; use fewer Providers, or shorter certificate chains"
+    )
+    return Problem(what="key", reason=Reason.SECRET_MISSING, message=message)
 
 
 def _users(publication: Publication, provider: str) -> str:

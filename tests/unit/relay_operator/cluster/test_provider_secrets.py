@@ -153,7 +153,7 @@ BAD: dict[str, tuple[dict[str, str] | None, Reason, str]] = {
     "huge": (
         GOOD | {"tls.crt": base64.b64encode(base64.b64decode(GOOD["tls.crt"]) * 200).decode()},
         Reason.CERTIFICATE_INVALID,
-        "larger than 65536 bytes",
+        "larger than 16384 bytes",
     ),
 }
 

@@ -9,13 +9,14 @@ from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.operator_stage import SIGNING_KEY, SYSTEM, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_contract import document
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.manifests import composition, credentials, document_size, upstreams
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import Publication
-from relay_operator.reconcile.upstream_access import UpstreamAccess
+from relay_operator.reconcile.upstream_access import UpstreamAccess, _no_room, _without_room
 from relay_operator.reconcile.watched_state import WatchedState
 
 SPACE = "relay-finance"
@@ -220,3 +221,20 @@ def test_what_the_most_providers_need_fits_into_its_objects() -> None:
         assert len(access.note(publication)) < 255 * 1024
     secret = credentials.upstream_keys(tenant, dict.fromkeys(names_, "k" * 8192))
     assert sum(len(base64.b64decode(value)) for value in secret["data"].values()) < 1024 * 1024
+
+
+def test_what_the_secret_cannot_hold_is_left_out_and_what_is_in_force_stays_longest() -> None:
+    tenant = Tenant.parse({"metadata": {"name": "finance", "uid": "u"}, "spec": {}})
+    base = composition.tenant_part(tenant, {}, replicas=1)
+    side = document.Side(provider="a", fingerprint="0" * 12)
+    routes = {"chat": document.Route(name="chat", stable=side)}
+    publication = Publication(tenant=tenant, base=base, fragments=routes)
+    values = dict.fromkeys(("a", "b", "c_tls.crt"), "x" * 400000) | {"c_tls.key": "x"}
+    assert _without_room(publication, values) == ["b"]
+    assert set(values) == {"a", "c_tls.crt", "c_tls.key"}
+    assert _without_room(publication, values) == []
+    values |= {"d_proxy": "x" * 900_000}
+    assert _without_room(publication, values) == ["c", "d"]
+    assert set(values) == {"a"}
+    message = _no_room("d", "relay-finance").message
+    assert message.startswith("Secret relay-finance/relay-upstream has no room for what Provider d")
