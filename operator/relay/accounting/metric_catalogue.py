@@ -116,6 +116,12 @@ FAMILIES: Final = (
         "Further attempts after one that was not processed, or after a failure that retryOn of its provider names.",
     ),
     MetricFamily(
+        "relay_passed_over_total",
+        "counter",
+        ("route", "provider"),
+        "Calls that passed over a provider which had said when to come back (429, 503 or 529 with retry-after).",
+    ),
+    MetricFamily(
         "relay_client_disconnects_total",
         "counter",
         ("route",),

@@ -56,6 +56,7 @@ class WorkerMetrics:
         self._outcomes: dict[tuple[str, str, str], dict[str, int]] = {}
         self.rejections: defaultdict[Labels, float] = defaultdict(int)
         self.fallbacks: defaultdict[Labels, float] = defaultdict(int)
+        self.passed_over: defaultdict[Labels, float] = defaultdict(int)
         self.disconnects: defaultdict[Labels, float] = defaultdict(int)
         self.shadow: defaultdict[Labels, float] = defaultdict(int)
         self.estimated: defaultdict[Labels, float] = defaultdict(int)
@@ -102,6 +103,7 @@ class WorkerMetrics:
                 for outcome, count in outcomes.items()
             ],
             "relay_fallbacks_total": _rows(self.fallbacks),
+            "relay_passed_over_total": _rows(self.passed_over),
             "relay_client_disconnects_total": _rows(self.disconnects),
             "relay_shadow_total": _rows(self.shadow),
             "relay_usage_estimated_total": _rows(self.estimated),

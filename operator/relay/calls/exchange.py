@@ -140,7 +140,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         )
         self._context.budget.deposit()
         targets = router.targets(routed, body, request.fields)
-        self._targets = router.open_targets(routed.plan, targets, self.ready_at)
+        self._targets = targets
+        self._keep(router.open_targets(routed.plan, targets, self.ready_at), self.ready_at)
         self.reservation = Reservation(call.ask(caller, self._targets[0]))
         self._admitted = True
         self._move(WAITING)
@@ -213,7 +214,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _begin_attempts(self) -> None:
         call, context = self.call, self._context
-        if self._targets[0].destination.label == "canary" and not self._pass_breaker():
+        cool_downs = call.tenant.router.cool_downs
+        may_change = cool_downs.any or self._targets[0].destination.label == "canary"
+        if may_change and not self._pass_breaker():
             return
         first = self._targets[0]
         context.metrics.queue_wait.observe(self.reservation.queue_seconds)
@@ -223,16 +226,27 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._attempt_at(first)
 
     def choose_provider(self, now: float) -> str:
-        """Gives up a canary whose breaker is open; returns the provider of the first target that is left."""
+        """Gives up a canary whose breaker is open and who cools down; returns the provider of the first target that is left."""
         call = self.call
-        self._targets = call.tenant.router.open_targets(call.plan, self._targets, now)
+        self._keep(call.tenant.router.open_targets(call.plan, self._targets, now), now)
         return self._targets[0].provider
 
+    def _keep(self, left: tuple[Target, ...], now: float) -> None:
+        """Leaves the call these of its targets, the last of them; counts those before that cool down."""
+        dropped = len(self._targets) - len(left)
+        if dropped:
+            cool_downs = self.call.tenant.router.cool_downs
+            for target in self._targets[:dropped]:
+                if cool_downs.is_cooling(target, now):
+                    passed_over = self._context.metrics.passed_over
+                    passed_over[self.call.plan.name, target.provider] += 1
+        self._targets = left
+
     def _pass_breaker(self) -> bool:
-        """Takes the call past its canary's breaker, which may leave it to stable; returns False where it waits for that."""
+        """Takes the call past its canary's breaker and who cools down; returns False where it waits for another provider."""
         call, now = self.call, time.monotonic()
-        self._targets = call.tenant.router.pass_breaker(call.plan, self._targets, now)
-        # the canary's quota was waited for: another provider's is not to be used without being charged
+        self._keep(call.tenant.router.pass_breaker(call.plan, self._targets, now), now)
+        # one provider's quota was waited for: another's is not to be used without being charged
         return call.tenant.admission.change_provider(self, self._targets[0].provider, now)
 
     def _attempt_at(self, target: Target) -> None:
@@ -245,11 +259,14 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def _try_next_target(self, reason: str) -> bool:
         """Starts an attempt at the next target, the last one having not processed the call; returns False if there is none.
 
-        A provider whose quota has no room now is passed over: a second wait would be longer than the first.
+        A provider whose quota has no room now is passed over: a second wait would be longer than the first. So is who cools
+        down, unless nobody else is left.
         """
-        for index in range(self._index + 1, len(self._targets)):
+        tenant = self.call.tenant
+        cool_downs = tenant.router.cool_downs
+        for index in cool_downs.following(self._targets, self._index, time.monotonic()):
             target = self._targets[index]
-            if not self.call.tenant.admission.try_provider(self.reservation, target.provider):
+            if not tenant.admission.try_provider(self.reservation, target.provider):
                 continue
             if not self._context.budget.withdraw():
                 return False

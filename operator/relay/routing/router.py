@@ -6,6 +6,7 @@ from typing import Final
 from relay.dialect.request_body import CallBody
 from relay.dialect.session_key import session_key
 from relay.routing.canary_breakers import CanaryBreakers
+from relay.routing.cool_downs import CoolDowns
 from relay.routing.routes import Routed, Target, creator, find_route, takes_canary
 from relay.routing.sessions import session_point
 from relay.routing.snapshot import RoutePlan, Snapshot
@@ -20,16 +21,19 @@ class Router:
     draw returns a random number, 0 <= number < 1.
     """
 
-    __slots__ = ("_draw", "_remembered", "_snapshot", "breakers")
+    __slots__ = ("_draw", "_remembered", "_snapshot", "breakers", "cool_downs")
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
         self._snapshot: Snapshot | None = None
         self._remembered: dict[tuple[str, str | None], Routed] = {}
         self.breakers = CanaryBreakers()
+        self.cool_downs = CoolDowns()
 
     def install(self, snapshot: Snapshot) -> None:
         """Puts the snapshot in force for routes that are looked up from now on."""
+        if self._snapshot is not None:
+            self.cool_downs.install(snapshot.upstreams, self._snapshot.upstreams)
         self._snapshot = snapshot
         self._remembered = {}
         self.breakers.install(snapshot.plans)
@@ -69,9 +73,10 @@ class Router:
     def open_targets(
         self, plan: RoutePlan, targets: tuple[Target, ...], now: float
     ) -> tuple[Target, ...]:
-        """Returns the targets without a canary whose breaker is open: nothing is to be waited for on its behalf.
+        """Returns the targets without a canary whose breaker is open, and from the first one on that does not cool down:
+        nothing is to be waited for on their behalf.
 
-        A canary that is the only target stays: it stores what the call continues.
+        The only target stays: it stores what the call continues, or nobody else serves it.
         """
         first = targets[0].destination
         if (
@@ -79,13 +84,20 @@ class Router:
             or first.label != "canary"
             or not self.breakers.blocks(plan.name, first.fingerprint, now)
         ):
-            return targets
-        return targets[1:]
+            return self.cool_downs.passable(targets, now)
+        return self.cool_downs.passable(targets[1:], now)
 
     def pass_breaker(
         self, plan: RoutePlan, targets: tuple[Target, ...], now: float
     ) -> tuple[Target, ...]:
-        """Takes the call through the breaker of the canary, its first target; returns the targets that are left to it."""
-        canary = targets[0].destination
-        passed = self.breakers.try_pass(plan.name, canary.fingerprint, now)
-        return targets if passed or len(targets) == 1 else targets[1:]
+        """Takes a call that is about to be sent past who cools down, and through the breaker of a canary that comes first.
+
+        Returns the targets that are left to it.
+        """
+        targets = self.cool_downs.passable(targets, now)
+        first = targets[0].destination
+        if first.label != "canary" or len(targets) == 1:
+            return targets
+        if self.breakers.try_pass(plan.name, first.fingerprint, now):
+            return targets
+        return self.cool_downs.passable(targets[1:], now)

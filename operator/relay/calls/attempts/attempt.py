@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Any, Final
 
 from relay.accounting.usage_event import Outcome, UsageEvent
 from relay.admission.token_buckets import Hold
@@ -10,6 +10,8 @@ from relay.calls.attempts.answer import Answer
 from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
+from relay.dialect.answers.error_report import UNPROCESSED
+from relay.dialect.answers.retry_after import retry_after_seconds
 from relay.dialect.endpoints import RESPONSES
 from relay.dialect.refusals import Refusal, stream_error
 from relay.dialect.reported_usage import Tokens, reported_tokens
@@ -348,8 +350,21 @@ class Attempt(ResponseReceiver):
         answer = self.answer
         assert answer is not None
         self.outcome = answer.judge()
+        if self.outcome != "ok":
+            self._note_cool_down(answer, now)
         self.consumer.answer_read(self, completed=True)
         self._settle(now)
+
+    def _note_cool_down(self, answer: Answer, now: float) -> None:
+        """Lets routing pass the target over, where the provider says that it took no call and when to come back."""
+        error = answer.error
+        status = error.status if error is not None and self.status < 300 else self.status
+        if status not in UNPROCESSED:
+            return
+        details: dict[str, Any] = error.details if error is not None else {}
+        seconds = retry_after_seconds(self.headers, details, wall_time=time.time())
+        if seconds is not None:
+            self.call.tenant.cool_down(self.target, seconds, now)
 
     def read_ended(self, now: float, *, completed: bool) -> None:
         answer = self.answer

@@ -9,11 +9,9 @@ from typing import Final
 
 from relay.calls.attempts.attempt import Attempt
 from relay.calls.attempts.attempt_outcome import Trouble
-from relay.dialect.answers.error_report import OF_THE_SIDE, OVERLOADED, QUOTA, ErrorReport
+from relay.dialect.answers.error_report import OF_THE_SIDE, UNPROCESSED, ErrorReport
 from relay_contract.document import Failure
 
-UNPROCESSED_STATUSES: Final = OVERLOADED | {QUOTA}
-"""With these a provider says that it did not take the call."""
 UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset(
     {"unreachable", "undelivered", "no_key"}
 )
@@ -50,7 +48,7 @@ def goes_on_after_unusable(attempt: Attempt) -> bool:
 
 def _goes_on(attempt: Attempt, status: int, error: ErrorReport | None) -> bool:
     destination = attempt.target.destination
-    if status in UNPROCESSED_STATUSES or status in destination.upstream.retry_statuses:
+    if status in UNPROCESSED or status in destination.upstream.retry_statuses:
         return True
     if destination.label == "canary" and _is_the_canarys_lack(attempt, status, error):
         return True

@@ -10,6 +10,7 @@ from relay.accounting.usage_event import FAILURES, UsageEvent
 from relay.admission.admission import Admission
 from relay.routing.breaker import BreakerState
 from relay.routing.router import Router
+from relay.routing.routes import Target
 from relay.routing.snapshot import Snapshot
 
 
@@ -78,6 +79,14 @@ class TenantRuntime:
                 route=subject.route,
                 fingerprint=subject.fingerprint,
             )
+
+    def cool_down(self, target: Target, seconds: float, now: float) -> None:
+        """Passes the target over for so long, also for calls that wait for its provider's quota."""
+        cool_downs = self.router.cool_downs
+        was_cooling = cool_downs.is_cooling(target, now)
+        cool_downs.note(target, seconds, now)
+        if not was_cooling:
+            self.admission.reconsider()
 
     def follow_trip(self, route: str, fingerprint: str, now: float) -> None:
         """Opens a canary's breaker because another worker of this pod tripped."""

@@ -9,6 +9,8 @@ from typing import Any, Final
 QUOTA: Final = 429
 OVERLOADED: Final = frozenset({503, 529})
 """With these a provider says that it did not take the call for want of capacity."""
+UNPROCESSED: Final = OVERLOADED | {QUOTA}
+"""With these a provider says that it did not take the call."""
 SERVER_ERROR: Final = 500
 TIMEOUTS: Final = frozenset({408, 504, 524})
 """With these a provider, or a proxy in front of it, says that the answer took too long; the call may have been processed."""
@@ -131,7 +133,7 @@ class ErrorReport:
     @property
     def unprocessed(self) -> bool:
         """True if it says that the call was not taken."""
-        return self.status == QUOTA or self.status in OVERLOADED
+        return self.status in UNPROCESSED
 
 
 def read_error(document: object, *, event: bytes = b"") -> ErrorReport | None:
