@@ -27,6 +27,7 @@ INTERPRETED: Final = {
     "calls/attempts/provider_keys.py": "reads files once a second",
     "dialect/body_scan_pure.py": "stands in for the scan in C where that is not built",
     "dialect/body_texts_pure.py": "stands in for the functions beside it",
+    "dialect/parameter_removal_pure.py": "stands in for a part of it in the same way",
     "http/connecting/client_identity.py": "reads files once a second",
     "http/connecting/resolver.py": "a coroutine for each look-up of a name",
     "http/tls.py": "once for each document or certificate",

@@ -250,11 +250,25 @@ class Exchange(Consumer, Applicant, RequestHandler):
         return call.tenant.admission.change_provider(self, self._targets[0].provider, now)
 
     def _attempt_at(self, target: Target) -> None:
+        if target.dropped_parameters and not self._has_room_for_body(target):
+            problem = Problem.BODY_MEMORY_FULL
+            self.refuse(
+                PROBLEM_REFUSAL[problem], retry_after_seconds=PROBLEM_RETRY_SECONDS[problem]
+            )
+            return
         hold = self.reservation.take_provider_hold(target.provider)
         self._attempt = Attempt(
             self._context.providers, self, self.call, target, number=self._index + 1, hold=hold
         )
         self._attempt.start()
+
+    def _has_room_for_body(self, target: Target) -> bool:
+        """Returns whether there is memory for what is left of the body without what the provider refuses."""
+        call = self.call
+        if target.dropped_parameters in call.thinned:
+            return True
+        body = call.body_for(target)
+        return body is call.body or self._connection.reserve_copy(self.request, len(body.raw))
 
     def _try_next_target(self, reason: str) -> bool:
         """Starts an attempt at the next target, the last one having not processed the call; returns False if there is none.

@@ -8,7 +8,8 @@
    like any letter.
 
    The text ends with a zero byte that does not belong to it, as every bytes object does. Zero is valid nowhere in JSON, so
-   that reading one byte at a time stops there without a comparison of positions. There is no recursion. */
+   that reading one byte at a time stops there without a comparison of positions. Only the parameters that are taken out of a
+   body are looked for with recursion, as deep as their paths are long. */
 
 #include "_base64.h"
 #include "_json_strings.h"
@@ -33,7 +34,7 @@ enum {
     INSTRUCTIONS,
     FIRST_OPENING, /* the number of fields */
 };
-enum { MAX_OPENING_MESSAGES = 64, MAX_NESTING = 512, LONGEST_NAME = 21 };
+enum { MAX_OPENING_MESSAGES = 64, MAX_NESTING = 512, LONGEST_NAME = 64 };
 
 /* Where a value stands; start is NULL for one that is absent. */
 typedef struct {
@@ -455,6 +456,154 @@ static int scan_body(body_scan *scan, text start, size_t size)
     return p != NULL && after_blanks(p) == scan->end;
 }
 
+/* -- parameters that are taken out ------------------------------------------------------------------------------- */
+
+enum { MAX_PATHS = 16, MAX_STEPS = 6 };
+
+/* A name, or several with dots between them that lead from one object into the next. */
+typedef struct {
+    const char *steps[MAX_STEPS];
+    size_t lengths[MAX_STEPS];
+    unsigned count;
+} path;
+
+typedef struct {
+    text end;
+    path paths[MAX_PATHS];
+    unsigned path_count;
+    text kept; /* from here on nothing is decided yet */
+    char *out; /* what is kept goes here; NULL while it is only counted */
+    size_t size; /* of what is kept, so far */
+} removal;
+
+/* Splits the path at its dots; returns 0 if it has too many or an empty step. */
+static int read_path(path *into, const char *p, size_t length)
+{
+    const char *end = p + length;
+    into->count = 0;
+    for (;;) {
+        const char *dot = memchr(p, '.', (size_t)(end - p));
+        const char *stop = dot == NULL ? end : dot;
+        if (into->count == MAX_STEPS || stop == p)
+            return 0;
+        into->steps[into->count] = p;
+        into->lengths[into->count++] = (size_t)(stop - p);
+        if (dot == NULL)
+            return 1;
+        p = dot + 1;
+    }
+}
+
+static void take_out(removal *to, text start, text end)
+{
+    size_t size = (size_t)(start - to->kept);
+    if (to->out != NULL)
+        memcpy(to->out + to->size, to->kept, size);
+    to->size += size;
+    to->kept = end;
+}
+
+/* Returns which of the active paths go on after this key, one bit each; sets *ends if one of them ends with it. */
+static unsigned following(const removal *from, const short_string *key, unsigned level, unsigned active, int *ends)
+{
+    unsigned deeper = 0;
+    for (unsigned i = 0; i < from->path_count; i++) {
+        const path *one = &from->paths[i];
+        if (!(active >> i & 1) || !is_named(key, one->steps[level], one->lengths[level]))
+            continue;
+        if (level + 1 == one->count)
+            *ends = 1;
+        else
+            deeper |= 1u << i;
+    }
+    return deeper;
+}
+
+static text after_thinned_value(removal *from, text p, unsigned level, unsigned active, unsigned open);
+
+/* Takes members out of the object at p and returns its end, NULL if it is not valid; open brackets stand around it. The
+   paths that are active have come as far as this object, in `level` steps. */
+static text after_thinned_object(removal *from, text p, unsigned level, unsigned active, unsigned open)
+{
+    short_string key;
+    int kept = 0;
+    text first = after_blanks(p + 1), last_end = first;
+
+    p = first;
+    if (*p == '}')
+        return p + 1;
+    for (;;) {
+        text start = p, end;
+        int ends = 0;
+        p = read_key(p, from->end, &key);
+        if (p == NULL)
+            return NULL;
+        unsigned deeper = following(from, &key, level, active, &ends);
+        if (ends) {
+            end = after_value(p, from->end, open + 1);
+            /* with the comma before it, or, as long as none is kept, with the one behind it */
+            if (end != NULL && kept)
+                take_out(from, last_end, end);
+        } else {
+            if (!kept && start != first)
+                take_out(from, first, start);
+            kept = 1;
+            end = deeper ? after_thinned_value(from, p, level + 1, deeper, open + 1)
+                         : after_value(p, from->end, open + 1);
+        }
+        if (end == NULL)
+            return NULL;
+        last_end = end;
+        p = after_blanks(end);
+        if (*p != ',')
+            break;
+        p = after_blanks(p + 1);
+    }
+    if (*p != '}')
+        return NULL;
+    if (!kept)
+        take_out(from, first, last_end);
+    return p + 1;
+}
+
+/* The same for any value: an object, each object of an array, and nothing else. */
+static text after_thinned_value(removal *from, text p, unsigned level, unsigned active, unsigned open)
+{
+    if (*p == '{')
+        return after_thinned_object(from, p, level, active, open);
+    if (*p != '[')
+        return after_value(p, from->end, open);
+    p = after_blanks(p + 1);
+    if (*p == ']')
+        return p + 1;
+    for (;;) {
+        p = *p == '{' ? after_thinned_object(from, p, level, active, open + 1)
+                      : after_value(p, from->end, open + 1);
+        if (p == NULL)
+            return NULL;
+        p = after_blanks(p);
+        if (*p != ',')
+            break;
+        p = after_blanks(p + 1);
+    }
+    return *p == ']' ? p + 1 : NULL;
+}
+
+/* Takes the paths out of the body of size bytes at start, which scan_body accepts, and writes what is left to out unless
+   that is NULL; returns its size. */
+static size_t thin_body(removal *from, text start, size_t size, char *out)
+{
+    from->end = start + size;
+    from->kept = start;
+    from->out = out;
+    from->size = 0;
+    text end = after_thinned_object(from, after_blanks(start), 0, (1u << from->path_count) - 1, 0);
+    if (end == NULL) /* no body */
+        return 0;
+    take_out(from, from->end, from->end);
+    return from->size;
+}
+
 /* -- the module -------------------------------------------------------------------------------------------------- */
 
 #ifndef BODY_SCAN_WITHOUT_PYTHON
@@ -618,12 +767,55 @@ static PyObject *base64_at(PyObject *module, PyObject *const *args, Py_ssize_t c
     return PyLong_FromSsize_t(found == NULL ? -1 : found - (text)start);
 }
 
+/* Reads the paths, a tuple of bytes; returns 0 with an exception set if they are none. */
+static int read_paths(removal *from, PyObject *paths)
+{
+    Py_ssize_t count = PyTuple_Size(paths);
+    if (count > MAX_PATHS) {
+        PyErr_SetString(PyExc_ValueError, "too many paths");
+        return 0;
+    }
+    from->path_count = (unsigned)count;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        char *name;
+        Py_ssize_t length;
+        PyObject *one = PyTuple_GetItem(paths, i);
+        if (one == NULL || PyBytes_AsStringAndSize(one, &name, &length) < 0)
+            return 0;
+        if (!read_path(&from->paths[i], name, (size_t)length)) {
+            PyErr_SetString(PyExc_ValueError, "not a path of at most six names with dots between them");
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static PyObject *without(PyObject *module, PyObject *arguments)
+{
+    PyObject *raw, *paths;
+    removal from;
+
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "SO!", &raw, &PyTuple_Type, &paths) || !read_paths(&from, paths))
+        return NULL;
+    char *start = PyBytes_AsString(raw);
+    size_t size = (size_t)PyBytes_Size(raw);
+    size_t left = thin_body(&from, (text)start, size, NULL);
+    if (left == 0 || left == size)
+        return Py_NewRef(raw);
+    PyObject *thinned = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)left);
+    if (thinned != NULL)
+        thin_body(&from, (text)start, size, PyBytes_AsString(thinned));
+    return thinned;
+}
+
 #define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
 static PyMethodDef methods[] = {
     {"scan", scan, METH_O, "Returns where the fields stand that the relay reads; None for what is no JSON object."},
     {"string_at", FAST(string_at), "Returns the string there, of a long one the first characters; None for another value."},
     {"text_at", FAST(text_at), "Returns the same in UTF-8, and the number of its characters."},
     {"base64_at", FAST(base64_at), "Returns the first of the places, a stride apart, where base64 stands; -1 without one."},
+    {"without", without, METH_VARARGS, "Returns a body that was scanned without the parameters at these paths; itself if it has none."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {

@@ -82,8 +82,8 @@ _ROLE: Final = 1
 _CONTENT: Final = 2
 
 _Pattern = re.Pattern[bytes]
-_BLANKS: Final = re.compile(_BLANK)
-_ANY_KEY: Final = re.compile(_KEY)
+BLANKS: Final = re.compile(_BLANK)
+ANY_KEY: Final = re.compile(_KEY)
 _FIELD_KEY: Final = re.compile(_spelled(*_FIELDS) + _COLON)
 _STREAM_OPTION_KEY: Final = re.compile(_spelled("include_usage") + _COLON)
 _MESSAGE_KEY: Final = re.compile(_spelled("role", "content") + _COLON)
@@ -128,7 +128,7 @@ def _after_any(repeated: _Pattern, raw: bytes, place: int) -> int:
     return found.end()
 
 
-def _after_value(raw: bytes, place: int, depth: int) -> int | None:
+def after_value(raw: bytes, place: int, depth: int) -> int | None:
     """Returns the end of the value at this place, None if it is none; depth brackets are open around it."""
     shallow = depth + NESTED_PATTERNS <= MAX_NESTING
     end = _after(_VALUE if shallow else _FLAT_VALUE, raw, place)
@@ -138,7 +138,7 @@ def _after_value(raw: bytes, place: int, depth: int) -> int | None:
 def _after_deep_value(
     raw: bytes, place: int | None, open_brackets: list[bytes], depth: int
 ) -> int | None:
-    """As _after_value, for an array or object that the patterns do not match, or the rest of one that is open."""
+    """As after_value, for an array or object that the patterns do not match, or the rest of one that is open."""
     while place is not None:
         if open_brackets:
             place = _deep_place(raw, place, open_brackets, depth)
@@ -148,7 +148,7 @@ def _after_deep_value(
         if kind not in _CLOSING or depth + len(open_brackets) >= MAX_NESTING:
             return None
         open_brackets.append(kind)
-        place = _after_any(_BLANKS, raw, place + 1)
+        place = _after_any(BLANKS, raw, place + 1)
     return None
 
 
@@ -162,7 +162,7 @@ def _deep_place(raw: bytes, place: int, open_brackets: list[bytes], depth: int) 
         shallow = depth + len(open_brackets) + NESTED_PATTERNS <= MAX_NESTING
         place = _after_any((_ITEMS if shallow else _FLAT_ITEMS)[kind], raw, place)
         if raw[place : place + 1] != _CLOSING[kind][1:]:
-            return place if kind == b"[" else _after(_ANY_KEY, raw, place)
+            return place if kind == b"[" else _after(ANY_KEY, raw, place)
         open_brackets.pop()
         if not open_brackets:
             return place + 1
@@ -191,20 +191,20 @@ def _after_object(
     """
     if raw[place : place + 1] != b"{":
         return None
-    place = _after_any(_BLANKS, raw, place + 1)
+    place = _after_any(BLANKS, raw, place + 1)
     while True:
         if others is not None:
             place = _after_any(others, raw, place)
         if raw[place : place + 1] == b"}":
             return place + 1
         named = names.match(raw, place)
-        start = named.end() if named is not None else _after(_ANY_KEY, raw, place)
+        start = named.end() if named is not None else _after(ANY_KEY, raw, place)
         if start is None:
             return None
         if named is not None and named.lastindex is not None:
             end = read(named.lastindex, start, depth + 1)
         else:
-            end = _after_value(raw, start, depth + 1)
+            end = after_value(raw, start, depth + 1)
         following = None if end is None else _after(_NEXT[b"{"], raw, end)
         if following is None:
             return None
@@ -221,7 +221,7 @@ class _BodyScan:
 
     def body(self) -> int | None:
         raw = self._raw
-        place = _after_any(_BLANKS, raw, 0)
+        place = _after_any(BLANKS, raw, 0)
         return _after_object(raw, place, 0, _FIELD_KEY, self._field, others=_OTHER_FIELDS)
 
     def _field(self, group: int, place: int, depth: int) -> int | None:
@@ -233,7 +233,7 @@ class _BodyScan:
         elif field == body_fields.STREAM_OPTIONS:
             end = self._stream_options(place, depth)
         else:
-            end = _after_value(self._raw, place, depth)
+            end = after_value(self._raw, place, depth)
         if field == body_fields.MODEL:
             self.spans[body_fields.EARLIER_MODEL] = self.spans[field]
         if end is not None:
@@ -243,11 +243,11 @@ class _BodyScan:
     def _stream_options(self, place: int, depth: int) -> int | None:
         self.spans[body_fields.INCLUDE_USAGE] = None
         if self._raw[place : place + 1] != b"{":
-            return _after_value(self._raw, place, depth)
+            return after_value(self._raw, place, depth)
         return _after_object(self._raw, place, depth, _STREAM_OPTION_KEY, self._stream_option)
 
     def _stream_option(self, group: int, place: int, depth: int) -> int | None:
-        end = _after_value(self._raw, place, depth)
+        end = after_value(self._raw, place, depth)
         if end is not None and group == _INCLUDE_USAGE:
             self.spans[body_fields.INCLUDE_USAGE] = place, end
         return end
@@ -257,8 +257,8 @@ class _BodyScan:
         self.openings = []
         raw = self._raw
         if raw[place : place + 1] != b"[":
-            return _after_value(raw, place, depth)
-        place = _after_any(_BLANKS, raw, place + 1)
+            return after_value(raw, place, depth)
+        place = _after_any(BLANKS, raw, place + 1)
         openings: list[Span] = []
         for _ in range(MAX_OPENING_MESSAGES):
             if raw[place : place + 1] == b"]":
@@ -284,7 +284,7 @@ class _BodyScan:
             self.spans[field] = opening.content
             return end
         self.spans[field] = place, place
-        place = _after_any(_BLANKS, raw, place + 1)
+        place = _after_any(BLANKS, raw, place + 1)
         for _ in range(MAX_OPENING_MESSAGES):
             if raw[place : place + 1] == b"]":
                 return place + 1
@@ -313,13 +313,13 @@ class _Message:
         self.content = place, place
         if raw[place : place + 1] == b"{":
             return _after_object(raw, place, depth, _MESSAGE_KEY, self._part)
-        end = _after_value(raw, place, depth)
+        end = after_value(raw, place, depth)
         if end is not None:
             self.content = place, end
         return end
 
     def _part(self, group: int, place: int, depth: int) -> int | None:
-        end = _after_value(self._raw, place, depth)
+        end = after_value(self._raw, place, depth)
         if end is not None and group == _CONTENT:
             self.content = place, end
         elif group == _ROLE:
@@ -334,6 +334,6 @@ def scan(raw: bytes) -> Spans | None:
         return None
     found = _BodyScan(raw)
     end = found.body()
-    if end is None or _after_any(_BLANKS, raw, end) != len(raw):
+    if end is None or _after_any(BLANKS, raw, end) != len(raw):
         return None
     return (*found.spans, *found.openings)

@@ -1,4 +1,7 @@
-"""A call's body: reads what the relay needs and makes three edits, spliced so that every other byte stays the same."""
+"""A call's body: reads what the relay needs and makes three edits, spliced so that every other byte stays the same.
+
+What a provider refuses is taken out before, in one more pass over the bytes.
+"""
 
 import json
 import re
@@ -6,7 +9,7 @@ from typing import Final
 
 from relay.dialect import body_fields
 from relay.dialect.body_fields import Span, Spans
-from relay.dialect.body_scan import scan, string_at
+from relay.dialect.body_scan import scan, string_at, without
 from relay.dialect.endpoints import EMBEDDINGS, RESPONSES, Endpoint
 from relay.dialect.json_values import integer_at, is_null, is_true
 from relay.dialect.refusals import Refusal
@@ -92,6 +95,19 @@ class CallBody:
         span = self.spans[body_fields.PREVIOUS_RESPONSE_ID]
         given = string_at(self.raw, span, MAX_RESPONSE_ID_CHARACTERS)
         return ResponseId(given) if given else None
+
+
+def body_without(body: CallBody, paths: tuple[bytes, ...]) -> CallBody:
+    """Returns the body without the parameters at these paths; itself where it has none of them.
+
+    A path may lead into objects: `reasoning.summary`, `tools.function.strict`. It does not lead to the model.
+    """
+    left = without(body.raw, paths)
+    if left is body.raw:
+        return body
+    thinned = read_body(left)
+    assert isinstance(thinned, CallBody)
+    return thinned
 
 
 def read_body(raw: bytes) -> CallBody | Refusal:

@@ -341,6 +341,14 @@ class ClientConnection(Channel):
 
     # -- what handlers call ----------------------------------------------------------------------------------------
 
+    def reserve_copy(self, request: Request, size: int) -> bool:
+        """Reserves memory for a copy that the request's handler makes of its body; given back with the body."""
+        # the body itself left room for another of its size
+        if not self._host.reserve_body(size, 0):
+            return False
+        request.reserved_bytes += size
+        return True
+
     def keeps_alive(self, request: Request, now: float) -> bool:
         """Returns whether this connection takes another request after this one."""
         return (

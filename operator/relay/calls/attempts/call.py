@@ -9,7 +9,7 @@ from relay.calls.tenants.caller import Caller
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.dialect.attachments import text_and_attachments
 from relay.dialect.endpoints import Endpoint
-from relay.dialect.request_body import CallBody, upstream_body
+from relay.dialect.request_body import CallBody, body_without, upstream_body
 from relay.http.headers import Field, nominated, trace_context
 from relay.http.message import Request
 from relay.random_ids import random_id
@@ -28,7 +28,7 @@ class Call:
 
     call_id is the relay's own and never repeats; request_id may be the caller's, who may use it again.
     heads keeps what the head becomes at each provider, up to the fields that differ per attempt; calls of one head share
-    it.
+    it. thinned keeps the body without what a provider refuses, by the paths of that.
     """
 
     __slots__ = (
@@ -45,6 +45,7 @@ class Call:
         "query",
         "request_id",
         "tenant",
+        "thinned",
         "trace_flags",
         "trace_id",
     )
@@ -83,6 +84,7 @@ class Call:
         self.trace_id = trace_id
         self.trace_flags = trace_flags
         self.estimate = estimate
+        self.thinned: dict[tuple[bytes, ...], CallBody] = {}
 
     def without_header(self, name: bytes) -> "Call":
         """Returns the same call without this field."""
@@ -133,6 +135,16 @@ class Call:
             and self.endpoint.takes_stream_options
         )
 
+    def body_for(self, target: Target) -> CallBody:
+        """Returns the body without the parameters that the target's provider refuses for its model."""
+        paths = target.dropped_parameters
+        if not paths:
+            return self.body
+        body = self.thinned.get(paths)
+        if body is None:
+            body = self.thinned[paths] = body_without(self.body, paths)
+        return body
+
     def pieces(self, target: Target, *, auth: bytes, span_id: str) -> list[bytes | memoryview]:
         """Renders the request for this target, in as few pieces as can be had without copying a large body.
 
@@ -143,7 +155,7 @@ class Call:
         if head is None:
             head = self.heads[upstream.name] = self._head(upstream) + self._forwarded(upstream)
         body = upstream_body(
-            self.body,
+            self.body_for(target),
             model=target.model,
             model_json=target.model_json,
             force_usage=self.forces_usage_of(target),

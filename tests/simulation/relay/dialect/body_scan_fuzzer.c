@@ -56,6 +56,29 @@ static void check_span(span found, text raw, size_t size)
         check_string(found.start + 1, found.end - 1, raw, size);
 }
 
+static const char *const PATHS[] = {"n", "messages.content", "stream_options.x", "messages", "tools.function.strict", "a.b.c.d.e.f"};
+enum { PATH_COUNT = sizeof(PATHS) / sizeof(PATHS[0]) };
+
+/* What is left without some parameters is a body of exactly the size that was counted, and has none of them. */
+static void check_thinning(text raw, size_t size, unsigned chosen)
+{
+    removal from;
+    body_scan found;
+
+    from.path_count = 0;
+    for (unsigned i = 0; i < PATH_COUNT; i++)
+        if (chosen >> i & 1)
+            claim(read_path(&from.paths[from.path_count++], PATHS[i], strlen(PATHS[i])), "no path", raw, size);
+    size_t left = thin_body(&from, raw, size, NULL);
+    claim(0 < left && left <= size, "no size", raw, size);
+    unsigned char *thinned = malloc(left + 1);
+    claim(thin_body(&from, raw, size, (char *)thinned) == left, "another size", raw, size);
+    thinned[left] = 0;
+    claim(scan_body(&found, thinned, left), "no body any more", raw, size);
+    claim(thin_body(&from, thinned, left, NULL) == left, "not all taken out", raw, size);
+    free(thinned);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     /* exactly as large as the text and its zero byte, so that a read beyond them is found */
@@ -75,6 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (unsigned i = 0; i < found.opening_count; i++)
             check_span(found.openings[i], raw, size);
         claim(after_value(after_blanks(raw), raw + size, 0) != NULL, "not one value", raw, size);
+        for (unsigned chosen = 0; chosen < 1u << PATH_COUNT; chosen += 1 + (unsigned)size % 7)
+            check_thinning(raw, size, chosen);
     }
     free(raw);
     return 0;
@@ -86,6 +111,7 @@ static const char *const SEEDS[] = {
     "[{\"type\":\"text\",\"text\":\"caf\\u00e9 \xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x98\x80 and more than a block\"}]}],\"n\":2}",
     " { \"mod\\u0065l\" : \"a\" , \"model\" : \"b\" , \"input\" : [ { \"content\" : -1.5e-3 } , { } ] , \"stream\" : true } ",
     "{\"stream_options\":{\"include_usage\":false,\"x\":[]},\"prompt\":{\"content\":null},\"max_tokens\":10,\"instructions\":\"\"}",
+    "{ \"n\" : 1 , \"tools\":[{\"function\":{\"strict\":true,\"name\":\"f\",\"strict\":false}},[],{\"function\":{\"strict\":1}}] ,\"a\":{\"b\":1}}",
     "{\"messages\":[{\"r\\u006fle\":\"us\\u0065r\",\"c\\u006fntent\":\"\\ud800\"}],\"tools\":[[[[[[[[[[{}]]]]]]]]]]}",
 };
 static const char PARTS[] =

@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.unit.relay.dialect.body_scans import loaded, meaning
 
-from relay.dialect import body_scan_pure, body_texts_pure
+from relay.dialect import body_scan_pure, body_texts_pure, parameter_removal_pure
 
 SEEDS: Final = (
     '{"model":"m","messages":[{"role":"system","content":"x\\n\u00e9"},{"role":"user","content":'
@@ -23,6 +23,7 @@ SEEDS: Final = (
     '{"messages":[{"r\\u006fle":"us\\u0065r","c\\u006fntent":"\\ud800"}],"prompt":{"content":null},'
     '"input":[],"q":"' + "\u00e9" * 9 + "\u65e5\u672c" * 8 + '\U0001f600"}',
 )
+PATHS: Final = (b"stream", b"z", b"messages.content", b"stream_options.x", b"y.a.b.c", b"input")
 PARTS: Final = (
     b'{}[]",:\\u0123456789eE+-.truefalsn \n\t\x00\xc3\xa9\xf0\x9f\x98\x80\xed\xa0\xef\xbb\xbfmodel'
 )
@@ -65,6 +66,12 @@ def main(extension: str, seconds: str, seed: str) -> int:
                 return 1
         if compiled.base64_at(raw, most, 3) != body_texts_pure.base64_at(raw, most, 3):
             sys.stderr.write(f"the samples of base64 from {most} on differ in {raw!r}\n")
+            return 1
+        paths = tuple(chance.sample(PATHS, chance.randrange(len(PATHS))))
+        if spans is not None and compiled.without(raw, paths) != parameter_removal_pure.without(
+            raw, paths
+        ):
+            sys.stderr.write(f"without {paths} the bodies differ for {raw!r}\n")
             return 1
         texts += 1
         valid += spans is not None

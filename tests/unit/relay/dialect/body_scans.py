@@ -14,6 +14,7 @@ from relay.dialect import body_fields
 from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Span, Spans
 
 Scan = Callable[[bytes], Spans | None]
+Removal = Callable[[bytes, tuple[bytes, ...]], bytes]
 Pairs = list[tuple[str, Any]]
 """An object as it is written, with every key that stands twice."""
 
@@ -59,6 +60,7 @@ class BodyReader(Protocol):
     string_at: Callable[[bytes, Span | None, int], str | None]
     text_at: Callable[[bytes, Span | None, int], tuple[bytes, int] | None]
     base64_at: Callable[[bytes, int, int], int]
+    without: Removal
 
 
 def loaded(path: Path) -> BodyReader:

@@ -2,10 +2,10 @@
 
 import pytest
 from tests.cluster.build import debian_packages
-from tests.unit.relay.dialect.body_scans import BodyReader, Scan, loaded
+from tests.unit.relay.dialect.body_scans import BodyReader, Removal, Scan, loaded
 
 from hatch_build import compile_body_scan
-from relay.dialect import body_scan_pure
+from relay.dialect import body_scan_pure, parameter_removal_pure
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,21 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> BodyReader:
 def compiled_scan(compiled: BodyReader) -> Scan:
     """The scan in C."""
     return compiled.scan
+
+
+@pytest.fixture(scope="session")
+def compiled_removal(compiled: BodyReader) -> Removal:
+    """The removal of parameters in C."""
+    return compiled.without
+
+
+@pytest.fixture(scope="session", params=["compiled", "pure"])
+def removal(request: pytest.FixtureRequest) -> Removal:
+    """Each of the two removals in turn."""
+    if request.param == "pure":
+        return parameter_removal_pure.without
+    compiled: Removal = request.getfixturevalue("compiled_removal")
+    return compiled
 
 
 @pytest.fixture(scope="session", params=["compiled", "pure"])
