@@ -147,6 +147,14 @@ def test_a_fallback_that_cools_down_is_passed_over_too(relay: Relay, platform: P
     with standing(relay, platform, [busy(b"")], [busy()], [GOOD]) as stand:
         assert [relay.chat().status for _ in range(3)] == [200] * 3
         assert stand.asked() == [3, 1, 3]
+        assert stand.passed_over() == 2
+        name = f"gap-{stand.route.name}"
+        relay.chat(headers={"x-request-id": name})
+        lines = usage_lines(relay, name, 2)
+        assert [(line["provider"], line["attempt"]) for line in lines] == [
+            ("one-0", 1),
+            ("one-2", 2),
+        ]
 
 
 def test_when_all_cool_down_none_is_passed_over(relay: Relay, platform: Platform) -> None:
@@ -216,7 +224,7 @@ def test_a_new_quota_of_the_provider_ends_its_cool_down(relay: Relay, platform: 
         scripted(ScriptedProvider([GOOD])) as backup,
     ):
         routes = [route(fallback=(side("backup"),))]
-        for rate in (1000, 2000):
+        for rate in (1000, 1000, 2000):
             limits = ProviderLimits(requests_per_minute=rate)
             providers = [
                 provider("stable", stable.url, limits=limits),
@@ -224,7 +232,7 @@ def test_a_new_quota_of_the_provider_ends_its_cool_down(relay: Relay, platform: 
             ]
             relay.push(platform.document(providers=providers, routes=routes))
             assert relay.chat().status == 200
-        assert (len(stable.heads), len(backup.heads)) == (2, 1)
+        assert (len(stable.heads), len(backup.heads)) == (2, 2)
 
 
 def test_a_stream_that_reports_429_first_is_passed_over_too(

@@ -287,6 +287,26 @@ def test_the_last_targets_failure_is_the_callers(
     assert (stable.calls(), backup.calls()) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "status"),
+    [
+        ({"error_percent": 100, "error_status": 429, "retry_after": "1"}, 429),
+        ({"error_percent": 100, "error_status": 500}, 500),
+        ({"fault": "reset"}, 502),
+    ],
+    ids=["429", "500", "reset"],
+)
+def test_a_call_that_may_be_paid_already_is_not_to_be_repeated(
+    relay: Relay, platform: Platform, backup: Upstream, behaviour: dict[str, Any], status: int
+) -> None:
+    backup.behave(**behaviour)
+    with stable_with_backup(relay, platform, backup, (3.0,), retry_on=TIMEOUT):
+        seen = relay.chat()
+    found = [value for name, value in seen.headers if name == "x-should-retry"]
+    assert (seen.status, found) == (status, ["false"])
+    assert backup.calls() == 1
+
+
 def test_a_call_that_continues_a_stored_response_never_goes_on(
     relay: Relay, platform: Platform, stable: Upstream, backup: Upstream
 ) -> None:

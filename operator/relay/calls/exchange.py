@@ -45,10 +45,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
     __slots__ = (
         "_admitted",
         "_attempt",
+        "_attempts",
         "_connection",
         "_context",
         "_endpoint",
         "_index",
+        "_may_be_paid",
         "_paused",
         "_request_id",
         "_targets",
@@ -82,6 +84,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self.ready_at = 0.0
         self._admitted = False
         self._attempt: Attempt | None = None
+        self._attempts = 0
+        # an attempt before the last one may have been processed
+        self._may_be_paid = False
         self._targets: tuple[Target, ...] = ()
         self._index = 0
         self._paused = False
@@ -235,12 +240,17 @@ class Exchange(Consumer, Applicant, RequestHandler):
         """Leaves the call these of its targets, the last of them; counts those before that cool down."""
         dropped = len(self._targets) - len(left)
         if dropped:
-            cool_downs = self.call.tenant.router.cool_downs
-            for target in self._targets[:dropped]:
-                if cool_downs.is_cooling(target, now):
-                    passed_over = self._context.metrics.passed_over
-                    passed_over[self.call.plan.name, target.provider] += 1
+            self._note_passed_over(self._targets[:dropped], now)
         self._targets = left
+
+    def _note_passed_over(self, targets: tuple[Target, ...], now: float) -> None:
+        cool_downs, passed_over = (
+            self.call.tenant.router.cool_downs,
+            self._context.metrics.passed_over,
+        )
+        for target in targets:
+            if cool_downs.is_cooling(target, now):
+                passed_over[self.call.plan.name, target.provider] += 1
 
     def _pass_breaker(self) -> bool:
         """Takes the call past its canary's breaker and who cools down; returns False where it waits for another provider."""
@@ -257,8 +267,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
             )
             return
         hold = self.reservation.take_provider_hold(target.provider)
+        self._attempts += 1
         self._attempt = Attempt(
-            self._context.providers, self, self.call, target, number=self._index + 1, hold=hold
+            self._context.providers, self, self.call, target, number=self._attempts, hold=hold
         )
         self._attempt.start()
 
@@ -284,7 +295,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
                 continue
             if not self._context.budget.withdraw():
                 return False
+            self._note_passed_over(self._targets[self._index + 1 : index], time.monotonic())
             self._index = index
+            self._may_be_paid = self._may_be_paid or reason in hop_rules.PAID_REASONS
             self._writer.forget()
             self._context.metrics.fallbacks[self.call.plan.name, reason] += 1
             self.ready_at = time.monotonic()
@@ -397,6 +410,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         now = time.monotonic()
         status, fields, body = error
         keep = self._connection.keeps_alive(self.request, now)
+        if self._may_be_paid and b"x-should-retry" not in fields:
+            fields += own_responses.NO_RETRY
         self._writer.whole(status, fields + self._common_fields(now), body, keep_alive=keep)
         self._finish(now, keep_alive=keep)
 
@@ -432,9 +447,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
         now = time.monotonic()
         self._context.metrics.rejections[(refusal.name,)] += 1
         keep = self._connection.keeps_alive(self.request, now)
+        fields = self._common_fields(now)
+        if self._may_be_paid and refusal.value.retry is None:
+            fields += own_responses.NO_RETRY
         self._writer.refusal(
             refusal,
-            self._common_fields(now),
+            fields,
             message=message,
             retry_after_seconds=retry_after_seconds,
             keep_alive=keep,

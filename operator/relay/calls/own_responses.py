@@ -14,9 +14,11 @@ from relay.routing.snapshot import Snapshot
 from relay_contract.document import Limits
 
 JSON: Final = b"content-type: application/json\r\n"
+NO_RETRY: Final = b"x-should-retry: false\r\n"
+"""A client library would repeat the call of itself, and each repetition may be paid."""
 _SHOULD_RETRY: Final = {
     True: b"x-should-retry: true\r\n",
-    False: b"x-should-retry: false\r\n",
+    False: NO_RETRY,
     None: b"",
 }
 

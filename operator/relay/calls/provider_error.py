@@ -122,5 +122,5 @@ def _retry_lines(attempt: Attempt, status: int, said: int) -> bytes:
         # the provider named no time; one second keeps clients from coming back at once
         lines.append(b"retry-after: 1\r\n")
     if said in TIMEOUTS and all(name != b"x-should-retry" for name, _ in found):
-        lines.append(b"x-should-retry: false\r\n")
+        lines.append(own_responses.NO_RETRY)
     return b"".join(lines)

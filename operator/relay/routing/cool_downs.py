@@ -9,8 +9,13 @@ from relay.routing.snapshot import Upstream
 REMEMBERED: Final = 1000
 """Models are the callers' own words where a catalogue is empty, so the memory needs a bound."""
 
-_Name = tuple[str, str]
-"""A provider, and the model by the provider's name: quotas are per model with most of them."""
+_Name = tuple[str, str, str]
+"""A provider, the side's fingerprint, which outlives no provider, and the model by the provider's name: quotas are per model
+with most of them."""
+
+
+def _name(target: Target) -> _Name:
+    return target.provider, target.destination.fingerprint, target.model
 
 
 class CoolDowns:
@@ -37,18 +42,22 @@ class CoolDowns:
         return bool(self._until)
 
     def note(self, target: Target, seconds: float, now: float) -> None:
-        """Passes the target over for so long, at most as long as its provider's coolDown says."""
+        """Passes the target over for so long, at most as long as its provider's coolDown says.
+
+        Of two times the later one counts: a provider has several quotas, and one of them may be refilled sooner.
+        """
         seconds = min(seconds, target.destination.upstream.cool_down_seconds)
         if seconds <= 0:
             return
         if len(self._until) >= REMEMBERED:
             self._until = {name: until for name, until in self._until.items() if until > now}
-        if len(self._until) < REMEMBERED:
-            self._until[target.provider, target.model] = now + seconds
+        name = _name(target)
+        if name in self._until or len(self._until) < REMEMBERED:
+            self._until[name] = max(now + seconds, self._until.get(name, 0.0))
 
     def is_cooling(self, target: Target, now: float) -> bool:
         """Says if the target is to be passed over now."""
-        until = self._until.get((target.provider, target.model))
+        until = self._until.get(_name(target))
         return until is not None and now < until
 
     def passable(self, targets: tuple[Target, ...], now: float) -> tuple[Target, ...]:

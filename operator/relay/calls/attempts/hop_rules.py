@@ -9,7 +9,7 @@ from typing import Final
 
 from relay.calls.attempts.attempt import Attempt
 from relay.calls.attempts.attempt_outcome import Trouble
-from relay.dialect.answers.error_report import OF_THE_SIDE, UNPROCESSED, ErrorReport
+from relay.dialect.answers.error_report import OF_THE_SIDE, TIMEOUTS, UNPROCESSED, ErrorReport
 from relay_contract.document import Failure
 
 UNPROCESSED_TROUBLES: Final[frozenset[Trouble]] = frozenset(
@@ -24,6 +24,10 @@ _FAILURE_OF: Final[dict[Trouble, Failure]] = {
 REQUEST_TIMEOUT: Final = 408
 _LACKS: Final = OF_THE_SIDE - {REQUEST_TIMEOUT}
 """A provider lacks an account in order, the model or the path. After a timeout it may have processed the call."""
+
+
+PAID_REASONS: Final = frozenset({"timeout", "truncated", *map(str, TIMEOUTS)})
+"""Troubles and statuses after which the call may have been processed, and be paid, by the target that it left."""
 
 
 def goes_on_after_trouble(attempt: Attempt, trouble: Trouble) -> bool:

@@ -59,6 +59,15 @@ def test_no_provider_says_for_how_long_without_a_bound(
     assert not cool_downs.is_cooling(tried[0], until)
 
 
+def test_of_two_times_the_later_one_counts() -> None:
+    for first, second in ((5, 50), (50, 5)):
+        cool_downs, tried = CoolDowns(), targets()
+        cool_downs.note(tried[0], first, 100.0)
+        cool_downs.note(tried[0], second, 101.0)
+        assert cool_downs.is_cooling(tried[0], 149.0)
+        assert not cool_downs.is_cooling(tried[0], 152.0)
+
+
 def test_a_cool_down_of_nothing_passes_nobody_over() -> None:
     cool_downs, tried = CoolDowns(), targets(cool_down_seconds=0)
     cool_downs.note(tried[0], 60, 100.0)
