@@ -100,6 +100,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "InternalError"
 
     RESTORED = "Restored"
+    READY = "Ready"
 
     # verdicts
     HEALTHY = "Healthy"

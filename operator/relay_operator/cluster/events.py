@@ -35,17 +35,19 @@ class EventRecorder:
         severity = "Warning" if move.reason in _WARNINGS else "Normal"
         await self._post(body, kind=kind, action=action, move=move, name=name, severity=severity)
 
-    async def announce_refusal(
-        self, body: Mapping[str, Any], *, kind: str, refusal: Move, since: str
+    async def announce_ready(
+        self, body: Mapping[str, Any], *, kind: str, change: Move, since: str, holds: bool
     ) -> None:
-        """Posts that a spec was refused, once for its generation, whoever notices first.
+        """Posts that Ready has changed, once for the spec's generation, whoever notices first.
 
-        since is what tells one refusal for this reason from a later one: the state of the object before it.
+        since is what tells one change from a later one of the same kind: the condition before it. holds tells whether
+        Ready is true now.
         """
         generation = str(body["metadata"].get("generation", 1))
-        name = _name(body, generation, refusal.reason, since)
+        name = _name(body, generation, change.reason, since)
+        severity = "Normal" if holds else "Warning"
         await self._post(
-            body, kind=kind, action="Refuse", move=refusal, name=name, severity="Warning"
+            body, kind=kind, action="Reconcile", move=change, name=name, severity=severity
         )
 
     async def _post(

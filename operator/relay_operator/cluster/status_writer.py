@@ -34,9 +34,8 @@ class StatusWriter:
         """
         metadata = body["metadata"]
         key = (kind, metadata.get("namespace", ""), metadata["name"])
-        uid, written = self._written.get(key, ("", {}))
         generation = int(metadata.get("generation", 1))
-        current = (written if uid == metadata["uid"] else {}) or body.get("status") or {}
+        current = self.told(kind, body)
         merged = conditions.merge(
             current.get("conditions", ()), wanted, generation=generation, now=now
         )
@@ -57,6 +56,13 @@ class StatusWriter:
             return False
         self._written[key] = (metadata["uid"], status)
         return True
+
+    def told(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the object's status as far as is known: what was written last, else what the watch showed."""
+        metadata = body["metadata"]
+        key = (kind, metadata.get("namespace", ""), metadata["name"])
+        uid, written = self._written.get(key, ("", {}))
+        return (written if uid == metadata["uid"] else {}) or body.get("status") or {}
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Drops the memory of an object that is gone."""

@@ -1,14 +1,17 @@
 """Conditions: merged so that a transition time moves only with the status (Kubernetes API conventions)."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from relay_operator.decisions.outcome import Obstacle, Refused
-from relay_operator.decisions.timestamps import to_text
+from relay_operator.decisions.timestamps import from_text, to_text
 from relay_operator.names import ConditionType, Reason
 
 Status = Literal["True", "False", "Unknown"]
+
+GRACE_SECONDS = 10.0
+"""A kubelet brings a new key to its pods within about two seconds, once it is made to look."""
 
 # Present only while true, as kstatus expects of abnormal conditions.
 ABNORMAL = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
@@ -57,6 +60,33 @@ def find(status: Mapping[str, Any], type_: ConditionType) -> Mapping[str, Any]:
     """Returns one condition of a status; an empty one when it is absent."""
     listed = status.get("conditions") or ()
     return next((one for one in listed if one.get("type") == type_.value), {})
+
+
+def with_grace(
+    wanted: Sequence[Condition],
+    told: Mapping[str, Any],
+    *,
+    on_its_way: Container[Reason],
+    now: float,
+) -> Sequence[Condition]:
+    """Keeps Ready true for GRACE_SECONDS while something new is on its way to pods that serve the last: it never flaps.
+
+    told is the status so far; Reconciling tells since when. on_its_way are the reasons for which pods go on serving.
+    """
+    ready = next(one for one in wanted if one.type is ConditionType.READY)
+    is_reconciling = any(
+        one.type is ConditionType.RECONCILING and one.status == "True" for one in wanted
+    )
+    before = find(told, ConditionType.READY)
+    if ready.status == "True" or before.get("status") != "True":
+        return wanted
+    if not is_reconciling or ready.reason not in on_its_way:
+        return wanted
+    since = find(told, ConditionType.RECONCILING).get("lastTransitionTime")
+    if since is not None and now - from_text(since) >= GRACE_SECONDS:
+        return wanted
+    kept = replace(ready, status="True", reason=Reason(before["reason"]), message=before["message"])
+    return [kept if one is ready else one for one in wanted]
 
 
 def merge(

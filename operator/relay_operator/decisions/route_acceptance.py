@@ -1,7 +1,7 @@
 """Acceptance of a route: refusals, what it waits for, and the weight of its canary."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
@@ -31,6 +31,8 @@ class Surroundings:
     keyless: frozenset[str] = frozenset()
     in_force: document.Route | None = None
     stored: bool = True
+    missing_keys: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
     shortage: str = ""
 
 
@@ -66,12 +68,7 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
         return Ruling(outcome=Refused(reason=Reason.DOCUMENT_FULL, message=around.shortage))
     closed = {side.provider for side in used_sides(route)} - around.reachable
     if closed:
-        providers = ", ".join(sorted(closed))
-        message = (
-            f"waiting for the network policy and key of provider {providers}; "
-            "see the Tenant's conditions"
-        )
-        return Ruling(outcome=Waiting(reason=Reason.PROVISIONING, message=message))
+        return Ruling(outcome=_closed(closed, around))
     run = runs.accept(route, around.usable, in_force=around.in_force, now=now)
     key = (route.metadata.namespace, route.metadata.name)
     waiting = _start_waits_for(route, around, run)
@@ -80,6 +77,20 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
         return Ruling(outcome=waiting, weight_percent=0)
     runs.decide(key, now=now, stored=around.stored)
     return Ruling(outcome=decided(run), weight_percent=run.state.weight_percent)
+
+
+def _closed(providers: Iterable[str], around: Surroundings) -> Waiting:
+    """Says what providers lack that the tenant's relay cannot reach yet."""
+    named = sorted(providers)
+    lacking = [around.missing_keys[name] for name in named if name in around.missing_keys]
+    if lacking:
+        message = f"waiting for the key of a provider: {'; '.join(lacking)}"
+        return Waiting(reason=Reason.SECRET_MISSING, message=message)
+    message = (
+        f"waiting for the network policy and key of provider {', '.join(named)}, "
+        "which the operator is bringing to the relay pods"
+    )
+    return Waiting(reason=Reason.PROVISIONING, message=message)
 
 
 def _start_waits_for(route: RelayRoute, around: Surroundings, run: Run) -> Waiting | None:
@@ -172,7 +183,7 @@ def _check(side: Side, models: Iterable[str], around: Surroundings) -> Refused |
         return Refused(reason=Reason.PROVIDER_NOT_FOUND, message=message)
     provider = around.usable.get(name)
     if provider is None:
-        message = f"Provider {name} cannot be used yet; its conditions tell why"
+        message = f"Provider {name} cannot be used yet: {around.unusable.get(name, 'it was not looked at yet')}"
         return Refused(reason=Reason.PROVIDER_NOT_FOUND, message=message)
     offered = {model.name for model in provider.spec.models}
     wanted = [side.model] if side.model else list(models)

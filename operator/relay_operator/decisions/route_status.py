@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay_contract import document
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Outcome, Verdict
 from relay_operator.decisions.canary import Phase, State
@@ -43,11 +44,20 @@ class Programmed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """The sides that calls go to, as provider or provider/model; canary is empty without one."""
+
+    stable: str
+    canary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteStatus:
-    """Fields of the status. progress is None for a route that was never accepted."""
+    """Fields of the status. progress is None for a route that was never accepted, in_force where none of it serves."""
 
     progress: Progress | None = None
     programmed: Programmed | None = None
+    in_force: InForce | None = None
 
 
 def to_status(status: RouteStatus) -> dict[str, Any]:
@@ -61,6 +71,10 @@ def to_status(status: RouteStatus) -> dict[str, Any]:
         }
     if status.progress is not None:
         fields |= _progress_fields(status.progress)
+    sides = status.in_force
+    fields["inForce"] = (
+        {"stable": sides.stable, "canary": sides.canary} if sides is not None else None
+    )
     return fields
 
 
@@ -69,7 +83,9 @@ def from_status(status: Mapping[str, Any]) -> RouteStatus:
 
     A value that only a newer version knows is no error: such a phase holds, such a verdict is not measured.
     """
-    return RouteStatus(progress=_progress(status), programmed=_programmed(status))
+    return RouteStatus(
+        progress=_progress(status), programmed=_programmed(status), in_force=_in_force(status)
+    )
 
 
 def _progress_fields(progress: Progress) -> dict[str, Any]:
@@ -173,6 +189,24 @@ def _programmed(status: Mapping[str, Any]) -> Programmed | None:
         pods=int(found.get("pods", 0)),
         acknowledged=int(found.get("acknowledged", 0)),
     )
+
+
+def _in_force(status: Mapping[str, Any]) -> InForce | None:
+    found = status.get("inForce")
+    if not found:
+        return None
+    return InForce(stable=str(found.get("stable", "")), canary=str(found.get("canary") or ""))
+
+
+def in_force(route: document.Route | None) -> InForce | None:
+    """Reads the sides from the route as the relays have it."""
+    if route is None:
+        return None
+    return InForce(stable=_side(route.stable), canary=_side(route.canary) if route.canary else "")
+
+
+def _side(side: document.Side) -> str:
+    return f"{side.provider}/{side.model}" if side.model else side.provider
 
 
 def _seconds(text: str | None) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -50,7 +50,9 @@ class Publication:
     the operator are read). reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
     its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
     are those of the document in the ConfigMap. without_room are the routes for which the document had no room when they
-    were last looked at, certificate the one in the Secret that the tenant names for TLS, outgrown the Providers whose models are not those of their spec for the same reason.
+    were last looked at, certificate the one in the Secret that the tenant names for TLS, missing_keys says of providers what their key lacks
+    (None until keys were read),
+    outgrown the Providers whose models are not those of their spec for the same reason.
     """
 
     tenant: Tenant
@@ -70,6 +72,7 @@ class Publication:
     stored_weights: dict[str, Weight] = field(default_factory=dict)
     without_room: set[str] = field(default_factory=set)
     certificate: SecretCertificate | None = None
+    missing_keys: Mapping[str, str] | None = None
     outgrown: set[str] = field(default_factory=set)
     sizes: Sizes = field(default_factory=Sizes)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -17,7 +17,7 @@ from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import upstreams
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
-from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
+from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
@@ -109,9 +109,16 @@ class ProviderReconciler:
     ) -> None:
         tenants = len(self._watched_state.tenants_using(body["metadata"]["name"]))
         fields = provider_status.to_status(ProviderStatus(url=url, tenants=tenants))
-        wanted = provider_conditions.conditions(found)
-        await announce_stalled(self._announcer, "Provider", body, wanted, now=now)
-        await self._status.write("Provider", body, fields, wanted, now=now)
+        await report_status(
+            self._status,
+            self._announcer,
+            "Provider",
+            body,
+            fields,
+            provider_conditions.conditions(found),
+            on_its_way=(),
+            now=now,
+        )
 
     async def _resolve(self, provider: Provider, now: float) -> ProviderOutcome:
         name = provider.metadata.name

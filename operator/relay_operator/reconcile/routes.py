@@ -15,6 +15,7 @@ from relay_operator.decisions import (
     route_status,
 )
 from relay_operator.decisions.canary_runs import EVIDENCE_SECONDS, CanaryRuns, Run, objective_of
+from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
 from relay_operator.decisions.route_status import Programmed, RouteStatus
@@ -22,12 +23,14 @@ from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
-from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
+from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
+_ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS, Reason.PROVISIONING})
+"""While the route's last form serves: pods lack the newest document, or the key or address of a new provider."""
 _LOOK_AGAIN_SECONDS = 1.0
 _PENDING_SECONDS = 0.25
 """Until a provider's key reaches the pods, or its address is read."""
@@ -101,7 +104,7 @@ class RouteReconciler:
             if _is_told(body):
                 # the operator has just started: what status says was true when it stopped
                 return
-            message = f"waiting for the relay of Tenant {tenant}; see its conditions"
+            message = f"waiting for the relay of Tenant {tenant}: {self._watched_state.why_not_ready(tenant)}"
             found = Waiting(reason=Reason.PROVISIONING, message=message)
         await self._write_outcome(body, found, now)
 
@@ -121,9 +124,21 @@ class RouteReconciler:
 
     async def _write_outcome(self, body: dict[str, Any], found: RouteOutcome, now: float) -> None:
         nothing = Programmed(generation=0, pods=0, acknowledged=0)
-        wanted = route_conditions.conditions(found, nothing)
-        await announce_stalled(self._announcer, "RelayRoute", body, wanted, now=now)
-        await self._status.write("RelayRoute", body, {}, wanted, now=now)
+        await self._write(body, {}, route_conditions.conditions(found, nothing), now)
+
+    async def _write(
+        self, body: dict[str, Any], fields: dict[str, Any], wanted: list[Condition], now: float
+    ) -> None:
+        await report_status(
+            self._status,
+            self._announcer,
+            "RelayRoute",
+            body,
+            fields,
+            wanted,
+            on_its_way=_ON_ITS_WAY,
+            now=now,
+        )
 
     async def _bring_into_force(
         self, watched: Watched[RelayRoute], publication: Publication, now: float
@@ -218,6 +233,10 @@ class RouteReconciler:
             keyless=frozenset({canary.provider} if canary is not None and lacking else ()),
             in_force=publication.fragments.get(route.metadata.name),
             stored=publication.weight_is_stored(route.metadata.name),
+            missing_keys=publication.missing_keys or {},
+            unusable=self._watched_state.unusable_providers(
+                side.provider for side in route_acceptance.sides(route)
+            ),
         )
 
     def _shortage(self, route: RelayRoute, publication: Publication, around: Surroundings) -> str:
@@ -299,11 +318,16 @@ class RouteReconciler:
             run.tell(now)
             if isinstance(found, Decided):
                 found = route_acceptance.decided(run)
-        status = RouteStatus(programmed=programmed, progress=run.progress if run else None)
+        status = RouteStatus(
+            programmed=programmed,
+            progress=run.progress if run else None,
+            in_force=route_status.in_force(publication.fragments.get(name)),
+        )
         wanted = route_conditions.conditions(found, programmed, obstacle=obstacle)
-        await announce_stalled(self._announcer, "RelayRoute", body, wanted, now=now)
-        fields = route_status.to_status(status)
-        await self._status.write("RelayRoute", body, fields, wanted, now=now)
+        if isinstance(found, Waiting):
+            # for as long as Ready stays true meanwhile
+            self._look_again(body, _LOOK_AGAIN_SECONDS)
+        await self._write(body, route_status.to_status(status), wanted, now)
         if run is not None:
             await self._announce(body, run)
 
@@ -324,7 +348,7 @@ def _is_premature(body: dict[str, Any], publication: Publication, found: RouteOu
 
     What status says was true when the operator stopped; the tenant's reconcile queues what changes.
     """
-    return isinstance(found, Waiting) and publication.upstreams is None and _is_told(body)
+    return isinstance(found, Waiting) and publication.missing_keys is None and _is_told(body)
 
 
 def _is_told(body: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Reconciles a Tenant in this order: namespace, network policies, credentials, document, workload, status."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -28,7 +28,7 @@ from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
-from relay_operator.reconcile.failure_report import announce_stalled, report_and_raise
+from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
@@ -40,6 +40,8 @@ from relay_operator.reconcile.work_queue import Key, WorkQueue
 _LOOK_AGAIN_SECONDS = 1.0
 _NAMESPACE_SECONDS = 10.0
 """Namespaces of others are not watched: one that stands in the way is looked at again after this."""
+_ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS})
+"""While a pod lacks the newest document it serves by the last one."""
 _NOT_THERE = frozenset({403, 404})
 """What the API server answers where the namespace or our RoleBinding in it is gone."""
 
@@ -248,7 +250,7 @@ class TenantReconciler:
         keys = await self._access.keys(publication, upstreams, now)
         await self._keys.hand_over(spec, keys.values)
         keyless = keys.missing.keys() - keys.kept
-        self._set_reachable(publication, space, frozenset(upstreams) - keyless)
+        self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)
         await self._apply_all(tenant.relay(spec, self._platform))
         await self._publisher.acknowledged(space)
@@ -303,12 +305,14 @@ class TenantReconciler:
         )
 
     def _set_reachable(
-        self, publication: Publication, space: str, reachable: frozenset[str]
+        self, publication: Publication, reachable: frozenset[str], missing_keys: Mapping[str, str]
     ) -> None:
-        """Records which providers the relay can reach, and requeues the routes that waited for them."""
-        if publication.reachable == reachable:
+        """Records which providers the relay can reach, and what others lack; requeues the routes that wait for them."""
+        found = (reachable, missing_keys)
+        if (publication.reachable, publication.missing_keys) == found:
             return
-        publication.reachable = reachable
+        publication.reachable, publication.missing_keys = found
+        space = publication.base.namespace
         for route in self._watched_state.routes.names(namespace=space):
             self._queue.add(Key("RelayRoute", space, route))
 
@@ -358,9 +362,16 @@ class TenantReconciler:
     async def _write(
         self, body: dict[str, Any], found: TenantOutcome, fields: dict[str, Any], now: float
     ) -> None:
-        wanted = tenant_conditions.conditions(found)
-        await announce_stalled(self._announcer, "Tenant", body, wanted, now=now)
-        await self._status.write("Tenant", body, fields, wanted, now=now)
+        await report_status(
+            self._status,
+            self._announcer,
+            "Tenant",
+            body,
+            fields,
+            tenant_conditions.conditions(found),
+            on_its_way=_ON_ITS_WAY,
+            now=now,
+        )
 
     async def _announce_restored(self, body: dict[str, Any], now: float) -> None:
         restored = self._children.take_restored(names.tenant_namespace(body["metadata"]["name"]))

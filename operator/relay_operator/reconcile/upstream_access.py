@@ -49,6 +49,13 @@ class Keys:
             for problem in problems
         )
 
+    def missing_words(self) -> dict[str, str]:
+        """Says of each provider what is missing, for the routes that wait for it."""
+        return {
+            provider: "; ".join(problem.message for problem in problems)
+            for provider, problems in self.missing.items()
+        }
+
 
 class UpstreamAccess:
     """Finds addresses and keys of the providers that a tenant uses."""

@@ -130,6 +130,28 @@ class WatchedState:
         valid = self.providers.valid()
         return {name: valid[name] for name in valid if name in self.upstreams}
 
+    def unusable_providers(self, providers: Iterable[str]) -> dict[str, str]:
+        """Says of those of the providers that cannot be used why: what their conditions say, for who may not read them."""
+        usable = self.usable_providers()
+        found = {}
+        for name in providers:
+            watched = self.providers.get(name)
+            if watched is None or name in usable:
+                continue
+            if isinstance(watched.resource, Invalid):
+                found[name] = watched.resource.message
+            else:
+                found[name] = _why_not_ready(watched.body) or "its address is not known yet"
+        return found
+
+    def why_not_ready(self, tenant: str) -> str:
+        """Returns what the Tenant says of itself, for who may not read it."""
+        watched = self.tenants.get(tenant)
+        if watched is not None and isinstance(watched.resource, Invalid):
+            return watched.resource.message
+        told = _why_not_ready(watched.body) if watched is not None else ""
+        return told or "the operator is creating it"
+
     def unresolved(self, providers: Iterable[str]) -> set[str]:
         """Finds those of the providers that exist and were not looked at since the operator's start."""
         return {name for name in providers if self.providers.get(name) is not None} - self.resolved
@@ -225,6 +247,11 @@ def _told_ownership(tenant: Watched[Tenant]) -> str:
     """Returns what the Tenant's status says of its namespace."""
     status = tenant.body["status"]
     return str(conditions.find(status, names.ConditionType.NAMESPACE_READY).get("status", ""))
+
+
+def _why_not_ready(body: Body) -> str:
+    ready = conditions.find(body["status"], names.ConditionType.READY)
+    return str(ready.get("message", "")) if ready.get("status") == "False" else ""
 
 
 def _named_providers(route: Body) -> Iterator[str]:

@@ -355,6 +355,11 @@ class Stage:
         """Returns the reasons of all Events posted so far, in order."""
         return [event["reason"] for event in self.server.list("Event")]
 
+    def moves(self) -> list[str]:
+        """Returns the reasons of the Events that tell of moves of canaries, in order."""
+        posted = self.server.list("Event")
+        return [event["reason"] for event in posted if event["action"] == "Move"]
+
     def everything(self) -> dict[tuple[str, str, str], Manifest]:
         """Returns every object of the kinds that the operator writes, but for its resourceVersion."""
         kinds = (*_WATCHED, "Secret")

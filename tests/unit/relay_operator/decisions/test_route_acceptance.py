@@ -71,7 +71,7 @@ def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
 def test_a_provider_that_cannot_be_used_is_not_said_to_be_missing() -> None:
     refusal = the_refusal(a_route(fallback=[{"provider": "broken"}]))
     assert refusal.reason is Reason.PROVIDER_NOT_FOUND
-    assert refusal.message == "Provider broken cannot be used yet; its conditions tell why"
+    assert refusal.message == "Provider broken cannot be used yet: it was not looked at yet"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,8 @@ def test_a_route_waits_for_the_network_policy_of_each_provider() -> None:
     assert ruling.weight_percent is None
     assert ruling.outcome == Waiting(
         reason=Reason.PROVISIONING,
-        message="waiting for the network policy and key of provider new; see the Tenant's conditions",
+        message="waiting for the network policy and key of provider new, "
+        "which the operator is bringing to the relay pods",
     )
 
 

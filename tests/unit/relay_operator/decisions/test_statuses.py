@@ -10,7 +10,7 @@ from relay_operator.decisions import provider_status, route_status, tenant_statu
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Outcome, Verdict
 from relay_operator.decisions.canary import Phase, State
 from relay_operator.decisions.provider_status import ProviderStatus
-from relay_operator.decisions.route_status import Move, Programmed, Progress, RouteStatus
+from relay_operator.decisions.route_status import InForce, Move, Programmed, Progress, RouteStatus
 from relay_operator.decisions.tenant_status import TenantStatus
 from relay_operator.names import Reason
 
@@ -55,8 +55,12 @@ def progresses(draw: st.DrawFn) -> Progress:
 
 counts = st.integers(0, 1000)
 programmed = st.builds(Programmed, generation=counts, pods=counts, acknowledged=counts)
+in_force = st.builds(InForce, stable=st.text(max_size=40), canary=st.text(max_size=40))
 route_statuses = st.builds(
-    RouteStatus, progress=st.none() | progresses(), programmed=st.none() | programmed
+    RouteStatus,
+    progress=st.none() | progresses(),
+    programmed=st.none() | programmed,
+    in_force=st.none() | in_force,
 )
 
 

@@ -169,7 +169,7 @@ async def test_percent_zero_needs_no_key() -> None:
     stage.server.remove("Secret", names.UPSTREAM_SECRET, namespace=SPACE)
     stage.provider("new", key=False, limits={"tokensPerMinute": 1000})
     await stage.settle()
-    assert condition(stage, "Ready")["reason"] == Reason.PROVISIONING
+    assert condition(stage, "Ready")["reason"] == Reason.SECRET_MISSING
     stage.route(canary={**CANARY, "percent": 0}, analysis=ANALYSIS)
     await stage.settle()
     assert (weight(stage), told_weight(stage)) == (0, 0)

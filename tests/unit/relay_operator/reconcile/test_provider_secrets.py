@@ -222,7 +222,7 @@ async def test_a_provider_whose_certificate_was_never_good_gets_no_calls() -> No
     await stage.settle()
     assert set(handed(stage)) == {"legacy"}
     waiting = stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
-    assert (waiting["status"], waiting["reason"]) == ("False", Reason.PROVISIONING)
+    assert (waiting["status"], waiting["reason"]) == ("False", Reason.SECRET_MISSING)
     secret(stage, "cert", a_pair(stage))
     await stage.settle()
     assert stage.condition("RelayRoute", "chat", "Ready", tenant="finance")["status"] == "True"

@@ -147,7 +147,7 @@ async def test_a_second_restart_still_knows_why_a_canary_was_rolled_back() -> No
 async def test_no_event_is_repeated_by_a_restart() -> None:
     stage, life = await rolled_back()
     before = sorted(stage.events())
-    assert before == ["SloBreach", "Started"]
+    assert sorted(stage.moves()) == ["SloBreach", "Started"]
     life = await restarted(stage, life)
     await stage.settle()
     assert sorted(stage.events()) == before
@@ -163,10 +163,10 @@ async def test_an_event_that_a_dying_operator_did_not_post_is_posted_by_the_next
     stage.serve(route, 100, failed=50)
     await stage.settle()
     assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "RolledBack"
-    assert stage.events() == ["Started"]
+    assert stage.moves() == ["Started"]
     life = await restarted(stage, life)
     await stage.settle()
-    assert sorted(stage.events()) == ["SloBreach", "Started"]
+    assert sorted(stage.moves()) == ["SloBreach", "Started"]
     await life.end()
 
 
@@ -186,7 +186,7 @@ async def test_a_rollback_that_reached_the_relays_and_not_status_stays_one() -> 
     assert (status["phase"], status["weights"]["canaryPercent"]) == ("RolledBack", 0)
     assert "rolled back from 25 %" in status["history"][-1]["message"]
     assert stage.relays.weight("relay-1", "chat", namespace="relay-finance") == 0
-    assert sorted(stage.events()) == ["SloBreach", "Started"]
+    assert sorted(stage.moves()) == ["SloBreach", "Started"]
     await life.end()
 
 

@@ -125,14 +125,14 @@ async def test_a_canary_starts_only_when_every_pod_holds_its_key() -> None:
     stage, life = await a_stage()
     stage.relays.refused.add("new")
     stage.route(canary={"provider": "new", "percent": 10})
-    await stage.settle()
+    await stage.settle(12)
     assert condition(stage, "Ready") == ("False", Reason.PROVISIONING)
     assert stage.relays.weight("relay-1", "chat", namespace=SPACE) == 0
     stage.relays.refused.clear()
     await stage.settle()
     assert stage.relays.weight("relay-1", "chat", namespace=SPACE) == 10
     assert condition(stage, "Ready") == ("True", Reason.NO_ANALYSIS)
-    assert stage.events() == ["Started"]
+    assert stage.moves() == ["Started"]
     await life.end()
 
 
@@ -212,7 +212,10 @@ async def test_a_route_whose_provider_is_not_usable_says_so_and_recovers() -> No
     stage.route(stable={"provider": "inside"})
     await stage.settle()
     accepted = stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
-    assert accepted["message"] == "Provider inside cannot be used yet; its conditions tell why"
+    assert accepted["message"] == (
+        "Provider inside cannot be used yet: "
+        "there is no Service relay-system/llm with port 80 and a selector of at most 1500 characters"
+    )
     service = {"apiVersion": "v1", "kind": "Service"}
     metadata = {"name": "llm", "namespace": "relay-system"}
     spec = {"selector": {"app": "llm"}, "ports": [{"port": 80}]}

@@ -223,7 +223,7 @@ async def test_a_missing_provider_key_is_named_and_taken_once_it_is_there() -> N
     )
     waiting = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
     assert waiting["message"] == (
-        "waiting for the network policy and key of provider new; see the Tenant's conditions"
+        "waiting for the key of a provider: Secret relay-system/new-key has no entry api-key"
     )
     stage.secret("new-key")
     await stage.settle()

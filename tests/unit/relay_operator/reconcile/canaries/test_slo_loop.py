@@ -54,7 +54,7 @@ async def test_a_healthy_canary_climbs_step_by_step_to_its_promotion() -> None:
         seen.append(weight(stage))
     assert seen == [25, 50, 75, 100, 100, 100]
     assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "Promoted"
-    assert sorted(stage.events()) == [
+    assert sorted(stage.moves()) == [
         "Promoted",
         "Started",
         "StepPassed",
@@ -76,7 +76,7 @@ async def test_a_breach_reaches_the_relays_within_a_tick_whatever_the_workers_do
     await stage.settle(60)
     status = stage.status("RelayRoute", "chat", tenant="finance")
     assert status["phase"] == "RolledBack"
-    assert sorted(stage.events()) == ["SloBreach", "Started"]
+    assert sorted(stage.moves()) == ["SloBreach", "Started"]
     event = next(one for one in stage.server.list("Event") if one["reason"] == "SloBreach")
     assert (event["type"], event["note"]) == ("Warning", status["history"][-1]["message"])
     await life.end()
