@@ -10,6 +10,7 @@ from relay_contract.endpoints import (
     ADMIN_PORT,
     DOCUMENT_KEY,
     DOCUMENT_MOUNT,
+    KEPT_TLS_MOUNT,
     STATE_MOUNT,
     TLS_MOUNT,
     TRAFFIC_PORT,
@@ -53,6 +54,8 @@ class Settings(BaseSettings):
     state_directory: Path = Path(STATE_MOUNT)
     upstream_keys_directory: Path = Path(UPSTREAM_KEYS_MOUNT)
     tls_directory: Path = Path(TLS_MOUNT)
+    kept_tls_directory: Path = Path(KEPT_TLS_MOUNT)
+    """The last good certificate and its key are kept here, if it exists; it has to be in memory."""
 
     drain_seconds: Seconds = 30.0
     """From SIGTERM to exit at the latest; below the pod's termination grace period."""

@@ -29,6 +29,8 @@ STATE_MOUNT = "/var/lib/relay"
 """An emptyDir: the accepted document survives a container restart here."""
 TLS_MOUNT = "/etc/relay/tls"
 """Directory of tls.crt and tls.key when the tenant asked for TLS."""
+KEPT_TLS_MOUNT = "/var/lib/relay-tls"
+"""An emptyDir in memory: the last good pair survives a container restart here, and is never on a disk."""
 
 ENV_TENANT_UID = "RELAY_TENANT_UID"
 ENV_DOCUMENT_PUBLIC_KEYS = "RELAY_DOCUMENT_PUBLIC_KEYS"

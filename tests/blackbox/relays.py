@@ -57,6 +57,7 @@ class Relay:
         self.document_path = directory / "document" / DOCUMENT_KEY
         self.keys_directory = directory / "keys"
         self.tls_directory = directory / "tls"
+        self.kept_tls_directory = directory / "kept-tls"
         self.state_directory = directory / "state"
         self.log = directory / "relay.log"
         self._settings = settings
@@ -213,6 +214,7 @@ class Relay:
                     "RELAY_STATE_DIRECTORY": str(self.state_directory),
                     "RELAY_UPSTREAM_KEYS_DIRECTORY": str(self.keys_directory),
                     "RELAY_TLS_DIRECTORY": str(self.tls_directory),
+                    "RELAY_KEPT_TLS_DIRECTORY": str(self.kept_tls_directory),
                     "RELAY_DRAIN_ACCEPT_SECONDS": "0",
                     **{f"RELAY_{name.upper()}": value for name, value in self._settings.items()},
                 }

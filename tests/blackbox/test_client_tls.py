@@ -234,6 +234,45 @@ def test_a_restarted_relay_without_its_certificate_serves_nobody(
     assert tls_relay.ask("GET", "/v1/models", tls=authority.trusting()).status == 200
 
 
+@pytest.mark.parametrize("bad", ["removed", "mismatch", "expired"])
+def test_a_container_that_restarts_while_the_certificate_is_bad_serves_the_last_good_one(
+    new_relay: NewRelay, authority: Authority, platform: Platform, bad: str
+) -> None:
+    relay = waiting_relay(new_relay, platform)
+    relay.kept_tls_directory.mkdir()
+    for pair in (authority.pair(), authority.pair()):
+        replace(relay, pair)
+        relay.wait_ready()
+    eventually(lambda: reported(relay).digest, bool, what="the certificate")
+    served = eventually(
+        lambda: certificate_served(relay, authority),
+        lambda seen: seen == ssl.PEM_cert_to_DER_cert(pair["tls.crt"].decode()),
+        what="the second certificate",
+    )
+    make, problem = BAD[bad]
+    replace(relay, make(authority))
+    relay.restart()
+    relay.wait_ready()
+    assert certificate_served(relay, authority) == served
+    assert problem in reported(relay).problem
+    for file in relay.kept_tls_directory.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_that_cannot_be_read_is_none(
+    new_relay: NewRelay, authority: Authority, platform: Platform
+) -> None:
+    relay = waiting_relay(new_relay, platform)
+    relay.kept_tls_directory.mkdir()
+    (relay.kept_tls_directory / "tls.crt").write_bytes(authority.pair()["tls.crt"])
+    (relay.kept_tls_directory / "tls.key").write_bytes(b"cut")
+    relay.restart()
+    relay.wait_listening()
+    assert certificate_served(relay, authority) == b""
+    replace(relay, authority.pair())
+    relay.wait_ready()
+
+
 def test_a_renewed_certificate_is_served_without_a_restart_also_with_another_kind_of_key(
     tls_relay: Relay, authority: Authority
 ) -> None:

@@ -74,7 +74,9 @@ class Supervisor:
         self._workers: dict[int, WorkerHandle] = {}
         self._state = StateFile(settings.state_directory)
         self._mount = DocumentMount(settings.document_path)
-        self._certificate = CertificateMount(settings.tls_directory, log)
+        self._certificate = CertificateMount(
+            settings.tls_directory, settings.kept_tls_directory, log
+        )
         self._changed = asyncio.Event()
         self._pushes = asyncio.Lock()
         self._retired: Report = {}

@@ -118,6 +118,7 @@ def _mounts(tenant: Tenant) -> list[Manifest]:
     ]
     if tenant.spec.network.tls is not None:
         mounts.append({"name": "tls", "mountPath": endpoints.TLS_MOUNT, "readOnly": True})
+        mounts.append({"name": "kept-tls", "mountPath": endpoints.KEPT_TLS_MOUNT})
     return mounts
 
 
@@ -134,6 +135,7 @@ def _volumes(tenant: Tenant) -> list[Manifest]:
                 "secret": {"secretName": tenant.spec.network.tls.secret_name, "optional": True},
             }
         )
+        volumes.append({"name": "kept-tls", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}})
     return volumes
 
 

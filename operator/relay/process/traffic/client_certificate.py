@@ -1,5 +1,6 @@
 """The certificate that callers are served with: read from its mount whenever that changes, and kept while it is bad."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,19 +31,21 @@ class CertificateMount:
     """The mounted Secret, and the last good pair in it.
 
     The supervisor alone reads it, so that all workers serve the same pair, those too that start when the files have
-    gone bad. problem says why what is mounted now is not served; empty while it is.
+    gone bad. kept is a directory, if there is one, where the pair outlives this process. problem says why what is
+    mounted now is not served; empty while it is.
     """
 
     def __init__(
-        self, directory: Path, log: Log, *, clock: Callable[[], float] = time.time
+        self, directory: Path, kept: Path, log: Log, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._paths = tuple(directory / name for name in _FILES)
         self._directory = directory
+        self._kept = kept
         self._log = log
         self._clock = clock
         self._seen: _Stamp | None = None
         self._usable_from = 0.0
-        self.pair: Pair | None = None
+        self.pair: Pair | None = self._last_of_an_earlier_process()
         self.problem = ""
 
     def serving(self, document: Document | None) -> Serving:
@@ -95,10 +98,36 @@ class CertificateMount:
             self.problem = ""
             return False
         self.pair, self.problem = pair, ""
+        self._keep(chain, key)
         self._log.event(
             "info", "tls_certificate_loaded", digest=facts.digest, not_after=facts.not_after
         )
         return True
+
+    def _last_of_an_earlier_process(self) -> Pair | None:
+        chain, key = (_read(self._kept / name) for name in _FILES)
+        try:
+            facts = certificate.check(chain, key, now=self._clock())
+        except CertificateUnusable:
+            # none, or one that was written in part
+            return None
+        assert chain is not None
+        assert key is not None
+        return Pair(chain.decode("latin-1"), key.decode("latin-1"), facts)
+
+    def _keep(self, chain: bytes, key: bytes) -> None:
+        if not self._kept.is_dir():
+            return
+        try:
+            for name, data in zip(_FILES, (chain, key), strict=True):
+                descriptor = os.open(
+                    self._kept / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+                )
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+        except OSError as error:
+            # serving on without the copy is right: only a restart while the mount is bad would notice
+            self._log.event("error", "tls_certificate_not_kept", message=str(error))
 
     def _refuse(self, problem: str) -> None:
         if problem != self.problem:
