@@ -50,7 +50,8 @@ class Publication:
     the operator are read). reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
     its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
     are those of the document in the ConfigMap. without_room are the routes for which the document had no room when they
-    were last looked at, certificate the one in the Secret that the tenant names for TLS, missing_keys says of providers what their key lacks
+    were last looked at, certificate the one in the Secret that the tenant names for TLS, told_since
+    the pods that have told what they serve since that changed, missing_keys says of providers what their key lacks
     (None until keys were read),
     outgrown the Providers whose models are not those of their spec for the same reason.
     """
@@ -72,6 +73,7 @@ class Publication:
     stored_weights: dict[str, Weight] = field(default_factory=dict)
     without_room: set[str] = field(default_factory=set)
     certificate: SecretCertificate | None = None
+    told_since: set[tuple[str, int]] = field(default_factory=set)
     missing_keys: Mapping[str, str] | None = None
     outgrown: set[str] = field(default_factory=set)
     sizes: Sizes = field(default_factory=Sizes)
@@ -114,8 +116,11 @@ class Publication:
             return True
         if self.certificate is None:
             return False
+        if not self.certificate.digest:
+            # nothing to bring: it is enough to know what the pod goes on with
+            return (pod.uid, pod.incarnation) not in self.told_since
         served = self.served_certificate(pod)
-        return served is None or not served.digest or served.digest != self.certificate.digest
+        return served is None or served.digest != self.certificate.digest
 
     def lacks_key(self, provider: str, pods: Iterable[Pod]) -> bool:
         """Tells whether a pod has not yet acknowledged that it holds this provider's key."""
@@ -288,6 +293,7 @@ class DocumentPublisher:
         alive = {(pod.uid, pod.incarnation) for pod in pods}
         for gone in publication.acknowledged.keys() - alive:
             del publication.acknowledged[gone]
+            publication.told_since.discard(gone)
         publication.pushes.forget_all_but(pods)
         behind = [pod for pod in pods if publication.is_behind(pod)]
         await publication.pushes.wait_for(
@@ -311,6 +317,7 @@ class DocumentPublisher:
                 return False
             if answer.acknowledgement.digest == digest:
                 publication.acknowledged[(pod.uid, pod.incarnation)] = answer.acknowledgement
+                publication.told_since.add((pod.uid, pod.incarnation))
             elif publication.generation == generation and not self._overtake(publication, answer):
                 return False
             if publication.digest == digest:

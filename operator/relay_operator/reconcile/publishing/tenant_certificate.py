@@ -23,8 +23,14 @@ class TenantCertificate:
         self._watched_state = watched_state
 
     async def read(self, spec: Tenant, publication: Publication, now: float) -> None:
-        """Reads the Secret; pods that do not serve what it holds are asked for what they serve from now on."""
-        publication.certificate = await certificate_secrets.read(self._api, spec, now=now)
+        """Reads the Secret; pods that do not serve what it holds are asked for what they serve.
+
+        While it holds nothing that can be served they are asked once.
+        """
+        found = await certificate_secrets.read(self._api, spec, now=now)
+        if found != publication.certificate:
+            publication.certificate = found
+            publication.told_since.clear()
 
     async def bring(self, publication: Publication, now: float) -> None:
         """Has the Secret mounted anew in the pods that said that they serve another certificate, or none."""

@@ -252,6 +252,17 @@ async def test_a_restarted_operator_tells_the_same_and_writes_nothing() -> None:
 
 
 @in_virtual_time
+async def test_pods_are_asked_once_while_there_is_nothing_to_bring_them() -> None:
+    stage, life = await a_tenant_with_tls()
+    put_secret(stage, mismatch(stage))
+    await stage.settle(40)
+    pushes = stage.relays.pushes
+    await stage.settle(20)
+    assert stage.relays.pushes == pushes
+    await life.end()
+
+
+@in_virtual_time
 async def test_the_private_key_is_in_no_status_and_no_event() -> None:
     stage, life = await a_tenant_with_tls()
     put_secret(stage, mismatch(stage))
