@@ -82,10 +82,14 @@ def with_grace(
         return wanted
     if not is_reconciling or ready.reason not in on_its_way:
         return wanted
+    reason = next((one for one in Reason if one == before.get("reason")), None)
+    if reason is None:
+        # of another version of the operator
+        return wanted
     since = find(told, ConditionType.RECONCILING).get("lastTransitionTime")
     if since is not None and now - from_text(since) >= GRACE_SECONDS:
         return wanted
-    kept = replace(ready, status="True", reason=Reason(before["reason"]), message=before["message"])
+    kept = replace(ready, status="True", reason=reason, message=str(before.get("message", "")))
     return [kept if one is ready else one for one in wanted]
 
 

@@ -1,11 +1,13 @@
 """Conditions: merged as the API conventions ask, and true for each kind."""
 
+from typing import Any
+
 import pytest
 
 from relay_operator.decisions import provider_conditions, route_conditions, tenant_conditions
 from relay_operator.decisions.analysis.verdict import Outcome, Verdict
 from relay_operator.decisions.canary import Decision, Phase, State
-from relay_operator.decisions.conditions import Condition, merge
+from relay_operator.decisions.conditions import Condition, merge, not_accepted, with_grace
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting, obstacle_of
 from relay_operator.decisions.provider_conditions import Configured
 from relay_operator.decisions.route_acceptance import Decided
@@ -253,3 +255,35 @@ def test_a_provider_is_ready_once_address_and_key_are_known() -> None:
     assert (missing["Ready"][0], missing["Stalled"][0]) == ("False", "True")
     waiting = by_type(provider_conditions.conditions(UNAVAILABLE))
     assert (waiting["Ready"][0], waiting["Reconciling"][0]) == ("False", "True")
+
+
+def told(reason: str, **conditions: str) -> dict[str, Any]:
+    """Returns a status: Ready for a reason, and other conditions since a time."""
+    ready = {"type": "Ready", "status": "True", "reason": reason, "message": "all is well"}
+    others = [
+        {"type": type_, "status": "True", "reason": "Provisioning", "lastTransitionTime": since}
+        for type_, since in conditions.items()
+    ]
+    return {"conditions": [ready, *others]}
+
+
+@pytest.mark.parametrize(
+    ("status", "now", "kept"),
+    [
+        (told("Available"), 100.0, True),
+        (told("Available", Reconciling="1970-01-01T00:01:40Z"), 109.0, True),
+        (told("Available", Reconciling="1970-01-01T00:01:40Z"), 110.0, False),
+        (told("ReasonOfANewerVersion"), 100.0, False),
+        ({}, 100.0, False),
+    ],
+    ids=["first", "within the grace", "after it", "unknown reason", "new"],
+)
+def test_ready_is_kept_for_some_seconds_if_it_was_true(
+    status: dict[str, Any], now: float, kept: bool
+) -> None:
+    reason = Reason.WAITING_FOR_PODS
+    wanted = not_accepted(Waiting(reason=reason, message="0 of 1"))
+    ready, *_ = with_grace(wanted, status, on_its_way={reason}, now=now)
+    assert ready.status == ("True" if kept else "False")
+    assert ready.message == ("all is well" if kept else "0 of 1")
+    assert with_grace(wanted, status, on_its_way=(), now=now) == wanted
