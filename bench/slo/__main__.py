@@ -46,25 +46,45 @@ def measured(routes: int) -> dict[str, float]:
 
 def main() -> int:
     """Prints a line a size; returns 1 if a goal was missed or a canary was not measured."""
-    failed = False
-    least = 0.0
+    costs = []
     for routes in ROUTES:
-        cost = measured(routes)
-        share = cost["core_percent"] / routes
-        least = least or share
-        sys.stdout.write(
-            f"{routes:>5} routes of 3 pods: {cost['core_percent']:5.2f} % of a core "
-            f"({share / least:4.2f} x as much a route as 10), "
-            f"{cost['queries_per_second']:.2f} queries/s, {cost['series_per_second']:.0f} series/s, "
-            f"{cost['mebibytes_per_100_routes']:.1f} MiB per 100 routes\n"
-        )
-        sys.stdout.flush()
-        over = cost["core_percent"] > GOALS.get(routes, 100.0)
-        heavy = routes >= 100 and cost["mebibytes_per_100_routes"] > MOST_MEBIBYTES
-        failed |= over or heavy or cost["healthy"] < routes
-        if cost["healthy"] < routes:
-            sys.stdout.write(f"      only {cost['healthy']:.0f} canaries were measured\n")
-    return int(failed)
+        costs.append(measured(routes))
+        _say(_line(costs[-1], costs[0]))
+    _say(
+        "slo: "
+        + " ".join(f"core_percent_{one['routes']:.0f}={one['core_percent']:.1f}" for one in costs)
+        + f" mib_per_100_routes={_mebibytes(costs[-1], costs[0]):.1f}"
+    )
+    return int(any(_misses(one, costs[0]) for one in costs))
+
+
+def _line(cost: dict[str, float], least: dict[str, float]) -> str:
+    times = cost["core_percent"] / cost["routes"] / (least["core_percent"] / least["routes"])
+    return (
+        f"{cost['routes']:>5.0f} routes of 3 pods: {cost['core_percent']:5.2f} % of a core "
+        f"({times:.2f} x as much a route as {least['routes']:.0f}), "
+        f"{cost['queries_per_second']:.2f} queries/s, {cost['series_per_second']:.0f} series/s, "
+        f"{cost['mebibytes']:.1f} MiB, {cost['healthy']:.0f} canaries measured"
+    )
+
+
+def _mebibytes(cost: dict[str, float], least: dict[str, float]) -> float:
+    """Returns the memory of 100 routes more, without what any number of them takes."""
+    more = max(cost["routes"] - least["routes"], 1)
+    return 100 * (cost["mebibytes"] - least["mebibytes"]) / more
+
+
+def _misses(cost: dict[str, float], least: dict[str, float]) -> bool:
+    return (
+        cost["core_percent"] > GOALS.get(int(cost["routes"]), 100.0)
+        or _mebibytes(cost, least) > MOST_MEBIBYTES
+        or cost["healthy"] < cost["routes"]
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ async def watch(routes: int, url: str) -> dict[str, float]:
         "core_percent": 100 * (time.process_time() - cpu) / seconds,
         "queries_per_second": (counting.queries - queries) / seconds,
         "series_per_second": (counting.series - series) / seconds,
-        "mebibytes_per_100_routes": (resident_bytes() - before) / 2**20 / routes * 100,
+        "mebibytes": (resident_bytes() - before) / 2**20,
     }
     healthy = sum(run.verdict.outcome == "Healthy" for run in loop._canaries.runs.values())
     cost["healthy"] = healthy
