@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Fetched, Prometheus
 from relay_operator.cluster.relays import Pod
-from relay_operator.decisions.analysis.evidence import LOOKED_BACK_SCRAPES, Evidence, Question
+from relay_operator.decisions.analysis.evidence import Evidence, Question
 from relay_operator.decisions.analysis.verdict import LatencyObjective, Objective
 from relay_operator.decisions.canary import Phase, Plan, State
 from relay_operator.decisions.canary_runs import CanaryRuns, Run
@@ -113,7 +113,7 @@ def loop_over(routes: int, counting: Counting) -> SloLoop:
 
 async def watch(routes: int, url: str) -> dict[str, float]:
     """Runs the loop; returns what it cost after it has warmed up."""
-    prometheus = Prometheus(Access(url=url), lookback_seconds=LOOKED_BACK_SCRAPES * SCRAPE_SECONDS)
+    prometheus = Prometheus(Access(url=url))
     counting = Counting(prometheus)
     before = resident_bytes()
     loop = loop_over(routes, counting)

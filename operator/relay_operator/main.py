@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import math
 import signal
 import socket
 import sys
@@ -25,7 +24,7 @@ from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions.analysis.evidence import LOOKED_BACK_SCRAPES, Evidence
+from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
@@ -271,8 +270,7 @@ def _prometheus(settings: Settings) -> Prometheus | None:
         namespace_label=settings.prometheus_namespace_label,
         pod_label=settings.prometheus_pod_label,
     )
-    lookback = math.ceil(LOOKED_BACK_SCRAPES * settings.prometheus_scrape_seconds)
-    return Prometheus(access, labels=labels, lookback_seconds=lookback)
+    return Prometheus(access, labels=labels)
 
 
 def _set_up_logging(log_format: str) -> None:

@@ -21,7 +21,7 @@ from relay_operator.cluster.http_endpoint import targets
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.cluster.relays import Pod
-from relay_operator.decisions.analysis.evidence import LOOKED_BACK_SCRAPES, Evidence
+from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.analysis.increments import Increments
 from relay_operator.decisions.analysis.scrapes import RouteKey, Subject
 from relay_operator.errors import MetricsUnavailable
@@ -165,7 +165,7 @@ class Reading:
     """Reads the route as the SLO loop does."""
 
     def __init__(self, access: Access) -> None:
-        self.client = Prometheus(access, lookback_seconds=LOOKED_BACK_SCRAPES * SCRAPE_SECONDS)
+        self.client = Prometheus(access)
         self.evidence = Evidence(scrape_seconds=SCRAPE_SECONDS)
         self.evidence.follow({ROUTE: SUBJECT})
 

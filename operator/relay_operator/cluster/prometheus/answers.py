@@ -3,7 +3,7 @@
 Labels are most of an answer, and the same each time: they are decoded once for each series and found again by their bytes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -37,53 +37,62 @@ class Reader:
         Raises MetricsUnavailable unless the answer is a whole range of samples.
         """
         try:
-            return _news(self._quickly(content), pods)
+            return self._quickly(content, pods)
         except _BROKEN:
             # valid all the same, perhaps: with spaces, or in another order
             pass
         try:
-            return _news(self._slowly(content), pods)
+            return self._slowly(content, pods)
         except _BROKEN as error:
             raise MetricsUnavailable("Prometheus answered something else than samples") from error
 
-    def _quickly(self, content: bytes) -> Iterator[tuple[Identity | None, Any]]:
-        """Yields the series of an answer that is laid out as Prometheus, Thanos and Mimir do.
+    def _quickly(self, content: bytes, pods: Mapping[PodName, float]) -> list[Series]:
+        """Reads an answer that is laid out as Prometheus, Thanos and Mimir do.
 
-        A quotation mark within a label is escaped, so none of what is searched for can stand in one.
+        A quotation mark within a label is escaped, so none of what is searched for can stand in one. Nothing is held for longer
+        than it takes to look at a series: an answer has a million parts.
         """
         head, *pieces = content.split(_METRIC)
-        if not pieces:
+        if not pieces or not head.endswith(_RESULT):
             # without a series nothing is large
             raise ValueError
-        last, tail = _last(pieces.pop())
-        if not head.endswith(_RESULT):
-            raise ValueError
+        pieces[-1], tail = _last(pieces[-1])
         _check(orjson.loads(head + tail))
+        found = []
+        identities = self._identities
         for piece in pieces:
-            if piece[-2:] != b"},":
+            middle = piece.find(_VALUES)
+            if middle < 0 or piece[-2:] != b"},":
                 raise ValueError
-            yield self._one(piece, -2)
-        yield self._one(last, len(last))
+            metric = piece[:middle]
+            identity = identities.get(metric, _UNSEEN)
+            if identity is _UNSEEN:
+                identity = self._remember(metric)
+            if identity is not None and (since := pods.get(identity.pod)) is not None:
+                samples = _newer(orjson.loads(piece[middle + len(_VALUES) : -2]), since)
+                if samples:
+                    found.append(Series(identity, samples))
+        return found
 
-    def _one(self, piece: bytes, end: int) -> tuple[Identity | None, Any]:
-        middle = piece.find(_VALUES)
-        if middle < 0:
-            raise ValueError
-        metric = piece[:middle]
-        identity = self._identities.get(metric, _UNSEEN)
-        if identity is _UNSEEN:
-            identity = self._identify(orjson.loads(metric))
-            self._remembered_bytes += len(metric)
-            if self._remembered_bytes > _MOST_REMEMBERED_BYTES:
-                # labels of pods that are gone, or that never say the same twice
-                self._identities.clear()
-                self._remembered_bytes = len(metric)
-            self._identities[metric] = identity
-        return identity, orjson.loads(piece[middle + len(_VALUES) : end])
+    def _remember(self, metric: bytes) -> Identity | None:
+        identity = self._identify(orjson.loads(metric))
+        self._remembered_bytes += len(metric)
+        if self._remembered_bytes > _MOST_REMEMBERED_BYTES:
+            # labels of pods that are gone, or that never say the same twice
+            self._identities.clear()
+            self._remembered_bytes = len(metric)
+        self._identities[metric] = identity
+        return identity
 
-    def _slowly(self, content: bytes) -> Iterator[tuple[Identity | None, Any]]:
+    def _slowly(self, content: bytes, pods: Mapping[PodName, float]) -> list[Series]:
+        found = []
         for entry in _check(orjson.loads(content)):
-            yield self._identify(entry["metric"]), entry.get("values", ())
+            identity = self._identify(entry["metric"])
+            if identity is not None and (since := pods.get(identity.pod)) is not None:
+                samples = _newer(entry.get("values", ()), since)
+                if samples:
+                    found.append(Series(identity, samples))
+        return found
 
     def _identify(self, metric: Mapping[str, str]) -> Identity | None:
         """Returns what a series is about; None without the labels of a pod."""
@@ -96,9 +105,9 @@ _UNSEEN: Final = Identity(("", ""), ("", ""), "", "", 0)
 
 
 def _last(piece: bytes) -> tuple[bytes, bytes]:
-    """Splits the last series from what follows the result."""
+    """Splits the last series, as if another followed, from what follows the result."""
     end = piece.index(b"}]")
-    return piece[:end], piece[end + 1 :]
+    return piece[:end] + b"},", piece[end + 1 :]
 
 
 def _check(answer: Any) -> list[Any]:
@@ -114,31 +123,16 @@ def _check(answer: Any) -> list[Any]:
     return result
 
 
-def _news(
-    series: Iterable[tuple[Identity | None, Any]], pods: Mapping[PodName, float]
-) -> list[Series]:
-    """Returns what is new, and holds nothing else for longer than it takes to look: an answer has a million parts."""
-    found = []
-    for identity, values in series:
-        if identity is None:
-            continue
-        since = pods.get(identity.pod)
-        if since is not None:
-            samples = _newer(values, since)
-            if samples:
-                found.append(Series(identity, samples))
-    return found
-
-
-def _newer(values: list[tuple[float, str]], since: float) -> list[tuple[float, float]]:
+def _newer(values: Sequence[tuple[float, str]], since: float) -> list[tuple[float, float]]:
     samples = []
     for at, text in reversed(values):
         if at <= since:
             break
         value = float(text)
         if 0 <= value <= _LARGEST_COUNT:
-            samples.append((float(at), value))
-    samples.reverse()
+            samples.append((at, value))
+    if len(samples) > 1:
+        samples.reverse()
     return samples
 
 

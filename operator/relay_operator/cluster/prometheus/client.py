@@ -49,7 +49,6 @@ class Prometheus:
         self,
         access: Access,
         *,
-        lookback_seconds: float,
         labels: Labels | None = None,
         transport: BaseAdapter | None = None,
     ) -> None:
@@ -63,7 +62,6 @@ class Prometheus:
         if transport is not None:
             self._session.mount(access.url, transport)
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
-        self._lookback = max(int(lookback_seconds), 1)
         self._labels = labels or Labels()
         self._reader = Reader(self._labels)
         self._crowded: dict[str, float] = {}
@@ -108,7 +106,7 @@ class Prometheus:
             return first + self._part(question, names[half:], ends)
 
     def _ask(self, question: Question) -> list[Series]:
-        query = range_query(question, self._labels, lookback_seconds=self._lookback)
+        query = range_query(question, self._labels)
         try:
             # Thanos fails instead of leaving out what it cannot reach; others do not know the parameter
             answer = self._connection.custom_query(query, params={"partial_response": "false"})

@@ -1,5 +1,6 @@
 """The query that asks for the counters of relay pods, in PromQL."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class Labels:
     pod_label: str = "pod"
 
 
-def range_query(question: Question, labels: Labels, *, lookback_seconds: int) -> str:
+def range_query(question: Question, labels: Labels) -> str:
     """Returns the query for the samples of the last scrapes, one for any number of pods and routes.
 
     A range selector in an instant query gives samples with their own times, so that a dead target cannot look alive
@@ -36,7 +37,7 @@ def range_query(question: Question, labels: Labels, *, lookback_seconds: int) ->
         f'signal=~"|{_any(question.signals)}"',
         f'kind=~"|{_any(TOKEN_KINDS)}"',
     ]
-    return f"{{{','.join(matchers)}}}[{lookback_seconds}s]"
+    return f"{{{','.join(matchers)}}}[{max(math.ceil(question.seconds), 1)}s]"
 
 
 def _names(question: Question) -> str:

@@ -26,19 +26,26 @@ from relay_operator.decisions.analysis.scrapes import (
 
 LOST_SCRAPES = 3
 """Over so many scrapes and longer, what happened in between is not known, and a pod is silent."""
-LOOKED_BACK_SCRAPES = LOST_SCRAPES + 1
+_LOOKED_BACK_SCRAPES = LOST_SCRAPES + 1
+_MISSED_SCRAPES = 2
+_SEARCHED_SCRAPES = 10
+"""For pods that have not been heard: what is in front of Prometheus may take its time before a sample can be read."""
 _MOST_PODS = 1000
 """Asked for together. With more of them due the rest comes with the next tick, and nothing of it is lost for three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What to ask Prometheus for: of these pods what is newer than the time given for each, about these routes."""
+    """What to ask Prometheus for: of these pods what is newer than the time given for each, about these routes.
+
+    seconds is how far to look back.
+    """
 
     pods: Mapping[PodName, float]
     routes: frozenset[str]
     signals: frozenset[Signal]
     tokens: bool
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -76,6 +83,7 @@ class Evidence:
     """Counters of the routes that are followed, by route and pod; of each its last scrape only."""
 
     def __init__(self, *, scrape_seconds: float) -> None:
+        self._scrape_seconds = scrape_seconds
         self._longest_seconds = LOST_SCRAPES * scrape_seconds
         self._schedule = ScrapeSchedule(scrape_seconds=scrape_seconds)
         self._routes: dict[RouteKey, _Followed] = {}
@@ -104,11 +112,14 @@ class Evidence:
             return None
         asked = {namespace for namespace, _ in due}
         subjects = [one.subject for space in asked for one in by_namespace[space]]
+        since = {pod: self._since(by_namespace[pod[0]], pod[1], at) for pod in due}
+        scrapes = _LOOKED_BACK_SCRAPES if all(since.values()) else _SEARCHED_SCRAPES
         return Question(
-            pods={pod: self._since(by_namespace[pod[0]], pod[1], at) for pod in due},
+            pods=since,
             routes=frozenset(route for space, route in self._routes if space in asked),
             signals=frozenset(signal for subject in subjects for signal in subject.signals),
             tokens=any(subject.tokens for subject in subjects),
+            seconds=scrapes * self._scrape_seconds,
         )
 
     def take(self, series: Iterable[Series], *, at: float) -> None:
@@ -169,9 +180,13 @@ class Evidence:
         )
 
     def _since(self, routes: Iterable[_Followed], pod: str, at: float) -> float:
-        """Returns what is known of a pod; nothing if it was silent for long, as its clock may have been set back."""
+        """Returns what is known of a pod; nothing if a scrape of it was missed: then it is searched for.
+
+        Its samples may take longer to be read, or its clock may have been set back.
+        """
         known = [one.pods[pod] for one in routes if pod in one.pods]
-        if not known or any(at - one.seen_at > self._longest_seconds for one in known):
+        missed = _MISSED_SCRAPES * self._scrape_seconds
+        if not known or any(at - one.seen_at > missed for one in known):
             return 0.0
         return min(one.at for one in known)
 

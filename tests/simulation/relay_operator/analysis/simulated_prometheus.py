@@ -20,7 +20,7 @@ from tests.simulation.relay_operator.analysis.simulated_pods import Pod
 EPOCH = 1_780_000_000.0
 """When a run begins, on a Prometheus clock that is right."""
 _MATCHER = re.compile(r'(\w+)(=~|=)"((?:[^"\\]|\\.)*)"')
-_KEPT_SCRAPES = 12
+_KEPT_SCRAPES = 16
 _REMEMBERED_QUERIES = 256
 
 

@@ -139,6 +139,17 @@ def test_a_breach_is_seen_in_the_tick_after_its_scrape_can_be_read() -> None:
         assert found <= 20 + 2.1 + 0.06 + 0.5 + 3
 
 
+@pytest.mark.parametrize("late", [0.5, 3.0, 9.0, 14.0])
+def test_samples_that_can_be_read_late_are_read_all_the_same(late: float) -> None:
+    with a_run(9, Scraping(missing=0.0, late_seconds=late)) as ticking:
+        told(ticking, 30.0)
+        before = scraped(ticking)
+        total, ticks = told(ticking, 90.0)
+        assert total["started"] == scraped(ticking) - before
+        assert total["started"] > 150
+        assert sum(one.fresh_pods == 3 for one in ticks) > 0.95 * len(ticks)
+
+
 def test_three_of_four_ticks_ask_nothing() -> None:
     with a_run(4, NEVER_MISSING, pods=1) as ticking:
         told(ticking, 20.0)

@@ -6,7 +6,7 @@ from tests.simulation.relay_operator.analysis.simulated_prometheus import Simula
 
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Prometheus
-from relay_operator.decisions.analysis.evidence import LOOKED_BACK_SCRAPES, Evidence
+from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.analysis.increments import Increments
 from relay_operator.decisions.analysis.scrapes import RouteKey, Subject
 from relay_operator.errors import MetricsUnavailable
@@ -26,7 +26,6 @@ class Ticking:
         self._scrape_seconds = scrape_seconds
         self._client = Prometheus(
             Access(url="http://prometheus.test"),
-            lookback_seconds=LOOKED_BACK_SCRAPES * scrape_seconds,
             transport=prometheus,
         )
         self._pods = {ROUTE[0]: [pod.name for pod in prometheus.pods]}
@@ -51,10 +50,7 @@ class Ticking:
 
     def known(self) -> dict[str, float]:
         """Returns the time of the newest scrape of each pod that the evidence knows."""
-        later = self.prometheus.now + 2 * self._scrape_seconds
-        question = self.evidence.question(self._pods, at=later)
-        assert question is not None
-        return {pod: newest for (_, pod), newest in question.pods.items()}
+        return {name: pod.at for name, pod in self.evidence._routes[ROUTE].pods.items()}
 
     def fetch(self, at: float) -> None:
         """Asks for what is due."""

@@ -66,6 +66,7 @@ def about(*pods: PodName, since: float = 0.0, **changes: Any) -> Question:
         "routes": frozenset({"chat"}),
         "signals": frozenset(),
         "tokens": False,
+        "seconds": 7.5,
     }
     return Question(pods=dict.fromkeys(pods or (POD,), since), **(fields | changes))
 
@@ -74,9 +75,7 @@ def about(*pods: PodName, since: float = 0.0, **changes: Any) -> Question:
 def prometheus(
     transport: InProcess, *, labels: Labels | None = None, **access: Any
 ) -> Iterator[Prometheus]:
-    client = Prometheus(
-        Access(url=URL, **access), lookback_seconds=8, labels=labels, transport=transport
-    )
+    client = Prometheus(Access(url=URL, **access), labels=labels, transport=transport)
     try:
         yield client
     finally:

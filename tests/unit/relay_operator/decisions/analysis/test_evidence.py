@@ -268,12 +268,14 @@ def test_a_question_names_what_is_known_and_what_is_judged(watched: Watched) -> 
     assert question is not None
     assert question.pods == {("relay-finance", name): START + 2 for name in PODS}
     assert question.routes == {"chat"}
+    assert question.seconds == 8
     assert question.signals == {"Total"}
     watched.at += 60
     question = watched.evidence.question({"relay-finance": PODS}, at=watched.at)
     assert question is not None
     # its clock may have been set back
     assert set(question.pods.values()) == {0.0}
+    assert question.seconds == 20
 
 
 def test_a_clock_that_is_set_back_costs_some_scrapes_and_counts_nothing_twice(
