@@ -98,7 +98,7 @@ class Evidence:
                 self._routes[key] = _Followed(subject)
 
     def question(self, pods: Mapping[str, Collection[str]], *, at: float) -> Question | None:
-        """Returns what to ask for now: of those pods whose next scrape can be there; None if there are none.
+        """Returns what to ask for now, of the pods whose next scrape can be there; None if there are none.
 
         pods are the names of the relay pods of each namespace.
         """
@@ -107,7 +107,7 @@ class Evidence:
             by_namespace.setdefault(namespace, []).append(followed)
         known = [(namespace, pod) for namespace in by_namespace for pod in pods.get(namespace, ())]
         self._forget_but(pods)
-        due = self._schedule.due(known, at=at, most=_MOST_PODS)
+        due = self._schedule.ask(known, at=at, most=_MOST_PODS)
         if not due:
             return None
         asked = {namespace for namespace, _ in due}

@@ -18,6 +18,7 @@ class ScrapeSchedule:
     def __init__(self, *, scrape_seconds: float) -> None:
         self._scrape_seconds = scrape_seconds
         self._newest: dict[PodName, float] = {}
+        self._asked: dict[PodName, float] = {}
         self._least: list[float] = []
         self._turned_at = 0.0
 
@@ -33,15 +34,19 @@ class ScrapeSchedule:
         else:
             self._least[0] = min(self._least[0], at - newest)
 
-    def due(self, pods: Iterable[PodName], *, at: float, most: int) -> list[PodName]:
-        """Returns the pods whose next scrape can be there, the longest due first, and at most so many."""
-        if not self._least:
-            return list(pods)[:most]
-        latest = at - min(self._least) - self._scrape_seconds
-        waiting = sorted(
-            (newest, pod) for pod in pods if (newest := self._newest.get(pod, 0.0)) <= latest
-        )
-        return [pod for _, pod in waiting[:most]]
+    def ask(self, pods: Iterable[PodName], *, at: float, most: int) -> list[PodName]:
+        """Returns the pods whose next scrape can be there, and notes that they are asked for.
+
+        Of more than so many those come first that were asked for longest ago: pods that are never heard are due always.
+        """
+        latest = at - min(self._least) - self._scrape_seconds if self._least else at
+        newest, asked = self._newest, self._asked
+        waiting = [pod for pod in pods if newest.get(pod, 0.0) <= latest]
+        if len(waiting) > most:
+            waiting.sort(key=lambda pod: asked.get(pod, 0.0))
+            waiting = waiting[:most]
+        asked.update(dict.fromkeys(waiting, at))
+        return waiting
 
     def forget(self, pod: PodName) -> None:
         """Forgets a pod, so that it is due at once."""
@@ -49,4 +54,6 @@ class ScrapeSchedule:
 
     def keep(self, pods: Iterable[PodName]) -> None:
         """Forgets all pods but these."""
-        self._newest = {pod: self._newest[pod] for pod in pods if pod in self._newest}
+        kept = set(pods)
+        self._newest = {pod: newest for pod, newest in self._newest.items() if pod in kept}
+        self._asked = {pod: asked for pod, asked in self._asked.items() if pod in kept}
