@@ -107,6 +107,7 @@ class Evidence:
             by_namespace.setdefault(namespace, []).append(followed)
         known = [(namespace, pod) for namespace in by_namespace for pod in pods.get(namespace, ())]
         self._forget_but(pods)
+        self._schedule.keep(known)
         due = self._schedule.ask(known, at=at, most=_MOST_PODS)
         if not due:
             return None
@@ -196,7 +197,6 @@ class Evidence:
             there = pods.get(namespace, ())
             for name in [name for name in followed.pods if name not in there]:
                 del followed.pods[name]
-        self._schedule.keep((space, name) for space, names in pods.items() for name in names)
 
 
 def _side(counted: Increases, under_way: float) -> SideIncrements:

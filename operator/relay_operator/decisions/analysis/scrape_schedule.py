@@ -1,6 +1,6 @@
 """When the next scrape of each relay pod can be read: most looks at Prometheus would bring nothing new."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from relay_operator.decisions.analysis.scrapes import PodName
 
@@ -52,8 +52,10 @@ class ScrapeSchedule:
         """Forgets a pod, so that it is due at once."""
         self._newest.pop(pod, None)
 
-    def keep(self, pods: Iterable[PodName]) -> None:
-        """Forgets all pods but these."""
+    def keep(self, pods: Collection[PodName]) -> None:
+        """Forgets all pods but these, once there are more."""
+        if len(self._asked) <= len(pods):
+            return
         kept = set(pods)
         self._newest = {pod: newest for pod, newest in self._newest.items() if pod in kept}
         self._asked = {pod: asked for pod, asked in self._asked.items() if pod in kept}
