@@ -186,6 +186,17 @@ def test_a_call_that_drops_is_booked_once(
     relay: Relay, platform: Platform, stable: Upstream
 ) -> None:
     relay.push(platform.document(providers=[dropping("stable", stable, "temperature")]))
-    relay.chat(temperature=1, headers={"x-request-id": "dropped"})
-    (line,) = usage_lines(relay, "dropped")
+    relay.chat(temperature=1, headers={"x-request-id": "drops-once"})
+    (line,) = usage_lines(relay, "drops-once")
     assert (line["outcome"], line["attempt"]) == ("ok", 1)
+
+
+def test_an_answer_whose_bound_was_dropped_is_booked_as_long_as_it_is(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    stable.behave(report_usage=False, completion_tokens=50)
+    relay.push(platform.document(providers=[dropping("stable", stable, "max_tokens")]))
+    relay.chat(max_tokens=2, stream=True, headers={"x-request-id": "dropped-limit"})
+    (line,) = usage_lines(relay, "dropped-limit")
+    assert line["estimated"] is True
+    assert line["tokens"]["output"] > 20

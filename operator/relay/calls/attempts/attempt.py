@@ -24,6 +24,8 @@ from relay.routing.routes import Target
 _BROKEN: Final = ("truncated", "invalid")
 _UNENDED: Final = ("truncated", "timeout")
 """Faults of an answer that only lacks its end."""
+_OUTPUT_BOUNDS: Final = frozenset({b"max_tokens", b"max_completion_tokens", b"max_output_tokens"})
+"""What bounds an answer, unless it was taken out of the call."""
 
 
 class Consumer(ABC):
@@ -512,4 +514,6 @@ class Attempt(ResponseReceiver):
     def _estimated(self) -> Tokens:
         answer, estimate = self.answer, self.call.estimate
         output = 0 if answer is None else answer.estimated_tokens(self.received_bytes)
-        return Tokens(estimate.input_tokens, estimate.bounded_output(output))
+        if _OUTPUT_BOUNDS.isdisjoint(self.target.dropped_parameters):
+            output = estimate.bounded_output(output)
+        return Tokens(estimate.input_tokens, output)
