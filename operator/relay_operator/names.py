@@ -112,6 +112,9 @@ class Reason(StrEnum):
     TOO_FEW_REQUESTS = "TooFewRequests"
     REFUSES_MORE = "RefusesMore"
     SHARED_INCIDENT = "SharedIncident"
+    SUSPECTED = "Suspected"
+    STALLED_CALLS = "StalledCalls"
+    TOKEN_DRIFT = "TokenDrift"  # noqa: S105 - a reason
     NO_LIMIT = "NoLimit"
     NO_DATA = "NoData"
     IMPOSSIBLE_FIGURES = "ImpossibleFigures"

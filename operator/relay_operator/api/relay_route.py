@@ -36,19 +36,26 @@ class Canary(Side):
 
 class ErrorRate(Part):
     max_percent: float
+    max_increase_points: float | None = None
 
 
 class Latency(Part):
     signal: Signal
     quantile: float = 0.99
     max_milliseconds: int
+    max_increase_points: float | None = None
+
+
+class Tokens(Part):
+    max_drift_percent: float
 
 
 class Analysis(Part):
-    window: Duration = 60.0
+    window: Duration = 600.0
     min_requests: int = 50
     error_rate: ErrorRate | None = None
     latency: tuple[Latency, ...] = ()
+    tokens: Tokens | None = None
 
 
 class RelayRouteSpec(Part):

@@ -12,9 +12,7 @@ from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, fingerprint
 from relay_operator.decisions import canary, route_status
-from relay_operator.decisions.analysis import verdict
 from relay_operator.decisions.analysis.evidence import Evidence
-from relay_operator.decisions.analysis.recent_counts import RecentCounts
 from relay_operator.decisions.analysis.scrapes import RouteKey, Subject
 from relay_operator.decisions.analysis.verdict import (
     NOT_MEASURED,
@@ -24,6 +22,8 @@ from relay_operator.decisions.analysis.verdict import (
     Verdict,
 )
 from relay_operator.decisions.canary import Decision, Phase, Plan, State
+from relay_operator.decisions.judgement import memory
+from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.route_status import Move, Progress
 from relay_operator.names import Reason
 
@@ -42,8 +42,8 @@ class Run:
     """The canary of one route while it is in use.
 
     measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
-    state, None before the first. told is the verdict as status has it, measured at told_at. counts are those of this step
-    within the window, step_requests the canary's calls finished since it began.
+    state, None before the first. told is the verdict as status has it, measured at told_at. judge holds the tests, remembered
+    what status keeps of them.
     """
 
     plan: Plan
@@ -55,8 +55,8 @@ class Run:
     standing: Decision | None = None
     told: Verdict = NOT_MEASURED
     told_at: float = 0.0
-    counts: RecentCounts = field(default_factory=RecentCounts)
-    step_requests: float = 0.0
+    judge: RouteJudge | None = None
+    remembered: str = ""
     history: tuple[Move, ...] = ()
     unannounced: tuple[Move, ...] = ()
 
@@ -81,7 +81,29 @@ class Run:
             verdict=self.told,
             measured_at=self.told_at,
             history=self.history,
+            remembered=self.remembered,
         )
+
+    @property
+    def step_requests(self) -> float:
+        """Returns how many of the canary's calls were answered, well or badly, since the step began."""
+        return self.judge.answered if self.judge is not None else 0.0
+
+    def judge_of(self, objective: Objective) -> RouteJudge:
+        """Returns the tests of the run; under other limits, those that go on have what they had."""
+        if self.judge is None or self.judge.objective != objective:
+            judge = RouteJudge(objective)
+            memory.restore(
+                judge, self.remembered if self.judge is None else memory.to_text(self.judge)
+            )
+            self.judge = judge
+        return self.judge
+
+    def begin_step(self) -> None:
+        """Begins to count anew what a step needs; the tests go on."""
+        if self.judge is not None:
+            self.judge.begin_step()
+            self.remembered = memory.to_text(self.judge)
 
     def tell(self, now: float) -> None:
         """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old."""
@@ -91,6 +113,9 @@ class Run:
         )
         if changed or now - self.told_at >= EVIDENCE_SECONDS:
             self.told, self.told_at = self.verdict, self.measured_at
+            if self.judge is not None:
+                self.told = replace(self.verdict, metrics=self.judge.rows())
+                self.remembered = memory.to_text(self.judge)
 
     @property
     def told_decision(self) -> Decision:
@@ -105,6 +130,7 @@ class Run:
         """Drops what was measured, because another run begins."""
         self.verdict, self.measured_at = NOT_MEASURED, 0.0
         self.told, self.told_at = NOT_MEASURED, 0.0
+        self.judge, self.remembered = None, ""
 
     def record(self, decision: Decision, now: float) -> None:
         """Adds a move to the history and to those that no Event has told yet."""
@@ -212,10 +238,9 @@ class CanaryRuns:
         if run.objective is None:
             return
         increments = self.evidence.increments(key, expected=expected_pods, at=at)
-        run.step_requests += increments.canary.finished
-        window = run.counts.add(increments, window_seconds=run.objective.window_seconds)
+        judged = run.judge_of(run.objective).judge(increments)
         impossible = self.evidence.impossible(key)
-        found = _no_evidence(impossible) if impossible else verdict.judge(run.objective, window)
+        found = _no_evidence(impossible) if impossible else judged
         run.verdict, run.measured_at = found, float(int(now))
 
     def mark_unmeasurable(self, key: RouteKey, *, message: str, now: float) -> None:
@@ -258,8 +283,7 @@ class CanaryRuns:
         if decision.state.fingerprint != run.state.fingerprint:
             run.forget_verdict()
         if decision.state.step_started_at != run.state.step_started_at:
-            # a verdict is about this step: calls before it were judged then
-            run.counts, run.step_requests = RecentCounts(), 0.0
+            run.begin_step()
         run.state = decision.state
         run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more
@@ -277,6 +301,7 @@ def _subject(run: Run) -> Subject:
         signals=frozenset(latency.signal for latency in objective.latency)
         if objective
         else frozenset(),
+        tokens=objective is not None and objective.max_token_drift_percent is not None,
     )
 
 
@@ -287,6 +312,7 @@ def _no_evidence(why: str) -> Verdict:
 
 def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: float) -> None:
     run.state, run.history = progress.state, progress.history
+    run.remembered = progress.remembered
     # a breach acts when it is measured; one that is only remembered must not move traffic
     if progress.verdict.outcome is not Outcome.BREACHED or run.state.phase is Phase.ROLLED_BACK:
         run.verdict, run.measured_at = progress.verdict, progress.measured_at
@@ -351,5 +377,9 @@ def objective_of(route: RelayRoute) -> Objective | None:
         window_seconds=analysis.window,
         min_requests=analysis.min_requests,
         max_error_percent=analysis.error_rate.max_percent if analysis.error_rate else None,
+        max_error_increase_points=analysis.error_rate.max_increase_points
+        if analysis.error_rate
+        else None,
+        max_token_drift_percent=analysis.tokens.max_drift_percent if analysis.tokens else None,
         latency=tuple(LatencyObjective(**latency.model_dump()) for latency in analysis.latency),
     )

@@ -9,9 +9,11 @@ from typing import Any
 
 from relay_contract import document
 from relay_operator.decisions import timestamps
-from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Outcome, Verdict
+from relay_operator.decisions.analysis.verdict import NOT_MEASURED, MetricRow, Outcome, Verdict
 from relay_operator.decisions.canary import Phase, State
 from relay_operator.names import Reason
+
+_ROW_TEXTS = ("name", "canary", "stable", "limit", "evidence", "message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +28,16 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Position, last verdict and last moves of a route's canary. measured_at is 0 before the first measurement."""
+    """Position, last verdict and last moves of a route's canary, and the state of its tests.
+
+    measured_at is 0 before the first measurement.
+    """
 
     state: State = field(default_factory=State)
     verdict: Verdict = NOT_MEASURED
     measured_at: float = 0.0
     history: tuple[Move, ...] = ()
+    remembered: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +105,9 @@ def _progress_fields(progress: Progress) -> dict[str, Any]:
         "reason": verdict.reason.value,
         "message": verdict.message,
         "measuredAt": timestamps.to_text(progress.measured_at),
+        "certified": verdict.certified,
+        "metrics": [_row_fields(row) for row in verdict.metrics],
+        "memory": progress.remembered,
     }
     return {
         "phase": state.phase.value,
@@ -121,6 +130,23 @@ def _progress_fields(progress: Progress) -> dict[str, Any]:
     }
 
 
+def _row_fields(row: MetricRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "canary": row.canary,
+        "stable": row.stable,
+        "limit": row.limit,
+        "evidence": row.evidence,
+        "certified": row.certified,
+        "message": row.message,
+    }
+
+
+def _row(entry: Mapping[str, Any]) -> MetricRow:
+    texts = {name: str(entry.get(name, "")) for name in _ROW_TEXTS}
+    return MetricRow(certified=entry.get("certified") is True, **texts)
+
+
 def _progress(status: Mapping[str, Any]) -> Progress | None:
     if "phase" not in status:
         return None
@@ -132,6 +158,7 @@ def _progress(status: Mapping[str, Any]) -> Progress | None:
         verdict=verdict,
         measured_at=0.0 if verdict is NOT_MEASURED else _seconds(analysis.get("measuredAt")),
         history=history,
+        remembered=str(analysis.get("memory") or ""),
     )
 
 
@@ -175,6 +202,8 @@ def _verdict(analysis: Mapping[str, Any]) -> Verdict:
             outcome=Outcome(analysis["verdict"]),
             reason=Reason(analysis["reason"]),
             message=str(analysis["message"]),
+            metrics=tuple(_row(entry) for entry in analysis.get("metrics") or ()),
+            certified=analysis.get("certified") is True,
         )
     except (KeyError, ValueError):
         return NOT_MEASURED

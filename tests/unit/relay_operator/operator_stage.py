@@ -341,6 +341,13 @@ class Stage:
             counters = self.samples.of(namespace, pod["metadata"]["name"])
             counters.count(side, finished=calls, **parts)
 
+    async def fail(self, route: Manifest) -> None:
+        """Lets half of the canary's calls fail for as long as a verdict takes; the last of them are still to be read."""
+        for _ in range(3):
+            self.serve(route, 100, failed=50)
+            await self.settle(1)
+        self.serve(route, 100, failed=50)
+
     def status(self, kind: str, name: str, *, tenant: str = "") -> Manifest:
         namespace = names.tenant_namespace(tenant) if tenant else ""
         status: Manifest = self.server.stored(kind, name, namespace=namespace)["status"]

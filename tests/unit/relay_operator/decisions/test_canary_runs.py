@@ -69,6 +69,11 @@ class Life:
         self.now += seconds
         self._scrape(calls, failed=failed)
 
+    def fail(self) -> None:
+        """Lets half of the calls fail for as long as a verdict takes."""
+        for _ in range(4):
+            self.serve(100, failed=50)
+
     def _scrape(self, calls: float, *, failed: float = 0.0) -> None:
         plan, stable = self.run.plan, self.run.stable_fingerprint
         self.counters.count(("chat", "stable", stable))
@@ -106,7 +111,7 @@ def started() -> Life:
 
 def rolled_back() -> Life:
     life = started()
-    life.serve(100, failed=50)
+    life.fail()
     assert life.look()
     assert life.run.state.phase is Phase.ROLLED_BACK
     return life
@@ -172,7 +177,7 @@ def test_a_second_restart_says_the_same_again(life: Any) -> None:
 def test_the_cause_of_a_rollback_outlives_two_restarts() -> None:
     life = rolled_back()
     cause = life.run.state.cause
-    assert "50.0 % of 100 requests failed" in cause
+    assert "200 of 400 requests failed (50 %, limit 1 %), evidence " in cause
     after = life.restarted().restarted()
     after.look()
     assert after.run.standing is not None

@@ -150,7 +150,7 @@ async def test_a_breach_rolls_back_under_a_refused_spec_also_after_a_restart() -
     life = await stage.operator()
     await stage.settle()
     assert weight(stage) == 50
-    stage.serve(made, 100, failed=50)
+    await stage.fail(made)
     await stage.settle(1)
     assert (weight(stage), told_weight(stage)) == (0, 0)
     assert condition(stage, "Ready")["reason"] == Reason.PROVIDER_NOT_FOUND
@@ -291,7 +291,7 @@ async def test_a_canary_does_not_climb_while_its_weight_is_not_stored() -> None:
 async def test_a_breach_rolls_back_while_the_api_server_is_down() -> None:
     stage, life, made = await a_climbing_canary()
     life.api.failures.unreachable = True
-    stage.serve(made, 100, failed=50)
+    await stage.fail(made)
     await stage.settle(1)
     assert weight(stage) == 0
     life.api.failures.unreachable = False
@@ -306,7 +306,7 @@ async def test_a_new_canary_waits_for_the_weight_of_the_last_one_to_be_stored() 
     stage, life, made = await a_climbing_canary()
     stage.provider("newer")
     life.api.failures.statuses["ConfigMap"] = 503
-    stage.serve(made, 100, failed=50)
+    await stage.fail(made)
     await stage.settle(1)
     stage.route("warm", match={"models": ["m"]}, stable={"provider": "newer"})
     stage.route(canary={"provider": "newer", "percent": 10})

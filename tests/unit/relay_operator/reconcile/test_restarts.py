@@ -68,7 +68,7 @@ async def rolled_back() -> tuple[Stage, Life]:
     stage, life, route = await a_stage()
     stage.serve(route, 0)
     await stage.settle()
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     await stage.settle()
     return stage, life
 
@@ -128,7 +128,7 @@ async def test_a_second_restart_still_knows_why_a_canary_was_rolled_back() -> No
     stage, life = await rolled_back()
     told = stage.condition("RelayRoute", "chat", "RolledBack", tenant="finance")
     history = stage.status("RelayRoute", "chat", tenant="finance")["history"]
-    assert "50.0 % of" in told["message"]
+    assert "200 of 400 requests failed (50 %, limit 1 %)" in told["message"]
     for _ in range(2):
         life = await restarted(stage, life)
         await stage.settle()
@@ -160,7 +160,7 @@ async def test_an_event_that_a_dying_operator_did_not_post_is_posted_by_the_next
     stage.serve(route, 0)
     await stage.settle()
     life.api.failures.statuses["Event"] = 503
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     await stage.settle()
     assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "RolledBack"
     assert stage.moves() == ["Started"]
@@ -176,7 +176,7 @@ async def test_a_rollback_that_reached_the_relays_and_not_status_stays_one() -> 
     stage.serve(route, 0)
     await stage.settle()
     life.api.failures.statuses["RelayRoute"] = 503
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     await stage.settle()
     assert stage.relays.weight("relay-1", "chat", namespace="relay-finance") == 0
     assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "Progressing"

@@ -69,7 +69,7 @@ async def test_a_breach_reaches_the_relays_within_a_tick_whatever_the_workers_do
     stage, life, route = await a_canary()
     # no reconcile of this route can end: its status cannot be written
     life.api.failures.statuses["RelayRoute"] = 503
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     await stage.settle(0.6)
     assert weight(stage) == 0
     life.api.failures.statuses.clear()
@@ -89,7 +89,7 @@ async def test_a_weight_that_could_not_be_stored_is_pushed_and_logged(
     stage, life, route = await a_canary()
     life.api.failures.statuses["ConfigMap"] = 503
     with caplog.at_level(logging.WARNING):
-        stage.serve(route, 100, failed=50)
+        await stage.fail(route)
         await stage.settle(0.6)
     assert weight(stage) == 0
     assert "weight pushed to the relays but not stored yet, will retry" in caplog.messages
@@ -110,7 +110,7 @@ async def test_without_prometheus_configured_nothing_moves_and_status_names_the_
 async def test_a_prometheus_that_fails_moves_nothing_and_a_breach_counts_once_it_answers() -> None:
     stage, life, route = await a_canary()
     stage.samples.problem = "Prometheus did not answer: Timeout"
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     await stage.settle(31)
     assert weight(stage) == 25
     assert analysis(stage)["message"] == "Prometheus did not answer: Timeout"
@@ -118,7 +118,7 @@ async def test_a_prometheus_that_fails_moves_nothing_and_a_breach_counts_once_it
     await stage.settle()
     # nobody knows when in this half minute those failed
     assert weight(stage) == 25
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     await stage.settle()
     assert weight(stage) == 0
     await life.end()
@@ -149,9 +149,10 @@ async def test_a_canary_that_refuses_what_stable_accepts_is_rolled_back() -> Non
     stable = life.canaries.runs[SPACE, "chat"].stable_fingerprint
     stage.serve(route, 0, refused=0, fingerprint=stable)
     await stage.settle(1)
-    stage.serve(route, 300, refused=6, fingerprint=stable)
-    stage.serve(route, 100, refused=100)
-    await stage.settle(1)
+    for _ in range(4):
+        stage.serve(route, 300, refused=6, fingerprint=stable)
+        stage.serve(route, 100, refused=100)
+        await stage.settle(1)
     assert weight(stage) == 0
     assert analysis(stage)["reason"] == Reason.REFUSES_MORE
     await life.end()
@@ -252,7 +253,7 @@ async def test_only_pods_that_serve_are_expected_to_report() -> None:
 @in_virtual_time
 async def test_a_namespace_that_floods_leaves_only_its_own_canaries_unmeasured() -> None:
     stage, life, route = await a_canary()
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     stage.samples.crowded = {SPACE, "relay-other"}
     await stage.settle(31)
     assert weight(stage) == 25
@@ -260,7 +261,7 @@ async def test_a_namespace_that_floods_leaves_only_its_own_canaries_unmeasured()
     assert "more series than can be read" in analysis(stage)["message"]
     stage.samples.crowded = {"relay-other"}
     await stage.settle(2)
-    stage.serve(route, 100, failed=50)
+    await stage.fail(route)
     await stage.settle(2)
     assert weight(stage) == 0
     await life.end()

@@ -1,0 +1,342 @@
+"""The judge of one route's run: tests of every metric, and the verdict that rests on them.
+
+Of what ended, the attempts that met a quota or were refused as their callers' mistakes say nothing of how good the side is,
+nor do those that their clients left; the share that fails is of the others that began.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay_operator.decisions.analysis.increments import Increments, SideIncrements
+from relay_operator.decisions.analysis.verdict import MetricRow, Objective, Outcome, Verdict
+from relay_operator.decisions.judgement.betting import LARGEST_SHARE
+from relay_operator.decisions.judgement.metric_test import MetricTest
+from relay_operator.decisions.judgement.rows import Counts, Metric, finding, row
+from relay_operator.decisions.judgement.stall import Stalled, StallWatch
+from relay_operator.decisions.judgement.token_drift import TokenDrift
+from relay_operator.names import Reason
+
+REFUSED_LARGE: Final = 0.5
+"""So many more of its calls than stable a canary does not refuse for the mistakes of a few callers."""
+_SPOKEN: Final = {
+    "Overhead": "spent over {} ms in the relay",
+    "FirstToken": "took over {} ms to the first token",
+    "Total": "took over {} ms",
+}
+_REFUSED: Final = "were refused as their callers' mistakes (4xx)"
+
+
+@dataclass(slots=True)
+class Judged:
+    """A metric with its test, what it counted on this step, and the reason of its breach."""
+
+    metric: Metric
+    test: MetricTest
+    reason: Reason
+    counts: Counts = field(default_factory=Counts)
+
+    def take(self, seconds: float, canary: "Sample", stable: "Sample") -> None:
+        """Takes in a tick of both sides."""
+        self.test.tick(
+            seconds,
+            bad=canary.bad,
+            total=canary.total,
+            passed=canary.passed,
+            stable_bad=stable.bad,
+            stable_total=stable.total,
+        )
+        self.counts.add(canary.bad, canary.total, stable.bad, stable.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Attempts of one side in a tick, for one metric. passed are those that ended well."""
+
+    bad: float
+    total: float
+    passed: float
+
+
+_NOTHING_REFUSED: Final = (0.0, Sample(0.0, 0.0, 0.0), Sample(0.0, 0.0, 0.0))
+
+
+class Began:
+    """The attempts of one side that count for the share that fails. What ends otherwise is taken off what began before."""
+
+    __slots__ = ("_owed",)
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+
+    def sample(self, side: SideIncrements) -> Sample:
+        """Returns a tick's attempts."""
+        left_out = side.throttled + side.refused + side.cancelled
+        total = side.started - left_out - self._owed
+        self._owed = max(-total, 0.0)
+        return Sample(side.failed, max(total, 0.0), side.answered)
+
+
+class RouteJudge:
+    """State of a run's tests. They begin with the run; counts and certificates with each step."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.judged = judged_metrics(objective)
+        tolerated = (objective.max_error_percent or 0.0) / 100
+        self.refusals = [_refusals(REFUSED_LARGE), _refusals(tolerated)]
+        self.stall = StallWatch()
+        self.tokens = {"input": TokenDrift(), "output": TokenDrift()}
+        self.step = SideIncrements()
+        self.stable_step = SideIncrements()
+        self._canary_began, self._stable_began = Began(), Began()
+        self._stalled: Stalled | None = None
+        self._unrefused = _NOTHING_REFUSED
+
+    @property
+    def answered(self) -> float:
+        """Returns the canary's attempts since the step began that ended with an answer or by its fault."""
+        return self.step.answered + self.step.failed
+
+    def begin_step(self) -> None:
+        """Begins to count anew what a step needs. The tests go on."""
+        for one in [*self.judged, *self.refusals]:
+            one.counts = Counts()
+            one.test.begin_step()
+        self.step = self.stable_step = SideIncrements()
+
+    def rows(self) -> tuple[MetricRow, ...]:
+        """Describes every metric."""
+        return tuple(row(one.metric, one.test, one.counts) for one in self.judged)
+
+    def judge(self, increments: Increments) -> Verdict:
+        """Takes in a tick and judges the canary."""
+        self._take(increments)
+        return self._verdict(increments)
+
+    def _take(self, increments: Increments) -> None:
+        seconds, canary, stable = increments.seconds, increments.canary, increments.stable
+        self._stalled = self.stall.tick(increments)
+        self.step, self.stable_step = _sum(self.step, canary), _sum(self.stable_step, stable)
+        of_canary, of_stable = self._canary_began.sample(canary), self._stable_began.sample(stable)
+        for one in self.judged:
+            if one.reason is Reason.ERROR_RATE:
+                one.take(seconds, of_canary, of_stable)
+            else:
+                one.take(seconds, _timed(canary, one.metric), _timed(stable, one.metric))
+        self._take_refusals(seconds, canary, stable)
+        for kind, drift in self.tokens.items():
+            drift.canary.add(canary.reported, getattr(canary, f"{kind}_tokens"))
+            drift.stable.add(stable.reported, getattr(stable, f"{kind}_tokens"))
+
+    def _take_refusals(
+        self, seconds: float, canary: SideIncrements, stable: SideIncrements
+    ) -> None:
+        """Takes in refused attempts. Ticks without any are taken in together with the next that has one."""
+        of_canary, of_stable = _refused(canary), _refused(stable)
+        waited, before, stable_before = self._unrefused
+        of_canary, of_stable = _both(of_canary, before), _both(of_stable, stable_before)
+        self._unrefused = (waited + seconds, of_canary, of_stable)
+        if of_canary.bad > 0 or of_stable.bad > 0:
+            self._unrefused = _NOTHING_REFUSED
+            for one in self.refusals:
+                one.take(waited + seconds, of_canary, of_stable)
+
+    def _verdict(self, increments: Increments) -> Verdict:
+        fresh, expected = increments.fresh_pods, increments.expected_pods
+        tripped = increments.tripped_pods
+        if tripped * 2 > max(expected, 1):
+            message = (
+                f"the breakers of {tripped} of {expected} relay pods keep calls off the canary"
+            )
+            return self._say(Outcome.BREACHED, Reason.BREAKER_TRIPPED, message)
+        breach = self._breach() if fresh > 0 else None
+        if breach is not None:
+            return breach
+        if fresh < expected or expected == 0:
+            message = f"Prometheus has fresh samples of {fresh} of {expected} relay pods"
+            return self._say(Outcome.UNMEASURABLE, Reason.NO_DATA, message)
+        return (
+            self._trouble()
+            or self._refuses_more()
+            or self._too_few()
+            or self._unmeasured()
+            or self._healthy()
+        )
+
+    def _breach(self) -> Verdict | None:
+        """Finds evidence that the canary, and not both sides, breaks a limit."""
+        for one in self.judged:
+            bound = one.test.convicted
+            if bound is not None:
+                message = finding(one.metric, bound, one.counts)
+                return self._say(Outcome.BREACHED, one.reason, message)
+        large = self.refusals[0]
+        if large.test.convicted is not None:
+            message = finding(large.metric, large.test.convicted, large.counts)
+            return self._say(Outcome.BREACHED, Reason.REFUSES_MORE, message)
+        if self._stalled is not None:
+            message = (
+                f"{self._stalled.attempts:.0f} requests began over {self._stalled.seconds:.0f} s ago "
+                "and none has finished since"
+            )
+            return self._say(Outcome.BREACHED, Reason.STALLED_CALLS, message)
+        return self._drift()
+
+    def _drift(self) -> Verdict | None:
+        limit = self.objective.max_token_drift_percent
+        if limit is None:
+            return None
+        for kind, drift in self.tokens.items():
+            if drift.least_percent > limit:
+                message = (
+                    f"{drift.canary.mean:.0f} {kind} tokens an answer, stable {drift.stable.mean:.0f} "
+                    f"({drift.percent:+.1f} %, at least {drift.least_percent:.1f} % apart, limit {limit:g} %)"
+                )
+                return self._say(Outcome.BREACHED, Reason.TOKEN_DRIFT, message)
+        return None
+
+    def _trouble(self) -> Verdict | None:
+        """Finds evidence of trouble that is not, or not yet, the canary's alone."""
+        for one in self.judged:
+            bound = one.test.suspected
+            if bound is None:
+                continue
+            message = finding(one.metric, bound, one.counts)
+            if bound.exceeded and bound.shared:
+                message = (
+                    f"{message}; stable breaks the limit as well, so the traffic stays where it is"
+                )
+                return self._say(Outcome.INCONCLUSIVE, Reason.SHARED_INCIDENT, message)
+            message = (
+                f"{message}; too little to act on, or a burst, or an incident that stable shares"
+            )
+            return self._say(Outcome.INCONCLUSIVE, Reason.SUSPECTED, message)
+        return None
+
+    def _refuses_more(self) -> Verdict | None:
+        some = self.refusals[1]
+        bound = some.test.convicted
+        if bound is None:
+            return None
+        message = finding(some.metric, bound, some.counts)
+        return self._say(Outcome.INCONCLUSIVE, Reason.REFUSES_MORE, message)
+
+    def _too_few(self) -> Verdict | None:
+        """Finds that too few requests of this step were answered for a decision.
+
+        Where quota and refusals are most of what is seen, and stable does not refuse as much, the answers are no fair sample.
+        """
+        canary, stable = self.step, self.stable_step
+        alike = stable.refused / stable.finished * canary.finished if stable.finished else 0.0
+        needed = max(
+            self.objective.min_requests, canary.throttled + max(0.0, canary.refused - alike)
+        )
+        if self.answered >= needed:
+            return None
+        message = f"{self.answered:.0f} canary requests on this step, {needed:.0f} needed"
+        if canary.throttled or canary.refused:
+            message += (
+                f"; {canary.throttled:.0f} more met the provider's quota (429) "
+                f"and {canary.refused:.0f} were refused as their callers' mistakes"
+            )
+        return self._say(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message)
+
+    def _unmeasured(self) -> Verdict | None:
+        """Finds that no limit was put to the test. That none is broken is not yet health."""
+        if self.objective.max_token_drift_percent is not None:
+            return None
+        if not self.judged:
+            message = (
+                "spec.analysis sets no limit that could be broken; "
+                "set errorRate.maxPercent below 100, latency or tokens"
+            )
+            return self._say(Outcome.INCONCLUSIVE, Reason.NO_LIMIT, message)
+        if any(one.counts.total >= self.objective.min_requests for one in self.judged):
+            return None
+        found = ", ".join(f"{one.metric.name} of {one.counts.total:.0f}" for one in self.judged)
+        message = (
+            f"of {self.step.finished:.0f} canary requests the relays timed {found}, "
+            f"{self.objective.min_requests} needed"
+        )
+        return self._say(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message)
+
+    def _healthy(self) -> Verdict:
+        failed, answered = self.step.failed, self.answered
+        message = f"{failed:.0f} of {answered:.0f} canary requests failed on this step"
+        return self._say(Outcome.HEALTHY, Reason.HEALTHY, message)
+
+    def _say(self, outcome: Outcome, reason: Reason, message: str) -> Verdict:
+        certified = bool(self.judged) and all(one.test.is_certified for one in self.judged)
+        return Verdict(
+            outcome=outcome,
+            reason=reason,
+            message=message,
+            certified=certified,
+            stable_exceeds=any(one.test.stable_exceeds for one in self.judged),
+        )
+
+
+def judged_metrics(objective: Objective) -> list[Judged]:
+    """Returns a test for each limit that can be broken."""
+    found = []
+    limit = objective.max_error_percent
+    increase = objective.max_error_increase_points
+    if limit is not None and (limit < 100 or increase is not None):
+        metric = Metric(
+            name="Errors",
+            did="failed",
+            limit=limit / 100 if limit < 100 else None,
+            increase=None if increase is None else increase / 100,
+        )
+        found.append(Judged(metric, _test(metric, objective), Reason.ERROR_RATE))
+    for latency in objective.latency:
+        points = latency.max_increase_points
+        metric = Metric(
+            name=latency.signal,
+            did=_SPOKEN[latency.signal].format(latency.max_milliseconds),
+            limit=round(1 - latency.quantile, 9),
+            increase=None if points is None else points / 100,
+        )
+        found.append(Judged(metric, _test(metric, objective), Reason.LATENCY))
+    return found
+
+
+def _test(metric: Metric, objective: Objective) -> MetricTest:
+    window = objective.window_seconds
+    return MetricTest(metric.limit, increase=metric.increase, window_seconds=window)
+
+
+def _refusals(increase: float) -> Judged:
+    metric = Metric(name="Refusals", did=_REFUSED, limit=None, increase=increase)
+    test = MetricTest(None, increase=increase, largest_bound=LARGEST_SHARE)
+    return Judged(metric, test, Reason.REFUSES_MORE)
+
+
+def _timed(side: SideIncrements, metric: Metric) -> Sample:
+    slow, timed = 0.0, 0.0
+    for signal, counts in side.slow.items():
+        if signal == metric.name:
+            slow, timed = counts
+    return Sample(slow, timed, max(timed - slow, 0.0))
+
+
+def _refused(side: SideIncrements) -> Sample:
+    total = max(side.finished - side.throttled, 0.0)
+    return Sample(side.refused, total, max(total - side.refused, 0.0))
+
+
+def _both(one: Sample, other: Sample) -> Sample:
+    return Sample(one.bad + other.bad, one.total + other.total, one.passed + other.passed)
+
+
+def _sum(total: SideIncrements, more: SideIncrements) -> SideIncrements:
+    """Adds the counts that a step is judged by."""
+    if not more.finished:
+        return total
+    return SideIncrements(
+        finished=total.finished + more.finished,
+        failed=total.failed + more.failed,
+        throttled=total.throttled + more.throttled,
+        refused=total.refused + more.refused,
+        truncated=total.truncated + more.truncated,
+    )

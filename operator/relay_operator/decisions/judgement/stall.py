@@ -1,0 +1,109 @@
+"""Finds a canary whose attempts start and do not end. No counter of ended attempts can tell that."""
+
+from collections import deque
+from dataclasses import dataclass
+from math import log
+from typing import Final
+
+from relay_operator.decisions.analysis.increments import Increments
+
+FEWEST_ATTEMPTS: Final = 5.0
+LEAST_SECONDS: Final = 30.0
+RESIDENCES: Final = 8.0
+"""An attempt is overdue after this many times as long as stable's usually take."""
+MOST_SECONDS: Final = 320.0
+_NATS: Final = log(1000)
+_STEP_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalled:
+    """Attempts older than the time that had begun and not finished when none had for as long."""
+
+    attempts: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    at: float
+    started: float
+    stable_started: float
+
+
+class StallWatch:
+    """What started when, for some minutes; begins anew with each life of the operator."""
+
+    __slots__ = (
+        "_cancelled",
+        "_finished_at",
+        "_marks",
+        "_open_at_finish",
+        "_stable_cancelled",
+        "_stable_ended",
+        "_stable_finished",
+        "_stable_started",
+        "_started",
+        "_started_at_finish",
+    )
+
+    def __init__(self) -> None:
+        self._marks: deque[_Mark] = deque()
+        self._started = self._stable_started = self._stable_ended = 0.0
+        # since the canary last finished an attempt
+        self._finished_at = 0.0
+        self._started_at_finish = self._open_at_finish = 0.0
+        self._cancelled = self._stable_finished = self._stable_cancelled = 0.0
+
+    def tick(self, increments: Increments) -> Stalled | None:
+        """Takes in a tick; returns what is stalled."""
+        canary, stable, now = increments.canary, increments.stable, increments.now
+        self._started += canary.started
+        self._stable_started += stable.started
+        self._stable_ended += stable.finished + stable.cancelled
+        if canary.finished > 0 or not self._finished_at:
+            self._finished_at = now
+            self._started_at_finish = self._started
+            self._open_at_finish = canary.under_way
+            self._stable_finished = self._stable_cancelled = 0.0
+        self._stable_finished += stable.finished
+        self._stable_cancelled += stable.cancelled
+        self._mark(now)
+        return self._judge(now)
+
+    def _mark(self, now: float) -> None:
+        marks = self._marks
+        if not marks or now - marks[-1].at >= _STEP_SECONDS:
+            marks.append(_Mark(now, self._started, self._stable_started))
+            while marks[0].at < now - MOST_SECONDS:
+                marks.popleft()
+
+    def _judge(self, now: float) -> Stalled | None:
+        if now - self._finished_at < LEAST_SECONDS:
+            return None
+        seconds = min(max(LEAST_SECONDS, RESIDENCES * self._residence(now)), MOST_SECONDS - 20)
+        overdue = now - seconds
+        if self._finished_at > overdue:
+            return None
+        old = next((mark for mark in reversed(self._marks) if mark.at <= overdue), None)
+        if old is None:
+            return None
+        attempts = self._open_at_finish + max(old.started - self._started_at_finish, 0.0)
+        if attempts < FEWEST_ATTEMPTS or not self._stable_finishes(attempts):
+            return None
+        return Stalled(attempts=attempts, seconds=seconds)
+
+    def _residence(self, now: float) -> float:
+        """Returns how long stable's attempts take: since when as many had started as have ended (Little's ladder)."""
+        for mark in reversed(self._marks):
+            if mark.stable_started <= self._stable_ended:
+                return now - mark.at
+        return MOST_SECONDS
+
+    def _stable_finishes(self, attempts: float) -> bool:
+        """Tells whether so many attempts of stable would hardly all be left by their clients; also without any calls of it."""
+        ended = self._stable_finished + self._stable_cancelled
+        if ended <= 0:
+            return self._stable_started <= self._stable_ended
+        left = (self._stable_cancelled + 0.5) / (ended + 1)
+        return -attempts * log(left) >= _NATS

@@ -1,0 +1,312 @@
+"""The verdict on a canary: four outcomes, and only one of them rolls back."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_operator.decisions.analysis.increments import Increments, SideIncrements
+from relay_operator.decisions.analysis.verdict import (
+    LatencyObjective,
+    Objective,
+    Outcome,
+    Verdict,
+)
+from relay_operator.decisions.judgement.route_judge import RouteJudge
+from relay_operator.names import Reason
+
+ERRORS = Objective(window_seconds=600, min_requests=50, max_error_percent=1)
+LATENCY = Objective(
+    window_seconds=600,
+    min_requests=50,
+    latency=(LatencyObjective(signal="FirstToken", quantile=0.9, max_milliseconds=500),),
+)
+TOKENS = Objective(window_seconds=600, min_requests=50, max_token_drift_percent=5)
+STABLE = SideIncrements(started=380, finished=380)
+
+
+def side(calls: float, **parts: Any) -> SideIncrements:
+    """Returns attempts that end in the tick in which they begin."""
+    return SideIncrements(started=calls, finished=calls, **parts)
+
+
+class Looks:
+    """Looks at a route, a second apart."""
+
+    def __init__(self, objective: Objective = ERRORS) -> None:
+        self.judge = RouteJudge(objective)
+        self.now = 1e9
+
+    def see(
+        self,
+        canary: SideIncrements,
+        *,
+        stable: SideIncrements = STABLE,
+        times: int = 1,
+        pods: int = 3,
+        expected: int = 3,
+        tripped: int = 0,
+    ) -> Verdict:
+        """Takes in the same tick so many times; returns the last verdict."""
+        for _ in range(times):
+            self.now += 1
+            verdict = self.judge.judge(
+                Increments(
+                    now=self.now,
+                    seconds=1.0,
+                    canary=canary,
+                    stable=stable,
+                    fresh_pods=pods,
+                    expected_pods=expected,
+                    tripped_pods=tripped,
+                )
+            )
+        return verdict
+
+
+def found(verdict: Verdict) -> tuple[Outcome, Reason]:
+    return verdict.outcome, verdict.reason
+
+
+def test_a_canary_that_answers_is_healthy_once_the_step_has_enough_calls() -> None:
+    looks = Looks()
+    assert found(looks.see(side(20), times=2)) == (
+        Outcome.INCONCLUSIVE,
+        Reason.TOO_FEW_REQUESTS,
+    )
+    verdict = looks.see(side(20))
+    assert found(verdict) == (Outcome.HEALTHY, Reason.HEALTHY)
+    assert not verdict.certified
+    assert looks.see(side(20), times=30).certified
+
+
+def test_requests_count_over_the_step_however_slowly_they_come() -> None:
+    looks = Looks()
+    assert looks.see(side(0.02), times=2499).outcome is Outcome.INCONCLUSIVE
+    assert looks.see(side(0.02), times=3).outcome is Outcome.HEALTHY
+    looks.judge.begin_step()
+    verdict = looks.see(side(1))
+    assert verdict.reason is Reason.TOO_FEW_REQUESTS
+    assert verdict.message == "1 canary requests on this step, 50 needed"
+
+
+def test_a_breach_says_on_what_evidence() -> None:
+    verdict = Looks().see(side(20, failed=5), times=5)
+    assert found(verdict) == (Outcome.BREACHED, Reason.ERROR_RATE)
+    assert verdict.message.startswith("25 of 100 requests failed (25 %, limit 1 %), evidence ")
+    assert verdict.message.endswith(" of 6.2 needed; stable: 0 of 1900 (0 %)")
+
+
+def test_a_dead_canary_needs_no_full_sample() -> None:
+    assert Looks().see(side(1, failed=1), times=4).outcome is Outcome.BREACHED
+
+
+def test_slow_calls_breach_their_limit() -> None:
+    slow = replace(side(20), slow={"FirstToken": (10.0, 20.0), "Total": (20.0, 20.0)})
+    stable = replace(STABLE, slow={"FirstToken": (10.0, 380.0)})
+    verdict = Looks(LATENCY).see(slow, stable=stable, times=10)
+    assert found(verdict) == (Outcome.BREACHED, Reason.LATENCY)
+    assert "took over 500 ms to the first token (50 %, limit 10 %)" in verdict.message
+
+
+def test_a_signal_that_nobody_asked_about_breaches_nothing_and_measures_nothing() -> None:
+    other = replace(side(20), slow={"Total": (20.0, 20.0)})
+    assert found(Looks(LATENCY).see(other, times=10)) == (
+        Outcome.INCONCLUSIVE,
+        Reason.TOO_FEW_REQUESTS,
+    )
+
+
+def test_an_incident_that_stable_shares_holds_and_says_so() -> None:
+    verdict = Looks().see(side(20, failed=5), stable=side(380, failed=95), times=20)
+    assert found(verdict) == (Outcome.INCONCLUSIVE, Reason.SHARED_INCIDENT)
+    assert verdict.stable_exceeds
+    assert "stable breaks the limit as well" in verdict.message
+
+
+def test_a_first_burst_is_suspected_and_then_forgotten() -> None:
+    looks = Looks()
+    looks.see(side(20), times=5)
+    assert looks.see(side(20, failed=20), times=2).reason is Reason.SUSPECTED
+    assert looks.see(side(20), times=60).outcome is Outcome.HEALTHY
+
+
+def test_silent_pods_hold_but_do_not_protect_a_canary_that_is_convicted() -> None:
+    assert found(Looks().see(side(20), times=9, pods=2)) == (
+        Outcome.UNMEASURABLE,
+        Reason.NO_DATA,
+    )
+    looks = Looks()
+    assert looks.see(side(20, failed=10), times=9, pods=2).outcome is Outcome.BREACHED
+    assert looks.see(side(0), pods=0).outcome is Outcome.UNMEASURABLE
+    assert Looks().see(side(0), pods=0, expected=0).outcome is Outcome.UNMEASURABLE
+
+
+def test_a_majority_of_tripped_breakers_is_a_breach_and_a_minority_is_not() -> None:
+    assert Looks().see(side(1), tripped=2).reason is Reason.BREAKER_TRIPPED
+    assert Looks().see(side(1), tripped=1).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "outcome", "reason"),
+    [
+        (side(20, refused=20), STABLE, Outcome.BREACHED, Reason.REFUSES_MORE),
+        (side(20, refused=20), side(380, refused=11), Outcome.BREACHED, Reason.REFUSES_MORE),
+        (side(20, refused=6), STABLE, Outcome.INCONCLUSIVE, Reason.REFUSES_MORE),
+        (side(20, refused=1), side(380, refused=19), Outcome.HEALTHY, Reason.HEALTHY),
+        (side(20, refused=18), side(380, refused=342), Outcome.HEALTHY, Reason.HEALTHY),
+        (side(20, refused=20), SideIncrements(), Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS),
+    ],
+    ids=["all", "all, stable some", "a third", "as many", "as many, most", "nobody to compare"],
+)
+def test_mistakes_of_callers_are_compared_with_stable(
+    canary: SideIncrements, stable: SideIncrements, outcome: Outcome, reason: Reason
+) -> None:
+    assert found(Looks().see(canary, stable=stable, times=40)) == (outcome, reason)
+
+
+def test_what_met_a_quota_neither_fails_nor_answers() -> None:
+    assert Looks().see(side(20, throttled=2), times=40).outcome is Outcome.HEALTHY
+    verdict = Looks().see(side(20, throttled=15), times=40)
+    assert found(verdict) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
+    assert verdict.message == (
+        "200 canary requests on this step, 600 needed; 600 more met the provider's quota (429) "
+        "and 0 were refused as their callers' mistakes"
+    )
+    # few are answered, and a third of those fail
+    assert Looks().see(side(20, throttled=17, failed=1), times=20).outcome is Outcome.BREACHED
+
+
+@pytest.mark.parametrize("cancelled_after", [30, 10_000])
+def test_a_canary_that_hangs_is_rolled_back_whether_its_clients_wait_or_leave(
+    cancelled_after: int,
+) -> None:
+    looks = Looks()
+    stable = SideIncrements(started=19, finished=19)
+    looks.see(side(1), stable=stable, times=30)
+    for second in range(120):
+        left = 1.0 if second >= cancelled_after else 0.0
+        under_way = min(second, cancelled_after)
+        hung = SideIncrements(started=1, cancelled=left, under_way=under_way)
+        verdict = looks.see(hung, stable=stable)
+        if verdict.outcome is Outcome.BREACHED:
+            break
+    assert verdict.reason is Reason.STALLED_CALLS
+    assert 30 <= second <= 45
+    assert verdict.message.endswith("none has finished since")
+
+
+def test_a_quiet_canary_a_slow_pair_and_a_shared_hang_are_no_stall() -> None:
+    looks = Looks()
+    looks.see(side(1), times=30)
+    assert looks.see(SideIncrements(under_way=2), times=300).outcome is not Outcome.BREACHED
+    slow = Looks()
+    for second in range(200):
+        ended = 1.0 if second >= 60 else 0.0
+        under_way = min(second + 1, 60)
+        both = SideIncrements(started=1, finished=ended, under_way=under_way)
+        assert slow.see(both, stable=both).outcome is not Outcome.BREACHED
+    shared = Looks()
+    shared.see(side(1), stable=side(19), times=30)
+    hung = SideIncrements(started=1, under_way=50)
+    both_hang = shared.see(hung, stable=SideIncrements(started=19), times=200)
+    assert both_hang.outcome is not Outcome.BREACHED
+
+
+def with_tokens(calls: float, tokens: float) -> SideIncrements:
+    return replace(
+        side(calls), reported=calls, input_tokens=calls * 100, output_tokens=calls * tokens
+    )
+
+
+def test_a_drift_of_tokens_breaches_and_the_same_tokens_do_not() -> None:
+    def looks(factor: float) -> Verdict:
+        found = Looks(TOKENS)
+        for index in range(400):
+            base = 40 + 20 * (index % 3)
+            found.see(with_tokens(5, base * factor), stable=with_tokens(95, 40 + 20 * (index % 2)))
+        return found.see(with_tokens(5, 60 * factor), stable=with_tokens(95, 50))
+
+    verdict = looks(50 / 60 * 1.4)
+    assert found(verdict) == (Outcome.BREACHED, Reason.TOKEN_DRIFT)
+    assert "output tokens an answer" in verdict.message
+    assert looks(50 / 60).outcome is Outcome.HEALTHY
+
+
+def test_nothing_is_healthy_that_was_not_held_to_a_limit() -> None:
+    for percent in (None, 100.0):
+        none = Objective(window_seconds=600, min_requests=50, max_error_percent=percent)
+        assert found(Looks(none).see(side(20), times=9)) == (
+            Outcome.INCONCLUSIVE,
+            Reason.NO_LIMIT,
+        )
+
+
+def test_stable_is_compared_with_where_only_that_is_asked() -> None:
+    relative = Objective(
+        window_seconds=600,
+        min_requests=50,
+        max_error_percent=100,
+        max_error_increase_points=0.5,
+    )
+    assert Looks(relative).see(side(20), times=9).outcome is Outcome.HEALTHY
+    assert Looks(relative).see(side(20, failed=2), times=60).outcome is Outcome.BREACHED
+    alike = side(380, failed=38)
+    assert Looks(relative).see(side(20, failed=2), stable=alike, times=60).reason in (
+        Reason.HEALTHY,
+        Reason.SHARED_INCIDENT,
+    )
+
+
+def test_rows_tell_both_sides_the_limit_and_the_evidence() -> None:
+    looks = Looks(replace(ERRORS, max_error_increase_points=0.1))
+    looks.see(side(21, failed=1), stable=side(399, failed=1), times=3)
+    (row,) = looks.judge.rows()
+    assert (row.name, row.canary, row.stable) == ("Errors", "3 of 63 (4.8 %)", "3 of 1197 (0.25 %)")
+    assert row.limit == "1 %; stable + 0.1 points"
+    assert row.evidence.endswith((" of 6.2", " of 6.9"))
+    assert row.message.startswith("3 of 63 requests failed (4.8 %, limit 1 %), evidence ")
+
+
+COUNTS = st.floats(0, 1e6) | st.integers(0, 30)
+SIDES = st.builds(
+    SideIncrements,
+    started=COUNTS,
+    finished=COUNTS,
+    failed=COUNTS,
+    cancelled=COUNTS,
+    throttled=COUNTS,
+    refused=COUNTS,
+    truncated=COUNTS,
+    reported=COUNTS,
+    input_tokens=COUNTS,
+    output_tokens=COUNTS,
+    under_way=COUNTS,
+    slow=st.dictionaries(st.sampled_from(["FirstToken", "Total"]), st.tuples(COUNTS, COUNTS)),
+)
+
+
+@given(
+    st.sampled_from([ERRORS, LATENCY, TOKENS]),
+    st.lists(st.tuples(st.floats(0, 100), SIDES, SIDES, st.integers(0, 3)), max_size=15),
+)
+def test_there_is_a_verdict_on_whatever_comes(
+    objective: Objective, ticks: list[tuple[float, SideIncrements, SideIncrements, int]]
+) -> None:
+    judge, now = RouteJudge(objective), 1e9
+    for seconds, canary, stable, pods in ticks:
+        now += seconds
+        verdict = judge.judge(
+            Increments(
+                now=now,
+                seconds=seconds,
+                canary=canary,
+                stable=stable,
+                fresh_pods=pods,
+                expected_pods=3,
+            )
+        )
+        assert verdict.message
+        assert all(row.message for row in judge.rows())
