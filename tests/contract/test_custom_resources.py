@@ -86,6 +86,18 @@ ACCEPTED = [
         "a",
         {"relay": {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": 67108864}}}},
     ),
+    ("RelayRoute", "r", {"stable": SIDE, "analysis": {"tokens": {"maxDriftPercent": 5}}}),
+    (
+        "RelayRoute",
+        "r",
+        {
+            "stable": SIDE,
+            "analysis": {
+                "errorRate": {"maxPercent": 100, "maxIncreasePoints": 0.1},
+                "latency": [TOTAL | {"maxIncreasePoints": 0.5}],
+            },
+        },
+    ),
     ("RelayRoute", "r", {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 0}}}),
     ("RelayRoute", "r", {"stable": SIDE, "analysis": {"latency": [TOTAL]}}),
     (
@@ -268,6 +280,18 @@ REFUSED = [
         "r",
         {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 100}}},
         "no limit that could be broken",
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 1, "maxIncreasePoints": -1}}},
+        "maxIncreasePoints",
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {"stable": SIDE, "analysis": {"tokens": {"maxDriftPercent": 0}}},
+        "maxDriftPercent",
     ),
     ("RelayRoute", "r", {"stable": SIDE, "tenant": "other"}, "unknown field"),
 ]
