@@ -40,7 +40,7 @@ class Trouble:
 class Bound:
     """A test that the share of bad attempts is at most a bound, which may be moved before each tick."""
 
-    __slots__ = ("_allowance", "_cusum", "nats", "odds", "trouble", "wealth")
+    __slots__ = ("_allowance", "cusum", "nats", "odds", "trouble", "wealth")
 
     def __init__(self, share: float, *, nats: float, per_second: float = PER_SECOND) -> None:
         self.odds = Odds(share)
@@ -48,7 +48,7 @@ class Bound:
         self.wealth = Wealth()
         self.trouble = Trouble()
         self._allowance = Allowance(per_second)
-        self._cusum = 0.0
+        self.cusum = 0.0
 
     def hold_to(self, share: float) -> None:
         """Moves the bound; a change that makes no difference is left for later."""
@@ -64,9 +64,9 @@ class Bound:
         counted = self._allowance.take(units, seconds=seconds, expected=odds.share * total / size)
         good = max(total - bad, 0.0) / size
         self.wealth.bet(odds, bad=counted, good=good, renewed=renewed)
-        self._cusum += counted * odds.trouble[0] + good * odds.trouble[1]
+        self.cusum += counted * odds.trouble[0] + good * odds.trouble[1]
         trouble = self.trouble
-        if self._cusum <= 0:
+        if self.cusum <= 0:
             self._end_trouble()
             return
         if bad > 0:
@@ -78,7 +78,7 @@ class Bound:
 
     def compare(self, bad: float, total: float) -> None:
         """Takes in attempts of stable."""
-        if self._cusum > 0:
+        if self.cusum > 0:
             self.trouble.stable_bad += bad
             self.trouble.stable_total += total
 
@@ -89,7 +89,7 @@ class Bound:
 
     def convicts(self, size: float) -> bool:
         """Tells whether the evidence suffices, the trouble lasts, and stable does better."""
-        return self.exceeded and self._cusum > 0 and self._lasts(size) and self._is_alone(size)
+        return self.exceeded and self.cusum > 0 and self._lasts(size) and self._is_alone(size)
 
     @property
     def shared(self) -> bool:
@@ -98,7 +98,7 @@ class Bound:
         return trouble.stable_bad > self.odds.share * trouble.stable_total
 
     def _end_trouble(self) -> None:
-        self._cusum = 0.0
+        self.cusum = 0.0
         if self.exceeded:
             # what an incident of both sides brought would convict at the next few failures
             self.wealth.throw_away(self.trouble.wealth)

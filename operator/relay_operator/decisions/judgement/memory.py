@@ -25,6 +25,15 @@ _LOWEST_NATS: Final = -1e4
 _SHORT_OF_NATS: Final = 1.0
 """How far below its threshold evidence is read back."""
 _NEW_TICKS: Final = 5
+_TROUBLE_FIELDS: Final = (
+    "bad",
+    "counted",
+    "total",
+    "stable_bad",
+    "stable_total",
+    "first",
+    "last",
+)
 _STEP_FIELDS: Final = ("finished", "failed", "throttled", "refused", "truncated")
 
 
@@ -86,13 +95,23 @@ def _key(one: Judged) -> str:
 def _numbers(one: Judged) -> list[list[float]]:
     test, counts = one.test, one.counts
     rows = [
-        [test.elapsed, test.long.bad, test.long.total],
+        [
+            test.elapsed,
+            test.clock,
+            test.long.bad,
+            test.long.total,
+            test.short.bad,
+            test.short.total,
+        ],
         [test.canary_size.spread, test.canary_size.failures],
         [test.stable_size.spread, test.stable_size.failures],
         [counts.bad, counts.total, counts.stable_bad, counts.stable_total],
         test.certificate.gains,
     ]
-    rows += [[bound.wealth.log_wealth, *bound.wealth.weights] for bound in _bounds(test)]
+    for bound in _bounds(test):
+        trouble = [getattr(bound.trouble, name) for name in _TROUBLE_FIELDS]
+        rows.append([bound.wealth.log_wealth, *bound.wealth.weights])
+        rows.append([bound.cusum, *trouble])
     return [[_rounded(value) for value in row] for row in rows]
 
 
@@ -104,32 +123,38 @@ def _restore_one(one: Judged, rows: object) -> None:
     test = one.test
     bounds = _bounds(test)
     found = _list(rows)
-    if len(found) != 5 + len(bounds):
+    if len(found) != 5 + 2 * len(bounds):
         return
-    lengths = (3, 2, 2, 4)
+    lengths = (6, 2, 2, 4)
     counts = [_counts(row, length) for row, length in zip(found, lengths, strict=False)]
     gains = _finite(found[4], len(test.certificate.gains))
-    wealths = [_finite(row, 1 + len(PRIOR)) for row in found[5:]]
+    wealths = [_finite(row, 1 + len(PRIOR)) for row in found[5::2]]
+    troubles = [_counts(row, 1 + len(_TROUBLE_FIELDS)) for row in found[6::2]]
     past, canary, stable, step = counts
     if past is None or canary is None or stable is None or step is None or gains is None:
         return
-    if any(row is None or not _is_spread(row[1:]) for row in wealths):
+    if None in troubles or any(row is None or not _is_spread(row[1:]) for row in wealths):
         return
-    test.elapsed, test.long.bad, test.long.total = past
+    test.elapsed, test.clock, test.long.bad, test.long.total, test.short.bad, test.short.total = (
+        past
+    )
     test.canary_size = ClusterSize(spread=canary[0], failures=canary[1])
     test.stable_size = ClusterSize(spread=stable[0], failures=stable[1])
     one.counts = Counts(*step)
     test.certificate.gains = [min(max(gain, _LOWEST_NATS), -_LOWEST_NATS) for gain in gains]
-    for bound, row in zip(bounds, wealths, strict=True):
-        _restore_bound(bound, row or ())
+    for bound, row, trouble in zip(bounds, wealths, troubles, strict=True):
+        _restore_bound(bound, row or (), trouble or ())
 
 
-def _restore_bound(bound: Bound, row: Sequence[float]) -> None:
+def _restore_bound(bound: Bound, row: Sequence[float], trouble: Sequence[float]) -> None:
     most = bound.nats - _SHORT_OF_NATS
     bound.wealth.log_wealth = min(max(row[0], _LOWEST_NATS), most)
     total = sum(row[1:])
     bound.wealth.weights = [weight / total for weight in row[1:]]
-    bound.trouble.clear(bound.wealth.log_wealth)
+    bound.trouble.clear(min(bound.wealth.log_wealth, 0.0))
+    bound.cusum = trouble[0]
+    for name, value in zip(_TROUBLE_FIELDS, trouble[1:], strict=True):
+        setattr(bound.trouble, name, value)
 
 
 def _is_spread(weights: Sequence[float]) -> bool:

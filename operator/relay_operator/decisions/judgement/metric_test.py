@@ -49,13 +49,13 @@ class MetricTest:
 
     __slots__ = (
         "_block_age",
-        "_clock",
         "_increase",
         "_largest_bound",
         "_pending",
         "absolute",
         "canary_size",
         "certificate",
+        "clock",
         "elapsed",
         "excess",
         "long",
@@ -83,7 +83,7 @@ class MetricTest:
         self.canary_size, self.stable_size = ClusterSize(), ClusterSize()
         self.long, self.short = StableShare(window_seconds), StableShare(SHORT_SECONDS)
         self.elapsed = 0.0
-        self._clock = self._pending = self._block_age = 0.0
+        self.clock = self._pending = self._block_age = 0.0
 
     def tick(
         self,
@@ -100,7 +100,7 @@ class MetricTest:
         total counts attempts when they begin, or fast failures beside slow answers would be all that is seen at first; passed
         counts those that ended well, as only they can certify.
         """
-        self._clock += seconds
+        self.clock += seconds
         self._pending += seconds
         size = self.size
         if total > 0 or bad > 0:
@@ -178,19 +178,19 @@ class MetricTest:
         renewed = min(RENEWED_RATE * seconds / (self.elapsed + RENEWED_OFFSET_SECONDS), 0.5)
         if self.absolute is not None:
             self.absolute.tick(
-                bad, total, seconds=seconds, renewed=renewed, size=size, clock=self._clock
+                bad, total, seconds=seconds, renewed=renewed, size=size, clock=self.clock
             )
         if self.excess is not None:
             self.excess.hold_to(min(self._stable_upper() + self._increase, self._largest_bound))
             self.excess.tick(
-                bad, total, seconds=seconds, renewed=renewed, size=size, clock=self._clock
+                bad, total, seconds=seconds, renewed=renewed, size=size, clock=self.clock
             )
 
     def _watch_stable(self, bad: float, total: float, seconds: float, size: float) -> None:
         assert self.stable_absolute is not None
         renewed = min(RENEWED_RATE * seconds / (self.elapsed + RENEWED_OFFSET_SECONDS), 0.5)
         self.stable_absolute.tick(
-            bad, total, seconds=seconds, renewed=renewed, size=size, clock=self._clock
+            bad, total, seconds=seconds, renewed=renewed, size=size, clock=self.clock
         )
 
     def _stable_upper(self) -> float:

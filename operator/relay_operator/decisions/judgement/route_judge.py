@@ -202,7 +202,7 @@ class RouteJudge:
             if bound is None:
                 continue
             message = finding(one.metric, bound, one.counts)
-            if bound.exceeded and bound.shared:
+            if bound.shared:
                 message = (
                     f"{message}; stable breaks the limit as well, so the traffic stays where it is"
                 )
