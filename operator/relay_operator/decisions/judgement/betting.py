@@ -14,6 +14,7 @@ ODDS_FACTORS: Final = (1.4, 2.0, 3.0, 5.0, 10.0, 25.0, 100.0, 5000.0)
 """The alternatives, as multiples of the hypothesis' odds of a bad attempt."""
 PRIOR: Final = (0.2, 0.08, 0.1, 0.1, 0.1, 0.1, 0.1, 0.02, 0.2)
 """How the wealth is spread at first: cash, which neither gains nor loses, then the alternatives."""
+LEAST_RENEWED: Final = 1e-30
 TROUBLE: Final = 3
 """Index of the alternative that tells when trouble began."""
 SMALLEST_SHARE: Final = 1e-4
@@ -55,11 +56,9 @@ class Wealth:
         grown = [weights[0] * exp(-top)]
         grown += [weight * exp(gain - top) for weight, gain in zip(weights[1:], gains, strict=True)]
         total = sum(grown)
-        if total <= 0:
-            # every weight that mattered has rounded to nothing; begin the spread again
-            self.weights = list(PRIOR)
-            return
         self.log_wealth += log(total) + top
+        # a weight of 0 could never win again
+        renewed = max(renewed, LEAST_RENEWED)
         keep = (1.0 - renewed) / total
         self.weights = [
             weight * keep + renewed * prior for weight, prior in zip(grown, PRIOR, strict=True)

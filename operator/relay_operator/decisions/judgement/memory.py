@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from relay_operator.decisions.analysis.increments import SideIncrements
-from relay_operator.decisions.judgement.betting import PRIOR
+from relay_operator.decisions.judgement.betting import LEAST_RENEWED, PRIOR
 from relay_operator.decisions.judgement.bound import Bound
 from relay_operator.decisions.judgement.clusters import ClusterSize
 from relay_operator.decisions.judgement.metric_test import MetricTest
@@ -150,7 +150,8 @@ def _restore_bound(bound: Bound, row: Sequence[float], trouble: Sequence[float])
     most = bound.nats - _SHORT_OF_NATS
     bound.wealth.log_wealth = min(max(row[0], _LOWEST_NATS), most)
     total = sum(row[1:])
-    bound.wealth.weights = [weight / total for weight in row[1:]]
+    spread = zip(row[1:], PRIOR, strict=True)
+    bound.wealth.weights = [max(weight / total, LEAST_RENEWED * prior) for weight, prior in spread]
     bound.trouble.clear(min(bound.wealth.log_wealth, 0.0))
     bound.cusum = trouble[0]
     for name, value in zip(_TROUBLE_FIELDS, trouble[1:], strict=True):
