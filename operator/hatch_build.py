@@ -29,6 +29,7 @@ INTERPRETED: Final = {
     "dialect/body_texts_pure.py": "stands in for the functions beside it",
     "dialect/parameter_removal_pure.py": "stands in for a part of it in the same way",
     "http/connecting/client_identity.py": "reads files once a second",
+    "http/connecting/proxy_tunnel.py": "a coroutine for each connection through a proxy",
     "http/connecting/resolver.py": "a coroutine for each look-up of a name",
     "http/tls.py": "once for each document or certificate",
 }
