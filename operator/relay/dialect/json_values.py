@@ -13,6 +13,11 @@ def is_true(raw: bytes, span: Span | None) -> bool:
     return span is not None and _is_word(raw, span, b"true")
 
 
+def is_false(raw: bytes, span: Span) -> bool:
+    """Returns whether the value there is `false`."""
+    return _is_word(raw, span, b"false")
+
+
 def is_null(raw: bytes, span: Span) -> bool:
     """Returns whether the value there is `null`."""
     return _is_word(raw, span, b"null")

@@ -11,7 +11,7 @@ from relay.dialect import body_fields
 from relay.dialect.body_fields import Span, Spans
 from relay.dialect.body_scan import scan, string_at, without
 from relay.dialect.endpoints import EMBEDDINGS, RESPONSES, Endpoint
-from relay.dialect.json_values import integer_at, is_null, is_true
+from relay.dialect.json_values import integer_at, is_false, is_null, is_true
 from relay.dialect.refusals import Refusal
 from relay.dialect.response_ids import ResponseId
 
@@ -63,6 +63,12 @@ class CallBody:
         self.model_span = model_span
         self.stream = is_true(raw, spans[body_fields.STREAM])
         self.wants_usage = is_true(raw, spans[body_fields.INCLUDE_USAGE])
+
+    @property
+    def may_ask_for_stream(self) -> bool:
+        """True if a provider may read the body as one that asks for a stream: some take 1 or "true" for true."""
+        raw, span = self.raw, self.spans[body_fields.STREAM]
+        return self.stream or not (span is None or is_false(raw, span) or is_null(raw, span))
 
     @property
     def asks_many_choices(self) -> bool:

@@ -26,6 +26,11 @@ MAX_RESPONSE_HEADERS: Final = 200
 MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 """Bounds whatever is no body in a row: interim heads and the head together, chunk extensions, trailers."""
 
+_UNTIL_CLOSE: Final = 0
+_FRAMED: Final = 1
+_CODED: Final = 2
+_FRAMING_OF_CODING: Final = {b"chunked": _FRAMED, b"identity": _UNTIL_CLOSE}
+"""Any other coding, such as `gzip, chunked`, is of the hop that ends here, and was not asked for: its bytes are nobody's."""
 
 UNSAID: Final = 1e9
 """Seconds for which an idle connection stays usable at a provider that does not say how long."""
@@ -394,16 +399,10 @@ class UpstreamConnection(Channel):
     def _hand_over(self, call: ResponseReceiver, now: float, *, sound: bool) -> None:
         completed = self._completed
         if self._status == 101 or (not sound and not completed) or self._head_too_large():
-            self.call = None
-            self.transport.abort()
-            call.failed("invalid")
+            self._fail_as_invalid(call)
             return
         if not self._answered and not self._in_head and self._status >= 200:
-            self._answered = True
-            self._framed = _is_framed(self._status, self._headers)
-            if self.idle_seconds == NEVER:
-                self.idle_seconds = _idle_seconds(self._headers)
-            call.response(self._status, self._headers, now)
+            self._begin_answer(call, now)
         if not self._answered:
             return
         if self._body:
@@ -415,6 +414,22 @@ class UpstreamConnection(Channel):
         if completed:
             self._let_go(now, reusable=sound)
         call.read_ended(now, completed=completed)
+
+    def _begin_answer(self, call: ResponseReceiver, now: float) -> None:
+        framing = _framing(self._status, self._headers)
+        if framing == _CODED:
+            self._fail_as_invalid(call)
+            return
+        self._answered = True
+        self._framed = framing == _FRAMED
+        if self.idle_seconds == NEVER:
+            self.idle_seconds = _idle_seconds(self._headers)
+        call.response(self._status, self._headers, now)
+
+    def _fail_as_invalid(self, call: ResponseReceiver) -> None:
+        self.call = None
+        self.transport.abort()
+        call.failed("invalid")
 
     def _let_go(self, now: float, *, reusable: bool) -> None:
         self.call = None
@@ -461,13 +476,13 @@ def _idle_seconds(headers: list[Field]) -> float:
     return UNSAID
 
 
-def _is_framed(status: int, headers: list[Field]) -> bool:
+def _framing(status: int, headers: list[Field]) -> int:
     """Returns whether the message itself says where it ends (RFC 9112 section 6.3)."""
     if status in (204, 304):
-        return True
+        return _FRAMED
     for name, value in headers:
         if name == b"content-length":
-            return True
+            return _FRAMED
         if name == b"transfer-encoding":
-            return value.strip().lower().endswith(b"chunked")
-    return False
+            return _FRAMING_OF_CODING.get(value.strip().lower(), _CODED)
+    return _UNTIL_CLOSE

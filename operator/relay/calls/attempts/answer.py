@@ -241,7 +241,7 @@ class Answer:
         if self.stream is not None:
             stream = self.stream
             self.error = stream.error
-            outcome = judge_stream(stream)
+            outcome = judge_stream(stream, asked_for=self._call.body.may_ask_for_stream)
             # what a stream has said so far is the client's, and an event tells it of the end
             self.unusable = outcome != "ok" and not (
                 stream.started if outcome == "truncated" else stream.begun
@@ -321,5 +321,5 @@ class Answer:
         response_id = document.get("id")
         self.response_id = response_id if isinstance(response_id, str) else None
         self.unusable = self._misnamed
-        # who asked for a stream finds no event in a document
-        return "invalid" if self._call.body.stream else "ok"
+        # who asked for a stream finds no event in a document, and nobody reads one that calls itself a stream
+        return "invalid" if self._misnamed or self._call.body.stream else "ok"

@@ -61,15 +61,15 @@ def judge_error(error: ErrorReport) -> Outcome:
     return "throttled" if error.status == QUOTA else "failed"
 
 
-def judge_stream(stream: SseScan) -> Outcome:
-    """Judges a stream of events whose HTTP message is whole."""
+def judge_stream(stream: SseScan, *, asked_for: bool) -> Outcome:
+    """Judges a stream of events whose HTTP message is whole; who asked for a document finds none in it."""
     if stream.garbage:
         return "invalid"
     if stream.error is not None:
         return judge_error(stream.error)
     if not stream.whole:
         return "truncated"
-    return "ok" if stream.begun else "invalid"
+    return "ok" if stream.begun and asked_for else "invalid"
 
 
 def _names_stored(endpoint: Endpoint, call_body: bytes) -> bool:

@@ -146,6 +146,9 @@ def read_error(document: object, *, event: bytes = b"") -> ErrorReport | None:
     if not isinstance(document, dict):
         return ErrorReport({}, {}) if event == b"error" else None
     error = document.get("error")
+    if isinstance(error, dict) and not any(error.values()):
+        # some fill in the object in every answer
+        error = {}
     if error is None and document.get("type") == "response.failed":
         response = document.get("response")
         error = (response.get("error") if isinstance(response, dict) else None) or {}

@@ -17,12 +17,12 @@ MAX_HELD_BYTES: Final = 64 * 1024
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _USAGE = re.compile(rb'"usage"[ \t]*:[ \t]*\{')
-_DONE = re.compile(rb"^data:[ ]?\[DONE\]", re.MULTILINE)
+_DONE = re.compile(rb"(?:^|\r)data:[ ]?\[DONE\]", re.MULTILINE)
 _ERROR = re.compile(
-    rb'"error"[ \t]*:[ \t]*[{\["]|^event:[ ]?error|"(?:type|object|finish_reason)"[ \t]*:[ \t]*"error"',
+    rb'"error"[ \t]*:[ \t]*[{\["]|(?:^|\r)event:[ ]?error|"(?:type|object|finish_reason)"[ \t]*:[ \t]*"error"',
     re.MULTILINE,
 )
-_EVENT_NAME = re.compile(rb"^event:[ ]?([^\r\n]*)", re.MULTILINE)
+_EVENT_NAME = re.compile(rb"(?:^|\r)event:[ ]?([^\r\n]*)", re.MULTILINE)
 _FINISH = re.compile(rb'"finish_reason"[ \t]*:[ \t]*"([^"\\]{1,64})"')
 _INDEX = re.compile(rb'"index"[ \t]*:[ \t]*([0-9]{1,4})')
 _RESPONSE_TYPE = re.compile(
