@@ -20,6 +20,10 @@ from relay.http.problem import Problem
 
 PIPELINE_DEPTH: Final = 64
 """Requests one read may hold before the connection is closed; clients of this API do not pipeline at all."""
+SLICE_BYTES: Final = 16 * 1024
+"""What may hold many small parts is parsed in slices of this size."""
+MOST_PARTS: Final = 256
+"""Parts of a slice, each of which costs a microsecond; after more the other connections get their turn."""
 LOOK_SECONDS: Final = 1.0
 """While reading is paused the client is looked for this often."""
 LINGER_SECONDS: Final = 5.0
@@ -137,8 +141,10 @@ class ClientConnection(Channel):
         "_lingered_bytes",
         "_parser",
         "_parsing",
+        "_parts",
         "_read_bytes",
         "_reading_paused",
+        "_unparsed",
         "_upgrade_seen",
         "_waiting",
         "_write_deadline",
@@ -159,6 +165,9 @@ class ClientConnection(Channel):
         self._read_bytes = self._lingered_bytes = 0
         self._upgrade_seen = False
         self._reading_paused = False
+        # fields and pieces of bodies since it was last set to 0, and what is read later for the sake of the others
+        self._parts = 0
+        self._unparsed = b""
         self._write_deadline = NEVER
         self._heads = HeadCache(host.head_memory)
         self._age_limit = NEVER
@@ -182,6 +191,7 @@ class ClientConnection(Channel):
     def connection_lost(self, error: Exception | None) -> None:
         self.closing = True
         self._pending = None
+        self._unparsed = b""
         self.deadline = NEVER
         self._host.wheel.forget(self)
         self._host.forget_connection(self)
@@ -202,9 +212,51 @@ class ClientConnection(Channel):
         self._parser = None
 
     def data_received(self, data: bytes) -> None:
+        if self._unparsed:
+            self._unparsed += data
+        elif len(data) > SLICE_BYTES and self._may_be_in_small_parts(data):
+            self._read_in_slices(data)
+        else:
+            self._read_all(data)
+
+    def _read_all(self, data: bytes) -> None:
         # one round, and one more for each Upgrade that is ignored
         while data and not self.closing:
             data = self._read(data)
+
+    def _may_be_in_small_parts(self, data: bytes) -> bool:
+        """Returns whether the data may hold more parts than a read of its size should: anything but a body of known length."""
+        request = self._parsing
+        if request is None:
+            return b"chunked" in data[:SLICE_BYTES].lower()
+        return self._in_head or b"transfer-encoding" in request.fields
+
+    def _read_in_slices(self, data: bytes) -> None:
+        """Takes in what came; goes on in the loop's next turn where it turns out to be in small parts."""
+        start = 0
+        while start < len(data) and not self.closing:
+            end = start + SLICE_BYTES
+            self._parts = 0
+            self._read_all(data[start:end])
+            start = end
+            if self._parts > MOST_PARTS and start < len(data) and not self.closing:
+                self._unparsed = data[start:]
+                self.transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._read_on)
+                return
+
+    def _read_on(self) -> None:
+        """Goes on with what was read before."""
+        data, self._unparsed = self._unparsed, b""
+        if not data or self.transport.is_closing():
+            return
+        self._read_in_slices(data)
+        if not self._unparsed:
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not (self._reading_paused or self._unparsed or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def _read(self, data: bytes) -> bytes:
         """Takes in what came; returns what is to be parsed anew."""
@@ -275,6 +327,7 @@ class ClientConnection(Channel):
             request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._parts += 1
         # trailers arrive here too; they are dropped (RFC 9110 section 6.5.1 allows it)
         if self._in_head and self._parsing is not None:
             self._parsing.headers.append((name.lower(), value))
@@ -309,6 +362,7 @@ class ClientConnection(Channel):
 
     def on_body(self, body: bytes) -> None:
         request = self._parsing
+        self._parts += 1
         self._head_bytes = 0
         if request is None:
             return
@@ -575,13 +629,13 @@ class ClientConnection(Channel):
         else:
             self._reading_paused = False
             self._set_deadline(self._idle_deadline())
-            self.transport.resume_reading()
+            self._resume_reading()
 
     def _follow(self, request: Request) -> None:
         if not self._waiting and self._reading_paused:
             self._reading_paused = False
             self._set_deadline(NEVER)
-            self.transport.resume_reading()
+            self._resume_reading()
         self._serve(request)
 
     def _serve(self, request: Request) -> None:

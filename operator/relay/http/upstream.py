@@ -36,6 +36,8 @@ UNSAID: Final = 1e9
 """Seconds for which an idle connection stays usable at a provider that does not say how long."""
 _KEEP_ALIVE: Final = re.compile(rb"(?i:\btimeout)\s*=\s*\"?([0-9]{1,6})\b")
 
+MOST_PARTS: Final = 1024
+"""Fields and chunks of a read, each of which costs a microsecond; after more the other connections get their turn."""
 WRITE_BYTES: Final = 256 * 1024
 """A larger request is written in parts, as the provider takes them."""
 TLS_WRITE_BYTES: Final = 64 * 1024
@@ -113,6 +115,7 @@ class UpstreamConnection(Channel):
         "_large",
         "_owner",
         "_parser",
+        "_parts",
         "_patient_until",
         "_paused",
         "_readable",
@@ -145,6 +148,7 @@ class UpstreamConnection(Channel):
         self._keep_alive = False
         self._large = False
         self._paused = False
+        self._parts = 0
         self._patient_until = 0.0
         self._surplus = False
         # the parts of a large request that are still to be written, the next one last
@@ -195,6 +199,14 @@ class UpstreamConnection(Channel):
         ) as raised:  # the event loop would only log it, and the call would never end
             self.abandon()
             call.crashed(raised)
+        if self._parts > MOST_PARTS and not self._paused and not self.transport.is_closing():
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Reads on after the others have had their turn."""
+        if not self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Waits with the rest of a large request."""
@@ -259,6 +271,7 @@ class UpstreamConnection(Channel):
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._parts += 1
         if self._in_head:
             self._headers.append((name.lower(), value))
 
@@ -271,6 +284,7 @@ class UpstreamConnection(Channel):
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
+        self._parts += 1
         self._head_bytes = 0
         if not self._surplus:
             self._body.append(body)
@@ -385,6 +399,7 @@ class UpstreamConnection(Channel):
 
     def _feed(self, data: bytes) -> bool:
         self._head_bytes += len(data)
+        self._parts = 0
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
