@@ -216,3 +216,25 @@ def test_a_broken_stream_of_responses_ends_with_an_error_event_of_that_api(
         event = Answer(0, (), last.removeprefix(b"event: error\ndata: ")).json()
         assert event["type"] == "error"
         assert {"code", "message", "sequence_number"} <= event.keys()
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 401),
+        ({"authorization": "Bearer sk-relay-nobody"}, 401),
+        ({"authorization": f"Bearer {KEY}", "content-encoding": "gzip"}, 415),
+    ],
+    ids=["no key", "unknown key", "a coding"],
+)
+def test_who_is_refused_instead_of_asked_for_the_body_gets_no_further_answer_there(
+    relay: Relay, fields: dict[str, str], status: int
+) -> None:
+    waiting = {**fields, "expect": "100-continue", "content-length": "50"}
+    with relay.wire() as wire:
+        wire.send(request_bytes("POST", CHAT, waiting))
+        refused = wire.answer()
+        assert (refused.status, refused.header("connection")) == (status, "close")
+        # without the body, as some clients go on
+        wire.send(request_bytes("GET", "/v1/models", {"authorization": f"Bearer {KEY}"}) * 2)
+        assert wire.rest() == b""

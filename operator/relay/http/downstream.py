@@ -404,9 +404,14 @@ class ClientConnection(Channel):
         return True
 
     def keeps_alive(self, request: Request, now: float) -> bool:
-        """Returns whether this connection takes another request after this one."""
+        """Returns whether this connection takes another request after this one.
+
+        Who waits for 100 (Continue) and is answered otherwise may send the body, or go on without it (RFC 9110 section
+        10.1.1): what comes next could be either.
+        """
         return (
             request.keep_alive
+            and (request.complete or not request.expects_continue)
             and not self.closing
             and not self._host.draining
             and now < self._age_limit
