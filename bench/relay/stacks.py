@@ -284,5 +284,12 @@ def _answers(port: int) -> bool:
 
 def _group(leader: int) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and os.getpgid(int(entry.name)) == leader:
+        if entry.name.isdigit() and _leader(int(entry.name)) == leader:
             yield int(entry.name)
+
+
+def _leader(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:  # other processes of the machine end meanwhile
+        return None
