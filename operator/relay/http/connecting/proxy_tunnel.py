@@ -10,6 +10,8 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from mypy_extensions import mypyc_attr
+
 from relay.http.upstream import UpstreamConnection
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
@@ -19,6 +21,7 @@ _BEGINNING: Final = b"HTTP/1."
 _CREDENTIALS_REFUSED: Final = 407
 
 
+@mypyc_attr(native_class=False)
 class ProxyFailed(OSError):
     """A proxy gave no tunnel; the message says why, and nothing that the proxy said but its status."""
 
