@@ -1,7 +1,9 @@
 """The scan of a request body in Python, for a relay without the compiled one: the same results, slower.
 
 Regular expressions do the work: JSON is decided by the next byte everywhere, so that nothing ever has to be matched twice
-and every quantifier is possessive. One expression matches values up to NESTED_PATTERNS brackets deep; what lies deeper is
+and every quantifier is possessive. Groups that are repeated end with an alternative that never matches: before Python
+3.11.5 the next match began where the last, failed repetition had come to, unless another alternative was tried after it
+(CPython issue 106052). One expression matches values up to NESTED_PATTERNS brackets deep; what lies deeper is
 walked with a stack, at about a microsecond a bracket.
 """
 
@@ -19,8 +21,8 @@ NESTED_PATTERNS: Final = 6
 # -- patterns ------------------------------------------------------------------------------------------------------
 
 _BLANK: Final = rb"[ \t\n\r]*+"
-_STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
-_NUMBER: Final = rb"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+"
+_STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|(?!))*+"'
+_NUMBER: Final = rb"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++|(?!))?+(?:[eE][-+]?+[0-9]++|(?!))?+"
 _SCALAR: Final = b"(?:" + _STRING + b"|" + _NUMBER + b"|true|false|null)"
 _COLON: Final = _BLANK + b":" + _BLANK
 _KEY: Final = _STRING + _COLON
@@ -35,7 +37,7 @@ def _next(closing: bytes) -> bytes:
 def _items(opening: bytes, value: bytes, key: bytes = _KEY) -> bytes:
     """Returns the pattern of the items in these brackets, as far as keys and values match."""
     item = (key if opening == b"{" else b"") + value + _next(_CLOSING[opening])
-    return b"(?:" + item + b")*+"
+    return b"(?:" + item + b"|(?!))*+"
 
 
 def _values(depth: int) -> bytes:

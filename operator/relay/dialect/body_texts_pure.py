@@ -9,7 +9,8 @@ from relay.dialect.body_fields import Span
 _QUOTE: Final = ord('"')
 _MAX_ENCODED_BYTES: Final = 12
 """A character outside the basic plane, escaped: two surrogates of six bytes."""
-_WHOLE_ESCAPES = re.compile(rb"(?:[^\\]++|\\[^u]|\\u[0-9a-fA-F]{4})*+")
+_WHOLE_ESCAPES = re.compile(rb"(?:[^\\]++|\\[^u]|\\u[0-9a-fA-F]{4}|(?!))*+")
+"""The last alternative never matches; relay.dialect.body_scan_pure says what it is for."""
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]{48}")
 
 

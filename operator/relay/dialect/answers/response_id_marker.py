@@ -8,7 +8,7 @@ from relay.dialect.response_ids import ResponseId, marked_id
 MAX_SEARCHED_BYTES: Final = 64 * 1024
 """An id that has not come by then stays as it is. Providers send it first."""
 
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.|(?!))*+"|[{}\[\]:,]', re.DOTALL)
 _PLAIN_STRING: Final = re.compile(rb'"([^"\\\x00-\x1f]{1,512})"')
 _RESPONSE: Final = re.compile(rb'"response"[ \t]*+:[ \t]*+(?=\{)')
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
