@@ -21,6 +21,13 @@ ANNOTATION_UPSTREAMS = f"{GROUP}/upstreams"
 ANNOTATION_NUDGE = f"{GROUP}/refresh"
 """On a relay pod: changing it makes the kubelet refresh the pod's mounts at once."""
 
+ANNOTATION_RETRY = f"{GROUP}/retry"
+"""On a RelayRoute: tries the rolled-back, or goes on with the frozen, canary whose run it names."""
+ANNOTATION_APPROVE = f"{GROUP}/approve"
+"""On a RelayRoute: lets the canary pass the step of the run that it names."""
+ANNOTATION_ALLOW_JUMP = f"{GROUP}/allow-jump"
+"""On a RelayRoute: lets all traffic go at once to the stable side whose fingerprint it names."""
+
 MANAGED_BY = "relay-operator"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
@@ -90,6 +97,7 @@ class Reason(StrEnum):
     MODEL_NOT_FOUND = "ModelNotFound"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     CONFLICTED = "Conflicted"
+    UNGUARDED_CHANGE = "UnguardedChange"
     DOCUMENT_FULL = "DocumentFull"
     NOT_A_TENANT_NAMESPACE = "NotATenantNamespace"
     CONFIGURED = "Configured"
@@ -132,6 +140,13 @@ class Reason(StrEnum):
     SLO_BREACH = "SloBreach"
     ROLLED_BACK = "RolledBack"
     RETURNED_TO_STABLE = "ReturnedToStable"
+    FROZEN = "Frozen"
+    RESUMED = "Resumed"
+    BAKING = "Baking"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    STEP_DEADLINE = "StepDeadline"
+    UNMEASURABLE = "Unmeasurable"
+    COOLING_DOWN = "CoolingDown"
 
 
 def tenant_namespace(tenant: str) -> str:

@@ -1,7 +1,7 @@
 """RelayRoute: the provider that a tenant's calls go to, and the canary that they may move to."""
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 from relay_contract.document import Signal
 from relay_operator.api.custom_resource import Part, Resource
@@ -18,10 +18,19 @@ class Side(Part):
     model: str | None = None
 
 
+class Deadline(Part):
+    """What happens when something takes longer than after, in seconds; None is the operator's own patience."""
+
+    after: Duration | None = None
+    action: Literal["Hold", "Rollback"] = "Hold"
+
+
 class Progression(Part):
     step_percent: int
     every: Duration
     min_requests: int = 50
+    approval: Literal["Automatic", "Manual"] = "Automatic"
+    step_deadline: Deadline = Deadline()
 
 
 class Shadow(Part):
@@ -32,6 +41,7 @@ class Canary(Side):
     percent: int
     shadow: Shadow | None = None
     progression: Progression | None = None
+    bake: Duration = 0.0
 
 
 class ErrorRate(Part):
@@ -50,12 +60,20 @@ class Tokens(Part):
     max_drift_percent: float
 
 
+class Unmeasurable(Part):
+    after: Duration = 1800.0
+    action: Literal["Hold", "Rollback"] = "Hold"
+
+
 class Analysis(Part):
     window: Duration = 600.0
     min_requests: int = 50
     error_rate: ErrorRate | None = None
     latency: tuple[Latency, ...] = ()
     tokens: Tokens | None = None
+    on_breach: Literal["Rollback", "Freeze"] = "Rollback"
+    unmeasurable: Unmeasurable = Unmeasurable()
+    cool_down: Duration = 1800.0
 
 
 class RelayRouteSpec(Part):

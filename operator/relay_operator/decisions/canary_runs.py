@@ -4,14 +4,15 @@ Decisions are synchronous: between reading the state and setting the weight noth
 the reconcilers may both call.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import RelayRoute, fingerprint
-from relay_operator.decisions import canary, route_status
+from relay_operator.api.relay_route import Analysis, Progression, RelayRoute, fingerprint
+from relay_operator.decisions import route_status
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.analysis.scrapes import RouteKey, Subject
 from relay_operator.decisions.analysis.verdict import (
@@ -21,15 +22,19 @@ from relay_operator.decisions.analysis.verdict import (
     Outcome,
     Verdict,
 )
-from relay_operator.decisions.canary import Decision, Phase, Plan, State
+from relay_operator.decisions.canary import machine
+from relay_operator.decisions.canary.machine import Look
+from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.judgement import memory
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.route_status import Move, Progress
-from relay_operator.names import Reason
+from relay_operator.names import ANNOTATION_APPROVE, ANNOTATION_RETRY, Reason
 
 EVIDENCE_SECONDS = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH = 10
+_PATIENCE_SECONDS = 86_400.0
+"""Beyond the least time of a step, before it counts as overdue where the spec has no deadline."""
 _REPEATED_SECONDS = 600.0
 """Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
 the move, so the API server drops every repetition (an Event lives one hour by default)."""
@@ -59,6 +64,24 @@ class Run:
     remembered: str = ""
     history: tuple[Move, ...] = ()
     unannounced: tuple[Move, ...] = ()
+    unmeasurable_since: float = math.inf
+    incident_at: float = -math.inf
+
+    def look(self, now: float) -> Look:
+        """Returns what the run shows now; a restart of the operator begins its waits anew."""
+        if self.verdict.outcome is not Outcome.UNMEASURABLE:
+            self.unmeasurable_since = math.inf
+        elif self.unmeasurable_since > now:
+            self.unmeasurable_since = now
+        if self.verdict.reason is Reason.SHARED_INCIDENT:
+            self.incident_at = now
+        return Look(
+            verdict=self.verdict,
+            now=now,
+            step_requests=self.step_requests,
+            unmeasurable_seconds=max(now - self.unmeasurable_since, 0.0),
+            quiet_seconds=now - self.incident_at,
+        )
 
     @property
     def is_measured(self) -> bool:
@@ -121,9 +144,8 @@ class Run:
     def told_decision(self) -> Decision:
         """Returns the standing decision in the words of the verdict that status has."""
         assert self.standing is not None
-        told = canary.next_state(
-            self.state, self.told, plan=self.plan, step_requests=0, now=self.state.step_started_at
-        )
+        look = Look(verdict=self.told, now=self.state.step_started_at)
+        told = machine.next_state(self.state, look, plan=self.plan)
         return told if told.state == self.state else self.standing
 
     def forget_verdict(self) -> None:
@@ -215,7 +237,7 @@ class CanaryRuns:
         run = self.runs[key]
         if run.state.weight_percent > 0:
             run.forget_verdict()
-            run.state = State()
+            run.state = State(run=run.state.run, rolled_back=run.state.rolled_back)
             decision = Decision(state=run.state, reason=Reason.RETURNED_TO_STABLE, message=message)
             run.record(decision, now)
 
@@ -274,21 +296,20 @@ class CanaryRuns:
         """
         run = self.runs[key]
         plan = run.plan if stored else replace(run.plan, held=run.plan.held or _NOT_STORED)
-        decision = canary.next_state(
-            run.state, run.verdict, plan=plan, step_requests=run.step_requests, now=now
-        )
+        look = run.look(now)
+        decision = machine.next_state(run.state, look, plan=plan)
         run.standing = decision
         if decision.state == run.state:
             return False
-        if decision.state.fingerprint != run.state.fingerprint:
+        if not decision.state.is_of_the_run_of(run.state):
             run.forget_verdict()
         if decision.state.step_started_at != run.state.step_started_at:
             run.begin_step()
         run.state = decision.state
         run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more
-        again = canary.next_state(run.state, run.verdict, plan=plan, step_requests=0, now=now)
-        if again.state == run.state or canary.is_settling(run.state, again.state):
+        again = machine.next_state(run.state, run.look(now), plan=plan)
+        if again.state == run.state or machine.is_settling(run.state, again.state):
             run.state, run.standing = again.state, again
         return True
 
@@ -323,7 +344,7 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     if run.plan.percent == 0 == in_force.canary_percent:
         # the spec asked for that; the next decision says so
         return
-    correction = canary.resumed(
+    correction = machine.resumed(
         run.state,
         fingerprint_in_force=in_force.canary.fingerprint,
         weight_in_force=in_force.canary_percent,
@@ -345,6 +366,8 @@ def _adopt(run: Run, in_force: document.Route, now: float) -> None:
             fingerprint=side.fingerprint,
             step_index=1,
             step_started_at=now,
+            run=run.state.run + 1,
+            rolled_back=run.state.rolled_back,
         )
 
 
@@ -354,17 +377,29 @@ def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
     if spec.canary is None:
         return Plan()
     uid = providers[spec.canary.provider].metadata.uid
-    progression = spec.canary.progression
+    analysis = spec.analysis or Analysis()
+    progression = spec.canary.progression or Progression(
+        step_percent=100, every=0.0, min_requests=analysis.min_requests if spec.analysis else 0
+    )
+    deadline, annotations = progression.step_deadline, route.metadata.annotations
     return Plan(
         fingerprint=fingerprint(spec.canary, provider_uid=uid),
         percent=spec.canary.percent,
-        step_percent=progression.step_percent if progression else 100,
-        every_seconds=progression.every if progression else 0.0,
-        min_requests=progression.min_requests
-        if progression
-        else (spec.analysis.min_requests if spec.analysis else 0),
+        step_percent=progression.step_percent,
+        every_seconds=progression.every,
+        min_requests=progression.min_requests,
         guarded=spec.analysis is not None,
         paused=spec.paused,
+        bake_seconds=spec.canary.bake,
+        needs_approval=progression.approval == "Manual",
+        deadline_seconds=deadline.after or progression.every + _PATIENCE_SECONDS,
+        deadline_rolls_back=deadline.action == "Rollback",
+        unmeasurable_seconds=analysis.unmeasurable.after,
+        unmeasurable_rolls_back=analysis.unmeasurable.action == "Rollback",
+        freezes_on_breach=analysis.on_breach == "Freeze",
+        cool_down_seconds=analysis.cool_down,
+        retry=annotations.get(ANNOTATION_RETRY, ""),
+        approval=annotations.get(ANNOTATION_APPROVE, ""),
     )
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import RelayRoute, Shadow, Side
+from relay_operator.api.relay_route import RelayRoute, Shadow, Side, fingerprint
 from relay_operator.decisions import brake
 from relay_operator.decisions.analysis.verdict import Verdict
-from relay_operator.decisions.canary import Decision
+from relay_operator.decisions.canary.state import Decision
 from relay_operator.decisions.canary_runs import CanaryRuns, Run
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
-from relay_operator.names import Reason
+from relay_operator.names import ANNOTATION_ALLOW_JUMP, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Decided:
 
 
 _NAMED = 8
+_ALL = 100
 _NO_SHADOW = Shadow(percent=0)
 
 RouteOutcome = Refused | Waiting | Decided
@@ -64,6 +65,9 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
     refusal = refusal_of(route, around)
     if refusal is not None:
         return Ruling(outcome=refusal)
+    jump = _unguarded_change(route, around)
+    if jump is not None:
+        return Ruling(outcome=jump)
     if around.shortage:
         return Ruling(outcome=Refused(reason=Reason.DOCUMENT_FULL, message=around.shortage))
     closed = {side.provider for side in used_sides(route)} - around.reachable
@@ -121,6 +125,36 @@ def refusal_of(route: RelayRoute, around: Surroundings) -> Refused | None:
         return Refused(reason=Reason.CONFLICTED, message=message)
     refusals = (_check(side, route.spec.match.models, around) for side in sides(route))
     return next((refusal for refusal in refusals if refusal is not None), None)
+
+
+def _unguarded_change(route: RelayRoute, around: Surroundings) -> Refused | None:
+    """Finds that all traffic of the stable side in force would go at once to a side that did not serve it before.
+
+    The same provider and model is no other side, although its Provider was made again.
+    """
+    in_force, stable = around.in_force, route.spec.stable
+    if in_force is None or (stable.provider, stable.model) == (
+        in_force.stable.provider,
+        in_force.stable.model,
+    ):
+        return None
+    uid = around.usable[stable.provider].metadata.uid
+    wanted = fingerprint(stable, provider_uid=uid)
+    canary = in_force.canary
+    is_promoted = (
+        canary is not None and canary.fingerprint == wanted and in_force.canary_percent == _ALL
+    )
+    if is_promoted or route.metadata.annotations.get(ANNOTATION_ALLOW_JUMP) == wanted:
+        return None
+    message = (
+        f"all traffic would go at once from stable {_named(in_force.stable)} to {_named(stable)}, which no canary has "
+        f"proved; make it the canary first, or allow this jump with the annotation {ANNOTATION_ALLOW_JUMP}={wanted}"
+    )
+    return Refused(reason=Reason.UNGUARDED_CHANGE, message=message)
+
+
+def _named(side: Side | document.Side) -> str:
+    return f"{side.provider} ({side.model})" if side.model else side.provider
 
 
 def with_what_is_in_force(obstacle: Obstacle, in_force: document.Route | None) -> Obstacle:

@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from relay_operator.decisions.analysis.verdict import Outcome
-from relay_operator.decisions.canary import Decision, Phase
+from relay_operator.decisions.canary.state import Decision, Phase
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome
@@ -36,10 +36,11 @@ def conditions(
 def _decided(
     outcome: Decided, programmed: Programmed, obstacle: Obstacle | None
 ) -> list[Condition]:
-    """Ready also while the canary climbs; not once it was rolled back."""
+    """Ready also while the canary climbs; not while it takes a person to go on."""
     decision = outcome.decision
     phase, reason, message = decision.state.phase, decision.reason, decision.message
     rolled_back, promoted = phase is Phase.ROLLED_BACK, phase is Phase.PROMOTED
+    stalled = _is_stalled(decision)
     acknowledged = programmed.pods > 0 and programmed.acknowledged == programmed.pods
     pods = _pods(programmed)
     table = [
@@ -57,10 +58,10 @@ def _decided(
         *_analysis(outcome),
         condition(Type.PROMOTED, promoted, reason, reason, message),
         condition(Type.ROLLED_BACK, rolled_back, reason, reason, message),
-        condition(Type.STALLED, rolled_back, reason, reason, message),
+        condition(Type.STALLED, stalled, reason, reason, message),
         condition(
             Type.RECONCILING,
-            not acknowledged and not rolled_back,
+            not acknowledged and not stalled,
             Reason.WAITING_FOR_PODS,
             Reason.ACKNOWLEDGED,
             pods,
@@ -75,10 +76,10 @@ def _interrupted(table: list[Condition], obstacle: Obstacle) -> list[Condition]:
 
 
 def _ready(decision: Decision, acknowledged: bool, pods: str) -> Condition:
-    if decision.state.phase is Phase.ROLLED_BACK:
-        return condition(
-            Type.READY, False, Reason.ROLLED_BACK, Reason.ROLLED_BACK, decision.message
-        )
+    if _is_stalled(decision) or decision.reason is Reason.AWAITING_APPROVAL:
+        rolled_back = decision.state.phase is Phase.ROLLED_BACK
+        reason = Reason.ROLLED_BACK if rolled_back else decision.reason
+        return condition(Type.READY, False, reason, reason, decision.message)
     return condition(
         Type.READY,
         acknowledged,
@@ -86,6 +87,13 @@ def _ready(decision: Decision, acknowledged: bool, pods: str) -> Condition:
         Reason.WAITING_FOR_PODS,
         decision.message if acknowledged else pods,
     )
+
+
+def _is_stalled(decision: Decision) -> bool:
+    """Tells whether GitOps is to see a failure: nothing goes on, or not within the time that was given."""
+    phases = (Phase.ROLLED_BACK, Phase.FROZEN)
+    late = (Reason.STEP_DEADLINE, Reason.UNMEASURABLE)
+    return decision.state.phase in phases or decision.reason in late
 
 
 def _analysis(outcome: Decided) -> list[Condition]:

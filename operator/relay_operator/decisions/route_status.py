@@ -10,7 +10,12 @@ from typing import Any
 from relay_contract import document
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, MetricRow, Outcome, Verdict
-from relay_operator.decisions.canary import Phase, State
+from relay_operator.decisions.canary.state import (
+    MOST_ROLLED_BACK,
+    Phase,
+    RolledBack,
+    State,
+)
 from relay_operator.names import Reason
 
 _ROW_TEXTS = ("name", "canary", "stable", "limit", "evidence", "message")
@@ -59,11 +64,15 @@ class InForce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteStatus:
-    """Fields of the status. progress is None for a route that was never accepted, in_force where none of it serves."""
+    """Fields of the status. progress is None for a route that was never accepted, in_force where none of it serves.
+
+    coming is told and not read again.
+    """
 
     progress: Progress | None = None
     programmed: Programmed | None = None
     in_force: InForce | None = None
+    coming: str = ""
 
 
 def to_status(status: RouteStatus) -> dict[str, Any]:
@@ -76,7 +85,7 @@ def to_status(status: RouteStatus) -> dict[str, Any]:
             "acknowledged": status.programmed.acknowledged,
         }
     if status.progress is not None:
-        fields |= _progress_fields(status.progress)
+        fields |= _progress_fields(status.progress) | {"next": status.coming or None}
     sides = status.in_force
     fields["inForce"] = (
         {"stable": sides.stable, "canary": sides.canary} if sides is not None else None
@@ -116,6 +125,17 @@ def _progress_fields(progress: Progress) -> dict[str, Any]:
             "canaryPercent": state.weight_percent,
         },
         "canaryFingerprint": state.fingerprint,
+        "run": state.run,
+        "cause": state.cause or None,
+        "rolledBack": [
+            {
+                "fingerprint": one.fingerprint,
+                "at": timestamps.to_precise_text(one.at),
+                "cause": one.cause,
+            }
+            for one in state.rolled_back
+        ]
+        or None,
         "step": step if state.fingerprint else None,
         "analysis": analysis if progress.measured_at else None,
         "history": [
@@ -163,20 +183,32 @@ def _progress(status: Mapping[str, Any]) -> Progress | None:
 
 
 def _state(status: Mapping[str, Any], history: tuple[Move, ...]) -> State:
-    fingerprint = str(status.get("canaryFingerprint", ""))
+    fingerprint, run = str(status.get("canaryFingerprint", "")), int(status.get("run") or 0)
+    rolled_back = tuple(map(_rolled_back, status.get("rolledBack") or ()))[-MOST_ROLLED_BACK:]
     if not fingerprint:
-        return State()
+        return State(run=run, rolled_back=rolled_back)
     phase = _phase(status["phase"])
     step = status.get("step") or {}
-    rolled_back = phase is Phase.ROLLED_BACK
+    # a version that did not tell the cause told it as the last move
+    is_back = phase is Phase.ROLLED_BACK
+    cause = status.get("cause") or (history[-1].message if is_back and history else "")
     return State(
         phase=phase,
         weight_percent=int(status.get("weights", {}).get("canaryPercent", 0)),
         fingerprint=fingerprint,
         step_index=int(step.get("index", 0)),
         step_started_at=_seconds(step.get("startedAt")),
-        # the rollback is the last move: nothing follows it but another run
-        cause=history[-1].message if rolled_back and history else "",
+        cause=str(cause),
+        run=run,
+        rolled_back=rolled_back,
+    )
+
+
+def _rolled_back(entry: Mapping[str, Any]) -> RolledBack:
+    return RolledBack(
+        fingerprint=str(entry.get("fingerprint", "")),
+        at=_seconds(entry.get("at")),
+        cause=str(entry.get("cause", "")),
     )
 
 

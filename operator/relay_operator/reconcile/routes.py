@@ -281,9 +281,13 @@ class RouteReconciler:
                 self._queue.add(Key("Tenant", "", publication.tenant.metadata.name), Urgency.URGENT)
             case Waiting():
                 self._look_again(body, _PENDING_SECONDS)
-            case Decided(measured=True):
-                self._look_again(body, EVIDENCE_SECONDS)
-            case Decided() | Refused():
+            case Decided(decision=decision, measured=measured):
+                now = self._clock()
+                waits = [EVIDENCE_SECONDS] if measured else []
+                waits += [decision.due - now] if decision.due > now else []
+                if waits:
+                    self._look_again(body, min(waits))
+            case Refused():
                 pass
             case _:
                 assert_never(ruling.outcome)
@@ -322,6 +326,7 @@ class RouteReconciler:
             programmed=programmed,
             progress=run.progress if run else None,
             in_force=route_status.in_force(publication.fragments.get(name)),
+            coming=found.decision.coming if isinstance(found, Decided) else "",
         )
         wanted = route_conditions.conditions(found, programmed, obstacle=obstacle)
         if isinstance(found, Waiting):

@@ -307,9 +307,17 @@ class Stage:
         metadata = {"name": name, "namespace": SYSTEM}
         self.server.put({**manifest, "metadata": metadata, "data": {"api-key": value}})
 
-    def route(self, name: str = "chat", *, tenant: str = "finance", **spec: Any) -> Manifest:
+    def route(
+        self,
+        name: str = "chat",
+        *,
+        tenant: str = "finance",
+        annotations: dict[str, str] | None = None,
+        **spec: Any,
+    ) -> Manifest:
         body = {"stable": {"provider": "legacy"}} | spec
-        return self._put("RelayRoute", name, body, namespace=names.tenant_namespace(tenant))
+        namespace = names.tenant_namespace(tenant)
+        return self._put("RelayRoute", name, body, namespace=namespace, annotations=annotations)
 
     def pod(self, name: str = "relay-1", *, tenant: str = "finance", ready: bool = True) -> None:
         """Plays the Deployment's pod, as the kubelet reports it."""
@@ -377,8 +385,18 @@ class Stage:
                 found[kind, metadata.get("namespace", ""), metadata["name"]] = one
         return found
 
-    def _put(self, kind: str, name: str, spec: Manifest, *, namespace: str = "") -> Manifest:
-        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    def _put(
+        self,
+        kind: str,
+        name: str,
+        spec: Manifest,
+        *,
+        namespace: str = "",
+        annotations: dict[str, str] | None = None,
+    ) -> Manifest:
+        metadata: Manifest = {"name": name} | ({"namespace": namespace} if namespace else {})
+        if annotations is not None:
+            metadata["annotations"] = annotations
         return self.server.put(
             {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
         )

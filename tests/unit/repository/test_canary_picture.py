@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from relay_operator.decisions.canary import MOVES, Phase
+from relay_operator.decisions.canary.state import MOVES, Phase
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "architecture.md"
 ANY = "AnyPhase"

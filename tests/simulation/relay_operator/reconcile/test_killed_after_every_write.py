@@ -4,7 +4,7 @@ import pytest
 from tests.unit.relay_operator.reconcile.killed_operator import check, play
 from tests.unit.relay_operator.reconcile.scenes import SCENES, Scene
 
-from relay_operator.decisions.canary import Phase
+from relay_operator.decisions.canary.state import Phase
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)

@@ -8,10 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_operator.decisions.analysis.verdict import Outcome, Verdict
-from relay_operator.decisions.canary import MOVES, Phase, Plan, State, next_state, resumed
+from relay_operator.decisions.canary import machine
+from relay_operator.decisions.canary.machine import QUIET_SECONDS, Look, resumed
+from relay_operator.decisions.canary.state import (
+    MOST_ROLLED_BACK,
+    MOVES,
+    Decision,
+    Phase,
+    Plan,
+    RolledBack,
+    State,
+)
 from relay_operator.names import Reason
 
 CANARY = "aaaaaaaaaaaa"
+RETRY = "relay-operator.dev/retry"
 CLIMB = Plan(
     fingerprint=CANARY,
     percent=100,
@@ -26,9 +37,26 @@ def a_verdict(outcome: Outcome, message: str = "") -> Verdict:
     return Verdict(outcome=outcome, reason=Reason.HEALTHY, message=message)
 
 
+def next_state(
+    state: State,
+    verdict: Verdict,
+    *,
+    plan: Plan,
+    step_requests: float = 0.0,
+    now: float = 1000.0,
+    **look: float,
+) -> Decision:
+    """Decides by one look."""
+    seen = Look(verdict=verdict, now=now, step_requests=step_requests, **look)
+    return machine.next_state(state, seen, plan=plan)
+
+
 HEALTHY = a_verdict(Outcome.HEALTHY)
 BREACHED = a_verdict(Outcome.BREACHED, "25 % of the requests failed")
 UNDECIDED = [a_verdict(Outcome.INCONCLUSIVE), a_verdict(Outcome.UNMEASURABLE)]
+INCIDENT = Verdict(
+    outcome=Outcome.INCONCLUSIVE, reason=Reason.SHARED_INCIDENT, message="both sides fail"
+)
 
 
 def climbing(weight: int = 25, *, phase: Phase = Phase.PROGRESSING) -> State:
@@ -188,10 +216,181 @@ def test_the_message_of_a_wait_does_not_change_while_it_lasts(requests: float, n
     assert next_state(climbing(), HEALTHY, plan=CLIMB, step_requests=requests, now=now) == first
 
 
+def test_a_passed_step_waits_for_the_approval_that_names_it() -> None:
+    plan = replace(CLIMB, needs_approval=True)
+    state = replace(climbing(), run=3)
+    waiting = next_state(state, HEALTHY, plan=plan, step_requests=50, now=1060.0)
+    assert (waiting.state.phase, waiting.state.weight_percent) == (Phase.HOLDING, 25)
+    assert waiting.reason is Reason.AWAITING_APPROVAL
+    assert f"relay-operator.dev/approve={CANARY}/3/1" in waiting.message
+    for token in ("", CANARY, f"{CANARY}/2/1", f"{CANARY}/3/2", f"{CANARY}/3/10"):
+        plan = replace(plan, approval=token)
+        assert next_state(state, HEALTHY, plan=plan, step_requests=50, now=1060.0) == waiting
+    plan = replace(plan, approval=f"{CANARY}/3/1")
+    passed = next_state(waiting.state, HEALTHY, plan=plan, step_requests=50, now=1061.0)
+    assert (passed.state.weight_percent, passed.reason) == (50, Reason.STEP_PASSED)
+    # the same annotation does not approve the next step
+    later = next_state(passed.state, HEALTHY, plan=plan, step_requests=50, now=9000.0)
+    assert later.reason is Reason.AWAITING_APPROVAL
+
+
+def test_an_approval_passes_nothing_that_the_evidence_does_not() -> None:
+    plan = replace(CLIMB, needs_approval=True, approval=f"{CANARY}/0/1")
+    decision = next_state(climbing(), UNDECIDED[0], plan=plan, step_requests=500, now=9000.0)
+    assert decision.state.weight_percent == 25
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_step_that_is_not_passed_in_time_is_held_and_goes_on_once_it_is(approved: bool) -> None:
+    plan = replace(CLIMB, deadline_seconds=3600, needs_approval=not approved)
+    before = next_state(climbing(), UNDECIDED[0], plan=plan, step_requests=0, now=4599.0)
+    assert before.reason is Reason.AWAITING_EVIDENCE
+    late = next_state(climbing(), UNDECIDED[0], plan=plan, step_requests=0, now=4600.0)
+    assert (late.state.phase, late.state.weight_percent) == (Phase.HOLDING, 25)
+    assert late.reason is Reason.STEP_DEADLINE
+    passed = next_state(late.state, HEALTHY, plan=plan, step_requests=50, now=4700.0)
+    assert passed.state.weight_percent == (50 if approved else 25)
+    assert passed.reason is (Reason.STEP_PASSED if approved else Reason.STEP_DEADLINE)
+
+
+def test_a_step_that_is_not_passed_in_time_is_rolled_back_where_the_spec_says_so() -> None:
+    plan = replace(CLIMB, deadline_seconds=3600, deadline_rolls_back=True)
+    late = next_state(climbing(), UNDECIDED[0], plan=plan, step_requests=0, now=4600.0)
+    assert (late.state.phase, late.state.weight_percent) == (Phase.ROLLED_BACK, 0)
+    assert late.reason is Reason.STEP_DEADLINE
+    assert "step 1 was not passed by 1970-01-01T01:16:40Z" in late.state.cause
+
+
+def test_a_canary_that_cannot_be_measured_for_long_is_held_or_rolled_back() -> None:
+    plan = replace(CLIMB, unmeasurable_seconds=600)
+    same: Any = {"plan": plan, "step_requests": 0, "now": 2000.0}
+    short = next_state(climbing(), UNDECIDED[1], unmeasurable_seconds=599, **same)
+    assert short.reason is Reason.AWAITING_EVIDENCE
+    long = next_state(climbing(), UNDECIDED[1], unmeasurable_seconds=600, **same)
+    assert (long.state.phase, long.state.weight_percent) == (Phase.HOLDING, 25)
+    assert long.reason is Reason.UNMEASURABLE
+    again = next_state(long.state, UNDECIDED[0], **same)
+    assert again.state.phase is Phase.PROGRESSING
+    same["plan"] = replace(plan, unmeasurable_rolls_back=True)
+    back = next_state(climbing(), UNDECIDED[1], unmeasurable_seconds=600, **same)
+    assert (back.state.phase, back.reason) == (Phase.ROLLED_BACK, Reason.UNMEASURABLE)
+
+
+def test_a_canary_with_all_traffic_bakes_before_it_is_promoted() -> None:
+    plan = replace(CLIMB, bake_seconds=3600)
+    baking = next_state(climbing(100), HEALTHY, plan=plan, step_requests=50, now=1060.0)
+    assert (baking.state.phase, baking.state.weight_percent) == (Phase.BAKING, 100)
+    assert baking.coming == "promotion from 1970-01-01T01:17:40Z"
+    same = next_state(baking.state, HEALTHY, plan=plan, step_requests=9999, now=4659.0)
+    assert same == baking
+    undecided = next_state(baking.state, UNDECIDED[1], plan=plan, step_requests=0, now=9000.0)
+    assert undecided.state.phase is Phase.BAKING
+    promoted = next_state(baking.state, HEALTHY, plan=plan, step_requests=0, now=4660.0)
+    assert promoted.state.phase is Phase.PROMOTED
+    breached = next_state(baking.state, BREACHED, plan=plan, step_requests=0, now=2000.0)
+    assert (breached.state.phase, breached.state.weight_percent) == (Phase.ROLLED_BACK, 0)
+
+
+def test_a_breach_freezes_where_the_spec_says_so_until_a_person_decides() -> None:
+    plan = replace(CLIMB, freezes_on_breach=True)
+    frozen = next_state(replace(climbing(), run=2), BREACHED, plan=plan, now=1001.0)
+    assert (frozen.state.phase, frozen.state.weight_percent) == (Phase.FROZEN, 25)
+    for verdict in (HEALTHY, BREACHED, *UNDECIDED, INCIDENT):
+        later = next_state(frozen.state, verdict, plan=plan, step_requests=500, now=99_999.0)
+        assert (later.state, later.reason) == (frozen.state, Reason.FROZEN)
+    lowered = next_state(frozen.state, HEALTHY, plan=replace(plan, percent=10), now=2000.0)
+    assert (lowered.state.phase, lowered.state.weight_percent) == (Phase.FROZEN, 10)
+    back = next_state(frozen.state, HEALTHY, plan=replace(plan, percent=0))
+    assert back.state.phase is Phase.STABLE
+    retried = replace(plan, retry=f"{CANARY}/2")
+    going_on = next_state(frozen.state, HEALTHY, plan=retried, now=2000.0)
+    assert (going_on.state.phase, going_on.state.weight_percent) == (Phase.PROGRESSING, 25)
+    # the annotation is left over: the next breach freezes all the same
+    again = next_state(going_on.state, BREACHED, plan=retried, now=3000.0).state
+    assert next_state(again, HEALTHY, plan=retried, now=4000.0).state.phase is Phase.FROZEN
+
+
+def test_an_incident_of_both_sides_freezes_and_the_step_begins_anew_after_it() -> None:
+    frozen = next_state(climbing(), INCIDENT, plan=CLIMB, step_requests=500, now=2000.0)
+    assert (frozen.state.phase, frozen.state.weight_percent) == (Phase.FROZEN, 25)
+    assert frozen.reason is Reason.SHARED_INCIDENT
+    soon: Any = {"plan": CLIMB, "step_requests": 500, "now": 2030.0}
+    still = next_state(frozen.state, HEALTHY, quiet_seconds=QUIET_SECONDS - 1, **soon)
+    assert still.state == frozen.state
+    over = next_state(frozen.state, HEALTHY, quiet_seconds=QUIET_SECONDS, **soon)
+    assert (over.state.phase, over.state.weight_percent) == (Phase.PROGRESSING, 25)
+    assert (over.reason, over.state.step_started_at) == (Reason.RESUMED, 2030.0)
+    breached = next_state(frozen.state, BREACHED, quiet_seconds=1, **soon)
+    assert breached.state.phase is Phase.ROLLED_BACK
+
+
+def rolled_back(plan: Plan = CLIMB, *, at: float = 2000.0) -> State:
+    begun = next_state(State(), HEALTHY, plan=plan, now=1000.0).state
+    return next_state(begun, BREACHED, plan=plan, now=at).state
+
+
+def test_a_rolled_back_canary_is_tried_again_by_hand_once_it_has_cooled_down() -> None:
+    plan = replace(CLIMB, cool_down_seconds=600)
+    back = rolled_back(plan)
+    told = next_state(back, HEALTHY, plan=plan, now=2001.0)
+    assert f"not before 1970-01-01T00:43:20Z, annotate the route with {RETRY}={CANARY}/1" in (
+        told.message
+    )
+    asked = replace(plan, retry=f"{CANARY}/1")
+    early = next_state(back, HEALTHY, plan=asked, now=2599.0)
+    assert (early.state, early.due) == (back, 2600.0)
+    again = next_state(back, HEALTHY, plan=asked, now=2600.0)
+    assert (again.state.phase, again.state.weight_percent) == (Phase.PROGRESSING, 25)
+    forced = replace(plan, retry=f"{CANARY}/1/force")
+    assert next_state(back, HEALTHY, plan=forced, now=2001.0).state.phase is Phase.PROGRESSING
+    # what is left over of either does not act on the next run
+    for left_over in (asked, forced):
+        failed = next_state(again.state, BREACHED, plan=left_over, now=3000.0).state
+        later = next_state(failed, HEALTHY, plan=left_over, now=99_999.0).state
+        assert later.phase is Phase.ROLLED_BACK
+
+
+@pytest.mark.parametrize("meanwhile", ["bbbbbbbbbbbb", ""])
+def test_the_same_canary_in_another_spec_is_refused_until_it_has_cooled_down(
+    meanwhile: str,
+) -> None:
+    plan = replace(CLIMB, cool_down_seconds=600)
+    between = replace(plan, fingerprint=meanwhile)
+    other = next_state(rolled_back(plan), HEALTHY, plan=between, now=2100.0).state
+    refused = next_state(other, HEALTHY, plan=plan, now=2200.0)
+    assert (refused.state.phase, refused.state.weight_percent) == (Phase.ROLLED_BACK, 0)
+    assert refused.reason is Reason.COOLING_DOWN
+    assert "25 % of the requests failed" in refused.message
+    stays = next_state(refused.state, HEALTHY, plan=plan, now=99_999.0)
+    assert stays.state == refused.state
+    assert next_state(other, HEALTHY, plan=plan, now=2600.0).state.phase is Phase.PROGRESSING
+
+
+def test_only_the_last_canaries_that_were_rolled_back_are_remembered() -> None:
+    state = State()
+    for number in range(2 * MOST_ROLLED_BACK):
+        plan = replace(CLIMB, fingerprint=f"{number:012d}", cool_down_seconds=1e9)
+        state = next_state(state, HEALTHY, plan=plan, now=float(number)).state
+        state = next_state(state, BREACHED, plan=plan, now=float(number)).state
+    remembered = [one.fingerprint for one in state.rolled_back]
+    assert remembered == [f"{n:012d}" for n in range(MOST_ROLLED_BACK, 2 * MOST_ROLLED_BACK)]
+
+
+def test_what_comes_next_is_told() -> None:
+    assert next_state(climbing(), UNDECIDED[0], plan=CLIMB).coming == (
+        "50 % from 1970-01-01T00:17:40Z"
+    )
+    assert next_state(rolled_back(), HEALTHY, plan=CLIMB).coming == (
+        "retry by hand from 1970-01-01T00:33:20Z"
+    )
+
+
 def legal(state: State) -> State:
     """Stable is one state, and what was rolled back has no weight: the machine makes no others."""
     if state.phase is Phase.STABLE or not state.fingerprint:
         return State()
+    if state.phase is Phase.BAKING:
+        return replace(state, weight_percent=100)
     return replace(state, weight_percent=0) if state.phase is Phase.ROLLED_BACK else state
 
 
@@ -202,6 +401,17 @@ states = st.builds(
     fingerprint=st.sampled_from(["", CANARY, "bbbbbbbbbbbb"]),
     step_index=st.integers(0, 9),
     step_started_at=st.floats(0, 1e6),
+    cause=st.sampled_from(["", "it failed"]),
+    run=st.integers(0, 3),
+    rolled_back=st.lists(
+        st.builds(
+            RolledBack,
+            fingerprint=st.sampled_from([CANARY, "bbbbbbbbbbbb"]),
+            at=st.floats(0, 1e6),
+            cause=st.just("it failed"),
+        ),
+        max_size=2,
+    ).map(tuple),
 ).map(legal)
 plans = st.builds(
     Plan,
@@ -212,34 +422,62 @@ plans = st.builds(
     min_requests=st.integers(1, 1000),
     guarded=st.booleans(),
     paused=st.booleans(),
+    bake_seconds=st.sampled_from([0.0, 100.0]),
+    needs_approval=st.booleans(),
+    deadline_seconds=st.sampled_from([100.0, 1e9]),
+    deadline_rolls_back=st.booleans(),
+    unmeasurable_seconds=st.sampled_from([100.0, 1e9]),
+    unmeasurable_rolls_back=st.booleans(),
+    freezes_on_breach=st.booleans(),
+    cool_down_seconds=st.sampled_from([0.0, 1000.0, 1e9]),
+    retry=st.sampled_from(["", f"{CANARY}/1", f"{CANARY}/1/force"]),
+    approval=st.sampled_from(["", f"{CANARY}/1/1"]),
 )
-verdicts = st.sampled_from([HEALTHY, BREACHED, *UNDECIDED])
+verdicts = st.sampled_from([HEALTHY, BREACHED, INCIDENT, *UNDECIDED])
+
+
+def is_frozen_by_breach(state: State) -> bool:
+    return state.phase is Phase.FROZEN and state.cause != ""
 
 
 @given(
-    state=states, plan=plans, verdict=verdicts, requests=st.floats(0, 1e6), now=st.floats(0, 2e6)
+    state=states,
+    plan=plans,
+    verdict=verdicts,
+    requests=st.floats(0, 1e6),
+    now=st.floats(0, 2e6),
+    unmeasurable=st.floats(0, 1e4),
+    quiet=st.floats(0, 1e4),
 )
 def test_properties_of_every_move(
-    state: State, plan: Plan, verdict: Verdict, requests: float, now: float
+    state: State,
+    plan: Plan,
+    verdict: Verdict,
+    requests: float,
+    now: float,
+    unmeasurable: float,
+    quiet: float,
 ) -> None:
-    after = next_state(state, verdict, plan=plan, step_requests=requests, now=now).state
+    look: Any = {"unmeasurable_seconds": unmeasurable, "quiet_seconds": quiet}
+    after = next_state(state, verdict, plan=plan, step_requests=requests, now=now, **look).state
     assert 0 <= after.weight_percent <= max(plan.percent, 0)
     assert after.phase in MOVES[state.phase]
-    same_run = state.fingerprint == plan.fingerprint != ""
+    assert len(after.rolled_back) <= MOST_ROLLED_BACK
+    same_run = state.fingerprint == plan.fingerprint != "" and state.run == after.run
     if same_run and after.weight_percent > state.weight_percent:
+        approved = plan.approval == state.step_token or state.weight_percent == 0
         assert plan.guarded
         assert not plan.paused
+        assert approved or not plan.needs_approval
         assert after.weight_percent - state.weight_percent <= plan.step_percent
         assert verdict.outcome is Outcome.HEALTHY or state.weight_percent == 0
-    if same_run and verdict.outcome is Outcome.BREACHED and state.phase is not Phase.PROMOTED:
-        assert after.weight_percent == 0
-    if (
-        same_run
-        and verdict in UNDECIDED
-        and plan.percent >= state.weight_percent > 0
-        and state.phase is not Phase.ROLLED_BACK
-    ):
-        assert after.weight_percent == state.weight_percent
+    if same_run and verdict is BREACHED and state.phase is not Phase.PROMOTED:
+        frozen = plan.freezes_on_breach or is_frozen_by_breach(state)
+        assert after.weight_percent == 0 or (frozen and after.phase is Phase.FROZEN)
+    if same_run and verdict in (INCIDENT, *UNDECIDED) and plan.percent >= state.weight_percent > 0:
+        rolls_back = plan.deadline_rolls_back or plan.unmeasurable_rolls_back
+        stays = after.weight_percent == state.weight_percent
+        assert stays or (rolls_back and after.phase is Phase.ROLLED_BACK)
 
 
 @given(state=states, plan=plans, verdict=verdicts, now=st.floats(0, 2e6))

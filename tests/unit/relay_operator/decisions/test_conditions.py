@@ -6,7 +6,7 @@ import pytest
 
 from relay_operator.decisions import provider_conditions, route_conditions, tenant_conditions
 from relay_operator.decisions.analysis.verdict import Outcome, Verdict
-from relay_operator.decisions.canary import Decision, Phase, State
+from relay_operator.decisions.canary.state import Decision, Phase, State
 from relay_operator.decisions.conditions import Condition, merge, not_accepted, with_grace
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting, obstacle_of
 from relay_operator.decisions.provider_conditions import Configured

@@ -9,7 +9,7 @@ from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.decisions.analysis.evidence import Evidence
-from relay_operator.decisions.canary import Phase
+from relay_operator.decisions.canary.state import Phase
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.outcome import Refused, Waiting
 from relay_operator.decisions.route_acceptance import (

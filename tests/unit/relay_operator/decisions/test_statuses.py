@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay_operator.decisions import provider_status, route_status, tenant_status
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Outcome, Verdict
-from relay_operator.decisions.canary import Phase, State
+from relay_operator.decisions.canary.state import Phase, RolledBack, State
 from relay_operator.decisions.provider_status import ProviderStatus
 from relay_operator.decisions.route_status import InForce, Move, Programmed, Progress, RouteStatus
 from relay_operator.decisions.tenant_status import TenantStatus
@@ -30,30 +30,39 @@ verdicts = st.builds(
 )
 
 
+counts = st.integers(0, 1000)
+ended = st.builds(
+    RolledBack,
+    fingerprint=st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
+    at=st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000),
+    cause=st.text(),
+)
+
+
 @st.composite
 def progresses(draw: st.DrawFn) -> Progress:
-    """Draws what the state machine makes: a stable route has no run, a rolled-back one the cause of its last move."""
+    """Draws what the state machine makes: a stable route has no run."""
     history = tuple(draw(st.lists(moves, max_size=10)))
     phase = draw(st.sampled_from(Phase))
-    rolled_back = phase is Phase.ROLLED_BACK
+    kept: Any = {"run": draw(counts), "rolled_back": tuple(draw(st.lists(ended, max_size=5)))}
     state = State(
         phase=phase,
-        weight_percent=0 if rolled_back else draw(st.integers(0, 100)),
+        weight_percent=0 if phase is Phase.ROLLED_BACK else draw(st.integers(0, 100)),
         fingerprint=draw(st.from_regex(r"[0-9a-f]{12}", fullmatch=True)),
         step_index=draw(st.integers(0, 99)),
         step_started_at=draw(st.integers(0, 4_000_000_000_000)) / 1000,
-        cause=history[-1].message if rolled_back and history else "",
+        cause=draw(st.text(min_size=1)) if phase in (Phase.ROLLED_BACK, Phase.FROZEN) else "",
+        **kept,
     )
     measured = draw(st.booleans())
     return Progress(
-        state=State() if phase is Phase.STABLE else state,
+        state=State(**kept) if phase is Phase.STABLE else state,
         verdict=draw(verdicts) if measured else NOT_MEASURED,
         measured_at=draw(seconds) if measured else 0.0,
         history=history,
     )
 
 
-counts = st.integers(0, 1000)
 programmed = st.builds(Programmed, generation=counts, pods=counts, acknowledged=counts)
 in_force = st.builds(InForce, stable=st.text(max_size=40), canary=st.text(max_size=40))
 route_statuses = st.builds(
@@ -112,9 +121,17 @@ def test_the_summary_counts_pods_that_are_ready_and_acknowledged() -> None:
     assert tenant_status.to_status(status)["relay"]["summary"] == "2/3"
 
 
+def test_the_cause_that_an_older_version_told_as_its_last_move_is_kept() -> None:
+    move = {"at": "2026-11-25T10:00:00Z", "reason": "SloBreach", "message": "it failed"}
+    status = {"phase": "RolledBack", "canaryFingerprint": "a" * 12, "history": [move]}
+    progress = route_status.from_status(status).progress
+    assert progress is not None
+    assert progress.state.cause == "it failed"
+
+
 def test_values_that_only_a_newer_version_knows_hold_the_canary_unmeasured() -> None:
     status = {
-        "phase": "Baking",
+        "phase": "Evacuating",
         "canaryFingerprint": "a" * 12,
         "weights": {"canaryPercent": 75},
         "analysis": {"verdict": "Drifting", "reason": "New", "message": "m", "measuredAt": "x"},

@@ -23,7 +23,7 @@ _LOOK_SECONDS = 0.4
 """Shorter than the tick of the SLO loop, whose new evidence is written."""
 
 _VOLATILE_METADATA = ("resourceVersion", "creationTimestamp", "generation", "managedFields")
-_VOLATILE_STATUS = ("step", "analysis")
+_VOLATILE_STATUS = ("step", "analysis", "next")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +170,8 @@ def _status(status: dict[str, Any]) -> dict[str, Any]:
             normal[field] = {**normal[field]}
             normal[field].pop(counter, None)
     # what a run was told of an interrupted move differs in words only
+    normal |= {"cause": bool(status.get("cause"))}
+    normal["rolledBack"] = [one["fingerprint"] for one in status.get("rolledBack") or ()]
     normal["conditions"] = [
         {field: one[field] for field in ("type", "status", "reason", "observedGeneration")}
         for one in status.get("conditions", [])

@@ -11,6 +11,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import document
 from relay_operator import names
+from relay_operator.api.relay_route import Side, fingerprint
 from relay_operator.api.tenant import Tenant
 from relay_operator.manifests import composition, credentials, document_size, upstreams
 from relay_operator.manifests.environment import Upstream
@@ -141,11 +142,12 @@ async def test_nobody_opens_the_policy_by_its_annotation() -> None:
 @in_virtual_time
 async def test_what_no_route_in_force_uses_any_more_is_taken_away() -> None:
     stage, life = await a_stage(ADDRESSES[0])
-    stage.provider("new")
+    new = stage.provider("new")["metadata"]["uid"]
     provider_deleted(stage)
     await stage.settle()
     assert set(keys(stage)) == {"legacy"}
-    stage.route(stable={"provider": "new"})
+    jump = {names.ANNOTATION_ALLOW_JUMP: fingerprint(Side(provider="new"), provider_uid=new)}
+    stage.route(stable={"provider": "new"}, annotations=jump)
     await stage.settle()
     assert set(keys(stage)) == {"new"}
     assert stage.condition("Tenant", "finance", "CredentialsReady")["message"] == (

@@ -1,0 +1,133 @@
+"""Phases of a canary, the plan that a spec asks for, and the position that status keeps."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from relay_operator.names import Reason
+
+
+class Phase(StrEnum):
+    """Where a route's canary stands.
+
+    Frozen keeps the weight where it is, because both sides fail or because a breach is to stop and not to roll back.
+    Baking has all traffic on the canary before it counts as promoted.
+    """
+
+    STABLE = "Stable"
+    PROGRESSING = "Progressing"
+    HOLDING = "Holding"
+    PAUSED = "Paused"
+    FROZEN = "Frozen"
+    BAKING = "Baking"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+
+
+_BEGINNINGS: Final = frozenset(
+    {Phase.STABLE, Phase.PROGRESSING, Phase.HOLDING, Phase.PAUSED, Phase.ROLLED_BACK}
+)
+"""Where another spec leads: no canary, another one, or one that is refused because it was rolled back not long ago."""
+
+MOVES: Final[dict[Phase, frozenset[Phase]]] = {
+    Phase.STABLE: _BEGINNINGS,
+    Phase.PROGRESSING: frozenset(Phase),
+    Phase.HOLDING: frozenset(Phase),
+    Phase.PAUSED: frozenset(Phase),
+    Phase.FROZEN: frozenset(Phase) - {Phase.PROMOTED, Phase.BAKING},
+    Phase.BAKING: frozenset(Phase),
+    Phase.PROMOTED: _BEGINNINGS | {Phase.PROMOTED},
+    Phase.ROLLED_BACK: _BEGINNINGS,
+}
+"""Where each phase may go; another spec may lead from any phase to a beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The canary that a spec asks for. fingerprint is empty without one; percent is the target weight.
+
+    held tells why the weight may not rise; it is empty while it may. A step that is not passed within deadline_seconds, and
+    a canary that cannot be measured for unmeasurable_seconds, is rolled back or held. retry and approval are what a
+    person wrote into the annotations of these names.
+    """
+
+    fingerprint: str = ""
+    percent: int = 0
+    step_percent: int = 100
+    every_seconds: float = 0.0
+    min_requests: int = 50
+    guarded: bool = False
+    paused: bool = False
+    held: str = ""
+    bake_seconds: float = 0.0
+    needs_approval: bool = False
+    deadline_seconds: float = math.inf
+    deadline_rolls_back: bool = False
+    unmeasurable_seconds: float = math.inf
+    unmeasurable_rolls_back: bool = False
+    freezes_on_breach: bool = False
+    cool_down_seconds: float = 0.0
+    retry: str = ""
+    approval: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """A canary that was rolled back: when, in seconds since the epoch, and why."""
+
+    fingerprint: str
+    at: float
+    cause: str
+
+
+MOST_ROLLED_BACK: Final = 5
+"""Of the canaries that were rolled back last; older ones may be tried again at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The position of a route's canary, kept in status (route_status.py) so that it survives a restart.
+
+    step_started_at is seconds since the epoch; cause tells why a canary was rolled back, or frozen by its own breach,
+    and is empty in every other phase. run counts the canaries that were begun; rolled_back are the last ones that
+    ended so, oldest first.
+    """
+
+    phase: Phase = Phase.STABLE
+    weight_percent: int = 0
+    fingerprint: str = ""
+    step_index: int = 0
+    step_started_at: float = 0.0
+    cause: str = ""
+    run: int = 0
+    rolled_back: tuple[RolledBack, ...] = ()
+
+    @property
+    def run_token(self) -> str:
+        """Names this run of the canary, so that what a person wrote about another one does not act on it."""
+        return f"{self.fingerprint}/{self.run}"
+
+    def is_of_the_run_of(self, other: "State") -> bool:
+        """Tells whether both are of one run of one canary: what was measured in it counts for both."""
+        return (self.fingerprint, self.run) == (other.fingerprint, other.run)
+
+    @property
+    def step_token(self) -> str:
+        """Names this step of this run."""
+        return f"{self.run_token}/{self.step_index}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A state with the reason for it: of the move that led there, or for staying.
+
+    coming says in a few words what can come next, and from when on; due is the moment (seconds since the epoch) at which
+    the passing of time alone may change the decision, 0 if it cannot.
+    """
+
+    state: State
+    reason: Reason
+    message: str
+    coming: str = ""
+    due: float = 0.0

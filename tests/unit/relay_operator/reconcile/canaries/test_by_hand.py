@@ -1,0 +1,215 @@
+"""What a person does to a canary by hand: approve, retry, go on, allow a jump; each takes effect once."""
+
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator import names
+
+SPACE = "relay-finance"
+ANALYSIS = {"window": "60s", "minRequests": 10, "errorRate": {"maxPercent": 1}}
+PROGRESSION = {"stepPercent": 25, "every": "10s", "minRequests": 20}
+
+
+class Scene:
+    """A tenant with one route, whose canary has its first step."""
+
+    def __init__(self, stage: Stage, life: Life) -> None:
+        self.stage, self.life = stage, life
+        self.spec: dict[str, Any] = {}
+        self.manifest: dict[str, Any] = {}
+
+    def apply(self, *, annotations: dict[str, str] | None = None, **spec: Any) -> None:
+        self.spec |= spec
+        self.manifest = self.stage.route(annotations=annotations, **self.spec)
+
+    def annotate(self, name: str, value: str) -> None:
+        self.apply(annotations={name: value})
+
+    async def calls(self, count: int, *, failed: int = 0, seconds: float = 11) -> None:
+        self.stage.serve(self.manifest, count, failed=failed)
+        await self.stage.settle(seconds)
+
+    @property
+    def weight(self) -> int | None:
+        return self.stage.relays.weight("relay-1", "chat", namespace=SPACE)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.stage.status("RelayRoute", "chat", tenant="finance")
+
+    def ready(self) -> dict[str, Any]:
+        return self.stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
+
+    def stalled(self) -> bool:
+        return any(one["type"] == "Stalled" for one in self.status["conditions"])
+
+
+async def a_scene(*, canary: dict[str, Any] | None = None, **analysis: Any) -> Scene:
+    stage = Stage()
+    for provider in ("legacy", "new", "third"):
+        stage.provider(provider)
+    stage.tenant()
+    life = stage.life()
+    await life.start()
+    await stage.settle()
+    stage.pod()
+    scene = Scene(stage, life)
+    climb = {"provider": "new", "percent": 100, "progression": PROGRESSION}
+    scene.apply(canary=climb | (canary or {}), analysis=ANALYSIS | analysis)
+    await stage.settle()
+    await scene.calls(0, seconds=1)
+    assert scene.weight == 25
+    return scene
+
+
+@in_virtual_time
+async def test_a_step_is_approved_by_the_annotation_that_ready_names() -> None:
+    scene = await a_scene(canary={"progression": PROGRESSION | {"approval": "Manual"}})
+    await scene.calls(50)
+    ready = scene.ready()
+    assert (scene.weight, ready["status"], ready["reason"]) == (25, "False", "AwaitingApproval")
+    assert not scene.stalled()
+    token = ready["message"].rsplit("=", 1)[1]
+    scene.annotate(names.ANNOTATION_APPROVE, token)
+    await scene.stage.settle(1)
+    assert scene.weight == 50
+    await scene.calls(50)
+    await scene.calls(50)
+    assert (scene.weight, scene.ready()["reason"]) == (50, "AwaitingApproval")
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_retry_waits_for_the_cool_down_and_acts_once() -> None:
+    scene = await a_scene(coolDown="10m")
+    await scene.calls(100, failed=50)
+    assert (scene.weight, scene.ready()["reason"]) == (0, "RolledBack")
+    scene.annotate(names.ANNOTATION_RETRY, f"{scene.status['canaryFingerprint']}/1")
+    await scene.stage.settle(500)
+    assert scene.weight == 0
+    await scene.stage.settle(110)
+    assert scene.weight == 25
+    await scene.calls(100, failed=50)
+    await scene.stage.settle(2000)
+    assert scene.weight == 0
+    assert [one["reason"] for one in scene.status["history"]].count("Started") == 2
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_forced_retry_waits_for_nothing() -> None:
+    scene = await a_scene(coolDown="10h")
+    await scene.calls(100, failed=50)
+    scene.annotate(names.ANNOTATION_RETRY, f"{scene.status['canaryFingerprint']}/1/force")
+    await scene.stage.settle(1)
+    assert scene.weight == 25
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_the_same_bad_canary_applied_again_is_refused_over_a_restart() -> None:
+    scene = await a_scene(coolDown="10h")
+    bad = scene.spec["canary"]
+    await scene.calls(100, failed=50)
+    scene.apply(canary=bad | {"percent": 0})
+    await scene.stage.settle(5)
+    assert scene.status["phase"] == "Stable"
+    await scene.life.end()
+    life = await scene.stage.operator()
+    scene.apply(canary=bad)
+    await scene.stage.settle(5)
+    assert (scene.weight, scene.status["phase"]) == (0, "RolledBack")
+    assert scene.status["history"][-1]["reason"] == "CoolingDown"
+    assert "50.0 % of 100" in scene.ready()["message"]
+    scene.apply(canary=bad | {"provider": "third"})
+    await scene.stage.settle(5)
+    assert scene.weight == 25
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_frozen_canary_keeps_its_weight_until_a_person_decides() -> None:
+    scene = await a_scene(onBreach="Freeze")
+    await scene.calls(100, failed=50)
+    assert (scene.weight, scene.status["phase"], scene.stalled()) == (25, "Frozen", True)
+    await scene.calls(1000, seconds=100)
+    assert (scene.weight, scene.ready()["reason"]) == (25, "Frozen")
+    # a restart makes no decision of it
+    await scene.life.end()
+    life = await scene.stage.operator()
+    await scene.stage.settle(5)
+    assert (scene.weight, scene.status["phase"]) == (25, "Frozen")
+    scene.annotate(names.ANNOTATION_RETRY, f"{scene.status['canaryFingerprint']}/1")
+    await scene.stage.settle(5)
+    assert (scene.weight, scene.status["phase"], scene.stalled()) == (25, "Progressing", False)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_that_cannot_be_measured_for_long_is_rolled_back_if_the_spec_says_so() -> (
+    None
+):
+    scene = await a_scene(unmeasurable={"after": "2m", "action": "Rollback"})
+    scene.stage.samples.problem = "Prometheus did not answer: Timeout"
+    await scene.stage.settle(115)
+    assert scene.weight == 25
+    await scene.stage.settle(10)
+    assert (scene.weight, scene.status["phase"]) == (0, "RolledBack")
+    assert "Prometheus did not answer" in scene.status["cause"]
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_step_deadline_is_told_as_stalled() -> None:
+    scene = await a_scene(canary={"progression": PROGRESSION | {"stepDeadline": {"after": "1m"}}})
+    await scene.calls(1, seconds=100)
+    assert (scene.weight, scene.ready()["reason"], scene.stalled()) == (25, "StepDeadline", True)
+    await scene.calls(50, seconds=31)
+    assert (scene.weight, scene.stalled()) == (50, False)
+    await scene.life.end()
+
+
+@pytest.mark.parametrize("canary", [None, {"provider": "new", "percent": 10}])
+@in_virtual_time
+async def test_a_new_stable_that_no_canary_has_proved_is_refused(
+    canary: dict[str, Any] | None,
+) -> None:
+    scene = await a_scene()
+    spec: dict[str, Any] = {"canary": canary} if canary else {}
+    scene.manifest = scene.stage.route(stable={"provider": "third"}, **spec)
+    await scene.stage.settle(5)
+    accepted = scene.stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
+    assert (accepted["status"], accepted["reason"]) == ("False", "UnguardedChange")
+    assert "from stable legacy to third" in accepted["message"]
+    (document,) = scene.stage.relays.documents.values()
+    assert document.tenant.routes[0].stable.provider == "legacy"
+    wanted = accepted["message"].split("allow-jump=")[1].split(";")[0]
+    scene.stage.route(
+        stable={"provider": "third"}, annotations={names.ANNOTATION_ALLOW_JUMP: wanted}, **spec
+    )
+    await scene.stage.settle(5)
+    (document,) = scene.stage.relays.documents.values()
+    assert document.tenant.routes[0].stable.provider == "third"
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_canary_becomes_stable_once_it_has_all_traffic_and_not_before() -> None:
+    scene = await a_scene()
+    scene.stage.route(stable={"provider": "new"})
+    await scene.stage.settle(5)
+    assert scene.ready()["reason"] == "UnguardedChange"
+    assert scene.weight == 25
+    scene.apply()
+    for _ in range(5):
+        await scene.calls(50)
+    assert scene.status["phase"] == "Promoted"
+    scene.stage.route(stable={"provider": "new"})
+    await scene.stage.settle(5)
+    assert scene.ready()["status"] == "True"
+    (document,) = scene.stage.relays.documents.values()
+    assert document.tenant.routes[0].stable.provider == "new"
+    await scene.life.end()
