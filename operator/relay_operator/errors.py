@@ -4,10 +4,10 @@
 class OperatorError(Exception):
     """Root of the family; the message names what was attempted, on which object, and what a reader can do.
 
-    is_told tells whether the status of the object concerned says so already.
+    is_reported tells whether writing it into the status of the object concerned was tried already.
     """
 
-    is_told = False
+    is_reported = False
 
 
 class InvalidSpec(OperatorError):

@@ -23,9 +23,9 @@ async def report_and_raise(error: OperatorError, report: Awaitable[None]) -> NoR
 
     A report that fails as well is left to that retry: the first error is the one to log.
     """
+    error.is_reported = True
     with suppress(OperatorError):
         await report
-        error.is_told = True
     raise error
 
 

@@ -86,7 +86,7 @@ class Workers:
                 logger.warning(
                     "reconcile failed, will retry", extra={**_fields(key), "why": str(error)}
                 )
-                await self._tell_unless_told(key, error)
+                await self._tell_unless_reported(key, error)
             except asyncio.CancelledError:
                 raise
             except (
@@ -102,7 +102,7 @@ class Workers:
             if not failed and self._watched_state.knows(key.kind, key.namespace, key.name):
                 self._queue.add_after(key, self._resync_seconds)
 
-    async def _tell_unless_told(self, key: Key, error: OperatorError) -> None:
+    async def _tell_unless_reported(self, key: Key, error: OperatorError) -> None:
         """Lets a status tell of an error whose reconcile did not; of a conflict, which mostly ends by itself, when it
         lasts.
         """
@@ -116,7 +116,7 @@ class Workers:
             now = asyncio.get_running_loop().time()
             if now - self._conflicts.setdefault(key, now) < _LASTING_SECONDS:
                 return
-        if error.is_told:
+        if error.is_reported:
             return
         if isinstance(error, ApiServerRefused | Unavailable | Conflict):
             await self._tell(key, outcome.obstacle_of(error))
