@@ -63,6 +63,8 @@ def space(kubectl: Client, namespace: str) -> Iterator[str]:
     kubectl("delete", "provider", namespace, "--ignore-not-found")
 
 
+# a body of more than 1 MiB, as that of a document at its bound
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_the_api_server_answers_a_scenario_as_the_in_memory_one_does(
     kubectl: Client, crds: None, api: KubernetesApiServer, space: str, scenario: Scenario
