@@ -175,8 +175,8 @@ def _outgrown(found: Provisioned) -> str:
     if not found.outgrown:
         return ""
     return (
-        f"Provider {', '.join(found.outgrown)} has become too large for the tenant's configuration: its last models "
-        "and headers stay in force; remove models from it, or routes of this Tenant"
+        f"Provider {', '.join(found.outgrown)} has become too large for the tenant's configuration: it stays in force "
+        "as it last was, but for its limits and key; remove models from it, or routes of this Tenant"
     )
 
 

@@ -210,7 +210,7 @@ class DocumentPublisher:
         """Composes the parts, with the tenant's share, of the named providers and of those in use.
 
         A provider that cannot be used any more stays as it last was while a route uses it. One that has become too large
-        keeps its models and headers: what the others have in force comes first.
+        stays too, but for its limits and key: what the others have in force comes first.
         """
         usable = self._watched_state.usable_providers()
         tenant = publication.tenant.metadata.name
@@ -224,9 +224,8 @@ class DocumentPublisher:
             publication.outgrown.discard(name)
             if name in used and route_room.grown_too_large(part, publication.contents):
                 publication.outgrown.add(name)
-                last = publication.providers[name]
-                kept = {"models": last.models, "headers": last.headers}
-                part = part.model_copy(update=kept)
+                taken = {"limits": part.limits, "auth": part.auth}
+                part = publication.providers[name].model_copy(update=taken)
             publication.providers[name] = part
 
     def count_acknowledged(self, namespace: str) -> tuple[int, int]:
