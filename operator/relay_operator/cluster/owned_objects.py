@@ -29,13 +29,14 @@ class Restoration:
     """A child that was not as it should be, and is again.
 
     managers are the field managers of others whose fields it held. is_new tells that this life of the operator had
-    not seen a missing child before.
+    not seen a missing child before. was_replaced tells that it could only be deleted and made anew.
     """
 
     key: ChildKey
     managers: tuple[str, ...] = ()
     was_missing: bool = False
     is_new: bool = False
+    was_replaced: bool = False
 
 
 @dataclass(slots=True)
@@ -159,7 +160,7 @@ class OwnedObjects:
         key = _key(manifest)
         before = replace(self._child(key))
         managers: dict[str, None] = {}
-        wrote = False
+        wrote = is_replaced = False
         for _ in range(_ROUNDS):
             if live is not None:
                 found = live_fields.compare(live, manifest)
@@ -168,13 +169,22 @@ class OwnedObjects:
                 is_final = found.agrees or (wrote and {*found.managers} <= {names.FIELD_MANAGER})
                 child = self._child(key)
                 if is_final and child.version <= _version(live):
-                    if self._note(before, live, managers, was_missing=was_missing, wrote=wrote):
+                    noted = self._note(
+                        before,
+                        live,
+                        managers,
+                        was_missing=was_missing,
+                        wrote=wrote,
+                        is_replaced=is_replaced,
+                    )
+                    if noted:
                         before.restored_at = asyncio.get_running_loop().time()
                     self._keep(manifest, live, restored_at=before.restored_at)
                     return wrote
                 if is_final:
                     live = child.live
                     continue
+                is_replaced |= live_fields.cannot_follow(live, manifest)
             live, wrote = await self._write(manifest, live), True
         raise Conflict(f"{_name(key)} was changed by others during each of {_ROUNDS} writes")
 
@@ -200,9 +210,11 @@ class OwnedObjects:
         *,
         was_missing: bool,
         wrote: bool,
+        is_replaced: bool,
     ) -> bool:
         """Notes what was done as a restoration, if it was one; tells whether it was one of a child seen before."""
-        was_missing = was_missing or before.uid not in ("", live["metadata"].get("uid", ""))
+        is_another = before.uid not in ("", live["metadata"].get("uid", ""))
+        was_missing = was_missing or (is_another and not is_replaced)
         is_restoration = was_missing or (wrote and bool(managers or before.is_disturbed))
         if is_restoration:
             restoration = Restoration(
@@ -210,6 +222,7 @@ class OwnedObjects:
                 managers=tuple(managers),
                 was_missing=was_missing,
                 is_new=not before.uid,
+                was_replaced=is_replaced,
             )
             self._restored.append(restoration)
         return is_restoration and bool(before.uid)

@@ -32,4 +32,9 @@ def _message(one: Restoration) -> str:
         keys = " with new keys, which callers need" if name == names.API_KEYS_SECRET else ""
         return f"{label} had been deleted and was created again{keys}{made_by}"
     who = f"field manager {managers}" if managers else "somebody whom its managedFields do not name"
-    return f"{label} had been changed by {who} and was restored; it follows spec of the Tenant"
+    how = (
+        "in a way that can only be undone by another object, and was replaced"
+        if one.was_replaced
+        else "and was restored"
+    )
+    return f"{label} had been changed by {who} {how}; it follows spec of the Tenant"

@@ -217,7 +217,7 @@ class TenantReconciler:
             # and with it everything that was in it
             self._children.distrust(space)
         obstacle = namespace_ownership.obstacle_of(existing, spec)
-        if self._watched_state.owned.get(space, True) != (obstacle is None):
+        if self._watched_state.has_no_home(space) != (obstacle is not None):
             # only a tenant with a namespace has a part in its providers' quota
             for provider in self._watched_state.routes.mentioned_in(space):
                 if self._watched_state.providers.get(provider) is not None:

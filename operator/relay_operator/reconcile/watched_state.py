@@ -11,11 +11,11 @@ from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Queue, Tenant
 from relay_operator.cluster.relays import Pod
-from relay_operator.decisions import route_acceptance
+from relay_operator.decisions import conditions, route_acceptance
 from relay_operator.decisions.relay_pods import troubles
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
-from relay_operator.reconcile.watched_objects import Body, Invalid, WatchedObjects
+from relay_operator.reconcile.watched_objects import Body, Invalid, Watched, WatchedObjects
 from relay_operator.reconcile.watched_pods import WatchedPods
 
 _MOST_TROUBLES = 2
@@ -84,12 +84,15 @@ class WatchedState:
         tenant = self.tenants.get(name) if name is not None else None
         if tenant is None:
             return False
-        found = tenant.body["status"].get("conditions") or ()
-        told = any(
-            (one.get("type"), one.get("status")) == (names.ConditionType.NAMESPACE_READY, "True")
-            for one in found
-        )
-        return self.owned.get(namespace, told)
+        return self.owned.get(namespace, _told_ownership(tenant) == "True")
+
+    def has_no_home(self, namespace: str) -> bool:
+        """Tells whether the namespace is certainly not its Tenant's, or is being deleted."""
+        name = self.tenant_of_namespace(namespace)
+        tenant = self.tenants.get(name) if name is not None else None
+        if tenant is None:
+            return True
+        return not self.owned.get(namespace, _told_ownership(tenant) != "False")
 
     def store_pod(self, body: Body) -> None:
         """Keeps a pod that a list or a watch shows, if it can be a relay pod."""
@@ -182,7 +185,7 @@ class WatchedState:
         for namespace in self.routes.namespaces_mentioning(provider):
             tenant = self.tenant_of_namespace(namespace)
             watched = self.tenants.get(tenant) if tenant is not None else None
-            if watched is None or watched.is_being_deleted or not self.owned.get(namespace, True):
+            if watched is None or watched.is_being_deleted or self.has_no_home(namespace):
                 continue
             using.add(watched.name)
         return using

@@ -235,6 +235,9 @@ async def test_an_edit_is_undone_within_two_seconds(kind: str, name: str, change
     assert found(stage, kind, name) == before
     [note] = restored(stage)
     assert f"{kind} " in note
+    if change is sealed_for_ever:
+        how = "had been changed by field manager kubectl-edit in a way that can only be undone by another object"
+        assert f"{how}, and was replaced" in note
     await life.end()
 
 
