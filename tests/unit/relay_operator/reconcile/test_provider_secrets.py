@@ -10,6 +10,7 @@ from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
+from relay_operator.api.relay_route import Side, fingerprint
 from relay_operator.names import Reason
 
 SPACE = "relay-finance"
@@ -128,8 +129,9 @@ async def test_what_a_provider_is_not_to_be_shown_any_more_is_removed(
 @in_virtual_time
 async def test_what_no_route_uses_any_more_is_removed() -> None:
     stage, life, _ = await a_stage()
-    stage.provider("new")
-    stage.route(stable={"provider": "new"})
+    new = stage.provider("new")["metadata"]["uid"]
+    jump = {names.ANNOTATION_ALLOW_JUMP: fingerprint(Side(provider="new"), provider_uid=new)}
+    stage.route(stable={"provider": "new"}, annotations=jump)
     await stage.settle()
     assert set(handed(stage)) == {"new"}
     await life.end()
