@@ -19,7 +19,7 @@ from tests.cluster.node.components import OUTSIDE_NAMESPACE
 from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.e2e.test_tenancy import apply, becomes, condition, connect, relay_pod
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
 TENANT = "outbound"
 HOST = "outside.test"
