@@ -1,5 +1,6 @@
 """Answers that are not what they call themselves, or not what was asked for, and good ones in an unusual spelling."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -123,3 +124,21 @@ def test_an_error_field_that_says_nothing_is_no_error(
     answer, counts = counted(relay, platform, script, stream=streamed)
     assert answer.status == 200
     assert counts == GOOD
+
+
+@pytest.mark.parametrize(
+    ("events", "asked"),
+    [
+        (GOOD_STREAM, False),
+        (chunk('{"content":"hi"}'), True),
+    ],
+    ids=["not asked for", "without its end"],
+)
+def test_a_compressed_stream_that_is_no_answer_is_refused_as_long_as_nothing_of_it_has_left(
+    relay: Relay, platform: Platform, events: bytes, asked: bool
+) -> None:
+    script = stream(gzip.compress(events), fields=b"content-encoding: gzip\r\n", length=True)
+    answer, counts = counted(relay, platform, script, stream=asked)
+    assert answer.status == 502
+    assert answer.error()["type"] == "server_error"
+    assert counts["failed"] == 1

@@ -346,7 +346,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
     def _answer_read_whole(self, attempt: Attempt) -> None:
         now = time.monotonic()
         if self.phase is ATTEMPTING:
-            if attempt.is_unusable:
+            # nothing can be added to a compressed stream, and nothing of it has left
+            if attempt.is_unusable or (attempt.is_broken_stream and not attempt.is_stream):
                 self._answer_unusable(attempt)
                 return
             self._begin_answering(attempt, now)
