@@ -41,7 +41,7 @@ def lowers(route: Mapping[str, Any]) -> bool:
 def words_in_force(in_force: document.Route) -> str:
     """Describes the canary that the relays go on with, for the status of a route whose spec is not in force."""
     if in_force.canary is None:
-        return ""
+        return f"; in force stays the last valid spec, with all calls on {in_force.stable.provider}"
     return (
         f"; in force stays the last valid spec with {in_force.canary_percent} % on canary "
         f"{in_force.canary.provider}: a breach or a lower percent takes weight away, nothing adds any"

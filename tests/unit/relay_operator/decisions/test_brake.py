@@ -73,7 +73,9 @@ def test_a_removed_canary_loses_its_weight_only_to_the_same_stable_side(
 
 def test_without_a_canary_in_force_there_is_nothing_to_take_and_nothing_to_tell() -> None:
     assert allowed_percent({"stable": STABLE}, in_force(None)) == 100
-    assert words_in_force(in_force(None)) == ""
+    assert words_in_force(in_force(None)) == (
+        "; in force stays the last valid spec, with all calls on legacy"
+    )
 
 
 @pytest.mark.parametrize(
