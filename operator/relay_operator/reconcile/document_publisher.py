@@ -178,7 +178,9 @@ class DocumentPublisher:
             publication.document, publication.sealed, publication.digest = known, stored, digest
             # what is in force was reachable when it came into force
             publication.reachable = frozenset(publication.providers)
-        self._publications[names.tenant_namespace(tenant.metadata.name)] = publication
+        namespace = names.tenant_namespace(tenant.metadata.name)
+        self._publications[namespace] = publication
+        self._watched_state.note_in_force(namespace, publication.providers)
         return publication
 
     def resume(self, tenant: Tenant, stored: str) -> Publication | None:
@@ -198,6 +200,7 @@ class DocumentPublisher:
 
     def forget(self, namespace: str) -> None:
         self._publications.pop(namespace, None)
+        self._watched_state.note_in_force(namespace, ())
 
     def set_weight(self, namespace: str, route: str, percent: int) -> None:
         """Changes one weight in memory; distribute() publishes it."""
@@ -281,6 +284,10 @@ class DocumentPublisher:
         for name, route in publication.fragments.items():
             if publication.changed_in.get(name, (None, 0))[0] != route:
                 publication.changed_in[name] = (route, publication.generation)
+        self._watched_state.note_in_force(
+            names.tenant_namespace(publication.tenant.metadata.name),
+            (provider.name for provider in composed.catalogue.providers),
+        )
         publication.document = composed.model_copy(update={"generation": publication.generation})
         publication.sealed = seal.seal(publication.document, self._signing_key)
         publication.digest = seal.payload_digest(canonical_payload(publication.document))

@@ -67,7 +67,7 @@ class ProviderReconciler:
             await self._report(watched.body, refused, now)
         else:
             await self._resolve_and_report(watched.body, watched.resource, now)
-        for tenant in self._watched_state.tenants_using(name):
+        for tenant in self._watched_state.tenants_concerned(name):
             self._queue.add(Key("Tenant", "", tenant))
             if was_usable != (name in self._watched_state.upstreams):
                 self._queue_routes(name, names.tenant_namespace(tenant))

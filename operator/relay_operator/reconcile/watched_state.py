@@ -59,6 +59,8 @@ class WatchedState:
     resolved: set[str] = field(default_factory=set)
     owned: dict[str, bool] = field(default_factory=dict)
     _undeployed: dict[str, str] = field(default_factory=dict)
+    _in_force: dict[str, frozenset[str]] = field(default_factory=dict)
+    _in_force_in: dict[str, set[str]] = field(default_factory=dict)
     _conflicts: dict[str, tuple[int, Mapping[str, str]]] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
@@ -189,6 +191,23 @@ class WatchedState:
                 continue
             using.add(watched.name)
         return using
+
+    def note_in_force(self, namespace: str, providers: Iterable[str]) -> None:
+        """Keeps which providers the document of a namespace has, whatever the specs name by now."""
+        before, after = self._in_force.pop(namespace, frozenset()), frozenset(providers)
+        if after:
+            self._in_force[namespace] = after
+        for gone in before - after:
+            self._in_force_in[gone].discard(namespace)
+            if not self._in_force_in[gone]:
+                del self._in_force_in[gone]
+        for new in after - before:
+            self._in_force_in.setdefault(new, set()).add(namespace)
+
+    def tenants_concerned(self, provider: str) -> set[str]:
+        """Returns the tenants with a route that names the provider, or with a route in force that goes to it."""
+        in_force = map(self.tenant_of_namespace, self._in_force_in.get(provider, ()))
+        return self.tenants_using(provider) | {one for one in in_force if one is not None}
 
     def conflicts(self, namespace: str) -> Mapping[str, str]:
         """Returns the routes that lose to an older one, and to which; computed once for each change of a route."""

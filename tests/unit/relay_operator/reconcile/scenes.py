@@ -8,6 +8,9 @@ from typing import Any
 
 from tests.unit.relay_operator.operator_stage import SYSTEM, Stage
 
+from relay_operator import names
+from relay_operator.api.relay_route import Side, fingerprint
+
 Scene = Callable[[Stage], Awaitable[None]]
 
 SPACE = "relay-finance"
@@ -115,10 +118,26 @@ async def a_provider_that_changes(stage: Stage) -> None:
         "own", endpoint={"serviceRef": ref}, headers={"x-team": "a"}, limits={"tokensPerMinute": 90}
     )
     await until(stage, lambda: generation_is_observed(stage, "Provider", "own"))
+    uid = stage.server.stored("Provider", "legacy")["metadata"]["uid"]
+    jump = {names.ANNOTATION_ALLOW_JUMP: fingerprint(Side(provider="legacy"), provider_uid=uid)}
+    stage.route(stable={"provider": "legacy"}, annotations=jump)
+    await until(
+        stage, lambda: generation_is_observed(stage, "RelayRoute", "chat", tenant="finance")
+    )
+    stage.server.remove("Provider", "own")
+
+
+async def a_provider_in_force_that_no_spec_names(stage: Stage) -> None:
+    stage.provider("own")
+    await with_a_tenant(stage)
+    stage.route(stable={"provider": "own"})
+    await until(stage, lambda: phase(stage) == "Stable")
     stage.route(stable={"provider": "legacy"})
     await until(
         stage, lambda: generation_is_observed(stage, "RelayRoute", "chat", tenant="finance")
     )
+    stage.secret("own-key", value="bmV3")
+    await stage.settle(40)
     stage.server.remove("Provider", "own")
 
 
@@ -222,6 +241,7 @@ SCENES: tuple[Scene, ...] = (
     a_tenant_whose_namespace_is_taken,
     a_tenant_whose_objects_others_change,
     a_provider_that_changes,
+    a_provider_in_force_that_no_spec_names,
     a_stable_route,
     a_progressing_route,
     a_holding_route,
