@@ -71,8 +71,8 @@ class SecretChecks:
         space = self._operator_namespace
         found = [await self._api.get("Secret", secret, namespace=space) for secret in named]
         versions = tuple(one["metadata"]["resourceVersion"] if one else "" for one in found)
-        # the reconciler itself looks again while one is missing
-        if versions != self._versions_of_providers.get(name, versions):
+        # at the first look too: one may have changed since the reconcile that read it
+        if versions != self._versions_of_providers.get(name, ()):
             self._context.queue.add(Key("Provider", "", name))
         self._versions_of_providers[name] = versions
 

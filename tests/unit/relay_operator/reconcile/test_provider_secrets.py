@@ -91,10 +91,11 @@ async def test_everything_reaches_the_tenant_and_the_status_says_until_when_it_h
     await life.end()
 
 
+@pytest.mark.parametrize("looked_at", [False, True], ids=["at once", "after a while"])
 @in_virtual_time
-async def test_a_renewed_certificate_is_handed_over_within_a_minute() -> None:
+async def test_a_renewed_certificate_is_handed_over_within_a_minute(looked_at: bool) -> None:
     stage, life, _ = await a_stage()
-    await stage.settle(61)
+    await stage.settle(61 if looked_at else 1)
     new = a_pair(stage, days=90)
     secret(stage, "cert", new)
     secret(stage, "proxy", credentials("another"))
