@@ -93,6 +93,7 @@ class Run:
             self.objective is not None
             and self.state.weight_percent > 0
             and self.state.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK)
+            and not self.state.is_frozen_by_breach
             and self.state.fingerprint == self.plan.fingerprint
         )
 
@@ -335,7 +336,8 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     run.state, run.history = progress.state, progress.history
     run.remembered = progress.remembered
     # a breach acts when it is measured; one that is only remembered must not move traffic
-    if progress.verdict.outcome is not Outcome.BREACHED or run.state.phase is Phase.ROLLED_BACK:
+    decided = run.state.phase is Phase.ROLLED_BACK or run.state.is_frozen_by_breach
+    if progress.verdict.outcome is not Outcome.BREACHED or decided:
         run.verdict, run.measured_at = progress.verdict, progress.measured_at
         run.told, run.told_at = progress.verdict, progress.measured_at
     run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)

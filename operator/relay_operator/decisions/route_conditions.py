@@ -107,8 +107,8 @@ def _analysis(outcome: Decided) -> list[Condition]:
             ),
             condition(Type.WITHIN_SLO, within, verdict.reason, verdict.reason, verdict.message),
         ]
-    rolled_back = decision.state.phase is Phase.ROLLED_BACK
-    reason = Reason.SLO_BREACH if rolled_back else decision.reason
+    breached = decision.state.phase is Phase.ROLLED_BACK or decision.state.is_frozen_by_breach
+    reason = Reason.SLO_BREACH if breached else decision.reason
     return [
         condition(
             Type.ANALYSIS_AVAILABLE,
@@ -117,9 +117,7 @@ def _analysis(outcome: Decided) -> list[Condition]:
             decision.reason,
             "no canary is being measured",
         ),
-        condition(
-            Type.WITHIN_SLO, False if rolled_back else None, reason, reason, decision.message
-        ),
+        condition(Type.WITHIN_SLO, False if breached else None, reason, reason, decision.message),
     ]
 
 

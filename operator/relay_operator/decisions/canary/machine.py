@@ -125,7 +125,7 @@ def _after_a_rollback(state: State, look: Look, plan: Plan) -> Decision | None:
 
 def _breached(state: State, look: Look, plan: Plan) -> Decision | None:
     breached = look.verdict.outcome is Outcome.BREACHED and state.weight_percent > 0
-    if not breached or state.phase is Phase.PROMOTED or _is_frozen_by_breach(state):
+    if not breached or state.phase is Phase.PROMOTED or state.is_frozen_by_breach:
         return None
     if not plan.freezes_on_breach:
         cause = f"rolled back from {state.weight_percent} %: {look.verdict.message}"
@@ -144,7 +144,7 @@ def _breached(state: State, look: Look, plan: Plan) -> Decision | None:
 def _lowered(state: State, look: Look, plan: Plan) -> Decision | None:
     if state.weight_percent <= plan.percent:
         return None
-    phase = state.phase if _is_frozen_by_breach(state) else Phase.HOLDING
+    phase = state.phase if state.is_frozen_by_breach else Phase.HOLDING
     return Decision(
         state=replace(state, phase=phase, weight_percent=plan.percent, step_started_at=look.now),
         reason=Reason.LOWERED,
@@ -153,7 +153,7 @@ def _lowered(state: State, look: Look, plan: Plan) -> Decision | None:
 
 
 def _frozen_by_breach(state: State, look: Look, plan: Plan) -> Decision | None:
-    if not _is_frozen_by_breach(state):
+    if not state.is_frozen_by_breach:
         return None
     if plan.retry != state.run_token:
         return _stay_frozen(state)
@@ -379,10 +379,6 @@ def _stay_frozen(state: State) -> Decision:
         "to go back, set spec.canary.percent to 0"
     )
     return _stay(state, Reason.FROZEN, message, coming="a decision by hand")
-
-
-def _is_frozen_by_breach(state: State) -> bool:
-    return state.phase is Phase.FROZEN and state.cause != ""
 
 
 def _stay(

@@ -104,6 +104,11 @@ class State:
     rolled_back: tuple[RolledBack, ...] = ()
 
     @property
+    def is_frozen_by_breach(self) -> bool:
+        """Tells whether the weight stays until a person decides; after an incident of both sides it goes on by itself."""
+        return self.phase is Phase.FROZEN and self.cause != ""
+
+    @property
     def run_token(self) -> str:
         """Names this run of the canary, so that what a person wrote about another one does not act on it."""
         return f"{self.fingerprint}/{self.run}"

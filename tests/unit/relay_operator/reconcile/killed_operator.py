@@ -105,7 +105,11 @@ def _report_all_but_death(loop: asyncio.AbstractEventLoop, context: dict[str, An
 
 
 async def _looked_again(stage: Stage, life: Life) -> list[str]:
-    """Returns what one more look at everything writes."""
+    """Returns what one more look at everything writes, once the evidence in status is no older than it may be."""
+    for (namespace, name), run in life.canaries.runs.items():
+        if run.is_measured:
+            life.queue.add(Key("RelayRoute", namespace, name))
+    await stage.settle(_LOOK_SECONDS)
     written = len(life.api.writes)
     for kind in ("Provider", "Tenant", "RelayRoute"):
         for one in stage.server.list(kind):
@@ -134,9 +138,12 @@ def normalised(stage: Stage) -> dict[str, Any]:
     for key, one in everything.items():
         text = text.replace(one["metadata"]["uid"], f"uid of {'/'.join(key)}")
     objects: dict[str, Any] = json.loads(text)
-    # one who is killed between a repair and its Event does not know of it any more
-    events = sorted(reason for reason in stage.events() if reason != Reason.RESTORED)
-    return objects | {"Events": events}
+    # one who is killed between a repair and its Event does not know of it any more; a change of Ready is told again by
+    # the next life if that meets the object in another state
+    events = [one for one in stage.server.list("Event") if one["reason"] != Reason.RESTORED]
+    moves = sorted(one["reason"] for one in events if one["action"] == "Move")
+    others = sorted({one["reason"] for one in events if one["action"] != "Move"})
+    return objects | {"Events": [*moves, *others]}
 
 
 def _normal(kind: str, _: str, name: str, one: dict[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,8 @@ async def a_provider_in_force_that_no_spec_names(stage: Stage) -> None:
         stage, lambda: generation_is_observed(stage, "RelayRoute", "chat", tenant="finance")
     )
     stage.secret("own-key", value="bmV3")
-    await stage.settle(40)
+    # two looks at the versions of Secrets
+    await stage.settle(70)
     stage.server.remove("Provider", "own")
 
 
@@ -159,22 +160,42 @@ async def a_paused_route(stage: Stage) -> None:
 
 async def a_promoted_route(stage: Stage) -> None:
     made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+    await _served(stage, made, ends="Promoted")
+
+
+async def a_baking_route(stage: Stage) -> None:
+    canary = CANARY | {"bake": "10h"}
+    made = await _with_a_route(stage, "Progressing", canary=canary, analysis=ANALYSIS)
+    await _served(stage, made, ends="Baking")
+
+
+async def _served(stage: Stage, made: dict[str, Any], *, ends: str) -> None:
     for _ in range(20):
         stage.serve(made, 50)
         await stage.settle(11)
-        if phase(stage) == "Promoted":
+        if phase(stage) == ends:
             return
-    raise AssertionError(f"not promoted: {phase(stage)}")
+    raise AssertionError(f"not {ends}: {phase(stage)}")
 
 
 async def a_rolled_back_route(stage: Stage) -> None:
     made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+    await _failed(stage, made, ends="RolledBack")
+
+
+async def a_frozen_route(stage: Stage) -> None:
+    analysis = ANALYSIS | {"onBreach": "Freeze"}
+    made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=analysis)
+    await _failed(stage, made, ends="Frozen")
+
+
+async def _failed(stage: Stage, made: dict[str, Any], *, ends: str) -> None:
     for _ in range(20):
         stage.serve(made, 100, failed=50)
         await stage.settle(3)
-        if phase(stage) == "RolledBack":
+        if phase(stage) == ends:
             return
-    raise AssertionError(f"not rolled back: {phase(stage)}")
+    raise AssertionError(f"not {ends}: {phase(stage)}")
 
 
 async def a_canary_after_another_was_rolled_back(stage: Stage) -> None:
@@ -247,6 +268,8 @@ SCENES: tuple[Scene, ...] = (
     a_holding_route,
     a_paused_route,
     a_promoted_route,
+    a_baking_route,
+    a_frozen_route,
     a_rolled_back_route,
     a_canary_after_another_was_rolled_back,
     a_refused_spec_that_lowers_a_canary,
