@@ -250,7 +250,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
 def _prometheus(settings: Settings) -> Prometheus | None:
     if not settings.prometheus_url:
         logger.warning(
-            "no Prometheus is configured: no canary is promoted or rolled back automatically",
+            "no Prometheus is configured: nothing is measured, and no canary is raised or promoted",
             extra={"setting": "OPERATOR_PROMETHEUS_URL"},
         )
         return None
