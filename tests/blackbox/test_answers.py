@@ -1,5 +1,6 @@
 """A provider's answer is read as its users mean it: whole or broken, begun or not, whatever it calls itself."""
 
+import contextlib
 import gzip
 import threading
 import zlib
@@ -517,8 +518,9 @@ def test_a_compressed_stream_that_is_cut_does_not_end_like_a_whole_one(
     head = STREAM_HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
     script = head + piece(gzip.compress(ROLE + CONTENT)) + END
     with stable_of(relay, platform, script) as measured:
-        with pytest.raises(Gone):
-            ask(relay, stream=True)
+        # what was read whole before any of it left can still be refused
+        with contextlib.suppress(Gone):
+            assert ask(relay, stream=True).status == 502
         measured.settled(1)
         assert measured.counts() == exactly(started=1, finished=1, failed=1, truncated=1)
 

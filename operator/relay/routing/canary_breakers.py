@@ -12,22 +12,31 @@ CanaryName = tuple[str, str]
 class CanaryBreakers:
     """One breaker per canary in force. Times are monotonic seconds, given by the caller."""
 
-    __slots__ = ("_breakers", "_tripped")
+    __slots__ = ("_breakers", "_tripped", "_weights")
 
     def __init__(self) -> None:
         self._breakers: dict[CanaryName, CanaryBreaker] = {}
         self._tripped: list[CanaryName] = []
+        self._weights: dict[CanaryName, int] = {}
 
     def install(self, plans: Iterable[RoutePlan]) -> None:
-        """Keeps a breaker for each canary of these routes; one that stood before keeps its state."""
+        """Keeps a breaker for each canary of these routes; one that stood before keeps its state.
+
+        A canary that had no weight and has some now is tried anew: what failed before says nothing of it.
+        """
         breakers: dict[CanaryName, CanaryBreaker] = {}
+        weights: dict[CanaryName, int] = {}
         for plan in plans:
             if plan.canary is None:
                 continue
             name = (plan.name, plan.canary.fingerprint)
-            breaker = breakers[name] = self._breakers.get(name) or CanaryBreaker(plan.breaker)
-            breaker.reconfigure(plan.breaker)
-        self._breakers = breakers
+            weights[name] = plan.canary_percent
+            known = self._breakers.get(name)
+            if known is None or (self._weights.get(name, 0) == 0 and plan.canary_percent > 0):
+                known = CanaryBreaker(plan.breaker)
+            known.reconfigure(plan.breaker)
+            breakers[name] = known
+        self._breakers, self._weights = breakers, weights
 
     def try_pass(self, route: str, fingerprint: str, now: float) -> bool:
         """Lets a call through to the canary, or returns False; the first one after the open time is the probe."""

@@ -66,14 +66,18 @@ class Run:
     unannounced: tuple[Move, ...] = ()
     unmeasurable_since: float = math.inf
     incident_at: float = -math.inf
+    is_fresh: bool = False
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
-        if self.verdict.outcome is not Outcome.UNMEASURABLE:
+        unmeasurable = self.verdict.outcome is Outcome.UNMEASURABLE
+        if not unmeasurable or not self.is_measured:
             self.unmeasurable_since = math.inf
         elif self.unmeasurable_since > now:
             self.unmeasurable_since = now
-        if self.verdict.reason is Reason.SHARED_INCIDENT:
+        # an incident of which nothing is seen any more is not over
+        unseen = self.state.phase is Phase.FROZEN and (unmeasurable or not self.is_fresh)
+        if unseen or self.verdict.reason is Reason.SHARED_INCIDENT:
             self.incident_at = now
         return Look(
             verdict=self.verdict,
@@ -81,6 +85,7 @@ class Run:
             step_requests=self.step_requests,
             unmeasurable_seconds=max(now - self.unmeasurable_since, 0.0),
             quiet_seconds=now - self.incident_at,
+            is_fresh=self.is_fresh,
         )
 
     @property
@@ -154,6 +159,17 @@ class Run:
         self.verdict, self.measured_at = NOT_MEASURED, 0.0
         self.told, self.told_at = NOT_MEASURED, 0.0
         self.judge, self.remembered = None, ""
+        self.unmeasurable_since, self.incident_at, self.is_fresh = math.inf, -math.inf, False
+
+    def has_told(self, decision: Decision) -> bool:
+        """Tells whether the last move was the same: the run only waited for something else in between."""
+        last = self.history[-1] if self.history else None
+        weight = decision.state.weight_percent
+        return last is not None and (last.reason, last.message, last.canary_percent) == (
+            decision.reason.value,
+            decision.message,
+            weight,
+        )
 
     def record(self, decision: Decision, now: float) -> None:
         """Adds a move to the history and to those that no Event has told yet."""
@@ -199,6 +215,12 @@ class CanaryRuns:
             if progress is not None:
                 _resume(run, progress, in_force, now)
             self.runs[key] = run
+        if run.objective != objective:
+            # what was found under other limits raises nothing under these
+            run.is_fresh = False
+            if run.objective is None or objective is None:
+                run.verdict, run.measured_at = NOT_MEASURED, 0.0
+                run.judge, run.remembered = None, ""
         run.plan, run.objective, run.stable_fingerprint = plan, objective, stable_fingerprint
         return run
 
@@ -263,8 +285,9 @@ class CanaryRuns:
         increments = self.evidence.increments(key, expected=expected_pods, at=at)
         judged = run.judge_of(run.objective).judge(increments)
         impossible = self.evidence.impossible(key)
-        found = _no_evidence(impossible) if impossible else judged
-        run.verdict, run.measured_at = found, float(int(now))
+        proven = judged.outcome is Outcome.BREACHED
+        found = _no_evidence(impossible) if impossible and not proven else judged
+        run.verdict, run.measured_at, run.is_fresh = found, float(int(now)), True
 
     def mark_unmeasurable(self, key: RouteKey, *, message: str, now: float) -> None:
         """Keeps the verdict of a tick without an answer from Prometheus: it holds the weight and never moves it."""
@@ -272,7 +295,7 @@ class CanaryRuns:
             outcome=Outcome.UNMEASURABLE, reason=Reason.PROMETHEUS_UNAVAILABLE, message=message
         )
         run = self.runs[key]
-        run.verdict, run.measured_at = unavailable, float(int(now))
+        run.verdict, run.measured_at, run.is_fresh = unavailable, float(int(now)), True
 
     def trip(self, key: RouteKey, *, pods: int, expected_pods: int, now: float) -> bool:
         """Judges the canary by its breakers; True when they condemn it.
@@ -307,7 +330,8 @@ class CanaryRuns:
         if decision.state.step_started_at != run.state.step_started_at:
             run.begin_step()
         run.state = decision.state
-        run.record(decision, now)
+        if decision.reason is not Reason.AWAITING_EVIDENCE and not run.has_told(decision):
+            run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more
         again = machine.next_state(run.state, run.look(now), plan=plan)
         if again.state == run.state or machine.is_settling(run.state, again.state):
@@ -341,10 +365,17 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
         run.verdict, run.measured_at = progress.verdict, progress.measured_at
         run.told, run.told_at = progress.verdict, progress.measured_at
     run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)
-    if in_force is None or in_force.canary is None:
+    if in_force is None:
+        return
+    if in_force.canary is None:
+        if run.state.weight_percent > 0:
+            _leave(run)
         return
     if run.plan.percent == 0 == in_force.canary_percent:
         # the spec asked for that; the next decision says so
+        return
+    if in_force.canary.fingerprint != run.state.fingerprint and run.state.weight_percent > 0:
+        _leave(run)
         return
     correction = machine.resumed(
         run.state,
@@ -354,7 +385,15 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     )
     if correction is not None:
         run.state = correction.state
+        # the step that status tells of is another one
+        run.remembered = ""
         run.record(correction, now)
+
+
+def _leave(run: Run) -> None:
+    """Forgets the position of a canary that is not in force any more: its weight must not come back by a restart."""
+    run.forget_verdict()
+    run.state = State(run=run.state.run, rolled_back=run.state.rolled_back)
 
 
 def _adopt(run: Run, in_force: document.Route, now: float) -> None:
@@ -394,7 +433,9 @@ def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
         paused=spec.paused,
         bake_seconds=spec.canary.bake,
         needs_approval=progression.approval == "Manual",
-        deadline_seconds=deadline.after or progression.every + _PATIENCE_SECONDS,
+        deadline_seconds=progression.every + _PATIENCE_SECONDS
+        if deadline.after is None
+        else deadline.after,
         deadline_rolls_back=deadline.action == "Rollback",
         unmeasurable_seconds=analysis.unmeasurable.after,
         unmeasurable_rolls_back=analysis.unmeasurable.action == "Rollback",

@@ -1,16 +1,21 @@
 """Times in status: RFC 3339 in UTC, beside seconds since the epoch as the decisions count."""
 
 from datetime import UTC, datetime
+from typing import Final
+
+_LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""What is later, such as the end of a pause of a thousand years, is told as this."""
 
 
 def to_text(seconds: float) -> str:
     """Formats seconds since the epoch; whole seconds, as metav1.Time."""
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(min(seconds, _LATEST), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def to_precise_text(seconds: float) -> str:
     """Formats seconds since the epoch with microseconds, as metav1.MicroTime."""
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = datetime.fromtimestamp(min(seconds, _LATEST), tz=UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def from_text(text: str) -> float:

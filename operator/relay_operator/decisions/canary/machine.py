@@ -32,7 +32,8 @@ class Look:
     """What one look at a running canary shows.
 
     step_requests is the number of canary calls since the step began, unmeasurable_seconds how long nothing could be
-    measured, quiet_seconds how long ago both sides failed together.
+    measured, quiet_seconds how long ago both sides failed together. is_fresh tells that the verdict was measured in this
+    life of the operator: one that is only remembered raises, promotes and ends nothing.
     """
 
     verdict: Verdict
@@ -40,6 +41,7 @@ class Look:
     step_requests: float = 0.0
     unmeasurable_seconds: float = 0.0
     quiet_seconds: float = math.inf
+    is_fresh: bool = True
 
 
 def resumed(
@@ -56,13 +58,20 @@ def resumed(
         cause = f"rolled back from {state.weight_percent} %; the operator stopped before it recorded why"
         return _roll_back(state, cause, now)
     raised = weight_in_force > state.weight_percent
+    is_retry = state.phase is Phase.ROLLED_BACK
+    corrected = replace(
+        state,
+        weight_percent=weight_in_force,
+        step_started_at=now,
+        step_index=state.step_index + raised,
+        run=state.run + is_retry,
+    )
+    if not state.is_frozen_by_breach:
+        kept = raised and not is_retry
+        climbing = state.phase if kept else Phase.PROGRESSING if raised else Phase.HOLDING
+        corrected = replace(corrected, phase=climbing, cause="")
     return Decision(
-        state=replace(
-            state,
-            phase=state.phase if raised else Phase.HOLDING,
-            weight_percent=weight_in_force,
-            step_started_at=now,
-        ),
+        state=corrected,
         reason=Reason.STEP_PASSED if raised else Reason.LOWERED,
         message=f"at {weight_in_force} % as the relays already serve; the operator stopped before it recorded the move",
     )
@@ -118,6 +127,8 @@ def _after_a_rollback(state: State, look: Look, plan: Plan) -> Decision | None:
     if state.phase is not Phase.ROLLED_BACK:
         return None
     cooled = look.now >= state.step_started_at + plan.cool_down_seconds
+    if plan.held:
+        return _stay_back(state, plan)
     if plan.retry == state.run_token + FORCE or (plan.retry == state.run_token and cooled):
         return _start(state, plan, look.now)
     return _stay_back(state, plan)
@@ -181,26 +192,40 @@ def _shared_incident(state: State, look: Look, plan: Plan) -> Decision | None:
     return Decision(state=resumed_step, reason=Reason.RESUMED, message=message)
 
 
+def _unmeasurable_for_too_long(state: State, look: Look, plan: Plan) -> Decision | None:
+    if not plan.unmeasurable_rolls_back or not _cannot_be_measured(state, look, plan):
+        return None
+    cause = f"rolled back from {state.weight_percent} %: {_unmeasured(look, plan)}"
+    return replace(_roll_back(state, cause, look.now), reason=Reason.UNMEASURABLE)
+
+
 def _held(state: State, look: Look, plan: Plan) -> Decision | None:
     if plan.held:
         return _stay(state, Reason.HELD, f"stays at {state.weight_percent} %: {plan.held}")
-    if plan.paused:
-        paused = replace(state, phase=Phase.PAUSED)
+    if plan.paused and state.phase is not Phase.PROMOTED:
+        # what bakes has all traffic already
+        paused = state if state.phase is Phase.BAKING else replace(state, phase=Phase.PAUSED)
         return _stay(paused, Reason.PAUSED, "paused by spec.paused", coming="spec.paused: false")
     return None
 
 
 def _not_measured(state: State, look: Look, plan: Plan) -> Decision | None:
-    unmeasurable = look.verdict.outcome is Outcome.UNMEASURABLE and state.weight_percent > 0
-    too_long = look.unmeasurable_seconds >= plan.unmeasurable_seconds
-    if not (unmeasurable and too_long and plan.guarded) or state.phase is Phase.PROMOTED:
+    if not _cannot_be_measured(state, look, plan):
         return None
-    what = f"nothing could be measured for {plan.unmeasurable_seconds:g} s: {look.verdict.message}"
-    if plan.unmeasurable_rolls_back:
-        cause = f"rolled back from {state.weight_percent} %: {what}"
-        return replace(_roll_back(state, cause, look.now), reason=Reason.UNMEASURABLE)
     holding = replace(state, phase=Phase.HOLDING)
-    return _stay(holding, Reason.UNMEASURABLE, f"holds at {state.weight_percent} %: {what}")
+    message = f"holds at {state.weight_percent} %: {_unmeasured(look, plan)}"
+    return _stay(holding, Reason.UNMEASURABLE, message)
+
+
+def _cannot_be_measured(state: State, look: Look, plan: Plan) -> bool:
+    unmeasurable = look.verdict.outcome is Outcome.UNMEASURABLE and plan.guarded
+    too_long = look.unmeasurable_seconds >= plan.unmeasurable_seconds
+    has_traffic = state.weight_percent > 0 and state.phase is not Phase.PROMOTED
+    return unmeasurable and too_long and has_traffic
+
+
+def _unmeasured(look: Look, plan: Plan) -> str:
+    return f"nothing could be measured for {plan.unmeasurable_seconds:g} s: {look.verdict.message}"
 
 
 _RULES: Final[tuple[Callable[[State, Look, Plan], Decision | None], ...]] = (
@@ -210,6 +235,7 @@ _RULES: Final[tuple[Callable[[State, Look, Plan], Decision | None], ...]] = (
     _breached,
     _lowered,
     _frozen_by_breach,
+    _unmeasurable_for_too_long,
     _shared_incident,
     _held,
     _not_measured,
@@ -242,6 +268,9 @@ def _climb(state: State, look: Look, plan: Plan) -> Decision:
     if state.phase is Phase.PROMOTED and state.weight_percent == plan.percent:
         return _stay(state, Reason.PROMOTED, _PROMOTED)
     holding = replace(state, phase=Phase.HOLDING)
+    if state.weight_percent == 0:
+        # a run that began paused needs no evidence for its first step
+        return _pass_step(state, look, plan)
     if not plan.guarded:
         message = f"at {state.weight_percent} %; without spec.analysis the weight is not raised automatically"
         return _stay(holding, Reason.NO_ANALYSIS, message)
@@ -251,18 +280,18 @@ def _climb(state: State, look: Look, plan: Plan) -> Decision:
         return _bake(state, look, plan)
     if not _step_passed(state, look, plan):
         return _overdue(state, look, plan) or _await_evidence(state, look, plan)
-    if plan.needs_approval and state.weight_percent > 0 and plan.approval != state.step_token:
+    if plan.needs_approval and plan.approval != state.step_token:
         return _overdue(state, look, plan) or _await_approval(holding)
     return _pass_step(state, look, plan)
 
 
 def _step_passed(state: State, look: Look, plan: Plan) -> bool:
-    if state.weight_percent == 0:
-        # a run that began paused needs no evidence for its first step
-        return True
     long_enough = look.now - state.step_started_at >= plan.every_seconds
-    healthy = look.verdict.outcome is Outcome.HEALTHY
-    return healthy and long_enough and look.step_requests >= plan.min_requests
+    return _is_healthy(look) and long_enough and look.step_requests >= plan.min_requests
+
+
+def _is_healthy(look: Look) -> bool:
+    return look.is_fresh and look.verdict.outcome is Outcome.HEALTHY
 
 
 def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
@@ -288,7 +317,7 @@ def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
 
 def _bake(state: State, look: Look, plan: Plan) -> Decision:
     done = state.step_started_at + plan.bake_seconds
-    if look.now >= done and look.verdict.outcome is Outcome.HEALTHY:
+    if look.now >= done and _is_healthy(look):
         promoted = replace(state, phase=Phase.PROMOTED, step_started_at=look.now)
         return Decision(state=promoted, reason=Reason.PROMOTED, message=_PROMOTED)
     overdue = _overdue(state, look, plan, since=done)
@@ -333,7 +362,7 @@ def _overdue(state: State, look: Look, plan: Plan, *, since: float = 0.0) -> Dec
     what = f"step {state.step_index} was not passed by {to_text(deadline)}"
     if look.verdict.outcome is not Outcome.HEALTHY:
         what += f": {look.verdict.message}"
-    if plan.deadline_rolls_back:
+    if plan.deadline_rolls_back and look.is_fresh:
         cause = f"rolled back from {state.weight_percent} %: {what}"
         return replace(_roll_back(state, cause, look.now), reason=Reason.STEP_DEADLINE)
     phase = state.phase if state.phase is Phase.BAKING else Phase.HOLDING

@@ -4,6 +4,7 @@ Of what ended, the attempts that met a quota or were refused as their callers' m
 nor do those that their clients left; the share that fails is of the others that began.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +19,10 @@ from relay_operator.names import Reason
 
 REFUSED_LARGE: Final = 0.5
 """So many more of its calls than stable a canary does not refuse for the mistakes of a few callers."""
+_SOME: Final = 3
+"""One or two bad calls say nothing."""
+_RECENT_SECONDS: Final = 20.0
+"""After so long a call counts by a third among the last ones."""
 _SPOKEN: Final = {
     "Overhead": "spent over {} ms in the relay",
     "FirstToken": "took over {} ms to the first token",
@@ -34,6 +39,7 @@ class Judged:
     test: MetricTest
     reason: Reason
     counts: Counts = field(default_factory=Counts)
+    recent: Counts = field(default_factory=Counts)
 
     def take(self, seconds: float, canary: "Sample", stable: "Sample") -> None:
         """Takes in a tick of both sides."""
@@ -46,6 +52,10 @@ class Judged:
             stable_total=stable.total,
         )
         self.counts.add(canary.bad, canary.total, stable.bad, stable.total)
+        kept = math.exp(-max(seconds, 0.0) / _RECENT_SECONDS)
+        self.recent = Counts(
+            bad=kept * self.recent.bad + canary.bad, total=kept * self.recent.total + canary.total
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +170,7 @@ class RouteJudge:
             or self._refuses_more()
             or self._too_few()
             or self._unmeasured()
+            or self._over_a_limit()
             or self._healthy()
         )
 
@@ -259,6 +270,19 @@ class RouteJudge:
             f"{self.objective.min_requests} needed"
         )
         return self._say(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message)
+
+    def _over_a_limit(self) -> Verdict | None:
+        """Finds that more of the last calls were bad than a limit allows, though nothing is proven by them."""
+        for one in self.judged:
+            limit, recent = one.metric.limit, one.recent
+            if limit is None or recent.bad < _SOME or recent.bad <= limit * recent.total:
+                continue
+            message = (
+                f"about {recent.bad:.0f} of the last {recent.total:.0f} requests {one.metric.did} (limit {100 * limit:g} %); "
+                "too little to act on, but no step passes on it"
+            )
+            return self._say(Outcome.INCONCLUSIVE, Reason.SUSPECTED, message)
+        return None
 
     def _healthy(self) -> Verdict:
         failed, answered = self.step.failed, self.answered

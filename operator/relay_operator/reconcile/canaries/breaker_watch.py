@@ -103,4 +103,4 @@ class BreakerWatch:
             if self._canaries.trip(
                 key, pods=certain, expected_pods=len(serving), now=self._clock()
             ):
-                self._moves.act(key, told_anew=True)
+                self._moves.act_alone(key, told_anew=True)

@@ -31,6 +31,13 @@ class CanaryMoves:
         self._clock = clock
         self._moving: set[asyncio.Task[None]] = set()
 
+    def act_alone(self, key: RouteKey, *, told_anew: bool) -> None:
+        """Does as act(); an error of our own with one canary is logged and does not keep the others from theirs."""
+        try:
+            self.act(key, told_anew=told_anew)
+        except Exception:
+            logger.exception("canary not decided on", extra={"route": "/".join(key)})
+
     def act(self, key: RouteKey, *, told_anew: bool) -> None:
         """Decides by the run's verdict. told_anew tells that the verdict is another than before, which status must say."""
         run = self._canaries.runs[key]

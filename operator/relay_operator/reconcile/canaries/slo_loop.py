@@ -64,7 +64,7 @@ class SloLoop:
                 self._canaries.measure(key, expected_pods=serving, at=at, now=now)
             after = self._canaries.runs[key].verdict
             changed = (before.outcome, before.reason) != (after.outcome, after.reason)
-            self._moves.act(key, told_anew=changed)
+            self._moves.act_alone(key, told_anew=changed)
 
     async def _fetch(self, namespaces: set[str], at: float) -> dict[str, str]:
         """Reads new evidence; returns, by namespace, why there is none."""

@@ -66,3 +66,22 @@ def test_a_canary_that_left_changes_nothing() -> None:
     breakers.cancelled(*NAME, probe=True)
     assert not breakers.finished(*NAME, failed=True, probe=False, now=0.0)
     assert not breakers.probing(*NAME)
+
+
+def test_a_canary_that_gets_weight_again_is_tried_anew() -> None:
+    breakers = CanaryBreakers()
+    for weight, blocked in ((50, True), (50, True), (0, True), (25, False)):
+        breakers.install(
+            plans(
+                Route(
+                    name="chat",
+                    stable=STABLE,
+                    canary=CANARY,
+                    canary_percent=weight,
+                    breaker=QUICK,
+                )
+            )
+        )
+        if not breakers.states()[0][1].trips and weight == 50:
+            assert breakers.finished(*NAME, failed=True, probe=False, now=0.0)
+        assert breakers.blocks(*NAME, 0.5) is blocked

@@ -44,7 +44,7 @@ def next_state(
     plan: Plan,
     step_requests: float = 0.0,
     now: float = 1000.0,
-    **look: float,
+    **look: Any,
 ) -> Decision:
     """Decides by one look."""
     seen = Look(verdict=verdict, now=now, step_requests=step_requests, **look)
@@ -493,3 +493,36 @@ def test_deciding_twice_changes_nothing_more(
 
 def test_every_phase_has_its_row_of_moves() -> None:
     assert set(MOVES) == set(Phase)
+
+
+def test_a_retry_waits_until_the_weight_may_rise() -> None:
+    plan = replace(CLIMB, retry=f"{CANARY}/1/force", held="not stored")
+    assert next_state(rolled_back(), HEALTHY, plan=plan, now=9000.0).state == rolled_back()
+
+
+def test_a_restart_keeps_a_freeze_whose_weight_was_lowered() -> None:
+    frozen = replace(climbing(50, phase=Phase.FROZEN), cause="it failed")
+    lowered = resumed(frozen, fingerprint_in_force=CANARY, weight_in_force=20, now=5000.0)
+    assert lowered is not None
+    assert (lowered.state.phase, lowered.state.cause) == (Phase.FROZEN, "it failed")
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.BAKING])
+def test_a_pause_takes_nothing_back_from_a_canary_with_all_traffic(phase: Phase) -> None:
+    paused = replace(CLIMB, paused=True, bake_seconds=100)
+    decision = next_state(climbing(100, phase=phase), HEALTHY, plan=paused, now=9000.0)
+    assert decision.state.phase is phase
+
+
+def test_a_run_without_analysis_that_began_paused_gets_its_first_step() -> None:
+    paused = climbing(0, phase=Phase.PAUSED)
+    plan = replace(CLIMB, guarded=False)
+    assert next_state(paused, UNDECIDED[1], plan=plan).state.weight_percent == 25
+
+
+def test_a_paused_canary_that_cannot_be_measured_for_long_is_rolled_back_all_the_same() -> None:
+    plan = replace(CLIMB, paused=True, unmeasurable_seconds=600, unmeasurable_rolls_back=True)
+    decision = next_state(
+        climbing(phase=Phase.PAUSED), UNDECIDED[1], plan=plan, unmeasurable_seconds=600
+    )
+    assert decision.state.phase is Phase.ROLLED_BACK

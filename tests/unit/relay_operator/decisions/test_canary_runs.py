@@ -377,3 +377,121 @@ def test_plan_and_objective_follow_the_spec() -> None:
     )
     assert (unguarded.guarded, unguarded.min_requests) == (False, 0)
     assert replace(unguarded, guarded=True).fingerprint == plan.fingerprint
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"canary": CANARY | {"progression": PROGRESSION | {"every": "99999999h"}}},
+        {"canary": CANARY | {"bake": "9999999999999h"}},
+        {"analysis": ANALYSIS | {"coolDown": "9999999999999h"}},
+    ],
+)
+def test_a_time_beyond_every_calendar_keeps_nothing_from_being_decided(
+    spec: dict[str, Any],
+) -> None:
+    life = Life(a_route(**spec))
+    assert life.look()
+    life.fail()
+    assert life.look()
+    assert (life.run.state.phase, life.run.state.weight_percent) == (Phase.ROLLED_BACK, 0)
+    assert life.status["rolledBack"]
+
+
+def test_what_was_not_measured_before_a_canary_began_does_not_count_against_it() -> None:
+    route = a_route(
+        canary=CANARY | {"percent": 0},
+        analysis=ANALYSIS | {"unmeasurable": {"after": "30m", "action": "Rollback"}},
+    )
+    life = Life(route)
+    life.look()
+    life.look(seconds=7200)
+    wanted = {"spec": route.spec.model_copy(update={"canary": a_route().spec.canary})}
+    life.runs.accept(route.model_copy(update=wanted), PROVIDERS, in_force=None, now=life.now)
+    assert life.look(seconds=1)
+    life.look(seconds=60)
+    assert (life.run.state.phase, life.run.state.weight_percent) == (Phase.PROGRESSING, 25)
+
+
+def test_a_retry_that_was_not_recorded_is_measured_in_the_next_life() -> None:
+    after = rolled_back().restarted(weight_in_force=25)
+    assert (after.run.state.phase, after.run.state.weight_percent) == (Phase.PROGRESSING, 25)
+    assert after.run.is_measured
+    assert (after.run.state.run, after.run.state.cause) == (2, "")
+
+
+def test_a_weight_that_left_the_document_does_not_come_back_by_a_restart() -> None:
+    life = started()
+    route = life.route.model_copy(update={"status": life.status})
+    without = document.Route(
+        name="chat", stable=document.Side(provider="legacy", fingerprint="0" * 12)
+    )
+    other = document.Side(provider="newer", fingerprint="1" * 12)
+    beside = without.model_copy(update={"canary": other, "canary_percent": 10})
+    for in_force in (without, beside):
+        runs = CanaryRuns(evidence=Evidence(scrape_seconds=20))
+        run = runs.accept(route, PROVIDERS, in_force=in_force, now=START)
+        assert run.state.weight_percent == 0
+        runs.decide(KEY, now=START)
+        assert run.state.step_index == 1
+
+
+def test_a_step_that_was_not_recorded_is_neither_passed_on_nor_approved_by_the_last_one() -> None:
+    life = started()
+    life.serve(50, seconds=11)
+    after = life.restarted(weight_in_force=50)
+    assert (after.run.state.step_index, after.run.step_requests) == (2, 0)
+    after.look(seconds=3600)
+    assert after.run.state.weight_percent == 50
+
+
+def test_a_remembered_verdict_raises_and_promotes_nothing() -> None:
+    for life in (started(), baking()):
+        life.serve(50, seconds=11)
+        assert life.run.verdict.outcome is Outcome.HEALTHY
+        after = life.restarted()
+        before = after.run.state
+        after.look(seconds=99_999)
+        assert after.run.state.weight_percent == before.weight_percent
+        assert after.run.state.phase is not Phase.PROMOTED
+
+
+def baking() -> Life:
+    life = Life(a_route(canary=CANARY | {"bake": "1h"}))
+    life.look()
+    while life.run.state.phase is not Phase.BAKING:
+        life.serve(50, seconds=11)
+        assert life.look()
+    return life
+
+
+def test_a_verdict_of_before_the_analysis_was_taken_away_raises_nothing() -> None:
+    life = started()
+    life.serve(50, seconds=11)
+    bare = life.route.model_copy(
+        update={"spec": life.route.spec.model_copy(update={"analysis": None})}
+    )
+    for route in (bare, life.route):
+        life.runs.accept(route, PROVIDERS, in_force=None, now=life.now)
+        life.look(seconds=86_400)
+    assert life.run.state.weight_percent == 25
+
+
+def test_a_restart_past_a_deadline_rolls_back_nothing_before_it_has_measured() -> None:
+    deadline = {"after": "2m", "action": "Rollback"}
+    life = Life(a_route(canary=CANARY | {"progression": PROGRESSION | {"stepDeadline": deadline}}))
+    life.look()
+    life.serve(50, seconds=5)
+    after = life.restarted()
+    after.look(seconds=121)
+    assert after.run.state.weight_percent == 25
+
+
+def test_a_verdict_that_comes_and_goes_while_approval_is_awaited_makes_no_history() -> None:
+    life = Life(a_route(canary=CANARY | {"progression": PROGRESSION | {"approval": "Manual"}}))
+    life.look()
+    life.serve(50, seconds=11)
+    for outcome in (Outcome.HEALTHY, Outcome.INCONCLUSIVE) * 6:
+        life.run.verdict = replace(life.run.verdict, outcome=outcome)
+        life.look(seconds=1)
+    assert [move.reason for move in life.run.history] == ["Started", "AwaitingApproval"]

@@ -126,6 +126,15 @@ def test_an_incident_that_stable_shares_holds_and_says_so() -> None:
     assert "stable breaks the limit as well" in verdict.message
 
 
+def test_no_step_passes_while_more_of_the_last_calls_fail_than_may() -> None:
+    looks = Looks()
+    assert looks.see(side(20), times=60).outcome is Outcome.HEALTHY
+    found = looks.see(side(20, failed=3), times=2)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.SUSPECTED)
+    assert "of the last" in found.message
+    assert looks.see(side(20), times=60).outcome is Outcome.HEALTHY
+
+
 def test_a_first_burst_is_suspected_and_then_forgotten() -> None:
     looks = Looks()
     looks.see(side(20), times=5)
