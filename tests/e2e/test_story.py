@@ -48,7 +48,8 @@ def test_the_rollback_shows_in_status_and_events(outcome: story.Outcome, staged:
     assert route["status"]["weights"] == {"stablePercent": 100, "canaryPercent": 0}
     assert conditions["Ready"]["status"] == "False"
     assert conditions["Stalled"]["status"] == "True"
-    assert "rolled back from 25 %" in conditions["RolledBack"]["message"]
+    assert "rolled back from " in conditions["RolledBack"]["message"]
+    assert "requests failed" in conditions["RolledBack"]["message"]
     events = staged.get("events.events.k8s.io", "-n", "relay-finance")["items"]
     reasons = {event["reason"] for event in events if event["regarding"]["name"] == "chat"}
     assert {"Started", "StepPassed", "Promoted", "SloBreach"} <= reasons
