@@ -1,4 +1,4 @@
-"""What the measured differences say: whether the goal is met, and the line for machines."""
+"""Concludes from the measured differences whether the goal is met, and writes the line for machines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the texts in a valid request body say, in Python, for a relay without the compiled functions: the same results, slower."""
+"""Reads the texts of a valid request body in Python, for a relay without the compiled functions: the same results, slower."""
 
 import json
 import re

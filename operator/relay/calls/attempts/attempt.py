@@ -25,7 +25,7 @@ _BROKEN: Final = ("truncated", "invalid")
 _UNENDED: Final = ("truncated", "timeout")
 """Faults of an answer that only lacks its end."""
 _OUTPUT_BOUNDS: Final = frozenset({b"max_tokens", b"max_completion_tokens", b"max_output_tokens"})
-"""What bounds an answer, unless it was taken out of the call."""
+"""Fields of a call that limit the length of its answer, unless a Provider has them dropped."""
 
 
 class Consumer(ABC):

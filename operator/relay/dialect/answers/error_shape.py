@@ -16,7 +16,7 @@ _TEXT_FIELDS: Final = (
     *("message", "error", "detail", "msg", "error_message", "errorMessage", "error_description"),
     *("Message", "errors", "reason", "description", "title", "text"),
 )
-"""Where providers write what went wrong, the likeliest first."""
+"""Fields in which providers describe an error, the likeliest first."""
 _TYPE_FIELDS: Final = ("type", "error_type", "status")
 
 

@@ -1,4 +1,4 @@
-"""What the connections to one provider show: a certificate to the provider, credentials to the proxy before it.
+"""Keeps what connections to one provider identify themselves with: a certificate, and credentials for the proxy.
 
 Both are files that are mounted, changed and removed while the relay runs. What vanishes or cannot be used leaves the last
 good one in use; nothing of it is logged.

@@ -28,7 +28,7 @@ class ProxyFailed(OSError):
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddress:
-    """Where a proxy listens. credentials_file names the file of its user and password; None sends none."""
+    """Describes the address of a proxy. credentials_file names the file of its user and password; None sends none."""
 
     host: str
     port: int

@@ -29,7 +29,7 @@ _PROMOTED = "all traffic is on the canary and within its limits; make the canary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one look at a running canary shows.
+    """Holds the facts that one decision about a running canary rests on.
 
     step_requests is the number of canary calls since the step began, unmeasurable_seconds how long nothing could be
     measured, quiet_seconds how long ago both sides failed together. is_fresh tells that the verdict was measured in this

@@ -9,7 +9,7 @@ from relay_operator.names import Reason
 
 
 class Phase(StrEnum):
-    """Where a route's canary stands.
+    """Names the position of a route's canary.
 
     Frozen keeps the weight where it is, because both sides fail or because a breach is to stop and not to roll back.
     Baking has all traffic on the canary before it counts as promoted.

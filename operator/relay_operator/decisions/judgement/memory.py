@@ -1,4 +1,4 @@
-"""What status keeps of the tests, so that a restarted operator goes on where it stopped.
+"""Writes the tests into status and reads them back, so that a restarted operator goes on where it stopped.
 
 A text of numbers, for the operator alone. What is read back may delay a decision but never cause one: it is held below every
 threshold, and a number that cannot be drops what it belongs to.

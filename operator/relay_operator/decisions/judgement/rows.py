@@ -1,4 +1,4 @@
-"""What a person reads about each metric: both sides' numbers, the limit, and the evidence against what it takes."""
+"""Describes each metric for a person: both sides' numbers, the limit, and the evidence against what it takes."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -35,7 +35,7 @@ class CanaryMoves:
         """Does as act(); an error of our own with one canary is logged and does not keep the others from theirs."""
         try:
             self.act(key, told_anew=told_anew)
-        except Exception:
+        except Exception:  # any fault of ours with one canary; the loop judges those of all tenants
             logger.exception("canary not decided on", extra={"route": "/".join(key)})
 
     def act(self, key: RouteKey, *, told_anew: bool) -> None:
