@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from relay_operator.errors import ApiServerRefused
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 FIRST = "01-first-tenant"
+LATER = sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path.name > "02-canary")
+"""They go on from the first tenant, each by itself."""
 OURS = ("Tenant", "Provider", "RelayRoute")
 Manifest = dict[str, Any]
 
@@ -89,6 +92,7 @@ def test_the_first_tenant_becomes_ready_in_any_order_of_its_objects(
         (FIRST, "02-canary"),
         (FIRST, "02-canary", "02-canary/next/adopt.yaml"),
         (FIRST, "02-canary", "02-canary/next/second.yaml"),
+        *((FIRST, path.name) for path in LATER),
     ],
     ids=lambda paths: " ".join(paths),
 )
@@ -103,3 +107,21 @@ def test_every_example_is_applied_by_a_command_of_its_page() -> None:
         is_alone = path.parent.name == "next"
         named = f"examples/{path}" if is_alone else path.parent.name
         assert f"-f {named}" in pages or f"-f examples/{named}" in pages, path
+
+
+def test_the_page_of_the_examples_names_each_of_them() -> None:
+    named = re.findall(
+        r"^\| \[([^]]+)\]\(\1\) \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE
+    )
+    assert named == sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("directory", LATER, ids=lambda path: str(path.name))
+def test_a_later_example_changes_the_route_of_the_first_and_nothing_else(directory: Path) -> None:
+    [first] = objects(f"{FIRST}/route.yaml")
+    for route in objects(directory.name):
+        assert (route["kind"], route["metadata"]) == ("RelayRoute", first["metadata"])
+        assert (route["spec"]["match"], route["spec"]["stable"]) == (
+            first["spec"]["match"],
+            first["spec"]["stable"],
+        )
