@@ -21,8 +21,9 @@ from relay_operator.cluster.prometheus.client import Fetched, Prometheus
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.analysis.evidence import Evidence, Question
 from relay_operator.decisions.analysis.verdict import LatencyObjective, Objective
+from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Phase, Plan, State
-from relay_operator.decisions.canary_runs import CanaryRuns, Run
+from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher

@@ -4,183 +4,34 @@ Decisions are synchronous: between reading the state and setting the weight noth
 the reconcilers may both call.
 """
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay_contract import document
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import Analysis, Progression, RelayRoute, fingerprint
+from relay_operator.api.relay_route import RelayRoute, fingerprint
 from relay_operator.decisions import route_status
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.analysis.scrapes import RouteKey, Subject
 from relay_operator.decisions.analysis.verdict import (
     NOT_MEASURED,
-    LatencyObjective,
     Objective,
     Outcome,
     Verdict,
 )
 from relay_operator.decisions.canary import machine
-from relay_operator.decisions.canary.machine import Look
+from relay_operator.decisions.canary.plans import objective_of, plan_of
+from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
-from relay_operator.decisions.judgement import memory
-from relay_operator.decisions.judgement.route_judge import RouteJudge
-from relay_operator.decisions.route_status import Move, Progress
-from relay_operator.names import ANNOTATION_APPROVE, ANNOTATION_RETRY, Reason
+from relay_operator.decisions.route_status import Progress
+from relay_operator.names import Reason
 
-EVIDENCE_SECONDS = 30.0
-"""Figures in status are at least this old before newer ones of the same outcome replace them."""
-_HISTORY_LENGTH = 10
-_PATIENCE_SECONDS = 86_400.0
-"""Beyond the least time of a step, before it counts as overdue where the spec has no deadline."""
 _REPEATED_SECONDS = 600.0
 """Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
 the move, so the API server drops every repetition (an Event lives one hour by default)."""
 
 _NOT_STORED = "this weight is not stored yet; it is not raised until the API server has it"
-
-
-@dataclass(slots=True)
-class Run:
-    """The canary of one route while it is in use.
-
-    measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
-    state, None before the first. told is the verdict as status has it, measured at told_at. judge holds the tests, remembered
-    what status keeps of them.
-    """
-
-    plan: Plan
-    objective: Objective | None
-    stable_fingerprint: str
-    state: State
-    verdict: Verdict = NOT_MEASURED
-    measured_at: float = 0.0
-    standing: Decision | None = None
-    told: Verdict = NOT_MEASURED
-    told_at: float = 0.0
-    judge: RouteJudge | None = None
-    remembered: str = ""
-    history: tuple[Move, ...] = ()
-    unannounced: tuple[Move, ...] = ()
-    unmeasurable_since: float = math.inf
-    incident_at: float = -math.inf
-    is_fresh: bool = False
-
-    def look(self, now: float) -> Look:
-        """Returns what the run shows now; a restart of the operator begins its waits anew."""
-        unmeasurable = self.verdict.outcome is Outcome.UNMEASURABLE
-        if not unmeasurable or not self.is_measured:
-            self.unmeasurable_since = math.inf
-        elif self.unmeasurable_since > now:
-            self.unmeasurable_since = now
-        # an incident of which nothing is seen any more is not over
-        unseen = self.state.phase is Phase.FROZEN and (unmeasurable or not self.is_fresh)
-        if unseen or self.verdict.reason is Reason.SHARED_INCIDENT:
-            self.incident_at = now
-        return Look(
-            verdict=self.verdict,
-            now=now,
-            step_requests=self.step_requests,
-            unmeasurable_seconds=max(now - self.unmeasurable_since, 0.0),
-            quiet_seconds=now - self.incident_at,
-            is_fresh=self.is_fresh,
-        )
-
-    @property
-    def is_measured(self) -> bool:
-        """Tells whether the SLO loop judges the canary: it has traffic and an objective, and its run is undecided.
-
-        While another canary waits to start, nothing is judged: a decision would start it too early.
-        """
-        return (
-            self.objective is not None
-            and self.state.weight_percent > 0
-            and self.state.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK)
-            and not self.state.is_frozen_by_breach
-            and self.state.fingerprint == self.plan.fingerprint
-        )
-
-    @property
-    def progress(self) -> Progress:
-        """Returns the part of the run that status keeps."""
-        return Progress(
-            state=self.state,
-            verdict=self.told,
-            measured_at=self.told_at,
-            history=self.history,
-            remembered=self.remembered,
-        )
-
-    @property
-    def step_requests(self) -> float:
-        """Returns how many of the canary's calls were answered, well or badly, since the step began."""
-        return self.judge.answered if self.judge is not None else 0.0
-
-    def judge_of(self, objective: Objective) -> RouteJudge:
-        """Returns the tests of the run; under other limits, those that go on have what they had."""
-        if self.judge is None or self.judge.objective != objective:
-            judge = RouteJudge(objective)
-            memory.restore(
-                judge, self.remembered if self.judge is None else memory.to_text(self.judge)
-            )
-            self.judge = judge
-        return self.judge
-
-    def begin_step(self) -> None:
-        """Begins to count anew what a step needs; the tests go on."""
-        if self.judge is not None:
-            self.judge.begin_step()
-            self.remembered = memory.to_text(self.judge)
-
-    def tell(self, now: float) -> None:
-        """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old."""
-        changed = (self.told.outcome, self.told.reason) != (
-            self.verdict.outcome,
-            self.verdict.reason,
-        )
-        if changed or now - self.told_at >= EVIDENCE_SECONDS:
-            self.told, self.told_at = self.verdict, self.measured_at
-            if self.judge is not None:
-                self.told = replace(self.verdict, metrics=self.judge.rows())
-                self.remembered = memory.to_text(self.judge)
-
-    @property
-    def told_decision(self) -> Decision:
-        """Returns the standing decision in the words of the verdict that status has."""
-        assert self.standing is not None
-        look = Look(verdict=self.told, now=self.state.step_started_at)
-        told = machine.next_state(self.state, look, plan=self.plan)
-        return told if told.state == self.state else self.standing
-
-    def forget_verdict(self) -> None:
-        """Drops what was measured, because another run begins."""
-        self.verdict, self.measured_at = NOT_MEASURED, 0.0
-        self.told, self.told_at = NOT_MEASURED, 0.0
-        self.judge, self.remembered = None, ""
-        self.unmeasurable_since, self.incident_at, self.is_fresh = math.inf, -math.inf, False
-
-    def has_told(self, decision: Decision) -> bool:
-        """Tells whether the last move was the same: the run only waited for something else in between."""
-        last = self.history[-1] if self.history else None
-        weight = decision.state.weight_percent
-        return last is not None and (last.reason, last.message, last.canary_percent) == (
-            decision.reason.value,
-            decision.message,
-            weight,
-        )
-
-    def record(self, decision: Decision, now: float) -> None:
-        """Adds a move to the history and to those that no Event has told yet."""
-        move = Move(
-            at=float(int(now)),
-            reason=decision.reason.value,
-            message=decision.message,
-            canary_percent=decision.state.weight_percent,
-        )
-        self.history = (*self.history, move)[-_HISTORY_LENGTH:]
-        self.unannounced = (*self.unannounced, move)
 
 
 @dataclass(slots=True)
@@ -410,54 +261,3 @@ def _adopt(run: Run, in_force: document.Route, now: float) -> None:
             run=run.state.run + 1,
             rolled_back=run.state.rolled_back,
         )
-
-
-def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
-    """Reads from the spec what the state machine needs."""
-    spec = route.spec
-    if spec.canary is None:
-        return Plan()
-    uid = providers[spec.canary.provider].metadata.uid
-    analysis = spec.analysis or Analysis()
-    progression = spec.canary.progression or Progression(
-        step_percent=100, every=0.0, min_requests=analysis.min_requests if spec.analysis else 0
-    )
-    deadline, annotations = progression.step_deadline, route.metadata.annotations
-    return Plan(
-        fingerprint=fingerprint(spec.canary, provider_uid=uid),
-        percent=spec.canary.percent,
-        step_percent=progression.step_percent,
-        every_seconds=progression.every,
-        min_requests=progression.min_requests,
-        guarded=spec.analysis is not None,
-        paused=spec.paused,
-        bake_seconds=spec.canary.bake,
-        needs_approval=progression.approval == "Manual",
-        deadline_seconds=progression.every + _PATIENCE_SECONDS
-        if deadline.after is None
-        else deadline.after,
-        deadline_rolls_back=deadline.action == "Rollback",
-        unmeasurable_seconds=analysis.unmeasurable.after,
-        unmeasurable_rolls_back=analysis.unmeasurable.action == "Rollback",
-        freezes_on_breach=analysis.on_breach == "Freeze",
-        cool_down_seconds=analysis.cool_down,
-        retry=annotations.get(ANNOTATION_RETRY, ""),
-        approval=annotations.get(ANNOTATION_APPROVE, ""),
-    )
-
-
-def objective_of(route: RelayRoute) -> Objective | None:
-    """Reads from the spec what the judge needs."""
-    analysis = route.spec.analysis
-    if analysis is None:
-        return None
-    return Objective(
-        window_seconds=analysis.window,
-        min_requests=analysis.min_requests,
-        max_error_percent=analysis.error_rate.max_percent if analysis.error_rate else None,
-        max_error_increase_points=analysis.error_rate.max_increase_points
-        if analysis.error_rate
-        else None,
-        max_token_drift_percent=analysis.tokens.max_drift_percent if analysis.tokens else None,
-        latency=tuple(LatencyObjective(**latency.model_dump()) for latency in analysis.latency),
-    )

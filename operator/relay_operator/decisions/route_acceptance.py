@@ -8,8 +8,9 @@ from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, Shadow, Side, fingerprint
 from relay_operator.decisions import brake
 from relay_operator.decisions.analysis.verdict import Verdict
+from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Decision
-from relay_operator.decisions.canary_runs import CanaryRuns, Run
+from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.names import ANNOTATION_ALLOW_JUMP, Reason
 

@@ -14,7 +14,9 @@ from relay_operator.decisions import (
     route_conditions,
     route_status,
 )
-from relay_operator.decisions.canary_runs import EVIDENCE_SECONDS, CanaryRuns, Run, objective_of
+from relay_operator.decisions.canary.plans import objective_of
+from relay_operator.decisions.canary.run import EVIDENCE_SECONDS, Run
+from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from relay_operator.decisions.analysis.verdict import Outcome, Verdict
 from relay_operator.decisions.canary import machine
-from relay_operator.decisions.canary.machine import QUIET_SECONDS, Look, resumed
+from relay_operator.decisions.canary.incidents import QUIET_SECONDS
+from relay_operator.decisions.canary.look import Look
+from relay_operator.decisions.canary.machine import resumed
 from relay_operator.decisions.canary.state import (
     MOST_ROLLED_BACK,
     MOVES,

@@ -19,8 +19,10 @@ from relay_operator.decisions.analysis.verdict import (
     Outcome,
     Verdict,
 )
+from relay_operator.decisions.canary.plans import objective_of, plan_of
+from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Phase
-from relay_operator.decisions.canary_runs import CanaryRuns, Run, objective_of, plan_of
+from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.route_status import RouteStatus
 from relay_operator.names import Reason
 

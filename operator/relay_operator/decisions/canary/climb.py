@@ -1,0 +1,142 @@
+"""The way up: the first step, what each step needs, and the last one."""
+
+from dataclasses import replace
+from typing import Final
+
+from relay_operator.decisions.analysis.verdict import Outcome
+from relay_operator.decisions.canary.look import Look
+from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.canary.stays import roll_back, stay
+from relay_operator.decisions.timestamps import to_text
+from relay_operator.names import ANNOTATION_APPROVE, Reason
+
+_PROMOTED: Final = (
+    "all traffic is on the canary and within its limits; make the canary the new stable"
+)
+
+
+def start(state: State, plan: Plan, now: float) -> Decision:
+    weight = 0 if plan.paused else min(plan.step_percent, plan.percent)
+    started = State(
+        phase=Phase.PAUSED if plan.paused else Phase.PROGRESSING,
+        weight_percent=weight,
+        fingerprint=plan.fingerprint,
+        step_index=1,
+        step_started_at=now,
+        run=state.run + 1,
+        rolled_back=state.rolled_back,
+    )
+    return Decision(
+        state=started,
+        reason=Reason.STARTED,
+        message=f"canary started at {weight} %, target {plan.percent} %",
+    )
+
+
+def climb(state: State, look: Look, plan: Plan) -> Decision:
+    if state.phase is Phase.PROMOTED and state.weight_percent == plan.percent:
+        return stay(state, Reason.PROMOTED, _PROMOTED)
+    holding = replace(state, phase=Phase.HOLDING)
+    if state.weight_percent == 0:
+        # a run that began paused needs no evidence for its first step
+        return _pass_step(state, look, plan)
+    if not plan.guarded:
+        message = f"at {state.weight_percent} %; without spec.analysis the weight is not raised automatically"
+        return stay(holding, Reason.NO_ANALYSIS, message)
+    if state.weight_percent == plan.percent < 100:
+        return stay(holding, Reason.DESTINATION_REACHED, f"target of {plan.percent} % reached")
+    if state.phase is Phase.BAKING:
+        return _bake(state, look, plan)
+    if not _step_passed(state, look, plan):
+        return _overdue(state, look, plan) or _await_evidence(state, look, plan)
+    if plan.needs_approval and plan.approval != state.step_token:
+        return _overdue(state, look, plan) or _await_approval(holding)
+    return _pass_step(state, look, plan)
+
+
+def _step_passed(state: State, look: Look, plan: Plan) -> bool:
+    long_enough = look.now - state.step_started_at >= plan.every_seconds
+    return _is_healthy(look) and long_enough and look.step_requests >= plan.min_requests
+
+
+def _is_healthy(look: Look) -> bool:
+    return look.is_fresh and look.verdict.outcome is Outcome.HEALTHY
+
+
+def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
+    if state.weight_percent < plan.percent:
+        weight = min(state.weight_percent + plan.step_percent, plan.percent)
+        risen = replace(
+            state,
+            phase=Phase.PROGRESSING,
+            weight_percent=weight,
+            step_index=state.step_index + 1,
+            step_started_at=look.now,
+        )
+        message = f"raised from {state.weight_percent} to {weight} %"
+        return Decision(state=risen, reason=Reason.STEP_PASSED, message=message)
+    if plan.bake_seconds == 0:
+        promoted = replace(state, phase=Phase.PROMOTED, step_started_at=look.now)
+        return Decision(state=promoted, reason=Reason.PROMOTED, message=_PROMOTED)
+    baking = replace(
+        state, phase=Phase.BAKING, step_index=state.step_index + 1, step_started_at=look.now
+    )
+    return _bake(baking, look, plan)
+
+
+def _bake(state: State, look: Look, plan: Plan) -> Decision:
+    done = state.step_started_at + plan.bake_seconds
+    if look.now >= done and _is_healthy(look):
+        promoted = replace(state, phase=Phase.PROMOTED, step_started_at=look.now)
+        return Decision(state=promoted, reason=Reason.PROMOTED, message=_PROMOTED)
+    overdue = _overdue(state, look, plan, since=done)
+    message = f"all traffic is on the canary; it counts as promoted not before {to_text(done)}"
+    return overdue or stay(
+        state, Reason.BAKING, message, coming=f"promotion from {to_text(done)}", due=done
+    )
+
+
+def _await_evidence(state: State, look: Look, plan: Plan) -> Decision:
+    """Names what the next step needs. No countdown and no count: a status that is read again stays true."""
+    earliest = to_text(state.step_started_at + plan.every_seconds)
+    missing = look.verdict.message
+    if look.verdict.outcome is Outcome.HEALTHY:
+        missing = (
+            f"the next step needs {plan.min_requests} canary requests on this one, "
+            f"and comes not before {earliest}"
+        )
+    weight = min(state.weight_percent + plan.step_percent, plan.percent)
+    following = f"{weight} %" if state.weight_percent < plan.percent else "all traffic confirmed"
+    return stay(
+        replace(state, phase=Phase.PROGRESSING),
+        Reason.AWAITING_EVIDENCE,
+        f"at {state.weight_percent} %: {missing}",
+        coming=f"{following} from {earliest}",
+    )
+
+
+def _await_approval(state: State) -> Decision:
+    message = (
+        f"at {state.weight_percent} %: step {state.step_index} is passed; to raise the weight, annotate the route with "
+        f"{ANNOTATION_APPROVE}={state.step_token}"
+    )
+    return stay(state, Reason.AWAITING_APPROVAL, message, coming="approval by hand")
+
+
+def _overdue(state: State, look: Look, plan: Plan, *, since: float = 0.0) -> Decision | None:
+    """Ends the patience with a step that is not passed by its deadline."""
+    deadline = max(state.step_started_at, since) + plan.deadline_seconds
+    if look.now < deadline:
+        return None
+    what = f"step {state.step_index} was not passed by {to_text(deadline)}"
+    if look.verdict.outcome is not Outcome.HEALTHY:
+        what += f": {look.verdict.message}"
+    if plan.deadline_rolls_back and look.is_fresh:
+        cause = f"rolled back from {state.weight_percent} %: {what}"
+        return replace(roll_back(state, cause, look.now), reason=Reason.STEP_DEADLINE)
+    phase = state.phase if state.phase is Phase.BAKING else Phase.HOLDING
+    return stay(
+        replace(state, phase=phase),
+        Reason.STEP_DEADLINE,
+        f"holds at {state.weight_percent} %: {what}; it goes on if the step is passed after all",
+    )

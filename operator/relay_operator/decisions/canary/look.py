@@ -1,0 +1,23 @@
+"""What one decision about a canary rests on."""
+
+import math
+from dataclasses import dataclass
+
+from relay_operator.decisions.analysis.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Holds the facts that one decision about a running canary rests on.
+
+    step_requests is the number of canary calls since the step began, unmeasurable_seconds how long nothing could be
+    measured, quiet_seconds how long ago both sides failed together. is_fresh tells that the verdict was measured in this
+    life of the operator: one that is only remembered raises, promotes and ends nothing.
+    """
+
+    verdict: Verdict
+    now: float
+    step_requests: float = 0.0
+    unmeasurable_seconds: float = 0.0
+    quiet_seconds: float = math.inf
+    is_fresh: bool = True

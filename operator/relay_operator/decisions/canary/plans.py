@@ -1,0 +1,64 @@
+"""What a RelayRoute's spec asks of the state machine and of the judge."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from relay_operator.api.provider import Provider
+from relay_operator.api.relay_route import Analysis, Progression, RelayRoute, fingerprint
+from relay_operator.decisions.analysis.verdict import LatencyObjective, Objective
+from relay_operator.decisions.canary.state import Plan
+from relay_operator.names import ANNOTATION_APPROVE, ANNOTATION_RETRY
+
+_PATIENCE_SECONDS: Final = 86_400.0
+"""Beyond the least time of a step, before it counts as overdue where the spec has no deadline."""
+
+
+def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
+    """Reads from the spec what the state machine needs."""
+    spec = route.spec
+    if spec.canary is None:
+        return Plan()
+    uid = providers[spec.canary.provider].metadata.uid
+    analysis = spec.analysis or Analysis()
+    progression = spec.canary.progression or Progression(
+        step_percent=100, every=0.0, min_requests=analysis.min_requests if spec.analysis else 0
+    )
+    deadline, annotations = progression.step_deadline, route.metadata.annotations
+    return Plan(
+        fingerprint=fingerprint(spec.canary, provider_uid=uid),
+        percent=spec.canary.percent,
+        step_percent=progression.step_percent,
+        every_seconds=progression.every,
+        min_requests=progression.min_requests,
+        guarded=spec.analysis is not None,
+        paused=spec.paused,
+        bake_seconds=spec.canary.bake,
+        needs_approval=progression.approval == "Manual",
+        deadline_seconds=progression.every + _PATIENCE_SECONDS
+        if deadline.after is None
+        else deadline.after,
+        deadline_rolls_back=deadline.action == "Rollback",
+        unmeasurable_seconds=analysis.unmeasurable.after,
+        unmeasurable_rolls_back=analysis.unmeasurable.action == "Rollback",
+        freezes_on_breach=analysis.on_breach == "Freeze",
+        cool_down_seconds=analysis.cool_down,
+        retry=annotations.get(ANNOTATION_RETRY, ""),
+        approval=annotations.get(ANNOTATION_APPROVE, ""),
+    )
+
+
+def objective_of(route: RelayRoute) -> Objective | None:
+    """Reads from the spec what the judge needs."""
+    analysis = route.spec.analysis
+    if analysis is None:
+        return None
+    return Objective(
+        window_seconds=analysis.window,
+        min_requests=analysis.min_requests,
+        max_error_percent=analysis.error_rate.max_percent if analysis.error_rate else None,
+        max_error_increase_points=analysis.error_rate.max_increase_points
+        if analysis.error_rate
+        else None,
+        max_token_drift_percent=analysis.tokens.max_drift_percent if analysis.tokens else None,
+        latency=tuple(LatencyObjective(**latency.model_dump()) for latency in analysis.latency),
+    )

@@ -1,0 +1,159 @@
+"""The canary of one route while it is in use: its plan, its position, its tests, and what status was told of them."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Objective, Outcome, Verdict
+from relay_operator.decisions.canary import machine
+from relay_operator.decisions.canary.look import Look
+from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.judgement import memory
+from relay_operator.decisions.judgement.route_judge import RouteJudge
+from relay_operator.decisions.route_status import Move, Progress
+from relay_operator.names import Reason
+
+EVIDENCE_SECONDS: Final = 30.0
+"""Figures in status are at least this old before newer ones of the same outcome replace them."""
+_HISTORY_LENGTH: Final = 10
+
+
+@dataclass(slots=True)
+class Run:
+    """The canary of one route while it is in use.
+
+    measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
+    state, None before the first. told is the verdict as status has it, measured at told_at. judge holds the tests, remembered
+    what status keeps of them.
+    """
+
+    plan: Plan
+    objective: Objective | None
+    stable_fingerprint: str
+    state: State
+    verdict: Verdict = NOT_MEASURED
+    measured_at: float = 0.0
+    standing: Decision | None = None
+    told: Verdict = NOT_MEASURED
+    told_at: float = 0.0
+    judge: RouteJudge | None = None
+    remembered: str = ""
+    history: tuple[Move, ...] = ()
+    unannounced: tuple[Move, ...] = ()
+    unmeasurable_since: float = math.inf
+    incident_at: float = -math.inf
+    is_fresh: bool = False
+
+    def look(self, now: float) -> Look:
+        """Returns what the run shows now; a restart of the operator begins its waits anew."""
+        unmeasurable = self.verdict.outcome is Outcome.UNMEASURABLE
+        if not unmeasurable or not self.is_measured:
+            self.unmeasurable_since = math.inf
+        elif self.unmeasurable_since > now:
+            self.unmeasurable_since = now
+        # an incident of which nothing is seen any more is not over
+        unseen = self.state.phase is Phase.FROZEN and (unmeasurable or not self.is_fresh)
+        if unseen or self.verdict.reason is Reason.SHARED_INCIDENT:
+            self.incident_at = now
+        return Look(
+            verdict=self.verdict,
+            now=now,
+            step_requests=self.step_requests,
+            unmeasurable_seconds=max(now - self.unmeasurable_since, 0.0),
+            quiet_seconds=now - self.incident_at,
+            is_fresh=self.is_fresh,
+        )
+
+    @property
+    def is_measured(self) -> bool:
+        """Tells whether the SLO loop judges the canary: it has traffic and an objective, and its run is undecided.
+
+        While another canary waits to start, nothing is judged: a decision would start it too early.
+        """
+        return (
+            self.objective is not None
+            and self.state.weight_percent > 0
+            and self.state.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK)
+            and not self.state.is_frozen_by_breach
+            and self.state.fingerprint == self.plan.fingerprint
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """Returns the part of the run that status keeps."""
+        return Progress(
+            state=self.state,
+            verdict=self.told,
+            measured_at=self.told_at,
+            history=self.history,
+            remembered=self.remembered,
+        )
+
+    @property
+    def step_requests(self) -> float:
+        """Returns how many of the canary's calls were answered, well or badly, since the step began."""
+        return self.judge.answered if self.judge is not None else 0.0
+
+    def judge_of(self, objective: Objective) -> RouteJudge:
+        """Returns the tests of the run; under other limits, those that go on have what they had."""
+        if self.judge is None or self.judge.objective != objective:
+            judge = RouteJudge(objective)
+            memory.restore(
+                judge, self.remembered if self.judge is None else memory.to_text(self.judge)
+            )
+            self.judge = judge
+        return self.judge
+
+    def begin_step(self) -> None:
+        """Begins to count anew what a step needs; the tests go on."""
+        if self.judge is not None:
+            self.judge.begin_step()
+            self.remembered = memory.to_text(self.judge)
+
+    def tell(self, now: float) -> None:
+        """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old."""
+        changed = (self.told.outcome, self.told.reason) != (
+            self.verdict.outcome,
+            self.verdict.reason,
+        )
+        if changed or now - self.told_at >= EVIDENCE_SECONDS:
+            self.told, self.told_at = self.verdict, self.measured_at
+            if self.judge is not None:
+                self.told = replace(self.verdict, metrics=self.judge.rows())
+                self.remembered = memory.to_text(self.judge)
+
+    @property
+    def told_decision(self) -> Decision:
+        """Returns the standing decision in the words of the verdict that status has."""
+        assert self.standing is not None
+        look = Look(verdict=self.told, now=self.state.step_started_at)
+        told = machine.next_state(self.state, look, plan=self.plan)
+        return told if told.state == self.state else self.standing
+
+    def forget_verdict(self) -> None:
+        """Drops what was measured, because another run begins."""
+        self.verdict, self.measured_at = NOT_MEASURED, 0.0
+        self.told, self.told_at = NOT_MEASURED, 0.0
+        self.judge, self.remembered = None, ""
+        self.unmeasurable_since, self.incident_at, self.is_fresh = math.inf, -math.inf, False
+
+    def has_told(self, decision: Decision) -> bool:
+        """Tells whether the last move was the same: the run only waited for something else in between."""
+        last = self.history[-1] if self.history else None
+        weight = decision.state.weight_percent
+        return last is not None and (last.reason, last.message, last.canary_percent) == (
+            decision.reason.value,
+            decision.message,
+            weight,
+        )
+
+    def record(self, decision: Decision, now: float) -> None:
+        """Adds a move to the history and to those that no Event has told yet."""
+        move = Move(
+            at=float(int(now)),
+            reason=decision.reason.value,
+            message=decision.message,
+            canary_percent=decision.state.weight_percent,
+        )
+        self.history = (*self.history, move)[-_HISTORY_LENGTH:]
+        self.unannounced = (*self.unannounced, move)
