@@ -42,6 +42,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 Model = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Percent = Annotated[int, Field(ge=0, le=100)]
+PreflightToken = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._/-]{1,64}$")]
+"""Names one preflight of a route: a relay that has passed it does not repeat it."""
 
 
 def _unique(noun: str, names: Iterable[str]) -> None:
@@ -276,7 +278,10 @@ class Breaker(Part):
 
 
 class Route(Part):
-    """A route of the tenant: canary_percent of the sessions go to canary; shadow_percent of the requests are copied to it."""
+    """A route of the tenant: canary_percent of the sessions go to canary; shadow_percent of the requests are copied to it.
+
+    preflight asks the pods to probe the canary, and stands for as long as they are to try.
+    """
 
     name: Name
     match: Match = Match()
@@ -288,11 +293,14 @@ class Route(Part):
     objectives: tuple[LatencyObjective, ...] = ()
     breaker: Breaker = Breaker()
     salt: str = ""
+    preflight: Annotated[PreflightToken | None, Field(exclude_if=_is_unset)] = None
 
     @model_validator(mode="after")
     def _weight_needs_canary(self) -> Self:
         if self.canary is None and (self.canary_percent or self.shadow_percent):
             raise ValueError(f"route {self.name}: canaryPercent or shadowPercent without a canary")
+        if self.canary is None and self.preflight is not None:
+            raise ValueError(f"route {self.name}: preflight without a canary")
         return self
 
 

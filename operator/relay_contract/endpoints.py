@@ -15,6 +15,8 @@ BREAKERS_PATH = "/breakers"
 
 With the query seen=TAG&wait=SECONDS the answer waits until its tag is another than the one seen, at most that long.
 """
+PREFLIGHTS_PATH = "/preflights"
+"""GET the preflights that the document in force asks for, each with how far the pod has come; waits like BREAKERS_PATH."""
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"

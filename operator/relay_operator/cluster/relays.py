@@ -16,6 +16,7 @@ import pydantic
 from pydantic import ValidationError
 
 from relay_contract import document, endpoints
+from relay_contract.preflight import Preflights
 from relay_operator.errors import Unavailable
 
 _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys", "tls"})
@@ -24,6 +25,8 @@ _MOST_ANSWER_BYTES = 2 * document.MAX_DOCUMENT_BYTES + 64 * 1024
 _MOST_DETAIL_CHARACTERS = 200
 _MOST_BREAKERS_BYTES = 128 * 1024
 """Several times what the routes of a full document can take."""
+_MOST_PREFLIGHTS_BYTES = 2 * 1024 * 1024
+"""More than a preflight of each route of a full document takes, with the longest message."""
 _MOST_TAG_CHARACTERS = 64
 
 
@@ -65,6 +68,15 @@ class OpenBreakers:
 
     tag: str
     failed_probes: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A path of the admin port that waits for changes, what it tells of, and the most that a relay tells."""
+
+    path: str
+    noun: str
+    most_bytes: int
 
 
 class Relays:
@@ -116,7 +128,26 @@ class Relays:
 
         Raises Unavailable when the pod has not answered a little later, or not as a relay does.
         """
-        url = f"http://{pod.admin_address}{endpoints.BREAKERS_PATH}"
+        question = _Question(endpoints.BREAKERS_PATH, "breakers", _MOST_BREAKERS_BYTES)
+        return _open_breakers(pod, await self._told(pod, question, seen, wait_seconds))
+
+    async def preflights(self, pod: Pod, *, seen: str, wait_seconds: int) -> Preflights:
+        """Returns the preflights of the pod's document, once they stand otherwise than those seen, or after the wait.
+
+        Raises Unavailable when the pod has not answered a little later, or not as a relay does.
+        """
+        question = _Question(endpoints.PREFLIGHTS_PATH, "preflights", _MOST_PREFLIGHTS_BYTES)
+        body = await self._told(pod, question, seen, wait_seconds)
+        try:
+            return Preflights.model_validate_json(body)
+        except ValidationError as error:
+            raise Unavailable(
+                f"pod {pod.namespace}/{pod.name} does not tell of its preflights as a relay does"
+            ) from error
+
+    async def _told(self, pod: Pod, question: _Question, seen: str, wait_seconds: int) -> bytes:
+        """Asks a question that the pod may let wait for a change; returns the answer's body."""
+        url = f"http://{pod.admin_address}{question.path}"
         query: dict[str, str | int] = {"seen": seen, "wait": wait_seconds}
         body = bytearray()
         try:
@@ -126,19 +157,19 @@ class Relays:
             ):
                 async for piece in response.aiter_raw():
                     body += piece
-                    if len(body) > _MOST_BREAKERS_BYTES:
+                    if len(body) > question.most_bytes:
                         raise Unavailable(
-                            f"pod {pod.namespace}/{pod.name} told more of its breakers than a relay does"
+                            f"pod {pod.namespace}/{pod.name} told more of its {question.noun} than a relay does"
                         )
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(
-                f"pod {pod.namespace}/{pod.name} did not tell of its breakers ({type(error).__name__})"
+                f"pod {pod.namespace}/{pod.name} did not tell of its {question.noun} ({type(error).__name__})"
             ) from error
         if response.status_code != 200:
             raise Unavailable(
-                f"pod {pod.namespace}/{pod.name} does not tell of its breakers: {response.status_code}"
+                f"pod {pod.namespace}/{pod.name} does not tell of its {question.noun}: {response.status_code}"
             )
-        return _open_breakers(pod, bytes(body))
+        return bytes(body)
 
     async def _put(self, pod: Pod, sealed: str) -> tuple[int, bytes]:
         url = f"http://{pod.admin_address}{endpoints.CONFIG_PATH}"

@@ -114,9 +114,16 @@ def _slice(limit: int | None, share: float) -> int | None:
 
 
 def route_part(
-    route: RelayRoute, providers: Mapping[str, Provider], *, canary_percent: int
+    route: RelayRoute,
+    providers: Mapping[str, Provider],
+    *,
+    canary_percent: int,
+    preflight: str | None = None,
 ) -> document.Route:
-    """Composes the route's fragment with the weight in force. providers holds every Provider that the route names."""
+    """Composes the route's fragment with the weight in force. providers holds every Provider that the route names.
+
+    preflight is the token under which the canary is to be probed, None while it is not.
+    """
     spec = route.spec
     analysis = spec.analysis
     return document.Route(
@@ -134,6 +141,7 @@ def route_part(
             for latency in (analysis.latency if analysis else ())
         ),
         salt=route.metadata.uid,
+        preflight=preflight if spec.canary else None,
     )
 
 

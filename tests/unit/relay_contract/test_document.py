@@ -144,3 +144,14 @@ def test_a_providers_way_out_survives_the_seal() -> None:
 def test_a_proxy_or_a_client_certificate_without_tls_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="https"):
         document.Provider(name="p", url="http://api.example.com/v1", **fields)
+
+
+@pytest.mark.parametrize("token", ["", "a b", "x" * 65, "ä", "a\n"])
+def test_a_preflight_has_a_short_token_without_spaces(token: str) -> None:
+    with pytest.raises(ValidationError, match="preflight"):
+        document.Route(name="chat", stable=a_side(), canary=a_side(), preflight=token)
+
+
+def test_a_preflight_needs_a_canary() -> None:
+    with pytest.raises(ValidationError, match="preflight without a canary"):
+        document.Route(name="chat", stable=a_side(), preflight="0123456789ab/1")

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from tests.unit.relay_operator.injected_failures import DOCUMENT, InjectedFailur
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay_contract import certificate, document, endpoints
 from relay_contract.certificate import Certificate, CertificateUnusable
+from relay_contract.preflight import Preflight, Preflights
 from relay_contract.seal import DocumentRejected
 from relay_operator import names
 from relay_operator.cluster.relays import OpenBreakers, Pod, PushAnswer
@@ -28,7 +30,8 @@ class RelayPods:
     silent are the names of pods that do not answer, seconds how long others take; refused are providers whose key no
     pod mounts. served and mounts are each pod's certificate, and what it mounts for it; informed_from is when kubelets
     hear of changes. claimed is an envelope that every pod says it keeps instead of what is pushed.
-    failed_probes are the open breakers of each pod, by its name.
+    failed_probes are the open breakers of each pod, by its name. preflights are what pods tell of a route's preflight in
+    place of its passing at once, by the pod's name and the route's.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -44,6 +47,8 @@ class RelayPods:
     informed_from: float = 0.0
     failed_probes: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
     breakers_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    preflights: dict[tuple[str, str], Preflight] = field(default_factory=dict)
+    preflights_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -67,6 +72,7 @@ class RelayPods:
             kept = self.in_force[pod.uid].envelope
         else:
             self.in_force[pod.uid] = accepted
+            self._wake_who_waits_for_preflights()
         return PushAnswer(acknowledgement=self._acknowledgement(pod), kept=kept)
 
     def open_breakers(self, pod_name: str, failed_probes: dict[tuple[str, str], int]) -> None:
@@ -81,6 +87,35 @@ class RelayPods:
             raise Unavailable(f"pod {pod.namespace}/{pod.name} did not tell of its breakers")
         found = self.failed_probes.get(pod.name, {})
         return OpenBreakers(tag=f"{hash(frozenset(found.items())):x}", failed_probes=found)
+
+    def tell_preflight(self, pod_name: str, told: Preflight) -> None:
+        """Lets a pod tell this of a preflight, for as long as its document asks for one of this token."""
+        self.preflights[pod_name, told.route] = told
+        self._wake_who_waits_for_preflights()
+
+    def forget_preflight(self, pod_name: str, route: str) -> None:
+        """Lets a pod pass a route's preflight again."""
+        self.preflights.pop((pod_name, route), None)
+        self._wake_who_waits_for_preflights()
+
+    def told_preflights(self, pod: Pod) -> Preflights:
+        """Answers the question for preflights as the admin port does: all have passed of which nothing else is told."""
+        if pod.name in self.silent:
+            raise Unavailable(f"pod {pod.namespace}/{pod.name} did not tell of its preflights")
+        accepted = self.in_force.get(pod.uid)
+        told: list[Preflight] = []
+        for route in accepted.document.tenant.routes if accepted else ():
+            if route.preflight is None:
+                continue
+            other = self.preflights.get((pod.name, route.name))
+            passed = Preflight(route=route.name, token=route.preflight, state="Passed")
+            told.append(other if other and other.token == route.preflight else passed)
+        text = repr(told).encode()
+        return Preflights(tag=hashlib.sha256(text).hexdigest()[:16], preflights=tuple(told))
+
+    def _wake_who_waits_for_preflights(self) -> None:
+        self.preflights_changed.set()
+        self.preflights_changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def being_pushed_to(self) -> AsyncIterator[None]:
@@ -184,6 +219,13 @@ class Pushes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.pods.breakers_changed.wait(), wait_seconds)
         return self.pods.breakers(pod)
+
+    async def preflights(self, pod: Pod, *, seen: str, wait_seconds: int) -> Preflights:
+        told = self.pods.told_preflights(pod)
+        if told.tag == seen:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.pods.preflights_changed.wait(), wait_seconds)
+        return self.pods.told_preflights(pod)
 
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
         async with self.pods.being_pushed_to():

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from relay_contract.document import MAX_DOCUMENT_BYTES
+from relay_contract.preflight import Preflight
 from relay_operator.cluster.relays import Pod, Relays
 from relay_operator.errors import Unavailable
 
@@ -215,3 +216,54 @@ async def test_open_breakers_are_read_as_the_relay_tells_them(tmp_path: Path) ->
     async with a_pod_that(answers(told), tmp_path, until=b"\r\n\r\n") as (relays, _):
         breakers = await relays.breakers(POD, seen="", wait_seconds=0)
     assert (breakers.tag, dict(breakers.failed_probes)) == ("0f", {("chat", "f1"): 2})
+
+
+_PREFLIGHT = (
+    b'{"route": "chat", "token": "0123456789ab/3", "state": "Failed", "reason": "Unauthorized"'
+)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        says_nothing,
+        drips_its_body,
+        never_ends,
+        compresses,
+        answers(b"{}", status=b"404 Not Found"),
+        answers(b""),
+        answers(b"null"),
+        answers(b"[" * 100_000),
+        answers(b'{"tag": "%s"}' % (b"a" * 65)),
+        answers(b'{"tag": "x"}'),
+        answers(b'{"tag": "a", "preflights": [{"route": "chat", "token": "t"}]}'),
+        answers(b'{"tag": "a", "preflights": [%s, "message": "%s"}]}' % (_PREFLIGHT, b"m" * 401)),
+        answers(b'{"tag": "a", "preflights": [%s, "token": "a b"}]}' % _PREFLIGHT),
+        answers(b'{"tag": "a", "preflights": [%s, "state": "Done"}]}' % _PREFLIGHT),
+        answers(b'{"tag": "a", "preflights": [%s, "reason": "Odd"}]}' % _PREFLIGHT),
+        answers(b'{"tag": "a", "preflights": [%s]}' % b",".join([_PREFLIGHT + b"}"] * 1025)),
+    ],
+)
+async def test_what_is_no_answer_about_preflights_is_none(script: Script, tmp_path: Path) -> None:
+    async with a_pod_that(script, tmp_path, until=b"\r\n\r\n") as (relays, _):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            with pytest.raises(Unavailable, match="pod relay-finance/relay-1"):
+                await relays.preflights(POD, seen="", wait_seconds=0)
+
+
+async def test_preflights_are_read_as_the_relay_tells_them_and_what_a_newer_one_adds_is_left_out(
+    tmp_path: Path,
+) -> None:
+    told = b'{"tag": "0f", "new": 1, "preflights": [%s, "message": "says 401", "new": 1}]}'
+    async with a_pod_that(answers(told % _PREFLIGHT), tmp_path, until=b"\r\n\r\n") as (relays, _):
+        preflights = await relays.preflights(POD, seen="", wait_seconds=0)
+    assert preflights.tag == "0f"
+    assert preflights.preflights == (
+        Preflight(
+            route="chat",
+            token="0123456789ab/3",
+            state="Failed",
+            reason="Unauthorized",
+            message="says 401",
+        ),
+    )

@@ -156,3 +156,15 @@ def test_a_providers_way_out_names_the_files_of_its_secrets_and_holds_none() -> 
     )
     part = composition.provider_part(provider.model_copy(update={"spec": open_proxy}), share=1)
     assert part.proxy == document.Proxy(host="10.1.2.3", port=3128)
+
+
+def test_a_preflight_is_asked_for_while_there_is_a_canary_and_leaves_no_trace_otherwise() -> None:
+    route = a_route(canary={"provider": "new", "percent": 10})
+    asked = composition.route_part(route, PROVIDERS, canary_percent=0, preflight="0123456789ab/1")
+    assert asked.preflight == "0123456789ab/1"
+    without = composition.route_part(
+        a_route(), PROVIDERS, canary_percent=0, preflight="0123456789ab/1"
+    )
+    assert without.preflight is None
+    # a relay of the time before preflights refuses what it does not know
+    assert "preflight" not in the_fragment(route).model_dump_json()
