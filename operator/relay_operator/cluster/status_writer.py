@@ -30,7 +30,7 @@ class StatusWriter:
     ) -> bool:
         """Brings the object's status to these fields and conditions; True when that took a write.
 
-        body is the object as watched; a field set to None is removed.
+        body is the object as watched; a field set to None is removed, in an object inside as well.
         """
         metadata = body["metadata"]
         key = (kind, metadata.get("namespace", ""), metadata["name"])
@@ -40,7 +40,7 @@ class StatusWriter:
             current.get("conditions", ()), wanted, generation=generation, now=now
         )
         status = {**fields, "observedGeneration": generation, "conditions": merged}
-        if all(current.get(key) == value for key, value in status.items()):
+        if all(_present(current.get(key)) == _present(value) for key, value in status.items()):
             return False
         try:
             await self._api.patch(
@@ -67,3 +67,10 @@ class StatusWriter:
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Drops the memory of an object that is gone."""
         self._written.pop((kind, namespace, name), None)
+
+
+def _present(value: Any) -> Any:
+    """Leaves out of an object what a patch removes, as the API server stores it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _present(inner) for name, inner in value.items() if inner is not None}

@@ -30,6 +30,12 @@ def allowed_percent(spec: Any, in_force: document.Route) -> int:
     return _percent(_field(canary, "percent"))
 
 
+def freezes(spec: Any) -> bool:
+    """Tells whether a RelayRoute's spec wants a canary that breaks a limit to be frozen, and not rolled back."""
+    wanted: object = _field(_field(spec, "analysis"), "onBreach")
+    return wanted == "Freeze"
+
+
 def lowers(route: Mapping[str, Any]) -> bool:
     """Tells whether a RelayRoute asks for less weight on its canary than its status says is in force."""
     told = _field(_field(route.get("status"), "weights"), "canaryPercent")

@@ -83,17 +83,18 @@ class CanaryRuns:
         objective: Objective | None,
         in_force: document.Route,
         percent: int,
+        freezes: bool,
         why: str,
         now: float,
     ) -> Run:
         """Brings the run of the canary in force under a spec that is not in force: it may fall, but not rise.
 
-        percent is the highest weight that this spec allows; status and objective are for a run that an earlier life of
-        the operator began.
+        percent is the highest weight that this spec allows; status, objective and freezes (instead of rolling back) are for a
+        run that an earlier life of the operator began.
         """
         run = self.runs.get(key)
         if run is None:
-            plan = Plan(percent=percent)
+            plan = Plan(percent=percent, freezes_on_breach=freezes)
             stable_fingerprint = in_force.stable.fingerprint
             run = Run(
                 plan=plan, objective=objective, stable_fingerprint=stable_fingerprint, state=State()
@@ -164,13 +165,16 @@ class CanaryRuns:
         run.measured_at = float(int(now))
         return True
 
-    def decide(self, key: RouteKey, *, now: float, stored: bool = True) -> bool:
+    def decide(self, key: RouteKey, *, now: float, stored: bool = True, lacking: str = "") -> bool:
         """Decides the route's next state; returns True when it moved, which is then recorded.
 
-        stored tells whether the weight in force would survive the operator; until then it does not rise.
+        stored tells whether the weight in force would survive the operator, lacking what relay pods have to get before the
+        canary's first weight; until then it does not rise.
         """
         run = self.runs[key]
-        plan = run.plan if stored else replace(run.plan, held=run.plan.held or _NOT_STORED)
+        why = lacking if run.state.weight_percent == 0 else ""
+        why = run.plan.held or why or ("" if stored else _NOT_STORED)
+        plan = replace(run.plan, held=why) if why else run.plan
         look = run.look(now)
         decision = machine.next_state(run.state, look, plan=plan)
         run.standing = decision

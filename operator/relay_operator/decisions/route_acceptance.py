@@ -39,11 +39,15 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """A route in use. decision stands for the present state; measured tells whether the SLO loop judges it."""
+    """A route in use. decision stands for the present state; measured tells whether the SLO loop judges it.
+
+    pending tells that relay pods still lack what a first weight would take.
+    """
 
     decision: Decision
     verdict: Verdict
     measured: bool
+    pending: bool = False
 
 
 _NAMED = 8
@@ -80,8 +84,12 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
     if waiting is not None:
         runs.return_to_stable(key, message=waiting.message, now=now)
         return Ruling(outcome=waiting, weight_percent=0)
-    runs.decide(key, now=now, stored=around.stored)
-    return Ruling(outcome=decided(run), weight_percent=run.state.weight_percent)
+    lacking = _lacked_key(route, around)
+    runs.decide(key, now=now, stored=around.stored, lacking=lacking)
+    pending = bool(lacking) and run.state.weight_percent == 0
+    return Ruling(
+        outcome=replace(decided(run), pending=pending), weight_percent=run.state.weight_percent
+    )
 
 
 def _closed(providers: Iterable[str], around: Surroundings) -> Waiting:
@@ -103,14 +111,21 @@ def _start_waits_for(route: RelayRoute, around: Surroundings, run: Run) -> Waiti
     canary = route.spec.canary
     if canary is None or canary.percent == 0 or run.state.fingerprint == run.plan.fingerprint:
         return None
-    if canary.provider in around.keyless:
-        # a pod without the key could only fail the canary's calls (ADR 5)
-        message = f"waiting until every relay pod holds the key of provider {canary.provider}"
-        return Waiting(reason=Reason.PROVISIONING, message=message)
+    lacking = _lacked_key(route, around)
+    if lacking:
+        return Waiting(reason=Reason.PROVISIONING, message=lacking)
     if not around.stored:
         message = "the canary starts when the API server has stored the last weight of this route"
         return Waiting(reason=Reason.HELD, message=message)
     return None
+
+
+def _lacked_key(route: RelayRoute, around: Surroundings) -> str:
+    """Says which key relay pods lack: without it a pod could only fail the canary's calls (ADR 5). Empty if none."""
+    canary = route.spec.canary
+    if canary is None or canary.provider not in around.keyless:
+        return ""
+    return f"waiting until every relay pod holds the key of provider {canary.provider}"
 
 
 def decided(run: Run) -> Decided:
@@ -145,11 +160,13 @@ def _unguarded_change(route: RelayRoute, around: Surroundings) -> Refused | None
     is_promoted = (
         canary is not None and canary.fingerprint == wanted and in_force.canary_percent == _ALL
     )
-    if is_promoted or route.metadata.annotations.get(ANNOTATION_ALLOW_JUMP) == wanted:
+    # the generation of this very spec, so that what is left over does not act when the same side comes again
+    token = f"{wanted}/{route.metadata.generation}"
+    if is_promoted or route.metadata.annotations.get(ANNOTATION_ALLOW_JUMP) == token:
         return None
     message = (
         f"all traffic would go at once from stable {_named(in_force.stable)} to {_named(stable)}, which no canary has "
-        f"proved; make it the canary first, or allow this jump with the annotation {ANNOTATION_ALLOW_JUMP}={wanted}"
+        f"proved; make it the canary first, or allow this jump with the annotation {ANNOTATION_ALLOW_JUMP}={token}"
     )
     return Refused(reason=Reason.UNGUARDED_CHANGE, message=message)
 

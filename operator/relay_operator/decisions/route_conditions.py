@@ -107,8 +107,11 @@ def _analysis(outcome: Decided) -> list[Condition]:
             ),
             condition(Type.WITHIN_SLO, within, verdict.reason, verdict.reason, verdict.message),
         ]
-    breached = decision.state.phase is Phase.ROLLED_BACK or decision.state.is_frozen_by_breach
-    reason = Reason.SLO_BREACH if breached else decision.reason
+    state = decision.state
+    ended = state.phase is Phase.ROLLED_BACK or state.is_frozen_by_breach
+    reason = state.cause_reason if ended else decision.reason
+    # a deadline, or nothing to measure by, says nothing of the limits
+    breached = ended and reason is Reason.SLO_BREACH
     return [
         condition(
             Type.ANALYSIS_AVAILABLE,

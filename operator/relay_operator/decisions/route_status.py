@@ -11,6 +11,7 @@ from relay_contract import document
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, MetricRow, Outcome, Verdict
 from relay_operator.decisions.canary.state import (
+    CAUSES,
     MOST_ROLLED_BACK,
     Phase,
     RolledBack,
@@ -23,12 +24,16 @@ _ROW_TEXTS = ("name", "canary", "stable", "limit", "evidence", "message")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A decision that changed the state, as history and Events tell it. at is whole seconds since the epoch."""
+    """A decision that changed the state, as history and Events tell it. at is whole seconds since the epoch.
+
+    certified tells of a passed step whether it was passed with proof, None of every other move.
+    """
 
     at: float
     reason: str
     message: str
     canary_percent: int
+    certified: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +71,14 @@ class InForce:
 class RouteStatus:
     """Fields of the status. progress is None for a route that was never accepted, in_force where none of it serves.
 
-    coming is told and not read again.
+    coming and next_at (seconds since the epoch, 0 if no move is in sight) are told and not read again.
     """
 
     progress: Progress | None = None
     programmed: Programmed | None = None
     in_force: InForce | None = None
     coming: str = ""
+    next_at: float = 0.0
 
 
 def to_status(status: RouteStatus) -> dict[str, Any]:
@@ -85,7 +91,8 @@ def to_status(status: RouteStatus) -> dict[str, Any]:
             "acknowledged": status.programmed.acknowledged,
         }
     if status.progress is not None:
-        fields |= _progress_fields(status.progress) | {"next": status.coming or None}
+        fields |= _progress_fields(status.progress, status.next_at)
+        fields["next"] = status.coming or None
     sides = status.in_force
     fields["inForce"] = (
         {"stable": sides.stable, "canary": sides.canary} if sides is not None else None
@@ -103,11 +110,13 @@ def from_status(status: Mapping[str, Any]) -> RouteStatus:
     )
 
 
-def _progress_fields(progress: Progress) -> dict[str, Any]:
+def _progress_fields(progress: Progress, next_at: float) -> dict[str, Any]:
     state, verdict = progress.state, progress.verdict
     step = {
         "index": state.step_index,
         "startedAt": timestamps.to_precise_text(state.step_started_at),
+        "nextAt": timestamps.to_text(next_at) if next_at else None,
+        "certified": verdict.certified if progress.measured_at else None,
     }
     analysis = {
         "verdict": verdict.outcome.value,
@@ -127,27 +136,31 @@ def _progress_fields(progress: Progress) -> dict[str, Any]:
         "canaryFingerprint": state.fingerprint,
         "run": state.run,
         "cause": state.cause or None,
+        "causeReason": state.cause_reason.value if state.cause else None,
         "rolledBack": [
             {
                 "fingerprint": one.fingerprint,
                 "at": timestamps.to_precise_text(one.at),
                 "cause": one.cause,
+                "reason": one.cause_reason.value,
             }
             for one in state.rolled_back
         ]
         or None,
         "step": step if state.fingerprint else None,
         "analysis": analysis if progress.measured_at else None,
-        "history": [
-            {
-                "at": timestamps.to_text(move.at),
-                "reason": move.reason,
-                "message": move.message,
-                "canaryPercent": move.canary_percent,
-            }
-            for move in progress.history
-        ],
+        "history": [_move_fields(move) for move in progress.history],
     }
+
+
+def _move_fields(move: Move) -> dict[str, Any]:
+    fields = {
+        "at": timestamps.to_text(move.at),
+        "reason": move.reason,
+        "message": move.message,
+        "canaryPercent": move.canary_percent,
+    }
+    return fields if move.certified is None else fields | {"certified": move.certified}
 
 
 def _row_fields(row: MetricRow) -> dict[str, Any]:
@@ -199,6 +212,7 @@ def _state(status: Mapping[str, Any], history: tuple[Move, ...]) -> State:
         step_index=int(step.get("index", 0)),
         step_started_at=_seconds(step.get("startedAt")),
         cause=str(cause),
+        cause_reason=_cause_reason(status.get("causeReason")),
         run=run,
         rolled_back=rolled_back,
     )
@@ -209,7 +223,13 @@ def _rolled_back(entry: Mapping[str, Any]) -> RolledBack:
         fingerprint=str(entry.get("fingerprint", "")),
         at=_seconds(entry.get("at")),
         cause=str(entry.get("cause", "")),
+        cause_reason=_cause_reason(entry.get("reason")),
     )
+
+
+def _cause_reason(text: object) -> Reason:
+    """Reads why a canary was rolled back or frozen; versions that did not tell knew of breaches alone."""
+    return next((one for one in CAUSES if one.value == text), Reason.SLO_BREACH)
 
 
 def _phase(text: str) -> Phase:
@@ -220,11 +240,13 @@ def _phase(text: str) -> Phase:
 
 
 def _move(entry: Mapping[str, Any]) -> Move:
+    certified = entry.get("certified")
     return Move(
         at=_seconds(entry.get("at")),
         reason=str(entry.get("reason", "")),
         message=str(entry.get("message", "")),
         canary_percent=int(entry.get("canaryPercent", 0)),
+        certified=certified if isinstance(certified, bool) else None,
     )
 
 

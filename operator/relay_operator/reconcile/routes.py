@@ -218,6 +218,7 @@ class RouteReconciler:
             objective=None if isinstance(route, Invalid) else objective_of(route),
             in_force=in_force,
             percent=brake.allowed_percent(spec, in_force),
+            freezes=brake.freezes(spec),
             why=why,
             now=now,
         )
@@ -283,9 +284,10 @@ class RouteReconciler:
                 self._queue.add(Key("Tenant", "", publication.tenant.metadata.name), Urgency.URGENT)
             case Waiting():
                 self._look_again(body, _PENDING_SECONDS)
-            case Decided(decision=decision, measured=measured):
+            case Decided(decision=decision, measured=measured, pending=pending):
                 now = self._clock()
                 waits = [EVIDENCE_SECONDS] if measured else []
+                waits += [_PENDING_SECONDS] if pending else []
                 waits += [decision.due - now] if decision.due > now else []
                 if waits:
                     self._look_again(body, min(waits))
@@ -329,6 +331,7 @@ class RouteReconciler:
             progress=run.progress if run else None,
             in_force=route_status.in_force(publication.fragments.get(name)),
             coming=found.decision.coming if isinstance(found, Decided) else "",
+            next_at=found.decision.earliest if isinstance(found, Decided) else 0.0,
         )
         wanted = route_conditions.conditions(found, programmed, obstacle=obstacle)
         if isinstance(found, Waiting):

@@ -73,11 +73,15 @@ def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
             step_index=state.step_index + 1,
             step_started_at=look.now,
         )
-        message = f"raised from {state.weight_percent} to {weight} %"
-        return Decision(state=risen, reason=Reason.STEP_PASSED, message=message)
+        raised = f"raised from {state.weight_percent} to {weight} %"
+        return Decision(
+            state=risen,
+            reason=Reason.STEP_PASSED,
+            message=f"{raised}: {_grounds(look)}",
+            certified=look.verdict.certified,
+        )
     if plan.bake_seconds == 0:
-        promoted = replace(state, phase=Phase.PROMOTED, step_started_at=look.now)
-        return Decision(state=promoted, reason=Reason.PROMOTED, message=_PROMOTED)
+        return _promote(state, look)
     baking = replace(
         state, phase=Phase.BAKING, step_index=state.step_index + 1, step_started_at=look.now
     )
@@ -87,8 +91,7 @@ def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
 def _bake(state: State, look: Look, plan: Plan) -> Decision:
     done = state.step_started_at + plan.bake_seconds
     if look.now >= done and _is_healthy(look):
-        promoted = replace(state, phase=Phase.PROMOTED, step_started_at=look.now)
-        return Decision(state=promoted, reason=Reason.PROMOTED, message=_PROMOTED)
+        return _promote(state, look)
     overdue = _overdue(state, look, plan, since=done)
     message = f"all traffic is on the canary; it counts as promoted not before {to_text(done)}"
     return overdue or stay(
@@ -96,9 +99,30 @@ def _bake(state: State, look: Look, plan: Plan) -> Decision:
     )
 
 
+def _promote(state: State, look: Look) -> Decision:
+    promoted = replace(state, phase=Phase.PROMOTED, step_started_at=look.now)
+    return Decision(
+        state=promoted,
+        reason=Reason.PROMOTED,
+        message=_PROMOTED,
+        certified=look.verdict.certified,
+    )
+
+
+def _grounds(look: Look) -> str:
+    """Says what a step was passed on."""
+    if look.verdict.certified:
+        return f"{look.verdict.message}; that proves that the canary keeps to every limit"
+    return (
+        f"{look.verdict.message}; no limit is broken, but that the canary keeps to them is not "
+        "proven by so few (certified: false)"
+    )
+
+
 def _await_evidence(state: State, look: Look, plan: Plan) -> Decision:
     """Names what the next step needs. No countdown and no count: a status that is read again stays true."""
-    earliest = to_text(state.step_started_at + plan.every_seconds)
+    at = state.step_started_at + plan.every_seconds
+    earliest = to_text(at)
     missing = look.verdict.message
     if look.verdict.outcome is Outcome.HEALTHY:
         missing = (
@@ -112,6 +136,7 @@ def _await_evidence(state: State, look: Look, plan: Plan) -> Decision:
         Reason.AWAITING_EVIDENCE,
         f"at {state.weight_percent} %: {missing}",
         coming=f"{following} from {earliest}",
+        earliest=at,
     )
 
 
@@ -133,7 +158,7 @@ def _overdue(state: State, look: Look, plan: Plan, *, since: float = 0.0) -> Dec
         what += f": {look.verdict.message}"
     if plan.deadline_rolls_back and look.is_fresh:
         cause = f"rolled back from {state.weight_percent} %: {what}"
-        return replace(roll_back(state, cause, look.now), reason=Reason.STEP_DEADLINE)
+        return roll_back(state, cause, look.now, reason=Reason.STEP_DEADLINE)
     phase = state.phase if state.phase is Phase.BAKING else Phase.HOLDING
     return stay(
         replace(state, phase=phase),

@@ -27,6 +27,7 @@ def breached(state: State, look: Look, plan: Plan) -> Decision | None:
         weight_percent=weight,
         step_started_at=look.now,
         cause=f"frozen at {weight} %: {look.verdict.message}"[:MOST_CHARACTERS],
+        cause_reason=Reason.SLO_BREACH,
     )
     return replace(stay_frozen(frozen), reason=Reason.SLO_BREACH)
 
@@ -64,7 +65,7 @@ def unmeasurable_for_too_long(state: State, look: Look, plan: Plan) -> Decision 
     if not plan.unmeasurable_rolls_back or not _cannot_be_measured(state, look, plan):
         return None
     cause = f"rolled back from {state.weight_percent} %: {_unmeasured(look, plan)}"
-    return replace(roll_back(state, cause, look.now), reason=Reason.UNMEASURABLE)
+    return roll_back(state, cause, look.now, reason=Reason.UNMEASURABLE)
 
 
 def not_measured(state: State, look: Look, plan: Plan) -> Decision | None:

@@ -91,6 +91,7 @@ def _another_canary(state: State, look: Look, plan: Plan) -> Decision | None:
         fingerprint=plan.fingerprint,
         step_started_at=ended.at,
         cause=ended.cause,
+        cause_reason=ended.cause_reason,
         run=state.run,
         rolled_back=state.rolled_back,
     )

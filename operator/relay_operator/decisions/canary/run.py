@@ -16,6 +16,8 @@ from relay_operator.names import Reason
 EVIDENCE_SECONDS: Final = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH: Final = 10
+_MOST_CHARACTERS: Final = 1024
+"""Of a message in the history; an Event takes no more either."""
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ class Run:
         weight = decision.state.weight_percent
         return last is not None and (last.reason, last.message, last.canary_percent) == (
             decision.reason.value,
-            decision.message,
+            decision.message[:_MOST_CHARACTERS],
             weight,
         )
 
@@ -152,8 +154,9 @@ class Run:
         move = Move(
             at=float(int(now)),
             reason=decision.reason.value,
-            message=decision.message,
+            message=decision.message[:_MOST_CHARACTERS],
             canary_percent=decision.state.weight_percent,
+            certified=decision.certified,
         )
         self.history = (*self.history, move)[-_HISTORY_LENGTH:]
         self.unannounced = (*self.unannounced, move)

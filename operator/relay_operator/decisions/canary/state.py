@@ -79,8 +79,11 @@ class RolledBack:
     fingerprint: str
     at: float
     cause: str
+    cause_reason: Reason = Reason.SLO_BREACH
 
 
+CAUSES: Final = (Reason.SLO_BREACH, Reason.STEP_DEADLINE, Reason.UNMEASURABLE)
+"""Reasons for which a canary is rolled back or, for a breach, frozen."""
 MOST_ROLLED_BACK: Final = 5
 """Of the canaries that were rolled back last; older ones may be tried again at once."""
 
@@ -90,7 +93,7 @@ class State:
     """The position of a route's canary, kept in status (route_status.py) so that it survives a restart.
 
     step_started_at is seconds since the epoch; cause tells why a canary was rolled back, or frozen by its own breach,
-    and is empty in every other phase. run counts the canaries that were begun; rolled_back are the last ones that
+    and is empty in every other phase; cause_reason is the reason of that move. run counts the canaries that were begun; rolled_back are the last ones that
     ended so, oldest first.
     """
 
@@ -100,6 +103,7 @@ class State:
     step_index: int = 0
     step_started_at: float = 0.0
     cause: str = ""
+    cause_reason: Reason = Reason.SLO_BREACH
     run: int = 0
     rolled_back: tuple[RolledBack, ...] = ()
 
@@ -128,7 +132,9 @@ class Decision:
     """A state with the reason for it: of the move that led there, or for staying.
 
     coming says in a few words what can come next, and from when on; due is the moment (seconds since the epoch) at which
-    the passing of time alone may change the decision, 0 if it cannot.
+    the passing of time alone may change the decision, 0 if it cannot. earliest is the first moment at which the next move
+    can come, 0 if none is in sight. certified tells of a passed step whether the canary was shown to keep to its limits on
+    it, None of every other decision.
     """
 
     state: State
@@ -136,3 +142,5 @@ class Decision:
     message: str
     coming: str = ""
     due: float = 0.0
+    earliest: float = 0.0
+    certified: bool | None = None

@@ -20,19 +20,23 @@ MOST_CHARACTERS: Final = 800
 """Of a cause, so that what to do about it still fits into the message of a condition."""
 
 
-def roll_back(state: State, cause: str, now: float) -> Decision:
+def roll_back(
+    state: State, cause: str, now: float, *, reason: Reason = Reason.SLO_BREACH
+) -> Decision:
+    """Takes all weight. reason and cause tell why; both are kept for as long as the canary is remembered."""
     others = [one for one in state.rolled_back if one.fingerprint != state.fingerprint]
     cause = cause[:MOST_CHARACTERS]
-    ended = RolledBack(fingerprint=state.fingerprint, at=now, cause=cause)
+    ended = RolledBack(fingerprint=state.fingerprint, at=now, cause=cause, cause_reason=reason)
     back = replace(
         state,
         phase=Phase.ROLLED_BACK,
         weight_percent=0,
         step_started_at=now,
         cause=cause,
+        cause_reason=reason,
         rolled_back=(*others, ended)[-MOST_ROLLED_BACK:],
     )
-    return Decision(state=back, reason=Reason.SLO_BREACH, message=cause)
+    return Decision(state=back, reason=reason, message=cause)
 
 
 def stay_back(state: State, plan: Plan) -> Decision:
@@ -41,6 +45,8 @@ def stay_back(state: State, plan: Plan) -> Decision:
         f"{state.cause}; to try this canary again, not before {to_text(cooled)}, annotate the route with "
         f"{ANNOTATION_RETRY}={state.run_token} (or {state.run_token}{FORCE}, at once)"
     )
+    if plan.held and plan.retry in (state.run_token, state.run_token + FORCE):
+        message = f"{state.cause}; the retry that the annotation asks for waits: {plan.held}"
     waits = plan.retry == state.run_token
     coming = f"retry from {to_text(cooled)}" if waits else f"retry by hand from {to_text(cooled)}"
     return stay(state, Reason.ROLLED_BACK, message, coming=coming, due=cooled if waits else 0.0)
@@ -55,6 +61,20 @@ def stay_frozen(state: State) -> Decision:
 
 
 def stay(
-    state: State, reason: Reason, message: str, *, coming: str = "", due: float = 0.0
+    state: State,
+    reason: Reason,
+    message: str,
+    *,
+    coming: str = "",
+    due: float = 0.0,
+    earliest: float = 0.0,
 ) -> Decision:
-    return Decision(state=state, reason=reason, message=message, coming=coming, due=due)
+    """Leaves the weight where it is. What is due comes no earlier either."""
+    return Decision(
+        state=state,
+        reason=reason,
+        message=message,
+        coming=coming,
+        due=due,
+        earliest=earliest or due,
+    )

@@ -35,8 +35,8 @@ class StallWatch:
     """What started when, for some minutes; begins anew with each life of the operator."""
 
     __slots__ = (
-        "_cancelled",
         "_finished_at",
+        "_left_over",
         "_marks",
         "_open_at_finish",
         "_stable_cancelled",
@@ -53,7 +53,9 @@ class StallWatch:
         # since the canary last finished an attempt
         self._finished_at = 0.0
         self._started_at_finish = self._open_at_finish = 0.0
-        self._cancelled = self._stable_finished = self._stable_cancelled = 0.0
+        self._stable_finished = self._stable_cancelled = 0.0
+        # under way before the first tick: of an earlier run, which is not this one's fault
+        self._left_over = 0.0
 
     def tick(self, increments: Increments) -> Stalled | None:
         """Takes in a tick; returns what is stalled."""
@@ -61,10 +63,13 @@ class StallWatch:
         self._started += canary.started
         self._stable_started += stable.started
         self._stable_ended += stable.finished + stable.cancelled
+        if not self._finished_at:
+            self._left_over = canary.under_way
+        self._left_over = min(self._left_over, canary.under_way)
         if canary.finished > 0 or not self._finished_at:
             self._finished_at = now
             self._started_at_finish = self._started
-            self._open_at_finish = canary.under_way
+            self._open_at_finish = canary.under_way - self._left_over
             self._stable_finished = self._stable_cancelled = 0.0
         self._stable_finished += stable.finished
         self._stable_cancelled += stable.cancelled

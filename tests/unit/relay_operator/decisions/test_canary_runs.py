@@ -21,7 +21,7 @@ from relay_operator.decisions.analysis.verdict import (
 )
 from relay_operator.decisions.canary.plans import objective_of, plan_of
 from relay_operator.decisions.canary.run import Run
-from relay_operator.decisions.canary.state import Phase
+from relay_operator.decisions.canary.state import Decision, Phase
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.route_status import RouteStatus
 from relay_operator.names import Reason
@@ -497,3 +497,10 @@ def test_a_verdict_that_comes_and_goes_while_approval_is_awaited_makes_no_histor
         life.run.verdict = replace(life.run.verdict, outcome=outcome)
         life.look(seconds=1)
     assert [move.reason for move in life.run.history] == ["Started", "AwaitingApproval"]
+
+
+def test_a_message_in_the_history_has_an_end() -> None:
+    life = started()
+    life.run.record(Decision(state=life.run.state, reason=Reason.HELD, message="x" * 5000), now=1.0)
+    assert len(life.run.history[-1].message) == 1024
+    assert life.run.has_told(Decision(state=life.run.state, reason=Reason.HELD, message="x" * 5000))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay_operator.decisions import provider_status, route_status, tenant_status
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Outcome, Verdict
-from relay_operator.decisions.canary.state import Phase, RolledBack, State
+from relay_operator.decisions.canary.state import CAUSES, Phase, RolledBack, State
 from relay_operator.decisions.provider_status import ProviderStatus
 from relay_operator.decisions.route_status import InForce, Move, Programmed, Progress, RouteStatus
 from relay_operator.decisions.tenant_status import TenantStatus
@@ -21,6 +21,7 @@ moves = st.builds(
     reason=st.sampled_from(Reason).map(str),
     message=st.text(max_size=40),
     canary_percent=st.integers(0, 100),
+    certified=st.none() | st.booleans(),
 )
 verdicts = st.builds(
     Verdict,
@@ -31,11 +32,12 @@ verdicts = st.builds(
 
 
 counts = st.integers(0, 1000)
-ended = st.builds(
+rolled_back = st.builds(
     RolledBack,
     fingerprint=st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
     at=st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000),
     cause=st.text(),
+    cause_reason=st.sampled_from(CAUSES),
 )
 
 
@@ -44,14 +46,16 @@ def progresses(draw: st.DrawFn) -> Progress:
     """Draws what the state machine makes: a stable route has no run."""
     history = tuple(draw(st.lists(moves, max_size=10)))
     phase = draw(st.sampled_from(Phase))
-    kept: Any = {"run": draw(counts), "rolled_back": tuple(draw(st.lists(ended, max_size=5)))}
+    kept: Any = {"run": draw(counts), "rolled_back": tuple(draw(st.lists(rolled_back, max_size=5)))}
+    ended = phase in (Phase.ROLLED_BACK, Phase.FROZEN)
     state = State(
         phase=phase,
         weight_percent=0 if phase is Phase.ROLLED_BACK else draw(st.integers(0, 100)),
         fingerprint=draw(st.from_regex(r"[0-9a-f]{12}", fullmatch=True)),
         step_index=draw(st.integers(0, 99)),
         step_started_at=draw(st.integers(0, 4_000_000_000_000)) / 1000,
-        cause=draw(st.text(min_size=1)) if phase in (Phase.ROLLED_BACK, Phase.FROZEN) else "",
+        cause=draw(st.text(min_size=1)) if ended else "",
+        cause_reason=draw(st.sampled_from(CAUSES)) if ended else Reason.SLO_BREACH,
         **kept,
     )
     measured = draw(st.booleans())

@@ -119,7 +119,8 @@ async def a_provider_that_changes(stage: Stage) -> None:
     )
     await until(stage, lambda: generation_is_observed(stage, "Provider", "own"))
     uid = stage.server.stored("Provider", "legacy")["metadata"]["uid"]
-    jump = {names.ANNOTATION_ALLOW_JUMP: fingerprint(Side(provider="legacy"), provider_uid=uid)}
+    legacy = fingerprint(Side(provider="legacy"), provider_uid=uid)
+    jump = {names.ANNOTATION_ALLOW_JUMP: f"{legacy}/2"}
     stage.route(stable={"provider": "legacy"}, annotations=jump)
     await until(
         stage, lambda: generation_is_observed(stage, "RelayRoute", "chat", tenant="finance")

@@ -131,7 +131,8 @@ async def test_what_a_provider_is_not_to_be_shown_any_more_is_removed(
 async def test_what_no_route_uses_any_more_is_removed() -> None:
     stage, life, _ = await a_stage()
     new = stage.provider("new")["metadata"]["uid"]
-    jump = {names.ANNOTATION_ALLOW_JUMP: fingerprint(Side(provider="new"), provider_uid=new)}
+    fingerprint_of_new = fingerprint(Side(provider="new"), provider_uid=new)
+    jump = {names.ANNOTATION_ALLOW_JUMP: f"{fingerprint_of_new}/2"}
     stage.route(stable={"provider": "new"}, annotations=jump)
     await stage.settle()
     assert set(handed(stage)) == {"new"}

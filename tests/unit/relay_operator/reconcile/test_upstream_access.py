@@ -146,7 +146,8 @@ async def test_what_no_route_in_force_uses_any_more_is_taken_away() -> None:
     provider_deleted(stage)
     await stage.settle()
     assert set(keys(stage)) == {"legacy"}
-    jump = {names.ANNOTATION_ALLOW_JUMP: fingerprint(Side(provider="new"), provider_uid=new)}
+    fingerprint_of_new = fingerprint(Side(provider="new"), provider_uid=new)
+    jump = {names.ANNOTATION_ALLOW_JUMP: f"{fingerprint_of_new}/2"}
     stage.route(stable={"provider": "new"}, annotations=jump)
     await stage.settle()
     assert set(keys(stage)) == {"new"}

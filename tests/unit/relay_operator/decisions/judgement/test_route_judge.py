@@ -319,3 +319,15 @@ def test_there_is_a_verdict_on_whatever_comes(
         )
         assert verdict.message
         assert all(row.message for row in judge.rows())
+
+
+def test_attempts_that_an_earlier_run_left_under_way_do_not_count_as_stalled() -> None:
+    looks = Looks()
+    looks.see(SideIncrements(under_way=40), times=200)
+    assert looks.see(SideIncrements(started=1, under_way=41)).outcome is not Outcome.BREACHED
+    verdict = looks.see(SideIncrements(under_way=41), times=200)
+    assert verdict.outcome is not Outcome.BREACHED
+    hung = looks.see(SideIncrements(started=5, under_way=46))
+    hung = looks.see(SideIncrements(under_way=46), times=60)
+    assert found(hung) == (Outcome.BREACHED, Reason.STALLED_CALLS)
+    assert hung.message.startswith("6 requests began")

@@ -218,3 +218,120 @@ async def test_a_canary_becomes_stable_once_it_has_all_traffic_and_not_before() 
     (document,) = scene.stage.relays.documents.values()
     assert document.tenant.routes[0].stable.provider == "new"
     await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_jump_is_allowed_once_and_not_when_the_same_side_comes_again() -> None:
+    scene = await a_scene()
+
+    def refused() -> str:
+        accepted = scene.stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
+        return str(accepted["message"]) if accepted["status"] == "False" else ""
+
+    async def jump_to(provider: str) -> None:
+        scene.stage.route(stable={"provider": provider})
+        await scene.stage.settle(5)
+        token = refused().split("allow-jump=")[1].split(";")[0]
+        annotations = {names.ANNOTATION_ALLOW_JUMP: token}
+        scene.stage.route(stable={"provider": provider}, annotations=annotations)
+        await scene.stage.settle(5)
+        assert refused() == ""
+
+    await jump_to("third")
+    left_over = scene.stage.server.stored("RelayRoute", "chat", namespace=SPACE)["metadata"]
+    await jump_to("legacy")
+    scene.stage.route(stable={"provider": "third"}, annotations=left_over["annotations"])
+    await scene.stage.settle(5)
+    assert "which no canary has proved" in refused()
+    (document,) = scene.stage.relays.documents.values()
+    assert document.tenant.routes[0].stable.provider == "legacy"
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_retry_waits_until_every_pod_holds_the_key() -> None:
+    scene = await a_scene()
+    await scene.fail()
+    assert scene.weight == 0
+    scene.stage.relays.silent.add("relay-2")
+    scene.stage.pod("relay-2")
+    await scene.stage.settle(2)
+    scene.annotate(names.ANNOTATION_RETRY, f"{scene.status['canaryFingerprint']}/1/force")
+    await scene.stage.settle(30)
+    assert scene.weight == 0
+    assert "holds the key of provider new" in scene.ready()["message"]
+    scene.stage.relays.silent.clear()
+    await scene.stage.settle(30)
+    assert scene.weight == 25
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_step_that_is_passed_on_numbers_alone_says_so_and_one_with_proof_as_well() -> None:
+    scene = await a_scene()
+    step = scene.status["step"]
+    assert (step["index"], step["certified"]) == (1, False)
+    await scene.calls(50)
+    assert scene.weight == 50
+    (passed,) = [one for one in scene.status["history"] if one["reason"] == "StepPassed"]
+    assert passed["certified"] is False
+    assert "0 of 50 canary requests failed" in passed["message"]
+    assert "not proven by so few" in passed["message"]
+    await scene.calls(2000, seconds=3)
+    await scene.stage.settle(31)
+    passed = [one for one in scene.status["history"] if one["reason"] == "StepPassed"][-1]
+    assert passed["certified"] is True
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_status_says_when_the_next_move_can_come_and_nothing_once_none_can() -> None:
+    scene = await a_scene()
+    step = scene.status["step"]
+    assert step["nextAt"] > step["startedAt"][:19]
+    assert scene.status["next"] == f"50 % from {step['nextAt']}"
+    await scene.fail()
+    assert "nextAt" not in scene.status["step"]
+    await scene.life.end()
+
+
+@in_virtual_time
+async def test_a_refused_spec_freezes_after_a_restart_where_it_says_so() -> None:
+    scene = await a_scene(onBreach="Freeze")
+    scene.apply(fallback=[{"provider": "nobody"}])
+    await scene.stage.settle(2)
+    assert scene.ready()["reason"] == "ProviderNotFound"
+    await scene.life.end()
+    life = await scene.stage.operator()
+    await scene.stage.settle(5)
+    await scene.fail()
+    assert scene.weight == 25
+    await life.end()
+
+
+CAUSES: dict[str, dict[str, Any]] = {
+    "StepDeadline": {
+        "canary": {
+            "progression": PROGRESSION | {"stepDeadline": {"after": "1m", "action": "Rollback"}}
+        }
+    },
+    "Unmeasurable": {"unmeasurable": {"after": "1m", "action": "Rollback"}},
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@in_virtual_time
+async def test_a_rollback_without_a_breach_is_told_with_its_own_reason(cause: str) -> None:
+    scene = await a_scene(**CAUSES[cause])
+    if cause == "Unmeasurable":
+        scene.stage.samples.problem = "Prometheus did not answer: Timeout"
+    await scene.stage.settle(100)
+    assert (scene.weight, scene.status["causeReason"]) == (0, cause)
+    within = scene.stage.condition("RelayRoute", "chat", "WithinSLO", tenant="finance")
+    assert (within["status"], within["reason"]) == ("Unknown", cause)
+    await scene.life.end()
+    life = await scene.stage.operator()
+    await scene.stage.settle(5)
+    within = scene.stage.condition("RelayRoute", "chat", "WithinSLO", tenant="finance")
+    assert (within["status"], within["reason"]) == ("Unknown", cause)
+    await life.end()
