@@ -9,6 +9,7 @@ import sys
 
 from pydantic import ValidationError
 
+from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import Log
 from relay.process.admin import AdminPort
 from relay.process.document_acceptance import Acceptance
@@ -56,6 +57,7 @@ def _configured() -> tuple[Settings, Acceptance]:
 
 async def _serve(settings: Settings, acceptance: Acceptance) -> None:
     log = Log(level=settings.log_level, pod=settings.pod_name, process="supervisor")
+    take_over_library_logs(log)
     settings = _within_memory(settings, log)
     loop = asyncio.get_running_loop()
     listeners = _listeners(settings)

@@ -116,6 +116,35 @@ def test_a_compressed_push_is_not_unpacked(relay: Relay) -> None:
         assert wire.answer().status == 400
 
 
+SECRET = b"sk-planted-in-a-head"
+MALFORMED = {
+    "a huge field": b"GET /healthz HTTP/1.1\r\nhost: r\r\nx: " + SECRET * 10_000 + b"\r\n\r\n",
+    "a huge target": b"GET /" + SECRET * 10_000 + b" HTTP/1.1\r\nhost: r\r\n\r\n",
+    "many fields": b"GET /healthz HTTP/1.1\r\nhost: r\r\n" + b"x: y\r\n" * 5000 + b"\r\n",
+    "two lengths": b"PUT /config HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+    "no length": b"PUT /config HTTP/1.1\r\ncontent-length: " + SECRET + b"\r\n\r\n",
+    "no chunk": b"PUT /config HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + SECRET + b"\r\n",
+    "no request": SECRET * 100 + b"\r\n\r\n",
+    "half a push": b"PUT /config HTTP/1.1\r\ncontent-length: 500\r\n\r\n" + SECRET,
+}
+
+
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_request_writes_at_most_two_bounded_lines(
+    new_relay: NewRelay, unfinished: Open, text: bytes
+) -> None:
+    relay = new_relay(admin_request_seconds="0.3")
+    before = len(relay.output())
+    for wire in unfinished(relay, text, 20):
+        wire.rest()
+    assert relay.ready().status == 200
+    written = relay.output()[before:]
+    assert SECRET.decode() not in written
+    lines = written.splitlines()
+    assert len(lines) <= 2, written
+    assert all(len(line) < 500 for line in lines)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_both_ports_take_both_kinds_of_addresses(new_relay: NewRelay, host: str) -> None:
     relay = new_relay(traffic_host="::", admin_host="::")

@@ -46,4 +46,4 @@ def place_of(trace: TracebackType | None) -> str:
         if innermost.startswith("relay"):
             ours = innermost
         trace = trace.tb_next
-    return innermost if innermost == ours else f"{ours} in {innermost}"
+    return innermost if ours in ("", innermost) else f"{ours} in {innermost}"

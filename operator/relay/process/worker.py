@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import uvloop
 
+from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import WorkerLog
 from relay.calls.call_service import CallService
 from relay.process.allocator import keep_freed_memory
@@ -39,6 +40,7 @@ class Worker:
             usage=settings.usage_log,
             loop=self._loop,
         )
+        take_over_library_logs(self.log)
         self.service = CallService(settings, self.log)
         self._loop.set_exception_handler(self._unhandled)
         self._channel = WorkerChannel(self._received, self._supervisor_gone)
