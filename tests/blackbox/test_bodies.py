@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from tests.blackbox.relays import CHAT, Relay
-from tests.blackbox.tenant import MODEL, Platform, provider, route, side
+from tests.blackbox.relays import CHAT, Relay, chat_body
+from tests.blackbox.tenant import KEY, MODEL, Platform, provider, route, side
 from tests.blackbox.upstream import Upstream
+from tests.blackbox.wire import request_bytes
 
 from relay_contract.document import Match, ProviderModel
 
@@ -107,6 +108,49 @@ def test_a_body_is_utf_8_without_a_mark(
     text = '{"model":"gpt-4.1","messages":[{"role":"user","content":"' + content + '"}]}'
     answer = relay.ask("POST", CHAT, body=text.encode(encoding))
     assert (answer.status, answer.error()["code"]) == (400, "invalid_json")
+    assert stable.calls() == 0
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["utf-16", "UTF-16LE", '"utf-32"', "utf-7", "shift_jis", "iso-8859-1", "utf-8; charset=utf-7"],
+)
+def test_a_content_type_names_no_other_charset(
+    relay: Relay, stable: Upstream, charset: str
+) -> None:
+    # a provider that obeys the parameter reads the second field as `model`, or another end of a string
+    body = b'{"model":"gpt-4.1","m+AG8-del":"gpt-4.1-mini","messages":[]}'
+    fields = {"content-type": f"application/json; charset={charset}"}
+    answer = relay.ask("POST", CHAT, body=body, headers=fields)
+    assert (answer.status, answer.error()["code"]) == (415, "unsupported_charset")
+    assert stable.calls() == 0
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=utf-8", 'Application/JSON;Charset="UTF-8"', "text/plain", ""],
+)
+def test_a_content_type_that_leaves_no_doubt_is_passed_on(
+    relay: Relay, stable: Upstream, content_type: str
+) -> None:
+    assert relay.chat(headers={"content-type": content_type}).status == 200
+    assert stable.only_request().header("content-type") == content_type
+
+
+def test_two_content_types_are_refused(relay: Relay, stable: Upstream) -> None:
+    body = chat_body()
+    head = request_bytes(
+        "POST",
+        CHAT,
+        {
+            "authorization": f"Bearer {KEY}",
+            "content-type": "application/json\r\nContent-Type: application/json; charset=utf-7",
+            "content-length": str(len(body)),
+        },
+    )
+    with relay.wire() as wire:
+        wire.send(head + body)
+        assert wire.answer().status == 400
     assert stable.calls() == 0
 
 

@@ -1,11 +1,13 @@
 """Header fields with a meaning in this API. Names are lower case."""
 
+import re
 from typing import Final
 
 STEERING: Final = frozenset(
     {
         b"authorization",
         b"content-encoding",
+        b"content-type",
         b"traceparent",
         b"x-request-id",
         b"x-tenant-id",
@@ -76,3 +78,19 @@ WITHHELD_FROM_CLIENT: Final = frozenset(
     }
 )
 """Fields of an answer that do not reach the client, besides hop-by-hop fields."""
+
+_CHARSET: Final = re.compile(rb"charset([*0-9]*)[ \t]*=[ \t]*\"?([^\";, \t]*)", re.IGNORECASE)
+_OF_UTF_8: Final = frozenset({b"", b"utf-8", b"utf8", b"us-ascii", b"ascii"})
+
+
+def names_other_charset(content_type: bytes) -> bool:
+    """Returns whether the field names a charset in which a provider could read another call than the relay does.
+
+    JSON is UTF-8 (RFC 8259 section 8.1), and yet some servers obey the parameter: to a reader of UTF-7, `m+AG8-del` is `model`.
+    """
+    if b"=" not in content_type:
+        return False
+    return any(
+        found[1] != b"" or found[2].lower() not in _OF_UTF_8
+        for found in _CHARSET.finditer(content_type)
+    )

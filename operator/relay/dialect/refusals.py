@@ -85,6 +85,12 @@ class Refusal(Enum):
     unsupported_encoding = RefusalRow(
         415, INVALID, "unsupported_encoding", "Send the body without content-encoding."
     )
+    unsupported_charset = RefusalRow(
+        415,
+        INVALID,
+        "unsupported_charset",
+        "Send the body in UTF-8, and name no other charset in content-type (RFC 8259, section 8.1).",
+    )
     expectation_failed = RefusalRow(
         417, INVALID, "expectation_failed", "Only Expect: 100-continue is supported."
     )

@@ -5,6 +5,7 @@ import hmac
 from typing import Final, Literal
 
 from relay.calls.tenants.tenant_map import KeyHolder, TenantMap
+from relay.dialect.header_fields import names_other_charset
 from relay.dialect.refusals import Refusal
 from relay.http.headers import identifier
 from relay.http.message import Request
@@ -91,6 +92,8 @@ def check_size(request: Request, max_body_bytes: int) -> Refusal | None:
     fields = request.fields
     if b"content-encoding" in fields and fields[b"content-encoding"].lower() != b"identity":
         return Refusal.unsupported_encoding
+    if names_other_charset(fields.get(b"content-type", b"")):
+        return Refusal.unsupported_charset
     if int(fields.get(b"content-length", b"0")) > max_body_bytes:
         return Refusal.payload_too_large
     if b"expect" in fields and not request.expects_continue and request.http11:
