@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import orjson
 import pytest
 from tests.blackbox.relays import Metrics, Relay
 from tests.blackbox.scripted import (
@@ -30,7 +31,21 @@ ABSURD = {
     "below zero": b"-1",
     "a part": b"0.5",
     "text": b'"3"',
+    "thousands of digits": b"9" * 5000,
 }
+DIALECTS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "OpenAI": ({"prompt_tokens": 90, "completion_tokens": 5, "total_tokens": 95, "prompt_tokens_details": {"cached_tokens": 60}}, {"input": 90, "output": 5, "cached": 60, "reasoning": 0}),
+    "DeepSeek": ({"prompt_tokens": 90, "completion_tokens": 5, "prompt_cache_hit_tokens": 60, "prompt_cache_miss_tokens": 30}, {"input": 90, "output": 5, "cached": 60, "reasoning": 0}),
+    "Moonshot": ({"prompt_tokens": 90, "completion_tokens": 5, "total_tokens": 95, "cached_tokens": 60}, {"input": 90, "output": 5, "cached": 60, "reasoning": 0}),
+    "vLLM without a count": ({"prompt_tokens": 90, "completion_tokens": 5, "prompt_tokens_details": None}, {"input": 90, "output": 5, "cached": 0, "reasoning": 0}),
+    "a gateway to Anthropic": ({"prompt_tokens": 90, "completion_tokens": 5, "total_tokens": 95, "cache_read_input_tokens": 60}, {"input": 90, "output": 5, "cached": 60, "reasoning": 0}),
+    "Anthropic": ({"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 20}, {"input": 90, "output": 5, "cached": 60, "reasoning": 0}),
+    "Gemini, whose total alone has the thoughts": ({"prompt_tokens": 90, "completion_tokens": 5, "total_tokens": 150}, {"input": 90, "output": 60, "cached": 0, "reasoning": 0}),
+    "xAI": ({"prompt_tokens": 90, "completion_tokens": 5, "total_tokens": 150, "completion_tokens_details": {"reasoning_tokens": 55}}, {"input": 90, "output": 60, "cached": 0, "reasoning": 55}),
+    "Voyage": ({"total_tokens": 90}, {"input": 90, "output": 0, "cached": 0, "reasoning": 0}),
+    "a cached count that cannot be": ({"prompt_tokens": 90, "completion_tokens": 5, "cached_tokens": 91}, {"input": 90, "output": 5, "cached": 0, "reasoning": 0}),
+    "a total that cannot be": ({"prompt_tokens": 90, "completion_tokens": 5, "total_tokens": 10**15}, {"input": 90, "output": 5, "cached": 0, "reasoning": 0}),
+}  # fmt: skip
 MOST_BELIEVED = 100_000_000
 
 
@@ -100,3 +115,24 @@ def test_an_absurd_number_on_the_way_is_not_charged_either(
         (line,) = usage_lines(relay, "absurd-on-the-way")
         assert (line["tokens"]["input"], line["estimated"]) == (3, False)
         assert relay.chat(stream=True).status == 200
+
+
+@pytest.mark.parametrize(("usage", "tokens"), DIALECTS.values(), ids=DIALECTS)
+@pytest.mark.parametrize("streamed", [False, True], ids=["unary", "stream"])
+def test_usage_is_read_in_each_dialect(
+    relay: Relay,
+    platform: Platform,
+    usage: dict[str, Any],
+    tokens: dict[str, int],
+    streamed: bool,
+) -> None:
+    report = orjson.dumps(usage)
+    old = CHAT_ANSWER[CHAT_ANSWER.index(b'"usage":') + 8 : -1]
+    whole = GOOD_STREAM if streamed else CHAT_ANSWER
+    answer = whole.replace(old, report)
+    name = f"dialect-{os.urandom(4).hex()}"
+    with scripted(ScriptedProvider([stream(answer) if streamed else unary(answer)])) as other:
+        relay.push(platform.document(providers=[provider("stable", other.url)]))
+        assert relay.chat(headers={"x-request-id": name}, stream=streamed).status == 200
+        (line,) = usage_lines(relay, name)
+    assert (line["tokens"], line["estimated"]) == (tokens, False)

@@ -54,6 +54,7 @@ LARGE = {
     "at the end": {"object": "list", "data": VECTORS, "model": "m", "usage": USAGE},
     "at the beginning": {"object": "list", "model": "m", "usage": USAGE, "data": VECTORS},
     "before the last field": {"data": VECTORS, "usage": USAGE, "model": "m"},
+    "as a total alone": {"data": VECTORS, "model": "m", "usage": {"total_tokens": 512}},
 }
 
 
@@ -127,6 +128,27 @@ def test_the_frame_of_a_short_answer_is_no_text(relay: Relay, platform: Platform
     tokens, estimated = tokens_booked(relay, platform, unary(body), "short", CHAT, messages=[])
     assert estimated
     assert 1 <= tokens["output"] <= 5
+
+
+BASE64 = base64.b64encode(bytes(range(256)) * 2000).decode()
+ATTACHED = {
+    "an image in a chat": (CHAT, {"choices": [{"index": 0, "message": {"role": "assistant", "content": "A cat.", "images": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{BASE64}"}}]}}]}),
+    "a recording": (CHAT, {"choices": [{"index": 0, "message": {"role": "assistant", "audio": {"id": "a", "data": BASE64, "transcript": "A cat."}}}]}),
+    "an image as an output": ("/v1/responses", {"id": "r", "status": "completed", "output": [{"type": "image_generation_call", "id": "i", "result": BASE64}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "document"), ATTACHED.values(), ids=ATTACHED)
+def test_an_image_or_a_recording_that_nobody_counted_is_no_text(
+    relay: Relay, platform: Platform, path: str, document: dict[str, Any]
+) -> None:
+    name = f"attached-{os.urandom(4).hex()}"
+    call: dict[str, Any] = {"messages": []} if path == CHAT else {"input": "a"}
+    answer = unary(orjson.dumps(document))
+    tokens, estimated = tokens_booked(relay, platform, answer, name, path, **call)
+    assert estimated
+    # its base64 alone would be 170,000
+    assert 1 <= tokens["output"] <= 5000
 
 
 # --- streams that are left, or report nothing ---

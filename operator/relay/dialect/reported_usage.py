@@ -10,6 +10,26 @@ MOST_OUTPUT_TOKENS: Final = 1_000_000
 """Output of a choice, beyond the bytes of the answer: what a model thinks need not be in it. Several times what any model
 gives."""
 _UNREADABLE: Final = -1
+_CHAT_NAMES: Final = (
+    "prompt_tokens",
+    "completion_tokens",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+)
+_RESPONSES_NAMES: Final = (
+    "input_tokens",
+    "output_tokens",
+    "input_tokens_details",
+    "output_tokens_details",
+)
+_TOTAL_NAMES: Final = ("total_tokens", "completion_tokens", "details", "details")
+_CACHED_NAMES: Final = (
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "num_cached_tokens",
+    "cache_read_input_tokens",
+)
+"""Spellings beside the details or in their place: DeepSeek, Moonshot and Together, Mistral, Anthropic and gateways to it."""
 
 
 class Tokens:
@@ -57,14 +77,12 @@ def reported_tokens(
     if not isinstance(usage, dict):
         return None
     if "prompt_tokens" in usage:
-        names = (
-            "prompt_tokens",
-            "completion_tokens",
-            "prompt_tokens_details",
-            "completion_tokens_details",
-        )
+        names = _CHAT_NAMES
     elif "input_tokens" in usage:
-        names = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
+        names = _RESPONSES_NAMES
+    elif "total_tokens" in usage:
+        # some report nothing else of embeddings
+        names = _TOTAL_NAMES
     else:
         return None
     input_tokens = _count(usage, names[0], HIDDEN_INPUT_TOKENS + call_bytes)
@@ -73,15 +91,33 @@ def reported_tokens(
     output_tokens = 0 if usage.get(names[1]) is None else _count(usage, names[1], most_output)
     if input_tokens == _UNREADABLE or output_tokens == _UNREADABLE:
         return None
-    cached = _part(usage.get(names[2]), "cached_tokens", input_tokens)
-    if not cached:
-        # as some spell it, beside the details or without them
-        cached = _part(usage, "prompt_cache_hit_tokens", input_tokens)
+    if names[0] == "input_tokens" and usage.get(names[2]) is None:
+        input_tokens += _beside_input(usage)
+    cached = _cached(usage, names[2], input_tokens)
     reasoning = _part(usage.get(names[3]), "reasoning_tokens", most_output)
-    if reasoning and usage.get("total_tokens") == input_tokens + output_tokens + reasoning:
-        # a provider whose output does not include it
-        output_tokens += reasoning
+    total = _count(usage, "total_tokens", input_tokens + most_output)
+    # some leave what the model thought out of everything but the total
+    output_tokens = max(output_tokens, total - input_tokens)
     return Tokens(input_tokens, output_tokens, cached, min(reasoning, output_tokens))
+
+
+def _cached(usage: Mapping[str, Any], details: str, most: int) -> int:
+    """Returns the input that came from a cache, as far as the dialect tells."""
+    cached = _part(usage.get(details), "cached_tokens", most)
+    for name in _CACHED_NAMES:
+        if cached:
+            break
+        cached = _part(usage, name, most)
+    return cached
+
+
+def _beside_input(usage: Mapping[str, Any]) -> int:
+    """Returns the input that Anthropic counts beside input_tokens: what was read from the cache and written to it."""
+    beside = 0
+    if usage.get("total_tokens") is None:
+        for name in ("cache_read_input_tokens", "cache_creation_input_tokens"):
+            beside += _part(usage, name, HIDDEN_INPUT_TOKENS)
+    return beside
 
 
 def _count(fields: Mapping[str, Any], name: str, most: int) -> int:

@@ -1,6 +1,8 @@
 """Tells an answer from what only looks like one: documents without a choice, output or embedding, events without content."""
 
 import json
+import math
+import re
 from typing import Any, Final
 
 import orjson
@@ -19,6 +21,12 @@ _LABELS: Final = frozenset({"type", "id", "call_id", "role", "status"})
 """Fields of a part that name it; the model did not write them."""
 _THOUGHT: Final = ("reasoning", "thinking")
 """Names that providers give to what a model thinks begin with one of these: reasoning_content, thinking_blocks."""
+ATTACHMENT_CHARACTERS: Final = 4096
+ATTACHMENT_BYTES: Final = 6000
+"""What a generated image or recording counts as in an estimate: its tokens have nothing to do with the bytes of its base64."""
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/=_-]*+")
+MAX_DIGITS: Final = 400
+"""An integer of more digits has no value that a float could have, and takes quadratic time to read."""
 MAX_DEPTH: Final = 64
 """Real content is nested a few levels deep. What stands deeper is not looked at: each level is a call in a call."""
 
@@ -26,16 +34,21 @@ MAX_DEPTH: Final = 64
 def decoded(data: bytes) -> object:
     """Decodes JSON as leniently as the clients do; None if it is none.
 
-    Python's own decoder reads NaN and half of an emoji's surrogate pair, which providers written in Python send.
+    Python's own decoder reads NaN and half of an emoji's surrogate pair, which providers written in Python send. A number of
+    thousands of digits, which it refuses, is none that anything here could be.
     """
     try:
         document: object = orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            document = json.loads(data)
+            document = json.loads(data, parse_int=_integer)
         except (ValueError, RecursionError):
             return None
     return document
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= MAX_DIGITS else math.inf
 
 
 def has_answer(document: dict[str, Any], endpoint: Endpoint) -> bool:
@@ -113,6 +126,8 @@ def _choice_bytes(choice: dict[str, Any]) -> int:
 
 def _text_bytes(value: object, depth: int = 0) -> int:
     if isinstance(value, str):
+        if len(value) >= ATTACHMENT_CHARACTERS and _is_base64(value):
+            return ATTACHMENT_BYTES
         return len(value.encode("utf-8", "surrogatepass"))
     if depth == MAX_DEPTH:
         return 0
@@ -122,6 +137,12 @@ def _text_bytes(value: object, depth: int = 0) -> int:
         fields = (item for name, item in value.items() if name not in _LABELS)
         return sum(_text_bytes(item, depth + 1) for item in fields)
     return 0
+
+
+def _is_base64(value: str) -> bool:
+    """Returns whether a long string is an image or a recording: prose has blanks, and none of it is of these letters alone."""
+    middle = len(value) // 2
+    return _BASE64.fullmatch(value, middle, middle + ATTACHMENT_CHARACTERS // 4) is not None
 
 
 def _filled(value: object, depth: int = 0) -> bool:
