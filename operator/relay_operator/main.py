@@ -12,6 +12,7 @@ from typing import Any
 
 import kopf
 import uvloop
+from prometheus_client import REGISTRY
 from pythonjsonlogger.json import JsonFormatter
 
 from relay_operator.cluster import key_secrets
@@ -38,6 +39,7 @@ from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenants import TenantReconciler
@@ -90,6 +92,7 @@ async def _operate(
         relays=relays, children=children, watched_state=watched_state, signing_key=key
     )
     canaries = CanaryRuns(evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds))
+    REGISTRY.register(StateCollector(watched_state=watched_state, canaries=canaries))
     workers = Workers(
         queue=queue,
         tenants=TenantReconciler(

@@ -1,0 +1,154 @@
+"""Series about every tenant and route, computed when Prometheus asks: one state, and no counter that could be behind it."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from relay_operator import names
+from relay_operator.decisions import tenant_status
+from relay_operator.decisions.canary.run import Run
+from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.names import ConditionType, Reason
+from relay_operator.reconcile.watched_state import WatchedState
+
+_ROUTE = ("namespace", "route")
+_TENANT = ("namespace", "tenant")
+
+
+class StateCollector(Collector):
+    """Reads memory alone. Labels are names of objects, so the API server bounds how many series there are."""
+
+    def __init__(self, *, watched_state: WatchedState, canaries: CanaryRuns) -> None:
+        self._watched_state = watched_state
+        self._canaries = canaries
+
+    def describe(self) -> Iterable[Metric]:
+        """Names no metric beforehand, so that registering computes nothing."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Computes the series of this moment."""
+        yield from self._tenants()
+        yield from self._routes()
+
+    def _tenants(self) -> Iterable[Metric]:
+        ready = _gauge(
+            "relay_operator_tenant_ready",
+            "1 while the condition Ready of the Tenant is True.",
+            _TENANT,
+        )
+        pods = _gauge(
+            "relay_operator_tenant_relay_pods", "Relay pods that the Tenant asks for.", _TENANT
+        )
+        programmed = _gauge(
+            "relay_operator_tenant_relay_pods_programmed",
+            "Relay pods that are ready and run the newest configuration.",
+            _TENANT,
+        )
+        for watched in self._watched_state.tenants.in_namespace(""):
+            status = watched.body["status"]
+            labels = [names.tenant_namespace(watched.name), watched.name]
+            ready.add_metric(labels, float(_holds(status, ConditionType.READY)))
+            told = tenant_status.from_status(status)
+            if told is not None:
+                pods.add_metric(labels, told.replicas)
+                programmed.add_metric(labels, min(told.ready, told.acknowledged))
+        return ready, pods, programmed
+
+    def _routes(self) -> Iterable[Metric]:
+        families = _RouteFamilies()
+        routes = self._watched_state.routes
+        for namespace in routes.namespaces():
+            for watched in routes.in_namespace(namespace):
+                labels = [namespace, watched.name]
+                families.add(
+                    labels,
+                    watched.body["status"],
+                    self._canaries.runs.get((namespace, watched.name)),
+                )
+        return families.all()
+
+
+class _RouteFamilies:
+    def __init__(self) -> None:
+        self._ready = _gauge(
+            "relay_operator_route_ready",
+            "1 while the condition Ready of the RelayRoute is True.",
+            _ROUTE,
+        )
+        self._phase = _gauge(
+            "relay_operator_route_phase",
+            "1 for the phase that the route is in.",
+            (*_ROUTE, "phase"),
+        )
+        self._weight = _gauge(
+            "relay_operator_route_canary_weight_percent",
+            "Share of the sessions that the canary has.",
+            _ROUTE,
+        )
+        self._step_began = _gauge(
+            "relay_operator_route_step_started_timestamp_seconds",
+            "When the canary's step began, or when it was promoted or rolled back.",
+            _ROUTE,
+        )
+        self._overdue = _gauge(
+            "relay_operator_route_step_overdue",
+            "1 while a step has not been passed by its deadline.",
+            _ROUTE,
+        )
+        self._awaits_approval = _gauge(
+            "relay_operator_route_awaiting_approval",
+            "1 while a step that is passed waits for a person.",
+            _ROUTE,
+        )
+        self._unmeasurable = _gauge(
+            "relay_operator_route_unmeasurable_since_timestamp_seconds",
+            "Since when the canary cannot be measured; absent while it can.",
+            _ROUTE,
+        )
+
+    def add(self, labels: list[str], status: Mapping[str, Any], run: Run | None) -> None:
+        """Adds a route; its status tells of one that has no run in this life of the operator yet."""
+        self._ready.add_metric(labels, float(_holds(status, ConditionType.READY)))
+        if run is None:
+            if status.get("phase"):
+                self._phase.add_metric([*labels, str(status["phase"])], 1)
+            return
+        state = run.state
+        self._phase.add_metric([*labels, state.phase.value], 1)
+        self._weight.add_metric(labels, state.weight_percent)
+        if not state.fingerprint:
+            return
+        reason = run.standing.reason if run.standing is not None else None
+        self._step_began.add_metric(labels, state.step_started_at)
+        self._overdue.add_metric(labels, float(reason is Reason.STEP_DEADLINE))
+        self._awaits_approval.add_metric(labels, float(reason is Reason.AWAITING_APPROVAL))
+        if run.is_measured and math.isfinite(run.unmeasurable_since):
+            self._unmeasurable.add_metric(labels, run.unmeasurable_since)
+
+    def all(self) -> tuple[Metric, ...]:
+        """Returns the families with the routes that were added."""
+        return (
+            self._ready,
+            self._phase,
+            self._weight,
+            self._step_began,
+            self._overdue,
+            self._awaits_approval,
+            self._unmeasurable,
+        )
+
+
+def _gauge(name: str, help_: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_, labels=labels)
+
+
+def _holds(status: Mapping[str, Any], wanted: ConditionType) -> bool:
+    return any(
+        one.get("type") == wanted and one.get("status") == "True"
+        for one in status.get("conditions") or ()
+    )

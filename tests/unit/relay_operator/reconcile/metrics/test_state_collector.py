@@ -1,0 +1,164 @@
+"""Series about tenants and routes: what alerts read is true at every scrape, and gone with its object."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.reconcile.metrics.state_collector import StateCollector
+
+SPACE = "relay-finance"
+ROUTE = {"namespace": SPACE, "route": "chat"}
+TENANT = {"namespace": SPACE, "tenant": "finance"}
+CANARY = {
+    "provider": "new",
+    "percent": 100,
+    "progression": {
+        "stepPercent": 25,
+        "every": "10s",
+        "minRequests": 20,
+        "approval": "Manual",
+        "stepDeadline": {"after": "60s"},
+    },
+}
+ANALYSIS = {"minRequests": 10, "errorRate": {"maxPercent": 1}, "unmeasurable": {"after": "5m"}}
+
+
+async def a_canary(**analysis: Any) -> tuple[Stage, Life, dict[str, Any]]:
+    stage = Stage()
+    for provider in ("legacy", "new"):
+        stage.provider(provider)
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    route = stage.route(canary=CANARY, analysis=ANALYSIS | analysis)
+    await stage.settle()
+    stage.serve(route, 0)
+    await stage.settle()
+    return stage, life, route
+
+
+def scraped(life: Life) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Returns the samples of a scrape, as Prometheus reads them."""
+    registry = CollectorRegistry()
+    registry.register(StateCollector(watched_state=life.watched_state, canaries=life.canaries))
+    text = generate_latest(registry).decode()
+    return {
+        (
+            sample.name.removeprefix("relay_operator_"),
+            frozenset(sample.labels.items()),
+        ): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(life: Life, name: str, labels: dict[str, str]) -> float | None:
+    return scraped(life).get((name, frozenset(labels.items())))
+
+
+def phases(life: Life) -> list[str]:
+    return [dict(labels)["phase"] for name, labels in scraped(life) if name == "route_phase"]
+
+
+@in_virtual_time
+async def test_a_route_that_climbs_has_its_phase_its_weight_and_the_begin_of_its_step() -> None:
+    stage, life, _ = await a_canary()
+    assert phases(life) == ["Progressing"]
+    assert value(life, "route_ready", ROUTE) == 1
+    assert value(life, "route_canary_weight_percent", ROUTE) == 25
+    began = value(life, "route_step_started_timestamp_seconds", ROUTE)
+    assert began is not None
+    assert stage.clock.now - 30 < began <= stage.clock.now
+    assert value(life, "route_step_overdue", ROUTE) == 0
+    assert value(life, "route_awaiting_approval", ROUTE) == 0
+    assert value(life, "route_unmeasurable_since_timestamp_seconds", ROUTE) is None
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_that_fails_is_shown_rolled_back() -> None:
+    stage, life, route = await a_canary()
+    await stage.fail(route)
+    await stage.settle()
+    assert phases(life) == ["RolledBack"]
+    assert value(life, "route_canary_weight_percent", ROUTE) == 0
+    assert value(life, "route_ready", ROUTE) == 0
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_that_is_to_stop_on_a_breach_is_shown_frozen() -> None:
+    stage, life, route = await a_canary(onBreach="Freeze")
+    await stage.fail(route)
+    await stage.settle()
+    assert phases(life) == ["Frozen"]
+    assert value(life, "route_canary_weight_percent", ROUTE) == 25
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_step_that_waits_for_a_person_is_shown_and_later_that_it_is_overdue() -> None:
+    stage, life, route = await a_canary()
+    stage.serve(route, 50)
+    await stage.settle(12)
+    assert value(life, "route_awaiting_approval", ROUTE) == 1
+    assert value(life, "route_step_overdue", ROUTE) == 0
+    await stage.settle(60)
+    assert value(life, "route_awaiting_approval", ROUTE) == 0
+    assert value(life, "route_step_overdue", ROUTE) == 1
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_without_evidence_has_the_time_since_when_until_there_is_some() -> None:
+    stage, life, route = await a_canary()
+    stage.samples.problem = "connection refused"
+    went_blind = stage.clock.now
+    await stage.settle(60)
+    since = value(life, "route_unmeasurable_since_timestamp_seconds", ROUTE)
+    assert since is not None
+    assert went_blind <= since < went_blind + 5
+    stage.samples.problem = ""
+    stage.serve(route, 50)
+    await stage.settle()
+    assert value(life, "route_unmeasurable_since_timestamp_seconds", ROUTE) is None
+    await life.end()
+
+
+@in_virtual_time
+async def test_relay_pods_without_the_newest_configuration_are_counted() -> None:
+    stage, life, _ = await a_canary()
+    assert value(life, "tenant_ready", TENANT) == 1
+    assert value(life, "tenant_relay_pods", TENANT) == 1
+    assert value(life, "tenant_relay_pods_programmed", TENANT) == 1
+    stage.relays.silent.add("relay-1")
+    stage.tenant(apiKeys=[{"name": "another"}])
+    await stage.settle(20)
+    assert value(life, "tenant_relay_pods_programmed", TENANT) == 0
+    assert value(life, "tenant_ready", TENANT) == 0
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_route_that_is_refused_from_the_start_is_not_ready_and_has_no_weight() -> None:
+    stage, life, _ = await a_canary()
+    stage.route("other", match={"models": ["m"]}, stable={"provider": "unknown"})
+    await stage.settle()
+    other = ROUTE | {"route": "other"}
+    assert value(life, "route_ready", other) == 0
+    assert value(life, "route_canary_weight_percent", other) is None
+    await life.end()
+
+
+@in_virtual_time
+async def test_series_end_with_their_objects() -> None:
+    stage, life, _ = await a_canary()
+    stage.server.remove("RelayRoute", "chat", namespace=SPACE)
+    await stage.settle()
+    assert not [name for name, _ in scraped(life) if name.startswith("route_")]
+    assert value(life, "tenant_ready", TENANT) == 1
+    await life.end()
