@@ -126,3 +126,7 @@ def test_every_failure_of_the_architecture_page_names_what_shows_it() -> None:
     assert len(rows) > 15
     silent = [row for row in rows[1:] if not re.search(r"(`tests/\S+`|no test)[^|]* \|$", row)]
     assert silent == []
+
+
+def test_no_blank_line_cuts_a_list_of_the_changelog() -> None:
+    assert re.findall(r"\n(?:-|  )[^\n]*\n\n- [^\n]*", (ROOT / "CHANGELOG.md").read_text()) == []

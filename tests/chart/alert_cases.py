@@ -1,0 +1,280 @@
+"""Series under which each alert fires, and series close to them under which it must not.
+
+Series are written as promtool has them: `0+1x10` begins at 0 and grows by 1 a minute, `1x10` stays.
+"""
+
+from dataclasses import dataclass
+
+Series = dict[str, str]
+
+_ROUTE = 'namespace="relay-finance",route="chat"'
+_OPERATOR = f'{{job="relay-operator",{_ROUTE}}}'
+_TENANT = '{job="relay-operator",namespace="relay-finance",tenant="finance"}'
+_RELAY = 'job="relays",namespace="relay-finance",pod="relay-1"'
+_SIDE = f'{_RELAY},route="chat",side="stable"'
+ROUTE_LABELS = {"namespace": "relay-finance", "route": "chat"}
+NAMESPACE_LABELS = {"namespace": "relay-finance"}
+TENANT_LABELS = {"namespace": "relay-finance", "tenant": "finance"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An alert; when it fires, in minutes, with which labels, and what stands for $value in its texts.
+
+    quiet are scenes under which it does not fire, looked at just as late, by what they show.
+    """
+
+    alert: str
+    fires: Series
+    minutes: int
+    labels: dict[str, str]
+    quiet: dict[str, Series]
+    severity: str = "warning"
+    value: str = ""
+    not_before: int = 0
+
+
+def _phase(phase: str, values: str = "1x2000", *, job: str = "relay-operator") -> Series:
+    labels = f'{{job="{job}",{_ROUTE},phase="{phase}"}}'
+    return {f"relay_operator_route_phase{labels}": values}
+
+
+def _route(name: str, values: str) -> Series:
+    return {f"relay_operator_route_{name}{_OPERATOR}": values}
+
+
+def _tenant(name: str, values: str) -> Series:
+    return {f"relay_operator_tenant_{name}{_TENANT}": values}
+
+
+def _histogram(name: str, labels: str, *, fast: int, slow: int, le: str) -> Series:
+    """Calls a minute, of which the slow ones took longer than le seconds."""
+    return {
+        f'{name}_bucket{{{labels},le="0.001"}}': f"0+{fast}x60",
+        f'{name}_bucket{{{labels},le="{le}"}}': f"0+{fast}x60",
+        f'{name}_bucket{{{labels},le="300"}}': f"0+{fast + slow}x60",
+        f'{name}_bucket{{{labels},le="+Inf"}}': f"0+{fast + slow}x60",
+        f"{name}_count{{{labels}}}": f"0+{fast + slow}x60",
+    }
+
+
+def _overhead(*, fast: int, slow: int, job: str = "relays") -> Series:
+    labels = _RELAY.replace('job="relays"', f'job="{job}"')
+    rows = _histogram("relay_overhead_seconds", labels, fast=fast, slow=slow, le="0.1")
+    # the relay's own buckets end at 0.5 s
+    return {key.replace('le="300"', 'le="0.5"'): values for key, values in rows.items()}
+
+
+def _first_token(*, fast: int, slow: int) -> Series:
+    return _histogram("relay_time_to_first_token_seconds", _SIDE, fast=fast, slow=slow, le="10")
+
+
+def _answers(*, good: int, bad: int, refused: int = 0) -> Series:
+    labels = f'{_RELAY},endpoint="chat",model="gpt-4.1"'
+    return {
+        f'relay_requests_total{{{labels},status="200"}}': f"0+{good}x60",
+        f'relay_requests_total{{{labels},status="502"}}': f"0+{bad}x60",
+        f'relay_requests_total{{{labels},status="429"}}': f"0+{refused}x60",
+    }
+
+
+def _pods(*, wanted: int, programmed: int) -> Series:
+    return _tenant("relay_pods", f"{wanted}x60") | _tenant(
+        "relay_pods_programmed", f"{programmed}x60"
+    )
+
+
+def _certificate(ends: int) -> Series:
+    return {f"relay_tls_certificate_expiration_timestamp_seconds{{{_RELAY}}}": f"{ends}x60"}
+
+
+def _breaker(values: str, *, job: str = "relays-slo") -> Series:
+    labels = f'job="{job}",namespace="relay-finance",pod="relay-1",route="chat",fingerprint="ab"'
+    return {f"relay_slo_breaker_open{{{labels}}}": values}
+
+
+_UP = 'up{job="relay-operator",instance="operator:8090"}'
+
+CASES = (
+    Case(
+        alert="RelayCanaryRolledBack",
+        fires=_phase("RolledBack"),
+        minutes=1,
+        labels=ROUTE_LABELS,
+        quiet={
+            "a canary that climbs": _phase("Progressing"),
+            "a pod that claims it through another job": _phase("RolledBack", job="pods"),
+        },
+    ),
+    Case(
+        alert="RelayCanaryFrozen",
+        fires=_phase("Frozen"),
+        minutes=3,
+        labels=ROUTE_LABELS,
+        not_before=1,
+        quiet={"an incident of a minute": _phase("Frozen", "1 stale _x20") | _phase("Progressing")},
+    ),
+    Case(
+        alert="RelayCanaryStuck",
+        fires=_phase("Progressing") | _route("step_started_timestamp_seconds", "0x1500"),
+        minutes=1442,
+        labels=ROUTE_LABELS,
+        not_before=1438,
+        quiet={
+            "a canary that stays at its target": _phase("Holding")
+            | _route("step_started_timestamp_seconds", "0x1500")
+            | _route("step_overdue", "0x1500"),
+            "a shadow phase of two days": _phase("Shadowing")
+            | _route("step_started_timestamp_seconds", "0x1500"),
+        },
+    ),
+    Case(
+        alert="RelayCanaryStuck",
+        fires=_phase("Holding") | _route("step_overdue", "1x10"),
+        minutes=1,
+        labels=ROUTE_LABELS,
+        quiet={"a step within its deadline": _phase("Holding") | _route("step_overdue", "0x10")},
+    ),
+    Case(
+        alert="RelayCanaryPreflightFailing",
+        fires=_phase("Preflight"),
+        minutes=11,
+        labels=ROUTE_LABELS,
+        not_before=8,
+        quiet={
+            "a preflight that passes": _phase("Preflight", "1x3 stale _x20")
+            | _phase("Progressing", "_x3 1x20")
+        },
+    ),
+    Case(
+        alert="RelayCanaryAwaitsApproval",
+        fires=_route("awaiting_approval", "1x100"),
+        minutes=61,
+        labels=ROUTE_LABELS,
+        severity="info",
+        not_before=58,
+        quiet={"an approval after half an hour": _route("awaiting_approval", "1x30 0x40")},
+    ),
+    Case(
+        alert="RelayCanaryUnmeasurable",
+        fires=_route("unmeasurable_since_timestamp_seconds", "60x20"),
+        minutes=7,
+        labels=ROUTE_LABELS,
+        not_before=5,
+        quiet={
+            "a canary that is measured": _phase("Progressing"),
+            "gaps of two minutes": _route(
+                "unmeasurable_since_timestamp_seconds", "60x1 stale 240x1 stale 390x3"
+            ),
+        },
+    ),
+    Case(
+        alert="RelayCanaryBreakerOpen",
+        fires=_breaker("1x10"),
+        minutes=2,
+        labels=ROUTE_LABELS,
+        not_before=0,
+        quiet={
+            "closed breakers": _breaker("0x10"),
+            "a burst": _breaker("1 0x10"),
+            "a pod that claims it through another job": _breaker("1x10", job="pods"),
+        },
+    ),
+    Case(
+        alert="RelayOverheadHigh",
+        fires=_overhead(fast=90, slow=10),
+        minutes=15,
+        labels=NAMESPACE_LABELS,
+        value="460ms",
+        not_before=4,
+        quiet={
+            "one slow call in a thousand": _overhead(fast=999, slow=1),
+            "ten calls a minute": _overhead(fast=9, slow=1),
+        },
+    ),
+    Case(
+        alert="RelayFirstTokenSlow",
+        fires=_first_token(fast=90, slow=10),
+        minutes=15,
+        labels=ROUTE_LABELS | {"side": "stable"},
+        value="4m 31s",
+        not_before=4,
+        quiet={
+            "one slow call in a thousand": _first_token(fast=999, slow=1),
+            "ten calls a minute": _first_token(fast=9, slow=1),
+        },
+    ),
+    Case(
+        alert="RelayErrors",
+        fires=_answers(good=980, bad=20),
+        minutes=15,
+        labels=NAMESPACE_LABELS,
+        severity="critical",
+        value="2%",
+        not_before=4,
+        quiet={
+            "half of the limit": _answers(good=995, bad=5),
+            "refusals of calls over a limit": _answers(good=900, bad=0, refused=100),
+            "ten calls a minute": _answers(good=9, bad=1),
+        },
+    ),
+    Case(
+        alert="RelayCertificateExpiring",
+        fires=_certificate(604_000),
+        minutes=5,
+        labels=NAMESPACE_LABELS,
+        severity="critical",
+        quiet={"a month": _certificate(2_592_000)},
+    ),
+    Case(
+        alert="RelayPodsNotProgrammed",
+        fires=_pods(wanted=3, programmed=2),
+        minutes=6,
+        labels=TENANT_LABELS,
+        severity="critical",
+        value="2",
+        not_before=4,
+        quiet={
+            "all pods": _pods(wanted=3, programmed=3),
+            "pods that are rolled": _tenant("relay_pods", "3x10")
+            | _tenant("relay_pods_programmed", "2x3 3x10"),
+        },
+    ),
+    Case(
+        alert="RelayTenantNotReady",
+        fires=_tenant("ready", "0x60"),
+        minutes=16,
+        labels=TENANT_LABELS,
+        not_before=14,
+        quiet={
+            "a ready one": _tenant("ready", "1x60"),
+            "a new one": _tenant("ready", "0x5 1x60"),
+        },
+    ),
+    Case(
+        alert="RelayRouteNotReady",
+        fires=_route("ready", "0x60") | _phase("Stable") | _route("step_overdue", "0x60"),
+        minutes=16,
+        labels=ROUTE_LABELS,
+        not_before=14,
+        quiet={
+            "a ready one": _route("ready", "1x60") | _phase("Progressing"),
+            "one that was rolled back": _route("ready", "0x60") | _phase("RolledBack"),
+            "one that waits for approval": _route("ready", "0x60")
+            | _phase("Holding")
+            | _route("awaiting_approval", "1x60"),
+            "one that is overdue": _route("ready", "0x60") | _route("step_overdue", "1x60"),
+            "one that cannot be measured": _route("ready", "0x60")
+            | _route("unmeasurable_since_timestamp_seconds", "0x60"),
+        },
+    ),
+    Case(
+        alert="RelayOperatorAbsent",
+        fires={_UP: "1x3 0x20"},
+        minutes=10,
+        labels={},
+        severity="critical",
+        not_before=8,
+        quiet={"a restart": {_UP: "1x3 0 0 1x20"}},
+    ),
+)

@@ -1,0 +1,205 @@
+"""The alerting rules, by promtool: valid, firing when they should and not otherwise, and told in words with a place to read on."""
+
+import functools
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.chart.alert_cases import CASES, Case, Series
+from tests.chart.test_chart import CHART, helm, rendered
+from tests.cluster.images import debian
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "alerts.md").read_text()
+ENABLED = "alerts.enabled=true"
+AS_FILE = "alerts.as=ConfigMap"
+FILE = "relay-operator.rules.yaml"
+Look = tuple[int, str, list[dict[str, Any]]]
+"""Minutes after the beginning, an alert, and the alerts of that name that are to fire then."""
+
+
+@pytest.fixture(scope="module")
+def promtool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The promtool beside the Prometheus of the cluster's image."""
+    folder = tmp_path_factory.mktemp("promtool")
+    with tarfile.open(debian.prometheus_layer().path) as layer:
+        layer.extract("usr/bin/promtool", folder, filter="data")
+    return folder / "usr/bin/promtool"
+
+
+def rules_file(*values: str) -> dict[str, Any]:
+    """Returns the rules as the ConfigMap has them for any Prometheus."""
+    [found] = [
+        one["data"][FILE]
+        for one in rendered(ENABLED, AS_FILE, *values)
+        if FILE in one.get("data", {})
+    ]
+    groups: dict[str, Any] = yaml.safe_load(found)
+    return groups
+
+
+@functools.cache
+def rules() -> dict[str, dict[str, Any]]:
+    """Returns every rule by the name of its alert."""
+    return {rule["alert"]: rule for group in rules_file()["groups"] for rule in group["rules"]}
+
+
+def checked(promtool: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(promtool), *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def filled(text: str, labels: dict[str, str], value: str) -> str:
+    """Fills an annotation as Prometheus does."""
+    text = re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels.get(found[1], ""), text)
+    return re.sub(r"{{ \$value( \| \w+)? }}", value, text)
+
+
+def expected(case: Case) -> dict[str, Any]:
+    annotations = {
+        name: filled(text, case.labels, case.value)
+        for name, text in rules()[case.alert]["annotations"].items()
+    }
+    return {
+        "exp_labels": {"severity": case.severity, **case.labels},
+        "exp_annotations": annotations,
+    }
+
+
+def scene(series: Series, looks: list[Look]) -> dict[str, Any]:
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {"eval_time": f"{minutes}m", "alertname": alert, "exp_alerts": alerts}
+            for minutes, alert, alerts in looks
+        ],
+    }
+
+
+def findings(promtool: Path, folder: Path, scenes: list[dict[str, Any]], *values: str) -> str:
+    """Runs the scenes; returns what promtool finds wrong, nothing if all is as expected."""
+    (folder / FILE).write_text(yaml.safe_dump(rules_file(*values)))
+    page = {"rule_files": [FILE], "evaluation_interval": "1m", "tests": scenes}
+    (folder / "tests.yaml").write_text(yaml.safe_dump(page))
+    done = checked(promtool, "test", "rules", "tests.yaml", cwd=folder)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def case_name(case: Case) -> str:
+    return f"{case.alert}-{case.minutes}m"
+
+
+@pytest.mark.parametrize("values", [(), ("alerts.labels.team=platform", "alerts.annotations.a=b")])
+def test_the_rules_are_valid(promtool: Path, tmp_path: Path, values: tuple[str, ...]) -> None:
+    (tmp_path / FILE).write_text(yaml.safe_dump(rules_file(*values)))
+    done = checked(promtool, "check", "rules", "--lint=all", "--lint-fatal", FILE, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules())} rules found" in done.stdout
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_name)
+def test_an_alert_fires_and_says_what_and_where(promtool: Path, tmp_path: Path, case: Case) -> None:
+    looks = [(case.minutes, case.alert, [expected(case)])]
+    if case.not_before:
+        looks.append((case.not_before, case.alert, []))
+    assert findings(promtool, tmp_path, [scene(case.fires, looks)]) == ""
+
+
+@pytest.mark.parametrize(
+    ("case", "what"),
+    [(case, what) for case in CASES for what in case.quiet],
+    ids=lambda part: part if isinstance(part, str) else case_name(part),
+)
+def test_an_alert_stays_quiet(promtool: Path, tmp_path: Path, case: Case, what: str) -> None:
+    looks: list[Look] = [(at, case.alert, []) for at in {case.not_before + 1, case.minutes}]
+    assert findings(promtool, tmp_path, [scene(case.quiet[what], looks)]) == ""
+
+
+def test_every_alert_has_a_scene_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+    assert {case.alert for case in CASES if case.quiet} == rules().keys()
+
+
+def test_every_alert_has_a_section_that_its_runbook_url_names() -> None:
+    sections = re.findall(r"^## (\w+)$", PAGE, re.MULTILINE)
+    assert sections == list(rules())
+    urls = [rule["annotations"]["runbook_url"] for rule in rules().values()]
+    assert urls == [f"docs/alerts.md#{name.lower()}" for name in sections]
+
+
+def test_every_alert_tells_what_is_and_what_to_do() -> None:
+    for name, rule in rules().items():
+        assert rule["labels"]["severity"] in ("info", "warning", "critical"), name
+        assert len(rule["annotations"]["summary"]) < 170, name
+        # a command to type, a condition or a metric to look at
+        assert re.search(r"kubectl|condition|relay_\w+", rule["annotations"]["description"]), name
+
+
+def test_the_prometheus_rule_has_the_same_groups_as_the_file() -> None:
+    [found] = [one for one in rendered(ENABLED) if one["kind"] == "PrometheusRule"]
+    assert found["apiVersion"] == "monitoring.coreos.com/v1"
+    assert found["spec"] == rules_file()
+
+
+def test_without_being_asked_for_there_is_neither() -> None:
+    assert not [one for one in rendered() if one["kind"] in ("PrometheusRule", "ConfigMap")]
+
+
+def test_labels_annotations_and_the_namespace_are_the_users() -> None:
+    values = (
+        "alerts.labels.team=platform",
+        "alerts.annotations.dashboard=relays",
+        "alerts.runbookUrl=https://runbooks.example/relays",
+    )
+    for group in rules_file(*values)["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["team"] == "platform"
+            assert rule["annotations"]["dashboard"] == "relays"
+            url = f"https://runbooks.example/relays#{rule['alert'].lower()}"
+            assert rule["annotations"]["runbook_url"] == url
+    placed = ("alerts.namespace=monitoring", "alerts.objectLabels.release=stack")
+    [made] = [one for one in rendered(ENABLED, *placed) if one["kind"] == "PrometheusRule"]
+    assert made["metadata"]["namespace"] == "monitoring"
+    assert made["metadata"]["labels"]["release"] == "stack"
+
+
+def test_a_threshold_moves_its_alert(promtool: Path, tmp_path: Path) -> None:
+    [case] = [one for one in CASES if one.alert == "RelayErrors"]
+    quiet = [scene(case.fires, [(case.minutes, case.alert, [])])]
+    assert findings(promtool, tmp_path, quiet) != ""
+    assert findings(promtool, tmp_path, quiet, "alerts.thresholds.errorPercent=3") == ""
+
+
+def test_names_of_jobs_and_labels_that_differ_are_read(promtool: Path, tmp_path: Path) -> None:
+    [case] = [one for one in CASES if one.alert == "RelayErrors"]
+    renamed = {
+        name.replace('job="relays"', 'service="gateways"').replace("namespace=", "ns="): values
+        for name, values in case.fires.items()
+    }
+    values = (
+        "prometheus.labels.job=service",
+        "prometheus.labels.namespace=ns",
+        "alerts.jobs.relays=gateways",
+    )
+    quiet = [scene(renamed, [(case.minutes, case.alert, [])])]
+    found = findings(promtool, tmp_path, quiet, *values)
+    assert 'ns="relay-finance", severity="critical"' in found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "alerts.as=File",
+        "alerts.thresholds.errorPercent=100",
+        "alerts.thresholds.serviceFor=soon",
+        "alerts.thresholds.unknown=1",
+        "alerts.jobs.relays=",
+    ],
+)
+def test_a_value_that_no_rule_can_use_is_refused(value: str) -> None:
+    assert helm("template", "x", str(CHART), "--set", value).returncode != 0
