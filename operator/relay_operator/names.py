@@ -121,6 +121,7 @@ class Reason(StrEnum):
     REFUSES_MORE = "RefusesMore"
     SHARED_INCIDENT = "SharedIncident"
     SUSPECTED = "Suspected"
+    THROTTLED = "Throttled"
     STALLED_CALLS = "StalledCalls"
     TOKEN_DRIFT = "TokenDrift"  # noqa: S105 - a reason
     NO_LIMIT = "NoLimit"
@@ -147,6 +148,8 @@ class Reason(StrEnum):
     STEP_DEADLINE = "StepDeadline"
     UNMEASURABLE = "Unmeasurable"
     COOLING_DOWN = "CoolingDown"
+    STABLE_UNHEALTHY = "StableUnhealthy"
+    EVACUATED = "Evacuated"
 
 
 def tenant_namespace(tenant: str) -> str:

@@ -72,6 +72,7 @@ class Analysis(Part):
     latency: tuple[Latency, ...] = ()
     tokens: Tokens | None = None
     on_breach: Literal["Rollback", "Freeze"] = "Rollback"
+    on_stable_breach: Literal["Hold", "Continue", "Evacuate"] = "Hold"
     unmeasurable: Unmeasurable = Unmeasurable()
     cool_down: Duration = 1800.0
 

@@ -14,7 +14,15 @@ from relay_operator.errors import Conflict, OperatorError
 logger = logging.getLogger(__name__)
 
 _MOST_NOTE_BYTES = 1024
-_WARNINGS = frozenset({names.Reason.SLO_BREACH, names.Reason.RESTORED})
+_WARNINGS = frozenset(
+    {
+        names.Reason.SLO_BREACH,
+        names.Reason.RESTORED,
+        names.Reason.THROTTLED,
+        names.Reason.STABLE_UNHEALTHY,
+        names.Reason.EVACUATED,
+    }
+)
 
 
 class EventRecorder:

@@ -135,7 +135,8 @@ class CanaryRuns:
         if run.objective is None:
             return
         increments = self.evidence.increments(key, expected=expected_pods, at=at)
-        judged = run.judge_of(run.objective).judge(increments)
+        judge = run.judge_of(run.objective)
+        judged = judge.judge(increments, asked_percent=run.state.weight_percent)
         impossible = self.evidence.impossible(key)
         proven = judged.outcome is Outcome.BREACHED
         found = _no_evidence(impossible) if impossible and not proven else judged
@@ -179,6 +180,7 @@ class CanaryRuns:
         decision = machine.next_state(run.state, look, plan=plan)
         run.standing = decision
         if decision.state == run.state:
+            run.tell_once(decision, now)
             return False
         if not decision.state.is_of_the_run_of(run.state):
             run.forget_verdict()

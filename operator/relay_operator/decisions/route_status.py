@@ -124,6 +124,8 @@ def _progress_fields(progress: Progress, next_at: float) -> dict[str, Any]:
         "message": verdict.message,
         "measuredAt": timestamps.to_text(progress.measured_at),
         "certified": verdict.certified,
+        "stable": verdict.stable_finding or None,
+        "throttled": verdict.throttled or None,
         "metrics": [_row_fields(row) for row in verdict.metrics],
         "memory": progress.remembered,
     }
@@ -136,7 +138,9 @@ def _progress_fields(progress: Progress, next_at: float) -> dict[str, Any]:
         "canaryFingerprint": state.fingerprint,
         "run": state.run,
         "cause": state.cause or None,
-        "causeReason": state.cause_reason.value if state.cause else None,
+        "causeReason": state.cause_reason.value
+        if state.cause or state.phase is Phase.FROZEN
+        else None,
         "rolledBack": [
             {
                 "fingerprint": one.fingerprint,
@@ -258,6 +262,8 @@ def _verdict(analysis: Mapping[str, Any]) -> Verdict:
             message=str(analysis["message"]),
             metrics=tuple(_row(entry) for entry in analysis.get("metrics") or ()),
             certified=analysis.get("certified") is True,
+            stable_finding=str(analysis.get("stable") or ""),
+            throttled=str(analysis.get("throttled") or ""),
         )
     except (KeyError, ValueError):
         return NOT_MEASURED

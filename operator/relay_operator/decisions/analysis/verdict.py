@@ -32,14 +32,29 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """certified tells that every metric is; stable_exceeds that stable breaks a limit at present."""
+    """certified tells that every metric is.
+
+    Beside the verdict: stable_finding tells of a limit that stable breaks at present, throttled that the canary's provider
+    refuses a material part of the calls by its quota; empty if not so.
+    """
 
     outcome: Outcome
     reason: Reason
     message: str
     metrics: tuple[MetricRow, ...] = ()
     certified: bool = False
-    stable_exceeds: bool = field(default=False, compare=False)
+    stable_finding: str = field(default="", compare=False)
+    throttled: str = field(default="", compare=False)
+
+    @property
+    def gist(self) -> tuple[Outcome, Reason, bool, bool]:
+        """Returns what changes when it is another verdict, and not the same with newer figures."""
+        return self.outcome, self.reason, self.stable_exceeds, self.throttled != ""
+
+    @property
+    def stable_exceeds(self) -> bool:
+        """Tells whether stable breaks a limit at present."""
+        return self.stable_finding != ""
 
 
 NOT_MEASURED = Verdict(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from relay_operator.decisions.analysis.verdict import Outcome
+from relay_operator.decisions.canary.incidents import throttled
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.canary.stays import roll_back, stay
@@ -47,8 +48,12 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
         return stay(holding, Reason.DESTINATION_REACHED, f"target of {plan.percent} % reached")
     if state.phase is Phase.BAKING:
         return _bake(state, look, plan)
-    if not _step_passed(state, look, plan):
-        return _overdue(state, look, plan) or _await_evidence(state, look, plan)
+    if look.verdict.throttled or not _step_passed(state, look, plan):
+        return (
+            _overdue(state, look, plan)
+            or throttled(state, look)
+            or _await_evidence(state, look, plan)
+        )
     if plan.needs_approval and plan.approval != state.step_token:
         return _overdue(state, look, plan) or _await_approval(holding)
     return _pass_step(state, look, plan)
@@ -90,12 +95,14 @@ def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
 
 def _bake(state: State, look: Look, plan: Plan) -> Decision:
     done = state.step_started_at + plan.bake_seconds
-    if look.now >= done and _is_healthy(look):
+    if look.now >= done and _is_healthy(look) and not look.verdict.throttled:
         return _promote(state, look)
     overdue = _overdue(state, look, plan, since=done)
     message = f"all traffic is on the canary; it counts as promoted not before {to_text(done)}"
-    return overdue or stay(
-        state, Reason.BAKING, message, coming=f"promotion from {to_text(done)}", due=done
+    return (
+        overdue
+        or throttled(state, look)
+        or stay(state, Reason.BAKING, message, coming=f"promotion from {to_text(done)}", due=done)
     )
 
 

@@ -114,7 +114,13 @@ def _lowered(state: State, look: Look, plan: Plan) -> Decision | None:
         return None
     phase = state.phase if state.is_frozen_by_breach else Phase.HOLDING
     return Decision(
-        state=replace(state, phase=phase, weight_percent=plan.percent, step_started_at=look.now),
+        state=replace(
+            state,
+            phase=phase,
+            weight_percent=plan.percent,
+            step_started_at=look.now,
+            cause_reason=Reason.SLO_BREACH,
+        ),
         reason=Reason.LOWERED,
         message=f"lowered to {plan.percent} % by spec.canary.percent",
     )

@@ -41,6 +41,7 @@ def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
         unmeasurable_seconds=analysis.unmeasurable.after,
         unmeasurable_rolls_back=analysis.unmeasurable.action == "Rollback",
         freezes_on_breach=analysis.on_breach == "Freeze",
+        on_stable_breach=analysis.on_stable_breach,
         cool_down_seconds=analysis.cool_down,
         retry=annotations.get(ANNOTATION_RETRY, ""),
         approval=annotations.get(ANNOTATION_APPROVE, ""),

@@ -16,6 +16,8 @@ from relay_operator.names import Reason
 EVIDENCE_SECONDS: Final = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH: Final = 10
+_TOLD: Final = frozenset({Reason.THROTTLED})
+"""Reasons for staying that are told like a move, once."""
 _MOST_CHARACTERS: Final = 1024
 """Of a message in the history; an Event takes no more either."""
 
@@ -55,7 +57,9 @@ class Run:
             self.unmeasurable_since = now
         # an incident of which nothing is seen any more is not over
         unseen = self.state.phase is Phase.FROZEN and (unmeasurable or not self.is_fresh)
-        if unseen or self.verdict.reason is Reason.SHARED_INCIDENT:
+        together = self.verdict.reason is Reason.SHARED_INCIDENT
+        alone = self.verdict.stable_exceeds and self.plan.on_stable_breach != "Continue"
+        if unseen or together or alone:
             self.incident_at = now
         return Look(
             verdict=self.verdict,
@@ -114,11 +118,7 @@ class Run:
 
     def tell(self, now: float) -> None:
         """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old."""
-        changed = (self.told.outcome, self.told.reason) != (
-            self.verdict.outcome,
-            self.verdict.reason,
-        )
-        if changed or now - self.told_at >= EVIDENCE_SECONDS:
+        if self.told.gist != self.verdict.gist or now - self.told_at >= EVIDENCE_SECONDS:
             self.told, self.told_at = self.verdict, self.measured_at
             if self.judge is not None:
                 self.told = replace(self.verdict, metrics=self.judge.rows())
@@ -139,10 +139,18 @@ class Run:
         self.judge, self.remembered = None, ""
         self.unmeasurable_since, self.incident_at, self.is_fresh = math.inf, -math.inf, False
 
+    def tell_once(self, decision: Decision, now: float) -> None:
+        """Records why the weight stays, although nothing moved, where a person is to hear of it."""
+        if decision.reason in _TOLD and not self.has_told(decision):
+            self.record(decision, now)
+
     def has_told(self, decision: Decision) -> bool:
         """Tells whether the last move was the same: the run only waited for something else in between."""
         last = self.history[-1] if self.history else None
         weight = decision.state.weight_percent
+        if decision.reason in _TOLD and last is not None:
+            # the same with newer figures
+            return (last.reason, last.canary_percent) == (decision.reason.value, weight)
         return last is not None and (last.reason, last.message, last.canary_percent) == (
             decision.reason.value,
             decision.message[:_MOST_CHARACTERS],

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from relay_operator.names import Reason
 
@@ -67,6 +67,7 @@ class Plan:
     unmeasurable_seconds: float = math.inf
     unmeasurable_rolls_back: bool = False
     freezes_on_breach: bool = False
+    on_stable_breach: Literal["Hold", "Continue", "Evacuate"] = "Hold"
     cool_down_seconds: float = 0.0
     retry: str = ""
     approval: str = ""
@@ -82,8 +83,14 @@ class RolledBack:
     cause_reason: Reason = Reason.SLO_BREACH
 
 
-CAUSES: Final = (Reason.SLO_BREACH, Reason.STEP_DEADLINE, Reason.UNMEASURABLE)
-"""Reasons for which a canary is rolled back or, for a breach, frozen."""
+CAUSES: Final = (
+    Reason.SLO_BREACH,
+    Reason.STEP_DEADLINE,
+    Reason.UNMEASURABLE,
+    Reason.SHARED_INCIDENT,
+    Reason.STABLE_UNHEALTHY,
+)
+"""Reasons for which a canary is rolled back or frozen; by the last two it goes on by itself."""
 MOST_ROLLED_BACK: Final = 5
 """Of the canaries that were rolled back last; older ones may be tried again at once."""
 
@@ -93,7 +100,7 @@ class State:
     """The position of a route's canary, kept in status (route_status.py) so that it survives a restart.
 
     step_started_at is seconds since the epoch; cause tells why a canary was rolled back, or frozen by its own breach,
-    and is empty in every other phase; cause_reason is the reason of that move. run counts the canaries that were begun; rolled_back are the last ones that
+    and is empty in every other phase; cause_reason is the reason of that move, and of a freeze that ends by itself. run counts the canaries that were begun; rolled_back are the last ones that
     ended so, oldest first.
     """
 

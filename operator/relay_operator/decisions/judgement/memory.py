@@ -13,8 +13,9 @@ from relay_operator.decisions.analysis.increments import SideIncrements
 from relay_operator.decisions.judgement.betting import LEAST_RENEWED, PRIOR
 from relay_operator.decisions.judgement.bound import Bound
 from relay_operator.decisions.judgement.clusters import ClusterSize
+from relay_operator.decisions.judgement.judged import Judged
 from relay_operator.decisions.judgement.metric_test import MetricTest
-from relay_operator.decisions.judgement.route_judge import Judged, RouteJudge
+from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.judgement.rows import Counts
 from relay_operator.decisions.judgement.token_drift import FEWEST_TICKS, TokenDrift, TokenMean
 
@@ -47,6 +48,11 @@ def to_text(judge: RouteJudge) -> str:
             ],
             "tests": {_key(one): _numbers(one) for one in _all(judge)},
             "tokens": {kind: _token_numbers(drift) for kind, drift in judge.tokens.items()},
+            "quota": [
+                _rounded(judge.quota.throttled),
+                _rounded(judge.quota.ended),
+                float(judge.quota.holds),
+            ],
         },
         separators=(",", ":"),
     )
@@ -65,6 +71,11 @@ def restore(judge: RouteJudge, text: str) -> None:
     for one in _all(judge):
         if isinstance(tests, dict):
             _restore_one(one, tests.get(_key(one)))
+    quota = _counts(found.get("quota"), 3)
+    if quota is not None:
+        # a hold outlives a restart, or the restart would raise the weight
+        judge.quota.throttled, judge.quota.ended = quota[0], max(quota[0], quota[1])
+        judge.quota.holds = quota[2] > 0
     tokens = found.get("tokens")
     for kind, drift in judge.tokens.items():
         if isinstance(tokens, dict):

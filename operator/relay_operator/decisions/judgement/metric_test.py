@@ -154,9 +154,12 @@ class MetricTest:
 
     @property
     def stable_exceeds(self) -> bool:
-        """Tells whether stable breaks the limit at present."""
-        stable = self.stable_absolute
-        return stable is not None and stable.exceeded and stable.trouble.bad > 0
+        """Tells whether stable breaks the limit at present: there is proof, and it does in its last calls."""
+        stable, short = self.stable_absolute, self.short
+        if stable is None or not stable.exceeded or stable.trouble.bad <= 0:
+            return False
+        # the proof lasts for long after its trouble
+        return short.bad > stable.odds.share * short.total
 
     @property
     def is_certified(self) -> bool:

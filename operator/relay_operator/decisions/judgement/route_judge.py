@@ -4,15 +4,23 @@ Of what ended, the attempts that met a quota or were refused as their callers' m
 nor do those that their clients left; the share that fails is of the others that began.
 """
 
-import math
-from dataclasses import dataclass, field
 from typing import Final
 
 from relay_operator.decisions.analysis.increments import Increments, SideIncrements
 from relay_operator.decisions.analysis.verdict import MetricRow, Objective, Outcome, Verdict
-from relay_operator.decisions.judgement.betting import LARGEST_SHARE
-from relay_operator.decisions.judgement.metric_test import MetricTest
-from relay_operator.decisions.judgement.rows import Counts, Metric, finding, row
+from relay_operator.decisions.judgement.judged import (
+    Began,
+    Sample,
+    both,
+    judged_metrics,
+    refusals,
+    refused,
+    summed,
+    timed,
+)
+from relay_operator.decisions.judgement.quota import FEWEST, QuotaWatch
+from relay_operator.decisions.judgement.rows import Counts, finding, row, stable_finding
+from relay_operator.decisions.judgement.served_share import ServedShare
 from relay_operator.decisions.judgement.stall import Stalled, StallWatch
 from relay_operator.decisions.judgement.token_drift import TokenDrift
 from relay_operator.names import Reason
@@ -21,69 +29,9 @@ REFUSED_LARGE: Final = 0.5
 """So many more of its calls than stable a canary does not refuse for the mistakes of a few callers."""
 _SOME: Final = 3
 """One or two bad calls say nothing."""
-_RECENT_SECONDS: Final = 20.0
-"""After so long a call counts by a third among the last ones."""
-_SPOKEN: Final = {
-    "Overhead": "spent over {} ms in the relay",
-    "FirstToken": "took over {} ms to the first token",
-    "Total": "took over {} ms",
-}
-_REFUSED: Final = "were refused as their callers' mistakes (4xx)"
-
-
-@dataclass(slots=True)
-class Judged:
-    """A metric with its test, what it counted on this step, and the reason of its breach."""
-
-    metric: Metric
-    test: MetricTest
-    reason: Reason
-    counts: Counts = field(default_factory=Counts)
-    recent: Counts = field(default_factory=Counts)
-
-    def take(self, seconds: float, canary: "Sample", stable: "Sample") -> None:
-        """Takes in a tick of both sides."""
-        self.test.tick(
-            seconds,
-            bad=canary.bad,
-            total=canary.total,
-            passed=canary.passed,
-            stable_bad=stable.bad,
-            stable_total=stable.total,
-        )
-        self.counts.add(canary.bad, canary.total, stable.bad, stable.total)
-        kept = math.exp(-max(seconds, 0.0) / _RECENT_SECONDS)
-        self.recent = Counts(
-            bad=kept * self.recent.bad + canary.bad, total=kept * self.recent.total + canary.total
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Attempts of one side in a tick, for one metric. passed are those that ended well."""
-
-    bad: float
-    total: float
-    passed: float
 
 
 _NOTHING_REFUSED: Final = (0.0, Sample(0.0, 0.0, 0.0), Sample(0.0, 0.0, 0.0))
-
-
-class Began:
-    """The attempts of one side that count for the share that fails. What ends otherwise is taken off what began before."""
-
-    __slots__ = ("_owed",)
-
-    def __init__(self) -> None:
-        self._owed = 0.0
-
-    def sample(self, side: SideIncrements) -> Sample:
-        """Returns a tick's attempts."""
-        left_out = side.throttled + side.refused + side.cancelled
-        total = side.started - left_out - self._owed
-        self._owed = max(-total, 0.0)
-        return Sample(side.failed, max(total, 0.0), side.answered)
 
 
 class RouteJudge:
@@ -93,8 +41,10 @@ class RouteJudge:
         self.objective = objective
         self.judged = judged_metrics(objective)
         tolerated = (objective.max_error_percent or 0.0) / 100
-        self.refusals = [_refusals(REFUSED_LARGE), _refusals(tolerated)]
+        self.refusals = [refusals(REFUSED_LARGE), refusals(tolerated)]
         self.stall = StallWatch()
+        self.quota = QuotaWatch()
+        self.share = ServedShare()
         self.tokens = {"input": TokenDrift(), "output": TokenDrift()}
         self.step = SideIncrements()
         self.stable_step = SideIncrements()
@@ -115,24 +65,33 @@ class RouteJudge:
         self.step = self.stable_step = SideIncrements()
 
     def rows(self) -> tuple[MetricRow, ...]:
-        """Describes every metric."""
-        return tuple(row(one.metric, one.test, one.counts) for one in self.judged)
+        """Describes every metric, and the share that the canary serves."""
+        rows = tuple(row(one.metric, one.test, one.counts) for one in self.judged)
+        share = self.share.row()
+        return rows if share is None else (*rows, share)
 
-    def judge(self, increments: Increments) -> Verdict:
-        """Takes in a tick and judges the canary."""
+    def judge(self, increments: Increments, *, asked_percent: int = 0) -> Verdict:
+        """Takes in a tick and judges the canary. asked_percent is its weight, which is told beside what it serves."""
         self._take(increments)
+        self.share.tick(
+            increments.seconds,
+            asked_percent=asked_percent,
+            canary=increments.canary.started,
+            stable=increments.stable.started,
+        )
         return self._verdict(increments)
 
     def _take(self, increments: Increments) -> None:
         seconds, canary, stable = increments.seconds, increments.canary, increments.stable
         self._stalled = self.stall.tick(increments)
-        self.step, self.stable_step = _sum(self.step, canary), _sum(self.stable_step, stable)
+        self.quota.tick(seconds, throttled=canary.throttled, ended=canary.finished)
+        self.step, self.stable_step = summed(self.step, canary), summed(self.stable_step, stable)
         of_canary, of_stable = self._canary_began.sample(canary), self._stable_began.sample(stable)
         for one in self.judged:
             if one.reason is Reason.ERROR_RATE:
                 one.take(seconds, of_canary, of_stable)
             else:
-                one.take(seconds, _timed(canary, one.metric), _timed(stable, one.metric))
+                one.take(seconds, timed(canary, one.metric), timed(stable, one.metric))
         self._take_refusals(seconds, canary, stable)
         for kind, drift in self.tokens.items():
             drift.canary.add(canary.reported, getattr(canary, f"{kind}_tokens"))
@@ -142,9 +101,9 @@ class RouteJudge:
         self, seconds: float, canary: SideIncrements, stable: SideIncrements
     ) -> None:
         """Takes in refused attempts. Ticks without any are taken in together with the next that has one."""
-        of_canary, of_stable = _refused(canary), _refused(stable)
+        of_canary, of_stable = refused(canary), refused(stable)
         waited, before, stable_before = self._unrefused
-        of_canary, of_stable = _both(of_canary, before), _both(of_stable, stable_before)
+        of_canary, of_stable = both(of_canary, before), both(of_stable, stable_before)
         self._unrefused = (waited + seconds, of_canary, of_stable)
         if of_canary.bad > 0 or of_stable.bad > 0:
             self._unrefused = _NOTHING_REFUSED
@@ -232,6 +191,16 @@ class RouteJudge:
         message = finding(some.metric, bound, some.counts)
         return self._say(Outcome.INCONCLUSIVE, Reason.REFUSES_MORE, message)
 
+    def _throttled(self) -> str:
+        """Tells that a material part of the last calls met the provider's quota; nothing if it suffices."""
+        if not self.quota.holds:
+            return ""
+        throttled, ended, which = self.step.throttled, self.step.finished, "on this step"
+        if throttled < FEWEST:
+            # most of them were on the step before
+            throttled, ended, which = self.quota.throttled, self.quota.ended, "of late"
+        return f"{throttled:.0f} of {ended:.0f} canary calls {which} were answered 429"
+
     def _too_few(self) -> Verdict | None:
         """Finds that too few requests of this step were answered for a decision.
 
@@ -287,7 +256,17 @@ class RouteJudge:
     def _healthy(self) -> Verdict:
         failed, answered = self.step.failed, self.answered
         message = f"{failed:.0f} of {answered:.0f} canary requests failed on this step"
+        if self.share.deviates:
+            message += f"; {self.share.finding}"
         return self._say(Outcome.HEALTHY, Reason.HEALTHY, message)
+
+    def _stable_finding(self) -> str:
+        """Tells of the first limit that stable breaks at present; nothing while it keeps to all."""
+        for one in self.judged:
+            bound = one.test.stable_absolute
+            if bound is not None and one.test.stable_exceeds:
+                return stable_finding(one.metric, bound)
+        return ""
 
     def _say(self, outcome: Outcome, reason: Reason, message: str) -> Verdict:
         certified = bool(self.judged) and all(one.test.is_certified for one in self.judged)
@@ -296,71 +275,6 @@ class RouteJudge:
             reason=reason,
             message=message,
             certified=certified,
-            stable_exceeds=any(one.test.stable_exceeds for one in self.judged),
+            stable_finding=self._stable_finding(),
+            throttled=self._throttled(),
         )
-
-
-def judged_metrics(objective: Objective) -> list[Judged]:
-    """Returns a test for each limit that can be broken."""
-    found = []
-    limit = objective.max_error_percent
-    increase = objective.max_error_increase_points
-    if limit is not None and (limit < 100 or increase is not None):
-        metric = Metric(
-            name="Errors",
-            did="failed",
-            limit=limit / 100 if limit < 100 else None,
-            increase=None if increase is None else increase / 100,
-        )
-        found.append(Judged(metric, _test(metric, objective), Reason.ERROR_RATE))
-    for latency in objective.latency:
-        points = latency.max_increase_points
-        metric = Metric(
-            name=latency.signal,
-            did=_SPOKEN[latency.signal].format(latency.max_milliseconds),
-            limit=round(1 - latency.quantile, 9),
-            increase=None if points is None else points / 100,
-        )
-        found.append(Judged(metric, _test(metric, objective), Reason.LATENCY))
-    return found
-
-
-def _test(metric: Metric, objective: Objective) -> MetricTest:
-    window = objective.window_seconds
-    return MetricTest(metric.limit, increase=metric.increase, window_seconds=window)
-
-
-def _refusals(increase: float) -> Judged:
-    metric = Metric(name="Refusals", did=_REFUSED, limit=None, increase=increase)
-    test = MetricTest(None, increase=increase, largest_bound=LARGEST_SHARE)
-    return Judged(metric, test, Reason.REFUSES_MORE)
-
-
-def _timed(side: SideIncrements, metric: Metric) -> Sample:
-    slow, timed = 0.0, 0.0
-    for signal, counts in side.slow.items():
-        if signal == metric.name:
-            slow, timed = counts
-    return Sample(slow, timed, max(timed - slow, 0.0))
-
-
-def _refused(side: SideIncrements) -> Sample:
-    total = max(side.finished - side.throttled, 0.0)
-    return Sample(side.refused, total, max(total - side.refused, 0.0))
-
-
-def _both(one: Sample, other: Sample) -> Sample:
-    return Sample(one.bad + other.bad, one.total + other.total, one.passed + other.passed)
-
-
-def _sum(total: SideIncrements, more: SideIncrements) -> SideIncrements:
-    """Adds the counts that a step is judged by."""
-    if not more.finished:
-        return total
-    return SideIncrements(
-        finished=total.finished + more.finished,
-        failed=total.failed + more.failed,
-        throttled=total.throttled + more.throttled,
-        refused=total.refused + more.refused,
-        truncated=total.truncated + more.truncated,
-    )

@@ -67,6 +67,16 @@ def finding(metric: Metric, bound: Bound, counts: Counts) -> str:
     )
 
 
+def stable_finding(metric: Metric, bound: Bound) -> str:
+    """Tells of the limit that stable breaks at present."""
+    trouble = bound.trouble
+    total = max(trouble.total, trouble.bad)
+    return (
+        f"{trouble.bad:.0f} of {total:.0f} requests of stable {metric.did} "
+        f"({percent(trouble.bad, total)} %, {_against(metric, bound)})"
+    )
+
+
 def percent(part: float, whole: float) -> str:
     """Writes a share with two figures that count."""
     value = 100 * part / whole if whole else 0.0

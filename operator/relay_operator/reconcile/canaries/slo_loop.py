@@ -55,15 +55,14 @@ class SloLoop:
         for key in active:
             if key not in self._canaries.runs:
                 continue
-            before = self._canaries.runs[key].verdict
+            before = self._canaries.runs[key].verdict.gist
             problem = problems.get(key[0])
             if problem:
                 self._canaries.mark_unmeasurable(key, message=problem, now=now)
             else:
                 serving = self._serving_pods(key[0])
                 self._canaries.measure(key, expected_pods=serving, at=at, now=now)
-            after = self._canaries.runs[key].verdict
-            changed = (before.outcome, before.reason) != (after.outcome, after.reason)
+            changed = before != self._canaries.runs[key].verdict.gist
             self._moves.act_alone(key, told_anew=changed)
 
     async def _fetch(self, namespaces: set[str], at: float) -> dict[str, str]:

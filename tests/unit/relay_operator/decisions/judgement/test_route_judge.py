@@ -331,3 +331,20 @@ def test_attempts_that_an_earlier_run_left_under_way_do_not_count_as_stalled() -
     hung = looks.see(SideIncrements(under_way=46), times=60)
     assert found(hung) == (Outcome.BREACHED, Reason.STALLED_CALLS)
     assert hung.message.startswith("6 requests began")
+
+
+def test_a_quota_is_told_beside_the_verdict_with_its_figures() -> None:
+    looks = Looks()
+    assert looks.see(side(20), times=10).throttled == ""
+    verdict = looks.see(side(20, throttled=4), times=20)
+    assert verdict.outcome is Outcome.HEALTHY
+    assert verdict.throttled == "80 of 600 canary calls on this step were answered 429"
+    looks.judge.begin_step()
+    assert looks.see(side(20)).throttled.endswith("canary calls of late were answered 429")
+    assert looks.see(side(20), times=300).throttled == ""
+
+
+def test_a_stable_side_that_fails_alone_is_told_with_its_figures() -> None:
+    verdict = Looks().see(side(20), stable=side(380, failed=95), times=20)
+    assert verdict.outcome is Outcome.HEALTHY
+    assert "requests of stable failed (25 %, limit 1 %)" in verdict.stable_finding

@@ -1,0 +1,139 @@
+"""One metric under judgement: its test, the attempts that count for it, and the tests that an objective asks for."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay_operator.decisions.analysis.increments import SideIncrements
+from relay_operator.decisions.analysis.verdict import Objective
+from relay_operator.decisions.judgement.betting import LARGEST_SHARE
+from relay_operator.decisions.judgement.metric_test import MetricTest
+from relay_operator.decisions.judgement.rows import Counts, Metric
+from relay_operator.names import Reason
+
+_RECENT_SECONDS: Final = 20.0
+"""After so long a call counts by a third among the last ones."""
+_SPOKEN: Final = {
+    "Overhead": "spent over {} ms in the relay",
+    "FirstToken": "took over {} ms to the first token",
+    "Total": "took over {} ms",
+}
+_REFUSED: Final = "were refused as their callers' mistakes (4xx)"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Attempts of one side in a tick, for one metric. passed are those that ended well."""
+
+    bad: float
+    total: float
+    passed: float
+
+
+@dataclass(slots=True)
+class Judged:
+    """A metric with its test, what it counted on this step, and the reason of its breach."""
+
+    metric: Metric
+    test: MetricTest
+    reason: Reason
+    counts: Counts = field(default_factory=Counts)
+    recent: Counts = field(default_factory=Counts)
+
+    def take(self, seconds: float, canary: Sample, stable: Sample) -> None:
+        """Takes in a tick of both sides."""
+        self.test.tick(
+            seconds,
+            bad=canary.bad,
+            total=canary.total,
+            passed=canary.passed,
+            stable_bad=stable.bad,
+            stable_total=stable.total,
+        )
+        self.counts.add(canary.bad, canary.total, stable.bad, stable.total)
+        kept = math.exp(-max(seconds, 0.0) / _RECENT_SECONDS)
+        self.recent = Counts(
+            bad=kept * self.recent.bad + canary.bad, total=kept * self.recent.total + canary.total
+        )
+
+
+class Began:
+    """The attempts of one side that count for the share that fails. What ends otherwise is taken off what began before."""
+
+    __slots__ = ("_owed",)
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+
+    def sample(self, side: SideIncrements) -> Sample:
+        """Returns a tick's attempts."""
+        left_out = side.throttled + side.refused + side.cancelled
+        total = side.started - left_out - self._owed
+        self._owed = max(-total, 0.0)
+        return Sample(side.failed, max(total, 0.0), side.answered)
+
+
+def judged_metrics(objective: Objective) -> list[Judged]:
+    """Returns a test for each limit that can be broken."""
+    found = []
+    limit = objective.max_error_percent
+    increase = objective.max_error_increase_points
+    if limit is not None and (limit < 100 or increase is not None):
+        metric = Metric(
+            name="Errors",
+            did="failed",
+            limit=limit / 100 if limit < 100 else None,
+            increase=None if increase is None else increase / 100,
+        )
+        found.append(Judged(metric, _test(metric, objective), Reason.ERROR_RATE))
+    for latency in objective.latency:
+        points = latency.max_increase_points
+        metric = Metric(
+            name=latency.signal,
+            did=_SPOKEN[latency.signal].format(latency.max_milliseconds),
+            limit=round(1 - latency.quantile, 9),
+            increase=None if points is None else points / 100,
+        )
+        found.append(Judged(metric, _test(metric, objective), Reason.LATENCY))
+    return found
+
+
+def _test(metric: Metric, objective: Objective) -> MetricTest:
+    window = objective.window_seconds
+    return MetricTest(metric.limit, increase=metric.increase, window_seconds=window)
+
+
+def refusals(increase: float) -> Judged:
+    metric = Metric(name="Refusals", did=_REFUSED, limit=None, increase=increase)
+    test = MetricTest(None, increase=increase, largest_bound=LARGEST_SHARE)
+    return Judged(metric, test, Reason.REFUSES_MORE)
+
+
+def timed(side: SideIncrements, metric: Metric) -> Sample:
+    slow, timed = 0.0, 0.0
+    for signal, counts in side.slow.items():
+        if signal == metric.name:
+            slow, timed = counts
+    return Sample(slow, timed, max(timed - slow, 0.0))
+
+
+def refused(side: SideIncrements) -> Sample:
+    total = max(side.finished - side.throttled, 0.0)
+    return Sample(side.refused, total, max(total - side.refused, 0.0))
+
+
+def both(one: Sample, other: Sample) -> Sample:
+    return Sample(one.bad + other.bad, one.total + other.total, one.passed + other.passed)
+
+
+def summed(total: SideIncrements, more: SideIncrements) -> SideIncrements:
+    """Adds the counts that a step is judged by."""
+    if not more.finished:
+        return total
+    return SideIncrements(
+        finished=total.finished + more.finished,
+        failed=total.failed + more.failed,
+        throttled=total.throttled + more.throttled,
+        refused=total.refused + more.refused,
+        truncated=total.truncated + more.truncated,
+    )
