@@ -25,6 +25,7 @@ from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.cluster.webhook.sender import Receiver, Webhook
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.handlers import initial_list, login
@@ -92,6 +93,7 @@ async def _operate(
         relays=relays, children=children, watched_state=watched_state, signing_key=key
     )
     canaries = CanaryRuns(evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds))
+    webhook = _webhook(settings)
     REGISTRY.register(StateCollector(watched_state=watched_state, canaries=canaries))
     workers = Workers(
         queue=queue,
@@ -129,6 +131,7 @@ async def _operate(
             announcer=announcer,
             queue=queue,
             clock=time.time,
+            webhook=webhook,
         ),
         watched_state=watched_state,
         resync_seconds=settings.resync_seconds,
@@ -164,6 +167,8 @@ async def _operate(
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
     }
+    if webhook is not None:
+        background["webhook"] = webhook.run()
     await _serve(settings, context, workers, background)
 
 
@@ -274,6 +279,18 @@ def _prometheus(settings: Settings) -> Prometheus | None:
         pod_label=settings.prometheus_pod_label,
     )
     return Prometheus(access, labels=labels)
+
+
+def _webhook(settings: Settings) -> Webhook | None:
+    if not settings.webhook_url:
+        return None
+    return Webhook(
+        Receiver(
+            url=settings.webhook_url,
+            secret_file=settings.webhook_secret_file,
+            ca_file=settings.webhook_ca_file,
+        )
+    )
 
 
 def _set_up_logging(log_format: str) -> None:

@@ -78,6 +78,16 @@ class Settings(BaseSettings):
     prometheus_password_file: str = Field(
         default="", description="password for basic authentication"
     )
+    webhook_url: str = Field(
+        default="", description="told of every move of a canary; empty tells nobody"
+    )
+    webhook_secret_file: str = Field(
+        default="",
+        description="whsec_ and base64: what messages are signed with; read for each, so it may be renewed",
+    )
+    webhook_ca_file: str = Field(
+        default="", description="certificates that sign the receiver's; empty takes the system's"
+    )
     dns_namespace: str = Field(
         default="kube-system", description="namespace of the cluster's DNS pods"
     )
@@ -95,6 +105,22 @@ class Settings(BaseSettings):
                 "prometheus_username_file and prometheus_password_file"
             )
         return url
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _the_webhook_is_reached_by_http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("webhook_url must be an http or https URL with a host")
+        if "@" in parts.netloc:
+            raise ValueError("webhook_url must hold no credentials; messages are signed instead")
+        return url
+
+    @model_validator(mode="after")
+    def _a_webhook_is_signed(self) -> Self:
+        if self.webhook_url and not self.webhook_secret_file:
+            raise ValueError("webhook_url needs webhook_secret_file: every message is signed")
+        return self
 
     @model_validator(mode="after")
     def _files_come_in_pairs(self) -> Self:

@@ -93,6 +93,11 @@ def _breaker(values: str, *, job: str = "relays-slo") -> Series:
     return {f"relay_slo_breaker_open{{{labels}}}": values}
 
 
+def _webhook(outcome: str, values: str) -> Series:
+    labels = f'{{job="relay-operator",outcome="{outcome}"}}'
+    return {f"relay_operator_webhook_messages_total{labels}": values}
+
+
 _UP = 'up{job="relay-operator",instance="operator:8090"}'
 
 CASES = (
@@ -266,6 +271,16 @@ CASES = (
             "one that is overdue": _route("ready", "0x60") | _route("step_overdue", "1x60"),
             "one that cannot be measured": _route("ready", "0x60")
             | _route("unmeasurable_since_timestamp_seconds", "0x60"),
+        },
+    ),
+    Case(
+        alert="RelayWebhookFailing",
+        fires=_webhook("given_up", "0x3 1x20"),
+        minutes=6,
+        labels={},
+        not_before=2,
+        quiet={
+            "messages that arrive": _webhook("delivered", "0+5x20") | _webhook("given_up", "0x20"),
         },
     ),
     Case(

@@ -48,6 +48,9 @@ def test_the_chart_passes_lint() -> None:
         "prometheus.labels.pod=not a label",
         "prometheus.auth.type=bearer",
         "prometheus.tls.clientCertificate=true",
+        "webhook.url=https://receiver.test/hook",
+        "webhook.url=https://relay:s3cret@receiver.test",
+        "webhook.url=receiver.test",
     ],
 )
 def test_an_unknown_or_invalid_value_is_refused(value: str) -> None:
@@ -121,6 +124,20 @@ def test_credentials_for_prometheus_are_mounted_and_named_by_their_files(
     for field, key in (("ca", "ca.crt"), ("certificate", "tls.crt"), ("key", "tls.key")):
         path = Path(getattr(settings, f"prometheus_{field}_file"))
         assert (mounts[str(path.parent)], path.name) == ("metrics-tls", key)
+
+
+def test_a_webhook_has_its_secret_and_its_authority_mounted() -> None:
+    environment, mounts = operator(
+        "webhook.url=https://receiver.test/hook",
+        "webhook.secretName=hook",
+        "webhook.caSecretName=hook-ca",
+    )
+    fields = {name.removeprefix("OPERATOR_").lower(): value for name, value in environment.items()}
+    settings = Settings.model_validate(fields)
+    assert settings.webhook_url == "https://receiver.test/hook"
+    for field, secret, key in (("secret", "hook", "secret"), ("ca", "hook-ca", "ca.crt")):
+        path = Path(getattr(settings, f"webhook_{field}_file"))
+        assert (mounts[str(path.parent)], path.name) == (secret, key)
 
 
 def test_without_credentials_nothing_is_mounted() -> None:

@@ -154,6 +154,13 @@ groups:
       summary: {{`"Route {{ $labels.route }} in {{ $labels.namespace }} is not Ready."`}}
       description: {{`"Its spec is refused, or cannot be brought into force; the last valid one still serves. The condition Ready says why and what to do: kubectl -n {{ $labels.namespace }} describe relayroute {{ $labels.route }}."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayRouteNotReady") | trim | nindent 6 }}
+  - alert: RelayWebhookFailing
+    expr: sum(increase(relay_operator_webhook_messages_total{ {{- $operator }}, outcome!="delivered"}[15m])) > 0
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: Messages about canaries did not reach the webhook's receiver.
+      description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs deployment/%s says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace .Release.Name | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayWebhookFailing") | trim | nindent 6 }}
   - alert: RelayOperatorAbsent
     expr: absent(up{ {{- $operator }}} == 1)
     for: {{ $limits.operatorAbsentFor }}

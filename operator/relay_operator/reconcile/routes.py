@@ -7,6 +7,8 @@ from typing import Any, assert_never
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.cluster.webhook.message import of_move
+from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions import (
     brake,
     outcome,
@@ -20,7 +22,7 @@ from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
-from relay_operator.decisions.route_status import Programmed, RouteStatus
+from relay_operator.decisions.route_status import InForce, Programmed, RouteStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition
 from relay_operator.names import Reason
@@ -51,6 +53,7 @@ class RouteReconciler:
         announcer: EventRecorder,
         queue: WorkQueue,
         clock: Callable[[], float],
+        webhook: Webhook | None = None,
     ) -> None:
         self._watched_state = watched_state
         self._canaries = canaries
@@ -59,6 +62,7 @@ class RouteReconciler:
         self._announcer = announcer
         self._queue = queue
         self._clock = clock
+        self._webhook = webhook
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
@@ -339,13 +343,15 @@ class RouteReconciler:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
         await self._write(body, route_status.to_status(status), wanted, now)
         if run is not None:
-            await self._announce(body, run)
+            await self._announce(body, run, status.in_force)
 
-    async def _announce(self, body: dict[str, Any], run: Run) -> None:
-        """Posts the moves as Events, after status holds them: what a restart reads there it announces again."""
+    async def _announce(self, body: dict[str, Any], run: Run, in_force: InForce | None) -> None:
+        """Tells the moves as Events and to the webhook, after status holds them: what a restart reads there it tells again."""
         while run.unannounced:
             move, *rest = run.unannounced
             run.unannounced = tuple(rest)
+            if self._webhook is not None:
+                self._webhook.tell(of_move(body["metadata"], move, run=run, in_force=in_force))
             await self._announcer.announce(body, kind="RelayRoute", action="Move", move=move)
 
     def _look_again(self, body: dict[str, Any], seconds: float) -> None:

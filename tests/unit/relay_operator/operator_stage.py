@@ -24,6 +24,7 @@ from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus.client import Fetched
 from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.analysis.evidence import Evidence, Question
 from relay_operator.decisions.analysis.scrapes import Series
 from relay_operator.decisions.canary_runs import CanaryRuns
@@ -177,6 +178,7 @@ class Life:
                 announcer=announcer,
                 queue=self.queue,
                 clock=stage.clock,
+                webhook=stage.webhook,
             ),
             watched_state=self.watched_state,
             resync_seconds=600,
@@ -273,6 +275,7 @@ class Stage:
         self.server = InMemoryApiServer(self.clock)
         self.relays = RelayPods(self.server, SIGNING_KEY.public_key())
         self.samples = Samples(self.clock, self.server, self.relays)
+        self.webhook: Webhook | None = None
         self.server.put(_namespace(SYSTEM))
 
     def life(self, failures: InjectedFailures | None = None, *, prometheus: bool = True) -> Life:

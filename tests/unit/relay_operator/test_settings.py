@@ -32,6 +32,12 @@ def test_prometheus_is_reached_as_the_environment_says(monkeypatch: pytest.Monke
         ({"prometheus_headers": {"a": "c\r\nd: e"}}, "prometheus_headers"),
         ({"prometheus_pod_label": 'pod"}'}, "prometheus_pod_label"),
         ({"prometheus_job": ""}, "prometheus_job"),
+        ({"webhook_url": "https://receiver.test"}, "webhook_secret_file"),
+        ({"webhook_url": "receiver.test", "webhook_secret_file": "/s"}, "http or https"),
+        (
+            {"webhook_url": "https://a:s3cret@receiver.test", "webhook_secret_file": "/s"},
+            "must hold no credentials",
+        ),
         ({"prometheus_certificate_file": "/tls.crt"}, "prometheus_key_file"),
         ({"prometheus_password_file": "/password"}, "prometheus_username_file"),
         (
@@ -45,7 +51,7 @@ def test_prometheus_is_reached_as_the_environment_says(monkeypatch: pytest.Monke
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
-def test_settings_that_no_query_could_use_are_refused(wrong: dict[str, Any], why: str) -> None:
+def test_settings_that_nothing_could_use_are_refused(wrong: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why) as caught:
         Settings(**wrong)
     assert "s3cret" not in str(caught.value)

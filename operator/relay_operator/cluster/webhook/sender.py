@@ -33,6 +33,9 @@ _MESSAGES = Counter(
     "good by a receiver that is gone (410)",
     ["outcome"],
 )
+for _outcome in ("delivered", "given_up", "dropped", "refused"):
+    # so that the first one is an increase
+    _MESSAGES.labels(_outcome)
 _FAILED = Counter(
     "relay_operator_webhook_failed_attempts_total", "Attempts to deliver a message that failed"
 )
