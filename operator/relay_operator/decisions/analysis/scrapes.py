@@ -125,6 +125,19 @@ def _needed(signals: frozenset[Signal]) -> tuple[int, ...]:
     return tuple(INDEX[name] for name in (*ATTEMPTS, *slow))
 
 
+@lru_cache(maxsize=16)
+def _kept(signals: frozenset[Signal], tokens: bool) -> frozenset[int]:
+    """Returns the indices of the figures that are read of a route.
+
+    An answer also has what other routes asked for, as long as they are followed: counters that come and go with them would
+    seem to fall.
+    """
+    of_tokens = [name for name in OPTIONAL if name != "under_way"]
+    return frozenset(
+        [*_needed(signals), INDEX["under_way"], *(INDEX[name] for name in of_tokens if tokens)]
+    )
+
+
 class _Parts:
     """Parts of the scrapes of one pod about one route, by their times.
 
@@ -157,6 +170,7 @@ class Assembly:
 
     def __init__(self, subjects: Mapping[RouteKey, Subject]) -> None:
         self._subjects = subjects
+        self._kept = {key: _kept(one.signals, one.tokens) for key, one in subjects.items()}
         self._starts: dict[PodName, dict[float, float | None]] = {}
         self._parts: dict[tuple[PodName, RouteKey], _Parts] = {}
 
@@ -167,7 +181,7 @@ class Assembly:
                 _put(self._starts.setdefault(pod, {}), samples)
                 continue
             subject = self._subjects.get(key)
-            if subject is None or column == OTHER:
+            if subject is None or (column not in self._kept[key] and column != PROBED):
                 continue
             parts = self._parts.get((pod, key))
             if parts is None:

@@ -16,7 +16,9 @@ from relay_operator.decisions.analysis.scrapes import (
 
 KEY = ("relay-finance", "chat")
 STABLE, CANARY = ("chat", "stable", "aaaaaaaaaaaa"), ("chat", "canary", "bbbbbbbbbbbb")
-SUBJECT = Subject(stable="aaaaaaaaaaaa", canary="bbbbbbbbbbbb", signals=frozenset({"Total"}))
+SUBJECT = Subject(
+    stable="aaaaaaaaaaaa", canary="bbbbbbbbbbbb", signals=frozenset({"Total"}), tokens=True
+)
 PODS = ("relay-1", "relay-2")
 START = 1_780_000_000.0
 """When the first scrape was made, on Prometheus' clock; the operator's begins at 0."""
@@ -65,6 +67,26 @@ def test_counts_of_both_sides_add_up_over_the_pods(watched: Watched) -> None:
     assert (stable.finished, stable.failed) == (200, 0)
     assert (stable.reported, stable.input_tokens, stable.output_tokens) == (14, 140, 42)
     assert (found.fresh_pods, found.expected_pods) == (2, 2)
+
+
+def test_what_other_routes_ask_for_is_no_counter_of_this_one(watched: Watched) -> None:
+    """The answer has more than this route needs while another one is followed, and no more afterwards."""
+    errors_only = Subject(stable="aaaaaaaaaaaa", canary="bbbbbbbbbbbb")
+    watched.evidence.follow({KEY: errors_only})
+    for pod in watched.pods.values():
+        own = {"slow/FirstToken": 2, "timed/FirstToken": 9, "reported": 9, "output_tokens": 90}
+        pod.count(CANARY, finished=10, **own)
+        pod.count(STABLE, finished=10, **own)
+    watched.tick(watched.scrape())
+    columns = {
+        INDEX[name] for name in ("slow/FirstToken", "timed/FirstToken", "reported", "output_tokens")
+    }
+    for _ in range(2):
+        for pod in watched.pods.values():
+            pod.count(CANARY, finished=40, failed=4)
+        answer = [one for one in watched.scrape() if one.identity.column not in columns]
+        found = watched.tick(answer)
+        assert (found.canary.finished, found.canary.failed, found.fresh_pods) == (80, 8, 2)
 
 
 def test_each_increase_is_told_once(watched: Watched) -> None:
