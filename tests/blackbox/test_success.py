@@ -56,6 +56,10 @@ UNUSABLE: dict[str, bytes] = {
     "an empty body without a type": plain("200 OK"),
     "an empty chunked body": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + END,
     "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "a body that stands for nothing": plain("205 Reset Content", CHAT_ANSWER),
+    "a large body that stands for nothing": plain(
+        "205 Reset Content", b"data: " + b"x" * 200_000, "content-type: text/event-stream\r\n"
+    ),
     "accepted": unary(b'{"id":"job_1","status":"queued"}', status=b"202 Accepted"),
     "blanks": unary(b" \n\n"),
     "no choice": unary(b'{"id":"c","object":"chat.completion","choices":[]}'),

@@ -35,6 +35,7 @@ class Answer:
     __slots__ = (
         "_beginning",
         "_call",
+        "_holds_answer",
         "_inflater",
         "_marker",
         "_media_type",
@@ -76,7 +77,8 @@ class Answer:
         self._inflater: Inflater | None = None
         if content_encoding is not None and is_coded(content_encoding):
             self._inflater = Inflater(content_encoding)
-        if status >= 300 or status in _WITHOUT_CONTENT:
+        self._holds_answer = status < 300 and status not in _WITHOUT_CONTENT
+        if not self._holds_answer:
             self.unary = UnaryBody()
         elif media_type != _JSON and media_type.lower().startswith(_EVENT_STREAM):
             self._read_as_stream()
@@ -113,7 +115,7 @@ class Answer:
     @property
     def is_passed_on(self) -> bool:
         """True if the client gets the body as it comes, rather than what the relay makes of it."""
-        return self.status < 300 and not self._misnamed and not self.undecided
+        return self._holds_answer and not self._misnamed and not self.undecided
 
     @property
     def has_ended(self) -> bool:
