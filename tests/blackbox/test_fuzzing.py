@@ -17,8 +17,9 @@ from tests.blackbox.fuzzing.rounds import (
     hostile_client,
     hostile_provider,
     smallest,
+    steady_provider,
 )
-from tests.blackbox.fuzzing.stage import SETTINGS, Stage
+from tests.blackbox.fuzzing.stage import PATIENCE, SETTINGS, Stage
 from tests.blackbox.relays import NewRelay
 from tests.blackbox.tenant import Signer
 
@@ -37,6 +38,13 @@ def stage(new_relay: NewRelay, signer: Signer) -> Iterator[Stage]:
     stage.close()
 
 
+@pytest.fixture
+def patient(new_relay: NewRelay, signer: Signer) -> Iterator[Stage]:
+    stage = Stage(new_relay(document="plain", **PATIENCE), signer)
+    yield stage
+    stage.close()
+
+
 def seeds() -> Iterator[int]:
     """Yields seeds until the time is over."""
     if SEED is not None:
@@ -50,6 +58,16 @@ def seeds() -> Iterator[int]:
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("maker", [hostile_client, hostile_provider])
 def test_whatever_is_sent_or_answered_leaves_nothing_behind(stage: Stage, maker: Maker) -> None:
+    play_rounds(stage, maker)
+
+
+@pytest.mark.timeout(0)
+def test_whatever_frames_a_good_answer_its_call_is_served_and_no_other(patient: Stage) -> None:
+    play_rounds(patient, steady_provider)
+
+
+def play_rounds(stage: Stage, maker: Maker) -> None:
+    """Plays rounds until the time is over; fails at the first that leaves or does what it must not."""
     settled = rounds = 0
     for rounds, seed in enumerate(seeds(), 1):
         plays = a_round(seed, maker)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tests.blackbox.fuzzing.plays import PLACEHOLDER, Script, Step, cut, damaged
 
 MARK: Final = PLACEHOLDER.decode()
+SENTINEL: Final = b"\x01"
 USAGES: Final[tuple[Any, ...]] = (
     {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
     {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4},
@@ -49,6 +50,7 @@ FIELDS: Final = (
     *(b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: +5", b"Content-Length: 5, 5", b"Content-Length:"),
     *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding: gzip"),
 )  # fmt: skip
+BEYOND: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
 INTERIM: Final = (
     *(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"),
     *(b"HTTP/1.1 100 Continue\r\n\r\n" * 30, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"),
@@ -179,6 +181,51 @@ def _last(rng: random.Random, *, until_close: bool) -> tuple[Step, ...]:
     if until_close:
         return (rng.choice(["close", "close", "close", "half", "reset"]),)
     return (rng.choice(["close", "half", "reset", "silence", 0.05]),) if rng.random() < 0.15 else ()
+
+
+def fair(rng: random.Random, *, streamed: bool, large: bool) -> Script:
+    """Returns a good answer to a chat call, in a way that tries how the relay tells its end.
+
+    Bytes beyond it come in one write with its last ones, so that the relay can know that they do not belong to the next call.
+    """
+    text = (
+        b"".join(CHAT_STREAM)
+        if streamed
+        else json.dumps({**DOCUMENTS[0], "usage": USAGES[0]}).encode()
+    )
+    media = b"text/event-stream" if streamed else b"application/json"
+    framing, sent = [b"Content-Length: %d" % len(text)], text
+    if rng.random() < 0.5:
+        framing = [b"Transfer-Encoding: chunked"]
+        sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(text), text)
+    head = b"HTTP/1.1 200 x\r\n%b\r\n\r\n" % b"\r\n".join([b"Content-Type: " + media, *framing])
+    if rng.random() < 0.2:
+        head = rng.choice(INTERIM[:3]) + head
+    # one byte, so that no cut goes through it
+    whole = (head + sent).replace(PLACEHOLDER, SENTINEL)
+    *pieces, last = (
+        piece.replace(SENTINEL, PLACEHOLDER) if isinstance(piece, bytes) else piece
+        for piece in cut(rng, whole)
+    )
+    if isinstance(last, float):
+        *pieces, last = pieces
+    assert isinstance(last, bytes)
+    if rng.random() < 0.4:
+        last += rng.choice([b"x", b"\r\n0\r\n\r\n", BEYOND, BEYOND * 2, head + sent])
+    early: tuple[Step, ...] = ("ahead",) if large else ()
+    return (*early, *pieces, last)
+
+
+def bodiless(rng: random.Random) -> Script:
+    """Returns an answer of a status that has no body, framed as if it had one."""
+    status = rng.choice([204, 204, 205, 304])
+    size = rng.choice([0, 5, 100_000 if status == 205 else 5])
+    body = b"x" * size
+    framing = b"Content-Length: %d" % size
+    if rng.random() < 0.5:
+        framing = b"Transfer-Encoding: chunked"
+        body = (b"%x\r\n%b\r\n" % (size, body) if size else b"") + b"0\r\n\r\n"
+    return (b"HTTP/1.1 %d x\r\n%b\r\n\r\n%b" % (status, framing, body),)
 
 
 def torn(rng: random.Random) -> Script:

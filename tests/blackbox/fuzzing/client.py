@@ -15,6 +15,8 @@ PLAY_SECONDS: Final = 25.0
 STALL_SECONDS: Final = 0.5
 READ_BYTES: Final = 65536
 HEAD_BYTES: Final = 512 * 1024
+BODILESS: Final = (204, 304)
+"""205 may say that its body has no bytes."""
 _STREAM_ENDS: Final = (b"[DONE]", b'"finish_reason": "', b'"finish_reason":"', b"error", b"response.completed", b"response.incomplete", b"response.failed")  # fmt: skip
 
 
@@ -41,6 +43,7 @@ class AnswerReader:
         self.received = 0
         self.cut_off = False
         self.answers: list[Answered] = []
+        self.poor: list[tuple[bytes, str]] = []
         self._current: Answered | None = None
         self._parser = self._next_parser()
 
@@ -114,9 +117,22 @@ class AnswerReader:
         if rest:
             self._parser.receive_data(rest)
 
+    def check_served(self, number: int) -> None:
+        """Notes a call that has no good answer; whether it is to have one the provider knows."""
+        answer = self.answers[number] if number < len(self.answers) else None
+        marker = self._play.marker_of(number)
+        if answer is None:
+            self.poor.append((marker, "no answer"))
+        elif answer.status != 200 or marker not in answer.body:
+            self.poor.append((marker, f"{answer.status} {bytes(answer.body[:600])!r}"))
+
     def _check_whole(self, answer: Answered) -> None:
         """Checks an answer that a client takes for whole."""
         number = len(self.answers)
+        if answer.status in BODILESS and {b"transfer-encoding", b"content-length"} & set(
+            answer.headers
+        ):
+            raise BadAnswer(f"{answer.status} has framing for a body: {answer.headers}")
         if self._play.orderly:
             owner = self._play.marker_of(number)
             others = {mark for mark in MARKER.findall(bytes(answer.body)) if mark != owner}
@@ -145,8 +161,11 @@ class AnswerReader:
             )
 
 
-async def perform(play: Play, port: int, strangers: frozenset[bytes]) -> None:
-    """Plays the connection; raises BadAnswer, also where the relay does not end it in time."""
+async def perform(play: Play, port: int, strangers: frozenset[bytes]) -> list[tuple[bytes, str]]:
+    """Plays the connection; returns the markers of calls that were not served, with what came in place of an answer.
+
+    Raises BadAnswer, also where the relay does not end it in time.
+    """
     answers = AnswerReader(play, strangers)
     try:
         async with asyncio.timeout(PLAY_SECONDS):
@@ -155,6 +174,10 @@ async def perform(play: Play, port: int, strangers: frozenset[bytes]) -> None:
         raise BadAnswer(
             f"hung after {len(answers.answers)} answers and {answers.received} bytes"
         ) from error
+    if play.fair:
+        for number in range(play.calls):
+            answers.check_served(number)
+    return answers.poor
 
 
 async def _perform(play: Play, port: int, answers: AnswerReader) -> None:

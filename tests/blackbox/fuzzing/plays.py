@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Step = bytes | float | Literal["early", "close", "reset", "half", "silence"]
+Step = bytes | float | Literal["early", "ahead", "close", "reset", "half", "silence"]
 """Bytes to write, seconds to wait, or what happens to the connection.
 
-early: answer before the body is read. silence: nothing more until the other side ends.
+early: answer before the body is read, and end. ahead: answer before the body is read, and go on reading later. silence: nothing more until the other side ends.
 """
 Script = tuple[Step, ...]
 
@@ -28,7 +28,7 @@ class Play:
 
     calls: how many requests it means to send. orderly: nothing in them is damaged, so that answers come in their order.
     patience: seconds of silence after which the client leaves; None where the relay has to answer or to close. reads: it
-    leaves after so many bytes of answers. answers: what the provider plays to the attempts of the connection's calls, the
+    leaves after so many bytes of answers. fair: the answers are good, so what the provider played has to arrive. answers: what the provider plays to the attempts of the connection's calls, the
     last one again and again.
     """
 
@@ -37,6 +37,7 @@ class Play:
     answers: tuple[Script, ...]
     calls: int = 1
     orderly: bool = True
+    fair: bool = False
     patience: float | None = None
     reads: int | None = None
     ending: Ending = "close"

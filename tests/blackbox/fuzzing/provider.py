@@ -8,7 +8,7 @@ import socket
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 from tests.blackbox.fuzzing.plays import MARKER, PLACEHOLDER, Play, Script
@@ -16,18 +16,24 @@ from tests.blackbox.fuzzing.plays import MARKER, PLACEHOLDER, Play, Script
 REQUEST_ID: Final = re.compile(rb"\r\nx-request-id: ([^\r]*)\r\n")
 HEAD_BYTES: Final = 256 * 1024
 SILENCE_SECONDS: Final = 30.0
+AHEAD_SECONDS: Final = 0.05
+RECEIVE_BYTES: Final = 64 * 1024
+SEGMENT_BYTES: Final = 1400
+"""As on a network: the kernel sizes the buffers of a sender by its segments, which are 64 KiB on a loopback."""
 
 
 @dataclass(slots=True)
 class FuzzedProvider:
     """Listens on several ports, one per provider of the document. scripts: per play's marker, what its attempts get.
 
-    seen counts the requests whose head has come, by the id that the relay gave them; faults are the relay's.
+    seen counts the requests whose head has come, by the id that the relay gave them; played the calls that were answered to
+    the end, by their marker; faults are the relay's.
     """
 
     secrets: tuple[str, ...]
     models: frozenset[str]
     seen: Counter[str] = field(default_factory=Counter)
+    played: Counter[bytes] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     _plays: dict[str, Play] = field(default_factory=dict)
     _attempts: Counter[str] = field(default_factory=Counter)
@@ -37,8 +43,13 @@ class FuzzedProvider:
     async def listen(self) -> list[int]:
         """Starts to listen; returns the ports."""
         for secret in self.secrets:
+            listener = socket.socket()
+            # inherited by its connections: a large body waits at the relay as long as it is not read
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
+            listener.bind(("127.0.0.1", 0))
             self._servers.append(
-                await asyncio.start_server(self._server(secret), "127.0.0.1", 0, limit=HEAD_BYTES)
+                await asyncio.start_server(self._server(secret), sock=listener, limit=HEAD_BYTES)
             )
         return [server.sockets[0].getsockname()[1] for server in self._servers]
 
@@ -55,6 +66,7 @@ class FuzzedProvider:
         self._plays = {play.marker: play for play in plays}
         self._attempts.clear()
         self.seen.clear()
+        self.played.clear()
         self.faults.clear()
 
     def _server(self, secret: str) -> Any:
@@ -82,11 +94,31 @@ class FuzzedProvider:
         marker = MARKER.search(head)
         if marker is not None and "early" in self._script(marker[0]):
             return await self._play(self._take(marker[0]), marker[0], reader, writer)
+        if marker is not None and "ahead" in self._script(marker[0]):
+            return await self._play_ahead(marker[0], length, reader, writer)
         body = await reader.readexactly(length)
         self._check_body(body)
         marker = marker or MARKER.search(body)
         name = marker[0] if marker is not None else b"mk00000000-00"
         return await self._play(self._take(name), name, reader, writer)
+
+    async def _play_ahead(
+        self,
+        marker: bytes,
+        length: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        """Answers before the body is read, and reads it later: nothing but the rest of it may come then."""
+        transport = cast(asyncio.Transport, writer.transport)
+        transport.pause_reading()
+        goes_on = await self._play(self._take(marker), marker, reader, writer)
+        await asyncio.sleep(AHEAD_SECONDS)
+        transport.resume_reading()
+        body = await reader.readexactly(length)
+        if others := set(MARKER.findall(body)) - {marker}:
+            self.faults.append(f"the relay sent a call of {others} inside the body of {marker!r}")
+        return goes_on
 
     def _script(self, marker: bytes) -> Script:
         """Returns what the next attempt at this call gets."""
@@ -126,6 +158,7 @@ class FuzzedProvider:
                 return False
             elif step == "close":
                 return False
+        self.played[marker] += 1
         # an early answer to a body that is still to come: the connection cannot be used again
         return "early" not in script
 

@@ -7,9 +7,10 @@ from typing import Any, Final
 from tests.blackbox.fuzzing.plays import Ending, Play, Script, cut, damaged
 from tests.blackbox.tenant import KEY, OTHER_KEY
 
+CHAT: Final = "/v1/chat/completions"
 MESSAGES: Final = [{"role": "user", "content": "hello"}]
 PLAIN: Final[dict[str, dict[str, Any]]] = {
-    "/v1/chat/completions": {"messages": MESSAGES},
+    CHAT: {"messages": MESSAGES},
     "/v1/completions": {"prompt": "hello"},
     "/v1/embeddings": {"input": "hello"},
     "/v1/responses": {"input": "hello"},
@@ -136,16 +137,37 @@ def polite_client(rng: random.Random, marker: str, answers: tuple[Script, ...]) 
     )
 
 
-def _good(rng: random.Random, play: str, call: int) -> bytes:
+def steady_client(
+    marker: str, answers: tuple[Script, ...], *, calls: int, fields: dict[str, Any], fair: bool
+) -> Play:
+    """Returns a connection with chat calls of one kind, each after the answer before; at its end it asks for the methods."""
+    texts = [_call(marker, call, CHAT, fields) for call in range(calls)]
+    options = (
+        f"OPTIONS {CHAT} HTTP/1.1\r\nhost: relay.test\r\nx-request-id: {marker}-{calls:02d}\r\n\r\n"
+    )
+    return Play(
+        marker,
+        sends=(b"".join(texts) + options.encode(),),
+        answers=answers,
+        calls=calls + 1,
+        fair=fair,
+    )
+
+
+def _call(play: str, call: int, path: str, fields: dict[str, Any], key: str = KEY) -> bytes:
     marker = f"{play}-{call:02d}"
-    path = rng.choice(["/v1/chat/completions", *PLAIN])
-    fields: dict[str, Any] = {"model": "gpt-4.1", **PLAIN[path], "user": marker}
+    text = json.dumps({"model": "gpt-4.1", **PLAIN[path], "user": marker, **fields}).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: relay.test\r\nauthorization: Bearer {key}\r\n"
+    return f"{head}x-request-id: {marker}\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text
+
+
+def _good(rng: random.Random, play: str, call: int) -> bytes:
+    path = rng.choice([CHAT, *PLAIN])
+    fields: dict[str, Any] = {}
     if rng.random() < 0.6 and path != "/v1/embeddings":
         fields["stream"] = True
     if rng.random() < 0.3:
         fields["stream_options"] = {"include_usage": True}
     if rng.random() < 0.05:
         fields["padding"] = "x" * rng.choice([20_000, 600_000])
-    text = json.dumps(fields).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: relay.test\r\nauthorization: Bearer {rng.choice([KEY, OTHER_KEY])}\r\n"
-    return f"{head}x-request-id: {marker}\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text
+    return _call(play, call, path, fields, rng.choice([KEY, OTHER_KEY]))

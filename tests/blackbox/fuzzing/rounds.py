@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from tests.blackbox.fuzzing import answers, requests
 from tests.blackbox.fuzzing.plays import SMALL_BYTES, Play, Step
@@ -13,6 +13,18 @@ PLAYS: Final = 80
 """In a round; what is left behind is looked for at its end."""
 MAX_TRIES: Final = 40
 MAX_NAMED: Final = 4
+LARGE_MESSAGES: Final = [
+    {
+        "role": "user",
+        "content": [
+            {
+                "type": "image_url",
+                "image_url": {"url": "data:image/png;base64," + "QUJD" * 300_000},
+            }
+        ],
+    }
+]
+"""More than the sockets on the way take as long as nobody reads."""
 T = TypeVar("T")
 
 Maker = Callable[[random.Random, str], Play]
@@ -33,10 +45,28 @@ def hostile_provider(rng: random.Random, marker: str) -> Play:
     return requests.polite_client(rng, marker, tuple(make(rng) for make in made))
 
 
+def steady_provider(rng: random.Random, marker: str) -> Play:
+    """Returns a client of a provider whose answers are good, whatever their framing tries; each call has to be served.
+
+    One in ten gets an answer without a body instead.
+    """
+    calls = rng.choice([1, 2, 4])
+    if rng.random() < 0.1:
+        return requests.steady_client(
+            marker, (answers.bodiless(rng),), calls=calls, fields={}, fair=False
+        )
+    streamed, large = rng.random() < 0.5, rng.random() < 0.1
+    fields: dict[str, Any] = {"stream": True} if streamed else {}
+    if large:
+        fields["messages"] = LARGE_MESSAGES
+    script = answers.fair(rng, streamed=streamed, large=large)
+    return requests.steady_client(marker, (script,), calls=calls, fields=fields, fair=True)
+
+
 def a_round(seed: int, maker: Maker) -> list[Play]:
     """Returns the plays of a seed; in most rounds nothing large is sent, so that small sums show."""
     rng = random.Random(seed)
-    most = inf if rng.random() < 0.3 else SMALL_BYTES
+    most = inf if rng.random() < 0.3 or maker is steady_provider else SMALL_BYTES
     plays: list[Play] = []
     while len(plays) < PLAYS:
         play = maker(rng, f"mk{rng.getrandbits(32):08x}")
@@ -94,7 +124,8 @@ def _shorter(play: Play, number: int, fails: Callable[[Play], bool]) -> Play:
 
 def _with(play: Play, number: int, script: list[Step]) -> Play:
     changed = [*play.answers[:number], tuple(script), *play.answers[number + 1 :]]
-    return replace(play, answers=tuple(changed))
+    # what is left of an answer is none that has to arrive
+    return replace(play, answers=tuple(changed), fair=False)
 
 
 def _thinned(items: list[T], fails: Callable[[list[T]], bool], tries: int) -> list[T]:

@@ -30,6 +30,8 @@ LIMITS: Final = Limits(tokens_per_minute=20_000, burst_seconds=3600)
 ALARMS: Final = ("Traceback", "internal_error", "Exception", "exception")
 SETTINGS: Final = dict.fromkeys((*("header_timeout_seconds", "body_timeout_seconds", "idle_timeout_seconds", "slow_reader_seconds"), *("first_byte_timeout_seconds", "upstream_idle_timeout_seconds", "connect_timeout_seconds")), "1")  # fmt: skip
 """Short deadlines for the relay, so that an end that is due comes soon."""
+PATIENCE: Final = dict.fromkeys(SETTINGS, "10")
+"""Deadlines that no good call of a round exceeds."""
 
 T = TypeVar("T")
 
@@ -88,7 +90,15 @@ class Stage:
             self.relay.push(
                 self._signer.document(
                     providers=[provider(name, url) for name, url in self._urls.items()],
-                    routes=[route("stable", canary, canary_percent=30, fallback=fallback)],
+                    routes=[
+                        route(
+                            "stable",
+                            canary,
+                            canary_percent=30,
+                            shadow_percent=30,
+                            fallback=fallback,
+                        )
+                    ],
                     queue=Queue(concurrency=AT_ONCE // 4, max_depth=100, max_wait_seconds=5),
                     limits=limits,
                 )
@@ -106,16 +116,21 @@ class Stage:
         free = asyncio.Semaphore(AT_ONCE)
         markers = frozenset(play.marker.encode() for play in plays)
 
-        async def one(play: Play) -> str | None:
+        async def one(play: Play) -> list[str]:
             async with free:
                 try:
-                    await perform(play, self.relay.port, markers)
+                    poor = await perform(play, self.relay.port, markers)
                 except BadAnswer as error:
-                    return f"{error}\n  in {shown(play)}"
-            return None
+                    return [f"{error}\n  in {shown(play)}"]
+            played = self._provider.played
+            return [
+                f"{name!r} was answered by the provider, and got {said}\n  in {shown(play)}"
+                for name, said in poor
+                if played[name]
+            ]
 
         results = await asyncio.gather(*(one(play) for play in plays))
-        return [result for result in results if result is not None]
+        return [wrong for result in results for wrong in result]
 
     # -- what must hold after it -----------------------------------------------------------------------------------
 
@@ -185,7 +200,8 @@ class Stage:
         charged = sum(
             event["tokens"]["input"] + event["tokens"]["output"]
             for event in events
-            if event["tokens"]
+            # copies cost the tenant nothing
+            if event["tokens"] and event["side"] != "shadow"
         )
         left = self._tokens_left()
         refilled = (time.monotonic() - before.at) * (LIMITS.tokens_per_minute or 0) / 60
