@@ -52,6 +52,7 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
         return (
             _overdue(state, look, plan)
             or throttled(state, look)
+            or _still_await_approval(state, look, plan)
             or _await_evidence(state, look, plan)
         )
     if plan.needs_approval and plan.approval != state.step_token:
@@ -153,6 +154,14 @@ def _await_approval(state: State) -> Decision:
         f"{ANNOTATION_APPROVE}={state.step_token}"
     )
     return stay(state, Reason.AWAITING_APPROVAL, message, coming="approval by hand")
+
+
+def _still_await_approval(state: State, look: Look, plan: Plan) -> Decision | None:
+    """Keeps what was told of a passed step after a restart, until the canary is measured again."""
+    waited = plan.needs_approval and state.phase is Phase.HOLDING
+    if waited and not look.is_fresh and look.verdict.outcome is Outcome.HEALTHY:
+        return _await_approval(state)
+    return None
 
 
 def _overdue(state: State, look: Look, plan: Plan, *, since: float = 0.0) -> Decision | None:

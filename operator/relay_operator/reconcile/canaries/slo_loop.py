@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from relay_operator.cluster.prometheus.client import Prometheus
+from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
@@ -46,14 +47,16 @@ class SloLoop:
 
     async def tick(self, *, now: float) -> None:
         """Measures and judges every active canary once. Asks Prometheus only when a scrape of one of them is due."""
-        active = [key for key, run in self._canaries.runs.items() if run.is_measured]
+        active = {
+            key: run.state.run_token for key, run in self._canaries.runs.items() if run.is_measured
+        }
         self._canaries.follow(active)
         if not active:
             return
         at = asyncio.get_running_loop().time()
         problems = await self._fetch({namespace for namespace, _ in active}, at)
-        for key in active:
-            if key not in self._canaries.runs:
+        for key, token in active.items():
+            if not self._is_still_measured(key, token):
                 continue
             before = self._canaries.runs[key].verdict.gist
             problem = problems.get(key[0])
@@ -64,6 +67,11 @@ class SloLoop:
                 self._canaries.measure(key, expected_pods=serving, at=at, now=now)
             changed = before != self._canaries.runs[key].verdict.gist
             self._moves.act_alone(key, told_anew=changed)
+
+    def _is_still_measured(self, key: RouteKey, token: str) -> bool:
+        """Tells whether the run that Prometheus was asked about goes on: a breaker or a person may have ended it meanwhile."""
+        run = self._canaries.runs.get(key)
+        return run is not None and run.is_measured and run.state.run_token == token
 
     async def _fetch(self, namespaces: set[str], at: float) -> dict[str, str]:
         """Reads new evidence; returns, by namespace, why there is none."""

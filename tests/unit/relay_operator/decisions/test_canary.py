@@ -236,6 +236,16 @@ def test_a_passed_step_waits_for_the_approval_that_names_it() -> None:
     assert later.reason is Reason.AWAITING_APPROVAL
 
 
+@pytest.mark.parametrize("approval", ["", f"{CANARY}/3/1"])
+def test_a_restart_does_not_take_back_that_a_step_waits_for_approval(approval: str) -> None:
+    plan = replace(CLIMB, needs_approval=True, approval=approval)
+    state = replace(climbing(), run=3, phase=Phase.HOLDING)
+    remembered = Look(verdict=HEALTHY, now=9000.0, is_fresh=False)
+    again = machine.next_state(state, remembered, plan=plan)
+    assert again.reason is Reason.AWAITING_APPROVAL
+    assert again.state == state
+
+
 def test_an_approval_passes_nothing_that_the_evidence_does_not() -> None:
     plan = replace(CLIMB, needs_approval=True, approval=f"{CANARY}/0/1")
     decision = next_state(climbing(), UNDECIDED[0], plan=plan, step_requests=500, now=9000.0)

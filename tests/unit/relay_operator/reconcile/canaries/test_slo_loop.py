@@ -292,3 +292,21 @@ async def test_what_other_pods_say_of_a_route_is_not_asked_for() -> None:
     asked = {pod for question in stage.samples.questions for pod in question.pods}
     assert asked == {(SPACE, "relay-1")}
     await life.end()
+
+
+@in_virtual_time
+async def test_what_a_breaker_decided_during_a_fetch_is_not_overwritten_by_its_answer() -> None:
+    stage, life, _ = await a_canary()
+
+    def trip() -> None:
+        stage.samples.meanwhile = lambda: None
+        life.canaries.trip((SPACE, "chat"), pods=1, expected_pods=1, now=stage.clock.now)
+        assert life.canaries.decide((SPACE, "chat"), now=stage.clock.now)
+
+    stage.samples.problem = "Prometheus did not answer: ConnectionError"
+    stage.samples.meanwhile = trip
+    await stage.settle(31)
+    run = life.canaries.runs[SPACE, "chat"]
+    assert run.state.phase == "RolledBack"
+    assert run.verdict.reason is Reason.BREAKER_TRIPPED
+    await life.end()
