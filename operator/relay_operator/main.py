@@ -27,6 +27,7 @@ from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.webhook.sender import Receiver, Webhook
 from relay_operator.decisions.analysis.evidence import Evidence
+from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
@@ -92,7 +93,10 @@ async def _operate(
     publisher = DocumentPublisher(
         relays=relays, children=children, watched_state=watched_state, signing_key=key
     )
-    canaries = CanaryRuns(evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds))
+    canaries = CanaryRuns(
+        evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds),
+        budget=Budget(settings.canaries_at_once),
+    )
     webhook = _webhook(settings)
     REGISTRY.register(StateCollector(watched_state=watched_state, canaries=canaries))
     workers = Workers(

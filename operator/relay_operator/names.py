@@ -150,6 +150,7 @@ class Reason(StrEnum):
     COOLING_DOWN = "CoolingDown"
     STABLE_UNHEALTHY = "StableUnhealthy"
     EVACUATED = "Evacuated"
+    AWAITING_BUDGET = "AwaitingBudget"
 
 
 def tenant_namespace(tenant: str) -> str:

@@ -147,6 +147,11 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(
         default=0.5, gt=0, description="period of the SLO loop; one query a tick for all routes"
     )
+    canaries_at_once: int = Field(
+        default=0,
+        ge=0,
+        description="how many canaries of all tenants may be raised at once; others wait in line. 0 sets no limit",
+    )
     workers: int = Field(
         default=8, ge=1, le=64, description="reconcile workers; CPU-bound, more only adds latency"
     )

@@ -21,8 +21,9 @@ from relay_operator.decisions.analysis.verdict import (
     Verdict,
 )
 from relay_operator.decisions.canary import machine
+from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary.plans import objective_of, plan_of
-from relay_operator.decisions.canary.run import Run
+from relay_operator.decisions.canary.run import RAISED, Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
@@ -36,8 +37,23 @@ _NOT_STORED = "this weight is not stored yet; it is not raised until the API ser
 
 @dataclass(slots=True)
 class CanaryRuns:
+    """budget says how many canaries may be raised at once."""
+
     evidence: Evidence
+    budget: Budget = field(default_factory=Budget)
     runs: dict[RouteKey, Run] = field(default_factory=dict)
+
+    def recall(self, key: RouteKey, status: Mapping[str, Any]) -> None:
+        """Takes from status, before the first decision of this life, which canaries have a place and which are in line."""
+        progress = route_status.from_status(status).progress
+        if progress is None or not self.budget.most:
+            return
+        state = progress.state
+        waiting = _is_told(status, Reason.AWAITING_BUDGET)
+        if waiting:
+            self.budget.wait(key, state.step_started_at)
+        elif state.weight_percent > 0 and state.phase in RAISED:
+            self.budget.place(key)
 
     def accept(
         self,
@@ -119,6 +135,7 @@ class CanaryRuns:
     def forget(self, key: RouteKey) -> None:
         """Drops the run of a route that is gone."""
         self.runs.pop(key, None)
+        self.budget.leave(key)
 
     def follow(self, keys: Iterable[RouteKey]) -> None:
         """Follows the counters of these routes and forgets those of all others."""
@@ -173,9 +190,22 @@ class CanaryRuns:
         canary's first weight; until then it does not rise.
         """
         run = self.runs[key]
+        before = run.state.weight_percent
+        moved = self._decide(key, run, now=now, stored=stored, lacking=lacking)
+        self._settle_place(key, run, rose=run.state.weight_percent > before)
+        return moved
+
+    def step_aside(self, key: RouteKey) -> None:
+        """Takes back the place in the platform's budget of a canary without weight, whose spec is not in force."""
+        run = self.runs.get(key)
+        if run is None or run.state.weight_percent == 0:
+            self.budget.leave(key)
+
+    def _decide(self, key: RouteKey, run: Run, *, now: float, stored: bool, lacking: str) -> bool:
         why = lacking if run.state.weight_percent == 0 else ""
         why = run.plan.held or why or ("" if stored else _NOT_STORED)
-        plan = replace(run.plan, held=why) if why else run.plan
+        turn = self._turn(key, run, now) if self.budget.most and not why else ""
+        plan = replace(run.plan, held=why, turn=turn) if why or turn else run.plan
         look = run.look(now)
         decision = machine.next_state(run.state, look, plan=plan)
         run.standing = decision
@@ -194,6 +224,30 @@ class CanaryRuns:
         if again.state == run.state or machine.is_settling(run.state, again.state):
             run.state, run.standing = again.state, again
         return True
+
+    def _turn(self, key: RouteKey, run: Run, now: float) -> str:
+        if not run.may_rise:
+            return ""
+        of_this = run.state.fingerprint == run.plan.fingerprint and run.state.weight_percent == 0
+        return self.budget.why_not(key, since=run.state.step_started_at if of_this else now)
+
+    def _settle_place(self, key: RouteKey, run: Run, *, rose: bool) -> None:
+        if not self.budget.most or run.standing is None:
+            return
+        run.settle()
+        if run.standing.reason is Reason.AWAITING_BUDGET:
+            self.budget.wait(key, run.state.step_started_at)
+        elif not run.is_risky:
+            self.budget.leave(key)
+        elif rose:
+            self.budget.place(key)
+
+
+def _is_told(status: Mapping[str, Any], reason: Reason) -> bool:
+    conditions = status.get("conditions") or ()
+    return any(
+        one.get("type") == "Ready" and one.get("reason") == reason.value for one in conditions
+    )
 
 
 def _subject(run: Run) -> Subject:

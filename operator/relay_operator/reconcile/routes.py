@@ -63,10 +63,12 @@ class RouteReconciler:
         self._queue = queue
         self._clock = clock
         self._webhook = webhook
+        self._recalled = False
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
         now = self._clock()
+        self._recall()
         watched = self._watched_state.routes.get(name, namespace=namespace)
         publication = self._publisher.publication(namespace)
         if watched is None:
@@ -83,10 +85,25 @@ class RouteReconciler:
         else:
             await self._bring_into_force(watched, publication, now)
 
+    def _recall(self) -> None:
+        """Tells the budget, once, of all canaries that an earlier life of the operator began or put in line."""
+        if self._recalled:
+            return
+        self._recalled = True
+        routes = self._watched_state.routes
+        for namespace in routes.namespaces():
+            for one in routes.in_namespace(namespace):
+                self._canaries.recall((namespace, one.name), one.body.get("status") or {})
+
+    def _queue_whose_turn_it_is(self) -> None:
+        for key in self._canaries.budget.taken_news():
+            self._queue.add(Key("RelayRoute", *key))
+
     async def _remove(self, namespace: str, name: str, publication: Publication | None) -> None:
         """Takes the route out of the document."""
         if publication is None:
             return
+        self._queue_whose_turn_it_is()
         publication.without_room.discard(name)
         publication.fragments.pop(name, None)
         # an earlier try may have taken it out and failed to store that
@@ -153,6 +170,7 @@ class RouteReconciler:
         namespace = body["metadata"]["namespace"]
         ruling = self._rule(watched, publication, now)
         self._queue_fitting(publication)
+        self._queue_whose_turn_it_is()
         if ruling is not None:
             self._arrange(body, publication, ruling)
         if ruling is None or _is_premature(body, publication, ruling.outcome):
@@ -212,6 +230,7 @@ class RouteReconciler:
     ) -> None:
         """Lets the canary in force fall, but not rise, under a spec that is not in force."""
         in_force = publication.fragments.get(watched.name)
+        self._canaries.step_aside((publication.base.namespace, watched.name))
         if in_force is None or in_force.canary is None:
             return
         route, key = watched.resource, (publication.base.namespace, watched.name)

@@ -27,6 +27,7 @@ from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.analysis.evidence import Evidence, Question
 from relay_operator.decisions.analysis.scrapes import Series
+from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.handlers import initial_list, owned_objects, resources
@@ -135,7 +136,10 @@ class Life:
         samples: Any = stage.samples if prometheus else None
         children, status = OwnedObjects(api), StatusWriter(api)
         announcer = EventRecorder(api, instance="test")
-        self.canaries = CanaryRuns(evidence=Evidence(scrape_seconds=_SCRAPE_SECONDS))
+        self.canaries = CanaryRuns(
+            evidence=Evidence(scrape_seconds=_SCRAPE_SECONDS),
+            budget=Budget(stage.canaries_at_once),
+        )
         self.publisher = DocumentPublisher(
             relays=relays,
             children=children,
@@ -271,6 +275,7 @@ class Stage:
     """A cluster with the operator's surroundings. Everything others do happens through it."""
 
     def __init__(self) -> None:
+        self.canaries_at_once = 0
         self.clock = running_clock()
         self.server = InMemoryApiServer(self.clock)
         self.relays = RelayPods(self.server, SIGNING_KEY.public_key())

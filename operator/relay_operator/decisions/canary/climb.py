@@ -7,7 +7,7 @@ from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary.incidents import throttled
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
-from relay_operator.decisions.canary.stays import roll_back, stay
+from relay_operator.decisions.canary.stays import roll_back, stay, stay_in_line
 from relay_operator.decisions.timestamps import to_text
 from relay_operator.names import ANNOTATION_APPROVE, Reason
 
@@ -17,6 +17,15 @@ _PROMOTED: Final = (
 
 
 def start(state: State, plan: Plan, now: float) -> Decision:
+    if plan.turn and not plan.paused:
+        waiting = State(
+            phase=Phase.HOLDING,
+            fingerprint=plan.fingerprint,
+            step_started_at=now,
+            run=state.run + 1,
+            rolled_back=state.rolled_back,
+        )
+        return stay_in_line(waiting, plan)
     weight = 0 if plan.paused else min(plan.step_percent, plan.percent)
     started = State(
         phase=Phase.PAUSED if plan.paused else Phase.PROGRESSING,
@@ -39,8 +48,8 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
         return stay(state, Reason.PROMOTED, _PROMOTED)
     holding = replace(state, phase=Phase.HOLDING)
     if state.weight_percent == 0:
-        # a run that began paused needs no evidence for its first step
-        return _pass_step(state, look, plan)
+        # a run that began paused, or in line, needs no evidence for its first step
+        return _take_first_step(state, look, plan)
     if not plan.guarded:
         message = f"at {state.weight_percent} %; without spec.analysis the weight is not raised automatically"
         return stay(holding, Reason.NO_ANALYSIS, message)
@@ -60,6 +69,21 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
     return _pass_step(state, look, plan)
 
 
+def _take_first_step(state: State, look: Look, plan: Plan) -> Decision:
+    if plan.turn:
+        return stay_in_line(state, plan)
+    weight = min(plan.step_percent, plan.percent)
+    started = replace(
+        state,
+        phase=Phase.PROGRESSING,
+        weight_percent=weight,
+        step_index=1,
+        step_started_at=look.now,
+    )
+    message = f"canary started at {weight} %, target {plan.percent} %"
+    return Decision(state=started, reason=Reason.STARTED, message=message)
+
+
 def _step_passed(state: State, look: Look, plan: Plan) -> bool:
     long_enough = look.now - state.step_started_at >= plan.every_seconds
     return _is_healthy(look) and long_enough and look.step_requests >= plan.min_requests
@@ -70,6 +94,8 @@ def _is_healthy(look: Look) -> bool:
 
 
 def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
+    if state.weight_percent < plan.percent and plan.turn:
+        return stay_in_line(state, plan)
     if state.weight_percent < plan.percent:
         weight = min(state.weight_percent + plan.step_percent, plan.percent)
         risen = replace(

@@ -16,8 +16,19 @@ from relay_operator.names import Reason
 EVIDENCE_SECONDS: Final = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH: Final = 10
-_TOLD: Final = frozenset({Reason.THROTTLED})
+_TOLD: Final = frozenset({Reason.THROTTLED, Reason.AWAITING_BUDGET})
 """Reasons for staying that are told like a move, once."""
+RAISED: Final = (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING)
+_BY_HAND: Final = frozenset(
+    {
+        Reason.AWAITING_APPROVAL,
+        Reason.AWAITING_BUDGET,
+        Reason.NO_ANALYSIS,
+        Reason.STEP_DEADLINE,
+        Reason.UNMEASURABLE,
+    }
+)
+"""Reasons for which nothing moves, for long or until a person acts."""
 _MOST_CHARACTERS: Final = 1024
 """Of a message in the history; an Event takes no more either."""
 
@@ -47,6 +58,7 @@ class Run:
     unmeasurable_since: float = math.inf
     incident_at: float = -math.inf
     is_fresh: bool = False
+    has_settled: bool = False
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
@@ -69,6 +81,36 @@ class Run:
             quiet_seconds=now - self.incident_at,
             is_fresh=self.is_fresh,
         )
+
+    @property
+    def may_rise(self) -> bool:
+        """Tells whether the platform's budget could keep the canary from rising at the next look."""
+        plan, state = self.plan, self.state
+        stays = plan.paused or plan.held or state.phase in (Phase.FROZEN, Phase.PROMOTED)
+        return not stays and (
+            state.weight_percent < plan.percent or state.fingerprint != plan.fingerprint
+        )
+
+    @property
+    def is_risky(self) -> bool:
+        """Tells whether the canary takes a place in the platform's budget: it has weight, and more is to come by itself.
+
+        What waits for a person keeps nobody else waiting.
+        """
+        if self.state.weight_percent == 0 or self.state.phase not in RAISED:
+            return False
+        reason = self.standing.reason if self.standing is not None else None
+        return not self.has_settled and reason not in _BY_HAND
+
+    def settle(self) -> None:
+        """Notes that the canary has shown at its destination what a step has to show; a bad minute later changes nothing."""
+        at_destination = (
+            self.standing is not None and self.standing.reason is Reason.DESTINATION_REACHED
+        )
+        enough = self.step_requests >= self.plan.min_requests
+        passed = self.is_fresh and self.verdict.outcome is Outcome.HEALTHY and enough
+        if at_destination and passed:
+            self.has_settled = True
 
     @property
     def is_measured(self) -> bool:
@@ -112,6 +154,7 @@ class Run:
 
     def begin_step(self) -> None:
         """Begins to count anew what a step needs; the tests go on."""
+        self.has_settled = False
         if self.judge is not None:
             self.judge.begin_step()
             self.remembered = memory.to_text(self.judge)

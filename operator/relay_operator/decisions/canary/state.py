@@ -47,7 +47,8 @@ MOVES: Final[dict[Phase, frozenset[Phase]]] = {
 class Plan:
     """The canary that a spec asks for. fingerprint is empty without one; percent is the target weight.
 
-    held tells why the weight may not rise; it is empty while it may. A step that is not passed within deadline_seconds, and
+    held tells why the weight may not rise; it is empty while it may. turn tells why it is not this canary's turn to be raised,
+    by the platform's budget; empty if it is. A step that is not passed within deadline_seconds, and
     a canary that cannot be measured for unmeasurable_seconds, is rolled back or held. retry and approval are what a
     person wrote into the annotations of these names.
     """
@@ -60,6 +61,7 @@ class Plan:
     guarded: bool = False
     paused: bool = False
     held: str = ""
+    turn: str = ""
     bake_seconds: float = 0.0
     needs_approval: bool = False
     deadline_seconds: float = math.inf

@@ -52,6 +52,18 @@ def stay_back(state: State, plan: Plan) -> Decision:
     return stay(state, Reason.ROLLED_BACK, message, coming=coming, due=cooled if waits else 0.0)
 
 
+def stay_in_line(state: State, plan: Plan) -> Decision:
+    """Waits for a place among the canaries that are raised at once."""
+    phase = Phase.HOLDING if state.phase in (Phase.PROGRESSING, Phase.STABLE) else state.phase
+    message = f"waits at {state.weight_percent} % for its turn: {plan.turn}"
+    return stay(
+        replace(state, phase=phase),
+        Reason.AWAITING_BUDGET,
+        message,
+        coming="its turn in the platform's budget",
+    )
+
+
 def stay_frozen(state: State) -> Decision:
     message = (
         f"{state.cause}; to go on, annotate the route with {ANNOTATION_RETRY}={state.run_token}, "

@@ -53,6 +53,8 @@ class CanaryMoves:
             namespace, name = key
             queue_key = Key("RelayRoute", namespace, name)
             self._queue.add(queue_key, Urgency.URGENT if urgent else Urgency.NORMAL)
+        for waiting in self._canaries.budget.taken_news():
+            self._queue.add(Key("RelayRoute", *waiting))
 
     async def _distribute(self, key: RouteKey) -> None:
         try:

@@ -1,0 +1,85 @@
+"""How many canaries of the whole platform may be raised at once, and whose turn is next.
+
+A canary takes a place with its first weight and gives it back when nothing more is to happen by itself: promoted, rolled
+back, frozen, or settled at its destination. Only raising waits for a place; lowering and rolling back never do.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from relay_operator.decisions.analysis.scrapes import RouteKey
+
+NO_LIMIT: Final = 0
+FIRST_IN_LINE: Final = 20
+"""So many are told their place in line again when it changes; the others at their next look."""
+
+
+class Budget:
+    """Places of canaries, by route, and the line of those that wait. most 0 sets no limit.
+
+    In line the tenants take turns: a tenant with a canary being raised comes after those without, and within a tenant, and
+    among tenants with as many, the first comes first. A tenant is its namespace.
+    """
+
+    def __init__(self, most: int = NO_LIMIT) -> None:
+        self.most = most
+        self._placed: set[RouteKey] = set()
+        self._waiting: dict[RouteKey, float] = {}
+        self._news: list[RouteKey] = []
+
+    def place(self, key: RouteKey) -> None:
+        """Gives a canary that has weight a place, also beyond the limit: it had it before."""
+        if self.most and (key not in self._placed or key in self._waiting):
+            self._waiting.pop(key, None)
+            self._placed.add(key)
+            self._line_changed()
+
+    def wait(self, key: RouteKey, since: float) -> None:
+        """Puts a canary in line; it keeps its turn by the moment (seconds since the epoch) at which it began to wait."""
+        if self.most and key not in self._waiting:
+            self._placed.discard(key)
+            self._waiting[key] = since
+            self._line_changed()
+
+    def leave(self, key: RouteKey) -> None:
+        """Takes back the place, in force or in line, of a canary that is not to be raised now."""
+        if key in self._placed or key in self._waiting:
+            self._placed.discard(key)
+            self._waiting.pop(key, None)
+            self._line_changed()
+
+    def has_place(self, key: RouteKey) -> bool:
+        """Tells whether nothing keeps the canary from being raised."""
+        return not self.most or key in self._placed
+
+    def why_not(self, key: RouteKey, *, since: float) -> str:
+        """Says what a canary waits for that would be raised; nothing where it may be."""
+        if self.has_place(key):
+            return ""
+        line = list(self._line({**self._waiting, key: self._waiting.get(key, since)}))
+        before = line.index(key)
+        if before < self.most - len(self._placed):
+            return ""
+        others = f"{before} canaries are" if before != 1 else "1 canary is"
+        return (
+            f"as many canaries as the platform allows at once ({self.most}) are being raised, and {others} before "
+            "it in line"
+        )
+
+    def taken_news(self) -> list[RouteKey]:
+        """Returns, once, those at the front of the line whose turn or place in it may have changed."""
+        news, self._news = self._news, []
+        return news
+
+    def _line_changed(self) -> None:
+        if self._waiting:
+            self._news = list(self._line(self._waiting))[:FIRST_IN_LINE]
+
+    def _line(self, waiting: dict[RouteKey, float]) -> Iterator[RouteKey]:
+        taken = Counter(namespace for namespace, _ in self._placed)
+        turns: dict[RouteKey, int] = {}
+        for key in sorted(waiting, key=lambda one: (waiting[one], one)):
+            turns[key] = taken[key[0]]
+            taken[key[0]] += 1
+        yield from sorted(turns, key=lambda one: (turns[one], waiting[one], one))

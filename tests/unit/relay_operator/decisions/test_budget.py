@@ -1,0 +1,116 @@
+"""The platform's budget of canaries: how many are raised at once, and whose turn is next."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_operator.decisions.analysis.scrapes import RouteKey
+from relay_operator.decisions.canary.budget import FIRST_IN_LINE, Budget
+
+ONE, TWO, THREE = ("relay-a", "chat"), ("relay-b", "chat"), ("relay-c", "chat")
+
+
+def in_line(budget: Budget, key: RouteKey, since: float) -> str:
+    """Asks for a place as a canary does at each look; returns what it waits for."""
+    why = budget.why_not(key, since=since)
+    if why:
+        budget.wait(key, since)
+    else:
+        budget.place(key)
+    return why
+
+
+def test_without_a_limit_nobody_waits() -> None:
+    budget = Budget()
+    assert not any(in_line(budget, ("relay-a", str(number)), number) for number in range(1000))
+    assert budget.taken_news() == []
+
+
+def test_who_waits_is_told_how_many_are_before_it() -> None:
+    budget = Budget(1)
+    assert in_line(budget, ONE, 1.0) == ""
+    assert in_line(budget, TWO, 2.0).endswith("0 canaries are before it in line")
+    assert in_line(budget, THREE, 3.0) == (
+        "as many canaries as the platform allows at once (1) are being raised, and 1 canary is before it in line"
+    )
+
+
+def test_the_first_in_line_goes_first_also_before_one_that_comes_just_then() -> None:
+    budget = Budget(1)
+    in_line(budget, ONE, 1.0)
+    in_line(budget, TWO, 2.0)
+    budget.leave(ONE)
+    assert TWO in budget.taken_news()
+    assert in_line(budget, THREE, 3.0) != ""
+    assert in_line(budget, TWO, 2.0) == ""
+
+
+def test_tenants_take_turns() -> None:
+    budget = Budget(2)
+    big = [("relay-a", str(number)) for number in range(5)]
+    for number, key in enumerate(big):
+        in_line(budget, key, float(number))
+    in_line(budget, TWO, 10.0)
+    in_line(budget, THREE, 11.0)
+    budget.leave(big[0])
+    assert [in_line(budget, key, 0.0) == "" for key in (big[2], TWO, THREE)] == [
+        False,
+        True,
+        False,
+    ]
+    budget.leave(big[1])
+    assert [in_line(budget, key, 0.0) == "" for key in (THREE, big[2])] == [False, True]
+
+
+def test_one_that_leaves_the_line_keeps_nobody_waiting() -> None:
+    budget = Budget(1)
+    in_line(budget, ONE, 1.0)
+    in_line(budget, TWO, 2.0)
+    in_line(budget, THREE, 3.0)
+    budget.leave(TWO)
+    budget.leave(ONE)
+    assert in_line(budget, THREE, 3.0) == ""
+
+
+def test_no_more_than_the_front_of_a_long_line_is_looked_at_again() -> None:
+    budget = Budget(1)
+    for number in range(500):
+        in_line(budget, (f"relay-{number}", "chat"), float(number))
+    budget.taken_news()
+    budget.leave(("relay-0", "chat"))
+    news = budget.taken_news()
+    assert len(news) == FIRST_IN_LINE
+    assert news[0] == ("relay-1", "chat")
+    assert budget.taken_news() == []
+
+
+keys = st.tuples(st.sampled_from("abc"), st.sampled_from("1234"))
+
+
+@given(
+    most=st.integers(1, 4),
+    asked=st.lists(st.tuples(st.sampled_from(["ask", "leave"]), keys), max_size=60),
+)
+def test_there_are_never_more_than_the_limit_and_all_who_ask_get_their_turn(
+    most: int, asked: list[tuple[str, RouteKey]]
+) -> None:
+    budget = Budget(most)
+    placed: set[RouteKey] = set()
+    waiting: dict[RouteKey, float] = {}
+    for now, (what, key) in enumerate(asked):
+        if what == "leave":
+            budget.leave(key)
+            placed.discard(key)
+            waiting.pop(key, None)
+        elif in_line(budget, key, waiting.get(key, float(now))):
+            waiting.setdefault(key, float(now))
+        else:
+            placed.add(key)
+            waiting.pop(key, None)
+        assert len(placed) <= most
+    for _ in range(len(waiting)):
+        for key in placed:
+            budget.leave(key)
+        free = [key for key, since in waiting.items() if in_line(budget, key, since) == ""]
+        placed = set(free)
+        waiting = {key: since for key, since in waiting.items() if key not in placed}
+    assert not waiting
