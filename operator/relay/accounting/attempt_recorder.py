@@ -125,7 +125,9 @@ class AttemptRecorder:
         subject = event.subject
         counters = subject.slo
         subject.series.first_token.observe(first_token)
-        self._metrics.overhead.observe(event.overhead_seconds)
+        if subject.is_served:
+            # nobody waited for the relay where there is no caller
+            self._metrics.overhead.observe(event.overhead_seconds)
         counters.overhead_seconds += event.overhead_seconds
         for signal, limit in subject.objectives.items():
             if signal in event.counted_slow:
@@ -144,7 +146,9 @@ class AttemptRecorder:
             # an estimate is the relay's own: it says nothing of the side
             subject.slo.reported += 1
             subject.slo.tokens.add(tokens)
-            self.estimator.learn(subject.model_label, event.estimate, tokens)
+            if subject.is_served:
+                # what copies and probes use says nothing of the calls that limits hold tokens for
+                self.estimator.learn(subject.model_label, event.estimate, tokens)
 
 
 def sides(plans: Iterable[RoutePlan]) -> list[SideName]:

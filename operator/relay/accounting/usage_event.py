@@ -8,7 +8,7 @@ from relay.accounting.slo_counters import SideCounters
 from relay.accounting.token_estimates import CallEstimate
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
-from relay.routing.snapshot import SideLabel
+from relay.routing.snapshot import SERVED, SideLabel
 
 Outcome = Literal[
     "ok",
@@ -32,13 +32,14 @@ class Subject:
     """Everything that attempts of one kind have in common: whose they are, which model they ask for, and of which side.
 
     Kept by the recorder and used again, so that an attempt is counted without building or looking up a name. objectives
-    maps a signal to its limit in seconds; model_label is the model as metrics name it, from a bounded set. `names`
+    maps a signal to its limit in seconds; model_label is the model as metrics name it, from a bounded set. is_served says that callers get its answers. `names`
     belongs to the usage log: the subject as it writes it, None before the first line.
     """
 
     __slots__ = (
         "endpoint",
         "fingerprint",
+        "is_served",
         "key",
         "model",
         "model_label",
@@ -78,6 +79,7 @@ class Subject:
         self.key = key
         self.route = route
         self.side = side
+        self.is_served = side in SERVED
         self.fingerprint = fingerprint
         self.provider = provider
         self.model = model

@@ -21,6 +21,7 @@ from relay.calls.own_request import (
     UnknownPathRequest,
 )
 from relay.calls.path_table import HandlerFactory, PathEntry, PathTable
+from relay.calls.preflight.preflights import Preflights
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
 from relay.dialect.endpoints import CALLS, ME, MODEL, MODELS, OTHER
@@ -53,6 +54,7 @@ class CallService:
             concurrency=settings.shadow_concurrency,
             max_body_bytes=settings.shadow_max_body_bytes,
         )
+        self.preflights = Preflights(self.providers, self.exceptions)
         context = CallContext(
             tenants=self.tenants,
             providers=self.providers,
@@ -82,6 +84,7 @@ class CallService:
             now=time.monotonic(),
         )
         self.providers.install(self._upstreams())
+        self.preflights.install(self.tenants.all())
 
     def tick(self) -> None:
         """Does what is due; call it every second."""
@@ -91,10 +94,12 @@ class CallService:
         for tenant in self.tenants.all():
             tenant.admission.tick(now)
         self.providers.refresh_keys(self._upstreams())
+        self.preflights.tick(now)
 
     def stop(self) -> None:
         """Aborts what runs for nobody: the process is about to end."""
         self._shadows.stop()
+        self.preflights.stop()
 
     def missing_keys(self) -> list[str]:
         """Returns the providers in the current document that have no key file. Re-reads the files first."""

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from relay.accounting.metric_catalogue import Page
 from relay.accounting.metric_report import render, render_gauge
 from relay.process.admin_connections import AdminConnections
+from relay.process.pod_state.waited_state import WaitedState
 from relay.process.supervisor import NotProgrammed, Supervisor
 from relay.process.traffic.listening import listening_socket
 from relay.settings import Settings
@@ -22,6 +23,7 @@ from relay_contract.endpoints import (
     CONFIG_PATH,
     HEALTH_PATH,
     METRICS_PATH,
+    PREFLIGHTS_PATH,
     READY_PATH,
     SLO_METRICS_PATH,
 )
@@ -60,6 +62,7 @@ class Admin:
                 web.get(METRICS_PATH, self._metrics),
                 web.get(SLO_METRICS_PATH, self._slo_metrics),
                 web.get(BREAKERS_PATH, self._breakers),
+                web.get(PREFLIGHTS_PATH, self._preflights),
                 web.get(CONFIG_PATH, self._config),
                 web.put(CONFIG_PATH, self._push),
             ]
@@ -115,8 +118,13 @@ class Admin:
         return web.Response(body=text.encode(), headers=_TEXT)
 
     async def _breakers(self, request: web.Request) -> web.Response:
-        breakers = self._supervisor.open_breakers
-        answer = await breakers.answer_once_changed(
+        return await self._once_changed(request, self._supervisor.open_breakers)
+
+    async def _preflights(self, request: web.Request) -> web.Response:
+        return await self._once_changed(request, self._supervisor.preflights)
+
+    async def _once_changed(self, request: web.Request, state: WaitedState) -> web.Response:
+        answer = await state.answer_once_changed(
             request.query.get("seen", ""), seconds=_seconds(request.query.get("wait", "0"))
         )
         return web.Response(body=orjson.dumps(answer), content_type="application/json")

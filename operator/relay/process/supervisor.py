@@ -19,7 +19,8 @@ from relay.accounting.metric_report import Report, merge, received, without_gaug
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay.process.document_files import DocumentMount, StateFile
 from relay.process.forking import become_worker
-from relay.process.open_breakers import OpenBreakers
+from relay.process.pod_state.open_breakers import OpenBreakers
+from relay.process.pod_state.preflights import PodPreflights
 from relay.process.traffic.client_certificate import CertificateMount
 from relay.process.traffic.traffic_port import CLOSED, Serving, mode_of
 from relay.process.worker import run_worker
@@ -85,6 +86,7 @@ class Supervisor:
         self.accepted: Accepted | None = None
         self.rejection: DocumentRejected | None = None
         self.open_breakers = OpenBreakers()
+        self.preflights = PodPreflights()
         self.draining = False
         self.workers_gone = asyncio.Event()
 
@@ -98,6 +100,7 @@ class Supervisor:
         if self.accepted is None and envelopes:
             await self._offer_quietly(envelopes[-1])
         elif self.accepted is not None:
+            self.preflights.follow(self.accepted.document)
             kept = self.accepted.envelope == candidates[0]
             self._log_in_force(self.accepted, "state" if kept else "mount")
         self._certificate.look()
@@ -119,6 +122,7 @@ class Supervisor:
             fresh = accepted is not self.accepted
             if fresh:
                 self.accepted = accepted
+                self.preflights.follow(accepted.document)
                 self._certificate.look()
                 for worker in self._workers.values():
                     # before the document: no call is taken without TLS under one that asks for it
@@ -294,6 +298,7 @@ class Supervisor:
             return
         self.draining = True
         self.open_breakers.end()
+        self.preflights.end()
         self._log.event("info", "draining", seconds=self._settings.drain_seconds)
         for worker in self._workers.values():
             # our copy would keep the port open after the worker's own is closed
@@ -324,6 +329,7 @@ class Supervisor:
                 future.set_result({})
         worker.report = {}
         self._changed.set()
+        self._give_preflight_duty()
         if self.draining:
             if not self._workers:
                 self.workers_gone.set()
@@ -362,6 +368,7 @@ class Supervisor:
         worker.channel = channel
         self._send_serving(worker)
         self._send_document(worker)
+        self._give_preflight_duty()
         if self.draining:
             channel.send("drain")
 
@@ -377,6 +384,15 @@ class Supervisor:
             worker.channel.send(
                 "document", digest=self.accepted.digest, payload=self.accepted.payload
             )
+
+    def _give_preflight_duty(self) -> None:
+        """Lets one worker probe canaries; a worker that is new, or that had no duty, has none."""
+        connected = [one.number for one in self._workers.values() if one.channel is not None]
+        if self.draining or not self.preflights.give_duty(connected):
+            return
+        worker = self._workers[self.preflights.worker or 0]
+        if worker.channel is not None:
+            worker.channel.send("preflight_duty", on=True, passed=self.preflights.passed())
 
     def _tell_all(self, kind: str) -> None:
         for worker in self._workers.values():
@@ -404,6 +420,8 @@ class Supervisor:
             case "breakers":
                 breakers = {(uid, route, of): n for uid, route, of, n in message["open"]}
                 self.open_breakers.report(worker.number, breakers)
+            case "preflights":
+                self.preflights.report(worker.number, message["rows"])
             case "tripped":
                 self._tell_others(worker, message)
         self._changed.set()

@@ -14,6 +14,7 @@ import uvloop
 from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import WorkerLog
 from relay.calls.call_service import CallService
+from relay.calls.preflight.preflights import PreflightRow
 from relay.process.allocator import keep_freed_memory
 from relay.process.drain import Drain
 from relay.process.traffic.traffic_port import Serving, TrafficPort
@@ -51,6 +52,8 @@ class Worker:
         )
         self._serving: set[asyncio.Task[None]] = set()
         self._drain: Drain | None = None
+        self.service.preflights.watcher = self._report_preflights
+        self._told_preflights: list[PreflightRow] = []
         self._told_breakers: list[tuple[str, str, str, int]] = []
         self.ended = asyncio.Event()
 
@@ -81,6 +84,12 @@ class Worker:
                 "tripped", tenant_uid=tenant_uid, route=route, fingerprint=fingerprint
             )
 
+    def _report_preflights(self) -> None:
+        rows = self.service.preflights.rows()
+        if rows != self._told_preflights:
+            self._told_preflights = rows
+            self._channel.send("preflights", rows=rows)
+
     # -- messages --------------------------------------------------------------------------------------------------
 
     def _received(self, message: Message) -> None:
@@ -98,6 +107,11 @@ class Worker:
                 )
             case "serve":
                 self._serve(Serving(message["name"], message["certificate"], message["key"]))
+            case "preflight_duty":
+                passed = [(uid, route, token) for uid, route, token in message["passed"]]
+                # whoever has it tells of all, also of what it told before
+                self._told_preflights = []
+                self.service.preflights.take_duty(on_duty=message["on"], passed=passed)
             case "drain":
                 self._begin_drain()
 
@@ -125,6 +139,7 @@ class Worker:
     def _begin_drain(self) -> None:
         if self._drain is None:
             self.service.connections.drain()
+            self.service.preflights.stop()
             self._drain = Drain(
                 self.service.connections,
                 self._port,

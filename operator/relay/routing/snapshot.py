@@ -28,7 +28,9 @@ from relay_contract.document import (
     Side,
 )
 
-SideLabel = Literal["stable", "canary", "fallback", "shadow"]
+SideLabel = Literal["stable", "canary", "fallback", "shadow", "preflight"]
+SERVED: Final[frozenset[SideLabel]] = frozenset({"stable", "canary", "fallback"})
+"""Sides whose answers callers get."""
 COOL_DOWN_SECONDS: Final = 60.0
 """Longest time for which a model is passed over that said when to come back, where its provider says nothing else."""
 _DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_PROVIDER

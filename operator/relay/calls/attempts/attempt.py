@@ -29,7 +29,7 @@ _OUTPUT_BOUNDS: Final = frozenset({b"max_tokens", b"max_completion_tokens", b"ma
 
 
 class Consumer(ABC):
-    """The reader of an answer: the caller's exchange, or a shadow copy."""
+    """The reader of an answer: the caller's exchange, a shadow copy, or a preflight's probe."""
 
     __slots__ = ()
 
@@ -185,6 +185,17 @@ class Attempt(ResponseReceiver):
         elif self._pool is not None:
             self._pool.cancel(self)
         self._settle(time.monotonic())
+
+    def time_out(self) -> None:
+        """Ends the attempt because its consumer gave it only so much time."""
+        if self.outcome is not None or not self.started_at:
+            return
+        connection = self._connection
+        if connection is not None:
+            connection.abandon()
+        elif self._pool is not None:
+            self._pool.cancel(self)
+        self._fail("timeout")
 
     def give_up(self) -> None:
         """Ends the attempt after an exception in its handling: lets the provider go and reports what is certain.
@@ -361,7 +372,7 @@ class Attempt(ResponseReceiver):
         """Lets routing pass the target over, where the provider says that it took no call and when to come back."""
         error = answer.error
         status = error.status if error is not None and self.status < 300 else self.status
-        if status not in UNPROCESSED:
+        if status not in UNPROCESSED or self.subject.side == "preflight":
             return
         details: dict[str, Any] = error.details if error is not None else {}
         seconds = retry_after_seconds(self.headers, details, wall_time=time.time())

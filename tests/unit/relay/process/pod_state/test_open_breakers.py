@@ -2,7 +2,7 @@
 
 import asyncio
 
-from relay.process.open_breakers import OpenBreakers
+from relay.process.pod_state.open_breakers import OpenBreakers
 
 CHAT = ("uid", "chat", "f1")
 CODE = ("uid", "code", "f2")

@@ -1,0 +1,1 @@
+"""Preflights: small calls that show whether a canary can be used, before any caller gets it."""
