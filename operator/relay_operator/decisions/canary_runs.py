@@ -228,7 +228,7 @@ class CanaryRuns:
     def _turn(self, key: RouteKey, run: Run, now: float) -> str:
         if not run.may_rise:
             return ""
-        of_this = run.state.fingerprint == run.plan.fingerprint and run.state.weight_percent == 0
+        of_this = run.state.fingerprint == run.plan.fingerprint
         return self.budget.why_not(key, since=run.state.step_started_at if of_this else now)
 
     def _settle_place(self, key: RouteKey, run: Run, *, rose: bool) -> None:

@@ -154,11 +154,12 @@ class Evidence:
         increments = Increments(
             now=now,
             seconds=max(now - followed.told, 0.0) if moved else 0.0,
-            stable=_side(followed.stable, sum(level for level, _ in under_way)),
-            canary=_side(followed.canary, sum(level for _, level in under_way)),
+            stable=_side(followed.stable if moved else None, sum(level for level, _ in under_way)),
+            canary=_side(followed.canary if moved else None, sum(level for _, level in under_way)),
             fresh_pods=len(serving),
             expected_pods=len(expected),
             tripped_pods=sum(pod.open for pod in serving),
+            moved=moved,
         )
         followed.told = now
         if moved:
@@ -199,7 +200,9 @@ class Evidence:
                 del followed.pods[name]
 
 
-def _side(counted: Increases, under_way: float) -> SideIncrements:
+def _side(counted: Increases | None, under_way: float) -> SideIncrements:
+    if counted is None:
+        return SideIncrements(under_way=under_way)
     slow = {
         signal: (counted[INDEX[f"slow/{signal}"]], counted[INDEX[f"timed/{signal}"]])
         for signal in SIGNALS

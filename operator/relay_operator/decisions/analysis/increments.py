@@ -49,7 +49,8 @@ class Increments:
     now is the newest sample time over all pods (seconds since the epoch on Prometheus' clock), 0 before the first; seconds
     is how far it moved since the last tick: 0 where nothing is new. The first tick of a life and an interval that had to be
     dropped bring neither counts nor seconds. fresh_pods counts the relay pods with samples that are new enough,
-    expected_pods those that serve, tripped_pods those of them whose breaker keeps calls off the canary.
+    expected_pods those that serve, tripped_pods those of them whose breaker keeps calls off the canary. moved is False where
+    nothing was scraped since the last tick.
     """
 
     now: float
@@ -59,3 +60,4 @@ class Increments:
     fresh_pods: int
     expected_pods: int
     tripped_pods: int = 0
+    moved: bool = True

@@ -46,15 +46,15 @@ def start(state: State, plan: Plan, now: float) -> Decision:
 def climb(state: State, look: Look, plan: Plan) -> Decision:
     if state.phase is Phase.PROMOTED and state.weight_percent == plan.percent:
         return stay(state, Reason.PROMOTED, _PROMOTED)
-    holding = replace(state, phase=Phase.HOLDING)
     if state.weight_percent == 0:
         # a run that began paused, or in line, needs no evidence for its first step
         return _take_first_step(state, look, plan)
     if not plan.guarded:
         message = f"at {state.weight_percent} %; without spec.analysis the weight is not raised automatically"
-        return stay(holding, Reason.NO_ANALYSIS, message)
+        return stay(replace(state, phase=Phase.HOLDING), Reason.NO_ANALYSIS, message)
     if state.weight_percent == plan.percent < 100:
-        return stay(holding, Reason.DESTINATION_REACHED, f"target of {plan.percent} % reached")
+        message = f"target of {plan.percent} % reached"
+        return stay(replace(state, phase=Phase.HOLDING), Reason.DESTINATION_REACHED, message)
     if state.phase is Phase.BAKING:
         return _bake(state, look, plan)
     if look.verdict.throttled or not _step_passed(state, look, plan):
@@ -65,7 +65,7 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
             or _await_evidence(state, look, plan)
         )
     if plan.needs_approval and plan.approval != state.step_token:
-        return _overdue(state, look, plan) or _await_approval(holding)
+        return _overdue(state, look, plan) or _await_approval(replace(state, phase=Phase.HOLDING))
     return _pass_step(state, look, plan)
 
 

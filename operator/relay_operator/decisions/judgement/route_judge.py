@@ -51,6 +51,9 @@ class RouteJudge:
         self._canary_began, self._stable_began = Began(), Began()
         self._stalled: Stalled | None = None
         self._unrefused = _NOTHING_REFUSED
+        # the last verdict, and by how many pods
+        self._last: Verdict | None = None
+        self._seen = (0, 0, 0)
 
     @property
     def answered(self) -> float:
@@ -63,6 +66,7 @@ class RouteJudge:
             one.counts = Counts()
             one.test.begin_step()
         self.step = self.stable_step = SideIncrements()
+        self._last = None
 
     def rows(self) -> tuple[MetricRow, ...]:
         """Describes every metric, and the share that the canary serves."""
@@ -72,6 +76,11 @@ class RouteJudge:
 
     def judge(self, increments: Increments, *, asked_percent: int = 0) -> Verdict:
         """Takes in a tick and judges the canary. asked_percent is its weight, which is told beside what it serves."""
+        seen = (increments.fresh_pods, increments.expected_pods, increments.tripped_pods)
+        if self._last is not None and not increments.moved and seen == self._seen:
+            # three ticks of four bring nothing
+            return self._last
+        self._seen = seen
         self._take(increments)
         self.share.tick(
             increments.seconds,
@@ -79,7 +88,8 @@ class RouteJudge:
             canary=increments.canary.started,
             stable=increments.stable.started,
         )
-        return self._verdict(increments)
+        self._last = self._verdict(increments)
+        return self._last
 
     def _take(self, increments: Increments) -> None:
         seconds, canary, stable = increments.seconds, increments.canary, increments.stable
