@@ -99,18 +99,18 @@ class CanaryRuns:
         objective: Objective | None,
         in_force: document.Route,
         percent: int,
-        freezes: bool,
+        policy: Plan,
         why: str,
         now: float,
     ) -> Run:
         """Brings the run of the canary in force under a spec that is not in force: it may fall, but not rise.
 
-        percent is the highest weight that this spec allows; status, objective and freezes (instead of rolling back) are for a
-        run that an earlier life of the operator began.
+        percent is the highest weight that this spec allows; status, objective and policy are for a run that an earlier life of
+        the operator began.
         """
         run = self.runs.get(key)
         if run is None:
-            plan = Plan(percent=percent, freezes_on_breach=freezes)
+            plan = replace(policy, percent=percent)
             stable_fingerprint = in_force.stable.fingerprint
             run = Run(
                 plan=plan, objective=objective, stable_fingerprint=stable_fingerprint, state=State()

@@ -16,8 +16,9 @@ from relay_operator.decisions import (
     route_conditions,
     route_status,
 )
-from relay_operator.decisions.canary.plans import objective_of
+from relay_operator.decisions.canary.plans import objective_of, policy_of
 from relay_operator.decisions.canary.run import EVIDENCE_SECONDS, Run
+from relay_operator.decisions.canary.state import Plan
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
@@ -241,7 +242,9 @@ class RouteReconciler:
             objective=None if isinstance(route, Invalid) else objective_of(route),
             in_force=in_force,
             percent=brake.allowed_percent(spec, in_force),
-            freezes=brake.freezes(spec),
+            policy=Plan(freezes_on_breach=brake.freezes(spec))
+            if isinstance(route, Invalid)
+            else policy_of(route),
             why=why,
             now=now,
         )

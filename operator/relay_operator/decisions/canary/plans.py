@@ -1,6 +1,7 @@
 """What a RelayRoute's spec asks of the state machine and of the judge."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from relay_operator.api.provider import Provider
@@ -15,18 +16,32 @@ _PATIENCE_SECONDS: Final = 86_400.0
 
 def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
     """Reads from the spec what the state machine needs."""
+    canary = route.spec.canary
+    if canary is None:
+        return Plan()
+    annotations = route.metadata.annotations
+    return replace(
+        policy_of(route),
+        fingerprint=fingerprint(canary, provider_uid=providers[canary.provider].metadata.uid),
+        percent=canary.percent,
+        retry=annotations.get(ANNOTATION_RETRY, ""),
+        approval=annotations.get(ANNOTATION_APPROVE, ""),
+    )
+
+
+def policy_of(route: RelayRoute) -> Plan:
+    """Reads how a canary is to be treated, whichever it is: it holds for the one in force also if the spec does not."""
     spec = route.spec
     if spec.canary is None:
-        return Plan()
-    uid = providers[spec.canary.provider].metadata.uid
+        return Plan(
+            freezes_on_breach=spec.analysis is not None and spec.analysis.on_breach == "Freeze"
+        )
     analysis = spec.analysis or Analysis()
     progression = spec.canary.progression or Progression(
         step_percent=100, every=0.0, min_requests=analysis.min_requests if spec.analysis else 0
     )
-    deadline, annotations = progression.step_deadline, route.metadata.annotations
+    deadline = progression.step_deadline
     return Plan(
-        fingerprint=fingerprint(spec.canary, provider_uid=uid),
-        percent=spec.canary.percent,
         step_percent=progression.step_percent,
         every_seconds=progression.every,
         min_requests=progression.min_requests,
@@ -43,8 +58,6 @@ def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
         freezes_on_breach=analysis.on_breach == "Freeze",
         on_stable_breach=analysis.on_stable_breach,
         cool_down_seconds=analysis.cool_down,
-        retry=annotations.get(ANNOTATION_RETRY, ""),
-        approval=annotations.get(ANNOTATION_APPROVE, ""),
     )
 
 

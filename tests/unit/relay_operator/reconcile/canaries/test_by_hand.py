@@ -309,6 +309,21 @@ async def test_a_refused_spec_freezes_after_a_restart_where_it_says_so() -> None
     await life.end()
 
 
+@in_virtual_time
+async def test_a_refused_spec_keeps_its_word_on_what_cannot_be_measured_over_a_restart() -> None:
+    scene = await a_scene(unmeasurable={"after": "2m", "action": "Rollback"})
+    scene.apply(fallback=[{"provider": "nobody"}])
+    await scene.stage.settle(2)
+    await scene.life.end()
+    life = await scene.stage.operator()
+    scene.stage.samples.problem = "Prometheus did not answer: Timeout"
+    await scene.stage.settle(100)
+    assert scene.weight == 25
+    await scene.stage.settle(60)
+    assert scene.weight == 0
+    await life.end()
+
+
 CAUSES: dict[str, dict[str, Any]] = {
     "StepDeadline": {
         "canary": {
