@@ -214,6 +214,8 @@ class ClientConnection(Channel):
     def data_received(self, data: bytes) -> None:
         if self._unparsed:
             self._unparsed += data
+        elif self.idle and not self.closing and self._serve_repeated(data):
+            return
         elif len(data) > SLICE_BYTES and self._may_be_in_small_parts(data):
             self._read_in_slices(data)
         else:
@@ -261,8 +263,6 @@ class ClientConnection(Channel):
     def _read(self, data: bytes) -> bytes:
         """Takes in what came; returns what is to be parsed anew."""
         fresh = self._parsing is None and self._current is None
-        if fresh and self._serve_repeated(data):
-            return b""
         size = self._read_bytes = len(data)
         self._head_bytes += size
         try:
