@@ -1,4 +1,4 @@
-/* Finds the values of the few fields that the relay reads in a request body, in one strict pass.
+/* Finds the values of the few fields that the relay reads in a request body, in one strict pass; and tells a whole answer by one.
 
    The text must be one JSON object (RFC 8259) in UTF-8 without a byte order mark, at most MAX_NESTING brackets deep, and
    nothing else. Nothing is decoded and nothing is kept: the result says where values stand. body_fields.py describes it;
@@ -604,6 +604,109 @@ static size_t thin_body(removal *from, text start, size_t size, char *out)
     return from->size;
 }
 
+/* -- answers ----------------------------------------------------------------------------------------------------- */
+
+/* What is looked for in an answer: that it reports no error and that each item of a list in it has a member that is not empty. */
+typedef struct {
+    text end;
+    short_string list, member;
+    int complete; /* the list was found, and every item of it is as it should be */
+    span usage;
+} answer_scan;
+
+/* Returns whether the valid value at p is a string, an array or an object that is not empty. */
+static int is_filled(text p)
+{
+    switch (*p) {
+    case '"': return p[1] != '"';
+    case '[': return *after_blanks(p + 1) != ']';
+    case '{': return *after_blanks(p + 1) != '}';
+    default: return 0;
+    }
+}
+
+static int is_same(const short_string *key, const short_string *name)
+{
+    return is_named(key, name->bytes, (size_t)name->length);
+}
+
+/* Returns whether the valid value from p to after is the word error. */
+static int says_error(text p, text after)
+{
+    short_string word;
+    if (*p != '"')
+        return 0;
+    read_short_string(p + 1, after - 1, &word);
+    return is_named(&word, "error", 5);
+}
+
+/* Returns whether the member of an answer, or of an item of its list, says by its name that there may be an error. */
+static int may_report_error(const short_string *key, text p, text after)
+{
+    if (is_named(key, "error", 5))
+        return *p != 'n';
+    return (is_named(key, "finish_reason", 13) || is_named(key, "object", 6)) && says_error(p, after);
+}
+
+/* Returns the end of the item at p, NULL if it is not as it should be. */
+static text after_whole_item(const answer_scan *scan, text p)
+{
+    short_string key;
+    int filled = 0;
+    if (*p != '{')
+        return NULL;
+    do {
+        p = read_key(after_blanks(p + 1), scan->end, &key);
+        text after = p == NULL ? NULL : after_value(p, scan->end, 2);
+        if (after == NULL || may_report_error(&key, p, after))
+            return NULL;
+        if (is_same(&key, &scan->member))
+            filled = is_filled(p);
+        p = after_blanks(after);
+    } while (*p == ',');
+    return *p == '}' && filled ? p + 1 : NULL;
+}
+
+/* Returns the end of the list at p, NULL if it has no item, or one that is not as it should be. */
+static text after_whole_items(const answer_scan *scan, text p)
+{
+    if (*p != '[')
+        return NULL;
+    do {
+        p = after_whole_item(scan, after_blanks(p + 1));
+        if (p == NULL)
+            return NULL;
+        p = after_blanks(p);
+    } while (*p == ',');
+    return *p == ']' ? p + 1 : NULL;
+}
+
+/* Scans the size bytes at start, which a zero byte follows; returns 0 for anything but an answer that is as it should be. */
+static int scan_answer(answer_scan *scan, text start, size_t size)
+{
+    short_string key;
+    scan->end = start + size;
+    scan->usage = (span){NULL, NULL};
+    scan->complete = 0;
+    text p = after_blanks(start);
+    if (*p != '{' || !is_utf8(p, scan->end))
+        return 0;
+    do {
+        p = read_key(after_blanks(p + 1), scan->end, &key);
+        if (p == NULL || is_named(&key, "type", 4)) /* which may name an error */
+            return 0;
+        int is_list = is_same(&key, &scan->list);
+        text after = is_list ? after_whole_items(scan, p) : after_value(p, scan->end, 1);
+        if (after == NULL || may_report_error(&key, p, after))
+            return 0;
+        scan->complete |= is_list;
+        if (is_named(&key, "usage", 5))
+            scan->usage = (span){p, after};
+        p = after_blanks(after);
+    } while (*p == ',');
+    return *p == '}' && scan->complete && after_blanks(p + 1) == scan->end;
+}
+
 /* -- the module -------------------------------------------------------------------------------------------------- */
 
 #ifndef BODY_SCAN_WITHOUT_PYTHON
@@ -767,6 +870,32 @@ static PyObject *base64_at(PyObject *module, PyObject *const *args, Py_ssize_t c
     return PyLong_FromSsize_t(found == NULL ? -1 : found - (text)start);
 }
 
+/* Looks for errors in the answer args[0], and for a list args[1] whose items have the member args[2]. */
+static PyObject *usage_in_answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    char *start, *names[2];
+    Py_ssize_t size, lengths[2];
+    answer_scan found;
+
+    (void)module;
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "an answer and two names are needed");
+        return NULL;
+    }
+    if (PyBytes_AsStringAndSize(args[0], &start, &size) < 0)
+        return NULL;
+    for (int i = 0; i < 2; i++)
+        if (PyBytes_AsStringAndSize(args[1 + i], &names[i], &lengths[i]) < 0)
+            return NULL;
+    read_short_string((text)names[0], (text)names[0] + lengths[0], &found.list);
+    read_short_string((text)names[1], (text)names[1] + lengths[1], &found.member);
+    if (!scan_answer(&found, (text)start, (size_t)size))
+        Py_RETURN_NONE;
+    if (found.usage.start == NULL)
+        found.usage = (span){(text)start, (text)start};
+    return span_object((text)start, found.usage);
+}
+
 /* Reads the paths, a tuple of bytes; returns 0 with an exception set if they are none. */
 static int read_paths(removal *from, PyObject *paths)
 {
@@ -815,6 +944,7 @@ static PyMethodDef methods[] = {
     {"string_at", FAST(string_at), "Returns the string there, of a long one the first characters; None for another value."},
     {"text_at", FAST(text_at), "Returns the same in UTF-8, and the number of its characters."},
     {"base64_at", FAST(base64_at), "Returns the first of the places, a stride apart, where base64 stands; -1 without one."},
+    {"usage_in_answer", FAST(usage_in_answer), "Returns where the usage of a whole answer stands; None for one that is to be decoded."},
     {"without", without, METH_VARARGS, "Returns a body that was scanned without the parameters at these paths; itself if it has none."},
     {NULL, NULL, 0, NULL},
 };

@@ -50,6 +50,11 @@ def base64_at(raw: bytes, place: int, stride: int) -> int:
     return -1
 
 
+def usage_in_answer(raw: bytes, items: bytes, member: bytes) -> Span | None:
+    """Returns None, so that every answer is decoded: nothing that Python could do here would take less time."""
+    return None
+
+
 def _whole_escapes(text: bytes) -> bytes:
     """Returns the text without an escape that its end cuts through; a character cut through is left out by decoding."""
     whole = _WHOLE_ESCAPES.match(text)

@@ -11,7 +11,8 @@ from relay.dialect.answers.answer_content import decoded, generated_bytes, has_a
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.event_stream import SseScan, may_begin
 from relay.dialect.answers.response_id_marker import ResponseIdMarker
-from relay.dialect.endpoints import RESPONSES
+from relay.dialect.body_scan import usage_in_answer
+from relay.dialect.endpoints import RESPONSES, Endpoint
 from relay.http.content_coding import Inflater, is_coded
 from relay.routing.routes import Target
 
@@ -19,6 +20,11 @@ MAX_UNDECIDED_BYTES: Final = 4096
 """Blanks in front of an answer, which some providers send to keep the connection alive."""
 _WITHOUT_CONTENT: Final = (204, 205)
 """Successes whose body, if there is one, is none of the answer (RFC 9110 sections 15.3.5 and 15.3.6)."""
+_WHOLE: Final = {
+    Endpoint.CHAT: (b"choices", b"message"),
+    Endpoint.EMBEDDINGS: (b"data", b"embedding"),
+}
+"""The list in an answer, and what each item of it has in one that is whole; relay.dialect.answers.answer_content has the rule."""
 _JSON: Final = b"application/json"
 _EVENT_STREAM: Final = b"text/event-stream"
 _OTHER_STREAMS: Final = (b"stream", b"ndjson", b"jsonl")
@@ -29,7 +35,8 @@ class Answer:
     """The answer of one attempt, from its head on.
 
     stream or unary holds what is read of it; neither where it is passed on unread. undecided: what it is shows in its first
-    bytes, and nothing of it may be passed on yet. unusable, error, usage and response_id are valid once it is judged.
+    bytes, and nothing of it may be passed on yet. unusable, error, usage and response_id, which is that of a stored response, are valid once
+    it is judged.
     """
 
     __slots__ = (
@@ -303,6 +310,19 @@ class Answer:
             self.status, self.error, endpoint=call.endpoint, call_body=call.body.raw
         )
 
+    def _is_whole(self, body: bytes) -> bool:
+        """Returns whether a glance shows that the answer is whole, and takes its usage; any other has to be decoded."""
+        parts = _WHOLE.get(self._call.endpoint)
+        if parts is None or self._misnamed:
+            return False
+        items, member = parts
+        span = usage_in_answer(body, items, member)
+        if span is None:
+            return False
+        start, end = span
+        self.usage = decoded(body[start:end]) if start < end else None
+        return True
+
     def _judge_document(self, unary: UnaryBody) -> Outcome:
         if self.status in _WITHOUT_CONTENT:
             self.unusable = True
@@ -311,6 +331,8 @@ class Answer:
         if body is None and unary.begins_as_object:
             self.usage = unary.usage()
             return "ok"
+        if body is not None and self._is_whole(body):
+            return "invalid" if self._call.body.stream else "ok"
         document = decoded(body) if body is not None else None
         self.error = read_error(document)
         self.unusable = True

@@ -79,6 +79,19 @@ static void check_thinning(text raw, size_t size, unsigned chosen)
     free(thinned);
 }
 
+/* An answer that passes for whole is one value, and its usage another inside it. */
+static void check_answer(text raw, size_t size)
+{
+    answer_scan answer;
+
+    read_short_string((text)"choices", (text)"choices" + 7, &answer.list);
+    read_short_string((text)"message", (text)"message" + 7, &answer.member);
+    if (!scan_answer(&answer, raw, size))
+        return;
+    claim(after_value(after_blanks(raw), raw + size, 0) != NULL, "no value passes for an answer", raw, size);
+    check_span(answer.usage, raw, size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     /* exactly as large as the text and its zero byte, so that a read beyond them is found */
@@ -90,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     texts++;
     claim(is_utf8(raw, raw + size) == is_utf8_by_characters(raw, raw + size), "UTF-8 or not", raw, size);
     claim(base64_sample(raw, raw + size, size % 5 + 1) < raw + size, "a sample outside", raw, size);
+    check_answer(raw, size);
     if (scan_body(&found, raw, size)) {
         valid_bodies++;
         for (int i = 0; i < FIRST_OPENING; i++)
@@ -113,6 +127,8 @@ static const char *const SEEDS[] = {
     "{\"stream_options\":{\"include_usage\":false,\"x\":[]},\"prompt\":{\"content\":null},\"max_tokens\":10,\"instructions\":\"\"}",
     "{ \"n\" : 1 , \"tools\":[{\"function\":{\"strict\":true,\"name\":\"f\",\"strict\":false}},[],{\"function\":{\"strict\":1}}] ,\"a\":{\"b\":1}}",
     "{\"messages\":[{\"r\\u006fle\":\"us\\u0065r\",\"c\\u006fntent\":\"\\ud800\"}],\"tools\":[[[[[[[[[[{}]]]]]]]]]]}",
+    "{\"id\":\"x\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\",\"error\":null},"
+    "{ \"m\\u0065ssage\" : [ 1 ] } ],\"usage\":{\"prompt_tokens\":1},\"error\":null}",
 };
 static const char PARTS[] =
     "{}[]\",:\\u0123456789eE+-.truefalsn \n\t\x01\x7f\x80\xa0\xbf\xc3\xa9\xe0\xed\xf0\x9f\x98\x80\xf4\xff\"\\\"";

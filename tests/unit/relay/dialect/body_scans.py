@@ -60,6 +60,7 @@ class BodyReader(Protocol):
     string_at: Callable[[bytes, Span | None, int], str | None]
     text_at: Callable[[bytes, Span | None, int], tuple[bytes, int] | None]
     base64_at: Callable[[bytes, int, int], int]
+    usage_in_answer: Callable[[bytes, bytes, bytes], Span | None]
     without: Removal
 
 
