@@ -129,8 +129,9 @@ class AttemptRecorder:
             # nobody waited for the relay where there is no caller
             self._metrics.overhead.observe(event.overhead_seconds)
         counters.overhead_seconds += event.overhead_seconds
-        for signal, limit in subject.objectives.items():
-            if signal in event.counted_slow:
+        counted = event.counted_slow
+        for signal, limit in subject.signals:
+            if counted and signal in counted:
                 continue
             seconds = _signal_seconds(signal, event)
             if seconds is not None:

@@ -1,6 +1,5 @@
 """Histograms and token counts, as plain attributes that are added to."""
 
-from bisect import bisect_left
 from typing import Any
 
 from relay.accounting.metric_catalogue import Labels
@@ -19,7 +18,13 @@ class Distribution:
 
     def observe(self, value: float) -> None:
         """Counts one value."""
-        self.counts[bisect_left(self._bounds, value)] += 1
+        # compiled, a few comparisons cost less than the call of bisect_left
+        place = 0
+        for bound in self._bounds:
+            if value <= bound:
+                break
+            place += 1
+        self.counts[place] += 1
         self.total += value
 
     def row(self) -> list[float]:

@@ -32,8 +32,9 @@ class Subject:
     """Everything that attempts of one kind have in common: whose they are, which model they ask for, and of which side.
 
     Kept by the recorder and used again, so that an attempt is counted without building or looking up a name. objectives
-    maps a signal to its limit in seconds; model_label is the model as metrics name it, from a bounded set. is_served says that callers get its answers. `names`
-    belongs to the usage log: the subject as it writes it, None before the first line.
+    maps a signal to its limit in seconds, and signals are its items; model_label is the model as metrics name it, from a
+    bounded set. is_served says that callers get its answers. `names` belongs to the usage log: the subject as it writes it,
+    None before the first line.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Subject:
         "route",
         "series",
         "side",
+        "signals",
         "slo",
         "tenant",
         "tenant_uid",
@@ -86,6 +88,7 @@ class Subject:
         self.model_label = model_label
         self.upstream_model = upstream_model
         self.objectives = objectives
+        self.signals = tuple(objectives.items())
         self.series = series
         self.slo = slo
         self.names: str | None = None

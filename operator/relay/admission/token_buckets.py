@@ -1,8 +1,6 @@
 """Rate-limit buckets, and the holds that calls have on them."""
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from math import inf
 from typing import Final
 
 from relay.admission.not_admitted import NotAdmittedReason
@@ -40,6 +38,16 @@ def local_grant(per_minute: int, *, share: float, burst_seconds: float) -> Grant
     return Grant(per_minute, rate, max(1.0, rate * burst_seconds))
 
 
+class _Level:
+    """What was spent of a bucket before its charge of this number. Changed in place: there is one for most charges."""
+
+    __slots__ = ("number", "spent")
+
+    def __init__(self, number: int, spent: float) -> None:
+        self.number = number
+        self.spent = spent
+
+
 class RateLimit:
     """One GCRA bucket: a theoretical arrival time (tat), and for tokens the holds against it.
 
@@ -67,9 +75,9 @@ class RateLimit:
         self.open_holds = 0
         # how long a call usually lasts: the bucket refills meanwhile
         self.usual_seconds = 0.0
-        # number of charges so far, and the level before some of them: (number of the charge, spent), ascending
+        # number of charges so far, and the level before some of them, ascending in both
         self.charges = 0
-        self._least_spent: list[tuple[int, float]] = []
+        self._least_spent: list[_Level] = []
         self._set(grant)
 
     def _set(self, grant: Grant) -> None:
@@ -109,10 +117,15 @@ class RateLimit:
 
         The lowest level since then bounds it: a bucket that was full in between would have overflowed.
         """
-        first = bisect_right(self._least_spent, (charge, inf))
-        later = self._least_spent[first:]
-        given = min(float(amount), self.spent(now), *(spent for _, spent in later[:1]))
-        self._least_spent[first:] = [(number, spent - given) for number, spent in later]
+        levels = self._least_spent
+        first = len(levels)
+        while first > 0 and levels[first - 1].number > charge:
+            first -= 1
+        given = min(float(amount), self.spent(now))
+        if first < len(levels):
+            given = min(given, levels[first].spent)
+        for place in range(first, len(levels)):
+            levels[place].spent -= given
         self.tat = max(self.tat, now) - given / self.rate
 
     def open_hold(self, amount: int) -> None:
@@ -139,13 +152,18 @@ class RateLimit:
         self.tat = now + (min(spent, self.burst) + debt) / self.rate
 
     def _remember(self, spent: float) -> None:
-        least = self._least_spent
-        while least and least[-1][1] >= spent:
-            least.pop()
-        least.append((self.charges, spent))
-        if len(least) > MOST_REMEMBERED:
+        levels = self._least_spent
+        while len(levels) > 1 and levels[-2].spent >= spent:
+            levels.pop()
+        if levels and levels[-1].spent >= spent:
+            levels[-1].number = self.charges
+            levels[-1].spent = spent
+            return
+        levels.append(_Level(self.charges, spent))
+        if len(levels) > MOST_REMEMBERED:
             # keep the lower of the two oldest: calls charged between them are refunded less
-            least[:2] = [(least[1][0], least[0][1])]
+            levels[1].spent = levels[0].spent
+            del levels[0]
 
 
 class Hold:

@@ -312,8 +312,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
         answer = attempt.answer
         if answer is None or attempt.status >= 300:
             return
-        fields = self._common_fields(attempt.first_byte_at) + own_responses.upstream_id_field(
-            attempt.upstream_request_id
+        fields = own_responses.common_fields(
+            self._request_id,
+            self.caller,
+            self.call.body.model,
+            attempt.first_byte_at,
+            upstream_request_id=attempt.upstream_request_id,
         )
         keep = self._connection.keeps_alive(self.request, attempt.first_byte_at)
         self._writer.begin(

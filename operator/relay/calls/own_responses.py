@@ -23,11 +23,16 @@ _SHOULD_RETRY: Final = {
 }
 
 
+_MILLISECONDS: Final = tuple(f"{count}ms" for count in range(1001))
+"""Ready, since most answers tell two such times."""
+
+
 def duration(seconds: float) -> str:
     """Writes a duration as the OpenAI API does: `12ms`, `1s`, `1.5s`, `6m0s`, `2h0m0s`; rounded up, so that waiting suffices."""
     if seconds < 1:
-        milliseconds = int(seconds * 1000)
-        return f"{milliseconds + (milliseconds < seconds * 1000)}ms"
+        scaled = seconds * 1000
+        milliseconds = int(scaled)
+        return _MILLISECONDS[milliseconds + 1 if milliseconds < scaled else milliseconds]
     if seconds < 60:
         return f"{math.ceil(seconds * 1000) / 1000:g}s"
     minutes, rest = divmod(math.ceil(seconds), 60)
@@ -37,38 +42,53 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes}m{rest}s"
 
 
-def rate_fields(view: RateView) -> bytes:
+def rate_fields(view: RateView) -> str:
     """Renders x-ratelimit-* of whatever is limited; nothing for what is not."""
     text = ""
-    if view.limit_requests is not None:
+    limit, left = view.limit_requests, view.remaining_requests
+    if limit is not None and left is not None:
+        reset = duration(view.reset_requests_seconds or 0.0)
         text = (
-            f"x-ratelimit-limit-requests: {view.limit_requests}\r\n"
-            f"x-ratelimit-remaining-requests: {view.remaining_requests}\r\n"
-            f"x-ratelimit-reset-requests: {duration(view.reset_requests_seconds or 0.0)}\r\n"
+            f"x-ratelimit-limit-requests: {limit}\r\nx-ratelimit-remaining-requests: {left}\r\n"
+            f"x-ratelimit-reset-requests: {reset}\r\n"
         )
-    if view.limit_tokens is not None:
-        text += (
-            f"x-ratelimit-limit-tokens: {view.limit_tokens}\r\n"
-            f"x-ratelimit-remaining-tokens: {view.remaining_tokens}\r\n"
-            f"x-ratelimit-reset-tokens: {duration(view.reset_tokens_seconds or 0.0)}\r\n"
+    limit, left = view.limit_tokens, view.remaining_tokens
+    if limit is not None and left is not None:
+        reset = duration(view.reset_tokens_seconds or 0.0)
+        text = (
+            f"{text}x-ratelimit-limit-tokens: {limit}\r\nx-ratelimit-remaining-tokens: {left}\r\n"
+            f"x-ratelimit-reset-tokens: {reset}\r\n"
         )
-    return text.encode()
+    return text
 
 
-def common_fields(request_id: str, caller: Caller | None, model: str, now: float) -> bytes:
-    """Renders what stands on every answer: the request's id, and what is left of the caller's limits for this model."""
-    ids = f"x-request-id: {request_id}\r\n".encode()
-    if caller is None:
-        return ids
-    view = caller.tenant.admission.limiter.view(key=caller.key.name, model=model, now=now)
-    return ids + rate_fields(view)
+def common_fields(
+    request_id: str,
+    caller: Caller | None,
+    model: str,
+    now: float,
+    *,
+    upstream_request_id: str | None = None,
+) -> bytes:
+    """Renders what stands on every answer: the request's id, and what is left of the caller's limits for this model.
+
+    upstream_request_id is the id that the provider gave the request, if it gave one.
+    """
+    rest = "" if caller is None else _rest_of_limits(caller, model, now)
+    upstream = upstream_id_field(upstream_request_id)
+    return f"x-request-id: {request_id}\r\n{rest}{upstream}".encode()
 
 
-def upstream_id_field(upstream_request_id: str | None) -> bytes:
+def upstream_id_field(upstream_request_id: str | None) -> str:
     """Renders the id that the provider gave the request, if it gave one."""
     if upstream_request_id is None:
-        return b""
-    return f"x-upstream-request-id: {upstream_request_id}\r\n".encode()
+        return ""
+    return f"x-upstream-request-id: {upstream_request_id}\r\n"
+
+
+def _rest_of_limits(caller: Caller, model: str, now: float) -> str:
+    view = caller.tenant.admission.limiter.view(key=caller.key.name, model=model, now=now)
+    return rate_fields(view)
 
 
 def retry_fields(refusal: Refusal, retry_after_seconds: float | None) -> bytes:

@@ -100,7 +100,7 @@ def _without_secret(attempt: Attempt, body: bytes) -> bytes:
 
 
 def _fields(attempt: Attempt, status: int, *, said: int) -> bytes:
-    ids = own_responses.upstream_id_field(attempt.upstream_request_id)
+    ids = own_responses.upstream_id_field(attempt.upstream_request_id).encode()
     return own_responses.JSON + _retry_lines(attempt, status, said) + ids
 
 

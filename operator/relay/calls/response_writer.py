@@ -180,7 +180,7 @@ def _passed_on(headers: list[Field]) -> tuple[bytes | None, list[bytes]]:
     passed: list[bytes] = [b""]
     for name, value in headers:
         if name not in dropped:
-            passed += (name, b": ", value, b"\r\n")
+            passed.append(b"%b: %b\r\n" % (name, value))
         elif name == b"content-length":
             length = value
     return length, passed

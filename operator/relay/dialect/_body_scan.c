@@ -831,7 +831,18 @@ static PyObject *as_string(const char *decoded, Py_ssize_t size, size_t characte
 
 static PyObject *as_bytes_and_count(const char *decoded, Py_ssize_t size, size_t characters)
 {
-    return Py_BuildValue("y#n", decoded, size, (Py_ssize_t)characters);
+    PyObject *bytes = PyBytes_FromStringAndSize(decoded, size);
+    PyObject *number = PyLong_FromSize_t(characters);
+    PyObject *both = PyTuple_New(2);
+    if (bytes == NULL || number == NULL || both == NULL) {
+        Py_XDECREF(bytes);
+        Py_XDECREF(number);
+        Py_XDECREF(both);
+        return NULL;
+    }
+    PyTuple_SetItem(both, 0, bytes);
+    PyTuple_SetItem(both, 1, number);
+    return both;
 }
 
 static PyObject *string_at(PyObject *module, PyObject *const *args, Py_ssize_t count)

@@ -241,6 +241,31 @@ static inline unsigned read_escape(text *p)
 }
 
 #ifdef BODY_SCAN_X86
+/* Copies whole blocks up to one that holds a backslash, of at most `most` characters, and leaves its place in *p; returns the
+   end of the copy. *count grows by the characters that begin in them. */
+static inline unsigned char *copy_plain_blocks(text *p, text end, size_t most, unsigned char *to, size_t *count)
+{
+    const __m128i zero = _mm_setzero_si128();
+    size_t size = (size_t)(end - *p);
+    if (size > most - *count)
+        size = most - *count; /* no character is less than a byte */
+    __m128i characters = zero;
+    for (size_t blocks = size / BLOCK; blocks > 0; blocks--) {
+        __m128i block = _mm_loadu_si128((const __m128i *)*p);
+        if (_mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8('\\'))))
+            break;
+        /* as signed bytes, continuations are those below 0xC0 */
+        __m128i leads = _mm_cmpgt_epi8(block, _mm_set1_epi8((char)0xBF));
+        characters = _mm_add_epi64(characters, _mm_sad_epu8(_mm_sub_epi8(zero, leads), zero));
+        _mm_storeu_si128((__m128i *)to, block);
+        *p += BLOCK;
+        to += BLOCK;
+    }
+    characters = _mm_add_epi64(characters, _mm_unpackhi_epi64(characters, characters));
+    *count += (size_t)_mm_cvtsi128_si64(characters);
+    return to;
+}
+
 /* Copies what stands before the first backslash of the block at *p, and leaves the end of it in *p; returns the end of the
    copy, which is written in a whole block. *count grows by the characters that begin in it. */
 static inline unsigned char *copy_block(text *p, unsigned char *to, size_t *count)
@@ -269,7 +294,8 @@ static unsigned char *decode_string(text p, text end, size_t most, unsigned char
     while (p < end) {
 #ifdef BODY_SCAN_X86
         if (end - p >= BLOCK && most - *count >= BLOCK && *p != '\\') {
-            to = copy_block(&p, to, count);
+            unsigned char *copied = copy_plain_blocks(&p, end, most, to, count);
+            to = copied == to ? copy_block(&p, to, count) : copied;
             continue;
         }
 #endif

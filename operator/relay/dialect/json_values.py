@@ -6,6 +6,7 @@ from relay.dialect.body_fields import Span
 
 _MAX_DIGITS: Final = 20
 _MAX_INTEGER: Final = 2**64 - 1
+_ZERO: Final = 0x30
 
 
 def is_true(raw: bytes, span: Span | None) -> bool:
@@ -33,10 +34,12 @@ def integer_at(raw: bytes, span: Span | None) -> int | None:
     if span is None:
         return None
     start, end = span
-    if end - start > _MAX_DIGITS:
+    if not 0 < end - start <= _MAX_DIGITS:
         return None
-    digits = raw[start:end]
-    if not digits.isdigit():
-        return None
-    number = int(digits)
+    number = 0
+    for place in range(start, end):
+        digit = raw[place] - _ZERO
+        if not 0 <= digit <= 9:
+            return None
+        number = 10 * number + digit
     return number if number <= _MAX_INTEGER else None

@@ -1,6 +1,5 @@
 """Tokens as providers report them in a usage object, as far as they can be true."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 HIDDEN_INPUT_TOKENS: Final = 10_000_000
@@ -51,6 +50,8 @@ class Tokens:
 
     def charged(self, cached_weight: float) -> int:
         """Returns the tokens as limits count them: a cached one weighs from 0 to 1."""
+        if not self.cached:
+            return self.input + self.output
         return self.input - self.cached + round(self.cached * cached_weight) + self.output
 
     def __eq__(self, other: object) -> bool:
@@ -101,7 +102,7 @@ def reported_tokens(
     return Tokens(input_tokens, output_tokens, cached, min(reasoning, output_tokens))
 
 
-def _cached(usage: Mapping[str, Any], details: str, most: int) -> int:
+def _cached(usage: dict[str, Any], details: str, most: int) -> int:
     """Returns the input that came from a cache, as far as the dialect tells."""
     cached = _part(usage.get(details), "cached_tokens", most)
     for name in _CACHED_NAMES:
@@ -111,7 +112,7 @@ def _cached(usage: Mapping[str, Any], details: str, most: int) -> int:
     return cached
 
 
-def _beside_input(usage: Mapping[str, Any]) -> int:
+def _beside_input(usage: dict[str, Any]) -> int:
     """Returns the input that Anthropic counts beside input_tokens: what was read from the cache and written to it."""
     beside = 0
     if usage.get("total_tokens") is None:
@@ -120,7 +121,7 @@ def _beside_input(usage: Mapping[str, Any]) -> int:
     return beside
 
 
-def _count(fields: Mapping[str, Any], name: str, most: int) -> int:
+def _count(fields: dict[str, Any], name: str, most: int) -> int:
     """Returns a count from 0 to `most`, or _UNREADABLE. JSON does not tell 12 from 12.0."""
     value = fields.get(name)
     if type(value) is float and 0 <= value <= most and value.is_integer():

@@ -27,6 +27,8 @@ _DIGITS: Final = b"0123456789"
 _EMPTY_OBJECT = re.compile(rb"\{[ \t\n\r]*+\}")
 
 
+COPIED_BYTES: Final = 16 * 1024
+"""Of a body up to this, edited or sent, one copy is cheaper than further buffers for the kernel to gather."""
 MOST_CHOICES: Final = 128
 """More than this no provider gives in one answer."""
 _BOUNDS: Final = {
@@ -80,10 +82,10 @@ class CallBody:
         if endpoint is EMBEDDINGS:
             return OutputBound(tokens=0, choices=1)
         raw, spans = self.raw, self.spans
-        tokens = _largest(raw, [spans[field] for field in _BOUNDS[endpoint]])
+        tokens = _largest(raw, spans, _BOUNDS[endpoint])
         choices = 1
         if endpoint is not RESPONSES:
-            asked = _largest(raw, [spans[field] for field in _CHOICES[endpoint]])
+            asked = _largest(raw, spans, _CHOICES[endpoint])
             if asked is None or _has_several_items(raw, spans[body_fields.PROMPT]):
                 # each of them may be as long as the bound
                 tokens = 0
@@ -155,6 +157,21 @@ def upstream_body(
         return [raw]
     if len(edits) > 1:
         edits.sort()
+    return _copied(raw, edits) if len(raw) <= COPIED_BYTES else _in_views(raw, edits)
+
+
+def _copied(raw: bytes, edits: list[tuple[Span, bytes]]) -> list[bytes | memoryview]:
+    pieces: list[bytes | memoryview] = []
+    start = 0
+    for (first, last), replacement in edits:
+        pieces.append(raw[start:first])
+        pieces.append(replacement)
+        start = last
+    pieces.append(raw[start:])
+    return pieces
+
+
+def _in_views(raw: bytes, edits: list[tuple[Span, bytes]]) -> list[bytes | memoryview]:
     view = memoryview(raw)
     pieces: list[bytes | memoryview] = []
     start = 0
@@ -189,13 +206,14 @@ def _usage_edit(body: CallBody) -> tuple[Span, bytes]:
     return (end - 1, end - 1), b"," + USAGE_FIELD
 
 
-def _largest(raw: bytes, spans: list[Span | None]) -> int | None:
-    """Returns the largest of these numbers, 0 without any, None if one cannot be read.
+def _largest(raw: bytes, spans: Spans, fields: tuple[int, ...]) -> int | None:
+    """Returns the largest number of these fields, 0 without any, None if one cannot be read.
 
     Of two bounds a provider may know either, so the smaller one bounds nothing. -1 is how some spell `unlimited`.
     """
     largest = 0
-    for span in spans:
+    for field in fields:
+        span = spans[field]
         if span is None or is_null(raw, span):
             continue
         number = integer_at(raw, span)

@@ -18,6 +18,8 @@ HEAD_COPIES: Final = 3
 FIELD_BYTES: Final = 250
 """A cached head stands here as its bytes, as parsed fields, and as the head for the provider; and what a field costs."""
 LENGTH: Final = b"content-length"
+_ZERO: Final = 0x30
+_NINE: Final = 0x39
 _VALUE: Final = rb"[A-Za-z0-9._:@/+=~-]{1,128}"
 _PLAIN_VALUES: Final = re.compile(rb"[A-Za-z0-9._:@/+=~-]+")
 """What differs has these characters only: with any other it is the parser that decides."""
@@ -82,18 +84,19 @@ class HeadCache:
             return 0
         place = len(head.beginning)
         values = self._values = []
+        body_bytes = -1
         for _, after in head.gaps:
-            end = data.find(b"\r", place, place + MAX_VALUE_BYTES + 1)
-            if end <= place or not data.startswith(after, end):
+            if len(values) == head.length_gap:
+                end = _digits_end(data, place)
+                body_bytes = _number(data, place, end)
+            else:
+                end = data.find(b"\r", place, place + MAX_VALUE_BYTES + 1)
+            stop = end + len(after)
+            if end <= place or data[end:stop] != after:
                 return 0
             values.append(data[place:end])
-            place = end + len(after)
-        digits = values[head.length_gap]
-        if (
-            len(digits) > MAX_LENGTH_DIGITS
-            or not digits.isdigit()
-            or int(digits) != len(data) - place
-        ):
+            place = stop
+        if body_bytes != len(data) - place:
             return 0
         if len(values) > 1 and _PLAIN_VALUES.fullmatch(b"".join(values)) is None:
             return 0
@@ -155,6 +158,23 @@ class HeadCache:
         self._values = []
         self._memory.give_back(self._size)
         self._size = 0
+
+
+def _digits_end(data: bytes, start: int) -> int:
+    """Returns the end of the digits that begin there, of at most MAX_LENGTH_DIGITS."""
+    end = start
+    last = min(start + MAX_LENGTH_DIGITS, len(data))
+    while end < last and _ZERO <= data[end] <= _NINE:
+        end += 1
+    return end
+
+
+def _number(data: bytes, start: int, end: int) -> int:
+    """Returns the number that these digits are."""
+    number = 0
+    for place in range(start, end):
+        number = 10 * number + data[place] - _ZERO
+    return number
 
 
 def _known_head(request: Request, data: bytes, memory: HeadMemory) -> KnownHead | None:

@@ -9,15 +9,13 @@ from relay.calls.tenants.caller import Caller
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.dialect.attachments import text_and_attachments
 from relay.dialect.endpoints import Endpoint
-from relay.dialect.request_body import CallBody, body_without, upstream_body
+from relay.dialect.request_body import COPIED_BYTES, CallBody, body_without, upstream_body
 from relay.http.headers import Field, nominated, trace_context
 from relay.http.message import Request
 from relay.random_ids import random_id
 from relay.routing.routes import Target
 from relay.routing.snapshot import RoutePlan, Upstream
 
-JOINED_BYTES: Final = 16 * 1024
-"""Up to this one copy is cheaper than further buffers for the kernel to gather."""
 _COMPLETIONS: Final = Endpoint.COMPLETIONS
 OTHER_MODEL: Final = "other"
 """Stands in metrics for models that the document does not name."""
@@ -160,14 +158,16 @@ class Call:
             model_json=target.model_json,
             force_usage=self.forces_usage_of(target),
         )
-        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        size = 0
+        for piece in body:
+            size += len(piece)
         ids = (
             f"x-request-id: {self.request_id}\r\n"
             f"traceparent: 00-{self.trace_id}-{span_id}-{self.trace_flags}\r\n"
             f"content-length: {size}\r\n\r\n"
         )
         pieces: list[bytes | memoryview] = [head, auth, ids.encode()]
-        if size <= JOINED_BYTES:
+        if size <= COPIED_BYTES:
             pieces += body
             return [b"".join(pieces)]
         return [b"".join(pieces), *body]

@@ -13,6 +13,8 @@ class ProviderKeys:
     not stop traffic.
     """
 
+    __slots__ = ("_directory", "_keys", "_stamps")
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stamps: dict[str, tuple[int, int]] = {}

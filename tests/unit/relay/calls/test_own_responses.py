@@ -51,8 +51,8 @@ def test_waiting_out_a_duration_is_enough(seconds: float) -> None:
 
 
 def test_only_what_is_limited_is_told() -> None:
-    assert own_responses.rate_fields(RateView(None, None, None, None, None, None)) == b""
-    told = own_responses.rate_fields(RateView(60, 59, 1.0, None, None, None)).decode()
+    assert own_responses.rate_fields(RateView(None, None, None, None, None, None)) == ""
+    told = own_responses.rate_fields(RateView(60, 59, 1.0, None, None, None))
     assert told == (
         "x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\n"
         "x-ratelimit-reset-requests: 1s\r\n"
