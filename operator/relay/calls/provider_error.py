@@ -52,6 +52,9 @@ def made_of(attempt: Attempt, error: ErrorReport) -> PassedOnError:
     }
     if error.message:
         details |= {name: error.details[name] for name in details if name in error.details}
+    if details["type"] == "error":
+        # the name of an event, and of no kind of error
+        details["type"] = INVALID if error.is_callers else SERVER
     body = _without_secret(attempt, _rendered(details))
     return status, _fields(attempt, status, said=error.status), body
 
