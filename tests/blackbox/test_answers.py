@@ -285,6 +285,18 @@ def test_an_error_after_the_head_has_left_is_passed_on_and_counted(
         assert measured.counts() == exactly(started=1, finished=1, failed=1)
 
 
+@pytest.mark.parametrize("size", [100, 300_000], ids=["small", "more than is held"])
+def test_an_error_behind_content_is_a_failure_whatever_its_size(
+    relay: Relay, platform: Platform, size: int
+) -> None:
+    last = b"data: " + error(type="server_error", input="x" * size) + b"\n\n"
+    events = CONTENT + last + DONE
+    with stable_of(relay, platform, stream(events)) as measured:
+        assert ask(relay, stream=True).body == events
+        measured.settled(1)
+        assert measured.counts() == exactly(started=1, finished=1, failed=1)
+
+
 def begin(wire: Wire, **fields: Any) -> None:
     """Sends a chat call."""
     body = orjson.dumps({"model": MODEL, "messages": [], **fields})

@@ -200,14 +200,17 @@ def test_a_broken_stream_never_looks_like_a_whole_one(
         assert DONE.strip() not in answer.body
 
 
+@pytest.mark.parametrize(
+    ("cut", "number"), [(b"", 1), (b'event: x\ndata: {"type":"response.output_text.delta","del', 1)]
+)
 def test_a_broken_stream_of_responses_ends_with_an_error_event_of_that_api(
-    relay: Relay, platform: Platform
+    relay: Relay, platform: Platform, cut: bytes, number: int
 ) -> None:
     created = (
         b'event: response.created\ndata: {"type":"response.created","sequence_number":0,'
         b'"response":{"id":"r"}}\n\n'
     )
-    with scripted(ScriptedProvider([stream(created)])) as other:
+    with scripted(ScriptedProvider([stream(created + cut)])) as other:
         relay.push(pointed_at(platform, other))
         body = b'{"model":"gpt-4.1","input":"x","stream":true}'
         answer = relay.ask("POST", "/v1/responses", body=body)
@@ -215,7 +218,8 @@ def test_a_broken_stream_of_responses_ends_with_an_error_event_of_that_api(
         assert last.startswith(b"event: error\ndata: ")
         event = Answer(0, (), last.removeprefix(b"event: error\ndata: ")).json()
         assert event["type"] == "error"
-        assert {"code", "message", "sequence_number"} <= event.keys()
+        assert {"code", "message"} <= event.keys()
+        assert event["sequence_number"] == number
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,27 @@ def test_an_absurd_number_on_the_way_is_not_charged_either(
         assert relay.chat(stream=True).status == 200
 
 
+BESIDE = {
+    "in its choice, as with Moonshot": '"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":%s}]',
+    "in a field of Groq's own": '"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"usage":%s}',
+}
+
+
+@pytest.mark.parametrize("place", BESIDE.values(), ids=BESIDE)
+def test_usage_of_a_stream_is_found_where_the_provider_has_it(
+    relay: Relay, platform: Platform, place: str
+) -> None:
+    fields = place % '{"prompt_tokens":30,"completion_tokens":10,"total_tokens":40}'
+    events = chunk('{"content":"hi"}') + b'data: {"id":"c",%b}\n\n' % fields.encode() + DONE
+    name = f"beside-{os.urandom(4).hex()}"
+    with scripted(ScriptedProvider([stream(events)])) as other:
+        relay.push(platform.document(providers=[provider("stable", other.url)]))
+        assert relay.chat(headers={"x-request-id": name}, stream=True).body == events
+        (line,) = usage_lines(relay, name)
+    assert (line["tokens"]["input"], line["tokens"]["output"]) == (30, 10)
+    assert not line["estimated"]
+
+
 @pytest.mark.parametrize(("usage", "tokens"), DIALECTS.values(), ids=DIALECTS)
 @pytest.mark.parametrize("streamed", [False, True], ids=["unary", "stream"])
 def test_usage_is_read_in_each_dialect(

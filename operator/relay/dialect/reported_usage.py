@@ -67,6 +67,20 @@ class Tokens:
         return self.input, self.output, self.cached, self.reasoning
 
 
+def usage_of_event(payload: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the usage object of an event of a stream; Moonshot has it in a choice, Groq in a field of its own."""
+    usage = payload.get("usage")
+    if isinstance(usage, dict):
+        return usage
+    choices = payload.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    for around in (first, payload.get("x_groq")):
+        usage = around.get("usage") if isinstance(around, dict) else None
+        if isinstance(usage, dict):
+            return usage
+    return None
+
+
 def reported_tokens(
     usage: object, *, call_bytes: int = 0, answer_bytes: int = 0, choices: int = 1
 ) -> Tokens | None:

@@ -11,6 +11,7 @@ from relay.dialect.answers.answer_content import decoded, generated_bytes, gener
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.huge_event import HugeEvent
 from relay.dialect.endpoints import Endpoint
+from relay.dialect.reported_usage import usage_of_event
 
 MAX_HELD_BYTES: Final = 64 * 1024
 """An event that is still incomplete at this size is passed on, and read at its ends only."""
@@ -155,7 +156,11 @@ class SseScan:
         rest, self._partial = self._partial, b""
         if not rest:
             return b""
+        last = self._last
         kept = self._read(rest)
+        if _SEQUENCE.search(rest) is None:
+            # cut before its number: the last one that was seen counts
+            self._last = last
         # an event without its blank line
         self.between_events = False
         return kept if self._hide_usage else b""
@@ -259,12 +264,14 @@ class SseScan:
         kind, finish = _RESPONSE_TYPE.search(excerpt), _FINISH.search(excerpt)
         index = _INDEX.search(excerpt)
         if kind is None:
-            self.generated = True
+            self.generated = self.generated or _ERROR.search(huge.head) is None
             self.pieces += 1
             if finish is not None:
                 self.finish_reason = finish[1].decode(errors="replace")
             if index is not None and self._many_choices:
                 self._note_choice({"index": int(index[1]), "finish_reason": finish})
+            if self.error is None and _ERROR.search(huge.head):
+                self.error = ErrorReport({}, {})
         else:
             identity = _RESPONSE_ID.search(excerpt)
             if identity is not None:
@@ -279,8 +286,8 @@ class SseScan:
         kept: list[bytes] = []
         for event in _split(events):
             payload = _payload(event) if _USAGE.search(event) else None
-            usage = payload.get("usage") if payload is not None else None
-            if payload is not None and isinstance(usage, dict):
+            usage = usage_of_event(payload) if payload is not None else None
+            if payload is not None and usage is not None:
                 self.usage = usage
                 if payload.get("choices") == [] and not payload.get("error"):
                     continue
