@@ -5,7 +5,7 @@ It holds no secret: API keys appear as SHA-256 digests, provider keys as file na
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -393,9 +393,9 @@ class Acknowledgement(Part):
 
 def canonical_payload(document: Document) -> str:
     """Returns the document's text, byte-identical for equal documents."""
-    return json.dumps(
-        document.model_dump(mode="json", by_alias=True),
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    )
+    return canonical_text(document.model_dump(mode="json", by_alias=True))
+
+
+def canonical_text(value: Any) -> str:
+    """Returns a JSON value as it stands in the text of a document."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

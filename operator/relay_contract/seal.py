@@ -36,7 +36,11 @@ def payload_digest(payload: str) -> str:
 
 def seal(document: Document, private_key: Ed25519PrivateKey) -> str:
     """Returns the signed envelope, as text for a ConfigMap or a push (Ed25519, RFC 8032, over the payload's UTF-8)."""
-    payload = canonical_payload(document)
+    return seal_payload(canonical_payload(document), private_key)
+
+
+def seal_payload(payload: str, private_key: Ed25519PrivateKey) -> str:
+    """Returns the signed envelope of a document's canonical text."""
     signature = base64.b64encode(private_key.sign(payload.encode())).decode()
     return json.dumps({"payload": payload, "signature": signature}, ensure_ascii=False)
 

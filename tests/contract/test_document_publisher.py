@@ -19,7 +19,8 @@ from relay_operator.cluster.relays import Pod, Relays
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition
 from relay_operator.manifests.environment import Upstream
-from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_state import WatchedState
 
 NAMESPACE = "relay-finance"
@@ -48,7 +49,7 @@ class Operator:
     async def weigh(self, percent: int) -> None:
         """Publishes the route chat with this weight."""
         route = document.Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent)
-        self.publication.fragments["chat"] = route
+        self.publication.contents.put(route)
         self.publisher.refresh_providers(self.publication)
         await self.publisher.distribute(NAMESPACE)
 

@@ -205,9 +205,21 @@ def used_sides(route: RelayRoute) -> tuple[Side, ...]:
     return tuple(side for side in sides(route) if side is not canary or not is_idle)
 
 
-def age(route: RelayRoute) -> tuple[str, str]:
+Age = tuple[str, str]
+Claim = tuple[str, str]
+"""A model and a task; empty stands for any."""
+
+
+def age(route: RelayRoute) -> Age:
     """Returns what orders routes: the older first, and by name within a second."""
     return str(route.metadata.creation_timestamp), route.metadata.name
+
+
+def claims(route: RelayRoute) -> tuple[Claim, ...]:
+    """Returns what a route matches, each once."""
+    match = route.spec.match
+    pairs = [(model, task) for model in match.models or ("",) for task in match.tasks or ("",)]
+    return tuple(dict.fromkeys(pairs))
 
 
 def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
@@ -215,16 +227,15 @@ def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
 
     A route without models or tasks matches everything left over, which is one claim like any other.
     """
-    claims: dict[tuple[str, str], str] = {}
+    held: dict[Claim, str] = {}
     losers: dict[str, str] = {}
     for route in sorted(routes, key=age):
-        match = route.spec.match
-        mine = [(model, task) for model in match.models or ("",) for task in match.tasks or ("",)]
-        taken = next((claims[claim] for claim in mine if claim in claims), None)
+        mine = claims(route)
+        taken = next((held[claim] for claim in mine if claim in held), None)
         if taken is not None:
             losers[route.metadata.name] = taken
             continue
-        claims.update(dict.fromkeys(mine, route.metadata.name))
+        held.update(dict.fromkeys(mine, route.metadata.name))
     return losers
 
 

@@ -83,6 +83,12 @@ class Room:
                 del self._uses[lost]
                 self._size -= self._provider_size(lost)
 
+    def give_back(self, claim: Claim) -> None:
+        """Gives back what a route took that is gone."""
+        nothing = Claim(size=0, providers=frozenset())
+        self.take(nothing, instead_of=claim)
+        self._routes -= 1
+
     def lacks(self, claim: Claim, *, instead_of: Claim | None = None) -> str:
         """Says what is missing for a route; empty where it fits."""
         before = instead_of.providers if instead_of else frozenset()

@@ -2,32 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_contract import seal
-from relay_contract.document import (
-    Acknowledgement,
-    Document,
-    Provider,
-    Route,
-    ServedCertificate,
-    TenantDocument,
-    canonical_payload,
-)
+from relay_contract.document import Document, TenantDocument
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
-from relay_operator.decisions.relay_pods.certificate import SecretCertificate
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition, credentials
-from relay_operator.manifests.environment import Upstream
-from relay_operator.reconcile.pod_pushes import PodPushes
 from relay_operator.reconcile.publishing import route_room
-from relay_operator.reconcile.publishing.route_room import Contents, Sizes
+from relay_operator.reconcile.publishing.contents import Contents
+from relay_operator.reconcile.publishing.publication import Publication, weights
 from relay_operator.reconcile.watched_state import WatchedState
 
 logger = logging.getLogger(__name__)
@@ -36,103 +25,6 @@ _MOST_ROUNDS = 3
 """A pod may know a newer generation than we do (we lost our memory after a push); one round catches up."""
 _PATIENCE_SECONDS = 0.25
 """A reconcile waits this long for a push, which goes on without it: a relay answers within milliseconds."""
-
-Weight = tuple[str, int]
-"""A canary's fingerprint, empty without a canary, and its percent."""
-
-
-@dataclass(slots=True)
-class Publication:
-    """The document that is built for one tenant, and which pods have acknowledged it.
-
-    fragments are the last good ones, with the weights in force; reachable are the providers whose network policy and
-    key are in place, upstreams the addresses that the policy opens the way to (None until those of an earlier life of
-    the operator are read). reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
-    its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
-    are those of the document in the ConfigMap. without_room are the routes for which the document had no room when they
-    were last looked at, certificate the one in the Secret that the tenant names for TLS, told_since
-    the pods that have told what they serve since that changed, missing_keys says of providers what their key lacks
-    (None until keys were read),
-    outgrown the Providers whose models are not those of their spec for the same reason.
-    """
-
-    tenant: Tenant
-    base: TenantDocument
-    fragments: dict[str, Route] = field(default_factory=dict)
-    providers: dict[str, Provider] = field(default_factory=dict)
-    generation: int = 0
-    document: Document | None = None
-    sealed: str = ""
-    digest: str = ""
-    acknowledged: dict[tuple[str, int], Acknowledgement] = field(default_factory=dict)
-    reachable: frozenset[str] = frozenset()
-    upstreams: dict[str, Upstream] | None = None
-    written_generation: int = 0
-    reported_generation: int = 0
-    changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
-    stored_weights: dict[str, Weight] = field(default_factory=dict)
-    without_room: set[str] = field(default_factory=set)
-    certificate: SecretCertificate | None = None
-    told_since: set[tuple[str, int]] = field(default_factory=set)
-    missing_keys: Mapping[str, str] | None = None
-    outgrown: set[str] = field(default_factory=set)
-    sizes: Sizes = field(default_factory=Sizes)
-    write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    pushes: PodPushes = field(default_factory=PodPushes)
-
-    def route_generation(self, route: str) -> int:
-        """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""
-        return self.changed_in[route][1] if route in self.changed_in else 0
-
-    def weight_is_stored(self, route: str) -> bool:
-        """Tells whether the weight in force is in the ConfigMap, where the next life of the operator finds it."""
-        fragment = self.fragments.get(route)
-        return fragment is None or self.stored_weights.get(route) == _weight(fragment)
-
-    @property
-    def contents(self) -> Contents:
-        """Returns what takes room in the document."""
-        return Contents(self.base.namespace, self.fragments, self.providers, self.sizes)
-
-    def used_providers(self) -> set[str]:
-        """Returns the providers that the routes in force can send to."""
-        return {
-            side.provider for route in self.fragments.values() for side in composition.sides(route)
-        }
-
-    def has_acknowledged(self, pod: Pod) -> bool:
-        """Tells whether the pod runs the newest document and holds every provider key it needs."""
-        answer = self.acknowledged.get((pod.uid, pod.incarnation))
-        return answer is not None and answer.digest == self.digest and not answer.missing_keys
-
-    def served_certificate(self, pod: Pod) -> ServedCertificate | None:
-        """Returns what the pod said of the certificate that it serves; None while it has said nothing."""
-        answer = self.acknowledged.get((pod.uid, pod.incarnation))
-        return answer.tls if answer is not None else None
-
-    def is_behind(self, pod: Pod) -> bool:
-        """Tells whether the pod has to be pushed to: it has not acknowledged, or may serve another certificate by now."""
-        if not self.has_acknowledged(pod):
-            return True
-        if self.certificate is None:
-            return False
-        if not self.certificate.digest:
-            # nothing to bring: it is enough to know what the pod goes on with
-            return (pod.uid, pod.incarnation) not in self.told_since
-        served = self.served_certificate(pod)
-        return served is None or served.digest != self.certificate.digest
-
-    def lacks_key(self, provider: str, pods: Iterable[Pod]) -> bool:
-        """Tells whether a pod has not yet acknowledged that it holds this provider's key."""
-        answers = [self.acknowledged.get((pod.uid, pod.incarnation)) for pod in pods if pod.ready]
-        known = (
-            {listed.name for listed in self.document.catalogue.providers}
-            if self.document
-            else set()
-        )
-        return provider not in known or any(
-            answer is None or provider in answer.missing_keys for answer in answers
-        )
 
 
 class DocumentPublisher:
@@ -164,23 +56,20 @@ class DocumentPublisher:
 
     def begin(self, tenant: Tenant, base: TenantDocument, stored: str) -> Publication:
         """Starts from what the ConfigMap holds, so that generation and last good fragments outlive the operator."""
-        publication = Publication(tenant=tenant, base=base)
+        space = names.tenant_namespace(tenant.metadata.name)
+        publication = Publication(tenant=tenant, base=base, contents=Contents(space))
         found = self._unsealed(tenant, stored)
         if found is not None:
             known, digest = found
-            publication.fragments = {route.name: route for route in known.tenant.routes}
+            publication.contents = Contents(space, known.tenant.routes, known.catalogue.providers)
             publication.changed_in = {route.name: (route, 0) for route in known.tenant.routes}
-            publication.stored_weights = _weights(known)
-            publication.providers = {
-                provider.name: provider for provider in known.catalogue.providers
-            }
+            publication.stored_weights = weights(known)
             publication.generation = publication.written_generation = known.generation
             publication.document, publication.sealed, publication.digest = known, stored, digest
             # what is in force was reachable when it came into force
             publication.reachable = frozenset(publication.providers)
-        namespace = names.tenant_namespace(tenant.metadata.name)
-        self._publications[namespace] = publication
-        self._watched_state.note_in_force(namespace, publication.providers)
+        self._publications[space] = publication
+        self._watched_state.note_in_force(space, publication.providers)
         return publication
 
     def resume(self, tenant: Tenant, stored: str) -> Publication | None:
@@ -207,29 +96,33 @@ class DocumentPublisher:
         publication = self._publications.get(namespace)
         if publication is not None and route in publication.fragments:
             fragment = publication.fragments[route]
-            publication.fragments[route] = fragment.model_copy(update={"canary_percent": percent})
+            changed = fragment.model_copy(update={"canary_percent": percent})
+            publication.contents.put(changed)
 
-    def refresh_providers(self, publication: Publication, named: Iterable[str] = ()) -> None:
-        """Composes the parts, with the tenant's share, of the named providers and of those in use.
+    def refresh_providers(
+        self, publication: Publication, named: Iterable[str] | None = None
+    ) -> None:
+        """Composes the parts, with the tenant's share, of the named providers, or of all those in use.
 
         A provider that cannot be used any more stays as it last was while a route uses it. One that has become too large
         stays too, but for its limits and key: what the others have in force comes first.
         """
         usable = self._watched_state.usable_providers()
-        tenant = publication.tenant.metadata.name
-        used = publication.used_providers()
-        publication.outgrown &= used
-        for name in sorted(used | set(named)):
+        tenant, contents = publication.tenant.metadata.name, publication.contents
+        if named is None:
+            named = contents.used_providers()
+            publication.outgrown &= named
+        for name in sorted(named):
             if name not in usable:
                 continue
             share = self._watched_state.provider_share(name, tenant)
-            part = composition.provider_part(usable[name], share=share)
+            part = contents.part(usable[name], share=share)
             publication.outgrown.discard(name)
-            if name in used and route_room.grown_too_large(part, publication.contents):
+            if contents.uses(name) and route_room.grown_too_large(part, contents):
                 publication.outgrown.add(name)
                 taken = {"limits": part.limits, "auth": part.auth}
                 part = publication.providers[name].model_copy(update=taken)
-            publication.providers[name] = part
+            contents.put_provider(part)
 
     def count_acknowledged(self, namespace: str) -> tuple[int, int]:
         """Counts the tenant's relay pods that run the newest document, and all that are not terminating."""
@@ -247,19 +140,30 @@ class DocumentPublisher:
         """
         acknowledged, pods = self.count_acknowledged(namespace)
         if acknowledged < pods:
-            await self.distribute(namespace)
+            await self.distribute(namespace, at_once=False)
         return self.count_acknowledged(namespace)
 
-    async def distribute(self, namespace: str) -> None:
+    def pause_seconds(self, publication: Publication, route: str) -> float:
+        """Returns how long the newest form of a route, and of its Providers, has to wait for the next composition.
+
+        0 once they are in one.
+        """
+        contents = publication.contents
+        is_composed = route not in contents.unpublished and not contents.providers_changed
+        return 0.0 if is_composed else publication.pause_seconds()
+
+    async def distribute(self, namespace: str, *, at_once: bool = True) -> None:
         """Pushes the newest composition to every pod and stores it in the ConfigMap.
 
+        What changed is composed before: at once, or if the pace of this tenant's documents allows one now.
         Pods that do not answer are left for the next call (and for the kubelet's refresh of the mount); the
         ConfigMap write may raise Unavailable, Conflict or ApiServerRefused after all pushes have been tried.
         """
         publication = self._publications.get(namespace)
         if publication is None:
             return
-        self._compose(publication)
+        if at_once or not publication.pause_seconds():
+            self._compose(publication)
         writing: asyncio.Task[None] | None = None
         if publication.written_generation < publication.generation:
             writing = asyncio.create_task(self._write(publication))
@@ -270,27 +174,42 @@ class DocumentPublisher:
         await self._write(publication)
 
     def _compose(self, publication: Publication) -> None:
+        """Composes and seals the document anew if anything of it changed."""
+        document, contents = publication.document, publication.contents
+        is_another = document is None or publication.composed_base != publication.base
+        if not is_another and not contents.is_changed:
+            return
         composed = composition.whole_document(
             publication.base,
             publication.fragments.values(),
             publication.providers,
             generation=max(publication.generation, 1),
         )
-        if composed == publication.document:
+        changed = contents.unpublished.copy()
+        contents.note_published()
+        publication.composed_base = publication.base
+        if composed == document:
             return
         publication.generation += 1
-        for gone in publication.changed_in.keys() - publication.fragments.keys():
-            del publication.changed_in[gone]
-        for name, route in publication.fragments.items():
-            if publication.changed_in.get(name, (None, 0))[0] != route:
-                publication.changed_in[name] = (route, publication.generation)
+        for name in changed:
+            self._note_change(publication, name)
         self._watched_state.note_in_force(
-            names.tenant_namespace(publication.tenant.metadata.name),
-            (provider.name for provider in composed.catalogue.providers),
+            publication.base.namespace, (one.name for one in composed.catalogue.providers)
         )
-        publication.document = composed.model_copy(update={"generation": publication.generation})
-        publication.sealed = seal.seal(publication.document, self._signing_key)
-        publication.digest = seal.payload_digest(canonical_payload(publication.document))
+        composed = composed.model_copy(update={"generation": publication.generation})
+        payload = publication.texts.payload(composed)
+        publication.document = composed
+        publication.sealed = seal.seal_payload(payload, self._signing_key)
+        publication.digest = seal.payload_digest(payload)
+        publication.pace.spend(len(publication.sealed), asyncio.get_running_loop().time())
+
+    def _note_change(self, publication: Publication, name: str) -> None:
+        """Keeps the generation that brings the newest form of a route."""
+        route = publication.fragments.get(name)
+        if route is None:
+            publication.changed_in.pop(name, None)
+        elif publication.changed_in.get(name, (None, 0))[0] != route:
+            publication.changed_in[name] = route, publication.generation
 
     async def _push_all(self, publication: Publication) -> None:
         """Sees to it that every pod that is behind is being pushed to, and waits a moment for the answers."""
@@ -355,12 +274,4 @@ class DocumentPublisher:
             await self._children.apply(credentials.document_configmap(publication.tenant, sealed))
             publication.written_generation = generation
             if document is not None:
-                publication.stored_weights = _weights(document)
-
-
-def _weights(document: Document) -> dict[str, Weight]:
-    return {route.name: _weight(route) for route in document.tenant.routes}
-
-
-def _weight(route: Route) -> Weight:
-    return route.canary.fingerprint if route.canary else "", route.canary_percent
+                publication.stored_weights = weights(document)

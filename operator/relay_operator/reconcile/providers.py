@@ -56,13 +56,11 @@ class ProviderReconciler:
         watched = self._watched_state.providers.get(name)
         was_usable = name in self._watched_state.upstreams
         if watched is None:
-            self._watched_state.upstreams.pop(name, None)
-            self._watched_state.resolved.discard(name)
+            self._watched_state.unresolve(name)
             self._status.forget("Provider", "", name)
         elif isinstance(watched.resource, Invalid):
             # as after a restart: who uses it goes on with what it last had
-            self._watched_state.upstreams.pop(name, None)
-            self._watched_state.resolved.add(name)
+            self._watched_state.resolve(name, None)
             refused = Refused(reason=Reason.INVALID_SPEC, message=watched.resource.message)
             await self._report(watched.body, refused, now)
         else:
@@ -128,11 +126,7 @@ class ProviderReconciler:
         else:
             service = await self._api.get("Service", ref.name, namespace=ref.namespace)
             upstream = upstreams.of_service(provider, ref, service)
-        if upstream is None:
-            self._watched_state.upstreams.pop(name, None)
-        else:
-            self._watched_state.upstreams[name] = upstream
-        self._watched_state.resolved.add(name)
+        self._watched_state.resolve(name, upstream)
         if upstream is None and ref is not None:
             message = (
                 f"there is no Service {ref.namespace}/{ref.name} with port {ref.port} and a selector "

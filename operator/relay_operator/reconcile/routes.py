@@ -27,9 +27,10 @@ from relay_operator.decisions.route_status import InForce, Programmed, RouteStat
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition
 from relay_operator.names import Reason
-from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
+from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.publishing import route_room
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -78,9 +79,9 @@ class RouteReconciler:
             await self._remove(namespace, name, publication)
         elif watched.is_being_deleted:
             self._canaries.forget((namespace, name))
-            await self._remove(namespace, name, publication)
-            found = outcome.of_deletion(watched.body["metadata"], "the route takes no calls")
-            await self._write_outcome(watched.body, found, now)
+            if await self._remove(namespace, name, publication):
+                found = outcome.of_deletion(watched.body["metadata"], "the route takes no calls")
+                await self._write_outcome(watched.body, found, now)
         elif publication is None:
             await self._report_without_tenant(watched.body, namespace, now)
         else:
@@ -100,17 +101,28 @@ class RouteReconciler:
         for key in self._canaries.budget.taken_news():
             self._queue.add(Key("RelayRoute", *key))
 
-    async def _remove(self, namespace: str, name: str, publication: Publication | None) -> None:
-        """Takes the route out of the document."""
+    async def _remove(self, namespace: str, name: str, publication: Publication | None) -> bool:
+        """Takes the route out of the document; False when that has to wait a moment for others that were before it."""
         if publication is None:
-            return
+            return True
         self._queue_whose_turn_it_is()
         publication.without_room.discard(name)
-        publication.fragments.pop(name, None)
+        publication.contents.drop(name)
         # an earlier try may have taken it out and failed to store that
-        if name in publication.stored_weights or name in publication.changed_in:
-            self._queue_fitting(publication)
-            await self._publisher.distribute(namespace)
+        known = (
+            publication.contents.unpublished,
+            publication.stored_weights,
+            publication.changed_in,
+        )
+        if not any(name in kept for kept in known):
+            return True
+        self._queue_fitting(publication)
+        pause = self._publisher.pause_seconds(publication, name)
+        if pause:
+            self._queue.add_after(Key("RelayRoute", namespace, name), pause)
+            return False
+        await self._publisher.distribute(namespace, at_once=False)
+        return True
 
     async def _report_without_tenant(
         self, body: dict[str, Any], namespace: str, now: float
@@ -177,10 +189,15 @@ class RouteReconciler:
         if ruling is None or _is_premature(body, publication, ruling.outcome):
             self._look_again(body, _PENDING_SECONDS)
             if not publication.weight_is_stored(watched.name):
-                await self._publisher.distribute(namespace)
+                await self._publisher.distribute(namespace, at_once=False)
+            return
+        pause = self._publisher.pause_seconds(publication, watched.name)
+        if pause:
+            # together with whatever else changes until then
+            self._look_again(body, pause)
             return
         try:
-            await self._publisher.distribute(namespace)
+            await self._publisher.distribute(namespace, at_once=False)
             await self._report(body, publication, ruling.outcome, now)
         except (ApiServerRefused, Unavailable) as error:
             obstacle = outcome.obstacle_of(error)
@@ -274,7 +291,7 @@ class RouteReconciler:
             return ""
         served = route_acceptance.as_served(route, around)
         fragment = composition.route_part(served, around.usable, canary_percent=0)
-        found = route_room.shortage(fragment, publication.contents, around, self._watched_state)
+        found = route_room.shortage(fragment, publication, around, self._watched_state)
         if found:
             publication.without_room.add(fragment.name)
         return found
@@ -285,8 +302,7 @@ class RouteReconciler:
             return
         namespace = publication.base.namespace
         fitting = route_room.fitting(
-            publication.without_room,
-            publication.contents,
+            publication,
             route_room.common(namespace, publication.reachable, self._watched_state),
             self._watched_state,
         )
@@ -300,7 +316,7 @@ class RouteReconciler:
         fragment = composition.route_part(served, around.usable, canary_percent=weight_percent)
         named = {side.provider for side in route_acceptance.sides(served)}
         self._publisher.refresh_providers(publication, named)
-        publication.fragments[route.metadata.name] = fragment
+        publication.contents.put(fragment)
 
     def _arrange(self, body: dict[str, Any], publication: Publication, ruling: Ruling) -> None:
         """Queues what has to follow the outcome."""

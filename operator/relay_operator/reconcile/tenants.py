@@ -27,9 +27,10 @@ from relay_operator.manifests import composition, namespace, tenant, workload
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
-from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
+from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.publishing import route_room
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
@@ -301,20 +302,26 @@ class TenantReconciler:
         """Collects the providers of the routes in force, and those that specs name (before any weight)."""
         around = route_room.common(space, publication.reachable, self._watched_state)
         return publication.used_providers() | route_room.named_providers(
-            publication.contents, around, self._watched_state
+            publication, around, self._watched_state
         )
 
     def _set_reachable(
         self, publication: Publication, reachable: frozenset[str], missing_keys: Mapping[str, str]
     ) -> None:
         """Records which providers the relay can reach, and what others lack; requeues the routes that wait for them."""
-        found = (reachable, missing_keys)
-        if (publication.reachable, publication.missing_keys) == found:
-            return
-        publication.reachable, publication.missing_keys = found
+        before, lacked = publication.reachable, publication.missing_keys
+        publication.reachable, publication.missing_keys = reachable, missing_keys
+        changed = before ^ reachable
+        if lacked is not None:
+            changed |= {
+                name
+                for name in lacked.keys() | missing_keys.keys()
+                if lacked.get(name) != missing_keys.get(name)
+            }
         space = publication.base.namespace
-        for route in self._watched_state.routes.names(namespace=space):
-            self._queue.add(Key("RelayRoute", space, route))
+        for route in self._watched_state.routes.in_namespace(space):
+            if lacked is None or not changed.isdisjoint(route.mentions):
+                self._queue.add(Key("RelayRoute", space, route.name))
 
     async def _report(
         self,

@@ -19,7 +19,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.provider_secrets import Problem
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
-from relay_operator.reconcile.document_publisher import Publication
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_state import WatchedState
 
 _MOST_SECRET_BYTES = 1000 * 1024

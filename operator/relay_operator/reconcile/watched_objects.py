@@ -19,6 +19,9 @@ _KEPT_METADATA = (
     "finalizers",
 )
 
+_MOST_DELETIONS = 64
+"""Remembered of a namespace with few objects."""
+
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
@@ -77,6 +80,9 @@ class WatchedObjects(Generic[R]):
         self._mentioning: dict[str, Counter[str]] = {}
         self._mentioned: dict[str, Counter[str]] = {}
         self._revisions: dict[str, int] = {}
+        self._journal: dict[str, dict[str, int]] = {}
+        self._complete_since: dict[str, int] = {}
+        self._turned: dict[str, set[str]] = {}
         self._changes = 0
 
     def get(self, name: str, *, namespace: str = "") -> Watched[R] | None:
@@ -126,7 +132,7 @@ class WatchedObjects(Generic[R]):
                 intent=_intent(metadata),
                 mentions=frozenset(self._mentions(body)),
             )
-            self._count(metadata.get("namespace", ""), before, watched)
+            self._count((metadata.get("namespace", ""), watched.name), before, watched)
 
     def take_in(self, body: Body, *, deleted: bool) -> bool:
         """Stores what an event shows; True when that must be queued: a new intent, or an object that went."""
@@ -153,6 +159,24 @@ class WatchedObjects(Generic[R]):
         """Returns a number that changes with every intent in the namespace, and never comes back."""
         return self._revisions.get(namespace, 0)
 
+    def changed_since(self, namespace: str, revision: int) -> set[str] | None:
+        """Returns the names of the objects of a namespace whose intent changed after that revision, those that went included.
+
+        None when that is not known: everything may have changed.
+        """
+        if revision < self._complete_since.get(namespace, revision + 1):
+            return None
+        found = set()
+        for name, changed in reversed(self._journal[namespace].items()):
+            if changed <= revision:
+                break
+            found.add(name)
+        return found
+
+    def take_turned(self, namespace: str) -> frozenset[str]:
+        """Returns the mentions that came into the namespace, or went from it, since the last call."""
+        return frozenset(self._turned.pop(namespace, ()))
+
     def _remove(self, key: tuple[str, str], uid: str) -> bool:
         namespace, name = key
         known = self.get(name, namespace=namespace)
@@ -160,17 +184,22 @@ class WatchedObjects(Generic[R]):
         if known is None or known.uid != uid:
             return False
         del self._objects[namespace][name]
-        self._count(namespace, known, None)
+        self._count(key, known, None)
         if not self._objects[namespace]:
             del self._objects[namespace], self._revisions[namespace]
+            del self._journal[namespace], self._complete_since[namespace]
         self._queued.pop(key, None)
         return True
 
-    def _count(self, namespace: str, before: Watched[R] | None, after: Watched[R] | None) -> None:
+    def _count(
+        self, key: tuple[str, str], before: Watched[R] | None, after: Watched[R] | None
+    ) -> None:
         """Keeps the revision of the namespace, and who mentions what, at the cost of one object."""
+        namespace, name = key
         if before is None or after is None or before.intent != after.intent:
             self._changes += 1
             self._revisions[namespace] = self._changes
+            self._write_down(namespace, name)
         old, new = (one.mentions if one is not None else frozenset() for one in (before, after))
         for mention in old - new:
             _decrement(self._mentioning, mention, namespace)
@@ -178,6 +207,22 @@ class WatchedObjects(Generic[R]):
         for mention in new - old:
             self._mentioning.setdefault(mention, Counter())[namespace] += 1
             self._mentioned.setdefault(namespace, Counter())[mention] += 1
+        kept = self._mentioned.get(namespace, Counter())
+        turned = {one for one in old - new if one not in kept}
+        turned |= {one for one in new - old if kept[one] == 1}
+        if turned:
+            self._turned.setdefault(namespace, set()).update(turned)
+
+    def _write_down(self, namespace: str, name: str) -> None:
+        """Keeps the order of changes; forgets older deletions when they become more than there are objects."""
+        journal = self._journal.setdefault(namespace, {})
+        self._complete_since.setdefault(namespace, self._changes - 1)
+        journal.pop(name, None)
+        journal[name] = self._changes
+        kept = self._objects.get(namespace, {})
+        if len(journal) > 2 * len(kept) + _MOST_DELETIONS:
+            self._journal[namespace] = {one: at for one, at in journal.items() if one in kept}
+            self._complete_since[namespace] = self._changes
 
     def _parsed(self, body: Body) -> R | Invalid:
         try:

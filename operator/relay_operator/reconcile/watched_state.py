@@ -15,6 +15,7 @@ from relay_operator.decisions import conditions, route_acceptance
 from relay_operator.decisions.relay_pods import troubles
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
+from relay_operator.reconcile.publishing.route_conflicts import Conflicts
 from relay_operator.reconcile.watched_objects import Body, Invalid, Watched, WatchedObjects
 from relay_operator.reconcile.watched_pods import WatchedPods
 
@@ -29,12 +30,15 @@ class RouteNews:
     providers: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """The routes of a namespace when the last change of one was taken in."""
+@dataclass(slots=True)
+class _Matches:
+    """The conflicts of a namespace as of a revision of its routes; untold are the routes whose conflict changed since
+    somebody was told.
+    """
 
-    conflicts: Mapping[str, str] = field(default_factory=dict)
-    mentions: frozenset[str] = frozenset()
+    revision: int = -1
+    conflicts: Conflicts = field(default_factory=Conflicts)
+    untold: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -58,12 +62,12 @@ class WatchedState:
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     resolved: set[str] = field(default_factory=set)
     owned: dict[str, bool] = field(default_factory=dict)
+    _resolutions: int = 0
     _undeployed: dict[str, str] = field(default_factory=dict)
     _in_force: dict[str, frozenset[str]] = field(default_factory=dict)
     _in_force_in: dict[str, set[str]] = field(default_factory=dict)
-    _conflicts: dict[str, tuple[int, Mapping[str, str]]] = field(default_factory=dict)
+    _matches: dict[str, _Matches] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
-    _told: dict[str, _Told] = field(default_factory=dict)
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
         """Tells whether the watch has shown this object and not its deletion."""
@@ -158,6 +162,38 @@ class WatchedState:
         """Finds those of the providers that exist and were not looked at since the operator's start."""
         return {name for name in providers if self.providers.get(name) is not None} - self.resolved
 
+    @property
+    def provider_revisions(self) -> tuple[int, ...]:
+        """Returns numbers that change with what `usable_providers` and `unresolved` say."""
+        return (
+            self.providers.revision(""),
+            len(self.resolved),
+            len(self.upstreams),
+            self._resolutions,
+        )
+
+    def resolve(self, provider: str, upstream: Upstream | None) -> None:
+        """Keeps the address of a provider that was looked at, None where it has none."""
+        self.resolved.add(provider)
+        if upstream is None:
+            self.upstreams.pop(provider, None)
+        else:
+            self.upstreams[provider] = upstream
+        self._resolutions += 1
+
+    def unresolve(self, provider: str) -> None:
+        """Drops what is known of a provider that is gone."""
+        self.resolved.discard(provider)
+        self.upstreams.pop(provider, None)
+        self._resolutions += 1
+
+    def parsed_route(self, namespace: str, name: str) -> RelayRoute | None:
+        """Returns a route, None without one that could be parsed and is not being deleted."""
+        watched = self.routes.get(name, namespace=namespace)
+        if watched is None or watched.is_being_deleted or isinstance(watched.resource, Invalid):
+            return None
+        return watched.resource
+
     def parsed_routes(self, namespace: str) -> dict[str, RelayRoute]:
         """Returns the namespace's routes that could be parsed and are not being deleted."""
         routes = self.routes.valid(namespace=namespace)
@@ -210,13 +246,23 @@ class WatchedState:
         return self.tenants_using(provider) | {one for one in in_force if one is not None}
 
     def conflicts(self, namespace: str) -> Mapping[str, str]:
-        """Returns the routes that lose to an older one, and to which; computed once for each change of a route."""
+        """Returns the routes that lose to an older one, and to which."""
+        return self._settled(namespace).conflicts.losers
+
+    def _settled(self, namespace: str) -> _Matches:
+        """Brings the conflicts of a namespace up to date, at the cost of the routes that changed."""
+        matches = self._matches.setdefault(namespace, _Matches())
         revision = self.routes.revision(namespace)
-        known = self._conflicts.get(namespace)
-        if known is None or known[0] != revision:
-            routes = self.parsed_routes(namespace).values()
-            known = self._conflicts[namespace] = revision, route_acceptance.conflicts(routes)
-        return known[1]
+        if matches.revision == revision:
+            return matches
+        changed = self.routes.changed_since(namespace, matches.revision)
+        if changed is None:
+            known = matches.conflicts.known()
+            changed = {*self.routes.names(namespace=namespace), *known}
+        parsed = {name: self.parsed_route(namespace, name) for name in changed}
+        matches.untold |= matches.conflicts.update(parsed)
+        matches.revision = revision
+        return matches
 
     def routes_by_age(self, namespace: str) -> tuple[RelayRoute, ...]:
         """Returns the namespace's routes that could be parsed, the oldest first; sorted once for each change of one."""
@@ -232,23 +278,15 @@ class WatchedState:
         if not self.routes.take_in(body, deleted=deleted):
             return None
         namespace = body["metadata"]["namespace"]
-        now = _Told(
-            conflicts=self.conflicts(namespace), mentions=self.routes.mentioned_in(namespace)
+        matches = self._settled(namespace)
+        news = RouteNews(
+            routes=frozenset(matches.untold), providers=self.routes.take_turned(namespace)
         )
-        before = self._told.pop(namespace, _Told())
-        if self.routes.revision(namespace):
-            self._told[namespace] = now
-        else:
-            del self._conflicts[namespace]
+        matches.untold.clear()
+        if not self.routes.revision(namespace):
+            del self._matches[namespace]
             self._by_age.pop(namespace, None)
-        return RouteNews(
-            routes=frozenset(
-                name
-                for name in before.conflicts.keys() | now.conflicts.keys()
-                if before.conflicts.get(name) != now.conflicts.get(name)
-            ),
-            providers=before.mentions ^ now.mentions,
-        )
+        return news
 
     def provider_share(self, provider: str, tenant: str) -> float:
         """Returns the tenant's share of a provider's quota, by weight among those that route to it; 0 to 1."""

@@ -67,6 +67,8 @@ class Workers:
     async def run(self, slowest: Urgency = Urgency.NORMAL) -> None:
         """Runs one worker until cancelled; it takes what is at least that urgent."""
         while True:
+            # a reconcile that waits for nothing would leave no turn to the watches, the SLO loop and the pushes
+            await asyncio.sleep(0)
             key = await self._queue.take(slowest)
             failed = True
             started = time.perf_counter()

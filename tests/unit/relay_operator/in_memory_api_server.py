@@ -299,7 +299,8 @@ class Write:
 
 
 class Connection:
-    """The operator's end of the in-memory API server: an `ApiServer` with failures, which keeps a list of its writes.
+    """The operator's end of the in-memory API server: an `ApiServer` with failures, which keeps a list of its writes and
+    counts its reads.
 
     Each call gives the event loop one turn before it takes effect, so that tasks interleave as they would.
     """
@@ -307,9 +308,11 @@ class Connection:
     def __init__(self, server: InMemoryApiServer, failures: InjectedFailures) -> None:
         self.failures = failures
         self.writes: list[Write] = []
+        self.reads = 0
         self._server = server
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
+        self.reads += 1
         await asyncio.sleep(0)
         self.failures.before_call("GET", kind)
         return self._server.get(kind, name, namespace=namespace)

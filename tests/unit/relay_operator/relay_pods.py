@@ -50,6 +50,7 @@ class RelayPods:
     preflights: dict[tuple[str, str], Preflight] = field(default_factory=dict)
     preflights_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
+    pushed_bytes: int = 0
     at_once: int = 0
     most_at_once: int = 0
     meanwhile: Callable[[], None] = lambda: None
@@ -228,6 +229,7 @@ class Pushes:
         return self.pods.told_preflights(pod)
 
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
+        self.pods.pushed_bytes += len(sealed)
         async with self.pods.being_pushed_to():
             await asyncio.sleep(self.pods.seconds.get(pod.name, 0))
         self.failures.before_write("PUT", DOCUMENT)

@@ -9,8 +9,8 @@ from relay_operator.cluster import certificate_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.relay_pods.certificate import ClientTls
-from relay_operator.reconcile.document_publisher import Publication
 from relay_operator.reconcile.publishing import mounts
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_state import WatchedState
 
 _REFRESH_SECONDS = 5

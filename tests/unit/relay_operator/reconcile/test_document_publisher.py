@@ -18,7 +18,8 @@ from relay_operator.cluster.relays import Pod
 from relay_operator.errors import Unavailable
 from relay_operator.manifests import composition
 from relay_operator.manifests.environment import Upstream
-from relay_operator.reconcile.document_publisher import DocumentPublisher, Publication
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_state import WatchedState
 
 SPACE = "relay-finance"
@@ -87,8 +88,8 @@ class Operator:
     async def publish(self, percent: int) -> None:
         """Publishes the route chat with this weight of its canary."""
         route = document.Route(name="chat", stable=STABLE, canary=CANARY, canary_percent=percent)
-        self.publication.fragments["chat"] = route
-        self.publisher.refresh_providers(self.publication)
+        self.publication.contents.put(route)
+        self.publisher.refresh_providers(self.publication, ("p", "q"))
         await self.publisher.distribute(SPACE)
 
 

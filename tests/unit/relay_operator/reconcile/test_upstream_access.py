@@ -16,7 +16,8 @@ from relay_operator.api.tenant import Tenant
 from relay_operator.manifests import composition, credentials, document_size, upstreams
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
-from relay_operator.reconcile.document_publisher import Publication
+from relay_operator.reconcile.publishing.contents import Contents
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.upstream_access import UpstreamAccess, _no_room, _without_room
 from relay_operator.reconcile.watched_state import WatchedState
 
@@ -220,7 +221,9 @@ def test_what_the_most_providers_need_fits_into_its_objects() -> None:
         {"namespace": "n" * 63, "pod_selector": selector, "port": "p" * 15},
     ):
         found = {name: Upstream(provider=name, **more) for name in names_}
-        publication = Publication(tenant=tenant, base=base, upstreams=found)
+        publication = Publication(
+            tenant=tenant, base=base, contents=Contents("relay-finance"), upstreams=found
+        )
         assert len(access.note(publication)) < 255 * 1024
     secret = credentials.upstream_keys(tenant, dict.fromkeys(names_, "k" * 8192))
     assert sum(len(base64.b64decode(value)) for value in secret["data"].values()) < 1024 * 1024
@@ -230,8 +233,8 @@ def test_what_the_secret_cannot_hold_is_left_out_and_what_is_in_force_stays_long
     tenant = Tenant.parse({"metadata": {"name": "finance", "uid": "u"}, "spec": {}})
     base = composition.tenant_part(tenant, {}, replicas=1)
     side = document.Side(provider="a", fingerprint="0" * 12)
-    routes = {"chat": document.Route(name="chat", stable=side)}
-    publication = Publication(tenant=tenant, base=base, fragments=routes)
+    contents = Contents("relay-finance", [document.Route(name="chat", stable=side)])
+    publication = Publication(tenant=tenant, base=base, contents=contents)
     values = dict.fromkeys(("a", "b", "c_tls.crt"), "x" * 400000) | {"c_tls.key": "x"}
     assert _without_room(publication, values) == ["b"]
     assert set(values) == {"a", "c_tls.crt", "c_tls.key"}

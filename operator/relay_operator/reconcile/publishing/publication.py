@@ -1,0 +1,141 @@
+"""The document that is built for one tenant, and what is known of the pods that run it."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from relay_contract.document import (
+    Acknowledgement,
+    Document,
+    Provider,
+    Route,
+    ServedCertificate,
+    TenantDocument,
+)
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.relays import Pod
+from relay_operator.decisions.relay_pods.certificate import SecretCertificate
+from relay_operator.manifests.document_text import Texts
+from relay_operator.manifests.environment import Upstream
+from relay_operator.reconcile.pod_pushes import PodPushes
+from relay_operator.reconcile.publishing.contents import Contents
+from relay_operator.reconcile.publishing.demand import Demand
+from relay_operator.reconcile.publishing.pace import Pace
+
+Weight = tuple[str, int]
+"""A canary's fingerprint, empty without a canary, and its percent."""
+
+
+@dataclass(slots=True)
+class Publication:
+    """The document that is built for one tenant, and which pods have acknowledged it.
+
+    contents are the last good routes, with the weights in force, and their Providers; reachable are the providers whose
+    network policy and key are in place, upstreams the addresses that the policy opens the way to (None until those of an earlier life of
+    the operator are read). composed_base is the tenant's part in the newest
+    composition of this life of the operator, reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
+    its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
+    are those of the document in the ConfigMap. without_room are the routes for which the document had no room when they
+    were last looked at, certificate the one in the Secret that the tenant names for TLS, told_since
+    the pods that have told what they serve since that changed, missing_keys says of providers what their key lacks
+    (None until keys were read),
+    outgrown the Providers whose models are not those of their spec for the same reason.
+    """
+
+    tenant: Tenant
+    base: TenantDocument
+    contents: Contents
+    generation: int = 0
+    document: Document | None = None
+    composed_base: TenantDocument | None = None
+    sealed: str = ""
+    digest: str = ""
+    acknowledged: dict[tuple[str, int], Acknowledgement] = field(default_factory=dict)
+    reachable: frozenset[str] = frozenset()
+    upstreams: dict[str, Upstream] | None = None
+    written_generation: int = 0
+    reported_generation: int = 0
+    changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
+    stored_weights: dict[str, Weight] = field(default_factory=dict)
+    without_room: set[str] = field(default_factory=set)
+    certificate: SecretCertificate | None = None
+    told_since: set[tuple[str, int]] = field(default_factory=set)
+    missing_keys: Mapping[str, str] | None = None
+    outgrown: set[str] = field(default_factory=set)
+    demand: Demand = field(default_factory=Demand)
+    texts: Texts = field(default_factory=Texts)
+    pace: Pace = field(default_factory=Pace)
+    write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pushes: PodPushes = field(default_factory=PodPushes)
+
+    def route_generation(self, route: str) -> int:
+        """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""
+        return self.changed_in[route][1] if route in self.changed_in else 0
+
+    def weight_is_stored(self, route: str) -> bool:
+        """Tells whether the weight in force is in the ConfigMap, where the next life of the operator finds it."""
+        fragment = self.fragments.get(route)
+        return fragment is None or self.stored_weights.get(route) == weight(fragment)
+
+    @property
+    def fragments(self) -> Mapping[str, Route]:
+        """The routes of contents."""
+        return self.contents.fragments
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """The Providers of contents."""
+        return self.contents.providers
+
+    def used_providers(self) -> set[str]:
+        """Returns the providers that the routes in force can send to."""
+        return self.contents.used_providers()
+
+    def pause_seconds(self) -> float:
+        """Returns how long what changed has to wait until it is composed; 0 when it may be at once."""
+        now = asyncio.get_running_loop().time()
+        return self.pace.wait_seconds(now, takes_away=self.contents.takes_away)
+
+    def has_acknowledged(self, pod: Pod) -> bool:
+        """Tells whether the pod runs the newest document and holds every provider key it needs."""
+        answer = self.acknowledged.get((pod.uid, pod.incarnation))
+        return answer is not None and answer.digest == self.digest and not answer.missing_keys
+
+    def served_certificate(self, pod: Pod) -> ServedCertificate | None:
+        """Returns what the pod said of the certificate that it serves; None while it has said nothing."""
+        answer = self.acknowledged.get((pod.uid, pod.incarnation))
+        return answer.tls if answer is not None else None
+
+    def is_behind(self, pod: Pod) -> bool:
+        """Tells whether the pod has to be pushed to: it has not acknowledged, or may serve another certificate by now."""
+        if not self.has_acknowledged(pod):
+            return True
+        if self.certificate is None:
+            return False
+        if not self.certificate.digest:
+            # nothing to bring: it is enough to know what the pod goes on with
+            return (pod.uid, pod.incarnation) not in self.told_since
+        served = self.served_certificate(pod)
+        return served is None or served.digest != self.certificate.digest
+
+    def lacks_key(self, provider: str, pods: Iterable[Pod]) -> bool:
+        """Tells whether a pod has not yet acknowledged that it holds this provider's key."""
+        answers = [self.acknowledged.get((pod.uid, pod.incarnation)) for pod in pods if pod.ready]
+        known = (
+            {listed.name for listed in self.document.catalogue.providers}
+            if self.document
+            else set()
+        )
+        return provider not in known or any(
+            answer is None or provider in answer.missing_keys for answer in answers
+        )
+
+
+def weights(document: Document) -> dict[str, Weight]:
+    """Returns the weight of each route's canary."""
+    return {route.name: weight(route) for route in document.tenant.routes}
+
+
+def weight(route: Route) -> Weight:
+    """Returns the weight of a route's canary."""
+    return route.canary.fingerprint if route.canary else "", route.canary_percent
