@@ -1,5 +1,6 @@
 """The preflights of one worker: which canaries are to be probed, when next, and how far each has come."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -126,12 +127,18 @@ class Preflights:
             if one.probe is not None:
                 one.probe.expire(now)
                 under_way += one.probe is not None
-        if not self._on_duty or self._stopped:
+        room = MOST_AT_ONCE - under_way
+        if not self._on_duty or self._stopped or room <= 0:
             return
-        for name, one in list(self._of.items()):
-            if under_way < MOST_AT_ONCE and self._is_due(one, now):
-                under_way += 1
-                self._begin(name, one)
+        # who has waited longest comes first: some that hang must not keep others from their first probe
+        due = [
+            (one.due_at, name)
+            for name, one in self._of.items()
+            if one.probe is None and one.state != "Passed" and now >= one.due_at
+        ]
+        due.sort()
+        for _, name in due[:room]:
+            self._begin(name, self._of[name])
 
     def rows(self) -> list[PreflightRow]:
         """Returns every preflight that is asked for, with its state."""
@@ -141,9 +148,6 @@ class Preflights:
     def under_way(self) -> int:
         """The number of probes under way."""
         return sum(one.probe is not None for one in self._of.values())
-
-    def _is_due(self, one: Preflight, now: float) -> bool:
-        return one.probe is None and one.state != "Passed" and now >= one.due_at
 
     def _begin(self, name: PreflightName, one: Preflight) -> None:
         asked = one.asked
@@ -158,6 +162,14 @@ class Preflights:
         if self._of.get(name) is one:
             one.note(found, time.monotonic())
             self._tell()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Starts what had to wait for a probe that has ended."""
+        try:
+            self.tick(time.monotonic())
+        except Exception as raised:  # called by the event loop, which would only log it
+            self._exceptions.note(raised)
 
     def _tell(self) -> None:
         if self.watcher is not None:

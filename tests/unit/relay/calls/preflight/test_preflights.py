@@ -220,6 +220,11 @@ async def test_few_probes_are_under_way_at_once(relay_with: Make) -> None:
     await turns()
     assert sum(peer.transport.sent != b"" for peer in peers) == 4
     assert relay.service.preflights.under_way == 4
+    # those that hang give way to those that were not probed yet
+    for turn in (1, 2, 3, 4):
+        relay.service.preflights.tick(time.monotonic() + 31 * turn)
+        await turns()
+    assert sum(peer.transport.sent != b"" for peer in peers) == 20
 
 
 STEPS = st.lists(
