@@ -107,7 +107,7 @@ FAMILIES: Final = (
         "relay_upstream_attempts_total",
         "counter",
         ("route", "side", "provider", "outcome"),
-        "Attempts at providers by how they ended.",
+        "Attempts at providers by how they ended; sides are those of callers, shadow (copies) and preflight (probes).",
     ),
     MetricFamily(
         "relay_fallbacks_total",
@@ -236,6 +236,13 @@ FAMILIES: Final = (
         "counter",
         _SIDE,
         "Time the relay itself added.",
+        page="slo",
+    ),
+    MetricFamily(
+        "relay_slo_shadow_total",
+        "counter",
+        (*_CANARY, "pair", "outcome"),
+        "Shadow copies of routes that have them, as in relay_shadow_total; with pair stable those that stable was asked again.",
         page="slo",
     ),
     MetricFamily(

@@ -7,6 +7,7 @@ from relay.accounting.distributions import TokenCounts
 from relay.accounting.metric_catalogue import Labels
 from relay.accounting.metric_report import Report
 from relay_contract.document import SIGNALS
+from relay_contract.shadow import OUTCOMES, PAIRS, ShadowOutcome, ShadowPair
 
 ATTEMPT_COUNTS: Final = (
     "started",
@@ -69,9 +70,10 @@ SideName = tuple[str, str, str]
 class SloCounters:
     """Counters per side; a side that leaves and returns counts on."""
 
-    __slots__ = ("_sides", "_tenant_uid")
+    __slots__ = ("_copies", "_sides", "_tenant_uid")
 
     def __init__(self, tenant_uid: str) -> None:
+        self._copies: dict[tuple[str, str], dict[tuple[ShadowPair, ShadowOutcome], int]] = {}
         self._tenant_uid = tenant_uid
         self._sides: dict[SideName, SideCounters] = {}
 
@@ -82,6 +84,22 @@ class SloCounters:
         if counters is None:
             counters = self._sides[name] = SideCounters()
         return counters
+
+    def count_copy(
+        self, route: str, fingerprint: str, pair: ShadowPair, outcome: ShadowOutcome
+    ) -> None:
+        """Counts a shadow copy of a call of the route, whose canary has this fingerprint."""
+        counts = self._copies.setdefault((route, fingerprint), {})
+        counts[pair, outcome] = counts.get((pair, outcome), 0) + 1
+
+    def report_copies(self, report: Report, route: str, fingerprint: str) -> None:
+        """Adds the route's series of shadow copies to the report, from 0, before any copy."""
+        counts = self._copies.get((route, fingerprint), {})
+        series = report.setdefault("relay_slo_shadow_total", [])
+        for pair in PAIRS:
+            for outcome in OUTCOMES:
+                labels = (self._tenant_uid, route, fingerprint, pair, outcome)
+                series.append((labels, counts.get((pair, outcome), 0)))
 
     def report(self, report: Report, sides: Iterable[SideName]) -> None:
         """Adds the series of these sides to the report."""

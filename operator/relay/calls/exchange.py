@@ -299,6 +299,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
             self._index = index
             self._may_be_paid = self._may_be_paid or reason in hop_rules.PAID_REASONS
             self._writer.forget()
+            if self.comparison is not None:
+                self.comparison.transcript.clear()
             self._context.metrics.fallbacks[self.call.plan.name, reason] += 1
             self.ready_at = time.monotonic()
             self._move(ATTEMPTING)
@@ -331,6 +333,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         )
 
     def answer_body(self, data: bytes) -> None:
+        if self.comparison is not None:
+            self.comparison.transcript.add(data)
         self._writer.body(data)
 
     def answer_read(self, attempt: Attempt, *, completed: bool) -> None:
@@ -378,10 +382,10 @@ class Exchange(Consumer, Applicant, RequestHandler):
             self.refuse(refusal, message=own_responses.trouble_message(refusal, origin))
 
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
-        if self.comparison is not None:
-            self.comparison.served(attempt, event)
         self._used_tokens += event.charged_tokens
         if self.phase is OVER:
+            if self.comparison is not None:
+                self.comparison.served(attempt, event)
             self.reservation.settle(self._used_tokens, attempt.ended_at)
             # the attempt refers to us: let go, or only the collector could free the call's body
             self._attempt = None

@@ -96,6 +96,9 @@ class TenantRuntime:
     def report(self, report: Report) -> None:
         """Adds the tenant's SLO series and breakers to the report."""
         self.recorder.slo.report(report, sides(self.snapshot.plans))
+        for plan in self.snapshot.plans:
+            if plan.canary is not None and plan.shadow_percent:
+                self.recorder.slo.report_copies(report, plan.name, plan.canary.fingerprint)
         is_open = report.setdefault("relay_slo_breaker_open", [])
         trips = report.setdefault("relay_slo_breaker_trips_total", [])
         failed_probes = report.setdefault("relay_slo_breaker_failed_probes", [])

@@ -303,6 +303,12 @@ def may_begin(data: bytes) -> bool:
     return any(name.startswith(first) or first.startswith(name) for name in _FIELDS)
 
 
+def payloads(events: bytes) -> list[dict[str, Any]]:
+    """Returns the JSON objects that these events carry."""
+    found = [_payload(event) for event in _split(events)]
+    return [payload for payload in found if payload is not None]
+
+
 def _boundary(data: bytes) -> int:
     """Returns the end of the last whole event."""
     if data.endswith(b"\n\n"):

@@ -16,6 +16,7 @@ SLO = {
     "relay_slo_attempts_timed_total": ("tenant_uid", "route", "side", "fingerprint", "signal"),
     "relay_slo_tokens_total": ("tenant_uid", "route", "side", "fingerprint", "kind"),
     "relay_slo_overhead_seconds_total": ("tenant_uid", "route", "side", "fingerprint"),
+    "relay_slo_shadow_total": ("tenant_uid", "route", "fingerprint", "pair", "outcome"),
     "relay_slo_breaker_open": ("tenant_uid", "route", "fingerprint"),
     "relay_slo_breaker_trips_total": ("tenant_uid", "route", "fingerprint"),
     "relay_slo_breaker_failed_probes": ("tenant_uid", "route", "fingerprint"),

@@ -1,0 +1,74 @@
+"""What decides about the copy of a call: whether it leaves or needs something at its provider, and if it asks for JSON."""
+
+from typing import Any, Final
+
+from relay.dialect.answers.answer_content import decoded
+from relay.dialect.endpoints import RESPONSES, Endpoint
+
+_TELLING: Final = (
+    *(b'"store"', b'"background"', b'"conversation"', b'"previous_response_id"', b'"prompt"'),
+    *(b'"file_id"', b'"file_ids"', b'"item_reference"', b'"container"', b'"vector_store_ids"'),
+    *(b'"json_object"', b'"json_schema"'),
+    # any of them may be spelled with escapes
+    b"\\u",
+)
+_STORED: Final = frozenset({"file_id", "file_ids", "container", "vector_store_ids"})
+"""Fields of a message, an item or a tool that name what only one provider has."""
+_MAX_DEPTH: Final = 8
+"""What a call names stands a few levels deep; deeper is the caller's own data."""
+_OWN_DATA: Final = frozenset({"parameters", "function", "arguments", "text", "schema"})
+"""Fields whose content is the caller's: a schema with a field `file_id` names no file."""
+
+
+class ShadowRequest:
+    """is_stateful: a copy would store something at the provider, or needs what is stored at another."""
+
+    __slots__ = ("is_stateful", "wants_json")
+
+    def __init__(self, *, is_stateful: bool, wants_json: bool) -> None:
+        self.is_stateful = is_stateful
+        self.wants_json = wants_json
+
+
+def read_request(raw: bytes, endpoint: Endpoint) -> ShadowRequest:
+    """Reads the body of a call. Decodes it where one of the words stands in it, so this is no work for a caller's path."""
+    if not any(name in raw for name in _TELLING):
+        # responses are stored unless a call says that they are not
+        return ShadowRequest(is_stateful=endpoint is RESPONSES, wants_json=False)
+    document = decoded(raw)
+    if not isinstance(document, dict):
+        return ShadowRequest(is_stateful=True, wants_json=False)
+    return ShadowRequest(
+        is_stateful=_is_stateful(document, endpoint), wants_json=_wants_json(document)
+    )
+
+
+def _is_stateful(document: dict[str, Any], endpoint: Endpoint) -> bool:
+    if endpoint is RESPONSES:
+        if document.get("store") is not False or document.get("background"):
+            return True
+        if any(document.get(name) for name in ("previous_response_id", "conversation", "prompt")):
+            return True
+    elif document.get("store"):
+        return True
+    return any(_names_stored(document.get(name), 0) for name in ("messages", "input", "tools"))
+
+
+def _names_stored(value: object, depth: int) -> bool:
+    if depth == _MAX_DEPTH:
+        return False
+    if isinstance(value, list):
+        return any(_names_stored(item, depth + 1) for item in value)
+    if not isinstance(value, dict):
+        return False
+    if value.get("type") == "item_reference" or not _STORED.isdisjoint(value):
+        return True
+    return any(
+        _names_stored(item, depth + 1) for name, item in value.items() if name not in _OWN_DATA
+    )
+
+
+def _wants_json(document: dict[str, Any]) -> bool:
+    text = document.get("text")
+    wanted = document.get("response_format", text.get("format") if isinstance(text, dict) else None)
+    return isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema")
