@@ -122,6 +122,14 @@ ATTACHED = {
         {"messages": user({"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}})},
     ),
     "a file": (CHAT, {"messages": user({"type": "file", "file": {"file_data": IMAGE}})}),
+    "a generated image that is sent back": (
+        RESPONSES,
+        {"input": [{"type": "image_generation_call", "id": "i", "result": DATA}, *user()]},
+    ),
+    "thoughts that are sent back": (
+        RESPONSES,
+        {"input": [{"type": "reasoning", "id": "r", "encrypted_content": DATA}, *user()]},
+    ),
 }
 
 

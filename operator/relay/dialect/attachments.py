@@ -14,9 +14,14 @@ STRIDE_BYTES: Final = 4 * 1024
 MOST_SAMPLES: Final = 4096
 _KEY_BYTES: Final = 64
 _CARRYING_KEY = re.compile(
-    rb'"(?:url|image_url|video_url|image|audio|video|data|file_data|b64_json)"[ \t\n\r]*+:[ \t\n\r]*+\Z'
+    rb'"(?:url|image_url|video_url|image|audio|video|data|file_data|b64_json|image_base64|result'
+    rb'|encrypted_content|signature|thought_signature)"[ \t\n\r]*+:[ \t\n\r]*+\Z'
 )
-"""Elsewhere a provider reads base64 as text, which has more tokens than words of that length."""
+"""Elsewhere a provider reads base64 as text, which has more tokens than words of that length. The last few are what agents send
+back of earlier answers: generated images, and thoughts that only the provider can read."""
+_IN_LIST = re.compile(rb"[\[,][ \t\n\r]*+\Z")
+_DATA_URL = re.compile(rb'"data:[^",]{0,80};base64,')
+"""In a list it is an image to be embedded, or of a video."""
 
 
 def text_and_attachments(raw: bytes) -> tuple[int, int]:
@@ -44,5 +49,10 @@ def text_and_attachments(raw: bytes) -> tuple[int, int]:
 
 
 def _is_carried(raw: bytes, start: int) -> bool:
-    """Returns whether the string that starts there is the value of a field for attachments."""
-    return _CARRYING_KEY.search(raw, max(0, start - _KEY_BYTES), start) is not None
+    """Returns whether the string that starts there is the value of a field for attachments, or one of a list of them."""
+    before = max(0, start - _KEY_BYTES)
+    if _CARRYING_KEY.search(raw, before, start) is not None:
+        return True
+    return (
+        _DATA_URL.match(raw, start) is not None and _IN_LIST.search(raw, before, start) is not None
+    )

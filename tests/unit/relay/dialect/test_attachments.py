@@ -35,6 +35,16 @@ BODIES = {
         message({"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}}, TEXT),
         1,
     ),
+    "a generated image that is sent back": (
+        {"model": "m", "input": [{"type": "image_generation_call", "result": DATA}, TEXT]},
+        1,
+    ),
+    "thoughts that are sent back": (
+        {"model": "m", "input": [{"type": "reasoning", "encrypted_content": DATA}, TEXT]},
+        1,
+    ),
+    "images to be embedded": ({"model": "m", "input": [IMAGE, WORDS, IMAGE]}, 2),
+    "a video in images": (message(TEXT, {"type": "video", "video": [IMAGE, IMAGE]}), 2),
     "a file": (
         message(TEXT, {"type": "file", "file": {"filename": "a.pdf", "file_data": IMAGE}}),
         1,
