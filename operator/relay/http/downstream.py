@@ -24,8 +24,8 @@ SLICE_BYTES: Final = 16 * 1024
 """What may hold many small parts is parsed in slices of this size."""
 MOST_PARTS: Final = 256
 """Parts of a slice, each of which costs a microsecond; after more the other connections get their turn."""
-LOOK_SECONDS: Final = 1.0
-"""While reading is paused the client is looked for this often."""
+LOOK_SECONDS: Final = 0.1
+"""While reading is paused the client is looked for after this, which is at each turn of the wheel."""
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 1024 * 1024
 """After an early refusal this much of the body is read and dropped, so that the answer is not lost to a reset."""
