@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.blackbox.relays import NewRelay, Relay
+from tests.blackbox.relays import CHAT, NewRelay, Relay
 from tests.blackbox.scripted import ScriptedProvider, scripted, stream, unary
 from tests.blackbox.tenant import Platform, provider, route, side
 from tests.blackbox.upstream import Upstream
@@ -255,4 +255,34 @@ def test_what_is_no_id_continues_nothing(
     relay.push(split.at(100))
     body = b'{"model":"gpt-4.1","input":"x","previous_response_id":%b}' % spelled
     relay.ask("POST", RESPONSES, body=body)
+    assert canary.calls() == 1
+
+
+@pytest.mark.parametrize("named", [b'"conv_1"', b'{"id":"conv_1"}'], ids=["an id", "an object"])
+def test_a_conversation_that_is_stored_stays_with_stable_and_never_hops(
+    relay: Relay, split: Split, stable: Upstream, canary: Upstream, backup: Upstream, named: bytes
+) -> None:
+    # none is made through a relay
+    relay.push(split.at(50, fallback=(side("backup"),)))
+    body = b'{"model":"gpt-4.1","input":"%d","conversation":%b}'
+    for number in range(10):
+        assert relay.ask("POST", RESPONSES, body=body % (number, named)).status == 200
+    stable.behave(error_percent=100, error_status=429)
+    assert relay.ask("POST", RESPONSES, body=body % (10, named)).status == 429
+    assert (stable.calls(), canary.calls(), backup.calls()) == (11, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (RESPONSES, b'{"model":"gpt-4.1","input":"x","conversation":null}'),
+        (CHAT, b'{"model":"gpt-4.1","messages":[],"conversation":"conv_1"}'),
+    ],
+    ids=["none", "a field that chat does not have"],
+)
+def test_what_names_no_conversation_goes_to_the_canary(
+    relay: Relay, split: Split, canary: Upstream, path: str, body: bytes
+) -> None:
+    relay.push(split.at(100))
+    assert relay.ask("POST", path, body=body).status == 200
     assert canary.calls() == 1

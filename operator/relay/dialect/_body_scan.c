@@ -32,6 +32,7 @@ enum {
     INPUT,
     PROMPT,
     INSTRUCTIONS,
+    CONVERSATION,
     FIRST_OPENING, /* the number of fields */
 };
 enum { MAX_OPENING_MESSAGES = 64, MAX_NESTING = 512, LONGEST_NAME = 64 };
@@ -75,6 +76,7 @@ static const field_name FIELD_NAMES[] = {
     NAMED("input", INPUT),
     NAMED("prompt", PROMPT),
     NAMED("instructions", INSTRUCTIONS),
+    NAMED("conversation", CONVERSATION),
 };
 enum { NAME_COUNT = sizeof(FIELD_NAMES) / sizeof(FIELD_NAMES[0]) };
 

@@ -34,7 +34,9 @@ An empty span at the value's place says that the list or the object has none.
 PROMPT: Final = 14
 """The opening of `prompt`, found as that of `input`."""
 INSTRUCTIONS: Final = 15
-FIRST_OPENING: Final = 16
+CONVERSATION: Final = 16
+"""A conversation of the Responses API, stored at the provider: its id, or an object with it."""
+FIRST_OPENING: Final = 17
 """From here on: the contents of the system and developer messages up to the first user message, and of that one.
 
 Present where `messages` is a list with a user message. A message without content has an empty span.

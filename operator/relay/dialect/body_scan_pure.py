@@ -77,6 +77,7 @@ _FIELDS: Final = {
     "input": body_fields.INPUT,
     "prompt": body_fields.PROMPT,
     "instructions": body_fields.INSTRUCTIONS,
+    "conversation": body_fields.CONVERSATION,
 }
 _FIELD_OF_GROUP: Final = tuple(_FIELDS.values())
 _INCLUDE_USAGE: Final = 1

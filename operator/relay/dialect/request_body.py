@@ -98,6 +98,13 @@ class CallBody:
         """True if the body has the field previous_response_id, whatever its value."""
         return self.spans[body_fields.PREVIOUS_RESPONSE_ID] is not None
 
+    @property
+    def names_conversation(self) -> bool:
+        """True if the body names a conversation that is stored at a provider; only calls of the Responses API do."""
+        raw, spans = self.raw, self.spans
+        span = spans[body_fields.CONVERSATION]
+        return span is not None and spans[body_fields.MESSAGES] is None and not is_null(raw, span)
+
     def previous_response_id(self) -> ResponseId | None:
         """Returns the id of the response that the call continues."""
         span = self.spans[body_fields.PREVIOUS_RESPONSE_ID]

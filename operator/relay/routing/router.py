@@ -61,6 +61,9 @@ class Router:
             previous = body.previous_response_id()
             if previous is not None:
                 return (creator(routed, previous),)
+        if body.names_conversation:
+            # no call through a relay makes one: it was stored by the stable of a time without a canary, or by no relay
+            return routed.stable[:1]
         plan = routed.plan
         if plan.canary is None or plan.canary_percent == 0 or not routed.canary:
             return routed.stable

@@ -123,7 +123,7 @@ class Shadows:
             skipped = "skipped_budget"
         elif len(call.body.raw) > self._max_body_bytes:
             skipped = "skipped_size"
-        elif call.body.continues_response:
+        elif call.body.continues_response or call.body.names_conversation:
             skipped = "skipped_state"  # what it continues is stored at the other provider
         if skipped is not None:
             count_copy(call, "canary", skipped, self._metrics)

@@ -28,6 +28,7 @@ FIELDS = {
     "n": body_fields.N,
     "best_of": body_fields.BEST_OF,
     "previous_response_id": body_fields.PREVIOUS_RESPONSE_ID,
+    "conversation": body_fields.CONVERSATION,
     "prompt_cache_key": body_fields.PROMPT_CACHE_KEY,
     "messages": body_fields.MESSAGES,
     "instructions": body_fields.INSTRUCTIONS,
