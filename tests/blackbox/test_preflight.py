@@ -1,7 +1,9 @@
 """A canary is probed before any caller gets it, and the admin port tells what was found."""
 
 import json
+import random
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -170,6 +172,7 @@ def test_a_failing_preflight_opens_no_breaker_and_callers_notice_nothing(
         ([error(b"404 X", "The model `m` does not exist.")], "ModelUnknown", "does not exist"),
         ([error(b"400 X", "odd", code="model_not_found")], "ModelUnknown", "odd"),
         ([error(b"400 X", "Invalid model: gpt-4.1")], "ModelUnknown", "Invalid model"),
+        ([unary(b"<html>", status=b"404 X")], "ModelUnknown", "the path of the Provider's URL"),
         ([error(b"429 X", "You exceeded your quota.")], "Throttled", "quota"),
         ([error(b"402 X", "Insufficient balance.")], "Refused", "Insufficient balance"),
         ([error(b"400 X", "Send less.")], "Refused", "Send less"),
@@ -445,6 +448,42 @@ def test_a_pod_that_drains_waits_neither_for_a_probe_nor_for_whoever_asks(
         relay.process.send_signal(signal.SIGTERM)
         assert relay.process.wait(8) == 0
     eventually(canary.stats, lambda stats: stats["held"] == 0, what="the end of the probe")
+
+
+def test_documents_that_come_and_go_during_probes_leave_nothing_behind(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    draw = random.Random(1)
+    one = asking()
+    trouble: list[dict[str, Any]] = [
+        {},
+        {"hold_after_events": 0},
+        {"hold_after_events": 1},
+        {"fault": "reset"},
+        {"fault": "garbage"},
+        {"fault": "stall"},
+        {"error_percent": 100, "error_status": 429},
+    ]
+    for number in range(30):
+        canary.reset()
+        canary.behave(**draw.choice(trouble))
+        token = draw.choice([None, "0123456789ab/1", f"0123456789ab/{number}"])
+        relay.push(platform.document(routes=[one.model_copy(update={"preflight": token})]))
+        assert relay.chat().status == 200
+        time.sleep(draw.choice([0.0, 0.02, 0.1]))
+    relay.push(platform.document(routes=[one.model_copy(update={"preflight": None})]))
+    assert told(relay).preflights == ()
+    eventually(canary.stats, lambda stats: stats["held"] == 0, what="the end of every probe")
+    for gauge in ("relay_in_flight", "relay_queue_depth", "relay_buffered_bytes"):
+        assert relay.metrics().total(gauge) == 0
+    slo = relay.slo()
+    for label in ("stable", "canary"):
+        total = slo.total("relay_slo_attempts_under_way", route=one.name, side=label)
+        assert total == 0
+    assert slo.total("relay_slo_attempts_started_total", route=one.name, side="canary") == 0
+    ids = [line["event_id"] for line in usage_lines(relay, one)]
+    assert len(set(ids)) == len(ids)
+    assert "internal_error" not in relay.output()
 
 
 def test_many_preflights_at_once_all_end_and_leave_nothing_behind(

@@ -17,6 +17,7 @@ from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 
 from relay_contract.document import Proxy
+from relay_contract.endpoints import PREFLIGHTS_PATH
 
 HOST = "api.provider.invalid"
 """No name service knows it (RFC 2606): only the proxy can."""
@@ -289,3 +290,30 @@ def test_a_relay_leaves_no_connection_to_a_proxy_behind(
 def descriptors(relay: Relay) -> int:
     """Returns how many descriptors the relay's processes have open."""
     return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in relay.process.members())
+
+
+def test_a_preflight_goes_through_the_proxy_and_tells_of_one_that_refuses(
+    relay: Relay,
+    platform: Platform,
+    proxy: ConnectProxy,
+    there: Upstream,
+    authority: Authority,
+) -> None:
+    def found(token: str) -> dict[str, Any]:
+        # without idle connections, which a probe would use
+        providers = behind(proxy, authority.pem, keep_alive_seconds=0.0)
+        probed = route("stable", side("stable"), preflight=token)
+        relay.push(platform.document(providers=providers, routes=[probed]))
+        return eventually(
+            lambda: json.loads(relay.admin("GET", PREFLIGHTS_PATH).body)["preflights"][0],
+            lambda told: told["state"] != "Running",
+            what="the end of the preflight",
+        )
+
+    assert found("t/1")["state"] == "Passed"
+    assert len(there.received()) == 2
+    assert set(proxy.targets) == {TARGET}
+    proxy.tunnels, proxy.answer = False, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"
+    refused = found("t/2")
+    assert refused["reason"] == "Unreachable"
+    assert f"proxy 127.0.0.1:{proxy.port}" in refused["message"]

@@ -92,12 +92,11 @@ def of_answer(attempt: Attempt, question: Question) -> Finding:
     reason = _reason(attempt, status, words, question)
     said = f"{attempt.status} with an error" if reported else str(attempt.status)
     message = f"provider {attempt.target.provider} answered {said} to {_asked(attempt, question)}"
-    return finding(
-        reason,
-        f"{message}: {one_line(words)[:MAX_WORDS]}" if words else message,
-        status=status,
-        words=words,
-    )
+    if words:
+        message = f"{message}: {one_line(words)[:MAX_WORDS]}"
+    elif reason == "ModelUnknown":
+        message += " and did not say what it knows nothing of; look at the path of the Provider's URL as well"
+    return finding(reason, message, status=status, words=words)
 
 
 def _of_unusable(attempt: Attempt, question: Question) -> Finding:
