@@ -39,6 +39,7 @@ from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.metrics.state_collector import StateCollector
@@ -157,6 +158,15 @@ async def _operate(
         tick_seconds=settings.tick_seconds,
         clock=time.time,
     )
+    preflights = PreflightWatch(
+        canaries=canaries,
+        relays=relays,
+        moves=moves,
+        publisher=publisher,
+        watched_state=watched_state,
+        tick_seconds=settings.tick_seconds,
+        clock=time.time,
+    )
     context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
     checks = SecretChecks(
@@ -168,6 +178,7 @@ async def _operate(
     background = {
         "slo-loop": loop.run(),
         "breaker-watch": breakers.run(),
+        "preflight-watch": preflights.run(),
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
     }

@@ -130,6 +130,8 @@ class Reason(StrEnum):
     PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
 
     # moves of the canary
+    PREFLIGHT = "Preflight"
+    PREFLIGHT_FAILED = "PreflightFailed"
     STARTED = "Started"
     STEP_PASSED = "StepPassed"
     AWAITING_EVIDENCE = "AwaitingEvidence"

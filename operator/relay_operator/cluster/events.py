@@ -18,6 +18,7 @@ _WARNINGS = frozenset(
     {
         names.Reason.SLO_BREACH,
         names.Reason.RESTORED,
+        names.Reason.PREFLIGHT_FAILED,
         names.Reason.THROTTLED,
         names.Reason.STABLE_UNHEALTHY,
         names.Reason.EVACUATED,

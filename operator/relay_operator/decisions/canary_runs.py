@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay_contract import document
+from relay_contract.preflight import Preflight
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, fingerprint
 from relay_operator.decisions import route_status
@@ -23,6 +24,7 @@ from relay_operator.decisions.analysis.verdict import (
 from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary.plans import objective_of, plan_of
+from relay_operator.decisions.canary.probes import combined
 from relay_operator.decisions.canary.run import RAISED, Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.route_status import Progress
@@ -32,6 +34,8 @@ _REPEATED_SECONDS = 600.0
 """Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
 the move, so the API server drops every repetition (an Event lives one hour by default)."""
 
+_SETTLING = (Reason.AWAITING_EVIDENCE, Reason.PREFLIGHT)
+"""Of decisions that begin to wait: what they wait for is the next move."""
 _NOT_STORED = "this weight is not stored yet; it is not raised until the API server has it"
 
 
@@ -81,6 +85,7 @@ class CanaryRuns:
             progress = route_status.from_status(route.status).progress
             if progress is not None:
                 _resume(run, progress, in_force, now)
+            _adopt_started(run, in_force, now)
             self.runs[key] = run
         if run.objective != objective:
             # what was found under other limits raises nothing under these
@@ -126,9 +131,10 @@ class CanaryRuns:
     def return_to_stable(self, key: RouteKey, *, message: str, now: float) -> None:
         """Ends the run of a canary that lost its weight to another one, which cannot start yet."""
         run = self.runs[key]
-        if run.state.weight_percent > 0:
-            run.forget_verdict()
-            run.state = State(run=run.state.run, rolled_back=run.state.rolled_back)
+        had_weight = run.state.weight_percent > 0
+        if had_weight or run.state.phase is Phase.PREFLIGHT:
+            _leave(run)
+        if had_weight:
             decision = Decision(state=run.state, reason=Reason.RETURNED_TO_STABLE, message=message)
             run.record(decision, now)
 
@@ -167,6 +173,17 @@ class CanaryRuns:
         run = self.runs[key]
         run.verdict, run.measured_at, run.is_fresh = unavailable, float(int(now)), True
 
+    def hear_probes(
+        self, key: RouteKey, told: Iterable[Preflight], *, pods_ready: bool, now: float
+    ) -> bool:
+        """Takes what relay pods tell of preflights; True when that is news of the run of this route.
+
+        told are the answers of those that run the document in force, pods_ready tells whether there are any that serve.
+        """
+        run = self.runs[key]
+        mine = [one for one in told if (one.route, one.token) == (key[1], run.preflight_token)]
+        return run.hear(combined(mine, pods_ready=pods_ready), now)
+
     def trip(self, key: RouteKey, *, pods: int, expected_pods: int, now: float) -> bool:
         """Judges the canary by its breakers; True when they condemn it.
 
@@ -183,11 +200,13 @@ class CanaryRuns:
         run.measured_at = float(int(now))
         return True
 
-    def decide(self, key: RouteKey, *, now: float, stored: bool = True, lacking: str = "") -> bool:
+    def decide(
+        self, key: RouteKey, *, now: float, stored: bool = True, lacking: str | None = None
+    ) -> bool:
         """Decides the route's next state; returns True when it moved, which is then recorded.
 
         stored tells whether the weight in force would survive the operator, lacking what relay pods have to get before the
-        canary's first weight; until then it does not rise.
+        canary's first weight (None: what the last look found); until then it does not rise.
         """
         run = self.runs[key]
         before = run.state.weight_percent
@@ -201,8 +220,11 @@ class CanaryRuns:
         if run is None or run.state.weight_percent == 0:
             self.budget.leave(key)
 
-    def _decide(self, key: RouteKey, run: Run, *, now: float, stored: bool, lacking: str) -> bool:
-        why = lacking if run.state.weight_percent == 0 else ""
+    def _decide(
+        self, key: RouteKey, run: Run, *, now: float, stored: bool, lacking: str | None
+    ) -> bool:
+        run.lacking = run.lacking if lacking is None else lacking
+        why = run.lacking if run.state.weight_percent == 0 else ""
         why = run.plan.held or why or ("" if stored else _NOT_STORED)
         turn = self._turn(key, run, now) if self.budget.most and not why else ""
         plan = replace(run.plan, held=why, turn=turn) if why or turn else run.plan
@@ -217,7 +239,7 @@ class CanaryRuns:
         if decision.state.step_started_at != run.state.step_started_at:
             run.begin_step()
         run.state = decision.state
-        if decision.reason is not Reason.AWAITING_EVIDENCE and not run.has_told(decision):
+        if decision.reason not in _SETTLING and not run.has_told(decision):
             run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more
         again = machine.next_state(run.state, run.look(now), plan=plan)
@@ -270,6 +292,7 @@ def _no_evidence(why: str) -> Verdict:
 def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: float) -> None:
     run.state, run.history = progress.state, progress.history
     run.remembered = progress.remembered
+    run.probes = progress.probes
     # a breach acts when it is measured; one that is only remembered must not move traffic
     decided = run.state.phase is Phase.ROLLED_BACK or run.state.is_frozen_by_breach
     if progress.verdict.outcome is not Outcome.BREACHED or decided:
@@ -285,7 +308,10 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     if run.plan.percent == 0 == in_force.canary_percent:
         # the spec asked for that; the next decision says so
         return
-    if in_force.canary.fingerprint != run.state.fingerprint and run.state.weight_percent > 0:
+    is_another = in_force.canary.fingerprint != run.state.fingerprint
+    # what is probed has begun anew
+    is_another |= in_force.preflight is not None
+    if is_another and run.state.weight_percent > 0:
         _leave(run)
         return
     correction = machine.resumed(
@@ -297,7 +323,7 @@ def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: 
     if correction is not None:
         run.state = correction.state
         # the step that status tells of is another one
-        run.remembered = ""
+        run.remembered, run.probes = "", None
         run.record(correction, now)
 
 
@@ -305,6 +331,18 @@ def _leave(run: Run) -> None:
     """Forgets the position of a canary that is not in force any more: its weight must not come back by a restart."""
     run.forget_verdict()
     run.state = State(run=run.state.run, rolled_back=run.state.rolled_back)
+
+
+def _adopt_started(run: Run, in_force: document.Route | None, now: float) -> None:
+    """Takes over the canary of the spec with the weight that it has already: it is not probed once more."""
+    if in_force is None or in_force.canary is None or not run.plan.percent:
+        return
+    known, weight = run.state.fingerprint, in_force.canary_percent
+    if in_force.canary.fingerprint == run.plan.fingerprint:
+        _adopt(run, in_force, now)
+    if run.state.fingerprint != known:
+        message = f"canary started at {weight} %; the operator stopped before it recorded that"
+        run.record(Decision(state=run.state, reason=Reason.STARTED, message=message), now)
 
 
 def _adopt(run: Run, in_force: document.Route, now: float) -> None:

@@ -59,10 +59,14 @@ RouteOutcome = Refused | Waiting | Decided
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """An outcome, and the canary's weight to put in force with the route's spec; None leaves what is in force."""
+    """An outcome, and the canary's weight to put in force with the route's spec; None leaves what is in force.
+
+    preflight is the token under which the canary is to be probed.
+    """
 
     outcome: RouteOutcome
     weight_percent: int | None = None
+    preflight: str | None = None
 
 
 def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: float) -> Ruling:
@@ -88,7 +92,9 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
     runs.decide(key, now=now, stored=around.stored, lacking=lacking)
     pending = bool(lacking) and run.state.weight_percent == 0
     return Ruling(
-        outcome=replace(decided(run), pending=pending), weight_percent=run.state.weight_percent
+        outcome=replace(decided(run), pending=pending),
+        weight_percent=run.state.weight_percent,
+        preflight=run.preflight_token,
     )
 
 

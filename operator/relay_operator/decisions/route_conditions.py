@@ -59,13 +59,7 @@ def _decided(
         condition(Type.PROMOTED, promoted, reason, reason, message),
         condition(Type.ROLLED_BACK, rolled_back, reason, reason, message),
         condition(Type.STALLED, stalled, reason, reason, message),
-        condition(
-            Type.RECONCILING,
-            not acknowledged and not stalled,
-            Reason.WAITING_FOR_PODS,
-            Reason.ACKNOWLEDGED,
-            pods,
-        ),
+        _reconciling(decision, acknowledged, pods),
     ]
     return table if obstacle is None else _interrupted(table, obstacle)
 
@@ -89,11 +83,25 @@ def _ready(decision: Decision, acknowledged: bool, pods: str) -> Condition:
     )
 
 
+def _reconciling(decision: Decision, acknowledged: bool, pods: str) -> Condition:
+    """True also while the canary is probed: a matter of seconds, unlike the steps that follow."""
+    stalled = _is_stalled(decision)
+    if acknowledged and not stalled and decision.reason is Reason.PREFLIGHT:
+        return condition(Type.RECONCILING, True, decision.reason, decision.reason, decision.message)
+    return condition(
+        Type.RECONCILING,
+        not acknowledged and not stalled,
+        Reason.WAITING_FOR_PODS,
+        Reason.ACKNOWLEDGED,
+        pods,
+    )
+
+
 def _is_stalled(decision: Decision) -> bool:
     """Tells whether GitOps is to see a failure: nothing goes on, or not within the time that was given."""
     phases = (Phase.ROLLED_BACK, Phase.FROZEN)
-    late = (Reason.STEP_DEADLINE, Reason.UNMEASURABLE)
-    return decision.state.phase in phases or decision.reason in late
+    reasons = (Reason.STEP_DEADLINE, Reason.UNMEASURABLE, Reason.PREFLIGHT_FAILED)
+    return decision.state.phase in phases or decision.reason in reasons
 
 
 def _analysis(outcome: Decided) -> list[Condition]:

@@ -10,6 +10,7 @@ from typing import Any
 from relay_contract import document
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, MetricRow, Outcome, Verdict
+from relay_operator.decisions.canary.probes import Probes
 from relay_operator.decisions.canary.state import (
     CAUSES,
     MOST_ROLLED_BACK,
@@ -40,7 +41,7 @@ class Move:
 class Progress:
     """Position, last verdict and last moves of a route's canary, and the state of its tests.
 
-    measured_at is 0 before the first measurement.
+    measured_at is 0 before the first measurement. probes are those of a preflight that has failed so far.
     """
 
     state: State = field(default_factory=State)
@@ -48,6 +49,7 @@ class Progress:
     measured_at: float = 0.0
     history: tuple[Move, ...] = ()
     remembered: str = ""
+    probes: Probes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,7 @@ def _progress_fields(progress: Progress, next_at: float) -> dict[str, Any]:
         ]
         or None,
         "step": step if state.fingerprint else None,
+        "preflight": _preflight_fields(progress.probes),
         "analysis": analysis if progress.measured_at else None,
         "history": [_move_fields(move) for move in progress.history],
     }
@@ -165,6 +168,21 @@ def _move_fields(move: Move) -> dict[str, Any]:
         "canaryPercent": move.canary_percent,
     }
     return fields if move.certified is None else fields | {"certified": move.certified}
+
+
+def _preflight_fields(probes: Probes | None) -> dict[str, Any] | None:
+    """Lays out a failure alone: that a canary has passed shows in its weight."""
+    if probes is None or not probes.failure:
+        return None
+    return {"reason": probes.failure, "message": probes.message}
+
+
+def _probes(status: Mapping[str, Any]) -> Probes | None:
+    found = status.get("preflight")
+    if not found:
+        return None
+    reason, message = str(found.get("reason", "")), str(found.get("message", ""))
+    return Probes(failure=reason, message=message, is_fresh=False) if reason else None
 
 
 def _row_fields(row: MetricRow) -> dict[str, Any]:
@@ -196,6 +214,7 @@ def _progress(status: Mapping[str, Any]) -> Progress | None:
         measured_at=0.0 if verdict is NOT_MEASURED else _seconds(analysis.get("measuredAt")),
         history=history,
         remembered=str(analysis.get("memory") or ""),
+        probes=_probes(status),
     )
 
 

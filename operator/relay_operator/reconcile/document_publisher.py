@@ -91,12 +91,15 @@ class DocumentPublisher:
         self._publications.pop(namespace, None)
         self._watched_state.note_in_force(namespace, ())
 
-    def set_weight(self, namespace: str, route: str, percent: int) -> None:
-        """Changes one weight in memory; distribute() publishes it."""
+    def set_weight(
+        self, namespace: str, route: str, percent: int, *, preflight: str | None = None
+    ) -> None:
+        """Changes in memory the weight of a canary and whether it is to be probed; distribute() publishes it."""
         publication = self._publications.get(namespace)
         if publication is not None and route in publication.fragments:
             fragment = publication.fragments[route]
-            changed = fragment.model_copy(update={"canary_percent": percent})
+            token = preflight if fragment.canary is not None else None
+            changed = fragment.model_copy(update={"canary_percent": percent, "preflight": token})
             publication.contents.put(changed)
 
     def refresh_providers(

@@ -16,6 +16,7 @@ _PASSING = frozenset(
     {Reason.PROVISIONING, Reason.WAITING_FOR_PODS, Reason.CERTIFICATE_LOADING, Reason.HELD}
 )
 """Reasons of an object that is being brought into force: what follows is told."""
+_TOLD_AS_MOVES = frozenset({Reason.ROLLED_BACK, Reason.PREFLIGHT_FAILED})
 
 
 async def report_and_raise(error: OperatorError, report: Awaitable[None]) -> NoReturn:
@@ -60,12 +61,12 @@ async def _announce_ready(
 ) -> None:
     """Posts that Ready changes, or its reason to one that somebody has to act on.
 
-    A rollback is a move of the canary, which has an Event of its own. The Event's name follows from the change, so that
+    What is told like a move of the canary has an Event of its own. The Event's name follows from the change, so that
     whoever else sees the same change posts the same Event.
     """
     ready = next(one for one in wanted if one.type is ConditionType.READY)
     before = conditions.find(told, ConditionType.READY)
-    if ready.reason is Reason.ROLLED_BACK or not _is_news(body, told, before, ready, wanted):
+    if ready.reason in _TOLD_AS_MOVES or not _is_news(body, told, before, ready, wanted):
         return
     is_ready = ready.status == "True"
     change = Move(

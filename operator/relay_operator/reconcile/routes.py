@@ -229,7 +229,7 @@ class RouteReconciler:
         ruling = route_acceptance.rule(route, around, self._canaries, now=now)
         if ruling.weight_percent is None and not isinstance(ruling.outcome, Decided):
             return self._held(watched, publication, ruling.outcome, now)
-        self._apply(route, around, publication, ruling.weight_percent or 0)
+        self._apply(route, around, publication, ruling)
         return ruling
 
     def _held(
@@ -267,7 +267,7 @@ class RouteReconciler:
         )
         self._canaries.decide(key, now=now)
         weight_percent = min(run.state.weight_percent, in_force.canary_percent)
-        self._publisher.set_weight(*key, weight_percent)
+        self._publisher.set_weight(*key, weight_percent, preflight=run.preflight_token)
 
     def _gather(self, route: RelayRoute, publication: Publication) -> Surroundings:
         namespace = route.metadata.namespace
@@ -310,10 +310,15 @@ class RouteReconciler:
             self._queue.add(Key("RelayRoute", namespace, name))
 
     def _apply(
-        self, route: RelayRoute, around: Surroundings, publication: Publication, weight_percent: int
+        self, route: RelayRoute, around: Surroundings, publication: Publication, ruling: Ruling
     ) -> None:
         served = route_acceptance.as_served(route, around)
-        fragment = composition.route_part(served, around.usable, canary_percent=weight_percent)
+        fragment = composition.route_part(
+            served,
+            around.usable,
+            canary_percent=ruling.weight_percent or 0,
+            preflight=ruling.preflight,
+        )
         named = {side.provider for side in route_acceptance.sides(served)}
         self._publisher.refresh_providers(publication, named)
         publication.contents.put(fragment)

@@ -36,6 +36,7 @@ from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -206,6 +207,15 @@ class Life:
             tick_seconds=0.5,
             clock=stage.clock,
         )
+        self.preflight_watch = PreflightWatch(
+            canaries=self.canaries,
+            relays=relays,
+            moves=moves,
+            publisher=self.publisher,
+            watched_state=self.watched_state,
+            tick_seconds=0.5,
+            clock=stage.clock,
+        )
         self.context = Context(
             watched_state=self.watched_state, queue=self.queue, children=children
         )
@@ -221,7 +231,12 @@ class Life:
         watches = {kind: self._server.watch(kind, news.set) for kind in _WATCHED}
         await self._list()
         running = [self.workers.run() for _ in range(workers)]
-        background = (self.slo_loop.run(), self.breaker_watch.run(), self.secret_checks.run())
+        background = (
+            self.slo_loop.run(),
+            self.breaker_watch.run(),
+            self.preflight_watch.run(),
+            self.secret_checks.run(),
+        )
         self._tasks = [
             asyncio.create_task(one) for one in (*running, *background, self._follow(watches, news))
         ]

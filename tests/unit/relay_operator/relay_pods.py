@@ -14,7 +14,7 @@ from tests.unit.relay_operator.injected_failures import DOCUMENT, InjectedFailur
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay_contract import certificate, document, endpoints
 from relay_contract.certificate import Certificate, CertificateUnusable
-from relay_contract.preflight import Preflight, Preflights
+from relay_contract.preflight import Preflight, PreflightReason, Preflights
 from relay_contract.seal import DocumentRejected
 from relay_operator import names
 from relay_operator.cluster.relays import OpenBreakers, Pod, PushAnswer
@@ -31,7 +31,9 @@ class RelayPods:
     pod mounts. served and mounts are each pod's certificate, and what it mounts for it; informed_from is when kubelets
     hear of changes. claimed is an envelope that every pod says it keeps instead of what is pushed.
     failed_probes are the open breakers of each pod, by its name. preflights are what pods tell of a route's preflight in
-    place of its passing at once, by the pod's name and the route's.
+    place of its passing at once, by the pod's name and the route's. failing are the providers whose probes fail in every
+    pod, with the contract's reason and a message. claims are what pods say of preflights whatever is true; unpushed are
+    pods that take no documents; asked counts the questions for preflights.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -48,6 +50,10 @@ class RelayPods:
     failed_probes: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
     breakers_changed: asyncio.Event = field(default_factory=asyncio.Event)
     preflights: dict[tuple[str, str], Preflight] = field(default_factory=dict)
+    failing: dict[str, tuple[PreflightReason, str]] = field(default_factory=dict)
+    claims: dict[str, tuple[Preflight, ...]] = field(default_factory=dict)
+    unpushed: set[str] = field(default_factory=set)
+    asked: int = 0
     preflights_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
     pushed_bytes: int = 0
@@ -58,7 +64,7 @@ class RelayPods:
     def take(self, pod: Pod, sealed: str) -> PushAnswer:
         """Answers a push as the admin port does; Unavailable where the port would not acknowledge."""
         self.meanwhile()
-        if pod.name in self.silent:
+        if pod.name in self.silent | self.unpushed:
             raise Unavailable(f"pod {pod.namespace}/{pod.name} did not take the document")
         if self.claimed is not None:
             claim = document.Acknowledgement(digest="", generation=2**50, workers=1)
@@ -103,16 +109,44 @@ class RelayPods:
         """Answers the question for preflights as the admin port does: all have passed of which nothing else is told."""
         if pod.name in self.silent:
             raise Unavailable(f"pod {pod.namespace}/{pod.name} did not tell of its preflights")
+        if pod.name in self.claims:
+            claimed = self.claims[pod.name]
+            tag = hashlib.sha256(repr(claimed).encode()).hexdigest()[:16]
+            return Preflights(tag=tag, preflights=claimed)
         accepted = self.in_force.get(pod.uid)
         told: list[Preflight] = []
         for route in accepted.document.tenant.routes if accepted else ():
             if route.preflight is None:
                 continue
             other = self.preflights.get((pod.name, route.name))
-            passed = Preflight(route=route.name, token=route.preflight, state="Passed")
-            told.append(other if other and other.token == route.preflight else passed)
+            own = self._probed(route, route.preflight)
+            told.append(other if other and other.token == route.preflight else own)
         text = repr(told).encode()
         return Preflights(tag=hashlib.sha256(text).hexdigest()[:16], preflights=tuple(told))
+
+    def _probed(self, route: document.Route, token: str) -> Preflight:
+        provider = route.canary.provider if route.canary else ""
+        if provider not in self.failing:
+            return Preflight(route=route.name, token=token, state="Passed")
+        reason, message = self.failing[provider]
+        return Preflight(
+            route=route.name, token=token, state="Failed", reason=reason, message=message
+        )
+
+    def claim(self, pod_name: str, claimed: Preflight) -> None:
+        """Lets a pod say this of a preflight, whatever it was asked for."""
+        self.claims[pod_name] = (claimed,)
+        self._wake_who_waits_for_preflights()
+
+    def fail_probes(self, provider: str, reason: PreflightReason, message: str) -> None:
+        """Lets every probe of a provider fail from now on."""
+        self.failing[provider] = (reason, message)
+        self._wake_who_waits_for_preflights()
+
+    def mend(self, provider: str) -> None:
+        """Lets the probes of a provider pass again."""
+        self.failing.pop(provider, None)
+        self._wake_who_waits_for_preflights()
 
     def _wake_who_waits_for_preflights(self) -> None:
         self.preflights_changed.set()
@@ -222,6 +256,7 @@ class Pushes:
         return self.pods.breakers(pod)
 
     async def preflights(self, pod: Pod, *, seen: str, wait_seconds: int) -> Preflights:
+        self.pods.asked += 1
         told = self.pods.told_preflights(pod)
         if told.tag == seen:
             with contextlib.suppress(TimeoutError):

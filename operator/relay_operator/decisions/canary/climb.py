@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from relay_operator.decisions.analysis.verdict import Outcome
+from relay_operator.decisions.canary import before_weight
 from relay_operator.decisions.canary.incidents import throttled
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
@@ -17,38 +18,41 @@ _PROMOTED: Final = (
 
 
 def start(state: State, plan: Plan, now: float) -> Decision:
-    if plan.turn and not plan.paused:
-        waiting = State(
-            phase=Phase.HOLDING,
-            fingerprint=plan.fingerprint,
-            step_started_at=now,
-            run=state.run + 1,
-            rolled_back=state.rolled_back,
-        )
-        return stay_in_line(waiting, plan)
-    weight = 0 if plan.paused else min(plan.step_percent, plan.percent)
-    started = State(
-        phase=Phase.PAUSED if plan.paused else Phase.PROGRESSING,
-        weight_percent=weight,
+    """Begins a run, without weight yet."""
+    begun = State(
+        phase=Phase.PAUSED if plan.paused else Phase.PREFLIGHT,
         fingerprint=plan.fingerprint,
-        step_index=1,
         step_started_at=now,
         run=state.run + 1,
         rolled_back=state.rolled_back,
     )
-    return Decision(
-        state=started,
-        reason=Reason.STARTED,
-        message=f"canary started at {weight} %, target {plan.percent} %",
+    if plan.paused:
+        message = "the canary begins paused, by spec.paused"
+        return Decision(state=begun, reason=Reason.PAUSED, message=message)
+    return before_weight.await_probe(begun, plan)
+
+
+def take_first_step(state: State, look: Look, plan: Plan) -> Decision:
+    """Gives the canary its first weight, which needs no evidence from calls, once it is its turn."""
+    if plan.turn:
+        return stay_in_line(state, plan)
+    weight = min(plan.step_percent, plan.percent)
+    started = replace(
+        state,
+        phase=Phase.PROGRESSING,
+        weight_percent=weight,
+        step_index=1,
+        step_started_at=look.now,
     )
+    message = f"canary started at {weight} %, target {plan.percent} %"
+    return Decision(state=started, reason=Reason.STARTED, message=message)
 
 
 def climb(state: State, look: Look, plan: Plan) -> Decision:
     if state.phase is Phase.PROMOTED and state.weight_percent == plan.percent:
         return stay(state, Reason.PROMOTED, _PROMOTED)
     if state.weight_percent == 0:
-        # a run that began paused, or in line, needs no evidence for its first step
-        return _take_first_step(state, look, plan)
+        return _before_weight(state, look, plan)
     if not plan.guarded:
         message = f"at {state.weight_percent} %; without spec.analysis the weight is not raised automatically"
         return stay(replace(state, phase=Phase.HOLDING), Reason.NO_ANALYSIS, message)
@@ -69,19 +73,12 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
     return _pass_step(state, look, plan)
 
 
-def _take_first_step(state: State, look: Look, plan: Plan) -> Decision:
-    if plan.turn:
-        return stay_in_line(state, plan)
-    weight = min(plan.step_percent, plan.percent)
-    started = replace(
-        state,
-        phase=Phase.PROGRESSING,
-        weight_percent=weight,
-        step_index=1,
-        step_started_at=look.now,
-    )
-    message = f"canary started at {weight} %, target {plan.percent} %"
-    return Decision(state=started, reason=Reason.STARTED, message=message)
+def _before_weight(state: State, look: Look, plan: Plan) -> Decision:
+    if state.phase is not Phase.PREFLIGHT:
+        # the run was paused
+        begun = replace(state, phase=Phase.PREFLIGHT, step_started_at=look.now)
+        return before_weight.await_probe(begun, plan)
+    return before_weight.preflight(state, look, plan) or take_first_step(state, look, plan)
 
 
 def _step_passed(state: State, look: Look, plan: Plan) -> bool:

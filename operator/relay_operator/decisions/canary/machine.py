@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from relay_operator.decisions.canary.before_weight import is_unproven
 from relay_operator.decisions.canary.climb import climb, start
 from relay_operator.decisions.canary.incidents import (
     breached,
@@ -33,6 +34,7 @@ def resumed(
         return roll_back(state, cause, now)
     raised = weight_in_force > state.weight_percent
     is_retry = state.phase is Phase.ROLLED_BACK
+    starts = state.phase is Phase.PREFLIGHT
     corrected = replace(
         state,
         weight_percent=weight_in_force,
@@ -41,14 +43,20 @@ def resumed(
         run=state.run + is_retry,
     )
     if not state.is_frozen_by_breach:
-        kept = raised and not is_retry
+        kept = raised and not is_retry and not starts
         climbing = state.phase if kept else Phase.PROGRESSING if raised else Phase.HOLDING
         corrected = replace(corrected, phase=climbing, cause="")
     return Decision(
         state=corrected,
-        reason=Reason.STEP_PASSED if raised else Reason.LOWERED,
+        reason=_reason_of_move(starts=starts, raised=raised),
         message=f"at {weight_in_force} % as the relays already serve; the operator stopped before it recorded the move",
     )
+
+
+def _reason_of_move(*, starts: bool, raised: bool) -> Reason:
+    if starts:
+        return Reason.STARTED
+    return Reason.STEP_PASSED if raised else Reason.LOWERED
 
 
 def next_state(state: State, look: Look, *, plan: Plan) -> Decision:
@@ -127,7 +135,7 @@ def _lowered(state: State, look: Look, plan: Plan) -> Decision | None:
 
 
 def _held(state: State, look: Look, plan: Plan) -> Decision | None:
-    if plan.held:
+    if plan.held and not is_unproven(state, look):
         return stay(state, Reason.HELD, f"stays at {state.weight_percent} %: {plan.held}")
     if plan.paused and state.phase is not Phase.PROMOTED:
         # what bakes has all traffic already

@@ -7,6 +7,7 @@ from typing import Final
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Objective, Outcome, Verdict
 from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.look import Look
+from relay_operator.decisions.canary.probes import Probes
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.judgement import memory
 from relay_operator.decisions.judgement.route_judge import RouteJudge
@@ -16,7 +17,7 @@ from relay_operator.names import Reason
 EVIDENCE_SECONDS: Final = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH: Final = 10
-_TOLD: Final = frozenset({Reason.THROTTLED, Reason.AWAITING_BUDGET})
+_TOLD: Final = frozenset({Reason.THROTTLED, Reason.AWAITING_BUDGET, Reason.PREFLIGHT_FAILED})
 """Reasons for staying that are told like a move, once."""
 RAISED: Final = (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING)
 _BY_HAND: Final = frozenset(
@@ -39,7 +40,8 @@ class Run:
 
     measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
     state, None before the first. told is the verdict as status has it, measured at told_at. judge holds the tests, remembered
-    what status keeps of them.
+    what status keeps of them. probes are what relay pods tell of the preflight, since probed_at; lacking says
+    what pods have to get before the first weight.
     """
 
     plan: Plan
@@ -59,6 +61,9 @@ class Run:
     incident_at: float = -math.inf
     is_fresh: bool = False
     has_settled: bool = False
+    probes: Probes | None = None
+    probed_at: float = -math.inf
+    lacking: str = ""
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
@@ -80,6 +85,7 @@ class Run:
             unmeasurable_seconds=max(now - self.unmeasurable_since, 0.0),
             quiet_seconds=now - self.incident_at,
             is_fresh=self.is_fresh,
+            probes=self.probes,
         )
 
     @property
@@ -113,6 +119,49 @@ class Run:
             self.has_settled = True
 
     @property
+    def preflight_token(self) -> str | None:
+        """Returns the token under which relay pods are to probe the canary; None while they are not to."""
+        is_due = self.state.phase is Phase.PREFLIGHT
+        is_due = is_due and self.state.fingerprint == self.plan.fingerprint
+        return self.state.run_token if is_due else None
+
+    @property
+    def has_passed(self) -> bool:
+        """Tells whether a relay pod has passed the preflight."""
+        return self.probes is not None and self.probes.passed
+
+    def hear(self, probes: Probes, now: float) -> bool:
+        """Takes what relay pods tell of the preflight; True when that is news.
+
+        A failure is told until a probe passes, and another one not sooner than it is told a verdict: a pod may fail in
+        two ways in turn.
+        """
+        known = self.probes
+        if known is not None and known.failure and not probes.passed:
+            too_soon = now - self.probed_at < EVIDENCE_SECONDS and known.is_fresh
+            if not probes.failure or too_soon:
+                probes = replace(known, is_fresh=known.is_fresh or probes.is_fresh)
+        if probes == known:
+            return False
+        if known is not None and known.failure and probes.failure not in ("", known.failure):
+            self._announce_failure(probes, now)
+        self.probes, self.probed_at = probes, now
+        return True
+
+    def _announce_failure(self, probes: Probes, now: float) -> None:
+        """Lets an Event tell of another failure than the last. It is no move, so the history is left alone."""
+        message = (
+            f"the preflight of the canary fails otherwise now: {probes.failure}: {probes.message}"
+        )
+        move = Move(
+            at=float(int(now)),
+            reason=Reason.PREFLIGHT_FAILED.value,
+            message=message,
+            canary_percent=0,
+        )
+        self.unannounced = (*self.unannounced, move)
+
+    @property
     def is_measured(self) -> bool:
         """Tells whether the SLO loop judges the canary: it has traffic and an objective, and its run is undecided.
 
@@ -135,6 +184,7 @@ class Run:
             measured_at=self.told_at,
             history=self.history,
             remembered=self.remembered,
+            probes=self.probes if self.state.phase is Phase.PREFLIGHT else None,
         )
 
     @property
@@ -171,6 +221,8 @@ class Run:
     def told_decision(self) -> Decision:
         """Returns the standing decision in the words of the verdict that status has."""
         assert self.standing is not None
+        if self.state.phase is Phase.PREFLIGHT:
+            return self.standing
         look = Look(verdict=self.told, now=self.state.step_started_at)
         told = machine.next_state(self.state, look, plan=self.plan)
         return told if told.state == self.state else self.standing
@@ -180,6 +232,7 @@ class Run:
         self.verdict, self.measured_at = NOT_MEASURED, 0.0
         self.told, self.told_at = NOT_MEASURED, 0.0
         self.judge, self.remembered = None, ""
+        self.probes, self.probed_at = None, -math.inf
         self.unmeasurable_since, self.incident_at, self.is_fresh = math.inf, -math.inf, False
 
     def tell_once(self, decision: Decision, now: float) -> None:

@@ -11,11 +11,13 @@ from relay_operator.names import Reason
 class Phase(StrEnum):
     """Names the position of a route's canary.
 
+    In Preflight the relay pods probe the canary, before it gets any weight.
     Frozen keeps the weight where it is, because both sides fail or because a breach is to stop and not to roll back.
     Baking has all traffic on the canary before it counts as promoted.
     """
 
     STABLE = "Stable"
+    PREFLIGHT = "Preflight"
     PROGRESSING = "Progressing"
     HOLDING = "Holding"
     PAUSED = "Paused"
@@ -25,19 +27,18 @@ class Phase(StrEnum):
     ROLLED_BACK = "RolledBack"
 
 
-_BEGINNINGS: Final = frozenset(
-    {Phase.STABLE, Phase.PROGRESSING, Phase.HOLDING, Phase.PAUSED, Phase.ROLLED_BACK}
-)
+_BEGINNINGS: Final = frozenset({Phase.STABLE, Phase.PREFLIGHT, Phase.PAUSED, Phase.ROLLED_BACK})
 """Where another spec leads: no canary, another one, or one that is refused because it was rolled back not long ago."""
 
 MOVES: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.STABLE: _BEGINNINGS,
+    Phase.PREFLIGHT: _BEGINNINGS | {Phase.PROGRESSING},
     Phase.PROGRESSING: frozenset(Phase),
     Phase.HOLDING: frozenset(Phase),
     Phase.PAUSED: frozenset(Phase),
     Phase.FROZEN: frozenset(Phase) - {Phase.PROMOTED, Phase.BAKING},
     Phase.BAKING: frozenset(Phase),
-    Phase.PROMOTED: _BEGINNINGS | {Phase.PROMOTED},
+    Phase.PROMOTED: _BEGINNINGS | {Phase.PROMOTED, Phase.PROGRESSING, Phase.HOLDING},
     Phase.ROLLED_BACK: _BEGINNINGS,
 }
 """Where each phase may go; another spec may lead from any phase to a beginning."""

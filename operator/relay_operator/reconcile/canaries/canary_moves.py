@@ -44,7 +44,8 @@ class CanaryMoves:
         stored = self._publisher.weight_is_stored(*key)
         moved = self._canaries.decide(key, now=self._clock(), stored=stored)
         if moved:
-            self._publisher.set_weight(*key, run.state.weight_percent)
+            weight, token = run.state.weight_percent, run.preflight_token
+            self._publisher.set_weight(*key, weight, preflight=token)
             task = asyncio.create_task(self._distribute(key))
             self._moving.add(task)
             task.add_done_callback(self._moving.discard)

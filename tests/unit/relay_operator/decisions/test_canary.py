@@ -12,6 +12,7 @@ from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.incidents import QUIET_SECONDS
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.machine import resumed
+from relay_operator.decisions.canary.probes import Probes
 from relay_operator.decisions.canary.state import (
     MOST_ROLLED_BACK,
     MOVES,
@@ -48,11 +49,15 @@ def next_state(
     now: float = 1000.0,
     **look: Any,
 ) -> Decision:
-    """Decides by one look."""
-    seen = Look(verdict=verdict, now=now, step_requests=step_requests, **look)
-    return machine.next_state(state, seen, plan=plan)
+    """Decides by one look; a preflight that it begins is passed at once."""
+    seen = Look(verdict=verdict, now=now, step_requests=step_requests, probes=PASSED, **look)
+    decision = machine.next_state(state, seen, plan=plan)
+    if decision.state.phase is Phase.PREFLIGHT:
+        decision = machine.next_state(decision.state, seen, plan=plan)
+    return decision
 
 
+PASSED = Probes(passed=True)
 HEALTHY = a_verdict(Outcome.HEALTHY)
 BREACHED = a_verdict(Outcome.BREACHED, "25 % of the requests failed")
 UNDECIDED = [a_verdict(Outcome.INCONCLUSIVE), a_verdict(Outcome.UNMEASURABLE)]
@@ -403,7 +408,8 @@ def legal(state: State) -> State:
         return State()
     if state.phase is Phase.BAKING:
         return replace(state, weight_percent=100)
-    return replace(state, weight_percent=0) if state.phase is Phase.ROLLED_BACK else state
+    without_weight = (Phase.PREFLIGHT, Phase.ROLLED_BACK)
+    return replace(state, weight_percent=0) if state.phase in without_weight else state
 
 
 states = st.builds(
@@ -460,6 +466,7 @@ def is_frozen_by_breach(state: State) -> bool:
     now=st.floats(0, 2e6),
     unmeasurable=st.floats(0, 1e4),
     quiet=st.floats(0, 1e4),
+    probes=st.sampled_from([None, PASSED, Probes(), Probes(failure="Unauthorized")]),
 )
 def test_properties_of_every_move(
     state: State,
@@ -469,16 +476,27 @@ def test_properties_of_every_move(
     now: float,
     unmeasurable: float,
     quiet: float,
+    probes: Probes | None,
 ) -> None:
-    look: Any = {"unmeasurable_seconds": unmeasurable, "quiet_seconds": quiet}
-    after = next_state(state, verdict, plan=plan, step_requests=requests, now=now, **look).state
+    look = Look(
+        verdict=verdict,
+        now=now,
+        step_requests=requests,
+        unmeasurable_seconds=unmeasurable,
+        quiet_seconds=quiet,
+        probes=probes,
+    )
+    after = machine.next_state(state, look, plan=plan).state
     assert 0 <= after.weight_percent <= max(plan.percent, 0)
     assert after.phase in MOVES[state.phase]
     assert len(after.rolled_back) <= MOST_ROLLED_BACK
+    if state.weight_percent == 0 < after.weight_percent:
+        assert state.phase is Phase.PREFLIGHT
+        assert probes is PASSED
     same_run = state.fingerprint == plan.fingerprint != "" and state.run == after.run
     if same_run and after.weight_percent > state.weight_percent:
         approved = plan.approval == state.step_token or state.weight_percent == 0
-        assert plan.guarded
+        assert plan.guarded or state.weight_percent == 0
         assert not plan.paused
         assert approved or not plan.needs_approval
         assert after.weight_percent - state.weight_percent <= plan.step_percent

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.relay_operator.relay_counters import RelayCounters
 
 from relay_contract import document
+from relay_contract.preflight import Preflight
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.decisions import route_status
@@ -61,9 +62,15 @@ class Life:
         self.run = self.runs.accept(route, PROVIDERS, in_force=in_force, now=self.now)
 
     def look(self, *, seconds: float = 0.0) -> bool:
-        """Decides once, that much later."""
+        """Decides once, that much later; a preflight that begins is passed at once."""
         self.now += seconds
-        return self.runs.decide(KEY, now=self.now)
+        moved = self.runs.decide(KEY, now=self.now)
+        token = self.run.preflight_token
+        if token is not None:
+            passed = Preflight(route=KEY[1], token=token, state="Passed")
+            self.runs.hear_probes(KEY, [passed], pods_ready=True, now=self.now)
+            moved |= self.runs.decide(KEY, now=self.now)
+        return moved
 
     def serve(self, calls: float, *, failed: float = 0.0, seconds: float = 1.0) -> None:
         """Reports that many calls of the canary, and judges it."""
@@ -435,7 +442,7 @@ def test_a_weight_that_left_the_document_does_not_come_back_by_a_restart() -> No
         run = runs.accept(route, PROVIDERS, in_force=in_force, now=START)
         assert run.state.weight_percent == 0
         runs.decide(KEY, now=START)
-        assert run.state.step_index == 1
+        assert (run.state.phase, run.state.run) == (Phase.PREFLIGHT, 2)
 
 
 def test_a_step_that_was_not_recorded_is_neither_passed_on_nor_approved_by_the_last_one() -> None:

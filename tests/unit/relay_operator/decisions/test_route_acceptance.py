@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from relay_contract import document
+from relay_contract.preflight import Preflight
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.decisions.analysis.evidence import Evidence
@@ -14,6 +15,7 @@ from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.outcome import Refused, Waiting
 from relay_operator.decisions.route_acceptance import (
     Decided,
+    Ruling,
     Surroundings,
     conflicts,
     refusal_of,
@@ -121,6 +123,13 @@ def test_a_route_waits_for_the_network_policy_of_each_provider() -> None:
     )
 
 
+def passed(probed: Ruling, runs: CanaryRuns) -> Ruling:
+    """Lets a relay pod pass the preflight that a ruling asks for."""
+    told = Preflight(route="chat", token=probed.preflight or "", state="Passed")
+    runs.hear_probes(("relay-finance", "chat"), [told], pods_ready=True, now=1.0)
+    return rule(a_route(canary=CANARY), AROUND, runs, now=1.0)
+
+
 def test_a_canary_gets_no_weight_before_every_pod_holds_its_key() -> None:
     runs = no_runs()
     waiting = rule(
@@ -128,14 +137,17 @@ def test_a_canary_gets_no_weight_before_every_pod_holds_its_key() -> None:
     )
     assert isinstance(waiting.outcome, Waiting)
     assert waiting.weight_percent == 0
-    started = rule(a_route(canary=CANARY), AROUND, runs, now=1.0)
-    assert isinstance(started.outcome, Decided)
-    assert started.weight_percent == 10
+    probed = rule(a_route(canary=CANARY), AROUND, runs, now=1.0)
+    assert isinstance(probed.outcome, Decided)
+    assert probed.weight_percent == 0
+    assert probed.preflight is not None
+    started = passed(probed, runs)
+    assert (started.weight_percent, started.preflight) == (10, None)
 
 
 def test_a_running_canary_does_not_wait_for_the_key_of_a_new_pod() -> None:
     runs = no_runs()
-    rule(a_route(canary=CANARY), AROUND, runs, now=0.0)
+    passed(rule(a_route(canary=CANARY), AROUND, runs, now=0.0), runs)
     ruling = rule(
         a_route(canary=CANARY), replace(AROUND, keyless=frozenset({"new"})), runs, now=1.0
     )

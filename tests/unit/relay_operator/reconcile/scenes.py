@@ -151,6 +151,27 @@ async def a_progressing_route(stage: Stage) -> None:
     await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
 
 
+async def a_probed_route(stage: Stage) -> None:
+    """A canary whose key is refused, and corrected after a while."""
+    stage.relays.fail_probes("new", "Unauthorized", "401 to a probe")
+    await _with_a_route(stage, "Preflight", canary=CANARY, analysis=ANALYSIS)
+    reason = "PreflightFailed"
+    await until(
+        stage,
+        lambda: (
+            stage.condition("RelayRoute", "chat", "Ready", tenant="finance").get("reason") == reason
+        ),
+    )
+    stage.relays.mend("new")
+    await until(stage, lambda: phase(stage) == "Progressing")
+
+
+async def a_route_that_is_not_probed(stage: Stage) -> None:
+    stage.relays.fail_probes("new", "Unreachable", "no connection")
+    await _with_a_route(stage, "Preflight", canary=CANARY, analysis=ANALYSIS)
+    await stage.settle(70)
+
+
 async def a_holding_route(stage: Stage) -> None:
     await _with_a_route(stage, "Holding", canary={"provider": "new", "percent": 10})
 
@@ -266,6 +287,8 @@ SCENES: tuple[Scene, ...] = (
     a_provider_in_force_that_no_spec_names,
     a_stable_route,
     a_progressing_route,
+    a_probed_route,
+    a_route_that_is_not_probed,
     a_holding_route,
     a_paused_route,
     a_promoted_route,

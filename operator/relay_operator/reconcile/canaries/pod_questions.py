@@ -1,0 +1,103 @@
+"""Asks the relay pods of some tenants one question each that a pod answers once it has news: no scrape and no tick between.
+
+A tenant can run anything behind a pod's address. Each pod is asked in a task of its own, at a bounded pace, and so are no
+more than a bounded number of pods of a tenant; what one tells counts for its own tenant alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Generic, Protocol, TypeVar
+
+from relay_operator.cluster.relays import Pod
+from relay_operator.errors import Unavailable
+from relay_operator.reconcile.watched_state import WatchedState
+
+logger = logging.getLogger(__name__)
+
+_WAIT_SECONDS: Final = 15
+"""How long a pod holds its answer back while nothing changes."""
+_PAUSE_SECONDS: Final = 0.25
+"""Between two questions to one pod, however fast it answers."""
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_MOST_PODS_OF_A_TENANT: Final = 64
+
+
+class Tagged(Protocol):
+    """An answer; its tag names what it tells."""
+
+    @property
+    def tag(self) -> str: ...
+
+
+Answer = TypeVar("Answer", bound=Tagged)
+Given = TypeVar("Given", covariant=True)
+
+
+class Ask(Protocol[Given]):
+    """Puts the question to a pod; raises Unavailable where it does not answer as a relay does."""
+
+    def __call__(self, pod: Pod, *, seen: str, wait_seconds: int) -> Awaitable[Given]: ...
+
+
+class PodQuestions(Generic[Answer]):
+    """Keeps the last answer of each pod that serves and is being asked.
+
+    answered is called with the namespace of a pod after each of its answers; noun names what is asked for in the log.
+    """
+
+    def __init__(
+        self,
+        *,
+        noun: str,
+        ask: Ask[Answer],
+        answered: Callable[[str], None],
+        watched_state: WatchedState,
+    ) -> None:
+        self._noun = noun
+        self._question = ask
+        self._answered = answered
+        self._watched_state = watched_state
+        self._told: dict[str, Answer] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    def ask_in(self, namespaces: Iterable[str]) -> None:
+        """Asks the serving pods of these tenants from now on, and no others."""
+        pods: dict[str, Pod] = {}
+        for namespace in namespaces:
+            if self._watched_state.owns(namespace):
+                serving = self.serving(namespace)[:_MOST_PODS_OF_A_TENANT]
+                pods |= {pod.uid: pod for pod in serving}
+        for gone in self._asking.keys() - pods.keys():
+            self._asking.pop(gone).cancel()
+            self._told.pop(gone, None)
+        for new in pods.keys() - self._asking.keys():
+            self._asking[new] = asyncio.create_task(self._ask(pods[new]))
+
+    def serving(self, namespace: str) -> list[Pod]:
+        """Returns the tenant's pods that serve calls."""
+        pods = self._watched_state.relay_pods(namespace)
+        return [pod for pod in pods if pod.ready and not pod.terminating]
+
+    def answers(self, pods: Iterable[Pod]) -> list[Answer]:
+        """Returns what those of the pods told last that have told anything."""
+        return [self._told[pod.uid] for pod in pods if pod.uid in self._told]
+
+    async def _ask(self, pod: Pod) -> None:
+        pause = _PAUSE_SECONDS
+        while True:
+            seen = self._told.get(pod.uid)
+            try:
+                told = await self._question(
+                    pod, seen=seen.tag if seen else "", wait_seconds=_WAIT_SECONDS
+                )
+            except Unavailable as error:
+                # a relay of an older version does not know the path, so this is no news
+                logger.debug("%s not heard of", self._noun, extra={"why": str(error)})
+                self._told.pop(pod.uid, None)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                self._told[pod.uid] = told
+                pause = _PAUSE_SECONDS
+                self._answered(pod.namespace)
+            await asyncio.sleep(pause)

@@ -1,0 +1,75 @@
+"""Hears from the relay pods of canaries that have no weight yet whether they can use them.
+
+What a pod tells concerns the canaries of its own tenant alone, and the worst that it can do is to let one of them begin, or
+wait.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from relay_contract.preflight import Preflights
+from relay_operator.cluster.relays import Relays
+from relay_operator.decisions.analysis.scrapes import RouteKey
+from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
+from relay_operator.reconcile.canaries.pod_questions import PodQuestions
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.watched_state import WatchedState
+
+
+class PreflightWatch:
+    """Asks until cancelled. While no canary is to be probed it asks nobody."""
+
+    def __init__(
+        self,
+        *,
+        canaries: CanaryRuns,
+        relays: Relays,
+        moves: CanaryMoves,
+        publisher: DocumentPublisher,
+        watched_state: WatchedState,
+        tick_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._canaries = canaries
+        self._moves = moves
+        self._publisher = publisher
+        self._tick_seconds = tick_seconds
+        self._clock = clock
+        self._questions: PodQuestions[Preflights] = PodQuestions(
+            noun="preflights",
+            ask=relays.preflights,
+            answered=self._hear,
+            watched_state=watched_state,
+        )
+
+    async def run(self) -> None:
+        """Looks at every tick which pods are to be asked, and at what those that are ready have told so far."""
+        try:
+            while True:
+                namespaces = {namespace for namespace, _ in self._probed()}
+                self._questions.ask_in(namespaces)
+                for namespace in namespaces:
+                    self._hear(namespace)
+                await asyncio.sleep(self._tick_seconds)
+        finally:
+            self._questions.ask_in(())
+
+    def _probed(self) -> list[RouteKey]:
+        return [key for key, run in self._canaries.runs.items() if run.preflight_token is not None]
+
+    def _hear(self, namespace: str) -> None:
+        """Takes in what pods tell that run the document in force: what an older one asks for is another matter."""
+        publication = self._publisher.publication(namespace)
+        if publication is None:
+            return
+        serving = self._questions.serving(namespace)
+        up_to_date = [pod for pod in serving if publication.has_acknowledged(pod)]
+        told = [one for answer in self._questions.answers(up_to_date) for one in answer.preflights]
+        for key in [one for one in self._probed() if one[0] == namespace]:
+            is_news = self._canaries.hear_probes(
+                key, told, pods_ready=bool(serving), now=self._clock()
+            )
+            if is_news or self._canaries.runs[key].has_passed:
+                # also if it was not the time to start when it passed
+                self._moves.act_alone(key, told_anew=is_news)
