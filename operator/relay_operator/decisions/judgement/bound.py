@@ -76,11 +76,17 @@ class Bound:
         trouble.counted += counted * size
         trouble.total += total
 
-    def compare(self, bad: float, total: float) -> None:
-        """Takes in attempts of stable."""
+    def compare(self, bad: float, total: float, *, is_leaving: bool = False) -> None:
+        """Takes in attempts of stable. is_leaving tells that the canary is to have all calls.
+
+        A few good calls that stable still had are then no measure of how it would do now, and none will follow.
+        """
+        trouble = self.trouble
         if self.cusum > 0:
-            self.trouble.stable_bad += bad
-            self.trouble.stable_total += total
+            trouble.stable_bad += bad
+            trouble.stable_total += total
+            if is_leaving and trouble.stable_bad <= 0:
+                trouble.stable_total = 0.0
 
     @property
     def exceeded(self) -> bool:

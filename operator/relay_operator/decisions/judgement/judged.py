@@ -40,8 +40,10 @@ class Judged:
     counts: Counts = field(default_factory=Counts)
     recent: Counts = field(default_factory=Counts)
 
-    def take(self, seconds: float, canary: Sample, stable: Sample) -> None:
-        """Takes in a tick of both sides."""
+    def take(
+        self, seconds: float, canary: Sample, stable: Sample, *, stable_is_leaving: bool = False
+    ) -> None:
+        """Takes in a tick of both sides. stable_is_leaving tells that the canary is to have all calls."""
         self.test.tick(
             seconds,
             bad=canary.bad,
@@ -49,6 +51,7 @@ class Judged:
             passed=canary.passed,
             stable_bad=stable.bad,
             stable_total=stable.total,
+            stable_is_leaving=stable_is_leaving,
         )
         self.counts.add(canary.bad, canary.total, stable.bad, stable.total)
         kept = math.exp(-max(seconds, 0.0) / _RECENT_SECONDS)

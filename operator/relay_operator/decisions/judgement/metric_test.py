@@ -94,11 +94,12 @@ class MetricTest:
         passed: float,
         stable_bad: float,
         stable_total: float,
+        stable_is_leaving: bool = False,
     ) -> None:
         """Takes in what became visible in so many seconds, over all pods.
 
         total counts attempts when they begin, or fast failures beside slow answers would be all that is seen at first; passed
-        counts those that ended well, as only they can certify.
+        counts those that ended well, as only they can certify. stable_is_leaving tells that the canary is to have all calls.
         """
         self.clock += seconds
         self._pending += seconds
@@ -111,7 +112,7 @@ class MetricTest:
             self._watch_stable(stable_bad, stable_total, seconds, size)
         for bound in (self.absolute, self.excess):
             if bound is not None:
-                bound.compare(stable_bad, stable_total)
+                bound.compare(stable_bad, stable_total, is_leaving=stable_is_leaving)
         self.long.add(seconds, stable_bad, stable_total)
         self.short.add(seconds, stable_bad, stable_total)
         self.canary_size.add(bad)

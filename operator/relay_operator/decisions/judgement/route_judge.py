@@ -81,7 +81,7 @@ class RouteJudge:
             # three ticks of four bring nothing
             return self._last
         self._seen = seen
-        self._take(increments)
+        self._take(increments, stable_is_leaving=asked_percent >= 100)
         self.share.tick(
             increments.seconds,
             asked_percent=asked_percent,
@@ -91,17 +91,17 @@ class RouteJudge:
         self._last = self._verdict(increments)
         return self._last
 
-    def _take(self, increments: Increments) -> None:
+    def _take(self, increments: Increments, *, stable_is_leaving: bool) -> None:
         seconds, canary, stable = increments.seconds, increments.canary, increments.stable
         self._stalled = self.stall.tick(increments)
         self.quota.tick(seconds, throttled=canary.throttled, ended=canary.finished)
         self.step, self.stable_step = summed(self.step, canary), summed(self.stable_step, stable)
         of_canary, of_stable = self._canary_began.sample(canary), self._stable_began.sample(stable)
         for one in self.judged:
-            if one.reason is Reason.ERROR_RATE:
-                one.take(seconds, of_canary, of_stable)
-            else:
-                one.take(seconds, timed(canary, one.metric), timed(stable, one.metric))
+            samples = of_canary, of_stable
+            if one.reason is not Reason.ERROR_RATE:
+                samples = timed(canary, one.metric), timed(stable, one.metric)
+            one.take(seconds, *samples, stable_is_leaving=stable_is_leaving)
         self._take_refusals(seconds, canary, stable)
         for kind, drift in self.tokens.items():
             drift.canary.add(canary.reported, getattr(canary, f"{kind}_tokens"))

@@ -169,3 +169,42 @@ def test_no_certificate_for_a_canary_at_its_limit() -> None:
         bad = float(tick % 100 == 0)
         test.tick(1, bad=bad, total=1, passed=1 - bad, stable_bad=0, stable_total=19)
     assert not test.is_certified
+
+
+@pytest.mark.parametrize(
+    ("share", "stable_calls"), [(0.3, 2.0), (0.3, 20.0), (0.05, 2.0), (0.05, 20.0)]
+)
+def test_the_last_calls_of_stable_do_not_shield_a_canary_that_has_all_others(
+    share: float, stable_calls: float
+) -> None:
+    """Trouble begins while stable has its last calls; it has none any more to do better with."""
+    test = MetricTest(0.01)
+    for tick in range(120):
+        last = stable_calls if tick == 0 else 0.0
+        test.tick(
+            1.0,
+            bad=10 * share,
+            total=10.0,
+            passed=10 * (1 - share),
+            stable_bad=0.0,
+            stable_total=last,
+            stable_is_leaving=True,
+        )
+    assert test.convicted is test.absolute
+
+
+def test_an_incident_that_stable_showed_with_its_last_calls_is_shared_all_the_same() -> None:
+    test = MetricTest(0.01)
+    for tick in range(20):
+        test.tick(
+            1.0,
+            bad=3.0,
+            total=10.0,
+            passed=7.0,
+            stable_bad=3.0 if tick == 0 else 0.0,
+            stable_total=8.0 if tick == 0 else 0.0,
+            stable_is_leaving=True,
+        )
+    assert test.convicted is None
+    assert test.suspected is not None
+    assert test.suspected.shared
