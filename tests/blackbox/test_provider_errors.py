@@ -36,6 +36,8 @@ OWN_SHAPE = {
     b'"code":"context_length_exceeded"} }\n',
     "Anthropic": b'{"type":"error","error":{"type":"invalid_request_error","message":"%b"}}',
     "a newer vLLM": b'{"error":{"message":"%b","type":"BadRequestError","param":null,"code":400}}',
+    "a number that JSON does not have": b'{"error":{"message":"%b","score":NaN}}',
+    "half of an emoji": b'{"error":{"message":"%b","input":"\\ud83d"}}',
     "more than the shape": b'{"error":{"message":"%b","inner":{"a":[1]}},"request_id":"x"}',
 }
 
@@ -48,6 +50,23 @@ def test_an_error_in_the_callers_shape_passes_byte_for_byte(
     sent = body.replace(b"%b", TOO_LONG.encode())
     seen = answered(relay, platform, unary(sent, status=b"%d X" % status))
     assert (seen.status, seen.body) == (status, sent)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"detail":"too long","score":NaN}', "too long"),
+        (b'{"detail":"too long: \\ud83d"}', "too long: ?"),
+        (b'\xef\xbb\xbf{"detail":"too long"}', "too long"),
+        (b'{"detail":"too long","limit":%b}' % (b"9" * 5000), "too long"),
+    ],
+    ids=["NaN", "half of an emoji", "byte order mark", "a long number"],
+)
+def test_the_words_of_an_error_survive_what_strict_json_does_not_have(
+    relay: Relay, platform: Platform, body: bytes, message: str
+) -> None:
+    seen = answered(relay, platform, unary(body, status=b"400 X"))
+    assert (seen.status, seen.error()["message"]) == (400, message)
 
 
 OTHER_SHAPES: dict[str, tuple[Any, dict[str, Any]]] = {

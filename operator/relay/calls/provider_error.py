@@ -7,6 +7,7 @@ import orjson
 from relay.calls import own_responses
 from relay.calls.attempts.attempt import Attempt
 from relay.dialect.answers import error_shape
+from relay.dialect.answers.answer_content import decoded
 from relay.dialect.answers.error_report import OVERLOADED, TIMEOUTS, ErrorReport
 from relay.dialect.refusals import INVALID, SERVER, error_body
 
@@ -25,7 +26,7 @@ def passed_on(attempt: Attempt) -> PassedOnError:
     """
     status = attempt.status
     body = attempt.answer.body() if attempt.answer is not None else b""
-    document = _decoded(body)
+    document = decoded(body)
     if not error_shape.has_openai_shape(document):
         error = error_shape.error_object(document, status=status)
         if error is not None:
@@ -105,13 +106,6 @@ def _without_secret(attempt: Attempt, body: bytes) -> bytes:
 def _fields(attempt: Attempt, status: int, *, said: int) -> bytes:
     ids = own_responses.upstream_id_field(attempt.upstream_request_id).encode()
     return own_responses.JSON + _retry_lines(attempt, status, said) + ids
-
-
-def _decoded(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _retry_lines(attempt: Attempt, status: int, said: int) -> bytes:

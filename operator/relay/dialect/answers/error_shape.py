@@ -14,7 +14,7 @@ _MOST_TEXTS: Final = 8
 _MOST_LEVELS: Final = 4
 _TEXT_FIELDS: Final = (
     *("message", "error", "detail", "msg", "error_message", "errorMessage", "error_description"),
-    *("Message", "errors", "reason", "description", "title", "text"),
+    *("Message", "statusMessage", "errors", "reason", "description", "title", "text"),
 )
 """Fields in which providers describe an error, the likeliest first."""
 _TYPE_FIELDS: Final = ("type", "error_type", "status")
