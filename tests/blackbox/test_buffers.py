@@ -95,6 +95,24 @@ def test_an_idle_connection_keeps_little_of_its_heads(
     assert kept < 20_000
 
 
+@pytest.mark.parametrize("field", ["x-task-type", "x-session-id"])
+def test_what_callers_name_in_their_heads_is_not_remembered_at_length(
+    relay: Relay, field: str
+) -> None:
+    def call(names: int) -> int:
+        with relay.wire() as wire:
+            for number in range(names):
+                wire.send(head(content_length=str(len(body)), **{field: f"{number}" + filler}))
+                wire.send(body)
+                assert wire.answer().status == 200
+        return relay.process.memory_bytes()
+
+    body, filler = chat_body(), "x" * 28_000
+    before = call(50)
+    # all of them are 17 MB
+    assert call(600) - before < 6 * MIB
+
+
 @contextlib.contextmanager
 def provider_that_reads_nothing(tls: ssl.SSLContext | None) -> Iterator[int]:
     """Accepts connections, and yields the port."""

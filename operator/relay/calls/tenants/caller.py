@@ -12,6 +12,8 @@ from relay.http.message import Request
 from relay.random_ids import random_id
 from relay_contract.document import Priority
 
+MAX_TASK_BYTES: Final = 253
+"""No route has a longer one (relay_contract.document.Name); routing remembers thousands of tasks, which are the callers' words."""
 _BEARER: Final = b"bearer "
 _RANKED: Final[tuple[Priority, ...]] = ("low", "normal", "high")
 _RANK: Final = {name: rank for rank, name in enumerate(_RANKED)}
@@ -81,7 +83,7 @@ def identify(request: Request, tenants: TenantMap) -> Caller | Refusal:
     return Caller(
         holder,
         priority=_priority(fields.get(b"x-request-priority"), holder.key.priority),
-        task=task.decode("latin-1") if task else None,
+        task=task.decode("latin-1") if task and len(task) <= MAX_TASK_BYTES else None,
         user=None,
         how="api_key",
     )
