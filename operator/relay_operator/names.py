@@ -18,6 +18,8 @@ LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 ANNOTATION_TENANT_UID = f"{GROUP}/tenant-uid"
 ANNOTATION_UPSTREAMS = f"{GROUP}/upstreams"
 """On the relay's network policy: whose addresses it opens the way to, signed by the operator."""
+ANNOTATION_SPEC = f"{GROUP}/spec"
+"""On the document's ConfigMap: the last spec of its Tenant that could be used, signed by the operator."""
 ANNOTATION_NUDGE = f"{GROUP}/refresh"
 """On a relay pod: changing it makes the kubelet refresh the pod's mounts at once."""
 

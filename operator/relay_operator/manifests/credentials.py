@@ -10,12 +10,13 @@ from relay_operator.manifests.environment import Manifest
 from relay_operator.manifests.namespace import metadata
 
 
-def document_configmap(tenant: Tenant, sealed: str) -> Manifest:
-    """Returns the ConfigMap with the sealed document, which the relay pods mount."""
+def document_configmap(tenant: Tenant, sealed: str, *, spec_note: str = "") -> Manifest:
+    """Returns the ConfigMap with the sealed document, which the relay pods mount. spec_note is kept as an annotation."""
+    annotated = {"annotations": {names.ANNOTATION_SPEC: spec_note}} if spec_note else {}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(tenant, names.DOCUMENT_CONFIGMAP),
+        "metadata": metadata(tenant, names.DOCUMENT_CONFIGMAP) | annotated,
         "data": {endpoints.DOCUMENT_KEY: sealed},
     }
 

@@ -7,6 +7,11 @@ from relay_operator.manifests import namespace, policies, workload
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
 
 
+def sealing_off(tenant: Tenant) -> tuple[Manifest, ...]:
+    """Returns those of the isolation that are the same for every spec."""
+    return policies.default_deny(tenant), namespace.service_account(tenant)
+
+
 def isolation(
     tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream], *, note: str = ""
 ) -> tuple[Manifest, ...]:

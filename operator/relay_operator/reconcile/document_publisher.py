@@ -17,6 +17,7 @@ from relay_operator.manifests import composition, credentials
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.publication import Publication, weights
+from relay_operator.reconcile.publishing.valid_spec import ValidSpecs
 from relay_operator.reconcile.watched_state import WatchedState
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class DocumentPublisher:
         self._children = children
         self._watched_state = watched_state
         self._signing_key = signing_key
+        self.valid_specs = ValidSpecs(signing_key)
         self._publications: dict[str, Publication] = {}
 
     def publication(self, namespace: str) -> Publication | None:
@@ -274,7 +276,11 @@ class DocumentPublisher:
         async with publication.write_lock:
             generation, sealed = publication.generation, publication.sealed
             document = publication.document
-            await self._children.apply(credentials.document_configmap(publication.tenant, sealed))
+            await self._children.apply(
+                credentials.document_configmap(
+                    publication.tenant, sealed, spec_note=publication.spec_note
+                )
+            )
             publication.written_generation = generation
             if document is not None:
                 publication.stored_weights = weights(document)

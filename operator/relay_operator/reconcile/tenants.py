@@ -91,26 +91,59 @@ class TenantReconciler:
             await self._cut_off(watched, now)
             return
         await self._suspend_before_all_else(watched)
-        if isinstance(watched.resource, Invalid):
-            await self._keep_last_spec(watched, watched.resource.message, now)
-        else:
-            try:
+        try:
+            if isinstance(watched.resource, Invalid):
+                await self._keep_last_spec(watched, watched.resource.message, now)
+            else:
                 await self._own_and_provision(watched.body, watched.resource, now)
-            finally:
-                await self._announce_restored(watched.body, now)
+        finally:
+            await self._announce_restored(watched.body, now)
 
     async def _keep_last_spec(self, watched: Watched[Tenant], why: str, now: float) -> None:
-        """Keeps the document in force stored and delivered, and says why the spec is not in it."""
+        """Keeps everything as the last valid spec asks for, and says why the newer one is not in force."""
         space = names.tenant_namespace(watched.name)
         refused = Refused(reason=Reason.INVALID_SPEC, message=why)
         try:
-            await self._publication(watched)
-            await self._publisher.distribute(space)
+            publication = await self._publication(watched)
+            if publication is not None and publication.spec_note:
+                refused = await self._repair(_last_valid(publication, watched), refused, now)
+            else:
+                await self._repair_without_spec(watched)
+                await self._publisher.distribute(space)
         except (ApiServerRefused, Unavailable) as error:
-            if not (isinstance(error, ApiServerRefused) and error.status in _NOT_THERE):
-                told = replace(refused, message=f"{why}; what is in force is not stored: {error}")
+            is_shut_out = isinstance(error, ApiServerRefused) and error.status in _NOT_THERE
+            if not is_shut_out or await self._repair_without_spec(watched):
+                message = f"{why}; what is in force is not kept as it should be: {error}"
+                told = replace(refused, message=message)
                 await report_and_raise(error, self._write(watched.body, told, {}, now))
         await self._write(watched.body, self._with_what_is_in_force(refused, space), {}, now)
+
+    async def _repair_without_spec(self, watched: Watched[Tenant]) -> bool:
+        """Restores the operator's rights in the tenant's namespace, and what keeps its pods apart from others.
+
+        No spec is needed for them. False without a namespace.
+        """
+        space, identity = names.tenant_namespace(watched.name), _identity(watched)
+        existing = await self._api.get("Namespace", space)
+        if existing is None or namespace_ownership.obstacle_of(existing, identity) is not None:
+            return False
+        self._children.distrust(space)
+        await self._children.apply(namespace.namespace(identity))
+        await self._children.apply(namespace.operator_binding(identity, self._platform))
+        await self._apply_all(tenant.sealing_off(identity))
+        return True
+
+    async def _repair(self, spec: Tenant, refused: Refused, now: float) -> Refused:
+        """Brings everything that the tenant owns to its last valid spec; adds what stands in the way."""
+        obstacle = await self._own_namespace(spec)
+        if obstacle is not None:
+            self._look_again(spec, _NAMESPACE_SECONDS)
+            return replace(refused, message=f"{refused.message}; {obstacle.message}")
+        keys = await self._provision(spec, now)
+        found = self._found(spec)
+        if keys is None or found.acknowledged_pods < found.pods:
+            self._look_again(spec, _LOOK_AGAIN_SECONDS)
+        return refused
 
     async def _cut_off(self, watched: Watched[Tenant], now: float) -> None:
         """Takes the tenant's keys away at once, however long finalizers keep the object; nothing is repaired any more.
@@ -161,10 +194,12 @@ class TenantReconciler:
         publication = self._publisher.publication(space)
         if publication is not None and publication.tenant.metadata.uid == watched.uid:
             return publication
-        stored = await self._stored_document(space)
-        identity = Tenant.parse({"metadata": watched.body["metadata"], "spec": {}})
-        publication = self._publisher.resume(identity, stored)
+        configmap = await self._configmap(space)
+        last = self._publisher.valid_specs.read(watched.body["metadata"], configmap)
+        publication = self._publisher.resume(last or _identity(watched), _document(configmap))
         if publication is not None:
+            if last is not None:
+                publication.spec_note = self._publisher.valid_specs.note(last)
             self._queue_routes(publication)
         return publication
 
@@ -270,15 +305,14 @@ class TenantReconciler:
             raise errors[0]
 
     async def _begin(self, spec: Tenant, keys: dict[str, str]) -> Publication:
-        stored = await self._stored_document(names.tenant_namespace(spec.metadata.name))
+        stored = _document(await self._configmap(names.tenant_namespace(spec.metadata.name)))
         base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
         publication = self._publisher.begin(spec, base, stored)
         self._queue_routes(publication)
         return publication
 
-    async def _stored_document(self, space: str) -> str:
-        stored = await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
-        return str((stored or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, ""))
+    async def _configmap(self, space: str) -> Manifest | None:
+        return await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
 
     def _queue_routes(self, publication: Publication) -> None:
         space = publication.base.namespace
@@ -290,6 +324,7 @@ class TenantReconciler:
         space = names.tenant_namespace(spec.metadata.name)
         sharing = sum(pod.ready or pod.terminating for pod in self._watched_state.relay_pods(space))
         publication.tenant = spec
+        publication.spec_note = self._publisher.valid_specs.note(spec)
         publication.base = composition.tenant_part(
             spec, _digests(keys), replicas=sharing or spec.spec.relay.replicas
         )
@@ -388,6 +423,23 @@ class TenantReconciler:
 
     def _look_again(self, spec: Tenant, seconds: float) -> None:
         self._queue.add_after(Key("Tenant", "", spec.metadata.name), seconds)
+
+
+def _document(configmap: Manifest | None) -> str:
+    return str((configmap or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, ""))
+
+
+def _identity(watched: Watched[Tenant]) -> Tenant:
+    """Returns the Tenant as far as no spec is needed."""
+    return Tenant.parse({"metadata": watched.body["metadata"], "spec": {}})
+
+
+def _last_valid(publication: Publication, watched: Watched[Tenant]) -> Tenant:
+    """Returns the Tenant as it last could be used; suspended also if that was asked for since."""
+    last = publication.tenant
+    suspended = publication.base.suspended or brake.suspends(_spec_as_written(watched.resource))
+    spec = last.spec.model_copy(update={"suspend": last.spec.suspend or suspended})
+    return last.model_copy(update={"spec": spec})
 
 
 def _spec_as_written(tenant: Tenant | Invalid) -> Any:

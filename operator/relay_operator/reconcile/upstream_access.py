@@ -5,12 +5,10 @@ relay pod would notice. Keys stay in the tenant's own Secret. Addresses stay as 
 so that nobody can open the policy by writing there.
 """
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_operator import names
@@ -20,6 +18,7 @@ from relay_operator.cluster.provider_secrets import Problem
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 from relay_operator.reconcile.publishing.publication import Publication
+from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 from relay_operator.reconcile.watched_state import WatchedState
 
 _MOST_SECRET_BYTES = 1000 * 1024
@@ -70,7 +69,7 @@ class UpstreamAccess:
     ) -> None:
         self._api = api
         self._watched_state = watched_state
-        self._signing_key = signing_key
+        self._notes = SignedNotes(signing_key, purpose="upstreams")
         self._operator_namespace = operator_namespace
 
     async def addresses(
@@ -149,16 +148,11 @@ class UpstreamAccess:
         """Returns the addresses in force as the annotation of the network policy has them, signed for this tenant."""
         upstreams = [asdict(one) for one in (publication.upstreams or {}).values()]
         text = json.dumps(upstreams, sort_keys=True, separators=(",", ":"))
-        signature = self._signing_key.sign(_signed(publication.base.uid, text))
-        return f"{base64.b64encode(signature).decode()} {text}"
+        return self._notes.sign(publication.base.uid, text)
 
     def _unsealed(self, note: str, uid: str) -> dict[str, Upstream]:
-        signature, _, text = note.partition(" ")
-        try:
-            self._signing_key.public_key().verify(base64.b64decode(signature), _signed(uid, text))
-        except (InvalidSignature, ValueError):
-            return {}
-        return {one["provider"]: _upstream(one) for one in json.loads(text)}
+        text = self._notes.read(uid, note)
+        return {one["provider"]: _upstream(one) for one in json.loads(text or "[]")}
 
 
 def _lacking(
@@ -210,11 +204,6 @@ def _users(publication: Publication, provider: str) -> str:
         if len(routes) == 1
         else f"routes {listed} that use it are"
     )
-
-
-def _signed(uid: str, text: str) -> bytes:
-    # the purpose is signed too: a document is signed with the same key
-    return f"relay-operator upstreams\0{uid}\0{text}".encode()
 
 
 def _upstream(fields: dict[str, object]) -> Upstream:

@@ -39,7 +39,8 @@ class Publication:
     were last looked at, certificate the one in the Secret that the tenant names for TLS, told_since
     the pods that have told what they serve since that changed, missing_keys says of providers what their key lacks
     (None until keys were read),
-    outgrown the Providers whose models are not those of their spec for the same reason.
+    spec_note is the last valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's
+    wish), outgrown the Providers whose models are not those of their spec for the same reason.
     """
 
     tenant: Tenant
@@ -61,6 +62,7 @@ class Publication:
     certificate: SecretCertificate | None = None
     told_since: set[tuple[str, int]] = field(default_factory=set)
     missing_keys: Mapping[str, str] | None = None
+    spec_note: str = ""
     outgrown: set[str] = field(default_factory=set)
     demand: Demand = field(default_factory=Demand)
     texts: Texts = field(default_factory=Texts)

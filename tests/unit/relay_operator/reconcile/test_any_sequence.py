@@ -92,6 +92,25 @@ def _intent(body: Manifest) -> Manifest:
     return rest | {"labels": labels, "owners": body["metadata"].get("ownerReferences")}
 
 
+def check_isolation(stage: Stage) -> None:
+    """Checks what keeps the pods of a namespace apart from others, whether or not the spec of its Tenant can be used."""
+    body, home = stage.server.get("Tenant", "finance"), stage.server.get("Namespace", SPACE)
+    if body is None or home is None:
+        return
+    if any("deletionTimestamp" in one["metadata"] for one in (body, home)):
+        return
+    identity = Tenant.parse({"metadata": body["metadata"], "spec": {}})
+    for manifest in (
+        namespace.namespace(identity),
+        namespace.operator_binding(identity, PLATFORM),
+        namespace.service_account(identity),
+        policies.default_deny(identity),
+    ):
+        space = manifest["metadata"].get("namespace", "")
+        live = stage.server.stored(manifest["kind"], manifest["metadata"]["name"], namespace=space)
+        assert _intent(live) == _intent(manifest)
+
+
 def check_document(stage: Stage, body: Manifest, spec: Tenant) -> document.Document:
     configmap = stage.server.stored("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=SPACE)
     assert configmap["data"].keys() == {endpoints.DOCUMENT_KEY}
@@ -193,6 +212,7 @@ def check_everything(stage: Stage) -> None:
                 assert ready(one) == ("False", Reason.INVALID_SPEC)
     for one in stage.server.list("Provider"):
         check_provider(stage, one)
+    check_isolation(stage)
     found = owned_tenant(stage)
     if found is not None:
         body, spec = found

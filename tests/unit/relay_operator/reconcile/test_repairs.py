@@ -241,6 +241,122 @@ async def test_an_edit_is_undone_within_two_seconds(kind: str, name: str, change
     await life.end()
 
 
+UNUSABLE: Manifest = {"queue": {"maxWait": "soon"}}
+
+
+@pytest.mark.parametrize("meanwhile", ["running", "restarted", "down"])
+@pytest.mark.parametrize(("kind", "name"), [*CHILDREN, *SECRETS])
+@in_virtual_time
+async def test_a_child_of_a_tenant_whose_spec_cannot_be_used_is_created_again(
+    kind: str, name: str, meanwhile: str
+) -> None:
+    stage, life = await a_stage()
+    before = found(stage, kind, name)
+    stage.tenant(**UNUSABLE)
+    await stage.settle(2)
+    if meanwhile != "running":
+        await life.end()
+    if meanwhile == "restarted":
+        life = await stage.operator()
+        await stage.settle(2)
+    stage.server.remove(kind, name, namespace=SPACE)
+    if meanwhile == "down":
+        life = await stage.operator()
+    # Secrets are not watched
+    await stage.settle(32 if kind == "Secret" else 2)
+    if (kind, name, meanwhile) == ("ConfigMap", "relay-document", "down"):
+        # what it should hold was noted there alone
+        assert stage.server.get(kind, name, namespace=SPACE) is None
+        ready = stage.condition("Tenant", "finance", "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", Reason.INVALID_SPEC)
+    elif name == "relay-api-keys":
+        assert stage.server.get(kind, name, namespace=SPACE) is not None
+    else:
+        assert found(stage, kind, name) == before
+        assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.INVALID_SPEC
+        [note] = restored(stage)
+        assert note.startswith(f"{kind} {SPACE}/{name} had been deleted and was created again")
+    await life.end()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(("kind", "name", "change"), EDITS, ids=label)
+@in_virtual_time
+async def test_an_edit_of_a_child_of_a_tenant_whose_spec_cannot_be_used_is_undone(
+    kind: str, name: str, change: Edit, restarts: bool
+) -> None:
+    stage, life = await a_stage()
+    before = found(stage, kind, name)
+    stage.tenant(**UNUSABLE)
+    await stage.settle(2)
+    if restarts:
+        await life.end()
+        life = await stage.operator()
+        await stage.settle(2)
+    edit(stage, kind, name, change)
+    await stage.settle(2)
+    assert found(stage, kind, name) == before
+    await life.end()
+
+
+@in_virtual_time
+async def test_nobody_can_write_the_spec_that_is_kept() -> None:
+    stage, life = await a_stage()
+    stage.tenant(**UNUSABLE)
+    await stage.settle(2)
+    await life.end()
+    before = found(stage, "Deployment", "relay")
+
+    def forged_spec(body: Manifest) -> None:
+        note = body["metadata"]["annotations"][names.ANNOTATION_SPEC]
+        assert '"replicas":1' in note
+        changed = note.replace('"replicas":1', '"replicas":7')
+        body["metadata"]["annotations"][names.ANNOTATION_SPEC] = changed
+
+    edit(stage, "ConfigMap", "relay-document", forged_spec)
+    life = await stage.operator()
+    await stage.settle(5)
+    assert found(stage, "Deployment", "relay") == before
+    await life.end()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*CHILDREN[:2], ("ServiceAccount", "relay"), ("Namespace", SPACE)]
+)
+@in_virtual_time
+async def test_what_needs_no_spec_is_repaired_although_none_is_known(kind: str, name: str) -> None:
+    stage, life = await a_stage()
+    before = found(stage, kind, name)
+    stage.tenant(**UNUSABLE)
+    await stage.settle(2)
+    await life.end()
+    stage.server.remove("ConfigMap", "relay-document", namespace=SPACE)
+    if kind == "Namespace":
+        edit(stage, kind, name, privileged)
+    else:
+        stage.server.remove(kind, name, namespace=SPACE)
+    life = await stage.operator()
+    await stage.settle(2)
+    assert found(stage, kind, name) == before
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_suspension_stays_while_children_of_an_unusable_spec_are_repaired() -> None:
+    stage, life = await a_stage()
+    stage.tenant(suspend=True, **UNUSABLE)
+    await stage.settle(2)
+    for restarts in (False, True):
+        if restarts:
+            await life.end()
+            life = await stage.operator()
+        stage.server.remove("NetworkPolicy", "relay", namespace=SPACE)
+        await stage.settle(2)
+        assert stage.server.get("NetworkPolicy", "relay", namespace=SPACE) is not None
+        assert all(one.tenant.suspended for one in stage.relays.documents.values())
+    await life.end()
+
+
 @pytest.mark.parametrize(("kind", "name", "change"), [*EDITS, *SECRET_EDITS], ids=label)
 @in_virtual_time
 async def test_an_edit_made_while_the_operator_was_down_is_undone_and_nothing_else_is_written(
