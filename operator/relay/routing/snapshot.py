@@ -189,7 +189,7 @@ def _checked_upstream(provider: Provider) -> Upstream:
         auth_prefix=auth_name + b": " + (scheme + b" " if scheme else b""),
         key_file=provider.auth.key_file,
         dropped=_DROPPED | names | {auth_name},
-        query_names=frozenset(provider.query),
+        query_names=frozenset(name.lower() for name in provider.query),
         models={model.name: model.upstream_name for model in provider.models},
         drop_parameters={
             model.name: tuple(path.encode() for path in model.drop_parameters)

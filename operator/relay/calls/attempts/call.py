@@ -176,9 +176,10 @@ class Call:
         head = upstream.heads[self.endpoint]
         if not self.query:
             return head
-        # the provider's own parameters win: a caller must not reach another API version or account
+        # the provider's own parameters win, in any case: a caller must not reach another API version or account, and some
+        # servers read their names without regard to case
         pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
-        kept = urlencode([pair for pair in pairs if pair[0] not in upstream.query_names])
+        kept = urlencode([pair for pair in pairs if pair[0].lower() not in upstream.query_names])
         if not kept:
             return head
         line, separator, fields = head.partition(b" HTTP/1.1\r\n")
