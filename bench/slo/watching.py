@@ -4,7 +4,6 @@ It prints one JSON object: seconds measured, CPU seconds of this process, querie
 """
 
 import asyncio
-import gc
 import json
 import sys
 import time
@@ -24,6 +23,7 @@ from relay_operator.decisions.analysis.verdict import LatencyObjective, Objectiv
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Phase, Plan, State
 from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.main import spare_collections
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
@@ -144,6 +144,5 @@ async def watch(routes: int, url: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    # as the operator does at its start
-    gc.freeze()
+    spare_collections()
     sys.stdout.write(json.dumps(uvloop.run(watch(int(sys.argv[1]), sys.argv[2]))) + "\n")
