@@ -25,14 +25,11 @@ from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary.plans import objective_of, plan_of
 from relay_operator.decisions.canary.probes import combined
+from relay_operator.decisions.canary.resumption import adopt, adopt_started, leave, resume
 from relay_operator.decisions.canary.run import RAISED, Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
-
-_REPEATED_SECONDS = 600.0
-"""Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
-the move, so the API server drops every repetition (an Event lives one hour by default)."""
 
 _SETTLING = (Reason.AWAITING_EVIDENCE, Reason.PREFLIGHT)
 """Of decisions that begin to wait: what they wait for is the next move."""
@@ -84,9 +81,9 @@ class CanaryRuns:
             )
             progress = route_status.from_status(route.status).progress
             if progress is not None:
-                _resume(run, progress, in_force, now)
-            _adopt_started(run, in_force, now)
-            self.runs[key] = run
+                resume(run, progress, in_force, now)
+            adopt_started(run, in_force, now)
+            self._begin(key, run, progress)
         if run.objective != objective:
             # what was found under other limits raises nothing under these
             run.is_fresh = False
@@ -122,9 +119,9 @@ class CanaryRuns:
             )
             progress = route_status.from_status(status).progress
             if progress is not None:
-                _resume(run, progress, in_force, now)
-            self.runs[key] = run
-        _adopt(run, in_force, now)
+                resume(run, progress, in_force, now)
+            self._begin(key, run, progress)
+        adopt(run, in_force, now)
         run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)
         return run
 
@@ -133,7 +130,7 @@ class CanaryRuns:
         run = self.runs[key]
         had_weight = run.state.weight_percent > 0
         if had_weight or run.state.phase is Phase.PREFLIGHT:
-            _leave(run)
+            leave(run)
         if had_weight:
             decision = Decision(state=run.state, reason=Reason.RETURNED_TO_STABLE, message=message)
             run.record(decision, now)
@@ -253,6 +250,13 @@ class CanaryRuns:
         of_this = run.state.fingerprint == run.plan.fingerprint
         return self.budget.why_not(key, since=run.state.step_started_at if of_this else now)
 
+    def _begin(self, key: RouteKey, run: Run, told: Progress | None) -> None:
+        """Keeps a run that this life goes on with. A weight that status does not tell of has its place all the same."""
+        self.runs[key] = run
+        before = told.state.weight_percent if told is not None else 0
+        if run.state.weight_percent > before and run.state.phase in RAISED:
+            self.budget.place(key)
+
     def _settle_place(self, key: RouteKey, run: Run, *, rose: bool) -> None:
         if not self.budget.most or run.standing is None:
             return
@@ -287,75 +291,3 @@ def _subject(run: Run) -> Subject:
 def _no_evidence(why: str) -> Verdict:
     message = f"{why}; figures that cannot be are no evidence"
     return Verdict(outcome=Outcome.UNMEASURABLE, reason=Reason.IMPOSSIBLE_FIGURES, message=message)
-
-
-def _resume(run: Run, progress: Progress, in_force: document.Route | None, now: float) -> None:
-    run.state, run.history = progress.state, progress.history
-    run.remembered = progress.remembered
-    run.probes = progress.probes
-    # a breach acts when it is measured; one that is only remembered must not move traffic
-    decided = run.state.phase is Phase.ROLLED_BACK or run.state.is_frozen_by_breach
-    if progress.verdict.outcome is not Outcome.BREACHED or decided:
-        run.verdict, run.measured_at = progress.verdict, progress.measured_at
-        run.told, run.told_at = progress.verdict, progress.measured_at
-    run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)
-    if in_force is None:
-        return
-    if in_force.canary is None:
-        if run.state.weight_percent > 0:
-            _leave(run)
-        return
-    if run.plan.percent == 0 == in_force.canary_percent:
-        # the spec asked for that; the next decision says so
-        return
-    is_another = in_force.canary.fingerprint != run.state.fingerprint
-    # what is probed has begun anew
-    is_another |= in_force.preflight is not None
-    if is_another and run.state.weight_percent > 0:
-        _leave(run)
-        return
-    correction = machine.resumed(
-        run.state,
-        fingerprint_in_force=in_force.canary.fingerprint,
-        weight_in_force=in_force.canary_percent,
-        now=now,
-    )
-    if correction is not None:
-        run.state = correction.state
-        # the step that status tells of is another one
-        run.remembered, run.probes = "", None
-        run.record(correction, now)
-
-
-def _leave(run: Run) -> None:
-    """Forgets the position of a canary that is not in force any more: its weight must not come back by a restart."""
-    run.forget_verdict()
-    run.state = State(run=run.state.run, rolled_back=run.state.rolled_back)
-
-
-def _adopt_started(run: Run, in_force: document.Route | None, now: float) -> None:
-    """Takes over the canary of the spec with the weight that it has already: it is not probed once more."""
-    if in_force is None or in_force.canary is None or not run.plan.percent:
-        return
-    known, weight = run.state.fingerprint, in_force.canary_percent
-    if in_force.canary.fingerprint == run.plan.fingerprint:
-        _adopt(run, in_force, now)
-    if run.state.fingerprint != known:
-        message = f"canary started at {weight} %; the operator stopped before it recorded that"
-        run.record(Decision(state=run.state, reason=Reason.STARTED, message=message), now)
-
-
-def _adopt(run: Run, in_force: document.Route, now: float) -> None:
-    """Takes over a canary that the relays serve and status does not know."""
-    side, weight = in_force.canary, in_force.canary_percent
-    if side is not None and weight > 0 and run.state.fingerprint != side.fingerprint:
-        run.forget_verdict()
-        run.state = State(
-            phase=Phase.HOLDING,
-            weight_percent=weight,
-            fingerprint=side.fingerprint,
-            step_index=1,
-            step_started_at=now,
-            run=run.state.run + 1,
-            rolled_back=run.state.rolled_back,
-        )

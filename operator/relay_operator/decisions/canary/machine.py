@@ -43,19 +43,22 @@ def resumed(
         run=state.run + is_retry,
     )
     if not state.is_frozen_by_breach:
-        kept = raised and not is_retry and not starts
+        kept = raised and not is_retry and not starts and state.phase is not Phase.FROZEN
         climbing = state.phase if kept else Phase.PROGRESSING if raised else Phase.HOLDING
-        corrected = replace(corrected, phase=climbing, cause="")
+        corrected = replace(corrected, phase=climbing, cause="", cause_reason=Reason.SLO_BREACH)
     return Decision(
         state=corrected,
-        reason=_reason_of_move(starts=starts, raised=raised),
+        reason=_reason_of_move(state, starts=starts, raised=raised),
         message=f"at {weight_in_force} % as the relays already serve; the operator stopped before it recorded the move",
     )
 
 
-def _reason_of_move(*, starts: bool, raised: bool) -> Reason:
+def _reason_of_move(before: State, *, starts: bool, raised: bool) -> Reason:
     if starts:
         return Reason.STARTED
+    if raised and before.phase is Phase.FROZEN:
+        # an incident that goes by raises nothing; what ends it so is an evacuation
+        return Reason.EVACUATED
     return Reason.STEP_PASSED if raised else Reason.LOWERED
 
 

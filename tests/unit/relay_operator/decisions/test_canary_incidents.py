@@ -182,3 +182,24 @@ def test_an_incident_of_both_sides_that_becomes_stables_alone_keeps_its_reason()
     frozen = decide(climbing(), both)
     assert frozen.reason is Reason.SHARED_INCIDENT
     assert decide(frozen.state, STABLE_FAILS).state == frozen.state
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (
+            replace(climbing(), phase=Phase.FROZEN, cause_reason=Reason.STABLE_UNHEALTHY),
+            Reason.EVACUATED,
+        ),
+        (climbing(), Reason.STEP_PASSED),
+        (replace(climbing(0), phase=Phase.PREFLIGHT), Reason.STARTED),
+    ],
+    ids=["evacuated", "raised", "started"],
+)
+def test_a_raise_that_was_not_recorded_is_told_for_what_it_was(
+    before: State, reason: Reason
+) -> None:
+    found = machine.resumed(before, fingerprint_in_force=CANARY, weight_in_force=100, now=3000.0)
+    assert found is not None
+    assert (found.reason, found.state.phase) == (reason, Phase.PROGRESSING)
+    assert found.state.weight_percent == 100

@@ -86,6 +86,8 @@ def check(scene: Scene, outcome: Outcome, *, reference: Outcome) -> None:
 async def _played(scene: Scene, dies_after: int | None) -> Outcome:
     asyncio.get_running_loop().set_exception_handler(_report_all_but_death)
     stage = Stage()
+    # a second canary of a scene waits until the first gives its place back
+    stage.canaries_at_once = 1
     keeper = Keeper(stage, dies_after=dies_after)
     await keeper.start()
     first = keeper.life

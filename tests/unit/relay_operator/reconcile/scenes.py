@@ -220,6 +220,62 @@ async def _failed(stage: Stage, made: dict[str, Any], *, ends: str) -> None:
     raise AssertionError(f"not {ends}: {phase(stage)}")
 
 
+async def a_canary_that_waits_its_turn(stage: Stage) -> None:
+    made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+    stage.clock.now += 1
+    stage.route("other", match={"models": ["o"]}, canary=CANARY, analysis=ANALYSIS)
+    await until(stage, lambda: _ready_reason(stage, "other") == "AwaitingBudget")
+    await _failed(stage, made, ends="RolledBack")
+    await until(stage, lambda: phase(stage, "other") == "Progressing")
+
+
+async def a_throttled_canary(stage: Stage) -> None:
+    made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+    for _ in range(20):
+        stage.serve(made, 40, throttled=20)
+        await stage.settle(2)
+        if _ready_reason(stage, "chat") == "Throttled":
+            return
+    raise AssertionError("not throttled")
+
+
+async def an_evacuated_canary(stage: Stage) -> None:
+    analysis = ANALYSIS | {"onStableBreach": "Evacuate"}
+    canary = CANARY | {"bake": "10h", "progression": PROGRESSION | {"every": "1h"}}
+    made = await _with_a_route(stage, "Progressing", canary=canary, analysis=analysis)
+    for _ in range(60):
+        await _serve_well_beside_a_failing_stable(stage, made)
+        if _weight_is_told(stage) == 100:
+            return
+    raise AssertionError("not evacuated")
+
+
+async def a_canary_frozen_by_stable(stage: Stage) -> None:
+    made = await _with_a_route(stage, "Progressing", canary=CANARY, analysis=ANALYSIS)
+    for _ in range(60):
+        await _serve_well_beside_a_failing_stable(stage, made)
+        if phase(stage) == "Frozen":
+            return
+    raise AssertionError("not frozen")
+
+
+async def _serve_well_beside_a_failing_stable(stage: Stage, made: dict[str, Any]) -> None:
+    documents = list(stage.relays.documents.values())
+    stage.serve(made, 50)
+    stable = documents[0].tenant.routes[0].stable.fingerprint
+    stage.serve(made, 50, fingerprint=stable, failed=20)
+    await stage.settle(1)
+
+
+def _weight_is_told(stage: Stage) -> int:
+    return int(stage.status("RelayRoute", "chat", tenant="finance")["weights"]["canaryPercent"])
+
+
+def _ready_reason(stage: Stage, route: str) -> str:
+    found = stage.condition("RelayRoute", route, "Ready", tenant="finance")
+    return str(found.get("reason", ""))
+
+
 async def a_canary_after_another_was_rolled_back(stage: Stage) -> None:
     await a_rolled_back_route(stage)
     stage.provider("newer")
@@ -295,6 +351,10 @@ SCENES: tuple[Scene, ...] = (
     a_baking_route,
     a_frozen_route,
     a_rolled_back_route,
+    a_canary_that_waits_its_turn,
+    a_throttled_canary,
+    an_evacuated_canary,
+    a_canary_frozen_by_stable,
     a_canary_after_another_was_rolled_back,
     a_refused_spec_that_lowers_a_canary,
     a_route_that_goes,

@@ -144,3 +144,23 @@ async def test_a_spec_that_is_refused_leaves_the_line() -> None:
     await stage.settle(3)
     assert weights(stage, "a", "b", "c") == [0, 0, 50]
     await life.end()
+
+
+@in_virtual_time
+async def test_a_weight_that_status_does_not_tell_of_has_its_place_after_a_restart() -> None:
+    stage, life = await a_stage(1, "a", "b")
+    await begin(stage, "a")
+    assert weight(stage, "a") == 50
+    await life.end()
+    stored = stage.server.stored("RelayRoute", "chat", namespace="relay-a")
+    stored["status"] |= {
+        "phase": "Preflight",
+        "weights": {"stablePercent": 100, "canaryPercent": 0},
+    }
+    stage.server.put(stored)
+    life = await stage.operator()
+    await stage.settle(10)
+    await begin(stage, "b")
+    assert weights(stage, "a", "b") == [50, 0]
+    assert ready(stage, "b")["reason"] == "AwaitingBudget"
+    await life.end()

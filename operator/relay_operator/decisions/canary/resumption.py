@@ -1,0 +1,86 @@
+"""Goes on with a canary that an earlier life of the operator began: from status, and from what the relays obey."""
+
+from relay_contract import document
+from relay_operator.decisions.analysis.verdict import Outcome
+from relay_operator.decisions.canary import machine
+from relay_operator.decisions.canary.run import Run
+from relay_operator.decisions.canary.state import Decision, Phase, State
+from relay_operator.decisions.route_status import Progress
+from relay_operator.names import Reason
+
+_REPEATED_SECONDS = 600.0
+"""Moves this young are announced again after a restart. Their Events then still exist, under names that follow from
+the move, so the API server drops every repetition (an Event lives one hour by default)."""
+
+
+def resume(run: Run, progress: Progress, in_force: document.Route | None, now: float) -> None:
+    """Brings a new run to where status says that it was, or to the weight that the relays obey where they differ."""
+    run.state, run.history = progress.state, progress.history
+    run.remembered = progress.remembered
+    run.probes = progress.probes
+    # a breach acts when it is measured; one that is only remembered must not move traffic
+    decided = run.state.phase is Phase.ROLLED_BACK or run.state.is_frozen_by_breach
+    if progress.verdict.outcome is not Outcome.BREACHED or decided:
+        run.verdict, run.measured_at = progress.verdict, progress.measured_at
+        run.told, run.told_at = progress.verdict, progress.measured_at
+    run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)
+    if in_force is None:
+        return
+    if in_force.canary is None:
+        if run.state.weight_percent > 0:
+            leave(run)
+        return
+    if run.plan.percent == 0 == in_force.canary_percent:
+        # the spec asked for that; the next decision says so
+        return
+    is_another = in_force.canary.fingerprint != run.state.fingerprint
+    # what is probed has begun anew
+    is_another |= in_force.preflight is not None
+    if is_another and run.state.weight_percent > 0:
+        leave(run)
+        return
+    correction = machine.resumed(
+        run.state,
+        fingerprint_in_force=in_force.canary.fingerprint,
+        weight_in_force=in_force.canary_percent,
+        now=now,
+    )
+    if correction is not None:
+        run.state = correction.state
+        # the step that status tells of is another one
+        run.remembered, run.probes = "", None
+        run.record(correction, now)
+
+
+def leave(run: Run) -> None:
+    """Forgets the position of a canary that is not in force any more: its weight must not come back by a restart."""
+    run.forget_verdict()
+    run.state = State(run=run.state.run, rolled_back=run.state.rolled_back)
+
+
+def adopt_started(run: Run, in_force: document.Route | None, now: float) -> None:
+    """Takes over the canary of the spec with the weight that it has already: it is not probed once more."""
+    if in_force is None or in_force.canary is None or not run.plan.percent:
+        return
+    known, weight = run.state.fingerprint, in_force.canary_percent
+    if in_force.canary.fingerprint == run.plan.fingerprint:
+        adopt(run, in_force, now)
+    if run.state.fingerprint != known:
+        message = f"canary started at {weight} %; the operator stopped before it recorded that"
+        run.record(Decision(state=run.state, reason=Reason.STARTED, message=message), now)
+
+
+def adopt(run: Run, in_force: document.Route, now: float) -> None:
+    """Takes over a canary that the relays serve and status does not know."""
+    side, weight = in_force.canary, in_force.canary_percent
+    if side is not None and weight > 0 and run.state.fingerprint != side.fingerprint:
+        run.forget_verdict()
+        run.state = State(
+            phase=Phase.HOLDING,
+            weight_percent=weight,
+            fingerprint=side.fingerprint,
+            step_index=1,
+            step_started_at=now,
+            run=run.state.run + 1,
+            rolled_back=run.state.rolled_back,
+        )
