@@ -54,7 +54,7 @@ class ServedShare:
         total = self.canary + self.stable
         return (
             f"the canary serves {percent(self.canary, total)} % of the calls ({100 * low:.3g} to {100 * high:.3g} %), "
-            f"asked are {self.asked_percent} %; look for an open breaker, calls that fall back, or few large sessions"
+            f"asked are {self.asked_percent} %; look for an open breaker, calls that fall back, a provider that says when to come back (429, 503), or few large sessions"
         )
 
     def row(self) -> MetricRow | None:
