@@ -137,6 +137,20 @@ def test_a_content_type_that_leaves_no_doubt_is_passed_on(
     assert stable.only_request().header("content-type") == content_type
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/x-www-form-urlencoded", "Multipart/Form-Data; boundary=a", "multipart/mixed"],
+)
+def test_a_body_that_is_called_a_form_reaches_the_provider_as_json(
+    relay: Relay, stable: Upstream, content_type: str
+) -> None:
+    # JSON to the relay; a gateway that reads it as a form finds another model
+    body = b'{"model":"gpt-4.1","messages":[],"x":"&model=gpt-4.1-mini&"}'
+    fields = {"content-type": content_type}
+    assert relay.ask("POST", CHAT, body=body, headers=fields).status == 200
+    assert stable.only_request().header("content-type") == "application/json"
+
+
 def test_two_content_types_are_refused(relay: Relay, stable: Upstream) -> None:
     body = chat_body()
     head = request_bytes(

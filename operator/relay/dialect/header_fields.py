@@ -83,6 +83,19 @@ _CHARSET: Final = re.compile(rb"charset([*0-9]*)[ \t]*=[ \t]*\"?([^\";, \t]*)", 
 _OF_UTF_8: Final = frozenset({b"", b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 
 
+JSON_TYPE: Final = b"application/json"
+_FORMS: Final = (b"application/x-www-form-urlencoded", b"multipart/")
+
+
+def names_form(content_type: bytes) -> bool:
+    """Returns whether the field says that the body is a form; some servers then look for `&model=` in what is JSON as well.
+
+    curl and urllib say so of whatever they send, unless told otherwise.
+    """
+    lower = content_type.lower()
+    return any(name in lower for name in _FORMS)
+
+
 def names_other_charset(content_type: bytes) -> bool:
     """Returns whether the field names a charset in which a provider could read another call than the relay does.
 

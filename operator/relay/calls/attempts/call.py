@@ -9,6 +9,7 @@ from relay.calls.tenants.caller import Caller
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.dialect.attachments import text_and_attachments
 from relay.dialect.endpoints import Endpoint
+from relay.dialect.header_fields import JSON_TYPE, names_form
 from relay.dialect.request_body import COPIED_BYTES, CallBody, body_without, upstream_body
 from relay.http.headers import Field, nominated, trace_context
 from relay.http.message import Request
@@ -191,7 +192,12 @@ class Call:
             dropped |= nominated(self.connection_field)
         fields: list[bytes] = []
         for name, value in self.headers:
-            if name not in dropped:
+            if name in dropped:
+                continue
+            if name == b"content-type" and names_form(value):
+                # the relay has read it as JSON, and so shall the provider
+                fields += (b"content-type: ", JSON_TYPE, b"\r\n")
+            else:
                 fields += (name, b": ", value, b"\r\n")
         return b"".join(fields)
 
