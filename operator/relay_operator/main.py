@@ -40,6 +40,7 @@ from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
+from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.metrics.state_collector import StateCollector
@@ -178,6 +179,14 @@ async def _operate(
         tick_seconds=settings.tick_seconds,
         clock=time.time,
     )
+    shadows = ShadowWatch(
+        canaries=canaries,
+        prometheus=prometheus,
+        moves=moves,
+        watched_state=watched_state,
+        scrape_seconds=settings.prometheus_scrape_seconds,
+        tick_seconds=settings.tick_seconds,
+    )
     context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
     checks = SecretChecks(
@@ -190,6 +199,7 @@ async def _operate(
         "slo-loop": loop.run(),
         "breaker-watch": breakers.run(),
         "preflight-watch": preflights.run(),
+        "shadow-watch": shadows.run(),
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
     }

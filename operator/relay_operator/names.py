@@ -134,6 +134,8 @@ class Reason(StrEnum):
     # moves of the canary
     PREFLIGHT = "Preflight"
     PREFLIGHT_FAILED = "PreflightFailed"
+    SHADOWING = "Shadowing"
+    SHADOW_DIFFERS = "ShadowDiffers"
     STARTED = "Started"
     STEP_PASSED = "StepPassed"
     AWAITING_EVIDENCE = "AwaitingEvidence"

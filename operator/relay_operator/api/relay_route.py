@@ -34,7 +34,12 @@ class Progression(Part):
 
 
 class Shadow(Part):
+    """Copies of calls. With min_duration or min_requests the canary gets no weight before they have shown something."""
+
     percent: int
+    min_duration: Duration | None = None
+    min_requests: int | None = None
+    max_difference_percent: float | None = None
 
 
 class Canary(Side):

@@ -28,7 +28,6 @@ from relay_operator.decisions.canary.probes import combined
 from relay_operator.decisions.canary.resumption import adopt, adopt_started, leave, resume
 from relay_operator.decisions.canary.run import RAISED, Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
-from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
 
 _SETTLING = (Reason.AWAITING_EVIDENCE, Reason.PREFLIGHT)
@@ -170,6 +169,14 @@ class CanaryRuns:
         run = self.runs[key]
         run.verdict, run.measured_at, run.is_fresh = unavailable, float(int(now)), True
 
+    def take_copies(self, key: RouteKey, counted: Mapping[str, float], seconds: float) -> None:
+        """Takes in how shadow copies compared that became visible in so many seconds."""
+        self.runs[key].try_copies().take(counted, seconds)
+
+    def mark_copies_unread(self, key: RouteKey, problem: str) -> None:
+        """Notes why nothing could be read of shadow copies: the canary waits."""
+        self.runs[key].try_copies().problem = problem
+
     def hear_probes(
         self, key: RouteKey, told: Iterable[Preflight], *, pods_ready: bool, now: float
     ) -> bool:
@@ -235,6 +242,8 @@ class CanaryRuns:
             run.forget_verdict()
         if decision.state.step_started_at != run.state.step_started_at:
             run.begin_step()
+        if decision.state.phase is Phase.SHADOWING and run.state.phase is not Phase.SHADOWING:
+            run.forget_copies()
         run.state = decision.state
         if decision.reason not in _SETTLING and not run.has_told(decision):
             run.record(decision, now)

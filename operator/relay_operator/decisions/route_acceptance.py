@@ -61,12 +61,13 @@ RouteOutcome = Refused | Waiting | Decided
 class Ruling:
     """An outcome, and the canary's weight to put in force with the route's spec; None leaves what is in force.
 
-    preflight is the token under which the canary is to be probed.
+    preflight is the token under which the canary is to be probed, copies tells whether calls may be copied to it.
     """
 
     outcome: RouteOutcome
     weight_percent: int | None = None
     preflight: str | None = None
+    copies: bool = True
 
 
 def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: float) -> Ruling:
@@ -95,6 +96,7 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
         outcome=replace(decided(run), pending=pending),
         weight_percent=run.state.weight_percent,
         preflight=run.preflight_token,
+        copies=run.copies_calls,
     )
 
 

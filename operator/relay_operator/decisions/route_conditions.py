@@ -100,7 +100,12 @@ def _reconciling(decision: Decision, acknowledged: bool, pods: str) -> Condition
 def _is_stalled(decision: Decision) -> bool:
     """Tells whether GitOps is to see a failure: nothing goes on, or not within the time that was given."""
     phases = (Phase.ROLLED_BACK, Phase.FROZEN)
-    reasons = (Reason.STEP_DEADLINE, Reason.UNMEASURABLE, Reason.PREFLIGHT_FAILED)
+    reasons = (
+        Reason.STEP_DEADLINE,
+        Reason.UNMEASURABLE,
+        Reason.PREFLIGHT_FAILED,
+        Reason.SHADOW_DIFFERS,
+    )
     return decision.state.phase in phases or decision.reason in reasons
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from relay_contract import document
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, MetricRow, Outcome, Verdict
+from relay_operator.decisions.canary import copies
+from relay_operator.decisions.canary.copies import Shadowed
 from relay_operator.decisions.canary.probes import Probes
 from relay_operator.decisions.canary.state import (
     CAUSES,
@@ -41,7 +43,8 @@ class Move:
 class Progress:
     """Position, last verdict and last moves of a route's canary, and the state of its tests.
 
-    measured_at is 0 before the first measurement. probes are those of a preflight that has failed so far.
+    measured_at is 0 before the first measurement. probes are those of a preflight that has failed so far, shadow is what shadow
+    copies have shown in the run.
     """
 
     state: State = field(default_factory=State)
@@ -50,6 +53,7 @@ class Progress:
     history: tuple[Move, ...] = ()
     remembered: str = ""
     probes: Probes | None = None
+    shadow: Shadowed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +159,7 @@ def _progress_fields(progress: Progress, next_at: float) -> dict[str, Any]:
         or None,
         "step": step if state.fingerprint else None,
         "preflight": _preflight_fields(progress.probes),
+        "shadow": copies.to_fields(progress.shadow),
         "analysis": analysis if progress.measured_at else None,
         "history": [_move_fields(move) for move in progress.history],
     }
@@ -215,6 +220,7 @@ def _progress(status: Mapping[str, Any]) -> Progress | None:
         history=history,
         remembered=str(analysis.get("memory") or ""),
         probes=_probes(status),
+        shadow=copies.from_fields(status.get("shadow")),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from relay_contract import document
 from relay_operator import names
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import RelayRoute, Side, fingerprint
+from relay_operator.api.relay_route import Canary, RelayRoute, Side, fingerprint
 from relay_operator.api.tenant import Tenant
 
 
@@ -119,10 +119,12 @@ def route_part(
     *,
     canary_percent: int,
     preflight: str | None = None,
+    copies: bool = True,
 ) -> document.Route:
     """Composes the route's fragment with the weight in force. providers holds every Provider that the route names.
 
-    preflight is the token under which the canary is to be probed, None while it is not.
+    preflight is the token under which the canary is to be probed, None while it is not; without copies no call is copied to
+    it, whatever the spec asks for.
     """
     spec = route.spec
     analysis = spec.analysis
@@ -132,7 +134,7 @@ def route_part(
         stable=_side(spec.stable, providers),
         canary=_side(spec.canary, providers) if spec.canary else None,
         canary_percent=canary_percent if spec.canary else 0,
-        shadow_percent=spec.canary.shadow.percent if spec.canary and spec.canary.shadow else 0,
+        shadow_percent=_shadow_percent(spec.canary) if copies else 0,
         fallback=tuple(_side(side, providers) for side in spec.fallback),
         objectives=tuple(
             document.LatencyObjective(
@@ -143,6 +145,10 @@ def route_part(
         salt=route.metadata.uid,
         preflight=preflight if spec.canary else None,
     )
+
+
+def _shadow_percent(canary: Canary | None) -> int:
+    return canary.shadow.percent if canary is not None and canary.shadow is not None else 0
 
 
 def _side(side: Side, providers: Mapping[str, Provider]) -> document.Side:

@@ -18,7 +18,7 @@ from relay_operator.decisions import (
 )
 from relay_operator.decisions.canary.plans import objective_of, policy_of
 from relay_operator.decisions.canary.run import EVIDENCE_SECONDS, Run
-from relay_operator.decisions.canary.state import Plan
+from relay_operator.decisions.canary.state import Phase, Plan
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
@@ -318,6 +318,7 @@ class RouteReconciler:
             around.usable,
             canary_percent=ruling.weight_percent or 0,
             preflight=ruling.preflight,
+            copies=ruling.copies,
         )
         named = {side.provider for side in route_acceptance.sides(served)}
         self._publisher.refresh_providers(publication, named)
@@ -333,7 +334,8 @@ class RouteReconciler:
                 self._look_again(body, _PENDING_SECONDS)
             case Decided(decision=decision, measured=measured, pending=pending):
                 now = self._clock()
-                waits = [EVIDENCE_SECONDS] if measured else []
+                told_anew = measured or decision.state.phase is Phase.SHADOWING
+                waits = [EVIDENCE_SECONDS] if told_anew else []
                 waits += [_PENDING_SECONDS] if pending else []
                 waits += [decision.due - now] if decision.due > now else []
                 if waits:

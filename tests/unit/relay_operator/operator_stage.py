@@ -27,6 +27,7 @@ from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.analysis.evidence import Evidence, Question
 from relay_operator.decisions.analysis.scrapes import Series
+from relay_operator.decisions.analysis.shadow_evidence import ShadowQuestion
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
@@ -37,6 +38,7 @@ from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
+from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -90,14 +92,14 @@ class Samples:
     counters: dict[tuple[str, str], RelayCounters] = field(default_factory=dict)
     crowded: set[str] = field(default_factory=set)
     unscraped: set[str] = field(default_factory=set)
-    questions: list[Question] = field(default_factory=list)
+    questions: list[Question | ShadowQuestion] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
 
     def of(self, namespace: str, pod: str) -> RelayCounters:
         """Returns the counters of a pod."""
         return self.counters.setdefault((namespace, pod), RelayCounters(pod, namespace))
 
-    async def fetch(self, question: Question) -> Fetched:
+    async def fetch(self, question: Question | ShadowQuestion) -> Fetched:
         await asyncio.sleep(0)
         self.questions.append(question)
         self.meanwhile()
@@ -120,6 +122,8 @@ class Samples:
             if route.canary is not None:
                 counters.count((route.name, "stable", route.stable.fingerprint))
                 counters.count((route.name, "canary", route.canary.fingerprint))
+                if route.shadow_percent:
+                    counters.copy((route.name, route.canary.fingerprint))
         return counters.scraped(self.clock.now)
 
 
@@ -216,6 +220,14 @@ class Life:
             tick_seconds=0.5,
             clock=stage.clock,
         )
+        self.shadow_watch = ShadowWatch(
+            canaries=self.canaries,
+            prometheus=samples,
+            moves=moves,
+            watched_state=self.watched_state,
+            scrape_seconds=_SCRAPE_SECONDS,
+            tick_seconds=0.5,
+        )
         self.context = Context(
             watched_state=self.watched_state, queue=self.queue, children=children
         )
@@ -235,6 +247,7 @@ class Life:
             self.slo_loop.run(),
             self.breaker_watch.run(),
             self.preflight_watch.run(),
+            self.shadow_watch.run(),
             self.secret_checks.run(),
         )
         self._tasks = [
@@ -371,6 +384,14 @@ class Stage:
         for pod in self.server.list("Pod", namespace=namespace):
             counters = self.samples.of(namespace, pod["metadata"]["name"])
             counters.count(side, finished=calls, **parts)
+
+    def copy(self, route: Manifest, *, pair: str = "canary", **outcomes: float) -> None:
+        """Counts shadow copies of a route's calls on every pod of its tenant."""
+        name, namespace = route["metadata"]["name"], route["metadata"]["namespace"]
+        canary = self.status("RelayRoute", name, tenant="finance")["canaryFingerprint"]
+        for pod in self.server.list("Pod", namespace=namespace):
+            counters = self.samples.of(namespace, pod["metadata"]["name"])
+            counters.copy((name, canary), pair=pair, **outcomes)
 
     async def fail(self, route: Manifest) -> None:
         """Lets half of the canary's calls fail for as long as a verdict takes; the last of them are still to be read."""

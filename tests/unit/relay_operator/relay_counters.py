@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay_contract.document import SIGNALS
-from relay_operator.decisions.analysis.scrapes import ATTEMPTS, Series, identity_of
+from relay_contract.shadow import OUTCOMES, PAIRS
+from relay_operator.decisions.analysis.scrapes import ATTEMPTS, Series, copied, identity_of
 
 SideName = tuple[str, str, str]
 """Route, side and fingerprint."""
+CopiedName = tuple[str, str]
+"""Route and the fingerprint of its canary."""
 _COUNTED = (*ATTEMPTS, "reported")
 
 
@@ -20,6 +23,7 @@ class RelayCounters:
     namespace: str = "relay-finance"
     start_time: float | None = 1000.0
     sides: dict[SideName, dict[str, float]] = field(default_factory=dict)
+    copies: dict[CopiedName, dict[str, float]] = field(default_factory=dict)
     breakers: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def count(self, side: SideName, **figures: float) -> None:
@@ -29,6 +33,12 @@ class RelayCounters:
         counts = self.sides.setdefault(side, {})
         for name, value in figures.items():
             counts[name] = counts.get(name, 0.0) + value
+
+    def copy(self, name: CopiedName, *, pair: str = "canary", **outcomes: float) -> None:
+        """Adds shadow copies by how they compared."""
+        counts = self.copies.setdefault(name, {})
+        for outcome, value in outcomes.items():
+            counts[copied(pair, outcome)] = counts.get(copied(pair, outcome), 0.0) + value
 
     def page(self) -> Iterator[tuple[dict[str, str], float]]:
         """Yields the labels of every sample, with those of the scraper, and its value."""
@@ -52,6 +62,21 @@ class RelayCounters:
                 labels = self._labels("relay_slo_tokens_total", **own, kind=kind)
                 yield labels, counts.get(f"{kind}_tokens", 0.0)
 
+        yield from self._copied()
+
+    def _copied(self) -> Iterator[tuple[dict[str, str], float]]:
+        for (route, fingerprint), counts in self.copies.items():
+            for pair in PAIRS:
+                for outcome in OUTCOMES:
+                    own = {
+                        "route": route,
+                        "fingerprint": fingerprint,
+                        "pair": pair,
+                        "outcome": outcome,
+                    }
+                    value = counts.get(copied(pair, outcome), 0.0)
+                    yield self._labels("relay_slo_shadow_total", **own), value
+
     def scraped(self, at: float) -> list[Series]:
         """Returns the page as samples of one scrape."""
         pod = (self.namespace, self.pod)
@@ -61,6 +86,7 @@ class RelayCounters:
         """Begins another process: every counter at 0."""
         self.start_time = start_time
         self.sides = {side: {} for side in self.sides}
+        self.copies = {name: {} for name in self.copies}
 
     def _labels(self, name: str, **own: Any) -> dict[str, str]:
         return {

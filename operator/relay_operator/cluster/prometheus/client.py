@@ -23,6 +23,7 @@ from relay_operator.cluster.prometheus.query import Labels, range_query
 from relay_operator.cluster.prometheus.session import AnswerTooLarge, BoundedSession
 from relay_operator.decisions.analysis.evidence import Question
 from relay_operator.decisions.analysis.scrapes import Series
+from relay_operator.decisions.analysis.shadow_evidence import ShadowQuestion
 from relay_operator.errors import MetricsUnavailable
 
 _TIMEOUT_SECONDS = (1.0, 3.0)
@@ -66,12 +67,12 @@ class Prometheus:
         self._reader = Reader(self._labels)
         self._crowded: dict[str, float] = {}
 
-    async def fetch(self, question: Question) -> Fetched:
+    async def fetch(self, question: Question | ShadowQuestion) -> Fetched:
         """Returns the samples of the last few scrapes that the question does not know. Raises MetricsUnavailable."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.read, question)
 
-    def read(self, question: Question) -> Fetched:
+    def read(self, question: Question | ShadowQuestion) -> Fetched:
         """Fetches in the calling thread, which waits for the answer."""
         now = time.monotonic()
         self._crowded = {space: until for space, until in self._crowded.items() if until > now}
@@ -84,7 +85,9 @@ class Prometheus:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 
-    def _part(self, question: Question, spaces: Collection[str], ends: float) -> list[Series]:
+    def _part(
+        self, question: Question | ShadowQuestion, spaces: Collection[str], ends: float
+    ) -> list[Series]:
         """Asks for these namespaces together; where that is too much for each half, until who is too much stands alone."""
         if not spaces:
             return []
@@ -105,7 +108,7 @@ class Prometheus:
             first = self._part(question, names[:half], ends)
             return first + self._part(question, names[half:], ends)
 
-    def _ask(self, question: Question) -> list[Series]:
+    def _ask(self, question: Question | ShadowQuestion) -> list[Series]:
         query = range_query(question, self._labels)
         try:
             # Thanos fails instead of leaving out what it cannot reach; others do not know the parameter

@@ -5,7 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay_operator.decisions.analysis.evidence import Question
-from relay_operator.decisions.analysis.scrapes import ATTEMPTS, BREAKER, START_TIME, TOKEN_KINDS
+from relay_operator.decisions.analysis.scrapes import (
+    ATTEMPTS,
+    BREAKER,
+    COPIES,
+    START_TIME,
+    TOKEN_KINDS,
+)
+from relay_operator.decisions.analysis.shadow_evidence import ShadowQuestion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,22 +28,26 @@ class Labels:
     pod_label: str = "pod"
 
 
-def range_query(question: Question, labels: Labels) -> str:
+def range_query(question: Question | ShadowQuestion, labels: Labels) -> str:
     """Returns the query for the samples of the last scrapes, one for any number of pods and routes.
 
     A range selector in an instant query gives samples with their own times, so that a dead target cannot look alive
     through Prometheus' look-back of five minutes. An empty alternative matches series that lack the label.
     """
+    names = f"{COPIES}|{START_TIME}" if isinstance(question, ShadowQuestion) else _names(question)
     matchers = [
-        f'__name__=~"{_names(question)}"',
+        f'__name__=~"{names}"',
         f'{labels.job_label}="{_literal(labels.job)}"',
         f'{labels.namespace_label}=~"{_any(space for space, _ in question.pods)}"',
         f'{labels.pod_label}=~"{_any(pod for _, pod in question.pods)}"',
         f'route=~"|{_any(question.routes)}"',
-        'side=~"|stable|canary"',
-        f'signal=~"|{_any(question.signals)}"',
-        f'kind=~"|{_any(TOKEN_KINDS)}"',
     ]
+    if not isinstance(question, ShadowQuestion):
+        matchers += [
+            'side=~"|stable|canary"',
+            f'signal=~"|{_any(question.signals)}"',
+            f'kind=~"|{_any(TOKEN_KINDS)}"',
+        ]
     return f"{{{','.join(matchers)}}}[{max(math.ceil(question.seconds), 1)}s]"
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from relay_contract.document import SIGNALS, Signal
+from relay_contract.shadow import PAIRS
 
 PodName = tuple[str, str]
 """Namespace and name of a relay pod, as the scraper labelled its samples."""
@@ -19,6 +20,7 @@ RouteKey = tuple[str, str]
 START_TIME: Final = "process_start_time_seconds"
 BREAKER: Final = "relay_slo_breaker_failed_probes"
 """An open breaker alone may come from a burst; one whose probe failed does not."""
+COPIES: Final = "relay_slo_shadow_total"
 _PREFIX: Final = "relay_slo_attempts_"
 
 ATTEMPTS: Final = (
@@ -62,7 +64,8 @@ _Found = list[float | None]
 class Identity(NamedTuple):
     """What a time series is about, read from its labels once. pod is named by labels that the scraper sets.
 
-    column is the index of a side's figure, STARTED or PROBED for what a pod and a canary have, OTHER for what is none of ours.
+    column is the index of a side's figure, STARTED or PROBED for what a pod and a canary have, COPIED for shadow copies, whose side
+    is the pair and the outcome, OTHER for what is none of ours.
     """
 
     pod: PodName
@@ -75,20 +78,28 @@ class Identity(NamedTuple):
 STARTED: Final = -1
 PROBED: Final = -2
 OTHER: Final = -3
+COPIED: Final = -4
 
 
 def identity_of(pod: PodName, labels: Mapping[str, str]) -> Identity:
     """Returns what a series of a pod is about."""
-    name = labels.get("__name__", "")
+    name, side = labels.get("__name__", ""), labels.get("side", "")
     if name == START_TIME:
         column = STARTED
+    elif name == COPIES:
+        column, side = COPIED, copied(labels.get("pair", ""), labels.get("outcome", ""))
     elif name == BREAKER:
         column = PROBED
     else:
         key = (name, labels.get("signal", ""), labels.get("kind", ""))
         column = _COLUMNS.get(key, OTHER)
     route = (pod[0], labels.get("route", ""))
-    return Identity(pod, route, labels.get("side", ""), labels.get("fingerprint", ""), column)
+    return Identity(pod, route, side, labels.get("fingerprint", ""), column)
+
+
+def copied(pair: str, outcome: str) -> str:
+    """Names what is counted of shadow copies: a pair that relays compare, and an outcome."""
+    return f"{pair}/{outcome}" if pair in PAIRS else ""
 
 
 class Series(NamedTuple):

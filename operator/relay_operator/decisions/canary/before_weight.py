@@ -1,10 +1,12 @@
-"""What a canary has to show before it gets any weight: that its relay pods can use it."""
+"""What a canary has to show before it gets any weight: to probes of its relay pods, and to copies of calls."""
 
+from dataclasses import replace
 from typing import Final
 
+from relay_operator.decisions.canary.copies import Shadowed
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.probes import Probes
-from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.canary.state import Decision, Phase, Plan, ShadowPlan, State
 from relay_operator.decisions.canary.stays import roll_back
 from relay_operator.decisions.timestamps import to_text
 from relay_operator.names import Reason
@@ -16,10 +18,117 @@ _PROBED: Final = (
 )
 
 
-def is_unproven(state: State, look: Look) -> bool:
+def is_unproven(state: State, look: Look, plan: Plan) -> bool:
     """Tells whether the canary has not shown yet what its first weight takes, whatever else that waits for."""
+    if state.phase is Phase.SHADOWING:
+        return shadowing(state, look, plan) is not None
     passed = look.probes is not None and look.probes.passed
     return state.phase is Phase.PREFLIGHT and not passed
+
+
+def shadow_breached(state: State, look: Look, plan: Plan) -> Decision | None:
+    """Ends a run whose copies break the limit of failed calls; there is no weight that could be frozen."""
+    shadow = look.shadow
+    if state.phase is not Phase.SHADOWING or shadow is None or not shadow.breach:
+        return None
+    return roll_back(state, f"ended before the canary had any weight: {shadow.breach}", look.now)
+
+
+def begin_shadowing(state: State, look: Look, plan: Plan) -> Decision:
+    """Begins the time in which calls are copied to the canary."""
+    begun = replace(state, phase=Phase.SHADOWING, step_started_at=look.now)
+    return _await_copies(begun, None, plan.shadow or ShadowPlan(), plan)
+
+
+def shadowing(state: State, look: Look, plan: Plan) -> Decision | None:
+    """Keeps a canary without weight until its copies have shown what the spec asks for; None once they have."""
+    wanted, shown = plan.shadow, look.shadow
+    if wanted is None:
+        return None
+    done = state.step_started_at + wanted.min_seconds
+    enough = (
+        look.now >= done
+        and shown is not None
+        and shown.is_fresh
+        and shown.compared() >= wanted.min_requests
+    )
+    differs = shown is not None and _differs(shown, wanted)
+    broken = shown is not None and (shown.over_the_limit or shown.suspected)
+    if enough and not broken and not differs:
+        return None
+    if look.now >= done + plan.deadline_seconds:
+        return _shadowed_too_long(state, look, plan, wanted)
+    if enough and differs and shown is not None:
+        return Decision(
+            state=state,
+            reason=Reason.SHADOW_DIFFERS,
+            message=f"the canary gets no weight: {_difference(shown, wanted)}",
+            coming=f"{_first_step(plan)} once the copies differ less",
+            due=done + plan.deadline_seconds,
+        )
+    return _await_copies(state, shown, wanted, plan)
+
+
+def stay_shadowed(state: State) -> Decision:
+    """Tells that the copies have shown what was asked for, and that the spec asks for no weight."""
+    message = "the shadow copies have shown what the spec asks for; to go on, raise spec.canary.percent above 0"
+    return Decision(
+        state=state, reason=Reason.SHADOWING, message=message, coming="spec.canary.percent above 0"
+    )
+
+
+def _await_copies(state: State, shown: Shadowed | None, wanted: ShadowPlan, plan: Plan) -> Decision:
+    done = state.step_started_at + wanted.min_seconds
+    message = (
+        f"calls are copied to the canary, which gets no weight before {to_text(done)} and before "
+        f"{wanted.min_requests} copies are compared"
+    )
+    if shown is not None and shown.problem:
+        message += f"; at present nothing can be read of them: {shown.problem}"
+    elif shown is not None and (shown.over_the_limit or shown.suspected):
+        message += f"; {shown.failures}"
+    overdue = done + plan.deadline_seconds
+    return Decision(
+        state=state,
+        reason=Reason.SHADOWING,
+        message=message,
+        coming=f"{_first_step(plan)} from {to_text(done)}",
+        due=done if shown is not None and shown.compared() >= wanted.min_requests else overdue,
+        earliest=done,
+    )
+
+
+def _shadowed_too_long(state: State, look: Look, plan: Plan, wanted: ShadowPlan) -> Decision:
+    """Ends the patience with copies that have not shown by the deadline what they have to."""
+    shown = look.shadow
+    deadline = to_text(state.step_started_at + wanted.min_seconds + plan.deadline_seconds)
+    compared = shown.compared() if shown is not None else 0.0
+    what = f"the shadow copies have not shown enough by {deadline}: {compared:.0f} of {wanted.min_requests} compared"
+    if shown is not None:
+        what += f", {shown.failures}"
+        what += f"; {_difference(shown, wanted)}" if _differs(shown, wanted) else ""
+        what += f"; {shown.problem}" if shown.problem else ""
+    if plan.deadline_rolls_back and shown is not None and shown.is_fresh:
+        cause = f"given up before the canary had any weight: {what}"
+        return roll_back(state, cause, look.now, reason=Reason.STEP_DEADLINE)
+    return Decision(
+        state=state,
+        reason=Reason.STEP_DEADLINE,
+        message=f"{what}; the canary gets its first weight if they do after all",
+        coming=f"{_first_step(plan)} if the copies show enough after all",
+    )
+
+
+def _differs(shown: Shadowed, wanted: ShadowPlan) -> bool:
+    most = wanted.max_difference_percent
+    return most is not None and shown.difference_percent > most
+
+
+def _difference(shown: Shadowed, wanted: ShadowPlan) -> str:
+    return (
+        f"{shown.difference_percent:.2g} % more of the copies differ from stable's answers than two answers of stable "
+        f"differ (limit {wanted.max_difference_percent:g} %, status.shadow.differences)"
+    )
 
 
 def preflight(state: State, look: Look, plan: Plan) -> Decision | None:

@@ -74,11 +74,23 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
 
 
 def _before_weight(state: State, look: Look, plan: Plan) -> Decision:
+    if state.phase is Phase.SHADOWING:
+        awaited = before_weight.shadowing(state, look, plan)
+        return awaited or _once_proven(state, look, plan)
     if state.phase is not Phase.PREFLIGHT:
         # the run was paused
         begun = replace(state, phase=Phase.PREFLIGHT, step_started_at=look.now)
         return before_weight.await_probe(begun, plan)
-    return before_weight.preflight(state, look, plan) or take_first_step(state, look, plan)
+    probed = before_weight.preflight(state, look, plan)
+    if probed is None and plan.shadow is not None:
+        return before_weight.begin_shadowing(state, look, plan)
+    return probed or _once_proven(state, look, plan)
+
+
+def _once_proven(state: State, look: Look, plan: Plan) -> Decision:
+    if plan.percent == 0:
+        return before_weight.stay_shadowed(state)
+    return take_first_step(state, look, plan)
 
 
 def _step_passed(state: State, look: Look, plan: Plan) -> bool:

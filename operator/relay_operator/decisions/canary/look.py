@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from relay_operator.decisions.analysis.verdict import Verdict
+from relay_operator.decisions.canary.copies import Shadowed
 from relay_operator.decisions.canary.probes import Probes
 
 
@@ -14,7 +15,7 @@ class Look:
     step_requests is the number of canary calls since the step began, unmeasurable_seconds how long nothing could be
     measured, quiet_seconds how long ago both sides failed together. is_fresh tells that the verdict was measured in this
     life of the operator: one that is only remembered raises, promotes and ends nothing. probes is what relay pods tell of
-    the run's preflight, None before they were asked.
+    the run's preflight, None before they were asked; shadow is what its shadow copies have shown, None before any.
     """
 
     verdict: Verdict
@@ -24,3 +25,4 @@ class Look:
     quiet_seconds: float = math.inf
     is_fresh: bool = True
     probes: Probes | None = None
+    shadow: Shadowed | None = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from relay_operator.decisions.canary.before_weight import is_unproven
+from relay_operator.decisions.canary.before_weight import is_unproven, shadow_breached
 from relay_operator.decisions.canary.climb import climb, start
 from relay_operator.decisions.canary.incidents import (
     breached,
@@ -14,7 +14,7 @@ from relay_operator.decisions.canary.incidents import (
     unmeasurable_for_too_long,
 )
 from relay_operator.decisions.canary.look import Look
-from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.canary.state import BEFORE_WEIGHT, Decision, Phase, Plan, State
 from relay_operator.decisions.canary.stays import FORCE, roll_back, stay, stay_back
 from relay_operator.names import Reason
 
@@ -34,7 +34,7 @@ def resumed(
         return roll_back(state, cause, now)
     raised = weight_in_force > state.weight_percent
     is_retry = state.phase is Phase.ROLLED_BACK
-    starts = state.phase is Phase.PREFLIGHT
+    starts = state.phase in BEFORE_WEIGHT
     corrected = replace(
         state,
         weight_percent=weight_in_force,
@@ -80,15 +80,34 @@ def is_settling(before: State, after: State) -> bool:
     return after.phase in waits and replace(after, phase=before.phase) == before
 
 
+_WITHOUT_WEIGHT: Final = (Phase.STABLE, Phase.PAUSED, *BEFORE_WEIGHT)
+_SHADOWED_AFTER_SECONDS: Final = 1.0
+"""With percent 0 a canary goes back to stable first, and is shadowed as a run of its own then."""
+
 # -- rules, in the order in which they are asked ------------------------------------------------------------------------
 
 
 def _without_canary(state: State, look: Look, plan: Plan) -> Decision | None:
-    if plan.fingerprint and plan.percent > 0:
+    shadows = _shadows_alone(state, plan)
+    if plan.fingerprint and (
+        plan.percent > 0
+        or (shadows and state.weight_percent == 0 and state.phase in _WITHOUT_WEIGHT)
+    ):
         return None
     reason = Reason.NO_CANARY if not plan.fingerprint else Reason.RETURNED_TO_STABLE
     stable = State(run=state.run, rolled_back=state.rolled_back)
-    return Decision(state=stable, reason=reason, message="all traffic is on stable")
+    return Decision(
+        state=stable,
+        reason=reason,
+        message="all traffic is on stable",
+        due=look.now + _SHADOWED_AFTER_SECONDS if shadows else 0.0,
+    )
+
+
+def _shadows_alone(state: State, plan: Plan) -> bool:
+    """Tells whether a canary that is to have no weight is to be probed and shadowed; one that was rolled back is not."""
+    tried = any(one.fingerprint == plan.fingerprint for one in state.rolled_back)
+    return plan.shadow is not None and plan.percent == 0 and not tried
 
 
 def _another_canary(state: State, look: Look, plan: Plan) -> Decision | None:
@@ -138,11 +157,12 @@ def _lowered(state: State, look: Look, plan: Plan) -> Decision | None:
 
 
 def _held(state: State, look: Look, plan: Plan) -> Decision | None:
-    if plan.held and not is_unproven(state, look):
+    if plan.held and not is_unproven(state, look, plan):
         return stay(state, Reason.HELD, f"stays at {state.weight_percent} %: {plan.held}")
     if plan.paused and state.phase is not Phase.PROMOTED:
-        # what bakes has all traffic already
-        paused = state if state.phase is Phase.BAKING else replace(state, phase=Phase.PAUSED)
+        # what bakes has all traffic already, and what is shadowed none
+        stays = state.phase in (Phase.BAKING, Phase.SHADOWING)
+        paused = state if stays else replace(state, phase=Phase.PAUSED)
         return stay(paused, Reason.PAUSED, "paused by spec.paused", coming="spec.paused: false")
     return None
 
@@ -152,6 +172,7 @@ _RULES: Final[tuple[Callable[[State, Look, Plan], Decision | None], ...]] = (
     _another_canary,
     _after_a_rollback,
     breached,
+    shadow_breached,
     _lowered,
     frozen_by_breach,
     unmeasurable_for_too_long,

@@ -5,13 +5,15 @@ from dataclasses import replace
 from typing import Final
 
 from relay_operator.api.provider import Provider
-from relay_operator.api.relay_route import Analysis, Progression, RelayRoute, fingerprint
+from relay_operator.api.relay_route import Analysis, Canary, Progression, RelayRoute, fingerprint
 from relay_operator.decisions.analysis.verdict import LatencyObjective, Objective
-from relay_operator.decisions.canary.state import Plan
+from relay_operator.decisions.canary.state import Plan, ShadowPlan
 from relay_operator.names import ANNOTATION_APPROVE, ANNOTATION_RETRY
 
 _PATIENCE_SECONDS: Final = 86_400.0
 """Beyond the least time of a step, before it counts as overdue where the spec has no deadline."""
+_FEWEST_COPIES: Final = 50
+"""Where the spec names only a time: without any copy it would show nothing."""
 
 
 def plan_of(route: RelayRoute, providers: Mapping[str, Provider]) -> Plan:
@@ -42,6 +44,7 @@ def policy_of(route: RelayRoute) -> Plan:
     )
     deadline = progression.step_deadline
     return Plan(
+        shadow=_shadow_of(spec.canary),
         step_percent=progression.step_percent,
         every_seconds=progression.every,
         min_requests=progression.min_requests,
@@ -58,6 +61,18 @@ def policy_of(route: RelayRoute) -> Plan:
         freezes_on_breach=analysis.on_breach == "Freeze",
         on_stable_breach=analysis.on_stable_breach,
         cool_down_seconds=analysis.cool_down,
+    )
+
+
+def _shadow_of(canary: Canary) -> ShadowPlan | None:
+    """Reads what the shadow copies have to show; None where the spec asks for copies alone, or for none."""
+    shadow = canary.shadow
+    if shadow is None or (shadow.min_duration is None and shadow.min_requests is None):
+        return None
+    return ShadowPlan(
+        min_seconds=shadow.min_duration or 0.0,
+        min_requests=_FEWEST_COPIES if shadow.min_requests is None else shadow.min_requests,
+        max_difference_percent=shadow.max_difference_percent,
     )
 
 

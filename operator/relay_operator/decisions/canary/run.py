@@ -6,9 +6,10 @@ from typing import Final
 
 from relay_operator.decisions.analysis.verdict import NOT_MEASURED, Objective, Outcome, Verdict
 from relay_operator.decisions.canary import machine
+from relay_operator.decisions.canary.copies import Shadowed, Trial
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.probes import Probes
-from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.canary.state import BEFORE_WEIGHT, Decision, Phase, Plan, State
 from relay_operator.decisions.judgement import memory
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.route_status import Move, Progress
@@ -17,7 +18,9 @@ from relay_operator.names import Reason
 EVIDENCE_SECONDS: Final = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH: Final = 10
-_TOLD: Final = frozenset({Reason.THROTTLED, Reason.AWAITING_BUDGET, Reason.PREFLIGHT_FAILED})
+_TOLD: Final = frozenset(
+    {Reason.THROTTLED, Reason.AWAITING_BUDGET, Reason.PREFLIGHT_FAILED, Reason.SHADOW_DIFFERS}
+)
 """Reasons for staying that are told like a move, once."""
 RAISED: Final = (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING)
 _BY_HAND: Final = frozenset(
@@ -41,7 +44,8 @@ class Run:
     measured_at is seconds since the epoch, 0 before the first measurement; standing is the decision about the present
     state, None before the first. told is the verdict as status has it, measured at told_at. judge holds the tests, remembered
     what status keeps of them. probes are what relay pods tell of the preflight, since probed_at; lacking says
-    what pods have to get before the first weight.
+    what pods have to get before the first weight. trial holds what shadow copies have shown, of which told_shadow is in status
+    since told_shadow_at.
     """
 
     plan: Plan
@@ -64,6 +68,9 @@ class Run:
     probes: Probes | None = None
     probed_at: float = -math.inf
     lacking: str = ""
+    trial: Trial | None = None
+    told_shadow: Shadowed | None = None
+    told_shadow_at: float = -math.inf
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
@@ -86,6 +93,7 @@ class Run:
             quiet_seconds=now - self.incident_at,
             is_fresh=self.is_fresh,
             probes=self.probes,
+            shadow=self.trial.shown if self.trial is not None else None,
         )
 
     @property
@@ -124,6 +132,28 @@ class Run:
         is_due = self.state.phase is Phase.PREFLIGHT
         is_due = is_due and self.state.fingerprint == self.plan.fingerprint
         return self.state.run_token if is_due else None
+
+    @property
+    def is_shadowed(self) -> bool:
+        """Tells whether the run waits for what shadow copies show."""
+        is_due = self.state.phase is Phase.SHADOWING and self.plan.shadow is not None
+        return is_due and self.state.fingerprint == self.plan.fingerprint
+
+    @property
+    def copies_calls(self) -> bool:
+        """Tells whether calls may be copied to the canary: with a phase for that not before it, nor after its rollback."""
+        return self.plan.shadow is None or self.state.phase not in (
+            Phase.PREFLIGHT,
+            Phase.ROLLED_BACK,
+        )
+
+    def try_copies(self) -> Trial:
+        """Returns what the copies of the run have shown, under the present limit of failed calls."""
+        limit = self.objective.max_error_percent if self.objective is not None else None
+        if self.trial is None:
+            self.trial = Trial(started_at=self.state.step_started_at, limit_percent=limit)
+        self.trial.hold_to(limit)
+        return self.trial
 
     @property
     def has_passed(self) -> bool:
@@ -185,6 +215,7 @@ class Run:
             history=self.history,
             remembered=self.remembered,
             probes=self.probes if self.state.phase is Phase.PREFLIGHT else None,
+            shadow=self.told_shadow,
         )
 
     @property
@@ -210,7 +241,13 @@ class Run:
             self.remembered = memory.to_text(self.judge)
 
     def tell(self, now: float) -> None:
-        """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old."""
+        """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old.
+
+        What copies have shown is taken as seldom, and once their phase is over.
+        """
+        is_old = now - self.told_shadow_at >= EVIDENCE_SECONDS
+        if self.trial is not None and (is_old or not self.is_shadowed):
+            self.told_shadow, self.told_shadow_at = self.trial.shown, now
         if self.told.gist != self.verdict.gist or now - self.told_at >= EVIDENCE_SECONDS:
             self.told, self.told_at = self.verdict, self.measured_at
             if self.judge is not None:
@@ -221,7 +258,7 @@ class Run:
     def told_decision(self) -> Decision:
         """Returns the standing decision in the words of the verdict that status has."""
         assert self.standing is not None
-        if self.state.phase is Phase.PREFLIGHT:
+        if self.state.phase in BEFORE_WEIGHT:
             return self.standing
         look = Look(verdict=self.told, now=self.state.step_started_at)
         told = machine.next_state(self.state, look, plan=self.plan)
@@ -233,7 +270,21 @@ class Run:
         self.told, self.told_at = NOT_MEASURED, 0.0
         self.judge, self.remembered = None, ""
         self.probes, self.probed_at = None, -math.inf
+        self.forget_copies()
         self.unmeasurable_since, self.incident_at, self.is_fresh = math.inf, -math.inf, False
+
+    def recall_copies(self, shown: Shadowed | None) -> None:
+        """Goes on with what status has of shadow copies; the test of those that failed begins anew."""
+        if shown is not None:
+            self.trial = Trial(
+                started_at=shown.started_at, limit_percent=None, counts=dict(shown.counts)
+            )
+            self.told_shadow = shown
+
+    def forget_copies(self) -> None:
+        """Drops what shadow copies have shown, because they begin anew."""
+        self.trial = self.told_shadow = None
+        self.told_shadow_at = -math.inf
 
     def tell_once(self, decision: Decision, now: float) -> None:
         """Records why the weight stays, although nothing moved, where a person is to hear of it."""

@@ -11,13 +11,14 @@ from relay_operator.names import Reason
 class Phase(StrEnum):
     """Names the position of a route's canary.
 
-    In Preflight the relay pods probe the canary, before it gets any weight.
+    In Preflight the relay pods probe the canary, in Shadowing they send it copies of calls, both before it gets any weight.
     Frozen keeps the weight where it is, because both sides fail or because a breach is to stop and not to roll back.
     Baking has all traffic on the canary before it counts as promoted.
     """
 
     STABLE = "Stable"
     PREFLIGHT = "Preflight"
+    SHADOWING = "Shadowing"
     PROGRESSING = "Progressing"
     HOLDING = "Holding"
     PAUSED = "Paused"
@@ -32,7 +33,8 @@ _BEGINNINGS: Final = frozenset({Phase.STABLE, Phase.PREFLIGHT, Phase.PAUSED, Pha
 
 MOVES: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.STABLE: _BEGINNINGS,
-    Phase.PREFLIGHT: _BEGINNINGS | {Phase.PROGRESSING},
+    Phase.PREFLIGHT: _BEGINNINGS | {Phase.SHADOWING, Phase.PROGRESSING},
+    Phase.SHADOWING: _BEGINNINGS | {Phase.SHADOWING, Phase.PROGRESSING},
     Phase.PROGRESSING: frozenset(Phase),
     Phase.HOLDING: frozenset(Phase),
     Phase.PAUSED: frozenset(Phase),
@@ -45,8 +47,24 @@ MOVES: Final[dict[Phase, frozenset[Phase]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowPlan:
+    """What shadow copies have to show before any weight: for so long, so many compared, and differing no more than that.
+
+    max_difference_percent None only tells how they differ.
+    """
+
+    min_seconds: float = 0.0
+    min_requests: int = 0
+    max_difference_percent: float | None = None
+
+
+BEFORE_WEIGHT: Final = frozenset({Phase.PREFLIGHT, Phase.SHADOWING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The canary that a spec asks for. fingerprint is empty without one; percent is the target weight.
+    """The canary that a spec asks for. fingerprint is empty without one; percent is the target weight, before which shadow asks
+    for copies.
 
     held tells why the weight may not rise; it is empty while it may. turn tells why it is not this canary's turn to be raised,
     by the platform's budget; empty if it is. A step that is not passed within deadline_seconds, and
@@ -72,6 +90,7 @@ class Plan:
     freezes_on_breach: bool = False
     on_stable_breach: Literal["Hold", "Continue", "Evacuate"] = "Hold"
     cool_down_seconds: float = 0.0
+    shadow: ShadowPlan | None = None
     retry: str = ""
     approval: str = ""
 

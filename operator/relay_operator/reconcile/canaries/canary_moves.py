@@ -50,12 +50,15 @@ class CanaryMoves:
             self._moving.add(task)
             task.add_done_callback(self._moving.discard)
         if moved or told_anew:
-            urgent = run.verdict.outcome is Outcome.BREACHED
-            namespace, name = key
-            queue_key = Key("RelayRoute", namespace, name)
-            self._queue.add(queue_key, Urgency.URGENT if urgent else Urgency.NORMAL)
+            self.tell_anew(key)
         for waiting in self._canaries.budget.taken_news():
             self._queue.add(Key("RelayRoute", *waiting))
+
+    def tell_anew(self, key: RouteKey) -> None:
+        """Has what stands of a canary written into its status."""
+        urgent = self._canaries.runs[key].verdict.outcome is Outcome.BREACHED
+        queue_key = Key("RelayRoute", *key)
+        self._queue.add(queue_key, Urgency.URGENT if urgent else Urgency.NORMAL)
 
     async def _distribute(self, key: RouteKey) -> None:
         try:

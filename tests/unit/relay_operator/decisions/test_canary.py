@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay_operator.decisions.analysis.scrapes import copied
 from relay_operator.decisions.analysis.verdict import Outcome, Verdict
 from relay_operator.decisions.canary import machine
+from relay_operator.decisions.canary.copies import Shadowed
 from relay_operator.decisions.canary.incidents import QUIET_SECONDS
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.machine import resumed
@@ -20,6 +22,7 @@ from relay_operator.decisions.canary.state import (
     Phase,
     Plan,
     RolledBack,
+    ShadowPlan,
     State,
 )
 from relay_operator.names import Reason
@@ -58,6 +61,12 @@ def next_state(
 
 
 PASSED = Probes(passed=True)
+COPIED = [
+    Shadowed(started_at=0.0, counts={copied("canary", "match"): 50.0}, is_fresh=True),
+    Shadowed(started_at=0.0, counts={copied("canary", "match"): 49.0}, is_fresh=True),
+    Shadowed(started_at=0.0, counts={copied("canary", "match"): 50.0}),
+    Shadowed(started_at=0.0, counts={copied("canary", "match"): 50.0}, is_fresh=True, breach="bad"),
+]
 HEALTHY = a_verdict(Outcome.HEALTHY)
 BREACHED = a_verdict(Outcome.BREACHED, "25 % of the requests failed")
 UNDECIDED = [a_verdict(Outcome.INCONCLUSIVE), a_verdict(Outcome.UNMEASURABLE)]
@@ -408,7 +417,7 @@ def legal(state: State) -> State:
         return State()
     if state.phase is Phase.BAKING:
         return replace(state, weight_percent=100)
-    without_weight = (Phase.PREFLIGHT, Phase.ROLLED_BACK)
+    without_weight = (Phase.PREFLIGHT, Phase.SHADOWING, Phase.ROLLED_BACK)
     return replace(state, weight_percent=0) if state.phase in without_weight else state
 
 
@@ -448,6 +457,7 @@ plans = st.builds(
     unmeasurable_rolls_back=st.booleans(),
     freezes_on_breach=st.booleans(),
     cool_down_seconds=st.sampled_from([0.0, 1000.0, 1e9]),
+    shadow=st.sampled_from([None, ShadowPlan(min_seconds=100.0, min_requests=50)]),
     retry=st.sampled_from(["", f"{CANARY}/1", f"{CANARY}/1/force"]),
     approval=st.sampled_from(["", f"{CANARY}/1/1"]),
 )
@@ -467,6 +477,7 @@ def is_frozen_by_breach(state: State) -> bool:
     unmeasurable=st.floats(0, 1e4),
     quiet=st.floats(0, 1e4),
     probes=st.sampled_from([None, PASSED, Probes(), Probes(failure="Unauthorized")]),
+    shadow=st.sampled_from([None, *COPIED]),
 )
 def test_properties_of_every_move(
     state: State,
@@ -477,6 +488,7 @@ def test_properties_of_every_move(
     unmeasurable: float,
     quiet: float,
     probes: Probes | None,
+    shadow: Shadowed | None,
 ) -> None:
     look = Look(
         verdict=verdict,
@@ -485,14 +497,20 @@ def test_properties_of_every_move(
         unmeasurable_seconds=unmeasurable,
         quiet_seconds=quiet,
         probes=probes,
+        shadow=shadow,
     )
     after = machine.next_state(state, look, plan=plan).state
     assert 0 <= after.weight_percent <= max(plan.percent, 0)
     assert after.phase in MOVES[state.phase]
     assert len(after.rolled_back) <= MOST_ROLLED_BACK
     if state.weight_percent == 0 < after.weight_percent:
-        assert state.phase is Phase.PREFLIGHT
-        assert probes is PASSED
+        if state.phase is Phase.PREFLIGHT:
+            assert (probes, plan.shadow) == (PASSED, None)
+        else:
+            assert state.phase is Phase.SHADOWING
+            assert plan.shadow is None or (
+                shadow is COPIED[0] and now >= state.step_started_at + 100
+            )
     same_run = state.fingerprint == plan.fingerprint != "" and state.run == after.run
     if same_run and after.weight_percent > state.weight_percent:
         approved = plan.approval == state.step_token or state.weight_percent == 0
