@@ -34,7 +34,22 @@ def attempt(kubectl: Client, kind: str, name: str, spec: dict[str, Any]) -> str:
 HTTPS = {"endpoint": URL}
 PROXY = {"url": "http://10.1.2.3:3128"}
 PEM = "-----BEGIN CERTIFICATE-----"
+SHADOW = {"percent": 10, "minDuration": "24h", "minRequests": 500}
 ACCEPTED = [
+    *(
+        (
+            "RelayRoute",
+            "r",
+            {"stable": SIDE, "canary": SIDE | {"percent": 0, "shadow": shadow}},
+        )
+        for shadow in (
+            {"percent": 0},
+            {"percent": 10},
+            {"percent": 10, "minDuration": "24h"},
+            {"percent": 10, "minRequests": 1},
+            SHADOW | {"maxDifferencePercent": 0.5},
+        )
+    ),
     ("Provider", "p", HTTPS | {"firstByteTimeout": "1s", "idleTimeout": "1h", "keepAlive": "0s"}),
     ("Provider", "p", HTTPS | {"firstByteTimeout": "10m30s", "keepAlive": "10m"}),
     ("Provider", "p", HTTPS | {"proxy": PROXY}),
@@ -116,6 +131,21 @@ def test_a_valid_object_is_accepted(
 
 
 REFUSED = [
+    *(
+        (
+            "RelayRoute",
+            "r",
+            {"stable": SIDE, "canary": SIDE | {"percent": 10, "shadow": shadow}},
+            says,
+        )
+        for shadow, says in (
+            (SHADOW | {"percent": 0}, "the canary would wait for ever"),
+            ({"percent": 10, "maxDifferencePercent": 5}, "say with minDuration or minRequests"),
+            (SHADOW | {"maxDifferencePercent": 101}, "maxDifferencePercent"),
+            (SHADOW | {"minRequests": 0}, "minRequests"),
+            (SHADOW | {"minDuration": "1d"}, "minDuration"),
+        )
+    ),
     *(
         ("Provider", "p", HTTPS | {field: wrong}, field)
         for field in ("firstByteTimeout", "idleTimeout")

@@ -28,6 +28,7 @@ from relay_operator.decisions.canary.probes import combined
 from relay_operator.decisions.canary.resumption import adopt, adopt_started, leave, resume
 from relay_operator.decisions.canary.run import RAISED, Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
 
 _SETTLING = (Reason.AWAITING_EVIDENCE, Reason.PREFLIGHT)

@@ -172,6 +172,25 @@ async def a_route_that_is_not_probed(stage: Stage) -> None:
     await stage.settle(70)
 
 
+SHADOW = {"percent": 10, "minDuration": "10s", "minRequests": 20}
+
+
+async def a_shadowed_route(stage: Stage) -> None:
+    canary = CANARY | {"shadow": SHADOW}
+    await _with_a_route(stage, "Shadowing", canary=canary, analysis=ANALYSIS)
+
+
+async def a_route_that_shadowed_enough(stage: Stage) -> None:
+    canary = CANARY | {"shadow": SHADOW}
+    made = await _with_a_route(stage, "Shadowing", canary=canary, analysis=ANALYSIS)
+    for _ in range(20):
+        stage.copy(made, match=20)
+        await stage.settle(3)
+        if phase(stage) == "Progressing":
+            return
+    raise AssertionError(f"not Progressing: {phase(stage)}")
+
+
 async def a_holding_route(stage: Stage) -> None:
     await _with_a_route(stage, "Holding", canary={"provider": "new", "percent": 10})
 
@@ -345,6 +364,8 @@ SCENES: tuple[Scene, ...] = (
     a_progressing_route,
     a_probed_route,
     a_route_that_is_not_probed,
+    a_shadowed_route,
+    a_route_that_shadowed_enough,
     a_holding_route,
     a_paused_route,
     a_promoted_route,
