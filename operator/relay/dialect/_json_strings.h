@@ -6,7 +6,7 @@
 #define JSON_STRINGS_H
 #include "_utf8.h"
 
-enum { BLOCK = 16, WIDE_BLOCK = 32 };
+enum { BLOCK = 16, WIDE_BLOCK = 64 };
 
 /* Returns the value of a hexadecimal digit, -1 if it is none. */
 static inline int digit_value(unsigned char byte)
@@ -80,68 +80,93 @@ static inline text string_end_in_blocks(text *rest, text end)
     return NULL;
 }
 
-/* Returns one bit for each byte of the block that may follow a backslash: one of "\/bfnrtu, found by both its halves. */
-IN_AVX2 static inline uint32_t escape_letters(__m256i block)
+/* Two neighbouring blocks of 32 bytes, of which each question is answered with one bit for each byte. */
+typedef struct {
+    __m256i first, second;
+} wide_block;
+
+IN_AVX2 static inline uint64_t set_bytes(__m256i first, __m256i second)
+{
+    return (uint32_t)_mm256_movemask_epi8(first) | (uint64_t)(uint32_t)_mm256_movemask_epi8(second) << 32;
+}
+
+IN_AVX2 static inline uint64_t bytes_equal_to(wide_block block, char byte)
+{
+    __m256i all = _mm256_set1_epi8(byte);
+    return set_bytes(_mm256_cmpeq_epi8(block.first, all), _mm256_cmpeq_epi8(block.second, all));
+}
+
+IN_AVX2 static inline uint64_t control_bytes(wide_block block)
+{
+    __m256i last = _mm256_set1_epi8(0x1F);
+    return set_bytes(_mm256_cmpeq_epi8(block.first, _mm256_min_epu8(block.first, last)),
+                     _mm256_cmpeq_epi8(block.second, _mm256_min_epu8(block.second, last)));
+}
+
+/* Returns what is not 0 where a byte may follow a backslash: one of "\/bfnrtu, found by both its halves. */
+IN_AVX2 static inline __m256i letters_of_escapes(__m256i bytes)
 {
     const __m256i by_upper = TWICE(0, 0, 1, 0, 0, 2, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m256i by_lower = TWICE(0, 0, 1 | 4 | 8, 0, 8, 8, 4, 0, 0, 0, 0, 0, 2, 0, 4, 1);
-    __m256i lower = _mm256_and_si256(block, _mm256_set1_epi8(0x0F));
-    __m256i both = _mm256_and_si256(_mm256_shuffle_epi8(by_upper, upper_halves(block)),
-                                    _mm256_shuffle_epi8(by_lower, lower));
-    return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(both, _mm256_setzero_si256()));
+    __m256i lower = _mm256_and_si256(bytes, _mm256_set1_epi8(0x0F));
+    return _mm256_and_si256(_mm256_shuffle_epi8(by_upper, upper_halves(bytes)),
+                            _mm256_shuffle_epi8(by_lower, lower));
+}
+
+IN_AVX2 static inline uint64_t escape_letters(wide_block block)
+{
+    __m256i none = _mm256_setzero_si256();
+    return ~set_bytes(_mm256_cmpeq_epi8(letters_of_escapes(block.first), none),
+                      _mm256_cmpeq_epi8(letters_of_escapes(block.second), none));
 }
 
 /* Returns one bit for each byte that a backslash stands before which is not escaped itself (simdjson, "find_escaped").
 
    *carry says whether the first byte is one, and afterwards whether the first of the next block is. */
-static inline uint32_t escaped_bytes(uint32_t backslashes, uint32_t *carry)
+static inline uint64_t escaped_bytes(uint64_t backslashes, uint64_t *carry)
 {
-    const uint32_t even = 0x55555555u;
+    const uint64_t even = 0x5555555555555555u;
     backslashes &= ~*carry;
-    uint32_t follows = backslashes << 1 | *carry;
-    uint32_t odd_starts = backslashes & ~even & ~follows;
-    uint32_t runs;
+    uint64_t follows = backslashes << 1 | *carry;
+    uint64_t odd_starts = backslashes & ~even & ~follows;
+    uint64_t runs;
     *carry = __builtin_add_overflow(odd_starts, backslashes, &runs);
     return (even ^ runs << 1) & follows;
 }
 
-IN_AVX2 static inline uint32_t bytes_equal_to(__m256i block, char byte)
-{
-    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(block, _mm256_set1_epi8(byte)));
-}
-
 /* Returns whether four digits stand behind each of the bytes of the block at p that the bits name. */
-static inline int have_four_digits(text p, uint32_t bits)
+static inline int have_four_digits(text p, uint64_t bits)
 {
     for (; bits; bits &= bits - 1)
-        if (after_four_digits(p + __builtin_ctz(bits) + 1) == NULL)
+        if (after_four_digits(p + __builtin_ctzll(bits) + 1) == NULL)
             return 0;
     return 1;
 }
 
-/* Does as string_end_in_blocks, in blocks of twice the size, and in the same time however many escapes they hold. */
+/* Does as string_end_in_blocks, in blocks of four times the size, and in the same time however many escapes they hold. */
 IN_AVX2 static text string_end_in_wide_blocks(text *rest, text end)
 {
     text p = *rest;
-    uint32_t carry = 0;
+    uint64_t carry = 0, seen = 0;
     for (; end - p >= WIDE_BLOCK; p += WIDE_BLOCK) {
-        __m256i block = _mm256_loadu_si256((const __m256i *)p);
-        __m256i control = _mm256_min_epu8(block, _mm256_set1_epi8(0x1F));
-        uint32_t stops = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(block, control));
-        uint32_t quotes = bytes_equal_to(block, '"'), backslashes = bytes_equal_to(block, '\\');
-        uint32_t with_digits = 0;
-        if (backslashes | carry) {
-            uint32_t escaped = escaped_bytes(backslashes, &carry);
+        wide_block block = {_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 32))};
+        uint64_t stops = control_bytes(block);
+        uint64_t quotes = bytes_equal_to(block, '"'), backslashes = bytes_equal_to(block, '\\');
+        uint64_t with_digits = 0;
+        /* where one escape is there are more: guessing anew for each block costs more than looking */
+        seen |= backslashes;
+        if (seen) {
+            uint64_t escaped = escaped_bytes(backslashes, &carry);
             with_digits = escaped & bytes_equal_to(block, 'u');
             quotes &= ~escaped;
             stops |= escaped & ~escape_letters(block);
         }
         stops |= quotes;
         if (stops) {
-            uint32_t first = stops & (0 - stops);
+            uint64_t first = stops & (0 - stops);
             int is_end = (quotes & first) && have_four_digits(p, with_digits & (first - 1));
             *rest = NULL;
-            return is_end ? p + __builtin_ctz(first) + 1 : NULL;
+            return is_end ? p + __builtin_ctzll(first) + 1 : NULL;
         }
         if (with_digits && !have_four_digits(p, with_digits)) {
             *rest = NULL;
