@@ -136,7 +136,8 @@ class AttemptRecorder:
             seconds = _signal_seconds(signal, event)
             if seconds is not None:
                 counters.timed[signal] += 1
-                counters.slow[signal] += seconds > limit
+                if seconds > limit:
+                    counters.slow[signal] += 1
 
     def _count_tokens(self, event: UsageEvent, tokens: Tokens) -> None:
         subject = event.subject

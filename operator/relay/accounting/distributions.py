@@ -13,7 +13,7 @@ class Distribution:
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+        self.counts: list[int] = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def observe(self, value: float) -> None:
@@ -24,7 +24,8 @@ class Distribution:
             if value <= bound:
                 break
             place += 1
-        self.counts[place] += 1
+        counts = self.counts
+        counts[place] = counts[place] + 1
         self.total += value
 
     def row(self) -> list[float]:

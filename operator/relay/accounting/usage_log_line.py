@@ -28,7 +28,7 @@ def usage_line(event: UsageEvent, *, timestamp: float, pod: str) -> bytes:
         f'{{"ts":{micros[:-6]}.{micros[-6:]},"event":"usage","event_id":"{event_id(event)}",'
         f'"call_id":"{event.call_id}","attempt_id":"{event.attempt_id}",{names},'
         f'"request_id":"{event.request_id}","upstream_request_id":{_id(event.upstream_request_id)},'
-        f'"trace_id":"{event.trace_id}","attempt":{event.attempt},"status":{event.status or "null"},'
+        f'"trace_id":"{event.trace_id}","attempt":{event.attempt},"status":{_number(event.status)},'
         f'"outcome":"{event.outcome}","stream":{_bool(event.stream)},"tokens":{_tokens(event.tokens)},'
         f'"estimated":{_bool(event.estimated)},"client_gone":{_bool(event.client_gone)},'
         f'"latency_seconds":{_seconds(event.latency_seconds)},'
@@ -61,6 +61,10 @@ def _names(subject: Subject, pod: str) -> str:
 
 def _id(value: str | None) -> str:
     return "null" if value is None else f'"{value}"'
+
+
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)
 
 
 def _bool(value: bool) -> str:

@@ -21,8 +21,8 @@ LENGTH: Final = b"content-length"
 _ZERO: Final = 0x30
 _NINE: Final = 0x39
 _VALUE: Final = rb"[A-Za-z0-9._:@/+=~-]{1,128}"
-_PLAIN_VALUES: Final = re.compile(rb"[A-Za-z0-9._:@/+=~-]+")
-"""What differs has these characters only: with any other it is the parser that decides."""
+_PLAIN: Final = bytes(re.match(_VALUE, bytes([byte])) is not None for byte in range(256))
+"""1 for each byte that what differs may have: with any other it is the parser that decides."""
 
 
 class HeadMemory:
@@ -98,9 +98,7 @@ class HeadCache:
             place = stop
         if body_bytes != len(data) - place:
             return 0
-        if len(values) > 1 and _PLAIN_VALUES.fullmatch(b"".join(values)) is None:
-            return 0
-        return place
+        return place if len(values) == 1 or _are_plain(values) else 0
 
     def request(self, body: bytes, received_at: float) -> Request:
         """Returns the cached head with this body as a request, after body_start found them in a read."""
@@ -124,8 +122,9 @@ class HeadCache:
 
     def _fields(self, head: KnownHead) -> dict[bytes, bytes]:
         fields = head.fields.copy()
-        for (name, _), value in zip(head.gaps, self._values, strict=True):
-            fields[name] = value
+        values = self._values
+        for place, (name, _) in enumerate(head.gaps):
+            fields[name] = values[place]
         return fields
 
     def parsed(self, request: Request) -> None:
@@ -158,6 +157,15 @@ class HeadCache:
         self._values = []
         self._memory.give_back(self._size)
         self._size = 0
+
+
+def _are_plain(values: list[bytes]) -> bool:
+    """Returns whether the values have plain characters only."""
+    for value in values:
+        for place in range(len(value)):
+            if not _PLAIN[value[place]]:
+                return False
+    return True
 
 
 def _digits_end(data: bytes, start: int) -> int:
