@@ -53,6 +53,8 @@ def is_interpreted(path: Path) -> bool:
     return any(str(part) in INTERPRETED for part in (path, *path.parents))
 
 
+DIRECT_CALLS: Final = "-fno-semantic-interposition -fno-plt"
+"""Flags for the compiler: nobody replaces a function of the shared object, so that calls between them are direct or inlined."""
 _TYPES: Final = "[mypy]\nstrict = True\nignore_missing_imports = True\n"
 
 
@@ -109,7 +111,7 @@ def compile_hot_path(target: Path) -> list[Path]:
     finished = subprocess.run(
         [sys.executable, "-m", "mypyc", *sources],
         cwd=target,
-        env={**os.environ, "MYPYC_OPT_LEVEL": "3"},
+        env={**os.environ, "MYPYC_OPT_LEVEL": "3", "CFLAGS": _compiler_flags()},
         capture_output=True,
         text=True,
         check=False,
@@ -118,6 +120,11 @@ def compile_hot_path(target: Path) -> list[Path]:
     if finished.returncode or len(built) != len(modules) + 1:
         raise CompilationFailed(f"mypyc: {(finished.stdout + finished.stderr)[-2000:]}")
     return [*built, compile_body_scan(target)]
+
+
+def _compiler_flags() -> str:
+    """Returns the flags of whoever builds, and ours."""
+    return f"{os.environ.get('CFLAGS', '')} {DIRECT_CALLS}".strip()
 
 
 class HotPathHook(BuildHookInterface):  # type: ignore[type-arg]
