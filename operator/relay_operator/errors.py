@@ -32,3 +32,7 @@ class Unavailable(OperatorError):
 
 class MetricsUnavailable(OperatorError):
     """Prometheus gave no usable answer; never a reason to move traffic."""
+
+
+class SigningKeyUnusable(OperatorError):
+    """The operator cannot start: what it signs documents with is damaged, and only a person can decide to give it up."""

@@ -44,6 +44,10 @@ _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 _TIMEOUT_SECONDS = 5.0
 _THROTTLED = frozenset({429, 503})
 _ATTEMPTS = 4
+_LONGEST_PAUSE_SECONDS = 10.0
+"""Whatever the server asks for: the queue's backoff is longer, and holds up no worker."""
+_MOST_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of one object: etcd takes 1.5 MiB. Of a list of metadata: some ten thousand objects."""
 
 
 class ApiServer(Protocol):
@@ -149,7 +153,7 @@ class KubernetesApiServer:
             status, answered, data = await self._once(method, path, query or {}, body, headers)
             if status not in _THROTTLED or attempt == _ATTEMPTS - 1:
                 return _answer(method, path, status, data)
-            wait = float(answered.get("Retry-After", 0.2 * 2**attempt))
+            wait = _pause_seconds(answered.get("Retry-After", ""), 0.2 * 2**attempt)
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
         raise AssertionError("unreachable")
 
@@ -171,11 +175,36 @@ class KubernetesApiServer:
                 auth_settings=["BearerToken"],
             )
             response = await self._client.call_api(*parts, _request_timeout=_TIMEOUT_SECONDS)
-            return response.status, response.headers, await response.read()
+            return (
+                response.status,
+                response.headers,
+                await _read(response.response, f"{method} {path}"),
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(
                 f"{method} {path}: the API server cannot be reached ({error or type(error).__name__})"
             ) from error
+
+
+async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > _MOST_ANSWER_BYTES:
+            response.close()
+            raise Unavailable(
+                f"{what}: the answer is longer than {_MOST_ANSWER_BYTES} bytes, which the API server's are not"
+            )
+    return bytes(body)
+
+
+def _pause_seconds(asked: str, usual: float) -> float:
+    """Returns the pause that the server asks for in seconds; the usual one where it names a date, or no time at all."""
+    try:
+        seconds = float(asked)
+    except ValueError:
+        return usual
+    return min(seconds, _LONGEST_PAUSE_SECONDS) if seconds >= 0 else usual
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:
@@ -191,9 +220,21 @@ def _segment(name: str) -> str:
 
 def _answer(method: str, path: str, status: int, data: bytes) -> Manifest:
     if 200 <= status < 300:
-        answer: Manifest = json.loads(data)
-        return answer
+        return _object(f"{method} {path}", data)
     raise error_of(status, f"{method} {path}: {status} {_message(data)}")
+
+
+def _object(what: str, data: bytes) -> Manifest:
+    """Reads an answer; what stands between us and the API server may answer with a page of its own."""
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Unavailable(
+            f"{what}: the answer is no JSON, so it is not the API server's"
+        ) from error
+    if not isinstance(answer, dict) or "kind" not in answer:
+        raise Unavailable(f"{what}: the answer is no object, so it is not the API server's")
+    return answer
 
 
 def error_of(status: int, message: str) -> OperatorError:

@@ -12,7 +12,7 @@ from relay_contract.document import API_KEY_PREFIX
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer, Manifest
-from relay_operator.errors import Conflict
+from relay_operator.errors import Conflict, SigningKeyUnusable
 from relay_operator.manifests import credentials
 
 
@@ -21,8 +21,7 @@ async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
     while True:
         secret = await api.get("Secret", names.SIGNING_KEY_SECRET, namespace=namespace)
         if secret is not None:
-            raw = base64.b64decode(secret["data"][names.SIGNING_KEY_ENTRY])
-            return Ed25519PrivateKey.from_private_bytes(raw)
+            return _signing_key_of(secret, namespace)
         raw = Ed25519PrivateKey.generate().private_bytes_raw()
         try:
             await api.create(
@@ -40,6 +39,18 @@ async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
             )
         except Conflict:
             continue
+
+
+def _signing_key_of(secret: Manifest, namespace: str) -> Ed25519PrivateKey:
+    value = (secret.get("data") or {}).get(names.SIGNING_KEY_ENTRY, "")
+    try:
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(value))
+    except ValueError as error:
+        raise SigningKeyUnusable(
+            f"entry {names.SIGNING_KEY_ENTRY} of Secret {namespace}/{names.SIGNING_KEY_SECRET} holds no Ed25519 key of "
+            "32 bytes; restore it from a backup, or delete the Secret to have a new key made (relay pods are then "
+            "rolled, and the last valid versions of specs that cannot be used are lost)"
+        ) from error
 
 
 def public_key_text(key: Ed25519PrivateKey) -> str:
@@ -67,6 +78,11 @@ async def tenant_keys(
     if secret is None:
         await api.create(credentials.api_keys(tenant, wanted))
         on_missing()
+    elif secret.get("immutable"):
+        # somebody made it so: another key could never be added to it
+        uid = secret["metadata"]["uid"]
+        await api.delete("Secret", names.API_KEYS_SECRET, namespace=namespace, uid=uid)
+        await api.create(credentials.api_keys(tenant, wanted))
     elif wanted != existing:
         manifest = credentials.api_keys(tenant, wanted)
         removed: dict[str, None] = dict.fromkeys(existing.keys() - wanted.keys())

@@ -21,6 +21,7 @@ _MOST_KEY_BYTES = 8192
 _MOST_CREDENTIALS_BYTES = 1024
 _MOST_PEM_BYTES = 16 * 1024
 """A chain of four certificates with keys of 4096 bits, and the key, have 12 KiB."""
+_SPACE = " \t\n\r\x0b\f"
 _PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z0-9 ]+-----[A-Za-z0-9+/=\s]+-----END [A-Z0-9 ]+-----")
 
 
@@ -61,12 +62,10 @@ class _Reading:
         found = self._text(secret, auth.secret_name, auth.secret_key, "key")
         if found is None:
             return
-        if len(found.encode()) > _MOST_KEY_BYTES:
-            self.refuse(
-                "key",
-                f"{self._entry(auth.secret_name, auth.secret_key)} is longer than "
-                f"{_MOST_KEY_BYTES} bytes, which no provider takes as a key",
-            )
+        # relays send the key without the space around it, such as the line end that an editor leaves
+        why = _unfit_as_key(found.strip(_SPACE))
+        if why:
+            self.refuse("key", f"{self._entry(auth.secret_name, auth.secret_key)} {why}")
         else:
             self.entries[self.provider] = found
 
@@ -166,6 +165,25 @@ def _wanted(
         yield shown.secret_name, lambda secret: reading.certificate(shown, secret)
     if proxy is not None and (credentials := proxy.auth) is not None:
         yield credentials.secret_name, lambda secret: reading.credentials(credentials, secret)
+
+
+def _unfit_as_key(key: str) -> str:
+    """Says why no header can hold the key; empty where one can.
+
+    Source: RFC 9110 section 5.5, field values are visible ASCII characters and spaces.
+    """
+    if not key:
+        return "holds nothing but space"
+    if len(key.encode()) > _MOST_KEY_BYTES:
+        return f"is longer than {_MOST_KEY_BYTES} bytes, which no provider takes as a key"
+    if not key.isascii():
+        return (
+            "holds characters beyond ASCII, which are part of no key: perhaps a byte order mark, or what a word "
+            "processor made of quotes and dashes"
+        )
+    if not key.isprintable():
+        return "holds characters that no header can, such as a line end between two keys"
+    return ""
 
 
 def _raw(secret: Manifest | None, entry: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Ownership of a tenant's namespace, read from its annotations. A namespace of somebody else is never touched."""
+"""Ownership of a tenant's namespace. A namespace of somebody else is never touched."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +18,16 @@ def obstacle_of(existing: Mapping[str, Any] | None, tenant: Tenant) -> Obstacle 
     if "deletionTimestamp" in metadata:
         message = f"namespace {name} is still being deleted"
         return Waiting(reason=Reason.NAMESPACE_TERMINATING, message=message)
-    if metadata.get("annotations", {}).get(names.ANNOTATION_TENANT_UID) != tenant.metadata.uid:
+    if not _carries(metadata, tenant.metadata.uid):
         message = (
             f"namespace {name} exists and is not this Tenant's; remove it or choose another name"
         )
         return Refused(reason=Reason.NAMESPACE_CONFLICT, message=message)
     return None
+
+
+def _carries(metadata: Mapping[str, Any], uid: str) -> bool:
+    """Tells whether the annotation or an owner names the Tenant's UID: either is restored by the other if somebody edits it."""
+    owners = metadata.get("ownerReferences") or ()
+    noted = (metadata.get("annotations") or {}).get(names.ANNOTATION_TENANT_UID)
+    return uid == noted or any(owner.get("uid") == uid for owner in owners)

@@ -80,16 +80,19 @@ class SecretChecks:
         """Compares the versions of one tenant's Secrets. Raises ApiServerRefused or Unavailable."""
         space = names.tenant_namespace(tenant)
         watched = self._context.watched_state.tenants.get(tenant)
-        named = _certificate_of(watched.resource) if watched is not None else ()
+        if watched is None:
+            return
+        named = _certificate_of(watched.resource)
         found = [
             await self._api.get("Secret", name, namespace=space) for name in (*_SECRETS, *named)
         ]
         versions = tuple(one["metadata"]["resourceVersion"] if one else "" for one in found)
-        # a certificate may have changed since the reconcile that read it: somebody else keeps it
-        before = self._versions.get(tenant, () if named else versions)
-        self._versions[tenant] = versions
+        before = self._versions.get(tenant)
+        # at the first look too, as above, which is no news that would end a backoff
         if "" in versions or versions != before:
-            self._context.queue.add(Key("Tenant", "", tenant))
+            key = Key("Tenant", "", tenant)
+            self._context.queue.add(key, reset_backoff=before is not None)
+        self._versions[tenant] = versions
 
 
 def _certificate_of(tenant: Tenant | Invalid) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.aio import client as kubernetes_client
 from tests.unit.relay_operator.cluster.unix_server import ScriptedServer, scripted, serving
 
-from relay_operator.cluster.api_server import KubernetesApiServer
+from relay_operator.cluster.api_server import KubernetesApiServer, _pause_seconds
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 
 AT_ONCE = {"Retry-After": "0"}
@@ -152,6 +152,48 @@ async def test_a_throttled_request_is_repeated_when_the_server_says(
     async with api_over(server, tmp_path) as api:
         assert await api.apply(CONFIGMAP) == CONFIGMAP
     assert len(server.seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("0", 0),
+        ("1.5", 1.5),
+        ("3600", 10),
+        ("1e400", 10),
+        ("9" * 400, 10),
+        *((none, 0.2) for none in ("Wed, 21 Oct 2026 07:28:00 GMT", "soon", "-1", "nan", "")),
+    ],
+)
+def test_a_pause_that_is_none_or_far_too_long_is_not_believed(asked: str, seconds: float) -> None:
+    assert _pause_seconds(asked, 0.2) == seconds
+
+
+async def test_a_date_to_come_back_at_is_no_error_of_ours(tmp_path: Path) -> None:
+    date = {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    server = ScriptedServer((429, date, {}), (200, {}, CONFIGMAP))
+    async with api_over(server, tmp_path) as api:
+        assert await api.apply(CONFIGMAP) == CONFIGMAP
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>sign in</html>", "", "[]", "null", "3", '{"message": "hello"}', "[" * 100_000]
+)
+async def test_an_answer_that_is_no_object_is_not_the_servers(tmp_path: Path, body: str) -> None:
+    async with api_over(ScriptedServer((200, {}, body)), tmp_path) as api:
+        for call in (api.get("ConfigMap", "c", namespace="n"), api.apply(CONFIGMAP)):
+            with pytest.raises(Unavailable, match="not the API server's"):
+                await call
+
+
+async def test_an_endless_answer_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_operator.cluster.api_server._MOST_ANSWER_BYTES", 1000)
+    large = CONFIGMAP | {"data": {"a": "x" * 1000}}
+    async with api_over(ScriptedServer((200, {}, large)), tmp_path) as api:
+        with pytest.raises(Unavailable, match="longer than 1000 bytes"):
+            await api.get("ConfigMap", "c", namespace="n")
 
 
 async def test_a_server_that_keeps_throttling_is_unavailable(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from relay_contract.document import API_KEY_PREFIX
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster import key_secrets
-from relay_operator.errors import Conflict
+from relay_operator.errors import Conflict, SigningKeyUnusable
 
 SPACE = "relay-finance"
 
@@ -39,6 +39,35 @@ async def test_the_signing_key_is_made_once_and_found_by_a_successor(
     assert base64.b64decode(key_secrets.public_key_text(first)) == (
         second.public_key().public_bytes_raw()
     )
+
+
+@pytest.mark.parametrize("value", [None, "eA==", "", "***"])
+async def test_a_damaged_signing_key_is_named_and_never_replaced(
+    server: InMemoryApiServer, value: str | None
+) -> None:
+    metadata = {"name": names.SIGNING_KEY_SECRET, "namespace": "relay-system"}
+    entry = names.SIGNING_KEY_ENTRY
+    data = None if value is None else {entry: value}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+    server.put(secret)
+    api = server.connect()
+    with pytest.raises(SigningKeyUnusable, match=f"entry {entry} of Secret relay-system/"):
+        await key_secrets.signing_key(api, namespace="relay-system")
+    assert api.writes == []
+
+
+async def test_a_secret_that_somebody_made_immutable_is_replaced_with_the_keys_in_it(
+    server: InMemoryApiServer,
+) -> None:
+    api = server.connect()
+    first = await key_secrets.tenant_keys(api, a_tenant("web"))
+    stored = server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    server.put(stored | {"immutable": True})
+    changed = await key_secrets.tenant_keys(api, a_tenant("web", "new"))
+    assert changed["web"] == first["web"]
+    stored = server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    assert key_secrets.decode(stored) == changed
+    assert not stored.get("immutable")
 
 
 async def test_of_two_operators_that_make_a_signing_key_both_use_the_first(

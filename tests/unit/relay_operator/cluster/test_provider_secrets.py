@@ -93,6 +93,35 @@ async def test_a_key_is_read_and_what_is_wrong_with_it_is_named(
     assert all(problem.reason is Reason.SECRET_MISSING for problem in found.problems)
 
 
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        (" \n", "holds nothing but space"),
+        ("sk-1\nsk-2", "holds characters that no header can"),
+        ("sk\0x", "holds characters that no header can"),
+        ("sk\t1", "holds characters that no header can"),
+        ("sk\x7f", "holds characters that no header can"),
+        ("\ufeffsk-1", "holds characters beyond ASCII"),
+        ("sk\u20131", "holds characters beyond ASCII"),
+        ("sk-1\u200b", "holds characters beyond ASCII"),
+    ],
+)
+async def test_a_key_that_no_header_can_hold_is_refused(
+    server: InMemoryApiServer, key: str, says: str
+) -> None:
+    put(server, "s", **{"api-key": key})
+    [told] = problems(await read(server, auth={"secretName": "s"}))
+    assert told.startswith(f"entry api-key of Secret relay-system/s {says}")
+
+
+@pytest.mark.parametrize("key", ["sk-1\n", "sk-1\r\n", "  sk-1", "sk 1", '{"key": "x"}'])
+async def test_space_around_a_key_is_no_part_of_it(server: InMemoryApiServer, key: str) -> None:
+    put(server, "s", **{"api-key": key})
+    found = await read(server, auth={"secretName": "s"})
+    assert found.problems == ()
+    assert found.entries["p"] == key
+
+
 async def test_a_certificate_is_read_with_its_key_and_its_time(server: InMemoryApiServer) -> None:
     data = pair(since=NOW - DAY, until=NOW + DAY)
     chain = base64.b64decode(data["tls.crt"])

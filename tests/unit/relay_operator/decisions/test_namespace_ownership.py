@@ -21,6 +21,15 @@ def test_a_free_namespace_and_the_tenants_own_can_be_used() -> None:
     assert obstacle_of(a_namespace(), TENANT) is None
 
 
+def test_an_edit_of_the_annotation_or_the_owner_alone_takes_no_namespace_away() -> None:
+    owners = [{"apiVersion": names.API_VERSION, "kind": "Tenant", "name": "finance", "uid": "t-1"}]
+    for uid in (None, "evil"):
+        assert obstacle_of(a_namespace(uid, ownerReferences=owners), TENANT) is None
+    others = [owners[0] | {"uid": "t-0"}]
+    assert obstacle_of(a_namespace("t-1", ownerReferences=others), TENANT) is None
+    assert isinstance(obstacle_of(a_namespace("t-0", ownerReferences=others), TENANT), Refused)
+
+
 def test_a_namespace_without_the_tenants_uid_needs_a_person() -> None:
     for foreign in (a_namespace("t-0"), a_namespace(None), {"metadata": {"name": "relay-finance"}}):
         obstacle = obstacle_of(foreign, TENANT)

@@ -114,6 +114,22 @@ def privileged(body: Manifest) -> None:
     body["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "privileged"
 
 
+def of_nobody(body: Manifest) -> None:
+    del body["metadata"]["annotations"]
+
+
+def of_another(body: Manifest) -> None:
+    body["metadata"]["annotations"][names.ANNOTATION_TENANT_UID] = "evil"
+
+
+def without_an_owner(body: Manifest) -> None:
+    del body["metadata"]["ownerReferences"]
+
+
+def paused(body: Manifest) -> None:
+    body["spec"]["paused"] = True
+
+
 EDITS: list[tuple[str, str, Edit]] = [
     ("NetworkPolicy", "default-deny", opened),
     ("NetworkPolicy", "relay", opened),
@@ -137,6 +153,10 @@ EDITS: list[tuple[str, str, Edit]] = [
     ("ConfigMap", "relay-document", emptied),
     ("Namespace", SPACE, privileged),
     ("Namespace", SPACE, without_labels),
+    ("Namespace", SPACE, of_nobody),
+    ("Namespace", SPACE, of_another),
+    ("Namespace", SPACE, without_an_owner),
+    ("Deployment", "relay", paused),
 ]
 SECRET_EDITS: list[tuple[str, str, Edit]] = [
     ("Secret", "relay-upstream", with_an_entry),
@@ -244,7 +264,7 @@ async def test_an_edit_is_undone_within_two_seconds(kind: str, name: str, change
 UNUSABLE: Manifest = {"queue": {"maxWait": "soon"}}
 
 
-@pytest.mark.parametrize("meanwhile", ["running", "restarted", "down"])
+@pytest.mark.parametrize("meanwhile", ["running", "down"])
 @pytest.mark.parametrize(("kind", "name"), [*CHILDREN, *SECRETS])
 @in_virtual_time
 async def test_a_child_of_a_tenant_whose_spec_cannot_be_used_is_created_again(
@@ -254,11 +274,8 @@ async def test_a_child_of_a_tenant_whose_spec_cannot_be_used_is_created_again(
     before = found(stage, kind, name)
     stage.tenant(**UNUSABLE)
     await stage.settle(2)
-    if meanwhile != "running":
+    if meanwhile == "down":
         await life.end()
-    if meanwhile == "restarted":
-        life = await stage.operator()
-        await stage.settle(2)
     stage.server.remove(kind, name, namespace=SPACE)
     if meanwhile == "down":
         life = await stage.operator()
@@ -279,20 +296,18 @@ async def test_a_child_of_a_tenant_whose_spec_cannot_be_used_is_created_again(
     await life.end()
 
 
-@pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize(("kind", "name", "change"), EDITS, ids=label)
 @in_virtual_time
 async def test_an_edit_of_a_child_of_a_tenant_whose_spec_cannot_be_used_is_undone(
-    kind: str, name: str, change: Edit, restarts: bool
+    kind: str, name: str, change: Edit
 ) -> None:
     stage, life = await a_stage()
     before = found(stage, kind, name)
     stage.tenant(**UNUSABLE)
     await stage.settle(2)
-    if restarts:
-        await life.end()
-        life = await stage.operator()
-        await stage.settle(2)
+    await life.end()
+    life = await stage.operator()
+    await stage.settle(2)
     edit(stage, kind, name, change)
     await stage.settle(2)
     assert found(stage, kind, name) == before
@@ -389,11 +404,12 @@ async def test_an_edit_of_a_secret_is_undone_at_the_next_check(
     kind: str, name: str, change: Edit
 ) -> None:
     stage, life = await a_stage()
-    await stage.settle(30)
     before = found(stage, kind, name)
-    edit(stage, kind, name, change)
-    await stage.settle(31)
-    assert found(stage, kind, name) == before
+    # before and after the first check
+    for _ in range(2):
+        edit(stage, kind, name, change)
+        await stage.settle(31)
+        assert found(stage, kind, name) == before
     await life.end()
 
 
