@@ -139,11 +139,15 @@ class Relays:
         question = _Question(endpoints.PREFLIGHTS_PATH, "preflights", _MOST_PREFLIGHTS_BYTES)
         body = await self._told(pod, question, seen, wait_seconds)
         try:
-            return Preflights.model_validate_json(body)
+            told = Preflights.model_validate_json(body)
         except ValidationError as error:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} does not tell of its preflights as a relay does"
             ) from error
+        lines = tuple(
+            one.model_copy(update={"message": _line(one.message)}) for one in told.preflights
+        )
+        return told.model_copy(update={"preflights": lines})
 
     async def _told(self, pod: Pod, question: _Question, seen: str, wait_seconds: int) -> bytes:
         """Asks a question that the pod may let wait for a change; returns the answer's body."""
@@ -188,12 +192,26 @@ class Relays:
         return response.status_code, bytes(body)
 
 
+def _printable(acknowledgement: document.Acknowledgement) -> document.Acknowledgement:
+    """Returns it with a problem that a status can hold: a pod's words are anybody's."""
+    served = acknowledgement.tls
+    if served is None or served.problem.isprintable():
+        return acknowledgement
+    tls = served.model_copy(update={"problem": _line(served.problem)})
+    return acknowledgement.model_copy(update={"tls": tls})
+
+
+def _line(text: str) -> str:
+    """Returns the text as one line of printable characters."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
 def _answer(pod: Pod, body: bytes) -> PushAnswer:
     """Reads an answer. The address of a pod that is gone may by now be that of a server which is no relay."""
     try:
         answer = orjson.loads(body)
         known = {name: answer[name] for name in _ACKNOWLEDGED & answer.keys()}
-        acknowledgement = document.Acknowledgement.model_validate(known)
+        acknowledgement = _printable(document.Acknowledgement.model_validate(known))
         kept = answer.get("inForce")
         return PushAnswer(
             acknowledgement=acknowledgement, kept=b"" if kept is None else orjson.dumps(kept)

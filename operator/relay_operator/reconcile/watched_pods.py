@@ -98,13 +98,9 @@ class WatchedPods:
 
 def _pod(body: Body) -> Pod:
     """Returns the facts of a relay pod the control plane works with; a finished pod has no address."""
-    status = body.get("status", {})
-    conditions = {
-        condition["type"]: condition["status"] for condition in status.get("conditions", [])
-    }
-    restarts = sum(
-        container.get("restartCount", 0) for container in status.get("containerStatuses", [])
-    )
+    status = body.get("status") or {}
+    conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
+    restarts = sum(one.get("restartCount") or 0 for one in status.get("containerStatuses") or ())
     finished = status.get("phase") in ("Succeeded", "Failed")
     return Pod(
         namespace=body["metadata"]["namespace"],
@@ -119,8 +115,11 @@ def _pod(body: Body) -> Pod:
 
 
 def _address(text: str) -> str:
-    """Returns what is an IP address, and nothing for anything else: it becomes part of a URL."""
+    """Returns what is an IP address, and nothing for anything else: it becomes part of a URL.
+
+    A zone (fe80::1%eth0, RFC 4007) means something on one node alone.
+    """
     try:
-        return str(ipaddress.ip_address(text))
+        return "" if "%" in str(text) else str(ipaddress.ip_address(text))
     except ValueError:
         return ""

@@ -211,6 +211,25 @@ async def test_what_is_no_answer_about_breakers_is_none(script: Script, tmp_path
                 await relays.breakers(POD, seen="", wait_seconds=0)
 
 
+ODD_WORDS = "no\\n\\u001b[31mroom \\u202e"
+
+
+async def test_a_pods_words_become_one_line_of_what_can_be_printed(tmp_path: Path) -> None:
+    served = b'{"digest": "d", "generation": 1, "workers": 1, "tls": {"problem": "%s"}}'
+    async with a_pod_that(answers(served % ODD_WORDS.encode()), tmp_path) as (relays, _):
+        acknowledged = (await relays.push(POD, "sealed")).acknowledgement
+    assert acknowledged.tls is not None
+    assert acknowledged.tls.problem == "no [31mroom"
+
+
+async def test_what_a_pod_says_of_a_preflight_can_be_printed(tmp_path: Path) -> None:
+    one = b'{"route": "r", "token": "f/1", "state": "Failed", "message": "%s"}' % ODD_WORDS.encode()
+    body = b'{"tag": "", "preflights": [%s]}' % one
+    async with a_pod_that(answers(body), tmp_path, until=b"\r\n\r\n") as (relays, _):
+        told = await relays.preflights(POD, seen="", wait_seconds=0)
+    assert [preflight.message for preflight in told.preflights] == ["no [31mroom"]
+
+
 async def test_open_breakers_are_read_as_the_relay_tells_them(tmp_path: Path) -> None:
     told = b'{"tag": "0f", "open": [{"route": "chat", "fingerprint": "f1", "failedProbes": 2}]}'
     async with a_pod_that(answers(told), tmp_path, until=b"\r\n\r\n") as (relays, _):

@@ -125,7 +125,24 @@ def test_a_finished_pod_has_no_address_to_push_to() -> None:
     assert the_pod(podIP="10.0.0.1", phase="Failed") is None
 
 
-@pytest.mark.parametrize("text", ["", "localhost", "10.0.0.1/x", "10.0.0.1:80", "evil.example"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"conditions": None, "containerStatuses": None},
+        {"conditions": [{"type": "Ready"}, {}], "containerStatuses": [{}, {"restartCount": None}]},
+    ],
+    ids=["null", "incomplete"],
+)
+def test_a_status_that_lacks_something_keeps_no_event_from_being_taken_in(
+    status: dict[str, Any],
+) -> None:
+    pod = the_pod(podIP="10.0.0.1", **status)
+    assert (pod.ready, pod.incarnation) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "localhost", "10.0.0.1/x", "10.0.0.1:80", "evil.example", "fe80::1%eth0"]
+)
 def test_what_is_no_ip_address_is_none_to_push_to(text: str) -> None:
     assert the_pod(podIP=text) is None
 

@@ -66,6 +66,50 @@ STATUSES: dict[str, tuple[dict[str, Any], str]] = {
         container({"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}),
         'CreateContainerConfigError: secret "x" not found',
     ),
+    "words with control characters": (
+        container({"reason": "CreateContainerError", "message": "\x1b[31mno\u202e\nroom"}),
+        "CreateContainerError: [31mno room",
+    ),
+    "an init container that admission added": (
+        {
+            "initContainerStatuses": [
+                {"name": "done", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+                {"name": "mesh", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}},
+            ],
+            **container({"reason": "PodInitializing"}),
+        },
+        "init container mesh: ErrImagePull: no",
+    ),
+    "an init container that ended": (
+        {
+            "initContainerStatuses": [
+                {"name": "mesh", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+            ]
+        },
+        "init container mesh: Error: ended with exit code 1",
+    ),
+    "a gate that is closed": (
+        {
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "False",
+                    "reason": "ReadinessGatesNotReady",
+                    "message": 'the status of pod readiness gate "x" is not "True"',
+                }
+            ],
+            **container(),
+        },
+        'ReadinessGatesNotReady: the status of pod readiness gate "x" is not "True"',
+    ),
+    "a node that is lost": (
+        {"phase": "Running", "reason": "NodeLost", "message": "Node n is unresponsive"},
+        "NodeLost: Node n is unresponsive",
+    ),
+    "a node that says nothing": (
+        {"conditions": [{"type": "Ready", "status": "Unknown"}], **container()},
+        "NodeUnknown",
+    ),
     "evicted": (
         {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."},
         "Evicted: The node was low on memory.",
