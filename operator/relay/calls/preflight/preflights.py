@@ -15,8 +15,9 @@ from relay.routing.snapshot import RoutePlan
 from relay_contract.document import Provider, ProviderLimits, Route
 from relay_contract.preflight import PreflightReason, PreflightState
 
-AGAIN_SECONDS: Final = (5.0, 60.0)
-"""First and longest pause after a probe that failed."""
+AGAIN_SECONDS: Final = 5.0
+"""Pause after a probe that failed, which doubles with each further one."""
+LONGEST_AGAIN_SECONDS: Final = 60.0
 MOST_AT_ONCE: Final = 4
 """Probes under way in a worker: a document may bring hundreds, and callers come first."""
 PreflightName = tuple[str, str, str]
@@ -69,8 +70,9 @@ class Preflight:
             self.state = "Passed"
             return
         self.state = "Failed"
-        first, longest = AGAIN_SECONDS
-        self.due_at = now + min(longest, first * 2 ** min(self.failures, 16))
+        self.due_at = now + min(
+            LONGEST_AGAIN_SECONDS, AGAIN_SECONDS * 2.0 ** min(self.failures, 16)
+        )
         self.failures += 1
 
 
