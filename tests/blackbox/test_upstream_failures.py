@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tests.blackbox.relays import CHAT, Relay, chat_body
 from tests.blackbox.tenant import KEY, MODEL, Platform, provider
+from tests.blackbox.test_usage import usage_lines
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer, Gone, request_bytes
@@ -106,10 +107,13 @@ def test_a_redirect_is_neither_followed_nor_passed_on(
 ) -> None:
     # the SDKs follow redirects: the tenant's prompt would go to wherever the provider points
     stable.behave(error_percent=100, error_status=status)
-    answer = relay.chat()
+    name = f"redirected-{status}"
+    answer = relay.chat(headers={"x-request-id": name})
     assert (answer.status, answer.error()["code"]) == (502, "upstream_invalid")
     assert answer.header("location") is None
     assert stable.calls() == 1
+    # nothing was processed
+    assert [line["tokens"] for line in usage_lines(relay, name)] == [None]
 
 
 def test_a_providers_429_keeps_its_status_and_its_retry_after(

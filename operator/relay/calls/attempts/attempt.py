@@ -460,7 +460,7 @@ class Attempt(ResponseReceiver):
         tokens = self._tokens(answer.reported_usage) if answer is not None else None
         # a provider that answered nothing usable and reports nothing has charged nothing
         estimated = (
-            tokens is None and self.status < 400 and self.sent_at > 0 and not self.is_unusable
+            tokens is None and self.status < 300 and self.sent_at > 0 and not self.is_unusable
         )
         if estimated:
             tokens = self._estimated()
