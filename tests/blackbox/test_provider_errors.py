@@ -55,7 +55,7 @@ def test_an_error_in_the_callers_shape_passes_byte_for_byte(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"detail":"too long","score":NaN}', "too long"),
+        (b'{"detail":"too long","score":NaN,"code":4001}', "too long"),
         (b'{"detail":"too long: \\ud83d"}', "too long: ?"),
         (b'\xef\xbb\xbf{"detail":"too long"}', "too long"),
         (b'{"detail":"too long","limit":%b}' % (b"9" * 5000), "too long"),
@@ -67,6 +67,7 @@ def test_the_words_of_an_error_survive_what_strict_json_does_not_have(
 ) -> None:
     seen = answered(relay, platform, unary(body, status=b"400 X"))
     assert (seen.status, seen.error()["message"]) == (400, message)
+    assert seen.error()["code"] == (4001 if b"4001" in body else None)
 
 
 OTHER_SHAPES: dict[str, tuple[Any, dict[str, Any]]] = {

@@ -47,8 +47,11 @@ def decoded(data: bytes) -> object:
     return document
 
 
-def _integer(digits: str) -> float:
-    return int(digits) if len(digits) <= MAX_DIGITS else math.inf
+def _integer(digits: str) -> object:
+    # one return for each type: compiled, an integer would become a float on its way out
+    if len(digits) > MAX_DIGITS:
+        return math.inf
+    return int(digits)
 
 
 def has_answer(document: dict[str, Any], endpoint: Endpoint) -> bool:
