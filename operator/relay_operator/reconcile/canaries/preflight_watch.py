@@ -7,7 +7,7 @@ wait.
 import asyncio
 from collections.abc import Callable
 
-from relay_contract.preflight import Preflights
+from relay_contract.preflight import Preflight, Preflights
 from relay_operator.cluster.relays import Relays
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
@@ -39,7 +39,7 @@ class PreflightWatch:
         self._questions: PodQuestions[Preflights] = PodQuestions(
             noun="preflights",
             ask=relays.preflights,
-            answered=self._hear,
+            answered=self._answered,
             watched_state=watched_state,
         )
 
@@ -47,10 +47,12 @@ class PreflightWatch:
         """Looks at every tick which pods are to be asked, and at what those that are ready have told so far."""
         try:
             while True:
-                namespaces = {namespace for namespace, _ in self._probed()}
-                self._questions.ask_in(namespaces)
-                for namespace in namespaces:
-                    self._hear(namespace)
+                probed: dict[str, list[RouteKey]] = {}
+                for key in self._probed():
+                    probed.setdefault(key[0], []).append(key)
+                self._questions.ask_in(probed)
+                for namespace, keys in probed.items():
+                    self._hear(namespace, keys)
                 await asyncio.sleep(self._tick_seconds)
         finally:
             self._questions.ask_in(())
@@ -58,17 +60,23 @@ class PreflightWatch:
     def _probed(self) -> list[RouteKey]:
         return [key for key, run in self._canaries.runs.items() if run.preflight_token is not None]
 
-    def _hear(self, namespace: str) -> None:
+    def _answered(self, namespace: str) -> None:
+        self._hear(namespace, [key for key in self._probed() if key[0] == namespace])
+
+    def _hear(self, namespace: str, keys: list[RouteKey]) -> None:
         """Takes in what pods tell that run the document in force: what an older one asks for is another matter."""
         publication = self._publisher.publication(namespace)
         if publication is None:
             return
         serving = self._questions.serving(namespace)
         up_to_date = [pod for pod in serving if publication.has_acknowledged(pod)]
-        told = [one for answer in self._questions.answers(up_to_date) for one in answer.preflights]
-        for key in [one for one in self._probed() if one[0] == namespace]:
+        told: dict[str, list[Preflight]] = {}
+        for answer in self._questions.answers(up_to_date):
+            for one in answer.preflights:
+                told.setdefault(one.route, []).append(one)
+        for key in keys:
             is_news = self._canaries.hear_probes(
-                key, told, pods_ready=bool(serving), now=self._clock()
+                key, told.get(key[1], ()), pods_ready=bool(serving), now=self._clock()
             )
             if is_news or self._canaries.runs[key].has_passed:
                 # also if it was not the time to start when it passed

@@ -13,7 +13,9 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 _UNCONFIGURED: Final = "no Prometheus is configured (OPERATOR_PROMETHEUS_URL)"
 _CROWDED: Final = "the relay pods of this namespace expose more series than can be read"
-_UNSEEN: Final = "Prometheus has no samples of shadow copies of this route yet"
+_UNSEEN: Final = "Prometheus has no samples of shadow copies of this route"
+_UNSEEN_SECONDS: Final = 30.0
+"""Until then the first scrape may be on its way."""
 
 
 class ShadowWatch:
@@ -35,6 +37,7 @@ class ShadowWatch:
         self._watched_state = watched_state
         self._evidence = ShadowEvidence(scrape_seconds=scrape_seconds)
         self._tick_seconds = tick_seconds
+        self._since: dict[RouteKey, float] = {}
 
     async def run(self) -> None:
         """Ticks with a pause in between, so that the verdicts of canaries with weight come first."""
@@ -49,6 +52,8 @@ class ShadowWatch:
         }
         runs = self._canaries.runs
         self._evidence.follow({key: runs[key].plan.fingerprint for key in shadowed})
+        at = asyncio.get_running_loop().time()
+        self._since = {key: self._since.get(key, at) for key in shadowed}
         if not shadowed:
             return
         problems = await self._fetch({namespace for namespace, _ in shadowed})
@@ -59,18 +64,18 @@ class ShadowWatch:
                 continue
             before = run.standing.reason if run.standing is not None else None
             known = run.trial.problem if run.trial is not None else ""
-            self._take(key, problems.get(key[0], ""))
+            self._take(key, problems.get(key[0], ""), at)
             self._moves.act_alone(key, told_anew=False)
             after = run.standing.reason if run.standing is not None else None
             if (before, known) != (after, run.try_copies().problem):
                 self._moves.tell_anew(key)
 
-    def _take(self, key: RouteKey, problem: str) -> None:
+    def _take(self, key: RouteKey, problem: str, at: float) -> None:
         taken = None if problem else self._evidence.taken(key)
-        if taken is None:
-            self._canaries.mark_copies_unread(key, problem or _UNSEEN)
-        else:
+        if taken is not None:
             self._canaries.take_copies(key, *taken)
+        elif problem or at - self._since[key] >= _UNSEEN_SECONDS:
+            self._canaries.mark_copies_unread(key, problem or _UNSEEN)
 
     async def _fetch(self, namespaces: set[str]) -> dict[str, str]:
         """Reads new counts; returns, by namespace, why there are none."""

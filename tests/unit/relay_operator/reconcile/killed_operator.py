@@ -23,7 +23,8 @@ _LOOK_SECONDS = 0.4
 """Shorter than the tick of the SLO loop, whose new evidence is written."""
 
 _VOLATILE_METADATA = ("resourceVersion", "creationTimestamp", "generation", "managedFields")
-_VOLATILE_STATUS = ("step", "analysis", "next")
+_VOLATILE_STATUS = ("step", "analysis", "next", "shadow")
+"""Times, and what was measured: copies that were counted since the last write are lost with the operator."""
 
 
 @dataclass(frozen=True, slots=True)
