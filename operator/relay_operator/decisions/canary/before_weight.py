@@ -148,14 +148,14 @@ def preflight(state: State, look: Look, plan: Plan) -> Decision | None:
             state=state,
             reason=Reason.PREFLIGHT_FAILED,
             message=f"{message}; the relay pods go on trying",
-            coming=f"another try within a minute; once it passes, {_first_step(plan)}",
+            coming=f"another try within a minute; once it passes, {_after_preflight(plan)}",
             due=deadline,
         )
     return Decision(
         state=state,
         reason=Reason.PREFLIGHT,
         message=f"{message}; the relay pods try again",
-        coming=f"another try within seconds; once it passes, {_first_step(plan)}",
+        coming=f"another try within seconds; once it passes, {_after_preflight(plan)}",
         due=min(patient_until, deadline),
     )
 
@@ -167,7 +167,7 @@ def await_probe(state: State, plan: Plan, *, pods_ready: bool = True) -> Decisio
         state=state,
         reason=Reason.PREFLIGHT,
         message=message,
-        coming=f"{_first_step(plan)} once a relay pod has passed the preflight",
+        coming=f"{_after_preflight(plan)} once a relay pod has passed the preflight",
         due=state.step_started_at + plan.deadline_seconds,
     )
 
@@ -184,7 +184,7 @@ def _overdue(state: State, now: float, plan: Plan, probes: Probes) -> Decision:
         state=state,
         reason=Reason.STEP_DEADLINE,
         message=f"{what}; the canary gets its first weight if it passes after all",
-        coming=f"{_first_step(plan)} if the preflight is passed after all",
+        coming=f"{_after_preflight(plan)} if the preflight is passed after all",
     )
 
 
@@ -192,5 +192,11 @@ def _failure(probes: Probes) -> str:
     return f"{probes.failure}: {probes.message}" if probes.message else probes.failure
 
 
+def _after_preflight(plan: Plan) -> str:
+    return _first_step(plan) if plan.shadow is None else "copies of calls"
+
+
 def _first_step(plan: Plan) -> str:
+    if plan.percent == 0:
+        return "a step, if spec.canary.percent is raised,"
     return f"{min(plan.step_percent, plan.percent)} %"

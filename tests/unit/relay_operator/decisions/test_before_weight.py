@@ -11,7 +11,7 @@ from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.probes import Probes, combined
 from relay_operator.decisions.canary.run import Run
-from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.canary.state import Decision, Phase, Plan, ShadowPlan, State
 from relay_operator.names import Reason
 
 CANARY = "aaaaaaaaaaaa"
@@ -34,6 +34,18 @@ def test_a_canary_begins_without_weight_and_is_probed() -> None:
         Reason.PREFLIGHT,
         "25 % once a relay pod has passed the preflight",
     )
+
+
+def test_what_comes_after_the_preflight_is_told() -> None:
+    shadowed = replace(PLAN, shadow=ShadowPlan(min_requests=5))
+    for plan, following in (
+        (PLAN, "25 %"),
+        (shadowed, "copies of calls"),
+        (replace(shadowed, percent=0), "copies of calls"),
+    ):
+        for probes in (Probes(), UNAUTHORIZED, UNREACHABLE):
+            for now in (1001.0, 4600.0):
+                assert following in decided(probes, now=now, plan=plan).coming
 
 
 def test_it_gets_its_first_step_once_a_pod_has_passed() -> None:
