@@ -12,12 +12,14 @@ import pytest
 import requests
 import urllib3
 from requests.adapters import BaseAdapter
+from tests.unit.relay_operator.relay_counters import RelayCounters
 
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Fetched, Prometheus
 from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.decisions.analysis.evidence import Question
-from relay_operator.decisions.analysis.scrapes import PodName
+from relay_operator.decisions.analysis.scrapes import PodName, copied
+from relay_operator.decisions.analysis.shadow_evidence import ShadowEvidence
 from relay_operator.errors import MetricsUnavailable
 
 URL = "http://prometheus.test"
@@ -96,6 +98,34 @@ async def test_a_fetch_is_one_query_over_the_last_scrapes_for_any_number_of_pods
     assert 'namespace=~"relay-a|relay-b"' in query
     assert 'pod=~"relay-1|relay-2"' in query
     assert [(one.identity.pod, one.samples) for one in fetched.series] == [(POD, [(10.0, 1.0)])]
+
+
+def test_shadow_copies_are_counted_from_what_prometheus_answers() -> None:
+    counters = RelayCounters("relay-1", "relay-a")
+    evidence = ShadowEvidence(scrape_seconds=2.0)
+    evidence.follow({("relay-a", "chat"): "bbbbbbbbbbbb"})
+
+    def answer(_: str) -> Reply:
+        page = counters.page()
+        return matrix(*({"metric": labels, "values": [[at, str(value)]]} for labels, value in page))
+
+    found = []
+    with prometheus(InProcess(answer)) as client:
+        for at in (10.0, 12.0):
+            counters.copy(("chat", "bbbbbbbbbbbb"), match=5, timeout=1)
+            question = evidence.question({"relay-a": {"relay-1"}}, at=at)
+            assert question is not None
+            evidence.take(client.read(question).series, at=at)
+            found.append(evidence.taken(("relay-a", "chat")))
+    first, second = found
+    assert first is not None
+    assert second is not None
+    assert sum(first[0].values()) == 0
+    assert {name: count for name, count in second[0].items() if count} == {
+        copied("canary", "match"): 5,
+        copied("canary", "timeout"): 1,
+    }
+    assert second[1] == 2.0
 
 
 def queried(question: Question, labels: Labels | None = None) -> str:
