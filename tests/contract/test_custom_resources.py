@@ -107,6 +107,22 @@ ACCEPTED = [
         "r",
         {
             "stable": SIDE,
+            "analysis": {"errorRate": {"maxPercent": 1}, "onStableBreach": "Evacuate"},
+        },
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {
+            "stable": SIDE,
+            "analysis": {"tokens": {"maxDriftPercent": 5}, "onStableBreach": "Continue"},
+        },
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {
+            "stable": SIDE,
             "analysis": {
                 "errorRate": {"maxPercent": 100, "maxIncreasePoints": 0.1},
                 "latency": [TOTAL | {"maxIncreasePoints": 0.5}],
@@ -322,6 +338,24 @@ REFUSED = [
         "r",
         {"stable": SIDE, "analysis": {"tokens": {"maxDriftPercent": 0}}},
         "maxDriftPercent",
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {
+            "stable": SIDE,
+            "analysis": {"tokens": {"maxDriftPercent": 5}, "onStableBreach": "Evacuate"},
+        },
+        "needs a limit that stable can break",
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {
+            "stable": SIDE,
+            "analysis": {"errorRate": {"maxPercent": 1}, "onStableBreach": "Rollback"},
+        },
+        "onStableBreach",
     ),
     ("RelayRoute", "r", {"stable": SIDE, "tenant": "other"}, "unknown field"),
 ]
