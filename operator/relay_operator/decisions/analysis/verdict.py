@@ -34,7 +34,8 @@ class MetricRow:
 class Verdict:
     """certified tells that every metric is.
 
-    Beside the verdict: stable_finding tells of a limit that stable breaks at present, throttled that the canary's provider
+    Beside the verdict: stable_finding tells of a limit that stable breaks at present, stable_fails_alone that the canary does
+    better for certain since that began, throttled that the canary's provider
     refuses a material part of the calls by its quota; empty if not so.
     """
 
@@ -44,6 +45,7 @@ class Verdict:
     metrics: tuple[MetricRow, ...] = ()
     certified: bool = False
     stable_finding: str = field(default="", compare=False)
+    stable_fails_alone: bool = field(default=False, compare=False)
     throttled: str = field(default="", compare=False)
 
     @property

@@ -118,7 +118,7 @@ class Bound:
     def _is_alone(self, size: float) -> bool:
         """Tells whether the canary's part of the failures is larger than its part of the calls.
 
-        A likelihood ratio against `the same part`, given who was asked; the second limit is for a canary that has all calls.
+        The second limit is for a canary that has all calls.
         """
         trouble = self.trouble
         if trouble.total <= 0:
@@ -126,11 +126,26 @@ class Bound:
         share = trouble.total / (trouble.total + trouble.stable_total)
         if share >= 1:
             return True
+        found, needed = self._nats_alone(share, size)
+        return found >= min(needed, ALONE_FAILURES * -log(share))
+
+    def is_alone_for_certain(self, size: float) -> bool:
+        """Tells, however few calls the other side has, whether it does better since the trouble began."""
+        trouble = self.trouble
+        if trouble.total <= 0 or trouble.stable_total <= 0 or self.cusum <= 0:
+            return False
+        share = trouble.total / (trouble.total + trouble.stable_total)
+        found, needed = self._nats_alone(share, size)
+        return found >= needed
+
+    def _nats_alone(self, share: float, size: float) -> tuple[float, float]:
+        """Returns a log likelihood ratio against `the same part of the failures as of the calls`, and what it takes."""
+        trouble = self.trouble
         bad = trouble.counted + trouble.stable_bad
         part = trouble.counted / (bad + 0.5)
         if part <= share:
-            return False
+            return 0.0, ALONE_NATS
         units = bad / size
         ratio = part * log(part / share) + (1 - part) * log((1 - part) / (1 - share))
         needed = ALONE_NATS + 0.5 * log(max(units, FEWEST_UNITS) / FEWEST_UNITS)
-        return units * ratio >= min(needed, ALONE_FAILURES * -log(share))
+        return units * ratio, needed

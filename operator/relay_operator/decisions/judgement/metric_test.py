@@ -110,6 +110,8 @@ class MetricTest:
             self.certificate.tick(self.allowed, bad=bad / size, good=passed / size)
         if stable_total > 0 and self.stable_absolute is not None:
             self._watch_stable(stable_bad, stable_total, seconds, size)
+        if self.stable_absolute is not None:
+            self.stable_absolute.compare(bad, total)
         for bound in (self.absolute, self.excess):
             if bound is not None:
                 bound.compare(stable_bad, stable_total, is_leaving=stable_is_leaving)
@@ -161,6 +163,12 @@ class MetricTest:
             return False
         # the proof lasts for long after its trouble
         return short.bad > stable.odds.share * short.total
+
+    @property
+    def stable_fails_alone(self) -> bool:
+        """Tells whether the canary does better for certain, call by call, since stable began to break the limit."""
+        stable = self.stable_absolute
+        return self.stable_exceeds and stable is not None and stable.is_alone_for_certain(self.size)
 
     @property
     def is_certified(self) -> bool:

@@ -286,5 +286,6 @@ class RouteJudge:
             message=message,
             certified=certified,
             stable_finding=self._stable_finding(),
+            stable_fails_alone=any(one.test.stable_fails_alone for one in self.judged),
             throttled=self._throttled(),
         )

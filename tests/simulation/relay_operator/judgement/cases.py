@@ -83,6 +83,18 @@ def bad(failing: float, per_second: float, seconds: float, *, late: bool = False
     )
 
 
+def stable_bad(failing: float, per_second: float, seconds: float) -> Case:
+    """A stable side that fails alone after ten good minutes."""
+    end = _ONSET + seconds
+    return Case(
+        name=f"{100 * failing:g} % of stable fail after 10 min, {per_second:g}/s + {19 * per_second:g}/s",
+        canary=Calls(per_second=per_second, failing=_GOOD),
+        stable=Calls(per_second=19 * per_second, failing=_GOOD, levels=((_ONSET, end, failing),)),
+        seconds=end,
+        onset=_ONSET,
+    )
+
+
 ONE_SESSION: Final = Case(
     name="one session: 30 failures in 3 s, else 0.1 % fail, 20/s",
     canary=Calls(

@@ -74,6 +74,25 @@ def ours_whole(
     return None
 
 
+def evacuated(ticks: Iterable[Seen], *, pods: int) -> float | None:
+    """Returns when a canary with a certificate would get all of its percent because stable alone fails; None if never.
+
+    The step began with the stream, and what the state machine asks for beside the verdict is there.
+    """
+    judge = RouteJudge(
+        Objective(window_seconds=600, min_requests=50, max_error_percent=LIMIT_PERCENT)
+    )
+    last = 0.0
+    for seen in ticks:
+        verdict = judge.judge(increments(seen, seconds=seen.now - last, pods=pods))
+        last = seen.now
+        if verdict.outcome is Outcome.BREACHED:
+            return None
+        if verdict.outcome is Outcome.HEALTHY and verdict.certified and verdict.stable_fails_alone:
+            return seen.at
+    return None
+
+
 def flagger_kind(case: Case, ticks: Iterable[Seen], *, threshold: int) -> Rollback | None:
     """Counts looks at the last ten seconds over the limit, or without requests; rolls back one look after the last allowed."""
     failed_looks = 0

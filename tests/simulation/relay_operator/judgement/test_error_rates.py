@@ -49,6 +49,27 @@ def test_a_bad_canary_is_found_in_time(case: Case, seconds: float, ratio: float)
     assert median(one.calls / wald_calls(failing, one) for one in rollbacks) <= ratio
 
 
+@pytest.mark.parametrize(
+    "case", [*cases.SHARED, cases.healthy(0.009, 20)], ids=lambda case: case.name
+)
+def test_nothing_is_evacuated_by_an_incident_of_both_sides(case: Case) -> None:
+    found = [judges.evacuated(stream(case, seed), pods=case.pods) for seed in SEEDS]
+    assert [at for at in found if at is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("case", "seconds"),
+    [(cases.stable_bad(1.0, 20, 120.0), 25.0), (cases.stable_bad(0.2, 20, 300.0), 60.0)],
+    ids=lambda value: value.name if isinstance(value, Case) else "",
+)
+def test_a_stable_side_that_fails_alone_is_left_in_time(case: Case, seconds: float) -> None:
+    found = [judges.evacuated(stream(case, seed), pods=case.pods) for seed in SEEDS]
+    left = [at - case.onset for at in found if at is not None]
+    assert len(left) == len(found)
+    assert all(at > 0 for at in left)
+    assert median(left) <= seconds
+
+
 def test_judges_of_other_kinds_roll_back_what_is_healthy() -> None:
     case = cases.healthy(0.005, 20)
     flagger = [judges.flagger_kind(case, stream(case, seed), threshold=5) for seed in range(3)]

@@ -28,7 +28,9 @@ HEALTHY = Verdict(
     certified=True,
 )
 STABLE_FAILS = replace(
-    HEALTHY, stable_finding="90 of 300 requests of stable failed (30 %, limit 1 %)"
+    HEALTHY,
+    stable_finding="90 of 300 requests of stable failed (30 %, limit 1 %)",
+    stable_fails_alone=True,
 )
 THROTTLED = replace(HEALTHY, throttled="38 of 210 canary calls on this step were answered 429")
 TOO_FEW = Verdict(
@@ -134,6 +136,9 @@ def test_an_evacuation_takes_all_that_the_spec_gives_in_one_move(
 LACKING: dict[str, dict[str, Any]] = {
     "no opt-in": {"plan": PLAN},
     "no certificate": {"verdict": replace(STABLE_FAILS, certified=False)},
+    "it may be the canary's trouble too": {
+        "verdict": replace(STABLE_FAILS, stable_fails_alone=False)
+    },
     "too few calls": {"step_requests": 49},
     "a verdict of an earlier life": {"is_fresh": False},
     "undecided": {"verdict": replace(TOO_FEW, stable_finding="stable fails", certified=True)},
