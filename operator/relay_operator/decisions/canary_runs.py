@@ -44,7 +44,7 @@ class CanaryRuns:
     budget: Budget = field(default_factory=Budget)
     runs: dict[RouteKey, Run] = field(default_factory=dict)
 
-    def recall(self, key: RouteKey, status: Mapping[str, Any]) -> None:
+    def recall(self, key: RouteKey, status: Mapping[str, Any], *, now: float) -> None:
         """Takes from status, before the first decision of this life, which canaries have a place and which are in line."""
         progress = route_status.from_status(status).progress
         if progress is None or not self.budget.most:
@@ -52,7 +52,7 @@ class CanaryRuns:
         state = progress.state
         waiting = _is_told(status, Reason.AWAITING_BUDGET)
         if waiting:
-            self.budget.wait(key, state.step_started_at)
+            self.budget.recall(key, state.step_started_at, now=now)
         elif state.weight_percent > 0 and state.phase in RAISED:
             self.budget.place(key)
 
@@ -258,7 +258,8 @@ class CanaryRuns:
         if not run.may_rise:
             return ""
         of_this = run.state.fingerprint == run.plan.fingerprint
-        return self.budget.why_not(key, since=run.state.step_started_at if of_this else now)
+        since = run.state.step_started_at if of_this else now
+        return self.budget.why_not(key, since=since, now=now)
 
     def _begin(self, key: RouteKey, run: Run, told: Progress | None) -> None:
         """Keeps a run that this life goes on with. A weight that status does not tell of has its place all the same."""

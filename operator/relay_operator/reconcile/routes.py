@@ -70,7 +70,7 @@ class RouteReconciler:
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
         now = self._clock()
-        self._recall()
+        self._recall(now)
         watched = self._watched_state.routes.get(name, namespace=namespace)
         publication = self._publisher.publication(namespace)
         if watched is None:
@@ -87,7 +87,7 @@ class RouteReconciler:
         else:
             await self._bring_into_force(watched, publication, now)
 
-    def _recall(self) -> None:
+    def _recall(self, now: float) -> None:
         """Tells the budget, once, of all canaries that an earlier life of the operator began or put in line."""
         if self._recalled:
             return
@@ -95,7 +95,8 @@ class RouteReconciler:
         routes = self._watched_state.routes
         for namespace in routes.namespaces():
             for one in routes.in_namespace(namespace):
-                self._canaries.recall((namespace, one.name), one.body.get("status") or {})
+                key = (namespace, one.name)
+                self._canaries.recall(key, one.body.get("status") or {}, now=now)
 
     def _queue_whose_turn_it_is(self) -> None:
         for key in self._canaries.budget.taken_news():

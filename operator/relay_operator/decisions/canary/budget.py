@@ -11,6 +11,7 @@ from typing import Final
 from relay_operator.decisions.analysis.scrapes import RouteKey
 
 NO_LIMIT: Final = 0
+HEARD_OF_SECONDS: Final = 60.0
 FIRST_IN_LINE: Final = 20
 """So many are told their place in line again when it changes; the others at their next look."""
 
@@ -26,17 +27,26 @@ class Budget:
         self.most = most
         self._placed: set[RouteKey] = set()
         self._waiting: dict[RouteKey, float] = {}
+        self._unheard: dict[RouteKey, float] = {}
         self._news: list[RouteKey] = []
 
     def place(self, key: RouteKey) -> None:
         """Gives a canary that has weight a place, also beyond the limit: it had it before."""
         if self.most and (key not in self._placed or key in self._waiting):
             self._waiting.pop(key, None)
+            self._unheard.pop(key, None)
             self._placed.add(key)
             self._line_changed()
 
+    def recall(self, key: RouteKey, since: float, *, now: float) -> None:
+        """Puts a canary in line as an earlier life of the operator did. One that is not heard of soon keeps nobody waiting."""
+        if self.most:
+            self._waiting[key] = since
+            self._unheard[key] = now + HEARD_OF_SECONDS
+
     def wait(self, key: RouteKey, since: float) -> None:
         """Puts a canary in line; it keeps its turn by the moment (seconds since the epoch) at which it began to wait."""
+        self._unheard.pop(key, None)
         if self.most and key not in self._waiting:
             self._placed.discard(key)
             self._waiting[key] = since
@@ -47,16 +57,21 @@ class Budget:
         if key in self._placed or key in self._waiting:
             self._placed.discard(key)
             self._waiting.pop(key, None)
+            self._unheard.pop(key, None)
             self._line_changed()
 
     def has_place(self, key: RouteKey) -> bool:
         """Tells whether nothing keeps the canary from being raised."""
         return not self.most or key in self._placed
 
-    def why_not(self, key: RouteKey, *, since: float) -> str:
+    def why_not(self, key: RouteKey, *, since: float, now: float) -> str:
         """Says what a canary waits for that would be raised; nothing where it may be."""
         if self.has_place(key):
             return ""
+        for gone in [one for one, until in self._unheard.items() if until <= now]:
+            # its tenant is broken, or its spec is refused
+            del self._unheard[gone]
+            self._waiting.pop(gone, None)
         line = list(self._line({**self._waiting, key: self._waiting.get(key, since)}))
         before = line.index(key)
         if before < self.most - len(self._placed):

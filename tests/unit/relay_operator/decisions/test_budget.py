@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_operator.decisions.analysis.scrapes import RouteKey
-from relay_operator.decisions.canary.budget import FIRST_IN_LINE, Budget
+from relay_operator.decisions.canary.budget import FIRST_IN_LINE, HEARD_OF_SECONDS, Budget
 
 ONE, TWO, THREE = ("relay-a", "chat"), ("relay-b", "chat"), ("relay-c", "chat")
 
 
 def in_line(budget: Budget, key: RouteKey, since: float) -> str:
     """Asks for a place as a canary does at each look; returns what it waits for."""
-    why = budget.why_not(key, since=since)
+    why = budget.why_not(key, since=since, now=1000.0)
     if why:
         budget.wait(key, since)
     else:
@@ -81,6 +81,13 @@ def test_no_more_than_the_front_of_a_long_line_is_looked_at_again() -> None:
     assert len(news) == FIRST_IN_LINE
     assert news[0] == ("relay-1", "chat")
     assert budget.taken_news() == []
+
+
+def test_one_that_is_only_remembered_waits_for_a_while_and_then_keeps_nobody_waiting() -> None:
+    budget = Budget(1)
+    budget.recall(ONE, 1.0, now=1000.0)
+    assert budget.why_not(TWO, since=2.0, now=1001.0).endswith("1 canary is before it in line")
+    assert budget.why_not(TWO, since=2.0, now=1000.0 + HEARD_OF_SECONDS) == ""
 
 
 keys = st.tuples(st.sampled_from("abc"), st.sampled_from("1234"))
