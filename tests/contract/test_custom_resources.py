@@ -40,7 +40,7 @@ ACCEPTED = [
         (
             "RelayRoute",
             "r",
-            {"stable": SIDE, "canary": SIDE | {"percent": 0, "shadow": shadow}},
+            {"stable": SIDE, "canary": SIDE | {"model": "gpt-5", "percent": 0, "shadow": shadow}},
         )
         for shadow in (
             {"percent": 0},
