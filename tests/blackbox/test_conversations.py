@@ -258,12 +258,19 @@ def test_what_is_no_id_continues_nothing(
     assert canary.calls() == 1
 
 
+@pytest.mark.parametrize("percent", [0, 50])
 @pytest.mark.parametrize("named", [b'"conv_1"', b'{"id":"conv_1"}'], ids=["an id", "an object"])
 def test_a_conversation_that_is_stored_stays_with_stable_and_never_hops(
-    relay: Relay, split: Split, stable: Upstream, canary: Upstream, backup: Upstream, named: bytes
+    relay: Relay,
+    split: Split,
+    stable: Upstream,
+    canary: Upstream,
+    backup: Upstream,
+    named: bytes,
+    percent: int,
 ) -> None:
     # none is made through a relay
-    relay.push(split.at(50, fallback=(side("backup"),)))
+    relay.push(split.at(percent, fallback=(side("backup"),)))
     body = b'{"model":"gpt-4.1","input":"%d","conversation":%b}'
     for number in range(10):
         assert relay.ask("POST", RESPONSES, body=body % (number, named)).status == 200

@@ -62,13 +62,13 @@ class Router:
             if previous is not None:
                 return (creator(routed, previous),)
         plan = routed.plan
+        if body.names_conversation and plan.canary_percent < 100:
+            # no call through a relay makes one: it was stored by the stable of a time without a canary, or by no relay
+            return routed.stable[:1]
         if plan.canary is None or plan.canary_percent == 0 or not routed.canary:
             return routed.stable
         if plan.canary_percent == 100:
             return routed.canary
-        if body.names_conversation:
-            # no call through a relay makes one: it was stored by the stable of a time without a canary, or by no relay
-            return routed.stable[:1]
         key = session_key(body, fields.get(b"x-session-id"))
         point = 100 * self._draw() if key is None else session_point(key, seed=plan.session_seed)
         return routed.canary if takes_canary(routed, point=point) else routed.stable
