@@ -247,6 +247,7 @@ def test_a_provider_that_hangs_fails_within_its_time_for_the_first_byte(
     )
     assert (seen.state, seen.reason) == ("Failed", reason)
     assert "within 1 s" in seen.message
+    assert "internal_error" not in relay.output()
 
 
 def test_a_slow_provider_passes(relay: Relay, platform: Platform) -> None:

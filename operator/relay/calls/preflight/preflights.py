@@ -124,12 +124,12 @@ class Preflights:
 
     def tick(self, now: float) -> None:
         """Ends what has taken too long and starts what is due; call it every second."""
-        under_way = 0
         for one in self._of.values():
-            if one.probe is not None:
-                one.probe.expire(now)
-                under_way += one.probe is not None
-        room = MOST_AT_ONCE - under_way
+            probe = one.probe
+            if probe is not None:
+                # it may end with this, and is then no probe of this preflight any more
+                probe.expire(now)
+        room = MOST_AT_ONCE - self.under_way
         if not self._on_duty or self._stopped or room <= 0:
             return
         # who has waited longest comes first: some that hang must not keep others from their first probe
