@@ -100,7 +100,7 @@ def compile_body_scan(target: Path) -> Path:
 def compile_hot_path(target: Path) -> list[Path]:
     """Builds the shared objects below target, from a copy of the packages; raises CompilationFailed.
 
-    Needs mypy, setuptools, a C compiler and Python's headers. Takes about 40 s on one core.
+    Needs mypy, setuptools, a C compiler and Python's headers. Takes about a minute on one core.
     """
     for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "*.so")

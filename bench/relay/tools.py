@@ -47,7 +47,7 @@ def _relay() -> Path:
         partial = package.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _say("compiling the relay's hot path (about 40 s)")
+        _say("compiling the relay's hot path (about a minute)")
         script = (
             "import sys; from pathlib import Path; from hatch_build import compile_hot_path;"
             "compile_hot_path(Path(sys.argv[1]))"

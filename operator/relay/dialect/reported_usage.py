@@ -22,7 +22,7 @@ _RESPONSES_NAMES: Final = (
     "output_tokens_details",
 )
 _TOTAL_NAMES: Final = ("total_tokens", "completion_tokens", "details", "details")
-_CACHED_NAMES: Final = (
+_CACHED_NAMES: Final[tuple[str, ...]] = (
     "prompt_cache_hit_tokens",
     "cached_tokens",
     "num_cached_tokens",

@@ -24,7 +24,11 @@ HOP_BY_HOP: Final = frozenset(
 SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 """Fields that steer HTTP itself: a request with two of them is refused, it would be open which one counts."""
 
-_IDENTIFIER = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")
+_MAX_IDENTIFIER_BYTES: Final = 128
+_IDENTIFYING: Final = bytes(
+    re.match(rb"[A-Za-z0-9._:@/+=~-]", bytes([byte])) is not None for byte in range(256)
+)
+"""1 for each byte that an id may have."""
 _TRACEPARENT_BYTES: Final = 55
 _DASHES: Final = (2, 35, 52)
 """Places of the dashes in a traceparent, between version, trace id, parent id and flags."""
@@ -39,9 +43,12 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 def identifier(value: bytes | None) -> str | None:
     """Returns the value if it can serve as an id in logs and headers: 1 to 128 characters without spaces or quotes."""
-    if value is None or _IDENTIFIER.fullmatch(value) is None:
+    if value is None or not 0 < len(value) <= _MAX_IDENTIFIER_BYTES:
         return None
-    return value.decode()
+    for place in range(len(value)):
+        if not _IDENTIFYING[value[place]]:
+            return None
+    return value.decode("ascii")
 
 
 def trace_context(value: bytes | None) -> tuple[str, str] | None:
