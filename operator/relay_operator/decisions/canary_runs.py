@@ -241,11 +241,13 @@ class CanaryRuns:
             return False
         if not decision.state.is_of_the_run_of(run.state):
             run.forget_verdict()
-        if decision.state.step_started_at != run.state.step_started_at:
-            run.begin_step()
         if decision.state.phase is Phase.SHADOWING and run.state.phase is not Phase.SHADOWING:
             run.forget_copies()
+        another_step = decision.state.step_started_at != run.state.step_started_at
         run.state = decision.state
+        if another_step and run.is_measured:
+            # of a run that is decided the figures stay, since the decision rests on them
+            run.begin_step()
         if decision.reason not in _SETTLING and not run.has_told(decision):
             run.record(decision, now)
         # settled and told as every later look would, so that neither state nor status changes once more

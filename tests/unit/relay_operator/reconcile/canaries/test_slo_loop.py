@@ -310,3 +310,26 @@ async def test_what_a_breaker_decided_during_a_fetch_is_not_overwritten_by_its_a
     assert run.state.phase == "RolledBack"
     assert run.verdict.reason is Reason.BREAKER_TRIPPED
     await life.end()
+
+
+@in_virtual_time
+async def test_status_keeps_the_figures_that_a_rollback_rests_on() -> None:
+    stage, life, route = await a_canary()
+    await stage.fail(route)
+    await stage.settle(40)
+    [errors] = [row for row in analysis(stage)["metrics"] if row["name"] == "Errors"]
+    assert errors["canary"].startswith(("100 of 200", "150 of 300", "200 of 400"))
+    assert errors["canary"].split(" (")[0] in errors["message"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_status_keeps_the_figures_of_a_promoted_canarys_last_step() -> None:
+    stage, life, route = await a_canary()
+    for _ in range(5):
+        stage.serve(route, 50)
+        await stage.settle(11)
+    assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "Promoted"
+    [errors] = [row for row in analysis(stage)["metrics"] if row["name"] == "Errors"]
+    assert errors["canary"].startswith("0 of 50")
+    await life.end()
