@@ -29,7 +29,7 @@ def to_status(status: TenantStatus) -> dict[str, Any]:
         "namespace": status.namespace,
         "endpoint": status.endpoint,
         "relay": {
-            "summary": f"{min(status.ready, status.acknowledged)}/{status.replicas}",
+            "summary": f"{status.ready}/{status.replicas}",
             "replicas": status.replicas,
             "ready": status.ready,
             "configGeneration": status.config_generation,

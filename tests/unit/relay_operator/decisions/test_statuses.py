@@ -118,9 +118,9 @@ def test_an_object_that_was_never_reconciled_has_no_status_to_resume() -> None:
     assert provider_status.from_status(default) is None
 
 
-def test_the_summary_counts_pods_that_are_ready_and_acknowledged() -> None:
+def test_the_summary_counts_the_pods_that_serve_also_while_a_document_is_on_its_way() -> None:
     status = TenantStatus(
-        namespace="n", endpoint="e", replicas=3, ready=2, acknowledged=3, config_generation=1
+        namespace="n", endpoint="e", replicas=3, ready=2, acknowledged=0, config_generation=1
     )
     assert tenant_status.to_status(status)["relay"]["summary"] == "2/3"
 
