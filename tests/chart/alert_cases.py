@@ -121,16 +121,18 @@ CASES = (
     ),
     Case(
         alert="RelayCanaryStuck",
-        fires=_phase("Progressing") | _route("step_started_timestamp_seconds", "0x1500"),
-        minutes=1442,
+        fires=_phase("Progressing") | _route("step_due_timestamp_seconds", "0x1500"),
+        minutes=722,
         labels=ROUTE_LABELS,
-        not_before=1438,
+        not_before=718,
         quiet={
             "a canary that stays at its target": _phase("Holding")
-            | _route("step_started_timestamp_seconds", "0x1500")
+            | _route("step_due_timestamp_seconds", "0x1500")
             | _route("step_overdue", "0x1500"),
+            "a step of a month": _phase("Progressing")
+            | _route("step_due_timestamp_seconds", "2592000x1500"),
             "a shadow phase of two days": _phase("Shadowing")
-            | _route("step_started_timestamp_seconds", "0x1500"),
+            | _route("step_due_timestamp_seconds", "0x1500"),
         },
     ),
     Case(

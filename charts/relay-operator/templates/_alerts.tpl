@@ -36,14 +36,14 @@ groups:
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{`"The canary of route {{ $labels.route }} in {{ $labels.namespace }} is frozen."`}}
-      description: {{`"Its weight stays where it is: either both sides fail together, then look at both providers; or it broke a limit and onBreach is Freeze, then decide as the condition Ready says. kubectl -n {{ $labels.namespace }} describe relayroute {{ $labels.route }} tells which."`}}
+      description: {{`"Its weight stays where it is: either both sides fail together, or stable alone, then look at the providers; or it broke a limit and onBreach is Freeze, then decide as the condition Ready says. kubectl -n {{ $labels.namespace }} describe relayroute {{ $labels.route }} tells which."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayCanaryFrozen") | trim | nindent 6 }}
   - alert: RelayCanaryStuck
     expr: |-
       max by (namespace, route) (relay_operator_route_step_overdue{ {{- $operator }}}) == 1
       or
-      (time() - max by (namespace, route) (relay_operator_route_step_started_timestamp_seconds{ {{- $operator }}}) > {{ $limits.stuckSeconds }}
-        and on (namespace, route) max by (namespace, route) (relay_operator_route_phase{ {{- $operator }}, phase="Progressing"}) == 1)
+      (time() - max by (namespace, route) (relay_operator_route_step_due_timestamp_seconds{ {{- $operator }}}) > {{ $limits.stuckSeconds }}
+        and on (namespace, route) max by (namespace, route) (relay_operator_route_phase{ {{- $operator }}, phase=~"Progressing|Baking"}) == 1)
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{`"The canary of route {{ $labels.route }} in {{ $labels.namespace }} has not passed its step for too long."`}}

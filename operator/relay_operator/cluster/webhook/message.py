@@ -69,7 +69,7 @@ def _type(move: Move) -> str:
         if move.canary_percent == 0:
             return "rolled_back"
         return "frozen" if move.reason == Reason.SLO_BREACH else "held"
-    if move.reason == Reason.SHARED_INCIDENT:
+    if move.reason in (Reason.SHARED_INCIDENT, Reason.STABLE_UNHEALTHY):
         return "frozen"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", move.reason).lower()
 

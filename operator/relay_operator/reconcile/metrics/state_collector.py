@@ -90,9 +90,9 @@ class _RouteFamilies:
             "Share of the sessions that the canary has.",
             _ROUTE,
         )
-        self._step_began = _gauge(
-            "relay_operator_route_step_started_timestamp_seconds",
-            "When the canary's step began, or when it was promoted or rolled back.",
+        self._due = _gauge(
+            "relay_operator_route_step_due_timestamp_seconds",
+            "When the present step could be passed at the earliest.",
             _ROUTE,
         )
         self._overdue = _gauge(
@@ -124,7 +124,8 @@ class _RouteFamilies:
         if not state.fingerprint:
             return
         reason = run.standing.reason if run.standing is not None else None
-        self._step_began.add_metric(labels, state.step_started_at)
+        earliest = run.standing.earliest if run.standing is not None else 0.0
+        self._due.add_metric(labels, earliest or state.step_started_at)
         self._overdue.add_metric(labels, float(reason is Reason.STEP_DEADLINE))
         self._awaits_approval.add_metric(labels, float(reason is Reason.AWAITING_APPROVAL))
         if run.is_measured and math.isfinite(run.unmeasurable_since):
@@ -136,7 +137,7 @@ class _RouteFamilies:
             self._ready,
             self._phase,
             self._weight,
-            self._step_began,
+            self._due,
             self._overdue,
             self._awaits_approval,
             self._unmeasurable,

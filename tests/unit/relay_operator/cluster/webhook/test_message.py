@@ -93,6 +93,8 @@ def test_the_id_is_the_moves_and_no_other_moves() -> None:
         ("SloBreach", 0, "rolled_back"),
         ("SloBreach", 25, "frozen"),
         ("SharedIncident", 25, "frozen"),
+        ("StableUnhealthy", 25, "frozen"),
+        ("Evacuated", 100, "evacuated"),
         ("StepDeadline", 0, "rolled_back"),
         ("StepDeadline", 25, "held"),
         ("Unmeasurable", 0, "rolled_back"),

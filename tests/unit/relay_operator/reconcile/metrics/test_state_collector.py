@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_operator.decisions import timestamps
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 
 SPACE = "relay-finance"
@@ -65,14 +67,14 @@ def phases(life: Life) -> list[str]:
 
 
 @in_virtual_time
-async def test_a_route_that_climbs_has_its_phase_its_weight_and_the_begin_of_its_step() -> None:
+async def test_a_route_that_climbs_has_its_phase_its_weight_and_when_its_step_is_due() -> None:
     stage, life, _ = await a_canary()
     assert phases(life) == ["Progressing"]
     assert value(life, "route_ready", ROUTE) == 1
     assert value(life, "route_canary_weight_percent", ROUTE) == 25
-    began = value(life, "route_step_started_timestamp_seconds", ROUTE)
-    assert began is not None
-    assert stage.clock.now - 30 < began <= stage.clock.now
+    step = stage.status("RelayRoute", "chat", tenant="finance")["step"]
+    due = value(life, "route_step_due_timestamp_seconds", ROUTE)
+    assert due == pytest.approx(timestamps.from_text(step["startedAt"]) + 10, abs=1)
     assert value(life, "route_step_overdue", ROUTE) == 0
     assert value(life, "route_awaiting_approval", ROUTE) == 0
     assert value(life, "route_unmeasurable_since_timestamp_seconds", ROUTE) is None
