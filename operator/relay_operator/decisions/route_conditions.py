@@ -57,7 +57,7 @@ def _decided(
         ),
         *_analysis(outcome),
         condition(Type.PROMOTED, promoted, reason, reason, message),
-        condition(Type.ROLLED_BACK, rolled_back, reason, reason, message),
+        condition(Type.ROLLED_BACK, rolled_back, reason, reason, _rollback(decision)),
         condition(Type.STALLED, stalled, reason, reason, message),
         _reconciling(decision, acknowledged, pods),
     ]
@@ -133,8 +133,22 @@ def _analysis(outcome: Decided) -> list[Condition]:
             decision.reason,
             "no canary is being measured",
         ),
-        condition(Type.WITHIN_SLO, False if breached else None, reason, reason, decision.message),
+        condition(
+            Type.WITHIN_SLO,
+            False if breached else None,
+            reason,
+            reason,
+            state.cause if breached else decision.message,
+        ),
     ]
+
+
+def _rollback(decision: Decision) -> str:
+    """Says why the canary was rolled back; what to do about it is in Ready."""
+    state = decision.state
+    if state.phase is Phase.ROLLED_BACK:
+        return state.cause or decision.message
+    return "this canary was not rolled back" if state.fingerprint else "the route has no canary"
 
 
 def _pods(programmed: Programmed) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from relay_operator import names
-from relay_operator.api.provider import Provider
+from relay_operator.api.provider import Provider, ServiceRef
 from relay_operator.cluster import provider_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
@@ -128,10 +128,7 @@ class ProviderReconciler:
             upstream = upstreams.of_service(provider, ref, service)
         self._watched_state.resolve(name, upstream)
         if upstream is None and ref is not None:
-            message = (
-                f"there is no Service {ref.namespace}/{ref.name} with port {ref.port} and a selector "
-                f"of at most {upstreams.MOST_SELECTOR_CHARACTERS} characters"
-            )
+            message = _missing(ref, found=service is not None)
             return Refused(reason=Reason.SERVICE_NOT_FOUND, message=message)
         shown = await provider_secrets.read(
             self._api, provider, namespace=self._operator_namespace, now=now
@@ -154,3 +151,14 @@ class ProviderReconciler:
             f"; relays go on with the last {whats} that they were given, if any; "
             f"Tenants with routes to it: {', '.join(tenants[:_NAMED])}{more}"
         )
+
+
+def _missing(ref: ServiceRef, *, found: bool) -> str:
+    """Says what keeps a Service from being used, as far as the operator looks."""
+    service = f"Service {ref.namespace}/{ref.name}"
+    if not found:
+        return f"there is no {service}; create it, or create a Provider with another serviceRef"
+    return (
+        f"{service} has no port {ref.port}, or no selector of at most "
+        f"{upstreams.MOST_SELECTOR_CHARACTERS} characters; correct the Service, or create a Provider with another serviceRef"
+    )

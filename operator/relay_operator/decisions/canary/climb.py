@@ -57,7 +57,7 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
         message = f"at {state.weight_percent} %; without spec.analysis the weight is not raised automatically"
         return stay(replace(state, phase=Phase.HOLDING), Reason.NO_ANALYSIS, message)
     if state.weight_percent == plan.percent < 100:
-        message = f"target of {plan.percent} % reached"
+        message = f"at its target of {plan.percent} %; raise spec.canary.percent to go on"
         return stay(replace(state, phase=Phase.HOLDING), Reason.DESTINATION_REACHED, message)
     if state.phase is Phase.BAKING:
         return _bake(state, look, plan)

@@ -163,7 +163,8 @@ def _held(state: State, look: Look, plan: Plan) -> Decision | None:
         # what bakes has all traffic already, and what is shadowed none
         stays = state.phase in (Phase.BAKING, Phase.SHADOWING)
         paused = state if stays else replace(state, phase=Phase.PAUSED)
-        return stay(paused, Reason.PAUSED, "paused by spec.paused", coming="spec.paused: false")
+        message = f"paused at {state.weight_percent} % by spec.paused; set it to false to go on"
+        return stay(paused, Reason.PAUSED, message, coming="spec.paused: false")
     return None
 
 

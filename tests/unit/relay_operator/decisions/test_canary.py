@@ -222,7 +222,7 @@ def test_messages_name_the_target_and_what_the_next_step_needs() -> None:
     )
     plan = replace(CLIMB, percent=40)
     reached = next_state(climbing(40), HEALTHY, plan=plan, step_requests=0, now=1001.0)
-    assert reached.message == "target of 40 % reached"
+    assert reached.message == "at its target of 40 %; raise spec.canary.percent to go on"
 
 
 @pytest.mark.parametrize("requests", [0, 30])

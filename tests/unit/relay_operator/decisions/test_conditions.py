@@ -199,6 +199,38 @@ def test_a_rolled_back_route_is_stalled_so_that_gitops_sees_it() -> None:
     )
 
 
+def test_what_was_rolled_back_and_why_is_told_apart_from_what_to_do() -> None:
+    state = State(phase=Phase.ROLLED_BACK, fingerprint="a", cause="9 of 9 requests failed")
+    told = "9 of 9 requests failed; annotate the route"
+    decision = Decision(state=state, reason=Reason.ROLLED_BACK, message=told)
+    verdict = Verdict(outcome=Outcome.BREACHED, reason=Reason.ERROR_RATE, message="v")
+    found = {
+        one.type: one.message
+        for one in route_conditions.conditions(
+            Decided(decision=decision, verdict=verdict, measured=False), PODS
+        )
+    }
+    assert found[ConditionType.READY] == told
+    assert found[ConditionType.ROLLED_BACK] == found[ConditionType.WITHIN_SLO] == state.cause
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "said"),
+    [("a", "this canary was not rolled back"), ("", "the route has no canary")],
+)
+def test_what_was_not_rolled_back_says_so(fingerprint: str, said: str) -> None:
+    state = State(phase=Phase.PROGRESSING, fingerprint=fingerprint)
+    decision = Decision(state=state, reason=Reason.AWAITING_EVIDENCE, message="at 25 %")
+    verdict = Verdict(outcome=Outcome.HEALTHY, reason=Reason.HEALTHY, message="v")
+    decided = Decided(decision=decision, verdict=verdict, measured=True)
+    [told] = [
+        one
+        for one in route_conditions.conditions(decided, PODS)
+        if one.type is ConditionType.ROLLED_BACK
+    ]
+    assert (told.status, told.message) == ("False", said)
+
+
 def test_an_unmeasurable_canary_is_no_breach() -> None:
     found = a_route(Phase.PROGRESSING, outcome=Outcome.UNMEASURABLE)
     assert (found["AnalysisAvailable"][0], found["WithinSLO"][0], found["Ready"][0]) == (

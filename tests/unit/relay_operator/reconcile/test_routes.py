@@ -214,10 +214,17 @@ async def test_a_route_whose_provider_is_not_usable_says_so_and_recovers() -> No
     accepted = stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
     assert accepted["message"] == (
         "Provider inside cannot be used yet: "
-        "there is no Service relay-system/llm with port 80 and a selector of at most 1500 characters"
+        "there is no Service relay-system/llm; create it, or create a Provider with another serviceRef"
     )
     service = {"apiVersion": "v1", "kind": "Service"}
     metadata = {"name": "llm", "namespace": "relay-system"}
+    headless = {"ports": [{"port": 80}]}
+    stage.server.put({**service, "metadata": metadata, "spec": headless})
+    await stage.settle(10)
+    told = stage.condition("Provider", "inside", "Ready")["message"]
+    assert told.startswith(
+        "Service relay-system/llm has no port 80, or no selector of at most 1500 characters; correct"
+    )
     spec = {"selector": {"app": "llm"}, "ports": [{"port": 80}]}
     stage.server.put({**service, "metadata": metadata, "spec": spec})
     await stage.settle(10)
