@@ -47,13 +47,13 @@ fuzz: setup ## Fuzz the scan of bodies with sanitizers, then the relay from both
 test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (8 to 13 minutes once); ONLY=path for some
 	$(PYTHON) -m tests.tiers $(if $(ONLY),--only '$(ONLY)')
 
-demo: setup ## Show a canary promoted and one rolled back, on a real Kubernetes
+demo: setup ## Show a canary promoted, one rolled back and one kept, on a real Kubernetes
 	$(PYTHON) -m tests.demo
 
 demo-down: setup ## Remove the demonstration's cluster and its files
 	$(PYTHON) -m tests.demo --down
 
-bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation or slo for one
+bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation, slo or healthy for one
 	$(PYTHON) -m bench $(ONLY)
 
 image: setup ## Build the images (no Docker needed) into the cache

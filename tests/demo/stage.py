@@ -17,6 +17,7 @@ CHART = ROOT / "charts" / "relay-operator"
 IMAGES = tuple(docker_engine.DOCKERFILES)
 OPERATOR_NAMESPACE = "relay-system"
 PROVIDERS = ("legacy", "holysheep")
+PROMETHEUS_URL = "http://prometheus.monitoring.svc.cluster.local:9090"
 
 
 def load_images(kind: Path, cluster: str) -> None:
@@ -50,13 +51,15 @@ def install_provider_keys(cluster: Cluster) -> None:
         _apply(cluster, _secret(f"{provider}-key", OPERATOR_NAMESPACE, entries))
 
 
-def install_chart(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
+def install_chart(
+    cluster: Cluster, *, dns_cidrs: tuple[str, ...], prometheus_url: str = PROMETHEUS_URL
+) -> None:
     """Installs the chart as a user does, or upgrades it."""
     cluster.helm(
         "upgrade", "--install", "relay-operator", str(CHART),
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
         "--set", "image.repository=relay-operator,image.tag=dev,image.pullPolicy=Never",
-        "--set", "prometheus.url=http://prometheus.monitoring.svc.cluster.local:9090,prometheus.scrapeSeconds=1",
+        "--set", f"prometheus.url={prometheus_url},prometheus.scrapeSeconds=1",
         "--set-json", f"dns.cidrs={json.dumps(dns_cidrs)}",
         "--set", "relay.drainSeconds=20",
         "--wait", "--timeout", "90s",

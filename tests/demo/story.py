@@ -1,4 +1,7 @@
-"""The demonstration: a tenant gets its relay, one canary is promoted, another fails and is rolled back."""
+"""The demonstration: a tenant gets its relay, one canary is promoted, another fails and is rolled back, a third fails a little.
+
+The last is healthy: one call in two hundred fails, half of what its limit allows. It is not rolled back.
+"""
 
 import json
 import time
@@ -13,16 +16,27 @@ from tests.demo.providers import SimulatedProvider
 FAULT = {"error_percent": 25.0, "error_status": 500}
 """Too few errors for the relay's own breaker, so the operator has to act on what Prometheus measured."""
 
+USUAL_ERRORS = {"error_percent": 0.5, "error_status": 500}
+KEPT_SECONDS = 24.0
+"""How long the canary with the usual errors is watched after its last step: a thousand calls."""
+
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The result. rollback_seconds is from the start of the fault to the last request the canary got."""
+    """The result. rollback_seconds is from the start of the fault to the last request the canary got.
+
+    rolled_back is the route's status at that time; the kept_ fields are about the canary with the usual errors.
+    """
 
     tenant_ready_seconds: float
     promoted: bool
     rollback_seconds: float
+    rolled_back: dict[str, Any]
+    kept_percent: int
+    kept_requests: int
+    kept_failures: int
     failed_requests: int
     dropped_requests: int
     sent_requests: int
@@ -32,7 +46,8 @@ class Outcome:
         return (
             f"demo: ok tenant_ready_seconds={self.tenant_ready_seconds:.2f} promoted={str(self.promoted).lower()} "
             f"rollback_seconds={self.rollback_seconds:.2f} failed_requests={self.failed_requests} "
-            f"dropped_requests={self.dropped_requests}"
+            f"dropped_requests={self.dropped_requests} kept_percent={self.kept_percent} "
+            f"kept_requests={self.kept_requests} kept_failures={self.kept_failures}"
         )
 
 
@@ -51,19 +66,23 @@ def run(cluster: Cluster, tell: Tell) -> Outcome:
     tell("traffic: 80 calls per second through the tenant's relay, all to the provider legacy")
     _promotion(cluster, tell)
     before = totals(cluster)
-    rollback_seconds = _rollback(cluster, tell)
+    rollback_seconds, rolled_back = _rollback(cluster, tell)
+    failed = totals(cluster)["failed"] - before["failed"]
+    tell(f"{failed} errors reached the tenant's application while that canary was proved bad")
+    kept = _usual_errors(cluster, tell)
     settled = _settled(cluster)
     tell(
         f"calls: {settled['sent']} sent, {settled['answered']} answered, {settled['failed']} answered with an error, "
         f"{settled['dropped']} without an answer"
     )
-    tell(
-        f"{settled['failed'] - before['failed']} of these errors came during the second canary, the one with the fault"
-    )
     return Outcome(
         tenant_ready_seconds=ready_seconds,
         promoted=True,
         rollback_seconds=rollback_seconds,
+        rolled_back=rolled_back,
+        kept_percent=kept.percent,
+        kept_requests=kept.requests,
+        kept_failures=kept.failures,
         failed_requests=settled["failed"],
         dropped_requests=settled["dropped"],
         sent_requests=settled["sent"],
@@ -113,7 +132,7 @@ def _promotion(cluster: Cluster, tell: Tell) -> None:
     _follow(cluster, tell, until="Stable", seconds=20)
 
 
-def _rollback(cluster: Cluster, tell: Tell) -> float:
+def _rollback(cluster: Cluster, tell: Tell) -> tuple[float, dict[str, Any]]:
     tell(
         "kubectl apply -f examples/02-canary/next/second.yaml # start another canary, back to legacy"
     )
@@ -133,11 +152,73 @@ def _rollback(cluster: Cluster, tell: Tell) -> float:
     assert last_served == again, "the canary still gets calls after the rollback"
     tell(f"the canary got its last request {last_served - fault_at:.2f} s after the fault began")
     tell(cluster.kubectl("get", "relayroute", "chat", "-n", "relay-finance", "-o", "wide"))
-    return last_served - fault_at
+    return last_served - fault_at, _status(cluster)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A canary that was not rolled back: its weight, and its calls as its provider counted them."""
+
+    percent: int
+    requests: int
+    failures: int
+
+
+def _usual_errors(cluster: Cluster, tell: Tell) -> _Kept:
+    """Tries the canary again by hand, now with half as many errors as its limit allows."""
+    legacy, status = SimulatedProvider(cluster, "legacy"), _status(cluster)
+    legacy.reset()
+    retry = f"relay-operator.dev/retry={status['canaryFingerprint']}/{status['run']}/force"
+    tell("the fault is repaired")
+    tell(f"kubectl annotate relayroute chat {retry}   # try this canary again, at once")
+    cluster.kubectl("annotate", "--overwrite", "relayroute", "chat", "-n", "relay-finance", retry)
+    wait_until(
+        "another run of the canary",
+        lambda: _status(cluster),
+        lambda seen: seen.get("run") != status["run"] and seen["weights"]["canaryPercent"] > 0,
+        seconds=60,
+    )
+    legacy.behave(**USUAL_ERRORS, error_first=1)
+    tell(
+        "from now on one in two hundred of legacy's answers is an error, the first one at once; the limit is 1 %"
+    )
+    _follow(cluster, tell, until="Holding", seconds=60)
+    _watch(cluster, KEPT_SECONDS)
+    stats, status = legacy.stats(), _status(cluster)
+    kept = _Kept(
+        percent=status["weights"]["canaryPercent"],
+        requests=stats["requests"],
+        failures=stats["by_status"].get("500", 0),
+    )
+    share = 100 * kept.failures / kept.requests
+    tell(
+        f"{kept.failures} of the canary's {kept.requests} calls failed ({share:.1f} %), and it still has {kept.percent} % "
+        f"of the traffic: {status['analysis']['message']}"
+    )
+    for row in status["analysis"]["metrics"]:
+        tell(f"  {row['name']}: limit {row['limit']}; evidence {row['evidence']}")
+    return kept
+
+
+def _watch(cluster: Cluster, seconds: float) -> None:
+    """Looks whether the canary keeps its weight."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        status = _status(cluster)
+        if status["phase"] == "RolledBack" or not status["weights"]["canaryPercent"]:
+            raise DemoFailed(f"a healthy canary was rolled back: {status.get('cause')}")
+        time.sleep(1)
+
+
+def _status(cluster: Cluster) -> dict[str, Any]:
+    found: dict[str, Any] = cluster.get("relayroute", "chat", "-n", "relay-finance").get(
+        "status", {}
+    )
+    return found
 
 
 def _healthy_samples(cluster: Cluster) -> bool:
-    status = cluster.get("relayroute", "chat", "-n", "relay-finance").get("status", {})
+    status = _status(cluster)
     return bool(status.get("analysis", {}).get("verdict") == "Healthy")
 
 
@@ -147,7 +228,7 @@ def _follow(cluster: Cluster, tell: Tell, *, until: str, seconds: float) -> None
 
     def look() -> tuple[str, int]:
         nonlocal told
-        status = cluster.get("relayroute", "chat", "-n", "relay-finance").get("status", {})
+        status = _status(cluster)
         phase, weight = status.get("phase", ""), status.get("weights", {}).get("canaryPercent", 0)
         messages = {one["type"]: one["message"] for one in status.get("conditions", [])}
         line = f"  {phase:<12} canary {weight:>3} %"

@@ -32,20 +32,27 @@ def test_every_call_was_answered(outcome: story.Outcome) -> None:
     assert outcome.dropped_requests == 0
 
 
+def test_a_canary_with_half_the_errors_that_its_limit_allows_is_kept(
+    outcome: story.Outcome,
+) -> None:
+    assert outcome.kept_percent == 50
+    assert outcome.kept_requests > 300
+    assert 0 < outcome.kept_failures < 0.03 * outcome.kept_requests
+
+
 def test_errors_reached_the_caller_only_while_the_fault_lasted(
     outcome: story.Outcome, staged: Cluster
 ) -> None:
     calls_per_second, fault_share = 80, 0.25 * 0.25
     # a quarter of the canary's quarter of the calls, as long as the canary was served, with room for chance
     expected = calls_per_second * fault_share * max(outcome.rollback_seconds, 1.0)
-    assert outcome.failed_requests <= 3 * expected + 10
+    assert outcome.failed_requests - outcome.kept_failures <= 3 * expected + 10
 
 
 def test_the_rollback_shows_in_status_and_events(outcome: story.Outcome, staged: Cluster) -> None:
-    route = staged.get("relayroute", "chat", "-n", "relay-finance")
-    conditions = {one["type"]: one for one in route["status"]["conditions"]}
-    assert route["status"]["phase"] == "RolledBack"
-    assert route["status"]["weights"] == {"stablePercent": 100, "canaryPercent": 0}
+    conditions = {one["type"]: one for one in outcome.rolled_back["conditions"]}
+    assert outcome.rolled_back["phase"] == "RolledBack"
+    assert outcome.rolled_back["weights"] == {"stablePercent": 100, "canaryPercent": 0}
     assert conditions["Ready"]["status"] == "False"
     assert conditions["Stalled"]["status"] == "True"
     assert "rolled back from " in conditions["RolledBack"]["message"]

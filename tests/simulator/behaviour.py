@@ -40,6 +40,8 @@ class Fault(StrEnum):
     """Content-Length and Transfer-Encoding: chunked in one answer (RFC 9112, 6.3)."""
     GARBAGE = "garbage"
     """Status 200 and a body that is neither JSON nor an event stream."""
+    EMPTY = "empty"
+    """Status 200 and nothing: a body of no bytes, a stream of no events."""
     NOT_HTTP = "not_http"
     """Bytes that are not an HTTP answer."""
     ERROR_EVENT = "error_event"

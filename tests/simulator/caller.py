@@ -37,17 +37,29 @@ class Totals:
 class Caller:
     """Calls until stopped; close() waits for calls under way."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, url: str, model: str) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        url: str,
+        model: str,
+        key: str,
+        stream_percent: int = 50,
+    ) -> None:
         self.totals = Totals()
         self._session = session
         self._url = url
         self._model = model
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._stream_percent = stream_percent
         self._calls: set[asyncio.Task[None]] = set()
 
     def start_call(self) -> None:
         """Starts a call."""
+        before = self.totals.sent * self._stream_percent // 100
         self.totals.sent += 1
-        task = asyncio.create_task(self._call(stream=self.totals.sent % 2 == 0))
+        stream = self.totals.sent * self._stream_percent // 100 > before
+        task = asyncio.create_task(self._call(stream=stream))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
@@ -65,7 +77,9 @@ class Caller:
             "messages": [{"role": "user", "content": prompt}],
         }
         try:
-            async with self._session.post(f"{self._url}/chat/completions", json=body) as answer:
+            async with self._session.post(
+                f"{self._url}/chat/completions", json=body, headers=self._headers
+            ) as answer:
                 content = await answer.read()
             self._count(answer.status, complete=not stream or b"data: [DONE]" in content)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -83,18 +97,20 @@ class Caller:
             self.totals.first_drop = self.totals.first_drop or "a stream ended before [DONE]"
 
 
+def client_session() -> aiohttp.ClientSession:
+    """Returns a session for any number of calls at once."""
+    timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
+    return aiohttp.ClientSession(timeout=timeout, connector=connector)
+
+
 async def run(*, url: str, model: str, rate: float, seconds: float, key: str) -> None:
     """Makes rate calls a second until seconds have passed or SIGTERM arrives."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS)
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
-    headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(
-        timeout=timeout, connector=connector, headers=headers
-    ) as session:
-        caller = Caller(session, url=url, model=model)
+    async with client_session() as session:
+        caller = Caller(session, url=url, model=model, key=key)
         reporting = asyncio.create_task(_report(caller))
         started = time.monotonic()
         while not stopping.is_set() and (elapsed := time.monotonic() - started) < seconds:

@@ -181,6 +181,9 @@ class Delivery:
             self._write(_chunk(GARBAGE_BODY + b"\n\ndata: {\n\n"))
             self._end_stream()
             return
+        if fault is Fault.EMPTY:
+            self._end_stream()
+            return
         self._next_event_at = self._clock.time() + self._plan.behaviour.first_token_ms / 1000
         if self._plan.behaviour.first_token_ms:
             self._timer = self._clock.call_at(self._next_event_at, self._send_events)

@@ -230,6 +230,8 @@ class Provider:
             extra = (*extra, (b"content-encoding", b"gzip"))
         if fault is Fault.GARBAGE:
             body = GARBAGE_BODY
+        if fault is Fault.EMPTY:
+            body = b""
         return _unary(200, body, behaviour, extra, latency_seconds=latency, fault=fault)
 
     def _remember(self, call: Call, identity: Identity) -> None:

@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     items[:] = [item for item in items if item not in apart]
     config.hook.pytest_deselected(items=apart)
-    _tell(config, f"{len(apart)} tests of the embedded cluster deselected: {choice.reason}")
+    tell(config, f"{len(apart)} tests of the embedded cluster deselected: {choice.reason}")
 
 
 def _choose(config: pytest.Config) -> Provider | None:
@@ -77,7 +77,7 @@ def _own_name(locks: contextlib.ExitStack) -> str:
     raise pytest.UsageError(f"{MAX_SESSIONS} test sessions of this checkout are running already")
 
 
-def _tell(config: pytest.Config, line: str) -> None:
+def tell(config: pytest.Config, line: str) -> None:
     """Prints a line at once, past the capture of output."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
@@ -101,7 +101,7 @@ def cluster_begun(request: pytest.FixtureRequest, cluster_provider: Provider) ->
     creation began (monotonic seconds).
     """
     config, option = request.config, request.config.option
-    _tell(config, f"cluster: {cluster_provider.reason}")
+    tell(config, f"cluster: {cluster_provider.reason}")
     began = time.monotonic()
     option.kind_bin = option.kind_bin or str(cluster_provider.kind)
     option.kind_kubectl_bin = option.kind_kubectl_bin or str(cluster_provider.kubectl)
@@ -120,7 +120,7 @@ def kind_cluster(
     name, path = kind_cluster.name, kind_cluster.kubeconfig_path
     # pytest-kind creates an empty file and leaves it empty if the cluster runs already
     _kind(request.config, "export", "kubeconfig", f"--name={name}", f"--kubeconfig={path}")
-    _tell(request.config, f"cluster {name}: up in {time.monotonic() - cluster_begun:.1f} s")
+    tell(request.config, f"cluster {name}: up in {time.monotonic() - cluster_begun:.1f} s")
     return kind_cluster
 
 
@@ -176,7 +176,7 @@ def images_loaded(
         except ClusterError as error:
             raise pytest.UsageError(str(error)) from error
     _kind(request.config, "load", "docker-image", f"--name={cluster.name}", *IMAGES)
-    _tell(request.config, f"images: built and loaded in {time.monotonic() - began:.1f} s")
+    tell(request.config, f"images: built and loaded in {time.monotonic() - began:.1f} s")
     return IMAGES
 
 

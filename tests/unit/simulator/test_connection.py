@@ -253,6 +253,15 @@ def test_an_answer_framed_by_the_connections_end_closes_it() -> None:
     assert caller.wire.closed
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_empty_answer_is_a_good_head_and_nothing_else(stream: bool) -> None:
+    caller = Caller(Behaviour(fault=Fault.EMPTY))
+    caller.send(stream=stream)
+    assert caller.wire.sent.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert caller.body == (b"0\r\n\r\n" if stream else b"")
+    assert not caller.wire.closed
+
+
 @pytest.mark.parametrize("fault", [Fault.CLOSE, Fault.NOT_HTTP, Fault.CLOSE_AFTER])
 def test_faults_that_close_do_close(fault: Fault) -> None:
     caller = Caller(Behaviour(fault=fault))
