@@ -1,4 +1,4 @@
-"""What keeps an object from its goal, told by that object: in status before a retry, and once as an Event."""
+"""Reports of obstacles by the object that they keep from its goal: in status before a retry, and once as an Event."""
 
 from collections.abc import Awaitable, Container, Mapping, Sequence
 from contextlib import suppress

@@ -44,7 +44,7 @@ _NAMESPACE_SECONDS = 10.0
 _ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS})
 """While a pod lacks the newest document it serves by the last one."""
 _NOT_THERE = frozenset({403, 404})
-"""What the API server answers where the namespace or our RoleBinding in it is gone."""
+"""The answers of the API server where the namespace or our RoleBinding in it is gone."""
 
 
 class TenantReconciler:

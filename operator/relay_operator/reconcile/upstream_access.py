@@ -1,4 +1,4 @@
-"""What a tenant's relay needs to reach its providers: addresses for its network policy, and keys.
+"""Access of a tenant's relay to its providers: addresses for its network policy, and keys.
 
 What a route in force uses stays although its Provider, Service or Secret is gone: the relays have it, and only a new
 relay pod would notice. Keys stay in the tenant's own Secret. Addresses stay as a signed annotation of the network policy,
@@ -27,7 +27,7 @@ _MOST_SECRET_BYTES = 1000 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """What relays show the providers, as entries of the tenant's Secret: keys, certificates, proxy credentials.
+    """Credentials that relays show the providers, as entries of the tenant's Secret: keys, certificates, proxy credentials.
 
     missing says of each provider what cannot be handed over; kept are the providers for which the last ones stay
     meanwhile, all of them.

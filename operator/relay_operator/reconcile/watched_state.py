@@ -24,7 +24,7 @@ _MOST_TROUBLES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteNews:
-    """What follows from a change of one route: routes whose conflict changed, providers that gain or lose a tenant."""
+    """Consequences of a change of one route: routes whose conflict changed, providers that gain or lose a tenant."""
 
     routes: frozenset[str]
     providers: frozenset[str]

@@ -1,4 +1,4 @@
-"""What a webhook says of one move of a canary, and the id by which a receiver knows it again."""
+"""The message of a webhook about one move of a canary, and the id by which a receiver knows it again."""
 
 import hashlib
 import re

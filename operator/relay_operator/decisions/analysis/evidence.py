@@ -1,4 +1,4 @@
-"""What Prometheus shows of the routes that are followed, tick by tick.
+"""Evidence from Prometheus of the routes that are followed, tick by tick.
 
 Time is Prometheus' own: only differences of sample times count, and the newest sample is now. The operator's clock tells
 only how long nothing new has been read.
@@ -36,7 +36,7 @@ _MOST_PODS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What to ask Prometheus for: of these pods what is newer than the time given for each, about these routes.
+    """A question to Prometheus: of these pods what is newer than the time given for each, about these routes.
 
     seconds is how far to look back.
     """

@@ -1,4 +1,4 @@
-"""What one tick brings of one route: increases since the tick before, all relay pods together.
+"""Increments of one route in one tick: increases since the tick before, all relay pods together.
 
 The evidence (from Prometheus) makes them, the tests and the verdict take them. All times are Prometheus' own.
 """

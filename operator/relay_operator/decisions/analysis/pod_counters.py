@@ -7,7 +7,7 @@ from relay_contract.document import SIGNALS
 from relay_operator.decisions.analysis.scrapes import ATTEMPTS, COUNTERS, INDEX, Figures, Scrape
 
 Increases = list[float]
-"""What one side counted between two scrapes, in the order of `FIGURES`, without the last, which is a level."""
+"""Counts of one side between two scrapes, in the order of `FIGURES`, without the last, which is a level."""
 
 _TIMES: Final = tuple(
     (signal, INDEX[f"slow/{signal}"], INDEX[f"timed/{signal}"]) for signal in SIGNALS

@@ -1,4 +1,4 @@
-"""When the next scrape of each relay pod can be read: most looks at Prometheus would bring nothing new."""
+"""The schedule by which the next scrape of each relay pod can be read: most looks at Prometheus would bring nothing new."""
 
 from collections.abc import Collection, Iterable
 

@@ -34,17 +34,17 @@ ATTEMPTS: Final = (
 )
 TOKEN_KINDS: Final = ("input", "output")
 OPTIONAL: Final = ("reported", *(f"{kind}_tokens" for kind in TOKEN_KINDS), "under_way")
-"""What relays of an older image do not export, or no objective asks for."""
+"""Series that relays of an older image do not export, or no objective asks for."""
 FIGURES: Final = (
     *ATTEMPTS,
     *(f"{measure}/{signal}" for signal in SIGNALS for measure in ("slow", "timed")),
     *OPTIONAL,
 )
-"""What is read of a side, in the order of `Figures`. All but the last are counters."""
+"""Series that are read of a side, in the order of `Figures`. All but the last are counters."""
 
 INDEX: Final = {name: index for index, name in enumerate(FIGURES)}
 COUNTERS: Final = len(FIGURES) - 1
-"""How many of them are counters."""
+"""The number of them that are counters."""
 _COLUMNS: Final[dict[tuple[str, str, str], int]] = {
     **{(f"{_PREFIX}{name}_total", "", ""): INDEX[name] for name in (*ATTEMPTS, "reported")},
     **{
@@ -62,7 +62,7 @@ _Found = list[float | None]
 
 
 class Identity(NamedTuple):
-    """What a time series is about, read from its labels once. pod is named by labels that the scraper sets.
+    """Subject of a time series, read from its labels once. pod is named by labels that the scraper sets.
 
     column is the index of a side's figure, STARTED or PROBED for what a pod and a canary have, COPIED for shadow copies, whose side
     is the pair and the outcome, OTHER for what is none of ours.
@@ -110,7 +110,7 @@ class Series(NamedTuple):
 
 
 class Scrape(NamedTuple):
-    """What one pod said of one route at one moment. breaker counts failed probes, None without one."""
+    """Figures of one pod about one route at one moment. breaker counts failed probes, None without one."""
 
     at: float
     start: float
@@ -121,7 +121,7 @@ class Scrape(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What of a route is followed: the fingerprints of its sides, the latency signals judged, and tokens or not."""
+    """The part of a route that is followed: the fingerprints of its sides, the latency signals judged, and tokens or not."""
 
     stable: str
     canary: str

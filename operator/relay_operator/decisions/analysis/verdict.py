@@ -1,4 +1,4 @@
-"""What a canary is held to, and what was found: four outcomes, of which only one rolls back."""
+"""The objective that a canary is held to, and the verdict: four outcomes, of which only one rolls back."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

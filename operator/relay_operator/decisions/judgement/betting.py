@@ -13,7 +13,7 @@ from typing import Final
 ODDS_FACTORS: Final = (1.4, 2.0, 3.0, 5.0, 10.0, 25.0, 100.0, 5000.0)
 """The alternatives, as multiples of the hypothesis' odds of a bad attempt."""
 PRIOR: Final = (0.2, 0.08, 0.1, 0.1, 0.1, 0.1, 0.1, 0.02, 0.2)
-"""How the wealth is spread at first: cash, which neither gains nor loses, then the alternatives."""
+"""The spread of the wealth at first: cash, which neither gains nor loses, then the alternatives."""
 LEAST_RENEWED: Final = 1e-30
 TROUBLE: Final = 3
 """Index of the alternative that tells when trouble began."""
@@ -23,7 +23,7 @@ LARGEST_SHARE: Final = 0.999
 
 
 class Odds:
-    """What a bad and a good attempt pay, in logarithms, on each alternative to a share."""
+    """Pay-offs of a bad and of a good attempt, in logarithms, on each alternative to a share."""
 
     __slots__ = ("pairs", "share", "trouble")
 

@@ -24,7 +24,7 @@ _VERSION: Final = 1
 _LARGEST_COUNT: Final = 1e15
 _LOWEST_NATS: Final = -1e4
 _SHORT_OF_NATS: Final = 1.0
-"""How far below its threshold evidence is read back."""
+"""The distance below its threshold at which evidence is read back."""
 _NEW_TICKS: Final = 5
 _TROUBLE_FIELDS: Final = (
     "bad",

@@ -10,7 +10,7 @@ from relay_operator.decisions.judgement.metric_test import MetricTest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """How a metric is named and spoken of. did is what bad attempts did; limit and increase are shares."""
+    """Name and words of a metric. did is what bad attempts did; limit and increase are shares."""
 
     name: str
     did: str

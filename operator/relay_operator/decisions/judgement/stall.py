@@ -32,7 +32,7 @@ class _Mark:
 
 
 class StallWatch:
-    """What started when, for some minutes; begins anew with each life of the operator."""
+    """The starts of some minutes, with their times; begins anew with each life of the operator."""
 
     __slots__ = (
         "_finished_at",

@@ -16,7 +16,7 @@ from relay_operator.reconcile.watched_state import WatchedState
 logger = logging.getLogger(__name__)
 
 _WAIT_SECONDS: Final = 15
-"""How long a pod holds its answer back while nothing changes."""
+"""The time for which a pod holds its answer back while nothing changes."""
 _PAUSE_SECONDS: Final = 0.25
 """Between two questions to one pod, however fast it answers."""
 _LONGEST_PAUSE_SECONDS: Final = 30.0

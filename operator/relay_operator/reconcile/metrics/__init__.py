@@ -1,1 +1,1 @@
-"""What Prometheus reads of the objects that the operator reconciles."""
+"""Metrics of the objects that the operator reconciles."""

@@ -1,1 +1,1 @@
-"""What becomes part of a tenant's document."""
+"""Parts of a tenant's document, and the pods' progress with it."""
