@@ -152,7 +152,7 @@ groups:
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{`"Route {{ $labels.route }} in {{ $labels.namespace }} is not Ready."`}}
-      description: {{`"Its spec is refused, or cannot be brought into force; the last valid one still serves. The condition Ready says why and what to do: kubectl -n {{ $labels.namespace }} describe relayroute {{ $labels.route }}."`}}
+      description: {{`"Its spec is refused or cannot be brought into force, or its canary waits for something that does not come by itself; callers are served as before. The condition Ready says why and what to do: kubectl -n {{ $labels.namespace }} describe relayroute {{ $labels.route }}."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayRouteNotReady") | trim | nindent 6 }}
   - alert: RelayWebhookFailing
     expr: sum(increase(relay_operator_webhook_messages_total{ {{- $operator }}, outcome!="delivered"}[15m])) > 0
