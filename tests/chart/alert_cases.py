@@ -144,13 +144,16 @@ CASES = (
     ),
     Case(
         alert="RelayCanaryPreflightFailing",
-        fires=_phase("Preflight"),
+        fires=_phase("Preflight") | _route("ready", "0x20"),
         minutes=11,
         labels=ROUTE_LABELS,
         not_before=8,
         quiet={
             "a preflight that passes": _phase("Preflight", "1x3 stale _x20")
             | _phase("Progressing", "_x3 1x20")
+            | _route("ready", "0x3 1x20"),
+            "a canary that has passed and waits its turn": _phase("Preflight")
+            | _route("ready", "1x20"),
         },
     ),
     Case(

@@ -50,7 +50,10 @@ groups:
       description: {{`"Too few calls, no healthy verdict, or a step's deadline is over. kubectl -n {{ $labels.namespace }} describe relayroute {{ $labels.route }} says what the step lacks: send traffic, lower minRequests, or look at the verdict."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayCanaryStuck") | trim | nindent 6 }}
   - alert: RelayCanaryPreflightFailing
-    expr: max by (namespace, route) (relay_operator_route_phase{ {{- $operator }}, phase="Preflight"}) == 1
+    # one that has passed and waits for something else is Ready
+    expr: |-
+      max by (namespace, route) (relay_operator_route_phase{ {{- $operator }}, phase="Preflight"}) == 1
+      and on (namespace, route) max by (namespace, route) (relay_operator_route_ready{ {{- $operator }}}) == 0
     for: {{ $limits.preflightFor }}
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:

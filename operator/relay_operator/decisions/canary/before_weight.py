@@ -177,7 +177,8 @@ def _overdue(state: State, now: float, plan: Plan, probes: Probes) -> Decision:
     deadline = to_text(state.step_started_at + plan.deadline_seconds)
     why = _failure(probes) if probes.failure else "no relay pod has told that it passed"
     what = f"the preflight was not passed by {deadline}: {why}"
-    if plan.deadline_rolls_back and probes.is_fresh:
+    # what only goes on being probed, after a restart perhaps, has not failed
+    if plan.deadline_rolls_back and probes.is_fresh and probes.failure:
         cause = f"given up before the canary had any weight: {what}"
         return roll_back(state, cause, now, reason=Reason.STEP_DEADLINE)
     return Decision(

@@ -87,9 +87,9 @@ def test_a_preflight_that_is_not_passed_in_time_is_held_or_given_up(rolls_back: 
 
 
 @pytest.mark.parametrize(
-    "probes", [None, Probes(is_fresh=False), replace(UNAUTHORIZED, is_fresh=False)]
+    "probes", [None, Probes(), Probes(is_fresh=False), replace(UNAUTHORIZED, is_fresh=False)]
 )
-def test_what_is_only_remembered_gives_nothing_up(probes: Probes | None) -> None:
+def test_without_a_failure_that_was_heard_nothing_is_given_up(probes: Probes | None) -> None:
     plan = replace(PLAN, deadline_rolls_back=True)
     late = decided(probes, now=99_999.0, plan=plan)
     assert (late.state, late.reason) == (PROBED, Reason.STEP_DEADLINE)
