@@ -17,8 +17,9 @@ TOKEN_DRIFT: Final = 0.05
 """Input counted this much differently is a difference: the same prompt should cost the same."""
 SLOWER: Final = 2.0
 """A copy that takes this many times as long as the call it copies is slower."""
-MAX_TRANSCRIPT_BYTES: Final = 256 * 1024
-"""Of a longer stream neither texts nor tool calls are compared."""
+MAX_TRANSCRIPT_BYTES: Final = 64 * 1024
+"""Of a longer stream neither texts nor tool calls are compared: each call that is copied may hold as much until it ends, and
+copies are often done before it."""
 
 
 class Transcript:
