@@ -131,7 +131,9 @@ class _Reading:
             self.refuse(what, f"{self._entry(name, entry)} is not UTF-8 text")
             return None
         if not text:
-            self.refuse(what, f"Secret {self.namespace}/{name} has no entry {entry}")
+            label = f"Secret {self.namespace}/{name}"
+            lacking = f"there is no {label}; create it with the entry {entry}"
+            self.refuse(what, f"{label} has no entry {entry}" if secret is not None else lacking)
             return None
         return text
 

@@ -107,7 +107,7 @@ def merge(
         if one.type in ABNORMAL and one.status != "True":
             continue
         old = before.get(one.type.value, {})
-        unchanged = old.get("status") == one.status
+        unchanged = old.get("status") == one.status and old.get("lastTransitionTime")
         merged.append(
             {
                 "type": one.type.value,

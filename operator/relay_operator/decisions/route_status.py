@@ -229,7 +229,7 @@ def _state(status: Mapping[str, Any], history: tuple[Move, ...]) -> State:
     rolled_back = tuple(map(_rolled_back, status.get("rolledBack") or ()))[-MOST_ROLLED_BACK:]
     if not fingerprint:
         return State(run=run, rolled_back=rolled_back)
-    phase = _phase(status["phase"])
+    phase = _phase(str(status.get("phase", "")))
     step = status.get("step") or {}
     # a version that did not tell the cause told it as the last move
     is_back = phase is Phase.ROLLED_BACK

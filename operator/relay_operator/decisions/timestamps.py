@@ -20,6 +20,9 @@ def to_precise_text(seconds: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def from_text(text: str) -> float:
-    """Parses either form. Raises ValueError for anything else."""
-    return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+def from_text(text: object) -> float:
+    """Parses either form; 0 for what is no time, which nobody but a stranger writes into a status."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

@@ -68,7 +68,10 @@ async def test_a_provider_that_is_shown_nothing_needs_nothing(server: InMemoryAp
             {"secretName": "openai", "secretKey": "empty"},
             "Secret relay-system/openai has no entry empty",
         ),
-        ({"secretName": "lost"}, "Secret relay-system/lost has no entry api-key"),
+        (
+            {"secretName": "lost"},
+            "there is no Secret relay-system/lost; create it with the entry api-key",
+        ),
         ({"secretName": "openai", "secretKey": "long"}, ""),
         (
             {"secretName": "openai", "secretKey": "huge"},

@@ -89,6 +89,31 @@ def test_a_routes_status_comes_back_whole(status: RouteStatus) -> None:
     assert route_status.from_status(stored(route_status.to_status(status))) == status
 
 
+ODD_TEXTS = ("", "x", "2999-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "Promoted", "RolledBack")
+
+
+def damaged(draw: st.DrawFn, value: Any) -> Any:
+    """Draws a value of the same type, as the schema of the CRD asks for, with parts changed or left out."""
+    if isinstance(value, dict):
+        return {name: damaged(draw, one) for name, one in value.items() if draw(st.integers(0, 7))}
+    if isinstance(value, list):
+        return [damaged(draw, one) for one in value] * draw(st.integers(0, 2))
+    if draw(st.integers(0, 3)):
+        return value
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return draw(st.sampled_from(ODD_TEXTS))
+    return draw(st.sampled_from((0, 1, 100, 2**53)))
+
+
+@given(status=route_statuses, data=st.data())
+def test_a_status_that_somebody_changed_stops_nothing(status: RouteStatus, data: Any) -> None:
+    whole = stored(route_status.to_status(status))
+    found = route_status.from_status(damaged(data.draw, whole))
+    assert found.progress is None or isinstance(found.progress.state, State)
+
+
 @given(namespace=st.text(), endpoint=st.text(), numbers=st.tuples(counts, counts, counts, counts))
 def test_a_tenants_status_comes_back_whole(
     namespace: str, endpoint: str, numbers: tuple[int, int, int, int]

@@ -162,6 +162,28 @@ async def test_a_breach_rolls_back_under_a_refused_spec_also_after_a_restart() -
 
 
 @in_virtual_time
+async def test_a_lower_percent_acts_although_somebody_damaged_the_status_while_the_operator_was_down() -> (
+    None
+):
+    stage, life, _ = await a_climbing_canary()
+    await life.end()
+    body = stage.server.stored("RelayRoute", "chat", namespace=SPACE)
+    status = body["status"]
+    del status["phase"]
+    status["step"]["startedAt"] = "soon"
+    for move in status["history"]:
+        move["at"] = "long ago"
+    for one in status["conditions"]:
+        one["lastTransitionTime"] = "0001-01-01T00:00:00+14:00"
+    stage.server.put(body)
+    stage.route(canary={**CANARY, "percent": 20}, analysis=ANALYSIS)
+    life = await stage.operator()
+    await stage.settle()
+    assert (weight(stage), told_weight(stage)) == (20, 20)
+    await life.end()
+
+
+@in_virtual_time
 async def test_percent_zero_needs_no_key() -> None:
     stage, life, _ = await a_climbing_canary()
     stage.server.remove("Secret", "new-key", namespace=SYSTEM)

@@ -102,7 +102,10 @@ async def test_a_key_that_does_not_exist_is_told_at_once_in_the_routes_own_words
     assert await readiness(stage, "RelayRoute", seconds=3) == ["True", "False"]
     found = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
     assert found["reason"] == Reason.SECRET_MISSING
-    assert "Secret relay-system/keyless-key has no entry api-key" in found["message"]
+    assert (
+        "there is no Secret relay-system/keyless-key; create it with the entry api-key"
+        in found["message"]
+    )
     assert changes(stage, "RelayRoute")[-1][:2] == ("Warning", Reason.SECRET_MISSING)
     await life.end()
 
