@@ -5,10 +5,16 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from relay_operator.api.custom_resource import Part, Resource
-from relay_operator.api.quantities import Duration
+from relay_operator.api.quantities import Cidr, Duration
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderText = Annotated[str, StringConstraints(pattern=r"^[ -~]*$")]
+"""RFC 9110 sections 5.1 and 5.5. The schema of the custom resource says so as well, if it is as new as the operator: one
+header that relays refuse would stop the whole document of each tenant that uses the Provider.
+"""
 
 
 class ServiceRef(Part):
@@ -31,14 +37,20 @@ class Endpoint(Part):
         parts = urlsplit(url or "http://none")
         if not parts.hostname or parts.port == 0:  # reading port raises ValueError above 65535
             raise ValueError("write a URL with a host and a port from 1 to 65535")
+        if url is not None and not all("!" <= one <= "~" for one in url):
+            raise ValueError(
+                "write a URL of visible ASCII characters (xn--... for other letters in a name)"
+            )
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("write a URL without credentials; name a Secret in auth")
         return url
 
 
 class Auth(Part):
     secret_name: str
     secret_key: str = "api-key"  # noqa: S105 - the name of an entry
-    header: str = "Authorization"
-    scheme: str = "Bearer"
+    header: HeaderName = "Authorization"
+    scheme: HeaderText = "Bearer"
 
 
 class ProxyAuth(Part):
@@ -51,7 +63,7 @@ class Proxy(Part):
     """An HTTP proxy that relays reach the provider through."""
 
     url: str
-    egress_cidrs: tuple[str, ...] = Field(default=(), alias="egressCIDRs")
+    egress_cidrs: tuple[Cidr, ...] = Field(default=(), alias="egressCIDRs")
     auth: ProxyAuth | None = None
 
     @field_validator("url")
@@ -124,8 +136,8 @@ def _certificates(text: str | None) -> str | None:
 class ProviderSpec(Part):
     endpoint: Endpoint
     auth: Auth | None = None
-    headers: dict[str, str] = {}
-    egress_cidrs: tuple[str, ...] = Field(default=(), alias="egressCIDRs")
+    headers: dict[HeaderName, HeaderText] = {}
+    egress_cidrs: tuple[Cidr, ...] = Field(default=(), alias="egressCIDRs")
     ca_bundle: Annotated[str | None, AfterValidator(_certificates)] = None
     client_certificate: ClientCertificate | None = None
     proxy: Proxy | None = None

@@ -1,10 +1,11 @@
-"""Durations and amounts of resources as the custom resources spell them."""
+"""Durations, amounts of resources and address blocks as the custom resources spell them."""
 
+import ipaddress
 import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+)(ms|s|m|h)")
@@ -47,3 +48,16 @@ def amount(text: object) -> Decimal:
     if unit in _UNITS:
         return Decimal(number) * _UNITS[unit]
     return Decimal(f"{number}{unit}")
+
+
+def _block(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError("write an address block such as 203.0.113.0/24") from error
+    if "%" in text:
+        raise ValueError("write an address block without a zone")
+    return text
+
+
+Cidr = Annotated[str, AfterValidator(_block)]

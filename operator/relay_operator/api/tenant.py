@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from relay_operator import names
 from relay_operator.api.custom_resource import Part, Resource
-from relay_operator.api.quantities import Duration, amount
+from relay_operator.api.quantities import Cidr, Duration, amount
 
 
 class Resources(Part):
@@ -64,7 +64,7 @@ class Peer(Part):
     """A caller that may reach the relay: exactly one of the two fields is set."""
 
     namespace: str | None = None
-    cidr: str | None = None
+    cidr: Cidr | None = None
 
 
 class Tls(Part):
