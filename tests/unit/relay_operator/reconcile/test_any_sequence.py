@@ -183,6 +183,10 @@ def check_route(stage: Stage, body: Manifest, stored: document.Document) -> None
         assert reason == Reason.CONFLICTED
     elif unusable:
         assert reason == Reason.PROVIDER_NOT_FOUND
+    elif reason == Reason.UNGUARDED_CHANGE:
+        # no canary has proved the new stable side
+        assert fragment is not None
+        assert fragment.stable.provider != route.spec.stable.provider
     elif all(one is not None and has_key(stage, one) for one in providers):
         assert status == "True", body["status"]
     if fragment is not None and status == "True":

@@ -356,6 +356,41 @@ async def test_what_needs_no_spec_is_repaired_although_none_is_known(kind: str, 
     await life.end()
 
 
+class WithoutBinding(dict[str, int]):
+    """Statuses of calls inside the namespace: 403 for as long as the operator's RoleBinding is missing there."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def __contains__(self, kind: object) -> bool:
+        inside = kind in {kind for kind, _ in CHILDREN} - {"RoleBinding"}
+        binding = self._stage.server.get("RoleBinding", "relay-operator", namespace=SPACE)
+        return inside and binding is None
+
+    def __getitem__(self, kind: str) -> int:
+        return 403
+
+
+@pytest.mark.parametrize("spec", [{}, UNUSABLE], ids=["usable", "unusable"])
+@in_virtual_time
+async def test_the_operators_own_rights_come_first(spec: Manifest) -> None:
+    stage, life = await a_stage()
+    stage.tenant(**spec)
+    await stage.settle(2)
+    await life.end()
+    gone = [("RoleBinding", "relay-operator"), ("NetworkPolicy", "relay")]
+    before = [found(stage, *one) for one in gone]
+    for kind, name in gone:
+        stage.server.remove(kind, name, namespace=SPACE)
+    life = stage.life()
+    life.api.failures.statuses = WithoutBinding(stage)
+    await life.start()
+    await stage.settle(3)
+    assert [found(stage, *one) for one in gone] == before
+    await life.end()
+
+
 @in_virtual_time
 async def test_a_suspension_stays_while_children_of_an_unusable_spec_are_repaired() -> None:
     stage, life = await a_stage()
