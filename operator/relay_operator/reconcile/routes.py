@@ -11,6 +11,7 @@ from relay_operator.cluster.webhook.message import of_move
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions import (
     brake,
+    conditions,
     outcome,
     route_acceptance,
     route_conditions,
@@ -26,7 +27,7 @@ from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Rul
 from relay_operator.decisions.route_status import InForce, Programmed, RouteStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import composition
-from relay_operator.names import Reason
+from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.publishing import route_room
@@ -406,11 +407,14 @@ class RouteReconciler:
 
 
 def _is_premature(body: dict[str, Any], publication: Publication, found: RouteOutcome) -> bool:
-    """Tells whether a route waits only because its tenant was not looked at since the operator's start.
+    """Tells whether an outcome is another than before only because the tenant was not looked at since the operator's start.
 
     What status says was true when the operator stopped; the tenant's reconcile queues what changes.
     """
-    return isinstance(found, Waiting) and publication.missing_keys is None and _is_told(body)
+    if publication.missing_keys is not None or not _is_told(body):
+        return False
+    accepted = conditions.find(body["status"], ConditionType.ACCEPTED).get("status")
+    return isinstance(found, Waiting) or (isinstance(found, Decided) and accepted == "False")
 
 
 def _is_told(body: dict[str, Any]) -> bool:

@@ -56,6 +56,19 @@ async def paused() -> tuple[Stage, Life]:
     return stage, life
 
 
+async def without_the_key_in_force() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage(canary=None, analysis=None)
+    stage.server.remove("Secret", "legacy-key", namespace=SYSTEM)
+    stage.server.remove("Secret", "relay-upstream", namespace="relay-finance")
+    await stage.settle(40)
+    # another document, with which the pod says that it lacks the key
+    stage.tenant(queue={"concurrency": 7})
+    await stage.settle(20)
+    told = stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
+    assert (told["status"], told["reason"]) == ("False", Reason.SECRET_MISSING)
+    return stage, life
+
+
 async def promoted() -> tuple[Stage, Life]:
     stage, life, route = await a_stage()
     for _ in range(6):
@@ -104,6 +117,7 @@ PHASES: dict[Scene, str] = {
     rolled_back: "RolledBack",
     refused: "Progressing",
     waiting_for_a_key: "Stable",
+    without_the_key_in_force: "Stable",
     with_two_routes: "Progressing",
 }
 
