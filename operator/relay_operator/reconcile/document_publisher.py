@@ -282,5 +282,6 @@ class DocumentPublisher:
                 )
             )
             publication.written_generation = generation
-            if document is not None:
+            if document is not None and document is not publication.stored_document:
+                publication.stored_document = document
                 publication.stored_weights = weights(document)

@@ -30,17 +30,17 @@ Weight = tuple[str, int]
 class Publication:
     """The document that is built for one tenant, and which pods have acknowledged it.
 
-    contents are the last good routes, with the weights in force, and their Providers; reachable are the providers whose
-    network policy and key are in place, upstreams the addresses that the policy opens the way to (None until those of an earlier life of
-    the operator are read). composed_base is the tenant's part in the newest
-    composition of this life of the operator, reported_generation is the one that the Tenant's status tells; changed_in keeps, by route,
-    its newest form with the generation that brought it (0 when an earlier life of the operator did). stored_weights
-    are those of the document in the ConfigMap. without_room are the routes for which the document had no room when they
-    were last looked at, certificate the one in the Secret that the tenant names for TLS, told_since
-    the pods that have told what they serve since that changed, missing_keys says of providers what their key lacks
-    (None until keys were read),
-    spec_note is the last valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's
-    wish), outgrown the Providers whose models are not those of their spec for the same reason.
+    contents are the last good routes, with the weights in force, and their Providers; reachable are the providers
+    whose network policy and key are in place, upstreams the addresses that the policy opens the way to (None until
+    those of an earlier life of the operator are read). composed_base is the tenant's part in the newest composition
+    of this life of the operator, reported_generation is the one that the Tenant's status tells; changed_in keeps, by
+    route, its newest form with the generation that brought it (0 when an earlier life of the operator did).
+    stored_document is the one that was written into the ConfigMap last, stored_weights are those that stand there.
+    without_room are the routes for which the document had no room when they were last looked at, certificate the one
+    in the Secret that the tenant names for TLS, told_since the pods that have told what they serve since that
+    changed, missing_keys says of providers what their key lacks (None until keys were read), spec_note is the last
+    valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), outgrown
+    the Providers whose models are not those of their spec for the same reason.
     """
 
     tenant: Tenant
@@ -57,6 +57,7 @@ class Publication:
     written_generation: int = 0
     reported_generation: int = 0
     changed_in: dict[str, tuple[Route, int]] = field(default_factory=dict)
+    stored_document: Document | None = None
     stored_weights: dict[str, Weight] = field(default_factory=dict)
     without_room: set[str] = field(default_factory=set)
     certificate: SecretCertificate | None = None
