@@ -38,6 +38,7 @@ _MOST_AT_ONCE = {Urgency.URGENT: 3, Urgency.NORMAL: 2}
 """Keys of one owner that are worked on at the same time, whatever their urgency, when another one is taken."""
 _FIRST_BACKOFF_SECONDS = 0.2
 _LONGEST_BACKOFF_SECONDS = 30.0
+_CLOCK_RESOLUTION_SECONDS = 1e-6
 _MOST_DOUBLINGS = 16
 """Beyond the longest backoff; after a thousand failures the power would not fit into a float."""
 
@@ -159,7 +160,8 @@ class WorkQueue:
 
     def _release_due(self) -> float | None:
         now = asyncio.get_running_loop().time()
-        while self._later and self._later[0][0] <= now:
+        # a timer of the event loop may fire this much before its time
+        while self._later and self._later[0][0] <= now + _CLOCK_RESOLUTION_SECONDS:
             at, _, key = heapq.heappop(self._later)
             due, urgency = self._due.get(key, (None, Urgency.NORMAL))
             if due == at:

@@ -179,3 +179,17 @@ async def test_every_waiting_worker_gets_its_key() -> None:
         queue.add(key)
     got = await asyncio.wait_for(asyncio.gather(*workers), timeout=5)
     assert {key.name for key in got} == {"a", "b", "c"}
+
+
+@in_virtual_time
+async def test_a_key_that_is_due_within_the_clocks_resolution_is_due() -> None:
+    queue = WorkQueue()
+    waiting = [asyncio.create_task(queue.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    # timers fire by then, and while anything else is ready, time stands still
+    queue.add_after(Key("Tenant", "", "finance"), 5e-7)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert [task.done() for task in waiting].count(True) == 1
+    for task in waiting:
+        task.cancel()
