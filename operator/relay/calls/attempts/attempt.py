@@ -369,10 +369,13 @@ class Attempt(ResponseReceiver):
         self._settle(now)
 
     def _note_cool_down(self, answer: Answer, now: float) -> None:
-        """Lets routing pass the target over, where the provider says that it took no call and when to come back."""
+        """Lets routing pass the target over, where the provider says that it took no call and when to come back.
+
+        What serves no caller, a copy or a probe, must not take callers off a target.
+        """
         error = answer.error
         status = error.status if error is not None and self.status < 300 else self.status
-        if status not in UNPROCESSED or self.subject.side == "preflight":
+        if status not in UNPROCESSED or not self.subject.is_served:
             return
         details: dict[str, Any] = error.details if error is not None else {}
         seconds = retry_after_seconds(self.headers, details, wall_time=time.time())

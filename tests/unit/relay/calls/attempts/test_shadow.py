@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.relay.documents import CANARY, STABLE, provider
+from tests.unit.relay.documents import BACKUP, CANARY, STABLE, provider
 from tests.unit.relay.memory import (
     COMPLETION,
     STREAM_HEAD,
@@ -19,7 +19,7 @@ from tests.unit.relay.memory import (
 )
 
 from relay.dialect.request_body import OutputBound
-from relay_contract.document import ProviderLimits, Route, Side
+from relay_contract.document import ProviderLimits, Route
 from relay_contract.shadow import OUTCOMES, PAIRS
 
 Make = Callable[..., MemoryRelay]
@@ -290,6 +290,32 @@ async def test_stable_is_asked_again_for_some_and_its_copy_is_counted_apart(
     assert len({one.attempt_id for one in events}) == 3
 
 
+async def test_a_provider_that_has_no_room_for_copies_is_not_passed_over_for_callers(
+    relay_with: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.calls.attempts.shadow.random.random", lambda: 0.05)
+    routes = (SHADOWED[0].model_copy(update={"fallback": (BACKUP,)}),)
+    relay = relay_with(routes=routes)
+    client, stable, again = relay.client(), relay.provider(), relay.provider()
+    canary, fallback = relay.provider("holysheep"), relay.provider("backup")
+    client.send(call())
+    # the last connection that became idle is taken first
+    stable, again = (again, stable) if again.transport.sent else (stable, again)
+    await asyncio.sleep(0)
+    busy = "content-type: application/json\r\nretry-after: 30\r\n"
+    for copy in (again, canary):
+        copy.send(reply({"error": {"message": "later"}}, status="429 X", headers=busy))
+    stable.send(reply())
+    await asyncio.sleep(0)
+    assert status(client.transport.taken()) == 200
+    assert outcomes(relay, "canary") == outcomes(relay, "stable") == {"throttled": 1}
+    assert not relay.tenant.router.cool_downs.any
+    asked = len(stable.transport.sent) + len(again.transport.sent)
+    client.send(call())
+    assert len(stable.transport.sent) + len(again.transport.sent) > asked
+    assert fallback.transport.sent == b""
+
+
 async def test_asking_stable_again_is_within_the_budget_of_copies(
     relay_with: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,8 +332,7 @@ async def test_asking_stable_again_is_within_the_budget_of_copies(
 async def test_an_answer_that_a_fallback_gave_is_no_measure_for_the_canary(
     relay_with: Make,
 ) -> None:
-    backup = Side(provider="backup", fingerprint="cccccccccccc")
-    routes = (SHADOWED[0].model_copy(update={"fallback": (backup,)}),)
+    routes = (SHADOWED[0].model_copy(update={"fallback": (BACKUP,)}),)
     relay = relay_with(routes=routes)
     client, stable, canary = relay.client(), relay.provider(), relay.provider("holysheep")
     fallback = relay.provider("backup")
