@@ -35,7 +35,8 @@ UncomparedOutcome = Literal[
     "skipped_slice",
 ]
 """There is nothing to compare: the caller's own answer was none, or no copy was made. Too many were under way, the call was
-too large, it stores or continues something at its provider, the canary lacks its model, the provider's quota was used up."""
+too large, it stores or continues something at its provider or has it run tools, the canary lacks its model, the provider's
+quota was used up."""
 ShadowOutcome = ComparedOutcome | FailedOutcome | UncomparedOutcome
 
 COMPARED: Final[tuple[ComparedOutcome, ...]] = get_args(ComparedOutcome)

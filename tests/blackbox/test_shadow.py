@@ -266,6 +266,28 @@ def test_a_call_that_stores_something_at_its_provider_is_not_copied(
     assert canary.calls() == 0
 
 
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/v1/chat/completions", {"messages": [], "tools": [{"type": "mcp"}]}),
+        (
+            "/v1/responses",
+            {
+                "store": False,
+                "input": "Open a ticket",
+                "tools": [{"type": "mcp", "server_url": "https://t", "require_approval": "never"}],
+            },
+        ),
+    ],
+)
+def test_a_call_whose_tools_the_provider_runs_is_not_copied(
+    relay: Relay, shadowing: Route, canary: Upstream, target: str, body: dict[str, Any]
+) -> None:
+    relay.ask("POST", target, body=orjson.dumps({"model": "gpt-4.1", **body}))
+    assert first_compared(relay, shadowing) == {"skipped_state"}
+    assert canary.calls() == 0
+
+
 def test_a_response_that_is_not_stored_is_copied(
     relay: Relay, shadowing: Route, canary: Upstream
 ) -> None:

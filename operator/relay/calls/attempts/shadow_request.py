@@ -1,4 +1,4 @@
-"""What decides about the copy of a call: whether it leaves or needs something at its provider, and if it asks for JSON."""
+"""What decides about the copy of a call: whether it leaves, needs or runs something at its provider, and if it asks for JSON."""
 
 from typing import Any, Final
 
@@ -8,12 +8,19 @@ from relay.dialect.endpoints import RESPONSES, Endpoint
 _TELLING: Final = (
     *(b'"store"', b'"background"', b'"conversation"', b'"previous_response_id"', b'"prompt"'),
     *(b'"file_id"', b'"file_ids"', b'"item_reference"', b'"container"', b'"vector_store_ids"'),
-    *(b'"json_object"', b'"json_schema"'),
+    *(b'"tools"', b'"mcp_servers"', b'"web_search_options"', b'"search_parameters"'),
+    *(b'"plugins"', b'"data_sources"', b'"json_object"', b'"json_schema"'),
     # any of them may be spelled with escapes
     b"\\u",
 )
 _STORED: Final = frozenset({"file_id", "file_ids", "container", "vector_store_ids"})
 """Fields of a message, an item or a tool that name what only one provider has."""
+_RUN_BY_CALLER: Final = ("function", "custom")
+"""Types of tools that a provider only names to the caller; any other may be run where it is named, with effects."""
+_RUNNING: Final = frozenset(
+    {"mcp_servers", "web_search_options", "search_parameters", "plugins", "data_sources"}
+)
+"""Fields outside `tools` by which a provider runs one: servers for tools, searches, plugins, and where to retrieve from."""
 _MAX_DEPTH: Final = 8
 """What a call names stands a few levels deep; deeper is the caller's own data."""
 _OWN_DATA: Final = frozenset({"parameters", "function", "arguments", "text", "schema"})
@@ -21,7 +28,7 @@ _OWN_DATA: Final = frozenset({"parameters", "function", "arguments", "text", "sc
 
 
 class ShadowRequest:
-    """is_stateful: a copy would store something at the provider, or needs what is stored at another."""
+    """is_stateful: a copy would store something at the provider, needs what is stored at another, or has tools run again."""
 
     __slots__ = ("is_stateful", "wants_json")
 
@@ -51,7 +58,25 @@ def _is_stateful(document: dict[str, Any], endpoint: Endpoint) -> bool:
             return True
     elif document.get("store"):
         return True
+    # a search is asked for by an empty object
+    if any(document.get(name) not in (None, False, []) for name in _RUNNING):
+        return True
+    if _has_tools_run(document):
+        return True
     return any(_names_stored(document.get(name), 0) for name in ("messages", "input", "tools"))
+
+
+def _has_tools_run(holder: dict[str, Any]) -> bool:
+    """Returns whether the provider runs one of the tools itself: what a tool does, it would do once more for the copy."""
+    tools = holder.get("tools")
+    return isinstance(tools, list) and not all(_is_run_by_caller(tool) for tool in tools)
+
+
+def _is_run_by_caller(tool: object) -> bool:
+    if not isinstance(tool, dict):
+        return False
+    kind = tool.get("type")
+    return "function" in tool if kind is None else kind in _RUN_BY_CALLER
 
 
 def _names_stored(value: object, depth: int) -> bool:
@@ -62,6 +87,9 @@ def _names_stored(value: object, depth: int) -> bool:
     if not isinstance(value, dict):
         return False
     if value.get("type") == "item_reference" or not _STORED.isdisjoint(value):
+        return True
+    # tools that were found while the conversation went on
+    if _has_tools_run(value):
         return True
     return any(
         _names_stored(item, depth + 1) for name, item in value.items() if name not in _OWN_DATA

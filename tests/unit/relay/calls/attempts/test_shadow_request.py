@@ -58,6 +58,48 @@ def test_a_call_that_stores_or_needs_what_is_stored_is_not_copied(
     assert read_request(raw, endpoint).is_stateful is stateful
 
 
+MCP = {"type": "mcp", "server_label": "tickets", "require_approval": "never"}
+SHELL = {"type": "shell", "environment": {"type": "container_auto"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "again"),
+    [
+        ({"tools": [MCP]}, True),
+        ({"tools": [FLAT, MCP]}, True),
+        ({"tools": [SHELL]}, True),
+        ({"tools": [{"type": "web_search"}]}, True),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [MCP]}]}, True),
+        ({"tools": [{"type": ["function"]}]}, True),
+        ({"tools": [{"google_search": {}}]}, True),
+        ({"tools": ["browser"]}, True),
+        ({"mcp_servers": [{"url": "https://tickets"}]}, True),
+        ({"web_search_options": {}}, True),
+        ({"plugins": [{"id": "web"}]}, True),
+        ({"search_parameters": {"mode": "on"}}, True),
+        ({"data_sources": [{"type": "azure_search"}]}, True),
+        ({"tools": [SCHEMA, FLAT, {"type": "custom", "name": "sql"}]}, False),
+        ({"tools": [{"function": {"name": "f"}}]}, False),
+        ({"tools": []}, False),
+        ({"tools": None, "plugins": [], "mcp_servers": None}, False),
+        ({"user": "tools"}, False),
+    ],
+)
+@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
+def test_a_call_whose_tools_the_provider_runs_is_not_copied(
+    endpoint: Endpoint, body: dict[str, Any], again: bool
+) -> None:
+    unstored = {"store": False, "input": "hi"} if endpoint is RESPONSES else {}
+    raw = json.dumps({"model": "m", **unstored, **body}).encode()
+    assert read_request(raw, endpoint).is_stateful is again
+
+
+def test_tools_that_were_loaded_in_a_conversation_are_run_as_well() -> None:
+    found = {"type": "tool_search_output", "call_id": None, "tools": [MCP]}
+    raw = json.dumps({"store": False, "input": [found]}).encode()
+    assert read_request(raw, RESPONSES).is_stateful
+
+
 def test_a_spelling_with_escapes_is_the_same_field() -> None:
     assert read_request(b'{"model":"m","st\\u006fre":true}', CHAT).is_stateful
 
