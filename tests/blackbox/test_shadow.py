@@ -288,6 +288,30 @@ def test_a_call_whose_tools_the_provider_runs_is_not_copied(
     assert canary.calls() == 0
 
 
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        (
+            "/v1/responses",
+            {
+                "store": False,
+                "input": [{"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAAA"}],
+            },
+        ),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
+        ),
+    ],
+)
+def test_a_call_that_goes_on_with_what_only_its_provider_reads_is_not_copied(
+    relay: Relay, shadowing: Route, canary: Upstream, target: str, body: dict[str, Any]
+) -> None:
+    relay.ask("POST", target, body=orjson.dumps({"model": "gpt-4.1", **body}))
+    assert first_compared(relay, shadowing) == {"skipped_state"}
+    assert canary.calls() == 0
+
+
 def test_a_response_that_is_not_stored_is_copied(
     relay: Relay, shadowing: Route, canary: Upstream
 ) -> None:

@@ -8,22 +8,36 @@ from relay.dialect.endpoints import RESPONSES, Endpoint
 _TELLING: Final = (
     *(b'"store"', b'"background"', b'"conversation"', b'"previous_response_id"', b'"prompt"'),
     *(b'"file_id"', b'"file_ids"', b'"item_reference"', b'"container"', b'"vector_store_ids"'),
+    *(b'"container_id"', b'"audio"', b'"cached_content"', b'"encrypted_content"'),
+    *(b'"redacted_thinking"', b'"reasoning.encrypted"', b'"redactedContent"'),
+    # signature, thought_signature, thoughtSignature
+    b'ignature"',
     *(b'"tools"', b'"mcp_servers"', b'"web_search_options"', b'"search_parameters"'),
     *(b'"plugins"', b'"data_sources"', b'"json_object"', b'"json_schema"'),
     # any of them may be spelled with escapes
     b"\\u",
 )
-_STORED: Final = frozenset({"file_id", "file_ids", "container", "vector_store_ids"})
+_STORED: Final = frozenset(
+    {"file_id", "file_ids", "container", "container_id", "vector_store_ids", "cached_content"}
+)
 """Fields of a message, an item or a tool that name what only one provider has."""
+_SEALED: Final = frozenset(
+    {"encrypted_content", "signature", "thought_signature", "thoughtSignature", "redactedContent"}
+)
+"""Fields of a model's earlier thoughts that only the provider reads which wrote or signed them; another refuses them."""
+_BOUND_TYPES: Final = ("item_reference", "redacted_thinking", "reasoning.encrypted")
+"""Types of items and parts that are nothing but one of the two."""
 _RUN_BY_CALLER: Final = ("function", "custom")
 """Types of tools that a provider only names to the caller; any other may be run where it is named, with effects."""
 _RUNNING: Final = frozenset(
     {"mcp_servers", "web_search_options", "search_parameters", "plugins", "data_sources"}
 )
 """Fields outside `tools` by which a provider runs one: servers for tools, searches, plugins, and where to retrieve from."""
+_LOOKED_AT: Final = ("messages", "input", "tools", "extra_body")
+"""Fields of a call in which something of its provider's may be named, at any place."""
 _MAX_DEPTH: Final = 8
 """What a call names stands a few levels deep; deeper is the caller's own data."""
-_OWN_DATA: Final = frozenset({"parameters", "function", "arguments", "text", "schema"})
+_OWN_DATA: Final = frozenset({"parameters", "arguments", "text", "schema"})
 """Fields whose content is the caller's: a schema with a field `file_id` names no file."""
 
 
@@ -63,7 +77,7 @@ def _is_stateful(document: dict[str, Any], endpoint: Endpoint) -> bool:
         return True
     if _has_tools_run(document):
         return True
-    return any(_names_stored(document.get(name), 0) for name in ("messages", "input", "tools"))
+    return any(_is_bound(document.get(name), 0) for name in _LOOKED_AT)
 
 
 def _has_tools_run(holder: dict[str, Any]) -> bool:
@@ -79,21 +93,32 @@ def _is_run_by_caller(tool: object) -> bool:
     return "function" in tool if kind is None else kind in _RUN_BY_CALLER
 
 
-def _names_stored(value: object, depth: int) -> bool:
+def _is_bound(value: object, depth: int) -> bool:
+    """Returns whether anything in the value means something at one provider only."""
     if depth == _MAX_DEPTH:
         return False
     if isinstance(value, list):
-        return any(_names_stored(item, depth + 1) for item in value)
+        return any(_is_bound(item, depth + 1) for item in value)
     if not isinstance(value, dict):
         return False
-    if value.get("type") == "item_reference" or not _STORED.isdisjoint(value):
+    # tools may have been found while the conversation went on
+    if _is_bound_itself(value) or _has_tools_run(value):
         return True
-    # tools that were found while the conversation went on
-    if _has_tools_run(value):
+    return any(_is_bound(item, depth + 1) for name, item in value.items() if name not in _OWN_DATA)
+
+
+def _is_bound_itself(part: dict[str, Any]) -> bool:
+    kind = part.get("type")
+    if kind in _BOUND_TYPES:
         return True
-    return any(
-        _names_stored(item, depth + 1) for name, item in value.items() if name not in _OWN_DATA
-    )
+    if kind == "reasoning" and part.get("id") and not part.get("content"):
+        # all that there is of the thoughts stands at the provider, under this id
+        return True
+    audio = part.get("audio")
+    if isinstance(audio, dict) and audio.get("id"):
+        # what was said before, by the name of its recording
+        return True
+    return any(part.get(name) for name in _STORED) or any(part.get(name) for name in _SEALED)
 
 
 def _wants_json(document: dict[str, Any]) -> bool:

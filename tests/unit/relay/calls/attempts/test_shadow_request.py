@@ -58,6 +58,83 @@ def test_a_call_that_stores_or_needs_what_is_stored_is_not_copied(
     assert read_request(raw, endpoint).is_stateful is stateful
 
 
+SIGNED = {"type": "thinking", "thinking": "hm", "signature": "EqQB"}
+OPEN = {"type": "thinking", "thinking": "hm", "signature": None}
+CALLED = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+OF_GOOGLE = {"google": {"thought_signature": "CiQB"}}
+ASKED_FOR = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"signature": {"type": "string"}}},
+}
+
+
+def said(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "assistant", **fields}, *user("go on")]}
+
+
+@pytest.mark.parametrize(
+    ("body", "bound"),
+    [
+        (said(audio={"id": "audio_1"}), True),
+        (said(content=[SIGNED]), True),
+        (said(thinking_blocks=[SIGNED]), True),
+        (said(content=[{"type": "redacted_thinking", "data": "EmwK"}]), True),
+        (said(reasoning_details=[{"type": "reasoning.encrypted", "data": "x"}]), True),
+        (said(content=[{"reasoningContent": {"redactedContent": "x"}}]), True),
+        (said(tool_calls=[{**CALLED, "extra_content": OF_GOOGLE}]), True),
+        (
+            said(tool_calls=[{**CALLED, "function": {"name": "f", "thoughtSignature": "CiQB"}}]),
+            True,
+        ),
+        (said(encrypted_content="gAAA"), True),
+        ({"extra_body": {"google": {"cached_content": "cachedContents/1"}}}, True),
+        (said(tool_calls=[CALLED], audio=None, content=[OPEN]), False),
+        (said(reasoning_content="hm", content="a"), False),
+        ({"messages": user([{"type": "input_audio", "input_audio": {"data": "AAAA"}}])}, False),
+        ({"modalities": ["audio"], "audio": {"voice": "alloy"}}, False),
+        ({"messages": user("the signature"), "tools": [ASKED_FOR]}, False),
+    ],
+)
+def test_messages_that_only_one_provider_understands_are_not_copied(
+    body: dict[str, Any], bound: bool
+) -> None:
+    assert read_request(json.dumps({"model": "m", **body}).encode(), CHAT).is_stateful is bound
+
+
+THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": []}
+
+
+@pytest.mark.parametrize(
+    ("item", "bound"),
+    [
+        ({**THOUGHT, "encrypted_content": "gAAAA"}, True),
+        ({"type": "reasoning", "summary": [], "encrypted_content": "gAAAA"}, True),
+        ({"type": "compaction", "encrypted_content": "gAAAA"}, True),
+        (THOUGHT, True),
+        ({**THOUGHT, "encrypted_content": None}, True),
+        ({"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1"}, True),
+        (
+            {
+                **THOUGHT,
+                "content": [{"type": "reasoning_text", "text": "hm"}],
+                "encrypted_content": None,
+            },
+            False,
+        ),
+        (
+            {"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": "a"}]},
+            False,
+        ),
+        ({"type": "function_call_output", "call_id": "c", "output": '"signature": "x"'}, False),
+    ],
+)
+def test_items_that_only_one_provider_understands_are_not_copied(
+    item: dict[str, Any], bound: bool
+) -> None:
+    raw = json.dumps({"model": "m", "store": False, "input": [item, *user("go on")]}).encode()
+    assert read_request(raw, RESPONSES).is_stateful is bound
+
+
 MCP = {"type": "mcp", "server_label": "tickets", "require_approval": "never"}
 SHELL = {"type": "shell", "environment": {"type": "container_auto"}}
 
