@@ -186,6 +186,8 @@ def first_compared(relay: Relay, one: Route) -> set[str]:
 SAID = b'"message":{"role":"assistant","content":"hi"}'
 TOOL = b'"message":{"role":"assistant","tool_calls":[{"id":"x","type":"function","function":{"name":"%b","arguments":"%b"}}]}'
 
+DEEP = b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}"
+
 
 @pytest.mark.parametrize(
     ("body", "ours", "theirs", "outcome"),
@@ -199,6 +201,8 @@ TOOL = b'"message":{"role":"assistant","tool_calls":[{"id":"x","type":"function"
         ),
         ({}, TOOL % (b"f", rb"{\"a\":1}"), TOOL % (b"f", rb"{\"b\":1}"), "tool_calls"),
         ({}, TOOL % (b"f", b"{}"), TOOL % (b"g", b"{}"), "tool_calls"),
+        # as an object, nested as deeply as it can be read
+        ({}, TOOL % (b"f", b"{}"), (TOOL % (b"f", b"?")).replace(b'"?"', DEEP), "tool_calls"),
     ],
 )
 def test_what_the_answers_consist_of_is_compared(

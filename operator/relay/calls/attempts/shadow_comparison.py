@@ -107,6 +107,7 @@ class Comparison:
         "_exceptions",
         "_metrics",
         "_served",
+        "_unreadable",
         "transcript",
         "wants_json",
     )
@@ -116,6 +117,8 @@ class Comparison:
         self._metrics = metrics
         self._exceptions = exceptions
         self._served: Traits | None = None
+        # reading the caller's own answer has raised
+        self._unreadable = False
         self._copied: list[tuple[ShadowPair, Traits]] = []
         self.transcript = Transcript()
         self.wants_json = False
@@ -126,7 +129,8 @@ class Comparison:
 
     def _note_served(self, attempt: Attempt, event: UsageEvent) -> None:
         try:
-            self._served = Traits(attempt, event, self.transcript, wants_json=self.wants_json)
+            self._served = self._traits(attempt, event, self.transcript)
+            self._unreadable = self._served is None
             self.transcript.clear()
             self._conclude()
         except Exception as raised:  # called by the event loop, which would only log it
@@ -136,9 +140,20 @@ class Comparison:
         self, pair: ShadowPair, attempt: Attempt, event: UsageEvent, transcript: Transcript
     ) -> None:
         """Takes a copy when it has ended."""
-        traits = Traits(attempt, event, transcript, wants_json=self.wants_json)
+        traits = self._traits(attempt, event, transcript)
+        if traits is None:
+            self._count(pair, "not_comparable")
+            return
         self._copied.append((pair, traits))
         self._conclude()
+
+    def _traits(self, attempt: Attempt, event: UsageEvent, transcript: Transcript) -> Traits | None:
+        """Reads an answer; None where that raises, so that no copy is left uncounted."""
+        try:
+            return Traits(attempt, event, transcript, wants_json=self.wants_json)
+        except Exception as raised:
+            self._exceptions.note(raised)
+            return None
 
     def skipped(self, pair: ShadowPair, outcome: ShadowOutcome) -> None:
         """Counts a copy that is not made."""
@@ -146,10 +161,10 @@ class Comparison:
 
     def _conclude(self) -> None:
         served = self._served
-        if served is None:
+        if served is None and not self._unreadable:
             return
         for pair, copied in self._copied:
-            self._count(pair, compare(served, copied))
+            self._count(pair, compare(served, copied) if served is not None else "not_comparable")
         self._copied.clear()
 
     def _count(self, pair: ShadowPair, outcome: ShadowOutcome) -> None:

@@ -10,7 +10,7 @@ from relay.dialect.endpoints import Endpoint
 _RESPONSES: Final = Endpoint.RESPONSES
 _OTHER_PARTS: Final = ("refusal", "audio", "images")
 ToolCall = tuple[str, str]
-"""A tool's name and its arguments as the model wrote them, which should be JSON."""
+"""A tool's name and its arguments as JSON, as the model wrote it; of those that came as an object their names alone."""
 ToolShape = tuple[str, tuple[str, ...]]
 """A tool's name and the names of its arguments, in order."""
 
@@ -140,8 +140,8 @@ def _add_call(parts: AnswerParts, function: object) -> None:
         return
     arguments = function.get("arguments", "")
     if not isinstance(arguments, str):
-        # some providers send them as the object that they are
-        arguments = json.dumps(arguments)
+        # some providers send them as the object that they are; only its names are compared, and values may be nested too deeply
+        arguments = json.dumps(dict.fromkeys(arguments) if isinstance(arguments, dict) else None)
     parts.tool_calls.append((_text(function.get("name")), arguments))
 
 

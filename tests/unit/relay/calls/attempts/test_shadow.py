@@ -18,6 +18,8 @@ from tests.unit.relay.memory import (
     status,
 )
 
+from relay.dialect.answers.answer_parts import AnswerParts, parts_of_document
+from relay.dialect.endpoints import Endpoint
 from relay.dialect.request_body import OutputBound
 from relay_contract.document import ProviderLimits, Route
 from relay_contract.shadow import OUTCOMES, PAIRS
@@ -216,6 +218,39 @@ async def both(relay: MemoryRelay, asked: dict[str, Any], ours: bytes, theirs: b
     canary.send(theirs)
     await asyncio.sleep(0)
     return client.transport.taken()
+
+
+DEEP = b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}"
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_arguments_that_are_nested_deeply_are_compared_by_their_names(
+    relay_with: Make, is_ours: bool
+) -> None:
+    relay = relay_with(routes=SHADOWED)
+    deep = json.dumps(message(tool_calls=[tool("f", "deep")])).encode().replace(b'"deep"', DEEP)
+    other = json.dumps(message(tool_calls=[tool("f", '{"b":1}')])).encode()
+    answers = (deep, other) if is_ours else (other, deep)
+    await both(relay, {}, *map(reply, answers))
+    assert outcomes(relay, "canary") == {"tool_calls": 1}
+    assert relay.log.lines == []
+
+
+@pytest.mark.parametrize("unread", ["ours", "theirs"])
+async def test_a_copy_is_counted_whatever_raises_in_reading_the_answers(
+    relay_with: Make, monkeypatch: pytest.MonkeyPatch, unread: str
+) -> None:
+    def raising(document: dict[str, Any], endpoint: Endpoint) -> AnswerParts:
+        if document["choices"][0]["message"]["content"] == unread:
+            raise LookupError
+        return parts_of_document(document, endpoint)
+
+    monkeypatch.setattr("relay.calls.attempts.shadow_comparison.parts_of_document", raising)
+    relay = relay_with(routes=SHADOWED)
+    got = await both(relay, {}, *(reply(message(content=name)) for name in ("ours", "theirs")))
+    assert status(got) == 200
+    assert outcomes(relay, "canary") == {"not_comparable": 1}
+    assert [name for name, _ in relay.log.lines] == ["internal_error"]
 
 
 def piece(index: int, **function: str) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from relay.dialect.answers.answer_content import decoded
 from relay.dialect.answers.answer_parts import AnswerParts, parts_of_document, parts_of_stream
 from relay.dialect.endpoints import Endpoint
 
 CHAT, COMPLETIONS, RESPONSES = Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.RESPONSES
+
+DEEP = decoded(b"[" * 1000 + b"]" * 1000)
 
 
 def events(*payloads: Any) -> bytes:
@@ -54,6 +57,9 @@ def read(parts: AnswerParts) -> tuple[list[str], Any, bool]:
             ([""], (("f", ("a", "b")),), False),
         ),
         (message(tool_calls=[tool("f", {"b": 1})]), CHAT, ([""], (("f", ("b",)),), False)),
+        (message(tool_calls=[tool("f", {"a": DEEP})]), CHAT, ([""], (("f", ("a",)),), False)),
+        (message(tool_calls=[tool("f", DEEP)]), CHAT, ([""], None, False)),
+        (message(tool_calls=[tool("f", None)]), CHAT, ([""], None, False)),
         (message(tool_calls=[tool("f", "")]), CHAT, ([""], (("f", ()),), False)),
         (message(tool_calls=[tool("f", '{"a":')]), CHAT, ([""], None, False)),
         (message(tool_calls=[tool("f", "[1]")]), CHAT, ([""], None, False)),
