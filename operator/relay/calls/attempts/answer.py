@@ -281,11 +281,10 @@ class Answer:
         """Returns the id under which the provider stored a response."""
         return self.stream.response_id if self.stream is not None else self.response_id
 
-    def finish_reason(self) -> str | None:
-        """Returns why the model stopped, if the answer says so."""
+    def finish_reason(self, document: dict[str, Any]) -> str | None:
+        """Returns why the model stopped, if the answer says so; document is a unary answer, decoded, and empty without one."""
         if self.stream is not None:
             return self.stream.finish_reason
-        document = self.document() or {}
         choices = document.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         reason = first.get("finish_reason") if isinstance(first, dict) else document.get("status")

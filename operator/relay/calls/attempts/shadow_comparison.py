@@ -1,7 +1,7 @@
 """Compares the answers to the copies of a call with the answer that its caller got."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
@@ -75,24 +75,27 @@ class Traits:
         self.status = attempt.status
         self.tokens = event.tokens
         self.latency_seconds = event.latency_seconds
-        self.finish_reason = answer.finish_reason() if answer is not None else None
+        # decoded once: an answer may have a megabyte
+        document = answer.document() if answer is not None and answer.stream is None else None
+        self.finish_reason = answer.finish_reason(document or {}) if answer is not None else None
         self.shape: tuple[str, ...] = ("stream",)
         if answer is not None and answer.stream is None:
-            self.shape = tuple(sorted(answer.document() or ()))
-        parts = _parts(attempt, transcript) if event.outcome == "ok" else None
+            self.shape = tuple(sorted(document or ()))
+        parts = _parts(attempt, document, transcript) if event.outcome == "ok" else None
         self.tools = parts.tools() if parts is not None else ()
         self.is_empty = parts is not None and parts.empty
         self.has_bad_arguments = self.tools is None
         self.has_bad_text = wants_json and parts is not None and not parts.texts_are_json()
 
 
-def _parts(attempt: Attempt, transcript: Transcript) -> AnswerParts | None:
+def _parts(
+    attempt: Attempt, document: dict[str, Any] | None, transcript: Transcript
+) -> AnswerParts | None:
     """Returns what the answer consists of; None where there is no text, or it was too long or compressed."""
     answer, endpoint = attempt.answer, attempt.call.endpoint
     if answer is None or endpoint is EMBEDDINGS:
         return None
     if answer.stream is None:
-        document = answer.document()
         return parts_of_document(document, endpoint) if document is not None else None
     events = transcript.events() if answer.is_stream else None
     return parts_of_stream(events, endpoint) if events is not None else None

@@ -18,6 +18,7 @@ from tests.unit.relay.memory import (
     status,
 )
 
+from relay.calls.attempts.answer import Answer
 from relay.dialect.answers.answer_parts import AnswerParts, parts_of_document
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.request_body import OutputBound
@@ -207,6 +208,22 @@ async def test_what_a_document_consists_of_is_compared(
     found = outcomes(relay, "canary")
     assert set(found) <= ({"match", "slower"} if outcome == "match" else {outcome})
     assert sum(found.values()) == 1
+
+
+async def test_each_answer_is_decoded_once_to_be_compared(
+    relay_with: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Answer] = []
+    document = Answer.document
+
+    def reading(answer: Answer) -> dict[str, Any] | None:
+        read.append(answer)
+        return document(answer)
+
+    monkeypatch.setattr(Answer, "document", reading)
+    relay = relay_with(routes=SHADOWED)
+    await both(relay, {}, reply(message(content="a")), reply(message(content="b")))
+    assert len(read) == len(set(map(id, read))) == 2
 
 
 async def both(relay: MemoryRelay, asked: dict[str, Any], ours: bytes, theirs: bytes) -> bytes:
