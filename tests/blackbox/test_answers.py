@@ -78,6 +78,15 @@ def completed(size: int, *, usage_first: bool = False) -> bytes:
 
 CREATED = event(type="response.created", response={"id": "resp_1"})
 DELTA = event(type="response.output_text.delta", delta="hi")
+SCHEMA = {"type": "object", "properties": {"error": {"type": "string"}}}
+LISTED = event(
+    type="response.output_item.done",
+    item={"type": "mcp_list_tools", "tools": [{"input_schema": SCHEMA}] * 1_500},
+)
+CALLED = event(
+    type="response.output_item.done",
+    item={"type": "mcp_call", "error": {"type": "mcp_error"}, "output": "x" * 85_000},
+)
 WHOLE: dict[str, tuple[str, dict[str, Any], bytes]] = {
     "no end mark": (CHAT, {}, ROLE + CONTENT + STOP),
     "usage and no end mark": (CHAT, {}, CONTENT + STOP + USAGE_CHUNK),
@@ -89,6 +98,8 @@ WHOLE: dict[str, tuple[str, dict[str, Any], bytes]] = {
     "a large response": (RESPONSES, {}, CREATED + DELTA + completed(1_500_000)),
     "a large response, usage first": (RESPONSES, {}, CREATED + completed(3_000_000, usage_first=True)),
     "a large event of a chat": (CHAT, {}, chunk('{"content":"' + "x" * 1_500_000 + '"}', '"stop"')),
+    "a large list of tools, one with an error in its schema": (RESPONSES, {}, CREATED + LISTED + completed(10)),
+    "a large output of a call that failed": (RESPONSES, {}, CREATED + CALLED + completed(10)),
     "a byte order mark": (CHAT, {}, b"\xef\xbb\xbf" + GOOD_STREAM),
 }  # fmt: skip
 

@@ -263,23 +263,23 @@ class SseScan:
         excerpt = self._last = huge.excerpt
         kind, finish = _RESPONSE_TYPE.search(excerpt), _FINISH.search(excerpt)
         index = _INDEX.search(excerpt)
+        reports_error = huge.reports_error
         if kind is None:
-            self.generated = self.generated or _ERROR.search(huge.head) is None
+            self.generated = self.generated or not reports_error
             self.pieces += 1
             if finish is not None:
                 self.finish_reason = finish[1].decode(errors="replace")
             if index is not None and self._many_choices:
                 self._note_choice({"index": int(index[1]), "finish_reason": finish})
-            if self.error is None and _ERROR.search(huge.head):
-                self.error = ErrorReport({}, {})
         else:
             identity = _RESPONSE_ID.search(excerpt)
             if identity is not None:
                 self.response_id = identity[1].decode(errors="replace")
             if kind[1] in _LAST_TYPES:
                 self._end_response(kind[1])
-            if kind[1] == b"failed" and self.error is None:
-                self.error = ErrorReport({}, {})
+            reports_error = reports_error or kind[1] == b"failed"
+        if reports_error and self.error is None:
+            self.error = ErrorReport({}, {})
         self.usage = huge.usage() or self.usage
 
     def _take_usage(self, events: bytes) -> bytes:

@@ -125,6 +125,99 @@ def test_a_large_event_of_a_chat_may_be_its_last(finish: str, whole: bool) -> No
     assert (scan.whole, scan.generated) == (whole, True)
 
 
+FILL = "x" * 85_000
+SCHEMA = {"type": "object", "properties": {"error": {"type": "string"}, "type": {"const": "error"}}}
+LISTED = {"type": "mcp_list_tools", "tools": [{"name": "t", "input_schema": SCHEMA}]}
+CALLED = {"type": "mcp_call", "error": "no such tool", "name": "t"}
+ITEM_DONE = {"type": "response.output_item.done"}
+WITHOUT_ERROR: dict[str, dict[str, Any]] = {
+    "a tool's schema": {**ITEM_DONE, "item": {**LISTED, "server_label": FILL}},
+    "a call that failed": {**ITEM_DONE, "item": {**CALLED, "output": FILL}},
+    "a failed call whose output comes first": {"item": {"output": FILL, **CALLED}, **ITEM_DONE},
+    "an error in a chat's delta": {
+        "choices": [{"index": 0, "delta": {"error": {"message": "m"}, "content": FILL}}]
+    },
+    "a field of the same name in usage": {"usage": {"error": ["e"]}, "choices": [{"text": FILL}]},
+    "an error that is filled in with nothing": {
+        "error": {"message": None, "code": 0, "details": []},
+        "choices": [{"error": None, "delta": {"content": FILL}}],
+    },
+    "text that reads like one": {
+        "choices": [{"delta": {"content": '{"error":{"a":1}}\\"' + FILL}}]
+    },
+}
+
+
+@pytest.mark.parametrize("payload", WITHOUT_ERROR.values(), ids=WITHOUT_ERROR)
+@pytest.mark.parametrize("cuts", [[], [70_000]], ids=["one read", "two reads"])
+def test_an_error_within_the_content_of_a_large_event_is_none(
+    payload: dict[str, Any], cuts: list[int]
+) -> None:
+    _, scan = through(event(payload), cuts, hide=False)
+    assert (scan.error, scan.generated) == (None, True)
+
+
+WITH_ERROR: dict[str, bytes] = {
+    "the first field": event({"error": {"message": FILL}}),
+    "a later field": event({"id": "c", "meta": {"a": [{}, {"b": 1}]}, "error": FILL}),
+    "beside choices": event({"choices": [], "error": {"code": None, "input": FILL}}),
+    "in a list": event({}).replace(b"{}", b'[{"error":{"code":500,"input":"%b"}}]' % FILL.encode()),
+    "in a choice": event({"choices": [{"index": 0, "error": {"code": 502}, "text": FILL}]}),
+    "a choice that ended so": event({"choices": [{"finish_reason": "error", "text": FILL}]}),
+    "a type": event({"type": "error", "message": FILL}),
+    "an object": event({"object": "error", "message": FILL}),
+    "a name": b"event: error\n" + event({"message": FILL}),
+    "a name, with other line ends": b"event:error\r\ndata: {\"m\":\"" + FILL.encode() + b'"}\r\n\r\n',
+    "a response": event({"type": "response.failed", "response": {"error": {"code": FILL}}}),
+    "lines": b'data: {\ndata:  "error" : {\ndata: "m":"' + FILL.encode() + b'"}}\n\n',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("failure", WITH_ERROR.values(), ids=WITH_ERROR)
+@pytest.mark.parametrize("cuts", [[], [70_000]], ids=["one read", "two reads"])
+def test_a_large_event_that_is_an_error_is_one(failure: bytes, cuts: list[int]) -> None:
+    _, scan = through(failure, cuts, hide=False)
+    assert scan.error is not None
+
+
+ERROR_VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "", "e", [], {}, {"message": "m"}, {"a": {"error": "e"}}]
+)
+LABELS = st.sampled_from(["error", "errors", "", None])
+FIELDS = {"error": ERROR_VALUES, "type": LABELS, "object": LABELS, "finish_reason": LABELS}
+NESTED = st.recursive(
+    st.sampled_from([None, 7, "error", '"error":{"a":1}', "}]", '\\"', "\\"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.fixed_dictionaries({}, optional={**FIELDS, "choices": inner, "item": inner})
+    ),
+    max_leaves=8,
+)
+CHOICES = st.lists(
+    st.fixed_dictionaries({}, optional={**FIELDS, "delta": NESTED, "choices": NESTED}), max_size=2
+)
+DOCUMENTS = st.fixed_dictionaries(
+    {}, optional={**FIELDS, "choices": CHOICES, "item": NESTED, "delta": NESTED}
+).flatmap(lambda fields: st.permutations(list(fields.items())).map(dict))
+
+
+@given(document=DOCUMENTS, listed=st.booleans())
+def test_a_large_event_is_an_error_if_it_is_one_read_whole(
+    document: dict[str, Any], listed: bool
+) -> None:
+    filled = {**document, "filler": FILL}
+    sent = event(filled) if not listed else b"data: " + json.dumps([filled]).encode() + b"\n\n"
+    _, whole = through(sent, [], hide=False)
+    _, large = through(sent, [70_000], hide=False)
+    assert (large.error is None) == (whole.error is None)
+
+
+@pytest.mark.parametrize("head", [b"[" * 20_000, b'{"a":' * 20_000, b'\\"' * 20_000, b'data: "\\'])
+def test_whatever_a_large_event_begins_with_is_read(head: bytes) -> None:
+    _, scan = through(b"data: " + head + FILL.encode() + b"\n\n", [70_000], hide=False)
+    assert scan.error is None
+
+
 def test_large_instructions_are_no_answer_yet() -> None:
     created = {"type": "response.created", "response": {"id": "r", "instructions": "x" * 200_000}}
     _, scan = through(event(created), [70_000], hide=False)
