@@ -2,19 +2,19 @@
 
 import logging
 import time
-from typing import Final
+from typing import Final, Literal
 
 from relay.accounting.exception_log import place_of
 from relay.accounting.logs import Log
 
 SECONDS_BETWEEN_LINES: Final = 10.0
 MAX_KINDS: Final = 200
-"""Kinds are places in libraries; beyond the bound the others share one."""
-_Kind = tuple[str, str, str]
+"""Kinds are places in libraries; beyond the bound the others of a level share one."""
+_Kind = tuple[Literal["warning", "error"], str, str, str]
 
 
 class LibraryLog(logging.Handler):
-    """Writes at most one line per logger, type of exception and place in ten seconds, with the number left out since.
+    """Writes at most one line per level, logger, type of exception and place in ten seconds, with the number left out since.
 
     The text and the exception's own may hold what somebody sent, so neither is written.
     """
@@ -33,9 +33,9 @@ class LibraryLog(logging.Handler):
             self._left_out[kind] = self._left_out.get(kind, 0) + 1
             return
         self._written_at[kind] = now
-        logger, raised, place = kind
+        level, logger, raised, place = kind
         self._log.event(
-            "warning",
+            level,
             "library_message",
             logger=logger,
             type=raised,
@@ -45,13 +45,17 @@ class LibraryLog(logging.Handler):
 
     def _kind(self, record: logging.LogRecord) -> _Kind:
         error = record.exc_info[1] if record.exc_info else None
+        level: Literal["warning", "error"] = (
+            "error" if record.levelno >= logging.ERROR else "warning"
+        )
         place = f"{record.module}:{record.lineno}"
-        kind = (record.name, "", place)
+        kind = (level, record.name, "", place)
         if error is not None:
-            kind = (record.name, type(error).__name__, place_of(error.__traceback__) or place)
+            place = place_of(error.__traceback__) or place
+            kind = (level, record.name, type(error).__name__, place)
         if kind in self._written_at or len(self._written_at) < MAX_KINDS:
             return kind
-        return ("other", "", "")
+        return (level, "other", "", "")
 
 
 def take_over_library_logs(log: Log) -> None:
