@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from relay_contract.document import Name, Part, PreflightToken
+from relay_contract.document import Name, Part, PreflightToken, Provider, ProviderLimits
 
 PreflightState = Literal["Running", "Passed", "Failed"]
 """Under way for the first time, done, or failed at least once and to be tried again."""
@@ -25,6 +25,11 @@ MAX_PREFLIGHTS = 1024
 """More than the routes of the largest document."""
 MAX_PREFLIGHT_MESSAGE = 400
 """Characters of what a person reads of a failed probe."""
+
+
+def reached_by(model: str | None, provider: Provider) -> tuple[str | None, Provider]:
+    """Returns what decides whether a probe passes; the tenant's part of a quota changes with other tenants."""
+    return model, provider.model_copy(update={"limits": ProviderLimits()})
 
 
 class Preflight(Part):

@@ -364,6 +364,21 @@ def test_another_token_starts_at_once_and_the_former_probe_ends(
     eventually(canary.stats, lambda stats: stats["held"] == 0, what="the end of the former probe")
 
 
+def test_a_canary_that_has_passed_is_probed_again_at_another_address(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    one = asking()
+    relay.push(platform.document(routes=[one]))
+    assert found(relay, one, state="Passed").message == ""
+    calls = canary.calls()
+    (port,) = free_ports(1)
+    relay.push(with_canary(platform, f"http://127.0.0.1:{port}/v1", one))
+    assert found(relay, one, state="Failed").reason == "Unreachable"
+    relay.push(platform.document(routes=[one]))
+    assert found(relay, one, state="Passed").message == ""
+    assert canary.calls() == 2 * calls
+
+
 def test_a_token_that_is_gone_ends_its_probe(
     relay: Relay, platform: Platform, canary: Upstream
 ) -> None:

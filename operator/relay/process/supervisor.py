@@ -100,7 +100,7 @@ class Supervisor:
         if self.accepted is None and envelopes:
             await self._offer_quietly(envelopes[-1])
         elif self.accepted is not None:
-            self.preflights.follow(self.accepted.document)
+            self.preflights.follow(self.accepted.document, self.accepted.digest)
             kept = self.accepted.envelope == candidates[0]
             self._log_in_force(self.accepted, "state" if kept else "mount")
         self._certificate.look()
@@ -122,7 +122,7 @@ class Supervisor:
             fresh = accepted is not self.accepted
             if fresh:
                 self.accepted = accepted
-                self.preflights.follow(accepted.document)
+                self.preflights.follow(accepted.document, accepted.digest)
                 self._certificate.look()
                 for worker in self._workers.values():
                     # before the document: no call is taken without TLS under one that asks for it
@@ -421,7 +421,7 @@ class Supervisor:
                 breakers = {(uid, route, of): n for uid, route, of, n in message["open"]}
                 self.open_breakers.report(worker.number, breakers)
             case "preflights":
-                self.preflights.report(worker.number, message["rows"])
+                self.preflights.report(worker.number, message["digest"], message["rows"])
             case "tripped":
                 self._tell_others(worker, message)
         self._changed.set()

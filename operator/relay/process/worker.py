@@ -54,6 +54,7 @@ class Worker:
         self._drain: Drain | None = None
         self.service.preflights.watcher = self._report_preflights
         self._told_preflights: list[PreflightRow] = []
+        self._digest = ""
         self._told_breakers: list[tuple[str, str, str, int]] = []
         self.ended = asyncio.Event()
 
@@ -88,7 +89,7 @@ class Worker:
         rows = self.service.preflights.rows()
         if rows != self._told_preflights:
             self._told_preflights = rows
-            self._channel.send("preflights", rows=rows)
+            self._channel.send("preflights", digest=self._digest, rows=rows)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -123,6 +124,8 @@ class Worker:
             self.log.event("error", "document_refused", digest=digest, message=str(error))
             self._channel.send("refused", digest=digest, message=str(error))
             return
+        # what was told of a former document is told anew
+        self._digest, self._told_preflights = digest, []
         self.service.install(snapshot)
         self._channel.send("in_force", digest=digest, generation=snapshot.document.generation)
 

@@ -5,7 +5,7 @@ to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {
 to supervisor  listening {name}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
                refused {digest, message}   keys {id, missing}
                breakers {open: [tenant_uid, route, fingerprint, failed_probes]}
-               preflights {rows: [tenant_uid, route, token, state, reason, message]}
+               preflights {digest, rows: [tenant_uid, route, token, state, reason, message]}
 """
 
 import asyncio

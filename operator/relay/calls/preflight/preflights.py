@@ -12,8 +12,8 @@ from relay.calls.preflight.findings import Finding
 from relay.calls.preflight.probe import Probe
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.routing.snapshot import RoutePlan
-from relay_contract.document import Provider, ProviderLimits, Route
-from relay_contract.preflight import PreflightReason, PreflightState
+from relay_contract.document import Provider, Route
+from relay_contract.preflight import PreflightReason, PreflightState, reached_by
 
 AGAIN_SECONDS: Final = 5.0
 """Pause after a probe that failed, which doubles with each further one."""
@@ -50,10 +50,14 @@ class Preflight:
         self.probe: Probe | None = None
 
     def renew(self, asked: Asked) -> None:
-        """Takes a newer document's words for the same preflight; another address or key is probed at once."""
+        """Takes a newer document's words for the same preflight; another address or model is probed at once.
+
+        What was found says nothing about it, whether the last probe failed or passed.
+        """
         former, self.asked = self.asked, asked
         if _reached_by(former) != _reached_by(asked):
             self.abort()
+            self.state, self.reason, self.message = "Running", "", ""
             self.failures, self.due_at = 0, 0.0
 
     def abort(self) -> None:
@@ -100,6 +104,8 @@ class Preflights:
                 self._of[name] = Preflight(one, passed=name in self._passed)
             else:
                 known.renew(one)
+                if known.state != "Passed":
+                    self._passed.discard(name)
         self._passed &= self._of.keys()
         self.tick(time.monotonic())
         self._tell()
@@ -194,11 +200,9 @@ class _Watch:
 
 
 def _reached_by(asked: Asked) -> tuple[str | None, Provider]:
-    """Returns what decides whether a probe passes; the tenant's part of a quota changes with other tenants."""
     canary = asked.plan.canary
     assert canary is not None
-    provider = canary.upstream.provider.model_copy(update={"limits": ProviderLimits()})
-    return canary.model, provider
+    return reached_by(canary.model, canary.upstream.provider)
 
 
 def _asked(tenants: Iterable[TenantRuntime]) -> Iterator[tuple[PreflightName, Asked]]:

@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from relay.process.pod_state.waited_state import WaitedState
-from relay_contract.document import Document
-from relay_contract.preflight import MAX_PREFLIGHTS, Preflight
+from relay_contract.document import Document, Provider
+from relay_contract.preflight import MAX_PREFLIGHTS, Preflight, reached_by
 
 PreflightName = tuple[str, str, str]
 """Tenant UID, route and token."""
+Reached = tuple[str | None, Provider] | None
+"""Model and provider of a route's canary, without what does not decide whether a probe passes."""
 
 
 class PodPreflights(WaitedState):
@@ -16,19 +18,22 @@ class PodPreflights(WaitedState):
 
     def __init__(self) -> None:
         super().__init__("preflights")
-        self._asked: tuple[PreflightName, ...] = ()
+        self._asked: dict[PreflightName, Reached] = {}
+        self._digest = ""
         self._told: dict[PreflightName, Preflight] = {}
         self.worker: int | None = None
 
-    def follow(self, document: Document) -> None:
-        """Takes the preflights that a document asks for in place of those before it."""
-        tenant = document.tenant
-        self._asked = tuple(
-            (tenant.uid, route.name, route.preflight)
-            for route in tenant.routes
-            if route.preflight is not None
-        )[:MAX_PREFLIGHTS]
-        self._told = {name: told for name, told in self._told.items() if name in self._asked}
+    def follow(self, document: Document, digest: str) -> None:
+        """Takes the preflights that a document asks for in place of those before it.
+
+        What was told stays while the canary is reached in the same way.
+        """
+        former, self._asked, self._digest = self._asked, _asked(document), digest
+        self._told = {
+            name: told
+            for name, told in self._told.items()
+            if name in self._asked and self._asked[name] == former[name]
+        }
         self.changed()
 
     def give_duty(self, workers: Iterable[int]) -> bool:
@@ -39,9 +44,12 @@ class PodPreflights(WaitedState):
         self.worker = numbers[0] if numbers else None
         return self.worker is not None
 
-    def report(self, worker: int, rows: Iterable[list[Any]]) -> None:
-        """Takes in all preflights of the worker on duty. What no document asks for any more was on its way."""
-        if worker != self.worker:
+    def report(self, worker: int, digest: str, rows: Iterable[list[Any]]) -> None:
+        """Takes in all preflights of the worker on duty; digest names the document in which it has them.
+
+        What it said of a former document, whose canary may have had another address, was on its way.
+        """
+        if worker != self.worker or digest != self._digest:
             return
         for uid, route, token, state, reason, message in rows:
             if (uid, route, token) in self._asked:
@@ -61,3 +69,15 @@ class PodPreflights(WaitedState):
             for name in sorted(self._asked)
         ]
         return [one.model_dump(mode="json", by_alias=True) for one in told]
+
+
+def _asked(document: Document) -> dict[PreflightName, Reached]:
+    tenant = document.tenant
+    providers = {provider.name: provider for provider in document.catalogue.providers}
+    asked: dict[PreflightName, Reached] = {}
+    for route in tenant.routes:
+        if route.preflight is not None and len(asked) < MAX_PREFLIGHTS:
+            canary = route.canary
+            reached = reached_by(canary.model, providers[canary.provider]) if canary else None
+            asked[tenant.uid, route.name, route.preflight] = reached
+    return asked

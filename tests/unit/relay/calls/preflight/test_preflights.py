@@ -145,6 +145,31 @@ async def test_another_token_or_another_address_is_probed_at_once_and_other_limi
     assert (await asked(peer))[1]["model"] == "gpt-5"
 
 
+async def test_a_passed_preflight_is_probed_again_at_another_address_and_under_other_limits_is_not(
+    relay_with: Make,
+) -> None:
+    relay = relay_with(routes=(asking(),))
+    relay.service.preflights.take_duty(on_duty=True, passed=[("uid-1", "chat", "t/1")])
+
+    def renewed(generation: int, **fields: Any) -> Document:
+        providers = (provider("legacy"), provider("holysheep", **fields))
+        return document(generation=generation, providers=providers, routes=(asking(),))
+
+    peer = relay.provider("holysheep")
+    relay.install(renewed(2, limits=ProviderLimits(requests_per_minute=100)))
+    await turns()
+    assert (peer.transport.sent, state(relay)) == (b"", ("Passed", ""))
+    relay.install(renewed(3, headers={"x-region": "eu"}))
+    await asked(peer)
+    assert state(relay) == ("Running", "")
+    peer.send(reply({"error": {"message": "no"}}, status="500 X"))
+    await turns()
+    assert state(relay) == ("Failed", "ServerError")
+    relay.install(renewed(4))
+    assert relay.service.preflights.rows() == [("uid-1", "chat", "t/1", "Running", "", "")]
+    assert (await asked(peer))[0] == "/v1/chat/completions"
+
+
 async def test_a_quota_without_room_delays_no_probe_and_one_with_room_is_charged(
     relay_with: Make,
 ) -> None:
