@@ -54,13 +54,12 @@ class HugeEvent(Excerpt):
 
         What stands deeper is content: a field in the schema of a tool, the end of a call that the model made.
         """
-        return _NAMED_ERROR.search(self.head) is not None or _has_error(self.head)
+        head = self.head
+        return b"error" in head and (_NAMED_ERROR.search(head) is not None or _has_error(head))
 
 
 def _has_error(head: bytes) -> bool:
     """Walks through the fields of an event that may be cut anywhere."""
-    if b'"error"' not in head:
-        return False
     data = _DATA.search(head)
     opened, depth, field = b"", 0, b""
     for token in _TOKEN.finditer(head, data.end() if data is not None else len(head)):
