@@ -83,6 +83,7 @@ class Reason(StrEnum):
     OWNED = "Owned"
     SYNCED = "Synced"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
+    SECRET_IMMUTABLE = "SecretImmutable"  # noqa: S105 - a reason
     CERTIFICATE_SERVED = "CertificateServed"
     CERTIFICATE_EXPIRING = "CertificateExpiring"
     CERTIFICATE_LOADING = "CertificateLoading"

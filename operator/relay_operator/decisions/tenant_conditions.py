@@ -19,7 +19,8 @@ class Provisioned:
     """A reconcile that applied everything the tenant owns. pods counts the relay pods that are not terminating.
 
     orphans says which Providers are gone although routes in force use them; those routes say so as well. outgrown names
-    Providers that have become too large for the tenant's document. troubles says why relay pods are missing. tls is None
+    Providers that have become too large for the tenant's document. stuck_keys says why the tenant's own API keys are not
+    those of its spec. troubles says why relay pods are missing. tls is None
     for a tenant without TLS.
     """
 
@@ -28,6 +29,7 @@ class Provisioned:
     pods: int = 0
     acknowledged_pods: int = 0
     missing_keys: tuple[str, ...] = ()
+    stuck_keys: str = ""
     orphans: tuple[str, ...] = ()
     outgrown: tuple[str, ...] = ()
     suspended: bool = False
@@ -114,16 +116,16 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
 
 
 def _provisioned(found: Provisioned) -> list[Condition]:
-    missing = "; ".join(found.missing_keys)
+    lacking = "; ".join(one for one in (*found.missing_keys, found.stuck_keys) if one)
     return [
         _ready(found),
         _owned(),
         condition(
             Type.CREDENTIALS_READY,
-            not missing,
+            not lacking,
             Reason.SYNCED,
-            Reason.SECRET_MISSING,
-            "; ".join((missing or "API keys and provider keys are in place", *found.orphans)),
+            Reason.SECRET_MISSING if found.missing_keys else Reason.SECRET_IMMUTABLE,
+            "; ".join((lacking or "API keys and provider keys are in place", *found.orphans)),
         ),
         condition(
             Type.ISOLATED,
@@ -152,6 +154,7 @@ def _stalled(found: Provisioned) -> Condition:
     missing, full, tls = "; ".join(found.missing_keys), _outgrown(found), _tls(found)
     rows = (
         (bool(missing), Reason.SECRET_MISSING, missing),
+        (bool(found.stuck_keys), Reason.SECRET_IMMUTABLE, found.stuck_keys),
         (bool(full), Reason.DOCUMENT_FULL, full),
         (tls.next is Next.PERSON, tls.reason, tls.message),
     )
@@ -188,6 +191,7 @@ def _ready(found: Provisioned) -> Condition:
     suspended = "spec.suspend is true: calls are refused, everything stays in place"
     rows = (
         (bool(missing), False, Reason.SECRET_MISSING, missing),
+        (bool(found.stuck_keys), False, Reason.SECRET_IMMUTABLE, found.stuck_keys),
         (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),
         (not tls.holds and not is_loading, False, tls.reason, tls.message),
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),

@@ -274,8 +274,9 @@ class TenantReconciler:
         api_keys = await self._keys.read(spec)
         publication = self._publisher.publication(space)
         if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
-            publication = await self._begin(spec, api_keys)
-        self._rebase(publication, spec, api_keys)
+            publication = await self._begin(spec, api_keys.values)
+        self._rebase(publication, spec, api_keys.values)
+        publication.stuck_keys = api_keys.obstacle
         await self._certificate.read(spec, publication, now)
         used = self._used_providers(publication, space)
         if self._watched_state.unresolved(used):
@@ -394,6 +395,7 @@ class TenantReconciler:
             pods=len(pods),
             acknowledged_pods=acknowledged,
             missing_keys=keys.words(publication),
+            stuck_keys=publication.stuck_keys if publication is not None else "",
             orphans=self._access.orphans(publication),
             outgrown=tuple(sorted(publication.outgrown)) if publication is not None else (),
             suspended=spec.spec.suspend,

@@ -38,7 +38,8 @@ class Publication:
     stored_document is the one that was written into the ConfigMap last, stored_weights are those that stand there.
     without_room are the routes for which the document had no room when they were last looked at, certificate the one
     in the Secret that the tenant names for TLS, told_since the pods that have told what they serve since that
-    changed, missing_keys says of providers what their key lacks (None until keys were read), spec_note is the last
+    changed, missing_keys says of providers what their key lacks (None until keys were read), stuck_keys what keeps
+    the tenant's own keys from being as its spec asks for, spec_note is the last
     valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), outgrown
     the Providers whose models are not those of their spec for the same reason.
     """
@@ -63,6 +64,7 @@ class Publication:
     certificate: SecretCertificate | None = None
     told_since: set[tuple[str, int]] = field(default_factory=set)
     missing_keys: Mapping[str, str] | None = None
+    stuck_keys: str = ""
     spec_note: str = ""
     outgrown: set[str] = field(default_factory=set)
     demand: Demand = field(default_factory=Demand)

@@ -25,7 +25,7 @@ class TenantKeys:
         self._children = children
         self._watched_state = watched_state
 
-    async def read(self, spec: Tenant) -> dict[str, str]:
+    async def read(self, spec: Tenant) -> key_secrets.ApiKeys:
         """Reads or creates the tenant's keys. The authorizer learns of a new RoleBinding a moment after its write."""
         secret = ("Secret", names.tenant_namespace(spec.metadata.name), names.API_KEYS_SECRET)
         for attempt in range(_BINDING_TRIES):

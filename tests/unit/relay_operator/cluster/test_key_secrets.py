@@ -56,18 +56,25 @@ async def test_a_damaged_signing_key_is_named_and_never_replaced(
     assert api.writes == []
 
 
-async def test_a_secret_that_somebody_made_immutable_is_replaced_with_the_keys_in_it(
+async def test_a_secret_that_somebody_made_immutable_keeps_its_keys_and_is_left_alone(
     server: InMemoryApiServer,
 ) -> None:
     api = server.connect()
-    first = await key_secrets.tenant_keys(api, a_tenant("web"))
-    stored = server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
-    server.put(stored | {"immutable": True})
+    first = await key_secrets.tenant_keys(api, a_tenant("web", "batch"))
+    server.put(
+        server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE) | {"immutable": True}
+    )
+    before = server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    api.writes.clear()
+    assert await key_secrets.tenant_keys(api, a_tenant("web", "batch")) == first
     changed = await key_secrets.tenant_keys(api, a_tenant("web", "new"))
-    assert changed["web"] == first["web"]
-    stored = server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
-    assert key_secrets.decode(stored) == changed
-    assert not stored.get("immutable")
+    assert changed.values == {"web": first.values["web"]}
+    assert "Secret relay-finance/relay-api-keys is immutable" in changed.obstacle
+    assert "API key new cannot be added" in changed.obstacle
+    assert "batch cannot be removed" in changed.obstacle
+    assert first.values["batch"] not in changed.obstacle
+    assert api.writes == []
+    assert server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE) == before
 
 
 async def test_of_two_operators_that_make_a_signing_key_both_use_the_first(
@@ -90,13 +97,13 @@ async def test_of_two_operators_that_make_a_signing_key_both_use_the_first(
 async def test_api_keys_are_made_kept_and_removed_by_name(server: InMemoryApiServer) -> None:
     api = server.connect()
     first = await key_secrets.tenant_keys(api, a_tenant("web", "batch"))
-    assert first["web"].startswith(f"{API_KEY_PREFIX}finance-")
-    assert first["web"] != first["batch"]
+    assert first.values["web"].startswith(f"{API_KEY_PREFIX}finance-")
+    assert first.values["web"] != first.values["batch"]
     assert await key_secrets.tenant_keys(api, a_tenant("batch", "web")) == first
     changed = await key_secrets.tenant_keys(api, a_tenant("batch", "new"))
-    assert changed["batch"] == first["batch"]
+    assert changed.values["batch"] == first.values["batch"]
     stored = server.get("Secret", names.API_KEYS_SECRET, namespace=SPACE)
-    assert key_secrets.decode(stored) == changed
+    assert key_secrets.decode(stored) == changed.values
     assert len(api.writes) == 2
 
 

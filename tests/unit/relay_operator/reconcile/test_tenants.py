@@ -333,3 +333,40 @@ async def test_what_the_api_server_refuses_is_posted_once_in_its_words() -> None
     assert len(refusals) == 1
     assert "Deployment: 422 injected" in refusals[0]["note"]
     await life.end()
+
+
+@in_virtual_time
+async def test_api_keys_in_a_secret_that_somebody_made_immutable_stay_and_others_are_told_of() -> (
+    None
+):
+    stage, life = await a_serving_tenant(apiKeys=[{"name": "web"}, {"name": "batch"}])
+
+    def secret() -> dict[str, Any]:
+        return stage.server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+
+    before = secret()
+    stage.server.put(before | {"immutable": True})
+    await stage.settle(40)
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+
+    stage.tenant(apiKeys=[{"name": "web"}, {"name": "new"}])
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.SECRET_IMMUTABLE)
+    told = stage.condition("Tenant", "finance", "CredentialsReady")
+    assert (told["status"], told["reason"]) == ("False", Reason.SECRET_IMMUTABLE)
+    assert "Secret relay-finance/relay-api-keys is immutable" in told["message"]
+    assert (secret()["metadata"]["uid"], secret()["data"]) == (
+        before["metadata"]["uid"],
+        before["data"],
+    )
+    [served] = stage.relays.documents.values()
+    assert [key.name for key in served.tenant.keys] == ["web"]
+
+    stage.server.remove("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    metadata = {name: before["metadata"][name] for name in ("name", "namespace", "labels")}
+    stage.server.put(before | {"metadata": metadata})
+    await stage.settle(40)
+    assert ready(stage) == ("True", Reason.AVAILABLE)
+    assert secret()["data"]["web"] == before["data"]["web"]
+    assert set(secret()["data"]) == {"web", "new"}
+    await life.end()
