@@ -20,7 +20,8 @@ short time are no emergency, and share the next one.
 class Pace:
     """One a tenant (generic cell rate algorithm, ITU-T I.371): free_at is when the past versions are paid for.
 
-    Times are those of the event loop.
+    interval is that of the largest version that is not paid for. Versions that were made without waiting add no more than
+    keeps one that takes traffic away for one interval, and any other for five. Times are those of the event loop.
     """
 
     _free_at: float = 0.0
@@ -34,5 +35,7 @@ class Pace:
 
     def spend(self, size: int, now: float) -> None:
         """Takes in that a version of so many bytes was made, whether or not it was its time."""
-        self._interval = size / _BYTES_A_SECOND
-        self._free_at = max(self._free_at, now) + self._interval
+        interval = size / _BYTES_A_SECOND
+        self._interval = max(interval, self._interval) if self._free_at > now else interval
+        most = now + (_BRAKES_AT_ONCE + 1) * self._interval
+        self._free_at = min(max(self._free_at, now) + interval, most)

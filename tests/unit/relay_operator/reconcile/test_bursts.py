@@ -185,6 +185,37 @@ async def test_a_lower_percent_is_in_force_at_once_in_the_middle_of_a_burst() ->
 
 
 @in_virtual_time
+async def test_a_percent_of_0_and_a_deletion_hardly_wait_after_many_moves_of_canaries() -> None:
+    stage = Stage()
+    life = await a_tenant(stage)
+    canary = {"provider": "fresh", "percent": 40}
+    fat = [f"{number:03d}{'m' * 100}" for number in range(64)]
+    for number in range(80):
+        models = [f"{number}-{one}" for one in fat]
+        stage.route(f"fat-{number}", match={"models": models}, canary=canary)
+    stage.route("chat", canary=canary)
+    stage.route("gone")
+    await stage.settle(20)
+    publication = life.publisher.publication(SPACE)
+    assert publication is not None
+    one_interval = len(publication.sealed) / (2 * 1024 * 1024)
+    assert one_interval > 0.2
+    for number in range(80):
+        # as the SLO loop and the breakers do it
+        life.publisher.set_weight(SPACE, f"fat-{number}", 39)
+        await life.publisher.distribute(SPACE)
+        await stage.settle(0.03)
+    assert stage.relays.weight("relay-1", "chat", namespace=SPACE) == 40
+    stage.route("chat", canary=canary | {"percent": 0})
+    stage.server.remove("RelayRoute", "gone", namespace=SPACE)
+    # the watch delivers within 0.05 s
+    await stage.settle(0.1 + one_interval)
+    assert stage.relays.weight("relay-1", "chat", namespace=SPACE) == 0
+    assert stage.relays.weight("relay-1", "gone", namespace=SPACE) is None
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_route_gets_its_status_while_others_change_all_the_time() -> None:
     stage = Stage()
     life = await a_tenant(stage)

@@ -34,6 +34,25 @@ def test_what_takes_away_waits_for_no_other_change() -> None:
     assert pace.wait_seconds(now, takes_away=True) == 0.5
 
 
+def test_versions_that_waited_for_nothing_hold_back_what_takes_away_for_one_interval_at_most() -> (
+    None
+):
+    pace, now = Pace(), 100.0
+    for _ in range(100):
+        now += 0.05
+        pace.spend(MIB, now)
+    assert pace.wait_seconds(now, takes_away=True) <= 0.5
+    assert pace.wait_seconds(now, takes_away=False) <= 5 * 0.5
+
+
+def test_large_versions_before_a_small_one_hold_back_what_takes_away_no_longer() -> None:
+    pace = Pace()
+    for _ in range(20):
+        pace.spend(MIB, 100.0)
+    pace.spend(8 * 1024, 100.0)
+    assert pace.wait_seconds(100.0, takes_away=True) <= 0.5
+
+
 @given(
     st.lists(
         st.tuples(
