@@ -140,6 +140,25 @@ def test_a_webhook_has_its_secret_and_its_authority_mounted() -> None:
         assert (mounts[str(path.parent)], path.name) == (secret, key)
 
 
+def test_a_secret_that_does_not_exist_keeps_the_operator_from_nothing_else() -> None:
+    [deployment] = [
+        one
+        for one in rendered(
+            "webhook.url=https://receiver.test/hook",
+            "webhook.secretName=hook",
+            "webhook.caSecretName=hook-ca",
+            "prometheus.auth.type=bearer",
+            "prometheus.auth.secretName=metrics",
+            "prometheus.tls.secretName=metrics-tls",
+        )
+        if one["kind"] == "Deployment"
+    ]
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    optional = {one["name"]: one["secret"].get("optional") for one in volumes if "secret" in one}
+    names_of_volumes = ("prometheus-tls", "prometheus-auth", "webhook", "webhook-ca")
+    assert optional == dict.fromkeys(names_of_volumes, True)
+
+
 def test_without_credentials_nothing_is_mounted() -> None:
     environment, mounts = operator()
     assert mounts == {}

@@ -120,7 +120,11 @@ class Prometheus:
             status = str(error).partition(" (")[0]
             raise MetricsUnavailable(f"Prometheus did not answer: {status}") from error
         except (requests.RequestException, OSError, ValueError) as error:
-            raise MetricsUnavailable(
-                f"Prometheus did not answer: {type(error).__name__}"
-            ) from error
+            raise MetricsUnavailable(f"Prometheus did not answer: {_why(error)}") from error
         return self._reader.read(answer, question.pods)
+
+
+def _why(error: OSError | ValueError) -> str:
+    """Returns what the operator itself met, such as the missing file of a certificate; of the other side only the kind."""
+    is_ours = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
+    return str(error) if is_ours else type(error).__name__

@@ -378,6 +378,16 @@ def test_a_missing_credential_is_named_by_its_path(tmp_path: Path) -> None:
         sent(token_file=str(tmp_path / "token"))
 
 
+def test_a_missing_certificate_is_named_by_its_path(tmp_path: Path) -> None:
+    missing = str(tmp_path / "ca.crt")
+    client = Prometheus(Access(url="https://prometheus.invalid", ca_file=missing))
+    try:
+        with pytest.raises(MetricsUnavailable, match=f"did not answer: .*{missing}"):
+            client.read(about())
+    finally:
+        client.close()
+
+
 def test_a_redirect_is_not_followed_with_the_credentials(tmp_path: Path) -> None:
     token = a_file(tmp_path, "token", "s3cret")
     transport = InProcess(lambda _: (307, ""))
