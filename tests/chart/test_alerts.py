@@ -162,10 +162,15 @@ def test_labels_annotations_and_the_namespace_are_the_users() -> None:
             assert rule["annotations"]["dashboard"] == "relays"
             url = f"https://runbooks.example/relays#{rule['alert'].lower()}"
             assert rule["annotations"]["runbook_url"] == url
-    placed = ("alerts.namespace=monitoring", "alerts.objectLabels.release=stack")
+    placed = (
+        "alerts.namespace=monitoring",
+        "alerts.objectLabels.release=stack",
+        "alerts.objectLabels.app\\.kubernetes\\.io/name=rules",
+    )
     [made] = [one for one in rendered(ENABLED, *placed) if one["kind"] == "PrometheusRule"]
     assert made["metadata"]["namespace"] == "monitoring"
     assert made["metadata"]["labels"]["release"] == "stack"
+    assert made["metadata"]["labels"]["app.kubernetes.io/name"] == "rules"
 
 
 def test_a_threshold_moves_its_alert(promtool: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The chart renders, refuses unknown values, is hardened, and asks for no more rights than are listed."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,56 @@ def test_the_chart_passes_lint() -> None:
         "webhook.url=https://receiver.test/hook",
         "webhook.url=https://relay:s3cret@receiver.test",
         "webhook.url=receiver.test",
+        "alerts.labels.severity=page",
+        "alerts.labels.a-b=c",
+        "alerts.annotations.summary=mine",
+        "alerts.annotations.description=mine",
+        "alerts.annotations.runbook_url=mine",
+        "alerts.thresholds.serviceFor=null",
+        "operator.workers=null",
+        "prometheus=null",
     ],
 )
 def test_an_unknown_or_invalid_value_is_refused(value: str) -> None:
-    assert helm("template", "x", str(CHART), "--set", value).returncode != 0
+    done = helm("template", "x", str(CHART), "--set", value)
+    assert "don't meet the specifications of the schema" in done.stderr
+
+
+YOUNGER_VALUES = (
+    "alerts",
+    "webhook",
+    "prometheus.job",
+    "prometheus.labels",
+    "prometheus.headers",
+    "prometheus.tls",
+    "prometheus.auth",
+    "operator.canariesAtOnce",
+)
+"""What the first release did not have: with --reuse-values its values are the only ones."""
+
+
+@pytest.mark.parametrize("value", YOUNGER_VALUES)
+def test_without_a_value_that_an_older_release_did_not_have_the_operators_defaults_hold(
+    value: str,
+) -> None:
+    environment, mounts = operator(f"{value}=null")
+    before, _ = operator()
+    settings = [
+        Settings.model_validate({name.removeprefix("OPERATOR_").lower(): one[name] for name in one})
+        for one in (environment, before)
+    ]
+    assert settings[0] == settings[1]
+    assert mounts == {}
+
+
+def test_alerts_on_the_values_of_an_older_release_say_how_to_get_them(tmp_path: Path) -> None:
+    older = tmp_path / "chart"
+    shutil.copytree(CHART, older)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    del values["alerts"]
+    (older / "values.yaml").write_text(yaml.safe_dump(values))
+    done = helm("template", "x", str(older), "--set", "alerts.enabled=true")
+    assert "--reset-then-reuse-values" in done.stderr
 
 
 def test_the_schema_knows_every_default_value() -> None:

@@ -12,7 +12,7 @@ severity: {{ .severity }}
 {{- range $name, $value := .root.Values.alerts.annotations }}
 {{ $name }}: {{ $value | quote }}
 {{- end }}
-runbook_url: {{ printf "%s#%s" .root.Values.alerts.runbookUrl (lower .alert) | quote }}
+runbook_url: {{ printf "%s#%s" (.root.Values.alerts.runbookUrl | default "docs/alerts.md") (lower .alert) | quote }}
 {{- end }}
 {{- define "relay-operator.rules" -}}
 {{- $operator := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.operator }}
