@@ -30,6 +30,10 @@ class Unavailable(OperatorError):
     """The other side cannot be reached, is overloaded or slow; retry later."""
 
 
+class DocumentRefused(Unavailable):
+    """A relay pod cannot use the document that it was sent; one of an earlier version does not know all of it."""
+
+
 class MetricsUnavailable(OperatorError):
     """Prometheus gave no usable answer; never a reason to move traffic."""
 

@@ -7,6 +7,7 @@ read, and says nothing but what its own pod has in force.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from relay_contract import document, endpoints
 from relay_contract.preflight import Preflights
-from relay_operator.errors import Unavailable
+from relay_operator.errors import DocumentRefused, Unavailable
 
 _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys", "tls"})
 _MOST_ANSWER_BYTES = 2 * document.MAX_DOCUMENT_BYTES + 64 * 1024
@@ -106,7 +107,7 @@ class Relays:
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
         """Pushes a document; returns what the pod then has in force: this document, or one that it keeps instead.
 
-        Raises Unavailable when the pod has not answered in time, or cannot use the document.
+        Raises Unavailable when the pod has not answered in time, DocumentRefused when it cannot use the document.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -118,9 +119,8 @@ class Relays:
             ) from error
         if status not in (200, 409):
             detail = body[:_MOST_DETAIL_CHARACTERS].decode(errors="replace")
-            raise Unavailable(
-                f"pod {pod.namespace}/{pod.name} refused the document: {status} {detail}"
-            )
+            kind = DocumentRefused if status == HTTPStatus.UNPROCESSABLE_ENTITY else Unavailable
+            raise kind(f"pod {pod.namespace}/{pod.name} refused the document: {status} {detail}")
         return _answer(pod, body)
 
     async def breakers(self, pod: Pod, *, seen: str, wait_seconds: int) -> OpenBreakers:

@@ -12,7 +12,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
-from relay_operator.errors import Unavailable
+from relay_operator.errors import DocumentRefused, Unavailable
 from relay_operator.manifests import composition, credentials
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.contents import Contents
@@ -181,18 +181,21 @@ class DocumentPublisher:
     def _compose(self, publication: Publication) -> None:
         """Composes and seals the document anew if anything of it changed."""
         document, contents = publication.document, publication.contents
+        pods = self._watched_state.relay_pods(publication.base.namespace)
+        asks = publication.may_ask_for_preflights(pods)
         is_another = document is None or publication.composed_base != publication.base
-        if not is_another and not contents.is_changed:
+        if not is_another and asks == publication.asked_for_preflights and not contents.is_changed:
             return
         composed = composition.whole_document(
             publication.base,
-            publication.fragments.values(),
+            publication.fragments.values() if asks else publication.without_preflights(),
             publication.providers,
             generation=max(publication.generation, 1),
         )
         changed = contents.unpublished.copy()
         contents.note_published()
         publication.composed_base = publication.base
+        publication.asked_for_preflights = asks
         if composed == document:
             return
         publication.generation += 1
@@ -224,6 +227,7 @@ class DocumentPublisher:
         for gone in publication.acknowledged.keys() - alive:
             del publication.acknowledged[gone]
             publication.told_since.discard(gone)
+        publication.refused_by &= alive
         publication.pushes.forget_all_but(pods)
         behind = [pod for pod in pods if publication.is_behind(pod)]
         await publication.pushes.wait_for(
@@ -236,9 +240,14 @@ class DocumentPublisher:
         """Pushes until the pod runs the newest document, also one that is composed meanwhile; False when that failed."""
         for _ in range(_MOST_ROUNDS):
             digest, generation = publication.digest, publication.generation
+            document = publication.document
             try:
                 answer = await self._relays.push(pod, publication.sealed)
             except Unavailable as error:
+                if isinstance(error, DocumentRefused) and document is not None:
+                    self._note_refusal(publication, pod, document)
+                    if publication.digest != digest:
+                        continue
                 # a pod that is only starting does not answer yet
                 level = logging.WARNING if pod.ready else logging.DEBUG
                 logger.log(
@@ -253,6 +262,12 @@ class DocumentPublisher:
             if publication.digest == digest:
                 return True
         return False
+
+    def _note_refusal(self, publication: Publication, pod: Pod, refused: Document) -> None:
+        """Composes without preflights, until the pod has gone, where it may be them that the pod does not know."""
+        if any(route.preflight is not None for route in refused.tenant.routes):
+            publication.refused_by.add((pod.uid, pod.incarnation))
+            self._compose(publication)
 
     def _overtake(self, publication: Publication, answer: PushAnswer) -> bool:
         """Composes anew above a document that a lost life of ours has published; False when the pod shows none.

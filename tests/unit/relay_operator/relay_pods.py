@@ -15,10 +15,10 @@ from relay.process.document_acceptance import Acceptance, Accepted
 from relay_contract import certificate, document, endpoints
 from relay_contract.certificate import Certificate, CertificateUnusable
 from relay_contract.preflight import Preflight, PreflightReason, Preflights
-from relay_contract.seal import DocumentRejected
+from relay_contract.seal import DocumentRejected, unseal
 from relay_operator import names
 from relay_operator.cluster.relays import OpenBreakers, Pod, PushAnswer
-from relay_operator.errors import Unavailable
+from relay_operator.errors import DocumentRefused, Unavailable
 
 _KEEPS_A_NEWER_ONE = frozenset({"stale_generation", "conflicting_generation"})
 
@@ -33,7 +33,7 @@ class RelayPods:
     failed_probes are the open breakers of each pod, by its name. preflights are what pods tell of a route's preflight in
     place of its passing at once, by the pod's name and the route's. failing are the providers whose probes fail in every
     pod, with the contract's reason and a message. claims are what pods say of preflights whatever is true; unpushed are
-    pods that take no documents; asked counts the questions for preflights.
+    pods that take no documents; older are pods of a version that does not know preflights; asked counts the questions for preflights.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -53,6 +53,7 @@ class RelayPods:
     failing: dict[str, tuple[PreflightReason, str]] = field(default_factory=dict)
     claims: dict[str, tuple[Preflight, ...]] = field(default_factory=dict)
     unpushed: set[str] = field(default_factory=set)
+    older: set[str] = field(default_factory=set)
     asked: int = 0
     preflights_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
@@ -72,8 +73,11 @@ class RelayPods:
         kept = b""
         acceptance = Acceptance((self.public_key,), self._tenant_uid(pod.namespace))
         try:
+            self._check_version(pod, sealed)
             accepted = acceptance.judge(sealed.encode(), self.in_force.get(pod.uid))
         except DocumentRejected as error:
+            if error.code == "invalid_document":
+                raise DocumentRefused(f"pod {pod.namespace}/{pod.name} refused: {error}") from error
             if error.code not in _KEEPS_A_NEWER_ONE:
                 raise Unavailable(f"pod {pod.namespace}/{pod.name} refused: {error}") from error
             kept = self.in_force[pod.uid].envelope
@@ -81,6 +85,11 @@ class RelayPods:
             self.in_force[pod.uid] = accepted
             self._wake_who_waits_for_preflights()
         return PushAnswer(acknowledgement=self._acknowledgement(pod), kept=kept)
+
+    def _check_version(self, pod: Pod, sealed: str) -> None:
+        offered, _ = unseal(sealed, [self.public_key])
+        if pod.name in self.older and any(route.preflight for route in offered.tenant.routes):
+            raise DocumentRejected("invalid_document", "extra inputs are not permitted")
 
     def open_breakers(self, pod_name: str, failed_probes: dict[tuple[str, str], int]) -> None:
         """Opens breakers in a pod; failed_probes are by route and fingerprint."""

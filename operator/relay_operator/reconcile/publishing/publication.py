@@ -38,7 +38,8 @@ class Publication:
     stored_document is the one that was written into the ConfigMap last, stored_weights are those that stand there.
     without_room are the routes for which the document had no room when they were last looked at, certificate the one
     in the Secret that the tenant names for TLS, told_since the pods that have told what they serve since that
-    changed, missing_keys says of providers what their key lacks (None until keys were read), stuck_keys what keeps
+    changed, refused_by those that refused a document that asked for preflights, as a relay of an earlier version does,
+    asked_for_preflights tells whether the newest composition did, missing_keys says of providers what their key lacks (None until keys were read), stuck_keys what keeps
     the tenant's own keys from being as its spec asks for, spec_note is the last
     valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), outgrown
     the Providers whose models are not those of their spec for the same reason.
@@ -63,6 +64,8 @@ class Publication:
     without_room: set[str] = field(default_factory=set)
     certificate: SecretCertificate | None = None
     told_since: set[tuple[str, int]] = field(default_factory=set)
+    refused_by: set[tuple[str, int]] = field(default_factory=set)
+    asked_for_preflights: bool = True
     missing_keys: Mapping[str, str] | None = None
     stuck_keys: str = ""
     spec_note: str = ""
@@ -105,6 +108,19 @@ class Publication:
         """Tells whether the pod runs the newest document and holds every provider key it needs."""
         answer = self.acknowledged.get((pod.uid, pod.incarnation))
         return answer is not None and answer.digest == self.digest and not answer.missing_keys
+
+    def may_ask_for_preflights(self, pods: Iterable[Pod]) -> bool:
+        """Tells whether no pod that stays would refuse a document because of them, and with it every other change."""
+        return not any(
+            (pod.uid, pod.incarnation) in self.refused_by for pod in pods if not pod.terminating
+        )
+
+    def without_preflights(self) -> list[Route]:
+        """Returns the routes with no canary that is to be probed."""
+        return [
+            route if route.preflight is None else route.model_copy(update={"preflight": None})
+            for route in self.fragments.values()
+        ]
 
     def served_certificate(self, pod: Pod) -> ServedCertificate | None:
         """Returns what the pod said of the certificate that it serves; None while it has said nothing."""

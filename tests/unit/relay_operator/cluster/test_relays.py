@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from relay_operator.cluster.relays import Pod, Relays
-from relay_operator.errors import Unavailable
+from relay_operator.errors import DocumentRefused, Unavailable
 
 ANSWER = {"digest": "d", "generation": 4, "workers": 2, "missingKeys": ["p"]}
 
@@ -62,7 +62,7 @@ async def test_what_is_in_force_is_told_also_when_the_pod_keeps_a_newer_one(stat
 
 async def test_a_document_the_pod_cannot_use_is_told_with_the_pods_words() -> None:
     relays = relays_over(lambda _: told(422, "wrong_tenant"))
-    with pytest.raises(Unavailable, match=r"relay-finance/relay-1 refused .* 422 wrong_tenant"):
+    with pytest.raises(DocumentRefused, match=r"relay-finance/relay-1 refused .* 422 wrong_tenant"):
         await relays.push(a_pod(), "sealed")
     await relays.close()
 

@@ -310,3 +310,37 @@ async def test_nobody_is_asked_while_no_canary_is_to_be_probed() -> None:
     await stage.settle(60)
     assert stage.relays.asked == asked
     await life.end()
+
+
+@in_virtual_time
+async def test_pods_of_an_earlier_version_get_every_other_change_while_a_canary_waits() -> None:
+    stage, life = await a_stage()
+    stage.relays.older.add("relay-1")
+    stage.route(canary=CANARY, analysis=ANALYSIS)
+    await stage.settle()
+    assert (status(stage)["phase"], weight(stage)) == ("Preflight", 0)
+    assert stage.condition("RelayRoute", "chat", "Programmed", tenant="finance")["status"] == "True"
+    models = {"models": ["other"]}
+    stage.route("other", match=models, canary={"provider": "newer", "percent": 0})
+    await stage.settle(1)
+    assert stage.relays.weight("relay-1", "other", namespace=SPACE) == 0
+    stage.server.remove("RelayRoute", "other", namespace=SPACE)
+    await stage.settle(1)
+    assert stage.relays.weight("relay-1", "other", namespace=SPACE) is None
+
+    # a restart of the operator learns it again
+    await life.end()
+    life = await stage.operator()
+    await stage.settle()
+    stage.route("late", match=models)
+    await stage.settle(1)
+    assert stage.relays.weight("relay-1", "late", namespace=SPACE) == 0
+
+    # the Deployment's new pod is ready, then the old one goes
+    stage.pod("relay-2")
+    await stage.settle()
+    assert (status(stage)["phase"], weight(stage, "relay-2")) == ("Preflight", 0)
+    stage.server.remove("Pod", "relay-1", namespace=SPACE)
+    await stage.settle()
+    assert (status(stage)["phase"], weight(stage, "relay-2")) == ("Progressing", 25)
+    await life.end()
