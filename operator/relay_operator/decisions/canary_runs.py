@@ -55,6 +55,7 @@ class CanaryRuns:
             self.budget.recall(key, state.step_started_at, now=now)
         elif state.weight_percent > 0 and state.phase in RAISED:
             self.budget.place(key)
+            self.budget.doubt(key, now=now)
 
     def accept(
         self,
@@ -134,6 +135,7 @@ class CanaryRuns:
         if had_weight:
             decision = Decision(state=run.state, reason=Reason.RETURNED_TO_STABLE, message=message)
             run.record(decision, now)
+        self.budget.leave(key)
 
     def forget(self, key: RouteKey) -> None:
         """Drops the run of a route that is gone."""
@@ -216,14 +218,16 @@ class CanaryRuns:
         run = self.runs[key]
         before = run.state.weight_percent
         moved = self._decide(key, run, now=now, stored=stored, lacking=lacking)
-        self._settle_place(key, run, rose=run.state.weight_percent > before)
+        self._settle_place(key, run, rose=run.state.weight_percent > before, now=now)
         return moved
 
-    def step_aside(self, key: RouteKey) -> None:
-        """Takes back the place in the platform's budget of a canary without weight, whose spec is not in force."""
+    def step_aside(self, key: RouteKey, *, now: float) -> None:
+        """Takes back the place in the platform's budget of a canary that is not in force; with weight, after a while."""
         run = self.runs.get(key)
         if run is None or run.state.weight_percent == 0:
             self.budget.leave(key)
+        else:
+            self.budget.doubt(key, now=now)
 
     def _decide(
         self, key: RouteKey, run: Run, *, now: float, stored: bool, lacking: str | None
@@ -270,7 +274,7 @@ class CanaryRuns:
         if run.state.weight_percent > before and run.state.phase in RAISED:
             self.budget.place(key)
 
-    def _settle_place(self, key: RouteKey, run: Run, *, rose: bool) -> None:
+    def _settle_place(self, key: RouteKey, run: Run, *, rose: bool, now: float) -> None:
         if not self.budget.most or run.standing is None:
             return
         run.settle()
@@ -278,8 +282,13 @@ class CanaryRuns:
             self.budget.wait(key, run.state.step_started_at)
         elif not run.is_risky:
             self.budget.leave(key)
+        elif run.plan.held:
+            # its spec is not in force, so it may only fall until a person acts
+            self.budget.doubt(key, now=now)
         elif rose:
             self.budget.place(key)
+        else:
+            self.budget.hear(key)
 
 
 def _is_told(status: Mapping[str, Any], reason: Reason) -> bool:

@@ -250,10 +250,10 @@ class RouteReconciler:
     ) -> None:
         """Lets the canary in force fall, but not rise, under a spec that is not in force."""
         in_force = publication.fragments.get(watched.name)
-        self._canaries.step_aside((publication.base.namespace, watched.name))
-        if in_force is None or in_force.canary is None:
-            return
         route, key = watched.resource, (publication.base.namespace, watched.name)
+        if in_force is None or in_force.canary is None:
+            self._canaries.step_aside(key, now=now)
+            return
         spec = route.spec if isinstance(route, Invalid) else route.spec.model_dump(by_alias=True)
         run = self._canaries.hold(
             key,

@@ -1,7 +1,9 @@
 """How many canaries of the whole platform may be raised at once, and whose turn is next.
 
 A canary takes a place with its first weight and gives it back when nothing more is to happen by itself: promoted, rolled
-back, frozen, or settled at its destination. Only raising waits for a place; lowering and rolling back never do.
+back, frozen, or settled at its destination. One that cannot rise, because its spec is not in force, or that is only
+remembered from an earlier life of the operator, keeps its place or its turn for a while. Only raising waits for a place;
+lowering and rolling back never do.
 """
 
 from collections import Counter
@@ -32,9 +34,9 @@ class Budget:
 
     def place(self, key: RouteKey) -> None:
         """Gives a canary that has weight a place, also beyond the limit: it had it before."""
+        self._unheard.pop(key, None)
         if self.most and (key not in self._placed or key in self._waiting):
             self._waiting.pop(key, None)
-            self._unheard.pop(key, None)
             self._placed.add(key)
             self._line_changed()
 
@@ -42,7 +44,22 @@ class Budget:
         """Puts a canary in line as an earlier life of the operator did. One that is not heard of soon keeps nobody waiting."""
         if self.most:
             self._waiting[key] = since
-            self._unheard[key] = now + HEARD_OF_SECONDS
+            self.doubt(key, now=now)
+
+    def doubt(self, key: RouteKey, *, now: float) -> None:
+        """Lets a canary that cannot rise keep its place, in force or in line, for no longer than a while."""
+        if key in self._placed or key in self._waiting:
+            self._unheard.setdefault(key, now + HEARD_OF_SECONDS)
+
+    def hear(self, key: RouteKey) -> None:
+        """Takes the doubt from a canary that goes on."""
+        self._unheard.pop(key, None)
+
+    def expire(self, now: float) -> None:
+        """Takes back the places, in force and in line, of those that have been in doubt for a while."""
+        for gone in [one for one, until in self._unheard.items() if until <= now]:
+            # its tenant is broken, or its spec is refused
+            self.leave(gone)
 
     def wait(self, key: RouteKey, since: float) -> None:
         """Puts a canary in line; it keeps its turn by the moment (seconds since the epoch) at which it began to wait."""
@@ -68,10 +85,7 @@ class Budget:
         """Says what a canary waits for that would be raised; nothing where it may be."""
         if self.has_place(key):
             return ""
-        for gone in [one for one, until in self._unheard.items() if until <= now]:
-            # its tenant is broken, or its spec is refused
-            del self._unheard[gone]
-            self._waiting.pop(gone, None)
+        self.expire(now)
         line = list(self._line({**self._waiting, key: self._waiting.get(key, since)}))
         before = line.index(key)
         if before < self.most - len(self._placed):

@@ -90,6 +90,29 @@ def test_one_that_is_only_remembered_waits_for_a_while_and_then_keeps_nobody_wai
     assert budget.why_not(TWO, since=2.0, now=1000.0 + HEARD_OF_SECONDS) == ""
 
 
+def test_a_place_in_doubt_is_taken_back_after_a_while() -> None:
+    budget = Budget(1)
+    in_line(budget, ONE, 1.0)
+    in_line(budget, TWO, 2.0)
+    budget.taken_news()
+    budget.doubt(ONE, now=1000.0)
+    # further doubts prolong nothing
+    budget.doubt(ONE, now=1000.0 + HEARD_OF_SECONDS / 2)
+    budget.expire(1000.0 + HEARD_OF_SECONDS - 1)
+    assert budget.taken_news() == []
+    budget.expire(1000.0 + HEARD_OF_SECONDS)
+    assert budget.taken_news() == [TWO]
+    assert in_line(budget, TWO, 2.0) == ""
+
+
+def test_a_place_that_was_in_doubt_stays_with_a_canary_that_goes_on() -> None:
+    budget = Budget(1)
+    in_line(budget, ONE, 1.0)
+    budget.doubt(ONE, now=1000.0)
+    budget.hear(ONE)
+    assert budget.why_not(TWO, since=2.0, now=1000.0 + HEARD_OF_SECONDS) != ""
+
+
 keys = st.tuples(st.sampled_from("abc"), st.sampled_from("1234"))
 
 

@@ -20,9 +20,10 @@ from relay_operator.decisions.analysis.verdict import (
     Outcome,
     Verdict,
 )
+from relay_operator.decisions.canary.budget import HEARD_OF_SECONDS, Budget
 from relay_operator.decisions.canary.plans import objective_of, plan_of
 from relay_operator.decisions.canary.run import Run
-from relay_operator.decisions.canary.state import Decision, Phase
+from relay_operator.decisions.canary.state import Decision, Phase, Plan
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.route_status import RouteStatus
 from relay_operator.names import Reason
@@ -511,3 +512,79 @@ def test_a_message_in_the_history_has_an_end() -> None:
     life.run.record(Decision(state=life.run.state, reason=Reason.HELD, message="x" * 5000), now=1.0)
     assert len(life.run.history[-1].message) == 1024
     assert life.run.has_told(Decision(state=life.run.state, reason=Reason.HELD, message="x" * 5000))
+
+
+OTHER = ("relay-other", "chat")
+
+
+def with_one_place(life: Life) -> None:
+    """Lets the platform raise one canary at a time."""
+    life.runs.budget = Budget(1)
+
+
+def why_another_waits(life: Life, *, seconds: float) -> str:
+    return life.runs.budget.why_not(OTHER, since=START, now=life.now + seconds)
+
+
+def hold(life: Life) -> None:
+    """Brings the canary under a spec that is not in force."""
+    in_force = in_force_at(life.route, life.run.state.weight_percent)
+    life.runs.hold(
+        KEY,
+        status={},
+        objective=None,
+        in_force=in_force,
+        percent=100,
+        policy=Plan(),
+        why="refused",
+        now=life.now,
+    )
+    life.runs.decide(KEY, now=life.now)
+
+
+def test_a_held_canary_keeps_its_place_for_a_while() -> None:
+    life = Life(a_route())
+    with_one_place(life)
+    life.look()
+    hold(life)
+    assert why_another_waits(life, seconds=HEARD_OF_SECONDS - 1) != ""
+    hold(life)
+    assert why_another_waits(life, seconds=HEARD_OF_SECONDS) == ""
+
+
+def test_a_held_canary_keeps_its_turn_for_a_while() -> None:
+    life = Life(a_route())
+    with_one_place(life)
+    life.look()
+    life.runs.budget.wait(KEY, START - 1)
+    hold(life)
+    assert "1 canary is before it" in why_another_waits(life, seconds=HEARD_OF_SECONDS - 1)
+    hold(life)
+    assert why_another_waits(life, seconds=HEARD_OF_SECONDS) == ""
+
+
+def test_a_canary_that_loses_its_weight_to_another_one_has_no_place() -> None:
+    life = Life(a_route())
+    with_one_place(life)
+    life.look()
+    assert why_another_waits(life, seconds=0) != ""
+    life.runs.return_to_stable(KEY, message="the key of another one is missing", now=life.now)
+    assert why_another_waits(life, seconds=0) == ""
+
+
+def test_a_place_that_is_only_remembered_is_kept_for_a_while() -> None:
+    before = started()
+    life = Life(a_route(canary=None))
+    with_one_place(life)
+    life.runs.recall(KEY, before.status, now=life.now)
+    assert why_another_waits(life, seconds=HEARD_OF_SECONDS - 1) != ""
+    assert why_another_waits(life, seconds=HEARD_OF_SECONDS) == ""
+
+
+def test_a_place_that_is_remembered_stays_with_a_canary_that_goes_on() -> None:
+    before = started()
+    life = before.restarted()
+    with_one_place(life)
+    life.runs.recall(KEY, before.status, now=life.now)
+    life.look()
+    assert why_another_waits(life, seconds=HEARD_OF_SECONDS) != ""

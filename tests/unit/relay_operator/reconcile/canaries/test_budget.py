@@ -164,3 +164,39 @@ async def test_a_weight_that_status_does_not_tell_of_has_its_place_after_a_resta
     assert weights(stage, "a", "b") == [50, 0]
     assert ready(stage, "b")["reason"] == "AwaitingBudget"
     await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_whose_spec_is_refused_keeps_its_place_for_a_moment_only() -> None:
+    stage, life = await a_stage(1, "a", "b")
+    await begin(stage, "a")
+    await begin(stage, "b")
+    stage.route(tenant="a", canary=CANARY, analysis=ANALYSIS, fallback=[{"provider": "nobody"}])
+    await stage.settle(20)
+    assert weights(stage, "a", "b") == [50, 0]
+    await stage.settle(60)
+    assert weights(stage, "a", "b") == [50, 50]
+    # mended, it waits at its weight
+    stage.route(tenant="a", canary=CANARY, analysis=ANALYSIS)
+    side = ("chat", "canary", stage.status("RelayRoute", "chat", tenant="a")["canaryFingerprint"])
+    for _ in range(15):
+        stage.samples.of("relay-a", "relay-a").count(side, finished=50)
+        await stage.settle(1)
+    assert ready(stage, "a")["reason"] == "AwaitingBudget"
+    assert weights(stage, "a", "b") == [50, 50]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_spec_that_is_mended_soon_has_kept_its_place() -> None:
+    stage, life = await a_stage(1, "a", "b")
+    await begin(stage, "a")
+    await begin(stage, "b")
+    stage.route(tenant="a", canary=CANARY, analysis=ANALYSIS, fallback=[{"provider": "nobody"}])
+    await stage.settle(20)
+    stage.route(tenant="a", canary=CANARY, analysis=ANALYSIS)
+    await stage.settle(120)
+    assert weights(stage, "a", "b") == [50, 0]
+    assert ready(stage, "a")["reason"] != "AwaitingBudget"
+    assert ready(stage, "b")["reason"] == "AwaitingBudget"
+    await life.end()
