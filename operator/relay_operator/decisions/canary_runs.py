@@ -221,6 +221,12 @@ class CanaryRuns:
         self._settle_place(key, run, rose=run.state.weight_percent > before, now=now)
         return moved
 
+    def is_behind_in_line(self, key: RouteKey) -> bool:
+        """Tells whether a canary waits for its turn alone, which has not come: another look would decide the same."""
+        standing = self.runs[key].standing
+        awaits = standing is not None and standing.reason is Reason.AWAITING_BUDGET
+        return awaits and self.budget.is_behind(key)
+
     def step_aside(self, key: RouteKey, *, now: float) -> None:
         """Takes back the place in the platform's budget of a canary that is not in force; with weight, after a while."""
         run = self.runs.get(key)

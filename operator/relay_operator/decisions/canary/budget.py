@@ -6,8 +6,8 @@ remembered from an earlier life of the operator, keeps its place or its turn for
 lowering and rolling back never do.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
 from typing import Final
 
 from relay_operator.decisions.analysis.scrapes import RouteKey
@@ -30,7 +30,9 @@ class Budget:
         self._placed: set[RouteKey] = set()
         self._waiting: dict[RouteKey, float] = {}
         self._unheard: dict[RouteKey, float] = {}
-        self._news: list[RouteKey] = []
+        self._is_news = False
+        self._line: list[tuple[int, float, RouteKey]] | None = []
+        self._places_in_line: dict[RouteKey, int] = {}
 
     def place(self, key: RouteKey) -> None:
         """Gives a canary that has weight a place, also beyond the limit: it had it before."""
@@ -44,6 +46,7 @@ class Budget:
         """Puts a canary in line as an earlier life of the operator did. One that is not heard of soon keeps nobody waiting."""
         if self.most:
             self._waiting[key] = since
+            self._line = None
             self.doubt(key, now=now)
 
     def doubt(self, key: RouteKey, *, now: float) -> None:
@@ -86,9 +89,8 @@ class Budget:
         if self.has_place(key):
             return ""
         self.expire(now)
-        line = list(self._line({**self._waiting, key: self._waiting.get(key, since)}))
-        before = line.index(key)
-        if before < self.most - len(self._placed):
+        before = self._before(key, since)
+        if before < self._free:
             return ""
         others = f"{before} canaries are" if before != 1 else "1 canary is"
         return (
@@ -98,17 +100,40 @@ class Budget:
 
     def taken_news(self) -> list[RouteKey]:
         """Returns, once, those at the front of the line whose turn or place in it may have changed."""
-        news, self._news = self._news, []
-        return news
+        is_news, self._is_news = self._is_news, False
+        return [key for _, _, key in self._in_order()[:FIRST_IN_LINE]] if is_news else []
+
+    def is_behind(self, key: RouteKey) -> bool:
+        """Tells whether a canary in line has to wait for others to leave before it is its turn."""
+        return key in self._waiting and self._before(key, self._waiting[key]) >= self._free
+
+    @property
+    def _free(self) -> int:
+        return self.most - len(self._placed)
 
     def _line_changed(self) -> None:
-        if self._waiting:
-            self._news = list(self._line(self._waiting))[:FIRST_IN_LINE]
+        self._line, self._is_news = None, True
 
-    def _line(self, waiting: dict[RouteKey, float]) -> Iterator[RouteKey]:
-        taken = Counter(namespace for namespace, _ in self._placed)
-        turns: dict[RouteKey, int] = {}
-        for key in sorted(waiting, key=lambda one: (waiting[one], one)):
-            turns[key] = taken[key[0]]
-            taken[key[0]] += 1
-        yield from sorted(turns, key=lambda one: (turns[one], waiting[one], one))
+    def _before(self, key: RouteKey, since: float) -> int:
+        """Counts those that go before a canary which waits, or would wait, since then."""
+        line = self._in_order()
+        if key in self._waiting:
+            return self._places_in_line[key]
+        # those of its tenant that came later only move behind it
+        earlier = sum(
+            (at, one) < (since, key) for one, at in self._waiting.items() if one[0] == key[0]
+        )
+        placed = sum(namespace == key[0] for namespace, _ in self._placed)
+        return bisect_left(line, (placed + earlier, since, key))
+
+    def _in_order(self) -> list[tuple[int, float, RouteKey]]:
+        """Returns the line, sorted once until it changes: all in it ask for their place again and again."""
+        if self._line is None:
+            taken = Counter(namespace for namespace, _ in self._placed)
+            turns: list[tuple[int, float, RouteKey]] = []
+            for since, key in sorted((since, key) for key, since in self._waiting.items()):
+                turns.append((taken[key[0]], since, key))
+                taken[key[0]] += 1
+            self._line = sorted(turns)
+            self._places_in_line = {key: place for place, (_, _, key) in enumerate(self._line)}
+        return self._line

@@ -51,14 +51,22 @@ class CanaryMoves:
             task.add_done_callback(self._moving.discard)
         if moved or told_anew:
             self.tell_anew(key)
-        for waiting in self._canaries.budget.taken_news():
-            self._queue.add(Key("RelayRoute", *waiting))
+        self._queue_whose_turn_it_is()
+
+    def take_back_places(self) -> None:
+        """Lets others go before those canaries that have kept their place for a while without being able to rise."""
+        self._canaries.budget.expire(self._clock())
+        self._queue_whose_turn_it_is()
 
     def tell_anew(self, key: RouteKey) -> None:
         """Has what stands of a canary written into its status."""
         urgent = self._canaries.runs[key].verdict.outcome is Outcome.BREACHED
         queue_key = Key("RelayRoute", *key)
         self._queue.add(queue_key, Urgency.URGENT if urgent else Urgency.NORMAL)
+
+    def _queue_whose_turn_it_is(self) -> None:
+        for waiting in self._canaries.budget.taken_news():
+            self._queue.add(Key("RelayRoute", *waiting))
 
     async def _distribute(self, key: RouteKey) -> None:
         try:

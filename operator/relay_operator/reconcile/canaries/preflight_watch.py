@@ -44,9 +44,13 @@ class PreflightWatch:
         )
 
     async def run(self) -> None:
-        """Looks at every tick which pods are to be asked, and at what those that are ready have told so far."""
+        """Looks at every tick which pods are to be asked, and at what those that are ready have told so far.
+
+        Those in line for a place are looked at once it is their turn.
+        """
         try:
             while True:
+                self._moves.take_back_places()
                 probed: dict[str, list[RouteKey]] = {}
                 for key in self._probed():
                     probed.setdefault(key[0], []).append(key)
@@ -78,6 +82,7 @@ class PreflightWatch:
             is_news = self._canaries.hear_probes(
                 key, told.get(key[1], ()), pods_ready=bool(serving), now=self._clock()
             )
-            if is_news or self._canaries.runs[key].has_passed:
+            has_passed = self._canaries.runs[key].has_passed
+            if is_news or (has_passed and not self._canaries.is_behind_in_line(key)):
                 # also if it was not the time to start when it passed
                 self._moves.act_alone(key, told_anew=is_news)

@@ -113,6 +113,41 @@ def test_a_place_that_was_in_doubt_stays_with_a_canary_that_goes_on() -> None:
     assert budget.why_not(TWO, since=2.0, now=1000.0 + HEARD_OF_SECONDS) != ""
 
 
+class Moment(float):
+    """Counts how often it is compared with others."""
+
+    compared = 0
+
+    def __lt__(self, other: float) -> bool:
+        Moment.compared += 1
+        return super().__lt__(other)
+
+
+def test_a_line_that_does_not_change_is_sorted_once() -> None:
+    budget = Budget(1)
+    for number in range(200):
+        in_line(budget, (f"relay-{number}", "chat"), Moment(number))
+    budget.taken_news()
+    budget.leave(("relay-7", "chat"))
+    before = Moment.compared
+    places = [
+        budget.why_not((f"relay-{number}", "chat"), since=0.0, now=1000.0)
+        for number in range(8, 200)
+    ]
+    assert len(set(places)) == len(places)
+    # a sort of random order takes no more than this; the line was in order before
+    assert Moment.compared - before < 2 * 200 * 8
+
+
+def test_who_is_behind_in_line_is_known_without_asking() -> None:
+    budget = Budget(1)
+    for number, key in enumerate((ONE, TWO, THREE)):
+        in_line(budget, key, float(number))
+    assert [budget.is_behind(key) for key in (ONE, TWO, THREE)] == [False, True, True]
+    budget.leave(ONE)
+    assert [budget.is_behind(key) for key in (ONE, TWO, THREE)] == [False, False, True]
+
+
 keys = st.tuples(st.sampled_from("abc"), st.sampled_from("1234"))
 
 
@@ -144,3 +179,29 @@ def test_there_are_never_more_than_the_limit_and_all_who_ask_get_their_turn(
         placed = set(free)
         waiting = {key: since for key, since in waiting.items() if key not in placed}
     assert not waiting
+
+
+moments = st.floats(0, 9)
+
+
+@given(
+    placed=st.sets(keys, max_size=4),
+    waiting=st.dictionaries(keys, moments, max_size=8),
+    key=keys,
+    since=moments,
+)
+def test_one_that_comes_just_then_is_told_the_place_that_it_would_have_in_line(
+    placed: set[RouteKey], waiting: dict[RouteKey, float], key: RouteKey, since: float
+) -> None:
+    budget = Budget(len(placed) or 1)
+    for one in placed or {("z", "1")}:
+        budget.place(one)
+    for one, at in waiting.items():
+        if one not in placed | {key}:
+            budget.wait(one, at)
+    if key in placed:
+        return
+    asked = budget.why_not(key, since=since, now=1000.0)
+    assert asked
+    budget.wait(key, since)
+    assert budget.why_not(key, since=since, now=1000.0) == asked

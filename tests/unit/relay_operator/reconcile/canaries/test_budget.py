@@ -200,3 +200,34 @@ async def test_a_spec_that_is_mended_soon_has_kept_its_place() -> None:
     assert ready(stage, "a")["reason"] != "AwaitingBudget"
     assert ready(stage, "b")["reason"] == "AwaitingBudget"
     await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_in_line_is_not_decided_on_before_it_is_its_turn() -> None:
+    stage, life = await a_stage(1, "a", "b")
+    first = await begin(stage, "a")
+    await begin(stage, "b")
+    run = life.canaries.runs["relay-b", "chat"]
+    standing = run.standing
+    await stage.settle(5)
+    assert run.standing is standing
+    await fail(stage, first, "a")
+    await stage.settle(3)
+    assert weights(stage, "a", "b") == [0, 50]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_place_that_nobody_speaks_for_after_a_restart_is_taken_back_soon() -> None:
+    stage, life = await a_stage(1, "a", "b")
+    await begin(stage, "a")
+    await begin(stage, "b")
+    assert weights(stage, "a", "b") == [50, 0]
+    await life.end()
+    stage.server.remove("Tenant", "a")
+    life = await stage.operator()
+    await stage.settle(40)
+    assert weight(stage, "b") == 0
+    await stage.settle(40)
+    assert weight(stage, "b") == 50
+    await life.end()
