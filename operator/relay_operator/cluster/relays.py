@@ -5,7 +5,7 @@ read, and says nothing but what its own pod has in force.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -17,7 +17,7 @@ import pydantic
 from pydantic import ValidationError
 
 from relay_contract import document, endpoints
-from relay_contract.preflight import Preflights
+from relay_contract.preflight import Preflight, Preflights
 from relay_operator.errors import DocumentRefused, Unavailable
 
 _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys", "tls"})
@@ -27,7 +27,11 @@ _MOST_DETAIL_CHARACTERS = 200
 _MOST_BREAKERS_BYTES = 128 * 1024
 """Several times what the routes of a full document can take."""
 _MOST_PREFLIGHTS_BYTES = 2 * 1024 * 1024
-"""More than a preflight of each route of a full document takes, with the longest message."""
+"""More than a preflight of each route of a full document takes, with messages as they are."""
+_BYTES_OF_A_PREFLIGHT = 3 * 1024
+"""More than one takes with the longest message."""
+_SPARE_PREFLIGHTS_BYTES = 64 * 1024
+"""For preflights that a pod still tells of and nobody asks for any more."""
 _MOST_TAG_CHARACTERS = 64
 
 
@@ -65,19 +69,39 @@ class PushAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenBreakers:
-    """The canaries that a pod says it keeps calls away from: failed probes by route and fingerprint. tag names this state."""
+    """The canaries that a pod says it keeps calls away from: failed probes by route and fingerprint. tag names this state.
+
+    size is how many bytes the answer had.
+    """
 
     tag: str
     failed_probes: Mapping[tuple[str, str], int]
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldPreflights:
+    """What a pod tells of the preflights that it is asked for. size is how many bytes the answer had.
+
+    tag names this state; it is empty where the pod also told of others, which may be asked for by the next question.
+    """
+
+    tag: str
+    preflights: tuple[Preflight, ...]
+    size: int = 0
+
+
+Asked = Callable[[], Collection[tuple[str, str]]]
+"""Returns route and token of the preflights that are asked for at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A path of the admin port that waits for changes, what it tells of, and the most that a relay tells."""
+    """A path of the admin port that waits for changes, what it tells of, and the most that a relay tells at this moment."""
 
     path: str
     noun: str
-    most_bytes: int
+    most_bytes: Callable[[], int]
 
 
 class Relays:
@@ -128,15 +152,19 @@ class Relays:
 
         Raises Unavailable when the pod has not answered a little later, or not as a relay does.
         """
-        question = _Question(endpoints.BREAKERS_PATH, "breakers", _MOST_BREAKERS_BYTES)
+        question = _Question(endpoints.BREAKERS_PATH, "breakers", lambda: _MOST_BREAKERS_BYTES)
         return _open_breakers(pod, await self._told(pod, question, seen, wait_seconds))
 
-    async def preflights(self, pod: Pod, *, seen: str, wait_seconds: int) -> Preflights:
-        """Returns the preflights of the pod's document, once they stand otherwise than those seen, or after the wait.
+    async def preflights(
+        self, pod: Pod, *, seen: str, wait_seconds: int, asked: Asked
+    ) -> ToldPreflights:
+        """Returns the pod's preflights among those asked for, once they stand otherwise than seen, or after the wait.
 
         Raises Unavailable when the pod has not answered a little later, or not as a relay does.
         """
-        question = _Question(endpoints.PREFLIGHTS_PATH, "preflights", _MOST_PREFLIGHTS_BYTES)
+        question = _Question(
+            endpoints.PREFLIGHTS_PATH, "preflights", lambda: _most_bytes(len(asked()))
+        )
         body = await self._told(pod, question, seen, wait_seconds)
         try:
             told = Preflights.model_validate_json(body)
@@ -144,10 +172,13 @@ class Relays:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} does not tell of its preflights as a relay does"
             ) from error
+        wanted = asked()
+        mine = {key: one for one in told.preflights if (key := (one.route, one.token)) in wanted}
         lines = tuple(
-            one.model_copy(update={"message": _line(one.message)}) for one in told.preflights
+            one.model_copy(update={"message": _line(one.message)}) for one in mine.values()
         )
-        return told.model_copy(update={"preflights": lines})
+        is_all = len(mine) == len(told.preflights)
+        return ToldPreflights(tag=told.tag if is_all else "", preflights=lines, size=len(body))
 
     async def _told(self, pod: Pod, question: _Question, seen: str, wait_seconds: int) -> bytes:
         """Asks a question that the pod may let wait for a change; returns the answer's body."""
@@ -161,7 +192,7 @@ class Relays:
             ):
                 async for piece in response.aiter_raw():
                     body += piece
-                    if len(body) > question.most_bytes:
+                    if len(body) > question.most_bytes():
                         raise Unavailable(
                             f"pod {pod.namespace}/{pod.name} told more of its {question.noun} than a relay does"
                         )
@@ -201,9 +232,15 @@ def _printable(acknowledgement: document.Acknowledgement) -> document.Acknowledg
     return acknowledgement.model_copy(update={"tls": tls})
 
 
+def _most_bytes(preflights: int) -> int:
+    return min(_SPARE_PREFLIGHTS_BYTES + preflights * _BYTES_OF_A_PREFLIGHT, _MOST_PREFLIGHTS_BYTES)
+
+
 def _line(text: str) -> str:
     """Returns the text as one line of printable characters."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else " " for one in text)
+    return " ".join(text.split())
 
 
 def _answer(pod: Pod, body: bytes) -> PushAnswer:
@@ -243,4 +280,5 @@ def _open_breakers(pod: Pod, body: bytes) -> OpenBreakers:
     return OpenBreakers(
         tag=told.tag,
         failed_probes={(one.route, one.fingerprint): one.failed_probes for one in told.open},
+        size=len(body),
     )

@@ -17,7 +17,7 @@ from relay_contract.certificate import Certificate, CertificateUnusable
 from relay_contract.preflight import Preflight, PreflightReason, Preflights
 from relay_contract.seal import DocumentRejected, unseal
 from relay_operator import names
-from relay_operator.cluster.relays import OpenBreakers, Pod, PushAnswer
+from relay_operator.cluster.relays import Asked, OpenBreakers, Pod, PushAnswer, ToldPreflights
 from relay_operator.errors import DocumentRefused, Unavailable
 
 _KEEPS_A_NEWER_ONE = frozenset({"stale_generation", "conflicting_generation"})
@@ -264,13 +264,18 @@ class Pushes:
                 await asyncio.wait_for(self.pods.breakers_changed.wait(), wait_seconds)
         return self.pods.breakers(pod)
 
-    async def preflights(self, pod: Pod, *, seen: str, wait_seconds: int) -> Preflights:
+    async def preflights(
+        self, pod: Pod, *, seen: str, wait_seconds: int, asked: Asked
+    ) -> ToldPreflights:
         self.pods.asked += 1
         told = self.pods.told_preflights(pod)
         if told.tag == seen:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.pods.preflights_changed.wait(), wait_seconds)
-        return self.pods.told_preflights(pod)
+        told = self.pods.told_preflights(pod)
+        mine = tuple(one for one in told.preflights if (one.route, one.token) in asked())
+        is_all = len(mine) == len(told.preflights)
+        return ToldPreflights(tag=told.tag if is_all else "", preflights=mine)
 
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
         self.pods.pushed_bytes += len(sealed)

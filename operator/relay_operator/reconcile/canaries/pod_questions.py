@@ -19,15 +19,21 @@ _WAIT_SECONDS: Final = 15
 """The time for which a pod holds its answer back while nothing changes."""
 _PAUSE_SECONDS: Final = 0.25
 """Between two questions to one pod, however fast it answers."""
+_BYTES_PER_SECOND: Final = 64 * 1024
+"""Of one pod: reading costs the time of all tenants, so after a large answer the pause is longer."""
+_PAUSE_WITHOUT_ANSWER_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _MOST_PODS_OF_A_TENANT: Final = 64
 
 
 class Tagged(Protocol):
-    """An answer; its tag names what it tells."""
+    """An answer; its tag names what it tells, and size is how many bytes it had."""
 
     @property
     def tag(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
 
 
 Answer = TypeVar("Answer", bound=Tagged)
@@ -95,9 +101,10 @@ class PodQuestions(Generic[Answer]):
                 # a relay of an older version does not know the path, so this is no news
                 logger.debug("%s not heard of", self._noun, extra={"why": str(error)})
                 self._told.pop(pod.uid, None)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                pause = max(2 * pause, _PAUSE_WITHOUT_ANSWER_SECONDS)
+                pause = min(pause, _LONGEST_PAUSE_SECONDS)
             else:
                 self._told[pod.uid] = told
-                pause = _PAUSE_SECONDS
+                pause = max(_PAUSE_SECONDS, told.size / _BYTES_PER_SECOND)
                 self._answered(pod.namespace)
             await asyncio.sleep(pause)

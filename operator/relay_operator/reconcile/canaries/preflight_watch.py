@@ -7,8 +7,8 @@ wait.
 import asyncio
 from collections.abc import Callable
 
-from relay_contract.preflight import Preflight, Preflights
-from relay_operator.cluster.relays import Relays
+from relay_contract.preflight import Preflight
+from relay_operator.cluster.relays import Pod, Relays, ToldPreflights
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
@@ -36,9 +36,12 @@ class PreflightWatch:
         self._publisher = publisher
         self._tick_seconds = tick_seconds
         self._clock = clock
-        self._questions: PodQuestions[Preflights] = PodQuestions(
+        self._relays = relays
+        self._asked: dict[str, set[tuple[str, str]]] = {}
+        self._heard: set[str] = set()
+        self._questions: PodQuestions[ToldPreflights] = PodQuestions(
             noun="preflights",
-            ask=relays.preflights,
+            ask=self._ask,
             answered=self._answered,
             watched_state=watched_state,
         )
@@ -51,23 +54,45 @@ class PreflightWatch:
         try:
             while True:
                 self._moves.take_back_places()
-                probed: dict[str, list[RouteKey]] = {}
-                for key in self._probed():
-                    probed.setdefault(key[0], []).append(key)
-                self._questions.ask_in(probed)
-                for namespace, keys in probed.items():
-                    self._hear(namespace, keys)
+                self._asked = self._probed()
+                self._heard.clear()
+                self._questions.ask_in(self._asked)
+                for namespace in self._asked:
+                    self._hear(namespace)
                 await asyncio.sleep(self._tick_seconds)
         finally:
             self._questions.ask_in(())
 
-    def _probed(self) -> list[RouteKey]:
-        return [key for key, run in self._canaries.runs.items() if run.preflight_token is not None]
+    def _probed(self) -> dict[str, set[tuple[str, str]]]:
+        """Returns route and token of the canaries that are to be probed, by tenant."""
+        probed: dict[str, set[tuple[str, str]]] = {}
+        for (namespace, name), run in self._canaries.runs.items():
+            token = run.preflight_token
+            if token is not None:
+                probed.setdefault(namespace, set()).add((name, token))
+        return probed
+
+    async def _ask(self, pod: Pod, *, seen: str, wait_seconds: int) -> ToldPreflights:
+        return await self._relays.preflights(
+            pod,
+            seen=seen,
+            wait_seconds=wait_seconds,
+            asked=lambda: self._asked.get(pod.namespace, ()),
+        )
 
     def _answered(self, namespace: str) -> None:
-        self._hear(namespace, [key for key in self._probed() if key[0] == namespace])
+        """Takes in the first answer of a tenant's pods after a tick at once; the next tick takes all others."""
+        if namespace not in self._heard:
+            self._heard.add(namespace)
+            self._hear(namespace)
 
-    def _hear(self, namespace: str, keys: list[RouteKey]) -> None:
+    def _keys(self, namespace: str) -> list[RouteKey]:
+        """Lists the tenant's canaries that were to be probed at the last tick, and still are."""
+        keys = [(namespace, name) for name, _ in sorted(self._asked.get(namespace, ()))]
+        runs = self._canaries.runs
+        return [key for key in keys if key in runs and runs[key].preflight_token is not None]
+
+    def _hear(self, namespace: str) -> None:
         """Takes in what pods tell that run the document in force: what an older one asks for is another matter."""
         publication = self._publisher.publication(namespace)
         if publication is None:
@@ -78,7 +103,7 @@ class PreflightWatch:
         for answer in self._questions.answers(up_to_date):
             for one in answer.preflights:
                 told.setdefault(one.route, []).append(one)
-        for key in keys:
+        for key in self._keys(namespace):
             is_news = self._canaries.hear_probes(
                 key, told.get(key[1], ()), pods_ready=bool(serving), now=self._clock()
             )

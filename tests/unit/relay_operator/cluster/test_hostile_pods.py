@@ -226,7 +226,7 @@ async def test_what_a_pod_says_of_a_preflight_can_be_printed(tmp_path: Path) -> 
     one = b'{"route": "r", "token": "f/1", "state": "Failed", "message": "%s"}' % ODD_WORDS.encode()
     body = b'{"tag": "", "preflights": [%s]}' % one
     async with a_pod_that(answers(body), tmp_path, until=b"\r\n\r\n") as (relays, _):
-        told = await relays.preflights(POD, seen="", wait_seconds=0)
+        told = await relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: {("r", "f/1")})
     assert [preflight.message for preflight in told.preflights] == ["no [31mroom"]
 
 
@@ -237,6 +237,7 @@ async def test_open_breakers_are_read_as_the_relay_tells_them(tmp_path: Path) ->
     assert (breakers.tag, dict(breakers.failed_probes)) == ("0f", {("chat", "f1"): 2})
 
 
+_ASKED = ("chat", "0123456789ab/3")
 _PREFLIGHT = (
     b'{"route": "chat", "token": "0123456789ab/3", "state": "Failed", "reason": "Unauthorized"'
 )
@@ -267,7 +268,7 @@ async def test_what_is_no_answer_about_preflights_is_none(script: Script, tmp_pa
     async with a_pod_that(script, tmp_path, until=b"\r\n\r\n") as (relays, _):
         async with asyncio.timeout(_PATIENCE_SECONDS):
             with pytest.raises(Unavailable, match="pod relay-finance/relay-1"):
-                await relays.preflights(POD, seen="", wait_seconds=0)
+                await relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: {_ASKED})
 
 
 async def test_preflights_are_read_as_the_relay_tells_them_and_what_a_newer_one_adds_is_left_out(
@@ -275,7 +276,7 @@ async def test_preflights_are_read_as_the_relay_tells_them_and_what_a_newer_one_
 ) -> None:
     told = b'{"tag": "0f", "new": 1, "preflights": [%s, "message": "says 401", "new": 1}]}'
     async with a_pod_that(answers(told % _PREFLIGHT), tmp_path, until=b"\r\n\r\n") as (relays, _):
-        preflights = await relays.preflights(POD, seen="", wait_seconds=0)
+        preflights = await relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: {_ASKED})
     assert preflights.tag == "0f"
     assert preflights.preflights == (
         Preflight(
@@ -286,3 +287,25 @@ async def test_preflights_are_read_as_the_relay_tells_them_and_what_a_newer_one_
             message="says 401",
         ),
     )
+
+
+async def test_only_preflights_that_are_asked_for_are_kept_each_once(tmp_path: Path) -> None:
+    one, other = _PREFLIGHT + b"}", _PREFLIGHT.replace(b"ab/3", b"ab/4") + b"}"
+    body = b'{"tag": "0f", "preflights": [%s]}' % b",".join([one, other, one])
+    async with a_pod_that(answers(body), tmp_path, until=b"\r\n\r\n") as (relays, _):
+        told = await relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: {_ASKED})
+    assert [(one.route, one.token) for one in told.preflights] == [_ASKED]
+    # the next question has all told once more, so that one asked for only then is not missed
+    assert told.tag == ""
+    assert told.size == len(body)
+
+
+async def test_an_answer_is_read_up_to_what_those_asked_for_can_take(tmp_path: Path) -> None:
+    line = b'%s, "message": "%s"}' % (_PREFLIGHT, b"m" * 400)
+    body = b'{"tag": "0f", "preflights": [%s]}' % b",".join([line] * 300)
+    many = {("chat", f"0123456789ab/{number}") for number in range(100)}
+    async with a_pod_that(answers(body), tmp_path, until=b"\r\n\r\n") as (relays, _):
+        told = await relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: many)
+        assert len(told.preflights) == 1
+        with pytest.raises(Unavailable, match="more of its preflights than a relay does"):
+            await relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: {_ASKED})
