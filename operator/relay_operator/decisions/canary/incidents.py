@@ -87,6 +87,8 @@ def _stable_alone(state: State, look: Look, plan: Plan) -> Decision | None:
             f"it takes all of its {plan.percent} % as soon as it is shown to keep to every limit (certified) and to do better "
             f"since stable's trouble began, on at least {plan.min_requests} calls of this step"
         )
+        if verdict.throttled:
+            message += f"; it waits for the provider's quota: {verdict.throttled}"
     else:
         coming = "the end of stable's trouble"
         message += (
@@ -96,10 +98,10 @@ def _stable_alone(state: State, look: Look, plan: Plan) -> Decision | None:
 
 
 def _may_evacuate(look: Look, plan: Plan) -> bool:
-    """Tells whether the canary has a certificate of its own; what a person holds back stays."""
+    """Tells whether the canary has a certificate of its own; what a person or a used up quota holds back stays."""
     verdict = look.verdict
     certified = verdict.outcome is Outcome.HEALTHY and verdict.certified and look.is_fresh
-    certified = certified and verdict.stable_fails_alone
+    certified = certified and verdict.stable_fails_alone and not verdict.throttled
     by_hand = plan.paused or bool(plan.held)
     enough = look.step_requests >= plan.min_requests
     return plan.on_stable_breach == "Evacuate" and certified and enough and not by_hand

@@ -144,6 +144,7 @@ LACKING: dict[str, dict[str, Any]] = {
     "undecided": {"verdict": replace(TOO_FEW, stable_finding="stable fails", certified=True)},
     "paused": {"plan": replace(EVACUATE, paused=True)},
     "held": {"plan": replace(EVACUATE, held="the spec is not in force")},
+    "quota": {"verdict": replace(STABLE_FAILS, throttled=THROTTLED.throttled)},
     "both are bad": {
         "verdict": replace(
             TOO_FEW, reason=Reason.SHARED_INCIDENT, stable_finding="it fails", certified=True
@@ -158,6 +159,15 @@ def test_nothing_is_evacuated_without_all_that_it_takes(lacking: str) -> None:
     stays = decide(climbing(), facts.pop("verdict"), **facts)
     assert stays.state.weight_percent == 25
     assert stays.state.phase is Phase.FROZEN
+
+
+def test_it_is_told_that_an_evacuation_waits_for_the_quota() -> None:
+    waits = decide(climbing(), replace(STABLE_FAILS, throttled=THROTTLED.throttled), plan=EVACUATE)
+    assert "waits for the provider's quota: 38 of 210 canary calls" in waits.message
+    assert (
+        "quota"
+        not in decide(climbing(), replace(STABLE_FAILS, certified=False), plan=EVACUATE).message
+    )
 
 
 def test_a_canary_that_breaks_its_limit_is_never_evacuated_to() -> None:
