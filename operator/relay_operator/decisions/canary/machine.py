@@ -89,10 +89,9 @@ _SHADOWED_AFTER_SECONDS: Final = 1.0
 
 def _without_canary(state: State, look: Look, plan: Plan) -> Decision | None:
     shadows = _shadows_alone(state, plan)
-    if plan.fingerprint and (
-        plan.percent > 0
-        or (shadows and state.weight_percent == 0 and state.phase in _WITHOUT_WEIGHT)
-    ):
+    if plan.fingerprint and (plan.percent > 0 or (shadows and _has_no_weight_yet(state))):
+        return None
+    if shadows and _ended_without_weight(state, plan):
         return None
     reason = Reason.NO_CANARY if not plan.fingerprint else Reason.RETURNED_TO_STABLE
     stable = State(run=state.run, rolled_back=state.rolled_back)
@@ -100,14 +99,28 @@ def _without_canary(state: State, look: Look, plan: Plan) -> Decision | None:
         state=stable,
         reason=reason,
         message="all traffic is on stable",
-        due=look.now + _SHADOWED_AFTER_SECONDS if shadows else 0.0,
+        due=look.now + _SHADOWED_AFTER_SECONDS if _shadows_alone(stable, plan) else 0.0,
     )
 
 
 def _shadows_alone(state: State, plan: Plan) -> bool:
-    """Tells whether a canary that is to have no weight is to be probed and shadowed; one that was rolled back is not."""
+    """Tells whether a canary that is to have no weight is to be probed and shadowed.
+
+    One that was rolled back is not, but for a run of it that a person began.
+    """
     tried = any(one.fingerprint == plan.fingerprint for one in state.rolled_back)
-    return plan.shadow is not None and plan.percent == 0 and not tried
+    is_of_this = state.fingerprint == plan.fingerprint
+    return plan.shadow is not None and plan.percent == 0 and (is_of_this or not tried)
+
+
+def _has_no_weight_yet(state: State) -> bool:
+    return state.weight_percent == 0 and state.phase in _WITHOUT_WEIGHT
+
+
+def _ended_without_weight(state: State, plan: Plan) -> bool:
+    """Tells of a canary that was rolled back before its first step: percent 0 is no answer to why, and it stays told."""
+    is_back = state.phase is Phase.ROLLED_BACK and state.fingerprint == plan.fingerprint
+    return is_back and state.step_index == 0
 
 
 def _another_canary(state: State, look: Look, plan: Plan) -> Decision | None:

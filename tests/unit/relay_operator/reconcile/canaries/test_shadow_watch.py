@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.decisions.analysis.shadow_evidence import ShadowQuestion
+from relay_operator.names import ANNOTATION_RETRY
 
 SPACE = "relay-finance"
 SHADOW = {"percent": 10, "minDuration": "60s", "minRequests": 100}
@@ -83,6 +85,29 @@ async def test_copies_that_fail_end_the_run_with_their_figures_and_are_made_no_m
     assert "copies failed (20 %, limit 1 %)" in status(stage)["cause"]
     assert (ready(stage)["status"], ready(stage)["reason"]) == ("False", "RolledBack")
     assert sorted(stage.moves()) == ["Shadowing", "SloBreach"]
+    await life.end()
+
+
+@in_virtual_time
+@pytest.mark.parametrize("percent", [0, 100])
+async def test_percent_zero_does_not_hide_that_the_copies_ended_the_run(percent: int) -> None:
+    stage, life, made = await shadowed(percent=percent)
+    for _ in range(8):
+        stage.copy(made, match=8, failed=2)
+        await stage.settle(2)
+    stage.route(canary=CANARY | {"percent": 0}, analysis=ANALYSIS)
+    await stage.settle(120)
+    assert (status(stage)["phase"], served(stage)) == ("RolledBack", (0, 0))
+    assert (ready(stage)["status"], ready(stage)["reason"]) == ("False", "RolledBack")
+    assert "copies failed (20 %, limit 1 %)" in ready(stage)["message"]
+    await life.end()
+    life = await stage.operator()
+    await stage.settle(5)
+    assert (status(stage)["phase"], served(stage)) == ("RolledBack", (0, 0))
+    retry = {ANNOTATION_RETRY: f"{status(stage)['canaryFingerprint']}/1/force"}
+    stage.route(canary=CANARY | {"percent": 0}, analysis=ANALYSIS, annotations=retry)
+    await stage.settle(30)
+    assert (status(stage)["phase"], served(stage)) == ("Shadowing", (0, 10))
     await life.end()
 
 
