@@ -88,7 +88,7 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
     waiting = _start_waits_for(route, around, run)
     if waiting is not None:
         runs.return_to_stable(key, message=waiting.message, now=now)
-        return Ruling(outcome=waiting, weight_percent=0)
+        return Ruling(outcome=waiting, weight_percent=0, copies=run.copies_calls)
     lacking = _lacked_key(route, around)
     runs.decide(key, now=now, stored=around.stored, lacking=lacking)
     pending = bool(lacking) and run.state.weight_percent == 0

@@ -141,11 +141,12 @@ class Run:
 
     @property
     def copies_calls(self) -> bool:
-        """Tells whether calls may be copied to the canary: with a phase for that not before it, nor after its rollback."""
-        return self.plan.shadow is None or self.state.phase not in (
-            Phase.PREFLIGHT,
-            Phase.ROLLED_BACK,
-        )
+        """Tells whether calls may be copied to the canary: with a phase for that in it and with weight, at no other time."""
+        if self.plan.shadow is None:
+            return True
+        is_of_this = self.state.fingerprint == self.plan.fingerprint
+        has_begun = self.state.phase is Phase.SHADOWING or self.state.weight_percent > 0
+        return is_of_this and has_begun
 
     def try_copies(self) -> Trial:
         """Returns what the copies of the run have shown, under the present limit of failed calls."""

@@ -145,6 +145,13 @@ def test_a_canary_gets_no_weight_before_every_pod_holds_its_key() -> None:
     assert (started.weight_percent, started.preflight) == (10, None)
 
 
+def test_no_call_is_copied_to_a_canary_that_waits_for_its_key() -> None:
+    runs, keyless = no_runs(), replace(AROUND, keyless=frozenset({"new"}))
+    for shadow, copied in (({"percent": 10, "minRequests": 50}, False), ({"percent": 10}, True)):
+        ruling = rule(a_route(canary=CANARY | {"shadow": shadow}), keyless, runs, now=0.0)
+        assert (type(ruling.outcome), ruling.copies) == (Waiting, copied)
+
+
 def test_a_running_canary_does_not_wait_for_the_key_of_a_new_pod() -> None:
     runs = no_runs()
     passed(rule(a_route(canary=CANARY), AROUND, runs, now=0.0), runs)

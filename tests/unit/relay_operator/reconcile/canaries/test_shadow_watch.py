@@ -112,6 +112,32 @@ async def test_percent_zero_does_not_hide_that_the_copies_ended_the_run(percent:
 
 
 @in_virtual_time
+async def test_no_call_is_copied_to_a_canary_that_begins_paused() -> None:
+    stage, life, _ = await shadowed()
+    stage.route(
+        canary=CANARY | {"provider": "legacy", "model": "m"}, analysis=ANALYSIS, paused=True
+    )
+    await stage.settle(30)
+    assert (status(stage)["phase"], served(stage)) == ("Paused", (0, 0))
+    stage.route(canary=CANARY | {"provider": "legacy", "model": "m"}, analysis=ANALYSIS)
+    await stage.settle(5)
+    assert (status(stage)["phase"], served(stage)) == ("Shadowing", (0, 10))
+    await life.end()
+
+
+@in_virtual_time
+async def test_no_call_is_copied_to_a_canary_with_weight_taken_back() -> None:
+    stage, life, made = await shadowed()
+    stage.copy(made, match=100)
+    await stage.settle(80)
+    assert served(stage) == (25, 10)
+    stage.route(canary=CANARY | {"percent": 0}, analysis=ANALYSIS)
+    await stage.settle(0.3)
+    assert (status(stage)["phase"], served(stage)) == ("Stable", (0, 0))
+    await life.end()
+
+
+@in_virtual_time
 async def test_differences_hold_where_the_spec_says_so_and_are_told_once() -> None:
     stage, life, made = await shadowed(shadow=SHADOW | {"maxDifferencePercent": 5})
     stage.copy(made, match=80, tool_calls=20)
