@@ -30,6 +30,22 @@ def allowed_percent(spec: Any, in_force: document.Route) -> int:
     return _percent(_field(canary, "percent"))
 
 
+def allows_copies(spec: Any, in_force: document.Route, *, percent_before: int) -> bool:
+    """Tells whether a RelayRoute's spec leaves shadow copies to the canary in force; percent_before is what it had asked for.
+
+    A spec that takes the canary away takes the copies too, and so does one that lowers percent to 0: a canary of percent 0
+    that is shadowed all the same was so before.
+    """
+    canary, stable = _field(spec, "canary"), _field(spec, "stable")
+    if in_force.canary is None or _names(stable, in_force.canary):
+        return True
+    if canary is None:
+        return not _names(stable, in_force.stable)
+    shadow = _field(canary, "shadow")
+    is_lowered = _percent(_field(canary, "percent")) == 0 < percent_before
+    return shadow is not None and _percent(_field(shadow, "percent")) > 0 and not is_lowered
+
+
 def freezes(spec: Any) -> bool:
     """Tells whether a RelayRoute's spec wants a canary that breaks a limit to be frozen, and not rolled back."""
     wanted: object = _field(_field(spec, "analysis"), "onBreach")

@@ -94,14 +94,28 @@ class DocumentPublisher:
         self._watched_state.note_in_force(namespace, ())
 
     def set_weight(
-        self, namespace: str, route: str, percent: int, *, preflight: str | None = None
+        self,
+        namespace: str,
+        route: str,
+        percent: int,
+        *,
+        preflight: str | None = None,
+        copies: bool = True,
     ) -> None:
-        """Changes in memory the weight of a canary and whether it is to be probed; distribute() publishes it."""
+        """Changes in memory the weight of a canary and whether it is to be probed; distribute() publishes it.
+
+        Without copies no call is copied to it any more; with them it stays as it was.
+        """
         publication = self._publications.get(namespace)
         if publication is not None and route in publication.fragments:
             fragment = publication.fragments[route]
-            token = preflight if fragment.canary is not None else None
-            changed = fragment.model_copy(update={"canary_percent": percent, "preflight": token})
+            changed = fragment.model_copy(
+                update={
+                    "canary_percent": percent,
+                    "preflight": preflight if fragment.canary is not None else None,
+                    "shadow_percent": fragment.shadow_percent if copies else 0,
+                }
+            )
             publication.contents.put(changed)
 
     def refresh_providers(

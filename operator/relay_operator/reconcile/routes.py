@@ -248,13 +248,16 @@ class RouteReconciler:
     def _hold(
         self, watched: Watched[RelayRoute], publication: Publication, why: str, now: float
     ) -> None:
-        """Lets the canary in force fall, but not rise, under a spec that is not in force."""
+        """Lets the canary in force fall, but not rise, and lose its copies, under a spec that is not in force."""
         in_force = publication.fragments.get(watched.name)
         route, key = watched.resource, (publication.base.namespace, watched.name)
         if in_force is None or in_force.canary is None:
             self._canaries.step_aside(key, now=now)
             return
         spec = route.spec if isinstance(route, Invalid) else route.spec.model_dump(by_alias=True)
+        known = self._canaries.runs.get(key)
+        before = known.plan.percent if known is not None else 0
+        copies = brake.allows_copies(spec, in_force, percent_before=before)
         run = self._canaries.hold(
             key,
             status=watched.body["status"],
@@ -269,7 +272,12 @@ class RouteReconciler:
         )
         self._canaries.decide(key, now=now)
         weight_percent = min(run.state.weight_percent, in_force.canary_percent)
-        self._publisher.set_weight(*key, weight_percent, preflight=run.preflight_token)
+        self._publisher.set_weight(
+            *key,
+            weight_percent,
+            preflight=run.preflight_token,
+            copies=copies and run.copies_calls,
+        )
 
     def _gather(self, route: RelayRoute, publication: Publication) -> Surroundings:
         namespace = route.metadata.namespace

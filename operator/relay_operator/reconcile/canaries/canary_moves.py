@@ -45,7 +45,8 @@ class CanaryMoves:
         moved = self._canaries.decide(key, now=self._clock(), stored=stored)
         if moved:
             weight, token = run.state.weight_percent, run.preflight_token
-            self._publisher.set_weight(*key, weight, preflight=token)
+            copies = run.copies_calls
+            self._publisher.set_weight(*key, weight, preflight=token, copies=copies)
             task = asyncio.create_task(self._distribute(key))
             self._moving.add(task)
             task.add_done_callback(self._moving.discard)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay_contract import document
-from relay_operator.decisions.brake import allowed_percent, suspends, words_in_force
+from relay_operator.decisions.brake import allowed_percent, allows_copies, suspends, words_in_force
 
 STABLE = {"provider": "legacy"}
 NEW = {"provider": "new", "model": "large"}
@@ -91,3 +91,25 @@ def test_without_a_canary_in_force_there_is_nothing_to_take_and_nothing_to_tell(
 )
 def test_suspend_is_read_whatever_stands_beside_it(spec: Any, suspended: bool) -> None:
     assert suspends(spec) is suspended
+
+
+SHADOW = {"percent": 20, "minDuration": "10m"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "before", "allowed"),
+    [
+        ({"stable": STABLE, "canary": NEW | {"shadow": SHADOW}}, 50, True),
+        ({"stable": STABLE, "canary": NEW | {"percent": 0, "shadow": SHADOW}}, 50, False),
+        ({"stable": STABLE, "canary": NEW | {"percent": 0, "shadow": SHADOW}}, 0, True),
+        ({"stable": STABLE, "canary": NEW | {"shadow": {"percent": 0}}}, 50, False),
+        ({"stable": STABLE, "canary": NEW}, 50, False),
+        ({"stable": STABLE}, 0, False),
+        ({"stable": NEW}, 50, True),
+        (None, 50, True),
+    ],
+)
+def test_what_a_spec_that_is_not_in_force_leaves_of_the_copies(
+    spec: Any, before: int, allowed: bool
+) -> None:
+    assert allows_copies(spec, in_force(), percent_before=before) is allowed

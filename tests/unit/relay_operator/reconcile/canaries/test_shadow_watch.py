@@ -137,6 +137,59 @@ async def test_no_call_is_copied_to_a_canary_with_weight_taken_back() -> None:
     await life.end()
 
 
+REFUSED: dict[str, Any] = {"analysis": ANALYSIS, "fallback": [{"provider": "nobody"}]}
+
+
+@in_virtual_time
+async def test_a_breach_ends_the_copies_also_under_a_spec_that_is_refused() -> None:
+    stage, life, made = await shadowed()
+    stage.route(canary=CANARY, **REFUSED)
+    await stage.settle(2)
+    assert (ready(stage)["reason"], served(stage)) == ("ProviderNotFound", (0, 10))
+    for _ in range(8):
+        stage.copy(made, match=8, failed=2)
+        await stage.settle(2)
+    assert (status(stage)["phase"], served(stage)) == ("RolledBack", (0, 0))
+    await life.end()
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"canary": CANARY | {"percent": 0}},
+        {"canary": {"provider": "new", "percent": 100}},
+        {"canary": CANARY | {"shadow": {"percent": 0}}},
+        {},
+        {"canary": {"provider": "new", "percent": 0}, "nonsense": True},
+    ],
+    ids=["percent", "no shadow", "no copies", "no canary", "invalid"],
+)
+async def test_a_refused_spec_takes_the_copies_away(spec: dict[str, Any]) -> None:
+    stage, life, _ = await shadowed()
+    stage.route(**REFUSED | spec)
+    await stage.settle(2)
+    assert served(stage) == (0, 0)
+    stage.route(canary=CANARY, analysis=ANALYSIS)
+    await stage.settle(2)
+    assert served(stage) == (0, 10)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_refused_spec_leaves_the_copies_that_percent_zero_had_before() -> None:
+    stage, life, _ = await shadowed(percent=0)
+    stage.route(canary=CANARY | {"percent": 0}, **REFUSED)
+    await stage.settle(5)
+    assert (ready(stage)["reason"], served(stage)) == ("ProviderNotFound", (0, 10))
+    await life.end()
+    life = await stage.operator()
+    await stage.settle(5)
+    assert served(stage) == (0, 10)
+    assert life.changes == []
+    await life.end()
+
+
 @in_virtual_time
 async def test_differences_hold_where_the_spec_says_so_and_are_told_once() -> None:
     stage, life, made = await shadowed(shadow=SHADOW | {"maxDifferencePercent": 5})
