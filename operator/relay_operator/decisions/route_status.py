@@ -44,7 +44,8 @@ class Progress:
     """Position, last verdict and last moves of a route's canary, and the state of its tests.
 
     measured_at is 0 before the first measurement. probes are those of a preflight that has failed so far, shadow is what shadow
-    copies have shown in the run.
+    copies have shown in the run. is_held tells that the run waits for something else than what it has to show, held_until until
+    when it last did in this step, 0 if it did not or still does.
     """
 
     state: State = field(default_factory=State)
@@ -54,6 +55,8 @@ class Progress:
     remembered: str = ""
     probes: Probes | None = None
     shadow: Shadowed | None = None
+    is_held: bool = False
+    held_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,10 @@ def _progress_fields(progress: Progress, next_at: float) -> dict[str, Any]:
         "startedAt": timestamps.to_precise_text(state.step_started_at),
         "nextAt": timestamps.to_text(next_at) if next_at else None,
         "certified": verdict.certified if progress.measured_at else None,
+        "held": progress.is_held or None,
+        "heldUntil": timestamps.to_precise_text(progress.held_until)
+        if progress.held_until
+        else None,
     }
     analysis = {
         "verdict": verdict.outcome.value,
@@ -213,6 +220,7 @@ def _progress(status: Mapping[str, Any]) -> Progress | None:
     history = tuple(_move(entry) for entry in status.get("history") or ())
     analysis = status.get("analysis") or {}
     verdict = _verdict(analysis)
+    step = status.get("step") or {}
     return Progress(
         state=_state(status, history),
         verdict=verdict,
@@ -221,6 +229,8 @@ def _progress(status: Mapping[str, Any]) -> Progress | None:
         remembered=str(analysis.get("memory") or ""),
         probes=_probes(status),
         shadow=copies.from_fields(status.get("shadow")),
+        is_held=step.get("held") is True,
+        held_until=_seconds(step.get("heldUntil")),
     )
 
 

@@ -37,7 +37,7 @@ def shadow_breached(state: State, look: Look, plan: Plan) -> Decision | None:
 def begin_shadowing(state: State, look: Look, plan: Plan) -> Decision:
     """Begins the time in which calls are copied to the canary."""
     begun = replace(state, phase=Phase.SHADOWING, step_started_at=look.now)
-    return _await_copies(begun, None, plan.shadow or ShadowPlan(), plan)
+    return _await_copies(begun, replace(look, shadow=None), plan.shadow or ShadowPlan(), plan)
 
 
 def shadowing(state: State, look: Look, plan: Plan) -> Decision | None:
@@ -56,7 +56,8 @@ def shadowing(state: State, look: Look, plan: Plan) -> Decision | None:
     broken = shown is not None and (shown.over_the_limit or shown.suspected)
     if enough and not broken and not differs:
         return None
-    if look.now >= done + plan.deadline_seconds:
+    overdue = _overdue_at(look, plan, since=done)
+    if look.now >= overdue:
         return _shadowed_too_long(state, look, plan, wanted)
     if enough and differs and shown is not None:
         return Decision(
@@ -64,9 +65,9 @@ def shadowing(state: State, look: Look, plan: Plan) -> Decision | None:
             reason=Reason.SHADOW_DIFFERS,
             message=f"the canary gets no weight: {_difference(shown, wanted)}",
             coming=f"{_first_step(plan)} once the copies differ less",
-            due=done + plan.deadline_seconds,
+            due=overdue,
         )
-    return _await_copies(state, shown, wanted, plan)
+    return _await_copies(state, look, wanted, plan)
 
 
 def stay_shadowed(state: State) -> Decision:
@@ -77,7 +78,13 @@ def stay_shadowed(state: State) -> Decision:
     )
 
 
-def _await_copies(state: State, shown: Shadowed | None, wanted: ShadowPlan, plan: Plan) -> Decision:
+def _overdue_at(look: Look, plan: Plan, *, since: float) -> float:
+    """Returns when the patience ends; a time in which the run was held does not count."""
+    return max(since, look.held_until) + plan.deadline_seconds
+
+
+def _await_copies(state: State, look: Look, wanted: ShadowPlan, plan: Plan) -> Decision:
+    shown = look.shadow
     done = state.step_started_at + wanted.min_seconds
     message = (
         f"calls are copied to the canary, which gets no weight before {to_text(done)} and before "
@@ -87,7 +94,7 @@ def _await_copies(state: State, shown: Shadowed | None, wanted: ShadowPlan, plan
         message += f"; at present nothing can be read of them: {shown.problem}"
     elif shown is not None and (shown.over_the_limit or shown.suspected):
         message += f"; {shown.failures}"
-    overdue = done + plan.deadline_seconds
+    overdue = _overdue_at(look, plan, since=done)
     return Decision(
         state=state,
         reason=Reason.SHADOWING,
@@ -101,7 +108,8 @@ def _await_copies(state: State, shown: Shadowed | None, wanted: ShadowPlan, plan
 def _shadowed_too_long(state: State, look: Look, plan: Plan, wanted: ShadowPlan) -> Decision:
     """Ends the patience with copies that have not shown by the deadline what they have to."""
     shown = look.shadow
-    deadline = to_text(state.step_started_at + wanted.min_seconds + plan.deadline_seconds)
+    done = state.step_started_at + wanted.min_seconds
+    deadline = to_text(_overdue_at(look, plan, since=done))
     compared = shown.compared() if shown is not None else 0.0
     what = f"the shadow copies have not shown enough by {deadline}: {compared:.0f} of {wanted.min_requests} compared"
     if shown is not None:
@@ -136,11 +144,11 @@ def preflight(state: State, look: Look, plan: Plan) -> Decision | None:
     probes = look.probes or Probes(is_fresh=False)
     if probes.passed:
         return None
-    deadline = state.step_started_at + plan.deadline_seconds
+    deadline = _overdue_at(look, plan, since=state.step_started_at)
     if look.now >= deadline:
-        return _overdue(state, look.now, plan, probes)
+        return _overdue(state, look, plan, probes)
     if not probes.failure:
-        return await_probe(state, plan, pods_ready=probes.pods_ready)
+        return replace(await_probe(state, plan, pods_ready=probes.pods_ready), due=deadline)
     patient_until = state.step_started_at + _PATIENCE_SECONDS
     message = f"the preflight of the canary failed, so it gets no weight: {_failure(probes)}"
     if probes.asks_for_a_person or look.now >= patient_until:
@@ -172,15 +180,15 @@ def await_probe(state: State, plan: Plan, *, pods_ready: bool = True) -> Decisio
     )
 
 
-def _overdue(state: State, now: float, plan: Plan, probes: Probes) -> Decision:
+def _overdue(state: State, look: Look, plan: Plan, probes: Probes) -> Decision:
     """Ends the patience with a preflight that is not passed by its deadline."""
-    deadline = to_text(state.step_started_at + plan.deadline_seconds)
+    deadline = to_text(_overdue_at(look, plan, since=state.step_started_at))
     why = _failure(probes) if probes.failure else "no relay pod has told that it passed"
     what = f"the preflight was not passed by {deadline}: {why}"
     # what only goes on being probed, after a restart perhaps, has not failed
     if plan.deadline_rolls_back and probes.is_fresh and probes.failure:
         cause = f"given up before the canary had any weight: {what}"
-        return roll_back(state, cause, now, reason=Reason.STEP_DEADLINE)
+        return roll_back(state, cause, look.now, reason=Reason.STEP_DEADLINE)
     return Decision(
         state=state,
         reason=Reason.STEP_DEADLINE,

@@ -201,7 +201,7 @@ def _still_await_approval(state: State, look: Look, plan: Plan) -> Decision | No
 
 def _overdue(state: State, look: Look, plan: Plan, *, since: float = 0.0) -> Decision | None:
     """Ends the patience with a step that is not passed by its deadline."""
-    deadline = max(state.step_started_at, since) + plan.deadline_seconds
+    deadline = max(state.step_started_at, since, look.held_until) + plan.deadline_seconds
     if look.now < deadline:
         return None
     what = f"step {state.step_index} was not passed by {to_text(deadline)}"

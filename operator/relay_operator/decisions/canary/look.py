@@ -15,7 +15,9 @@ class Look:
     step_requests is the number of canary calls since the step began, unmeasurable_seconds how long nothing could be
     measured, quiet_seconds how long ago both sides failed together. is_fresh tells that the verdict was measured in this
     life of the operator: one that is only remembered raises, promotes and ends nothing. probes is what relay pods tell of
-    the run's preflight, None before they were asked; shadow is what its shadow copies have shown, None before any.
+    the run's preflight, None before they were asked; shadow is what its shadow copies have shown, None before any. held_until is
+    the last moment (seconds since the epoch) at which the run was held by something else than what it has to show: a deadline
+    counts from there.
     """
 
     verdict: Verdict
@@ -26,3 +28,4 @@ class Look:
     is_fresh: bool = True
     probes: Probes | None = None
     shadow: Shadowed | None = None
+    held_until: float = 0.0

@@ -19,6 +19,7 @@ def resume(run: Run, progress: Progress, in_force: document.Route | None, now: f
     run.remembered = progress.remembered
     run.probes = progress.probes
     run.recall_copies(progress.shadow)
+    run.held_until = now if progress.is_held else progress.held_until
     # a breach acts when it is measured; one that is only remembered must not move traffic
     decided = run.state.phase is Phase.ROLLED_BACK or run.state.is_frozen_by_breach
     if progress.verdict.outcome is not Outcome.BREACHED or decided:

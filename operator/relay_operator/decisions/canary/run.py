@@ -1,6 +1,7 @@
 """The canary of one route while it is in use: its plan, its position, its tests, and what status was told of them."""
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,6 +24,11 @@ _TOLD: Final = frozenset(
 )
 """Reasons for staying that are told like a move, once."""
 RAISED: Final = (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING)
+_HOLDS: Final = frozenset({Reason.PAUSED, Reason.AWAITING_BUDGET})
+"""Reasons for staying that are none of what a step has to show."""
+_BRIEF_SECONDS: Final = 10.0
+"""What is still to be read after a start holds for a moment, as a spec that is not in force does: that is not told."""
+_ENDED: Final = (Phase.STABLE, Phase.PROMOTED, Phase.ROLLED_BACK)
 _BY_HAND: Final = frozenset(
     {
         Reason.AWAITING_APPROVAL,
@@ -45,7 +51,8 @@ class Run:
     state, None before the first. told is the verdict as status has it, measured at told_at. judge holds the tests, remembered
     what status keeps of them. probes are what relay pods tell of the preflight, since probed_at; lacking says
     what pods have to get before the first weight. trial holds what shadow copies have shown, of which told_shadow is in status
-    since told_shadow_at.
+    since told_shadow_at. held_until is the last moment at which the run was held by a person, a spec that is not in force, or the
+    platform's budget; held_since is when a spec was first seen not to be in force.
     """
 
     plan: Plan
@@ -71,6 +78,8 @@ class Run:
     trial: Trial | None = None
     told_shadow: Shadowed | None = None
     told_shadow_at: float = -math.inf
+    held_until: float = 0.0
+    held_since: float = math.inf
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
@@ -85,6 +94,7 @@ class Run:
         alone = self.verdict.stable_exceeds and self.plan.on_stable_breach != "Continue"
         if unseen or together or alone:
             self.incident_at = now
+        self._note_hold(now)
         return Look(
             verdict=self.verdict,
             now=now,
@@ -94,7 +104,24 @@ class Run:
             is_fresh=self.is_fresh,
             probes=self.probes,
             shadow=self.trial.shown if self.trial is not None else None,
+            held_until=self.held_until,
         )
+
+    def _note_hold(self, now: float) -> None:
+        long_enough = now - self.held_since >= _BRIEF_SECONDS
+        if long_enough or self.plan.paused or self._stands_by(_HOLDS):
+            self.held_until = now
+        self.held_since = min(self.held_since, now) if self.plan.held else math.inf
+
+    @property
+    def is_held(self) -> bool:
+        """Tells whether the run waits for something else than what it has to show."""
+        by_spec = bool(self.plan.held) or self.plan.paused
+        by_budget = self._stands_by({Reason.AWAITING_BUDGET})
+        return self.state.phase not in _ENDED and (by_spec or by_budget)
+
+    def _stands_by(self, reasons: Set[Reason]) -> bool:
+        return self.standing is not None and self.standing.reason in reasons
 
     @property
     def may_rise(self) -> bool:
@@ -209,6 +236,7 @@ class Run:
     @property
     def progress(self) -> Progress:
         """Returns the part of the run that status keeps."""
+        was_held = self.held_until > self.state.step_started_at and self.state.phase not in _ENDED
         return Progress(
             state=self.state,
             verdict=self.told,
@@ -217,6 +245,8 @@ class Run:
             remembered=self.remembered,
             probes=self.probes if self.state.phase is Phase.PREFLIGHT else None,
             shadow=self.told_shadow,
+            is_held=self.is_held,
+            held_until=0.0 if self.is_held or not was_held else self.held_until,
         )
 
     @property

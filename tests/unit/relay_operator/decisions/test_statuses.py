@@ -58,12 +58,14 @@ def progresses(draw: st.DrawFn) -> Progress:
         cause_reason=draw(st.sampled_from(CAUSES)) if ended else Reason.SLO_BREACH,
         **kept,
     )
-    measured = draw(st.booleans())
+    measured, is_held = draw(st.booleans()), draw(st.booleans())
     return Progress(
         state=State(**kept) if phase is Phase.STABLE else state,
         verdict=draw(verdicts) if measured else NOT_MEASURED,
         measured_at=draw(seconds) if measured else 0.0,
         history=history,
+        is_held=is_held and phase is not Phase.STABLE,
+        held_until=0.0 if is_held or phase is Phase.STABLE else draw(seconds),
     )
 
 

@@ -350,3 +350,24 @@ async def test_a_rollback_without_a_breach_is_told_with_its_own_reason(cause: st
     within = scene.stage.condition("RelayRoute", "chat", "WithinSLO", tenant="finance")
     assert (within["status"], within["reason"]) == ("Unknown", cause)
     await life.end()
+
+
+@in_virtual_time
+async def test_a_pause_beyond_the_deadline_of_the_step_rolls_nothing_back() -> None:
+    deadline = {"after": "30s", "action": "Rollback"}
+    scene = await a_scene(canary={"progression": PROGRESSION | {"stepDeadline": deadline}})
+    scene.apply(paused=True)
+    await scene.calls(5, seconds=600)
+    assert (scene.ready()["reason"], scene.status["step"]["held"]) == ("Paused", True)
+    await scene.life.end()
+    scene.life = await scene.stage.operator()
+    await scene.stage.settle(5)
+    scene.apply(paused=False)
+    await scene.calls(5, seconds=20)
+    assert (scene.status["phase"], scene.weight) == ("Progressing", 25)
+    assert "held" not in scene.status["step"]
+    assert scene.status["step"]["heldUntil"] > scene.status["step"]["startedAt"]
+    await scene.calls(5, seconds=20)
+    assert (scene.status["phase"], scene.weight) == ("RolledBack", 0)
+    assert "was not passed by" in scene.status["cause"]
+    await scene.life.end()
