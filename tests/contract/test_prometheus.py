@@ -189,7 +189,12 @@ class Reading:
 
         def add() -> tuple[float, float, float, float]:
             canary = self.tick().canary
-            more = (canary.started, canary.failed, canary.slow["Total"][0], canary.output_tokens)
+            more = (
+                canary.started,
+                canary.failed,
+                canary.slow.get("Total", (0.0, 0.0))[0],
+                canary.output_tokens,
+            )
             total[:] = [one + another for one, another in zip(total, more, strict=True)]
             return total[0], total[1], total[2], total[3]
 

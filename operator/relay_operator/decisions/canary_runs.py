@@ -181,15 +181,16 @@ class CanaryRuns:
         self.runs[key].try_copies().problem = problem
 
     def hear_probes(
-        self, key: RouteKey, told: Iterable[Preflight], *, pods_ready: bool, now: float
+        self, key: RouteKey, told: Iterable[Preflight], *, pods: int, now: float
     ) -> bool:
         """Takes what relay pods tell of preflights; True when that is news of the run of this route.
 
-        told are the answers of those that run the document in force, pods_ready tells whether there are any that serve.
+        told are the answers of those that run the document in force, pods is the number of all that serve.
         """
         run = self.runs[key]
         mine = [one for one in told if (one.route, one.token) == (key[1], run.preflight_token)]
-        return run.hear(combined(mine, pods_ready=pods_ready), now)
+        waited = now - run.state.step_started_at
+        return run.hear(combined(mine, pods=pods, waited_seconds=waited), now)
 
     def trip(self, key: RouteKey, *, pods: int, expected_pods: int, now: float) -> bool:
         """Judges the canary by its breakers; True when they condemn it.

@@ -8,6 +8,8 @@ from relay_contract.preflight import Preflight
 
 _ASKS_FOR_A_PERSON: Final = frozenset({"Unauthorized", "ModelUnknown", "Refused", "NoStream"})
 """Failures that no later try mends: a key, a model or a provider's answer is wrong."""
+_PATIENCE_SECONDS: Final = 10.0
+"""With pods that have not passed while another has: a new key or policy reaches one pod later than the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,14 @@ class Probes:
         return self.failure in _ASKS_FOR_A_PERSON
 
 
-def combined(told: Iterable[Preflight], *, pods_ready: bool) -> Probes:
-    """Makes one of what several pods tell: one that has passed is enough, and what a person has to act on comes first."""
-    answers = list(told)
-    if any(one.state == "Passed" for one in answers):
+def combined(told: Iterable[Preflight], *, pods: int, waited_seconds: float) -> Probes:
+    """Makes one of what several pods tell: what a person has to act on comes first.
+
+    All pods that serve have to pass; once _PATIENCE_SECONDS are over, one is enough, so that no broken node holds a canary.
+    """
+    answers, pods_ready = list(told), pods > 0
+    passed = sum(one.state == "Passed" for one in answers)
+    if passed and (passed >= pods or waited_seconds >= _PATIENCE_SECONDS):
         return Probes(passed=True, pods_ready=pods_ready)
     failures = [one for one in answers if one.state == "Failed"]
     if not failures:

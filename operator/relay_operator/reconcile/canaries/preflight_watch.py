@@ -105,7 +105,7 @@ class PreflightWatch:
                 told.setdefault(one.route, []).append(one)
         for key in self._keys(namespace):
             is_news = self._canaries.hear_probes(
-                key, told.get(key[1], ()), pods_ready=bool(serving), now=self._clock()
+                key, told.get(key[1], ()), pods=len(serving), now=self._clock()
             )
             has_passed = self._canaries.runs[key].has_passed
             if is_news or (has_passed and not self._canaries.is_behind_in_line(key)):

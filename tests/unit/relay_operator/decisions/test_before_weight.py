@@ -122,20 +122,28 @@ def told(state: Any, reason: Any = "", message: str = "") -> Preflight:
     return Preflight(route="chat", token="t/1", state=state, reason=reason, message=message)
 
 
-def test_one_pod_that_passes_is_enough_and_what_asks_for_a_person_is_told_first() -> None:
-    passed, running = told("Passed"), told("Running")
+def test_all_pods_have_to_pass_at_first_and_one_is_enough_later() -> None:
+    passed, running, failed = told("Passed"), told("Running"), told("Failed", "Unreachable")
+    assert combined([passed, passed], pods=2, waited_seconds=0.5).passed
+    for others in ([], [running], [failed]):
+        assert not combined([passed, *others], pods=2, waited_seconds=9.0).passed
+        assert combined([passed, *others], pods=2, waited_seconds=10.0).passed
+    assert not combined([running, failed], pods=2, waited_seconds=9000.0).passed
+
+
+def test_what_asks_for_a_person_is_told_first() -> None:
+    running = told("Running")
     failed = [told("Failed", "Throttled", "429"), told("Failed", "Unauthorized", "401")]
-    assert combined([*failed, passed, running], pods_ready=True).passed
     for answers in ([*failed, running], [running, *reversed(failed)]):
-        found = combined(answers, pods_ready=True)
+        found = combined(answers, pods=3, waited_seconds=60.0)
         assert (found.passed, found.failure, found.message) == (False, "Unauthorized", "401")
-    assert combined([running], pods_ready=True) == Probes()
-    assert not combined([], pods_ready=True).is_fresh
+    assert combined([running], pods=1, waited_seconds=60.0) == Probes()
+    assert not combined([], pods=1, waited_seconds=60.0).is_fresh
 
 
 def test_every_reason_of_the_contract_fits_into_what_is_told() -> None:
     for reason in filter(None, PREFLIGHT_REASONS):
-        found = combined([told("Failed", reason, "x" * 400)], pods_ready=True)
+        found = combined([told("Failed", reason, "x" * 400)], pods=1, waited_seconds=60.0)
         for now in (1001.0, 1100.0, 9000.0):
             decision = decided(found, now=now)
             assert reason in decision.message

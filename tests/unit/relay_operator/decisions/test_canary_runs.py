@@ -69,7 +69,7 @@ class Life:
         token = self.run.preflight_token
         if token is not None:
             passed = Preflight(route=KEY[1], token=token, state="Passed")
-            self.runs.hear_probes(KEY, [passed], pods_ready=True, now=self.now)
+            self.runs.hear_probes(KEY, [passed], pods=1, now=self.now)
             moved |= self.runs.decide(KEY, now=self.now)
         return moved
 

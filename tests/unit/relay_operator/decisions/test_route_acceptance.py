@@ -126,7 +126,7 @@ def test_a_route_waits_for_the_network_policy_of_each_provider() -> None:
 def passed(probed: Ruling, runs: CanaryRuns) -> Ruling:
     """Lets a relay pod pass the preflight that a ruling asks for."""
     told = Preflight(route="chat", token=probed.preflight or "", state="Passed")
-    runs.hear_probes(("relay-finance", "chat"), [told], pods_ready=True, now=1.0)
+    runs.hear_probes(("relay-finance", "chat"), [told], pods=1, now=1.0)
     return rule(a_route(canary=CANARY), AROUND, runs, now=1.0)
 
 
