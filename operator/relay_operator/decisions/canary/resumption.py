@@ -52,6 +52,7 @@ def resume(run: Run, progress: Progress, in_force: document.Route | None, now: f
         # the step that status tells of is another one
         run.remembered, run.probes = "", None
         run.record(correction, now)
+        _settle(run, now)
 
 
 def leave(run: Run) -> None:
@@ -70,6 +71,14 @@ def adopt_started(run: Run, in_force: document.Route | None, now: float) -> None
     if run.state.fingerprint != known:
         message = f"canary started at {weight} %; the operator stopped before it recorded that"
         run.record(Decision(state=run.state, reason=Reason.STARTED, message=message), now)
+        _settle(run, now)
+
+
+def _settle(run: Run, now: float) -> None:
+    """Lets the run wait as the next look would have it, which is no move of its own."""
+    settled = machine.next_state(run.state, run.look(now), plan=run.plan).state
+    if machine.is_settling(run.state, settled):
+        run.state = settled
 
 
 def adopt(run: Run, in_force: document.Route, now: float) -> None:

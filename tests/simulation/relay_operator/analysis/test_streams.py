@@ -47,7 +47,7 @@ def a_run(seed: int, *replicas: Scraping, pods: int = 3, **traffic: Any) -> Iter
 def add(total: Counter[str], side: SideIncrements) -> None:
     for name in FIGURES:
         total[name] += round(getattr(side, name))
-    slow, timed = side.slow["Total"]
+    slow, timed = side.slow.get("Total", (0.0, 0.0))
     total["slow/Total"] += round(slow)
     total["timed/Total"] += round(timed)
 
