@@ -34,7 +34,7 @@ MODEL: Final = "gpt-4.1"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How one canary fared. Calls are those that its providers counted while the run lasted."""
+    """Holds how one canary fared. Calls are those that its providers counted while the run lasted."""
 
     name: str
     rolled_back: bool

@@ -1,4 +1,4 @@
-"""What relay pods run, asked at their admin ports: the weights of the document that every worker of a pod has in force.
+"""Asks relay pods at their admin ports what they run: the weights of the document that every worker of a pod has in force.
 
 Runs in the cluster, on the standard library alone.
 """

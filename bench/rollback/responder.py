@@ -1,4 +1,4 @@
-"""What Prometheus would answer about the relay pods, from calls that the bench makes up: each sample is visible at an exact moment.
+"""Answers as Prometheus would about relay pods, from calls that the bench makes up. Each sample is visible at an exact moment.
 
 Runs in the cluster, on the standard library alone.
 """

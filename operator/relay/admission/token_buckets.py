@@ -39,7 +39,7 @@ def local_grant(per_minute: int, *, share: float, burst_seconds: float) -> Grant
 
 
 class _Level:
-    """What was spent of a bucket before its charge of this number. Changed in place: there is one for most charges."""
+    """Holds what was spent of a bucket before its charge of this number. Changed in place: most charges have one."""
 
     __slots__ = ("number", "spent")
 

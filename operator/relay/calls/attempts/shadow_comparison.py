@@ -50,7 +50,7 @@ class Transcript:
 
 
 class Traits:
-    """What is compared of one answer; its body is not kept. parts is None where they could not be read."""
+    """Holds what is compared of one answer; its body is not kept. parts is None where they could not be read."""
 
     __slots__ = (
         "finish_reason",
@@ -154,7 +154,7 @@ class Comparison:
         """Reads an answer; None where that raises, so that no copy is left uncounted."""
         try:
             return Traits(attempt, event, transcript, wants_json=self.wants_json)
-        except Exception as raised:
+        except Exception as raised:  # whatever an odd answer raises, its copy is counted
             self._exceptions.note(raised)
             return None
 

@@ -1,4 +1,4 @@
-"""What decides about the copy of a call: whether it leaves, needs or runs something at its provider, and if it asks for JSON."""
+"""Reads of a call whether it leaves, needs or runs something at its provider, and whether it asks for JSON."""
 
 import re
 from typing import Any, Final
