@@ -1,5 +1,6 @@
 """Answers keep to the connection and the call they belong to, whatever framing a provider or a client uses."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -85,6 +86,24 @@ def test_an_answer_without_a_body_leaves_nothing_behind_it(
                 return
             assert second.status == 200
             assert second.json()["choices"][0]["message"]["content"] == "hi"
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("framing", ["transfer-encoding: chunked", "content-length: 7"])
+def test_a_body_that_has_no_place_in_its_answer_never_meets_another_call(
+    relay: Relay, platform: Platform, status: str, framing: str
+) -> None:
+    bare = f"HTTP/1.1 {status}\r\n{framing}\r\n\r\n".encode()
+    may_come = threading.Event()
+    late = (bare, may_come, b"2\r\nhi\r\n0\r\n\r\n")
+    with scripted(ScriptedProvider([late, unary(CHAT_ANSWER)])) as other:
+        relay.push(pointed_at(platform, other))
+        assert relay.chat().status in (204, 502)
+        threading.Timer(0.2, may_come.set).start()
+        second = relay.chat(key=OTHER_KEY)
+        may_come.set()
+        assert second.status == 200, second
+        assert second.json()["choices"][0]["message"]["content"] == "hi"
 
 
 def test_a_provider_that_answers_before_it_read_the_body_gets_no_second_call(

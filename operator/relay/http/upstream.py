@@ -29,6 +29,8 @@ MAX_RESPONSE_HEAD_BYTES: Final = 128 * 1024
 _UNTIL_CLOSE: Final = 0
 _FRAMED: Final = 1
 _CODED: Final = 2
+_BODILESS: Final = (204, 304)
+"""Statuses of answers that end with their head, whatever it says."""
 _FRAMING_OF_CODING: Final = {b"chunked": _FRAMED, b"identity": _UNTIL_CLOSE}
 """Any other coding, such as `gzip, chunked`, is of the hop that ends here, and was not asked for: its bytes are nobody's."""
 
@@ -437,6 +439,9 @@ class UpstreamConnection(Channel):
             return
         self._answered = True
         self._framed = framing == _FRAMED
+        if self._status in _BODILESS and _announces_body(self._headers):
+            # what is announced and not part of the answer may still come, as the answer to the next call
+            self._keep_alive = False
         if self.idle_seconds == NEVER:
             self.idle_seconds = _idle_seconds(self._headers)
         call.response(self._status, self._headers, now)
@@ -491,9 +496,17 @@ def _idle_seconds(headers: list[Field]) -> float:
     return UNSAID
 
 
+def _announces_body(headers: list[Field]) -> bool:
+    """Returns whether a head names a length above zero or a coding."""
+    for name, value in headers:
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" \t0")):
+            return True
+    return False
+
+
 def _framing(status: int, headers: list[Field]) -> int:
     """Returns whether the message itself says where it ends (RFC 9112 section 6.3)."""
-    if status in (204, 304):
+    if status in _BODILESS:
         return _FRAMED
     for name, value in headers:
         if name == b"content-length":

@@ -23,8 +23,11 @@ SETTLE_SECONDS: Final = 15.0
 GAUGES: Final = ("relay_in_flight", "relay_queue_depth", "relay_client_connections", "relay_buffered_bytes")  # fmt: skip
 SECRETS: Final = {name: f"sk-upstream-{name}" for name in ("stable", "canary", "backup")}
 UPSTREAM_MODELS: Final = frozenset({"gpt-4.1", "gpt-4.1-mini", "text-embedding-3-small"})
-UNSENT: Final = frozenset({"unreachable", "cancelled", "no_key", "failed", "timeout"})
-"""Outcomes of attempts of which the provider need not have seen anything."""
+UNSENT: Final = frozenset({"unreachable", "cancelled", "no_key", "failed", "timeout", "invalid"})
+"""Outcomes of attempts without a status of which the provider need not have seen anything.
+
+invalid: what it sent beyond an earlier answer came when the connection had its next call, which the relay then reset.
+"""
 LIMITS: Final = Limits(tokens_per_minute=20_000, burst_seconds=3600)
 """A large bucket that refills slowly, so that a hold which stays open shows."""
 ALARMS: Final = ("Traceback", "internal_error", "Exception", "exception")
