@@ -46,7 +46,7 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
-from relay_operator.reconcile.tenants import TenantReconciler
+from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Urgency, WorkQueue

@@ -11,7 +11,7 @@ from relay_operator.decisions.outcome import Obstacle
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
-from relay_operator.reconcile.tenants import TenantReconciler
+from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 

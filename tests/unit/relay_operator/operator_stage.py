@@ -43,7 +43,7 @@ from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
-from relay_operator.reconcile.tenants import TenantReconciler
+from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import WorkQueue

@@ -1,0 +1,111 @@
+"""Provisions everything in a tenant's namespace: network policies, keys, document, workload, in this order."""
+
+from collections.abc import Iterable, Mapping
+
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.errors import OperatorError
+from relay_operator.manifests import tenant
+from relay_operator.manifests.environment import Manifest, Platform
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.publishing import route_room
+from relay_operator.reconcile.publishing.publication import Publication
+from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
+from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
+from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications
+from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, WorkQueue
+
+
+class Provisioning:
+    def __init__(
+        self,
+        *,
+        children: OwnedObjects,
+        publications: TenantPublications,
+        publisher: DocumentPublisher,
+        watched_state: WatchedState,
+        queue: WorkQueue,
+        access: UpstreamAccess,
+        keys: TenantKeys,
+        certificate: TenantCertificate,
+        platform: Platform,
+    ) -> None:
+        self._children = children
+        self._publications = publications
+        self._publisher = publisher
+        self._watched_state = watched_state
+        self._queue = queue
+        self._access = access
+        self._keys = keys
+        self._certificate = certificate
+        self._platform = platform
+
+    async def provision(self, spec: Tenant, now: float) -> Keys | None:
+        """Applies everything inside the namespace; returns the providers' keys, and which of them are missing.
+
+        None when a provider in use was not looked at since the operator's start: network policies without its address
+        would cut the relay off from it. Its reconciler calls again.
+        """
+        space = names.tenant_namespace(spec.metadata.name)
+        api_keys = await self._keys.read(spec)
+        publication = await self._publications.rebased(spec, api_keys.values)
+        publication.stuck_keys = api_keys.obstacle
+        await self._certificate.read(spec, publication, now)
+        used = self._used_providers(publication, space)
+        if self._watched_state.unresolved(used):
+            return None
+        upstreams = await self._access.addresses(publication, used)
+        note = self._access.note(publication)
+        await self._apply_all(tenant.isolation(spec, self._platform, upstreams.values(), note=note))
+        keys = await self._access.keys(publication, upstreams, now)
+        await self._keys.hand_over(spec, keys.values)
+        keyless = keys.missing.keys() - keys.kept
+        self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
+        await self._publisher.distribute(space)
+        await self._apply_all(tenant.relay(spec, self._platform))
+        await self._publisher.acknowledged(space)
+        await self._certificate.bring(publication, now)
+        return keys
+
+    async def seal_off(self, identity: Tenant) -> None:
+        """Restores what keeps the tenant's pods apart from others; no spec is needed for it."""
+        await self._apply_all(tenant.sealing_off(identity))
+
+    async def _apply_all(self, manifests: Iterable[Manifest]) -> None:
+        """Applies each; raises the first error after all were tried, so that none keeps another from being repaired."""
+        errors: list[OperatorError] = []
+        for manifest in manifests:
+            try:
+                await self._children.apply(manifest)
+            except OperatorError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _used_providers(self, publication: Publication, space: str) -> set[str]:
+        """Collects the providers of the routes in force, and those that specs name (before any weight)."""
+        around = route_room.common(space, publication.reachable, self._watched_state)
+        return publication.used_providers() | route_room.named_providers(
+            publication, around, self._watched_state
+        )
+
+    def _set_reachable(
+        self, publication: Publication, reachable: frozenset[str], missing_keys: Mapping[str, str]
+    ) -> None:
+        """Records which providers the relay can reach, and what others lack; requeues the routes that wait for them."""
+        before, lacked = publication.reachable, publication.missing_keys
+        publication.reachable, publication.missing_keys = reachable, missing_keys
+        changed = before ^ reachable
+        if lacked is not None:
+            changed |= {
+                name
+                for name in lacked.keys() | missing_keys.keys()
+                if lacked.get(name) != missing_keys.get(name)
+            }
+        space = publication.base.namespace
+        for route in self._watched_state.routes.in_namespace(space):
+            if lacked is None or not changed.isdisjoint(route.mentions):
+                self._queue.add(Key("RelayRoute", space, route.name))

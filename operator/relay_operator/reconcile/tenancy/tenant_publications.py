@@ -1,0 +1,96 @@
+"""Publications of tenants: resumed after the operator's start from the documents that are in force."""
+
+from relay_contract import endpoints
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.manifests import composition
+from relay_operator.manifests.environment import Manifest
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.publishing.publication import Publication
+from relay_operator.reconcile.watched_objects import Watched
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, WorkQueue
+
+
+class TenantPublications:
+    """Finds the publication of each tenant, and rebases it onto the newest spec and keys."""
+
+    def __init__(
+        self,
+        *,
+        api: ApiServer,
+        publisher: DocumentPublisher,
+        watched_state: WatchedState,
+        queue: WorkQueue,
+    ) -> None:
+        self._api = api
+        self._publisher = publisher
+        self._watched_state = watched_state
+        self._queue = queue
+
+    async def of(self, watched: Watched[Tenant]) -> Publication | None:
+        """Returns the tenant's publication, after the operator's start from the document that is in force."""
+        space = names.tenant_namespace(watched.name)
+        publication = self._publisher.publication(space)
+        if publication is not None and publication.tenant.metadata.uid == watched.uid:
+            return publication
+        configmap = await self._configmap(space)
+        last = self._publisher.valid_specs.read(watched.body["metadata"], configmap)
+        publication = self._publisher.resume(last or identity(watched), _document(configmap))
+        if publication is not None:
+            if last is not None:
+                publication.spec_note = self._publisher.valid_specs.note(last)
+            self._queue_routes(publication)
+        return publication
+
+    async def rebased(self, spec: Tenant, keys: dict[str, str]) -> Publication:
+        """Returns the tenant's publication with the spec and the API keys in it, begun if there was none."""
+        space = names.tenant_namespace(spec.metadata.name)
+        publication = self._publisher.publication(space)
+        if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
+            publication = await self._begin(spec, keys)
+        self._rebase(publication, spec, keys)
+        return publication
+
+    async def _begin(self, spec: Tenant, keys: dict[str, str]) -> Publication:
+        stored = _document(await self._configmap(names.tenant_namespace(spec.metadata.name)))
+        base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
+        publication = self._publisher.begin(spec, base, stored)
+        self._queue_routes(publication)
+        return publication
+
+    async def _configmap(self, space: str) -> Manifest | None:
+        return await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
+
+    def _queue_routes(self, publication: Publication) -> None:
+        space = publication.base.namespace
+        # those in force include routes that were deleted while the operator was away
+        for route in {*self._watched_state.routes.names(namespace=space), *publication.fragments}:
+            self._queue.add(Key("RelayRoute", space, route))
+
+    def _rebase(self, publication: Publication, spec: Tenant, keys: dict[str, str]) -> None:
+        space = names.tenant_namespace(spec.metadata.name)
+        sharing = sum(pod.ready or pod.terminating for pod in self._watched_state.relay_pods(space))
+        publication.tenant = spec
+        publication.spec_note = self._publisher.valid_specs.note(spec)
+        publication.base = composition.tenant_part(
+            spec, _digests(keys), replicas=sharing or spec.spec.relay.replicas
+        )
+        self._publisher.refresh_providers(publication)
+        if publication.without_room:
+            # a Provider may need less now; this route looks for all of them whether they fit
+            self._queue.add(Key("RelayRoute", space, min(publication.without_room)))
+
+
+def identity(watched: Watched[Tenant]) -> Tenant:
+    """Returns the Tenant as far as no spec is needed."""
+    return Tenant.parse({"metadata": watched.body["metadata"], "spec": {}})
+
+
+def _document(configmap: Manifest | None) -> str:
+    return str((configmap or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, ""))
+
+
+def _digests(keys: dict[str, str]) -> dict[str, str]:
+    return {name: composition.key_digest(key) for name, key in keys.items()}

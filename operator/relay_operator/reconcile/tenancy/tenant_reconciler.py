@@ -1,0 +1,152 @@
+"""Reconciles a Tenant in this order: namespace, network policies, credentials, document, workload, status."""
+
+from collections.abc import Callable
+from typing import Any
+
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.decisions import outcome
+from relay_operator.decisions.outcome import Obstacle
+from relay_operator.decisions.tenant_conditions import TenantOutcome
+from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.manifests.environment import Platform
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
+from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
+from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
+from relay_operator.reconcile.tenancy.pauses import LOOK_AGAIN_SECONDS, NAMESPACE_SECONDS
+from relay_operator.reconcile.tenancy.provisioning import Provisioning
+from relay_operator.reconcile.tenancy.refused_specs import RefusedSpecs
+from relay_operator.reconcile.tenancy.revocation import Revocation
+from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications
+from relay_operator.reconcile.tenancy.tenant_report import TenantReport
+from relay_operator.reconcile.upstream_access import UpstreamAccess
+from relay_operator.reconcile.watched_objects import Invalid
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, WorkQueue
+
+
+class TenantReconciler:
+    def __init__(
+        self,
+        *,
+        api: ApiServer,
+        watched_state: WatchedState,
+        children: OwnedObjects,
+        publisher: DocumentPublisher,
+        status: StatusWriter,
+        announcer: EventRecorder,
+        queue: WorkQueue,
+        access: UpstreamAccess,
+        platform: Platform,
+        clock: Callable[[], float],
+    ) -> None:
+        self._watched_state = watched_state
+        self._children = children
+        self._publisher = publisher
+        self._queue = queue
+        self._clock = clock
+        certificate = TenantCertificate(api=api, watched_state=watched_state)
+        publications = TenantPublications(
+            api=api, publisher=publisher, watched_state=watched_state, queue=queue
+        )
+        self._homes = Homes(
+            api=api, children=children, watched_state=watched_state, queue=queue, platform=platform
+        )
+        self._provisioning = Provisioning(
+            children=children,
+            publications=publications,
+            publisher=publisher,
+            watched_state=watched_state,
+            queue=queue,
+            access=access,
+            keys=TenantKeys(api=api, children=children, watched_state=watched_state),
+            certificate=certificate,
+            platform=platform,
+        )
+        self._report = TenantReport(
+            status=status,
+            announcer=announcer,
+            watched_state=watched_state,
+            children=children,
+            publisher=publisher,
+            access=access,
+            certificate=certificate,
+            clock=clock,
+        )
+        self._revocation = Revocation(
+            publications=publications, publisher=publisher, report=self._report
+        )
+        self._refused_specs = RefusedSpecs(
+            publications=publications,
+            publisher=publisher,
+            homes=self._homes,
+            provisioning=self._provisioning,
+            watched_state=watched_state,
+            report=self._report,
+        )
+
+    async def reconcile(self, name: str) -> None:
+        """Brings everything the tenant owns to what its spec asks for, and writes its status."""
+        now = self._clock()
+        watched = self._watched_state.tenants.get(name)
+        if watched is None:
+            # the namespace is owned by the Tenant: the garbage collector takes it and all in it
+            self._forget(name)
+            return
+        if watched.is_being_deleted:
+            await self._revocation.revoke(watched, now)
+            return
+        await self._revocation.suspend_if_asked(watched)
+        try:
+            if isinstance(watched.resource, Invalid):
+                again = await self._refused_specs.keep_last(watched, watched.resource.message, now)
+            else:
+                again = await self._own_and_provision(watched.body, watched.resource, now)
+        finally:
+            await self._report.announce_restored(watched.body, now)
+        if again:
+            self._queue.add_after(Key("Tenant", "", name), again)
+
+    async def report(self, name: str, obstacle: Obstacle) -> None:
+        """Writes what ended a reconcile before it could tell."""
+        watched = self._watched_state.tenants.get(name)
+        if watched is None:
+            return
+        found: TenantOutcome = obstacle
+        if not isinstance(watched.resource, Invalid):
+            owned = self._watched_state.owned.get(names.tenant_namespace(name))
+            found = self._report.interrupted(watched.body, watched.resource, obstacle, owned)
+        await self._report.write(watched.body, found, self._clock())
+
+    async def _own_and_provision(self, body: dict[str, Any], spec: Tenant, now: float) -> float:
+        """Returns after how many seconds the tenant is to be looked at again; 0 for the usual time."""
+        owned = None
+        try:
+            obstacle = await self._homes.own(spec)
+            if obstacle is None:
+                owned = True
+                keys = await self._provisioning.provision(spec, now)
+        except (ApiServerRefused, Unavailable) as error:
+            if is_shut_out(error):
+                self._children.distrust(names.tenant_namespace(spec.metadata.name))
+            interrupted = self._report.interrupted(body, spec, outcome.obstacle_of(error), owned)
+            await report_and_raise(error, self._report.write(body, interrupted, now))
+        if obstacle is not None:
+            await self._report.write(body, obstacle, now)
+            return NAMESPACE_SECONDS
+        if keys is None or not await self._report.provisioned(body, spec, keys, now):
+            return LOOK_AGAIN_SECONDS
+        return 0.0
+
+    def _forget(self, name: str) -> None:
+        space = names.tenant_namespace(name)
+        self._watched_state.forget(space)
+        self._publisher.forget(space)
+        self._children.forget(space)
+        self._report.forget(name)

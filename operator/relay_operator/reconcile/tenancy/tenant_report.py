@@ -1,0 +1,131 @@
+"""Reports on tenants: status, conditions and Events."""
+
+from collections.abc import Callable
+from typing import Any
+
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.decisions import tenant_conditions, tenant_status
+from relay_operator.decisions.outcome import Obstacle
+from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
+from relay_operator.decisions.tenant_status import TenantStatus
+from relay_operator.manifests import workload
+from relay_operator.names import Reason
+from relay_operator.reconcile import restorations
+from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.failure_report import report_status
+from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
+from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
+from relay_operator.reconcile.watched_state import WatchedState
+
+_ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS})
+"""While a pod lacks the newest document it serves by the last one."""
+
+
+class TenantReport:
+    def __init__(
+        self,
+        *,
+        status: StatusWriter,
+        announcer: EventRecorder,
+        watched_state: WatchedState,
+        children: OwnedObjects,
+        publisher: DocumentPublisher,
+        access: UpstreamAccess,
+        certificate: TenantCertificate,
+        clock: Callable[[], float],
+    ) -> None:
+        self._status = status
+        self._announcer = announcer
+        self._watched_state = watched_state
+        self._children = children
+        self._publisher = publisher
+        self._access = access
+        self._certificate = certificate
+        self._clock = clock
+
+    async def provisioned(self, body: dict[str, Any], spec: Tenant, keys: Keys, now: float) -> bool:
+        """Writes the status of a tenant that has everything its spec asks for; tells whether all of it is in force."""
+        space = names.tenant_namespace(spec.metadata.name)
+        publication = self._publisher.publication(space)
+        found = self.found(spec, keys)
+        status = TenantStatus(
+            namespace=space,
+            endpoint=workload.endpoint(spec),
+            replicas=found.wanted_pods,
+            ready=found.ready_pods,
+            acknowledged=found.acknowledged_pods,
+            config_generation=publication.generation if publication is not None else 0,
+        )
+        if publication is not None:
+            publication.reported_generation = publication.generation
+        await self.write(body, found, now, fields=tenant_status.to_status(status))
+        is_quiet = found.tls is None or found.tls.is_settled
+        return found.available and found.acknowledged_pods == found.pods and is_quiet
+
+    async def write(
+        self,
+        body: dict[str, Any],
+        found: TenantOutcome,
+        now: float,
+        *,
+        fields: dict[str, Any] | None = None,
+    ) -> None:
+        """Writes the conditions of an outcome, and beside them the given fields of status."""
+        await report_status(
+            self._status,
+            self._announcer,
+            "Tenant",
+            body,
+            fields or {},
+            tenant_conditions.conditions(found),
+            on_its_way=_ON_ITS_WAY,
+            now=now,
+        )
+
+    async def announce_restored(self, body: dict[str, Any], now: float) -> None:
+        """Tells in Events what of the tenant's objects others had edited or removed."""
+        restored = self._children.take_restored(names.tenant_namespace(body["metadata"]["name"]))
+        was_provisioned = bool(body.get("status", {}).get("endpoint"))
+        for move in restorations.moves(restored, was_provisioned=was_provisioned, now=now):
+            await self._announcer.announce(body, kind="Tenant", action="Restore", move=move)
+
+    def interrupted(
+        self, body: dict[str, Any], spec: Tenant, obstacle: Obstacle, owned: bool | None
+    ) -> Interrupted:
+        """Builds the outcome of a reconcile that ended half-way."""
+        return Interrupted(
+            obstacle=obstacle,
+            was_ready=tenant_conditions.was_ready(
+                body.get("status", {}), generation=spec.metadata.generation
+            ),
+            owned=owned,
+            found=self.found(spec),
+        )
+
+    def found(self, spec: Tenant, keys: Keys = Keys()) -> Provisioned:  # noqa: B008 - frozen
+        """Gathers what is there of the tenant."""
+        space = names.tenant_namespace(spec.metadata.name)
+        pods = [pod for pod in self._watched_state.relay_pods(space) if not pod.terminating]
+        acknowledged, _ = self._publisher.count_acknowledged(space)
+        publication = self._publisher.publication(space)
+        return Provisioned(
+            wanted_pods=spec.spec.relay.replicas,
+            ready_pods=sum(pod.ready for pod in pods),
+            pods=len(pods),
+            acknowledged_pods=acknowledged,
+            missing_keys=keys.words(publication),
+            stuck_keys=publication.stuck_keys if publication is not None else "",
+            orphans=self._access.orphans(publication),
+            outgrown=tuple(sorted(publication.outgrown)) if publication is not None else (),
+            suspended=spec.spec.suspend,
+            tls=self._certificate.found(publication, self._clock()),
+            troubles=self._watched_state.troubles(space),
+        )
+
+    def forget(self, name: str) -> None:
+        """Forgets the status of a Tenant that is gone."""
+        self._status.forget("Tenant", "", name)
