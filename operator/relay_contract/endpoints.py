@@ -17,6 +17,8 @@ With the query seen=TAG&wait=SECONDS the answer waits until its tag is another t
 """
 PREFLIGHTS_PATH = "/preflights"
 """GET the preflights that the document in force asks for, each with how far the pod has come; waits like BREAKERS_PATH."""
+ISOLATION_PATH = "/isolation"
+"""GET the challenge for the next probe of isolation, POST a sealed request to connect to some addresses once."""
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"

@@ -22,6 +22,7 @@ from relay_contract.document import (
     Route,
     Side,
 )
+from relay_contract.isolation_probe import ProbeRequest, seal_request
 from relay_contract.seal import seal
 
 TENANT = "finance"
@@ -100,6 +101,10 @@ class Signer:
     def sealed(self, document: Document) -> str:
         """Returns the document's signed envelope."""
         return seal(document, self._key)
+
+    def sealed_probe(self, request: ProbeRequest) -> str:
+        """Returns the signed request for a probe of isolation."""
+        return seal_request(request, self._key)
 
     def sealed_text(self, payload: str) -> str:
         """Returns a correctly signed envelope around any text."""

@@ -22,11 +22,13 @@ from relay_contract.endpoints import (
     BREAKERS_PATH,
     CONFIG_PATH,
     HEALTH_PATH,
+    ISOLATION_PATH,
     METRICS_PATH,
     PREFLIGHTS_PATH,
     READY_PATH,
     SLO_METRICS_PATH,
 )
+from relay_contract.isolation_probe import MAX_REQUEST_BYTES, ProbeRefused
 from relay_contract.seal import DocumentRejected
 
 STATUSES: Final[Mapping[str, HTTPStatus]] = {
@@ -36,6 +38,14 @@ STATUSES: Final[Mapping[str, HTTPStatus]] = {
     "stale_generation": HTTPStatus.CONFLICT,
     "conflicting_generation": HTTPStatus.CONFLICT,
     "invalid_document": HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+PROBE_STATUSES: Final[Mapping[str, HTTPStatus]] = {
+    "bad_envelope": HTTPStatus.BAD_REQUEST,
+    "bad_signature": HTTPStatus.FORBIDDEN,
+    "bad_request": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "wrong_tenant": HTTPStatus.FORBIDDEN,
+    "stale_challenge": HTTPStatus.CONFLICT,
+    "busy": HTTPStatus.TOO_MANY_REQUESTS,
 }
 MAX_ENVELOPE_BYTES: Final = 2 * MAX_DOCUMENT_BYTES
 """The document inside is a string of JSON, in which a byte may take two."""
@@ -63,6 +73,8 @@ class Admin:
                 web.get(SLO_METRICS_PATH, self._slo_metrics),
                 web.get(BREAKERS_PATH, self._breakers),
                 web.get(PREFLIGHTS_PATH, self._preflights),
+                web.get(ISOLATION_PATH, self._challenge),
+                web.post(ISOLATION_PATH, self._probe_isolation),
                 web.get(CONFIG_PATH, self._config),
                 web.put(CONFIG_PATH, self._push),
             ]
@@ -123,11 +135,25 @@ class Admin:
     async def _preflights(self, request: web.Request) -> web.Response:
         return await self._once_changed(request, self._supervisor.preflights)
 
+    async def _challenge(self, _: web.Request) -> web.Response:
+        return _json({"challenge": self._supervisor.isolation.challenge})
+
+    async def _probe_isolation(self, request: web.Request) -> web.Response:
+        self._connections.reading_body(request.transport)
+        try:
+            envelope = await _body(request, MAX_REQUEST_BYTES)
+            self._connections.answering(request.transport)
+            answer = await self._supervisor.isolation.answer(envelope)
+        except ProbeRefused as error:
+            told = {"error": {"code": error.code, "message": str(error)}}
+            return _json(told, PROBE_STATUSES[error.code])
+        return _json(answer.model_dump(mode="json", by_alias=True))
+
     async def _once_changed(self, request: web.Request, state: WaitedState) -> web.Response:
         answer = await state.answer_once_changed(
             request.query.get("seen", ""), seconds=_seconds(request.query.get("wait", "0"))
         )
-        return web.Response(body=orjson.dumps(answer), content_type="application/json")
+        return _json(answer)
 
     async def _config(self, _: web.Request) -> web.Response:
         return await self._acknowledged()
@@ -135,7 +161,7 @@ class Admin:
     async def _push(self, request: web.Request) -> web.Response:
         self._connections.reading_body(request.transport)
         try:
-            envelope = await _body(request)
+            envelope = await _body(request, MAX_ENVELOPE_BYTES)
             self._connections.answering(request.transport)
             await self._supervisor.offer(envelope, source="push")
         except DocumentRejected as error:
@@ -162,9 +188,7 @@ class Admin:
         if status is HTTPStatus.CONFLICT and accepted is not None:
             # only its own signature on it convinces the operator that there is a document to overtake
             answer["inForce"] = orjson.loads(accepted.envelope)
-        return web.Response(
-            body=orjson.dumps(answer), status=status, content_type="application/json"
-        )
+        return _json(answer, status)
 
 
 def _seconds(text: str) -> float:
@@ -174,8 +198,12 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-async def _body(request: web.Request) -> bytes:
-    """Reads the body, up to the largest envelope.
+def _json(told: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(body=orjson.dumps(told), status=status, content_type="application/json")
+
+
+async def _body(request: web.Request, most_bytes: int) -> bytes:
+    """Reads the body; raises HTTPRequestEntityTooLarge.
 
     What was read of a request that ends early is freed at once: its frame lives until the garbage collector comes by.
     """
@@ -183,8 +211,8 @@ async def _body(request: web.Request) -> bytes:
     try:
         async for piece in request.content.iter_any():
             body += piece
-            if len(body) > MAX_ENVELOPE_BYTES:
-                raise web.HTTPRequestEntityTooLarge(MAX_ENVELOPE_BYTES, len(body))
+            if len(body) > most_bytes:
+                raise web.HTTPRequestEntityTooLarge(most_bytes, len(body))
     except BaseException:
         body.clear()
         raise

@@ -19,6 +19,7 @@ from relay.accounting.metric_report import Report, merge, received, without_gaug
 from relay.process.document_acceptance import Acceptance, Accepted
 from relay.process.document_files import DocumentMount, StateFile
 from relay.process.forking import become_worker
+from relay.process.isolation_probe import IsolationProbe
 from relay.process.pod_state.open_breakers import OpenBreakers
 from relay.process.pod_state.preflights import PodPreflights
 from relay.process.traffic.client_certificate import CertificateMount
@@ -87,6 +88,7 @@ class Supervisor:
         self.rejection: DocumentRejected | None = None
         self.open_breakers = OpenBreakers()
         self.preflights = PodPreflights()
+        self.isolation = IsolationProbe(acceptance, lambda: self.unready_reason() is None)
         self.draining = False
         self.workers_gone = asyncio.Event()
 
