@@ -5,7 +5,6 @@ Runs in the cluster, on the standard library alone.
 
 import re
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -43,6 +42,18 @@ class Story:
         if side == "stable":
             return 0 if figure == "failed" else sum(stable for _, _, stable in steps)
         return sum(failed if figure == "failed" else calls for calls, failed, _ in steps)
+
+
+@dataclass(slots=True)
+class _Told:
+    """A story that begins with one scrape of its pod, and ends with another."""
+
+    first: int
+    last: int | None = None
+
+    def scrapes(self, number: int) -> int:
+        """Returns how many scrapes of the story a scrape has seen."""
+        return (number if self.last is None else min(number, self.last)) - self.first + 1
 
 
 @dataclass(slots=True)
@@ -84,7 +95,7 @@ class Responder:
         self._targets, self._templates = targets, templates
         self._story, self._period = story, period
         self._began = clock()
-        self._stories: dict[RouteKey, list[int]] = defaultdict(list)
+        self._stories: dict[RouteKey, _Told] = {}
         self._chosen: dict[str, list[int]] = {}
         self._shown: dict[tuple[str, int], float] = {}
 
@@ -95,8 +106,17 @@ class Responder:
     def begin(self, key: RouteKey, *, scrapes_ahead: int) -> int:
         """Begins the story of a route some scrapes from now; returns the number of the first scrape that has of it."""
         first = self._newest(self.teller(key[0]), clock()) + 1 + scrapes_ahead
-        self._stories[key].append(first)
+        self._stories[key] = _Told(first)
         return first
+
+    def end(self, key: RouteKey) -> None:
+        """Ends the calls of a route's canary and of its stable side: after a rollback the canary gets none.
+
+        What it did would count against its next run, which would be rolled back before its own story proves anything.
+        """
+        told = self._stories.get(key)
+        if told is not None and told.last is None:
+            told.last = self._newest(self.teller(key[0]), clock())
 
     def visible_at(self, namespace: str, scrape: int) -> float:
         """Returns the moment from which on answers have a scrape of the pod that has the calls."""
@@ -160,14 +180,14 @@ class Responder:
                 bodies.append(target.head("", index, template) + start)
                 continue
             for route in routes & target.routes.keys():
-                told = target.tells and self._stories.get((target.namespace, route))
-                values = self._told(told, template, stamps) if told else None
+                told = self._stories.get((target.namespace, route)) if target.tells else None
+                values = self._told(told, template, stamps) if told is not None else None
                 bodies.append(target.head(route, index, template) + (values or still))
         return bodies
 
     def _told(
         self,
-        firsts: Sequence[int],
+        told: _Told,
         template: Mapping[str, str],
         stamps: Sequence[tuple[int, float]],
     ) -> bytes | None:
@@ -176,12 +196,7 @@ class Responder:
         if counted is None:
             return None
         side, figure, story = template["side"], counted[1], self._story
-        return _values(
-            [
-                (at, sum(story.counted(side, figure, n - first + 1) for first in firsts))
-                for n, at in stamps
-            ]
-        )
+        return _values([(at, story.counted(side, figure, told.scrapes(n))) for n, at in stamps])
 
     def _newest(self, target: Target, now: float) -> int:
         return int((now - LATE_SECONDS - self._began - target.phase) // self._period)

@@ -96,6 +96,7 @@ class Witness:
         return bool(due)
 
     def _end(self, watch: Watch, missing: int) -> None:
+        self.responder.end((watch.namespace, watch.route))
         shown = self.responder.shown_at(watch.namespace, watch.scrape)
         run = {
             "namespace": watch.namespace,
