@@ -43,6 +43,12 @@ class CanaryRuns:
     evidence: Evidence
     budget: Budget = field(default_factory=Budget)
     runs: dict[RouteKey, Run] = field(default_factory=dict)
+    _names: dict[str, set[str]] = field(default_factory=dict)
+
+    def in_namespace(self, namespace: str) -> list[tuple[RouteKey, Run]]:
+        """Returns the runs of a tenant's routes, at the cost of those alone."""
+        keys = [(namespace, name) for name in sorted(self._names.get(namespace, ()))]
+        return [(key, self.runs[key]) for key in keys]
 
     def recall(self, key: RouteKey, status: Mapping[str, Any], *, now: float) -> None:
         """Takes from status, before the first decision of this life, which canaries have a place and which are in line."""
@@ -139,7 +145,11 @@ class CanaryRuns:
 
     def forget(self, key: RouteKey) -> None:
         """Drops the run of a route that is gone."""
-        self.runs.pop(key, None)
+        if self.runs.pop(key, None) is not None:
+            names = self._names[key[0]]
+            names.discard(key[1])
+            if not names:
+                del self._names[key[0]]
         self.budget.leave(key)
 
     def follow(self, keys: Iterable[RouteKey]) -> None:
@@ -277,6 +287,7 @@ class CanaryRuns:
     def _begin(self, key: RouteKey, run: Run, told: Progress | None) -> None:
         """Keeps a run that this life goes on with. A weight that status does not tell of has its place all the same."""
         self.runs[key] = run
+        self._names.setdefault(key[0], set()).add(key[1])
         before = told.state.weight_percent if told is not None else 0
         if run.state.weight_percent > before and run.state.phase in RAISED:
             self.budget.place(key)

@@ -54,8 +54,10 @@ class BreakerWatch:
     def _judge(self, namespace: str) -> None:
         serving = self._questions.serving(namespace)
         told = self._questions.answers(serving)
-        for key in [one for one in self._measured() if one[0] == namespace]:
-            canary = (key[1], self._canaries.runs[key].plan.fingerprint)
+        for key, run in self._canaries.in_namespace(namespace):
+            if not run.is_measured:
+                continue
+            canary = (key[1], run.plan.fingerprint)
             certain = sum(one.failed_probes.get(canary, 0) > 0 for one in told)
             if self._canaries.trip(
                 key, pods=certain, expected_pods=len(serving), now=self._clock()
