@@ -65,11 +65,12 @@ class _Waiting:
 
 
 class _NotTaken(OperatorError):
-    """The receiver answered, but did not take the message; wait_seconds is what it asks for."""
+    """The receiver answered, but did not take the message; wait_seconds is what it asks for, secrets are what signed it."""
 
-    def __init__(self, status: int, wait_seconds: float) -> None:
+    def __init__(self, status: int, wait_seconds: float, secrets: tuple[bytes, ...]) -> None:
         super().__init__(f"the receiver answered {status}")
         self.status = status
+        self.secrets = secrets
         self.wait_seconds = wait_seconds
 
 
@@ -77,7 +78,7 @@ class Webhook:
     """Takes messages without waiting, and delivers one at a time until cancelled.
 
     A message that fails is tried again after pauses that double, while others go first. A receiver that is gone (410) gets
-    none any more until the operator restarts. clock is seconds since the epoch; transport stands in for the network.
+    none any more until its secret is another. clock is seconds since the epoch; transport stands in for the network.
     """
 
     def __init__(
@@ -93,11 +94,11 @@ class Webhook:
         self._client: httpx.AsyncClient | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._news = asyncio.Event()
-        self._gone = False
+        self._gone: tuple[bytes, ...] = ()
 
     def tell(self, message: Message) -> None:
         """Queues a message; the oldest one gives way when the queue is full."""
-        if self._gone or message.id in self._waiting:
+        if self._is_gone() or message.id in self._waiting:
             return
         if len(self._waiting) >= MOST_WAITING:
             oldest = next(iter(self._waiting))
@@ -135,7 +136,7 @@ class Webhook:
                 await self._attempt(waiting.message)
         except _NotTaken as error:
             if error.status == HTTPStatus.GONE:
-                self._give_up_for_good()
+                self._give_up(error.secrets)
             else:
                 self._failed(waiting, str(error), error.wait_seconds)
         except TimeoutError:
@@ -160,7 +161,7 @@ class Webhook:
             "POST", self._receiver.url, content=message.body, headers=headers
         ) as answer:
             if not answer.is_success:
-                raise _NotTaken(answer.status_code, _asked_pause(answer))
+                raise _NotTaken(answer.status_code, _asked_pause(answer), secrets)
 
     async def _connected(self) -> httpx.AsyncClient:
         if self._client is None:
@@ -194,10 +195,27 @@ class Webhook:
                 extra={"host": self._receiver.host, "id": waiting.message.id, "why": why},
             )
 
-    def _give_up_for_good(self) -> None:
-        self._gone = True
+    def _is_gone(self) -> bool:
+        """Tells whether the receiver said so, under the secret that there still is: who made another one has another receiver."""
+        if not self._gone:
+            return False
+        try:
+            secrets = signature.read_secrets(self._receiver.secret_file)
+        except signature.SecretUnusable:
+            return True
+        if secrets == self._gone:
+            return True
+        self._gone = ()
+        logger.info(
+            "the webhook has another secret, messages are sent again",
+            extra={"host": self._receiver.host},
+        )
+        return False
+
+    def _give_up(self, secrets: tuple[bytes, ...]) -> None:
+        self._gone = secrets
         logger.error(
-            "the webhook's receiver is gone (410): nothing is sent to it until the operator restarts",
+            "the webhook's receiver is gone (410): nothing is sent to it until its secret is another, or webhook.url",
             extra={"host": self._receiver.host, "messages": len(self._waiting)},
         )
         for id_ in list(self._waiting):

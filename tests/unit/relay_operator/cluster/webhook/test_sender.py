@@ -1,6 +1,7 @@
 """Delivery: against a real server for what can go wrong on a connection, in virtual time for what takes long."""
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -291,6 +292,30 @@ async def test_a_receiver_that_is_gone_gets_nothing_any_more(
     assert len(transport.attempts) == 1
     assert ended("refused") == before + 2
     assert "gone (410)" in caplog.text
+
+
+@in_virtual_time
+async def test_a_receiver_that_was_gone_gets_messages_again_under_another_secret(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    answers = iter([410])
+    transport = Scripted(lambda _: next(answers, 200))
+    webhook = a_webhook(transport, str(file))
+    async with running(webhook):
+        webhook.tell(a_message(1))
+        await asyncio.sleep(60)
+        file.unlink()
+        webhook.tell(a_message(2))
+        await asyncio.sleep(60)
+        file.write_text(f"whsec_{base64.b64encode(b'x' * 32).decode()}")
+        webhook.tell(a_message(3))
+        await asyncio.sleep(60)
+    assert [one[1] for one in transport.attempts] == [
+        "msg_1",
+        "msg_3",
+    ]
 
 
 @in_virtual_time
