@@ -154,6 +154,7 @@ class Reason(StrEnum):
     AWAITING_APPROVAL = "AwaitingApproval"
     STEP_DEADLINE = "StepDeadline"
     UNMEASURABLE = "Unmeasurable"
+    UNRECORDED = "Unrecorded"
     COOLING_DOWN = "CoolingDown"
     STABLE_UNHEALTHY = "StableUnhealthy"
     EVACUATED = "Evacuated"

@@ -14,7 +14,9 @@ from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.route_status import InForce, Move
 from relay_operator.names import Reason
 
-_LIMITS: Final = frozenset({Reason.SLO_BREACH, Reason.STEP_DEADLINE, Reason.UNMEASURABLE})
+_LIMITS: Final = frozenset(
+    {Reason.SLO_BREACH, Reason.STEP_DEADLINE, Reason.UNMEASURABLE, Reason.UNRECORDED}
+)
 """Reasons for which a canary is rolled back, and with a weight left frozen or held."""
 
 

@@ -25,13 +25,13 @@ def resumed(
     """Corrects the state read from status by the document that the relays obey; None when both agree.
 
     The weight reaches the relays before status is written, so after a crash between the two the document is right.
-    A weight that fell to zero was a rollback and stays one: a restart never raises a weight.
+    A weight that fell to zero was a rollback and stays one, for whatever reason: a restart never raises a weight.
     """
     if state.fingerprint != fingerprint_in_force or state.weight_percent == weight_in_force:
         return None
     if weight_in_force == 0:
         cause = f"rolled back from {state.weight_percent} %; the operator stopped before it recorded why"
-        return roll_back(state, cause, now)
+        return roll_back(state, cause, now, reason=Reason.UNRECORDED)
     raised = weight_in_force > state.weight_percent
     is_retry = state.phase is Phase.ROLLED_BACK
     starts = state.phase in BEFORE_WEIGHT

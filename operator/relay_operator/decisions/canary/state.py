@@ -109,6 +109,7 @@ CAUSES: Final = (
     Reason.SLO_BREACH,
     Reason.STEP_DEADLINE,
     Reason.UNMEASURABLE,
+    Reason.UNRECORDED,
     Reason.SHARED_INCIDENT,
     Reason.STABLE_UNHEALTHY,
 )

@@ -140,12 +140,12 @@ def normalised(stage: Stage) -> dict[str, Any]:
     )
     for key, one in everything.items():
         text = text.replace(one["metadata"]["uid"], f"uid of {'/'.join(key)}")
-    objects: dict[str, Any] = json.loads(text)
+    objects: dict[str, Any] = json.loads(text.replace(Reason.UNRECORDED, Reason.SLO_BREACH))
     # one who is killed between a repair and its Event does not know of it any more; a change of Ready is told again by
     # the next life if that meets the object in another state
     events = [one for one in stage.server.list("Event") if one["reason"] != Reason.RESTORED]
-    moves = sorted(one["reason"] for one in events if one["action"] == "Move")
-    others = sorted({one["reason"] for one in events if one["action"] != "Move"})
+    moves = sorted(_known(one["reason"]) for one in events if one["action"] == "Move")
+    others = sorted({_known(one["reason"]) for one in events if one["action"] != "Move"})
     return objects | {"Events": [*moves, *others]}
 
 
@@ -163,6 +163,11 @@ def _normal(kind: str, _: str, name: str, one: dict[str, Any]) -> dict[str, Any]
     if kind in ("Tenant", "Provider", "RelayRoute"):
         normal["status"] = _status(one["status"])
     return normal
+
+
+def _known(reason: str) -> str:
+    """Returns the reason that the operator would have recorded if it had not been killed just before."""
+    return Reason.SLO_BREACH if reason == Reason.UNRECORDED else reason
 
 
 def _document(sealed: str) -> dict[str, Any]:
@@ -184,6 +189,8 @@ def _status(status: dict[str, Any]) -> dict[str, Any]:
     normal["rolledBack"] = [one["fingerprint"] for one in status.get("rolledBack") or ()]
     normal["conditions"] = [
         {field: one[field] for field in ("type", "status", "reason", "observedGeneration")}
+        # of limits nothing is known where nobody recorded why the relays obey 0 %
+        | ({"status": "False"} if one["reason"] == Reason.UNRECORDED else {})
         for one in status.get("conditions", [])
     ]
     if "history" in normal:
