@@ -65,7 +65,7 @@ def climb(state: State, look: Look, plan: Plan) -> Decision:
         return (
             _overdue(state, look, plan)
             or throttled(state, look)
-            or _still_await_approval(state, look, plan)
+            or _still_passed(state, look, plan)
             or _await_evidence(state, look, plan)
         )
     if plan.needs_approval and plan.approval != state.step_token:
@@ -191,12 +191,15 @@ def _await_approval(state: State) -> Decision:
     return stay(state, Reason.AWAITING_APPROVAL, message, coming="approval by hand")
 
 
-def _still_await_approval(state: State, look: Look, plan: Plan) -> Decision | None:
+def _still_passed(state: State, look: Look, plan: Plan) -> Decision | None:
     """Keeps what was told of a passed step after a restart, until the canary is measured again."""
-    waited = plan.needs_approval and state.phase is Phase.HOLDING
-    if waited and not look.is_fresh and look.verdict.outcome is Outcome.HEALTHY:
-        return _await_approval(state)
-    return None
+    waited = state.phase is Phase.HOLDING and look.verdict.outcome is Outcome.HEALTHY
+    if not waited or look.is_fresh:
+        return None
+    is_approved = not plan.needs_approval or plan.approval == state.step_token
+    if is_approved and plan.turn and state.weight_percent < plan.percent:
+        return stay_in_line(state, plan)
+    return _await_approval(state) if plan.needs_approval else None
 
 
 def _overdue(state: State, look: Look, plan: Plan, *, since: float = 0.0) -> Decision | None:

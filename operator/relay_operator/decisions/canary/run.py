@@ -26,6 +26,8 @@ _TOLD: Final = frozenset(
 RAISED: Final = (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING)
 _HOLDS: Final = frozenset({Reason.PAUSED, Reason.AWAITING_BUDGET})
 """Reasons for staying that are none of what a step has to show."""
+_PASSED: Final = frozenset({Reason.AWAITING_APPROVAL, Reason.AWAITING_BUDGET})
+"""Reasons for staying of a step that is passed: what it was passed on must not be lost, or a restart would take that back."""
 _BRIEF_SECONDS: Final = 10.0
 """What is still to be read after a start holds for a moment, as a spec that is not in force does: that is not told."""
 _ENDED: Final = (Phase.STABLE, Phase.PROMOTED, Phase.ROLLED_BACK)
@@ -52,7 +54,8 @@ class Run:
     what status keeps of them. probes are what relay pods tell of the preflight, since probed_at; lacking says
     what pods have to get before the first weight. trial holds what shadow copies have shown, of which told_shadow is in status
     since told_shadow_at. held_until is the last moment at which the run was held by a person, a spec that is not in force, or the
-    platform's budget; held_since is when a spec was first seen not to be in force.
+    platform's budget; held_since is when a spec was first seen not to be in force. told_passed names the step that status tells
+    to be passed, with what it was passed on.
     """
 
     plan: Plan
@@ -80,6 +83,7 @@ class Run:
     told_shadow_at: float = -math.inf
     held_until: float = 0.0
     held_since: float = math.inf
+    told_passed: str = ""
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
@@ -272,14 +276,18 @@ class Run:
             self.remembered = memory.to_text(self.judge)
 
     def tell(self, now: float) -> None:
-        """Takes the newest verdict into status if its outcome changed, or the one there is EVIDENCE_SECONDS old.
+        """Takes the newest verdict into status if its outcome changed, the step is passed, or the one there is EVIDENCE_SECONDS old.
 
         What copies have shown is taken as seldom, and once their phase is over.
         """
         is_old = now - self.told_shadow_at >= EVIDENCE_SECONDS
         if self.trial is not None and (is_old or not self.is_shadowed):
             self.told_shadow, self.told_shadow_at = self.trial.shown, now
-        if self.told.gist != self.verdict.gist or now - self.told_at >= EVIDENCE_SECONDS:
+        is_passed = self._stands_by(_PASSED) and self.told_passed != self.state.step_token
+        if is_passed:
+            self.told_passed = self.state.step_token
+        is_due = is_passed or now - self.told_at >= EVIDENCE_SECONDS
+        if is_due or self.told.gist != self.verdict.gist:
             self.told, self.told_at = self.verdict, self.measured_at
             if self.judge is not None:
                 self.told = replace(self.verdict, metrics=self.judge.rows())

@@ -214,7 +214,7 @@ def test_what_was_announced_long_before_a_restart_is_not_announced_again() -> No
 def test_a_rollback_that_status_never_told_is_recorded_after_the_restart() -> None:
     after = started().restarted(weight_in_force=0)
     assert after.run.state.phase is Phase.ROLLED_BACK
-    assert [move.reason for move in after.run.history] == ["Started", "SloBreach"]
+    assert [move.reason for move in after.run.history] == ["Started", "Unrecorded"]
     assert after.run.unannounced == after.run.history
     assert not after.look()
     again = after.restarted()
@@ -588,3 +588,33 @@ def test_a_place_that_is_remembered_stays_with_a_canary_that_goes_on() -> None:
     life.runs.recall(KEY, before.status, now=life.now)
     life.look()
     assert why_another_waits(life, seconds=HEARD_OF_SECONDS) != ""
+
+
+@pytest.mark.parametrize("answered", [21.0, 500.0])
+def test_a_passed_step_in_line_stays_passed_over_a_restart(answered: float) -> None:
+    before = started()
+    assert before.status["phase"] == "Progressing"
+    before.serve(answered, seconds=11)
+    with_one_place(before)
+    before.runs.budget.place(OTHER)
+    before.look()
+    assert before.run.standing is not None
+    assert before.run.standing.reason is Reason.AWAITING_BUDGET
+    life = before.restarted()
+    life.now = before.now
+    with_one_place(life)
+    ready = {"type": "Ready", "reason": Reason.AWAITING_BUDGET.value}
+    life.runs.recall(KEY, before.status | {"conditions": [ready]}, now=life.now)
+    life.runs.budget.place(OTHER)
+    for look in (life.look, lambda: life.serve(1), life.look):
+        look()
+        assert life.run.state.phase is Phase.HOLDING
+
+
+def test_runs_of_a_namespace_are_found_until_their_routes_go() -> None:
+    life = started()
+    assert life.runs.in_namespace(KEY[0]) == [(KEY, life.run)]
+    assert life.runs.in_namespace("relay-marketing") == []
+    life.runs.forget(KEY)
+    life.runs.forget(KEY)
+    assert life.runs.in_namespace(KEY[0]) == []

@@ -122,6 +122,32 @@ PHASES: dict[Scene, str] = {
 }
 
 
+async def _serving(stage: Stage, route: dict[str, Any], seconds: int) -> list[str]:
+    """Serves eight calls a second; returns the phases that status went through."""
+    seen = []
+    for _ in range(4 * seconds):
+        stage.serve(route, 2)
+        await stage.settle(0.25)
+        seen.append(stage.status("RelayRoute", "chat", tenant="finance")["phase"])
+    return [one for one, before in zip(seen, ["", *seen], strict=False) if one != before]
+
+
+@in_virtual_time
+async def test_a_passed_step_that_awaits_approval_stays_passed_over_a_restart() -> None:
+    """Whatever calls it was passed on are in status, however short before they were seen."""
+    manual = {**CANARY, "progression": {**PROGRESSION, "approval": "Manual"}}
+    stage, life, route = await a_stage(canary=manual)
+    assert await _serving(stage, route, 12) == ["Progressing", "Holding"]
+    history = stage.status("RelayRoute", "chat", tenant="finance")["history"]
+    life = await restarted(stage, life)
+    assert await _serving(stage, route, 12) == ["Holding"]
+    assert stage.condition("RelayRoute", "chat", "Ready", tenant="finance")["reason"] == (
+        Reason.AWAITING_APPROVAL
+    )
+    assert stage.status("RelayRoute", "chat", tenant="finance")["history"] == history
+    await life.end()
+
+
 @pytest.mark.parametrize("scene", PHASES, ids=lambda scene: scene.__name__)
 @in_virtual_time
 async def test_a_restarted_operator_writes_nothing(scene: Scene) -> None:
@@ -200,7 +226,11 @@ async def test_a_rollback_that_reached_the_relays_and_not_status_stays_one() -> 
     assert (status["phase"], status["weights"]["canaryPercent"]) == ("RolledBack", 0)
     assert "rolled back from 25 %" in status["history"][-1]["message"]
     assert stage.relays.weight("relay-1", "chat", namespace="relay-finance") == 0
-    assert sorted(stage.moves()) == ["SloBreach", "Started"]
+    # nobody knows any more whether it was a breach, a deadline, or nothing to measure by
+    assert sorted(stage.moves()) == ["Started", "Unrecorded"]
+    assert status["causeReason"] == status["rolledBack"][-1]["reason"] == "Unrecorded"
+    within = stage.condition("RelayRoute", "chat", "WithinSLO", tenant="finance")
+    assert (within["status"], within["reason"]) == ("Unknown", "Unrecorded")
     await life.end()
 
 
