@@ -6,6 +6,7 @@ container alone, whatever the clocks say. A target is an address and a port of o
 """
 
 import base64
+import errno
 import ipaddress
 import json
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ MAX_TARGETS = 24
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_ANSWER_BYTES = 4 * 1024
 
+_REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
 _PURPOSE = b"relay-operator isolation probe\0"
 """Signed too: documents are signed with the same key."""
 
@@ -123,6 +125,13 @@ class ProbeRefused(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def outcome_of(error: OSError) -> Outcome:
+    """Returns how an attempt ended that the kernel gave up."""
+    if error.errno in _REFUSED:
+        return Outcome.REFUSED
+    return Outcome.NO_ANSWER if error.errno == errno.ETIMEDOUT else Outcome.UNREACHABLE
 
 
 class _Envelope(Part):

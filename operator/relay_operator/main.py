@@ -20,6 +20,8 @@ from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.probing.decoy import Decoy
+from relay_operator.cluster.probing.probes import Probes
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.cluster.prometheus.query import Labels
@@ -43,6 +45,9 @@ from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
+from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
@@ -111,7 +116,15 @@ async def _operate(
         budget=Budget(settings.canaries_at_once),
     )
     webhook = _webhook(settings)
-    REGISTRY.register(StateCollector(watched_state=watched_state, canaries=canaries))
+    isolation = IsolationRecords(
+        watched_state=watched_state,
+        is_required=settings.isolation_required,
+        period_seconds=settings.isolation_probe_seconds,
+        clock=time.time,
+    )
+    REGISTRY.register(
+        StateCollector(watched_state=watched_state, canaries=canaries, isolation=isolation)
+    )
     workers = Workers(
         queue=queue,
         tenants=TenantReconciler(
@@ -128,6 +141,7 @@ async def _operate(
                 signing_key=key,
                 operator_namespace=settings.namespace,
             ),
+            isolation=isolation,
             platform=_platform(settings, key_secrets.public_key_text(key)),
             clock=time.time,
         ),
@@ -187,6 +201,21 @@ async def _operate(
         scrape_seconds=settings.prometheus_scrape_seconds,
         tick_seconds=settings.tick_seconds,
     )
+    decoy = Decoy()
+    probes = Probes(signing_key=key, decoy=decoy)
+    isolation_watch = IsolationWatch(
+        records=isolation,
+        prober=Prober(
+            api=api,
+            connections=probes,
+            watched_state=watched_state,
+            operator=_operator(settings),
+        ),
+        publisher=publisher,
+        watched_state=watched_state,
+        queue=queue,
+        clock=time.time,
+    )
     context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
     checks = SecretChecks(
@@ -200,12 +229,17 @@ async def _operate(
         "breaker-watch": breakers.run(),
         "preflight-watch": preflights.run(),
         "shadow-watch": shadows.run(),
+        "isolation-watch": isolation_watch.run(),
+        "isolation-decoy": decoy.run(),
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
     }
     if webhook is not None:
         background["webhook"] = webhook.run()
-    await _serve(settings, context, workers, background)
+    try:
+        await _serve(settings, context, workers, background)
+    finally:
+        await probes.close()
 
 
 async def _serve(
@@ -288,6 +322,15 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         dns_namespace=settings.dns_namespace,
         dns_cidrs=split(settings.dns_cidrs),
         drain_seconds=settings.drain_seconds,
+    )
+
+
+def _operator(settings: Settings) -> Operator:
+    host, port = settings.api_server_host, settings.api_server_port
+    return Operator(
+        namespace=settings.namespace,
+        addresses=split(settings.pod_ips),
+        api_server=(host, port) if host else None,
     )
 
 

@@ -144,6 +144,26 @@ class Settings(BaseSettings):
             ipaddress.ip_network(cidr, strict=False)
         return text
 
+    isolation_required: bool = Field(
+        default=True,
+        description="a tenant whose relay is shown to reach what its network policies forbid is given no Provider's key",
+    )
+    isolation_probe_seconds: float = Field(
+        default=900,
+        ge=10,
+        description="the isolation of every tenant is measured this often, give or take a tenth",
+    )
+    pod_ips: str = Field(
+        default="", description="comma-separated addresses of the operator's own pod"
+    )
+    api_server_host: str = Field(
+        default="",
+        validation_alias="KUBERNETES_SERVICE_HOST",
+        description="address of the API server as the kubelet tells every pod",
+    )
+    api_server_port: int = Field(
+        default=443, validation_alias="KUBERNETES_SERVICE_PORT", description="its port"
+    )
     tick_seconds: float = Field(
         default=0.5, gt=0, description="period of the SLO loop; one query a tick for all routes"
     )

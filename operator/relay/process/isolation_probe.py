@@ -4,11 +4,9 @@ Runs in the supervisor: no call is held up by it. Nothing is sent on a connectio
 """
 
 import asyncio
-import errno
 import secrets
 import socket
 from collections.abc import Callable
-from typing import Final
 
 from relay.process.document_acceptance import Acceptance
 from relay_contract.isolation_probe import (
@@ -19,9 +17,8 @@ from relay_contract.isolation_probe import (
     ProbeRefused,
     Target,
     open_request,
+    outcome_of,
 )
-
-_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
 
 
 class IsolationProbe:
@@ -80,14 +77,8 @@ async def _attempt(target: Target) -> Outcome:
     except TimeoutError:
         return Outcome.NO_ANSWER
     except OSError as error:
-        return _outcome_of(error)
+        return outcome_of(error)
     return Outcome.CONNECTED
-
-
-def _outcome_of(error: OSError) -> Outcome:
-    if error.errno in _REFUSED:
-        return Outcome.REFUSED
-    return Outcome.NO_ANSWER if error.errno == errno.ETIMEDOUT else Outcome.UNREACHABLE
 
 
 def _challenge() -> str:

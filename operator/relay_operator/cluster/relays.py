@@ -48,6 +48,7 @@ class Pod:
     terminating: bool
     admin_port: int = endpoints.ADMIN_PORT
     trouble: str = ""
+    host_ip: str = ""
 
     @property
     def admin_address(self) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
+from relay_operator.decisions.isolation.finding import NOT_PROBED
+from relay_operator.decisions.isolation.finding import Finding as IsolationFinding
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.relay_pods.certificate import ClientTls, Finding, Next, judge
 from relay_operator.names import ConditionType as Type
@@ -21,7 +23,7 @@ class Provisioned:
     orphans says which Providers are gone although routes in force use them; those routes say so as well. outgrown names
     Providers that have become too large for the tenant's document. stuck_keys says why the tenant's own API keys are not
     those of its spec. troubles says why relay pods are missing. tls is None
-    for a tenant without TLS.
+    for a tenant without TLS. withheld says why no key of a Provider is handed out.
     """
 
     wanted_pods: int = 1
@@ -35,6 +37,14 @@ class Provisioned:
     suspended: bool = False
     troubles: tuple[str, ...] = ()
     tls: ClientTls | None = None
+    isolation: IsolationFinding = NOT_PROBED
+    isolation_is_required: bool = True
+    withheld: str = ""
+
+    @property
+    def is_exposed(self) -> bool:
+        """Tells whether a person has to act on what the probes found."""
+        return self.isolation_is_required and self.isolation.holds is False
 
     @property
     def available(self) -> bool:
@@ -108,7 +118,10 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
         ready,
         owned,
         condition(Type.CREDENTIALS_READY, None, reason, reason, message),
-        condition(Type.ISOLATED, None, reason, reason, message),
+        # what was measured holds whatever else is not known
+        _isolated(found)
+        if found.isolation.holds is not None
+        else condition(Type.ISOLATED, None, reason, reason, message),
         *_relay(found),
         *_certificate(found),
         *not_accepted(obstacle)[1:],
@@ -116,29 +129,39 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
 
 
 def _provisioned(found: Provisioned) -> list[Condition]:
-    lacking = "; ".join(one for one in (*found.missing_keys, found.stuck_keys) if one)
     return [
         _ready(found),
         _owned(),
-        condition(
-            Type.CREDENTIALS_READY,
-            not lacking,
-            Reason.SYNCED,
-            Reason.SECRET_MISSING if found.missing_keys else Reason.SECRET_IMMUTABLE,
-            "; ".join((lacking or "API keys and provider keys are in place", *found.orphans)),
-        ),
-        condition(
-            Type.ISOLATED,
-            None,
-            Reason.NOT_PROBED,
-            Reason.NOT_PROBED,
-            "network policies are applied; their enforcement is not probed yet",
-        ),
+        _credentials(found),
+        _isolated(found),
         *_relay(found),
         *_certificate(found),
         _reconciling(found),
         _stalled(found),
     ]
+
+
+def _credentials(found: Provisioned) -> Condition:
+    lacking = "; ".join(one for one in (*found.missing_keys, found.stuck_keys) if one)
+    if found.withheld and not lacking:
+        # not yet known is no failure
+        holds = False if found.is_exposed else None
+        reason = Reason.NOT_ENFORCED if found.is_exposed else Reason.NOT_PROBED
+        return condition(Type.CREDENTIALS_READY, holds, reason, reason, found.withheld)
+    return condition(
+        Type.CREDENTIALS_READY,
+        not lacking,
+        Reason.SYNCED,
+        Reason.SECRET_MISSING if found.missing_keys else Reason.SECRET_IMMUTABLE,
+        "; ".join((lacking or "API keys and provider keys are in place", *found.orphans)),
+    )
+
+
+def _isolated(found: Provisioned) -> Condition:
+    isolation = found.isolation
+    return condition(
+        Type.ISOLATED, isolation.holds, Reason.PROBED, isolation.reason, isolation.message
+    )
 
 
 def _reconciling(found: Provisioned) -> Condition:
@@ -153,6 +176,7 @@ def _reconciling(found: Provisioned) -> Condition:
 def _stalled(found: Provisioned) -> Condition:
     missing, full, tls = "; ".join(found.missing_keys), _outgrown(found), _tls(found)
     rows = (
+        (found.is_exposed, Reason.NOT_ENFORCED, found.isolation.message),
         (bool(missing), Reason.SECRET_MISSING, missing),
         (bool(found.stuck_keys), Reason.SECRET_IMMUTABLE, found.stuck_keys),
         (bool(full), Reason.DOCUMENT_FULL, full),
@@ -190,6 +214,7 @@ def _ready(found: Provisioned) -> Condition:
     is_loading = tls.reason is Reason.CERTIFICATE_LOADING
     suspended = "spec.suspend is true: calls are refused, everything stays in place"
     rows = (
+        (found.is_exposed, False, Reason.NOT_ENFORCED, found.isolation.message),
         (bool(missing), False, Reason.SECRET_MISSING, missing),
         (bool(found.stuck_keys), False, Reason.SECRET_IMMUTABLE, found.stuck_keys),
         (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),

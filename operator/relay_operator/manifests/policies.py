@@ -9,12 +9,12 @@ from relay_operator.api.tenant import Peer, Tenant
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
 from relay_operator.manifests.namespace import metadata
 
-_NOT_PUBLIC_V4 = [
+NOT_PUBLIC_V4 = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
     "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 ]  # fmt: skip
 """RFC 1918, RFC 6598, link-local with the metadata address (RFC 3927), loopback, multicast, reserved."""
-_NOT_PUBLIC_V6 = ["::/128", "::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"]
+NOT_PUBLIC_V6 = ["::/128", "::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"]
 """RFC 4193, RFC 4291, RFC 6052. IPv4-mapped addresses (::ffff:0:0/96) are absent on purpose: they never appear on the
 network, where such a connection is one of IPv4, and the API server refuses them in a policy.
 """
@@ -110,7 +110,7 @@ def _upstream(upstream: Upstream) -> Manifest:
         blocks = [_block(cidr) for cidr in upstream.cidrs]
         return {"to": blocks, "ports": [_tcp(upstream.port)]}
     public = [
-        {"ipBlock": {"cidr": "0.0.0.0/0", "except": _NOT_PUBLIC_V4}},
-        {"ipBlock": {"cidr": "::/0", "except": _NOT_PUBLIC_V6}},
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": NOT_PUBLIC_V4}},
+        {"ipBlock": {"cidr": "::/0", "except": NOT_PUBLIC_V6}},
     ]
     return {"to": public, "ports": [_tcp(upstream.port)]}

@@ -30,12 +30,15 @@ class Keys:
     """Credentials that relays show the providers, as entries of the tenant's Secret: keys, certificates, proxy credentials.
 
     missing says of each provider what cannot be handed over; kept are the providers for which the last ones stay
-    meanwhile, all of them.
+    meanwhile, all of them. withheld says of each provider why nothing is handed over that could be; until_probed tells that
+    this ends with the first probe of the tenant's isolation.
     """
 
     values: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    until_probed: bool = False
 
     def words(self, publication: Publication | None) -> tuple[str, ...]:
         """Says what is missing, and which routes go on with what they had."""
@@ -50,10 +53,11 @@ class Keys:
 
     def missing_words(self) -> dict[str, str]:
         """Says of each provider what is missing, for the routes that wait for it."""
-        return {
+        missing = {
             provider: "; ".join(problem.message for problem in problems)
             for provider, problems in self.missing.items()
         }
+        return missing if self.until_probed else {**self.withheld, **missing}
 
 
 class UpstreamAccess:

@@ -111,6 +111,7 @@ def _pod(body: Body) -> Pod:
         ready=conditions.get("Ready") == "True",
         terminating="deletionTimestamp" in body["metadata"],
         trouble=troubles.of_pod(body),
+        host_ip=_address(status.get("hostIP", "")),
     )
 
 

@@ -15,6 +15,7 @@ from tests.unit.relay_operator.in_memory_api_server import (
     Watch,
 )
 from tests.unit.relay_operator.injected_failures import InjectedFailures, OperatorDied
+from tests.unit.relay_operator.network import API_SERVER, OPERATOR_ADDRESS, Network
 from tests.unit.relay_operator.relay_counters import RelayCounters
 from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
 from tests.unit.relay_operator.virtual_time import running_clock
@@ -41,6 +42,9 @@ from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
+from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
@@ -151,6 +155,27 @@ class Life:
             watched_state=self.watched_state,
             signing_key=SIGNING_KEY,
         )
+        self.isolation = IsolationRecords(
+            watched_state=self.watched_state,
+            is_required=stage.isolation_is_required,
+            period_seconds=900,
+            clock=stage.clock,
+        )
+        self.isolation_watch = IsolationWatch(
+            records=self.isolation,
+            prober=Prober(
+                api=api,
+                connections=stage.network,
+                watched_state=self.watched_state,
+                operator=Operator(
+                    namespace=SYSTEM, addresses=(OPERATOR_ADDRESS,), api_server=API_SERVER
+                ),
+            ),
+            publisher=self.publisher,
+            watched_state=self.watched_state,
+            queue=self.queue,
+            clock=stage.clock,
+        )
         self.workers = Workers(
             queue=self.queue,
             tenants=TenantReconciler(
@@ -167,6 +192,7 @@ class Life:
                     signing_key=SIGNING_KEY,
                     operator_namespace=SYSTEM,
                 ),
+                isolation=self.isolation,
                 platform=PLATFORM,
                 clock=stage.clock,
             ),
@@ -249,6 +275,7 @@ class Life:
             self.preflight_watch.run(),
             self.shadow_watch.run(),
             self.secret_checks.run(),
+            self.isolation_watch.run(),
         )
         self._tasks = [
             asyncio.create_task(one) for one in (*running, *background, self._follow(watches, news))
@@ -308,6 +335,8 @@ class Stage:
         self.server = InMemoryApiServer(self.clock)
         self.relays = RelayPods(self.server, SIGNING_KEY.public_key())
         self.samples = Samples(self.clock, self.server, self.relays)
+        self.network = Network(self.relays)
+        self.isolation_is_required = True
         self.webhook: Webhook | None = None
         self.server.put(_namespace(SYSTEM))
 
@@ -355,12 +384,21 @@ class Stage:
         namespace = names.tenant_namespace(tenant)
         return self._put("RelayRoute", name, body, namespace=namespace, annotations=annotations)
 
-    def pod(self, name: str = "relay-1", *, tenant: str = "finance", ready: bool = True) -> None:
+    def pod(
+        self,
+        name: str = "relay-1",
+        *,
+        tenant: str = "finance",
+        ready: bool = True,
+        ip: str = "10.0.0.1",
+        host: str = "192.168.0.1",
+    ) -> None:
         """Plays the Deployment's pod, as the kubelet reports it."""
         namespace = names.tenant_namespace(tenant)
         status = {
             "phase": "Running",
-            "podIP": "10.0.0.1",
+            "podIP": ip,
+            "hostIP": host,
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
             "containerStatuses": [{"restartCount": 0}],
         }

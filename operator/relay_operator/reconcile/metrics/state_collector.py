@@ -13,6 +13,7 @@ from relay_operator.decisions import tenant_status
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.names import ConditionType, Reason
+from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.watched_state import WatchedState
 
 _ROUTE = ("namespace", "route")
@@ -22,9 +23,12 @@ _TENANT = ("namespace", "tenant")
 class StateCollector(Collector):
     """Reads memory alone. Labels are names of objects, so the API server bounds how many series there are."""
 
-    def __init__(self, *, watched_state: WatchedState, canaries: CanaryRuns) -> None:
+    def __init__(
+        self, *, watched_state: WatchedState, canaries: CanaryRuns, isolation: IsolationRecords
+    ) -> None:
         self._watched_state = watched_state
         self._canaries = canaries
+        self._isolation = isolation
 
     def describe(self) -> Iterable[Metric]:
         """Names no metric beforehand, so that registering computes nothing."""
@@ -33,6 +37,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Computes the series of this moment."""
         yield from self._tenants()
+        yield from self._isolations()
         yield from self._routes()
 
     def _tenants(self) -> Iterable[Metric]:
@@ -58,6 +63,26 @@ class StateCollector(Collector):
                 pods.add_metric(labels, told.replicas)
                 programmed.add_metric(labels, min(told.ready, told.acknowledged))
         return ready, pods, programmed
+
+    def _isolations(self) -> Iterable[Metric]:
+        isolated = _gauge(
+            "relay_operator_tenant_isolated",
+            "1 while the tenant is shown to be kept apart, 0 while it is shown not to be; absent while that is unknown.",
+            _TENANT,
+        )
+        probed = _gauge(
+            "relay_operator_tenant_isolation_probed_timestamp_seconds",
+            "When a probe last judged the tenant's isolation; absent before the first in this life of the operator.",
+            _TENANT,
+        )
+        for name in self._watched_state.tenants.names():
+            namespace = names.tenant_namespace(name)
+            record = self._isolation.of(namespace)
+            if record.finding.holds is not None:
+                isolated.add_metric([namespace, name], float(record.finding.holds))
+            if record.proven_at:
+                probed.add_metric([namespace, name], record.proven_at)
+        return isolated, probed
 
     def _routes(self) -> Iterable[Metric]:
         families = _RouteFamilies()

@@ -9,6 +9,8 @@ from relay_operator.errors import OperatorError
 from relay_operator.manifests import tenant
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.isolation.withheld_keys import withhold
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
@@ -31,6 +33,7 @@ class Provisioning:
         access: UpstreamAccess,
         keys: TenantKeys,
         certificate: TenantCertificate,
+        isolation: IsolationRecords,
         platform: Platform,
     ) -> None:
         self._children = children
@@ -41,6 +44,7 @@ class Provisioning:
         self._access = access
         self._keys = keys
         self._certificate = certificate
+        self._isolation = isolation
         self._platform = platform
 
     async def provision(self, spec: Tenant, now: float) -> Keys | None:
@@ -59,10 +63,16 @@ class Provisioning:
             return None
         upstreams = await self._access.addresses(publication, used)
         note = self._access.note(publication)
-        await self._apply_all(tenant.isolation(spec, self._platform, upstreams.values(), note=note))
-        keys = await self._access.keys(publication, upstreams, now)
+        if await self._apply_all(
+            tenant.isolation(spec, self._platform, upstreams.values(), note=note)
+        ):
+            self._isolation.probe_anew(space)
+        keys = withhold(
+            await self._access.keys(publication, upstreams, now),
+            self._isolation.withholding(space, has_keys=bool(publication.fragments)),
+        )
         await self._keys.hand_over(spec, keys.values)
-        keyless = keys.missing.keys() - keys.kept
+        keyless = (keys.missing.keys() - keys.kept) | keys.withheld.keys()
         self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)
         await self._apply_all(tenant.relay(spec, self._platform))
@@ -74,16 +84,21 @@ class Provisioning:
         """Restores what keeps the tenant's pods apart from others; no spec is needed for it."""
         await self._apply_all(tenant.sealing_off(identity))
 
-    async def _apply_all(self, manifests: Iterable[Manifest]) -> None:
-        """Applies each; raises the first error after all were tried, so that none keeps another from being repaired."""
+    async def _apply_all(self, manifests: Iterable[Manifest]) -> bool:
+        """Applies each; tells whether one took a write.
+
+        Raises the first error after all were tried, so that none keeps another from being repaired.
+        """
         errors: list[OperatorError] = []
+        wrote = False
         for manifest in manifests:
             try:
-                await self._children.apply(manifest)
+                wrote |= await self._children.apply(manifest)
             except OperatorError as error:
                 errors.append(error)
         if errors:
             raise errors[0]
+        return wrote
 
     def _used_providers(self, publication: Publication, space: str) -> set[str]:
         """Collects the providers of the routes in force, and those that specs name (before any weight)."""

@@ -16,6 +16,7 @@ from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
@@ -43,6 +44,7 @@ class TenantReconciler:
         announcer: EventRecorder,
         queue: WorkQueue,
         access: UpstreamAccess,
+        isolation: IsolationRecords,
         platform: Platform,
         clock: Callable[[], float],
     ) -> None:
@@ -67,6 +69,7 @@ class TenantReconciler:
             access=access,
             keys=TenantKeys(api=api, children=children, watched_state=watched_state),
             certificate=certificate,
+            isolation=isolation,
             platform=platform,
         )
         self._report = TenantReport(
@@ -77,6 +80,7 @@ class TenantReconciler:
             publisher=publisher,
             access=access,
             certificate=certificate,
+            isolation=isolation,
             clock=clock,
         )
         self._revocation = Revocation(

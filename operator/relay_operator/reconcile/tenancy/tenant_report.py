@@ -17,6 +17,7 @@ from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_status
+from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
@@ -36,6 +37,7 @@ class TenantReport:
         publisher: DocumentPublisher,
         access: UpstreamAccess,
         certificate: TenantCertificate,
+        isolation: IsolationRecords,
         clock: Callable[[], float],
     ) -> None:
         self._status = status
@@ -45,6 +47,7 @@ class TenantReport:
         self._publisher = publisher
         self._access = access
         self._certificate = certificate
+        self._isolation = isolation
         self._clock = clock
 
     async def provisioned(self, body: dict[str, Any], spec: Tenant, keys: Keys, now: float) -> bool:
@@ -124,6 +127,9 @@ class TenantReport:
             suspended=spec.spec.suspend,
             tls=self._certificate.found(publication, self._clock()),
             troubles=self._watched_state.troubles(space),
+            isolation=self._isolation.of(space).finding,
+            isolation_is_required=self._isolation.is_required,
+            withheld=next(iter(keys.withheld.values()), ""),
         )
 
     def forget(self, name: str) -> None:

@@ -46,7 +46,11 @@ async def a_canary(**analysis: Any) -> tuple[Stage, Life, dict[str, Any]]:
 def scraped(life: Life) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Returns the samples of a scrape, as Prometheus reads them."""
     registry = CollectorRegistry()
-    registry.register(StateCollector(watched_state=life.watched_state, canaries=life.canaries))
+    registry.register(
+        StateCollector(
+            watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
+        )
+    )
     text = generate_latest(registry).decode()
     return {
         (
@@ -163,4 +167,19 @@ async def test_series_end_with_their_objects() -> None:
     await stage.settle()
     assert not [name for name, _ in scraped(life) if name.startswith("route_")]
     assert value(life, "tenant_ready", TENANT) == 1
+    await life.end()
+
+
+@in_virtual_time
+async def test_the_isolation_of_a_tenant_is_told_with_the_time_of_its_probe() -> None:
+    stage, life, _ = await a_canary()
+    await stage.settle()
+    labels = {"namespace": "relay-finance", "tenant": "finance"}
+    assert value(life, "tenant_isolated", labels) == 1
+    probed = value(life, "tenant_isolation_probed_timestamp_seconds", labels)
+    assert probed is not None
+    assert stage.clock.now - 60 < probed < stage.clock.now
+    stage.network.is_enforced = False
+    await stage.settle(60)
+    assert value(life, "tenant_isolated", labels) == 0
     await life.end()

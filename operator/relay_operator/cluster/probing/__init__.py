@@ -1,0 +1,1 @@
+"""Connections that show what the network lets through: relay pods', on request, and the operator's own."""

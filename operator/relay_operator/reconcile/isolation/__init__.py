@@ -1,0 +1,1 @@
+"""Measures the isolation of tenants, and keeps what was found."""

@@ -1,0 +1,122 @@
+"""Targets of a probe are what the tenant's own policies forbid; what they allow is no sign of anything."""
+
+from typing import Any
+
+import pytest
+
+from relay_contract.isolation_probe import DECOY_PORT, MAX_TARGETS, TargetKind
+from relay_operator.api.tenant import Tenant
+from relay_operator.manifests import probe_targets, reach
+from relay_operator.manifests.environment import Upstream
+from relay_operator.manifests.probe_targets import Around, Neighbour
+
+SERVICE = {"spec": {"clusterIPs": ["10.96.3.3"], "ports": [{"port": 8080, "nodePort": 31000}]}}
+NEIGHBOUR = Neighbour(
+    namespace="relay-b", address="10.244.1.9", host_address="10.1.0.2", service=SERVICE
+)
+AROUND = Around(
+    decoys=("10.244.0.7", "fd00:10:244::7"),
+    api_server=("10.96.0.1", 443),
+    neighbours=(NEIGHBOUR,),
+)
+WORLD = Upstream(provider="p", port=443)
+
+
+def permitted(*upstreams: Upstream, host: str = "10.1.0.1", around: Around = AROUND) -> set[str]:
+    return {
+        aim.place
+        for aim in probe_targets.aims(around, upstreams, own_host_address=host)
+        if aim.permitted
+    }
+
+
+def test_every_kind_of_target_is_tried() -> None:
+    found = probe_targets.aims(AROUND, (), own_host_address="10.1.0.1")
+    assert [(aim.target.kind.value, aim.place) for aim in found] == [
+        ("Decoy", "10.244.0.7:8091"),
+        ("Decoy", "[fd00:10:244::7]:8091"),
+        ("ApiServer", "10.96.0.1:443"),
+        ("Metadata", "169.254.169.254:80"),
+        ("Metadata", "[fd00:ec2::254]:80"),
+        ("Neighbour", "10.244.1.9:8081"),
+        ("Neighbour", "10.244.1.9:8080"),
+        ("Neighbour", "10.96.3.3:8080"),
+        ("Node", "10.1.0.2:10250"),
+        ("NodePort", "10.1.0.2:31000"),
+    ]
+    assert not any(aim.permitted for aim in found)
+
+
+def test_a_relay_may_reach_its_own_node() -> None:
+    assert permitted(host="10.1.0.2") == {"10.1.0.2:10250"}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "opened"),
+    [
+        (WORLD, {"10.96.0.1:443"}),
+        (Upstream(provider="p", port=80), {"10.96.0.1:443"}),
+        (Upstream(provider="p", port=80, cidrs=("169.254.169.0/24",)), {"169.254.169.254:80"}),
+        (Upstream(provider="p", port=8081, cidrs=("10.244.0.0/16",)), {"10.244.1.9:8081"}),
+        (Upstream(provider="p", port=8443, cidrs=("10.244.0.0/16",)), set()),
+        (
+            Upstream(provider="p", port=8080, namespace="relay-b", pod_selector=(("a", "b"),)),
+            {"10.244.1.9:8080", "10.96.3.3:8080", "10.1.0.2:31000"},
+        ),
+        (Upstream(provider="p", port=8080, namespace="relay-c", pod_selector=(("a", "b"),)), set()),
+        (
+            Upstream(provider="p", port="admin", namespace="relay-b", pod_selector=(("a", "b"),)),
+            {"10.244.1.9:8080", "10.244.1.9:8081", "10.96.3.3:8080", "10.1.0.2:31000"},
+        ),
+    ],
+)
+def test_what_an_upstream_opens_is_permitted(upstream: Upstream, opened: set[str]) -> None:
+    assert permitted(upstream) == opened
+
+
+def test_a_public_pod_network_is_opened_by_an_upstream_of_any_public_address() -> None:
+    public = Neighbour(namespace="relay-b", address="198.51.101.9")
+    around = Around(decoys=("198.51.101.2",), api_server=None, neighbours=(public,))
+    assert permitted(Upstream(provider="p", port=8081), around=around) == {"198.51.101.9:8081"}
+    assert permitted(Upstream(provider="p", port=DECOY_PORT), around=around) == {
+        "198.51.101.2:8091"
+    }
+
+
+def test_there_are_at_most_as_many_targets_as_a_relay_takes() -> None:
+    many = [Neighbour(namespace="relay-b", address=f"10.244.2.{n}") for n in range(1, 40)]
+    around = Around(decoys=("10.244.0.7",), api_server=None, neighbours=many)
+    assert len(probe_targets.aims(around, (), own_host_address="")) == MAX_TARGETS
+
+
+def test_a_service_without_an_address_is_no_target() -> None:
+    headless = Neighbour(
+        namespace="relay-b", address="10.244.1.9", service={"spec": {"clusterIPs": ["None"]}}
+    )
+    kinds = [
+        aim.target.kind
+        for aim in probe_targets.aims(
+            Around(decoys=(), api_server=None, neighbours=(headless,)), (), own_host_address=""
+        )
+    ]
+    assert kinds.count(TargetKind.NEIGHBOUR) == 2
+
+
+@pytest.mark.parametrize(
+    ("allow_from", "is_in"),
+    [
+        ([], False),
+        ([{"namespace": "web"}], False),
+        ([{"namespace": "relay-system"}], True),
+        ([{"cidr": "10.244.0.0/16"}], True),
+        ([{"cidr": "::ffff:10.244.0.0/112"}], True),
+        ([{"cidr": "10.245.0.0/16"}, {"cidr": "fd00::/8"}], False),
+    ],
+)
+def test_the_operator_is_let_in_by_name_or_by_address(
+    allow_from: list[dict[str, Any]], is_in: bool
+) -> None:
+    tenant = Tenant.parse(
+        {"metadata": {"name": "a", "uid": "u"}, "spec": {"network": {"allowFrom": allow_from}}}
+    )
+    assert reach.lets_in(tenant, ["10.244.0.7"], namespace="relay-system") is is_in
