@@ -38,6 +38,7 @@ from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.handlers.secret_checks import SecretChecks
+from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
@@ -224,6 +225,9 @@ async def _operate(
         period_seconds=settings.secret_check_seconds,
         operator_namespace=settings.namespace,
     )
+    services = ServiceChecks(
+        api=api, context=context, period_seconds=settings.service_check_seconds
+    )
     background = {
         "slo-loop": loop.run(),
         "breaker-watch": breakers.run(),
@@ -233,6 +237,7 @@ async def _operate(
         "isolation-decoy": decoy.run(),
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
+        "service-checks": services.run(),
     }
     if webhook is not None:
         background["webhook"] = webhook.run()

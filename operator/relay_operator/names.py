@@ -103,6 +103,7 @@ class Reason(StrEnum):
     PROVIDER_NOT_FOUND = "ProviderNotFound"
     MODEL_NOT_FOUND = "ModelNotFound"
     SERVICE_NOT_FOUND = "ServiceNotFound"
+    SERVICE_UNUSABLE = "ServiceUnusable"
     CONFLICTED = "Conflicted"
     UNGUARDED_CHANGE = "UnguardedChange"
     DOCUMENT_FULL = "DocumentFull"

@@ -183,6 +183,9 @@ class Settings(BaseSettings):
         gt=0,
         description="the Secrets of every tenant and those that Providers name are looked at this often",
     )
+    service_check_seconds: float = Field(
+        default=5, gt=0, description="the Services that Providers name are looked at this often"
+    )
     push_timeout_seconds: float = Field(
         default=2.0,
         gt=0,

@@ -16,6 +16,7 @@ from relay_operator.decisions.provider_status import ProviderStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import upstreams
 from relay_operator.manifests.environment import Upstream
+from relay_operator.manifests.upstreams import Unusable
 from relay_operator.names import Reason
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.watched_objects import Invalid
@@ -121,15 +122,11 @@ class ProviderReconciler:
     async def _resolve(self, provider: Provider, now: float) -> ProviderOutcome:
         name = provider.metadata.name
         ref = provider.spec.endpoint.service_ref
-        if ref is None:
-            upstream: Upstream | None = upstreams.of_url(provider)
-        else:
-            service = await self._api.get("Service", ref.name, namespace=ref.namespace)
-            upstream = upstreams.of_service(provider, ref, service)
-        self._watched_state.resolve(name, upstream)
-        if upstream is None and ref is not None:
-            message = _missing(ref, found=service is not None)
-            return Refused(reason=Reason.SERVICE_NOT_FOUND, message=message)
+        found = upstreams.of_url(provider) if ref is None else await self._of_service(ref, name)
+        if isinstance(found, Unusable):
+            self._watched_state.resolve(name, None)
+            return Refused(reason=found.reason, message=found.message)
+        self._watched_state.resolve(name, found)
         shown = await provider_secrets.read(
             self._api, provider, namespace=self._operator_namespace, now=now
         )
@@ -141,6 +138,10 @@ class ProviderReconciler:
             )
         return Configured(certificate_until=shown.valid_until)
 
+    async def _of_service(self, ref: ServiceRef, provider: str) -> Upstream | Unusable:
+        service = await self._api.get("Service", ref.name, namespace=ref.namespace)
+        return upstreams.of_service(ref, provider, service)
+
     def _still_used(self, name: str, whats: str) -> str:
         """Says who goes on with what it has of a provider, a few by name; nothing where no route names it."""
         tenants = sorted(self._watched_state.tenants_using(name))
@@ -151,14 +152,3 @@ class ProviderReconciler:
             f"; relays go on with the last {whats} that they were given, if any; "
             f"Tenants with routes to it: {', '.join(tenants[:_NAMED])}{more}"
         )
-
-
-def _missing(ref: ServiceRef, *, found: bool) -> str:
-    """Says what keeps a Service from being used, as far as the operator looks."""
-    service = f"Service {ref.namespace}/{ref.name}"
-    if not found:
-        return f"there is no {service}; create it, or create a Provider with another serviceRef"
-    return (
-        f"{service} has no port {ref.port}, or no selector of at most "
-        f"{upstreams.MOST_SELECTOR_CHARACTERS} characters; correct the Service, or create a Provider with another serviceRef"
-    )

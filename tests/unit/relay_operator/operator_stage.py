@@ -35,6 +35,7 @@ from relay_operator.errors import MetricsUnavailable
 from relay_operator.handlers import initial_list, owned_objects, resources
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.secret_checks import SecretChecks
+from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
@@ -260,6 +261,7 @@ class Life:
         self.secret_checks = SecretChecks(
             api=api, context=self.context, period_seconds=30, operator_namespace=SYSTEM
         )
+        self.service_checks = ServiceChecks(api=api, context=self.context, period_seconds=5)
         self._server = stage.server
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -275,6 +277,7 @@ class Life:
             self.preflight_watch.run(),
             self.shadow_watch.run(),
             self.secret_checks.run(),
+            self.service_checks.run(),
             self.isolation_watch.run(),
         )
         self._tasks = [

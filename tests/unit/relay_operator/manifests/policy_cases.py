@@ -88,8 +88,8 @@ def upstream_of_service(port: Manifest) -> Upstream:
     provider = a_provider({"endpoint": {"serviceRef": ref}})
     service = {"spec": {"selector": {"app": "llm", "tier": "gpu"}, "ports": [port]}}
     assert provider.spec.endpoint.service_ref is not None
-    upstream = upstreams.of_service(provider, provider.spec.endpoint.service_ref, service)
-    assert upstream is not None
+    upstream = upstreams.of_service(provider.spec.endpoint.service_ref, "p", service)
+    assert isinstance(upstream, Upstream)
     return upstream
 
 

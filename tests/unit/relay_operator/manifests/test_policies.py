@@ -11,9 +11,12 @@ from tests.unit.relay_operator.manifests.policy_cases import (
     upstream_of_url,
 )
 
-from relay_operator.api.provider import Provider
+from relay_operator.api.provider import Provider, ServiceRef
 from relay_operator.errors import InvalidSpec
 from relay_operator.manifests import upstreams
+from relay_operator.manifests.environment import Upstream
+from relay_operator.manifests.upstreams import Unusable
+from relay_operator.names import Reason
 
 POLICIES = every_policy()
 
@@ -99,22 +102,63 @@ def test_a_service_opens_the_port_its_pods_listen_on(
     assert upstream.pod_selector == (("app", "llm"), ("tier", "gpu"))
 
 
+REF = ServiceRef(namespace="providers", name="llm", port=80)
+PODS = {"selector": {"app": "x"}}
+HEADLESS = {"clusterIP": "None", **PODS}
+
+
+def led_to(spec: dict[str, Any]) -> Upstream:
+    found = upstreams.of_service(REF, "p", {"spec": spec})
+    assert isinstance(found, Upstream), found
+    return found
+
+
+def test_of_several_ports_the_named_one_of_tcp_is_opened() -> None:
+    ports = [
+        {"port": 8000, "targetPort": 1},
+        {"port": 80, "targetPort": 2, "protocol": "UDP"},
+        {"port": 80, "targetPort": 3, "protocol": "TCP"},
+    ]
+    assert led_to({**PODS, "ports": ports}).port == 3
+
+
+def test_calls_to_a_headless_service_arrive_at_its_own_port() -> None:
+    for target in (80, "api"):
+        assert led_to({**HEADLESS, "ports": [{"port": 80, "targetPort": target}]}).port == 80
+
+
 @pytest.mark.parametrize(
-    "service",
+    ("spec", "why"),
     [
-        None,
-        {"spec": {"ports": [{"port": 80}]}},
-        {"spec": {"selector": {"app": "x"}, "ports": [{"port": 81}]}},
-        {"spec": {"selector": {"app": "x"}}},
+        ({"ports": [{"port": 80}]}, "has no selector"),
+        ({"selector": {}, "ports": [{"port": 80}]}, "has no selector"),
+        ({**PODS, "ports": [{"port": 81}, {"port": 80, "protocol": "UDP"}]}, "TCP 81, UDP 80"),
+        (PODS, "has no TCP port 80, but none"),
+        ({"type": "ExternalName", "externalName": "api.example.com"}, "stands for api.example.com"),
+        (
+            {"type": "ExternalName", "externalName": "a", **PODS, "ports": [{"port": 80}]},
+            "type ExternalName",
+        ),
+        ({**HEADLESS, "ports": [{"port": 80, "targetPort": 9000}]}, "which listen on 9000"),
+        (
+            {"selector": {f"l{n}": "v" * 63 for n in range(30)}, "ports": [{"port": 80}]},
+            "1500 are supported",
+        ),
     ],
-    ids=["missing", "without a selector", "another port", "no port"],
 )
-def test_a_service_that_leads_to_no_pods_opens_nothing(service: dict[str, Any] | None) -> None:
-    ref = {"namespace": "providers", "name": "llm", "port": 80}
-    body = {"metadata": {"name": "p", "uid": "u"}, "spec": {"endpoint": {"serviceRef": ref}}}
-    provider = Provider.parse(body)
-    assert provider.spec.endpoint.service_ref is not None
-    assert upstreams.of_service(provider, provider.spec.endpoint.service_ref, service) is None
+def test_a_service_that_no_policy_can_open_says_why(spec: dict[str, Any], why: str) -> None:
+    found = upstreams.of_service(REF, "p", {"spec": spec})
+    assert isinstance(found, Unusable)
+    assert found.reason is Reason.SERVICE_UNUSABLE
+    assert found.message.startswith("Service providers/llm ")
+    assert why in found.message
+
+
+def test_a_service_that_is_missing_is_told_so() -> None:
+    found = upstreams.of_service(REF, "p", None)
+    assert isinstance(found, Unusable)
+    assert found.reason is Reason.SERVICE_NOT_FOUND
+    assert found.message.startswith("there is no Service providers/llm; create it")
 
 
 @pytest.mark.parametrize(

@@ -79,16 +79,52 @@ async def test_a_service_that_leads_nowhere_is_looked_at_again(spec: dict[str, A
     put_service(stage, **spec)
     stage.provider("legacy", endpoint=REF)
     life = await started(stage)
-    assert ready(stage) == ("False", Reason.SERVICE_NOT_FOUND)
+    assert ready(stage) == ("False", Reason.SERVICE_UNUSABLE)
     put_service(stage)
     await stage.settle()
     assert ready(stage) == ("True", Reason.CONFIGURED)
     upstream = life.watched_state.upstreams["legacy"]
     assert (upstream.port, upstream.pod_selector) == (8080, (("app", "llm"),))
     stage.server.remove("Service", "llm", namespace=SYSTEM)
-    await stage.settle(601)
+    await stage.settle(6)
     assert ready(stage) == ("False", Reason.SERVICE_NOT_FOUND)
     assert "legacy" not in life.watched_state.upstreams
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_service_that_changes_is_followed_by_the_policies_of_those_who_use_it() -> None:
+    stage = Stage()
+    put_service(stage)
+    stage.provider("legacy", endpoint=REF)
+    stage.tenant()
+    life = await started(stage)
+    stage.pod()
+    stage.route()
+    await stage.settle()
+
+    def opened() -> list[dict[str, Any]]:
+        policy = stage.server.stored("NetworkPolicy", "relay", namespace="relay-finance")
+        rules: list[dict[str, Any]] = policy["spec"]["egress"][1:]
+        return rules
+
+    def rule(selector: dict[str, str], port: int | str) -> dict[str, Any]:
+        name = {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}}
+        peer = {"namespaceSelector": name, "podSelector": {"matchLabels": selector}}
+        return {"to": [peer], "ports": [{"protocol": "TCP", "port": port}]}
+
+    assert opened() == [rule({"app": "llm"}, 8080)]
+    put_service(stage, ports=[{"port": 80, "targetPort": "http"}])
+    await stage.settle(6)
+    assert opened() == [rule({"app": "llm"}, "http")]
+    put_service(stage, selector={"app": "llm", "color": "green"})
+    await stage.settle(6)
+    assert opened() == [rule({"app": "llm", "color": "green"}, 8080)]
+    # what is in force stays while the Service leads nowhere
+    put_service(stage, selector=None)
+    await stage.settle(6)
+    assert ready(stage) == ("False", Reason.SERVICE_UNUSABLE)
+    assert opened() == [rule({"app": "llm", "color": "green"}, 8080)]
     await life.end()
 
 
