@@ -30,6 +30,10 @@ class Unavailable(OperatorError):
     """The other side cannot be reached, is overloaded or slow; retry later."""
 
 
+class NotLeading(Unavailable):
+    """This operator may not act: another one may be the leader. Nothing was sent."""
+
+
 class DocumentRefused(Unavailable):
     """A relay pod cannot use the document that it was sent; one of an earlier version does not know all of it."""
 

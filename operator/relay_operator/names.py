@@ -23,6 +23,9 @@ ANNOTATION_SPEC = f"{GROUP}/spec"
 ANNOTATION_NUDGE = f"{GROUP}/refresh"
 """On a relay pod: changing it makes the kubelet refresh the pod's mounts at once."""
 
+ANNOTATION_RELEASED = f"{GROUP}/released"
+"""On the Lease: the epoch of the holder that gave it back, and acts no more."""
+
 ANNOTATION_RETRY = f"{GROUP}/retry"
 """On a RelayRoute: tries the rolled-back, or goes on with the frozen, canary whose run it names."""
 ANNOTATION_APPROVE = f"{GROUP}/approve"
@@ -42,6 +45,7 @@ UPSTREAM_SECRET = "relay-upstream"  # noqa: S105 - as above
 SIGNING_KEY_SECRET = "relay-operator-signing-key"  # noqa: S105 - as above
 SIGNING_KEY_ENTRY = "ed25519"
 TENANT_ROLE_BINDING = "relay-operator"
+LEADER_LEASE = "relay-operator-leader"
 DEFAULT_DENY = "default-deny"
 DEFAULT_API_KEY = "default"
 

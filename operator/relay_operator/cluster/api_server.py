@@ -15,6 +15,8 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from relay_operator import names
+from relay_operator.cluster.leadership import fence as fences
+from relay_operator.cluster.leadership.fence import Fence, FencedRequest, Unfenced
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 
 Manifest = dict[str, Any]
@@ -31,6 +33,7 @@ PATHS: dict[str, tuple[str, str, bool]] = {
     "Deployment": ("/apis/apps/v1", "deployments", True),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets", True),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
     "Tenant": (f"/apis/{names.API_VERSION}", "tenants", False),
     "Provider": (f"/apis/{names.API_VERSION}", "providers", False),
@@ -81,8 +84,9 @@ class ApiServer(Protocol):
 class KubernetesApiServer:
     """One connection pool to the API server. Create it with connect(), close it at the end."""
 
-    def __init__(self, client: kubernetes_client.ApiClient) -> None:
+    def __init__(self, client: kubernetes_client.ApiClient, *, fence: Fence | None = None) -> None:
         self._client = client
+        self._fence = fence or Unfenced()
 
     @classmethod
     async def connect(cls) -> Self:
@@ -92,7 +96,12 @@ class KubernetesApiServer:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
         except kubernetes_config.ConfigException:
             await kubernetes_config.load_kube_config(client_configuration=configuration)
+        configuration.client_session_kwargs = {"request_class": FencedRequest}
         return cls(kubernetes_client.ApiClient(configuration=configuration))
+
+    def fenced(self, fence: Fence) -> Self:
+        """Returns the same connections for who writes only while it is the leader."""
+        return type(self)(self._client, fence=fence)
 
     async def close(self) -> None:
         await self._client.close()
@@ -165,6 +174,25 @@ class KubernetesApiServer:
         body: Manifest | None,
         headers: Mapping[str, str],
     ) -> tuple[int, Mapping[str, str], bytes]:
+        if method == "GET":
+            return await self._send(method, path, query, body, headers, _TIMEOUT_SECONDS)
+        what = f"{method} {path}"
+        deadline = fences.bound(self._fence, _TIMEOUT_SECONDS, what=what)
+        if deadline < _TIMEOUT_SECONDS:
+            # the API server then gives it up as well, wherever it waits there
+            query = {**query, "timeout": f"{max(round(deadline * 1000), 1)}ms"}
+        with fences.asked_at_the_last_moment(self._fence, what=what):
+            return await self._send(method, path, query, body, headers, deadline)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Manifest | None,
+        headers: Mapping[str, str],
+        deadline: float,
+    ) -> tuple[int, Mapping[str, str], bytes]:
         try:
             parts = await self._client.param_serialize(
                 method,
@@ -174,7 +202,7 @@ class KubernetesApiServer:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await self._client.call_api(*parts, _request_timeout=_TIMEOUT_SECONDS)
+            response = await self._client.call_api(*parts, _request_timeout=deadline)
             return (
                 response.status,
                 response.headers,

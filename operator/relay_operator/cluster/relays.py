@@ -18,6 +18,8 @@ from pydantic import ValidationError
 
 from relay_contract import document, endpoints
 from relay_contract.preflight import Preflight, Preflights
+from relay_operator.cluster.leadership import fence as fences
+from relay_operator.cluster.leadership.fence import Fence, Unfenced
 from relay_operator.errors import DocumentRefused, Unavailable
 
 _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys", "tls"})
@@ -109,9 +111,14 @@ class Relays:
     """Connections to admin ports, over TCP unless another transport is given. timeout_seconds bounds a whole push."""
 
     def __init__(
-        self, *, timeout_seconds: float, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        *,
+        timeout_seconds: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+        fence: Fence | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
+        self._fence = fence or Unfenced()
         self._client = httpx.AsyncClient(
             transport=transport,
             timeout=timeout_seconds,
@@ -132,15 +139,18 @@ class Relays:
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
         """Pushes a document; returns what the pod then has in force: this document, or one that it keeps instead.
 
-        Raises Unavailable when the pod has not answered in time, DocumentRefused when it cannot use the document.
+        Raises Unavailable when the pod has not answered in time, DocumentRefused when it cannot use the document, and
+        NotLeading without a push where another operator may be the leader.
         """
+        what = f"push to pod {pod.namespace}/{pod.name}"
+        deadline = fences.bound(self._fence, self._timeout_seconds, what=what)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(deadline):
                 status, body = await self._put(pod, sealed)
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} did not answer the push of its document within "
-                f"{self._timeout_seconds:g} s ({type(error).__name__})"
+                f"{deadline:g} s ({type(error).__name__})"
             ) from error
         if status not in (200, 409):
             detail = body[:_MOST_DETAIL_CHARACTERS].decode(errors="replace")
@@ -210,7 +220,13 @@ class Relays:
     async def _put(self, pod: Pod, sealed: str) -> tuple[int, bytes]:
         url = f"http://{pod.admin_address}{endpoints.CONFIG_PATH}"
         request = self._client.stream(
-            "PUT", url, content=sealed.encode(), headers={"content-type": "application/json"}
+            "PUT",
+            url,
+            content=sealed.encode(),
+            headers={"content-type": "application/json"},
+            extensions=fences.last_moment(
+                self._fence, what=f"push to pod {pod.namespace}/{pod.name}"
+            ),
         )
         body = bytearray()
         async with request as response:

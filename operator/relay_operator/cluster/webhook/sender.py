@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 from prometheus_client import Counter, Gauge
 
+from relay_operator.cluster.leadership import fence as fences
+from relay_operator.cluster.leadership.fence import Fence, Unfenced
 from relay_operator.cluster.webhook import signature
 from relay_operator.cluster.webhook.message import Message
-from relay_operator.errors import OperatorError
+from relay_operator.errors import NotLeading, OperatorError
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +89,10 @@ class Webhook:
         *,
         clock: Callable[[], float] = time.time,
         transport: Callable[[ssl.SSLContext], httpx.AsyncBaseTransport] | None = None,
+        fence: Fence | None = None,
     ) -> None:
         self._receiver = receiver
+        self._fence = fence or Unfenced()
         self._clock = clock
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
@@ -132,7 +136,8 @@ class Webhook:
 
     async def _deliver(self, waiting: _Waiting) -> None:
         try:
-            async with asyncio.timeout(_ATTEMPT_SECONDS):
+            deadline = fences.bound(self._fence, _ATTEMPT_SECONDS, what="message of the webhook")
+            async with asyncio.timeout(deadline):
                 await self._attempt(waiting.message)
         except _NotTaken as error:
             if error.status == HTTPStatus.GONE:
@@ -141,7 +146,7 @@ class Webhook:
                 self._failed(waiting, str(error), error.wait_seconds)
         except TimeoutError:
             self._failed(waiting, f"no answer within {_ATTEMPT_SECONDS:g} s")
-        except (httpx.HTTPError, OSError, signature.SecretUnusable) as error:
+        except (httpx.HTTPError, OSError, signature.SecretUnusable, NotLeading) as error:
             self._failed(waiting, str(error) or type(error).__name__)
         except Exception as error:  # a message is worth no more than itself; the operator goes on
             logger.exception("webhook message not sent")
@@ -157,9 +162,14 @@ class Webhook:
         client = await self._connected()
         headers = {"content-type": "application/json", "user-agent": "relay-operator", **signed}
         # the answer's body is not read: however long or slow it is, it says nothing
-        async with client.stream(
-            "POST", self._receiver.url, content=message.body, headers=headers
-        ) as answer:
+        request = client.stream(
+            "POST",
+            self._receiver.url,
+            content=message.body,
+            headers=headers,
+            extensions=fences.last_moment(self._fence, what="message of the webhook"),
+        )
+        async with request as answer:
             if not answer.is_success:
                 raise _NotTaken(answer.status_code, _asked_pause(answer), secrets)
 

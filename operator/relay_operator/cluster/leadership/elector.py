@@ -1,0 +1,181 @@
+"""Keeps the Lease: reads it, claims it, renews it, and gives it back at the end."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from relay_operator import names
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.leadership.fence import boot_seconds
+from relay_operator.decisions.leadership import lease as leases
+from relay_operator.decisions.leadership.election import Claim, Election, Look, Make, Step
+from relay_operator.decisions.leadership.lease import Lease
+from relay_operator.errors import ApiServerRefused, Conflict, OperatorError
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 0.25
+"""After a step that did not succeed."""
+_RELEASE_SECONDS = 2.0
+
+_LEADER: Final = Gauge(
+    "relay_operator_leader", "1 while this operator is certainly the leader, the one that acts"
+)
+_EPOCH: Final = Gauge(
+    "relay_operator_leader_epoch", "Number of this leader, higher than all before; 0 for a standby"
+)
+_FAILURES: Final = Counter(
+    "relay_operator_lease_failures_total", "Reads and writes of the Lease that failed"
+)
+
+
+class Elector:
+    """One life of the operator, from standby to the loss of the lead. Its `won` and `lost` are set once.
+
+    It is the fence of everything that this life sends. identity names this life and no other; clock never goes back, wall
+    is for what people read in the Lease.
+    """
+
+    def __init__(
+        self,
+        api: ApiServer,
+        *,
+        namespace: str,
+        identity: str,
+        lease_seconds: int,
+        clock: Callable[[], float] = boot_seconds,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._wall = wall
+        self._election = Election(identity=identity, lease_seconds=lease_seconds)
+        self._hurry = asyncio.Event()
+        self._acquired = self._renewed = 0.0
+        self.won, self.lost = asyncio.Event(), asyncio.Event()
+        _LEADER.set_function(lambda: float(self.rest_seconds() > 0))
+        _EPOCH.set_function(lambda: float(self.epoch if self.rest_seconds() > 0 else 0))
+
+    @property
+    def epoch(self) -> int:
+        return self._election.epoch
+
+    def rest_seconds(self) -> float:
+        return self._election.until - self._clock()
+
+    def note_epoch(self, epoch: int) -> None:
+        """Takes in that a leader of this epoch has been, which our signature on something of it proved."""
+        if epoch > self._election.epoch:
+            self._election.note_epoch(epoch)
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Stands by, leads, and ends once the lead is lost."""
+        while not self._election.is_lost:
+            self._hurry.clear()
+            await self._take_step()
+            wait = self._election.seconds_until_next(self._clock())
+            if wait > 0:
+                await self._wait(wait)
+        logger.warning("lead lost, another operator may act", extra={"epoch": self.epoch})
+        self.lost.set()
+
+    async def end(self) -> None:
+        """Acts no more, and gives the Lease back if it is ours."""
+        was_leading = self._election.leads(self._clock())
+        self._election.stop()
+        self.lost.set()
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._release()
+        except (OperatorError, TimeoutError) as error:
+            if was_leading:
+                logger.warning(
+                    "lease not released, the next leader waits for its end",
+                    extra={"why": str(error)},
+                )
+
+    async def _take_step(self) -> None:
+        started = self._clock()
+        step = self._election.next_step(started)
+        try:
+            async with asyncio.timeout(self._election.patience_seconds):
+                lease = await self._perform(step)
+        except (OperatorError, TimeoutError) as error:
+            self._election.failed()
+            if not isinstance(error, Conflict):
+                _FAILURES.inc()
+                self._log_failure(step, error)
+            await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))
+            return
+        if isinstance(step, Claim) and lease is not None:
+            self._election.claimed(lease, started=started, now=self._clock())
+            self._note_won()
+        else:
+            self._election.saw(lease, now=self._clock())
+
+    def _note_won(self) -> None:
+        if not self.won.is_set() and self._election.leads(self._clock()):
+            logger.info("leading", extra={"epoch": self.epoch})
+            self.won.set()
+
+    def _log_failure(self, step: Step, error: Exception) -> None:
+        level = logging.WARNING if self.won.is_set() else logging.INFO
+        fields = {"step": type(step).__name__, "why": str(error) or type(error).__name__}
+        if isinstance(error, ApiServerRefused) and error.status != 404:
+            level = logging.ERROR
+        logger.log(level, "lease not read or written, will retry", extra=fields)
+
+    async def _perform(self, step: Step) -> Lease | None:
+        match step:
+            case Look():
+                return await self._look()
+            case Make(epoch):
+                made = leases.placeholder(
+                    name=names.LEADER_LEASE, namespace=self._namespace, epoch=epoch
+                )
+                return leases.read(await self._api.create(made))
+            case Claim(version, epoch):
+                return await self._claim(version, epoch)
+
+    async def _look(self) -> Lease | None:
+        found = await self._api.get("Lease", names.LEADER_LEASE, namespace=self._namespace)
+        return None if found is None else leases.read(found)
+
+    async def _claim(self, version: str, epoch: int) -> Lease:
+        # a write that changes nothing would leave the version as it is, and the standby in wait of a change
+        self._renewed = max(self._wall(), self._renewed + 1e-6)
+        if not self._election.epoch:
+            self._acquired = self._renewed
+        patch = leases.claim(
+            version=version,
+            holder=self._election.identity,
+            epoch=epoch,
+            lease_seconds=self._lease_seconds,
+            now=self._renewed,
+            acquired=self._acquired,
+        )
+        return leases.read(
+            await self._api.patch("Lease", names.LEADER_LEASE, patch, namespace=self._namespace)
+        )
+
+    async def _release(self) -> None:
+        lease = await self._look()
+        if lease is None or lease.holder != self._election.identity:
+            return
+        patch = leases.release(version=lease.version, epoch=lease.epoch)
+        await self._api.patch("Lease", names.LEADER_LEASE, patch, namespace=self._namespace)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return

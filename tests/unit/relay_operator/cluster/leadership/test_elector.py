@@ -1,0 +1,242 @@
+"""The elector over an API server in memory, in virtual time: who leads, from when, until when."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryApiServer
+from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
+
+from relay_operator import names
+from relay_operator.cluster.leadership.elector import Elector
+
+NAMESPACE = "relay-system"
+LEASE_SECONDS = 6
+
+
+async def happens(true: Callable[[], bool]) -> None:
+    """Waits, in virtual time, until something is true."""
+    async with asyncio.timeout(120):
+        while not true():  # noqa: ASYNC110 - nothing tells of it, as the end of a lease comes with time alone
+            await asyncio.sleep(0.05)
+
+
+@dataclass(slots=True)
+class Operator:
+    """One elector, its connection, and the task that runs it."""
+
+    api: Connection
+    elector: Elector
+    task: asyncio.Task[None]
+
+    def leads(self) -> bool:
+        """Tells whether it may act."""
+        return self.elector.rest_seconds() > 0
+
+    async def is_killed(self) -> None:
+        """Ends it without a word."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+@dataclass(slots=True)
+class Stage:
+    """An API server and the operators on it; `both` counts the moments at which two led."""
+
+    server: InMemoryApiServer
+    operators: list[Operator] = field(default_factory=list)
+    both: int = 0
+
+    def start(self) -> Operator:
+        """Starts another operator."""
+        clock, api = running_clock(), self.server.connect()
+        stand_in: Any = api
+        elector = Elector(
+            stand_in,
+            namespace=NAMESPACE,
+            identity=f"operator-{len(self.operators)}",
+            lease_seconds=LEASE_SECONDS,
+            clock=clock,
+            wall=clock,
+        )
+        started = Operator(api, elector, asyncio.create_task(elector.run()))
+        self.operators.append(started)
+        return started
+
+    async def watch(self) -> None:
+        """Looks all the time at who leads."""
+        while True:
+            self.both += sum(one.leads() for one in self.operators) > 1
+            await asyncio.sleep(0.05)
+
+    async def leading(self, seconds: float = 20.0) -> Operator:
+        """Waits for an operator that leads."""
+        async with asyncio.timeout(seconds):
+            await happens(lambda: any(one.leads() for one in self.operators))
+        return next(one for one in self.operators if one.leads())
+
+    def lease(self) -> dict[str, Any]:
+        return self.server.stored("Lease", names.LEADER_LEASE, namespace=NAMESPACE)
+
+
+@contextlib.asynccontextmanager
+async def on_stage(operators: int = 2) -> AsyncIterator[Stage]:
+    stage = Stage(InMemoryApiServer(running_clock()))
+    stage.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    watching = asyncio.create_task(stage.watch())
+    for _ in range(operators):
+        stage.start()
+    yield stage
+    for one in stage.operators:
+        await one.is_killed()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert stage.both == 0
+
+
+@in_virtual_time
+async def test_one_of_two_leads_and_goes_on() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        for _ in range(300):
+            await asyncio.sleep(0.2)
+            assert first.leads()
+        assert stage.lease()["spec"]["holderIdentity"] == "operator-0"
+        assert first.elector.epoch == stage.lease()["spec"]["leaseTransitions"] == 1
+        assert not stage.operators[1].elector.won.is_set()
+
+
+@in_virtual_time
+async def test_a_standby_leads_soon_after_the_leader_was_killed() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        await asyncio.sleep(10)
+        await first.is_killed()
+        killed = running_clock().now
+        await happens(lambda: not first.leads())
+        second = await stage.leading()
+        assert second is not first
+        assert running_clock().now - killed < LEASE_SECONDS + 1.5
+        assert second.elector.epoch == 2
+
+
+@in_virtual_time
+async def test_a_lease_that_is_given_back_is_taken_at_once() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        await asyncio.sleep(3)
+        await first.elector.end()
+        ended = running_clock().now
+        assert not first.leads()
+        assert stage.lease()["spec"]["holderIdentity"] == ""
+        await stage.leading()
+        assert running_clock().now - ended < 1.0
+
+
+@in_virtual_time
+async def test_a_holder_that_is_only_taken_out_is_waited_for() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        first.api.failures.unreachable = True
+        lease = stage.lease()
+        lease["spec"]["holderIdentity"] = ""
+        stage.server.put(lease)
+        taken_out = running_clock().now
+        await asyncio.sleep(4)
+        assert first.leads()
+        assert not stage.operators[1].leads()
+        await happens(stage.operators[1].leads)
+        assert running_clock().now - taken_out < LEASE_SECONDS + 1.5
+
+
+@in_virtual_time
+async def test_a_leader_that_is_cut_off_stops_before_another_one_begins() -> None:
+    async with on_stage() as stage:
+        first, second = await stage.leading(), stage.operators[1]
+        first.api.failures.unreachable = True
+        cut_off = running_clock().now
+        await second.elector.won.wait()
+        assert not first.leads()
+        assert running_clock().now - cut_off < LEASE_SECONDS + 1.5
+        first.api.failures.unreachable = False
+        await asyncio.wait_for(first.elector.lost.wait(), 5)
+        assert second.leads()
+
+
+@in_virtual_time
+async def test_a_leader_goes_on_after_an_outage_in_which_nobody_took_over() -> None:
+    async with on_stage(operators=1) as stage:
+        first = await stage.leading()
+        first.api.failures.unreachable = True
+        await asyncio.sleep(60)
+        assert not first.leads()
+        first.api.failures.unreachable = False
+        await asyncio.sleep(2)
+        assert first.leads()
+        assert first.elector.epoch == 1
+        assert not first.elector.lost.is_set()
+
+
+@in_virtual_time
+async def test_after_an_outage_for_both_one_leads() -> None:
+    async with on_stage() as stage:
+        await stage.leading()
+        for one in stage.operators:
+            one.api.failures.unreachable = True
+        await asyncio.sleep(30)
+        assert not any(one.leads() for one in stage.operators)
+        for one in stage.operators:
+            one.api.failures.unreachable = False
+        await stage.leading(seconds=2)
+
+
+@in_virtual_time
+async def test_a_leader_outlives_the_deletion_of_its_lease() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        for _ in range(5):
+            stage.server.remove("Lease", names.LEADER_LEASE, namespace=NAMESPACE)
+            for _ in range(100):
+                await asyncio.sleep(0.05)
+                assert first.leads()
+        assert first.elector.epoch == stage.lease()["spec"]["leaseTransitions"] == 1
+
+
+@in_virtual_time
+async def test_an_epoch_that_was_seen_elsewhere_is_gone_beyond() -> None:
+    async with on_stage(operators=1) as stage:
+        first = await stage.leading()
+        first.elector.note_epoch(41)
+        await asyncio.sleep(0.1)
+        assert first.elector.epoch == stage.lease()["spec"]["leaseTransitions"] == 42
+        first.elector.note_epoch(42)
+        await asyncio.sleep(5)
+        assert first.elector.epoch == 42
+
+
+@in_virtual_time
+async def test_a_lease_somebody_wrote_nonsense_into_is_taken_over() -> None:
+    async with on_stage(operators=0) as stage:
+        stage.server.put(
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": names.LEADER_LEASE, "namespace": NAMESPACE},
+                "spec": {"holderIdentity": "nobody", "leaseDurationSeconds": 1_000_000},
+            }
+        )
+        stage.start()
+        began = running_clock().now
+        await stage.leading(seconds=90)
+        assert 60 <= running_clock().now - began < 62
+
+
+@in_virtual_time
+async def test_a_refused_lease_is_tried_again() -> None:
+    async with on_stage(operators=1) as stage:
+        stage.operators[0].api.failures.statuses["Lease"] = 403
+        await asyncio.sleep(30)
+        stage.operators[0].api.failures.statuses.clear()
+        await stage.leading()
