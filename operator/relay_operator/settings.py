@@ -136,6 +136,13 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("pod_ips")
+    @classmethod
+    def _every_pod_ip_is_one(cls, text: str) -> str:
+        for address in split(text):
+            ipaddress.ip_address(address)
+        return text
+
     @field_validator("dns_cidrs")
     @classmethod
     def _every_dns_cidr_is_one(cls, text: str) -> str:

@@ -1,8 +1,10 @@
 """The addresses that a relay pod must not reach, as targets of a probe."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import ValidationError
 
 from relay_contract.endpoints import ADMIN_PORT, TRAFFIC_PORT
 from relay_contract.isolation_probe import (
@@ -16,6 +18,9 @@ from relay_contract.isolation_probe import (
 )
 from relay_operator.manifests import reach
 from relay_operator.manifests.environment import Upstream
+
+_Place = tuple[TargetKind, str, int, bool]
+"""Kind, address and port of a target, and whether it is permitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,55 +69,55 @@ class Aim:
 def aims(
     around: Around, upstreams: Iterable[Upstream], *, own_host_address: str
 ) -> tuple[Aim, ...]:
-    """Returns what a relay pod is to try. own_host_address is that of its node, which Kubernetes lets every pod reach."""
+    """Returns what a relay pod is to try. own_host_address is that of its node, which Kubernetes lets every pod reach.
+
+    An address that no target can have is left out: whoever may write the status of a pod can claim any.
+    """
     known = tuple(upstreams)
-    found = [
-        _aim(TargetKind.DECOY, address, DECOY_PORT, reach.lets_out(known, address, DECOY_PORT))
-        for address in around.decoys
-    ]
+    places = [*_of_the_platform(around, known), *_of_neighbours(around, known, own_host_address)]
+    found: dict[tuple[str, int], Aim] = {}
+    for kind, address, port, permitted in places:
+        try:
+            target = Target(kind=kind, address=address, port=port)
+        except ValidationError:
+            continue
+        found.setdefault((address, port), Aim(target, permitted))
+    return tuple(found.values())[:MAX_TARGETS]
+
+
+def _of_the_platform(around: Around, upstreams: tuple[Upstream, ...]) -> Iterator[_Place]:
+    for address in around.decoys:
+        permitted = reach.lets_out(upstreams, address, DECOY_PORT)
+        yield TargetKind.DECOY, address, DECOY_PORT, permitted
     if around.api_server is not None:
         address, port = around.api_server
         # its Service may lead to a public address, which an upstream of any public address opens as well
-        permitted = reach.lets_out(known, address, port) or reach.opens_the_world(known)
-        found.append(_aim(TargetKind.API_SERVER, address, port, permitted))
-    found += [
-        _aim(TargetKind.METADATA, one, METADATA_PORT, reach.lets_out(known, one, METADATA_PORT))
-        for one in METADATA_ADDRESSES
-    ]
+        permitted = reach.lets_out(upstreams, address, port) or reach.opens_the_world(upstreams)
+        yield TargetKind.API_SERVER, address, port, permitted
+    for address in METADATA_ADDRESSES:
+        permitted = reach.lets_out(upstreams, address, METADATA_PORT)
+        yield TargetKind.METADATA, address, METADATA_PORT, permitted
+
+
+def _of_neighbours(
+    around: Around, upstreams: tuple[Upstream, ...], own_host_address: str
+) -> Iterator[_Place]:
     for neighbour in around.neighbours:
-        found += _of_neighbour(neighbour, known, own_host_address)
-    unique = {(aim.target.address, aim.target.port): aim for aim in found}
-    return tuple(unique.values())[:MAX_TARGETS]
-
-
-def _of_neighbour(
-    neighbour: Neighbour, upstreams: tuple[Upstream, ...], own_host_address: str
-) -> list[Aim]:
-    space, host = neighbour.namespace, neighbour.host_address
-    found = [
-        _aim(
-            TargetKind.NEIGHBOUR,
-            address,
-            port,
-            reach.lets_out(upstreams, address, port, namespace=space),
-        )
+        space, host = neighbour.namespace, neighbour.host_address
         for address, port in (
             (neighbour.address, ADMIN_PORT),
             (neighbour.address, TRAFFIC_PORT),
             *((service, TRAFFIC_PORT) for service in neighbour.service_addresses),
-        )
-    ]
-    if host:
+        ):
+            permitted = reach.lets_out(upstreams, address, port, namespace=space)
+            yield TargetKind.NEIGHBOUR, address, port, permitted
+        if not host:
+            continue
         permitted = host == own_host_address or reach.lets_out(upstreams, host, KUBELET_PORT)
-        found.append(_aim(TargetKind.NODE, host, KUBELET_PORT, permitted))
-    if host and neighbour.node_port is not None:
-        # translated to the pod behind it before a policy is asked
-        permitted = reach.lets_out(upstreams, host, neighbour.node_port) or reach.lets_out(
-            upstreams, neighbour.address, TRAFFIC_PORT, namespace=space
-        )
-        found.append(_aim(TargetKind.NODE_PORT, host, neighbour.node_port, permitted))
-    return found
-
-
-def _aim(kind: TargetKind, address: str, port: int, permitted: bool) -> Aim:
-    return Aim(Target(kind=kind, address=address, port=port), permitted)
+        yield TargetKind.NODE, host, KUBELET_PORT, permitted
+        if neighbour.node_port is not None:
+            # translated to the pod behind it before a policy is asked
+            permitted = reach.lets_out(upstreams, host, neighbour.node_port) or reach.lets_out(
+                upstreams, neighbour.address, TRAFFIC_PORT, namespace=space
+            )
+            yield TargetKind.NODE_PORT, host, neighbour.node_port, permitted

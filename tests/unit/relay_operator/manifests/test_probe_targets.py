@@ -89,6 +89,16 @@ def test_there_are_at_most_as_many_targets_as_a_relay_takes() -> None:
     assert len(probe_targets.aims(around, (), own_host_address="")) == MAX_TARGETS
 
 
+@pytest.mark.parametrize("claimed", ["127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0", "::1"])
+def test_an_address_that_no_pod_has_is_left_out(claimed: str) -> None:
+    service = {"spec": {"clusterIPs": [claimed], "ports": [{"nodePort": 22}]}}
+    liar = Neighbour(namespace="relay-b", address=claimed, host_address=claimed, service=service)
+    around = Around(decoys=(claimed, "10.244.0.7"), api_server=None, neighbours=(liar,))
+    found = probe_targets.aims(around, (), own_host_address="")
+    assert {aim.target.kind for aim in found} == {TargetKind.DECOY, TargetKind.METADATA}
+    assert found[0].place == "10.244.0.7:8091"
+
+
 def test_a_service_without_an_address_is_no_target() -> None:
     headless = Neighbour(
         namespace="relay-b", address="10.244.1.9", service={"spec": {"clusterIPs": ["None"]}}
