@@ -67,14 +67,23 @@ class Part(BaseModel):
     )
 
 
+def _is_unset(value: object) -> bool:
+    """Says that a field holds its default and stays out of the text: relays of the time before it refuse what they do not know."""
+    return value is None or value is True or value == ()
+
+
 class ApiKey(Part):
     """One credential of the tenant, known by digest only. weight shares the tenant's seats between keys.
 
-    Its rates bind beside the tenant's; None is no limit of its own. Each pod holds 1/replicas of them.
+    Its rates bind beside the tenant's; None is no limit of its own. Each pod holds 1/replicas of them. During a rotation the
+    name stands for two keys: previous_sha256 is the one that callers may still have, next_sha256 the one that they will be
+    given as soon as every pod knows it.
     """
 
     name: Name
     sha256: Sha256Hex
+    previous_sha256: Annotated[Sha256Hex | None, Field(exclude_if=_is_unset)] = None
+    next_sha256: Annotated[Sha256Hex | None, Field(exclude_if=_is_unset)] = None
     priority: Priority = "normal"
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
@@ -112,11 +121,6 @@ class ProviderAuth(Part):
     header: Name = "Authorization"
     scheme: str = "Bearer"
     key_file: Name | None = None
-
-
-def _is_unset(value: object) -> bool:
-    """Says that a field holds its default and stays out of the text: relays of the time before it refuse what they do not know."""
-    return value is None or value is True or value == ()
 
 
 ParameterPath = Annotated[

@@ -43,7 +43,10 @@ QUEUE_WAIT_BUCKETS: Final = (0.001, *LATENCY_BUCKETS)
 
 @dataclass(frozen=True, slots=True)
 class MetricFamily:
-    """A metric. merge says how several workers' gauges become one: their sum, or their largest."""
+    """A metric. merge says how several workers' gauges become one: their sum, or their largest.
+
+    A gauge that outlives its worker stays true of it after its end, as counters do.
+    """
 
     name: str
     kind: Kind
@@ -52,6 +55,7 @@ class MetricFamily:
     page: Page = "metrics"
     buckets: tuple[float, ...] = ()
     merge: Literal["sum", "max"] = "sum"
+    outlives_worker: bool = False
 
 
 _SIDE: Final = ("tenant_uid", "route", "side", "fingerprint")
@@ -96,6 +100,14 @@ FAMILIES: Final = (
         "relay_upstream_connections", "gauge", ("provider",), "Open provider connections."
     ),
     MetricFamily("relay_buffered_bytes", "gauge", (), "Request bodies held in memory."),
+    MetricFamily(
+        "relay_api_key_last_used_timestamp_seconds",
+        "gauge",
+        ("key", "generation"),
+        "When a request last came with the key of this name, current or previous; 0 for not since the pod's start.",
+        merge="max",
+        outlives_worker=True,
+    ),
     MetricFamily(
         "relay_tokens_total",
         "counter",

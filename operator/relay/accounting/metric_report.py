@@ -36,8 +36,12 @@ def _sum(family: MetricFamily, left: Any, right: Any) -> Any:
 
 
 def without_gauges(report: Report) -> Report:
-    """Returns what stays true of a worker that has ended: its counters."""
-    return {name: series for name, series in report.items() if BY_NAME[name].kind != "gauge"}
+    """Returns what stays true of a worker that has ended: its counters, and what happened when."""
+    return {
+        name: series
+        for name, series in report.items()
+        if BY_NAME[name].kind != "gauge" or BY_NAME[name].outlives_worker
+    }
 
 
 def render(merged: Mapping[str, Mapping[Labels, Any]], page: Page) -> str:

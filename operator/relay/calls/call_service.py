@@ -132,6 +132,7 @@ class CallService:
         """Returns everything countable as plain data."""
         report = self.metrics.report()
         tenants = self.tenants.all()
+        self.tenants.report_uses(report, wall=time.time(), now=time.monotonic())
         for tenant in tenants:
             tenant.report(report)
         queues = [tenant.admission.queue for tenant in tenants]

@@ -103,6 +103,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
             caller = known.notes
             if isinstance(caller, Caller) and caller.up_to_date:
                 self.caller = caller
+                caller.use.at = self.request.received_at
                 return
         refusal = self._check_head()
         if refusal is not None:

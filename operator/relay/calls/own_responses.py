@@ -131,6 +131,7 @@ def me_body(caller: Caller, now: float) -> bytes:
             "tier": document.tenant.tier or None,
             "api_key": {
                 "name": key.name,
+                "generation": "previous" if key.is_previous else "current",
                 "priority": key.priority,
                 "limits": _key_limits(snapshot, key.name),
             },

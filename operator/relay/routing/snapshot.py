@@ -17,6 +17,7 @@ from relay.http.headers import HOP_BY_HOP, field_name, field_value
 from relay.http.tls import provider_context
 from relay.routing.sessions import session_seed
 from relay_contract.document import (
+    ApiKey,
     Breaker,
     Document,
     Failure,
@@ -39,11 +40,12 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:
-    """The rights of an API key of the document."""
+    """The rights of an API key of the document. is_previous tells that callers are to change to the key after it."""
 
     name: str
     priority: Priority
     weight: int
+    is_previous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +151,28 @@ def compile_snapshot(document: Document, digest: str) -> Snapshot:
         digest=digest,
         tenant=document.tenant.name.encode(),
         suspended=document.tenant.suspended,
-        keys={
-            bytes.fromhex(key.sha256): KeyGrant(key.name, key.priority, key.weight)
-            for key in document.tenant.keys
-        },
+        keys=_grants(document.tenant.keys),
         upstreams=upstreams,
         plans=plans,
         routes=_index(document.tenant.routes, plans),
         models=models,
         known_models=frozenset(models) | limited,
     )
+
+
+def _grants(keys: tuple[ApiKey, ...]) -> dict[bytes, KeyGrant]:
+    """Returns what each digest may; one that is valid under two names is the current key of one of them."""
+    grants: dict[bytes, KeyGrant] = {}
+    for key in keys:
+        if key.previous_sha256 is not None:
+            previous = KeyGrant(key.name, key.priority, key.weight, is_previous=True)
+            grants[bytes.fromhex(key.previous_sha256)] = previous
+    for key in keys:
+        grant = KeyGrant(key.name, key.priority, key.weight)
+        if key.next_sha256 is not None:
+            grants[bytes.fromhex(key.next_sha256)] = grant
+        grants[bytes.fromhex(key.sha256)] = grant
+    return grants
 
 
 def _upstream(provider: Provider) -> Upstream:

@@ -30,7 +30,7 @@ class Caller:
     becomes there: it is used again when the head is.
     """
 
-    __slots__ = ("heads", "how", "key", "priority", "snapshot", "task", "tenant", "user")
+    __slots__ = ("heads", "how", "key", "priority", "snapshot", "task", "tenant", "use", "user")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Caller:
         self.tenant = holder.tenant
         self.snapshot = holder.snapshot
         self.key = holder.key
+        self.use = holder.use
         self.user = user
         self.priority = priority
         self.how: IdentifiedBy = how
@@ -79,6 +80,7 @@ def identify(request: Request, tenants: TenantMap) -> Caller | Refusal:
         return Refusal.tenant_mismatch
     if snapshot.suspended:
         return Refusal.tenant_suspended
+    holder.use.at = request.received_at
     task = fields.get(b"x-task-type")
     return Caller(
         holder,

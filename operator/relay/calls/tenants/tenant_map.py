@@ -1,20 +1,26 @@
 """The tenants that one worker serves; one today."""
 
 from relay.accounting.logs import WorkerLog
+from relay.accounting.metric_catalogue import Labels
+from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
+from relay.calls.tenants.key_use import LAST_USED, KeyUse, labels
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.routing.snapshot import KeyGrant, Snapshot
 
 
 class KeyHolder:
-    """An API key in force, with its tenant and the snapshot that grants it."""
+    """An API key in force, with its tenant, the snapshot that grants it, and its last use, which outlives snapshots."""
 
-    __slots__ = ("key", "snapshot", "tenant")
+    __slots__ = ("key", "snapshot", "tenant", "use")
 
-    def __init__(self, tenant: TenantRuntime, snapshot: Snapshot, key: KeyGrant) -> None:
+    def __init__(
+        self, tenant: TenantRuntime, snapshot: Snapshot, key: KeyGrant, use: KeyUse
+    ) -> None:
         self.tenant = tenant
         self.snapshot = snapshot
         self.key = key
+        self.use = use
 
 
 class TenantMap:
@@ -44,8 +50,9 @@ class TenantMap:
             )
         else:
             tenant.install(snapshot, share=share, now=now)
+        known = self._holders
         self._holders = {
-            digest: KeyHolder(one, one.snapshot, key)
+            digest: KeyHolder(one, one.snapshot, key, _use_of(known.get(digest), one))
             for one in self._tenants.values()
             for digest, key in one.snapshot.keys.items()
         }
@@ -66,3 +73,16 @@ class TenantMap:
     def all(self) -> list[TenantRuntime]:
         """Returns every tenant."""
         return list(self._tenants.values())
+
+    def report_uses(self, report: Report, *, wall: float, now: float) -> None:
+        """Adds when each key was last used; wall and now are this moment since the epoch and as the loop counts."""
+        latest: dict[Labels, int] = {}
+        for holder in self._holders.values():
+            name = labels(holder.key.name, is_previous=holder.key.is_previous)
+            latest[name] = max(latest.get(name, 0), holder.use.seen(wall=wall, now=now))
+        report[LAST_USED] = list(latest.items())
+
+
+def _use_of(known: KeyHolder | None, tenant: TenantRuntime) -> KeyUse:
+    """Returns the last use of a key that this tenant had before, or that of a new one."""
+    return known.use if known is not None and known.tenant is tenant else KeyUse()

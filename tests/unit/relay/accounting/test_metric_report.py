@@ -47,3 +47,10 @@ def test_the_breaker_gauge_is_the_worst_of_the_workers() -> None:
 def test_a_dead_workers_counters_count_on_and_its_gauges_do_not() -> None:
     report: Report = {"relay_in_flight": [((), 3)], "relay_requests_total": [(("a", "b", "c"), 2)]}
     assert set(without_gauges(report)) == {"relay_requests_total"}
+
+
+def test_the_last_use_of_a_key_is_that_of_any_worker_also_of_one_that_has_ended() -> None:
+    name = "relay_api_key_last_used_timestamp_seconds"
+    key = ("production", "previous")
+    ended = without_gauges({name: [(key, 1200)]})
+    assert merge([ended, {name: [(key, 0)]}, {name: [(key, 900)]}])[name][key] == 1200

@@ -493,7 +493,12 @@ async def test_me_says_who_and_what_is_left(relay_with: Make) -> None:
     me = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert me["tenant"] == "finance"
     no_limits = {"requests_per_minute": None, "tokens_per_minute": None}
-    assert me["api_key"] == {"name": "production", "priority": "high", "limits": no_limits}
+    assert me["api_key"] == {
+        "name": "production",
+        "generation": "current",
+        "priority": "high",
+        "limits": no_limits,
+    }
     assert (me["limits"]["scope"], me["limits"]["share"]) == ("PerReplicaShare", 0.5)
 
 
