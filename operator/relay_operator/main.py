@@ -38,6 +38,7 @@ from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.handlers.secret_checks import SecretChecks
+from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
@@ -49,6 +50,7 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
@@ -116,7 +118,7 @@ async def _operate(
         evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds),
         budget=Budget(settings.canaries_at_once),
     )
-    webhook = _webhook(settings)
+    webhook, key_versions = _webhook(settings), SecretVersions()
     isolation = IsolationRecords(
         watched_state=watched_state,
         is_required=settings.isolation_required,
@@ -143,6 +145,7 @@ async def _operate(
                 operator_namespace=settings.namespace,
             ),
             isolation=isolation,
+            key_versions=key_versions,
             platform=_platform(settings, key_secrets.public_key_text(key)),
             clock=time.time,
         ),
@@ -238,6 +241,7 @@ async def _operate(
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
         "service-checks": services.run(),
+        "secret-watch": SecretWatch(api=api, context=context, versions=key_versions).run(),
     }
     if webhook is not None:
         background["webhook"] = webhook.run()

@@ -33,6 +33,13 @@ ANNOTATION_APPROVE = f"{GROUP}/approve"
 ANNOTATION_ALLOW_JUMP = f"{GROUP}/allow-jump"
 """On a RelayRoute: lets all traffic go at once to the stable side whose fingerprint it names."""
 
+ANNOTATION_ROTATE_KEYS = f"{GROUP}/rotate-keys"
+"""On a Tenant: replaces the API keys that it names, and accepts them for the overlap."""
+ANNOTATION_REVOKE_KEYS = f"{GROUP}/revoke-keys"
+"""On a Tenant: refuses the API keys that it names at once; a current one is replaced."""
+ANNOTATION_KEY_STAMPS = f"{GROUP}/key-stamps"
+"""On the Secret of a tenant's API keys: since when each is the current one."""
+
 MANAGED_BY = "relay-operator"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
@@ -41,6 +48,7 @@ RELAY = "relay"
 """Name of the relay's Deployment, Service, ServiceAccount and container in a tenant's namespace."""
 DOCUMENT_CONFIGMAP = "relay-document"
 API_KEYS_SECRET = "relay-api-keys"  # noqa: S105 - the name of a Secret, not a secret
+KEY_DIGESTS_SECRET = "relay-api-key-digests"  # noqa: S105 - as above
 UPSTREAM_SECRET = "relay-upstream"  # noqa: S105 - as above
 SIGNING_KEY_SECRET = "relay-operator-signing-key"  # noqa: S105 - as above
 SIGNING_KEY_ENTRY = "ed25519"
@@ -88,6 +96,11 @@ class Reason(StrEnum):
     SYNCED = "Synced"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
     SECRET_IMMUTABLE = "SecretImmutable"  # noqa: S105 - a reason
+    API_KEY_INVALID = "ApiKeyInvalid"
+    KEY_ROTATED = "KeyRotated"
+    KEY_OVERLAP_ENDED = "KeyOverlapEnded"
+    KEY_REVOKED = "KeyRevoked"
+    KEY_REPLACED = "KeyReplaced"
     CERTIFICATE_SERVED = "CertificateServed"
     CERTIFICATE_EXPIRING = "CertificateExpiring"
     CERTIFICATE_LOADING = "CertificateLoading"

@@ -11,6 +11,7 @@ import yaml
 from tests.cluster.session import provider
 
 from relay_operator import names
+from relay_operator.handlers import secret_watch
 from relay_operator.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
@@ -235,9 +236,13 @@ def test_no_rule_has_a_wildcard() -> None:
     assert [rule for rule in rules() if "*" in json.dumps(rule)] == []
 
 
-def test_secrets_can_be_read_only_where_a_binding_allows_it() -> None:
+def test_secrets_can_be_read_only_where_a_binding_allows_it_and_only_those_of_api_keys_are_watched() -> (
+    None
+):
     everywhere = the("ClusterRole")["rules"]
-    assert [rule for rule in everywhere if "secrets" in rule["resources"]] == []
+    [watch] = [rule for rule in everywhere if "secrets" in rule["resources"]]
+    assert (watch["resources"], watch["verbs"]) == (["secrets"], ["watch"])
+    assert tuple(watch["resourceNames"]) == secret_watch.WATCHED
     assert [
         rule for rule in rules() if "secrets" in rule["resources"] and "list" in rule["verbs"]
     ] == []

@@ -53,11 +53,35 @@ class Limits(Part):
 
 
 class ApiKey(Part):
+    """A key of the tenant. The operator makes it, or the platform brings the digest of one that it made itself."""
+
     name: str
+    source: Literal["Generated", "Digest"] = "Generated"
     priority: Literal["high", "normal", "low"] = "normal"
     weight: int = 1
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+
+
+class KeyRotation(Part):
+    """How generated keys are replaced. every is how old one becomes, None for as old as may be; overlap is how long the key
+    before it is accepted beside it. Seconds.
+    """
+
+    every: Duration | None = None
+    overlap: Duration = 86_400.0
+
+    @model_validator(mode="after")
+    def _one_rotation_ends_before_the_next(self) -> Self:
+        if self.every is not None and self.every < 3600:
+            raise ValueError("every is below 1h; write 1h or more")
+        if self.overlap < 60:
+            raise ValueError("overlap is below 1m; write 1m or more")
+        if self.every is not None and self.overlap >= self.every:
+            raise ValueError(
+                "overlap (24h if not set) must be shorter than every; lower overlap or raise every"
+            )
+        return self
 
 
 class Peer(Part):
@@ -82,6 +106,7 @@ class TenantSpec(Part):
     queue: Queue = Queue()
     limits: Limits = Limits()
     api_keys: tuple[ApiKey, ...] = (ApiKey(name=names.DEFAULT_API_KEY),)
+    key_rotation: KeyRotation | None = None
     network: Network = Network()
 
 

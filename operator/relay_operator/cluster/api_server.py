@@ -6,7 +6,7 @@ No other module knows the client library (kubernetes.aio), so it can be replaced
 import asyncio
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol, Self
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from kubernetes.aio import config as kubernetes_config
 from relay_operator import names
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, FencedRequest, Unfenced
+from relay_operator.cluster.watch_stream import WatchEvent, events
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 
 Manifest = dict[str, Any]
@@ -43,8 +44,12 @@ PATHS: dict[str, tuple[str, str, bool]] = {
 
 _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA_ONLY_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 _TIMEOUT_SECONDS = 5.0
+_WATCH_SECONDS = 300
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT_SECONDS, sock_read=150.0)
+"""Bookmarks come about once a minute: a connection on which nothing does is dead."""
 _THROTTLED = frozenset({429, 503})
 _ATTEMPTS = 4
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -54,13 +59,19 @@ _MOST_ANSWER_BYTES = 32 * 1024 * 1024
 
 
 class ApiServer(Protocol):
-    """Six verbs on manifests. Every one raises ApiServerRefused or Unavailable; writes raise Conflict too."""
+    """Seven verbs on manifests. Every one raises ApiServerRefused or Unavailable; writes raise Conflict too."""
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
         """Returns the object, None when there is none."""
 
     async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
         """Lists the metadata of all objects of a kind, in every namespace, that match a label selector."""
+
+    def watch_metadata(self, kind: str, name: str, *, since: str) -> AsyncIterator[WatchEvent]:
+        """Goes through what happens to the objects of this name, in every namespace, after a version; all there are if empty.
+
+        Ends by itself after some minutes. Raises ApiServerRefused with status 410 for a version that is too old.
+        """
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Creates the object; raises Conflict when it exists already."""
@@ -118,6 +129,30 @@ class KubernetesApiServer:
         query = {"labelSelector": selector} if selector else {}
         answer = await self._call("GET", _path(kind, ""), query=query, accept=_METADATA_ONLY)
         return [item["metadata"] for item in answer["items"]]
+
+    async def watch_metadata(
+        self, kind: str, name: str, *, since: str
+    ) -> AsyncIterator[WatchEvent]:
+        path = _path(kind, "")
+        query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={name}",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        } | ({"resourceVersion": since} if since else {})
+        headers = {"Accept": _METADATA_ONLY_WATCH}
+        what = f"GET {path} (watch of {name})"
+        try:
+            response = await self._open("GET", path, query, None, headers, _WATCH_TIMEOUT)
+            if response.status != 200:
+                _answer("GET", path, response.status, await _read(response.response, what))
+            try:
+                async for event in events(response.response.content.iter_any(), what=what):
+                    yield event
+            finally:
+                response.response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(what, error) from error
 
     async def create(self, manifest: Manifest) -> Manifest:
         path = _path(manifest["kind"], manifest["metadata"].get("namespace", ""))
@@ -194,24 +229,40 @@ class KubernetesApiServer:
         deadline: float,
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            parts = await self._client.param_serialize(
-                method,
-                path,
-                query_params=list(query.items()),
-                header_params=dict(headers),
-                body=body,
-                auth_settings=["BearerToken"],
-            )
-            response = await self._client.call_api(*parts, _request_timeout=deadline)
+            response = await self._open(method, path, query, body, headers, deadline)
             return (
                 response.status,
                 response.headers,
                 await _read(response.response, f"{method} {path}"),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(
-                f"{method} {path}: the API server cannot be reached ({error or type(error).__name__})"
-            ) from error
+            raise _unreachable(f"{method} {path}", error) from error
+
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Manifest | None,
+        headers: Mapping[str, str],
+        within: float | aiohttp.ClientTimeout,
+    ) -> Any:
+        """Sends a request, and returns once the head of the answer is there."""
+        parts = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list(query.items()),
+            header_params=dict(headers),
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        return await self._client.call_api(*parts, _request_timeout=within)
+
+
+def _unreachable(what: str, error: Exception) -> Unavailable:
+    return Unavailable(
+        f"{what}: the API server cannot be reached ({error or type(error).__name__})"
+    )
 
 
 async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:

@@ -34,13 +34,24 @@ class EventRecorder:
         self._instance = instance
 
     async def announce(
-        self, body: Mapping[str, Any], *, kind: str, action: str, move: Move
+        self,
+        body: Mapping[str, Any],
+        *,
+        kind: str,
+        action: str,
+        move: Move,
+        identity: str = "",
     ) -> None:
         """Posts a move as an Event about the object; Events of cluster-scoped objects go to the namespace default.
 
-        The name follows from the move, so one that is posted again after a restart is refused as a duplicate.
+        The name follows from the move, or from its identity where a move that is made again has another time, so one that is
+        posted again after a restart is refused as a duplicate.
         """
-        name = _name(body, str(move.at), move.reason, move.message)
+        name = (
+            _name(body, identity)
+            if identity
+            else _name(body, str(move.at), move.reason, move.message)
+        )
         severity = "Warning" if move.reason in _WARNINGS else "Normal"
         await self._post(body, kind=kind, action=action, move=move, name=name, severity=severity)
 

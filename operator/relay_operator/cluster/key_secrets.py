@@ -1,28 +1,15 @@
-"""Keys in Secrets: the operator's signing key and the tenants' API keys. No value is ever logged."""
+"""The operator's signing key in its Secret, and how entries of Secrets are read. No value is ever logged."""
 
 import base64
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from relay_contract.document import API_KEY_PREFIX
 from relay_operator import names
-from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer, Manifest
 from relay_operator.errors import Conflict, SigningKeyUnusable
-from relay_operator.manifests import credentials
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKeys:
-    """A tenant's API keys by name, and what keeps others from being as its spec asks for; empty where nothing does."""
-
-    values: dict[str, str]
-    obstacle: str = ""
 
 
 async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
@@ -66,61 +53,6 @@ def public_key_text(key: Ed25519PrivateKey) -> str:
     """Returns the public key as relays expect it in their environment (endpoints.ENV_DOCUMENT_PUBLIC_KEYS)."""
     raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return base64.b64encode(raw).decode()
-
-
-async def tenant_keys(
-    api: ApiServer, tenant: Tenant, *, on_missing: Callable[[], None] = lambda: None
-) -> ApiKeys:
-    """Returns the tenant's API keys by name: existing ones kept, missing ones made, those no longer named removed.
-
-    on_missing is called after the Secret had to be made, with new keys. A Secret that somebody made immutable is left as
-    it is, with the keys in it: between its deletion and the next one's creation they could be lost.
-
-    Two operators at once cannot both make keys: creation and change carry a precondition (Conflict).
-    """
-    namespace = names.tenant_namespace(tenant.metadata.name)
-    secret = await api.get("Secret", names.API_KEYS_SECRET, namespace=namespace)
-    existing = decode(secret)
-    wanted = {
-        key.name: existing.get(key.name) or new_key(tenant.metadata.name)
-        for key in tenant.spec.api_keys
-    }
-    if secret is None:
-        await api.create(credentials.api_keys(tenant, wanted))
-        on_missing()
-    elif wanted == existing:
-        return ApiKeys(wanted)
-    elif secret.get("immutable"):
-        kept = {name: key for name, key in wanted.items() if existing.get(name) == key}
-        return ApiKeys(kept, _obstacle(namespace, wanted, existing))
-    else:
-        manifest = credentials.api_keys(tenant, wanted)
-        removed: dict[str, None] = dict.fromkeys(existing.keys() - wanted.keys())
-        patch = {
-            "metadata": {"resourceVersion": secret["metadata"]["resourceVersion"]},
-            "data": {**manifest["data"], **removed},
-        }
-        await api.patch("Secret", names.API_KEYS_SECRET, patch, namespace=namespace)
-    return ApiKeys(wanted)
-
-
-def _obstacle(namespace: str, wanted: Mapping[str, str], existing: Mapping[str, str]) -> str:
-    """Tells which keys an immutable Secret keeps from being added or removed, and how a person gets on."""
-    added = ", ".join(sorted(name for name in wanted if wanted[name] != existing.get(name)))
-    removed = ", ".join(sorted(existing.keys() - wanted.keys()))
-    found = [f"API key {added} cannot be added to it"] if added else []
-    found += [f"{removed} cannot be removed from it, but is refused already"] if removed else []
-    secret = names.API_KEYS_SECRET
-    return (
-        f"Secret {namespace}/{secret} is immutable: {'; '.join(found)}; its other keys stay in force. Save a copy of it, "
-        f"then put it back without `immutable: true` (kubectl -n {namespace} get secret {secret} -o yaml > keys.yaml; "
-        "take the line out; kubectl replace --force -f keys.yaml)"
-    )
-
-
-def new_key(tenant: str) -> str:
-    """Makes an API key: a prefix that secret scanners can recognise, then 256 random bits."""
-    return f"{API_KEY_PREFIX}{tenant}-{secrets.token_urlsafe(32)}"
 
 
 def decode(secret: Manifest | None) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from relay_operator.decisions.api_keys.in_force import ApiKeys, story
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.isolation.finding import NOT_PROBED
 from relay_operator.decisions.isolation.finding import Finding as IsolationFinding
@@ -21,8 +22,8 @@ class Provisioned:
     """A reconcile that applied everything the tenant owns. pods counts the relay pods that are not terminating.
 
     orphans says which Providers are gone although routes in force use them; those routes say so as well. outgrown names
-    Providers that have become too large for the tenant's document. stuck_keys says why the tenant's own API keys are not
-    those of its spec. troubles says why relay pods are missing. tls is None
+    Providers that have become too large for the tenant's document. api_keys is what the last look at the tenant's own API
+    keys found. troubles says why relay pods are missing. tls is None
     for a tenant without TLS. withheld says why no key of a Provider is handed out.
     """
 
@@ -31,7 +32,7 @@ class Provisioned:
     pods: int = 0
     acknowledged_pods: int = 0
     missing_keys: tuple[str, ...] = ()
-    stuck_keys: str = ""
+    api_keys: ApiKeys = field(default_factory=ApiKeys)
     orphans: tuple[str, ...] = ()
     outgrown: tuple[str, ...] = ()
     suspended: bool = False
@@ -142,19 +143,33 @@ def _provisioned(found: Provisioned) -> list[Condition]:
 
 
 def _credentials(found: Provisioned) -> Condition:
-    lacking = "; ".join(one for one in (*found.missing_keys, found.stuck_keys) if one)
+    keys = found.api_keys
+    lacking = "; ".join(one for one in (*found.missing_keys, keys.obstacle, *keys.problems) if one)
     if found.withheld and not lacking:
         # not yet known is no failure
         holds = False if found.is_exposed else None
         reason = Reason.NOT_ENFORCED if found.is_exposed else Reason.NOT_PROBED
-        return condition(Type.CREDENTIALS_READY, holds, reason, reason, found.withheld)
+        message = "; ".join(one for one in (found.withheld, story(keys)) if one)
+        return condition(Type.CREDENTIALS_READY, holds, reason, reason, message)
+    told = (lacking or "API keys and provider keys are in place", *found.orphans, story(keys))
     return condition(
         Type.CREDENTIALS_READY,
         not lacking,
         Reason.SYNCED,
-        Reason.SECRET_MISSING if found.missing_keys else Reason.SECRET_IMMUTABLE,
-        "; ".join((lacking or "API keys and provider keys are in place", *found.orphans)),
+        _lack(found),
+        "; ".join(one for one in told if one),
     )
+
+
+def _lack(found: Provisioned) -> Reason:
+    """Returns the reason for which credentials are not as they should be."""
+    if found.missing_keys:
+        return Reason.SECRET_MISSING
+    return Reason.SECRET_IMMUTABLE if found.api_keys.obstacle else Reason.API_KEY_INVALID
+
+
+def _invalid(found: Provisioned) -> str:
+    return "; ".join(found.api_keys.problems)
 
 
 def _isolated(found: Provisioned) -> Condition:
@@ -178,7 +193,8 @@ def _stalled(found: Provisioned) -> Condition:
     rows = (
         (found.is_exposed, Reason.NOT_ENFORCED, found.isolation.message),
         (bool(missing), Reason.SECRET_MISSING, missing),
-        (bool(found.stuck_keys), Reason.SECRET_IMMUTABLE, found.stuck_keys),
+        (bool(found.api_keys.obstacle), Reason.SECRET_IMMUTABLE, found.api_keys.obstacle),
+        (bool(found.api_keys.problems), Reason.API_KEY_INVALID, _invalid(found)),
         (bool(full), Reason.DOCUMENT_FULL, full),
         (tls.next is Next.PERSON, tls.reason, tls.message),
     )
@@ -216,7 +232,8 @@ def _ready(found: Provisioned) -> Condition:
     rows = (
         (found.is_exposed, False, Reason.NOT_ENFORCED, found.isolation.message),
         (bool(missing), False, Reason.SECRET_MISSING, missing),
-        (bool(found.stuck_keys), False, Reason.SECRET_IMMUTABLE, found.stuck_keys),
+        (bool(found.api_keys.obstacle), False, Reason.SECRET_IMMUTABLE, found.api_keys.obstacle),
+        (bool(found.api_keys.problems), False, Reason.API_KEY_INVALID, _invalid(found)),
         (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),
         (not tls.holds and not is_loading, False, tls.reason, tls.message),
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),

@@ -27,8 +27,10 @@ def tenant(body: Body) -> Tenant:
     """Parses a Tenant. Raises InvalidSpec, here and below, that names the first field that does not fit."""
     parsed = Tenant.parse(body)
     with _refusals_of_the_document():
-        digests = {key.name: _DIGEST for key in parsed.spec.api_keys}
-        composition.tenant_part(parsed, digests, replicas=parsed.spec.relay.replicas)
+        keys = {
+            key.name: document.ApiKey(name=key.name, sha256=_DIGEST) for key in parsed.spec.api_keys
+        }
+        composition.tenant_part(parsed, keys, replicas=parsed.spec.relay.replicas)
     return parsed
 
 

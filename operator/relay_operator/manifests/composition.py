@@ -1,6 +1,5 @@
 """Tenant, routes and providers -> the relay document. An unusable route keeps its last good fragment."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 from relay_contract import document
@@ -11,9 +10,9 @@ from relay_operator.api.tenant import Tenant
 
 
 def tenant_part(
-    tenant: Tenant, key_digests: Mapping[str, str], *, replicas: int
+    tenant: Tenant, keys: Mapping[str, document.ApiKey], *, replicas: int
 ) -> document.TenantDocument:
-    """Composes the tenant's part of the document, without routes. key_digests maps a key's name to its SHA-256 in hex."""
+    """Composes the tenant's part of the document, without routes. keys are taken by name, for their digests alone."""
     spec = tenant.spec
     return document.TenantDocument(
         name=tenant.metadata.name,
@@ -25,14 +24,16 @@ def tenant_part(
         keys=tuple(
             document.ApiKey(
                 name=key.name,
-                sha256=key_digests[key.name],
+                sha256=keys[key.name].sha256,
+                previous_sha256=keys[key.name].previous_sha256,
+                next_sha256=keys[key.name].next_sha256,
                 priority=key.priority,
                 weight=key.weight,
                 requests_per_minute=key.requests_per_minute,
                 tokens_per_minute=key.tokens_per_minute,
             )
             for key in spec.api_keys
-            if key.name in key_digests
+            if key.name in keys
         ),
         queue=document.Queue(
             concurrency=spec.queue.concurrency,
@@ -180,8 +181,3 @@ def whole_document(
 def sides(route: document.Route) -> tuple[document.Side, ...]:
     """Returns every side that a route can send to."""
     return tuple(side for side in (route.stable, route.canary, *route.fallback) if side is not None)
-
-
-def key_digest(key: str) -> str:
-    """Returns the SHA-256 of an API key in hex, which is all that the document holds of it."""
-    return hashlib.sha256(key.encode()).hexdigest()

@@ -21,9 +21,11 @@ def document_configmap(tenant: Tenant, sealed: str, *, spec_note: str = "") -> M
     }
 
 
-def api_keys(tenant: Tenant, keys: Mapping[str, str]) -> Manifest:
-    """Returns the Secret with the tenant's API keys, one entry per name."""
-    return _secret(tenant, names.API_KEYS_SECRET, keys)
+def api_keys(tenant: Tenant, keys: Mapping[str, str], *, stamps: str) -> Manifest:
+    """Returns the Secret with the tenant's API keys, one entry per name, and since when they are what they are."""
+    secret = _secret(tenant, names.API_KEYS_SECRET, keys)
+    secret["metadata"]["annotations"] = {names.ANNOTATION_KEY_STAMPS: stamps}
+    return secret
 
 
 def upstream_keys(tenant: Tenant, keys: Mapping[str, str]) -> Manifest:

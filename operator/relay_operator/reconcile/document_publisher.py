@@ -201,7 +201,7 @@ class DocumentPublisher:
         if not is_another and asks == publication.asked_for_preflights and not contents.is_changed:
             return
         composed = composition.whole_document(
-            publication.base,
+            publication.base if asks else publication.without_next_keys(),
             publication.fragments.values() if asks else publication.without_preflights(),
             publication.providers,
             generation=max(publication.generation, 1),
@@ -278,8 +278,9 @@ class DocumentPublisher:
         return False
 
     def _note_refusal(self, publication: Publication, pod: Pod, refused: Document) -> None:
-        """Composes without preflights, until the pod has gone, where it may be them that the pod does not know."""
-        if any(route.preflight is not None for route in refused.tenant.routes):
+        """Composes without preflights and next keys, until the pod has gone, where it may be them that it does not know."""
+        has_preflights = any(route.preflight is not None for route in refused.tenant.routes)
+        if has_preflights or any(key.next_sha256 is not None for key in refused.tenant.keys):
             publication.refused_by.add((pod.uid, pod.incarnation))
             self._compose(publication)
 

@@ -11,7 +11,7 @@ import asyncio
 import copy
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from tests.unit.relay_operator.injected_failures import InjectedFailures
 
 from relay_operator import names
 from relay_operator.cluster.api_server import PATHS
+from relay_operator.cluster.watch_stream import WatchEvent
 from relay_operator.errors import ApiServerRefused, Conflict
 
 ObjectKey = tuple[str, str, str]
@@ -322,6 +323,25 @@ class Connection:
         self.failures.before_call("LIST", kind)
         labels = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
         return [one["metadata"] for one in self._server.list(kind, **labels)]
+
+    async def watch_metadata(
+        self, kind: str, name: str, *, since: str
+    ) -> AsyncIterator[WatchEvent]:
+        await asyncio.sleep(0)
+        self.failures.before_call("WATCH", kind)
+        news = asyncio.Event()
+        watch = self._server.watch(kind, news.set)
+        for one in self._server.list(kind):
+            if one["metadata"]["name"] == name and not since:
+                yield WatchEvent("ADDED", one["metadata"])
+        while True:
+            await news.wait()
+            await asyncio.sleep(0)
+            news.clear()
+            for event in watch.taken():
+                self.failures.before_call("WATCH", kind)
+                if event.object["metadata"]["name"] == name:
+                    yield WatchEvent(event.type, event.object["metadata"])
 
     async def create(self, manifest: Manifest) -> Manifest:
         await asyncio.sleep(0)

@@ -35,6 +35,7 @@ from relay_operator.errors import MetricsUnavailable
 from relay_operator.handlers import initial_list, owned_objects, resources
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.secret_checks import SecretChecks
+from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
@@ -46,6 +47,7 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
@@ -140,6 +142,7 @@ class Life:
     ) -> None:
         self.api: Connection = stage.server.connect(failures)
         self.queue = WorkQueue()
+        self.key_versions = SecretVersions()
         self.watched_state = WatchedState()
         api: Any = self.api
         relays: Any = Pushes(stage.relays, self.api.failures)
@@ -194,6 +197,7 @@ class Life:
                     operator_namespace=SYSTEM,
                 ),
                 isolation=self.isolation,
+                key_versions=self.key_versions,
                 platform=PLATFORM,
                 clock=stage.clock,
             ),
@@ -262,6 +266,7 @@ class Life:
             api=api, context=self.context, period_seconds=30, operator_namespace=SYSTEM
         )
         self.service_checks = ServiceChecks(api=api, context=self.context, period_seconds=5)
+        self.secret_watch = SecretWatch(api=api, context=self.context, versions=self.key_versions)
         self._server = stage.server
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -279,6 +284,7 @@ class Life:
             self.secret_checks.run(),
             self.service_checks.run(),
             self.isolation_watch.run(),
+            self.secret_watch.run(),
         )
         self._tasks = [
             asyncio.create_task(one) for one in (*running, *background, self._follow(watches, news))

@@ -65,7 +65,8 @@ class RelayPods:
     def take(self, pod: Pod, sealed: str) -> PushAnswer:
         """Answers a push as the admin port does; Unavailable where the port would not acknowledge."""
         self.meanwhile()
-        if pod.name in self.silent | self.unpushed:
+        is_gone = self.server.get("Deployment", names.RELAY, namespace=pod.namespace) is None
+        if is_gone or pod.name in self.silent | self.unpushed:
             raise Unavailable(f"pod {pod.namespace}/{pod.name} did not take the document")
         if self.claimed is not None:
             claim = document.Acknowledgement(digest="", generation=2**50, workers=1)
@@ -88,7 +89,10 @@ class RelayPods:
 
     def _check_version(self, pod: Pod, sealed: str) -> None:
         offered, _ = unseal(sealed, [self.public_key])
-        if pod.name in self.older and any(route.preflight for route in offered.tenant.routes):
+        is_news = any(route.preflight for route in offered.tenant.routes) or any(
+            key.next_sha256 or key.previous_sha256 for key in offered.tenant.keys
+        )
+        if pod.name in self.older and is_news:
             raise DocumentRejected("invalid_document", "extra inputs are not permitted")
 
     def open_breakers(self, pod_name: str, failed_probes: dict[tuple[str, str], int]) -> None:

@@ -14,6 +14,8 @@ from relay_contract.document import (
 )
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.relays import Pod
+from relay_operator.decisions.api_keys.in_force import ApiKeys
+from relay_operator.decisions.api_keys.withdrawal import without_next
 from relay_operator.decisions.relay_pods.certificate import SecretCertificate
 from relay_operator.manifests.document_text import Texts
 from relay_operator.manifests.environment import Upstream
@@ -39,8 +41,8 @@ class Publication:
     without_room are the routes for which the document had no room when they were last looked at, certificate the one
     in the Secret that the tenant names for TLS, told_since the pods that have told what they serve since that
     changed, refused_by those that refused a document that asked for preflights, as a relay of an earlier version does,
-    asked_for_preflights tells whether the newest composition did, missing_keys says of providers what their key lacks (None until keys were read), stuck_keys what keeps
-    the tenant's own keys from being as its spec asks for, spec_note is the last
+    asked_for_preflights tells whether the newest composition did, missing_keys says of providers what their key lacks (None until keys were read), api_keys what the last
+    look at the tenant's own keys found, spec_note is the last
     valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), outgrown
     the Providers whose models are not those of their spec for the same reason.
     """
@@ -67,7 +69,7 @@ class Publication:
     refused_by: set[tuple[str, int]] = field(default_factory=set)
     asked_for_preflights: bool = True
     missing_keys: Mapping[str, str] | None = None
-    stuck_keys: str = ""
+    api_keys: ApiKeys = field(default_factory=ApiKeys)
     spec_note: str = ""
     outgrown: set[str] = field(default_factory=set)
     demand: Demand = field(default_factory=Demand)
@@ -109,6 +111,11 @@ class Publication:
         answer = self.acknowledged.get((pod.uid, pod.incarnation))
         return answer is not None and answer.digest == self.digest and not answer.missing_keys
 
+    def runs_newest(self, pod: Pod) -> bool:
+        """Tells whether the pod runs the newest document, with every provider key or without."""
+        answer = self.acknowledged.get((pod.uid, pod.incarnation))
+        return answer is not None and answer.digest == self.digest
+
     def may_ask_for_preflights(self, pods: Iterable[Pod]) -> bool:
         """Tells whether no pod that stays would refuse a document because of them, and with it every other change."""
         return not any(
@@ -121,6 +128,11 @@ class Publication:
             route if route.preflight is None else route.model_copy(update={"preflight": None})
             for route in self.fragments.values()
         ]
+
+    def without_next_keys(self) -> TenantDocument:
+        """Returns the tenant's part with no key that is only to come."""
+        keys = without_next(self.base.keys)
+        return self.base if keys == self.base.keys else self.base.model_copy(update={"keys": keys})
 
     def served_certificate(self, pod: Pod) -> ServedCertificate | None:
         """Returns what the pod said of the certificate that it serves; None while it has said nothing."""

@@ -11,6 +11,8 @@ from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.withheld_keys import withhold
+from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
+from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
@@ -31,6 +33,8 @@ class Provisioning:
         watched_state: WatchedState,
         queue: WorkQueue,
         access: UpstreamAccess,
+        api_keys: TenantApiKeys,
+        withdrawal: KeyWithdrawal,
         keys: TenantKeys,
         certificate: TenantCertificate,
         isolation: IsolationRecords,
@@ -42,6 +46,8 @@ class Provisioning:
         self._watched_state = watched_state
         self._queue = queue
         self._access = access
+        self._api_keys = api_keys
+        self._withdrawal = withdrawal
         self._keys = keys
         self._certificate = certificate
         self._isolation = isolation
@@ -54,9 +60,10 @@ class Provisioning:
         would cut the relay off from it. Its reconciler calls again.
         """
         space = names.tenant_namespace(spec.metadata.name)
-        api_keys = await self._keys.read(spec)
-        publication = await self._publications.rebased(spec, api_keys.values)
-        publication.stuck_keys = api_keys.obstacle
+        api_keys = await self._api_keys.read(spec, self._publisher.publication(space))
+        publication = await self._publications.rebased(spec, api_keys.digests)
+        publication.api_keys = api_keys
+        await self._withdrawal.withdraw_missing(publication)
         await self._certificate.read(spec, publication, now)
         used = self._used_providers(publication, space)
         if self._watched_state.unresolved(used):
@@ -77,6 +84,7 @@ class Provisioning:
         await self._publisher.distribute(space)
         await self._apply_all(tenant.relay(spec, self._platform))
         await self._publisher.acknowledged(space)
+        await self._api_keys.rotate(spec, publication)
         await self._certificate.bring(publication, now)
         return keys
 

@@ -9,6 +9,7 @@ from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
+from relay_operator.reconcile.keys.withdrawal import named_keys
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
 from relay_operator.reconcile.tenancy.pauses import LOOK_AGAIN_SECONDS, NAMESPACE_SECONDS
@@ -95,8 +96,12 @@ class RefusedSpecs:
 
 
 def _last_valid(publication: Publication, watched: Watched[Tenant]) -> Tenant:
-    """Returns the Tenant as it last could be used; suspended also if that was asked for since."""
+    """Returns the Tenant as it last could be used; suspended, and without keys, also if that was asked for since."""
     last = publication.tenant
     suspended = publication.base.suspended or asks_to_suspend(watched)
-    spec = last.spec.model_copy(update={"suspend": last.spec.suspend or suspended})
+    named = named_keys(watched.resource)
+    keys = tuple(key for key in last.spec.api_keys if named is None or key.name in named)
+    spec = last.spec.model_copy(
+        update={"suspend": last.spec.suspend or suspended, "api_keys": keys}
+    )
     return last.model_copy(update={"spec": spec})

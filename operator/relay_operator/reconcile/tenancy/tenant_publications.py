@@ -1,6 +1,9 @@
 """Publications of tenants: resumed after the operator's start from the documents that are in force."""
 
+from collections.abc import Mapping
+
 from relay_contract import endpoints
+from relay_contract.document import ApiKey
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
@@ -44,7 +47,7 @@ class TenantPublications:
             self._queue_routes(publication)
         return publication
 
-    async def rebased(self, spec: Tenant, keys: dict[str, str]) -> Publication:
+    async def rebased(self, spec: Tenant, keys: Mapping[str, ApiKey]) -> Publication:
         """Returns the tenant's publication with the spec and the API keys in it, begun if there was none."""
         space = names.tenant_namespace(spec.metadata.name)
         publication = self._publisher.publication(space)
@@ -53,9 +56,9 @@ class TenantPublications:
         self._rebase(publication, spec, keys)
         return publication
 
-    async def _begin(self, spec: Tenant, keys: dict[str, str]) -> Publication:
+    async def _begin(self, spec: Tenant, keys: Mapping[str, ApiKey]) -> Publication:
         stored = _document(await self._configmap(names.tenant_namespace(spec.metadata.name)))
-        base = composition.tenant_part(spec, _digests(keys), replicas=spec.spec.relay.replicas)
+        base = composition.tenant_part(spec, keys, replicas=spec.spec.relay.replicas)
         publication = self._publisher.begin(spec, base, stored)
         self._queue_routes(publication)
         return publication
@@ -69,13 +72,13 @@ class TenantPublications:
         for route in {*self._watched_state.routes.names(namespace=space), *publication.fragments}:
             self._queue.add(Key("RelayRoute", space, route))
 
-    def _rebase(self, publication: Publication, spec: Tenant, keys: dict[str, str]) -> None:
+    def _rebase(self, publication: Publication, spec: Tenant, keys: Mapping[str, ApiKey]) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         sharing = sum(pod.ready or pod.terminating for pod in self._watched_state.relay_pods(space))
         publication.tenant = spec
         publication.spec_note = self._publisher.valid_specs.note(spec)
         publication.base = composition.tenant_part(
-            spec, _digests(keys), replicas=sharing or spec.spec.relay.replicas
+            spec, keys, replicas=sharing or spec.spec.relay.replicas
         )
         self._publisher.refresh_providers(publication)
         if publication.without_room:
@@ -90,7 +93,3 @@ def identity(watched: Watched[Tenant]) -> Tenant:
 
 def _document(configmap: Manifest | None) -> str:
     return str((configmap or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, ""))
-
-
-def _digests(keys: dict[str, str]) -> dict[str, str]:
-    return {name: composition.key_digest(key) for name, key in keys.items()}

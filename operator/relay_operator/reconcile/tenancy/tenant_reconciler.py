@@ -1,5 +1,6 @@
 """Reconciles a Tenant in this order: namespace, network policies, credentials, document, workload, status."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import outcome
+from relay_operator.decisions.api_keys.steady_clock import SteadyClock
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.decisions.tenant_conditions import TenantOutcome
 from relay_operator.errors import ApiServerRefused, Unavailable
@@ -17,6 +19,9 @@ from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
+from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
+from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
@@ -45,6 +50,7 @@ class TenantReconciler:
         queue: WorkQueue,
         access: UpstreamAccess,
         isolation: IsolationRecords,
+        key_versions: SecretVersions,
         platform: Platform,
         clock: Callable[[], float],
     ) -> None:
@@ -57,6 +63,19 @@ class TenantReconciler:
         publications = TenantPublications(
             api=api, publisher=publisher, watched_state=watched_state, queue=queue
         )
+        key_clock = SteadyClock(wall=clock, monotonic=asyncio.get_running_loop().time)
+        self._withdrawal = KeyWithdrawal(
+            publications=publications, publisher=publisher, clock=key_clock
+        )
+        self._api_keys = TenantApiKeys(
+            api=api,
+            children=children,
+            announcer=announcer,
+            watched_state=watched_state,
+            queue=queue,
+            versions=key_versions,
+            clock=key_clock,
+        )
         self._homes = Homes(
             api=api, children=children, watched_state=watched_state, queue=queue, platform=platform
         )
@@ -67,6 +86,8 @@ class TenantReconciler:
             watched_state=watched_state,
             queue=queue,
             access=access,
+            api_keys=self._api_keys,
+            withdrawal=self._withdrawal,
             keys=TenantKeys(api=api, children=children, watched_state=watched_state),
             certificate=certificate,
             isolation=isolation,
@@ -107,6 +128,7 @@ class TenantReconciler:
             await self._revocation.revoke(watched, now)
             return
         await self._revocation.suspend_if_asked(watched)
+        await self._withdrawal.withdraw(watched)
         try:
             if isinstance(watched.resource, Invalid):
                 again = await self._refused_specs.keep_last(watched, watched.resource.message, now)
@@ -154,3 +176,4 @@ class TenantReconciler:
         self._publisher.forget(space)
         self._children.forget(space)
         self._report.forget(name)
+        self._api_keys.forget(name)

@@ -9,6 +9,8 @@ from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import tenant_conditions, tenant_status
+from relay_operator.decisions.api_keys import in_force
+from relay_operator.decisions.api_keys.in_force import ApiKeys
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
 from relay_operator.decisions.tenant_status import TenantStatus
@@ -65,7 +67,8 @@ class TenantReport:
         )
         if publication is not None:
             publication.reported_generation = publication.generation
-        await self.write(body, found, now, fields=tenant_status.to_status(status))
+        fields = tenant_status.to_status(status) | {"keys": in_force.to_status(found.api_keys)}
+        await self.write(body, found, now, fields=fields)
         is_quiet = found.tls is None or found.tls.is_settled
         return found.available and found.acknowledged_pods == found.pods and is_quiet
 
@@ -121,7 +124,7 @@ class TenantReport:
             pods=len(pods),
             acknowledged_pods=acknowledged,
             missing_keys=keys.words(publication),
-            stuck_keys=publication.stuck_keys if publication is not None else "",
+            api_keys=publication.api_keys if publication is not None else ApiKeys(),
             orphans=self._access.orphans(publication),
             outgrown=tuple(sorted(publication.outgrown)) if publication is not None else (),
             suspended=spec.spec.suspend,

@@ -8,6 +8,7 @@ from relay_contract import document
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Tenant
+from relay_operator.decisions.api_keys.in_force import digest_of
 from relay_operator.manifests import composition
 
 
@@ -39,7 +40,13 @@ def test_the_whole_document_survives_its_seal() -> None:
     tenant = Tenant.parse(
         {"metadata": {"name": "finance", "uid": "t"}, "spec": {"queue": {"maxWait": "1m30s"}}}
     )
-    base = composition.tenant_part(tenant, {"default": composition.key_digest("sk-1")}, replicas=3)
+    key = document.ApiKey(
+        name="default",
+        sha256=digest_of("sk-1"),
+        previous_sha256=digest_of("sk-0"),
+        next_sha256=digest_of("sk-2"),
+    )
+    base = composition.tenant_part(tenant, {"default": key}, replicas=3)
     parts = {
         name: composition.provider_part(provider, share=1.0) for name, provider in PROVIDERS.items()
     }
@@ -54,8 +61,12 @@ def test_the_limits_of_a_key_reach_the_document() -> None:
     key = {"name": "batch", "requestsPerMinute": 60, "tokensPerMinute": 9000, "weight": 2}
     spec = {"apiKeys": [key, {"name": "web"}]}
     tenant = Tenant.parse({"metadata": {"name": "finance", "uid": "t"}, "spec": spec})
-    digests = {"batch": "a" * 64, "web": "b" * 64}
-    batch, web = composition.tenant_part(tenant, key_digests=digests, replicas=1).keys
+    keys = {
+        name: document.ApiKey(name=name, sha256=letter * 64)
+        for name, letter in (("batch", "a"), ("web", "b"))
+    }
+    batch, web = composition.tenant_part(tenant, keys, replicas=1).keys
+    assert "previousSha256" not in document.canonical_text(batch.model_dump(by_alias=True))
     assert (batch.requests_per_minute, batch.tokens_per_minute, batch.weight) == (60, 9000, 2)
     assert (web.requests_per_minute, web.tokens_per_minute, web.weight) == (None, None, 1)
 

@@ -43,8 +43,14 @@ def envelope_bytes(base: document.TenantDocument, *parts: Any) -> int:
 
 def a_tenant(**spec: Any) -> document.TenantDocument:
     tenant = Tenant.parse({"metadata": metadata("t" * 40), "spec": spec})
-    digests = {key.name: "f" * 64 for key in tenant.spec.api_keys}
-    return composition.tenant_part(tenant, digests, replicas=1000)
+    # as large as they become during a rotation of all of them at once
+    keys = {
+        key.name: document.ApiKey(
+            name=key.name, sha256="f" * 64, previous_sha256="e" * 64, next_sha256="d" * 64
+        )
+        for key in tenant.spec.api_keys
+    }
+    return composition.tenant_part(tenant, keys, replicas=1000)
 
 
 def test_every_part_takes_of_the_envelope_what_was_counted() -> None:

@@ -31,7 +31,7 @@ def every_object(**spec: Any) -> list[dict[str, Any]]:
         namespace.namespace(made),
         namespace.operator_binding(made, PLATFORM),
         *tenant.isolation(made, PLATFORM, []),
-        credentials.api_keys(made, {"default": "secret"}),
+        credentials.api_keys(made, {"default": "secret"}, stamps="{}"),
         credentials.document_configmap(made, "{}"),
         *tenant.relay(made, PLATFORM),
     ]

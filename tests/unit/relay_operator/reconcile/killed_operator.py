@@ -23,7 +23,7 @@ _LOOK_SECONDS = 0.4
 """Shorter than the tick of the SLO loop, whose new evidence is written."""
 
 _VOLATILE_METADATA = ("resourceVersion", "creationTimestamp", "generation", "managedFields")
-_VOLATILE_STATUS = ("step", "analysis", "next", "shadow")
+_VOLATILE_STATUS = ("step", "analysis", "next", "shadow", "keys")
 """Times, and what was measured: copies that were counted since the last write are lost with the operator."""
 
 
@@ -160,6 +160,7 @@ def _normal(kind: str, _: str, name: str, one: dict[str, Any]) -> dict[str, Any]
         normal["data"] = _document(one["data"][endpoints.DOCUMENT_KEY])
     if (kind, name) == ("Secret", names.API_KEYS_SECRET):
         normal["data"] = sorted(one["data"])
+        _without(metadata, "annotations", names.ANNOTATION_KEY_STAMPS)
     if kind in ("Tenant", "Provider", "RelayRoute"):
         normal["status"] = _status(one["status"])
     return normal
@@ -174,7 +175,9 @@ def _document(sealed: str) -> dict[str, Any]:
     document, _ = seal.unseal(sealed, [SIGNING_KEY.public_key()])
     plain = document.model_dump(mode="json", exclude={"generation"})
     for key in plain["tenant"]["keys"]:
-        key["sha256"] = "random"
+        for field in ("sha256", "previous_sha256", "next_sha256"):
+            if key.get(field) is not None:
+                key[field] = "random"
     return dict(plain)
 
 

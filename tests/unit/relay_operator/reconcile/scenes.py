@@ -76,6 +76,30 @@ async def a_tenant_that_changes(stage: Stage) -> None:
     await until(stage, lambda: generation_is_observed(stage, "Tenant", "finance"))
 
 
+async def a_tenant_whose_keys_are_rotated(stage: Stage) -> None:
+    """One key rotated, one revoked; then the overlap of the first ends."""
+    both = [{"name": "web"}, {"name": "batch"}]
+    await with_a_tenant(stage, apiKeys=both, keyRotation={"overlap": "1m"})
+    await annotate_keys(stage, "rotate-keys", "web", "id")
+    await until(stage, lambda: "web.previous" in _entries(stage))
+    await annotate_keys(stage, "revoke-keys", "batch", "id")
+    await until(stage, lambda: "web.previous" not in _entries(stage))
+
+
+async def annotate_keys(stage: Stage, annotation: str, key: str, field: str) -> None:
+    """Asks for something to be done to a key, with the value that status has for it."""
+    told = stage.status("Tenant", "finance")["keys"]
+    value = next(one[field] for one in told if one["name"] == key)
+    body = stage.server.stored("Tenant", "finance")
+    annotations = {f"{names.GROUP}/{annotation}": value}
+    stage.server.put(body | {"metadata": body["metadata"] | {"annotations": annotations}})
+
+
+def _entries(stage: Stage) -> dict[str, str]:
+    secret = stage.server.get("Secret", names.API_KEYS_SECRET, namespace=SPACE) or {}
+    return dict(secret.get("data") or {})
+
+
 async def a_tenant_made_again(stage: Stage) -> None:
     await _with_a_route(stage, "Stable")
     stage.server.remove("Tenant", "finance")

@@ -21,8 +21,9 @@ from relay_contract import document, endpoints, seal
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster import key_secrets
+from relay_operator.decisions.api_keys.in_force import digest_of
 from relay_operator.errors import InvalidSpec
-from relay_operator.manifests import composable, composition, namespace, policies, workload
+from relay_operator.manifests import composable, namespace, policies, workload
 from relay_operator.names import Reason
 
 Manifest = dict[str, Any]
@@ -121,7 +122,7 @@ def check_document(stage: Stage, body: Manifest, spec: Tenant) -> document.Docum
     keys = key_secrets.decode(stage.server.get("Secret", names.API_KEYS_SECRET, namespace=SPACE))
     assert keys.keys() == {key.name for key in spec.spec.api_keys}
     digests = {key.name: key.sha256 for key in stored.tenant.keys}
-    assert digests == {name: composition.key_digest(key) for name, key in keys.items()}
+    assert digests == {name: digest_of(key) for name, key in keys.items()}
     for pod in stage.server.list("Pod", namespace=SPACE):
         assert stage.relays.in_force[pod["metadata"]["uid"]].digest == digest
     upstream = stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace=SPACE)

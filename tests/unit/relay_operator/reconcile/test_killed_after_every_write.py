@@ -13,6 +13,7 @@ from tests.unit.relay_operator.reconcile.scenes import (
     a_rolled_back_route,
     a_stable_route,
     a_tenant_that_changes,
+    a_tenant_whose_keys_are_rotated,
     a_tenant_whose_objects_others_change,
 )
 
@@ -20,6 +21,7 @@ FIRST_WRITE: dict[Scene, int] = {
     a_tenant_that_changes: 1,
     a_stable_route: 1,
     a_tenant_whose_objects_others_change: 21,
+    a_tenant_whose_keys_are_rotated: 21,
     a_rolled_back_route: 26,
     a_refused_spec_that_lowers_a_canary: 26,
 }

@@ -1,0 +1,63 @@
+"""The Secrets of tenants' keys, watched by name.
+
+RBAC can grant the watch of Secrets of one name in every namespace and of no other (resourceNames, which a watch with the field
+selector metadata.name is checked against), and the API server sends their metadata alone: no key travels. Deletions in a gap
+between two watches, and whatever else is missed, are found by handlers/secret_checks.py.
+"""
+
+import asyncio
+import logging
+import random
+from typing import Final
+
+from relay_operator import names
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.watch_stream import WatchEvent
+from relay_operator.errors import ApiServerRefused, OperatorError
+from relay_operator.handlers.context import Context
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
+from relay_operator.reconcile.work_queue import Key, Urgency
+
+logger = logging.getLogger(__name__)
+
+WATCHED: Final = (names.API_KEYS_SECRET, names.KEY_DIGESTS_SECRET)
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+
+
+class SecretWatch:
+    """Queues a Tenant as soon as one of the Secrets of its keys has a version that nobody has looked at."""
+
+    def __init__(self, *, api: ApiServer, context: Context, versions: SecretVersions) -> None:
+        self._api = api
+        self._context = context
+        self._versions = versions
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        await asyncio.gather(*(self._follow(secret) for secret in WATCHED))
+
+    async def _follow(self, secret: str) -> None:
+        version, pause = "", _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async for event in self._api.watch_metadata("Secret", secret, since=version):
+                    version, pause = event.version or version, _FIRST_PAUSE_SECONDS
+                    self._take_in(secret, event)
+            except OperatorError as error:
+                if isinstance(error, ApiServerRefused) and error.status == 410:
+                    version = ""
+                fields = {"secret": secret, "why": str(error)}
+                logger.info("watch of Secrets interrupted, will go on", extra=fields)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _take_in(self, secret: str, event: WatchEvent) -> None:
+        space = str(event.metadata.get("namespace", ""))
+        if event.type == "BOOKMARK" or not space.startswith(names.NAMESPACE_PREFIX):
+            return
+        tenant = space.removeprefix(names.NAMESPACE_PREFIX)
+        is_known = self._context.watched_state.tenants.get(tenant) is not None
+        if is_known and self._versions.is_news(space, secret, event.version):
+            # a key may have been taken out, which must not wait for other tenants' reconciles
+            self._context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
