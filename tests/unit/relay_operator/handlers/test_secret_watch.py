@@ -1,0 +1,103 @@
+"""A Tenant is queued as soon as a Secret of its keys has a version that nobody looked at, also after the watch broke."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tests.unit.relay_operator.handlers.recording_queue import a_context
+from tests.unit.relay_operator.handlers.test_watching import a_body, tenant_event
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.cluster.watch_stream import WatchEvent
+from relay_operator.errors import ApiServerRefused, OperatorError, Unavailable
+from relay_operator.handlers.secret_watch import WATCHED, SecretWatch
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
+
+Act = WatchEvent | OperatorError
+KEYS, DIGESTS = WATCHED
+
+
+class Server:
+    """An API server whose watches go as arranged: each begins with the next list, and ends with it or its error."""
+
+    def __init__(self, *watches: list[Act]) -> None:
+        self.watches = list(watches)
+        self.since: list[str] = []
+
+    async def watch_metadata(
+        self, kind: str, name: str, *, since: str
+    ) -> AsyncIterator[WatchEvent]:
+        assert kind == "Secret"
+        if name != KEYS or not self.watches:
+            await asyncio.Event().wait()
+        self.since.append(since)
+        for act in self.watches.pop(0):
+            if isinstance(act, OperatorError):
+                raise act
+            yield act
+
+
+def event(type_: str, version: str, namespace: str = "relay-finance") -> WatchEvent:
+    return WatchEvent(type_, {"namespace": namespace, "resourceVersion": version})
+
+
+async def queued(*watches: list[Act], seen: str = "1") -> tuple[list[str], list[str]]:
+    """Returns what was queued, and the versions from which each watch began."""
+    context, queue = a_context("p", "q", "r")
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
+    queue.drained()
+    versions = SecretVersions()
+    versions.note("relay-finance", KEYS, seen)
+    server: Any = Server(*watches)
+    watching = asyncio.create_task(
+        SecretWatch(api=server, context=context, versions=versions).run()
+    )
+    await asyncio.sleep(300.0)
+    assert not watching.done()
+    watching.cancel()
+    return queue.drained(), server.since
+
+
+@in_virtual_time
+async def test_a_version_that_nobody_looked_at_queues_its_tenant() -> None:
+    found, _ = await queued([event("ADDED", "1"), event("MODIFIED", "2")])
+    assert found == ["Tenant/finance"]
+
+
+@in_virtual_time
+async def test_a_deletion_is_news() -> None:
+    found, _ = await queued([event("DELETED", "7")])
+    assert found == ["Tenant/finance"]
+
+
+@in_virtual_time
+async def test_what_was_read_or_written_meanwhile_is_no_news() -> None:
+    found, _ = await queued([event("ADDED", "1"), event("BOOKMARK", "9")])
+    assert found == []
+
+
+@in_virtual_time
+async def test_secrets_of_strangers_queue_nothing() -> None:
+    others = [event("ADDED", "5", space) for space in ("web", "relay-nobody", "relay-", "finance")]
+    assert (await queued([*others]))[0] == []
+
+
+@in_virtual_time
+async def test_a_watch_goes_on_where_it_ended_and_begins_anew_where_that_is_too_old() -> None:
+    found, since = await queued(
+        [event("ADDED", "1"), event("BOOKMARK", "4")],
+        [Unavailable("gone")],
+        [ApiServerRefused("too old", status=410)],
+        [event("ADDED", "6")],
+    )
+    assert since == ["", "4", "4", ""]
+    assert found == ["Tenant/finance"]
+
+
+@in_virtual_time
+async def test_without_the_right_to_watch_the_operator_goes_on() -> None:
+    refused: list[list[Act]] = [[ApiServerRefused("forbidden", status=403)] for _ in range(40)]
+    found, since = await queued(*refused)
+    assert found == []
+    # with growing pauses
+    assert 5 <= len(since) <= 20
