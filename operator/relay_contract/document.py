@@ -189,9 +189,14 @@ class RetryOn(Part):
     failures: Annotated[tuple[Failure, ...], Field(max_length=3)] = ()
 
 
+def _is_false(value: object) -> bool:
+    return value is False
+
+
 class Provider(Part):
     """An upstream. url ends before the endpoint's own path, e.g. https://api.example.com/v1.
 
+    closed says that the tenant may not use it any more: nothing is sent there, whatever a route says.
     cached_token_weight is what an input token from the provider's prompt cache counts in limits of tokens.
     With stream_usage false it is not asked for the usage of streams. cool_down_seconds bounds for how long a model is passed
     over that said when to come back. proxy and client_certificate go with https alone. Times of None are left to the relay.
@@ -220,6 +225,7 @@ class Provider(Part):
     ] = None
     idle_timeout_seconds: Annotated[float | None, Field(ge=1, le=3600, exclude_if=_is_unset)] = None
     keep_alive_seconds: Annotated[float | None, Field(ge=0, le=600, exclude_if=_is_unset)] = None
+    closed: Annotated[bool, Field(exclude_if=_is_false)] = False
 
     @property
     def secret_files(self) -> tuple[tuple[str, ...], ...]:

@@ -118,6 +118,7 @@ class Reason(StrEnum):
     WAITING_FOR_PODS = "WaitingForPods"
     ACCEPTED = "Accepted"
     PROVIDER_NOT_FOUND = "ProviderNotFound"
+    PROVIDER_NOT_ALLOWED = "ProviderNotAllowed"
     MODEL_NOT_FOUND = "ModelNotFound"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_UNUSABLE = "ServiceUnusable"

@@ -184,3 +184,19 @@ def test_the_callers_query_is_passed_on_but_never_replaces_the_providers(
         query = urllib.parse.parse_qs(received.target.partition("?")[2])
         versions = [query[name] for name in query if name.lower() == "api-version"]
         assert versions == [["2025"]]
+
+
+def test_a_provider_that_is_closed_to_the_tenant_gets_no_call_and_says_so(
+    relay: Relay, platform: Platform, upstreams: dict[str, Upstream]
+) -> None:
+    closed = provider("stable", upstreams["stable"].url, auth=ProviderAuth(), closed=True)
+    others = [one for one in platform.providers() if one.name != "stable"]
+    alone = route("stable", match=Match(models=(MODEL,)))
+    with_fallback = route("stable", match=Match(models=(OTHER_MODEL,)), fallback=(side("backup"),))
+    relay.push(platform.document(providers=[closed, *others], routes=[alone, with_fallback]))
+    answer = relay.chat()
+    assert (answer.status, answer.json()["error"]["code"]) == (403, "provider_not_allowed")
+    assert relay.chat(model=OTHER_MODEL).status == 200
+    assert (upstreams["stable"].calls(), upstreams["backup"].calls()) == (0, 1)
+    listed = relay.ask("GET", "/v1/models").json()["data"]
+    assert [one["id"] for one in listed] == [OTHER_MODEL]

@@ -184,7 +184,7 @@ def test_an_invalid_route_keeps_its_last_valid_version_in_force(tenants: Cluster
     before = document()["tenant"]["routes"]
     apply(tenants, "RelayRoute", "chat", {"stable": {"provider": "nobody"}}, "relay-alpha")
     refused = becomes(tenants, "relayroute", "chat", "Accepted", "ProviderNotFound", "relay-alpha")
-    assert "there is no Provider nobody" in refused["message"]
+    assert "this Tenant can use no Provider nobody" in refused["message"]
     assert document()["tenant"]["routes"] == before
     apply(tenants, "RelayRoute", "chat", {"stable": {"provider": "shared"}}, "relay-alpha")
     becomes(tenants, "relayroute", "chat", "Accepted", "Accepted", "relay-alpha")

@@ -136,6 +136,9 @@ class Exchange(Consumer, Applicant, RequestHandler):
             message = own_responses.no_such_model(snapshot, body.model)
             self.refuse(Refusal.model_not_found, message=message)
             return
+        if not routed.stable:
+            self.refuse(Refusal.provider_closed)
+            return
         call = self.call = new_call(
             request,
             caller,

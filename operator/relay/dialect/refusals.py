@@ -68,6 +68,13 @@ class Refusal(Enum):
         "X-Tenant-ID does not agree with the tenant of the API key.",
     )
     tenant_suspended = RefusalRow(403, INVALID, "tenant_suspended", "This tenant is suspended.")
+    provider_closed = RefusalRow(
+        403,
+        INVALID,
+        "provider_not_allowed",
+        "The provider that serves this model is not open to this tenant any more; the platform team decides on that.",
+        param="model",
+    )
     unknown_url = RefusalRow(404, INVALID, "unknown_url", "Unknown path.")
     model_not_found = RefusalRow(
         404, INVALID, "model_not_found", "The model does not exist.", param="model"

@@ -41,9 +41,11 @@ class Target:
 
 
 def target_at(destination: Destination, model: str) -> Target | None:
-    """Returns the target for calls of this model; None if the destination's catalogue does not have it."""
+    """Returns the target for calls of this model; None if the destination's catalogue does not have it, or its provider is
+    closed to the tenant.
+    """
     name = destination.upstream_model(model)
-    if name is None:
+    if name is None or destination.upstream.provider.closed:
         return None
     return Target(destination, name, destination.dropped_parameters(model))
 
@@ -53,7 +55,8 @@ class Routed:
     """A route for calls of one model.
 
     stable and canary are what a session of either side tries, in order: each target after the first only as
-    relay.calls.attempts.hop_rules says. canary is empty where the canary cannot serve the model.
+    relay.calls.attempts.hop_rules says. canary is empty where the canary cannot serve the model, stable where every provider
+    that could is closed to the tenant.
     """
 
     plan: RoutePlan
@@ -72,9 +75,12 @@ def find_route(snapshot: Snapshot, model: str, task: str | None) -> Routed | Non
     if plan is None or plan.stable.upstream_model(model) is None:
         return None
     stable = _targets((plan.stable, *plan.fallback), model)
-    if plan.canary is None or plan.canary.upstream_model(model) is None:
+    if plan.canary is None or target_at(plan.canary, model) is None:
         return Routed(plan, stable, ())
-    return Routed(plan, stable, _targets((plan.canary, plan.stable, *plan.fallback), model))
+    canary = _targets((plan.canary, plan.stable, *plan.fallback), model)
+    if not stable and plan.canary_percent == 100:
+        return Routed(plan, canary, canary)
+    return Routed(plan, stable, canary)
 
 
 def takes_canary(routed: Routed, *, point: float) -> bool:
@@ -102,7 +108,7 @@ def creator(routed: Routed, previous: ResponseId) -> Target:
 
 
 def _targets(destinations: tuple[Destination, ...], model: str) -> tuple[Target, ...]:
-    """Returns the destinations that have the model."""
+    """Returns the destinations that have the model and are open to the tenant."""
     targets: list[Target] = []
     for destination in destinations:
         target = target_at(destination, model)

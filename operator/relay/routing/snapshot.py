@@ -298,6 +298,9 @@ def _index(
 
 def _listed(route: Route, plan: RoutePlan) -> Iterator[str]:
     """Goes through the model names that a caller may ask this route for, as far as the document knows them."""
+    sides = (plan.stable, *((plan.canary,) if plan.canary is not None else ()), *plan.fallback)
+    if all(side.upstream.provider.closed for side in sides):
+        return
     if route.match.models:
         yield from route.match.models
     elif plan.stable.model is not None:

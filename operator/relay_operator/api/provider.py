@@ -1,7 +1,7 @@
 """Provider: an upstream the platform owns."""
 
 from ipaddress import ip_address
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -133,6 +133,44 @@ def _certificates(text: str | None) -> str | None:
     return text
 
 
+LabelName = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+LabelValue = Annotated[str, StringConstraints(max_length=63)]
+
+
+class LabelRequirement(Part):
+    """One expression of a label selector."""
+
+    key: LabelName
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[LabelValue, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_values_where_they_count(self) -> Self:
+        if (self.operator in ("In", "NotIn")) != bool(self.values):
+            raise ValueError("values go with In and NotIn, which need at least one")
+        return self
+
+
+class TenantSelector(Part):
+    """A selector of Tenants by their labels: all of it has to hold."""
+
+    match_labels: dict[LabelName, LabelValue] = {}
+    match_expressions: tuple[LabelRequirement, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.match_labels and not self.match_expressions:
+            raise ValueError("set matchLabels or matchExpressions, or remove allowedTenants")
+        return self
+
+
+class Terms(Part):
+    """The fields of a Provider's spec that say whom it is open to."""
+
+    allowed_tenants: TenantSelector | None = None
+    region: LabelValue | None = None
+
+
 class ProviderSpec(Part):
     endpoint: Endpoint
     auth: Auth | None = None
@@ -150,6 +188,13 @@ class ProviderSpec(Part):
     stream_usage: bool = True
     retry_on: RetryOn | None = None
     cool_down: Duration | None = None
+    allowed_tenants: TenantSelector | None = None
+    region: LabelValue | None = None
+
+    @property
+    def terms(self) -> Terms:
+        """Whom the Provider is open to."""
+        return Terms(allowed_tenants=self.allowed_tenants, region=self.region)
 
 
 class Provider(Resource):

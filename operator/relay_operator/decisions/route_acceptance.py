@@ -19,7 +19,8 @@ from relay_operator.names import ANNOTATION_ALLOW_JUMP, Reason
 class Surroundings:
     """Facts about the cluster that the acceptance of a route depends on.
 
-    conflicts are those of the routes of its namespace. known are all Providers by name, usable those with a valid spec and a
+    conflicts are those of the routes of its namespace. known are the Providers that the tenant may use, by name, and distant
+    those out of its region, each with words that say so; of others it is told nothing. usable are those with a valid spec and a
     resolved address, reachable those that the tenant's network policy and keys already allow, and keyless those whose
     key a relay pod still lacks. in_force is the route as the relays have it; stored tells whether its weight would
     survive the operator. shortage says why the route does not fit into the tenant's document.
@@ -35,6 +36,7 @@ class Surroundings:
     missing_keys: Mapping[str, str] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     shortage: str = ""
+    distant: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,8 +251,14 @@ def conflicts(routes: Iterable[RelayRoute]) -> dict[str, str]:
 
 def _check(side: Side, models: Iterable[str], around: Surroundings) -> Refused | None:
     name = side.provider
+    if name in around.distant:
+        return Refused(reason=Reason.PROVIDER_NOT_ALLOWED, message=around.distant[name])
     if name not in around.known:
-        message = f"there is no Provider {name}; known: {_listed(around.known) or 'none'}"
+        # one that is not open to the tenant and one that does not exist are the same to it
+        message = (
+            f"this Tenant can use no Provider {name}: none of that name exists, or its allowedTenants does not select the "
+            f"Tenant; it can use: {_listed(around.known) or 'none'}"
+        )
         return Refused(reason=Reason.PROVIDER_NOT_FOUND, message=message)
     provider = around.usable.get(name)
     if provider is None:

@@ -94,6 +94,13 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
     )
 
 
+def closed_part(part: document.Provider) -> document.Provider:
+    """Composes a provider that a route in force names, for a tenant that may not use it any more: nothing that it was shown
+    is left in it.
+    """
+    return document.Provider(name=part.name, url=part.url, models=part.models, closed=True)
+
+
 def _proxy(provider: Provider) -> document.Proxy | None:
     proxy = provider.spec.proxy
     if proxy is None:

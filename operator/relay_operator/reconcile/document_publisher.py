@@ -124,7 +124,8 @@ class DocumentPublisher:
         """Composes the parts, with the tenant's share, of the named providers, or of all those in use.
 
         A provider that cannot be used any more stays as it last was while a route uses it. One that has become too large
-        stays too, but for its limits and key: what the others have in force comes first.
+        stays too, but for its limits and key: what the others have in force comes first. Of one that is not open to the tenant
+        any more nothing stays.
         """
         usable = self._watched_state.usable_providers()
         tenant, contents = publication.tenant.metadata.name, publication.contents
@@ -132,6 +133,10 @@ class DocumentPublisher:
             named = contents.used_providers()
             publication.outgrown &= named
         for name in sorted(named):
+            if not self._watched_state.is_open(name, tenant):
+                if name in contents.providers:
+                    contents.put_provider(composition.closed_part(contents.providers[name]))
+                continue
             if name not in usable:
                 continue
             share = self._watched_state.provider_share(name, tenant)

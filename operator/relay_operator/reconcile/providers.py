@@ -19,7 +19,7 @@ from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.upstreams import Unusable
 from relay_operator.names import Reason
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
-from relay_operator.reconcile.watched_objects import Invalid
+from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -50,6 +50,7 @@ class ProviderReconciler:
         self._queue = queue
         self._clock = clock
         self._operator_namespace = operator_namespace
+        self._seen: dict[str, tuple[str, object]] = {}
 
     async def reconcile(self, name: str) -> None:
         """Resolves the provider, writes its status, and requeues the tenants that use it."""
@@ -66,13 +67,23 @@ class ProviderReconciler:
             await self._report(watched.body, refused, now)
         else:
             await self._resolve_and_report(watched.body, watched.resource, now)
+        is_another = was_usable != (name in self._watched_state.upstreams)
+        is_another |= self._is_another_spec(name, watched)
         for tenant in self._watched_state.tenants_concerned(name):
             self._queue.add(Key("Tenant", "", tenant))
-            if was_usable != (name in self._watched_state.upstreams):
+            if is_another:
                 self._queue_routes(name, names.tenant_namespace(tenant))
 
+    def _is_another_spec(self, name: str, watched: Watched[Provider] | None) -> bool:
+        """Tells whether the spec is not the one that was last looked at: models, and whom it is open to, may be others."""
+        before = self._seen.pop(name, None)
+        if watched is None:
+            return before is not None
+        self._seen[name] = (watched.uid, watched.body["metadata"].get("generation"))
+        return self._seen[name] != before
+
     def _queue_routes(self, provider: str, space: str) -> None:
-        """Queues the routes of a namespace that name the provider: they are refused without it, and accepted with it."""
+        """Queues the routes of a namespace that name the provider: what it is decides whether they are accepted."""
         for route in self._watched_state.routes.in_namespace(space):
             if provider in route.mentions:
                 self._queue.add(Key("RelayRoute", space, route.name))

@@ -1,6 +1,6 @@
 """Reconciles a RelayRoute: parse, gather, decide, apply, report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -32,6 +32,7 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
+from relay_operator.reconcile.upstreams import route_claims
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -77,9 +78,11 @@ class RouteReconciler:
         if watched is None:
             self._canaries.forget((namespace, name))
             self._status.forget("RelayRoute", namespace, name)
+            self._follow_claims(namespace, self._watched_state.claims.drop(namespace, name))
             await self._remove(namespace, name, publication)
         elif watched.is_being_deleted:
             self._canaries.forget((namespace, name))
+            self._follow_claims(namespace, self._watched_state.claims.put(namespace, name, ()))
             if await self._remove(namespace, name, publication):
                 found = outcome.of_deletion(watched.body["metadata"], "the route takes no calls")
                 await self._write_outcome(watched.body, found, now)
@@ -98,6 +101,27 @@ class RouteReconciler:
             for one in routes.in_namespace(namespace):
                 key = (namespace, one.name)
                 self._canaries.recall(key, one.body.get("status") or {}, now=now)
+
+    def _follow_claims(self, namespace: str, turned: Iterable[str]) -> None:
+        """Queues the Providers whose quota is to be divided anew, and the tenant, whose keys and ways out they are.
+
+        What a route claims need not exist any more.
+        """
+        for provider in turned:
+            if provider in self._watched_state.providers:
+                self._queue.add(Key("Provider", "", provider))
+            tenant = self._watched_state.tenant_of_namespace(namespace)
+            if tenant is not None:
+                self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
+
+    def _claim(
+        self, watched: Watched[RelayRoute], publication: Publication, ruling: Ruling
+    ) -> None:
+        """Keeps which Providers the tenant has a part in because of this route."""
+        in_force = publication.fragments.get(watched.name)
+        claimed = route_claims.ruled(watched.resource, ruling.outcome, in_force)
+        space = publication.base.namespace
+        self._follow_claims(space, self._watched_state.claims.put(space, watched.name, claimed))
 
     def _queue_whose_turn_it_is(self) -> None:
         for key in self._canaries.budget.taken_news():
@@ -187,6 +211,7 @@ class RouteReconciler:
         self._queue_fitting(publication)
         self._queue_whose_turn_it_is()
         if ruling is not None:
+            self._claim(watched, publication, ruling)
             self._arrange(body, publication, ruling)
         if ruling is None or _is_premature(body, publication, ruling.outcome):
             self._look_again(body, _PENDING_SECONDS)
@@ -257,13 +282,15 @@ class RouteReconciler:
         spec = route.spec if isinstance(route, Invalid) else route.spec.model_dump(by_alias=True)
         known = self._canaries.runs.get(key)
         before = known.plan.percent if known is not None else 0
-        copies = brake.allows_copies(spec, in_force, percent_before=before)
+        tenant = publication.tenant.metadata.name
+        is_open = self._watched_state.is_open(in_force.canary.provider, tenant)
+        copies = is_open and brake.allows_copies(spec, in_force, percent_before=before)
         run = self._canaries.hold(
             key,
             status=watched.body["status"],
             objective=None if isinstance(route, Invalid) else objective_of(route),
             in_force=in_force,
-            percent=brake.allowed_percent(spec, in_force),
+            percent=brake.allowed_percent(spec, in_force) if is_open else 0,
             policy=Plan(freezes_on_breach=brake.freezes(spec))
             if isinstance(route, Invalid)
             else policy_of(route),

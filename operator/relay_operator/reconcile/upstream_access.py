@@ -87,7 +87,12 @@ class UpstreamAccess:
         if last is None:
             last = await self._noted(publication)
         known = self._watched_state.upstreams
-        kept = {name: last[name] for name in publication.used_providers() if name in last}
+        tenant = publication.tenant.metadata.name
+        kept = {
+            name: last[name]
+            for name in publication.used_providers()
+            if name in last and self._watched_state.is_open(name, tenant)
+        }
         found = kept | {name: known[name] for name in named if name in known}
         publication.upstreams = dict(sorted(found.items()))
         return publication.upstreams

@@ -13,6 +13,7 @@ _KEPT_METADATA = (
     "name",
     "namespace",
     "uid",
+    "labels",
     "generation",
     "resourceVersion",
     "deletionTimestamp",
@@ -27,7 +28,7 @@ _MOST_DELETIONS = 64
 class Invalid:
     """A spec that cannot be used; message names the first field that does not fit.
 
-    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py).
+    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/provider_terms.py).
     """
 
     message: str
@@ -59,6 +60,10 @@ class Watched(Generic[R]):
         return str(self.body["metadata"]["uid"])
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        return self.body["metadata"].get("labels") or {}
+
+    @property
     def is_being_deleted(self) -> bool:
         return "deletionTimestamp" in self.body["metadata"]
 
@@ -71,10 +76,18 @@ class WatchedObjects(Generic[R]):
     """
 
     def __init__(
-        self, parse: Callable[[Body], R], mentions: Callable[[Body], Iterable[str]] = lambda _: ()
+        self,
+        parse: Callable[[Body], R],
+        mentions: Callable[[Body], Iterable[str]] = lambda _: (),
+        *,
+        labels_count: bool = False,
     ) -> None:
+        """labels_count tells whether a change of labels is a change of what somebody wants."""
         self._parse = parse
         self._mentions = mentions
+        self._labels_count = labels_count
+        self.changed: Callable[[str, str], None] = lambda _namespace, _name: None
+        """Called after the intent of an object changed, or it came or went."""
         self._objects: dict[str, dict[str, Watched[R]]] = {}
         self._queued: dict[tuple[str, str], Watched[R]] = {}
         self._mentioning: dict[str, Counter[str]] = {}
@@ -129,7 +142,7 @@ class WatchedObjects(Generic[R]):
             watched = kept[metadata["name"]] = Watched(
                 body=_kept(body),
                 resource=self._parsed(body),
-                intent=_intent(metadata),
+                intent=_intent(metadata, with_labels=self._labels_count),
                 mentions=frozenset(self._mentions(body)),
             )
             self._count((metadata.get("namespace", ""), watched.name), before, watched)
@@ -212,6 +225,8 @@ class WatchedObjects(Generic[R]):
         turned |= {one for one in new - old if kept[one] == 1}
         if turned:
             self._turned.setdefault(namespace, set()).update(turned)
+        if before is None or after is None or before.intent != after.intent:
+            self.changed(namespace, name)
 
     def _write_down(self, namespace: str, name: str) -> None:
         """Keeps the order of changes; forgets older deletions when they become more than there are objects."""
@@ -239,19 +254,23 @@ def _decrement(counters: dict[str, Counter[str]], name: str, counted: str) -> No
         del counters[name]
 
 
-def _intent(metadata: Body) -> tuple[Any, ...]:
+def _intent(metadata: Body, *, with_labels: bool) -> tuple[Any, ...]:
     """Returns what changes when somebody else wants something; our own status writes do not change it."""
     annotations = tuple(sorted((metadata.get("annotations") or {}).items()))
+    labels = tuple(sorted((metadata.get("labels") or {}).items())) if with_labels else ()
     return (
         metadata["uid"],
         metadata.get("generation"),
         metadata.get("deletionTimestamp"),
         annotations,
+        labels,
     )
 
 
 def _kept(body: Body) -> dict[str, Any]:
     metadata = {name: body["metadata"][name] for name in _KEPT_METADATA if name in body["metadata"]}
+    if "labels" in metadata:
+        metadata["labels"] = dict(metadata["labels"] or {})
     return {"metadata": metadata, "status": dict(body.get("status") or {})}
 
 

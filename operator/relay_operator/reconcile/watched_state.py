@@ -16,6 +16,9 @@ from relay_operator.decisions.relay_pods import troubles
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.publishing.route_conflicts import Conflicts
+from relay_operator.reconcile.upstreams import route_claims
+from relay_operator.reconcile.upstreams.claims import Party, ProviderClaims
+from relay_operator.reconcile.upstreams.openness import Openness
 from relay_operator.reconcile.watched_objects import Body, Invalid, Watched, WatchedObjects
 from relay_operator.reconcile.watched_pods import WatchedPods
 
@@ -45,12 +48,12 @@ class _Matches:
 class WatchedState:
     """upstreams are kept by provider, once resolved.
 
-    owned tells of a namespace, once the API server was asked, whether it is its Tenant's. resolved are the providers that were looked at since the operator's start: what is missing in upstreams has no
+    claims tell who has a part in which provider. resolved are the providers that were looked at since the operator's start: what is missing in upstreams has no
     address for certain only then.
     """
 
     tenants: WatchedObjects[Tenant] = field(
-        default_factory=lambda: WatchedObjects(composable.tenant)
+        default_factory=lambda: WatchedObjects(composable.tenant, labels_count=True)
     )
     providers: WatchedObjects[Provider] = field(
         default_factory=lambda: WatchedObjects(composable.provider)
@@ -61,13 +64,19 @@ class WatchedState:
     pods: WatchedPods = field(default_factory=WatchedPods)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     resolved: set[str] = field(default_factory=set)
-    owned: dict[str, bool] = field(default_factory=dict)
+    claims: ProviderClaims = field(init=False)
+    _owned: dict[str, bool] = field(default_factory=dict)
+    openness: Openness = field(default_factory=Openness)
     _resolutions: int = 0
     _undeployed: dict[str, str] = field(default_factory=dict)
-    _in_force: dict[str, frozenset[str]] = field(default_factory=dict)
-    _in_force_in: dict[str, set[str]] = field(default_factory=dict)
     _matches: dict[str, _Matches] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.claims = ProviderClaims(party=self._party)
+        self.tenants.changed = lambda _, name: self.claims.look_again(names.tenant_namespace(name))
+        self.routes.changed = self._route_changed
+        self.providers.changed = self._provider_changed
 
     def knows(self, kind: str, namespace: str, name: str) -> bool:
         """Tells whether the watch has shown this object and not its deletion."""
@@ -90,15 +99,18 @@ class WatchedState:
         tenant = self.tenants.get(name) if name is not None else None
         if tenant is None:
             return False
-        return self.owned.get(namespace, _told_ownership(tenant) == "True")
+        return self._owned.get(namespace, _told_ownership(tenant) == "True")
 
-    def has_no_home(self, namespace: str) -> bool:
-        """Tells whether the namespace is certainly not its Tenant's, or is being deleted."""
-        name = self.tenant_of_namespace(namespace)
-        tenant = self.tenants.get(name) if name is not None else None
-        if tenant is None:
-            return True
-        return not self.owned.get(namespace, _told_ownership(tenant) != "False")
+    def looked_owned(self, namespace: str) -> bool | None:
+        """Tells of a namespace, once the API server was asked, whether it is its Tenant's; None before."""
+        return self._owned.get(namespace)
+
+    def note_owned(self, namespace: str, owned: bool) -> bool:
+        """Keeps what the API server says of a namespace; True when that is news."""
+        is_news = self.owns(namespace) != owned
+        self._owned[namespace] = owned
+        self.claims.look_again(namespace)
+        return is_news
 
     def store_pod(self, body: Body) -> None:
         """Keeps a pod that a list or a watch shows, if it can be a relay pod."""
@@ -106,7 +118,8 @@ class WatchedState:
 
     def forget(self, namespace: str) -> None:
         """Drops what is known of a namespace whose Tenant is gone."""
-        self.owned.pop(namespace, None)
+        self._owned.pop(namespace, None)
+        self.claims.look_again(namespace)
         self._undeployed.pop(namespace, None)
 
     def take_in_deployment(self, body: Body, *, deleted: bool) -> bool:
@@ -215,35 +228,55 @@ class WatchedState:
         )
 
     def tenants_using(self, provider: str) -> set[str]:
-        """Returns the tenants with a route that names the provider, whether or not the route is accepted.
+        """Returns the tenants that have a part in the provider: it is open to them, and a route of theirs claims it.
 
-        A tenant that is being deleted, or whose namespace is another's or is being deleted, has no part in a provider.
+        A tenant that is being deleted, or whose namespace is another's or is being deleted, has none.
         """
-        using = set()
-        for namespace in self.routes.namespaces_mentioning(provider):
-            tenant = self.tenant_of_namespace(namespace)
-            watched = self.tenants.get(tenant) if tenant is not None else None
-            if watched is None or watched.is_being_deleted or self.has_no_home(namespace):
-                continue
-            using.add(watched.name)
-        return using
+        return set(self.claims.weights(provider))
 
     def note_in_force(self, namespace: str, providers: Iterable[str]) -> None:
-        """Keeps which providers the document of a namespace has, whatever the specs name by now."""
-        before, after = self._in_force.pop(namespace, frozenset()), frozenset(providers)
-        if after:
-            self._in_force[namespace] = after
-        for gone in before - after:
-            self._in_force_in[gone].discard(namespace)
-            if not self._in_force_in[gone]:
-                del self._in_force_in[gone]
-        for new in after - before:
-            self._in_force_in.setdefault(new, set()).add(namespace)
+        """Keeps which providers the document of a namespace names: what they become concerns its tenant."""
+        self.claims.note_in_force(namespace, providers)
 
     def tenants_concerned(self, provider: str) -> set[str]:
         """Returns the tenants with a route that names the provider, or with a route in force that goes to it."""
-        in_force = map(self.tenant_of_namespace, self._in_force_in.get(provider, ()))
-        return self.tenants_using(provider) | {one for one in in_force if one is not None}
+        naming = self.routes.namespaces_mentioning(provider)
+        spaces = {*naming, *self.claims.in_force_in(provider)}
+        return {one for one in map(self.tenant_of_namespace, spaces) if one is not None}
+
+    def is_open(self, provider: str, tenant: str) -> bool:
+        """Tells whether a tenant may have anything of a provider. One that is gone says nothing."""
+        return self.openness.is_open(provider, self.labels(tenant))
+
+    def labels(self, tenant: str) -> Mapping[str, str]:
+        """Returns the labels of a Tenant."""
+        watched = self.tenants.get(tenant)
+        return watched.labels if watched is not None else {}
+
+    def _party(self, namespace: str) -> Party | None:
+        name = self.tenant_of_namespace(namespace)
+        watched = self.tenants.get(name) if name is not None else None
+        if watched is None or watched.is_being_deleted:
+            return None
+        if not self._owned.get(namespace, _is_at_home(watched)):
+            return None
+        tenant = watched.name
+        return Party(
+            tenant=tenant,
+            weight=self._weight(tenant),
+            may_use=lambda provider: self.is_open(provider, tenant),
+        )
+
+    def _provider_changed(self, _: str, name: str) -> None:
+        self.openness.take_in(name, self.providers.get(name))
+        for tenant in self.tenants_concerned(name):
+            self.claims.look_again(names.tenant_namespace(tenant))
+
+    def _route_changed(self, namespace: str, name: str) -> None:
+        """Takes in what status says of a route that is new to this life of the operator; later its reconciler decides."""
+        watched = self.routes.get(name, namespace=namespace)
+        if watched is not None and not self.claims.knows(namespace, name):
+            self.claims.put(namespace, name, route_claims.told(watched))
 
     def conflicts(self, namespace: str) -> Mapping[str, str]:
         """Returns the routes that lose to an older one, and to which."""
@@ -290,8 +323,7 @@ class WatchedState:
 
     def provider_share(self, provider: str, tenant: str) -> float:
         """Returns the tenant's share of a provider's quota, by weight among those that route to it; 0 to 1."""
-        weights = {name: self._weight(name) for name in self.tenants_using(provider) | {tenant}}
-        return weights[tenant] / sum(weights.values())
+        return self.claims.share(provider, tenant, weight=self._weight(tenant))
 
     def _weight(self, tenant: str) -> int:
         watched = self.tenants.get(tenant)
@@ -304,6 +336,12 @@ def _told_ownership(tenant: Watched[Tenant]) -> str:
     """Returns what the Tenant's status says of its namespace."""
     status = tenant.body["status"]
     return str(conditions.find(status, names.ConditionType.NAMESPACE_READY).get("status", ""))
+
+
+def _is_at_home(tenant: Watched[Tenant]) -> bool:
+    """Tells whether the Tenant owned its namespace as far as its status says; it may be about a spec that cannot be used."""
+    told = _told_ownership(tenant)
+    return told == "True" or (told != "False" and bool(tenant.body["status"].get("endpoint")))
 
 
 def _why_not_ready(body: Body) -> str:

@@ -363,8 +363,10 @@ class Stage:
         """Lets that much time pass."""
         await asyncio.sleep(seconds)
 
-    def tenant(self, name: str = "finance", **spec: Any) -> Manifest:
-        return self._put("Tenant", name, spec)
+    def tenant(
+        self, name: str = "finance", *, labels: dict[str, str] | None = None, **spec: Any
+    ) -> Manifest:
+        return self._put("Tenant", name, spec, labels=labels)
 
     def provider(self, name: str, *, key: bool = True, **spec: Any) -> Manifest:
         """Puts a provider at a public address, with a Secret for its key."""
@@ -484,8 +486,11 @@ class Stage:
         *,
         namespace: str = "",
         annotations: dict[str, str] | None = None,
+        labels: dict[str, str] | None = None,
     ) -> Manifest:
         metadata: Manifest = {"name": name} | ({"namespace": namespace} if namespace else {})
+        if labels is not None:
+            metadata["labels"] = labels
         if annotations is not None:
             metadata["annotations"] = annotations
         return self.server.put(

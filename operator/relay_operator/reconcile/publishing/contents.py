@@ -15,7 +15,7 @@ class Contents:
     """What the document of a namespace is composed of, but for the tenant's own part.
 
     unpublished are the routes, and what tells of Providers is whether any, that changed since the last composition;
-    takes_away tells whether one of those changes takes calls away from a canary or from a route. uncounted are the routes
+    takes_away tells whether one of those changes takes calls away from a canary, a route or a Provider. uncounted are the routes
     that changed since the room for them was last looked at. part_revision is a number that changes with the Providers,
     room_revision one that changes when a route in force gives back room, or may do so.
     """
@@ -87,7 +87,9 @@ class Contents:
 
     def put_provider(self, part: document.Provider) -> None:
         """Puts a Provider in the place of its last form."""
-        if self._providers.get(part.name) != part:
+        before = self._providers.get(part.name)
+        if before != part:
+            self.takes_away |= part.closed and before is not None and not before.closed
             self._providers[part.name] = part
             self.providers_changed = True
             self.part_revision += 1

@@ -22,25 +22,15 @@ _ADVICE = "older routes keep their place; delete or shorten routes, or move some
 
 def common(namespace: str, reachable: frozenset[str], watched_state: WatchedState) -> Surroundings:
     """Returns the facts that all routes of a tenant share."""
+    tenant = watched_state.tenant_of_namespace(namespace) or ""
+    offer = watched_state.openness.offer(watched_state.labels(tenant))
     return Surroundings(
         conflicts=watched_state.conflicts(namespace),
-        known=frozenset(watched_state.providers.names()),
+        known=offer.near,
+        distant=offer.distant,
         usable=watched_state.usable_providers(),
         reachable=reachable,
     )
-
-
-def named_providers(
-    publication: Publication, around: Surroundings, watched_state: WatchedState
-) -> set[str]:
-    """Returns the providers that routes name for which there is room: also of those that are refused while there is
-    enough for all.
-    """
-    routes = watched_state.parsed_routes(publication.contents.namespace)
-    found = _scarcity(publication, around, watched_state)
-    if found is not None:
-        routes = {name: routes[name] for name, lacks in found.items() if not lacks}
-    return {side.provider for route in routes.values() for side in route_acceptance.sides(route)}
 
 
 def shortage(

@@ -39,12 +39,11 @@ class Homes:
             # and with it everything that was in it
             self._children.distrust(space)
         obstacle = namespace_ownership.obstacle_of(existing, spec)
-        if self._watched_state.has_no_home(space) != (obstacle is not None):
+        if self._watched_state.note_owned(space, obstacle is None):
             # only a tenant with a namespace has a part in its providers' quota
             for provider in self._watched_state.routes.mentioned_in(space):
                 if self._watched_state.providers.get(provider) is not None:
                     self._queue.add(Key("Provider", "", provider))
-        self._watched_state.owned[space] = obstacle is None
         if obstacle is None:
             await self._restore_rights(spec)
         return obstacle

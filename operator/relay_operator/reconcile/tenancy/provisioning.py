@@ -1,11 +1,12 @@
 """Provisions everything in a tenant's namespace: network policies, keys, document, workload, in this order."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.errors import OperatorError
+from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 from relay_operator.manifests import tenant
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
@@ -13,7 +14,6 @@ from relay_operator.reconcile.isolation.isolation_records import IsolationRecord
 from relay_operator.reconcile.isolation.withheld_keys import withhold
 from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
 from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
-from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
@@ -64,8 +64,9 @@ class Provisioning:
         publication = await self._publications.rebased(spec, api_keys.digests)
         publication.api_keys = api_keys
         await self._withdrawal.withdraw_missing(publication)
+        await self._close(publication)
         await self._certificate.read(spec, publication, now)
-        used = self._used_providers(publication, space)
+        used = self._used_providers(publication)
         if self._watched_state.unresolved(used):
             return None
         upstreams = await self._access.addresses(publication, used)
@@ -108,12 +109,26 @@ class Provisioning:
             raise errors[0]
         return wrote
 
-    def _used_providers(self, publication: Publication, space: str) -> set[str]:
-        """Collects the providers of the routes in force, and those that specs name (before any weight)."""
-        around = route_room.common(space, publication.reachable, self._watched_state)
-        return publication.used_providers() | route_room.named_providers(
-            publication, around, self._watched_state
-        )
+    def _used_providers(self, publication: Publication) -> set[str]:
+        """Collects the providers of the routes in force, and those that others claim (before any weight), without those that
+        are not open to the tenant.
+        """
+        claimed = self._watched_state.claims.claimed_in(publication.base.namespace)
+        tenant = publication.tenant.metadata.name
+        return {
+            provider
+            for provider in publication.used_providers() | claimed
+            if self._watched_state.is_open(provider, tenant)
+        }
+
+    async def _close(self, publication: Publication) -> None:
+        """Tells the relays first of what is taken away: a clear refusal comes before calls without a key or a way.
+
+        What fails here is left to the rest of the reconcile, which reports it.
+        """
+        if publication.contents.takes_away:
+            with suppress(ApiServerRefused, Conflict, Unavailable):
+                await self._publisher.distribute(publication.base.namespace)
 
     def _set_reachable(
         self, publication: Publication, reachable: frozenset[str], missing_keys: Mapping[str, str]

@@ -146,7 +146,7 @@ class TenantReconciler:
             return
         found: TenantOutcome = obstacle
         if not isinstance(watched.resource, Invalid):
-            owned = self._watched_state.owned.get(names.tenant_namespace(name))
+            owned = self._watched_state.looked_owned(names.tenant_namespace(name))
             found = self._report.interrupted(watched.body, watched.resource, obstacle, owned)
         await self._report.write(watched.body, found, self._clock())
 

@@ -6,7 +6,7 @@ from tests.unit.relay.documents import BACKUP, CANARY, STABLE, document, provide
 
 from relay.routing.routes import find_route, takes_canary
 from relay.routing.sessions import session_point, session_seed
-from relay.routing.snapshot import compile_snapshot
+from relay.routing.snapshot import Snapshot, compile_snapshot
 from relay_contract.document import Match, ProviderModel, Route, Side
 
 
@@ -107,3 +107,33 @@ def test_sessions_spread_evenly_and_differently_for_every_canary() -> None:
     assert 0.08 < sum(first) / len(keys) < 0.12
     both = sum(a and b for a, b in zip(first, second, strict=True))
     assert both < 0.03 * len(keys)
+
+
+CLOSED = provider("legacy").model_copy(update={"closed": True})
+
+
+def with_closed(**fields: object) -> Snapshot:
+    plan = Route.model_validate({"name": "r", "stable": STABLE} | fields)
+    others = (provider("holysheep"), provider("backup"))
+    return compile_snapshot(document(providers=(CLOSED, *others), routes=(plan,)), "")
+
+
+def test_nothing_is_sent_to_a_provider_that_is_closed() -> None:
+    routed = find_route(with_closed(fallback=(BACKUP,)), "gpt-4.1", None)
+    assert routed is not None
+    assert [target.provider for target in routed.stable] == ["backup"]
+
+
+def test_a_route_with_closed_providers_alone_serves_nobody_and_lists_nothing() -> None:
+    snapshot = with_closed(match=Match(models=("gpt-4.1",)))
+    routed = find_route(snapshot, "gpt-4.1", None)
+    assert routed is not None
+    assert (routed.stable, routed.canary) == ((), ())
+    assert snapshot.models == ()
+
+
+def test_a_canary_takes_all_calls_of_a_closed_stable_only_if_it_had_all() -> None:
+    for percent, served in ((100, ["holysheep"]), (99, [])):
+        routed = find_route(with_closed(canary=CANARY, canary_percent=percent), "gpt-4.1", None)
+        assert routed is not None
+        assert [target.provider for target in routed.stable] == served

@@ -64,10 +64,23 @@ def the_refusal(route: RelayRoute, around: Surroundings = AROUND) -> Refused:
     return refusal
 
 
-def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_provider_is_refused_with_those_that_the_tenant_may_use() -> None:
     refusal = the_refusal(a_route(stable={"provider": "nobody"}))
     assert refusal.reason is Reason.PROVIDER_NOT_FOUND
-    assert refusal.message == "there is no Provider nobody; known: broken, legacy, new"
+    assert refusal.message == (
+        "this Tenant can use no Provider nobody: none of that name exists, or its allowedTenants does not select the Tenant; "
+        "it can use: broken, legacy, new"
+    )
+
+
+def test_a_provider_out_of_the_tenants_region_is_refused_by_name() -> None:
+    around = replace(AROUND, distant={"us": "Provider us is in region us"})
+    refusal = the_refusal(a_route(fallback=[{"provider": "us"}]), around)
+    assert refusal == Refused(
+        reason=Reason.PROVIDER_NOT_ALLOWED, message="Provider us is in region us"
+    )
+    # it is not offered either
+    assert "us" not in the_refusal(a_route(stable={"provider": "nobody"}), around).message.split()
 
 
 def test_a_provider_that_cannot_be_used_is_not_said_to_be_missing() -> None:

@@ -350,7 +350,7 @@ async def test_the_first_list_is_known_before_any_of_it_is_queued() -> None:
     await initial_list.pod_listed(body=a_relay_pod("True"), memo=context)
     assert queue.drained() == []
     assert len(context.watched_state.relay_pods("relay-finance")) == 1
-    assert context.watched_state.tenants_using("p") == {"finance"}
+    assert context.watched_state.tenants_concerned("p") == {"finance"}
     await resources.tenant_seen(body=tenant, type=None, memo=context)
     assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", *PROVIDERS}
 

@@ -136,7 +136,12 @@ def check_document(stage: Stage, body: Manifest, spec: Tenant) -> document.Docum
 
 def check_tenant(stage: Stage, body: Manifest, stored: document.Document) -> None:
     """Checks Ready against the keys that are missing; everything else of a tenant is in place."""
-    routes = [valid("RelayRoute", one) for one in _living_routes(stage)]
+    routes = [
+        valid("RelayRoute", one)
+        for one in _living_routes(stage)
+        # a refused route takes no key
+        if (ready(one, "Accepted")[0], ready(one, "Stalled")[0]) != ("False", "True")
+    ]
     named = {provider.name for provider in stored.catalogue.providers}
     for route in filter(None, routes):
         named |= {side.provider for side in _sides(route)}

@@ -245,6 +245,8 @@ async def test_provider_parts_carry_the_tenants_share_and_outlive_their_provider
         route = {"name": "chat", "namespace": f"relay-{name}", "uid": name}
         spec = {"stable": {"provider": "p"}}
         cluster.watched_state.routes.store({"metadata": route, "spec": spec})
+        cluster.watched_state.note_owned(f"relay-{name}", True)
+        cluster.watched_state.claims.put(f"relay-{name}", "chat", {"p"})
     operator = cluster.operator()
     await operator.publish(0)
     assert operator.publication.providers["p"].limits.requests_per_minute == 50

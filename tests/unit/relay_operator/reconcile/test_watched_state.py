@@ -14,10 +14,11 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 
 def a_watched_state(**weights: int) -> WatchedState:
-    """Returns tenants with these weights, all routing to the provider shared."""
+    """Returns tenants with these weights that own their namespaces, all with an accepted route to the provider shared."""
     watched_state = WatchedState()
     for name, weight in weights.items():
         watched_state.tenants.store(a_body(name, spec={"queue": {"weight": weight}}))
+        watched_state.note_owned(f"relay-{name}", True)
         watched_state.routes.store(a_route(f"relay-{name}", stable={"provider": "shared"}))
     return watched_state
 
@@ -27,8 +28,10 @@ def a_body(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def a_route(namespace: str, **spec: Any) -> dict[str, Any]:
-    metadata = {"name": "chat", "namespace": namespace, "uid": "uid-chat"}
-    return {"metadata": metadata, "spec": spec}
+    metadata = {"name": "chat", "namespace": namespace, "uid": "uid-chat", "generation": 1}
+    accepted = {"type": "Accepted", "status": "True"}
+    status = {"observedGeneration": 1, "conditions": [accepted]}
+    return {"metadata": metadata, "spec": spec, "status": status}
 
 
 def test_a_providers_quota_is_divided_by_weight_among_its_tenants() -> None:
@@ -40,6 +43,7 @@ def test_a_providers_quota_is_divided_by_weight_among_its_tenants() -> None:
 def test_a_tenant_that_stops_routing_to_a_provider_frees_its_share() -> None:
     watched_state = a_watched_state(a=1, b=3)
     watched_state.routes.take_in(a_route("relay-b"), deleted=True)
+    assert watched_state.claims.drop("relay-b", "chat") == {"shared"}
     assert watched_state.provider_share("shared", "a") == 1.0
     assert watched_state.routes.namespaces() == ("relay-a",)
 
@@ -51,17 +55,25 @@ def test_a_tenant_whose_spec_cannot_be_used_weighs_as_much_as_by_default() -> No
 
 
 def test_a_canary_or_a_fallback_uses_its_provider_too() -> None:
-    watched_state = a_watched_state(a=1, b=1)
-    spec = {"canary": {"provider": "y"}, "fallback": [{"provider": "z"}, {}]}
+    watched_state = a_watched_state(b=1)
+    watched_state.tenants.store(a_body("a"))
+    watched_state.note_owned("relay-a", True)
+    spec: dict[str, Any] = {
+        "canary": {"provider": "y", "percent": 1},
+        "fallback": [{"provider": "z"}],
+    }
     watched_state.routes.store(a_route("relay-a", stable={"provider": "x"}, **spec))
     assert [watched_state.tenants_using(name) for name in "xyz"] == [{"a"}] * 3
 
 
-def test_a_route_that_cannot_be_parsed_still_names_its_provider() -> None:
-    watched_state = a_watched_state(a=1)
+def test_a_route_that_cannot_be_parsed_names_its_provider_and_takes_nothing_of_it() -> None:
+    watched_state = WatchedState()
+    watched_state.tenants.store(a_body("a"))
+    watched_state.note_owned("relay-a", True)
     watched_state.routes.store(a_route("relay-a", stable={"provider": "x"}, paused="perhaps"))
     assert watched_state.parsed_routes("relay-a") == {}
-    assert watched_state.tenants_using("x") == {"a"}
+    assert watched_state.tenants_using("x") == set()
+    assert watched_state.tenants_concerned("x") == {"a"}
     watched = watched_state.routes.get("chat", namespace="relay-a")
     assert watched is not None
     assert isinstance(watched.resource, Invalid)
@@ -195,9 +207,9 @@ def test_a_namespace_that_is_not_its_tenants_has_no_targets(told: str) -> None:
     watched_state = a_state_with("a", told=told)
     watched_state.store_pod(a_pod_body("a"))
     assert len(watched_state.all_relay_pods()) == (told == "True")
-    watched_state.owned["relay-a"] = False
+    watched_state.note_owned("relay-a", False)
     assert watched_state.all_relay_pods() == ()
-    watched_state.owned["relay-a"] = True
+    watched_state.note_owned("relay-a", True)
     assert len(watched_state.all_relay_pods()) == 1
 
 
@@ -247,4 +259,4 @@ def test_what_is_kept_of_routes_is_what_a_look_at_all_of_them_gives(
         named = {route.spec.stable.provider for route in routes.values()}
         assert watched_state.routes.mentioned_in(f"relay-{tenant}") == named
         for provider in ("p", "q"):
-            assert (tenant in watched_state.tenants_using(provider)) is (provider in named)
+            assert (tenant in watched_state.tenants_concerned(provider)) is (provider in named)

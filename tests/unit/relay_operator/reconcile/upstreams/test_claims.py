@@ -1,0 +1,103 @@
+"""What is kept of claims is what a look at all of them gives."""
+
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_operator.reconcile.upstreams.claims import Party, ProviderClaims
+
+SPACES = ("relay-a", "relay-b", "relay-c")
+PROVIDERS = ("p", "q", "r")
+
+
+class Tenants:
+    """Weights of the tenants that are there, and what is closed to each."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, int] = {}
+        self.closed: dict[str, set[str]] = defaultdict(set)
+
+    def party(self, namespace: str) -> Party | None:
+        if namespace not in self.weights:
+            return None
+        closed = self.closed[namespace]
+        tenant = namespace.removeprefix("relay-")
+        return Party(
+            tenant=tenant,
+            weight=self.weights[namespace],
+            may_use=lambda provider: provider not in closed,
+        )
+
+
+EVENTS = st.one_of(
+    st.tuples(
+        st.just("claim"),
+        st.sampled_from(SPACES),
+        st.sampled_from(("x", "y")),
+        st.frozensets(st.sampled_from(PROVIDERS)),
+    ),
+    st.tuples(st.just("drop"), st.sampled_from(SPACES), st.sampled_from(("x", "y")), st.just(())),
+    st.tuples(st.just("weigh"), st.sampled_from(SPACES), st.integers(0, 5), st.just(())),
+    st.tuples(
+        st.just("close"),
+        st.sampled_from(SPACES),
+        st.just(0),
+        st.frozensets(st.sampled_from(PROVIDERS)),
+    ),
+)
+
+
+@given(st.lists(st.tuples(EVENTS, st.booleans()), max_size=40))
+def test_weights_follow_every_change(
+    events: list[tuple[tuple[str, str, object, frozenset[str]], bool]],
+) -> None:
+    tenants = Tenants()
+    claims = ProviderClaims(party=tenants.party)
+    routes: dict[tuple[str, str], frozenset[str]] = {}
+    for (what, space, which, providers), looks in events:
+        if what == "claim":
+            routes[space, str(which)] = frozenset(providers)
+            claims.put(space, str(which), providers)
+        elif what == "drop":
+            routes.pop((space, str(which)), None)
+            claims.drop(space, str(which))
+        else:
+            if what == "close":
+                tenants.closed[space] = set(providers)
+            elif which:
+                tenants.weights[space] = int(str(which))
+            else:
+                tenants.weights.pop(space, None)
+            claims.look_again(space)
+        if looks:
+            _compare(claims, tenants, routes)
+    _compare(claims, tenants, routes)
+
+
+def _compare(
+    claims: ProviderClaims, tenants: Tenants, routes: dict[tuple[str, str], frozenset[str]]
+) -> None:
+    for provider in PROVIDERS:
+        wanted = {
+            space.removeprefix("relay-"): tenants.weights[space]
+            for (space, _), named in routes.items()
+            if provider in named
+            and space in tenants.weights
+            and provider not in tenants.closed[space]
+        }
+        assert dict(claims.weights(provider)) == wanted
+        total = sum(wanted.values())
+        for tenant, weight in wanted.items():
+            assert claims.share(provider, tenant, weight=1) == weight / total
+        assert claims.share(provider, "new", weight=2) == 2 / (total + 2)
+
+
+def test_what_turns_is_told_once() -> None:
+    tenants = Tenants()
+    claims = ProviderClaims(party=tenants.party)
+    assert claims.put("relay-a", "x", {"p"}) == {"p"}
+    assert claims.put("relay-a", "y", {"p", "q"}) == {"q"}
+    assert claims.put("relay-a", "x", ()) == frozenset()
+    assert claims.drop("relay-a", "y") == {"p", "q"}
+    assert claims.claimed_in("relay-a") == frozenset()
