@@ -10,7 +10,7 @@ Left out: times in managedFields; defaults of built-in kinds, and all but a few 
 import asyncio
 import copy
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -309,14 +309,19 @@ class Connection:
     def __init__(self, server: InMemoryApiServer, failures: InjectedFailures) -> None:
         self.failures = failures
         self.writes: list[Write] = []
-        self.reads = 0
+        self.reads_of: Counter[str] = Counter()
         self._server = server
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
-        self.reads += 1
+        self.reads_of[kind] += 1
         await asyncio.sleep(0)
         self.failures.before_call("GET", kind)
         return self._server.get(kind, name, namespace=namespace)
+
+    @property
+    def reads(self) -> int:
+        """Counts the reads of single objects."""
+        return self.reads_of.total()
 
     async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
         await asyncio.sleep(0)

@@ -223,7 +223,7 @@ async def test_a_route_whose_provider_is_not_usable_says_so_and_recovers() -> No
     await stage.settle(10)
     told = stage.condition("Provider", "inside", "Ready")["message"]
     assert told.startswith(
-        "Service relay-system/llm has no port 80, or no selector of at most 1500 characters; correct"
+        "Service relay-system/llm has no selector, so that nothing says which pods it leads to; add one"
     )
     spec = {"selector": {"app": "llm"}, "ports": [{"port": 80}]}
     stage.server.put({**service, "metadata": metadata, "spec": spec})

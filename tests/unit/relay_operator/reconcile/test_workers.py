@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import SYSTEM, Stage
+from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.names import Reason
@@ -97,32 +97,17 @@ async def test_a_bug_is_told_by_the_object_it_concerns_and_only_by_that() -> Non
 @in_virtual_time
 async def test_every_object_is_looked_at_again_after_the_resync_time() -> None:
     stage = Stage()
-
-    def serves_at(port: int) -> None:
-        spec = {"selector": {"app": "llm"}, "ports": [{"port": 80, "targetPort": port}]}
-        metadata = {"name": "llm", "namespace": SYSTEM}
-        stage.server.put(
-            {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
-        )
-
-    def opened() -> list[int]:
-        policy = stage.server.stored("NetworkPolicy", "relay", namespace="relay-finance")
-        return [port["port"] for rule in policy["spec"]["egress"][1:] for port in rule["ports"]]
-
-    serves_at(8000)
-    ref = {"namespace": SYSTEM, "name": "llm", "port": 80}
-    stage.provider("inside", endpoint={"serviceRef": ref})
     stage.tenant()
     life = await stage.operator()
     await stage.settle()
-    stage.route(stable={"provider": "inside"})
+    stage.pod()
     await stage.settle(60)
-    # Services of Providers are not watched
-    serves_at(9000)
+    # the first thing that a Tenant's reconcile looks at
+    looked_at = life.api.reads_of["Namespace"]
     await stage.settle(500)
-    assert opened() == [8000]
+    assert life.api.reads_of["Namespace"] == looked_at
     await stage.settle(60)
-    assert opened() == [9000]
+    assert life.api.reads_of["Namespace"] > looked_at
     await life.end()
 
 
