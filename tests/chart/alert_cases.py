@@ -251,6 +251,17 @@ CASES = (
         },
     ),
     Case(
+        alert="RelayTenantNotIsolated",
+        fires=_tenant("isolated", "0x60"),
+        minutes=2,
+        labels=TENANT_LABELS,
+        severity="critical",
+        quiet={
+            "an isolated one": _tenant("isolated", "1x60"),
+            "one of which nothing is known": _tenant("ready", "1x60"),
+        },
+    ),
+    Case(
         alert="RelayTenantNotReady",
         fires=_tenant("ready", "0x60"),
         minutes=16,
@@ -259,6 +270,7 @@ CASES = (
         quiet={
             "a ready one": _tenant("ready", "1x60"),
             "a new one": _tenant("ready", "0x5 1x60"),
+            "one that is not isolated": _tenant("ready", "0x60") | _tenant("isolated", "0x60"),
         },
     ),
     Case(

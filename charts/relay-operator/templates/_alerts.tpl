@@ -133,8 +133,19 @@ groups:
       summary: {{`"Only {{ $value }} relay pods of tenant {{ $labels.tenant }} are ready and run the newest configuration."`}}
       description: {{`"The others are missing, not ready, or cut off from the operator: they go on with an older configuration, and a rollback does not reach them. kubectl describe tenant {{ $labels.tenant }} and kubectl -n {{ $labels.namespace }} get pods tell why."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayPodsNotProgrammed") | trim | nindent 6 }}
+  - alert: RelayTenantNotIsolated
+    expr: max by (namespace, tenant) (relay_operator_tenant_isolated{ {{- $operator }}}) == 0
+    for: 1m
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
+    annotations:
+      summary: {{`"Nothing keeps the relay of tenant {{ $labels.tenant }} apart from others."`}}
+      description: {{`"A relay pod in {{ $labels.namespace }} reached what its network policies forbid, or was reached by the operator. The condition Isolated says what: kubectl describe tenant {{ $labels.tenant }}. Look for NetworkPolicies in {{ $labels.namespace }} that the operator did not write, and, where it is several tenants, at the network plugin of their nodes."`}}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayTenantNotIsolated") | trim | nindent 6 }}
   - alert: RelayTenantNotReady
-    expr: max by (namespace, tenant) (relay_operator_tenant_ready{ {{- $operator }}}) == 0
+    # one that is not isolated has an alert of its own
+    expr: |-
+      max by (namespace, tenant) (relay_operator_tenant_ready{ {{- $operator }}}) == 0
+      unless on (namespace, tenant) max by (namespace, tenant) (relay_operator_tenant_isolated{ {{- $operator }}}) == 0
     for: {{ $limits.notReadyFor }}
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
