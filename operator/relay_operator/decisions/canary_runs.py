@@ -166,9 +166,12 @@ class CanaryRuns:
         run = self.runs[key]
         if run.objective is None:
             return
+        judge, weight = run.judge_of(run.objective), run.state.weight_percent
+        before = self.evidence.before_trouble(key, expected=expected_pods, at=at)
+        if before is not None:
+            judge.judge(before, asked_percent=weight)
         increments = self.evidence.increments(key, expected=expected_pods, at=at)
-        judge = run.judge_of(run.objective)
-        judged = judge.judge(increments, asked_percent=run.state.weight_percent)
+        judged = judge.judge(increments, asked_percent=weight)
         impossible = self.evidence.impossible(key)
         proven = judged.outcome is Outcome.BREACHED
         found = _no_evidence(impossible) if impossible and not proven else judged
@@ -181,6 +184,7 @@ class CanaryRuns:
         )
         run = self.runs[key]
         run.verdict, run.measured_at, run.is_fresh = unavailable, float(int(now)), True
+        self.evidence.look_again(key)
 
     def take_copies(self, key: RouteKey, counted: Mapping[str, float], seconds: float) -> None:
         """Takes in how shadow copies compared that became visible in so many seconds."""

@@ -7,6 +7,7 @@ only how long nothing new has been read.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import add
+from typing import Final
 
 from relay_contract.document import SIGNALS, Signal
 from relay_operator.decisions.analysis.increments import Increments, SideIncrements
@@ -16,6 +17,7 @@ from relay_operator.decisions.analysis.scrapes import (
     ATTEMPTS,
     COUNTERS,
     INDEX,
+    TELLING,
     Assembly,
     PodName,
     RouteKey,
@@ -30,6 +32,8 @@ _LOOKED_BACK_SCRAPES = LOST_SCRAPES + 1
 _MISSED_SCRAPES = 2
 _SEARCHED_SCRAPES = 10
 """For pods that have not been heard: what is in front of Prometheus may take its time before a sample can be read."""
+_DUE: Final = 0.9
+"""Of the time between two scrapes: ticks do not come to the millisecond."""
 _MOST_PODS = 1000
 """Asked for together. With more of them due the rest comes with the next tick, and nothing of it is lost for three."""
 
@@ -49,15 +53,31 @@ class Question:
 
 
 @dataclass(slots=True)
+class _Counted:
+    """What both sides counted until a scrape."""
+
+    until: float = 0.0
+    stable: Increases = field(default_factory=lambda: [0.0] * COUNTERS)
+    canary: Increases = field(default_factory=lambda: [0.0] * COUNTERS)
+
+
+@dataclass(slots=True)
 class _Followed:
-    """One route: its pods, and what they counted that no tick has had yet. told is the time that the last tick had."""
+    """One route: its pods, and what they counted that no tick has had yet. told is the time that the last tick had.
+
+    telling tells whether anything of it speaks against the canary; before is what was counted before that. looked_at is when
+    the last tick took it, expected the pods that served then.
+    """
 
     subject: Subject
     pods: dict[str, PodCounters] = field(default_factory=dict)
     told: float = 0.0
     moved: bool = False
-    stable: Increases = field(default_factory=lambda: [0.0] * COUNTERS)
-    canary: Increases = field(default_factory=lambda: [0.0] * COUNTERS)
+    telling: bool = False
+    counted: _Counted = field(default_factory=_Counted)
+    before: _Counted | None = None
+    looked_at: float = float("-inf")
+    expected: Collection[str] = frozenset()
 
     @property
     def now(self) -> float:
@@ -66,17 +86,28 @@ class _Followed:
 
     def take(self, pod: PodCounters, scrapes: Iterable[Scrape], *, seen_at: float) -> None:
         """Adds what a pod counted from scrape to scrape."""
+        said = pod.open, pod.impossible
         for scrape in scrapes:
             counted = pod.take(scrape, seen_at=seen_at)
             if counted is not None:
-                self.stable = list(map(add, self.stable, counted[0]))
-                self.canary = list(map(add, self.canary, counted[1]))
-                self.moved = True
+                self._add(scrape.at, *counted)
+        self.telling |= said != (pod.open, pod.impossible)
+
+    def _add(self, at: float, stable: Increases, canary: Increases) -> None:
+        if not self.telling and any(map(canary.__getitem__, TELLING)):
+            self.telling = True
+            if self.moved:
+                self.before, self.counted = self.counted, _Counted()
+        counted = self.counted
+        counted.until = max(counted.until, at)
+        counted.stable = list(map(add, counted.stable, stable))
+        counted.canary = list(map(add, counted.canary, canary))
+        self.moved = True
 
     def forget_counts(self) -> None:
         """Begins to count anew."""
-        self.moved = False
-        self.stable, self.canary = [0.0] * COUNTERS, [0.0] * COUNTERS
+        self.moved = self.telling = False
+        self.counted, self.before = _Counted(), None
 
 
 class Evidence:
@@ -140,31 +171,73 @@ class Evidence:
                 self._schedule.forget(pod)
             followed.take(counters, scrapes, seen_at=at)
 
+    def is_due(self, key: RouteKey, *, expected: Collection[str], at: float) -> bool:
+        """Tells whether a look at the route may find another verdict than the last one.
+
+        Good calls wait until each pod has been scraped once more: most looks would cost what they cost for nothing.
+        """
+        followed = self._routes[key]
+        waited = at - followed.looked_at >= _DUE * self._scrape_seconds
+        return waited or followed.telling or followed.expected != expected
+
+    def look_again(self, key: RouteKey) -> None:
+        """Has the route looked at with the next tick."""
+        followed = self._routes.get(key)
+        if followed is not None:
+            followed.looked_at = float("-inf")
+
+    def before_trouble(
+        self, key: RouteKey, *, expected: Collection[str], at: float
+    ) -> Increments | None:
+        """Returns what was counted before anything that speaks against the canary, if both were since the last tick.
+
+        It is judged before what followed: what had time to come one by one is no burst.
+        """
+        followed = self._routes[key]
+        before, counted, told = followed.before, followed.counted, followed.told
+        if before is None or not told:
+            return None
+        followed.counted = before
+        found = self._increments(followed, before.until, expected=expected, at=at)
+        followed.counted, followed.told = counted, max(told, before.until)
+        followed.before = None
+        return found
+
     def increments(self, key: RouteKey, *, expected: Collection[str], at: float) -> Increments:
         """Returns what was counted since the last tick. expected are the names of the pods that serve."""
         followed = self._routes[key]
+        followed.looked_at, followed.expected = at, expected
+        before, counted = followed.before, followed.counted
+        if before is not None:
+            counted.stable = list(map(add, counted.stable, before.stable))
+            counted.canary = list(map(add, counted.canary, before.canary))
         now, moved = followed.now, followed.moved
         if not followed.told:
             # what was counted before the first tick of this life may have been told by the last
             followed.forget_counts()
-            moved = False
+        increments = self._increments(followed, now, expected=expected, at=at)
+        followed.told, followed.telling = now, False
+        if moved:
+            followed.forget_counts()
+        return increments
+
+    def _increments(
+        self, followed: _Followed, now: float, *, expected: Collection[str], at: float
+    ) -> Increments:
+        moved, counted = followed.moved, followed.counted
         fresh = [(name, pod) for name, pod in followed.pods.items() if self._is_fresh(pod, now, at)]
         serving = [pod for name, pod in fresh if name in expected]
         under_way = [pod.under_way() for _, pod in fresh]
-        increments = Increments(
+        return Increments(
             now=now,
             seconds=max(now - followed.told, 0.0) if moved else 0.0,
-            stable=_side(followed.stable if moved else None, sum(level for level, _ in under_way)),
-            canary=_side(followed.canary if moved else None, sum(level for _, level in under_way)),
+            stable=_side(counted.stable if moved else None, sum(level for level, _ in under_way)),
+            canary=_side(counted.canary if moved else None, sum(level for _, level in under_way)),
             fresh_pods=len(serving),
             expected_pods=len(expected),
             tripped_pods=sum(pod.open for pod in serving),
             moved=moved,
         )
-        followed.told = now
-        if moved:
-            followed.forget_counts()
-        return increments
 
     def impossible(self, key: RouteKey) -> str:
         """Names a pod whose figures of the route cannot be, and why; nothing if all can."""

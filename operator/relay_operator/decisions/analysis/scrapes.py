@@ -45,6 +45,14 @@ FIGURES: Final = (
 INDEX: Final = {name: index for index, name in enumerate(FIGURES)}
 COUNTERS: Final = len(FIGURES) - 1
 """The number of them that are counters."""
+TELLING: Final = tuple(
+    INDEX[name]
+    for name in (
+        *("failed", "cancelled", "throttled", "refused"),
+        *(f"slow/{signal}" for signal in SIGNALS),
+    )
+)
+"""Those that speak against a side. The others count calls that went well, so far."""
 _COLUMNS: Final[dict[tuple[str, str, str], int]] = {
     **{(f"{_PREFIX}{name}_total", "", ""): INDEX[name] for name in (*ATTEMPTS, "reported")},
     **{
@@ -163,10 +171,25 @@ class _Parts:
         self.breakers: dict[float, float | None] = {}
         self.contradictory: set[float] = set()
 
-    def put(
+    def take(
+        self,
+        place: "_Place",
+        side: str,
+        fingerprint: str,
+        column: int,
+        samples: list[tuple[float, float]],
+    ) -> None:
+        """Puts the samples of one series where they belong; copies of a shadow, which no user saw, are on neither side."""
+        if side == "canary" and fingerprint == place.canary:
+            self._put(self.canary, column, samples)
+        elif side == "stable" and fingerprint == place.stable:
+            self._put(self.stable, column, samples)
+        elif column == PROBED and fingerprint == place.canary:
+            _put(self.breakers, samples)
+
+    def _put(
         self, side: dict[float, _Found], column: int, samples: list[tuple[float, float]]
     ) -> None:
-        """Puts the samples of one figure where they belong."""
         for at, value in samples:
             figures = side.get(at)
             if figures is None:
@@ -176,43 +199,57 @@ class _Parts:
             figures[column] = value
 
 
+class _Place:
+    """A route that series are about: its sides, the figures that are read of it, and what each pod says."""
+
+    __slots__ = ("canary", "kept", "needed", "pods", "stable")
+
+    def __init__(self, subject: Subject) -> None:
+        self.stable, self.canary = subject.stable, subject.canary
+        self.kept = _kept(subject.signals, subject.tokens) | {PROBED}
+        self.needed = _needed(subject.signals)
+        self.pods: dict[PodName, _Parts] = {}
+
+
 class Assembly:
     """Puts the series of one answer together. Series that are about none of the routes, or no counter of ours, are dropped."""
 
     def __init__(self, subjects: Mapping[RouteKey, Subject]) -> None:
         self._subjects = subjects
-        self._kept = {key: _kept(one.signals, one.tokens) for key, one in subjects.items()}
+        self._places: dict[RouteKey, _Place] = {}
         self._starts: dict[PodName, dict[float, float | None]] = {}
-        self._parts: dict[tuple[PodName, RouteKey], _Parts] = {}
 
     def add(self, series: Iterable[Series]) -> None:
         """Adds series in any order."""
+        places = self._places
         for (pod, key, side, fingerprint, column), samples in series:
             if column == STARTED:
                 _put(self._starts.setdefault(pod, {}), samples)
                 continue
-            subject = self._subjects.get(key)
-            if subject is None or (column not in self._kept[key] and column != PROBED):
+            place = places.get(key) or self._begin(key)
+            if place is None or column not in place.kept:
                 continue
-            parts = self._parts.get((pod, key))
+            parts = place.pods.get(pod)
             if parts is None:
-                parts = self._parts[pod, key] = _Parts()
-            # copies of a shadow, which no user saw, are on neither side
-            if side == "canary" and fingerprint == subject.canary:
-                parts.put(parts.canary, column, samples)
-            elif side == "stable" and fingerprint == subject.stable:
-                parts.put(parts.stable, column, samples)
-            elif column == PROBED and fingerprint == subject.canary:
-                _put(parts.breakers, samples)
+                parts = place.pods[pod] = _Parts()
+            parts.take(place, side, fingerprint, column, samples)
+
+    def _begin(self, key: RouteKey) -> _Place | None:
+        subject = self._subjects.get(key)
+        if subject is None:
+            return None
+        place = self._places[key] = _Place(subject)
+        return place
 
     def scrapes(self) -> Iterator[tuple[RouteKey, PodName, list[Scrape]]]:
         """Yields the whole scrapes of each pod about each route, in the order of their times."""
-        for (pod, key), parts in self._parts.items():
-            starts = self._starts.get(pod)
-            if starts:
-                found = _whole(parts, starts, _needed(self._subjects[key].signals))
-                if found:
-                    yield key, pod, found
+        for key, place in self._places.items():
+            for pod, parts in place.pods.items():
+                starts = self._starts.get(pod)
+                if starts:
+                    found = _whole(parts, starts, place.needed)
+                    if found:
+                        yield key, pod, found
 
 
 def _put(values: dict[float, float | None], samples: list[tuple[float, float]]) -> None:

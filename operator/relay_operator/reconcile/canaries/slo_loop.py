@@ -55,18 +55,34 @@ class SloLoop:
             return
         at = asyncio.get_running_loop().time()
         problems = await self._fetch({namespace for namespace, _ in active}, at)
+        serving: dict[str, frozenset[str]] = {}
         for key, token in active.items():
-            if not self._is_still_measured(key, token):
-                continue
-            before = self._canaries.runs[key].verdict.gist
-            problem = problems.get(key[0])
-            if problem:
-                self._canaries.mark_unmeasurable(key, message=problem, now=now)
-            else:
-                serving = self._serving_pods(key[0])
-                self._canaries.measure(key, expected_pods=serving, at=at, now=now)
-            changed = before != self._canaries.runs[key].verdict.gist
-            self._moves.act_alone(key, told_anew=changed)
+            space = key[0]
+            if space not in serving:
+                serving[space] = self._serving_pods(space)
+            self._look(key, token, problems.get(space, ""), serving[space], at=at, now=now)
+
+    def _look(
+        self,
+        key: RouteKey,
+        token: str,
+        problem: str,
+        serving: frozenset[str],
+        *,
+        at: float,
+        now: float,
+    ) -> None:
+        """Judges and moves one canary, unless a look would find what the last one did."""
+        is_due = problem or self._canaries.evidence.is_due(key, expected=serving, at=at)
+        if not is_due or not self._is_still_measured(key, token):
+            return
+        run = self._canaries.runs[key]
+        before = run.verdict.gist
+        if problem:
+            self._canaries.mark_unmeasurable(key, message=problem, now=now)
+        else:
+            self._canaries.measure(key, expected_pods=serving, at=at, now=now)
+        self._moves.act_alone(key, told_anew=before != run.verdict.gist)
 
     def _is_still_measured(self, key: RouteKey, token: str) -> bool:
         """Tells whether the run that Prometheus was asked about goes on: a breaker or a person may have ended it meanwhile."""

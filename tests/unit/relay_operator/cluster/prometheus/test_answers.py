@@ -50,6 +50,27 @@ SERIES = st.builds(
 )
 
 
+def test_the_times_of_a_pod_hold_for_the_series_that_have_them() -> None:
+    """Stale, missing and fractional samples among those of one scrape, twice, so that all series are known."""
+    series = [
+        entry([[9, "1"], [11, "7"]], x="1"),
+        entry([[9, "1"], [11, "8"]], x="2"),
+        entry([[11, "9"]], x="3"),
+        entry([[9, "1"]], x="4"),
+        entry([[9, "1"], [11, "NaN"]], x="5"),
+        entry([[9, "1"], [11, "1.5"]], x="6"),
+        entry([[9, "1"], [11, "1e300"]], x="7"),
+        entry([[9, "1"], [12, "10"]], x="8"),
+        entry([], x="9"),
+        entry([[9, "1"], [11, "11"]], x="10"),
+    ]
+    reader = Reader(Labels())
+    for content in [orjson.dumps(answer(*series))] * 2 + [orjson.dumps(answer(*series[::-1]))]:
+        found = reader.read(content, SINCE)
+        values = [(11.0, 1.5), (11.0, 7.0), (11.0, 8.0), (11.0, 9.0), (11.0, 11.0), (12.0, 10.0)]
+        assert sorted(sample for one in found for sample in one.samples) == values
+
+
 @given(
     st.lists(SERIES, max_size=5),
     st.sampled_from([{}, {"infos": ["metric might not be a counter"]}, {"warnings": []}]),
@@ -74,14 +95,24 @@ def test_both_ways_of_reading_say_the_same(
     assert [samples for _, samples in found] == [one for one in expected if one]
 
 
-@given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 3))
+JUNK = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from([b" ", b"\n", b"0", b"_", b"-", b"+", b"e1", b'"', b"["]),
+)
+
+
+@given(JUNK, st.integers(0, 400), st.integers(0, 3), st.integers(11, 12))
 def test_a_damaged_answer_is_no_evidence_or_still_an_answer(
-    junk: bytes, where: int, cut: int
+    junk: bytes, where: int, cut: int, at: int
 ) -> None:
-    content = orjson.dumps(answer(entry([[11, "1"]], x="1"), entry([[12, "2"]], x="2")))
+    """Also where only a series after the first of its pod is damaged, whose labels are known."""
+    series = [entry([[9, "1"], [11, "1"]], x="1"), entry([[9, "0"], [at, "2"]], x="2")]
+    content = orjson.dumps(answer(*series))
     damaged = content[:where] + junk + content[where + cut :]
+    reader = Reader(Labels())
+    reader.read(content, SINCE)
     try:
-        read = Reader(Labels()).read(damaged, SINCE)
+        read = reader.read(damaged, SINCE)
     except MetricsUnavailable:
         return
     assert Reader(Labels()).read(orjson.dumps(orjson.loads(damaged)), SINCE) == read
@@ -93,4 +124,5 @@ def test_labels_that_never_repeat_do_not_fill_the_memory(monkeypatch: pytest.Mon
     for number in range(1000):
         [found] = reader.read(orjson.dumps(answer(entry([[11, "1"]], x=f"{number:050}"))), SINCE)
         assert found.identity.pod == POD
-    assert len(reader._identities) < 100
+    assert len(reader._known) < 100
+    assert len(reader._interned) < 1000

@@ -345,3 +345,106 @@ def test_pods_that_are_gone_take_no_room() -> None:
         schedule.read(pod, START, at=1.0)
         schedule.keep([pod])
     assert (len(schedule._newest), len(schedule._asked)) == (1, 1)
+
+
+# -- looks that may find something --------------------------------------------------------------------------------------
+
+
+def is_due(watched: Watched, *expected: str) -> bool:
+    return watched.evidence.is_due(KEY, expected=expected or PODS, at=watched.at)
+
+
+def take(watched: Watched, answer: list[Series]) -> None:
+    watched.evidence.take(answer, at=watched.at)
+
+
+def test_good_calls_wait_until_each_pod_was_scraped_once_more(watched: Watched) -> None:
+    for pod in watched.pods.values():
+        pod.count(CANARY, finished=40)
+        pod.count(STABLE, finished=40, failed=4)
+    take(watched, watched.scrape("relay-1", seconds=0.6))
+    assert not is_due(watched)
+    take(watched, watched.scrape("relay-2", seconds=0.6))
+    assert not is_due(watched)
+    watched.at += 0.8
+    assert is_due(watched)
+    found = watched.tick()
+    assert (found.canary.finished, found.stable.failed) == (80, 8)
+    assert not is_due(watched)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"finished": 1.0, "failed": 1.0},
+        {"finished": 1.0, "refused": 1.0},
+        {"finished": 1.0, "throttled": 1.0},
+        {"cancelled": 1.0},
+        {"finished": 1.0, "timed/Total": 1.0, "slow/Total": 1.0},
+    ],
+    ids=lambda bad: max(bad),
+)
+def test_what_speaks_against_the_canary_is_looked_at_at_once(
+    watched: Watched, bad: dict[str, float]
+) -> None:
+    watched.pods["relay-1"].count(CANARY, **bad)
+    take(watched, watched.scrape("relay-1", seconds=0.5))
+    assert is_due(watched)
+    watched.tick()
+    assert not is_due(watched)
+
+
+def test_other_pods_a_breaker_and_figures_that_cannot_be_are_looked_at_at_once(
+    watched: Watched,
+) -> None:
+    assert not is_due(watched)
+    assert is_due(watched, "relay-1")
+    watched.pods["relay-1"].breakers["chat", CANARY[2]] = 1
+    take(watched, watched.scrape("relay-1", seconds=0.5))
+    assert is_due(watched)
+    assert watched.tick().tripped_pods == 1
+    take(watched, watched.scrape("relay-1", seconds=0.5))
+    assert not is_due(watched)
+    watched.pods["relay-2"].count(STABLE, finished=-1000, started=0)
+    take(watched, watched.scrape("relay-2", seconds=0.5))
+    watched.tick()
+    watched.evidence.look_again(KEY)
+    assert is_due(watched)
+
+
+def test_what_came_before_anything_bad_is_told_apart_and_once(watched: Watched) -> None:
+    def before() -> Increments | None:
+        return watched.evidence.before_trouble(KEY, expected=PODS, at=watched.at)
+
+    watched.pods["relay-1"].count(CANARY, finished=40)
+    take(watched, watched.scrape("relay-1", seconds=0.5))
+    assert before() is None
+    watched.pods["relay-2"].count(CANARY, finished=10, failed=9)
+    watched.pods["relay-2"].count(STABLE, finished=5)
+    take(watched, watched.scrape("relay-2", seconds=0.75))
+    good, found = before(), watched.tick()
+    assert good is not None
+    assert (good.canary.finished, good.canary.failed, good.seconds) == (40, 0, 0.5)
+    assert (found.canary.finished, found.canary.failed, found.seconds) == (10, 9, 0.75)
+    assert (good.stable.finished, found.stable.finished) == (0, 5)
+    assert before() is None
+    # taken together by who does not ask
+    watched.pods["relay-1"].count(CANARY, finished=40)
+    take(watched, watched.scrape("relay-1", seconds=0.5))
+    watched.pods["relay-2"].count(CANARY, finished=10, failed=9)
+    take(watched, watched.scrape("relay-2", seconds=0.5))
+    both = watched.tick()
+    assert (both.canary.finished, both.canary.failed, both.seconds) == (50, 9, 1.0)
+
+
+def test_nothing_of_before_the_first_tick_is_told(watched: Watched) -> None:
+    fresh = Watched()
+    fresh.evidence.take(fresh.scrape("relay-1"), at=fresh.at)
+    fresh.pods["relay-1"].count(CANARY, finished=40)
+    take(fresh, fresh.scrape("relay-1", seconds=0.5))
+    fresh.pods["relay-1"].count(CANARY, finished=10, failed=9)
+    take(fresh, fresh.scrape("relay-1", seconds=0.5))
+    assert fresh.evidence.before_trouble(KEY, expected=PODS, at=fresh.at) is None
+    assert fresh.tick().canary.finished == 0
+    assert fresh.evidence.before_trouble(KEY, expected=PODS, at=fresh.at) is None
+    assert fresh.tick().canary.finished == 0
