@@ -1,4 +1,8 @@
-"""Finds a canary whose attempts start and do not end. No counter of ended attempts can tell that."""
+"""Finds a canary whose attempts start and do not end. No counter of ended attempts can tell that.
+
+How long an attempt may take follows from how long they take: eight times the mean of the side where they take longer, and twice
+the longest time in which none of several ended, within bounds. A canary of which none has ended yet gets more.
+"""
 
 from collections import deque
 from dataclasses import dataclass
@@ -6,11 +10,16 @@ from math import log
 from typing import Final
 
 from relay_operator.decisions.analysis.increments import Increments
+from relay_operator.decisions.judgement.pace import Pace
 
 FEWEST_ATTEMPTS: Final = 5.0
-LEAST_SECONDS: Final = 30.0
+LEAST_SECONDS: Final = 12.0
+LEAST_SECONDS_UNKNOWN: Final = 30.0
+"""For a canary of which it is not known how long its attempts take."""
 RESIDENCES: Final = 8.0
-"""An attempt is overdue after this many times as long as stable's usually take."""
+"""An attempt is overdue after this many times as long as they usually take."""
+LONGEST_TIMES: Final = 2.0
+"""So many times the longest time in which none of several attempts ended is more than chance."""
 MOST_SECONDS: Final = 320.0
 _NATS: Final = log(1000)
 _STEP_SECONDS: Final = 2.0
@@ -35,6 +44,7 @@ class StallWatch:
     """The starts of some minutes, with their times; begins anew with each life of the operator."""
 
     __slots__ = (
+        "_canary_pace",
         "_finished_at",
         "_left_over",
         "_marks",
@@ -42,6 +52,7 @@ class StallWatch:
         "_stable_cancelled",
         "_stable_ended",
         "_stable_finished",
+        "_stable_pace",
         "_stable_started",
         "_started",
         "_started_at_finish",
@@ -49,6 +60,7 @@ class StallWatch:
 
     def __init__(self) -> None:
         self._marks: deque[_Mark] = deque()
+        self._canary_pace, self._stable_pace = Pace(), Pace()
         self._started = self._stable_started = self._stable_ended = 0.0
         # since the canary last finished an attempt
         self._finished_at = 0.0
@@ -66,6 +78,7 @@ class StallWatch:
         if not self._finished_at:
             self._left_over = canary.under_way
         self._left_over = min(self._left_over, canary.under_way)
+        self._take_pace(increments)
         if canary.finished > 0 or not self._finished_at:
             self._finished_at = now
             self._started_at_finish = self._started
@@ -75,6 +88,12 @@ class StallWatch:
         self._stable_cancelled += stable.cancelled
         self._mark(now)
         return self._judge(now)
+
+    def _take_pace(self, increments: Increments) -> None:
+        canary, stable = increments.canary, increments.stable
+        for pace, side in ((self._canary_pace, canary), (self._stable_pace, stable)):
+            # those that their clients left tell how patient these are, and may have hung
+            pace.tick(increments.seconds, ended=side.finished, under_way=side.under_way)
 
     def _mark(self, now: float) -> None:
         marks = self._marks
@@ -86,7 +105,7 @@ class StallWatch:
     def _judge(self, now: float) -> Stalled | None:
         if now - self._finished_at < LEAST_SECONDS:
             return None
-        seconds = min(max(LEAST_SECONDS, RESIDENCES * self._residence(now)), MOST_SECONDS - 20)
+        seconds = self._patience(now)
         overdue = now - seconds
         if self._finished_at > overdue:
             return None
@@ -97,6 +116,15 @@ class StallWatch:
         if attempts < FEWEST_ATTEMPTS or not self._stable_finishes(attempts):
             return None
         return Stalled(attempts=attempts, seconds=seconds)
+
+    def _patience(self, now: float) -> float:
+        """Returns after how long an attempt is overdue."""
+        canary, stable = self._canary_pace, self._stable_pace
+        least = LEAST_SECONDS if canary.mean is not None else LEAST_SECONDS_UNKNOWN
+        usual = max(self._residence(now) if stable.mean is None else stable.mean, canary.mean or 0)
+        longest = max(canary.longest, stable.longest)
+        seconds = max(least, RESIDENCES * usual, LONGEST_TIMES * longest)
+        return min(seconds, MOST_SECONDS - 20)
 
     def _residence(self, now: float) -> float:
         """Returns how long stable's attempts take: since when as many had started as have ended (Little's ladder)."""
