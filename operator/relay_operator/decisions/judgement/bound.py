@@ -15,6 +15,8 @@ ALONE_NATS: Final = log(300)
 FEWEST_UNITS: Final = 3.0
 ALONE_FAILURES: Final = 10.0
 """So many failures convict a canary that leaves stable hardly any calls to compare with."""
+MOST_TROUBLE_NATS: Final = log(100)
+"""However long trouble was, good calls that speak against it by this likelihood ratio end it."""
 UNCOUNTED: Final = 1.0
 LASTING_SECONDS: Final = 2.8
 """Where more than UNCOUNTED failures came faster than they may count, trouble has to be seen for longer than a burst of a
@@ -65,6 +67,7 @@ class Bound:
         good = max(total - bad, 0.0) / size
         self.wealth.bet(odds, bad=counted, good=good, renewed=renewed)
         self.cusum += counted * odds.trouble[0] + good * odds.trouble[1]
+        self.cusum = min(self.cusum, MOST_TROUBLE_NATS)
         trouble = self.trouble
         if self.cusum <= 0:
             self._end_trouble()

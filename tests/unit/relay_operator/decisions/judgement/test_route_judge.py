@@ -348,3 +348,50 @@ def test_a_stable_side_that_fails_alone_is_told_with_its_figures() -> None:
     verdict = Looks().see(side(20), stable=side(380, failed=95), times=20)
     assert verdict.outcome is Outcome.HEALTHY
     assert "requests of stable failed (25 %, limit 1 %)" in verdict.stable_finding
+
+
+@pytest.mark.parametrize("minutes", [1, 60])
+def test_a_shared_incident_ends_with_some_good_calls_however_long_it_was(minutes: int) -> None:
+    looks = Looks()
+    looks.see(side(4), stable=side(12), times=60)
+    bad = looks.see(side(4, failed=1), stable=side(12, failed=3), times=60 * minutes)
+    assert bad.reason is Reason.SHARED_INCIDENT
+    still = looks.see(side(4), stable=side(12), times=5)
+    assert still.reason is Reason.SHARED_INCIDENT
+    over = looks.see(side(4), stable=side(12), times=30)
+    assert over.reason is not Reason.SHARED_INCIDENT
+    over = looks.see(side(4), stable=side(12), times=60)
+    assert over.outcome is Outcome.HEALTHY
+    assert over.stable_finding == ""
+
+
+@pytest.mark.parametrize(("takes", "least", "most"), [(1, 12, 20), (6, 45, 60), (100, 290, 330)])
+def test_calls_are_stalled_after_some_times_as_long_as_they_usually_take(
+    takes: int, least: int, most: int
+) -> None:
+    looks = Looks()
+    canary, stable = side(2, under_way=2 * takes), side(10, under_way=10 * takes)
+    looks.see(canary, stable=stable, times=120)
+    for second in range(1, 400):
+        hung = SideIncrements(started=2, under_way=2 * takes + 2 * second)
+        if looks.see(hung, stable=stable).outcome is Outcome.BREACHED:
+            break
+    assert least <= second <= most
+
+
+def test_a_pause_of_several_calls_that_was_seen_before_is_no_stall() -> None:
+    looks = Looks()
+    stable = side(10, under_way=10)
+    looks.see(side(2, under_way=2), stable=stable, times=120)
+    for _ in range(3):
+        # six at once that take 20 s
+        looks.see(SideIncrements(started=6, under_way=6), stable=stable)
+        waiting = looks.see(SideIncrements(under_way=6), stable=stable, times=11)
+        assert waiting.outcome is not Outcome.BREACHED
+        looks.see(SideIncrements(finished=6), stable=stable)
+        looks.see(side(2, under_way=2), stable=stable, times=30)
+    looks.see(SideIncrements(started=6, under_way=6), stable=stable)
+    longer = looks.see(SideIncrements(under_way=6), stable=stable, times=20)
+    assert longer.outcome is not Outcome.BREACHED
+    hung = looks.see(SideIncrements(under_way=6), stable=stable, times=10)
+    assert found(hung) == (Outcome.BREACHED, Reason.STALLED_CALLS)
