@@ -59,7 +59,7 @@ from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Urgency, WorkQueue
 from relay_operator.reconcile.workers import Workers
-from relay_operator.settings import Settings, split
+from relay_operator.settings import Settings, labels, split
 
 logger = logging.getLogger(__name__)
 
@@ -327,7 +327,9 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         relay_image=settings.relay_image,
         relay_image_pull_policy=settings.relay_image_pull_policy,
         public_keys=public_keys,
+        operator_pods=labels(settings.pod_selector),
         prometheus_namespace=settings.prometheus_namespace,
+        prometheus_pods=labels(settings.prometheus_pod_selector),
         dns_namespace=settings.dns_namespace,
         dns_cidrs=split(settings.dns_cidrs),
         drain_seconds=settings.drain_seconds,

@@ -1,6 +1,7 @@
 """Settings of the control plane, from the environment (prefix OPERATOR_), read once in main."""
 
 import ipaddress
+import re
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -12,6 +13,10 @@ from relay_operator import names
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$")]
+_LABEL = re.compile(
+    r"([a-z0-9][a-z0-9.-]{0,252}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+    r"=([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?"
+)
 
 
 class Settings(BaseSettings):
@@ -36,11 +41,20 @@ class Settings(BaseSettings):
     service_account: str = Field(
         default="relay-operator", description="the operator's own ServiceAccount"
     )
+    pod_selector: str = Field(
+        default="app.kubernetes.io/name=relay-operator,app.kubernetes.io/instance=relay-operator",
+        min_length=1,
+        description="labels of the operator's own pods; relays' admin ports are open to them",
+    )
     prometheus_url: str = Field(
         default="", description="base URL of Prometheus; empty leaves every analysis unmeasurable"
     )
     prometheus_namespace: str = Field(
-        default="monitoring", description="namespace whose pods may scrape relays"
+        default="monitoring", description="namespace of Prometheus' pods, which may scrape relays"
+    )
+    prometheus_pod_selector: str = Field(
+        default="app.kubernetes.io/name=prometheus",
+        description="labels of Prometheus' pods there; empty for every pod of that namespace",
     )
     prometheus_scrape_seconds: float = Field(
         default=2.0, gt=0, description="scrape interval of /metrics/slo"
@@ -143,6 +157,15 @@ class Settings(BaseSettings):
             ipaddress.ip_address(address)
         return text
 
+    @field_validator("pod_selector", "prometheus_pod_selector")
+    @classmethod
+    def _every_label_is_one(cls, text: str) -> str:
+        if wrong := [one for one in split(text) if not _LABEL.fullmatch(one)]:
+            raise ValueError(
+                f"{', '.join(wrong)} is no label: write name=value, and a comma between"
+            )
+        return text
+
     @field_validator("dns_cidrs")
     @classmethod
     def _every_dns_cidr_is_one(cls, text: str) -> str:
@@ -212,3 +235,9 @@ class Settings(BaseSettings):
 def split(text: str) -> tuple[str, ...]:
     """Returns the entries of a comma-separated setting."""
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def labels(selector: str) -> tuple[tuple[str, str], ...]:
+    """Returns the labels of a selector such as app=prometheus,team=platform, by name."""
+    pairs = (entry.partition("=") for entry in split(selector))
+    return tuple(sorted((name, value) for name, _, value in pairs))

@@ -8,7 +8,10 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """The operator's surroundings. public_keys is the text of endpoints.ENV_DOCUMENT_PUBLIC_KEYS."""
+    """The operator's surroundings. public_keys is the text of endpoints.ENV_DOCUMENT_PUBLIC_KEYS.
+
+    operator_pods and prometheus_pods are labels that the pods have, each in its namespace; none for every pod of it.
+    """
 
     operator_namespace: str
     service_account: str
@@ -17,6 +20,8 @@ class Platform:
     relay_image_pull_policy: str
     public_keys: str
     prometheus_namespace: str
+    operator_pods: tuple[tuple[str, str], ...] = ()
+    prometheus_pods: tuple[tuple[str, str], ...] = ()
     dns_namespace: str
     dns_cidrs: tuple[str, ...] = ()
     drain_seconds: int = 60

@@ -36,8 +36,8 @@ def relay_traffic(
     ingress = [
         {
             "from": [
-                _namespace(platform.operator_namespace),
-                _namespace(platform.prometheus_namespace),
+                _pods(platform.operator_namespace, platform.operator_pods),
+                _pods(platform.prometheus_namespace, platform.prometheus_pods),
             ],
             "ports": [_tcp(endpoints.ADMIN_PORT)],
         }
@@ -86,6 +86,12 @@ def _block(cidr: str) -> Manifest:
     return {"ipBlock": {"cidr": str(network)}}
 
 
+def _pods(namespace: str, labels: tuple[tuple[str, str], ...]) -> Manifest:
+    # a namespace by its name and pods by their labels in one peer: both must hold
+    selected = {"podSelector": {"matchLabels": dict(labels)}} if labels else {}
+    return _namespace(namespace) | selected
+
+
 def _namespace(name: str) -> Manifest:
     return {"namespaceSelector": {"matchLabels": {names.LABEL_NAMESPACE_NAME: name}}}
 
@@ -104,8 +110,8 @@ def _dns(platform: Platform) -> Manifest:
 
 def _upstream(upstream: Upstream) -> Manifest:
     if upstream.namespace:
-        pods = {"podSelector": {"matchLabels": dict(upstream.pod_selector)}}
-        return {"to": [_namespace(upstream.namespace) | pods], "ports": [_tcp(upstream.port)]}
+        pods = _pods(upstream.namespace, upstream.pod_selector)
+        return {"to": [pods], "ports": [_tcp(upstream.port)]}
     if upstream.cidrs:
         blocks = [_block(cidr) for cidr in upstream.cidrs]
         return {"to": blocks, "ports": [_tcp(upstream.port)]}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from relay_operator.settings import Settings, split
+from relay_operator.settings import Settings, labels, split
 
 
 def test_dns_servers_are_given_by_comma() -> None:
@@ -24,6 +24,12 @@ def test_prometheus_is_reached_as_the_environment_says(monkeypatch: pytest.Monke
     assert Settings().prometheus_headers == {"X-Scope-OrgID": "platform"}
 
 
+def test_the_pods_that_network_policies_let_in_are_known_by_their_labels() -> None:
+    assert labels(Settings().prometheus_pod_selector) == (("app.kubernetes.io/name", "prometheus"),)
+    assert labels("team=, app=prom") == (("app", "prom"), ("team", ""))
+    assert labels(Settings(prometheus_pod_selector="").prometheus_pod_selector) == ()
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -32,6 +38,10 @@ def test_prometheus_is_reached_as_the_environment_says(monkeypatch: pytest.Monke
         ({"prometheus_headers": {"a": "c\r\nd: e"}}, "prometheus_headers"),
         ({"prometheus_pod_label": 'pod"}'}, "prometheus_pod_label"),
         ({"prometheus_job": ""}, "prometheus_job"),
+        ({"prometheus_pod_selector": "app=a b"}, "app=a b is no label"),
+        ({"prometheus_pod_selector": "app in (a)"}, "is no label"),
+        ({"pod_selector": "app"}, "app is no label"),
+        ({"pod_selector": ""}, "pod_selector"),
         ({"webhook_url": "https://receiver.test"}, "webhook_secret_file"),
         ({"webhook_url": "receiver.test", "webhook_secret_file": "/s"}, "http or https"),
         (

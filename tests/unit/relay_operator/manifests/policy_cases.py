@@ -20,7 +20,9 @@ PLATFORM = Platform(
     relay_image="relay-operator:1",
     relay_image_pull_policy="IfNotPresent",
     public_keys="k",
+    operator_pods=(("app.kubernetes.io/name", "relay-operator"),),
     prometheus_namespace="monitoring",
+    prometheus_pods=(("app.kubernetes.io/name", "prometheus"),),
     dns_namespace="kube-system",
 )
 
@@ -112,6 +114,8 @@ def every_policy() -> dict[str, Manifest]:
     cases |= {
         name: policies.relay_traffic(a_tenant(spec), PLATFORM, []) for name, spec in CALLERS.items()
     }
+    any_scraper = replace(PLATFORM, prometheus_pods=())
+    cases["a Prometheus of any pod"] = policies.relay_traffic(nobody, any_scraper, [])
     cases["DNS servers by address"] = policies.relay_traffic(nobody, dns, [])
     cases["all at once"] = policies.relay_traffic(a_tenant(CALLERS["callers"]), dns, every.values())
     return cases

@@ -185,3 +185,27 @@ def test_behind_a_proxy_the_relay_reaches_the_proxy_and_not_the_provider(
     assert upstreams_rules == [
         {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"protocol": "TCP", "port": port}]}
     ]
+
+
+def test_the_admin_port_is_open_to_the_operators_and_prometheus_pods_alone() -> None:
+    def admitted(case: str) -> list[dict[str, Any]]:
+        [to_admin] = [
+            rule for rule in POLICIES[case]["spec"]["ingress"] if rule["ports"][0]["port"] == 8081
+        ]
+        assert to_admin["ports"] == [{"protocol": "TCP", "port": 8081}]
+        peers: list[dict[str, Any]] = to_admin["from"]
+        return peers
+
+    def peer(namespace: str, **labels: str) -> dict[str, Any]:
+        by_name = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+        pods = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": labels["name"]}}}
+        return {"namespaceSelector": by_name} | pods
+
+    operator, scraper = (
+        peer("relay-system", name="relay-operator"),
+        peer("monitoring", name="prometheus"),
+    )
+    for case in POLICIES.keys() - {"default deny", "a Prometheus of any pod"}:
+        assert admitted(case) == [operator, scraper]
+    del scraper["podSelector"]
+    assert admitted("a Prometheus of any pod") == [operator, scraper]
