@@ -7,7 +7,11 @@ from relay_operator.handlers import owned_objects
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Sets watches that notice silence and reconnect, lists in chunks, and no writes by kopf."""
+    """Sets watches that notice silence and reconnect, lists in chunks, and no writes by kopf.
+
+    Nothing of kopf's handlers that patch, of its timers or its Events is in use. Their settings are set all the same, so
+    that whoever adds one is not deaf for a minute after its first error, and writes under no other name than ours.
+    """
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 5
@@ -17,7 +21,12 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 10
     settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]
     settings.queueing.error_delays = [1, 2, 5, 10, 30]
+    settings.execution.default_backoff = 1
+    settings.background.cancellation_polling = 1
+    settings.persistence.consistency_timeout = 0.5
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP)
     # on exit kopf waits for its per-object workers; ours only enqueue and are never busy
     settings.queueing.idle_timeout = 1.0
     settings.queueing.exit_timeout = 1.0

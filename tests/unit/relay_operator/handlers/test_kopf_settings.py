@@ -1,26 +1,66 @@
 """kopf's settings are pinned: each default that was changed had bitten somebody."""
 
 import kopf
+import pytest
 
+from relay_operator.handlers import owned_objects
 from relay_operator.handlers.kopf_settings import configure
 
 
-def test_kopf_is_an_informer_that_notices_silence_and_writes_nothing() -> None:
-    settings = kopf.OperatorSettings()
-    configure(settings)
-    assert settings.watching.server_timeout == 300
-    assert settings.watching.client_timeout == 310
-    assert settings.watching.connect_timeout == 5
-    assert settings.watching.inactivity_timeout == 70
-    assert settings.watching.chunk_size == 500
-    assert settings.queueing.worker_limit is None
+@pytest.fixture
+def settings() -> kopf.OperatorSettings:
+    made = kopf.OperatorSettings()
+    configure(made)
+    return made
+
+
+def test_watches_notice_silence_and_lists_come_in_chunks(settings: kopf.OperatorSettings) -> None:
+    watching = settings.watching
+    assert (watching.server_timeout, watching.client_timeout, watching.connect_timeout) == (300, 310, 5)  # fmt: skip
+    assert watching.inactivity_timeout == 70
+    assert watching.chunk_size == 500
+    assert not watching.initial_streaming
+
+
+def test_foreign_objects_never_enter_the_process(settings: kopf.OperatorSettings) -> None:
+    selectors = settings.watching.label_selectors
+    assert owned_objects.watched()
+    for plural in owned_objects.watched():
+        assert selectors[plural] == "app.kubernetes.io/managed-by=relay-operator"
+
+
+def test_errors_and_slow_answers_hold_up_an_object_for_seconds(
+    settings: kopf.OperatorSettings,
+) -> None:
+    assert settings.networking.request_timeout == 10
     assert settings.networking.error_backoffs == [0.2, 0.5, 1, 2, 5]
     assert settings.queueing.error_delays == [1, 2, 5, 10, 30]
+    assert settings.execution.default_backoff == 1
+    assert settings.persistence.consistency_timeout == 0.5
+
+
+def test_no_limit_of_workers_and_none_that_idles_long(settings: kopf.OperatorSettings) -> None:
+    assert settings.queueing.worker_limit is None
+    assert settings.queueing.idle_timeout == 1.0
+    assert settings.queueing.exit_timeout == 1.0
+
+
+def test_deletion_and_exit_wait_for_no_timer_of_kopfs(settings: kopf.OperatorSettings) -> None:
+    assert settings.background.cancellation_polling == 1
+    # below the grace period of the operator's pod
+    assert settings.process.ultimate_exiting_timeout == 20
+
+
+def test_kopf_writes_nothing_and_under_no_name_of_its_own(
+    settings: kopf.OperatorSettings,
+) -> None:
     assert settings.peering.standalone
     assert settings.scanning.disabled
     assert not settings.posting.enabled
-    for plural in ("pods", "configmaps", "services", "deployments", "networkpolicies"):
-        assert (
-            settings.watching.label_selectors[plural]
-            == "app.kubernetes.io/managed-by=relay-operator"
+    assert settings.admission.managed is None
+    assert settings.persistence.finalizer == "relay-operator.dev/kopf"
+    for storage in (settings.persistence.progress_storage, settings.persistence.diffbase_storage):
+        assert isinstance(
+            storage, kopf.AnnotationsProgressStorage | kopf.AnnotationsDiffBaseStorage
         )
+        assert storage.prefix == "relay-operator.dev"
