@@ -1,0 +1,168 @@
+"""A real API server with the chart's roles and admission policies: who asks, with which rights, and what they get."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.cluster.session.clients import Client
+
+from relay_operator.api.tenant import Tenant
+from relay_operator.manifests import credentials, namespace, tenant, workload
+from relay_operator.manifests.environment import Platform
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "relay-operator"
+SYSTEM = "relay-system"
+OPERATOR = f"system:serviceaccount:{SYSTEM}:relay-operator"
+BREAK_GLASS = "relay-operator:break-glass"
+IMAGE = "relay-operator:dev"
+INSTALLED = frozenset(
+    {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "ServiceAccount",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    }
+)
+PLATFORM = Platform(
+    operator_namespace=SYSTEM,
+    service_account="relay-operator",
+    tenant_cluster_role="relay-operator-tenant",
+    relay_image=IMAGE,
+    relay_image_pull_policy="Never",
+    public_keys="k",
+    prometheus_namespace="monitoring",
+    dns_namespace="kube-system",
+)
+SECONDS = 20.0
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who asks the API server, as kubectl: by a kubeconfig, and by whom that one impersonates."""
+
+    client: Client
+    flags: tuple[str, ...] = ()
+
+    def ask(self, *arguments: str, stdin: Manifest | None = None) -> str:
+        """Returns the API server's refusal, empty where it did what was asked."""
+        done = self._run(*arguments, stdin=stdin)
+        return "" if done.returncode == 0 else done.stderr.strip()
+
+    def apply(self, manifest: Manifest) -> str:
+        """Applies a manifest as the operator does, by server-side apply."""
+        flags = ("--server-side", "--force-conflicts", "--field-manager=relay-operator")
+        return self.ask("apply", *flags, "-f", "-", stdin=manifest)
+
+    def create(self, manifest: Manifest) -> str:
+        return self.ask("create", "-f", "-", stdin=manifest)
+
+    def patch(self, kind: str, name: str, space: str, *operations: tuple[str, str, Any]) -> str:
+        """Patches an object by JSON patch operations: add, replace or remove, a path, a value."""
+        listed = [{"op": what, "path": path, "value": value} for what, path, value in operations]
+        where = ("-n", space) if space else ()
+        return self.ask("patch", kind, name, *where, "--type=json", "-p", json.dumps(listed))
+
+    def get(self, *arguments: str) -> Manifest:
+        found: Manifest = self.client.json(*self.flags, "get", *arguments)
+        return found
+
+    def _run(
+        self, *arguments: str, stdin: Manifest | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        text = None if stdin is None else json.dumps(stdin)
+        return self.client.attempt(*self.flags, *arguments, stdin=text)
+
+
+def somebody(kubectl: Client, name: str, *groups: str) -> Account:
+    """Returns a person of these groups, without rights of their own."""
+    flags = [f"--as-group={group}" for group in groups]
+    return Account(kubectl, (f"--as={name}", *flags))
+
+
+def with_token(kubectl: Client, token: str, directory: Path) -> Account:
+    """Returns who has nothing but a token."""
+    config = yaml.safe_load(kubectl.kubeconfig.read_text())
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    path = directory / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    path.chmod(0o600)
+    return Account(Client(kubectl.program, path, directory))
+
+
+def rendered(helm: Client) -> list[Manifest]:
+    """Returns what the chart installs of roles and policies."""
+    sets = "image.repository=relay-operator,image.tag=dev"
+    text = helm("template", "relay-operator", str(CHART), "--namespace", SYSTEM, "--set", sets)
+    return [one for one in yaml.safe_load_all(text) if one and one["kind"] in INSTALLED]
+
+
+@contextmanager
+def installed(kubectl: Client, helm: Client) -> Iterator[None]:
+    """Installs the custom resources, roles and policies; takes the policies and roles away again."""
+    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
+    objects = rendered(helm)
+    kubectl.apply(system, *objects)
+    try:
+        yield
+    finally:
+        for one in objects:
+            if one["kind"].startswith(("Validating", "Cluster")):
+                kubectl("delete", one["kind"], one["metadata"]["name"], "--ignore-not-found")
+        kubectl("delete", "namespace", SYSTEM, "--timeout=60s")
+
+
+def until_refused(account: Account, manifest: Manifest) -> str:
+    """Returns the refusal of what a policy forbids, which takes a moment after the policy was made."""
+    deadline = time.monotonic() + SECONDS
+    while not (refusal := account.ask("create", "--dry-run=server", "-f", "-", stdin=manifest)):
+        assert time.monotonic() < deadline, f"nothing refuses {manifest}"
+        time.sleep(0.2)
+    return refusal
+
+
+def a_tenant(kubectl: Client, name: str) -> Tenant:
+    """Creates a Tenant and returns it."""
+    manifest = {
+        "apiVersion": "relay-operator.dev/v1alpha1",
+        "kind": "Tenant",
+        "metadata": {"name": name},
+        "spec": {},
+    }
+    kubectl.apply(manifest)
+    return Tenant.parse(kubectl.json("get", "tenant", name))
+
+
+def home_of(owner: Tenant) -> list[Manifest]:
+    """Returns everything the operator writes for a tenant, in its order."""
+    keys = {"default": "sk-relay-finance-1"}
+    return [
+        namespace.namespace(owner),
+        namespace.operator_binding(owner, PLATFORM),
+        *tenant.isolation(owner, PLATFORM, []),
+        credentials.api_keys(owner, keys, stamps="{}"),
+        credentials.upstream_keys(owner, {"legacy": "k"}),
+        credentials.document_configmap(owner, "{}"),
+        workload.service(owner),
+        # none, so that no image is needed
+        _without_pods(workload.deployment(owner, PLATFORM)),
+        workload.disruption_budget(owner),
+    ]
+
+
+def _without_pods(deployment: Manifest) -> Manifest:
+    return {**deployment, "spec": {**deployment["spec"], "replicas": 0}}

@@ -1,0 +1,346 @@
+"""Who steals the operator's token gets no further than tenants' namespaces: every way out is tried on a real API server."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+from tests.cluster.session.clients import Client
+from tests.contract import admission_scene as scene
+from tests.contract.admission_scene import OPERATOR, SYSTEM, Account, Manifest
+
+from relay_operator.cluster.api_server import KubernetesApiServer
+from relay_operator.cluster.owned_objects import OwnedObjects
+
+SPACE = "relay-robbed"
+STRANGER = "relay-stranger"
+"""A namespace of somebody else, by a name as of a tenant's."""
+
+
+@pytest.fixture(scope="module")
+def thief(
+    kubectl: Client, helm: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
+    """Returns who has the operator's own token, after the operator made a tenant's home with it."""
+    with scene.installed(kubectl, helm):
+        token = kubectl("create", "token", "relay-operator", "-n", SYSTEM).strip()
+        account = scene.with_token(kubectl, token, tmp_path_factory.mktemp("thief"))
+        scene.until_refused(account, binding(SYSTEM))
+        kubectl("create", "namespace", STRANGER)
+        for manifest in scene.home_of(scene.a_tenant(kubectl, "robbed")):
+            assert account.apply(manifest) == "", manifest
+        yield account
+        kubectl("delete", "tenant", "robbed")
+        kubectl("delete", "namespace", STRANGER, "--wait=false")
+
+
+def binding(space: str, **changed: Any) -> Manifest:
+    """Returns the operator's RoleBinding in a namespace."""
+    subject = {"kind": "ServiceAccount", "name": "relay-operator", "namespace": SYSTEM}
+    role = {"kind": "ClusterRole", "name": "relay-operator-tenant"}
+    body = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "relay-operator", "namespace": space},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", **role},
+        "subjects": [subject],
+    }
+    return body | changed
+
+
+def named(manifest: Manifest, name: str) -> Manifest:
+    return manifest | {"metadata": {**manifest["metadata"], "name": name}}
+
+
+def a_namespace(name: str, *, level: str = "restricted", uid: str = "u-1") -> Manifest:
+    metadata: Manifest = {
+        "name": name,
+        "labels": {"pod-security.kubernetes.io/enforce": level},
+        "annotations": {"relay-operator.dev/tenant-uid": uid} if uid else {},
+    }
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def owned_by(kind: str, uid: str) -> list[Manifest]:
+    version = "relay-operator.dev/v1alpha1" if kind == "Tenant" else "v1"
+    return [{"apiVersion": version, "kind": kind, "name": "gone", "uid": uid}]
+
+
+def a_secret(name: str, space: str, **fields: Any) -> Manifest:
+    metadata = {"name": name, "namespace": space}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata} | fields
+
+
+def token_of(account: str, name: str, space: str) -> Manifest:
+    """Returns a Secret into which the cluster would write a token of this account."""
+    secret = a_secret(name, space, type="kubernetes.io/service-account-token")
+    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": account}
+    return secret
+
+
+def a_deployment(space: str, name: str) -> Manifest:
+    labels = {"app": "evil"}
+    pod = {
+        "serviceAccountName": "relay",
+        "automountServiceAccountToken": False,
+        "containers": [{"name": "relay", "image": scene.IMAGE, "securityContext": {}}],
+    }
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": space},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def a_service(space: str, **spec: Any) -> Manifest:
+    selector = {"app.kubernetes.io/name": "relay", "relay-operator.dev/tenant": "robbed"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "evil", "namespace": space},
+        "spec": {"selector": selector, "ports": [{"port": 443}]} | spec,
+    }
+
+
+MORE = {"kind": "User", "name": "thief", "apiGroup": "rbac.authorization.k8s.io"}
+
+CREATIONS: dict[str, tuple[Manifest, str]] = {
+    # towards rights elsewhere
+    "its role in kube-system": (binding("kube-system"), "tenants' namespaces and its own only"),
+    "its role in its own namespace": (binding(SYSTEM), "signing key and Leases only"),
+    "its role in a stranger's": (binding(STRANGER), "tenants' namespaces and its own only"),
+    "another name": (named(binding(SPACE), "evil"), "one RoleBinding"),
+    "another subject": (binding(SPACE, subjects=[MORE]), "to itself only"),
+    "a token of an account beside it": (token_of("default", "stolen", SYSTEM), "its own Secrets"),
+    "a token as its signing key": (token_of("default", "relay-operator-signing-key", SYSTEM), "its own Secrets"),
+    "a token in a tenant's namespace": (token_of("default", "stolen", SPACE), "its own Secrets"),
+    "a Secret beside it": (a_secret("sh.helm.release.v1.x", SYSTEM), "its own Secrets"),
+    "a Secret of a stranger": (a_secret("other-tls", SPACE), "its own Secrets"),
+    # towards pods of its own
+    "a deployment by another name": (a_deployment(SPACE, "evil"), "one Deployment a tenant"),
+    "a service for an address": (a_service(SPACE, externalIPs=["10.96.0.1"]), "relay pods only"),
+    "a service of a name": (a_service(SPACE, type="ExternalName", externalName="evil.test"), "relay pods only"),
+    "a service for other pods": (a_service(SPACE, selector={"app": "x"}), "relay pods only"),
+    # towards namespaces
+    "a namespace of another name": (a_namespace("evil"), "namespaces of tenants only"),
+    "a namespace without a stamp": (a_namespace("relay-evil", uid=""), "carries its Tenant's UID"),
+    "a namespace for privileged pods": (a_namespace("relay-evil", level="privileged"), "enforces restricted pods"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CREATIONS)
+def test_a_thief_creates_nothing_outside_its_bounds(thief: Account, case: str) -> None:
+    manifest, says = CREATIONS[case]
+    refusal = thief.create(manifest)
+    assert says in refusal
+    assert "relay-operator-bounds" in refusal
+
+
+SET_STAMP = ("add", "/metadata/annotations", {"relay-operator.dev/tenant-uid": "u-1"})
+OWNERS = "/metadata/ownerReferences"
+POD_SECURITY = "/metadata/labels/pod-security.kubernetes.io~1enforce"
+STAMP = "/metadata/annotations/relay-operator.dev~1tenant-uid"
+OFFER = "/metadata/annotations/relay-operator.dev~1tenant"
+POD = "/spec/template/spec"
+
+EVIL = {"name": "evil", "image": "evil"}
+TOKEN = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
+
+Edit = tuple[str, str, list[tuple[str, str, Any]], str]
+"""kind, name, what is changed, and what the refusal says"""
+
+OF_NAMESPACES: dict[str, Edit] = {
+    "kube-system given an owner that is gone": ("namespace", "kube-system", [("add", OWNERS, owned_by("Node", "u-1"))], "namespaces of tenants only"),
+    "its own namespace changed": ("namespace", SYSTEM, [("add", "/metadata/labels/evil", "x")], "signing key and Leases only"),
+    "a stranger's namespace given an owner": ("namespace", STRANGER, [("add", OWNERS, owned_by("Tenant", "u-1"))], "carries its Tenant's UID"),
+    "a stranger's namespace taken": ("namespace", STRANGER, [SET_STAMP, ("add", POD_SECURITY, "restricted")], "not the operator's to take"),
+    "a tenant's pod security lowered": ("namespace", SPACE, [("replace", POD_SECURITY, "privileged")], "enforces restricted pods"),
+    "a tenant's pod security taken away": ("namespace", SPACE, [("remove", POD_SECURITY, None)], "enforces restricted pods"),
+    "another stamp": ("namespace", SPACE, [("replace", STAMP, "u-1"), ("replace", OWNERS, owned_by("Tenant", "u-1"))], "not the operator's to take"),
+    "another owner": ("namespace", SPACE, [("replace", OWNERS, owned_by("Tenant", "u-1"))], "nobody else owns it"),
+    "an offer by itself": ("namespace", SPACE, [("add", OFFER, "robbed")], "only the platform offers"),
+}  # fmt: skip
+OF_OBJECTS: dict[str, Edit] = {
+    "a subject more": ("rolebinding", "relay-operator", [("add", "/subjects/-", MORE)], "to itself only"),
+    "another image": ("deployment", "relay", [("replace", f"{POD}/containers/0/image", "evil")], "own image only"),
+    "another command": ("deployment", "relay", [("replace", f"{POD}/containers/0/command", ["sh"])], "own image only"),
+    "a container more": ("deployment", "relay", [("add", f"{POD}/containers/-", EVIL)], "own image only"),
+    "an init container": ("deployment", "relay", [("add", f"{POD}/initContainers", [EVIL | {"image": scene.IMAGE}])], "own image only"),
+    "another account": ("deployment", "relay", [("replace", f"{POD}/serviceAccountName", "default")], "own image only"),
+    "the node's network": ("deployment", "relay", [("add", f"{POD}/hostNetwork", True)], "without the node's resources"),
+    "the node's processes": ("deployment", "relay", [("add", f"{POD}/hostPID", True)], "without the node's resources"),
+    "the node's files": ("deployment", "relay", [("add", f"{POD}/volumes/-", {"name": "root", "hostPath": {"path": "/"}})], "without the node's resources"),
+    "a token mounted": ("deployment", "relay", [("replace", f"{POD}/automountServiceAccountToken", True)], "without a token"),
+    "a token as a volume": ("deployment", "relay", [("add", f"{POD}/volumes/-", {"name": "token", "projected": TOKEN})], "without a token"),
+    "privileges": ("deployment", "relay", [("add", f"{POD}/containers/0/securityContext/privileged", True), ("replace", f"{POD}/containers/0/securityContext/allowPrivilegeEscalation", True)], "without privileges"),
+    "a token for relay pods": ("serviceaccount", "relay", [("replace", "/automountServiceAccountToken", True)], "without a token"),
+    "an address of the API server's": ("service", "relay", [("add", "/spec/externalIPs", ["10.96.0.1"])], "relay pods only"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*OF_NAMESPACES, *OF_OBJECTS])
+def test_a_thief_edits_nothing_beyond_its_bounds(thief: Account, case: str) -> None:
+    kind, name, operations, says = (OF_NAMESPACES | OF_OBJECTS)[case]
+    refusal = thief.patch(kind, name, "" if kind == "namespace" else SPACE, *operations)
+    assert says in refusal
+    assert "relay-operator-bounds" in refusal
+
+
+def _three_steps(thief: Account) -> list[str]:
+    pod: Manifest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "evil", "namespace": "kube-system"},
+        "spec": {"containers": [{"name": "evil", "image": "evil"}], "hostPID": True},
+    }
+    return [
+        thief.create(binding("kube-system")),
+        thief.ask("get", "secrets", "-n", "kube-system"),
+        thief.create(pod),
+    ]
+
+
+def _deleted(thief: Account) -> list[str]:
+    return [thief.ask("delete", "namespace", name) for name in ("kube-system", STRANGER, SYSTEM)]
+
+
+def _as_others(thief: Account) -> list[str]:
+    return [
+        thief.ask("get", "secrets", "-A"),
+        thief.ask("get", "secrets", "-A", "--as=system:admin", "--as-group=system:masters"),
+        thief.ask("create", "token", "default", "-n", "kube-system"),
+        thief.ask("create", "token", "relay", "-n", SPACE),
+        thief.ask(
+            "create",
+            "--raw",
+            f"/api/v1/namespaces/{SPACE}/pods/x/exec?command=sh",
+            "-f",
+            "-",
+            stdin={},
+        ),
+    ]
+
+
+def _of_the_policies(thief: Account) -> list[str]:
+    kind = "validatingadmissionpolicy"
+    return [
+        thief.ask("delete", kind, "relay-operator-bounds"),
+        thief.ask("delete", f"{kind}binding", "relay-operator-bounds"),
+        thief.ask("delete", "clusterrolebinding", "relay-operator"),
+        thief.patch("clusterrole", "relay-operator-tenant", "", ("replace", "/rules", [])),
+    ]
+
+
+def _what_people_ask(thief: Account) -> list[str]:
+    return [
+        thief.patch("tenant", "robbed", "", ("replace", "/spec/suspend", True)),
+        thief.ask("delete", "tenant", "robbed"),
+        thief.ask("delete", "crd", "tenants.relay-operator.dev"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "way", [_three_steps, _deleted, _as_others, _of_the_policies, _what_people_ask]
+)
+def test_every_step_of_a_way_out_is_refused(
+    thief: Account, way: Callable[[Account], list[str]]
+) -> None:
+    for refusal in way(thief):
+        assert "orbidden" in refusal, refusal
+
+
+def test_the_operator_does_all_its_work_within_the_bounds(thief: Account, kubectl: Client) -> None:
+    owner = scene.a_tenant(kubectl, "provisioned")
+    space = "relay-provisioned"
+    manifests = scene.home_of(owner)
+    try:
+        for manifest in [*manifests, *manifests]:
+            assert thief.apply(manifest) == "", manifest
+        # what a foreign hand took away from the stamp is put back after the owner, and the other way round
+        breaker = scene.somebody(kubectl, "admin", "system:masters", scene.BREAK_GLASS)
+        for path in (STAMP, OWNERS):
+            assert breaker.patch("namespace", space, "", ("remove", path, None)) == ""
+            assert thief.apply(manifests[0]) == ""
+        # an object that can only be made anew
+        for kind, name in (
+            ("deployment", "relay"),
+            ("service", "relay"),
+            ("configmap", "relay-document"),
+            ("secret", "relay-upstream"),
+            ("rolebinding", "relay-operator"),
+        ):
+            assert thief.ask("delete", kind, name, "-n", space) == ""
+            [again] = [
+                one for one in manifests if (one["kind"].lower(), one["metadata"]["name"]) == (kind, name)
+            ]  # fmt: skip
+            assert thief.apply(again) == ""
+    finally:
+        kubectl("delete", "tenant", "provisioned")
+    kubectl("wait", "--for=delete", f"namespace/{space}", "--timeout=60s")
+
+
+def _foreign_edits() -> list[tuple[str, str, str, str, Any]]:
+    """Returns what somebody can do to each kind of object by one JSON patch operation."""
+    return [
+        ("namespace", "relay-mended", "replace", POD_SECURITY, "privileged"),
+        ("namespace", "relay-mended", "remove", STAMP, None),
+        ("networkpolicy", "default-deny", "add", "/spec/ingress", [{}]),
+        ("deployment", "relay", "add", f"{POD}/containers/-", EVIL),
+        ("deployment", "relay", "add", f"{POD}/hostNetwork", True),
+        ("service", "relay", "add", "/spec/externalIPs", ["10.1.2.3"]),
+        ("rolebinding", "relay-operator", "add", "/subjects/-", MORE),
+        ("serviceaccount", "relay", "replace", "/automountServiceAccountToken", True),
+        ("poddisruptionbudget", "relay", "replace", "/spec/maxUnavailable", 0),
+        ("configmap", "relay-document", "remove", "/metadata/labels", None),
+        ("secret", "relay-upstream", "remove", "/metadata/labels", None),
+        ("secret", "relay-upstream", "add", "/immutable", True),
+    ]
+
+
+async def test_the_operator_undoes_foreign_edits_within_the_bounds(
+    thief: Account, kubectl: Client
+) -> None:
+    """Undoing takes a field over before it takes it away, so that one write still has what the bounds forbid."""
+    breaker = scene.somebody(kubectl, "on-call", "system:masters", scene.BREAK_GLASS)
+    configuration = kubernetes_client.Configuration()
+    await kubernetes_config.load_kube_config(
+        config_file=str(thief.client.kubeconfig), client_configuration=configuration
+    )
+    api = KubernetesApiServer(kubernetes_client.ApiClient(configuration=configuration))
+    manifests = scene.home_of(scene.a_tenant(kubectl, "mended"))
+    try:
+        for manifest in manifests:
+            await OwnedObjects(api).apply(manifest)
+        told = {"status": {"observedGeneration": 1}}
+        await api.patch("Tenant", "mended", told, subresource="status")
+        for kind, name, operation, path, value in _foreign_edits():
+            space = "" if kind == "namespace" else "relay-mended"
+            assert breaker.patch(kind, name, space, (operation, path, value)) == ""
+        for manifest in manifests:
+            assert await OwnedObjects(api).apply(manifest) == any(
+                (manifest["kind"].lower(), manifest["metadata"]["name"]) == edit[:2]
+                for edit in _foreign_edits()
+            )
+    finally:
+        await api.close()
+        kubectl("delete", "tenant", "mended")
+
+
+def test_a_tenants_own_secret_is_not_the_operators_to_change(
+    thief: Account, kubectl: Client
+) -> None:
+    kubectl.apply(a_secret("relay-tls", SPACE, stringData={"tls.crt": "c"}))
+    change = ("add", "/data", {"tls.crt": "ZXZpbA=="})
+    assert "its own Secrets" in thief.patch("secret", "relay-tls", SPACE, change)
+    assert "its own Secrets" in thief.ask("delete", "secret", "relay-tls", "-n", SPACE)
+
+
+def test_no_other_account_is_bound(kubectl: Client, thief: Account) -> None:
+    others = scene.somebody(kubectl, "admin", "system:masters")
+    dry = ("create", "--dry-run=server", "-f", "-")
+    assert others.ask(*dry, stdin=named(binding("kube-system"), "evil")) == ""
+    assert others.ask(*dry, stdin=a_namespace("evil", level="privileged", uid="")) == ""
+    assert OPERATOR not in others.flags
