@@ -224,7 +224,28 @@ REFUSED = [
     ("Tenant", "a", {"queue": {"guaranteedSeats": 65}}, "guaranteedSeats cannot exceed"),
     ("Tenant", "a", {"queue": {"maxWait": "soon"}}, "maxWait"),
     ("Tenant", "a", {"relay": {"replicas": 0}}, "replicas"),
-    ("Tenant", "a", {"relay": {"image": "evil"}}, "unknown field"),
+    *(
+        ("Tenant", "a", {"relay": {field: value}}, "unknown field")
+        for field, value in (
+            ("image", "evil"),
+            ("env", [{"name": "LD_PRELOAD", "value": "/evil"}]),
+            ("envFrom", [{"secretRef": {"name": "relay-upstream"}}]),
+            ("args", ["--evil"]),
+            ("volumes", [{"name": "root", "hostPath": {"path": "/"}}]),
+            ("serviceAccountName", "default"),
+            ("hostNetwork", True),
+            ("podTemplate", {}),
+            ("imagePullSecrets", [{"name": "x"}]),
+        )
+    ),
+    # no Secret is named in another namespace
+    ("Tenant", "a", {"network": {"tls": {"secretName": "x", "namespace": "b"}}}, "unknown field"),
+    ("Tenant", "a", {"network": {"tls": {"secretName": "b/x"}}}, "secretName"),
+    *(
+        ("Provider", "p", HTTPS | {field: {"secretName": "x", "namespace": "b"}}, "unknown field")
+        for field in ("auth", "clientCertificate")
+    ),
+    ("Provider", "p", HTTPS | {"auth": {"secretName": "b/x"}}, "secretName"),
     ("Tenant", "a", {"relay": {"resources": {"requests": {"gpu": 1}}}}, "only cpu and memory"),
     (
         "Tenant",

@@ -89,7 +89,7 @@ def test_no_call_is_lost_while_relay_pods_change(loaded: Cluster, disruption: st
         loaded.kubectl("delete", pod, "-n", RELAYS, "--wait=true")
         serving(loaded, 2)
     elif disruption == "rolled":
-        loaded.kubectl("rollout", "restart", "deployment/relay", "-n", RELAYS)
+        loaded.break_glass("rollout", "restart", "deployment/relay", "-n", RELAYS)
         loaded.kubectl("rollout", "status", "deployment/relay", "-n", RELAYS, "--timeout=120s")
         serving(loaded, 2)
     else:

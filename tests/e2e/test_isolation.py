@@ -153,7 +153,7 @@ def test_a_policy_that_somebody_adds_is_noticed(neighbours: Cluster) -> None:
         "metadata": {"name": "everything", "namespace": "relay-attacker"},
         "spec": {"podSelector": {}, "egress": [{}], "policyTypes": ["Egress"]},
     }
-    neighbours.kubectl("apply", "-f", "-", stdin=json.dumps(policy))
+    neighbours.break_glass("apply", "-f", "-", stdin=json.dumps(policy))
     try:
         wait_until(
             "Isolated=False",
@@ -165,5 +165,5 @@ def test_a_policy_that_somebody_adds_is_noticed(neighbours: Cluster) -> None:
         assert "reaches" in condition(neighbours, "tenant", "attacker", "Isolated")["message"]
         assert isolation(neighbours, "victim") == "True"
     finally:
-        neighbours.kubectl("delete", "networkpolicy", "everything", "-n", "relay-attacker")
+        neighbours.break_glass("delete", "networkpolicy", "everything", "-n", "relay-attacker")
     becomes_isolated(neighbours, "True", "attacker")

@@ -88,7 +88,7 @@ def _notes(cluster: Cluster) -> str:
 
 def _edit(cluster: Cluster, kind: str, name: str, operation: str, path: str, value: Any) -> None:
     patch = json.dumps([{"op": operation, "path": path, "value": value}])
-    cluster.kubectl("patch", kind, name, *_where(kind), "--type=json", "-p", patch)
+    cluster.break_glass("patch", kind, name, *_where(kind), "--type=json", "-p", patch)
 
 
 def _told(kind: str, name: str, path: str) -> str:
@@ -130,7 +130,7 @@ def _restored(cluster: Cluster, before: dict[str, dict[str, Any]], *, what: str)
 @pytest.mark.parametrize(("kind", "name"), DELETIONS)
 def test_a_deleted_object_is_created_again(mended: Cluster, kind: str, name: str) -> None:
     before = {f"{kind}/{name}": _intended(mended, kind, name)}
-    mended.kubectl("delete", kind, name, "-n", SPACE)
+    mended.break_glass("delete", kind, name, "-n", SPACE)
     _restored(mended, before, what=f"{kind}/{name} deleted")
     told = f"{SPACE}/{name} had been deleted and was created again"
     wait_until("an Event", lambda: _notes(mended), lambda notes: told in notes, seconds=SECONDS)
@@ -182,7 +182,7 @@ def test_whatever_was_deleted_while_the_operator_was_down_is_created_again(mende
     _stop(mended)
     mended.kubectl("delete", "events.events.k8s.io", "--all", "-n", "default")
     for kind, name in deletions:
-        mended.kubectl("delete", kind, name, "-n", SPACE)
+        mended.break_glass("delete", kind, name, "-n", SPACE)
     _start(mended)
     for composed_anew in ("configmap/relay-document", "secret/relay-api-keys"):
         del before[composed_anew]
@@ -196,7 +196,7 @@ def test_whatever_was_deleted_while_the_operator_was_down_is_created_again(mende
 
 @pytest.mark.timeout(240)
 def test_a_deleted_namespace_is_created_again_and_serves(mended: Cluster) -> None:
-    mended.kubectl("delete", "namespace", SPACE, "--timeout=120s")
+    mended.break_glass("delete", "namespace", SPACE, "--timeout=120s")
     started = time.monotonic()
     found = wait_until(
         "the namespace",

@@ -132,18 +132,18 @@ def test_a_namespace_that_is_not_the_tenants_is_never_changed(staged: Cluster) -
 
 
 def deleted_policy(cluster: Cluster) -> Callable[[], bool]:
-    cluster.kubectl("delete", "networkpolicy", "default-deny", "-n", "relay-alpha")
+    cluster.break_glass("delete", "networkpolicy", "default-deny", "-n", "relay-alpha")
     return lambda: "default-deny" in cluster.kubectl("get", "networkpolicy", "-n", "relay-alpha")
 
 
 def scaled_deployment(cluster: Cluster) -> Callable[[], bool]:
-    cluster.kubectl("scale", "deployment/relay", "-n", "relay-alpha", "--replicas=3")
+    cluster.break_glass("scale", "deployment/relay", "-n", "relay-alpha", "--replicas=3")
     return lambda: cluster.get("deployment", "relay", "-n", "relay-alpha")["spec"]["replicas"] == 1
 
 
 def opened_service(cluster: Cluster) -> Callable[[], bool]:
     patch = '{"spec":{"selector":{"app.kubernetes.io/name":"stolen"}}}'
-    cluster.kubectl("patch", "service", "relay", "-n", "relay-alpha", "-p", patch)
+    cluster.break_glass("patch", "service", "relay", "-n", "relay-alpha", "-p", patch)
     return lambda: (
         cluster.get("service", "relay", "-n", "relay-alpha")["spec"]["selector"][
             "app.kubernetes.io/name"
@@ -154,7 +154,7 @@ def opened_service(cluster: Cluster) -> Callable[[], bool]:
 
 def forged_document(cluster: Cluster) -> Callable[[], bool]:
     patch = '{"data":{"relay.json":"{}"}}'
-    cluster.kubectl("patch", "configmap", "relay-document", "-n", "relay-alpha", "-p", patch)
+    cluster.break_glass("patch", "configmap", "relay-document", "-n", "relay-alpha", "-p", patch)
     return lambda: (
         cluster.get("configmap", "relay-document", "-n", "relay-alpha")["data"]["relay.json"]
         != "{}"

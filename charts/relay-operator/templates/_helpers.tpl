@@ -14,3 +14,46 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "relay-operator.tenantRole" -}}
 {{ .Release.Name }}-tenant
 {{- end }}
+
+{{- define "relay-operator.account" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ .Release.Name }}
+{{- end }}
+
+{{- /* names of the Secrets that the operator writes in tenants' namespaces */}}
+{{- define "relay-operator.secrets" -}}
+['relay-api-keys', 'relay-upstream']
+{{- end }}
+
+{{- define "relay-operator.breakGlassGroups" -}}
+{{- $admission := .Values.admission | default dict }}
+{{- hasKey $admission "breakGlassGroups" | ternary $admission.breakGlassGroups (list "relay-operator:break-glass") | toJson }}
+{{- end }}
+
+{{- define "relay-operator.breakGlass" -}}
+{{- include "relay-operator.breakGlassGroups" . | fromJsonArray | join " or " | default "a group of admission.breakGlassGroups, which names none" }}
+{{- end }}
+
+{{- /* matchConditions: true for everybody but the operator, the cluster's own controllers and nodes, and break-glass groups */}}
+{{- define "relay-operator.concerned" -}}
+{{- $admission := .Values.admission | default dict }}
+{{- $groups := concat (list "system:nodes" "system:serviceaccounts:kube-system") ($admission.exemptGroups | default list) (include "relay-operator.breakGlassGroups" . | fromJsonArray) }}
+{{- $users := concat (list "system:apiserver" "system:kube-controller-manager" "system:kube-scheduler" "system:cloud-controller-manager") ($admission.exemptUsers | default list) }}
+- name: is-not-the-operator
+  expression: {{ printf "request.userInfo.username != '%s'" (include "relay-operator.account" .) | quote }}
+- name: is-not-the-control-plane
+  expression: {{ printf "!(request.userInfo.username in %s)" (toJson $users) | quote }}
+- name: is-in-no-exempt-group
+  expression: {{ printf "!has(request.userInfo.groups) || !request.userInfo.groups.exists(one, one in %s)" (toJson $groups) | quote }}
+{{- end }}
+
+{{- /* labels of Prometheus' pods; none for every pod of its namespace */}}
+{{- define "relay-operator.prometheusPods" -}}
+{{- $labels := dict }}
+{{- range hasKey .Values.prometheus "podSelector" | ternary .Values.prometheus.podSelector "app.kubernetes.io/name=prometheus" | splitList "," }}
+{{- if . }}
+{{- $label := splitn "=" 2 . }}
+{{- $_ := set $labels $label._0 $label._1 }}
+{{- end }}
+{{- end }}
+{{- toJson $labels }}
+{{- end }}

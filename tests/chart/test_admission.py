@@ -1,0 +1,162 @@
+"""The chart's admission policies, the role for tenants, and the operator's own network policy, as they are rendered."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.chart.test_chart import CHART, helm, operator, rendered
+
+from relay_operator import names
+from relay_operator.settings import Settings
+from relay_operator.settings import labels as settings_labels
+
+POLICIES = ("relay-operator-bounds", "relay-operator-tenant-namespaces", "relay-operator-tenant-objects")  # fmt: skip
+Manifest = dict[str, Any]
+
+
+def of_kind(kind: str, *values: str) -> dict[str, Manifest]:
+    return {one["metadata"]["name"]: one for one in rendered(*values) if one["kind"] == kind}
+
+
+def conditions(policy: str, *values: str) -> str:
+    found = of_kind("ValidatingAdmissionPolicy", *values)[policy]
+    return "\n".join(one["expression"] for one in found["spec"]["matchConditions"])
+
+
+def test_every_policy_denies_and_goes_with_the_value() -> None:
+    bindings = of_kind("ValidatingAdmissionPolicyBinding")
+    assert sorted(of_kind("ValidatingAdmissionPolicy")) == sorted(POLICIES)
+    assert {name: one["spec"] for name, one in bindings.items()} == {
+        name: {"policyName": name, "validationActions": ["Deny"]} for name in POLICIES
+    }
+    off = [one["kind"] for one in rendered("admission.enabled=false")]
+    assert not [kind for kind in off if kind.startswith("Validating")]
+
+
+def test_the_policy_of_tenants_objects_reaches_no_other_namespace() -> None:
+    constraints = of_kind("ValidatingAdmissionPolicy")["relay-operator-tenant-objects"]["spec"][
+        "matchConstraints"
+    ]
+    assert constraints["namespaceSelector"] == {
+        "matchLabels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
+        "matchExpressions": [{"key": names.LABEL_TENANT, "operator": "Exists"}],
+    }
+    assert names.LABEL_TENANT in names.standard_labels("finance", component="tenant")
+
+
+@pytest.mark.parametrize("policy", POLICIES[1:])
+def test_who_is_not_concerned_is_named(policy: str) -> None:
+    found = conditions(policy)
+    for name in (
+        "system:serviceaccount:relay-system:relay-operator",
+        "system:serviceaccounts:kube-system",
+        "system:nodes",
+        "system:kube-controller-manager",
+        "relay-operator:break-glass",
+    ):
+        assert name in found
+    more = conditions(
+        policy,
+        "admission.breakGlassGroups={on-call}",
+        "admission.exemptUsers={eks:controllers}",
+        "admission.exemptGroups={system:serviceaccounts:openshift-infra}",
+    )
+    for name in ("on-call", "eks:controllers", "system:serviceaccounts:openshift-infra"):
+        assert name in more
+    assert "relay-operator:break-glass" not in more
+
+
+def test_without_a_break_glass_group_the_refusal_says_so() -> None:
+    none = ("template", "x", str(CHART), "--set-json", "admission.breakGlassGroups=[]")
+    assert "a group of admission.breakGlassGroups, which names none" in helm(*none).stdout
+
+
+def test_another_release_is_bound_to_its_own_names() -> None:
+    bounds = json.dumps(
+        of_kind(
+            "ValidatingAdmissionPolicy", "image.repository=registry.test/relays", "image.tag=v7"
+        )
+    )
+    assert "registry.test/relays:v7" in bounds
+    environment, _ = operator("image.repository=registry.test/relays", "image.tag=v7")
+    assert environment["OPERATOR_RELAY_IMAGE"] == "registry.test/relays:v7"
+
+
+def test_policies_and_code_agree_on_names() -> None:
+    policies = of_kind("ValidatingAdmissionPolicy")
+    objects = json.dumps(policies["relay-operator-tenant-objects"])
+    bounds = json.dumps(policies["relay-operator-bounds"])
+    for secret in (names.API_KEYS_SECRET, names.UPSTREAM_SECRET):
+        assert f"'{secret}'" in objects
+        assert f"'{secret}'" in bounds
+    for name in (names.SIGNING_KEY_SECRET, names.TENANT_ROLE_BINDING, names.RELAY, names.ANNOTATION_TENANT_UID):  # fmt: skip
+        assert f"'{name}'" in bounds
+    assert f"startsWith('{names.NAMESPACE_PREFIX}')" in bounds
+    assert f"substring({len(names.NAMESPACE_PREFIX)})" in bounds
+
+
+def test_people_of_a_tenant_get_routes_and_their_keys_and_nothing_else() -> None:
+    role = of_kind("ClusterRole")["relay-tenant"]
+    assert role["rules"] == [
+        {
+            "apiGroups": [names.GROUP],
+            "resources": ["relayroutes"],
+            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
+        },
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": [names.API_KEYS_SECRET],
+            "verbs": ["get"],
+        },
+    ]
+    assert "rbac.authorization.k8s.io/aggregate-to-edit" not in role["metadata"]["labels"]
+
+
+def test_the_operators_port_is_open_to_prometheus_pods_alone() -> None:
+    spec = of_kind("NetworkPolicy")["relay-operator"]["spec"]
+    deployment = of_kind("Deployment")["relay-operator"]["spec"]
+    assert spec["podSelector"] == deployment["selector"]
+    assert spec["policyTypes"] == ["Ingress"]
+    to_port, to_decoy = spec["ingress"]
+    # what relays try to reach, so that a refusal is that of their own policies
+    assert to_decoy == {"ports": [{"protocol": "TCP", "port": 8091}]}
+    assert [to_port] == [
+        {
+            "from": [
+                {
+                    "namespaceSelector": {"matchLabels": {names.LABEL_NAMESPACE_NAME: "monitoring"}},
+                    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+                }
+            ],
+            "ports": [{"protocol": "TCP", "port": "http"}],
+        }
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "labels"),
+    [
+        ("app=prom\\,team=", {"app": "prom", "team": ""}),
+        ("", {}),
+        ("null", {"app.kubernetes.io/name": "prometheus"}),
+    ],
+)
+def test_prometheus_pods_are_named_once_for_relays_and_operator(
+    value: str, labels: dict[str, str]
+) -> None:
+    setting = f"prometheus.podSelector={value}"
+    rule, _ = of_kind("NetworkPolicy", setting)["relay-operator"]["spec"]["ingress"]
+    assert rule["from"][0]["podSelector"]["matchLabels"] == labels
+    environment, _ = operator(setting)
+    found = environment.get("OPERATOR_PROMETHEUS_POD_SELECTOR")
+    settings = Settings() if found is None else Settings(prometheus_pod_selector=found)
+    assert dict(settings_labels(settings.prometheus_pod_selector)) == labels
+
+
+def test_the_operator_tells_relays_the_labels_of_its_own_pods() -> None:
+    environment, _ = operator()
+    labels = dict(settings_labels(environment["OPERATOR_POD_SELECTOR"]))
+    pod = of_kind("Deployment")["relay-operator"]["spec"]["template"]["metadata"]["labels"]
+    assert labels
+    assert labels.items() <= pod.items()
