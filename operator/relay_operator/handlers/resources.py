@@ -7,6 +7,7 @@ import kopf
 
 from relay_operator import names
 from relay_operator.decisions import brake
+from relay_operator.decisions.api_keys import withdrawal
 from relay_operator.handlers.context import Context
 from relay_operator.reconcile.work_queue import Key, Urgency
 
@@ -28,7 +29,11 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
     if not context.watched_state.tenants.take_in(body, deleted=type == "DELETED"):
         return
     name = body["metadata"]["name"]
-    urgent = brake.suspends(body.get("spec")) or "deletionTimestamp" in body["metadata"]
+    urgent = (
+        brake.suspends(body.get("spec"))
+        or "deletionTimestamp" in body["metadata"]
+        or _takes_keys_away(body)
+    )
     context.queue.add(Key("Tenant", "", name), Urgency.URGENT if urgent else Urgency.NORMAL)
     space = names.tenant_namespace(name)
     for route in context.watched_state.routes.in_namespace(space):
@@ -57,6 +62,15 @@ async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     for sibling in news.routes - {name}:
         context.queue.add(Key("RelayRoute", namespace, sibling))
     _add_providers(context, news.providers)
+
+
+def _takes_keys_away(body: kopf.Body) -> bool:
+    """Tells whether a Tenant names fewer API keys than its status tells of, or asks for some to be revoked."""
+    if names.ANNOTATION_REVOKE_KEYS in (body["metadata"].get("annotations") or {}):
+        return True
+    named = withdrawal.named_keys(body.get("spec"))
+    told = (body.get("status") or {}).get("keys") or ()
+    return named is not None and not {entry.get("name") for entry in told} <= named
 
 
 def _add_providers(context: Context, names_: Iterable[str]) -> None:

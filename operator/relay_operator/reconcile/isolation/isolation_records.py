@@ -41,7 +41,7 @@ class IsolationRecords:
             name = self._watched_state.tenant_of_namespace(namespace)
             watched = self._watched_state.tenants.get(name) if name is not None else None
             status = watched.body["status"] if watched is not None else {}
-            known = records.remembered(status)
+            known = records.remembered(status, now=self._clock())
             if watched is not None:
                 self._records[namespace] = known
         return known

@@ -421,3 +421,21 @@ def test_every_child_is_watched_by_its_name() -> None:
         assert (owner, kind in owned_objects.KINDS) == (
             (None, False) if kind == "Secret" else ("finance", True)
         )
+
+
+async def test_a_tenant_that_names_fewer_keys_or_revokes_one_is_urgent() -> None:
+    def with_keys(*keys: str, revoke: str = "") -> kopf.Body:
+        spec = {"apiKeys": [{"name": key} for key in keys]}
+        told = {"keys": [{"name": "web"}, {"name": "batch"}]}
+        annotations = {names.ANNOTATION_REVOKE_KEYS: revoke} if revoke else {}
+        return a_body("finance", spec=spec, status=told, annotations=annotations)
+
+    for body, is_urgent in (
+        (with_keys("web", "batch"), False),
+        (with_keys("web", "batch", "night"), False),
+        (with_keys("web", "night"), True),
+        (with_keys("web", "batch", revoke="web/2026-11-26T05:08:00Z"), True),
+    ):
+        context, queue = a_context("p", "q", "r")
+        await tenant_event(context, "ADDED", body)
+        assert ("Tenant/finance" in queue.urgent) is is_urgent
