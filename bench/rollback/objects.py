@@ -34,15 +34,10 @@ def base() -> list[Manifest]:
 
 
 def providers() -> list[Manifest]:
-    """Returns the Providers and the Secret with their key."""
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": objects.FLEET_SECRET, "namespace": stage.OPERATOR_NAMESPACE},
-        "stringData": {"api-key": objects.FLEET_KEY},
-    }
+    """Returns the Providers and the Secrets with their keys."""
+    secrets = (objects.secret(name, stage.OPERATOR_NAMESPACE) for name in (STABLE, CANARY))
     named = enumerate((STABLE, CANARY))
-    return [secret, *(objects.provider(name, objects.FIRST_PORT + i) for i, name in named)]
+    return [*secrets, *(objects.provider(name, objects.FIRST_PORT + i) for i, name in named)]
 
 
 def tenant(pods: int) -> str:

@@ -37,6 +37,7 @@ from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.lost_deletions import LostDeletions
+from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
 from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
@@ -231,6 +232,9 @@ async def _operate(
     services = ServiceChecks(
         api=api, context=context, period_seconds=settings.service_check_seconds
     )
+    provider_secrets = ProviderSecretWatch(
+        api=api, context=context, operator_namespace=settings.namespace
+    )
     background = {
         "slo-loop": loop.run(),
         "breaker-watch": breakers.run(),
@@ -240,6 +244,7 @@ async def _operate(
         "isolation-decoy": decoy.run(),
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
+        "provider-secret-watch": provider_secrets.run(),
         "service-checks": services.run(),
         "secret-watch": SecretWatch(api=api, context=context, versions=key_versions).run(),
     }

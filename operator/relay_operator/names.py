@@ -12,6 +12,10 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_TENANT = f"{GROUP}/tenant"
+LABEL_PROVIDER = f"{GROUP}/provider"
+"""On a Secret of the operator's namespace: the Provider that it is for, or several joined by an underscore, which no
+Provider's name has. Secrets without it are read for no Provider.
+"""
 LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Set by the API server itself, so nobody can claim another namespace's name."""
 

@@ -17,6 +17,8 @@ CHART = ROOT / "charts" / "relay-operator"
 IMAGES = tuple(docker_engine.DOCKERFILES)
 OPERATOR_NAMESPACE = "relay-system"
 PROVIDERS = ("legacy", "holysheep")
+KEYS_ARE_FOR = {"legacy": "legacy_reached_shared_sink_steady_usual"}
+"""The Providers that cluster tests make for the same simulated provider."""
 PROMETHEUS_URL = "http://prometheus.monitoring.svc.cluster.local:9090"
 
 
@@ -48,7 +50,8 @@ def install_provider_keys(cluster: Cluster) -> None:
     """Puts the keys that the simulated providers take into the operator's namespace."""
     for provider in PROVIDERS:
         entries = {"api-key": f"provider-key-of-{provider}"}
-        _apply(cluster, _secret(f"{provider}-key", OPERATOR_NAMESPACE, entries))
+        labels = {"relay-operator.dev/provider": KEYS_ARE_FOR.get(provider, provider)}
+        _apply(cluster, _secret(f"{provider}-key", OPERATOR_NAMESPACE, entries, labels))
 
 
 def install_chart(
@@ -111,8 +114,10 @@ def clear(cluster: Cluster) -> None:
     cluster.kubectl("delete", "pods", "--all", "-n", "providers", "--grace-period=1")
 
 
-def _secret(name: str, namespace: str, entries: dict[str, str]) -> dict[str, object]:
-    metadata = {"name": name, "namespace": namespace}
+def _secret(
+    name: str, namespace: str, entries: dict[str, str], labels: dict[str, str] | None = None
+) -> dict[str, object]:
+    metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries}
 
 

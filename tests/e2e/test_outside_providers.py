@@ -130,7 +130,8 @@ def a_provider(authority: Authority, port: int = 443, **fields: Any) -> dict[str
 
 def secret(cluster: Cluster, name: str, entries: dict[str, bytes]) -> None:
     data = {key: base64.b64encode(value).decode() for key, value in entries.items()}
-    metadata = {"name": name, "namespace": "relay-system"}
+    labels = {"relay-operator.dev/provider": "proxied"}
+    metadata = {"name": name, "namespace": "relay-system", "labels": labels}
     manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 

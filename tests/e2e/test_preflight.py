@@ -20,7 +20,11 @@ def _key(cluster: Cluster, value: str) -> None:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "picky-key", "namespace": stage.OPERATOR_NAMESPACE},
+        "metadata": {
+            "name": "picky-key",
+            "namespace": stage.OPERATOR_NAMESPACE,
+            "labels": {"relay-operator.dev/provider": "picky"},
+        },
         "stringData": {"api-key": value},
     }
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(secret))

@@ -67,8 +67,11 @@ class ApiServer(Protocol):
     async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
         """Lists the metadata of all objects of a kind, in every namespace, that match a label selector."""
 
-    def watch_metadata(self, kind: str, name: str, *, since: str) -> AsyncIterator[WatchEvent]:
-        """Goes through what happens to the objects of this name, in every namespace, after a version; all there are if empty.
+    def watch_metadata(
+        self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """Goes through what happens to the objects of this name, or to those that match a label selector, after a version; all
+        there are if empty. In every namespace if none is given.
 
         Ends by itself after some minutes. Raises ApiServerRefused with status 410 for a version that is too old.
         """
@@ -131,17 +134,21 @@ class KubernetesApiServer:
         return [item["metadata"] for item in answer["items"]]
 
     async def watch_metadata(
-        self, kind: str, name: str, *, since: str
+        self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""
     ) -> AsyncIterator[WatchEvent]:
-        path = _path(kind, "")
+        path = _path(kind, namespace)
+        asked = {
+            "fieldSelector": f"metadata.name={name}" if name else "",
+            "labelSelector": selector,
+            "resourceVersion": since,
+        }
         query = {
             "watch": "true",
-            "fieldSelector": f"metadata.name={name}",
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_SECONDS),
-        } | ({"resourceVersion": since} if since else {})
+        } | {field: value for field, value in asked.items() if value}
         headers = {"Accept": _METADATA_ONLY_WATCH}
-        what = f"GET {path} (watch of {name})"
+        what = f"GET {path} (watch of {name or selector})"
         try:
             response = await self._open("GET", path, query, None, headers, _WATCH_TIMEOUT)
             if response.status != 200:

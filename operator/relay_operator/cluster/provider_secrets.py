@@ -1,5 +1,6 @@
 """What relays show a provider, read from Secrets of the operator's namespace: key, client certificate, proxy credentials.
 
+Only Secrets that are labelled for the Provider count (names.LABEL_PROVIDER).
 Each is read by itself: what is missing or wrong holds up nothing else. No value is ever logged or told.
 """
 
@@ -99,9 +100,7 @@ class _Reading:
     def certificate(self, shown: ClientCertificate, secret: Manifest | None) -> None:
         what, label = "client certificate", f"Secret {self.namespace}/{shown.secret_name}"
         if secret is None:
-            self.refuse(
-                what, f"there is no {label}; create it with the entries tls.crt and tls.key"
-            )
+            self.refuse(what, self._lacking(shown.secret_name, "the entries tls.crt and tls.key"))
             return
         files = (certificate.CERTIFICATE_FILE, certificate.KEY_FILE)
         chain, key = (_raw(secret, name) for name in files)
@@ -132,10 +131,17 @@ class _Reading:
             return None
         if not text:
             label = f"Secret {self.namespace}/{name}"
-            lacking = f"there is no {label}; create it with the entry {entry}"
+            lacking = self._lacking(name, f"the entry {entry}")
             self.refuse(what, f"{label} has no entry {entry}" if secret is not None else lacking)
             return None
         return text
+
+    def _lacking(self, name: str, entries: str) -> str:
+        """Says that a Secret is missing, or is not for this Provider: whether one is there is nothing to a Provider's author."""
+        return (
+            f"there is no Secret {self.namespace}/{name} with the label {names.LABEL_PROVIDER}={self.provider}; "
+            f"create it with {entries}, or label it"
+        )
 
     def _entry(self, name: str, entry: str) -> str:
         return f"entry {entry} of Secret {self.namespace}/{name}"
@@ -150,10 +156,20 @@ async def read(
     """
     reading = _Reading(provider.metadata.name, namespace, now)
     for name, take in _wanted(provider, reading):
-        take(await api.get("Secret", name, namespace=namespace))
+        secret = await api.get("Secret", name, namespace=namespace)
+        take(secret if secret is not None and _is_for(provider.metadata.name, secret) else None)
     return ProviderSecrets(
         entries=reading.entries, problems=tuple(reading.problems), valid_until=reading.valid_until
     )
+
+
+def _is_for(provider: str, secret: Manifest) -> bool:
+    """Tells whether whoever keeps the Secret has said that it is for this Provider.
+
+    Without that a Provider's author could have any Secret of the operator's namespace sent to an address of their own.
+    """
+    labels = secret["metadata"].get("labels") or {}
+    return provider in labels.get(names.LABEL_PROVIDER, "").split("_")
 
 
 def _wanted(

@@ -8,7 +8,6 @@ IMAGE = "provider-simulator:dev"
 FIRST_PORT = 9100
 CONTROL_PORT = 9001
 FLEET_KEY = "provider-key-of-the-fleet"
-FLEET_SECRET = "fleet-key"
 BEHAVIOUR = {"latency_ms": 20, "first_token_ms": 10, "api_key": FLEET_KEY}
 _SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -93,8 +92,24 @@ def _program(
 def provider(name: str, port: int) -> dict[str, Any]:
     """Returns the Provider for one of the fleet; it knows every model by the name that callers use."""
     reference = {"namespace": "providers", "name": "fleet", "port": port}
-    spec = {"endpoint": {"serviceRef": reference}, "auth": {"secretName": FLEET_SECRET}}
+    spec = {"endpoint": {"serviceRef": reference}, "auth": {"secretName": secret_name(name)}}
     return _custom("Provider", name, spec)
+
+
+def secret_name(provider: str) -> str:
+    """Returns the name of the Secret with a provider's key."""
+    return f"{provider}-fleet-key"
+
+
+def secret(provider: str, namespace: str) -> dict[str, Any]:
+    """Returns the Secret with the key of one of the fleet, in the operator's namespace."""
+    labels = {"relay-operator.dev/provider": provider}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": secret_name(provider), "namespace": namespace, "labels": labels},
+        "stringData": {"api-key": FLEET_KEY},
+    }
 
 
 def tenant(name: str, *, replicas: int) -> dict[str, Any]:

@@ -65,15 +65,9 @@ def created(
 
     The operator asks the Prometheus that can be spoilt meanwhile.
     """
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": objects.FLEET_SECRET, "namespace": stage.OPERATOR_NAMESPACE},
-        "stringData": {"api-key": objects.FLEET_KEY},
-    }
     apply(
         cluster,
-        secret,
+        *(objects.secret(name, stage.OPERATOR_NAMESPACE) for name in providers),
         *objects.fleet(providers),
         *objects.crowd(),
         *objects.spoilt_prometheus(),
@@ -127,6 +121,7 @@ def _take_away(cluster: Cluster, providers: Sequence[str], tenants: Mapping[str,
     cluster.kubectl("delete", "providers.relay-operator.dev", *providers, *gone)
     for name, namespace in (("fleet", "providers"), ("crowd", "web"), ("spoilt", "monitoring")):
         cluster.kubectl("delete", "deployment,service", name, "-n", namespace, *gone)
-    cluster.kubectl("delete", "secret", objects.FLEET_SECRET, "-n", stage.OPERATOR_NAMESPACE, *gone)
+    secrets = map(objects.secret_name, providers)
+    cluster.kubectl("delete", "secret", *secrets, "-n", stage.OPERATOR_NAMESPACE, *gone)
     for name in tenants:
         cluster.kubectl("wait", "--for=delete", f"tenant/{name}", "--timeout=115s")

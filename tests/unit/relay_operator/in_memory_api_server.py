@@ -330,14 +330,22 @@ class Connection:
         return [one["metadata"] for one in self._server.list(kind, **labels)]
 
     async def watch_metadata(
-        self, kind: str, name: str, *, since: str
+        self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""
     ) -> AsyncIterator[WatchEvent]:
+        """Watches by name, or for a label that is there whatever its value."""
+
+        def is_watched(metadata: Manifest) -> bool:
+            if name:
+                return bool(metadata["name"] == name)
+            is_there = metadata.get("namespace", "") == namespace
+            return is_there and selector in (metadata.get("labels") or {})
+
         await asyncio.sleep(0)
         self.failures.before_call("WATCH", kind)
         news = asyncio.Event()
         watch = self._server.watch(kind, news.set)
         for one in self._server.list(kind):
-            if one["metadata"]["name"] == name and not since:
+            if is_watched(one["metadata"]) and not since:
                 yield WatchEvent("ADDED", one["metadata"])
         while True:
             await news.wait()
@@ -345,7 +353,7 @@ class Connection:
             news.clear()
             for event in watch.taken():
                 self.failures.before_call("WATCH", kind)
-                if event.object["metadata"]["name"] == name:
+                if is_watched(event.object["metadata"]):
                     yield WatchEvent(event.type, event.object["metadata"])
 
     async def create(self, manifest: Manifest) -> Manifest:

@@ -34,6 +34,7 @@ from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
 from relay_operator.handlers import initial_list, owned_objects, resources
 from relay_operator.handlers.context import Context
+from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
 from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
@@ -267,6 +268,9 @@ class Life:
         )
         self.service_checks = ServiceChecks(api=api, context=self.context, period_seconds=5)
         self.secret_watch = SecretWatch(api=api, context=self.context, versions=self.key_versions)
+        self.provider_secret_watch = ProviderSecretWatch(
+            api=api, context=self.context, operator_namespace=SYSTEM
+        )
         self._server = stage.server
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -282,6 +286,7 @@ class Life:
             self.preflight_watch.run(),
             self.shadow_watch.run(),
             self.secret_checks.run(),
+            self.provider_secret_watch.run(),
             self.service_checks.run(),
             self.isolation_watch.run(),
             self.secret_watch.run(),
@@ -379,8 +384,10 @@ class Stage:
         return self._put("Provider", name, body)
 
     def secret(self, name: str, *, value: str = "a2V5") -> None:
+        """Puts the Secret NAME-key of the provider NAME."""
         manifest = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}
-        metadata = {"name": name, "namespace": SYSTEM}
+        labels = {names.LABEL_PROVIDER: name.removesuffix("-key")}
+        metadata = {"name": name, "namespace": SYSTEM, "labels": labels}
         self.server.put({**manifest, "metadata": metadata, "data": {"api-key": value}})
 
     def route(

@@ -11,6 +11,9 @@ from relay_operator.manifests import credentials
 from relay_operator.reconcile.publishing import mounts
 from relay_operator.reconcile.watched_state import WatchedState
 
+_AGAIN_SECONDS = 3.0
+"""A kubelet that looks before it has heard of the Secret's change sees the old one: it is asked again after this."""
+
 
 class TenantKeys:
     def __init__(
@@ -19,10 +22,26 @@ class TenantKeys:
         self._api = api
         self._children = children
         self._watched_state = watched_state
+        self._brought: dict[str, tuple[str, float]] = {}
 
-    async def hand_over(self, spec: Tenant, keys: Mapping[str, str]) -> None:
-        """Writes the providers' keys for the relay pods, and lets them be mounted now if they are new."""
+    async def hand_over(self, spec: Tenant, keys: Mapping[str, str], now: float) -> float:
+        """Writes the providers' keys for the relay pods, and lets them be mounted now if they are new.
+
+        Returns after how many seconds they are to be handed over again, so that a kubelet that missed it looks once more; 0
+        if no more is to be done.
+        """
+        space = names.tenant_namespace(spec.metadata.name)
+        pods = self._watched_state.relay_pods(space)
         if await self._children.apply(credentials.upstream_keys(spec, keys)):
-            pods = self._watched_state.relay_pods(names.tenant_namespace(spec.metadata.name))
             mark = digest_of(repr(sorted(keys.items())))[:12]
+            self._brought[space] = mark, now
             await mounts.refresh(self._api, pods, mark)
+            return _AGAIN_SECONDS
+        mark, since = self._brought.get(space, ("", 0.0))
+        if not mark:
+            return 0.0
+        if now - since < _AGAIN_SECONDS:
+            return since + _AGAIN_SECONDS - now
+        del self._brought[space]
+        await mounts.refresh(self._api, pods, f"{mark}.again")
+        return 0.0

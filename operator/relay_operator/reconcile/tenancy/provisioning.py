@@ -79,7 +79,9 @@ class Provisioning:
             await self._access.keys(publication, upstreams, now),
             self._isolation.withholding(space, has_keys=bool(publication.fragments)),
         )
-        await self._keys.hand_over(spec, keys.values)
+        again = await self._keys.hand_over(spec, keys.values, now)
+        if again:
+            self._queue.add_after(Key("Tenant", "", spec.metadata.name), again)
         keyless = (keys.missing.keys() - keys.kept) | keys.withheld.keys()
         self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)

@@ -229,3 +229,16 @@ async def test_a_kubeconfig_is_used_outside_a_cluster(
     api = await KubernetesApiServer.connect()
     assert api._client.configuration.host == "https://api.example.com:6443"
     await api.close()
+
+
+async def test_a_watch_by_label_stays_in_its_namespace(tmp_path: Path) -> None:
+    event = {"type": "ADDED", "object": {"metadata": {"name": "s", "resourceVersion": "5"}}}
+    server = ScriptedServer((200, {}, json.dumps(event) + "\n"))
+    async with api_over(server, tmp_path) as api:
+        found = api.watch_metadata("Secret", namespace="n", selector="label")
+        assert [(one.metadata["name"], one.version) async for one in found] == [("s", "5")]
+    [asked] = server.seen
+    assert (asked.method, asked.path) == ("GET", "/api/v1/namespaces/n/secrets")
+    assert (asked.query["watch"], asked.query["labelSelector"]) == ("true", "label")
+    assert "fieldSelector" not in asked.query
+    assert "as=PartialObjectMetadata" in asked.accept

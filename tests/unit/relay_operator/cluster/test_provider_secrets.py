@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.unit.relay_operator.certificates import DAY, other_key, pair
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 
+from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.cluster import provider_secrets
 from relay_operator.cluster.provider_secrets import ProviderSecrets
@@ -38,7 +39,8 @@ def put(server: InMemoryApiServer, name: str, **entries: str | bytes) -> None:
 
 
 def put_raw(server: InMemoryApiServer, name: str, data: dict[str, str]) -> None:
-    metadata = {"name": name, "namespace": SYSTEM}
+    labels = {names.LABEL_PROVIDER: "p"}
+    metadata = {"name": name, "namespace": SYSTEM, "labels": labels}
     server.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 
 
@@ -70,7 +72,8 @@ async def test_a_provider_that_is_shown_nothing_needs_nothing(server: InMemoryAp
         ),
         (
             {"secretName": "lost"},
-            "there is no Secret relay-system/lost; create it with the entry api-key",
+            "there is no Secret relay-system/lost with the label relay-operator.dev/provider=p; "
+            "create it with the entry api-key, or label it",
         ),
         ({"secretName": "openai", "secretKey": "long"}, ""),
         (

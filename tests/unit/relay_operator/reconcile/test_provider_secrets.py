@@ -22,7 +22,8 @@ CERTIFICATE = {"legacy_tls.crt", "legacy_tls.key"}
 
 
 def secret(stage: Stage, name: str, data: dict[str, str]) -> None:
-    metadata = {"name": name, "namespace": SYSTEM}
+    labels = {names.LABEL_PROVIDER: "legacy"}
+    metadata = {"name": name, "namespace": SYSTEM, "labels": labels}
     stage.server.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 
 
@@ -240,4 +241,79 @@ async def test_a_certificate_of_a_deleted_provider_stays_while_a_route_in_force_
     stage.server.remove("Provider", "legacy")
     await stage.settle(31)
     assert handed(stage) == before
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_rotated_key_reaches_the_relays_within_seconds_and_the_kubelet_is_asked_twice() -> (
+    None
+):
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route()
+    await stage.settle()
+
+    def mark() -> str:
+        pod = stage.server.stored("Pod", "relay-1", namespace=SPACE)
+        return str(pod["metadata"].get("annotations", {}).get(names.ANNOTATION_NUDGE, ""))
+
+    await stage.settle(20)
+    before = mark()
+    stage.secret("legacy-key", value=base64.b64encode(b"rotated").decode())
+    await stage.settle(1)
+    assert handed(stage)["legacy"] == "rotated"
+    first = mark()
+    assert first not in ("", before)
+    await stage.settle(5)
+    assert mark() == f"{first}.again"
+    writes = len(life.api.writes)
+    await stage.settle(20)
+    assert [one.key for one in life.api.writes[writes:] if one.key[0] == "Pod"] == []
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_secret_that_is_not_labelled_for_the_provider_is_sent_nowhere() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.provider("thief", key=False, auth={"secretName": "legacy-key"})
+    stage.route(stable={"provider": "thief"})
+    await stage.settle()
+    assert handed(stage) == {}
+    found = stage.condition("Provider", "thief", "Ready")
+    assert found["reason"] == "SecretMissing"
+    # whether there is such a Secret is nothing to the author of a Provider
+    stage.provider("guess", key=False, auth={"secretName": "no-such-key"})
+    await stage.settle()
+    guess = stage.condition("Provider", "guess", "Ready")["message"]
+    assert guess.replace("guess", "thief").replace("no-such-key", "legacy-key") in found["message"]
+    # several Providers may share a Secret whose label names them all
+    secret = stage.server.stored("Secret", "legacy-key", namespace=SYSTEM)
+    secret["metadata"]["labels"][names.LABEL_PROVIDER] = "legacy_thief"
+    stage.server.put(secret)
+    await stage.settle()
+    assert set(handed(stage)) == {"thief"}
+    assert stage.condition("Provider", "thief", "Ready")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_secrets_without_the_label_are_not_watched() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    life = await stage.operator()
+    await stage.settle(35)
+    reads = life.api.reads
+    metadata = {"name": "something-else", "namespace": SYSTEM}
+    stage.server.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {}})
+    await stage.settle(2)
+    assert life.api.reads == reads
     await life.end()

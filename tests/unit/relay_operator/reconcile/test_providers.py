@@ -56,7 +56,10 @@ async def test_a_missing_secret_is_named_and_found_once_it_is_there() -> None:
     life = await started(stage)
     assert ready(stage) == ("False", Reason.SECRET_MISSING)
     message = stage.condition("Provider", "legacy", "Stalled")["message"]
-    assert message == "there is no Secret relay-system/legacy-key; create it with the entry api-key"
+    assert message == (
+        "there is no Secret relay-system/legacy-key with the label relay-operator.dev/provider=legacy; "
+        "create it with the entry api-key, or label it"
+    )
     stage.secret("legacy-key")
     await stage.settle()
     assert ready(stage) == ("True", Reason.CONFIGURED)

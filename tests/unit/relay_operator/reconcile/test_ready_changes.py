@@ -103,8 +103,8 @@ async def test_a_key_that_does_not_exist_is_told_at_once_in_the_routes_own_words
     found = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
     assert found["reason"] == Reason.SECRET_MISSING
     assert (
-        "there is no Secret relay-system/keyless-key; create it with the entry api-key"
-        in found["message"]
+        "there is no Secret relay-system/keyless-key with the label relay-operator.dev/provider=keyless; "
+        "create it with the entry api-key, or label it" in found["message"]
     )
     assert changes(stage, "RelayRoute")[-1][:2] == ("Warning", Reason.SECRET_MISSING)
     await life.end()
@@ -119,7 +119,6 @@ async def test_a_provider_posts_when_it_becomes_ready_and_when_it_is_no_more() -
     stage.secret("new-key")
     await stage.settle()
     stage.server.remove("Secret", "new-key", namespace="relay-system")
-    stage.provider("new", key=False, limits={"tokensPerMinute": 1000})
     await stage.settle()
     found = [(type_, reason) for type_, reason, _ in changes(stage, "Provider")]
     assert found == [

@@ -182,7 +182,8 @@ async def test_a_provider_without_its_secret_says_who_goes_on_with_the_last_key(
     await stage.settle()
     message = stage.condition("Provider", "legacy", "Ready")["message"]
     assert message == (
-        "there is no Secret relay-system/legacy-key; create it with the entry api-key; relays go on with the last key that "
+        "there is no Secret relay-system/legacy-key with the label relay-operator.dev/provider=legacy; "
+        "create it with the entry api-key, or label it; relays go on with the last key that "
         "they were given, if any; Tenants with routes to it: finance"
     )
     stage.secret("legacy-key", value="bmV3")
@@ -199,7 +200,10 @@ async def test_a_key_that_was_never_there_is_not_said_to_stay() -> None:
     stage.route(fallback=[{"provider": "new"}])
     await stage.settle()
     message = stage.condition("Tenant", "finance", "Ready")["message"]
-    assert message == "there is no Secret relay-system/new-key; create it with the entry api-key"
+    assert message == (
+        "there is no Secret relay-system/new-key with the label relay-operator.dev/provider=new; "
+        "create it with the entry api-key, or label it"
+    )
     await life.end()
 
 

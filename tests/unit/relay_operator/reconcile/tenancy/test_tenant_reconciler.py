@@ -218,12 +218,14 @@ async def test_a_missing_provider_key_is_named_and_taken_once_it_is_there() -> N
     await stage.settle()
     assert ready(stage) == ("False", Reason.SECRET_MISSING)
     assert (
-        "there is no Secret relay-system/new-key; create it with the entry api-key"
+        "there is no Secret relay-system/new-key with the label relay-operator.dev/provider=new; "
+        "create it with the entry api-key, or label it"
         in stage.condition("Tenant", "finance", "Ready")["message"]
     )
     waiting = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
     assert waiting["message"] == (
-        "waiting for the key of a provider: there is no Secret relay-system/new-key; create it with the entry api-key; "
+        "waiting for the key of a provider: there is no Secret relay-system/new-key with the label relay-operator.dev/provider=new; "
+        "create it with the entry api-key, or label it; "
         "in force stays the last valid spec, with all calls on legacy"
     )
     stage.secret("new-key")
