@@ -1,0 +1,1 @@
+"""Changes of many tenants' relays by the platform: how many at once, and when to stop."""
