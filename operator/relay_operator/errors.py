@@ -1,5 +1,7 @@
 """The errors of the control plane that callers treat differently."""
 
+from relay_operator.names import Reason
+
 
 class OperatorError(Exception):
     """Root of the family; the message names what was attempted, on which object, and what a reader can do.
@@ -11,7 +13,11 @@ class OperatorError(Exception):
 
 
 class InvalidSpec(OperatorError):
-    """A custom resource cannot be used as it is; nothing but a new spec helps."""
+    """A custom resource cannot be used as it is; nothing but a new spec helps. reason is what its conditions have."""
+
+    def __init__(self, message: str, *, reason: Reason = Reason.INVALID_SPEC) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ApiServerRefused(OperatorError):
@@ -44,3 +50,7 @@ class MetricsUnavailable(OperatorError):
 
 class SigningKeyUnusable(OperatorError):
     """The operator cannot start: what it signs documents with is damaged, and only a person can decide to give it up."""
+
+
+class TiersUnusable(OperatorError):
+    """The operator cannot start: the platform's tiers hold what cannot be used."""

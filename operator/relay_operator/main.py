@@ -15,6 +15,7 @@ import uvloop
 from prometheus_client import REGISTRY
 from pythonjsonlogger.json import JsonFormatter
 
+from relay_operator.api.tiers import Tiers
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
@@ -27,10 +28,12 @@ from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.cluster.tiers_file import read_tiers
 from relay_operator.cluster.webhook.sender import Receiver, Webhook
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.errors import TiersUnusable
 from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
@@ -73,9 +76,13 @@ _URGENT_WORKERS = 2
 def main() -> None:
     """Entry point of the command relay-operator."""
     settings = Settings()
+    try:
+        tiers = read_tiers(settings.tiers_file)
+    except TiersUnusable as error:
+        sys.exit(f"relay-operator cannot start: {error}")
     _set_up_logging(settings.log_format)
     spare_collections()
-    uvloop.run(_run(settings))
+    uvloop.run(_run(settings, tiers))
 
 
 def spare_collections() -> None:
@@ -88,12 +95,12 @@ def spare_collections() -> None:
     gc.freeze()
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, tiers: Tiers) -> None:
     api = await KubernetesApiServer.connect()
     relays = Relays(timeout_seconds=settings.push_timeout_seconds)
     prometheus = _prometheus(settings)
     try:
-        await _operate(settings, api, relays, prometheus)
+        await _operate(settings, tiers, api, relays, prometheus)
     finally:
         if prometheus is not None:
             prometheus.close()
@@ -102,11 +109,15 @@ async def _run(settings: Settings) -> None:
 
 
 async def _operate(
-    settings: Settings, api: ApiServer, relays: Relays, prometheus: Prometheus | None
+    settings: Settings,
+    tiers: Tiers,
+    api: ApiServer,
+    relays: Relays,
+    prometheus: Prometheus | None,
 ) -> None:
     key = await key_secrets.signing_key(api, namespace=settings.namespace)
     watched_state, queue, children, status = (
-        WatchedState(),
+        WatchedState(tiers=tiers),
         WorkQueue(),
         OwnedObjects(api),
         StatusWriter(api),
@@ -338,6 +349,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         dns_namespace=settings.dns_namespace,
         dns_cidrs=split(settings.dns_cidrs),
         drain_seconds=settings.drain_seconds,
+        rollout_seconds=settings.rollout_seconds,
     )
 
 

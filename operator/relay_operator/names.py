@@ -24,6 +24,10 @@ ANNOTATION_UPSTREAMS = f"{GROUP}/upstreams"
 """On the relay's network policy: whose addresses it opens the way to, signed by the operator."""
 ANNOTATION_SPEC = f"{GROUP}/spec"
 """On the document's ConfigMap: the last spec of its Tenant that could be used, signed by the operator."""
+ANNOTATION_TEMPLATE = f"{GROUP}/pod-template"
+"""On the relay's Deployment: the pod template that it was given, signed by the operator."""
+ANNOTATION_ROLLED_BY = f"{GROUP}/rolled-by"
+"""On the relay's Deployment: by whose change its pods were last rolled, the tenant's or the platform's."""
 ANNOTATION_NUDGE = f"{GROUP}/refresh"
 """On a relay pod: changing it makes the kubelet refresh the pod's mounts at once."""
 
@@ -77,6 +81,7 @@ class ConditionType(StrEnum):
     CREDENTIALS_READY = "CredentialsReady"
     ISOLATED = "Isolated"
     RELAY_AVAILABLE = "RelayAvailable"
+    ROLLED_OUT = "RolledOut"
     PROGRAMMED = "Programmed"
     CERTIFICATE_READY = "CertificateReady"
     ACCEPTED = "Accepted"
@@ -93,6 +98,7 @@ class Reason(StrEnum):
     PROVISIONING = "Provisioning"
     SUSPENDED = "Suspended"
     INVALID_SPEC = "InvalidSpec"
+    TIER_NOT_FOUND = "TierNotFound"
     NAMESPACE_CONFLICT = "NamespaceConflict"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     TERMINATING = "Terminating"
@@ -118,6 +124,12 @@ class Reason(StrEnum):
     UNVERIFIED = "Unverified"
     MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
     PROGRESSING = "Progressing"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    ROLLED_OUT = "RolledOut"
+    ROLLING_OUT = "RollingOut"
+    AWAITING_TURN = "AwaitingTurn"
+    WAVE_STOPPED = "WaveStopped"
+    ROLLOUT_STUCK = "RolloutStuck"
     ACKNOWLEDGED = "Acknowledged"
     WAITING_FOR_PODS = "WaitingForPods"
     ACCEPTED = "Accepted"
@@ -205,8 +217,11 @@ def owner_of(kind: str, namespace: str, name: str) -> str | None:
 _CHILDREN = {
     "ConfigMap": {DOCUMENT_CONFIGMAP},
     "Deployment": {RELAY},
+    "HorizontalPodAutoscaler": {RELAY},
+    "LimitRange": {RELAY},
     "NetworkPolicy": {DEFAULT_DENY, RELAY},
     "PodDisruptionBudget": {RELAY},
+    "ResourceQuota": {RELAY},
     "RoleBinding": {TENANT_ROLE_BINDING},
     "Service": {RELAY},
     "ServiceAccount": {RELAY},

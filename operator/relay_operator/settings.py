@@ -221,6 +221,21 @@ class Settings(BaseSettings):
         gt=0,
         description="a pod that does not acknowledge a document in this time is tried again",
     )
+    tiers_file: str = Field(
+        default="", description="the platform's tiers, in JSON; empty for a platform without any"
+    )
+    rollouts_at_once: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="how many tenants' relay pods a change of the platform rolls at once (image, tier)",
+    )
+    rollout_seconds: int = Field(
+        default=300,
+        ge=10,
+        le=3600,
+        description="new relay pods that are not available after this do not become available",
+    )
     drain_seconds: int = Field(
         default=60, ge=1, le=3600, description="grace period of relay pods: streams finish in it"
     )

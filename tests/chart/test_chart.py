@@ -12,6 +12,7 @@ from tests.cluster.session import provider
 
 from relay_operator import names
 from relay_operator.handlers import secret_watch
+from relay_operator.api.tiers import Tiers
 from relay_operator.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
@@ -64,6 +65,17 @@ def test_the_chart_passes_lint() -> None:
         "alerts.annotations.runbook_url=mine",
         "alerts.thresholds.serviceFor=null",
         "operator.workers=null",
+        "operator.rolloutsAtOnce=0",
+        "tiers.Premium.production=true",
+        "tiers.premium.suspend=true",
+        "tiers.premium.production=yes",
+        "tiers.premium.relay.image=evil",
+        "tiers.premium.relay.replicas=0",
+        "tiers.premium.relay.autoscaling.minReplicas=1",
+        "tiers.premium.relay.resources.limits.disk=1",
+        "tiers.premium.relay.resources.limits.cpu=much",
+        "tiers.premium.queue.maxWait=soon",
+        "tiers.premium.limits.models[0].requestsPerMinute=1",
         "prometheus=null",
     ],
 )
@@ -84,6 +96,8 @@ YOUNGER_VALUES = (
     "prometheus.auth",
     "operator.canariesAtOnce",
     "isolation",
+    "operator.rolloutsAtOnce",
+    "relay.rolloutSeconds",
 )
 """What the first release did not have: with --reuse-values its values are the only ones."""
 
@@ -116,7 +130,9 @@ def test_the_schema_knows_every_default_value() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     for section, entries in values.items():
-        assert entries.keys() <= schema[section]["properties"].keys()
+        # tiers have the names that the platform gives them
+        known = schema[section].get("properties", entries)
+        assert entries.keys() <= known.keys()
 
 
 def test_every_value_has_a_comment() -> None:
@@ -218,7 +234,8 @@ def test_a_secret_that_does_not_exist_keeps_the_operator_from_nothing_else() -> 
 def test_without_credentials_nothing_is_mounted() -> None:
     environment, mounts = operator()
     assert mounts == {}
-    assert not [name for name in environment if name.endswith("_FILE") or "HEADERS" in name]
+    files = {name for name in environment if name.endswith("_FILE") or "HEADERS" in name}
+    assert files == {"OPERATOR_TIERS_FILE"}
 
 
 def test_the_operator_pod_meets_the_restricted_profile() -> None:
@@ -265,3 +282,78 @@ def test_the_operator_may_bind_exactly_one_role_by_name() -> None:
 
 def test_chart_and_code_agree_on_the_port() -> None:
     assert the("Service")["spec"]["ports"][0]["port"] == names.OPERATOR_PORT
+
+
+TIER = {
+    "production": True,
+    "relay": {
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 50, "cpuPercent": 80},
+        "resources": {"requests": {"cpu": "250m", "memory": 134217728}, "limits": {"cpu": 2}},
+    },
+    "queue": {
+        "concurrency": 10000,
+        "maxDepth": 100000,
+        "maxWait": "1m30s",
+        "weight": 1000,
+        "guaranteedSeats": 8,
+    },
+    "limits": {
+        "requestsPerMinute": 100000000,
+        "tokensPerMinute": 1000000000,
+        "burstSeconds": 3600,
+        "models": [{"name": "gpt-4.1", "requestsPerMinute": 1, "tokensPerMinute": 1000000}],
+    },
+}
+
+
+def test_the_operator_reads_the_tiers_that_the_chart_hands_over(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"tiers": {"premium": TIER}}))
+    done = helm("template", "relay-operator", str(CHART), "--values", str(values))
+    assert done.returncode == 0, done.stderr
+    made = {
+        (one["kind"], one["metadata"]["name"]): one
+        for one in yaml.safe_load_all(done.stdout)
+        if one
+    }
+    text = made["ConfigMap", "relay-operator-tiers"]["data"]["tiers.json"]
+    known = Tiers.parse(text).known
+    assert known.keys() == {"standard", "production", "premium"}
+    assert known["premium"].values == {name: TIER[name] for name in ("relay", "queue", "limits")}
+
+
+def test_other_tiers_restart_the_operator() -> None:
+    def template(*values: str) -> Any:
+        found = (one for one in rendered(*values) if one["kind"] == "Deployment")
+        return next(found)["spec"]["template"]
+
+    assert template() == template()
+    assert template() != template("tiers.standard.relay.replicas=2")
+
+
+def bounds(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a schema says of every field, without words, references followed."""
+    schema = definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    kept = {name: schema[name] for name in BOUNDS if name in schema}
+    for name, below in schema.get("properties", {}).items():
+        kept[name] = bounds(below, definitions)
+    if isinstance(schema.get("items"), dict):
+        kept["items"] = bounds(schema["items"], definitions)
+    return kept
+
+
+BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "maxItems", "pattern", "required")
+
+
+def test_tiers_have_the_bounds_that_the_custom_resource_has() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    tier = bounds({"$ref": "#/definitions/tier"}, schema["definitions"])
+    del tier["production"]
+    crd = yaml.safe_load((CHART / "crds" / "tenants.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    own = bounds(spec, {})
+    for amounts in ("requests", "limits"):
+        each = spec["properties"]["relay"]["properties"]["resources"]["properties"][amounts]
+        found = bounds(each["additionalProperties"], {})
+        own["relay"]["resources"][amounts] = {"cpu": found, "memory": found}
+    assert tier == {name: own[name] for name in tier}

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
@@ -25,6 +25,11 @@ def seconds(text: object) -> float:
     return float(sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts))
 
 
+def duration_text(number: float) -> str:
+    """Writes a duration as Go does, like 10s, 500ms or 90s."""
+    return f"{number:g}s" if number == int(number) else f"{round(number * 1000)}ms"
+
+
 Duration = Annotated[float, BeforeValidator(seconds)]
 
 
@@ -34,6 +39,9 @@ _UNITS = {
     **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
+
+_BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL = ("k", "M", "G", "T", "P", "E")
 
 
 def amount(text: object) -> Decimal:
@@ -48,6 +56,24 @@ def amount(text: object) -> Decimal:
     if unit in _UNITS:
         return Decimal(number) * _UNITS[unit]
     return Decimal(f"{number}{unit}")
+
+
+def amount_text(number: Decimal) -> str:
+    """Writes an amount as Kubernetes does: 1500m, 2, 96Mi, 500M; rounded up to thousandths.
+
+    The API server changes any other spelling into this one (apimachinery/pkg/api/resource).
+    """
+    thousandths = int((number * 1000).to_integral_value(ROUND_CEILING))
+    if thousandths % 1000:
+        return f"{thousandths}m"
+    whole = thousandths // 1000
+    for base, units in ((1024, _BINARY), (1000, _DECIMAL)):
+        if whole and whole % base == 0:
+            power = 0
+            while whole % base == 0 and power < len(units):
+                whole, power = whole // base, power + 1
+            return f"{whole}{units[power - 1]}"
+    return str(whole)
 
 
 def _block(text: str) -> str:

@@ -8,10 +8,15 @@ from relay_operator import names
 from relay_operator.api.custom_resource import Part, Resource
 from relay_operator.api.quantities import Cidr, Duration, amount
 
+Amounts = dict[str, str | int]
+
+DEFAULT_REQUESTS: Amounts = {"cpu": "100m", "memory": "96Mi"}
+DEFAULT_LIMITS: Amounts = {"memory": "512Mi"}
+
 
 class Resources(Part):
-    requests: dict[str, str | int] = {"cpu": "100m", "memory": "96Mi"}
-    limits: dict[str, str | int] = {"memory": "512Mi"}
+    requests: Amounts = DEFAULT_REQUESTS
+    limits: Amounts = DEFAULT_LIMITS
 
     @model_validator(mode="after")
     def _requests_are_within_limits(self) -> Self:
@@ -26,9 +31,26 @@ class Resources(Part):
         return self
 
 
+class Autoscaling(Part):
+    min_replicas: int = 1
+    max_replicas: int
+    cpu_percent: int = 80
+
+
 class Relay(Part):
+    """Without autoscaling there are `replicas` pods."""
+
     replicas: int = 1
+    autoscaling: Autoscaling | None = None
     resources: Resources = Resources()
+
+    @property
+    def fewest_pods(self) -> int:
+        return self.autoscaling.min_replicas if self.autoscaling else self.replicas
+
+    @property
+    def most_pods(self) -> int:
+        return self.autoscaling.max_replicas if self.autoscaling else self.replicas
 
 
 class Queue(Part):
@@ -101,6 +123,9 @@ class Network(Part):
 
 
 class TenantSpec(Part):
+    """tier is the one that has supplied what was left out (api/tiers.py), empty without one."""
+
+    tier: str = ""
     suspend: bool = False
     relay: Relay = Relay()
     queue: Queue = Queue()
@@ -110,6 +135,17 @@ class TenantSpec(Part):
     network: Network = Network()
 
 
+class Origin(Part):
+    """Where the values of a spec come from: from_tier are the paths of those that its tier supplied.
+
+    pods identifies what of the spec as it was written shapes the relay pods; empty where that is not known.
+    """
+
+    from_tier: tuple[str, ...] = ()
+    pods: str = ""
+
+
 class Tenant(Resource):
     spec: TenantSpec
     status: dict[str, Any] = {}
+    origin: Origin = Origin()

@@ -39,7 +39,9 @@ _MOST_TAG_CHARACTERS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A relay pod as the watch showed it. incarnation changes when its container restarts; trouble says why it is not up."""
+    """A relay pod as the watch showed it. incarnation changes when its container restarts; trouble says why it is not up;
+    resources are what it requests and may use: requests or limits, cpu or memory, amount.
+    """
 
     namespace: str
     name: str
@@ -51,6 +53,7 @@ class Pod:
     admin_port: int = endpoints.ADMIN_PORT
     trouble: str = ""
     host_ip: str = ""
+    resources: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def admin_address(self) -> str:

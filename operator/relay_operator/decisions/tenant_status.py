@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from relay_operator.api.quantities import duration_text
+from relay_operator.api.tenant import Tenant
+
 LimitsScope = Literal["PerReplicaShare"]
 
 
@@ -37,6 +40,30 @@ def to_status(status: TenantStatus) -> dict[str, Any]:
             "limitsScope": status.limits_scope,
         },
     }
+
+
+def effective(tenant: Tenant) -> dict[str, Any]:
+    """Lays out the values that are in force: those of the spec, with what its tier supplies; None removes a former one."""
+    spec = tenant.spec
+    values = spec.model_dump(mode="json", by_alias=True, include={"relay", "queue", "limits"})
+    relay, limits = values["relay"], values["limits"]
+    if relay["autoscaling"] is not None:
+        relay["replicas"] = None
+    relay["resources"] = {
+        kind: {name: amounts.get(name) for name in ("cpu", "memory")}
+        for kind, amounts in relay["resources"].items()
+    }
+    values["queue"]["maxWait"] = duration_text(spec.queue.max_wait)
+    limits["models"] = [_set_fields(model) for model in limits["models"]] or None
+    return {
+        "tier": spec.tier or None,
+        "fromTier": list(tenant.origin.from_tier) or None,
+        **values,
+    }
+
+
+def _set_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def from_status(status: Mapping[str, Any]) -> TenantStatus | None:

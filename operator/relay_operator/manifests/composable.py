@@ -15,22 +15,36 @@ from relay_operator.api.custom_resource import first_problem
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, Side
 from relay_operator.api.tenant import Tenant
+from relay_operator.api.tiers import Tiers
 from relay_operator.errors import InvalidSpec
 from relay_operator.manifests import composition
 
 Body = Mapping[str, Any]
 
 _DIGEST = "0" * 64
+_NO_TIERS = Tiers()
 
 
-def tenant(body: Body) -> Tenant:
-    """Parses a Tenant. Raises InvalidSpec, here and below, that names the first field that does not fit."""
-    parsed = Tenant.parse(body)
+def tenant(body: Body, tiers: Tiers = _NO_TIERS) -> Tenant:
+    """Parses a Tenant, with what its tier supplies. Raises InvalidSpec, here and below, that names the first field that
+    does not fit.
+    """
+    spec = body.get("spec")
+    if not isinstance(spec, Mapping):
+        return filled_tenant(body)
+    effective = tiers.fill_in(spec)
+    parsed = filled_tenant({**body, "spec": effective.spec})
+    return parsed.model_copy(update={"origin": effective.origin})
+
+
+def filled_tenant(body: Body) -> Tenant:
+    """Parses a Tenant as it is, whatever tier it names."""
+    parsed = Tenant.parse({**body, "origin": {}})
     with _refusals_of_the_document():
         keys = {
             key.name: document.ApiKey(name=key.name, sha256=_DIGEST) for key in parsed.spec.api_keys
         }
-        composition.tenant_part(parsed, keys, replicas=parsed.spec.relay.replicas)
+        composition.tenant_part(parsed, keys, replicas=parsed.spec.relay.fewest_pods)
     return parsed
 
 

@@ -18,6 +18,7 @@ def tenant_part(
         name=tenant.metadata.name,
         uid=tenant.metadata.uid,
         namespace=names.tenant_namespace(tenant.metadata.name),
+        tier=spec.tier,
         suspended=spec.suspend,
         client_tls=spec.network.tls is not None,
         replicas=max(replicas, 1),

@@ -8,7 +8,8 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """The operator's surroundings. public_keys is the text of endpoints.ENV_DOCUMENT_PUBLIC_KEYS.
+    """The operator's surroundings. public_keys is the text of endpoints.ENV_DOCUMENT_PUBLIC_KEYS; rollout_seconds how
+    long new relay pods may take until they count as not coming up.
 
     operator_pods and prometheus_pods are labels that the pods have, each in its namespace; none for every pod of it.
     """
@@ -25,6 +26,7 @@ class Platform:
     dns_namespace: str
     dns_cidrs: tuple[str, ...] = ()
     drain_seconds: int = 60
+    rollout_seconds: int = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from relay_operator.errors import InvalidSpec
+from relay_operator.names import Reason
 
 Body = Mapping[str, Any]
 
@@ -26,13 +27,14 @@ _MOST_DELETIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A spec that cannot be used; message names the first field that does not fit.
+    """A spec that cannot be used; message names the first field that does not fit, reason is what its conditions have.
 
     spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/provider_terms.py).
     """
 
     message: str
     spec: Any = None
+    reason: Reason = Reason.INVALID_SPEC
 
 
 R = TypeVar("R")
@@ -243,7 +245,7 @@ class WatchedObjects(Generic[R]):
         try:
             return self._parse(body)
         except InvalidSpec as error:
-            return Invalid(str(error), body.get("spec"))
+            return Invalid(str(error), body.get("spec"), error.reason)
 
 
 def _decrement(counters: dict[str, Counter[str]], name: str, counted: str) -> None:

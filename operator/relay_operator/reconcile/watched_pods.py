@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from relay_operator import names
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.relay_pods import troubles
+from relay_operator.decisions.rollouts.deployments import resources_of
 from relay_operator.reconcile.watched_objects import Body
 
 _MOST_PODS_A_NAMESPACE = 256
@@ -91,6 +92,11 @@ class WatchedPods:
                 found.setdefault(pod.trouble, pod.name)
         return tuple(f"pod {name}: {trouble}" for trouble, name in sorted(found.items()))
 
+    def resources(self, namespace: str) -> set[tuple[str, str, str]]:
+        """Returns the compute resources of all pods of a namespace, those that terminate included."""
+        pods = self._pods.get(namespace, {}).values()
+        return {one for pod in pods for one in pod.resources}
+
     def namespaces(self) -> tuple[str, ...]:
         """Returns the namespaces with such a pod."""
         return tuple(self._pods)
@@ -112,6 +118,7 @@ def _pod(body: Body) -> Pod:
         terminating="deletionTimestamp" in body["metadata"],
         trouble=troubles.of_pod(body),
         host_ip=_address(status.get("hostIP", "")),
+        resources=resources_of(body.get("spec") or {}),
     )
 
 

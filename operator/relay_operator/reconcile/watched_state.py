@@ -4,15 +4,19 @@ A hint for reconciling, never a reason to delete.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from functools import partial
+from typing import Any
 
 from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Queue, Tenant
+from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions import conditions, route_acceptance
 from relay_operator.decisions.relay_pods import troubles
+from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.publishing.route_conflicts import Conflicts
@@ -52,9 +56,8 @@ class WatchedState:
     address for certain only then.
     """
 
-    tenants: WatchedObjects[Tenant] = field(
-        default_factory=lambda: WatchedObjects(composable.tenant, labels_count=True)
-    )
+    tiers: InitVar[Tiers | None] = None
+    tenants: WatchedObjects[Tenant] = field(init=False)
     providers: WatchedObjects[Provider] = field(
         default_factory=lambda: WatchedObjects(composable.provider)
     )
@@ -67,12 +70,16 @@ class WatchedState:
     claims: ProviderClaims = field(init=False)
     _owned: dict[str, bool] = field(default_factory=dict)
     openness: Openness = field(default_factory=Openness)
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
+    _queued_rollouts: dict[str, tuple[Any, str]] = field(default_factory=dict)
     _resolutions: int = 0
     _undeployed: dict[str, str] = field(default_factory=dict)
     _matches: dict[str, _Matches] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, tiers: Tiers | None) -> None:
+        parse = partial(composable.tenant, tiers=tiers or Tiers())
+        self.tenants = WatchedObjects(parse, labels_count=True)
         self.claims = ProviderClaims(party=self._party)
         self.tenants.changed = lambda _, name: self.claims.look_again(names.tenant_namespace(name))
         self.routes.changed = self._route_changed
@@ -121,17 +128,34 @@ class WatchedState:
         self._owned.pop(namespace, None)
         self.claims.look_again(namespace)
         self._undeployed.pop(namespace, None)
+        self.rollouts.pop(namespace, None)
+        self._queued_rollouts.pop(namespace, None)
 
     def take_in_deployment(self, body: Body, *, deleted: bool) -> bool:
-        """Stores why a tenant's Deployment cannot make its pods; True when that has changed."""
+        """Stores how far a tenant's Deployment is, and why it cannot make its pods; True when that has changed."""
         namespace = body["metadata"]["namespace"]
         trouble = "" if deleted else troubles.of_deployment(body)
-        changed = self._undeployed.get(namespace, "") != trouble
         if trouble:
             self._undeployed[namespace] = trouble
         else:
             self._undeployed.pop(namespace, None)
-        return changed
+        if deleted:
+            self.rollouts.pop(namespace, None)
+        else:
+            self.store_deployment(body)
+        rollout = self.rollouts.get(namespace)
+        before, now = self._queued_rollouts.get(namespace), (rollout and rollout.news, trouble)
+        self._queued_rollouts[namespace] = now
+        return before != now
+
+    def store_deployment(self, body: Body) -> None:
+        """Keeps how far the rollout of a tenant's Deployment is."""
+        self.rollouts[body["metadata"]["namespace"]] = rollout_of(body)
+
+    def present_resources(self, namespace: str) -> set[tuple[str, str, str]]:
+        """Returns the compute resources of a tenant's pods, and of those that its Deployment may make again."""
+        rollout = self.rollouts.get(namespace)
+        return self.pods.resources(namespace) | set(rollout.resources if rollout else ())
 
     def troubles(self, namespace: str) -> tuple[str, ...]:
         """Returns why relay pods of a tenant are missing or not up, at most a few reasons."""

@@ -21,6 +21,7 @@ from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
 from tests.unit.relay_operator.virtual_time import running_clock
 
 from relay_operator import names
+from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus.client import Fetched
@@ -77,6 +78,7 @@ _WATCHED: dict[str, tuple[Any, Any]] = {
     "RelayRoute": (initial_list.route_listed, resources.route_seen),
     "Pod": (initial_list.pod_listed, owned_objects.pod_seen),
     **dict.fromkeys(owned_objects.KINDS, (None, owned_objects.child_seen)),
+    "Deployment": (initial_list.deployment_listed, owned_objects.child_seen),
 }
 _OWNED = frozenset({"Pod", *owned_objects.KINDS})
 _WATCH_SECONDS = 0.05
@@ -144,7 +146,7 @@ class Life:
         self.api: Connection = stage.server.connect(failures)
         self.queue = WorkQueue()
         self.key_versions = SecretVersions()
-        self.watched_state = WatchedState()
+        self.watched_state = WatchedState(tiers=stage.tiers)
         api: Any = self.api
         relays: Any = Pushes(stage.relays, self.api.failures)
         samples: Any = stage.samples if prometheus else None
@@ -345,6 +347,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.canaries_at_once = 0
+        self.tiers = Tiers()
         self.clock = running_clock()
         self.server = InMemoryApiServer(self.clock)
         self.relays = RelayPods(self.server, SIGNING_KEY.public_key())

@@ -36,7 +36,7 @@ class ValidSpecs:
         if text is None:
             return None
         try:
-            return composable.tenant({"metadata": metadata, "spec": json.loads(text)})
+            return composable.filled_tenant({"metadata": metadata, "spec": json.loads(text)})
         except InvalidSpec:
             # an older version of the operator could use it
             return None

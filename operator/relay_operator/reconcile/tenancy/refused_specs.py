@@ -6,7 +6,6 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.decisions.outcome import Refused
 from relay_operator.errors import ApiServerRefused, Unavailable
-from relay_operator.names import Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.keys.withdrawal import named_keys
@@ -17,7 +16,7 @@ from relay_operator.reconcile.tenancy.provisioning import Provisioning
 from relay_operator.reconcile.tenancy.revocation import asks_to_suspend
 from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications, identity
 from relay_operator.reconcile.tenancy.tenant_report import TenantReport
-from relay_operator.reconcile.watched_objects import Watched
+from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 
 
@@ -39,13 +38,13 @@ class RefusedSpecs:
         self._watched_state = watched_state
         self._report = report
 
-    async def keep_last(self, watched: Watched[Tenant], why: str, now: float) -> float:
+    async def keep_last(self, watched: Watched[Tenant], why: Invalid, now: float) -> float:
         """Keeps everything as the last valid spec asks for, and says why the newer one is not in force.
 
         Returns after how many seconds the tenant is to be looked at again; 0 for the usual time.
         """
         space = names.tenant_namespace(watched.name)
-        refused, seconds = Refused(reason=Reason.INVALID_SPEC, message=why), 0.0
+        refused, seconds = Refused(reason=why.reason, message=why.message), 0.0
         try:
             publication = await self._publications.of(watched)
             if publication is not None and publication.spec_note:
@@ -56,7 +55,7 @@ class RefusedSpecs:
                 await self._publisher.distribute(space)
         except (ApiServerRefused, Unavailable) as error:
             if not is_shut_out(error) or await self._repair_without_spec(watched):
-                message = f"{why}; what is in force is not kept as it should be: {error}"
+                message = f"{why.message}; what is in force is not kept as it should be: {error}"
                 told = replace(refused, message=message)
                 await report_and_raise(error, self._report.write(watched.body, told, now))
         await self._report.write(watched.body, self._with_what_is_in_force(refused, space), now)

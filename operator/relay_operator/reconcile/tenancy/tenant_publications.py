@@ -58,7 +58,7 @@ class TenantPublications:
 
     async def _begin(self, spec: Tenant, keys: Mapping[str, ApiKey]) -> Publication:
         stored = _document(await self._configmap(names.tenant_namespace(spec.metadata.name)))
-        base = composition.tenant_part(spec, keys, replicas=spec.spec.relay.replicas)
+        base = composition.tenant_part(spec, keys, replicas=spec.spec.relay.fewest_pods)
         publication = self._publisher.begin(spec, base, stored)
         self._queue_routes(publication)
         return publication
@@ -78,7 +78,7 @@ class TenantPublications:
         publication.tenant = spec
         publication.spec_note = self._publisher.valid_specs.note(spec)
         publication.base = composition.tenant_part(
-            spec, keys, replicas=sharing or spec.spec.relay.replicas
+            spec, keys, replicas=sharing or spec.spec.relay.fewest_pods
         )
         self._publisher.refresh_providers(publication)
         if publication.without_room:

@@ -131,7 +131,7 @@ class TenantReconciler:
         await self._withdrawal.withdraw(watched)
         try:
             if isinstance(watched.resource, Invalid):
-                again = await self._refused_specs.keep_last(watched, watched.resource.message, now)
+                again = await self._refused_specs.keep_last(watched, watched.resource, now)
             else:
                 again = await self._own_and_provision(watched.body, watched.resource, now)
         finally:

@@ -67,7 +67,10 @@ class TenantReport:
         )
         if publication is not None:
             publication.reported_generation = publication.generation
-        fields = tenant_status.to_status(status) | {"keys": in_force.to_status(found.api_keys)}
+        fields = tenant_status.to_status(status) | {
+            "keys": in_force.to_status(found.api_keys),
+            "effective": tenant_status.effective(spec),
+        }
         await self.write(body, found, now, fields=fields)
         is_quiet = found.tls is None or found.tls.is_settled
         return found.available and found.acknowledged_pods == found.pods and is_quiet
@@ -119,7 +122,7 @@ class TenantReport:
         acknowledged, _ = self._publisher.count_acknowledged(space)
         publication = self._publisher.publication(space)
         return Provisioned(
-            wanted_pods=spec.spec.relay.replicas,
+            wanted_pods=spec.spec.relay.fewest_pods,
             ready_pods=sum(pod.ready for pod in pods),
             pods=len(pods),
             acknowledged_pods=acknowledged,

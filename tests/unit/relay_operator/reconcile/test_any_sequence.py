@@ -4,6 +4,7 @@ The end is judged by what the cluster holds and by what a further operator, whic
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, note, settings
@@ -33,7 +34,7 @@ _OURS = ("Tenant", "Provider", "RelayRoute")
 
 def valid(kind: str, body: Manifest) -> Any:
     """Returns the parsed object; None where its spec cannot be used."""
-    parse = {"Tenant": composable.tenant, "Provider": composable.provider, "RelayRoute": composable.route}  # fmt: skip
+    parse: dict[str, Callable[[Manifest], Any]] = {"Tenant": composable.tenant, "Provider": composable.provider, "RelayRoute": composable.route}  # fmt: skip
     try:
         return parse[kind](body)
     except InvalidSpec:

@@ -316,7 +316,7 @@ async def test_a_limit_below_the_default_request_is_told_by_the_tenant() -> None
     await stage.settle()
     found = stage.condition("Tenant", "finance", "Ready")
     assert (found["status"], found["reason"]) == ("False", Reason.INVALID_SPEC)
-    assert "requests.memory of 96Mi is above limits.memory of 64Mi" in found["message"]
+    assert "requests.memory of 96Mi (the default) is above" in found["message"]
     stored = stage.server.stored("Tenant", "finance")
     assert stored["status"]["observedGeneration"] == stored["metadata"]["generation"]
     [event] = [one for one in stage.server.list("Event") if one["reason"] == "InvalidSpec"]
