@@ -32,7 +32,13 @@ _LEFT_TO_OTHERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "ServiceAccount": (("f:secrets",), ("f:imagePullSecrets",)),
     "Namespace": (("f:spec",),),
 }  # fmt: skip
-_QUANTITIES = frozenset({"limits", "requests", "sizeLimit"})
+_QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "hard"})
+
+_REPLICAS: tuple[str, ...] = ("f:spec", "f:replicas")
+_AUTOSCALED = "relay-operator-autoscaling"
+"""Keeps the number of pods from going back to 1 from when the operator says it no more until an autoscaler says it. Source:
+Kubernetes documentation "Server-Side Apply", transferring ownership between managers.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +62,12 @@ def compare(live: Manifest, manifest: Manifest) -> Comparison:
     return Comparison(agrees=agrees, managers=tuple(strangers))
 
 
-def taken_over(live: Manifest) -> list[Manifest] | None:
+def taken_over(live: Manifest, manifest: Manifest) -> list[Manifest] | None:
     """Returns the managedFields with the fields of others as ours, so that our next apply removes or resets them.
 
     An apply alone merges: it keeps what others added, such as a second container or the old port of a Service whose
-    port number was changed. None when others hold nothing.
+    port number was changed. What is to be left to others is given away in turn, so that it stays as it is. None when
+    nothing changes hands.
     """
     entries = live["metadata"].get("managedFields") or []
     fields: Fields = {}
@@ -69,20 +76,56 @@ def taken_over(live: Manifest) -> list[Manifest] | None:
         if _is_ours(entry):
             ours = entry
             continue
-        claimed = _claimed(entry, live["kind"])
+        claimed = _claimed(entry, manifest)
         fields = _united(fields, claimed)
         left = _without(entry.get("fieldsV1") or {}, claimed) if claimed else entry.get("fieldsV1")
         if left:
             rest.append({**entry, "fieldsV1": left})
-    if not fields:
+    template = ours or _entry(live, names.FIELD_MANAGER, _APPLY)
+    kept = _united(template.get("fieldsV1") or {}, fields)
+    gives = is_to_be_given_away(live, manifest)
+    if gives:
+        kept = _dropped(kept, _REPLICAS)
+        rest.append({**_entry(live, _AUTOSCALED, "Update"), "fieldsV1": _path(_REPLICAS)})
+    if not fields and not gives:
         return None
-    template = ours or {
-        "manager": names.FIELD_MANAGER,
-        "operation": _APPLY,
+    return [{**template, "fieldsV1": kept}, *rest]
+
+
+def is_to_be_given_away(live: Manifest, manifest: Manifest) -> bool:
+    """Tells whether the number of pods is still ours although the manifest leaves it to others."""
+    ours = _our_fields(live["metadata"].get("managedFields") or [])
+    return _leaves_replicas(manifest) and _has(ours, _REPLICAS)
+
+
+def _entry(live: Manifest, manager: str, operation: str) -> Manifest:
+    return {
+        "manager": manager,
+        "operation": operation,
         "apiVersion": live["apiVersion"],
         "fieldsType": "FieldsV1",
     }
-    return [{**template, "fieldsV1": _united(template.get("fieldsV1") or {}, fields)}, *rest]
+
+
+def _leaves_replicas(manifest: Manifest) -> bool:
+    """Tells whether somebody else, an autoscaler, is to say how many pods there are."""
+    return manifest["kind"] == "Deployment" and "replicas" not in manifest.get("spec", {})
+
+
+def _dropped(fields: Fields, path: tuple[str, ...]) -> Fields:
+    """Returns the fields without one of them, and without the maps that it leaves empty."""
+    name, *rest = path
+    below = _dropped(fields[name], tuple(rest)) if rest else {}
+    others = {key: value for key, value in fields.items() if key != name}
+    return {**others, name: below} if below else others
+
+
+def _has(fields: Fields, path: tuple[str, ...]) -> bool:
+    for name in path:
+        if name not in fields:
+            return False
+        fields = fields[name]
+    return True
 
 
 def cannot_follow(live: Manifest, manifest: Manifest) -> bool:
@@ -107,7 +150,7 @@ def cannot_follow(live: Manifest, manifest: Manifest) -> bool:
 
 def _holds_ours(entry: Manifest, manifest: Manifest, ours: Fields) -> bool:
     """Tells whether another's entry has a field that only we should set, or one of our labels and annotations."""
-    if _without(_claimed(entry, manifest["kind"]), ours):
+    if _without(_claimed(entry, manifest), ours):
         return True
     theirs, owned = (
         (fields or {}).get("f:metadata", {}) for fields in (entry.get("fieldsV1"), ours)
@@ -131,7 +174,7 @@ def _our_fields(entries: list[Manifest]) -> Fields:
     return next((entry.get("fieldsV1") or {} for entry in entries if _is_ours(entry)), {})
 
 
-def _claimed(entry: Mapping[str, Any], kind: str) -> Fields:
+def _claimed(entry: Mapping[str, Any], manifest: Manifest) -> Fields:
     """Returns the fields of another's entry that only the operator should set: all but metadata and status."""
     if entry.get("subresource", "") not in _WRITERS:
         return {}
@@ -140,7 +183,8 @@ def _claimed(entry: Mapping[str, Any], kind: str) -> Fields:
         for name, value in (entry.get("fieldsV1") or {}).items()
         if name not in _IDENTITY
     }
-    for path in _LEFT_TO_OTHERS.get(kind, ()):
+    left = _LEFT_TO_OTHERS.get(manifest["kind"], ())
+    for path in (*left, _REPLICAS) if _leaves_replicas(manifest) else left:
         fields = _without(fields, _path(path))
     return fields
 
@@ -220,7 +264,7 @@ def _list_agrees(wanted: list[Any], live: list[Any], owned: Fields) -> bool:
 def _equal(wanted: Any, live: Any, name: str) -> bool:
     if wanted == live or (not wanted and live is None and wanted in ({}, [])):
         return True
-    if name not in _QUANTITIES or isinstance(wanted, Mapping):
+    if name not in _QUANTITIES or isinstance(wanted, Mapping | list):
         return False
     return _quantity(wanted) == _quantity(live)
 

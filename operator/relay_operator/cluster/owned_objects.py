@@ -18,6 +18,9 @@ _READ_EACH_TIME = frozenset({"Secret"})
 
 _COUNTED_METADATA = frozenset({"resourceVersion", "generation", "managedFields"})
 
+_NONE: Manifest = {}
+"""The intent that a child is not there."""
+
 _FIGHT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
 _ROUNDS = 4
@@ -65,8 +68,9 @@ class OwnedObjects:
         self._children: dict[ChildKey, _Child] = {}
         self._restored: list[Restoration] = []
 
-    async def apply(self, manifest: Manifest) -> bool:
-        """Brings the child to what the manifest says; True when that took a write.
+    async def apply(self, manifest: Manifest, *, first: Manifest | None = None) -> bool:
+        """Brings the child to what the manifest says; True when that took a write. A missing one is made from `first`,
+        which may say more than the operator decides later.
 
         Raises ApiServerRefused, Unavailable or Conflict; the next call then reads the child first.
         """
@@ -74,12 +78,25 @@ class OwnedObjects:
         child = self._child(key)
         if child.intent == manifest:
             return False
-        is_ours = child.intent is not None
+        is_ours = bool(child.intent)
         # what a watch shows from now on is kept to be compared
         child.intent = None
         # one that is as we left it need not be read: the answer shows what came meanwhile
         live = None if is_ours else child.live or await self._read(key)
-        return await self._bring_about(manifest, live, was_missing=not is_ours and live is None)
+        was_missing = not is_ours and live is None
+        return await self._bring_about(manifest, live, first=first, was_missing=was_missing)
+
+    async def remove(self, kind: str, namespace: str, name: str) -> bool:
+        """Deletes a child that is not to be there, as far as a watch has shown it; one that comes later is told by
+        `observe`. True when that took a write. Raises as `apply`.
+        """
+        child = self._child((kind, namespace, name))
+        is_there = bool(child.intent or child.live)
+        if is_there:
+            await self._api.delete(kind, name, namespace=namespace, uid=child.uid)
+        if is_there or child.intent is None:
+            self._children[kind, namespace, name] = _Child(version=child.version, intent=_NONE)
+        return is_there
 
     def observe(self, body: Manifest, *, deleted: bool) -> bool:
         """Takes in what a watch shows; True when the child is not as we left it and its owner must be reconciled."""
@@ -99,6 +116,9 @@ class OwnedObjects:
         content = _content(body)
         if content == child.content:
             return False
+        if child.intent is _NONE:
+            child.intent, child.live = None, body
+            return True
         goes = "deletionTimestamp" in body["metadata"]
         if not goes and live_fields.compare(body, child.intent).agrees:
             child.content = content
@@ -155,7 +175,12 @@ class OwnedObjects:
         return await self._api.get(kind, name, namespace=namespace)
 
     async def _bring_about(
-        self, manifest: Manifest, live: Manifest | None, *, was_missing: bool
+        self,
+        manifest: Manifest,
+        live: Manifest | None,
+        *,
+        first: Manifest | None,
+        was_missing: bool,
     ) -> bool:
         key = _key(manifest)
         before = replace(self._child(key))
@@ -166,7 +191,11 @@ class OwnedObjects:
                 found = live_fields.compare(live, manifest)
                 managers |= dict.fromkeys(found.managers)
                 # a value that the API server keeps in another form, or that an admission webhook sets, stays
-                is_final = found.agrees or (wrote and {*found.managers} <= {names.FIELD_MANAGER})
+                is_final = found.agrees or (
+                    wrote
+                    and {*found.managers} <= {names.FIELD_MANAGER}
+                    and not live_fields.is_to_be_given_away(live, manifest)
+                )
                 child = self._child(key)
                 if is_final and child.version <= _version(live):
                     noted = self._note(
@@ -185,15 +214,22 @@ class OwnedObjects:
                     live = child.live
                     continue
                 is_replaced |= live_fields.cannot_follow(live, manifest)
-            live, wrote = await self._write(manifest, live), True
+            live, wrote = await self._write(manifest, live, first or manifest), True
         raise Conflict(f"{_name(key)} was changed by others during each of {_ROUNDS} writes")
 
-    async def _write(self, manifest: Manifest, live: Manifest | None) -> Manifest | None:
-        """Writes the manifest over the object as it is; returns what the object is then, None when it went meanwhile."""
+    async def _write(
+        self, manifest: Manifest, live: Manifest | None, first: Manifest
+    ) -> Manifest | None:
+        """Writes the manifest over the object as it is; returns what the object is then, None when it went meanwhile.
+
+        Without an object it is `first` that is written.
+        """
         kind, namespace, name = key = _key(manifest)
-        if live is not None and live_fields.cannot_follow(live, manifest):
+        if live is None:
+            return await self._api.apply(first)
+        if live_fields.cannot_follow(live, manifest):
             await self._api.delete(kind, name, namespace=namespace, uid=live["metadata"]["uid"])
-        elif live is not None and (fields := live_fields.taken_over(live)) is not None:
+        elif (fields := live_fields.taken_over(live, manifest)) is not None:
             version = live["metadata"]["resourceVersion"]
             patch = {"metadata": {"resourceVersion": version, "managedFields": fields}}
             try:

@@ -25,6 +25,9 @@ def register(registry: kopf.OperatorRegistry) -> None:
         )
     labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
     kopf.index("", "v1", "pods", labels=labels, registry=registry, id="pods-listed")(pod_listed)
+    kopf.index(
+        "apps", "v1", "deployments", labels=labels, registry=registry, id="deployments-listed"
+    )(deployment_listed)
 
 
 async def tenant_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
@@ -45,3 +48,10 @@ async def route_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
 async def pod_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
     context: Context = memo
     context.watched_state.store_pod(body)
+
+
+async def deployment_listed(body: kopf.Body, memo: Any, **_: Any) -> None:
+    context: Context = memo
+    metadata = body["metadata"]
+    if names.owner_of("Deployment", metadata["namespace"], metadata["name"]) is not None:
+        context.watched_state.store_deployment(body)

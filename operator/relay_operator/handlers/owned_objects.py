@@ -16,6 +16,9 @@ _OWNED = (
     ("apps", "v1", "deployments"),
     ("networking.k8s.io", "v1", "networkpolicies"),
     ("policy", "v1", "poddisruptionbudgets"),
+    ("", "v1", "resourcequotas"),
+    ("", "v1", "limitranges"),
+    ("autoscaling", "v2", "horizontalpodautoscalers"),
     ("rbac.authorization.k8s.io", "v1", "rolebindings"),
 )
 KINDS = (
@@ -26,6 +29,9 @@ KINDS = (
     "Deployment",
     "NetworkPolicy",
     "PodDisruptionBudget",
+    "ResourceQuota",
+    "LimitRange",
+    "HorizontalPodAutoscaler",
     "RoleBinding",
 )
 """Every kind of child but Secrets: watching those needs the right to read all Secrets of the cluster."""
@@ -63,13 +69,13 @@ async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     tenant = names.owner_of(plain["kind"], metadata.get("namespace", ""), metadata["name"])
     if tenant is None or context.watched_state.tenants.get(tenant) is None:
         return
-    if plain["kind"] == "Deployment" and context.watched_state.take_in_deployment(
-        plain, deleted=type == "DELETED"
-    ):
-        context.queue.add(Key("Tenant", "", tenant))
-    if context.children.observe(plain, deleted=type == "DELETED"):
-        pause_seconds = context.children.pause_seconds(plain)
-        if pause_seconds:
-            context.queue.add_after(Key("Tenant", "", tenant), pause_seconds)
-        else:
-            context.queue.add(Key("Tenant", "", tenant))
+    deleted, key = type == "DELETED", Key("Tenant", "", tenant)
+    changed = plain["kind"] == "Deployment" and context.watched_state.take_in_deployment(
+        plain, deleted=deleted
+    )
+    disturbed = context.children.observe(plain, deleted=deleted)
+    pause_seconds = context.children.pause_seconds(plain) if disturbed else 0.0
+    if pause_seconds:
+        context.queue.add_after(key, pause_seconds)
+    elif disturbed or changed:
+        context.queue.add(key)

@@ -1,10 +1,15 @@
-"""All objects of a tenant, in the order in which they must exist: isolation, then credentials, then the relay."""
+"""All objects of a tenant, in the order in which they must exist: bounds, isolation, credentials, then the relay."""
 
 from collections.abc import Iterable
 
 from relay_operator.api.tenant import Tenant
-from relay_operator.manifests import namespace, policies, workload
+from relay_operator.manifests import capacity, namespace, policies, workload
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
+
+
+def bounds(tenant: Tenant, present: capacity.Amounts = ()) -> tuple[Manifest, ...]:
+    """Returns what bounds what may run in the namespace. present are the resources of pods of other templates."""
+    return capacity.quota(tenant, present), capacity.limit_range(tenant, present)
 
 
 def sealing_off(tenant: Tenant) -> tuple[Manifest, ...]:

@@ -1,5 +1,7 @@
 """The relay's Deployment, Service and PodDisruptionBudget."""
 
+from collections.abc import Mapping
+
 from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
@@ -9,30 +11,49 @@ from relay_operator.manifests.namespace import metadata
 _PRE_STOP_SECONDS = 3
 """Longer than an endpoint takes to leave every node's proxy, so that no new connection is refused."""
 
+SURGE_PODS = 1
+"""Pods beyond those asked for, of the newest template, while others of a former one still serve."""
 
-def deployment(tenant: Tenant, platform: Platform) -> Manifest:
-    """Returns the Deployment. A change of the document changes nothing here, so it never restarts pods."""
-    selector = names.relay_selector(tenant.metadata.name)
+
+def deployment(
+    tenant: Tenant,
+    platform: Platform,
+    *,
+    template: Manifest | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Returns the Deployment. A change of the document changes nothing here, so it never restarts pods.
+
+    With autoscaling it says nothing of how many pods there are. template is what pods are made from if not from what the
+    Tenant and the platform ask for now; notes are kept as annotations.
+    """
+    scaled = tenant.spec.relay.autoscaling is not None
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(tenant, names.RELAY),
+        "metadata": metadata(tenant, names.RELAY) | ({"annotations": dict(notes)} if notes else {}),
         "spec": {
-            "replicas": tenant.spec.relay.replicas,
+            **({} if scaled else {"replicas": tenant.spec.relay.replicas}),
             "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": selector},
+            "progressDeadlineSeconds": platform.rollout_seconds,
+            "selector": {"matchLabels": names.relay_selector(tenant.metadata.name)},
             "strategy": {
                 "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+                "rollingUpdate": {"maxSurge": SURGE_PODS, "maxUnavailable": 0},
             },
-            "template": {
-                "metadata": {
-                    "labels": names.standard_labels(tenant.metadata.name),
-                    "annotations": {"kubectl.kubernetes.io/default-container": names.RELAY},
-                },
-                "spec": _pod(tenant, platform),
-            },
+            "template": template or pod_template(tenant, platform),
         },
+    }
+
+
+def pod_template(tenant: Tenant, platform: Platform) -> Manifest:
+    """Returns what the relay pods are made from."""
+    return {
+        "metadata": {
+            "labels": names.standard_labels(tenant.metadata.name),
+            "annotations": {"kubectl.kubernetes.io/default-container": names.RELAY},
+        },
+        "spec": _pod(tenant, platform),
     }
 
 
@@ -50,15 +71,23 @@ def _pod(tenant: Tenant, platform: Platform) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": names.relay_selector(tenant.metadata.name)},
-            }
+            _spread(tenant, "topology.kubernetes.io/zone"),
+            _spread(tenant, "kubernetes.io/hostname"),
         ],
         "containers": [_container(tenant, platform)],
         "volumes": _volumes(tenant),
+    }
+
+
+def _spread(tenant: Tenant, topology: str) -> Manifest:
+    """Spreads the pods of one template evenly, as far as there is room; on one node all of them may run."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": names.relay_selector(tenant.metadata.name)},
+        # without it pods of the former template, which go next, would decide where new ones are put
+        "matchLabelKeys": ["pod-template-hash"],
     }
 
 

@@ -7,7 +7,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
-from relay_operator.manifests import tenant
+from relay_operator.manifests import capacity, tenant
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
@@ -69,6 +69,7 @@ class Provisioning:
         used = self._used_providers(publication)
         if self._watched_state.unresolved(used):
             return None
+        await self._apply_all(tenant.bounds(spec, self._watched_state.present_resources(space)))
         upstreams = await self._access.addresses(publication, used)
         note = self._access.note(publication)
         if await self._apply_all(
@@ -86,10 +87,20 @@ class Provisioning:
         self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)
         await self._apply_all(tenant.relay(spec, self._platform))
+        await self._scale(spec)
         await self._publisher.acknowledged(space)
         await self._api_keys.rotate(spec, publication)
         await self._certificate.bring(publication, now)
         return keys
+
+    async def _scale(self, spec: Tenant) -> None:
+        """Lets an autoscaler choose the number of pods, or nobody but the spec."""
+        autoscaler = capacity.autoscaler(spec)
+        if autoscaler is not None:
+            await self._children.apply(autoscaler)
+            return
+        space = names.tenant_namespace(spec.metadata.name)
+        await self._children.remove("HorizontalPodAutoscaler", space, names.RELAY)
 
     async def seal_off(self, identity: Tenant) -> None:
         """Restores what keeps the tenant's pods apart from others; no spec is needed for it."""

@@ -26,7 +26,7 @@ def test_an_object_agrees_with_the_manifest_that_was_applied() -> None:
         server, manifest = applied(kind, name)
         live = server.stored(kind, name, namespace=SPACE)
         assert live_fields.compare(live, manifest) == live_fields.Comparison(agrees=True)
-        assert live_fields.taken_over(live) is None
+        assert live_fields.taken_over(live, manifest) is None
 
 
 def test_quantities_are_equal_however_they_are_spelt() -> None:
@@ -83,7 +83,7 @@ def test_what_controllers_and_people_may_set_is_left_to_them(
     place[last] = "theirs"
     theirs = server.put(live, manager="controller")
     assert live_fields.compare(theirs, manifest).agrees
-    assert live_fields.taken_over(theirs) is None
+    assert live_fields.taken_over(theirs, manifest) is None
 
 
 def test_fields_that_are_taken_over_leave_their_manager_with_the_rest() -> None:
@@ -94,7 +94,7 @@ def test_fields_that_are_taken_over_leave_their_manager_with_the_rest() -> None:
     theirs = server.put(live, manager="others")
     found = live_fields.compare(theirs, manifest)
     assert (found.agrees, found.managers) == (False, ("others",))
-    taken = live_fields.taken_over(theirs)
+    taken = live_fields.taken_over(theirs, manifest)
     assert taken is not None
     fields = {entry["manager"]: entry["fieldsV1"] for entry in taken}
     assert fields["others"] == {"f:metadata": {"f:annotations": {"f:note": {}}}}

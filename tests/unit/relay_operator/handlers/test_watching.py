@@ -398,6 +398,9 @@ CHILDREN = (
     "deployments",
     "networkpolicies",
     "poddisruptionbudgets",
+    "resourcequotas",
+    "limitranges",
+    "horizontalpodautoscalers",
     "rolebindings",
 )
 
@@ -409,7 +412,7 @@ def test_every_kind_is_registered_for_lists_and_for_events() -> None:
     handlers = [*registry._indexing.get_all_handlers(), *registry._watching.get_all_handlers()]
     assert {handler.id for handler in handlers} == {
         f"{kind}-{way}"
-        for kind in ("tenants", "providers", "relayroutes", "pods")
+        for kind in ("tenants", "providers", "relayroutes", "pods", "deployments")
         for way in ("listed", "seen")
     } | {f"{kind}-seen" for kind in CHILDREN}
 

@@ -25,6 +25,8 @@ CHILDREN = [
     ("Service", "relay"),
     ("Deployment", "relay"),
     ("PodDisruptionBudget", "relay"),
+    ("ResourceQuota", "relay"),
+    ("LimitRange", "relay"),
 ]
 SECRETS = [("Secret", "relay-upstream"), ("Secret", "relay-api-keys")]
 
