@@ -11,8 +11,8 @@ import yaml
 from tests.cluster.session import provider
 
 from relay_operator import names
-from relay_operator.handlers import secret_watch
 from relay_operator.api.tiers import Tiers
+from relay_operator.handlers import secret_watch
 from relay_operator.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"

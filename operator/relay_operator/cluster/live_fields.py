@@ -92,6 +92,11 @@ def taken_over(live: Manifest, manifest: Manifest) -> list[Manifest] | None:
     return [{**template, "fieldsV1": kept}, *rest]
 
 
+def takes_back(before: Manifest, manifest: Manifest) -> bool:
+    """Tells whether the number of pods was left to others before, and is not any more: nobody has changed it then."""
+    return _leaves_replicas(before) and not _leaves_replicas(manifest)
+
+
 def is_to_be_given_away(live: Manifest, manifest: Manifest) -> bool:
     """Tells whether the number of pods is still ours although the manifest leaves it to others."""
     ours = _our_fields(live["metadata"].get("managedFields") or [])
@@ -109,7 +114,7 @@ def _entry(live: Manifest, manager: str, operation: str) -> Manifest:
 
 def _leaves_replicas(manifest: Manifest) -> bool:
     """Tells whether somebody else, an autoscaler, is to say how many pods there are."""
-    return manifest["kind"] == "Deployment" and "replicas" not in manifest.get("spec", {})
+    return manifest.get("kind") == "Deployment" and "replicas" not in manifest.get("spec", {})
 
 
 def _dropped(fields: Fields, path: tuple[str, ...]) -> Fields:

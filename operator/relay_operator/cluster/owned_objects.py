@@ -78,13 +78,20 @@ class OwnedObjects:
         child = self._child(key)
         if child.intent == manifest:
             return False
-        is_ours = bool(child.intent)
+        known, is_ours = child.intent, bool(child.intent)
         # what a watch shows from now on is kept to be compared
         child.intent = None
-        # one that is as we left it need not be read: the answer shows what came meanwhile
-        live = None if is_ours else child.live or await self._read(key)
-        was_missing = not is_ours and live is None
-        return await self._bring_about(manifest, live, first=first, was_missing=was_missing)
+        # one that is as we left it need not be read, unless it may say more than we: the answer shows what came meanwhile
+        is_known = is_ours and first in (None, manifest)
+        live = None if is_known else child.live or await self._read(key)
+        was_missing = known is None and live is None
+        return await self._bring_about(
+            manifest,
+            live,
+            first=first,
+            was_missing=was_missing,
+            takes_back=known is not None and live_fields.takes_back(known, manifest),
+        )
 
     async def remove(self, kind: str, namespace: str, name: str) -> bool:
         """Deletes a child that is not to be there, as far as a watch has shown it; one that comes later is told by
@@ -181,6 +188,7 @@ class OwnedObjects:
         *,
         first: Manifest | None,
         was_missing: bool,
+        takes_back: bool,
     ) -> bool:
         key = _key(manifest)
         before = replace(self._child(key))
@@ -189,7 +197,7 @@ class OwnedObjects:
         for _ in range(_ROUNDS):
             if live is not None:
                 found = live_fields.compare(live, manifest)
-                managers |= dict.fromkeys(found.managers)
+                managers |= {} if takes_back else dict.fromkeys(found.managers)
                 # a value that the API server keeps in another form, or that an admission webhook sets, stays
                 is_final = found.agrees or (
                     wrote

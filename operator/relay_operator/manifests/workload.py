@@ -46,6 +46,13 @@ def deployment(
     }
 
 
+def as_made(manifest: Manifest, fewest_pods: int) -> Manifest:
+    """Returns the manifest as its object is made: a Deployment that is to be scaled begins with the fewest pods, not with 1."""
+    if manifest["kind"] != "Deployment":
+        return manifest
+    return {**manifest, "spec": {"replicas": fewest_pods, **manifest["spec"]}}
+
+
 def pod_template(tenant: Tenant, platform: Platform) -> Manifest:
     """Returns what the relay pods are made from."""
     return {

@@ -11,7 +11,7 @@ from typing import Any
 from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
-from relay_operator.api.tenant import Queue, Tenant
+from relay_operator.api.tenant import Queue, Relay, Tenant
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions import conditions, route_acceptance
@@ -151,6 +151,13 @@ class WatchedState:
     def store_deployment(self, body: Body) -> None:
         """Keeps how far the rollout of a tenant's Deployment is."""
         self.rollouts[body["metadata"]["namespace"]] = rollout_of(body)
+
+    def wanted_pods(self, namespace: str, relay: Relay) -> int:
+        """Returns how many relay pods a tenant is to have: what its autoscaler said last, where it has one."""
+        rollout = self.rollouts.get(namespace)
+        if relay.autoscaling is None or rollout is None:
+            return relay.fewest_pods
+        return min(max(rollout.wanted, relay.fewest_pods), relay.most_pods)
 
     def present_resources(self, namespace: str) -> set[tuple[str, str, str]]:
         """Returns the compute resources of a tenant's pods, and of those that its Deployment may make again."""

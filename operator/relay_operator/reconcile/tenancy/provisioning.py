@@ -7,7 +7,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
-from relay_operator.manifests import capacity, tenant
+from relay_operator.manifests import capacity, tenant, workload
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
@@ -86,28 +86,31 @@ class Provisioning:
         keyless = (keys.missing.keys() - keys.kept) | keys.withheld.keys()
         self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)
-        await self._apply_all(tenant.relay(spec, self._platform))
-        await self._scale(spec)
+        await self._serve(spec)
         await self._publisher.acknowledged(space)
         await self._api_keys.rotate(spec, publication)
         await self._certificate.bring(publication, now)
         return keys
 
-    async def _scale(self, spec: Tenant) -> None:
-        """Lets an autoscaler choose the number of pods, or nobody but the spec."""
+    async def _serve(self, spec: Tenant) -> None:
+        """Applies what serves the traffic; the number of pods is left to an autoscaler, or to nobody but the spec."""
         autoscaler = capacity.autoscaler(spec)
+        if autoscaler is None:
+            # one that is still there would undo the number that follows
+            space = names.tenant_namespace(spec.metadata.name)
+            await self._children.remove("HorizontalPodAutoscaler", space, names.RELAY)
+        await self._apply_all(
+            tenant.relay(spec, self._platform), fewest_pods=spec.spec.relay.fewest_pods
+        )
         if autoscaler is not None:
             await self._children.apply(autoscaler)
-            return
-        space = names.tenant_namespace(spec.metadata.name)
-        await self._children.remove("HorizontalPodAutoscaler", space, names.RELAY)
 
     async def seal_off(self, identity: Tenant) -> None:
         """Restores what keeps the tenant's pods apart from others; no spec is needed for it."""
         await self._apply_all(tenant.sealing_off(identity))
 
-    async def _apply_all(self, manifests: Iterable[Manifest]) -> bool:
-        """Applies each; tells whether one took a write.
+    async def _apply_all(self, manifests: Iterable[Manifest], *, fewest_pods: int = 0) -> bool:
+        """Applies each; tells whether one took a write. A Deployment is made with that many pods, where it does not say.
 
         Raises the first error after all were tried, so that none keeps another from being repaired.
         """
@@ -115,7 +118,8 @@ class Provisioning:
         wrote = False
         for manifest in manifests:
             try:
-                wrote |= await self._children.apply(manifest)
+                first = workload.as_made(manifest, fewest_pods)
+                wrote |= await self._children.apply(manifest, first=first)
             except OperatorError as error:
                 errors.append(error)
         if errors:

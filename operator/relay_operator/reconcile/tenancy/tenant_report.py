@@ -26,6 +26,8 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 _ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS})
 """While a pod lacks the newest document it serves by the last one."""
+_YOUNGER_KINDS = frozenset({"ResourceQuota", "LimitRange"})
+"""Operators that told no effective values made none."""
 
 
 class TenantReport:
@@ -98,8 +100,14 @@ class TenantReport:
     async def announce_restored(self, body: dict[str, Any], now: float) -> None:
         """Tells in Events what of the tenant's objects others had edited or removed."""
         restored = self._children.take_restored(names.tenant_namespace(body["metadata"]["name"]))
-        was_provisioned = bool(body.get("status", {}).get("endpoint"))
-        for move in restorations.moves(restored, was_provisioned=was_provisioned, now=now):
+        status = body.get("status", {})
+        moves = restorations.moves(
+            restored,
+            was_provisioned=bool(status.get("endpoint")),
+            never_made=() if status.get("effective") else _YOUNGER_KINDS,
+            now=now,
+        )
+        for move in moves:
             await self._announcer.announce(body, kind="Tenant", action="Restore", move=move)
 
     def interrupted(
@@ -122,7 +130,7 @@ class TenantReport:
         acknowledged, _ = self._publisher.count_acknowledged(space)
         publication = self._publisher.publication(space)
         return Provisioned(
-            wanted_pods=spec.spec.relay.fewest_pods,
+            wanted_pods=self._watched_state.wanted_pods(space, spec.spec.relay),
             ready_pods=sum(pod.ready for pod in pods),
             pods=len(pods),
             acknowledged_pods=acknowledged,
