@@ -12,6 +12,7 @@ from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Decision
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
+from relay_operator.decisions.providers import replacement
 from relay_operator.names import ANNOTATION_ALLOW_JUMP, Reason
 
 
@@ -23,7 +24,8 @@ class Surroundings:
     those out of its region, each with words that say so; of others it is told nothing. usable are those with a valid spec and a
     resolved address, reachable those that the tenant's network policy and keys already allow, and keyless those whose
     key a relay pod still lacks. in_force is the route as the relays have it; stored tells whether its weight would
-    survive the operator. shortage says why the route does not fit into the tenant's document.
+    survive the operator. shortage says why the route does not fit into the tenant's document. replaced are the Providers that were
+    made again as another upstream, with the routes that still send calls to what they were.
     """
 
     conflicts: Mapping[str, str]
@@ -37,6 +39,7 @@ class Surroundings:
     unusable: Mapping[str, str] = field(default_factory=dict)
     shortage: str = ""
     distant: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ def rule(route: RelayRoute, around: Surroundings, runs: CanaryRuns, *, now: floa
     refusal = refusal_of(route, around)
     if refusal is not None:
         return Ruling(outcome=refusal)
-    jump = _unguarded_change(route, around)
+    jump = _unguarded_change(route, around) or _former_in_use(route, around)
     if jump is not None:
         return Ruling(outcome=jump)
     if around.shortage:
@@ -133,6 +136,8 @@ def _start_waits_for(route: RelayRoute, around: Surroundings, run: Run) -> Waiti
 def _lacked_key(route: RelayRoute, around: Surroundings) -> str:
     """Says which key relay pods lack: without it a pod could only fail the canary's calls (ADR 5). Empty if none."""
     canary = route.spec.canary
+    if canary is not None and canary.provider in around.replaced:
+        return f"waiting until relay pods have what Provider {canary.provider} is since it was made again"
     if canary is None or canary.provider not in around.keyless:
         return ""
     return f"waiting until every relay pod holds the key of provider {canary.provider}"
@@ -156,29 +161,52 @@ def refusal_of(route: RelayRoute, around: Surroundings) -> Refused | None:
 def _unguarded_change(route: RelayRoute, around: Surroundings) -> Refused | None:
     """Finds that all traffic of the stable side in force would go at once to a side that did not serve it before.
 
-    The same provider and model is no other side, although its Provider was made again.
+    The same provider and model is no other side, although its Provider was made again; but for one that leads elsewhere now.
     """
     in_force, stable = around.in_force, route.spec.stable
-    if in_force is None or (stable.provider, stable.model) == (
-        in_force.stable.provider,
-        in_force.stable.model,
+    if in_force is None:
+        return None
+    is_same = (stable.provider, stable.model) == (in_force.stable.provider, in_force.stable.model)
+    provider = around.usable[stable.provider]
+    wanted = fingerprint(stable, provider_uid=provider.metadata.uid)
+    if is_same and (
+        stable.provider not in around.replaced or in_force.stable.fingerprint == wanted
     ):
         return None
-    uid = around.usable[stable.provider].metadata.uid
-    wanted = fingerprint(stable, provider_uid=uid)
     canary = in_force.canary
     is_promoted = (
         canary is not None and canary.fingerprint == wanted and in_force.canary_percent == _ALL
     )
-    # the generation of this very spec, so that what is left over does not act when the same side comes again
-    token = f"{wanted}/{route.metadata.generation}"
-    if is_promoted or route.metadata.annotations.get(ANNOTATION_ALLOW_JUMP) == token:
+    if is_promoted or replacement.allows_jump(route, stable=provider):
         return None
+    token = replacement.jump_token(route, stable=provider)
+    to = f"stable {_named(in_force.stable)} to {_named(stable)}"
+    advice = "make it the canary first"
+    if is_same:
+        to = (
+            f"what Provider {stable.provider} was to what it is since it was deleted and made again"
+        )
+        advice = "make it as it was, with a second Provider and a canary for the new upstream"
     message = (
-        f"all traffic would go at once from stable {_named(in_force.stable)} to {_named(stable)}, which no canary has "
-        f"proved; make it the canary first, or allow this jump with the annotation {ANNOTATION_ALLOW_JUMP}={token}"
+        f"all traffic would go at once from {to}, which no canary has proved; "
+        f"{advice}, or allow this jump with the annotation {ANNOTATION_ALLOW_JUMP}={token}"
     )
     return Refused(reason=Reason.UNGUARDED_CHANGE, message=message)
+
+
+def _former_in_use(route: RelayRoute, around: Surroundings) -> Refused | None:
+    """Finds that a side would be what its Provider was before it was made again: other routes of the tenant still go there."""
+    for side in used_sides(route):
+        others = [
+            one for one in around.replaced.get(side.provider, ()) if one != route.metadata.name
+        ]
+        if others:
+            message = (
+                f"Provider {side.provider} was deleted and made again as another upstream, and relays keep what it was for "
+                f"route {_listed(others)}; make it as it was, or allow their jump as their conditions say"
+            )
+            return Refused(reason=Reason.UNGUARDED_CHANGE, message=message)
+    return None
 
 
 def _named(side: Side | document.Side) -> str:

@@ -18,6 +18,7 @@ from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.publication import Publication, weights
 from relay_operator.reconcile.publishing.valid_spec import ValidSpecs
+from relay_operator.reconcile.upstreams.replacements import is_held
 from relay_operator.reconcile.watched_state import WatchedState
 
 logger = logging.getLogger(__name__)
@@ -124,8 +125,8 @@ class DocumentPublisher:
         """Composes the parts, with the tenant's share, of the named providers, or of all those in use.
 
         A provider that cannot be used any more stays as it last was while a route uses it. One that has become too large
-        stays too, but for its limits and key: what the others have in force comes first. Of one that is not open to the tenant
-        any more nothing stays.
+        stays too, but for its limits and key: what the others have in force comes first. One that was made again as another
+        upstream stays what it was while a route has not moved. Of one that is not open to the tenant any more nothing stays.
         """
         usable = self._watched_state.usable_providers()
         tenant, contents = publication.tenant.metadata.name, publication.contents
@@ -137,7 +138,7 @@ class DocumentPublisher:
                 if name in contents.providers:
                     contents.put_provider(composition.closed_part(contents.providers[name]))
                 continue
-            if name not in usable:
+            if name not in usable or is_held(publication, name, self._watched_state):
                 continue
             share = self._watched_state.provider_share(name, tenant)
             part = contents.part(usable[name], share=share)

@@ -33,6 +33,7 @@ from relay_operator.reconcile.failure_report import report_and_raise, report_sta
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.upstreams import route_claims
+from relay_operator.reconcile.upstreams.replacements import former_users
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -320,6 +321,11 @@ class RouteReconciler:
             unusable=self._watched_state.unusable_providers(
                 side.provider for side in route_acceptance.sides(route)
             ),
+            replaced={
+                side.provider: users
+                for side in route_acceptance.sides(route)
+                if (users := former_users(publication, side.provider, self._watched_state))
+            },
         )
 
     def _shortage(self, route: RelayRoute, publication: Publication, around: Surroundings) -> str:
@@ -360,6 +366,9 @@ class RouteReconciler:
         named = {side.provider for side in route_acceptance.sides(served)}
         self._publisher.refresh_providers(publication, named)
         publication.contents.put(fragment)
+        if around.replaced:
+            # what a Provider is now takes its place with network access and key, once no route keeps what it was
+            self._queue.add(Key("Tenant", "", publication.tenant.metadata.name), Urgency.URGENT)
 
     def _arrange(self, body: dict[str, Any], publication: Publication, ruling: Ruling) -> None:
         """Queues what has to follow the outcome."""

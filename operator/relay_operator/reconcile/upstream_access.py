@@ -19,6 +19,7 @@ from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
+from relay_operator.reconcile.upstreams.replacements import is_held
 from relay_operator.reconcile.watched_state import WatchedState
 
 _MOST_SECRET_BYTES = 1000 * 1024
@@ -87,26 +88,35 @@ class UpstreamAccess:
         if last is None:
             last = await self._noted(publication)
         known = self._watched_state.upstreams
+        held = {name for name in named if is_held(publication, name, self._watched_state)}
         tenant = publication.tenant.metadata.name
         kept = {
             name: last[name]
             for name in publication.used_providers()
             if name in last and self._watched_state.is_open(name, tenant)
         }
-        found = kept | {name: known[name] for name in named if name in known}
+        found = kept | {name: known[name] for name in named if name in known and name not in held}
         publication.upstreams = dict(sorted(found.items()))
         return publication.upstreams
 
     def orphans(self, publication: Publication | None) -> tuple[str, ...]:
-        """Says which providers are gone although routes in force use them."""
+        """Says which providers are gone, or others than they were, although routes in force use them."""
         if publication is None:
             return ()
-        return tuple(
+        used = sorted(publication.used_providers())
+        replaced = (
+            f"Provider {provider} was made again as another upstream; its former address and key stay while "
+            f"{_users(publication, provider)} in force"
+            for provider in used
+            if is_held(publication, provider, self._watched_state)
+        )
+        gone = (
             f"there is no Provider {provider} any more; its key and network access stay while "
             f"{_users(publication, provider)} in force"
-            for provider in sorted(publication.used_providers())
+            for provider in used
             if self._watched_state.providers.get(provider) is None
         )
+        return *gone, *replaced
 
     async def keys(self, publication: Publication, providers: Iterable[str], now: float) -> Keys:
         """Reads what relays show the providers; what a provider in force was last shown stays while there is no other."""
@@ -114,7 +124,7 @@ class UpstreamAccess:
         values: dict[str, str] = {}
         missing: dict[str, tuple[Problem, ...]] = {}
         for name in providers:
-            if name in usable:
+            if name in usable and not is_held(publication, name, self._watched_state):
                 found = await provider_secrets.read(
                     self._api, usable[name], namespace=self._operator_namespace, now=now
                 )

@@ -1,0 +1,1 @@
+"""Decisions about Providers as the routes of tenants use them."""
