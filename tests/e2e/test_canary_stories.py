@@ -17,6 +17,7 @@ from tests.e2e.canaries.decisions import DECISIONS
 from tests.e2e.canaries.examples import EXAMPLES
 from tests.e2e.canaries.playing import Result, Script, play
 from tests.e2e.canaries.scene import STABLE, Scene
+from tests.e2e.canaries.shadows import SHADOWS
 from tests.e2e.canaries.world import World
 
 pytestmark = pytest.mark.timeout(900)
@@ -25,7 +26,7 @@ PLAYS = "plays"
 CUT_OFF = "cut-off"
 AWAY = ("dead-away", "healthy-away")
 LOW_RATE = 3.0
-TOLD = DECISIONS | EXAMPLES
+TOLD = DECISIONS | SHADOWS | EXAMPLES
 
 
 def _dying(fault: str) -> str:
@@ -148,6 +149,11 @@ def test_a_bad_canary_is_rolled_back(first: Acts, name: str) -> None:
 
 @pytest.mark.parametrize("name", DECISIONS)
 def test_a_canary_is_decided_on(first: Acts, name: str) -> None:
+    first.ended_well(name)
+
+
+@pytest.mark.parametrize("name", SHADOWS)
+def test_a_canary_is_shadowed_before_it_has_weight(first: Acts, name: str) -> None:
     first.ended_well(name)
 
 

@@ -158,6 +158,24 @@ def leaves_a_failing_provider(scene: Scene) -> Script:
     scene.figures.append(f"10 -> 100 % {seconds:.1f} s after stable began to fail")
 
 
+def is_copied_to_first(scene: Scene) -> Script:
+    """09: copies of a tenth of the calls, compared, before the canary has any; then it climbs."""
+    scene.apply(spec_of(scene, "09-shadow-first", minDuration="5s", every="2s"))
+    yield scene.reaches("Shadowing")
+    scene.forget_losses()
+    began = time.monotonic()
+    yield scene.weighs(10, seconds=180)
+    shown = scene.status["shadow"]
+    assert shown["compared"] >= _FEWER, shown
+    before = [one for one in scene.seen(since=0.0) if one.phase in ("Preflight", "Shadowing")]
+    assert {one.weight for one in before} == {0}, before
+    yield scene.weighs(30, seconds=180)
+    assert scene.lost() == 0
+    scene.figures.append(
+        f"{shown['compared']} copies compared, {shown['matched']} alike, 30 % after {time.monotonic() - began:.0f} s"
+    )
+
+
 EXAMPLES: dict[str, Story] = {
     "example-03": Story(stays_at_ten_percent, rate=12.0),
     "example-04": Story(climbs_the_playbook, rate=12.0),
@@ -167,4 +185,5 @@ EXAMPLES: dict[str, Story] = {
     "example-08": Story(
         leaves_a_failing_provider, rate=30.0, more_providers=("example-08-stable",)
     ),
+    "example-09": Story(is_copied_to_first, rate=24.0),
 }

@@ -71,6 +71,7 @@ def _kept_in_preflight(scene: Scene) -> Script:
     yield scene.until("a failed probe", lambda: scene.served() > 0)
 
 
+_COPIES = {"percent": 50, "minDuration": "1h", "minRequests": 10}
 _MANUAL = {"stepPercent": 25, "every": "1s", "minRequests": 10, "approval": "Manual"}
 _FREEZE = ANALYSIS | {"onBreach": "Freeze"}
 _EAGER = {"stepPercent": 100, "every": "1s", "minRequests": 10}
@@ -78,6 +79,7 @@ _EAGER = {"stepPercent": 100, "every": "1s", "minRequests": 10}
 PHASES: dict[str, Callable[[Scene], Script]] = {
     "in-stable": _standing("Stable", then={"canary": {"percent": 0}}),
     "in-preflight": _kept_in_preflight,
+    "in-shadowing": _standing("Shadowing", shadow=_COPIES),
     "in-progressing": _standing("Progressing", step=25),
     "in-holding": _standing("Holding", percent=25),
     "in-paused": _standing("Paused", step=25, every="60s", then={"paused": True}),
