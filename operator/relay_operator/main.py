@@ -15,6 +15,7 @@ import uvloop
 from prometheus_client import REGISTRY
 from pythonjsonlogger.json import JsonFormatter
 
+from relay_operator import release
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
@@ -74,7 +75,9 @@ _URGENT_WORKERS = 2
 
 
 def main() -> None:
-    """Entry point of the command relay-operator."""
+    """Entry point of the command relay-operator, and of relay-operator release."""
+    if sys.argv[1:2] == ["release"]:
+        sys.exit(release.run(sys.argv[2:]))
     settings = Settings()
     try:
         tiers = read_tiers(settings.tiers_file)
@@ -159,6 +162,7 @@ async def _operate(
             isolation=isolation,
             key_versions=key_versions,
             platform=_platform(settings, key_secrets.public_key_text(key)),
+            signing_key=key,
             clock=time.time,
         ),
         providers=ProviderReconciler(

@@ -20,6 +20,12 @@ LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Set by the API server itself, so nobody can claim another namespace's name."""
 
 ANNOTATION_TENANT_UID = f"{GROUP}/tenant-uid"
+ANNOTATION_TENANT = f"{GROUP}/tenant"
+"""On a namespace: the Tenant that may adopt it. One that was adopted keeps it, and is never deleted."""
+ANNOTATION_STAMP = f"{GROUP}/stamp"
+"""On a namespace that the operator created: its signature, until the Tenant's status names the namespace."""
+ANNOTATION_ADOPT = f"{GROUP}/adopt"
+"""On a Tenant that had a namespace before: the UID of another namespace that it may adopt."""
 ANNOTATION_UPSTREAMS = f"{GROUP}/upstreams"
 """On the relay's network policy: whose addresses it opens the way to, signed by the operator."""
 ANNOTATION_SPEC = f"{GROUP}/spec"
@@ -47,6 +53,11 @@ ANNOTATION_REVOKE_KEYS = f"{GROUP}/revoke-keys"
 """On a Tenant: refuses the API keys that it names at once; a current one is replaced."""
 ANNOTATION_KEY_STAMPS = f"{GROUP}/key-stamps"
 """On the Secret of a tenant's API keys: since when each is the current one."""
+
+FINALIZER = f"{GROUP}/tenant"
+"""On a Tenant: it stays until its API keys are refused, and its namespace is released if that is to stay."""
+POD_SECURITY_ENFORCE = "pod-security.kubernetes.io/enforce"
+POD_SECURITY_LEVEL = "restricted"
 
 MANAGED_BY = "relay-operator"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
@@ -100,9 +111,11 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     TIER_NOT_FOUND = "TierNotFound"
     NAMESPACE_CONFLICT = "NamespaceConflict"
+    NAMESPACE_MISSING = "NamespaceMissing"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     TERMINATING = "Terminating"
     OWNED = "Owned"
+    ADOPTED = "Adopted"
     SYNCED = "Synced"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
     SECRET_IMMUTABLE = "SecretImmutable"  # noqa: S105 - a reason
@@ -227,6 +240,11 @@ _CHILDREN = {
     "ServiceAccount": {RELAY},
 }
 """The names of what the operator writes in a tenant's namespace, by kind, but for Secrets, which are not watched."""
+
+
+def watched_children() -> tuple[tuple[str, str], ...]:
+    """Returns kind and name of everything that the operator writes in a tenant's namespace, but for Secrets."""
+    return tuple((kind, name) for kind, made in _CHILDREN.items() for name in sorted(made))
 
 
 def proxy_credentials_entry(provider: str) -> str:

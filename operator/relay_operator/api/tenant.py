@@ -126,6 +126,8 @@ class TenantSpec(Part):
     """tier is the one that has supplied what was left out (api/tiers.py), empty without one."""
 
     tier: str = ""
+    namespace_policy: Literal["Create", "Adopt"] = "Create"
+    deletion_policy: Literal["Delete", "Retain"] = "Delete"
     suspend: bool = False
     relay: Relay = Relay()
     queue: Queue = Queue()
@@ -133,6 +135,11 @@ class TenantSpec(Part):
     api_keys: tuple[ApiKey, ...] = (ApiKey(name=names.DEFAULT_API_KEY),)
     key_rotation: KeyRotation | None = None
     network: Network = Network()
+
+    @property
+    def keeps_namespace(self) -> bool:
+        """Tells whether the namespace stays when the Tenant goes."""
+        return self.namespace_policy == "Adopt" or self.deletion_policy == "Retain"
 
 
 class Origin(Part):

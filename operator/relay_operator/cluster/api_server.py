@@ -67,8 +67,10 @@ class ApiServer(Protocol):
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
         """Returns the object, None when there is none."""
 
-    async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
-        """Lists the metadata of all objects of a kind, in every namespace, that match a label selector."""
+    async def list_metadata(
+        self, kind: str, *, selector: str = "", namespace: str = ""
+    ) -> list[Manifest]:
+        """Lists the metadata of all objects of a kind, in every namespace or in one, that match a label selector."""
 
     def watch_metadata(
         self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""
@@ -131,9 +133,12 @@ class KubernetesApiServer:
                 return None
             raise
 
-    async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
+    async def list_metadata(
+        self, kind: str, *, selector: str = "", namespace: str = ""
+    ) -> list[Manifest]:
         query = {"labelSelector": selector} if selector else {}
-        answer = await self._call("GET", _path(kind, ""), query=query, accept=_METADATA_ONLY)
+        path = _path(kind, namespace)
+        answer = await self._call("GET", path, query=query, accept=_METADATA_ONLY)
         return [item["metadata"] for item in answer["items"]]
 
     async def watch_metadata(

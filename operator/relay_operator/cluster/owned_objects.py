@@ -152,6 +152,12 @@ class OwnedObjects:
         if child.uid == uid:
             self._children[key] = _Child(uid=uid, version=child.version, is_disturbed=True)
 
+    def note_created(self, key: ChildKey) -> None:
+        """Notes that an object that was missing was created, and is still to be compared."""
+        child = self._child(key)
+        self._restored.append(Restoration(key=key, was_missing=True, is_new=not child.uid))
+        self._children[key] = _Child(version=child.version, restored_at=child.restored_at)
+
     def note_made(self, key: ChildKey) -> None:
         """Notes that an object was missing and was made, by a writer of its own."""
         self._restored.append(Restoration(key=key, was_missing=True, is_new=True))
@@ -259,7 +265,8 @@ class OwnedObjects:
         """Notes what was done as a restoration, if it was one; tells whether it was one of a child seen before."""
         is_another = before.uid not in ("", live["metadata"].get("uid", ""))
         was_missing = was_missing or (is_another and not is_replaced)
-        is_restoration = was_missing or (wrote and bool(managers or before.is_disturbed))
+        others = managers.keys() - {names.FIELD_MANAGER}
+        is_restoration = was_missing or (wrote and bool(others or before.is_disturbed))
         if is_restoration:
             restoration = Restoration(
                 key=_key(live),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from relay_operator import names
 from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
 from relay_operator.names import Reason
 
@@ -38,11 +39,13 @@ def of_a_defect(error: Exception) -> Refused:
 
 def of_deletion(metadata: Mapping[str, Any], effect: str) -> Waiting:
     """Tells of an object that was deleted and is still there; effect says what has ended already."""
-    holders = ", ".join(metadata.get("finalizers") or ()) or "none"
-    message = (
-        f"deleted at {metadata['deletionTimestamp']}: {effect}; the object goes when its finalizers "
-        f"({holders}) are removed by whoever set them"
-    )
+    finalizers = metadata.get("finalizers") or ()
+    holders = ", ".join(one for one in finalizers if one != names.FINALIZER)
+    message = f"deleted at {metadata['deletionTimestamp']}: {effect}"
+    if holders:
+        message += (
+            f"; the object goes when its finalizers ({holders}) are removed by whoever set them"
+        )
     return Waiting(reason=Reason.TERMINATING, message=message)
 
 

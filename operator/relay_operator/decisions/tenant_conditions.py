@@ -14,7 +14,9 @@ from relay_operator.names import ConditionType as Type
 from relay_operator.names import Reason
 
 _WITHOUT_TLS = Finding(holds=True, reason=Reason.CERTIFICATE_SERVED, message="", next=Next.NOBODY)
-_NAMESPACE_REASONS = frozenset({Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_TERMINATING})
+_NAMESPACE_REASONS = frozenset(
+    {Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_MISSING, Reason.NAMESPACE_TERMINATING}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class Provisioned:
     orphans: tuple[str, ...] = ()
     outgrown: tuple[str, ...] = ()
     suspended: bool = False
+    is_adopted: bool = False
     troubles: tuple[str, ...] = ()
     tls: ClientTls | None = None
     isolation: IsolationFinding = NOT_PROBED
@@ -110,7 +113,7 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
     # what was in force stays so; a refusal needs a person all the same
     serves = isinstance(obstacle, Waiting) and outcome.was_ready and _ready(found).status == "True"
     owned = (
-        _owned()
+        _owned(found)
         if outcome.owned
         else condition(Type.NAMESPACE_READY, None, reason, reason, message)
     )
@@ -132,7 +135,7 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
 def _provisioned(found: Provisioned) -> list[Condition]:
     return [
         _ready(found),
-        _owned(),
+        _owned(found),
         _credentials(found),
         _isolated(found),
         *_relay(found),
@@ -246,9 +249,12 @@ def _ready(found: Provisioned) -> Condition:
     return condition(Type.READY, holds, reason, reason, message)
 
 
-def _owned() -> Condition:
+def _owned(found: Provisioned) -> Condition:
+    reason = Reason.ADOPTED if found.is_adopted else Reason.OWNED
     message = "the namespace carries this Tenant's UID"
-    return condition(Type.NAMESPACE_READY, True, Reason.OWNED, Reason.OWNED, message)
+    if found.is_adopted:
+        message += "; it was there before, and stays when the Tenant goes"
+    return condition(Type.NAMESPACE_READY, True, reason, reason, message)
 
 
 def _relay(found: Provisioned) -> list[Condition]:

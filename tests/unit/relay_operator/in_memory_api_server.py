@@ -323,11 +323,14 @@ class Connection:
         """Counts the reads of single objects."""
         return self.reads_of.total()
 
-    async def list_metadata(self, kind: str, *, selector: str = "") -> list[Manifest]:
+    async def list_metadata(
+        self, kind: str, *, selector: str = "", namespace: str = ""
+    ) -> list[Manifest]:
         await asyncio.sleep(0)
         self.failures.before_call("LIST", kind)
         labels = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
-        return [one["metadata"] for one in self._server.list(kind, **labels)]
+        listed = self._server.list(kind, namespace=namespace, **labels)
+        return [one["metadata"] for one in listed]
 
     async def watch_metadata(
         self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""

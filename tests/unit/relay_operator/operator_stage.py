@@ -202,6 +202,7 @@ class Life:
                 isolation=self.isolation,
                 key_versions=self.key_versions,
                 platform=PLATFORM,
+                signing_key=SIGNING_KEY,
                 clock=stage.clock,
             ),
             providers=ProviderReconciler(
@@ -503,6 +504,10 @@ class Stage:
             metadata["labels"] = labels
         if annotations is not None:
             metadata["annotations"] = annotations
+        known = self.server.get(kind, name, namespace=namespace)
+        if known is not None and "finalizers" in known["metadata"]:
+            # as kubectl apply leaves them
+            metadata["finalizers"] = known["metadata"]["finalizers"]
         return self.server.put(
             {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
         )

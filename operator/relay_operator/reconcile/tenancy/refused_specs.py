@@ -6,6 +6,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.decisions.outcome import Refused
 from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.keys.withdrawal import named_keys
@@ -49,7 +50,7 @@ class RefusedSpecs:
             publication = await self._publications.of(watched)
             if publication is not None and publication.spec_note:
                 last = _last_valid(publication, watched)
-                refused, seconds = await self._repair(last, refused, now)
+                refused, seconds = await self._repair(watched.body, last, refused, now)
             else:
                 await self._repair_without_spec(watched)
                 await self._publisher.distribute(space)
@@ -67,14 +68,16 @@ class RefusedSpecs:
         No spec is needed for them. False without a namespace.
         """
         tenant = identity(watched)
-        if not await self._homes.repair(tenant):
+        if not await self._homes.repair(watched.body, tenant):
             return False
         await self._provisioning.seal_off(tenant)
         return True
 
-    async def _repair(self, spec: Tenant, refused: Refused, now: float) -> tuple[Refused, float]:
+    async def _repair(
+        self, body: Manifest, spec: Tenant, refused: Refused, now: float
+    ) -> tuple[Refused, float]:
         """Brings everything that the tenant owns to its last valid spec; adds what stands in the way."""
-        obstacle = await self._homes.own(spec)
+        obstacle = await self._homes.own(body, spec)
         if obstacle is not None:
             message = f"{refused.message}; {obstacle.message}"
             return replace(refused, message=message), NAMESPACE_SECONDS

@@ -1,17 +1,19 @@
 """Publications of tenants: resumed after the operator's start from the documents that are in force."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from relay_contract import endpoints
 from relay_contract.document import ApiKey
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
+from relay_operator.decisions import namespace_ownership
 from relay_operator.manifests import composition
 from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.publishing.publication import Publication
-from relay_operator.reconcile.watched_objects import Watched
+from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -87,8 +89,15 @@ class TenantPublications:
 
 
 def identity(watched: Watched[Tenant]) -> Tenant:
-    """Returns the Tenant as far as no spec is needed."""
-    return Tenant.parse({"metadata": watched.body["metadata"], "spec": {}})
+    """Returns the Tenant as far as no spec is needed; but what becomes of its namespace is as somebody wrote it."""
+    tenant = watched.resource
+    if isinstance(tenant, Invalid):
+        spec: Any = namespace_ownership.policies_as_written(tenant.spec)
+    else:
+        spec = tenant.spec.model_dump(
+            by_alias=True, include={"namespace_policy", "deletion_policy"}
+        )
+    return Tenant.parse({"metadata": watched.body["metadata"], "spec": spec})
 
 
 def _document(configmap: Manifest | None) -> str:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
@@ -24,6 +26,8 @@ from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
 from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
+from relay_operator.reconcile.tenancy import finalizers
+from relay_operator.reconcile.tenancy.departures import Departures
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
 from relay_operator.reconcile.tenancy.pauses import LOOK_AGAIN_SECONDS, NAMESPACE_SECONDS
 from relay_operator.reconcile.tenancy.provisioning import Provisioning
@@ -32,7 +36,7 @@ from relay_operator.reconcile.tenancy.revocation import Revocation
 from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications
 from relay_operator.reconcile.tenancy.tenant_report import TenantReport
 from relay_operator.reconcile.upstream_access import UpstreamAccess
-from relay_operator.reconcile.watched_objects import Invalid
+from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -52,8 +56,10 @@ class TenantReconciler:
         isolation: IsolationRecords,
         key_versions: SecretVersions,
         platform: Platform,
+        signing_key: Ed25519PrivateKey,
         clock: Callable[[], float],
     ) -> None:
+        self._api = api
         self._watched_state = watched_state
         self._children = children
         self._publisher = publisher
@@ -77,7 +83,12 @@ class TenantReconciler:
             clock=key_clock,
         )
         self._homes = Homes(
-            api=api, children=children, watched_state=watched_state, queue=queue, platform=platform
+            api=api,
+            children=children,
+            watched_state=watched_state,
+            queue=queue,
+            platform=platform,
+            signing_key=signing_key,
         )
         self._provisioning = Provisioning(
             children=children,
@@ -102,10 +113,14 @@ class TenantReconciler:
             access=access,
             certificate=certificate,
             isolation=isolation,
+            homes=self._homes,
             clock=clock,
         )
         self._revocation = Revocation(
-            publications=publications, publisher=publisher, report=self._report
+            publications=publications, publisher=publisher, watched_state=watched_state
+        )
+        self._departures = Departures(
+            api=api, homes=self._homes, revocation=self._revocation, report=self._report
         )
         self._refused_specs = RefusedSpecs(
             publications=publications,
@@ -122,22 +137,26 @@ class TenantReconciler:
         watched = self._watched_state.tenants.get(name)
         if watched is None:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
+            await self._revocation.revoke_what_is_gone(names.tenant_namespace(name))
             self._forget(name)
             return
         if watched.is_being_deleted:
-            await self._revocation.revoke(watched, now)
-            return
+            again = await self._departures.proceed(watched, now)
+        else:
+            again = await self._keep(watched, now)
+        if again:
+            self._queue.add_after(Key("Tenant", "", name), again)
+
+    async def _keep(self, watched: Watched[Tenant], now: float) -> float:
+        """Returns after how many seconds the tenant is to be looked at again; 0 for the usual time."""
         await self._revocation.suspend_if_asked(watched)
         await self._withdrawal.withdraw(watched)
         try:
             if isinstance(watched.resource, Invalid):
-                again = await self._refused_specs.keep_last(watched, watched.resource, now)
-            else:
-                again = await self._own_and_provision(watched.body, watched.resource, now)
+                return await self._refused_specs.keep_last(watched, watched.resource, now)
+            return await self._own_and_provision(watched.body, watched.resource, now)
         finally:
             await self._report.announce_restored(watched.body, now)
-        if again:
-            self._queue.add_after(Key("Tenant", "", name), again)
 
     async def report(self, name: str, obstacle: Obstacle) -> None:
         """Writes what ended a reconcile before it could tell."""
@@ -151,12 +170,12 @@ class TenantReconciler:
         await self._report.write(watched.body, found, self._clock())
 
     async def _own_and_provision(self, body: dict[str, Any], spec: Tenant, now: float) -> float:
-        """Returns after how many seconds the tenant is to be looked at again; 0 for the usual time."""
         owned = None
         try:
-            obstacle = await self._homes.own(spec)
+            obstacle = await self._homes.own(body, spec)
             if obstacle is None:
                 owned = True
+                await finalizers.ensure(self._api, body)
                 keys = await self._provisioning.provision(spec, now)
         except (ApiServerRefused, Unavailable) as error:
             if is_shut_out(error):
@@ -177,3 +196,5 @@ class TenantReconciler:
         self._children.forget(space)
         self._report.forget(name)
         self._api_keys.forget(name)
+        self._homes.forget(name)
+        self._departures.forget(name)

@@ -21,6 +21,7 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_status
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
+from relay_operator.reconcile.tenancy.homes import Homes
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
 
@@ -42,8 +43,10 @@ class TenantReport:
         access: UpstreamAccess,
         certificate: TenantCertificate,
         isolation: IsolationRecords,
+        homes: Homes,
         clock: Callable[[], float],
     ) -> None:
+        self._homes = homes
         self._status = status
         self._announcer = announcer
         self._watched_state = watched_state
@@ -91,7 +94,7 @@ class TenantReport:
             self._announcer,
             "Tenant",
             body,
-            fields or {},
+            (fields or {}) | self._homes.status_fields(body),
             tenant_conditions.conditions(found),
             on_its_way=_ON_ITS_WAY,
             now=now,
@@ -139,6 +142,7 @@ class TenantReport:
             orphans=self._access.orphans(publication),
             outgrown=tuple(sorted(publication.outgrown)) if publication is not None else (),
             suspended=spec.spec.suspend,
+            is_adopted=self._homes.is_adopted(spec),
             tls=self._certificate.found(publication, self._clock()),
             troubles=self._watched_state.troubles(space),
             isolation=self._isolation.of(space).finding,

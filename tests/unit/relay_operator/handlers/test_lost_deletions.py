@@ -126,7 +126,9 @@ async def test_an_object_made_again_is_not_taken_for_the_one_that_went(
     class ShownMeanwhile(Connection):
         """The object is created and shown by the watch while the list is on its way."""
 
-        async def list_metadata(self, kind: str, *, selector: str = "") -> list[dict[str, Any]]:
+        async def list_metadata(
+            self, kind: str, *, selector: str = "", namespace: str = ""
+        ) -> list[dict[str, Any]]:
             listed = await listed_without_it.list_metadata(kind, selector=selector)
             if kind == "Tenant":
                 raw: Any = server.put(an_object("Tenant", "finance"))

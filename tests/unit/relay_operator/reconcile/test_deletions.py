@@ -33,14 +33,16 @@ def hold(stage: Stage, kind: str, name: str, *, tenant: str = "") -> None:
     """Sets a finalizer that nobody removes, and deletes the object."""
     namespace = f"relay-{tenant}" if tenant else ""
     body = stage.server.stored(kind, name, namespace=namespace)
-    body["metadata"]["finalizers"] = HELD
+    body["metadata"]["finalizers"] = [*body["metadata"].get("finalizers", ()), *HELD]
     stage.server.put(body)
     stage.server.remove(kind, name, namespace=namespace)
 
 
 def release(stage: Stage, kind: str, name: str, *, tenant: str = "") -> None:
     key = (kind, f"relay-{tenant}" if tenant else "", name)
-    patch: dict[str, Any] = {"metadata": {"finalizers": None}}
+    kept = stage.server.stored(*key[::2], namespace=key[1])["metadata"].get("finalizers", ())
+    left = [one for one in kept if one not in HELD]
+    patch: dict[str, Any] = {"metadata": {"finalizers": left}}
     stage.server.patch(key, patch, ("backup", "Update"))
 
 

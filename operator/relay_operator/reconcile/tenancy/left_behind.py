@@ -1,0 +1,43 @@
+"""What an operator that was uninstalled left: its finalizers on Tenants, without which their deletion would never end."""
+
+from collections.abc import AsyncIterator
+
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.decisions import namespace_ownership
+from relay_operator.manifests.environment import Manifest
+from relay_operator.reconcile.tenancy import finalizers, releases
+
+
+async def release(api: ApiServer, wanted: frozenset[str] = frozenset()) -> AsyncIterator[str]:
+    """Removes the finalizer from the wanted Tenants, or from all; yields what was done, one line a Tenant.
+
+    A namespace that is to stay is released first. No key is refused by this: the relay pods go with the namespace, or with
+    their Deployment.
+    """
+    for metadata in await api.list_metadata("Tenant"):
+        name = metadata["name"]
+        if (wanted and name not in wanted) or names.FINALIZER not in metadata.get("finalizers", ()):
+            continue
+        body = await api.get("Tenant", name)
+        if body is None or body["metadata"]["uid"] != metadata["uid"]:
+            continue
+        stays = "deletionTimestamp" in body["metadata"] and await _release_namespace(api, body)
+        await finalizers.remove(api, body)
+        space = names.tenant_namespace(name)
+        yield f"tenant {name}: released" + (f"; namespace {space} stays" if stays else "")
+
+
+async def _release_namespace(api: ApiServer, body: Manifest) -> bool:
+    """Tells whether the namespace stays; only one that status calls the Tenant's is touched."""
+    policies = namespace_ownership.policies_as_written(body.get("spec"))
+    tenant = Tenant.parse({"metadata": body["metadata"], "spec": policies})
+    live = await api.get("Namespace", names.tenant_namespace(tenant.metadata.name))
+    owned = (body.get("status") or {}).get("namespaceUID")
+    if live is None or "deletionTimestamp" in live["metadata"] or live["metadata"]["uid"] != owned:
+        return False
+    if not (tenant.spec.keeps_namespace or namespace_ownership.is_adopted(live, tenant)):
+        return False
+    await releases.release(api, live, tenant)
+    return True
