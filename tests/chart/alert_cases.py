@@ -47,6 +47,16 @@ def _tenant(name: str, values: str) -> Series:
     return {f"relay_operator_tenant_{name}{_TENANT}": values}
 
 
+def _key(name: str, values: str) -> Series:
+    labels = _TENANT.replace("}", ',key="production"}')
+    return {f"relay_operator_api_key_{name}_timestamp_seconds{labels}": values}
+
+
+def _used(values: str, *, generation: str = "previous") -> Series:
+    labels = f'{{{_RELAY},key="production",generation="{generation}"}}'
+    return {f"relay_api_key_last_used_timestamp_seconds{labels}": values}
+
+
 def _histogram(name: str, labels: str, *, fast: int, slow: int, le: str) -> Series:
     """Calls a minute, of which the slow ones took longer than le seconds."""
     return {
@@ -237,6 +247,21 @@ CASES = (
         quiet={"a month": _certificate(2_592_000)},
     ),
     Case(
+        alert="RelayPreviousKeyInUse",
+        fires=_key("previous_until", "10000x60") | _used("0+60x60"),
+        minutes=20,
+        labels=NAMESPACE_LABELS | {"key": "production"},
+        value="2h 26m 40s",
+        not_before=14,
+        quiet={
+            "a key that nobody uses any more": _key("previous_until", "10000x60") | _used("0x60"),
+            "a key that is accepted for long": _key("previous_until", "50000x60")
+            | _used("0+60x60"),
+            "the current key": _key("previous_until", "10000x60")
+            | _used("0+60x60", generation="current"),
+        },
+    ),
+    Case(
         alert="RelayPodsNotProgrammed",
         fires=_pods(wanted=3, programmed=2),
         minutes=6,
@@ -249,6 +274,15 @@ CASES = (
             "pods that are rolled": _tenant("relay_pods", "3x10")
             | _tenant("relay_pods_programmed", "2x3 3x10"),
         },
+    ),
+    Case(
+        alert="RelayKeyRotationOverdue",
+        fires=_key("rotation_due", "600x100"),
+        minutes=75,
+        labels=TENANT_LABELS | {"key": "production"},
+        value="1h 5m 0s",
+        not_before=60,
+        quiet={"one that is to come": _key("rotation_due", "4000x100")},
     ),
     Case(
         alert="RelayTenantNotIsolated",

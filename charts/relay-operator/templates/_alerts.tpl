@@ -123,6 +123,17 @@ groups:
       summary: {{ printf `"The certificate that the relay in {{ $labels.%s }} serves ends soon or has ended, or it serves none."` $namespace }}
       description: {{ printf `"Callers refuse the relay once it has ended. Look at what should renew the Secret in spec.network.tls of the Tenant; its condition CertificateReady says what is wrong. A renewed one in {{ $labels.%s }} is loaded without a restart."` $namespace }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayCertificateExpiring") | trim | nindent 6 }}
+  - alert: RelayPreviousKeyInUse
+    expr: |-
+      max by (namespace, key) (relay_operator_api_key_previous_until_timestamp_seconds{ {{- $operator }}}) - time() < {{ $limits.previousKeySeconds }}
+      and on (namespace, key)
+        time() - label_replace(max by ({{ $namespace }}, key) (relay_api_key_last_used_timestamp_seconds{ {{- $relays }}, generation="previous"}), "namespace", "$1", {{ $namespace | quote }}, "(.*)") < 900
+    for: 15m
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: {{`"Callers in {{ $labels.namespace }} still use the previous API key {{ $labels.key }}, which is refused in {{ $value | humanizeDuration }}."`}}
+      description: {{`"Let them read the current key from the Secret relay-api-keys, or give them time: raise keyRotation.overlap of the Tenant, which counts for the overlap under way. relay_api_key_last_used_timestamp_seconds tells when each key was last used."`}}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayPreviousKeyInUse") | trim | nindent 6 }}
 - name: relay-operator-operator
   rules:
   - alert: RelayPodsNotProgrammed
@@ -133,6 +144,13 @@ groups:
       summary: {{`"Only {{ $value }} relay pods of tenant {{ $labels.tenant }} are ready and run the newest configuration."`}}
       description: {{`"The others are missing, not ready, or cut off from the operator: they go on with an older configuration, and a rollback does not reach them. kubectl describe tenant {{ $labels.tenant }} and kubectl -n {{ $labels.namespace }} get pods tell why."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayPodsNotProgrammed") | trim | nindent 6 }}
+  - alert: RelayKeyRotationOverdue
+    expr: time() - max by (namespace, tenant, key) (relay_operator_api_key_rotation_due_timestamp_seconds{ {{- $operator }}}) > {{ $limits.keyRotationOverdueSeconds }}
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: {{`"The rotation of API key {{ $labels.key }} of tenant {{ $labels.tenant }} is overdue by {{ $value | humanizeDuration }}."`}}
+      description: {{`"The condition CredentialsReady says what it waits for: a relay pod that does not take the next key, a Secret that is immutable, or an API server that refuses the write. kubectl describe tenant {{ $labels.tenant }}."`}}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayKeyRotationOverdue") | trim | nindent 6 }}
   - alert: RelayTenantNotIsolated
     expr: max by (namespace, tenant) (relay_operator_tenant_isolated{ {{- $operator }}}) == 0
     for: 1m

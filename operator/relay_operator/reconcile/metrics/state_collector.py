@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from relay_operator import names
-from relay_operator.decisions import tenant_status
+from relay_operator.decisions import tenant_status, timestamps
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.names import ConditionType, Reason
@@ -18,6 +18,7 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 _ROUTE = ("namespace", "route")
 _TENANT = ("namespace", "tenant")
+_KEY = (*_TENANT, "key")
 
 
 class StateCollector(Collector):
@@ -37,6 +38,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Computes the series of this moment."""
         yield from self._tenants()
+        yield from self._keys()
         yield from self._isolations()
         yield from self._routes()
 
@@ -63,6 +65,25 @@ class StateCollector(Collector):
                 pods.add_metric(labels, told.replicas)
                 programmed.add_metric(labels, min(told.ready, told.acknowledged))
         return ready, pods, programmed
+
+    def _keys(self) -> Iterable[Metric]:
+        due = _gauge(
+            "relay_operator_api_key_rotation_due_timestamp_seconds",
+            "When the current API key of this name is due to be rotated; absent without a schedule.",
+            _KEY,
+        )
+        until = _gauge(
+            "relay_operator_api_key_previous_until_timestamp_seconds",
+            "Until when the API key before the current one is accepted; absent without one.",
+            _KEY,
+        )
+        for watched in self._watched_state.tenants.in_namespace(""):
+            for told in watched.body["status"].get("keys") or ():
+                labels = [names.tenant_namespace(watched.name), watched.name, told["name"]]
+                for family, field in ((due, "rotatesAt"), (until, "previousUntil")):
+                    if field in told:
+                        family.add_metric(labels, timestamps.from_text(told[field]))
+        return due, until
 
     def _isolations(self) -> Iterable[Metric]:
         isolated = _gauge(

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.reconcile.scenes import annotate_keys, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.decisions import timestamps
@@ -182,4 +183,27 @@ async def test_the_isolation_of_a_tenant_is_told_with_the_time_of_its_probe() ->
     stage.network.is_enforced = False
     await stage.settle(60)
     assert value(life, "tenant_isolated", labels) == 0
+    await life.end()
+
+
+@in_virtual_time
+async def test_rotations_and_overlaps_of_keys_are_told_by_name() -> None:
+    stage = Stage()
+    life = await stage.operator()
+    await with_a_tenant(stage, apiKeys=[{"name": "web"}, {"name": "batch"}])
+    web = TENANT | {"key": "web"}
+    assert value(life, "api_key_rotation_due_timestamp_seconds", web) is None
+    rotation = {"every": "720h", "overlap": "24h"}
+    stage.tenant(apiKeys=[{"name": "web"}], keyRotation=rotation)
+    await stage.settle()
+    await annotate_keys(stage, "rotate-keys", "web", "id")
+    await stage.settle()
+    due = value(life, "api_key_rotation_due_timestamp_seconds", web)
+    until = value(life, "api_key_previous_until_timestamp_seconds", web)
+    assert due is not None
+    assert until is not None
+    assert abs(due - stage.clock.now - 720 * 3600) < 10
+    assert abs(until - stage.clock.now - 24 * 3600) < 10
+    batch = TENANT | {"key": "batch"}
+    assert value(life, "api_key_rotation_due_timestamp_seconds", batch) is None
     await life.end()
