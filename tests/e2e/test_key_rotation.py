@@ -200,7 +200,7 @@ def by_the_spec(cluster: Cluster) -> None:
 
 def by_the_secret(cluster: Cluster) -> None:
     remove = '[{"op": "remove", "path": "/data/batch"}]'
-    cluster.kubectl(
+    cluster.break_glass(
         "patch", "secret", "relay-api-keys", "-n", SPACE, "--type=json", "--patch", remove
     )
 

@@ -90,15 +90,15 @@ async def test_a_client_that_reads_the_secret_at_any_moment_has_a_key_that_every
     await stage.settle()
     first = read = keys(stage)["web"]
     # slow to learn of the next key, as one that is busy
-    stage.relays.seconds["relay-2"] = 0.2
-    for _ in range(int(2.5 * HOUR)):
-        await stage.settle(1.0)
+    stage.relays.seconds["relay-2"] = 1.0
+    await stage.settle(HOUR - 60.0)
+    for _ in range(500):
+        await stage.settle(0.25)
         accepted = [accepts(stage, keys(stage)["web"], pod) for pod in ("relay-1", "relay-2")]
         assert accepted == [True, True]
         read = keys(stage)["web"]
     assert read != first
-    assert stage.events().count("KeyRotated") == 2
-    assert stage.events().count("KeyOverlapEnded") == 2
+    assert stage.events().count("KeyRotated") == 1
 
 
 @in_virtual_time
