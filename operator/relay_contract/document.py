@@ -72,6 +72,11 @@ def _is_unset(value: object) -> bool:
     return value is None or value is True or value == ()
 
 
+def _is_zero(value: object) -> bool:
+    """Says the same of a count."""
+    return value == 0
+
+
 class ApiKey(Part):
     """One credential of the tenant, known by digest only. weight shares the tenant's seats between keys.
 
@@ -330,7 +335,8 @@ class TenantDocument(Part):
 
     uid is the Tenant object's: a recreated tenant inherits nothing. replicas is the number of pods that share the
     tenant's limits and seats (ready or terminating). client_tls asks for TLS with callers: without a certificate nobody is
-    served.
+    served. renewals grows when callers are taken away by a network policy, which no connection notices that is there
+    already: connections that were made before are closed.
     """
 
     name: Name
@@ -339,6 +345,7 @@ class TenantDocument(Part):
     tier: str = ""
     suspended: bool = False
     client_tls: bool = False
+    renewals: Annotated[int, Field(ge=0, exclude_if=_is_zero)] = 0
     replicas: Annotated[int, Field(ge=1)] = 1
     keys: tuple[ApiKey, ...] = ()
     queue: Queue = Queue()

@@ -11,6 +11,7 @@ from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
 from relay.calls.call_context import CallContext
 from relay.calls.client_connections import ClientConnections
+from relay.calls.connection_renewal import ConnectionRenewal
 from relay.calls.exchanges import Exchanges
 from relay.calls.own_request import (
     MeRequest,
@@ -73,9 +74,13 @@ class CallService:
             self.outbox,
             self.exceptions,
         )
+        self.renewal = ConnectionRenewal(
+            self.connections, patience_seconds=float(settings.drain_seconds)
+        )
 
     def install(self, snapshot: Snapshot) -> None:
         """Puts the snapshot in force for every request that begins from now on."""
+        self.renewal.install(snapshot.document.tenant, time.monotonic())
         self.tenants.install(
             snapshot,
             share=1 / (snapshot.document.tenant.replicas * self._workers),
@@ -95,6 +100,7 @@ class CallService:
             tenant.admission.tick(now)
         self.providers.refresh_keys(self._upstreams())
         self.preflights.tick(now)
+        self.renewal.tick(now)
 
     def stop(self) -> None:
         """Aborts what runs for nobody: the process is about to end."""

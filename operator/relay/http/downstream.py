@@ -464,6 +464,10 @@ class ClientConnection(Channel):
         """Returns whether the connection is encrypted."""
         return self.transport.get_extra_info("ssl_object") is not None
 
+    def end_age(self, now: float) -> None:
+        """Makes the answer that is under way, or the next one, the last of this connection."""
+        self._age_limit = min(self._age_limit, now)
+
     def retire(self) -> None:
         """Closes after the answer that is under way, at once without one."""
         request = self._current

@@ -10,7 +10,7 @@ from relay_operator.api.tenant import Tenant
 
 
 def tenant_part(
-    tenant: Tenant, keys: Mapping[str, document.ApiKey], *, replicas: int
+    tenant: Tenant, keys: Mapping[str, document.ApiKey], *, replicas: int, renewals: int = 0
 ) -> document.TenantDocument:
     """Composes the tenant's part of the document, without routes. keys are taken by name, for their digests alone."""
     spec = tenant.spec
@@ -21,6 +21,7 @@ def tenant_part(
         tier=spec.tier,
         suspended=spec.suspend,
         client_tls=spec.network.tls is not None,
+        renewals=renewals,
         replicas=max(replicas, 1),
         keys=tuple(
             document.ApiKey(

@@ -44,7 +44,8 @@ class Publication:
     asked_for_preflights tells whether the newest composition did, missing_keys says of providers what their key lacks (None until keys were read), api_keys what the last
     look at the tenant's own keys found, spec_note is the last
     valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), outgrown
-    the Providers whose models are not those of their spec for the same reason.
+    the Providers whose models are not those of their spec for the same reason. callers_went tells that the spec takes
+    callers away that a network policy in force may still let in.
     """
 
     tenant: Tenant
@@ -77,6 +78,12 @@ class Publication:
     pace: Pace = field(default_factory=Pace)
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     pushes: PodPushes = field(default_factory=PodPushes)
+    callers_went: bool = False
+
+    def renew_connections(self) -> None:
+        """Lets relays close the connections that were made before the present policy."""
+        self.base = self.base.model_copy(update={"renewals": self.base.renewals + 1})
+        self.callers_went = False
 
     def route_generation(self, route: str) -> int:
         """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""

@@ -76,6 +76,9 @@ class Provisioning:
             tenant.isolation(spec, self._platform, upstreams.values(), note=note)
         ):
             self._isolation.probe_anew(space)
+        if publication.callers_went:
+            # the policy comes first: who was taken away would only come back
+            publication.renew_connections()
         keys = withhold(
             await self._access.keys(publication, upstreams, now),
             self._isolation.withholding(space, has_keys=bool(publication.fragments)),

@@ -77,10 +77,15 @@ class TenantPublications:
     def _rebase(self, publication: Publication, spec: Tenant, keys: Mapping[str, ApiKey]) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         sharing = sum(pod.ready or pod.terminating for pod in self._watched_state.relay_pods(space))
+        before = publication.tenant.spec.network.allow_from
+        publication.callers_went |= not set(before) <= set(spec.spec.network.allow_from)
         publication.tenant = spec
         publication.spec_note = self._publisher.valid_specs.note(spec)
         publication.base = composition.tenant_part(
-            spec, keys, replicas=sharing or spec.spec.relay.fewest_pods
+            spec,
+            keys,
+            replicas=sharing or spec.spec.relay.fewest_pods,
+            renewals=publication.base.renewals,
         )
         self._publisher.refresh_providers(publication)
         if publication.without_room:
