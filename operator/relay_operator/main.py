@@ -173,6 +173,7 @@ async def _operate(
             queue=queue,
             clock=time.time,
             operator_namespace=settings.namespace,
+            cluster_cidrs=split(settings.cluster_cidrs),
         ),
         routes=RouteReconciler(
             watched_state=watched_state,
@@ -352,6 +353,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         prometheus_pods=labels(settings.prometheus_pod_selector),
         dns_namespace=settings.dns_namespace,
         dns_cidrs=split(settings.dns_cidrs),
+        cluster_cidrs=split(settings.cluster_cidrs),
         drain_seconds=settings.drain_seconds,
         rollout_seconds=settings.rollout_seconds,
     )

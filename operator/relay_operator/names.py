@@ -149,6 +149,7 @@ class Reason(StrEnum):
     PROVIDER_NOT_FOUND = "ProviderNotFound"
     PROVIDER_NOT_ALLOWED = "ProviderNotAllowed"
     MODEL_NOT_FOUND = "ModelNotFound"
+    ADDRESS_FORBIDDEN = "AddressForbidden"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_UNUSABLE = "ServiceUnusable"
     CONFLICTED = "Conflicted"

@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         default="", description="comma-separated addresses of DNS servers that are no pods"
     )
 
+    cluster_cidrs: str = Field(
+        default="",
+        description="comma-separated addresses of the cluster itself (nodes, API server): no Provider leads relays there",
+    )
+
     @field_validator("prometheus_url")
     @classmethod
     def _the_url_holds_no_credentials(cls, url: str) -> str:
@@ -166,9 +171,9 @@ class Settings(BaseSettings):
             )
         return text
 
-    @field_validator("dns_cidrs")
+    @field_validator("dns_cidrs", "cluster_cidrs")
     @classmethod
-    def _every_dns_cidr_is_one(cls, text: str) -> str:
+    def _every_cidr_is_one(cls, text: str) -> str:
         # an error at the start, instead of network policies that are refused for every tenant
         for cidr in split(text):
             ipaddress.ip_network(cidr, strict=False)

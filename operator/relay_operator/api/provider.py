@@ -17,6 +17,38 @@ header that relays refuse would stop the whole document of each tenant that uses
 """
 
 
+_FORBIDDEN_HEADERS = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "http2-settings",
+        "accept-encoding", "content-encoding", "content-length", "content-type", "expect",
+        "traceparent", "x-request-id",
+    }
+)  # fmt: skip
+"""Hop-by-hop fields (RFC 9110 section 7.6.1), fields that frame or encode a body, and those that relays write for each call."""
+
+
+def _settable(name: str) -> str:
+    if name.lower() in _FORBIDDEN_HEADERS:
+        raise ValueError(f"{name.lower()} is a header that relays write themselves; remove it")
+    return name
+
+
+SettableName = Annotated[HeaderName, AfterValidator(_settable)]
+
+
+def host_of(url: str) -> str:
+    """Returns the host of a URL. Raises ValueError for a number that resolvers take for an address, like 127.1 or 0x7f000001."""
+    host = urlsplit(url).hostname or ""
+    last = host.rstrip(".").rpartition(".")[2]
+    if last.isdigit() or last.startswith("0x"):
+        try:
+            ip_address(host)
+        except ValueError as error:
+            raise ValueError("write an IPv4 address as four decimal numbers") from error
+    return host
+
+
 class ServiceRef(Part):
     namespace: str
     name: str
@@ -37,6 +69,7 @@ class Endpoint(Part):
         parts = urlsplit(url or "http://none")
         if not parts.hostname or parts.port == 0:  # reading port raises ValueError above 65535
             raise ValueError("write a URL with a host and a port from 1 to 65535")
+        host_of(url or "")
         if url is not None and not all("!" <= one <= "~" for one in url):
             raise ValueError(
                 "write a URL of visible ASCII characters (xn--... for other letters in a name)"
@@ -49,7 +82,7 @@ class Endpoint(Part):
 class Auth(Part):
     secret_name: str
     secret_key: str = "api-key"  # noqa: S105 - the name of an entry
-    header: HeaderName = "Authorization"
+    header: SettableName = "Authorization"
     scheme: HeaderText = "Bearer"
 
 
@@ -72,6 +105,7 @@ class Proxy(Part):
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname or not parts.port:
             raise ValueError("write http://, a host and a port from 1 to 65535")
+        host_of(url)
         return url
 
     @model_validator(mode="after")
@@ -174,7 +208,7 @@ class Terms(Part):
 class ProviderSpec(Part):
     endpoint: Endpoint
     auth: Auth | None = None
-    headers: dict[HeaderName, HeaderText] = {}
+    headers: dict[SettableName, HeaderText] = {}
     egress_cidrs: tuple[Cidr, ...] = Field(default=(), alias="egressCIDRs")
     ca_bundle: Annotated[str | None, AfterValidator(_certificates)] = None
     client_certificate: ClientCertificate | None = None
@@ -190,6 +224,18 @@ class ProviderSpec(Part):
     cool_down: Duration | None = None
     allowed_tenants: TenantSelector | None = None
     region: LabelValue | None = None
+
+    @model_validator(mode="after")
+    def _no_header_comes_twice(self) -> Self:
+        named = [name.lower() for name in self.headers]
+        if self.auth is not None and self.auth.header.lower() in named:
+            raise ValueError(
+                f"headers: {self.auth.header} carries the key that auth names; remove it from headers"
+            )
+        twice = next((name for name in named if named.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"headers: {twice} stands there twice; remove one of the two")
+        return self
 
     @property
     def terms(self) -> Terms:
@@ -207,6 +253,11 @@ class Provider(Resource):
         proxy = self.spec.proxy
         named = (self.spec.auth, self.spec.client_certificate, proxy.auth if proxy else None)
         return tuple(one.secret_name for one in named if one is not None)
+
+    @property
+    def host(self) -> str:
+        """Host of a Provider given by url."""
+        return urlsplit(self.spec.endpoint.url or "").hostname or ""
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ class Platform:
     long new relay pods may take until they count as not coming up.
 
     operator_pods and prometheus_pods are labels that the pods have, each in its namespace; none for every pod of it.
+    cluster_cidrs are the addresses of the cluster itself, which no relay may reach.
     """
 
     operator_namespace: str
@@ -25,6 +26,7 @@ class Platform:
     prometheus_pods: tuple[tuple[str, str], ...] = ()
     dns_namespace: str
     dns_cidrs: tuple[str, ...] = ()
+    cluster_cidrs: tuple[str, ...] = ()
     drain_seconds: int = 60
     rollout_seconds: int = 300
 

@@ -1,11 +1,11 @@
 """Network policies: who may reach a relay and where a relay may go. Everything else is denied, both ways."""
 
-import ipaddress
 from collections.abc import Iterable
 
 from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tenant import Peer, Tenant
+from relay_operator.manifests.addresses import forbidden_addresses
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
 from relay_operator.manifests.namespace import metadata
 
@@ -52,7 +52,10 @@ def relay_traffic(
             "podSelector": {"matchLabels": names.relay_selector(tenant.metadata.name)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": ingress,
-            "egress": [_dns(platform), *(_upstream(upstream) for upstream in upstreams)],
+            "egress": [
+                _dns(platform),
+                *filter(None, (_upstream(upstream, platform) for upstream in upstreams)),
+            ],
         },
     )
     if note:
@@ -78,12 +81,7 @@ def _block(cidr: str) -> Manifest:
 
     The custom resources accept any spelling, as people write 10.1.2.3/24 for 10.1.2.0/24.
     """
-    network = ipaddress.ip_network(cidr, strict=False)
-    if isinstance(network, ipaddress.IPv6Network):
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            network = ipaddress.ip_network((mapped, network.prefixlen - 96))
-    return {"ipBlock": {"cidr": str(network)}}
+    return {"ipBlock": {"cidr": str(forbidden_addresses.block(cidr))}}
 
 
 def _pods(namespace: str, labels: tuple[tuple[str, str], ...]) -> Manifest:
@@ -108,15 +106,28 @@ def _dns(platform: Platform) -> Manifest:
     }
 
 
-def _upstream(upstream: Upstream) -> Manifest:
+def _upstream(upstream: Upstream, platform: Platform) -> Manifest | None:
+    """Returns the way to an upstream; None where all of its addresses are forbidden: a rule without any would open all."""
     if upstream.namespace:
         pods = _pods(upstream.namespace, upstream.pod_selector)
         return {"to": [pods], "ports": [_tcp(upstream.port)]}
     if upstream.cidrs:
-        blocks = [_block(cidr) for cidr in upstream.cidrs]
-        return {"to": blocks, "ports": [_tcp(upstream.port)]}
+        blocks = [
+            {"ipBlock": {"cidr": cidr} | ({"except": closed} if closed else {})}
+            for cidr, closed in _open_parts(upstream.cidrs, platform)
+        ]
+        return {"to": blocks, "ports": [_tcp(upstream.port)]} if blocks else None
     public = [
-        {"ipBlock": {"cidr": "0.0.0.0/0", "except": NOT_PUBLIC_V4}},
-        {"ipBlock": {"cidr": "::/0", "except": NOT_PUBLIC_V6}},
+        {"ipBlock": {"cidr": cidr, "except": _closed(known, platform, version)}}
+        for cidr, known, version in (("0.0.0.0/0", NOT_PUBLIC_V4, 4), ("::/0", NOT_PUBLIC_V6, 6))
     ]
     return {"to": public, "ports": [_tcp(upstream.port)]}
+
+
+def _open_parts(cidrs: Iterable[str], platform: Platform) -> list[tuple[str, list[str]]]:
+    parts = (forbidden_addresses.open_part(cidr, platform.cluster_cidrs) for cidr in cidrs)
+    return [part for part in parts if part is not None]
+
+
+def _closed(known: list[str], platform: Platform, version: int) -> list[str]:
+    return forbidden_addresses.beside(known, platform.cluster_cidrs, version=version)

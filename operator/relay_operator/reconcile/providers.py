@@ -15,6 +15,7 @@ from relay_operator.decisions.provider_conditions import Configured, ProviderOut
 from relay_operator.decisions.provider_status import ProviderStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import upstreams
+from relay_operator.manifests.addresses import forbidden_addresses
 from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.upstreams import Unusable
 from relay_operator.names import Reason
@@ -42,6 +43,7 @@ class ProviderReconciler:
         queue: WorkQueue,
         clock: Callable[[], float],
         operator_namespace: str,
+        cluster_cidrs: tuple[str, ...] = (),
     ) -> None:
         self._api = api
         self._watched_state = watched_state
@@ -50,6 +52,7 @@ class ProviderReconciler:
         self._queue = queue
         self._clock = clock
         self._operator_namespace = operator_namespace
+        self._cluster_cidrs = cluster_cidrs
         self._seen: dict[str, tuple[str, object]] = {}
 
     async def reconcile(self, name: str) -> None:
@@ -132,6 +135,10 @@ class ProviderReconciler:
 
     async def _resolve(self, provider: Provider, now: float) -> ProviderOutcome:
         name = provider.metadata.name
+        forbidden = forbidden_addresses.obstacle_of(provider, self._cluster_cidrs)
+        if forbidden:
+            self._watched_state.resolve(name, None)
+            return Refused(reason=Reason.ADDRESS_FORBIDDEN, message=forbidden)
         ref = provider.spec.endpoint.service_ref
         found = upstreams.of_url(provider) if ref is None else await self._of_service(ref, name)
         if isinstance(found, Unusable):

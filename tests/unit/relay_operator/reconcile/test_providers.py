@@ -232,3 +232,20 @@ async def test_a_url_that_no_relay_can_use_is_told_by_its_provider_and_blocks_no
         assert (accepted["status"], accepted["reason"]) == ("False", Reason.PROVIDER_NOT_FOUND)
     assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
     await life.end()
+
+
+@in_virtual_time
+async def test_a_provider_that_names_a_forbidden_address_leads_no_relay_there() -> None:
+    stage = Stage()
+    stage.provider("legacy", endpoint={"url": "http://169.254.169.254/v1"}, auth=None)
+    stage.tenant()
+    life = await started(stage)
+    stage.pod()
+    stage.route()
+    await stage.settle()
+    assert ready(stage) == ("False", Reason.ADDRESS_FORBIDDEN)
+    assert stage.condition("Provider", "legacy", "Stalled")["status"] == "True"
+    found = stage.condition("RelayRoute", "chat", "Accepted", tenant="finance")
+    assert (found["status"], found["reason"]) == ("False", Reason.PROVIDER_NOT_FOUND)
+    assert "legacy" not in life.watched_state.upstreams
+    await life.end()

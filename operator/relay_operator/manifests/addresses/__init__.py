@@ -1,0 +1,1 @@
+"""The addresses that relays may and may not be led to."""
