@@ -48,6 +48,7 @@ class StallWatch:
         "_finished_at",
         "_left_over",
         "_marks",
+        "_now",
         "_open_at_finish",
         "_stable_cancelled",
         "_stable_ended",
@@ -62,8 +63,8 @@ class StallWatch:
         self._marks: deque[_Mark] = deque()
         self._canary_pace, self._stable_pace = Pace(), Pace()
         self._started = self._stable_started = self._stable_ended = 0.0
-        # since the canary last finished an attempt
-        self._finished_at = 0.0
+        # since the canary last finished an attempt, or may have without being seen
+        self._now = self._finished_at = 0.0
         self._started_at_finish = self._open_at_finish = 0.0
         self._stable_finished = self._stable_cancelled = 0.0
         # under way before the first tick: of an earlier run, which is not this one's fault
@@ -79,15 +80,21 @@ class StallWatch:
             self._left_over = canary.under_way
         self._left_over = min(self._left_over, canary.under_way)
         self._take_pace(increments)
-        if canary.finished > 0 or not self._finished_at:
+        if canary.finished > 0 or not self._finished_at or self._was_unseen(increments):
             self._finished_at = now
             self._started_at_finish = self._started
             self._open_at_finish = canary.under_way - self._left_over
             self._stable_finished = self._stable_cancelled = 0.0
+        self._now = max(now, self._now)
         self._stable_finished += stable.finished
         self._stable_cancelled += stable.cancelled
         self._mark(now)
         return self._judge(now)
+
+    def _was_unseen(self, increments: Increments) -> bool:
+        """Tells whether attempts may have finished that nobody counted: in a gap of the scrapes, or on a pod without any."""
+        is_gap = increments.seconds <= 0 and increments.now > self._now
+        return is_gap or increments.fresh_pods < increments.expected_pods
 
     def _take_pace(self, increments: Increments) -> None:
         canary, stable = increments.canary, increments.stable

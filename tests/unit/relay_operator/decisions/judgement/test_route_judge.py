@@ -395,3 +395,39 @@ def test_a_pause_of_several_calls_that_was_seen_before_is_no_stall() -> None:
     assert longer.outcome is not Outcome.BREACHED
     hung = looks.see(SideIncrements(under_way=6), stable=stable, times=10)
     assert found(hung) == (Outcome.BREACHED, Reason.STALLED_CALLS)
+
+
+@pytest.mark.parametrize("stable", [SideIncrements(), side(10)])
+def test_what_finished_while_prometheus_was_away_is_no_stall(stable: SideIncrements) -> None:
+    """Counts of a gap are dropped, finished attempts as well."""
+    looks = Looks()
+    looks.see(side(20), stable=stable)
+    looks.see(side(20, under_way=20), stable=stable, times=60)
+    looks.now += 60
+    after = Increments(
+        now=looks.now,
+        seconds=0.0,
+        canary=SideIncrements(under_way=20),
+        fresh_pods=3,
+        expected_pods=3,
+        moved=False,
+    )
+    silent = replace(after, now=looks.now - 60, fresh_pods=0)
+    assert looks.judge.judge(silent).outcome is Outcome.UNMEASURABLE
+    assert looks.judge.judge(after).outcome is Outcome.HEALTHY
+    assert looks.see(side(20, under_way=20), stable=stable, times=30).outcome is Outcome.HEALTHY
+    # one that hung meanwhile is found from then on
+    hung = SideIncrements(started=20, under_way=40)
+    assert looks.see(hung, stable=stable, times=8).outcome is not Outcome.BREACHED
+    assert found(looks.see(hung, stable=stable, times=20)) == (
+        Outcome.BREACHED,
+        Reason.STALLED_CALLS,
+    )
+
+
+def test_what_a_pod_without_samples_may_have_finished_is_no_stall() -> None:
+    looks = Looks()
+    looks.see(side(20))
+    looks.see(side(20, under_way=20), times=60)
+    missed = SideIncrements(under_way=20)
+    assert looks.see(missed, times=200, pods=2).outcome is Outcome.UNMEASURABLE
