@@ -356,6 +356,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         cluster_cidrs=split(settings.cluster_cidrs),
         drain_seconds=settings.drain_seconds,
         rollout_seconds=settings.rollout_seconds,
+        rollouts_at_once=settings.rollouts_at_once,
     )
 
 

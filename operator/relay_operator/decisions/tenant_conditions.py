@@ -10,6 +10,8 @@ from relay_operator.decisions.isolation.finding import NOT_PROBED
 from relay_operator.decisions.isolation.finding import Finding as IsolationFinding
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.relay_pods.certificate import ClientTls, Finding, Next, judge
+from relay_operator.decisions.rollouts.changes import NOT_SEEN
+from relay_operator.decisions.rollouts.changes import Finding as RolloutFinding
 from relay_operator.names import ConditionType as Type
 from relay_operator.names import Reason
 
@@ -26,7 +28,8 @@ class Provisioned:
     orphans says which Providers are gone although routes in force use them; those routes say so as well. outgrown names
     Providers that have become too large for the tenant's document. api_keys is what the last look at the tenant's own API
     keys found. troubles says why relay pods are missing. tls is None
-    for a tenant without TLS. withheld says why no key of a Provider is handed out.
+    for a tenant without TLS. withheld says why no key of a Provider is handed out. rollout is how
+    new relay pods take the place of former ones.
     """
 
     wanted_pods: int = 1
@@ -44,11 +47,22 @@ class Provisioned:
     isolation: IsolationFinding = NOT_PROBED
     isolation_is_required: bool = True
     withheld: str = ""
+    rollout: RolloutFinding = NOT_SEEN
 
     @property
     def is_exposed(self) -> bool:
         """Tells whether a person has to act on what the probes found."""
         return self.isolation_is_required and self.isolation.holds is False
+
+    @property
+    def is_stuck(self) -> bool:
+        """Tells whether new relay pods will not come up by themselves."""
+        return self.rollout.is_stuck
+
+    @property
+    def quota(self) -> str:
+        """The trouble of a pod that a quota keeps from being made; empty without one."""
+        return next((one for one in self.troubles if "exceeded quota" in one), "")
 
     @property
     def available(self) -> bool:
@@ -186,7 +200,8 @@ def _reconciling(found: Provisioned) -> Condition:
     tls = _tls(found)
     if tls.next is Next.TIME:
         return condition(Type.RECONCILING, True, tls.reason, tls.reason, tls.message)
-    holds = not (found.available and found.programmed) and not found.missing_keys
+    is_waiting = not (found.available and found.programmed)
+    holds = is_waiting and not (found.missing_keys or found.is_stuck)
     message = _configured(found) if found.available else _ready_pods(found)
     return condition(Type.RECONCILING, holds, Reason.PROVISIONING, Reason.AVAILABLE, message)
 
@@ -200,6 +215,7 @@ def _stalled(found: Provisioned) -> Condition:
         (bool(found.api_keys.problems), Reason.API_KEY_INVALID, _invalid(found)),
         (bool(full), Reason.DOCUMENT_FULL, full),
         (tls.next is Next.PERSON, tls.reason, tls.message),
+        (found.is_stuck, Reason.ROLLOUT_STUCK, found.rollout.message),
     )
     holds, reason, message = next((row for row in rows if row[0]), (False, Reason.SYNCED, ""))
     return condition(Type.STALLED, holds, reason, reason, message)
@@ -239,6 +255,7 @@ def _ready(found: Provisioned) -> Condition:
         (bool(found.api_keys.problems), False, Reason.API_KEY_INVALID, _invalid(found)),
         (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),
         (not tls.holds and not is_loading, False, tls.reason, tls.message),
+        (found.is_stuck, False, Reason.ROLLOUT_STUCK, found.rollout.message),
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),
         (not found.programmed, False, Reason.WAITING_FOR_PODS, _configured(found)),
         (not tls.holds, False, tls.reason, tls.message),
@@ -261,11 +278,12 @@ def _relay(found: Provisioned) -> list[Condition]:
     return [
         condition(
             Type.RELAY_AVAILABLE,
-            found.available,
+            found.available and not found.quota,
             Reason.MINIMUM_REPLICAS_AVAILABLE,
-            Reason.PROGRESSING,
+            Reason.QUOTA_EXCEEDED if found.quota else Reason.PROGRESSING,
             _ready_pods(found),
         ),
+        found.rollout.condition,
         condition(
             Type.PROGRAMMED,
             found.programmed,
@@ -278,7 +296,8 @@ def _relay(found: Provisioned) -> list[Condition]:
 
 def _ready_pods(found: Provisioned) -> str:
     text = f"{found.ready_pods} of {found.wanted_pods} relay pods are ready"
-    return "; ".join((text, *found.troubles)) if not found.available else text
+    troubles = (found.quota,) if found.available and found.quota else found.troubles
+    return "; ".join((text, *troubles)) if not found.available or found.quota else text
 
 
 def _configured(found: Provisioned) -> str:

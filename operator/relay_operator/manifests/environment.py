@@ -9,7 +9,8 @@ Manifest = dict[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """The operator's surroundings. public_keys is the text of endpoints.ENV_DOCUMENT_PUBLIC_KEYS; rollout_seconds how
-    long new relay pods may take until they count as not coming up.
+    long new relay pods may take until they count as not coming up; rollouts_at_once how many tenants' pods a change of the
+    platform rolls at a time.
 
     operator_pods and prometheus_pods are labels that the pods have, each in its namespace; none for every pod of it.
     cluster_cidrs are the addresses of the cluster itself, which no relay may reach.
@@ -29,6 +30,7 @@ class Platform:
     cluster_cidrs: tuple[str, ...] = ()
     drain_seconds: int = 60
     rollout_seconds: int = 300
+    rollouts_at_once: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,10 +28,7 @@ def isolation(
     )
 
 
-def relay(tenant: Tenant, platform: Platform) -> tuple[Manifest, ...]:
-    """Returns the objects that serve the traffic."""
-    return (
-        workload.service(tenant),
-        workload.deployment(tenant, platform),
-        workload.disruption_budget(tenant),
-    )
+def relay(tenant: Tenant, deployment: Manifest | None) -> tuple[Manifest, ...]:
+    """Returns the objects that serve the traffic; no Deployment where it is to be left as it is."""
+    deployments = () if deployment is None else (deployment,)
+    return (*deployments, workload.service(tenant), workload.disruption_budget(tenant))

@@ -17,6 +17,7 @@ from relay_operator.manifests import composition, credentials
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.publication import Publication, weights
+from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 from relay_operator.reconcile.publishing.valid_spec import ValidSpecs
 from relay_operator.reconcile.upstreams.replacements import is_held
 from relay_operator.reconcile.watched_state import WatchedState
@@ -47,6 +48,7 @@ class DocumentPublisher:
         self._watched_state = watched_state
         self._signing_key = signing_key
         self.valid_specs = ValidSpecs(signing_key)
+        self.template_notes = SignedNotes(signing_key, purpose="pod template")
         self._publications: dict[str, Publication] = {}
 
     def publication(self, namespace: str) -> Publication | None:

@@ -16,6 +16,7 @@ from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions import conditions, route_acceptance
 from relay_operator.decisions.relay_pods import troubles
+from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
@@ -71,6 +72,7 @@ class WatchedState:
     _owned: dict[str, bool] = field(default_factory=dict)
     openness: Openness = field(default_factory=Openness)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
+    _flying: set[str] = field(default_factory=set)
     _queued_rollouts: dict[str, tuple[Any, str]] = field(default_factory=dict)
     _resolutions: int = 0
     _undeployed: dict[str, str] = field(default_factory=dict)
@@ -128,8 +130,12 @@ class WatchedState:
         self._owned.pop(namespace, None)
         self.claims.look_again(namespace)
         self._undeployed.pop(namespace, None)
-        self.rollouts.pop(namespace, None)
+        self._forget_rollout(namespace)
         self._queued_rollouts.pop(namespace, None)
+
+    def _forget_rollout(self, namespace: str) -> None:
+        self.rollouts.pop(namespace, None)
+        self._flying.discard(namespace)
 
     def take_in_deployment(self, body: Body, *, deleted: bool) -> bool:
         """Stores how far a tenant's Deployment is, and why it cannot make its pods; True when that has changed."""
@@ -140,7 +146,7 @@ class WatchedState:
         else:
             self._undeployed.pop(namespace, None)
         if deleted:
-            self.rollouts.pop(namespace, None)
+            self._forget_rollout(namespace)
         else:
             self.store_deployment(body)
         rollout = self.rollouts.get(namespace)
@@ -150,7 +156,13 @@ class WatchedState:
 
     def store_deployment(self, body: Body) -> None:
         """Keeps how far the rollout of a tenant's Deployment is."""
-        self.rollouts[body["metadata"]["namespace"]] = rollout_of(body)
+        namespace = body["metadata"]["namespace"]
+        rollout = self.rollouts[namespace] = rollout_of(body)
+        (self._flying.add if is_flying(rollout) else self._flying.discard)(namespace)
+
+    def flying_tenants(self) -> set[str]:
+        """Returns the tenants that a change of the platform has reached and that have not proved it yet."""
+        return {namespace.removeprefix(names.NAMESPACE_PREFIX) for namespace in self._flying}
 
     def wanted_pods(self, namespace: str, relay: Relay) -> int:
         """Returns how many relay pods a tenant is to have: what its autoscaler said last, where it has one."""

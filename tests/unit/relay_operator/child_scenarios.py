@@ -11,7 +11,7 @@ from tests.unit.relay_operator.manifests.policy_cases import PLATFORM, a_tenant
 from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.manifests import credentials, tenant
+from relay_operator.manifests import credentials, tenant, workload
 from relay_operator.manifests import namespace as namespaces
 
 Manifest = dict[str, Any]
@@ -37,7 +37,7 @@ def children(space: str) -> dict[tuple[str, str], Manifest]:
         *tenant.isolation(made, PLATFORM, []),
         credentials.upstream_keys(made, {"p": "key"}),
         credentials.document_configmap(made, "{}"),
-        *tenant.relay(made, PLATFORM),
+        *tenant.relay(made, workload.deployment(made, PLATFORM)),
     )
     return {
         (one["kind"], one["metadata"]["name"]): one

@@ -201,7 +201,7 @@ class Life:
                 ),
                 isolation=self.isolation,
                 key_versions=self.key_versions,
-                platform=PLATFORM,
+                platform=stage.platform,
                 signing_key=SIGNING_KEY,
                 clock=stage.clock,
             ),
@@ -349,6 +349,7 @@ class Stage:
     def __init__(self) -> None:
         self.canaries_at_once = 0
         self.tiers = Tiers()
+        self.platform = PLATFORM
         self.clock = running_clock()
         self.server = InMemoryApiServer(self.clock)
         self.relays = RelayPods(self.server, SIGNING_KEY.public_key())

@@ -17,6 +17,7 @@ from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
+from relay_operator.reconcile.tenancy.rollouts import Rollouts
 from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
@@ -38,6 +39,7 @@ class Provisioning:
         keys: TenantKeys,
         certificate: TenantCertificate,
         isolation: IsolationRecords,
+        rollouts: Rollouts,
         platform: Platform,
     ) -> None:
         self._children = children
@@ -51,6 +53,7 @@ class Provisioning:
         self._keys = keys
         self._certificate = certificate
         self._isolation = isolation
+        self._rollouts = rollouts
         self._platform = platform
 
     async def provision(self, spec: Tenant, now: float) -> Keys | None:
@@ -102,8 +105,9 @@ class Provisioning:
             # one that is still there would undo the number that follows
             space = names.tenant_namespace(spec.metadata.name)
             await self._children.remove("HorizontalPodAutoscaler", space, names.RELAY)
+        deployment = await self._rollouts.deployment(spec)
         await self._apply_all(
-            tenant.relay(spec, self._platform), fewest_pods=spec.spec.relay.fewest_pods
+            tenant.relay(spec, deployment), fewest_pods=spec.spec.relay.fewest_pods
         )
         if autoscaler is not None:
             await self._children.apply(autoscaler)

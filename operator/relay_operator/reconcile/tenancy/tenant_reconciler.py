@@ -33,6 +33,7 @@ from relay_operator.reconcile.tenancy.pauses import LOOK_AGAIN_SECONDS, NAMESPAC
 from relay_operator.reconcile.tenancy.provisioning import Provisioning
 from relay_operator.reconcile.tenancy.refused_specs import RefusedSpecs
 from relay_operator.reconcile.tenancy.revocation import Revocation
+from relay_operator.reconcile.tenancy.rollouts import Rollouts
 from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications
 from relay_operator.reconcile.tenancy.tenant_report import TenantReport
 from relay_operator.reconcile.upstream_access import UpstreamAccess
@@ -82,6 +83,14 @@ class TenantReconciler:
             versions=key_versions,
             clock=key_clock,
         )
+        self._rollouts = Rollouts(
+            api=api,
+            watched_state=watched_state,
+            queue=queue,
+            notes=publisher.template_notes,
+            platform=platform,
+            clock=asyncio.get_running_loop().time,
+        )
         self._homes = Homes(
             api=api,
             children=children,
@@ -102,6 +111,7 @@ class TenantReconciler:
             keys=TenantKeys(api=api, children=children, watched_state=watched_state),
             certificate=certificate,
             isolation=isolation,
+            rollouts=self._rollouts,
             platform=platform,
         )
         self._report = TenantReport(
@@ -114,6 +124,7 @@ class TenantReconciler:
             certificate=certificate,
             isolation=isolation,
             homes=self._homes,
+            rollouts=self._rollouts,
             clock=clock,
         )
         self._revocation = Revocation(
@@ -192,6 +203,7 @@ class TenantReconciler:
     def _forget(self, name: str) -> None:
         space = names.tenant_namespace(name)
         self._watched_state.forget(space)
+        self._rollouts.forget(name)
         self._publisher.forget(space)
         self._children.forget(space)
         self._report.forget(name)

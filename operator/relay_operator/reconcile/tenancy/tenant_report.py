@@ -22,6 +22,7 @@ from relay_operator.reconcile.failure_report import report_status
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.tenancy.homes import Homes
+from relay_operator.reconcile.tenancy.rollouts import Rollouts
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
 from relay_operator.reconcile.watched_state import WatchedState
 
@@ -44,6 +45,7 @@ class TenantReport:
         certificate: TenantCertificate,
         isolation: IsolationRecords,
         homes: Homes,
+        rollouts: Rollouts,
         clock: Callable[[], float],
     ) -> None:
         self._homes = homes
@@ -55,6 +57,7 @@ class TenantReport:
         self._access = access
         self._certificate = certificate
         self._isolation = isolation
+        self._rollouts = rollouts
         self._clock = clock
 
     async def provisioned(self, body: dict[str, Any], spec: Tenant, keys: Keys, now: float) -> bool:
@@ -145,6 +148,7 @@ class TenantReport:
             is_adopted=self._homes.is_adopted(spec),
             tls=self._certificate.found(publication, self._clock()),
             troubles=self._watched_state.troubles(space),
+            rollout=self._rollouts.finding(spec.metadata.name),
             isolation=self._isolation.of(space).finding,
             isolation_is_required=self._isolation.is_required,
             withheld=next(iter(keys.withheld.values()), ""),

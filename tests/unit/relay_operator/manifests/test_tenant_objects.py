@@ -33,7 +33,7 @@ def every_object(**spec: Any) -> list[dict[str, Any]]:
         *tenant.isolation(made, PLATFORM, []),
         credentials.api_keys(made, {"default": "secret"}, stamps="{}"),
         credentials.document_configmap(made, "{}"),
-        *tenant.relay(made, PLATFORM),
+        *tenant.relay(made, workload.deployment(made, PLATFORM)),
     ]
 
 

@@ -1,0 +1,215 @@
+"""Rollouts of relays: a tenant's own change at once, a change of the platform a few tenants at a time.
+
+What is in flight is judged by the Deployments as they are, so an operator that starts again goes on where it was.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from relay_operator import names
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster import live_fields
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.decisions.rollouts import changes, deployments, waves
+from relay_operator.decisions.rollouts.changes import Change, Finding, Patience
+from relay_operator.decisions.rollouts.deployments import Cause
+from relay_operator.decisions.rollouts.waves import Judgement, Member, Wave
+from relay_operator.manifests import workload
+from relay_operator.manifests.environment import Manifest, Platform
+from relay_operator.reconcile.publishing.signed_notes import SignedNotes
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, WorkQueue
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The template that a waiting tenant keeps; None where nobody knows which one that is."""
+
+    identity: str
+    template: Manifest | None
+    is_foreign: bool = False
+
+
+class Rollouts:
+    """Chooses the Deployment that each tenant is given now. notes sign what it was given."""
+
+    def __init__(
+        self,
+        *,
+        api: ApiServer,
+        watched_state: WatchedState,
+        queue: WorkQueue,
+        notes: SignedNotes,
+        platform: Platform,
+        clock: Callable[[], float],
+    ) -> None:
+        self._api = api
+        self._watched_state = watched_state
+        self._queue = queue
+        self._notes = notes
+        self._platform = platform
+        self._clock = clock
+        self._waiting: dict[str, Judgement] = {}
+        self._held: dict[str, _Held] = {}
+        self._begun: dict[str, str] = {}
+        self._judged: set[str] = set()
+        self._patience: dict[str, Patience] = {}
+        self._told_stop: tuple[str, ...] = ()
+
+    async def deployment(self, spec: Tenant) -> Manifest | None:
+        """Returns the Deployment as it is to be now; None to leave it as it is."""
+        name, space = spec.metadata.name, names.tenant_namespace(spec.metadata.name)
+        template = workload.pod_template(spec, self._platform)
+        wanted, own = deployments.identify(template), spec.origin.pods
+        rollout = self._watched_state.rollouts.get(space)
+        self._judged.add(name)
+        change = changes.change_of(rollout, template=wanted, own=own)
+        if rollout is None or change is not Change.PLATFORM:
+            self._leave_line(name)
+            if name in self._begun:
+                self._begun[name] = wanted
+            cause = changes.cause_of(change, rollout)
+            own = own or (rollout.note.own if rollout is not None else "")
+            self._wake_others(name)
+            return self._given(spec, template, own, cause)
+        judgement = waves.judge(changes.facts_before(rollout))
+        if self._may_begin(name, wanted, judgement):
+            self._leave_line(name)
+            cause = Cause.TENANT if judgement is Judgement.AILING else Cause.PLATFORM
+            if cause is Cause.PLATFORM:
+                self._begun[name] = wanted
+            self._wake_others(name)
+            return self._given(spec, template, own, cause)
+        return await self._kept(spec, template, own)
+
+    def _may_begin(self, name: str, wanted: str, judgement: Judgement) -> bool:
+        if self._begun.get(name) == wanted:
+            return True
+        self._waiting[name] = judgement
+        return name in self._wave().begin
+
+    def _leave_line(self, name: str) -> None:
+        self._waiting.pop(name, None)
+        self._held.pop(name, None)
+
+    def _wave(self) -> Wave:
+        """Judges everyone whose judgement counts now."""
+        members = [*self._flying()]
+        # whoever waits has no chance while all places are taken; it is not worth to sort them
+        is_full = len(members) >= self._platform.rollouts_at_once
+        candidates = {Judgement.OVERTAKEN} if is_full else {Judgement.OVERTAKEN, Judgement.WAITING}
+        if not members and self._knows_all():
+            candidates.add(Judgement.AILING)
+        members += (Member(*one) for one in self._waiting.items() if one[1] in candidates)
+        return waves.next_of(members, most=self._platform.rollouts_at_once)
+
+    def _knows_all(self) -> bool:
+        """Tells whether every tenant was judged in this life: who could prove the change comes before who cannot."""
+        return all(
+            namespace.removeprefix(names.NAMESPACE_PREFIX) in self._judged
+            or not self._watched_state.owns(namespace)
+            for namespace in self._watched_state.rollouts
+        )
+
+    def _flying(self) -> Iterator[Member]:
+        for name in self._begun.keys() | self._watched_state.flying_tenants():
+            if name not in self._waiting and self._is_known(name):
+                stuck = self._is_stuck(name)
+                yield Member(name, Judgement.STUCK if stuck else Judgement.MOVING)
+
+    def _is_known(self, name: str) -> bool:
+        """Tells whether the tenant counts; what one begun here has is told by its Deployment once that was seen."""
+        watched = self._watched_state.tenants.get(name)
+        space = names.tenant_namespace(name)
+        if watched is None or watched.is_being_deleted or not self._watched_state.owns(space):
+            return False
+        rollout = self._watched_state.rollouts.get(space)
+        if name not in self._begun or rollout is None:
+            return True
+        if rollout.note.template != self._begun[name]:
+            # its Deployment was written, and no watch has shown that yet
+            return True
+        del self._begun[name]
+        return changes.is_flying(rollout)
+
+    def _is_stuck(self, name: str) -> bool:
+        space = names.tenant_namespace(name)
+        rollout = self._watched_state.rollouts.get(space)
+        if rollout is None or rollout.is_done:
+            self._patience.pop(name, None)
+            return False
+        now = self._clock()
+        patience = self._patience.setdefault(name, Patience())
+        patience.look(rollout, "; ".join(self._watched_state.troubles(space)), now)
+        return rollout.is_late or patience.is_over(now)
+
+    def _wake_others(self, name: str) -> None:
+        """Queues whoever may begin now; and all that wait when they have to tell of another stop."""
+        if not self._waiting:
+            return
+        wave = self._wave()
+        concerned = {*wave.begin}
+        if self._told_stop != wave.stopped_by:
+            self._told_stop = wave.stopped_by
+            concerned |= self._waiting.keys()
+        for other in sorted(concerned - {name}):
+            self._queue.add(Key("Tenant", "", other), reset_backoff=False)
+
+    def _given(self, spec: Tenant, template: Manifest, own: str, cause: Cause) -> Manifest:
+        note = self._notes.sign(spec.metadata.uid, deployments.note_text(own, template))
+        annotations = {names.ANNOTATION_TEMPLATE: note, names.ANNOTATION_ROLLED_BY: cause.value}
+        return workload.deployment(spec, self._platform, template=template, notes=annotations)
+
+    async def _kept(self, spec: Tenant, wanted: Manifest, own: str) -> Manifest | None:
+        """Returns the Deployment with the template that it was given last, so that what others do to it is undone."""
+        name, space = spec.metadata.name, names.tenant_namespace(spec.metadata.name)
+        rollout = self._watched_state.rollouts[space]
+        held = self._held.get(name)
+        if held is None or held.identity != rollout.note.template:
+            live = await self._api.get("Deployment", names.RELAY, namespace=space)
+            held = self._read(spec, live)
+            if held.is_foreign:
+                self._leave_line(name)
+                return self._given(spec, wanted, own, Cause.TENANT)
+            self._held[name] = held
+        if held.template is None:
+            return None
+        return self._given(spec, held.template, rollout.note.own, rollout.cause)
+
+    def _read(self, spec: Tenant, live: Manifest | None) -> _Held:
+        """Reads what a Deployment was given; it is foreign where somebody else has had a hand in it, or where it is gone."""
+        annotations = (live or {}).get("metadata", {}).get("annotations") or {}
+        signed = str(annotations.get(names.ANNOTATION_TEMPLATE, ""))
+        text = self._notes.read(spec.metadata.uid, signed)
+        if text is not None:
+            note, template = deployments.read_note(text)
+            return _Held(note.template, dict(template))
+        usual = workload.deployment(spec, self._platform)
+        is_foreign = bool(live is None or signed or live_fields.compare(live, usual).managers)
+        # without a note it is of an operator that wrote none
+        return _Held("", None, is_foreign=is_foreign)
+
+    def finding(self, name: str) -> Finding:
+        """Tells how the tenant's rollout stands; it is looked at again when its patience ends."""
+        if name in self._waiting:
+            most = self._platform.rollouts_at_once
+            return changes.held(self._wave().stopped_by, most=most)
+        is_stuck = self._is_stuck(name)
+        patience = self._patience.get(name, Patience())
+        seconds = patience.seconds_left(self._clock())
+        if seconds:
+            self._queue.add_after(Key("Tenant", "", name), seconds)
+        return changes.under_way(
+            self._watched_state.rollouts.get(names.tenant_namespace(name)),
+            trouble=patience.trouble,
+            is_stuck=is_stuck,
+            deadline_seconds=self._platform.rollout_seconds,
+        )
+
+    def forget(self, name: str) -> None:
+        """Forgets a tenant that is gone, which gives its place to another."""
+        self._leave_line(name)
+        self._begun.pop(name, None)
+        self._patience.pop(name, None)
+        self._judged.discard(name)
+        self._wake_others(name)
