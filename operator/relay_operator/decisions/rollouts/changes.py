@@ -134,9 +134,7 @@ def under_way(
         message = "every relay pod is of the newest pod template"
         return Finding(reason=Reason.ROLLED_OUT, message=message)
     if not is_stuck:
-        message = (
-            f"{updated} of {max(pods, rollout.wanted)} relay pods are of the newest pod template"
-        )
+        message = f"{updated} of {pods} relay pods are of the newest pod template"
         return Finding(reason=Reason.ROLLING_OUT, message=message)
     why = trouble or f"not within {deadline_seconds} s"
     former = max(available - updated, 0)

@@ -10,10 +10,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_operator import names
-from relay_operator.api.tenant import Tenant
+from relay_operator.api.tenant import Origin, Tenant
 from relay_operator.errors import InvalidSpec
 from relay_operator.manifests import composable
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
+
+_ORIGIN = "origin"
+"""Beside the fields of the spec, which have no such one."""
 
 
 class ValidSpecs:
@@ -23,7 +26,8 @@ class ValidSpecs:
     def note(self, tenant: Tenant) -> str:
         """Returns the spec as the annotation holds it."""
         spec = tenant.spec.model_dump(mode="json", by_alias=True)
-        text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+        kept = spec | {_ORIGIN: tenant.origin.model_dump(mode="json", by_alias=True)}
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return self._notes.sign(tenant.metadata.uid, text)
 
     def read(
@@ -36,7 +40,10 @@ class ValidSpecs:
         if text is None:
             return None
         try:
-            return composable.filled_tenant({"metadata": metadata, "spec": json.loads(text)})
+            spec = json.loads(text)
+            origin = Origin.model_validate(spec.pop(_ORIGIN, {}))
+            tenant = composable.filled_tenant({"metadata": metadata, "spec": spec})
+            return tenant.model_copy(update={"origin": origin})
         except InvalidSpec:
             # an older version of the operator could use it
             return None
