@@ -128,6 +128,10 @@ class ProviderAuth(Part):
     key_file: Name | None = None
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 ParameterPath = Annotated[
     str,
     StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,5}$"),
@@ -155,6 +159,17 @@ class ClientCertificate(Part):
     key_file: Name
 
 
+class Capabilities(Part):
+    """What a model can do, as the platform says of it; None where nothing is said. Sizes are in tokens."""
+
+    context_window: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None
+    max_output_tokens: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None
+    tools: Annotated[bool | None, Field(exclude_if=_is_none)] = None
+    vision: Annotated[bool | None, Field(exclude_if=_is_none)] = None
+    audio: Annotated[bool | None, Field(exclude_if=_is_none)] = None
+    structured_output: Annotated[bool | None, Field(exclude_if=_is_none)] = None
+
+
 class ProviderModel(Part):
     """A model of a provider's catalogue. Prices are micro-USD per million tokens.
 
@@ -168,6 +183,7 @@ class ProviderModel(Part):
     drop_parameters: Annotated[
         tuple[ParameterPath, ...], Field(max_length=16, exclude_if=_is_unset)
     ] = ()
+    capabilities: Annotated[Capabilities | None, Field(exclude_if=_is_unset)] = None
 
     @model_validator(mode="after")
     def _keeps_what_the_relay_reads(self) -> Self:

@@ -9,7 +9,14 @@ from tests.blackbox.tenant import KEY, MODEL, MODELS, Platform, provider, route,
 from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 
-from relay_contract.document import Limits, Match, ModelLimit, ProviderAuth, ProviderModel
+from relay_contract.document import (
+    Capabilities,
+    Limits,
+    Match,
+    ModelLimit,
+    ProviderAuth,
+    ProviderModel,
+)
 
 OTHER_MODEL = MODELS[1]
 
@@ -200,3 +207,17 @@ def test_a_provider_that_is_closed_to_the_tenant_gets_no_call_and_says_so(
     assert (upstreams["stable"].calls(), upstreams["backup"].calls()) == (0, 1)
     listed = relay.ask("GET", "/v1/models").json()["data"]
     assert [one["id"] for one in listed] == [OTHER_MODEL]
+
+
+def test_models_are_listed_with_what_they_can_do(relay: Relay, platform: Platform) -> None:
+    can = Capabilities(context_window=128_000, tools=True, vision=False)
+    models = (
+        ProviderModel(name=MODEL, upstream_name=MODEL, capabilities=can),
+        ProviderModel(name=OTHER_MODEL, upstream_name=OTHER_MODEL),
+    )
+    relay.push(platform.document(providers=platform.providers(models=models)))
+    usual = {"object": "model", "created": 0, "owned_by": "relay"}
+    able = {"id": MODEL, **usual, "context_window": 128_000, "tools": True, "vision": False}
+    listed = relay.ask("GET", "/v1/models").json()["data"]
+    assert listed == [able, {"id": OTHER_MODEL, **usual}]
+    assert relay.ask("GET", f"/v1/models/{MODEL}").json() == able

@@ -10,6 +10,7 @@ from relay.admission.limiter import RateView
 from relay.calls.tenants.caller import Caller
 from relay.dialect.refusals import Refusal
 from relay.http.connection_pool import Origin
+from relay.routing import model_capabilities
 from relay.routing.snapshot import Snapshot
 from relay_contract.document import Limits
 
@@ -103,12 +104,14 @@ def retry_fields(refusal: Refusal, retry_after_seconds: float | None) -> bytes:
 
 def models_body(snapshot: Snapshot) -> bytes:
     """Renders GET /v1/models: the models that this tenant may ask for."""
-    return orjson.dumps({"object": "list", "data": [_model(name) for name in snapshot.models]})
+    return orjson.dumps(
+        {"object": "list", "data": [_model(snapshot, name) for name in snapshot.models]}
+    )
 
 
 def model_body(snapshot: Snapshot, name: str) -> bytes | None:
     """Renders GET /v1/models/{id}; None when the tenant has no such model."""
-    return orjson.dumps(_model(name)) if name in snapshot.models else None
+    return orjson.dumps(_model(snapshot, name)) if name in snapshot.models else None
 
 
 def no_such_model(snapshot: Snapshot, model: str) -> str:
@@ -155,8 +158,10 @@ def me_body(caller: Caller, now: float) -> bytes:
     )
 
 
-def _model(name: str) -> Mapping[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "relay"}
+def _model(snapshot: Snapshot, name: str) -> Mapping[str, Any]:
+    """Renders a model; beside the fields of the OpenAI API what it can do, as far as the platform says so."""
+    fields = {"id": name, "object": "model", "created": 0, "owned_by": "relay"}
+    return fields | model_capabilities.of_model(snapshot, name)
 
 
 def _limits(limits: Limits) -> Mapping[str, Any]:

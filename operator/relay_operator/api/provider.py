@@ -137,12 +137,24 @@ class ClientCertificate(Part):
     secret_name: str
 
 
+class Capabilities(Part):
+    """What a model can do, as far as somebody has said so. Sizes are in tokens."""
+
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    tools: bool | None = None
+    vision: bool | None = None
+    audio: bool | None = None
+    structured_output: bool | None = None
+
+
 class Model(Part):
     name: str
     upstream_name: str | None = None
     input_price: int = 0
     output_price: int = 0
     drop_parameters: tuple[str, ...] = ()
+    capabilities: Capabilities | None = None
 
 
 class Limits(Part):

@@ -6,6 +6,7 @@ from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary.state import Decision, Phase
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
+from relay_operator.decisions.providers.capabilities import Compared
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome
 from relay_operator.decisions.route_status import Programmed
 from relay_operator.names import ConditionType as Type
@@ -20,9 +21,29 @@ _WITHIN_SLO: dict[Outcome, bool | None] = {
 
 
 def conditions(
-    outcome: RouteOutcome, programmed: Programmed, *, obstacle: Obstacle | None = None
+    outcome: RouteOutcome,
+    programmed: Programmed,
+    *,
+    obstacle: Obstacle | None = None,
+    compared: Compared | None = None,
 ) -> list[Condition]:
-    """Builds every condition of a route. obstacle is what kept a decided route from being stored or delivered."""
+    """Builds every condition of a route. obstacle is what kept a decided route from being stored or delivered, compared what the
+    catalogues say of its canary.
+    """
+    capable = [] if compared is None else [_capable(compared)]
+    return [*_of_outcome(outcome, programmed, obstacle), *capable]
+
+
+def _capable(compared: Compared) -> Condition:
+    reason = Reason.CAPABILITIES_UNKNOWN if compared.holds is None else Reason.CAPABILITY_MISSING
+    return condition(
+        Type.CANARY_CAPABLE, compared.holds, Reason.CAPABILITIES_MATCH, reason, compared.message
+    )
+
+
+def _of_outcome(
+    outcome: RouteOutcome, programmed: Programmed, obstacle: Obstacle | None
+) -> list[Condition]:
     match outcome:
         case Refused() | Waiting():
             reason, message = outcome.reason, outcome.message

@@ -82,6 +82,9 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
                 input_price=model.input_price,
                 output_price=model.output_price,
                 drop_parameters=model.drop_parameters,
+                capabilities=document.Capabilities(**model.capabilities.model_dump())
+                if model.capabilities
+                else None,
             )
             for model in spec.models
         ),

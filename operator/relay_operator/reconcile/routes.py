@@ -23,6 +23,8 @@ from relay_operator.decisions.canary.state import Phase, Plan
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
+from relay_operator.decisions.providers import capabilities
+from relay_operator.decisions.providers.capabilities import Compared
 from relay_operator.decisions.route_acceptance import Decided, RouteOutcome, Ruling, Surroundings
 from relay_operator.decisions.route_status import InForce, Programmed, RouteStatus
 from relay_operator.errors import ApiServerRefused, Unavailable
@@ -428,13 +430,21 @@ class RouteReconciler:
             coming=found.decision.coming if isinstance(found, Decided) else "",
             next_at=found.decision.earliest if isinstance(found, Decided) else 0.0,
         )
-        wanted = route_conditions.conditions(found, programmed, obstacle=obstacle)
+        wanted = route_conditions.conditions(
+            found, programmed, obstacle=obstacle, compared=self._compared(namespace, name)
+        )
         if isinstance(found, Waiting):
             # for as long as Ready stays true meanwhile
             self._look_again(body, _LOOK_AGAIN_SECONDS)
         await self._write(body, route_status.to_status(status), wanted, now)
         if run is not None:
             await self._announce(body, run, status.in_force)
+
+    def _compared(self, namespace: str, name: str) -> Compared | None:
+        route = self._watched_state.parsed_route(namespace, name)
+        if route is None or route.spec.canary is None:
+            return None
+        return capabilities.compare(route, self._watched_state.usable_providers())
 
     async def _announce(self, body: dict[str, Any], run: Run, in_force: InForce | None) -> None:
         """Tells the moves as Events and to the webhook, after status holds them: what a restart reads there it tells again."""

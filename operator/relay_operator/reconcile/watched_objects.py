@@ -29,7 +29,7 @@ _MOST_DELETIONS = 64
 class Invalid:
     """A spec that cannot be used; message names the first field that does not fit, reason is what its conditions have.
 
-    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/provider_terms.py).
+    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/providers/terms.py).
     """
 
     message: str

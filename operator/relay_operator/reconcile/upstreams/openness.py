@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relay_operator.api.provider import Provider, Terms
-from relay_operator.decisions import provider_terms
+from relay_operator.decisions.providers import terms as provider_terms
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 
 

@@ -261,3 +261,24 @@ async def test_only_a_tenant_that_owns_its_namespace_has_a_share() -> None:
     assert in_force(life)["legacy"].limits.requests_per_minute == 100
     assert stage.status("Provider", "legacy")["tenants"] == 1
     await life.end()
+
+
+@in_virtual_time
+async def test_a_canary_that_lacks_what_stable_has_is_told_and_holds_nothing_up() -> None:
+    stage, life = await a_stage()
+    able = {"name": "gpt-4.1", "capabilities": {"contextWindow": 1000, "tools": True}}
+    stage.provider("legacy", models=[able])
+    stage.provider("new", models=[able | {"capabilities": {"contextWindow": 1000}}])
+    stage.route(canary={"provider": "new", "percent": 50})
+    await stage.settle(15)
+    found = stage.condition("RelayRoute", "chat", "CanaryCapable", tenant="finance")
+    assert (found["status"], found["reason"]) == ("False", "CapabilityMissing")
+    assert "gpt-4.1: no tools" in found["message"]
+    assert stage.condition("RelayRoute", "chat", "Ready", tenant="finance")["status"] == "True"
+    assert stage.status("RelayRoute", "chat", tenant="finance")["weights"]["canaryPercent"] == 50
+    # what is said of the catalogue is looked at again at once
+    stage.provider("new", models=[able])
+    await stage.settle()
+    found = stage.condition("RelayRoute", "chat", "CanaryCapable", tenant="finance")
+    assert (found["status"], found["reason"]) == ("True", "CapabilitiesMatch")
+    await life.end()

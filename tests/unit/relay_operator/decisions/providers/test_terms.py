@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay_operator.api.provider import Terms
-from relay_operator.decisions import provider_terms
+from relay_operator.decisions.providers import terms as provider_terms
 
 LABELS = {"residency": "eu", "team": "ml"}
 
