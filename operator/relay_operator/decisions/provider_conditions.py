@@ -6,6 +6,7 @@ from typing import assert_never
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Refused, Waiting
+from relay_operator.decisions.providers.oversubscription import Oversubscription
 from relay_operator.names import ConditionType, Reason
 
 
@@ -22,8 +23,25 @@ class Configured:
 ProviderOutcome = Refused | Waiting | Configured
 
 
-def conditions(outcome: ProviderOutcome) -> list[Condition]:
-    """Builds every condition of a Provider."""
+def conditions(
+    outcome: ProviderOutcome, *, load: Oversubscription | None = None
+) -> list[Condition]:
+    """Builds every condition of a Provider; load is None where it has no quota, or its spec cannot be used."""
+    oversubscribed = [] if load is None else [_oversubscribed(load)]
+    return [*_of_outcome(outcome), *oversubscribed]
+
+
+def _oversubscribed(load: Oversubscription) -> Condition:
+    return condition(
+        ConditionType.OVERSUBSCRIBED,
+        load.holds,
+        Reason.PROMISED_MORE,
+        Reason.WITHIN_QUOTA,
+        load.message,
+    )
+
+
+def _of_outcome(outcome: ProviderOutcome) -> list[Condition]:
     match outcome:
         case Refused() | Waiting():
             return not_accepted(outcome)

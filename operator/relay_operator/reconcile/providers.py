@@ -1,6 +1,6 @@
 """Reconciles a Provider: resolves its address, checks its key, writes its status."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from relay_operator import names
@@ -13,6 +13,8 @@ from relay_operator.decisions import outcome, provider_conditions, provider_stat
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.provider_conditions import Configured, ProviderOutcome
 from relay_operator.decisions.provider_status import ProviderStatus
+from relay_operator.decisions.providers import oversubscription
+from relay_operator.decisions.providers.oversubscription import Oversubscription
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import upstreams
 from relay_operator.manifests.addresses import forbidden_addresses
@@ -120,18 +122,29 @@ class ProviderReconciler:
     async def _report(
         self, body: dict[str, Any], found: ProviderOutcome, now: float, *, url: str | None = None
     ) -> None:
-        tenants = len(self._watched_state.tenants_using(body["metadata"]["name"]))
-        fields = provider_status.to_status(ProviderStatus(url=url, tenants=tenants))
+        name = body["metadata"]["name"]
+        tenants = self._watched_state.tenants_using(name)
+        fields = provider_status.to_status(ProviderStatus(url=url, tenants=len(tenants)))
         await report_status(
             self._status,
             self._announcer,
             "Provider",
             body,
             fields,
-            provider_conditions.conditions(found),
+            provider_conditions.conditions(found, load=self._load(name, tenants)),
             on_its_way=(),
             now=now,
         )
+
+    def _load(self, name: str, tenants: Iterable[str]) -> Oversubscription | None:
+        watched = self._watched_state.providers.get(name)
+        if watched is None or isinstance(watched.resource, Invalid):
+            return None
+        known = filter(None, map(self._watched_state.tenants.get, tenants))
+        promised = (
+            one.resource.spec.limits for one in known if not isinstance(one.resource, Invalid)
+        )
+        return oversubscription.of_provider(watched.resource.spec.limits, promised)
 
     async def _resolve(self, provider: Provider, now: float) -> ProviderOutcome:
         name = provider.metadata.name

@@ -282,3 +282,19 @@ async def test_a_canary_that_lacks_what_stable_has_is_told_and_holds_nothing_up(
     found = stage.condition("RelayRoute", "chat", "CanaryCapable", tenant="finance")
     assert (found["status"], found["reason"]) == ("True", "CapabilitiesMatch")
     await life.end()
+
+
+@in_virtual_time
+async def test_a_quota_that_tenants_are_promised_more_than_once_is_told() -> None:
+    stage, life = await a_stage()
+    assert stage.condition("Provider", "legacy", "Oversubscribed")["status"] == "False"
+    stage.tenant(limits={"requestsPerMinute": 101})
+    await stage.settle()
+    found = stage.condition("Provider", "legacy", "Oversubscribed")
+    assert (found["status"], found["reason"]) == ("True", "PromisedMore")
+    # it is for the platform to decide; nothing is held up
+    assert stage.condition("Provider", "legacy", "Ready")["status"] == "True"
+    stage.provider("legacy")
+    await stage.settle()
+    assert stage.condition("Provider", "legacy", "Oversubscribed") == {}
+    await life.end()
