@@ -69,6 +69,21 @@ ACCEPTED = [
         },
     ),
     ("Tenant", "a", {}),
+    ("Tenant", "a", {"namespacePolicy": "Adopt", "deletionPolicy": "Retain"}),
+    (
+        "Tenant",
+        "a",
+        {
+            "network": {
+                "service": {
+                    "type": "LoadBalancer",
+                    "loadBalancerClass": "example.com/internal",
+                    "annotations": {f"example.com/name-{n}": "x" * 1024 for n in range(16)},
+                    "loadBalancerSourceRanges": ["203.0.113.0/24", "2001:db8::/32"],
+                }
+            }
+        },
+    ),
     ("Tenant", "a", {"keyRotation": {}}),
     ("Tenant", "a", {"keyRotation": {"overlap": "1m"}}),
     ("Tenant", "a", {"keyRotation": {"every": "1h", "overlap": "59m59s"}}),
@@ -213,6 +228,37 @@ REFUSED = [
     ("Provider", "p", HTTPS | {"caBundle": "a certificate"}, "not PEM"),
     ("Provider", "p", HTTPS | {"caBundle": PEM + "x" * 8192}, "caBundle"),
     ("Tenant", "a" * 41, {}, "at most 40 characters"),
+    ("Tenant", "a", {"namespacePolicy": "Take"}, "Unsupported value"),
+    ("Tenant", "a", {"deletionPolicy": "Keep"}, "Unsupported value"),
+    ("Tenant", "a", {"network": {"service": {"type": "NodePort"}}}, "Unsupported value"),
+    (
+        "Tenant",
+        "a",
+        {"network": {"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}},
+        "set type to LoadBalancer",
+    ),
+    (
+        "Tenant",
+        "a",
+        {
+            "network": {
+                "service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0"]}
+            }
+        },
+        "not a CIDR",
+    ),
+    (
+        "Tenant",
+        "a",
+        {"network": {"service": {"annotations": {"relay-operator.dev/tenant": "b"}}}},
+        "are not for this",
+    ),
+    (
+        "Tenant",
+        "a",
+        {"network": {"service": {"annotations": {"metallb.io/allow-shared-ip": "b"}}}},
+        "shared by several tenants",
+    ),
     ("Tenant", "a.b", {}, "DNS label"),
     ("Tenant", "default", {}, "reserved"),
     (

@@ -1,5 +1,6 @@
 """Tenant: one customer of the platform and the relay it gets."""
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
@@ -117,9 +118,38 @@ class Tls(Part):
     secret_name: str
 
 
+_SHARES = re.compile(r"shared?-ip|sharing")
+"""In the names of annotations by which load balancers give several Services one address."""
+
+
+class Entry(Part):
+    """The tenant's own Service."""
+
+    type: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"
+    load_balancer_class: str | None = None
+    annotations: dict[str, str] = {}
+    load_balancer_source_ranges: tuple[Cidr, ...] = ()
+
+    @model_validator(mode="after")
+    def _nothing_is_shared(self) -> Self:
+        for name in self.annotations:
+            if _SHARES.search(name):
+                raise ValueError(
+                    f"annotation {name} gives several Services one address, which tenants would share; remove it"
+                )
+        return self
+
+
 class Network(Part):
     allow_from: tuple[Peer, ...] = ()
+    service: Entry = Entry()
     tls: Tls | None = None
+
+    @property
+    def callers(self) -> tuple[Peer, ...]:
+        """Everybody whom the network policy lets through, callers of the load balancer among them."""
+        ranges = self.service.load_balancer_source_ranges
+        return (*self.allow_from, *(Peer(cidr=one) for one in ranges))
 
 
 class TenantSpec(Part):

@@ -148,7 +148,11 @@ def cannot_follow(live: Manifest, manifest: Manifest) -> bool:
         case "Deployment":
             return bool(spec.get("selector") != wanted.get("selector"))
         case "Service":
-            return bool(spec.get("clusterIP") == "None")
+            # a class never changes while there is a load balancer
+            are_balancers = spec.get("type") == wanted.get("type") == "LoadBalancer"
+            classes = [one.get("loadBalancerClass") for one in (spec, wanted)]
+            is_of_another = are_balancers and classes[0] != classes[1]
+            return bool(spec.get("clusterIP") == "None") or is_of_another
         case _:
             return False
 

@@ -83,6 +83,8 @@ class OwnedObjects:
         child.intent = None
         # one that is as we left it need not be read, unless it may say more than we: the answer shows what came meanwhile
         is_known = is_ours and first in (None, manifest)
+        if known and live_fields.cannot_follow(known, manifest):
+            is_known = False
         live = None if is_known else child.live or await self._read(key)
         was_missing = known is None and live is None
         return await self._bring_about(

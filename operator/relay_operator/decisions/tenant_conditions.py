@@ -20,6 +20,11 @@ _NAMESPACE_REASONS = frozenset(
     {Reason.NAMESPACE_CONFLICT, Reason.NAMESPACE_MISSING, Reason.NAMESPACE_TERMINATING}
 )
 
+_NO_ADDRESS = (
+    "the load balancer of Service relay has no address yet: whatever makes load balancers of its class gives it one "
+    "(kubectl describe service relay, in the tenant's namespace); calls from within the cluster are served"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
@@ -29,7 +34,7 @@ class Provisioned:
     Providers that have become too large for the tenant's document. api_keys is what the last look at the tenant's own API
     keys found. troubles says why relay pods are missing. tls is None
     for a tenant without TLS. withheld says why no key of a Provider is handed out. rollout is how
-    new relay pods take the place of former ones.
+    new relay pods take the place of former ones. awaits_entry tells of a load balancer that has no address yet.
     """
 
     wanted_pods: int = 1
@@ -43,6 +48,7 @@ class Provisioned:
     suspended: bool = False
     is_adopted: bool = False
     troubles: tuple[str, ...] = ()
+    awaits_entry: bool = False
     tls: ClientTls | None = None
     isolation: IsolationFinding = NOT_PROBED
     isolation_is_required: bool = True
@@ -200,9 +206,12 @@ def _reconciling(found: Provisioned) -> Condition:
     tls = _tls(found)
     if tls.next is Next.TIME:
         return condition(Type.RECONCILING, True, tls.reason, tls.reason, tls.message)
-    is_waiting = not (found.available and found.programmed)
+    is_served = found.available and found.programmed
+    is_waiting = not is_served or found.awaits_entry
     holds = is_waiting and not (found.missing_keys or found.is_stuck)
     message = _configured(found) if found.available else _ready_pods(found)
+    if is_served and found.awaits_entry:
+        message = _NO_ADDRESS
     return condition(Type.RECONCILING, holds, Reason.PROVISIONING, Reason.AVAILABLE, message)
 
 
@@ -259,6 +268,7 @@ def _ready(found: Provisioned) -> Condition:
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),
         (not found.programmed, False, Reason.WAITING_FOR_PODS, _configured(found)),
         (not tls.holds, False, tls.reason, tls.message),
+        (found.awaits_entry, False, Reason.PROVISIONING, _NO_ADDRESS),
         (found.suspended, True, Reason.SUSPENDED, suspended),
         (True, True, Reason.AVAILABLE, "the relay serves"),
     )

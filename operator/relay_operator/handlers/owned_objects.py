@@ -70,9 +70,7 @@ async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     if tenant is None or context.watched_state.tenants.get(tenant) is None:
         return
     deleted, key = type == "DELETED", Key("Tenant", "", tenant)
-    changed = plain["kind"] == "Deployment" and context.watched_state.take_in_deployment(
-        plain, deleted=deleted
-    )
+    changed = context.watched_state.take_in_child(plain, deleted=deleted)
     disturbed = context.children.observe(plain, deleted=deleted)
     pause_seconds = context.children.pause_seconds(plain) if disturbed else 0.0
     if pause_seconds:

@@ -42,7 +42,7 @@ def relay_traffic(
             "ports": [_tcp(endpoints.ADMIN_PORT)],
         }
     ]
-    callers = [_caller(peer) for peer in tenant.spec.network.allow_from]
+    callers = [_caller(peer) for peer in tenant.spec.network.callers]
     if callers:
         ingress.append({"from": callers, "ports": [_tcp(endpoints.TRAFFIC_PORT)]})
     policy = _policy(
@@ -77,11 +77,15 @@ def _caller(peer: Peer) -> Manifest:
 
 
 def _block(cidr: str) -> Manifest:
+    return {"ipBlock": {"cidr": canonical(cidr)}}
+
+
+def canonical(cidr: str) -> str:
     """Returns the block in the one form the API server takes: no host bits, IPv4 not mapped into IPv6.
 
     The custom resources accept any spelling, as people write 10.1.2.3/24 for 10.1.2.0/24.
     """
-    return {"ipBlock": {"cidr": str(forbidden_addresses.block(cidr))}}
+    return str(forbidden_addresses.block(cidr))
 
 
 def _pods(namespace: str, labels: tuple[tuple[str, str], ...]) -> Manifest:

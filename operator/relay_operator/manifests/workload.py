@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from relay_contract import endpoints
 from relay_operator import names
-from relay_operator.api.tenant import Tenant
+from relay_operator.api.tenant import Entry, Tenant
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.manifests.namespace import metadata
+from relay_operator.manifests.policies import canonical
 
 _PRE_STOP_SECONDS = 3
 """Longer than an endpoint takes to leave every node's proxy, so that no new connection is refused."""
@@ -177,12 +178,15 @@ def _volumes(tenant: Tenant) -> list[Manifest]:
 
 def service(tenant: Tenant) -> Manifest:
     """Returns the Service of the traffic port; the admin port is reached pod by pod."""
+    entry = tenant.spec.network.service
+    annotations = {"annotations": entry.annotations} if entry.annotations else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(tenant, names.RELAY),
+        "metadata": metadata(tenant, names.RELAY) | annotations,
         "spec": {
-            "type": "ClusterIP",
+            "type": entry.type,
+            **_load_balancer(entry),
             "selector": names.relay_selector(tenant.metadata.name),
             "ports": [
                 {
@@ -194,6 +198,19 @@ def service(tenant: Tenant) -> Manifest:
             ],
         },
     }
+
+
+def _load_balancer(entry: Entry) -> Manifest:
+    """Returns the fields of a load balancer: it leaves the callers' addresses, by which the network policy lets them in."""
+    if entry.type != "LoadBalancer":
+        return {}
+    fields: Manifest = {"externalTrafficPolicy": "Local"}
+    if entry.load_balancer_class is not None:
+        fields["loadBalancerClass"] = entry.load_balancer_class
+    if entry.load_balancer_source_ranges:
+        ranges = (canonical(one) for one in entry.load_balancer_source_ranges)
+        fields["loadBalancerSourceRanges"] = list(dict.fromkeys(ranges))
+    return fields
 
 
 def disruption_budget(tenant: Tenant) -> Manifest:
@@ -209,7 +226,8 @@ def disruption_budget(tenant: Tenant) -> Manifest:
     }
 
 
-def endpoint(tenant: Tenant) -> str:
-    """Returns the base_url for the tenant's SDK."""
+def endpoint(tenant: Tenant, *, entry: str = "") -> str:
+    """Returns the base_url for the tenant's SDK: at the load balancer's address, or within the cluster without one."""
     scheme = "https" if tenant.spec.network.tls is not None else "http"
-    return f"{scheme}://{names.RELAY}.{names.tenant_namespace(tenant.metadata.name)}.svc:{endpoints.TRAFFIC_PORT}/v1"
+    host = entry or f"{names.RELAY}.{names.tenant_namespace(tenant.metadata.name)}.svc"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{endpoints.TRAFFIC_PORT}/v1"

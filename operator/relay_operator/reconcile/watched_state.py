@@ -15,7 +15,7 @@ from relay_operator.api.tenant import Queue, Relay, Tenant
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions import conditions, route_acceptance
-from relay_operator.decisions.relay_pods import troubles
+from relay_operator.decisions.relay_pods import load_balancer, troubles
 from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
 from relay_operator.manifests import composable
@@ -76,6 +76,7 @@ class WatchedState:
     _queued_rollouts: dict[str, tuple[Any, str]] = field(default_factory=dict)
     _resolutions: int = 0
     _undeployed: dict[str, str] = field(default_factory=dict)
+    _entries: dict[str, str] = field(default_factory=dict)
     _matches: dict[str, _Matches] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
 
@@ -130,12 +131,38 @@ class WatchedState:
         self._owned.pop(namespace, None)
         self.claims.look_again(namespace)
         self._undeployed.pop(namespace, None)
+        self._entries.pop(namespace, None)
         self._forget_rollout(namespace)
         self._queued_rollouts.pop(namespace, None)
 
     def _forget_rollout(self, namespace: str) -> None:
         self.rollouts.pop(namespace, None)
         self._flying.discard(namespace)
+
+    def take_in_child(self, body: Body, *, deleted: bool) -> bool:
+        """Stores what a child's status tells of its tenant; True when that has changed."""
+        match body["kind"]:
+            case "Deployment":
+                return self.take_in_deployment(body, deleted=deleted)
+            case "Service":
+                return self.take_in_service(body, deleted=deleted)
+            case _:
+                return False
+
+    def take_in_service(self, body: Body, *, deleted: bool) -> bool:
+        """Stores the load balancer's address of a tenant's Service; True when that has changed."""
+        namespace = body["metadata"]["namespace"]
+        address = "" if deleted else load_balancer.address_of(body)
+        changed = self._entries.get(namespace, "") != address
+        if address:
+            self._entries[namespace] = address
+        else:
+            self._entries.pop(namespace, None)
+        return changed
+
+    def entry(self, namespace: str) -> str:
+        """Returns the load balancer's address of a tenant's Service; empty without one."""
+        return self._entries.get(namespace, "")
 
     def take_in_deployment(self, body: Body, *, deleted: bool) -> bool:
         """Stores how far a tenant's Deployment is, and why it cannot make its pods; True when that has changed."""

@@ -77,8 +77,8 @@ class TenantPublications:
     def _rebase(self, publication: Publication, spec: Tenant, keys: Mapping[str, ApiKey]) -> None:
         space = names.tenant_namespace(spec.metadata.name)
         sharing = sum(pod.ready or pod.terminating for pod in self._watched_state.relay_pods(space))
-        before = publication.tenant.spec.network.allow_from
-        publication.callers_went |= not set(before) <= set(spec.spec.network.allow_from)
+        before = publication.tenant.spec.network.callers
+        publication.callers_went |= not set(before) <= set(spec.spec.network.callers)
         publication.tenant = spec
         publication.spec_note = self._publisher.valid_specs.note(spec)
         publication.base = composition.tenant_part(

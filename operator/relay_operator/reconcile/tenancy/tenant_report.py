@@ -67,7 +67,7 @@ class TenantReport:
         found = self.found(spec, keys)
         status = TenantStatus(
             namespace=space,
-            endpoint=workload.endpoint(spec),
+            endpoint=workload.endpoint(spec, entry=self._watched_state.entry(space)),
             replicas=found.wanted_pods,
             ready=found.ready_pods,
             acknowledged=found.acknowledged_pods,
@@ -149,6 +149,8 @@ class TenantReport:
             tls=self._certificate.found(publication, self._clock()),
             troubles=self._watched_state.troubles(space),
             rollout=self._rollouts.finding(spec.metadata.name),
+            awaits_entry=spec.spec.network.service.type == "LoadBalancer"
+            and not self._watched_state.entry(space),
             isolation=self._isolation.of(space).finding,
             isolation_is_required=self._isolation.is_required,
             withheld=next(iter(keys.withheld.values()), ""),

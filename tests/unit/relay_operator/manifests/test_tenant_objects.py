@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from relay_operator.api.tenant import Tenant
+from relay_operator.errors import InvalidSpec
 from relay_operator.manifests import credentials, namespace, policies, tenant, workload
 from relay_operator.manifests.environment import Platform, Upstream
 
@@ -177,3 +178,54 @@ def test_provider_keys_are_one_entry_each_in_a_fixed_order() -> None:
     made = credentials.upstream_keys(a_tenant(), {"b": "2", "a": "1"})
     assert made["metadata"]["name"] == "relay-upstream"
     assert list(made["data"].items()) == [("a", "MQ=="), ("b", "Mg==")]
+
+
+def an_entry(**fields: Any) -> Tenant:
+    return a_tenant(network={"service": fields})
+
+
+def test_a_service_is_reached_within_the_cluster_unless_asked_otherwise() -> None:
+    made = workload.service(a_tenant())
+    assert made["spec"]["type"] == "ClusterIP"
+    assert "annotations" not in made["metadata"]
+    assert made["spec"].keys() == {"type", "selector", "ports"}
+
+
+def test_a_load_balancer_keeps_callers_addresses_and_the_policy_lets_its_ranges_in() -> None:
+    balanced = an_entry(
+        type="LoadBalancer",
+        loadBalancerClass="example.com/internal",
+        annotations={"example.com/size": "small"},
+        loadBalancerSourceRanges=["203.0.113.9/24", "203.0.113.0/24", "2001:db8::/32"],
+    )
+    made = workload.service(balanced)
+    assert made["metadata"]["annotations"] == {"example.com/size": "small"}
+    assert made["spec"]["externalTrafficPolicy"] == "Local"
+    assert made["spec"]["loadBalancerClass"] == "example.com/internal"
+    assert made["spec"]["loadBalancerSourceRanges"] == ["203.0.113.0/24", "2001:db8::/32"]
+    assert made["spec"]["selector"]["relay-operator.dev/tenant"] == "finance"
+    [_, callers] = policies.relay_traffic(balanced, PLATFORM, ())["spec"]["ingress"]
+    blocks = [one["ipBlock"]["cidr"] for one in callers["from"]]
+    assert blocks == ["203.0.113.0/24", "203.0.113.0/24", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "host"),
+    [
+        ("", "relay.relay-finance.svc"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "[2001:db8::7]"),
+        ("lb.example.com", "lb.example.com"),
+    ],
+)
+def test_the_endpoint_follows_the_load_balancer(entry: str, host: str) -> None:
+    assert workload.endpoint(a_tenant(), entry=entry) == f"http://{host}:8080/v1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["metallb.io/allow-shared-ip", "lbipam.cilium.io/sharing-key", "example.com/share-ip"],
+)
+def test_no_annotation_lets_tenants_share_an_address(name: str) -> None:
+    with pytest.raises(InvalidSpec, match="tenants would share"):
+        an_entry(annotations={name: "all"})

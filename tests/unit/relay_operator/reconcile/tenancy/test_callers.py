@@ -1,4 +1,4 @@
-"""Callers that are taken away: the network policy first, then every relay makes its connections anew."""
+"""Callers that come and are taken away, and the tenant's own entry for them."""
 
 from typing import Any
 
@@ -93,4 +93,64 @@ async def test_callers_taken_away_while_the_operator_was_down_are_noticed() -> N
     life = await stage.operator()
     await stage.settle()
     assert renewals(stage) == 1
+    await life.end()
+
+
+RANGES = {"type": "LoadBalancer", "loadBalancerSourceRanges": ["203.0.113.0/24"]}
+
+
+def balance(stage: Stage, *ingress: dict[str, str]) -> None:
+    """Plays whatever makes load balancers."""
+    service = stage.server.stored("Service", "relay", namespace=SPACE)
+    stage.server.put({**service, "status": {"loadBalancer": {"ingress": [*ingress]}}})
+
+
+@in_virtual_time
+async def test_a_tenant_is_ready_at_its_load_balancers_address() -> None:
+    stage, life = await a_serving_tenant(WEB)
+    stage.tenant(network={"service": RANGES})
+    await stage.settle()
+    ready = stage.condition("Tenant", "finance", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Provisioning")
+    assert "has no address yet" in ready["message"]
+    assert stage.condition("Tenant", "finance", "Reconciling")["status"] == "True"
+    balance(stage, {"ip": "192.0.2.7"})
+    await stage.settle()
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    assert stage.status("Tenant", "finance")["endpoint"] == "http://192.0.2.7:8080/v1"
+    await life.end()
+    life = await stage.operator()
+    balance(stage, {"hostname": "lb.example.com", "ip": "192.0.2.7"})
+    await stage.settle()
+    assert stage.status("Tenant", "finance")["endpoint"] == "http://lb.example.com:8080/v1"
+    stage.tenant(network={"allowFrom": [WEB]})
+    await stage.settle()
+    endpoint = stage.status("Tenant", "finance")["endpoint"]
+    assert endpoint == "http://relay.relay-finance.svc:8080/v1"
+    await life.end()
+
+
+@in_virtual_time
+async def test_source_ranges_that_are_taken_away_lose_their_connections() -> None:
+    stage, life = await a_serving_tenant()
+    stage.tenant(network={"service": RANGES})
+    await stage.settle()
+    assert (renewals(stage), "203.0.113.0/24" in str(ingress(stage))) == (0, True)
+    stage.tenant(network={"service": RANGES | {"loadBalancerSourceRanges": []}})
+    await stage.settle()
+    assert (renewals(stage), "203.0.113.0/24" in str(ingress(stage))) == (1, False)
+    await life.end()
+
+
+@in_virtual_time
+async def test_another_class_of_load_balancer_takes_another_service() -> None:
+    stage, life = await a_serving_tenant()
+    uids = []
+    for balancer in ("example.com/a", "example.com/a", "example.com/b"):
+        stage.tenant(network={"service": RANGES | {"loadBalancerClass": balancer}})
+        await stage.settle()
+        service = stage.server.stored("Service", "relay", namespace=SPACE)
+        assert service["spec"]["loadBalancerClass"] == balancer
+        uids.append(service["metadata"]["uid"])
+    assert (uids[0] == uids[1], uids[1] == uids[2]) == (True, False)
     await life.end()
