@@ -71,7 +71,9 @@ def route(name: str, pods: int, *, retry: str = "") -> Manifest:
 
 def _witness() -> list[Manifest]:
     here = Path(__file__).parent
-    metadata, labels = {"name": WITNESS, "namespace": NAMESPACE}, {"app": WITNESS}
+    metadata = {"name": WITNESS, "namespace": NAMESPACE}
+    # the second one is what network policies let in in Prometheus' place
+    labels = {"app": WITNESS, "app.kubernetes.io/name": "prometheus"}
     program = {name: (here / name).read_text() for name in _PROGRAM}
     ports = [{"name": f"p{port}", "port": port} for port in (QUERY_PORT, CONTROL_PORT)]
     return [

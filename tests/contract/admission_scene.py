@@ -3,16 +3,19 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
 from tests.cluster.session.clients import Client
 
 from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.api_server import KubernetesApiServer
 from relay_operator.manifests import credentials, namespace, tenant, workload
 from relay_operator.manifests.environment import Platform
 
@@ -126,6 +129,30 @@ def installed(kubectl: Client, helm: Client) -> Iterator[None]:
         kubectl("delete", "namespace", SYSTEM, "--timeout=60s")
 
 
+@contextmanager
+def operator(kubectl: Client, helm: Client, directory: Path) -> Iterator[Account]:
+    """Installs everything, and returns who has the operator's own token once its bounds hold."""
+    with installed(kubectl, helm):
+        token = kubectl("create", "token", "relay-operator", "-n", SYSTEM).strip()
+        account = with_token(kubectl, token, directory)
+        until_refused(account, binding(SYSTEM))
+        yield account
+
+
+@asynccontextmanager
+async def api_server(account: Account) -> AsyncIterator[KubernetesApiServer]:
+    """Returns the API server as the operator's own code reaches it."""
+    configuration = kubernetes_client.Configuration()
+    await kubernetes_config.load_kube_config(
+        config_file=str(account.client.kubeconfig), client_configuration=configuration
+    )
+    api = KubernetesApiServer(kubernetes_client.ApiClient(configuration=configuration))
+    try:
+        yield api
+    finally:
+        await api.close()
+
+
 def until_refused(account: Account, manifest: Manifest) -> str:
     """Returns the refusal of what a policy forbids, which takes a moment after the policy was made."""
     deadline = time.monotonic() + SECONDS
@@ -135,13 +162,27 @@ def until_refused(account: Account, manifest: Manifest) -> str:
     return refusal
 
 
-def a_tenant(kubectl: Client, name: str) -> Tenant:
+def binding(space: str, **changed: Any) -> Manifest:
+    """Returns the operator's RoleBinding in a namespace."""
+    subject = {"kind": "ServiceAccount", "name": "relay-operator", "namespace": SYSTEM}
+    role = {"kind": "ClusterRole", "name": "relay-operator-tenant"}
+    body = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "relay-operator", "namespace": space},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", **role},
+        "subjects": [subject],
+    }
+    return body | changed
+
+
+def a_tenant(kubectl: Client, name: str, **spec: Any) -> Tenant:
     """Creates a Tenant and returns it."""
     manifest = {
         "apiVersion": "relay-operator.dev/v1alpha1",
         "kind": "Tenant",
         "metadata": {"name": name},
-        "spec": {},
+        "spec": spec,
     }
     kubectl.apply(manifest)
     return Tenant.parse(kubectl.json("get", "tenant", name))
@@ -153,6 +194,7 @@ def home_of(owner: Tenant) -> list[Manifest]:
     return [
         namespace.namespace(owner),
         namespace.operator_binding(owner, PLATFORM),
+        *tenant.bounds(owner),
         *tenant.isolation(owner, PLATFORM, []),
         credentials.api_keys(owner, keys, stamps="{}"),
         credentials.upstream_keys(owner, {"legacy": "k"}),

@@ -1,0 +1,170 @@
+"""All that the operator has to do is within the bounds of its account: done with its own code and token on a real API server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cluster.session.clients import Client
+from tests.contract import admission_scene as scene
+from tests.contract.admission_scene import Account, Manifest
+
+from relay_operator import names
+from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.errors import ApiServerRefused
+from relay_operator.manifests import namespace
+
+POD = "/spec/template/spec"
+OWNERS = "/metadata/ownerReferences"
+LABELS = "/metadata/labels"
+POD_SECURITY = f"{LABELS}/pod-security.kubernetes.io~1enforce"
+STAMP = "/metadata/annotations/relay-operator.dev~1tenant-uid"
+EVIL = {"name": "evil", "image": "evil"}
+MORE = {"kind": "User", "name": "thief", "apiGroup": "rbac.authorization.k8s.io"}
+
+
+@pytest.fixture(scope="module")
+def operator(
+    kubectl: Client, helm: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
+    with scene.operator(kubectl, helm, tmp_path_factory.mktemp("operator")) as account:
+        yield account
+
+
+def breaker_of(kubectl: Client) -> Account:
+    """Returns somebody in the break-glass group, who does what policies refuse to others."""
+    return scene.somebody(kubectl, "on-call", "system:masters", scene.BREAK_GLASS)
+
+
+def test_the_operator_does_all_its_work_within_the_bounds(
+    operator: Account, kubectl: Client
+) -> None:
+    owner = scene.a_tenant(kubectl, "provisioned")
+    space = "relay-provisioned"
+    manifests = scene.home_of(owner)
+    try:
+        for manifest in [*manifests, *manifests]:
+            assert operator.apply(manifest) == "", manifest
+        # what a foreign hand took away from the stamp is put back after the owner, and the other way round
+        breaker = breaker_of(kubectl)
+        for path in (STAMP, OWNERS):
+            assert breaker.patch("namespace", space, "", ("remove", path, None)) == ""
+            assert operator.apply(manifests[0]) == ""
+        # a Deployment that a change of the image has not reached yet is scaled meanwhile
+        image = f"{POD}/containers/0/image"
+        assert breaker.patch("deployment", "relay", space, ("replace", image, "relays:old")) == ""
+        assert (
+            operator.patch("deployment", "relay", space, ("add", "/spec/minReadySeconds", 1)) == ""
+        )
+        # an object that can only be made anew
+        for kind, name in (
+            ("deployment", "relay"),
+            ("service", "relay"),
+            ("configmap", "relay-document"),
+            ("secret", "relay-upstream"),
+            ("rolebinding", "relay-operator"),
+        ):
+            assert operator.ask("delete", kind, name, "-n", space) == ""
+            [again] = [
+                one for one in manifests if (one["kind"].lower(), one["metadata"]["name"]) == (kind, name)
+            ]  # fmt: skip
+            assert operator.apply(again) == ""
+    finally:
+        kubectl("delete", "tenant", "provisioned")
+    kubectl("wait", "--for=delete", f"namespace/{space}", "--timeout=60s")
+
+
+def _foreign_edits() -> list[tuple[str, str, str, str, Any]]:
+    """Returns what somebody can do to each kind of object by one JSON patch operation."""
+    return [
+        ("namespace", "relay-mended", "replace", POD_SECURITY, "privileged"),
+        ("namespace", "relay-mended", "remove", STAMP, None),
+        ("networkpolicy", "default-deny", "add", "/spec/ingress", [{}]),
+        ("deployment", "relay", "add", f"{POD}/containers/-", EVIL),
+        ("deployment", "relay", "add", f"{POD}/hostNetwork", True),
+        ("service", "relay", "add", "/spec/externalIPs", ["10.1.2.3"]),
+        ("rolebinding", "relay-operator", "add", "/subjects/-", MORE),
+        ("serviceaccount", "relay", "replace", "/automountServiceAccountToken", True),
+        ("poddisruptionbudget", "relay", "replace", "/spec/maxUnavailable", 0),
+        ("configmap", "relay-document", "remove", "/metadata/labels", None),
+        ("secret", "relay-upstream", "remove", "/metadata/labels", None),
+        ("secret", "relay-upstream", "add", "/immutable", True),
+    ]
+
+
+async def test_the_operator_undoes_foreign_edits_within_the_bounds(
+    operator: Account, kubectl: Client
+) -> None:
+    """Undoing takes a field over before it takes it away, so that one write still has what the bounds forbid."""
+    breaker = breaker_of(kubectl)
+    manifests = scene.home_of(scene.a_tenant(kubectl, "mended"))
+    edits = _foreign_edits()
+    async with scene.api_server(operator) as api:
+        for manifest in manifests:
+            await OwnedObjects(api).apply(manifest)
+        told = {"status": {"observedGeneration": 1}}
+        await api.patch("Tenant", "mended", told, subresource="status")
+        for kind, name, operation, path, value in edits:
+            space = "" if kind == "namespace" else "relay-mended"
+            assert breaker.patch(kind, name, space, (operation, path, value)) == ""
+        for manifest in manifests:
+            key = manifest["kind"].lower(), manifest["metadata"]["name"]
+            assert await OwnedObjects(api).apply(manifest) == any(key == edit[:2] for edit in edits)
+    kubectl("delete", "tenant", "mended")
+
+
+@pytest.mark.parametrize("spec", [{}, {"deletionPolicy": "Retain"}], ids=["created", "retained"])
+async def test_a_namespace_is_created_and_given_back_within_the_bounds(
+    operator: Account, kubectl: Client, spec: Manifest
+) -> None:
+    owner = scene.a_tenant(kubectl, "lent", **spec)
+    manifest = namespace.namespace(owner, stamp="signed")
+    name = manifest["metadata"]["name"]
+    async with scene.api_server(operator) as api:
+        created = await api.create(manifest)
+        await api.patch("Namespace", name, namespace.as_applied(created))
+        await OwnedObjects(api).apply(namespace.namespace(owner))
+        # all marks but the labels were taken away by somebody
+        breaker = breaker_of(kubectl)
+        assert breaker.patch("namespace", name, "", ("remove", "/metadata/annotations", None)) == ""
+        await OwnedObjects(api).apply(namespace.namespace(owner))
+        live = await api.get("Namespace", name)
+        assert live is not None
+        assert live["metadata"]["annotations"][names.ANNOTATION_TENANT_UID] == owner.metadata.uid
+        await api.patch("Namespace", name, namespace.release(live, owner))
+        # and what was given back is not the operator's to take again
+        with pytest.raises(ApiServerRefused, match="not the operator's to take"):
+            await OwnedObjects(api).apply(namespace.namespace(owner))
+    kubectl("delete", "tenant", "lent")
+    kubectl("delete", "namespace", name, "--timeout=60s")
+
+
+async def test_a_namespace_that_the_platform_offers_is_adopted_and_given_back_within_the_bounds(
+    operator: Account, kubectl: Client
+) -> None:
+    owner = scene.a_tenant(kubectl, "guest", namespacePolicy="Adopt")
+    manifest = namespace.namespace(owner, is_offered=True)
+    name = manifest["metadata"]["name"]
+    metadata = {
+        "name": name,
+        "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        "annotations": {names.ANNOTATION_TENANT: "guest"},
+    }
+    async with scene.api_server(operator) as api:
+        kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        await OwnedObjects(api).apply(manifest)
+        await OwnedObjects(api).apply(scene.binding(name))
+        # a backup brings the stamp of another life
+        stale = ("replace", STAMP, "of-another-life")
+        assert breaker_of(kubectl).patch("namespace", name, "", stale) == ""
+        await OwnedObjects(api).apply(manifest)
+        live = await api.get("Namespace", name)
+        assert live is not None
+        await api.patch("Namespace", name, namespace.release(live, owner))
+    # whoever steals the token has no owner set, by which the garbage collector would take it
+    gone = [namespace.owner(owner) | {"uid": "gone"}]
+    stamped = ("add", STAMP, "gone")
+    assert "relay-operator-bounds" in operator.patch(
+        "namespace", name, "", stamped, ("add", OWNERS, gone)
+    )
+    kubectl("delete", "tenant", "guest")
+    kubectl("delete", "namespace", name, "--timeout=60s")
