@@ -140,6 +140,9 @@ OF_NAMESPACES: dict[str, Edit] = {
     "another stamp": ("namespace", SPACE, [("replace", STAMP, "u-1"), ("replace", OWNERS, owned_by("Tenant", "u-1"))], "not the operator's to take"),
     "another owner": ("namespace", SPACE, [("replace", OWNERS, owned_by("Tenant", "u-1"))], "nobody else owns it"),
     "a stamp taken away to set another": ("namespace", SPACE, [("remove", STAMP, None), ("remove", OWNERS, None)], "carries its Tenant's UID"),
+    "an older pod security": ("namespace", SPACE, [("replace", f"{POD_SECURITY}-version", "v1.0")], "enforces restricted pods"),
+    "a label that others' policies go by": ("namespace", SPACE, [("add", "/metadata/labels/team", "payments")], "its own labels and annotations only"),
+    "an annotation that others go by": ("namespace", SPACE, [("add", "/metadata/annotations/linkerd.io~1inject", "enabled")], "its own labels and annotations only"),
     "an offer by itself": ("namespace", SPACE, [("add", OFFER, "robbed")], "only the platform offers"),
 }  # fmt: skip
 OF_OBJECTS: dict[str, Edit] = {

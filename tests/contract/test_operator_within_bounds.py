@@ -146,8 +146,8 @@ async def test_a_namespace_that_the_platform_offers_is_adopted_and_given_back_wi
     name = manifest["metadata"]["name"]
     metadata = {
         "name": name,
-        "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-        "annotations": {names.ANNOTATION_TENANT: "guest"},
+        "labels": {"pod-security.kubernetes.io/enforce": "restricted", "team": "payments"},
+        "annotations": {names.ANNOTATION_TENANT: "guest", "owner": "platform"},
     }
     async with scene.api_server(operator) as api:
         kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
