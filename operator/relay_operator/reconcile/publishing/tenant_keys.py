@@ -40,8 +40,10 @@ class TenantKeys:
         mark, since = self._brought.get(space, ("", 0.0))
         if not mark:
             return 0.0
-        if now - since < _AGAIN_SECONDS:
-            return since + _AGAIN_SECONDS - now
+        # rounded: what is left of a sum of moments may be less than a clock can show
+        left = round(since + _AGAIN_SECONDS - now, 3)
+        if left > 0:
+            return left
         del self._brought[space]
         await mounts.refresh(self._api, pods, f"{mark}.again")
         return 0.0
