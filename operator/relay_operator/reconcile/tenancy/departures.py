@@ -5,17 +5,21 @@ deleted needs nothing. The garbage collector removes what the Tenant owns.
 """
 
 import asyncio
+import logging
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions import namespace_ownership, outcome
+from relay_operator.errors import ApiServerRefused
 from relay_operator.reconcile.tenancy import finalizers, releases
 from relay_operator.reconcile.tenancy.homes import Homes
 from relay_operator.reconcile.tenancy.revocation import Revocation
 from relay_operator.reconcile.tenancy.tenant_publications import identity
 from relay_operator.reconcile.tenancy.tenant_report import TenantReport
 from relay_operator.reconcile.watched_objects import Watched
+
+logger = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 10.0
 """A relay pod that takes calls acknowledges within milliseconds, or is not there any more."""
@@ -56,8 +60,18 @@ class Departures:
         existing = await self._homes.owned(watched.body, tenant)
         if existing is None:
             return
-        if tenant.spec.keeps_namespace or namespace_ownership.is_adopted(existing, tenant):
-            await releases.release(self._api, existing, tenant)
+        if not (tenant.spec.keeps_namespace or namespace_ownership.is_adopted(existing, tenant)):
+            return
+        # without an owner, or the garbage collector would take what is to stay; and with the right to write in it
+        await self._homes.repair(watched.body, tenant)
+        try:
+            await releases.release(self._api, tenant)
+        except ApiServerRefused as error:
+            if not self._has_waited(watched):
+                raise
+            # what is left is nobody's harm, and a Tenant that never goes is
+            space = existing["metadata"]["name"]
+            logger.warning("namespace not cleared", extra={"namespace": space, "why": str(error)})
 
     def _has_waited(self, watched: Watched[Tenant]) -> bool:
         # by the time that passes here: the API server's clock may show another

@@ -39,5 +39,5 @@ async def _release_namespace(api: ApiServer, body: Manifest) -> bool:
         return False
     if not (tenant.spec.keeps_namespace or namespace_ownership.is_adopted(live, tenant)):
         return False
-    await releases.release(api, live, tenant)
+    await releases.release(api, tenant)
     return True

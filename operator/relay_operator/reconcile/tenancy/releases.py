@@ -7,23 +7,29 @@ from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.errors import ApiServerRefused
 from relay_operator.manifests import namespace
-from relay_operator.manifests.environment import Manifest
 
 
-async def release(api: ApiServer, live: Manifest, tenant: Tenant) -> None:
+async def release(api: ApiServer, tenant: Tenant) -> None:
     """Takes the operator's marks off the namespace, and leaves what the operator made in it to the garbage collector.
 
-    What stays is what others put there, and under deletionPolicy Retain the tenant's API keys. Every step can be repeated.
+    What stays is what others put there, and under deletionPolicy Retain the tenant's API keys. Every step can be repeated;
+    raises the first refusal after all were tried.
     """
-    space = live["metadata"]["name"]
+    space = names.tenant_namespace(tenant.metadata.name)
+    refusals: list[ApiServerRefused] = []
     for kind, name in _what_goes(tenant):
         patch = {"metadata": {"ownerReferences": [namespace.owner(tenant)]}}
         try:
             await api.patch(kind, name, patch, namespace=space)
         except ApiServerRefused as error:
             if error.status != 404:
-                raise
-    await api.patch("Namespace", space, namespace.release(live, tenant))
+                refusals.append(error)
+    if refusals:
+        # with its marks, so that the rest can be tried again
+        raise refusals[0]
+    live = await api.get("Namespace", space)
+    if live is not None:
+        await api.patch("Namespace", space, namespace.release(live, tenant))
 
 
 def _what_goes(tenant: Tenant) -> Iterator[tuple[str, str]]:

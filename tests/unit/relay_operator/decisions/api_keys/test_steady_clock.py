@@ -1,6 +1,5 @@
 """Deadlines of days end neither early by a clock that is wrong nor much late by one that is set right."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,36 +30,30 @@ def test_time_passes_as_it_does() -> None:
     assert machine.run(100.0) == 100.0
 
 
-@pytest.mark.parametrize("step", [YEAR, 90.0, -90.0, -YEAR])
-def test_a_clock_that_is_wrong_for_less_than_an_hour_does_nothing(step: float) -> None:
+def test_a_clock_that_is_ahead_for_less_than_an_hour_ends_nothing_early() -> None:
     machine = Machine()
     machine.run(10.0)
-    machine.wall += step
+    machine.wall += YEAR
     for minutes in range(1, 59):
         assert machine.run(60.0) == 10.0 + 60.0 * minutes
-    machine.wall -= step
+    machine.wall -= YEAR
     assert machine.run(1.0) == 10.0 + 58 * 60.0 + 1.0
     machine.run(2 * HOUR)
     assert machine.run(1.0) == 10.0 + 58 * 60.0 + 2 * HOUR + 2.0
 
 
-@pytest.mark.parametrize("step", [YEAR, -YEAR])
-def test_a_step_that_stays_is_followed_after_an_hour(step: float) -> None:
+def test_a_step_forward_that_stays_is_followed_after_an_hour() -> None:
     machine = Machine()
-    machine.wall += step
+    machine.wall += YEAR
     machine.run(1.0)
     machine.run(HOUR + 1.0)
     assert machine.clock() == machine.wall
 
 
-def test_a_clock_that_steps_on_and_on_is_followed_when_it_stands() -> None:
+def test_a_step_back_is_followed_at_once() -> None:
     machine = Machine()
-    for _ in range(5):
-        machine.wall += 600.0
-        machine.run(HOUR / 2)
-    assert machine.clock() == machine.wall - 5 * 600.0
-    machine.run(HOUR)
-    assert machine.clock() == machine.wall
+    machine.wall -= YEAR
+    assert machine.run(1.0) == 1.0 - YEAR
 
 
 def test_a_clock_that_is_slewed_is_followed() -> None:
@@ -73,17 +66,13 @@ def test_a_clock_that_is_slewed_is_followed() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.floats(0, 59.0, allow_nan=False), st.floats(-YEAR, YEAR, allow_nan=False)),
+        st.tuples(st.floats(0, HOUR / 2, allow_nan=False), st.floats(-YEAR, YEAR, allow_nan=False)),
         max_size=20,
     )
 )
-def test_within_an_hour_time_passes_as_it_does_whatever_the_clock_shows(
-    steps: list[tuple[float, float]],
-) -> None:
+def test_it_never_runs_ahead_of_the_machines_clock(steps: list[tuple[float, float]]) -> None:
     machine = Machine()
-    passed = 0.0
     for seconds, step in steps:
         machine.wall += step
-        passed += seconds
-        # what differs by less than a second is followed
-        assert abs(machine.run(seconds) - passed) <= len(steps)
+        machine.run(seconds)
+        assert machine.clock() <= machine.wall + 1e-3

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.in_memory_api_server import FakeClock
 from tests.unit.relay_operator.operator_stage import Manifest, Stage
 from tests.unit.relay_operator.reconcile.scenes import SPACE, until, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time
@@ -14,7 +13,6 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_contract.document import API_KEY_PREFIX
 from relay_operator import names
 from relay_operator.cluster.key_secrets import decode
-from relay_operator.decisions import timestamps
 from relay_operator.decisions.api_keys.in_force import digest_of
 from relay_operator.decisions.api_keys.withdrawal import digests_in
 
@@ -225,61 +223,6 @@ async def test_a_rotation_is_made_up_for_after_an_outage_of_the_api_server_which
     await stage.settle(610.0)
     assert not accepts(stage, first)
     assert accepts(stage, keys(stage)["web"])
-
-
-class SteppedClock(FakeClock):
-    """The clock of the operator's machine, which somebody sets; the API server's goes on as it is."""
-
-    def __init__(self, true: FakeClock) -> None:
-        self.true = true
-        self.step = 0.0
-
-    def __call__(self) -> float:
-        return self.true() + self.step
-
-
-@in_virtual_time
-async def test_a_clock_that_is_wrong_for_a_while_rotates_nothing_and_ends_no_overlap() -> None:
-    stage = Stage()
-    clock = stage.clock = SteppedClock(stage.clock)
-    await stage.operator()
-    await with_a_tenant(stage, apiKeys=WEB, keyRotation={"every": "48h", "overlap": "10m"})
-    first = keys(stage)["web"]
-    annotate(stage, "rotate-keys", told(stage)["id"])
-    await stage.settle(3.0)
-    second = keys(stage)["web"]
-    for step in (400 * 24 * HOUR, 0.0, -300.0, 0.0):
-        clock.step = step
-        for depth in range(4):
-            # some change or other, so that the tenant is looked at
-            rotation = {"every": "48h", "overlap": "10m"}
-            stage.tenant(apiKeys=WEB, keyRotation=rotation, queue={"maxDepth": depth})
-            await stage.settle(30.0)
-            assert keys(stage) == {"web": second, "web.previous": first}
-            assert accepts(stage, first)
-    await stage.settle(601.0 - 480.0 + NOTICED_SECONDS)
-    assert keys(stage) == {"web": second}
-    assert not accepts(stage, first)
-
-
-@in_virtual_time
-async def test_after_a_step_back_that_stays_an_overlap_ends_within_one_more() -> None:
-    stage = Stage()
-    clock = stage.clock = SteppedClock(stage.clock)
-    clock.step = 30 * 24 * HOUR
-    life = await stage.operator()
-    await with_a_tenant(stage, apiKeys=WEB, keyRotation={"every": "48h", "overlap": "10m"})
-    first = keys(stage)["web"]
-    annotate(stage, "rotate-keys", told(stage)["id"])
-    await stage.settle(3.0)
-    clock.step = 0.0
-    await life.end()
-    await stage.operator()
-    await stage.settle(590.0)
-    assert accepts(stage, first)
-    await stage.settle(20.0)
-    assert not accepts(stage, first)
-    assert told(stage)["since"] < timestamps.to_text(clock.true() + 1)
 
 
 @in_virtual_time

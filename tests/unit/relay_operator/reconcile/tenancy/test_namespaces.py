@@ -453,3 +453,49 @@ async def test_a_namespace_that_is_to_stay_is_released_without_an_operator_too()
     assert stage.server.get("Tenant", "finance") is None
     assert stage.server.get("Deployment", "relay", namespace=SPACE) is None
     assert stage.server.get("Secret", "relay-api-keys", namespace=SPACE) is not None
+
+
+@in_virtual_time
+async def test_a_tenant_goes_although_something_in_its_namespace_cannot_be_cleared() -> None:
+    stage, life = await a_serving_tenant(namespacePolicy="Adopt")
+    life.api.failures.statuses["ServiceAccount"] = 422
+    delete_tenant(stage)
+    await stage.settle(40)
+    assert stage.server.get("Tenant", "finance") is None
+    stage.server.collect_garbage()
+    assert stage.server.get("Secret", "relay-api-keys", namespace=SPACE) is None
+    assert stage.server.get("Namespace", SPACE) is not None
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_namespace_that_is_to_stay_is_never_left_to_the_garbage_collector() -> None:
+    stage, life = await a_serving_tenant()
+    # the operator cannot take its reference off, and never hears of the new policy before the end
+    life.api.failures.statuses["Namespace"] = 503
+    stage.tenant(deletionPolicy="Retain")
+    delete_tenant(stage)
+    await stage.settle(60)
+    assert in_force(stage).tenant.keys == ()
+    assert stage.server.get("Tenant", "finance") is not None
+    life.api.failures.statuses.clear()
+    await stage.settle(60)
+    assert stage.server.get("Tenant", "finance") is None
+    stage.server.collect_garbage()
+    assert "deletionTimestamp" not in home(stage)
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_namespace_without_the_operators_binding_is_released_too() -> None:
+    stage, life = await a_serving_tenant(deletionPolicy="Retain")
+    await life.end()
+    stage.server.remove("RoleBinding", names.TENANT_ROLE_BINDING, namespace=SPACE)
+    delete_tenant(stage)
+    life = await stage.operator()
+    await stage.settle()
+    stage.server.collect_garbage()
+    assert stage.server.get("Tenant", "finance") is None
+    assert stage.server.get("RoleBinding", names.TENANT_ROLE_BINDING, namespace=SPACE) is None
+    assert stage.server.get("Deployment", "relay", namespace=SPACE) is None
+    await life.end()

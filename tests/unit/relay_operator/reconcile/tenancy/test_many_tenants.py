@@ -1,0 +1,85 @@
+"""Many tenants at once: names that look alike, fifty in one moment, and one that never stops changing its mind."""
+
+from typing import Any
+
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator import names
+
+LONGEST = "a" * 40
+ALIKE = ("a", "a-b", "a-b-c", "relay-a", "b", LONGEST, LONGEST[:-1], "relay", "0", "xn--a")
+
+
+def owned(stage: Stage, tenant: str) -> bool:
+    return stage.condition("Tenant", tenant, "NamespaceReady").get("status") == "True"
+
+
+@in_virtual_time
+async def test_names_that_look_alike_share_nothing() -> None:
+    stage = Stage()
+    uids = {name: stage.tenant(name)["metadata"]["uid"] for name in ALIKE}
+    life = await stage.operator()
+    await stage.settle()
+    keys = set()
+    for name, uid in uids.items():
+        assert owned(stage, name)
+        home = stage.server.stored("Namespace", f"relay-{name}")["metadata"]
+        assert len(home["name"]) <= 63
+        assert home["annotations"][names.ANNOTATION_TENANT_UID] == uid
+        secret = stage.server.stored("Secret", "relay-api-keys", namespace=f"relay-{name}")
+        keys |= set(secret["data"].values())
+    assert len(keys) == len(ALIKE)
+    # one that goes takes none of the others along
+    stage.server.remove("Tenant", "a")
+    await stage.settle()
+    for _ in range(2):
+        stage.server.collect_garbage()
+        await stage.settle()
+    left = {one["metadata"]["name"] for one in stage.server.list("Namespace")}
+    assert {f"relay-{name}" for name in ALIKE} - left == {"relay-a"}
+    assert all(owned(stage, name) for name in ALIKE if name != "a")
+    await life.end()
+
+
+@in_virtual_time
+async def test_fifty_tenants_at_once_get_what_each_asks_for_and_no_more_writes_than_one_by_one() -> (
+    None
+):
+    stage = Stage()
+    stage.tenant("first")
+    life = await stage.operator()
+    await stage.settle()
+    alone = len(life.api.writes)
+    for number in range(50):
+        stage.tenant(f"tenant-{number}")
+    await stage.settle()
+    assert all(owned(stage, f"tenant-{number}") for number in range(50))
+    assert len(life.api.writes) - alone <= 50 * alone
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_spec_that_is_changed_all_the_time_holds_up_no_other_tenant() -> None:
+    stage = Stage()
+    stage.tenant("restless")
+    life = await stage.operator()
+    await stage.settle()
+    before = len(life.api.writes)
+    writes: dict[str, Any] = {}
+    for number in range(500):
+        stage.tenant("restless", queue={"concurrency": 1 + number % 100}, suspend=bool(number % 2))
+        if number == 100:
+            stage.tenant("other")
+        await stage.settle(0.01)
+        if "other" not in writes and number > 100 and owned(stage, "other"):
+            writes["other"] = number
+    # within a second, as without the other's changes
+    assert writes["other"] - 100 <= 100
+    # changes that came together are followed together
+    assert len(life.api.writes) - before < 500
+    await stage.settle()
+    status = stage.status("Tenant", "restless")
+    stored = stage.server.stored("Tenant", "restless")["metadata"]
+    assert status["observedGeneration"] == stored["generation"]
+    await life.end()
