@@ -30,6 +30,7 @@ class CanaryMoves:
         self._queue = queue
         self._clock = clock
         self._moving: set[asyncio.Task[None]] = set()
+        self._beginning: set[str] = set()
 
     def act_alone(self, key: RouteKey, *, told_anew: bool) -> None:
         """Does as act(); an error of our own with one canary is logged and does not keep the others from theirs."""
@@ -47,9 +48,7 @@ class CanaryMoves:
             weight, token = run.state.weight_percent, run.preflight_token
             copies = run.copies_calls
             self._publisher.set_weight(*key, weight, preflight=token, copies=copies)
-            task = asyncio.create_task(self._distribute(key))
-            self._moving.add(task)
-            task.add_done_callback(self._moving.discard)
+            self._begin_to_distribute(key[0])
         if moved or told_anew:
             self.tell_anew(key)
         self._queue_whose_turn_it_is()
@@ -69,11 +68,22 @@ class CanaryMoves:
         for waiting in self._canaries.budget.taken_news():
             self._queue.add(Key("RelayRoute", *waiting))
 
-    async def _distribute(self, key: RouteKey) -> None:
+    def _begin_to_distribute(self, namespace: str) -> None:
+        """Distributes the tenant's document in a task of its own; one for all of its canaries that move at once."""
+        if namespace in self._beginning:
+            return
+        self._beginning.add(namespace)
+        task = asyncio.create_task(self._distribute(namespace))
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+
+    async def _distribute(self, namespace: str) -> None:
+        # what moves from here on may be too late for this composition
+        self._beginning.discard(namespace)
         try:
-            await self._publisher.distribute(key[0])
+            await self._publisher.distribute(namespace)
         except OperatorError as error:
             logger.warning(
-                "weight pushed to the relays but not stored yet, will retry",
-                extra={"route": "/".join(key), "why": str(error)},
+                "weights pushed to the relays but not stored yet, will retry",
+                extra={"namespace": namespace, "why": str(error)},
             )

@@ -1,5 +1,6 @@
 """The SLO loop: evidence for all active canaries at once, and weight away from those in breach before anything else."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -92,7 +93,7 @@ async def test_a_weight_that_could_not_be_stored_is_pushed_and_logged(
         await stage.fail(route)
         await stage.settle(0.6)
     assert weight(stage) == 0
-    assert "weight pushed to the relays but not stored yet, will retry" in caplog.messages
+    assert "weights pushed to the relays but not stored yet, will retry" in caplog.messages
     await life.end()
 
 
@@ -332,4 +333,38 @@ async def test_status_keeps_the_figures_of_a_promoted_canarys_last_step() -> Non
     assert stage.status("RelayRoute", "chat", tenant="finance")["phase"] == "Promoted"
     [errors] = [row for row in analysis(stage)["metrics"] if row["name"] == "Errors"]
     assert errors["canary"].startswith("0 of 50")
+    await life.end()
+
+
+@in_virtual_time
+async def test_canaries_of_a_tenant_that_turn_bad_together_share_one_distribution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, life, first = await a_canary()
+    others = [
+        stage.route(name, match={"models": [name]}, canary=CANARY, analysis=ANALYSIS)
+        for name in ("a", "b", "c")
+    ]
+    await stage.settle()
+    for route in (first, *others):
+        stage.serve(route, 10)
+    await stage.settle()
+    moments: list[float] = []
+    distribute = life.publisher.distribute
+
+    async def counted(namespace: str, *, at_once: bool = True) -> None:
+        if at_once:
+            moments.append(asyncio.get_running_loop().time())
+        await distribute(namespace, at_once=at_once)
+
+    monkeypatch.setattr(life.publisher, "distribute", counted)
+    for _ in range(4):
+        for route in (first, *others):
+            stage.serve(route, 100, failed=50)
+        await stage.settle(1)
+    await stage.settle(2)
+    names = [one["metadata"]["name"] for one in (first, *others)]
+    assert [stage.relays.weight("relay-1", name, namespace=SPACE) for name in names] == [0] * 4
+    assert moments
+    assert len(moments) == len(set(moments))
     await life.end()
