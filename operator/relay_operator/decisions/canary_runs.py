@@ -145,12 +145,20 @@ class CanaryRuns:
 
     def forget(self, key: RouteKey) -> None:
         """Drops the run of a route that is gone."""
+        self._drop(key)
+        self.budget.leave(key)
+
+    def abandon(self, key: RouteKey, *, now: float) -> None:
+        """Drops the run of a route whose tenant is gone, or is not known yet; its place in the budget is taken back after a while."""
+        self._drop(key)
+        self.budget.doubt(key, now=now)
+
+    def _drop(self, key: RouteKey) -> None:
         if self.runs.pop(key, None) is not None:
             names = self._names[key[0]]
             names.discard(key[1])
             if not names:
                 del self._names[key[0]]
-        self.budget.leave(key)
 
     def follow(self, keys: Iterable[RouteKey]) -> None:
         """Follows the counters of these routes and forgets those of all others."""

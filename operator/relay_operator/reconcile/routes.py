@@ -159,6 +159,7 @@ class RouteReconciler:
         tenant = self._watched_state.tenant_of_namespace(namespace)
         found: RouteOutcome
         if tenant is None:
+            self._canaries.abandon((namespace, body["metadata"]["name"]), now=now)
             message = (
                 f"namespace {namespace} belongs to no Tenant; "
                 "create the route in relay-NAME, the namespace of its Tenant"

@@ -150,6 +150,7 @@ class TenantReconciler:
             # the namespace is owned by the Tenant: the garbage collector takes it and all in it
             await self._revocation.revoke_what_is_gone(names.tenant_namespace(name))
             self._forget(name)
+            self._queue_routes(names.tenant_namespace(name))
             return
         if watched.is_being_deleted:
             again = await self._departures.proceed(watched, now)
@@ -199,6 +200,11 @@ class TenantReconciler:
         if keys is None or not await self._report.provisioned(body, spec, keys, now):
             return LOOK_AGAIN_SECONDS
         return 0.0
+
+    def _queue_routes(self, space: str) -> None:
+        """Has the routes of a tenant that is gone looked at: their canaries keep no others waiting."""
+        for route in self._watched_state.routes.names(namespace=space):
+            self._queue.add(Key("RelayRoute", space, route))
 
     def _forget(self, name: str) -> None:
         space = names.tenant_namespace(name)
