@@ -12,7 +12,7 @@ from typing import Final
 
 ODDS_FACTORS: Final = (1.4, 2.0, 3.0, 5.0, 10.0, 25.0, 100.0, 5000.0)
 """The alternatives, as multiples of the hypothesis' odds of a bad attempt."""
-PRIOR: Final = (0.2, 0.08, 0.1, 0.1, 0.1, 0.1, 0.1, 0.02, 0.2)
+PRIOR: Final = (0.16, 0.06, 0.1, 0.1, 0.14, 0.1, 0.12, 0.02, 0.2)
 """The spread of the wealth at first: cash, which neither gains nor loses, then the alternatives."""
 LEAST_RENEWED: Final = 1e-30
 TROUBLE: Final = 3

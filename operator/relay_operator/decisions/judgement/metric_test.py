@@ -17,7 +17,7 @@ EXCESS_NATS: Final = log(1 / 0.001)
 """The evidence that convicts: ln(1/alpha), where alpha bounds the probability of a false alarm in a run of any length."""
 SUSPECTED_NATS: Final = log(1 / 0.05)
 """Evidence with which nobody would put more calls on the canary."""
-EXCESS_PER_SECOND: Final = 0.25
+EXCESS_PER_SECOND: Final = 0.5
 """Its bound is lower, so one failure weighs more."""
 LARGEST_BOUND: Final = 0.5
 RENEWED_RATE: Final = 0.3

@@ -4,6 +4,7 @@ Both kinds look every ten seconds. What no requests mean, and how many failed lo
 docs of Flagger 1.44 and Argo Rollouts 1.9.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from tests.simulation.relay_operator.judgement.streams import Case, Seen, increments
 
 from relay_operator.decisions.analysis.verdict import Objective, Outcome
-from relay_operator.decisions.judgement.metric_test import MetricTest
+from relay_operator.decisions.judgement.metric_test import ABSOLUTE_NATS, MetricTest
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 
 LIMIT_PERCENT: Final = 1.0
@@ -90,6 +91,25 @@ def evacuated(ticks: Iterable[Seen], *, pods: int) -> float | None:
             return None
         if verdict.outcome is Outcome.HEALTHY and verdict.certified and verdict.stable_fails_alone:
             return seen.at
+    return None
+
+
+def informed(case: Case, ticks: Iterable[Seen]) -> Rollback | None:
+    """Judges as who knows when the fault begins and how many calls it fails: the soonest that scrapes allow.
+
+    The likelihood ratio against the limit, with as many false alarms as ours.
+    """
+    fails, limit, nats = min(case.canary.levels[0][2], 0.999), LIMIT_PERCENT / 100, 0.0
+    bad, good = math.log(fails / limit), math.log((1 - fails) / (1 - limit))
+    calls = 0
+    for seen in ticks:
+        if seen.at <= case.onset:
+            continue
+        calls += seen.began
+        # what a scrape still has from before the fault must not count against it
+        nats = max(nats + seen.failed * bad + (seen.began - seen.failed) * good, 0.0)
+        if nats >= ABSOLUTE_NATS:
+            return Rollback(seen.at, calls)
     return None
 
 

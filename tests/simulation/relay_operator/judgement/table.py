@@ -29,9 +29,11 @@ PAGE: Final = Path("docs/results/judge.md")
 Runs = list[Rollback | None]
 """One judge's rollbacks, seed by seed."""
 
+INFORMED: Final = "knows the fault and its beginning"
 JUDGES: Final[dict[str, Callable[..., Rollback | None]]] = {
     "limit 1 %": partial(judges.ours, increase_points=None),
     "limit 1 % and stable + 0.1 points": partial(judges.ours, increase_points=0.1),
+    INFORMED: judges.informed,
     "Flagger kind, threshold 5": partial(judges.flagger_kind, threshold=5),
     "Argo kind, failureLimit 3": partial(judges.argo_kind, failure_limit=3),
 }
@@ -43,8 +45,8 @@ GROUPS: Final = {
     "Bad": cases.FOUND,
 }
 _BAD: Final = "Bad"
-_STRICTER: Final = list(JUDGES)[1:]
-"""What the limit alone rolls back, the judge with both tests does as well, so healthy cases run only that."""
+_STRICTER: Final = [name for name in list(JUDGES)[1:] if name != INFORMED]
+"""What the limit alone rolls back, the judge with both tests does as well, so healthy cases run only that; no fault is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def false_cell(runs: Runs) -> str:
     return f"{count} (< {upper_bound(count, len(runs)):.1f} %)"
 
 
-def found_cell(case: Case, runs: Runs, *, ours: bool) -> str:
+def found_cell(case: Case, runs: Runs, *, tells_calls: bool) -> str:
     """Writes the share found, and how soon; false rollbacks before the onset apart."""
     after = [one for one in runs if one is not None and one.at >= case.onset]
     before = sum(one is not None and one.at < case.onset for one in runs)
@@ -116,7 +118,7 @@ def found_cell(case: Case, runs: Runs, *, ours: bool) -> str:
     text = f"{100 * len(after) / len(runs):.0f} %, {median(times):.1f} s / {late:.0f} s"
     if before:
         text += f"; {before} before"
-    if ours:
+    if tells_calls:
         failing = case.canary.levels[0][2]
         ratio = median(one.calls / wald_calls(failing, one) for one in after)
         text += f"; {median(one.calls for one in after):.0f} calls, {ratio:.2f}"
@@ -128,11 +130,13 @@ def page(results: dict[str, list[Result]], *, command: str, runs: int) -> str:
     parts = [_INTRODUCTION.format(command=command, runs=runs)]
     for group, rows in results.items():
         parts.append(
-            f"\n## {group}\n\n| case | {' | '.join(JUDGES)} |\n|---{'|---' * len(JUDGES)}|"
+            f"\n## {group}\n\n| case | {' | '.join(rows[0].runs)} |\n|---{'|---' * len(rows[0].runs)}|"
         )
         for row in rows:
             cells = [
-                found_cell(row.case, found, ours=name.startswith("limit"))
+                found_cell(
+                    row.case, found, tells_calls=name.startswith("limit") or name == INFORMED
+                )
                 if group == _BAD
                 else false_cell(found)
                 for name, found in row.runs.items()
@@ -150,8 +154,9 @@ kinds compare a period's share of failures with the limit every 10 s, as Flagger
 
 Healthy cases: the number of runs that were rolled back, all of them falsely, with a 95 % upper bound. Bad cases: the share of
 runs rolled back, the median and the 95th percentile of the seconds since the fault began, runs rolled back before it began, and
-for our judge the median of calls and of their ratio to Wald's bound ln(1/alpha) / KL(p, p0) against the hypothesis that fired. No
-test can reach that bound when a fault begins late: it would have to know when."""
+for our judge the median of calls and of their ratio to Wald's bound ln(1/alpha) / KL(p, p0) against the hypothesis that fired. The
+same is told of one who knows which share fails and when that begins, sees the same scrapes, and tests the limit with as many false
+alarms: nobody is sooner by these scrapes."""
 
 
 def main(argv: Sequence[str]) -> int:

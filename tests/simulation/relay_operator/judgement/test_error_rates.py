@@ -89,3 +89,16 @@ def test_the_judge_of_a_route_does_as_its_test_of_failures(case: Case) -> None:
 def test_the_bound_of_a_probability_is_exact() -> None:
     assert upper_bound(0, 1000) == pytest.approx(0.3, abs=0.01)
     assert upper_bound(10, 1000) == pytest.approx(1.69, abs=0.02)
+
+
+@pytest.mark.parametrize("case", [cases.FOUND[5], cases.FOUND[6], cases.FOUND[12]])
+def test_who_knows_the_fault_is_no_later_than_the_judge_that_does_not(case: Case) -> None:
+    ours, best = [], []
+    for seed in range(12):
+        ticks = list(stream(case, seed))
+        found, informed = OURS(case, ticks), judges.informed(case, ticks)
+        assert found is not None
+        assert informed is not None
+        ours.append(found.at)
+        best.append(informed.at)
+    assert case.onset < median(best) <= median(ours)
