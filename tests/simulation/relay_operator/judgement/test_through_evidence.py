@@ -44,6 +44,7 @@ class Route:
         subject = Subject(stable=STABLE[2], canary=CANARY[2], signals=frozenset(), tokens=False)
         self.evidence.follow({KEY: subject})
         self.judge = RouteJudge(OBJECTIVE)
+        self.outcome = Outcome.UNMEASURABLE
 
     def restart_operator(self) -> None:
         """Ends this life of the operator; the next one has what status kept."""
@@ -80,8 +81,13 @@ class Route:
                 jitter = self.random.gauss(0, 0.03)
                 if not self.silent:
                     self.evidence.take(pod.scraped(at + self.clock_off + jitter), at=at)
-        increments = self.evidence.increments(KEY, expected=PODS, at=at)
-        return self.judge.judge(increments).outcome
+        if self.evidence.is_due(KEY, expected=PODS, at=at):
+            before = self.evidence.before_trouble(KEY, expected=PODS, at=at)
+            if before is not None:
+                self.judge.judge(before)
+            increments = self.evidence.increments(KEY, expected=PODS, at=at)
+            self.outcome = self.judge.judge(increments).outcome
+        return self.outcome
 
 
 def undisturbed(route: Route, now: float) -> None:
