@@ -38,8 +38,19 @@ def besieged(staged: Cluster) -> Iterator[Cluster]:
     reference = {"namespace": "providers", "name": "legacy", "port": 80}
     spec: dict[str, Any] = {
         "endpoint": {"serviceRef": reference},
-        "auth": {"secretName": "legacy-key"},
+        "auth": {"secretName": "siege-key"},
     }
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "siege-key",
+            "namespace": SYSTEM,
+            "labels": {"relay-operator.dev/provider": "siege"},
+        },
+        "stringData": {"api-key": "provider-key-of-legacy"},
+    }
+    staged.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
     apply(staged, "Provider", "siege", spec)
     apply(staged, "Tenant", TENANT, {"apiKeys": [{"name": "production"}]})
     for place in ("monitoring", SYSTEM):
@@ -58,6 +69,7 @@ def besieged(staged: Cluster) -> Iterator[Cluster]:
         staged.kubectl("delete", "pod", "bystander", "-n", place, "--wait=false")
     staged.kubectl("delete", "tenant", TENANT, "--wait=false")
     staged.kubectl("delete", "provider.relay-operator.dev", "siege")
+    staged.kubectl("delete", "secret", "siege-key", "-n", SYSTEM)
 
 
 def _bystander(namespace: str) -> dict[str, Any]:
