@@ -84,3 +84,10 @@ async def test_every_child_agrees_with_its_manifest(
     api: KubernetesApiServer, namespace: str
 ) -> None:
     await child_scenarios.every_child_agrees_with_its_manifest(api, namespace)
+
+
+async def test_the_number_of_pods_changes_hands_and_is_never_lost(
+    kubectl: Client, api: KubernetesApiServer, namespace: str
+) -> None:
+    others = OthersAtTheCluster(kubectl)
+    await child_scenarios.a_scaled_deployment_keeps_its_pods(api, others, namespace)

@@ -55,6 +55,8 @@ def limit_range(tenant: Tenant, present: Amounts = ()) -> Manifest:
         for resource in sorted(own.limits)
     }
     requests = {name: amount_text(amount(value)) for name, value in sorted(own.requests.items())}
+    # the API server would fill in a request where there is a limit alone
+    requests = {**most, **requests}
     limits = {"type": "Container", "default": most, "defaultRequest": requests, "max": most}
     return {
         "apiVersion": "v1",

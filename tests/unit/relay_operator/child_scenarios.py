@@ -11,7 +11,7 @@ from tests.unit.relay_operator.manifests.policy_cases import PLATFORM, a_tenant
 from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.manifests import credentials, tenant, workload
+from relay_operator.manifests import capacity, credentials, tenant, workload
 from relay_operator.manifests import namespace as namespaces
 
 Manifest = dict[str, Any]
@@ -35,15 +35,23 @@ def children(space: str) -> dict[tuple[str, str], Manifest]:
     manifests = (
         namespaces.operator_binding(made, PLATFORM),
         *tenant.isolation(made, PLATFORM, []),
+        *tenant.bounds(made),
         credentials.upstream_keys(made, {"p": "key"}),
         credentials.document_configmap(made, "{}"),
         *tenant.relay(made, workload.deployment(made, PLATFORM)),
+        _autoscaler(),
     )
     return {
         (one["kind"], one["metadata"]["name"]): one
         | {"metadata": one["metadata"] | {"namespace": space}}
         for one in manifests
     }
+
+
+def _autoscaler() -> Manifest:
+    made = capacity.autoscaler(a_tenant({"relay": {"autoscaling": {"maxReplicas": 3}}}))
+    assert made is not None
+    return made
 
 
 def _add(path: str, value: Any) -> list[Manifest]:
@@ -127,6 +135,16 @@ EDITS: dict[str, tuple[str, str, list[Manifest]]] = {
         "relay",
         [*_remove("/spec/maxUnavailable"), *_add("/spec/minAvailable", 1)],
     ),
+    "a quota": ("ResourceQuota", "relay", _add("/spec/hard/pods", "99")),
+    "a quota for something else": ("ResourceQuota", "relay", _add("/spec/hard/secrets", "1")),
+    "a bound of containers": ("LimitRange", "relay", _add("/spec/limits/0/max/memory", "9Gi")),
+    "a further bound": ("LimitRange", "relay", _add("/spec/limits/-", {"type": "Pod", "max": {"cpu": "1m"}})),
+    "the most pods": ("HorizontalPodAutoscaler", "relay", _add("/spec/maxReplicas", 9)),
+    "what is aimed at": (
+        "HorizontalPodAutoscaler",
+        "relay",
+        _add("/spec/metrics/0/resource/target/averageUtilization", 1),
+    ),
     "a subject": (
         "RoleBinding",
         "relay-operator",
@@ -168,6 +186,40 @@ async def every_child_agrees_with_its_manifest(api: ApiServer, space: str) -> No
     for manifest in children(space).values():
         assert [await operator.apply(manifest) for _ in range(2)] == [True, False]
         assert not await OwnedObjects(api).apply(manifest), manifest["kind"]
+
+
+async def a_scaled_deployment_keeps_its_pods(api: ApiServer, others: Others, space: str) -> None:
+    """Asserts that the number of pods is the operator's, then another's, then the operator's again, and never 1 between."""
+    fixed = children(space)["Deployment", "relay"]
+    fixed = {**fixed, "spec": {**fixed["spec"], "replicas": 3}}
+    unsaid = {name: value for name, value in fixed["spec"].items() if name != "replicas"}
+    scaled = {**fixed, "spec": unsaid}
+    made = {**fixed, "spec": {**unsaid, "replicas": 2}}
+
+    async def pods() -> int:
+        body = await api.get("Deployment", "relay", namespace=space)
+        assert body is not None
+        return int(body["spec"]["replicas"])
+
+    operator = OwnedObjects(api)
+    await operator.apply(fixed)
+    assert await operator.apply(scaled, first=made)
+    assert await pods() == 3
+    await others.edit("Deployment", "relay", _add("/spec/replicas", 5), space=space)
+    for later in (operator, OwnedObjects(api)):
+        await later.apply(scaled, first=made)
+        assert await pods() == 5
+    assert not await OwnedObjects(api).apply(scaled, first=made)
+    await operator.apply(fixed)
+    assert await pods() == 3
+    assert not [one for one in operator.take_restored(space) if not one.was_missing]
+    body = await api.get("Deployment", "relay", namespace=space)
+    assert body is not None
+    await api.delete("Deployment", "relay", namespace=space, uid=body["metadata"]["uid"])
+    new = OwnedObjects(api)
+    await new.apply(scaled, first=made)
+    assert await pods() == 2
+    assert not await new.apply(scaled, first=made)
 
 
 async def _seen(api: ApiServer, manifest: Manifest) -> Any:

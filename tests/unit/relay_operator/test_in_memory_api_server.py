@@ -89,6 +89,13 @@ async def test_every_child_agrees_with_its_manifest(server: InMemoryApiServer) -
     await child_scenarios.every_child_agrees_with_its_manifest(server.connect(), SPACE)
 
 
+async def test_the_number_of_pods_changes_hands_and_is_never_lost(
+    server: InMemoryApiServer,
+) -> None:
+    others = OthersInMemory(server)
+    await child_scenarios.a_scaled_deployment_keeps_its_pods(server.connect(), others, SPACE)
+
+
 async def test_an_answer_is_a_copy(server: InMemoryApiServer) -> None:
     answer = await server.connect().apply(configmap(SPACE, data={"a": "1"}))
     answer["data"]["a"] = "2"
