@@ -47,6 +47,11 @@ def _tenant(name: str, values: str) -> Series:
     return {f"relay_operator_tenant_{name}{_TENANT}": values}
 
 
+def _rollout(state: str, values: str) -> Series:
+    labels = f'{{job="relay-operator",state="{state}"}}'
+    return {f"relay_operator_rollout_tenants{labels}": values}
+
+
 def _key(name: str, values: str) -> Series:
     labels = _TENANT.replace("}", ',key="production"}')
     return {f"relay_operator_api_key_{name}_timestamp_seconds{labels}": values}
@@ -293,6 +298,20 @@ CASES = (
         quiet={
             "an isolated one": _tenant("isolated", "1x60"),
             "one of which nothing is known": _tenant("ready", "1x60"),
+        },
+    ),
+    Case(
+        alert="RelayRolloutStopped",
+        fires=_rollout("stuck", "2x60") | _rollout("waiting", "28x60"),
+        minutes=7,
+        labels={},
+        value="2",
+        not_before=4,
+        quiet={
+            "one that goes on": _rollout("stuck", "0x60") | _rollout("waiting", "28x60"),
+            "one that reached everyone": _rollout("stuck", "1x60") | _rollout("waiting", "0x60"),
+            "one that went on in time": _rollout("stuck", "2x3 0x60")
+            | _rollout("waiting", "28x60"),
         },
     ),
     Case(

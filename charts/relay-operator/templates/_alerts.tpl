@@ -159,6 +159,16 @@ groups:
       summary: {{`"Nothing keeps the relay of tenant {{ $labels.tenant }} apart from others."`}}
       description: {{`"A relay pod in {{ $labels.namespace }} reached what its network policies forbid, or was reached by the operator. The condition Isolated says what: kubectl describe tenant {{ $labels.tenant }}. Look for NetworkPolicies in {{ $labels.namespace }} that the operator did not write, and, where it is several tenants, at the network plugin of their nodes."`}}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayTenantNotIsolated") | trim | nindent 6 }}
+  - alert: RelayRolloutStopped
+    expr: |-
+      sum(relay_operator_rollout_tenants{ {{- $operator }}, state="stuck"}) > 0
+      and sum(relay_operator_rollout_tenants{ {{- $operator }}, state="waiting"}) > 0
+    for: {{ $limits.rolloutStoppedFor }}
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: A change of the platform (the image, a tier) goes to no further tenant.
+      description: {{`"New relay pods of {{ $value }} tenants do not become available; the former ones serve, and all other tenants are as before. The condition RolledOut of a Tenant with the reason RolloutStuck says why: kubectl describe tenants. Mend the cause, or undo the change with helm rollback; it goes on by itself."`}}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayRolloutStopped") | trim | nindent 6 }}
   - alert: RelayTenantNotReady
     # one that is not isolated has an alert of its own
     expr: |-

@@ -1,6 +1,7 @@
 """Series about every tenant and route, computed when Prometheus asks: one state, and no counter that could be behind it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from relay_operator import names
-from relay_operator.decisions import tenant_status, timestamps
+from relay_operator.decisions import conditions, tenant_status, timestamps
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.names import ConditionType, Reason
@@ -19,6 +20,11 @@ from relay_operator.reconcile.watched_state import WatchedState
 _ROUTE = ("namespace", "route")
 _TENANT = ("namespace", "tenant")
 _KEY = (*_TENANT, "key")
+_ROLLOUT_STATES = {
+    "waiting": (Reason.AWAITING_TURN, Reason.WAVE_STOPPED),
+    "rolling": (Reason.ROLLING_OUT,),
+    "stuck": (Reason.ROLLOUT_STUCK,),
+}
 
 
 class StateCollector(Collector):
@@ -38,6 +44,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Computes the series of this moment."""
         yield from self._tenants()
+        yield self._rollouts()
         yield from self._keys()
         yield from self._isolations()
         yield from self._routes()
@@ -65,6 +72,20 @@ class StateCollector(Collector):
                 pods.add_metric(labels, told.replicas)
                 programmed.add_metric(labels, min(told.ready, told.acknowledged))
         return ready, pods, programmed
+
+    def _rollouts(self) -> Metric:
+        family = _gauge(
+            "relay_operator_rollout_tenants",
+            "Tenants that wait for a change of the platform, whose relay pods are being rolled, or whose new ones do not come up.",
+            ("state",),
+        )
+        found = Counter(
+            conditions.find(watched.body["status"], ConditionType.ROLLED_OUT).get("reason")
+            for watched in self._watched_state.tenants.in_namespace("")
+        )
+        for state, reasons in _ROLLOUT_STATES.items():
+            family.add_metric([state], sum(found[reason.value] for reason in reasons))
+        return family
 
     def _keys(self) -> Iterable[Metric]:
         due = _gauge(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.unit.relay_operator.injected_failures import InjectedFailures
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
@@ -14,6 +15,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_operator import names
 from relay_operator.api.tiers import Tiers
 from relay_operator.names import Reason
+from relay_operator.reconcile.metrics.state_collector import StateCollector
 
 Manifest = dict[str, Any]
 TENANTS = tuple(f"t{number}" for number in range(6))
@@ -152,6 +154,16 @@ async def test_a_broken_image_stops_after_a_few_and_everyone_serves_and_says_so(
         assert told(stage, tenant, "Ready")[0] == "True"
         assert "tenant t0" in stage.condition("Tenant", tenant, "RolledOut")["message"]
     assert stage.events().count(Reason.ROLLOUT_STUCK) == 2
+    registry = CollectorRegistry()
+    registry.register(
+        StateCollector(
+            watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
+        )
+    )
+    states = {"stuck": 2, "waiting": 4, "rolling": 0}
+    for state, count in states.items():
+        family = "relay_operator_rollout_tenants"
+        assert registry.get_sample_value(family, {"state": state}) == count
     await stage.settle(3600)
     assert having(stage, BROKEN) == ["t0", "t1"]
     await life.end()
