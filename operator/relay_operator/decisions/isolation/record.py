@@ -85,7 +85,7 @@ def due_soon(record: Record, *, now: float) -> Record:
 
 def anew(record: Record, *, now: float) -> Record:
     """Returns the record after something changed that a finding depends on: pods, or policies."""
-    return replace(record, due_at=now + SETTLE_SECONDS, unjudged=0)
+    return replace(due_soon(record, now=now), unjudged=0)
 
 
 def _after_nothing(record: Record, found: Finding, now: float, period_seconds: float) -> Record:

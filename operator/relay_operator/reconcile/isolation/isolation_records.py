@@ -32,6 +32,7 @@ class IsolationRecords:
         self._period_seconds = period_seconds
         self._clock = clock
         self._records: dict[str, Record] = {}
+        self._changed: set[str] = set()
         self.is_required = is_required
 
     def of(self, namespace: str) -> Record:
@@ -46,12 +47,19 @@ class IsolationRecords:
                 self._records[namespace] = known
         return known
 
+    def begin(self, namespace: str) -> None:
+        """Notes that a round of probes of a tenant begins: it sees what changed before."""
+        self._changed.discard(namespace)
+
     def note(self, namespace: str, found: Finding, *, jitter: float) -> bool:
         """Takes in what a round of probes found; tells whether the tenant has to be reconciled because of it."""
         before = self.of(namespace)
         after = records.after(
             before, found, now=self._clock(), period_seconds=self._period_seconds, jitter=jitter
         )
+        if namespace in self._changed:
+            # while it was being probed: what was found is of both, before and after
+            after = records.due_soon(after, now=self._clock())
         self._records[namespace] = after
         return (after.finding, after.is_open) != (before.finding, before.is_open)
 
@@ -62,6 +70,7 @@ class IsolationRecords:
 
     def probe_anew(self, namespace: str) -> None:
         """Lets a tenant be probed within a moment because its pods or its policies changed."""
+        self._changed.add(namespace)
         self._records[namespace] = records.anew(self.of(namespace), now=self._clock())
 
     def postpone(self, namespace: str, *, seconds: float) -> None:
@@ -72,6 +81,7 @@ class IsolationRecords:
         """Drops the records of tenants that are gone."""
         kept = set(namespaces)
         self._records = {name: one for name, one in self._records.items() if name in kept}
+        self._changed &= kept
 
     def withholding(self, namespace: str, *, has_keys: bool) -> Withholding | None:
         """Says why no key of a provider is handed out to a tenant; None where they are.

@@ -156,6 +156,7 @@ class IsolationWatch:
             # nothing was provisioned in this life of the operator yet
             self._records.postpone(namespace, seconds=_TICK_SECONDS)
             return
+        self._records.begin(namespace)
         found = await self._prober.probe(tenant, pods, tuple(publication.upstreams.values()))
         was_exposed = self._records.of(namespace).finding.holds is False
         if not self._records.note(namespace, found, jitter=random.random()):

@@ -71,6 +71,9 @@ def test_it_is_open_until_two_probes_in_a_row_have_judged_nothing() -> None:
 def test_a_change_makes_the_next_probe_due_within_a_moment() -> None:
     assert records.due_soon(after(Record(), YES), now=1000).due_at == 1000 + records.SETTLE_SECONDS
     assert records.anew(after(Record(), YES), now=1000).finding == YES
+    # however often it changes, the probe is not put off
+    waiting = records.anew(after(Record(), YES), now=1000)
+    assert records.anew(waiting, now=1000.4).due_at == waiting.due_at
 
 
 def test_a_restarted_operator_goes_on_from_the_status() -> None:

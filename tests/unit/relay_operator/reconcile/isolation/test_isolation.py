@@ -203,6 +203,35 @@ async def test_a_change_of_policies_or_pods_is_followed_by_a_probe() -> None:
 
 
 @in_virtual_time
+async def test_a_change_during_a_probe_is_followed_by_another() -> None:
+    stage, life = await with_tenants("finance")
+    await stage.settle(3)
+    before = len(stage.network.asked)
+    stage.pod("finance-new", tenant="finance", ip="10.244.9.9")
+    while "finance-new" not in {name for name, _ in stage.network.asked[before:]}:
+        await stage.settle(0.05)
+    seen = len(stage.network.asked)
+    # the round takes a second
+    stage.tenant("finance", network={"allowFrom": [{"namespace": "web"}]})
+    await stage.settle(3)
+    assert len(stage.network.asked) >= seen + 2
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_spec_that_never_rests_is_probed_all_the_same() -> None:
+    stage, life = await with_tenants("finance")
+    await stage.settle(30)
+    before = len(stage.network.asked)
+    for number in range(60):
+        stage.tenant("finance", network={"allowFrom": [{"namespace": f"web-{number}"}]})
+        await stage.settle(0.1)
+    # a probe takes a second and a half
+    assert 2 <= len(stage.network.asked) - before <= 8
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_silent_relay_costs_its_own_tenant_alone() -> None:
     stage, life = await with_tenants()
     stage.relays.silent.add("mute-pod")
