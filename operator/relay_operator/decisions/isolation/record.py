@@ -15,7 +15,8 @@ _RETRY_SECONDS = (10.0, 30.0)
 """Between probes of a tenant that is not isolated: first and longest."""
 _UNJUDGED_SECONDS = (1.0, 900.0)
 """Between probes that judge nothing: first and longest."""
-_STALE_PERIODS = 2.0
+_DOUBT_SECONDS = 45.0
+"""A tenant that was isolated is told to be so for this long while probes judge nothing: a pod restarts."""
 _PATIENCE = 2
 """Probes in a row that judge nothing; after that a new tenant's keys wait for no more."""
 SETTLE_SECONDS = 0.5
@@ -24,18 +25,17 @@ SETTLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """finding is the one in force; proven_at is when a probe last judged anything, in this life of the operator, believed_at
-    when this life took the finding over.
+    """finding is the one in force; proven_at is when a probe last judged anything, in this life of the operator.
 
-    exposures are those in a row that are not in force yet, unjudged the probes in a row that judged nothing. due_at is when
-    the tenant is to be probed again.
+    exposures are those in a row that are not in force yet, unjudged the probes in a row that judged nothing, the first of
+    them at doubted_at. due_at is when the tenant is to be probed again.
     """
 
     finding: Finding = NOT_PROBED
     proven_at: float = 0.0
-    believed_at: float = 0.0
     exposures: int = 0
     unjudged: int = 0
+    doubted_at: float = 0.0
     retries: int = 0
     due_at: float = 0.0
 
@@ -45,7 +45,7 @@ class Record:
         return self.finding.holds is None and self.unjudged < _PATIENCE
 
 
-def remembered(status: Mapping[str, Any], *, now: float) -> Record:
+def remembered(status: Mapping[str, Any]) -> Record:
     """Returns what an earlier life of the operator found, as the Tenant's status tells it; a probe is due at once."""
     told = conditions.find(status, ConditionType.ISOLATED)
     for holds, text, reason in (
@@ -55,7 +55,7 @@ def remembered(status: Mapping[str, Any], *, now: float) -> Record:
         if told.get("status") == text and told.get("reason") == reason.value:
             message = str(told.get("message", ""))
             finding = Finding(holds=holds, reason=reason, message=message)
-            return Record(finding=finding, believed_at=now)
+            return Record(finding=finding)
     return Record()
 
 
@@ -64,7 +64,7 @@ def after(
 ) -> Record:
     """Returns the record after a probe. jitter, from 0 to 1, keeps tenants from being probed in step."""
     if found.holds is None:
-        return _after_nothing(record, found, now, period_seconds)
+        return _after_nothing(record, found, now)
     if found.holds:
         due_at = now + period_seconds * (0.9 + 0.2 * jitter)
         return Record(finding=found, proven_at=now, due_at=due_at)
@@ -80,24 +80,25 @@ def after(
 
 def due_soon(record: Record, *, now: float) -> Record:
     """Returns the record of a tenant that is to be probed within a moment."""
-    return replace(record, due_at=min(record.due_at, now + SETTLE_SECONDS))
+    return replace(record, due_at=now + SETTLE_SECONDS)
 
 
-def anew(record: Record, *, now: float) -> Record:
+def anew(record: Record) -> Record:
     """Returns the record after something changed that a finding depends on: pods, or policies."""
-    return replace(due_soon(record, now=now), unjudged=0)
+    return replace(record, unjudged=0)
 
 
-def _after_nothing(record: Record, found: Finding, now: float, period_seconds: float) -> Record:
+def _after_nothing(record: Record, found: Finding, now: float) -> Record:
     """A tenant that was isolated stays so for a while, one that was not stays so until a probe proves otherwise."""
-    since = max(record.proven_at, record.believed_at)
-    is_stale = now - since > _STALE_PERIODS * period_seconds
-    keeps = record.finding.holds is False or (record.finding.holds is True and not is_stale)
+    doubted_at = record.doubted_at or now
+    is_fresh = now - doubted_at < _DOUBT_SECONDS
+    keeps = record.finding.holds is False or (record.finding.holds is True and is_fresh)
     return replace(
         record,
         finding=record.finding if keeps else found,
         exposures=0,
         unjudged=record.unjudged + 1,
+        doubted_at=doubted_at,
         due_at=now + _growing(_UNJUDGED_SECONDS, record.unjudged),
     )
 

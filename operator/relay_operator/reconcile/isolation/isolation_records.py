@@ -1,12 +1,19 @@
 """What is known of the isolation of every tenant, and whether its providers' keys are handed out."""
 
+import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.isolation import record as records
 from relay_operator.decisions.isolation.finding import Finding
 from relay_operator.decisions.isolation.record import Record
 from relay_operator.reconcile.watched_state import WatchedState
+
+UNREADY_SECONDS = 10.0
+"""Pods none of which is ready for this long are probed all the same."""
+
+Incarnation = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +25,10 @@ class Withholding:
 
 
 class IsolationRecords:
-    """Records by namespace. is_required tells whether a tenant that is not isolated is given no key of a provider."""
+    """Records by namespace. is_required tells whether a tenant that is not isolated is given no key of a provider.
+
+    What is due stands in a heap, so that time costs what is due and not what there is.
+    """
 
     def __init__(
         self,
@@ -32,20 +42,28 @@ class IsolationRecords:
         self._period_seconds = period_seconds
         self._clock = clock
         self._records: dict[str, Record] = {}
+        self._uids: dict[str, str] = {}
+        self._due: list[tuple[float, str]] = []
+        self._waiting: set[str] = set()
         self._changed: set[str] = set()
+        self._ready: dict[str, frozenset[Incarnation]] = {}
+        self._unready_since: dict[str, float] = {}
         self.is_required = is_required
 
     def of(self, namespace: str) -> Record:
-        """Returns the record of a tenant; one that an earlier life of the operator told is taken over."""
-        known = self._records.get(namespace)
-        if known is None:
-            name = self._watched_state.tenant_of_namespace(namespace)
-            watched = self._watched_state.tenants.get(name) if name is not None else None
-            status = watched.body["status"] if watched is not None else {}
-            known = records.remembered(status, now=self._clock())
-            if watched is not None:
-                self._records[namespace] = known
-        return known
+        """Returns the record of a tenant; one that an earlier life of the operator told is taken over.
+
+        Another Tenant of the same name inherits nothing.
+        """
+        name = self._watched_state.tenant_of_namespace(namespace)
+        watched = self._watched_state.tenants.get(name) if name is not None else None
+        if watched is None:
+            return Record()
+        if self._uids.get(namespace) != watched.uid:
+            self._uids[namespace] = watched.uid
+            self._ready.pop(namespace, None)
+            self._keep(namespace, records.remembered(watched.body["status"]))
+        return self._records[namespace]
 
     def begin(self, namespace: str) -> None:
         """Notes that a round of probes of a tenant begins: it sees what changed before."""
@@ -60,28 +78,69 @@ class IsolationRecords:
         if namespace in self._changed:
             # while it was being probed: what was found is of both, before and after
             after = records.due_soon(after, now=self._clock())
-        self._records[namespace] = after
+        self._keep(namespace, after)
         return (after.finding, after.is_open) != (before.finding, before.is_open)
+
+    def note_pods(self, namespace: str, pods: Iterable[Pod]) -> None:
+        """Lets a tenant be probed within a moment where one of its pods is ready that was not when last looked at.
+
+        Where none is, it is probed all the same after a while: they may wait for a certificate.
+        """
+        staying = [pod for pod in pods if not pod.terminating]
+        ready = frozenset((pod.uid, pod.incarnation) for pod in staying if pod.ready)
+        record = self.of(namespace)
+        if ready - self._ready.get(namespace, frozenset()):
+            self.probe_anew(namespace)
+        self._ready[namespace] = ready
+        if ready or not staying:
+            self._unready_since.pop(namespace, None)
+        elif namespace not in self._unready_since:
+            self._unready_since[namespace] = self._clock()
+            self._keep(namespace, replace(record, due_at=self._clock() + UNREADY_SECONDS))
+
+    def wait_for_pods(self, namespace: str) -> None:
+        """Lets a tenant without a pod to probe from be due once its pods are unready for long, if it has any."""
+        since = self._unready_since.get(namespace)
+        if since is not None:
+            self._keep(namespace, replace(self.of(namespace), due_at=since + UNREADY_SECONDS))
+
+    def are_unready_for_long(self, namespace: str) -> bool:
+        """Tells whether there are pods, and none of them has been ready for a while."""
+        since = self._unready_since.get(namespace)
+        return since is not None and self._clock() - since >= UNREADY_SECONDS
 
     def probe_soon(self, namespaces: Iterable[str]) -> None:
         """Lets these tenants be probed within a moment."""
         for namespace in namespaces:
-            self._records[namespace] = records.due_soon(self.of(namespace), now=self._clock())
+            self._hasten(namespace, self.of(namespace))
 
     def probe_anew(self, namespace: str) -> None:
         """Lets a tenant be probed within a moment because its pods or its policies changed."""
         self._changed.add(namespace)
-        self._records[namespace] = records.anew(self.of(namespace), now=self._clock())
+        self._hasten(namespace, records.anew(self.of(namespace)))
 
-    def postpone(self, namespace: str, *, seconds: float) -> None:
-        """Leaves a tenant alone that has no pod to be probed from."""
-        self._records[namespace] = replace(self.of(namespace), due_at=self._clock() + seconds)
+    def take_due(self) -> set[str]:
+        """Takes out the tenants that are due; each comes again once its record changes."""
+        now, due = self._clock(), set()
+        while self._due and self._due[0][0] <= now:
+            due_at, namespace = heapq.heappop(self._due)
+            record = self._records.get(namespace)
+            if record is not None and record.due_at == due_at:
+                self._waiting.discard(namespace)
+                due.add(namespace)
+        return due
 
     def forget_all_but(self, namespaces: Iterable[str]) -> None:
-        """Drops the records of tenants that are gone."""
+        """Drops what is known of tenants that are gone."""
         kept = set(namespaces)
         self._records = {name: one for name, one in self._records.items() if name in kept}
+        self._uids = {name: one for name, one in self._uids.items() if name in kept}
+        self._ready = {name: one for name, one in self._ready.items() if name in kept}
+        self._unready_since = {
+            name: since for name, since in self._unready_since.items() if name in kept
+        }
         self._changed &= kept
+        self._waiting &= kept
 
     def withholding(self, namespace: str, *, has_keys: bool) -> Withholding | None:
         """Says why no key of a provider is handed out to a tenant; None where they are.
@@ -98,3 +157,16 @@ class IsolationRecords:
             why = "keys are handed out once a probe has shown that the network enforces the tenant's policies"
             return Withholding(why=why, until_probed=True)
         return None
+
+    def _keep(self, namespace: str, record: Record) -> None:
+        known = self._records.get(namespace)
+        self._records[namespace] = record
+        if namespace not in self._waiting or known is None or known.due_at != record.due_at:
+            self._waiting.add(namespace)
+            heapq.heappush(self._due, (record.due_at, namespace))
+
+    def _hasten(self, namespace: str, record: Record) -> None:
+        """Keeps a record that is due within a moment, and no later for being told so again and again."""
+        soon = records.due_soon(record, now=self._clock())
+        is_sooner = namespace in self._waiting and record.due_at <= soon.due_at
+        self._keep(namespace, record if is_sooner else soon)

@@ -14,6 +14,7 @@ from typing import Final
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.relays import Pod
+from relay_operator.decisions.isolation.finding import Finding
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.prober import MOST_PODS, Prober
@@ -27,12 +28,8 @@ _TICK_SECONDS: Final = 0.5
 _MOST_AT_ONCE: Final = 8
 _SENTINEL_SECONDS: Final = 20.0
 """Between probes of some tenant on a node."""
-_UNREADY_SECONDS: Final = 10.0
-"""A pod that is not ready for this long is probed all the same: it may wait for a certificate."""
 _SWEEP_SECONDS: Final = 300.0
 """Between probes of all tenants of a node because of what one of them showed, which may be a lie."""
-
-Incarnation = tuple[str, int]
 
 
 class IsolationWatch:
@@ -54,12 +51,11 @@ class IsolationWatch:
         self._watched_state = watched_state
         self._queue = queue
         self._clock = clock
+        self._due: set[str] = set()
         self._probing: dict[str, asyncio.Task[None]] = {}
-        self._seen: dict[str, frozenset[Incarnation]] = {}
-        self._unready_since: dict[str, float] = {}
         self._turns: dict[str, int] = {}
         self._last_on: dict[str, str] = {}
-        self._sentinels_at = 0.0
+        self._looked_at = 0.0
         self._swept_at: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -73,52 +69,41 @@ class IsolationWatch:
                 task.cancel()
 
     def _tick(self) -> None:
-        now = self._clock()
         for namespace in [one for one, task in self._probing.items() if task.done()]:
             # raises what nobody expected, so that the operator is started anew
             self._probing.pop(namespace).result()
-        serving = dict(self._serving())
-        self._records.forget_all_but(serving)
-        self._seen = {name: known for name, known in self._seen.items() if name in serving}
-        self._unready_since = {
-            name: since for name, since in self._unready_since.items() if name in serving
-        }
-        for namespace, pods in serving.items():
-            self._note_new_pods(namespace, pods)
-        if now - self._sentinels_at >= _SENTINEL_SECONDS:
-            self._sentinels_at = now
-            self._choose_sentinels(serving)
-        self._start_due(serving, now)
+        if self._clock() - self._looked_at >= _SENTINEL_SECONDS:
+            self._looked_at = self._clock()
+            self._look_at_all()
+        self._due |= self._records.take_due()
+        self._start_due()
 
-    def _serving(self) -> Iterator[tuple[str, list[Pod]]]:
-        """Yields the tenants that own their namespace, with their pods that serve."""
+    def _look_at_all(self) -> None:
+        """Takes in the pods of all tenants, and lets some tenant of every node be probed."""
+        found = {namespace: self._pods(namespace) for namespace in self._namespaces()}
+        self._records.forget_all_but(found)
+        for gone in self._turns.keys() - found.keys():
+            del self._turns[gone]
+        for namespace in found:
+            self._records.note_pods(namespace, self._watched_state.relay_pods(namespace))
+        self._choose_sentinels(found)
+
+    def _namespaces(self) -> Iterator[str]:
+        """Yields the namespaces that their tenants own."""
         for name in self._watched_state.tenants.names():
             namespace = names.tenant_namespace(name)
             if self._watched_state.owns(namespace):
-                pods = self._watched_state.relay_pods(namespace)
-                yield (
-                    namespace,
-                    self._chosen(namespace, [pod for pod in pods if not pod.terminating]),
-                )
+                yield namespace
 
-    def _chosen(self, namespace: str, pods: list[Pod]) -> list[Pod]:
-        """Chooses the pods that are ready; all of them where none is for long."""
+    def _pods(self, namespace: str) -> list[Pod]:
+        """Returns the pods to probe a tenant from: those that are ready; all of them where none is for long."""
+        pods = [pod for pod in self._watched_state.relay_pods(namespace) if not pod.terminating]
         ready = [pod for pod in pods if pod.ready]
-        if ready or not pods:
-            self._unready_since.pop(namespace, None)
-            return ready
-        since = self._unready_since.setdefault(namespace, self._clock())
-        return pods if self._clock() - since >= _UNREADY_SECONDS else []
+        return pods if not ready and self._records.are_unready_for_long(namespace) else ready
 
-    def _note_new_pods(self, namespace: str, pods: list[Pod]) -> None:
-        now_there = frozenset((pod.uid, pod.incarnation) for pod in pods)
-        if now_there - self._seen.get(namespace, frozenset()):
-            self._records.probe_anew(namespace)
-        self._seen[namespace] = now_there
-
-    def _choose_sentinels(self, serving: dict[str, list[Pod]]) -> None:
+    def _choose_sentinels(self, found: dict[str, list[Pod]]) -> None:
         on: dict[str, list[str]] = {}
-        for namespace, pods in sorted(serving.items()):
+        for namespace, pods in sorted(found.items()):
             for host in {pod.host_ip for pod in pods}:
                 on.setdefault(host, []).append(namespace)
         for host, namespaces in on.items():
@@ -128,17 +113,23 @@ class IsolationWatch:
             self._records.probe_soon([chosen])
         self._last_on = {host: last for host, last in self._last_on.items() if host in on}
 
-    def _start_due(self, serving: dict[str, list[Pod]], now: float) -> None:
+    def _start_due(self) -> None:
         """Starts those that have waited longest; first those whose keys wait for it."""
-        due = [
-            (not record.is_open, record.due_at, namespace)
-            for namespace, pods in serving.items()
-            if pods and namespace not in self._probing
-            if (record := self._records.of(namespace)).due_at <= now
-        ]
-        for _, _, namespace in sorted(due)[: _MOST_AT_ONCE - len(self._probing)]:
-            probing = self._probe(namespace, self._turn(namespace, serving[namespace]))
-            self._probing[namespace] = asyncio.create_task(probing)
+        room = _MOST_AT_ONCE - len(self._probing)
+        waiting = self._due - self._probing.keys()
+        for namespace in sorted(waiting, key=self._urgency)[:room]:
+            self._due.discard(namespace)
+            pods = self._pods(namespace) if self._watched_state.owns(namespace) else []
+            if pods:
+                probing = self._probe(namespace, self._turn(namespace, pods))
+                self._probing[namespace] = asyncio.create_task(probing)
+            else:
+                # due again as soon as one is ready
+                self._records.wait_for_pods(namespace)
+
+    def _urgency(self, namespace: str) -> tuple[bool, float, str]:
+        record = self._records.of(namespace)
+        return not record.is_open, record.due_at, namespace
 
     def _turn(self, namespace: str, pods: list[Pod]) -> list[Pod]:
         """Chooses the pods of a round, each in its turn."""
@@ -154,28 +145,27 @@ class IsolationWatch:
         publication = self._publisher.publication(namespace)
         if tenant is None or publication is None or publication.upstreams is None:
             # nothing was provisioned in this life of the operator yet
-            self._records.postpone(namespace, seconds=_TICK_SECONDS)
+            self._records.probe_soon([namespace])
             return
         self._records.begin(namespace)
         found = await self._prober.probe(tenant, pods, tuple(publication.upstreams.values()))
         was_exposed = self._records.of(namespace).finding.holds is False
-        if not self._records.note(namespace, found, jitter=random.random()):
-            return
-        record = self._records.of(namespace)
-        is_exposed = record.finding.holds is False
-        logger.log(
-            logging.WARNING if is_exposed else logging.INFO,
-            "isolation judged",
-            extra={
-                "namespace": namespace,
-                "reason": record.finding.reason.value,
-                "why": record.finding.message,
-            },
-        )
-        name = namespace.removeprefix(names.NAMESPACE_PREFIX)
-        self._queue.add(Key("Tenant", "", name), Urgency.URGENT if is_exposed else Urgency.NORMAL)
-        if is_exposed and not was_exposed:
-            self._sweep({pod.host_ip for pod in pods})
+        if self._records.note(namespace, found, jitter=random.random()):
+            self._tell(namespace, self._records.of(namespace).finding)
+            if self._records.of(namespace).finding.holds is False and not was_exposed:
+                self._sweep({pod.host_ip for pod in pods})
+
+    def _tell(self, namespace: str, finding: Finding) -> None:
+        is_exposed = finding.holds is False
+        fields = {
+            "namespace": namespace,
+            "reason": finding.reason.value,
+            "why": finding.message,
+        }
+        level = logging.WARNING if is_exposed else logging.INFO
+        logger.log(level, "isolation judged", extra=fields)
+        key = Key("Tenant", "", namespace.removeprefix(names.NAMESPACE_PREFIX))
+        self._queue.add(key, Urgency.URGENT if is_exposed else Urgency.NORMAL)
 
     def _tenant(self, namespace: str) -> Tenant | None:
         """Returns the Tenant whose spec is in force."""
@@ -189,16 +179,16 @@ class IsolationWatch:
         return publication.tenant if publication is not None else None
 
     def _sweep(self, hosts: set[str]) -> None:
+        """Lets all tenants of these nodes be probed, but for nodes of which all were a moment ago."""
         now = self._clock()
         hosts = {
             host
             for host in hosts
             if now - self._swept_at.get(host, -_SWEEP_SECONDS) >= _SWEEP_SECONDS
         }
-        for host in hosts:
-            self._swept_at[host] = now
+        self._swept_at |= dict.fromkeys(hosts, now)
         self._records.probe_soon(
             namespace
-            for namespace, pods in self._serving()
-            if any(pod.host_ip in hosts for pod in pods)
+            for namespace in self._namespaces()
+            if any(pod.host_ip in hosts for pod in self._watched_state.relay_pods(namespace))
         )

@@ -63,6 +63,7 @@ class Provisioning:
         would cut the relay off from it. Its reconciler calls again.
         """
         space = names.tenant_namespace(spec.metadata.name)
+        self._isolation.note_pods(space, self._watched_state.relay_pods(space))
         api_keys = await self._api_keys.read(spec, self._publisher.publication(space))
         publication = await self._publications.rebased(spec, api_keys.digests)
         publication.api_keys = api_keys

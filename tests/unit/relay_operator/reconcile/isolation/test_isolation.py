@@ -226,8 +226,8 @@ async def test_a_spec_that_never_rests_is_probed_all_the_same() -> None:
     for number in range(60):
         stage.tenant("finance", network={"allowFrom": [{"namespace": f"web-{number}"}]})
         await stage.settle(0.1)
-    # a probe takes a second and a half
-    assert 2 <= len(stage.network.asked) - before <= 8
+    # a probe takes a second
+    assert 2 <= len(stage.network.asked) - before <= 8, len(stage.network.asked) - before
     await life.end()
 
 
@@ -264,12 +264,15 @@ async def test_a_relay_that_cannot_be_judged_gets_its_keys() -> None:
 
 
 @in_virtual_time
-async def test_a_slow_network_proves_nothing_and_undoes_nothing() -> None:
+async def test_a_network_that_stays_slow_proves_nothing_and_takes_no_key() -> None:
     stage, life = await with_tenants("finance")
     assert isolated(stage) == ("True", "Probed")
     stage.network.seconds = CONNECT_SECONDS * 0.8
-    await stage.settle(120)
+    await stage.settle(40)
     assert isolated(stage) == ("True", "Probed")
+    await stage.settle(60)
+    assert isolated(stage) == ("Unknown", "Unverified")
+    assert ready(stage) == ("True", "Available")
     await add_tenant(stage, "late", number=5)
     await stage.settle(20)
     assert isolated(stage, "late") == ("Unknown", "Unverified")
@@ -294,6 +297,23 @@ async def test_a_relay_that_lies_harms_its_own_tenant_alone() -> None:
     stage.network.leaks = {"liar-pod": {TargetKind.DECOY}}
     await stage.settle(120)
     assert isolated(stage, "liar") == ("False", "NotEnforced")
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_network_that_lets_nothing_through_is_no_sign_of_exposure() -> None:
+    stage, life = await with_tenants("finance")
+    stage.route()
+    await stage.settle()
+    stage.relays.silent.add("finance-pod")
+    stage.network.gone |= set(TargetKind)
+    await stage.settle(90)
+    assert isolated(stage) == ("Unknown", "ProbeFailed")
+    assert keys(stage) == {"legacy"}
+    stage.relays.silent.clear()
+    stage.network.gone = {TargetKind.METADATA}
+    await stage.settle(60)
+    assert isolated(stage) == ("True", "Probed")
     await life.end()
 
 
@@ -367,12 +387,10 @@ async def test_a_tenant_that_is_gone_leaves_no_record() -> None:
     await stage.settle(5)
     stage.server.collect_garbage()
     await stage.settle(2)
-    before = len(stage.network.asked)
     stage.network.is_enforced = False
     await add_tenant(stage, "finance", number=7)
-    await stage.settle(1)
-    assert isolated(stage) == ("Unknown", "NotProbed")
-    await stage.settle(20)
+    for _ in range(40):
+        await stage.settle(0.5)
+        assert isolated(stage)[0] != "True"
     assert isolated(stage) == ("False", "NotEnforced")
-    assert len(stage.network.asked) > before
     await life.end()
