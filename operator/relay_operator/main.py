@@ -61,6 +61,7 @@ from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
+from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Urgency, WorkQueue
 from relay_operator.reconcile.workers import Workers
@@ -143,6 +144,14 @@ async def _operate(
     REGISTRY.register(
         StateCollector(watched_state=watched_state, canaries=canaries, isolation=isolation)
     )
+    provider_probes = ProviderProbes(
+        relays=relays,
+        publisher=publisher,
+        watched_state=watched_state,
+        queue=queue,
+        period_seconds=settings.provider_probe_seconds,
+        clock=time.time,
+    )
     workers = Workers(
         queue=queue,
         tenants=TenantReconciler(
@@ -174,6 +183,7 @@ async def _operate(
             clock=time.time,
             operator_namespace=settings.namespace,
             cluster_cidrs=split(settings.cluster_cidrs),
+            probes=provider_probes,
         ),
         routes=RouteReconciler(
             watched_state=watched_state,
@@ -261,6 +271,7 @@ async def _operate(
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
         "provider-secret-watch": provider_secrets.run(),
+        "provider-probes": provider_probes.run(),
         "service-checks": services.run(),
         "secret-watch": SecretWatch(api=api, context=context, versions=key_versions).run(),
     }

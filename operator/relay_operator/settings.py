@@ -179,6 +179,11 @@ class Settings(BaseSettings):
             ipaddress.ip_network(cidr, strict=False)
         return text
 
+    provider_probe_seconds: float = Field(
+        default=300,
+        ge=0,
+        description="two relay pods ask each Provider in use for its list of models this often; 0 asks never",
+    )
     isolation_required: bool = Field(
         default=True,
         description="a tenant whose relay is shown to reach what its network policies forbid is given no Provider's key",

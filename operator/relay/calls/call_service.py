@@ -1,6 +1,7 @@
 """Puts together what a worker needs to serve calls; documents go in here and reports come out."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from relay.accounting.exception_log import ExceptionLog
@@ -22,6 +23,7 @@ from relay.calls.own_request import (
     UnknownPathRequest,
 )
 from relay.calls.path_table import HandlerFactory, PathEntry, PathTable
+from relay.calls.preflight.catalogue_probe import CatalogueProbe
 from relay.calls.preflight.preflights import Preflights
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
@@ -31,6 +33,7 @@ from relay.http.outbox import Outbox
 from relay.routing.breaker import BreakerState
 from relay.routing.snapshot import Snapshot, Upstream
 from relay.settings import Settings
+from relay_contract.provider_probe import ProviderProbe
 
 _WRITES: Final = frozenset({b"POST"})
 _READS: Final = frozenset({b"GET", b"HEAD"})
@@ -110,6 +113,18 @@ class CallService:
     def missing_keys(self) -> list[str]:
         """Returns the providers in the current document that have no key file. Re-reads the files first."""
         return self.providers.missing_keys(self._upstreams())
+
+    def probe_provider(
+        self, name: str, done: Callable[[ProviderProbe], None]
+    ) -> CatalogueProbe | None:
+        """Asks a provider of the document in force for its models; None, after telling so, where there is no such one."""
+        for upstream in self._upstreams():
+            if upstream.name == name and not upstream.provider.closed:
+                probe = CatalogueProbe(self.providers, self.exceptions, upstream, done)
+                probe.start()
+                return probe
+        done(ProviderProbe(provider=name, outcome="NotInUse"))
+        return None
 
     def take_trips(self) -> list[tuple[str, str, str]]:
         """Hands over tenant UID, route and fingerprint of the canaries whose breakers tripped since the last call."""

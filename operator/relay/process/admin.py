@@ -25,6 +25,7 @@ from relay_contract.endpoints import (
     ISOLATION_PATH,
     METRICS_PATH,
     PREFLIGHTS_PATH,
+    PROVIDER_PROBE_PATH,
     READY_PATH,
     SLO_METRICS_PATH,
 )
@@ -47,6 +48,7 @@ PROBE_STATUSES: Final[Mapping[str, HTTPStatus]] = {
     "stale_challenge": HTTPStatus.CONFLICT,
     "busy": HTTPStatus.TOO_MANY_REQUESTS,
 }
+MAX_NAME: Final = 253
 MAX_ENVELOPE_BYTES: Final = 2 * MAX_DOCUMENT_BYTES
 """The document inside is a string of JSON, in which a byte may take two."""
 SHUTDOWN_SECONDS: Final = 1.0
@@ -75,6 +77,7 @@ class Admin:
                 web.get(PREFLIGHTS_PATH, self._preflights),
                 web.get(ISOLATION_PATH, self._challenge),
                 web.post(ISOLATION_PATH, self._probe_isolation),
+                web.get(PROVIDER_PROBE_PATH, self._probe_provider),
                 web.get(CONFIG_PATH, self._config),
                 web.put(CONFIG_PATH, self._push),
             ]
@@ -134,6 +137,13 @@ class Admin:
 
     async def _preflights(self, request: web.Request) -> web.Response:
         return await self._once_changed(request, self._supervisor.preflights)
+
+    async def _probe_provider(self, request: web.Request) -> web.Response:
+        name = request.query.get("provider", "")
+        if not 0 < len(name) <= MAX_NAME:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text="which provider?\n")
+        found = await self._supervisor.provider_probing.probe(name)
+        return _json(found.model_dump(mode="json", by_alias=True))
 
     async def _challenge(self, _: web.Request) -> web.Response:
         return _json({"challenge": self._supervisor.isolation.challenge})

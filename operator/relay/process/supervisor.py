@@ -22,12 +22,14 @@ from relay.process.forking import become_worker
 from relay.process.isolation_probe import IsolationProbe
 from relay.process.pod_state.open_breakers import OpenBreakers
 from relay.process.pod_state.preflights import PodPreflights
+from relay.process.provider_probing import ProviderProbing
 from relay.process.traffic.client_certificate import CertificateMount
 from relay.process.traffic.traffic_port import CLOSED, Serving, mode_of
 from relay.process.worker import run_worker
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import Settings
 from relay_contract.document import Acknowledgement, ServedCertificate
+from relay_contract.provider_probe import PROBE_SECONDS
 from relay_contract.seal import DocumentRejected
 
 ACKNOWLEDGE_SECONDS: Final = 5.0
@@ -88,6 +90,9 @@ class Supervisor:
         self.rejection: DocumentRejected | None = None
         self.open_breakers = OpenBreakers()
         self.preflights = PodPreflights()
+        self.provider_probing = ProviderProbing(
+            self._ask_probe, lambda: self.accepted.digest if self.accepted else ""
+        )
         self.isolation = IsolationProbe(acceptance, lambda: self.unready_reason() is None)
         self.draining = False
         self.workers_gone = asyncio.Event()
@@ -277,7 +282,22 @@ class Supervisor:
             worker.report = received(answer["report"])
         return worker.report
 
-    async def _ask(self, worker: WorkerHandle, kind: str) -> Message:
+    async def _ask_probe(self, provider: str) -> object:
+        """Has one worker ask a provider for its models; None without an answer."""
+        for worker in self._workers.values():
+            if worker.channel is not None:
+                answer = await self._ask(
+                    worker,
+                    "provider_probe",
+                    seconds=PROBE_SECONDS + ANSWER_SECONDS,
+                    provider=provider,
+                )
+                return answer.get("probe")
+        return None
+
+    async def _ask(
+        self, worker: WorkerHandle, kind: str, *, seconds: float = ANSWER_SECONDS, **fields: str
+    ) -> Message:
         """Asks a worker; the answer is empty when it gives none in time."""
         if worker.channel is None:
             return {}
@@ -285,9 +305,9 @@ class Supervisor:
         number = self._question
         answer: asyncio.Future[Message] = self._loop.create_future()
         worker.questions[number] = answer
-        worker.channel.send(kind, id=number)
+        worker.channel.send(kind, id=number, **fields)
         try:
-            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+            return await asyncio.wait_for(answer, seconds)
         except TimeoutError:
             worker.questions.pop(number, None)
             return {}
@@ -415,7 +435,7 @@ class Supervisor:
             case "in_force":
                 worker.digest = message["digest"]
                 worker.generation = message["generation"]
-            case "metrics" | "keys":
+            case "metrics" | "keys" | "provider_probe":
                 future = worker.questions.pop(message["id"], None)
                 if future is not None and not future.done():
                     future.set_result(message)

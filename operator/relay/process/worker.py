@@ -22,6 +22,7 @@ from relay.process.worker_channel import Message, WorkerChannel
 from relay.routing.snapshot import SnapshotRejected, compile_snapshot
 from relay.settings import Settings
 from relay_contract.document import Document
+from relay_contract.provider_probe import PROBE_SECONDS, ProviderProbe
 
 TICK_SECONDS: Final = 1.0
 GC_THRESHOLD: Final = 50_000
@@ -102,17 +103,14 @@ class Worker:
             case "keys":
                 missing = self.service.missing_keys()
                 self._channel.send("keys", id=message["id"], missing=missing)
+            case "provider_probe" | "preflight_duty":
+                self._probe(message)
             case "tripped":
                 self.service.follow_trip(
                     message["tenant_uid"], message["route"], message["fingerprint"]
                 )
             case "serve":
                 self._serve(Serving(message["name"], message["certificate"], message["key"]))
-            case "preflight_duty":
-                passed = [(uid, route, token) for uid, route, token in message["passed"]]
-                # whoever has it tells of all, also of what it told before
-                self._told_preflights = []
-                self.service.preflights.take_duty(on_duty=message["on"], passed=passed)
             case "drain":
                 self._begin_drain()
 
@@ -128,6 +126,25 @@ class Worker:
         self._digest, self._told_preflights = digest, []
         self.service.install(snapshot)
         self._channel.send("in_force", digest=digest, generation=snapshot.document.generation)
+
+    def _probe(self, message: Message) -> None:
+        if message["kind"] == "provider_probe":
+            self._probe_provider(message["id"], message["provider"])
+            return
+        passed = [(uid, route, token) for uid, route, token in message["passed"]]
+        # whoever has it tells of all, also of what it told before
+        self._told_preflights = []
+        self.service.preflights.take_duty(on_duty=message["on"], passed=passed)
+
+    def _probe_provider(self, number: int, provider: str) -> None:
+        def done(found: ProviderProbe) -> None:
+            self._channel.send(
+                "provider_probe", id=number, probe=found.model_dump(mode="json", by_alias=True)
+            )
+
+        probe = self.service.probe_provider(provider, done)
+        if probe is not None:
+            self._loop.call_later(PROBE_SECONDS, probe.give_up)
 
     def _serve(self, wanted: Serving) -> None:
         self._port.want(wanted)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from relay_contract import document, endpoints
 from relay_contract.preflight import Preflight, Preflights
+from relay_contract.provider_probe import PROBE_SECONDS, ProviderProbe
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
 from relay_operator.errors import DocumentRefused, Unavailable
@@ -110,6 +111,9 @@ class _Question:
     most_bytes: Callable[[], int]
 
 
+_MOST_PROBE_BYTES = 8 * 1024
+
+
 class Relays:
     """Connections to admin ports, over TCP unless another transport is given. timeout_seconds bounds a whole push."""
 
@@ -194,10 +198,27 @@ class Relays:
         is_all = len(mine) == len(told.preflights)
         return ToldPreflights(tag=told.tag if is_all else "", preflights=lines, size=len(body))
 
-    async def _told(self, pod: Pod, question: _Question, seen: str, wait_seconds: int) -> bytes:
+    async def probe_provider(self, pod: Pod, provider: str) -> ProviderProbe:
+        """Has the pod ask a provider for its list of models; raises Unavailable when it does not answer as a relay does."""
+        question = _Question(
+            endpoints.PROVIDER_PROBE_PATH, "probe of a provider", lambda: _MOST_PROBE_BYTES
+        )
+        seconds = int(PROBE_SECONDS) + 3
+        body = await self._told(pod, question, "", seconds, provider=provider)
+        try:
+            found = ProviderProbe.model_validate_json(body)
+        except ValidationError as error:
+            raise Unavailable(
+                f"pod {pod.namespace}/{pod.name} does not tell of a provider as a relay does"
+            ) from error
+        return found.model_copy(update={"message": _line(found.message), "provider": provider})
+
+    async def _told(
+        self, pod: Pod, question: _Question, seen: str, wait_seconds: int, **more: str
+    ) -> bytes:
         """Asks a question that the pod may let wait for a change; returns the answer's body."""
         url = f"http://{pod.admin_address}{question.path}"
-        query: dict[str, str | int] = {"seen": seen, "wait": wait_seconds}
+        query: dict[str, str | int] = {"seen": seen, "wait": wait_seconds, **more}
         body = bytearray()
         try:
             async with (

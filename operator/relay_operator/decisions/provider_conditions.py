@@ -6,6 +6,7 @@ from typing import assert_never
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Refused, Waiting
+from relay_operator.decisions.providers.health import Health
 from relay_operator.decisions.providers.oversubscription import Oversubscription
 from relay_operator.names import ConditionType, Reason
 
@@ -24,11 +25,22 @@ ProviderOutcome = Refused | Waiting | Configured
 
 
 def conditions(
-    outcome: ProviderOutcome, *, load: Oversubscription | None = None
+    outcome: ProviderOutcome,
+    *,
+    load: Oversubscription | None = None,
+    health: Health | None = None,
 ) -> list[Condition]:
-    """Builds every condition of a Provider; load is None where it has no quota, or its spec cannot be used."""
-    oversubscribed = [] if load is None else [_oversubscribed(load)]
-    return [*_of_outcome(outcome), *oversubscribed]
+    """Builds every condition of a Provider; load is None where it has no quota, or its spec cannot be used.
+
+    What relays found of a Provider that is configured decides whether it is ready. One that nobody uses is: nothing of it takes
+    a person, and who waits for it would wait for ever.
+    """
+    further = [] if load is None else [_oversubscribed(load)]
+    if health is not None and isinstance(outcome, Configured):
+        further.append(health.condition)
+        if health.obstacle is not None:
+            return [*not_accepted(health.obstacle), *further]
+    return [*_of_outcome(outcome), *further]
 
 
 def _oversubscribed(load: Oversubscription) -> Condition:

@@ -1,6 +1,7 @@
 """Reconciles a Provider: resolves its address, checks its key, writes its status."""
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from relay_operator import names
@@ -13,7 +14,8 @@ from relay_operator.decisions import outcome, provider_conditions, provider_stat
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.provider_conditions import Configured, ProviderOutcome
 from relay_operator.decisions.provider_status import ProviderStatus
-from relay_operator.decisions.providers import oversubscription
+from relay_operator.decisions.providers import health, oversubscription
+from relay_operator.decisions.providers.health import Health
 from relay_operator.decisions.providers.oversubscription import Oversubscription
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import upstreams
@@ -22,6 +24,7 @@ from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.upstreams import Unusable
 from relay_operator.names import Reason
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
+from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
@@ -45,6 +48,7 @@ class ProviderReconciler:
         queue: WorkQueue,
         clock: Callable[[], float],
         operator_namespace: str,
+        probes: ProviderProbes,
         cluster_cidrs: tuple[str, ...] = (),
     ) -> None:
         self._api = api
@@ -55,6 +59,7 @@ class ProviderReconciler:
         self._clock = clock
         self._operator_namespace = operator_namespace
         self._cluster_cidrs = cluster_cidrs
+        self._probes = probes
         self._seen: dict[str, tuple[str, object]] = {}
 
     async def reconcile(self, name: str) -> None:
@@ -65,6 +70,7 @@ class ProviderReconciler:
         if watched is None:
             self._watched_state.unresolve(name)
             self._status.forget("Provider", "", name)
+            self._probes.forget(name)
         elif isinstance(watched.resource, Invalid):
             # as after a restart: who uses it goes on with what it last had
             self._watched_state.resolve(name, None)
@@ -131,10 +137,19 @@ class ProviderReconciler:
             "Provider",
             body,
             fields,
-            provider_conditions.conditions(found, load=self._load(name, tenants)),
+            provider_conditions.conditions(
+                found, load=self._load(name, tenants), health=self._health(body)
+            ),
             on_its_way=(),
             now=now,
         )
+
+    def _health(self, body: dict[str, Any]) -> Health:
+        """Returns how the Provider fares; until that is known in this life of the operator, what status said before."""
+        metadata = body["metadata"]
+        found = self._probes.health(metadata["name"])
+        told = health.told(body.get("status") or {}, generation=metadata.get("generation"))
+        return found or told or health.NOT_PROBED
 
     def _load(self, name: str, tenants: Iterable[str]) -> Oversubscription | None:
         watched = self._watched_state.providers.get(name)
@@ -167,6 +182,7 @@ class ProviderReconciler:
             return Refused(
                 reason=shown.problems[0].reason, message=message + self._still_used(name, whats)
             )
+        self._probes.note(name, _fingerprint(provider, shown.entries))
         return Configured(certificate_until=shown.valid_until)
 
     async def _of_service(self, ref: ServiceRef, provider: str) -> Upstream | Unusable:
@@ -183,3 +199,9 @@ class ProviderReconciler:
             f"; relays go on with the last {whats} that they were given, if any; "
             f"Tenants with routes to it: {', '.join(tenants[:_NAMED])}{more}"
         )
+
+
+def _fingerprint(provider: Provider, entries: Mapping[str, str]) -> str:
+    """Names the form of a Provider and what it is shown; a digest, since that is secret."""
+    form = repr((provider.metadata.uid, provider.metadata.generation, sorted(entries.items())))
+    return hashlib.sha256(form.encode()).hexdigest()

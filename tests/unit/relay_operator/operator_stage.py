@@ -54,6 +54,7 @@ from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
+from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import WorkQueue
 from relay_operator.reconcile.workers import Workers
@@ -183,6 +184,14 @@ class Life:
             queue=self.queue,
             clock=stage.clock,
         )
+        self.provider_probes = ProviderProbes(
+            relays=relays,
+            publisher=self.publisher,
+            watched_state=self.watched_state,
+            queue=self.queue,
+            period_seconds=300,
+            clock=stage.clock,
+        )
         self.workers = Workers(
             queue=self.queue,
             tenants=TenantReconciler(
@@ -213,6 +222,7 @@ class Life:
                 queue=self.queue,
                 clock=stage.clock,
                 operator_namespace=SYSTEM,
+                probes=self.provider_probes,
             ),
             routes=RouteReconciler(
                 watched_state=self.watched_state,
@@ -290,6 +300,7 @@ class Life:
             self.shadow_watch.run(),
             self.secret_checks.run(),
             self.provider_secret_watch.run(),
+            self.provider_probes.run(),
             self.service_checks.run(),
             self.isolation_watch.run(),
             self.secret_watch.run(),

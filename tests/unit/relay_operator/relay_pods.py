@@ -15,6 +15,7 @@ from relay.process.document_acceptance import Acceptance, Accepted
 from relay_contract import certificate, document, endpoints
 from relay_contract.certificate import Certificate, CertificateUnusable
 from relay_contract.preflight import Preflight, PreflightReason, Preflights
+from relay_contract.provider_probe import ProviderProbe
 from relay_contract.seal import DocumentRejected, unseal
 from relay_operator import names
 from relay_operator.cluster.relays import Asked, OpenBreakers, Pod, PushAnswer, ToldPreflights
@@ -34,6 +35,7 @@ class RelayPods:
     place of its passing at once, by the pod's name and the route's. failing are the providers whose probes fail in every
     pod, with the contract's reason and a message. claims are what pods say of preflights whatever is true; unpushed are
     pods that take no documents; older are pods of a version that does not know preflights; asked counts the questions for preflights.
+    probed are the pods that were to ask a provider for its models, probes what they find, by provider; otherwise that it answers.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -55,6 +57,8 @@ class RelayPods:
     unpushed: set[str] = field(default_factory=set)
     older: set[str] = field(default_factory=set)
     asked: int = 0
+    probed: list[tuple[str, str]] = field(default_factory=list)
+    probes: dict[str, ProviderProbe] = field(default_factory=dict)
     preflights_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
     pushed_bytes: int = 0
@@ -280,6 +284,12 @@ class Pushes:
         mine = tuple(one for one in told.preflights if (one.route, one.token) in asked())
         is_all = len(mine) == len(told.preflights)
         return ToldPreflights(tag=told.tag if is_all else "", preflights=mine)
+
+    async def probe_provider(self, pod: Pod, provider: str) -> ProviderProbe:
+        await asyncio.sleep(0)
+        self.pods.probed.append((pod.name, provider))
+        answered = ProviderProbe(provider=provider, outcome="Answered")
+        return self.pods.probes.get(provider, answered)
 
     async def push(self, pod: Pod, sealed: str) -> PushAnswer:
         self.pods.pushed_bytes += len(sealed)

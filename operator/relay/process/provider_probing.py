@@ -1,0 +1,56 @@
+"""Probes of providers on the operator's request: one at a time of each provider, and none sooner than a while after the last."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from relay_contract.provider_probe import PROBE_CACHE_SECONDS, ProviderProbe
+
+_MOST_REMEMBERED: Final = 128
+"""More than the providers of the largest document."""
+
+
+class ProviderProbing:
+    """Whoever reaches the admin port can ask, and costs a provider no more than one small call in this time.
+
+    digest names the document in force: what was found under another one is forgotten.
+    """
+
+    def __init__(self, ask: Callable[[str], Awaitable[Any]], digest: Callable[[], str]) -> None:
+        self._ask = ask
+        self._digest = digest
+        self._found_under = ""
+        self._running: dict[str, asyncio.Task[ProviderProbe]] = {}
+        self._found: dict[str, tuple[float, ProviderProbe]] = {}
+
+    async def probe(self, provider: str) -> ProviderProbe:
+        """Returns what a probe finds, or found a moment ago."""
+        if self._found_under != self._digest():
+            self._found_under = self._digest()
+            self._found.clear()
+        known = self._found.get(provider)
+        if known is not None and time.monotonic() - known[0] < PROBE_CACHE_SECONDS:
+            return known[1]
+        running = self._running.get(provider)
+        if running is None:
+            running = self._running[provider] = asyncio.create_task(self._probe(provider))
+        return await asyncio.shield(running)
+
+    async def _probe(self, provider: str) -> ProviderProbe:
+        try:
+            digest = self._digest()
+            answer = await self._ask(provider)
+            if answer is None:
+                return ProviderProbe(provider=provider, outcome="NotInUse")
+            found = ProviderProbe.model_validate(answer)
+            if found.outcome != "NotInUse" and digest == self._digest():
+                self._remember(found)
+            return found
+        finally:
+            self._running.pop(provider, None)
+
+    def _remember(self, found: ProviderProbe) -> None:
+        if len(self._found) >= _MOST_REMEMBERED:
+            self._found.pop(next(iter(self._found)))
+        self._found[found.provider] = time.monotonic(), found

@@ -1,0 +1,149 @@
+"""Relays of tenants that use a Provider tell how it fares, at a cost that does not grow with the tenants."""
+
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_contract.provider_probe import ProbeOutcome, ProviderProbe
+
+
+def probed(stage: Stage, name: str = "legacy") -> tuple[str, str]:
+    found = stage.condition("Provider", name, "Probed")
+    return found.get("status", ""), found.get("reason", "")
+
+
+def ready(stage: Stage) -> tuple[str, str]:
+    found = stage.condition("Provider", "legacy", "Ready")
+    return found["status"], found["reason"]
+
+
+def finds(stage: Stage, outcome: ProbeOutcome, **fields: Any) -> None:
+    stage.relays.probes["legacy"] = ProviderProbe(provider="legacy", outcome=outcome, **fields)
+
+
+async def in_use(stage: Stage, tenants: int = 1) -> Life:
+    """Brings tenants with a route to legacy, and a pod each."""
+    stage.provider("legacy", models=[{"name": "m"}])
+    names = [f"t{n}" for n in range(tenants)]
+    for name in names:
+        stage.tenant(name)
+    life = await stage.operator()
+    await stage.settle()
+    for name in names:
+        stage.pod(f"relay-of-{name}", tenant=name)
+        stage.route(tenant=name)
+    await stage.settle(3)
+    return life
+
+
+@in_virtual_time
+async def test_a_provider_that_nobody_uses_is_not_tried_and_says_so() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    life = await stage.operator()
+    await stage.settle(400)
+    assert probed(stage) == ("Unknown", "NotInUse")
+    assert ready(stage) == ("True", "Configured")
+    assert stage.relays.probed == []
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_provider_in_use_is_tried_soon_and_then_at_a_bounded_cost() -> None:
+    stage = Stage()
+    life = await in_use(stage, tenants=5)
+    assert probed(stage) == ("Unknown", "NotProbed")
+    await stage.settle(15)
+    assert probed(stage) == ("True", "Answers")
+    await stage.settle(3600)
+    # two pods every five minutes, whatever the number of tenants
+    assert 20 <= len(stage.relays.probed) <= 30
+    assert len({pod for pod, _ in stage.relays.probed}) == 5
+    await life.end()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "condition", "is_ready"),
+    [
+        ("Unlisted", ("Unknown", "Unlisted"), ("True", "Configured")),
+        ("Throttled", ("Unknown", "Throttled"), ("True", "Configured")),
+        ("Unauthorized", ("False", "Unauthorized"), ("False", "Unauthorized")),
+        ("ServerError", ("False", "ServerError"), ("False", "ServerError")),
+        ("Unreachable", ("False", "Unreachable"), ("False", "Unreachable")),
+        ("KeyMissing", ("Unknown", "NotProbed"), ("True", "Configured")),
+        ("NotInUse", ("Unknown", "NotProbed"), ("True", "Configured")),
+    ],
+)
+@in_virtual_time
+async def test_what_relays_find_is_told_and_gone_once_it_is_mended(
+    outcome: ProbeOutcome, condition: tuple[str, str], is_ready: tuple[str, str]
+) -> None:
+    stage = Stage()
+    finds(stage, outcome)
+    life = await in_use(stage)
+    await stage.settle(60)
+    assert probed(stage) == condition
+    assert ready(stage) == is_ready
+    # calls go on: whether the provider serves shows by them
+    route = stage.condition("RelayRoute", "chat", "Accepted", tenant="t0")
+    assert route["status"] == "True"
+    stage.relays.probes.clear()
+    await stage.settle(330 if is_ready[0] == "True" else 30)
+    assert probed(stage) == ("True", "Answers")
+    assert ready(stage) == ("True", "Configured")
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_model_that_is_not_listed_is_a_warning() -> None:
+    stage = Stage()
+    finds(stage, "Answered", not_listed=("m",))
+    life = await in_use(stage)
+    await stage.settle(20)
+    assert probed(stage) == ("False", "ModelNotListed")
+    assert ready(stage) == ("True", "Configured")
+    await life.end()
+
+
+@in_virtual_time
+async def test_one_lost_call_is_no_outage() -> None:
+    stage = Stage()
+    life = await in_use(stage)
+    await stage.settle(20)
+    stage.provider("legacy", models=[{"name": "m"}, {"name": "n"}])
+    finds(stage, "Unreachable")
+    await stage.settle(15)
+    stage.relays.probes.clear()
+    await stage.settle(60)
+    assert probed(stage) == ("True", "Answers")
+    assert "Unreachable" not in stage.events()
+    await life.end()
+
+
+@in_virtual_time
+async def test_another_key_is_tried_soon() -> None:
+    stage = Stage()
+    finds(stage, "Unauthorized")
+    life = await in_use(stage)
+    await stage.settle(60)
+    stage.relays.probes.clear()
+    stage.secret("legacy-key", value="bmV3")
+    await stage.settle(15)
+    assert probed(stage) == ("True", "Answers")
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_restart_of_the_operator_tells_nothing_else() -> None:
+    stage = Stage()
+    finds(stage, "Unauthorized")
+    life = await in_use(stage)
+    await stage.settle(60)
+    await life.end()
+    again = await stage.operator()
+    await stage.settle(9)
+    assert [one for one in again.changes if one[0] == "Provider"] == []
+    assert ready(stage) == ("False", "Unauthorized")
+    await again.end()
