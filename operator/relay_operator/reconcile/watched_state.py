@@ -14,7 +14,7 @@ from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Queue, Relay, Tenant
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.relays import Pod
-from relay_operator.decisions import conditions, route_acceptance
+from relay_operator.decisions import brake, conditions, route_acceptance
 from relay_operator.decisions.relay_pods import load_balancer, troubles
 from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
@@ -300,7 +300,7 @@ class WatchedState:
     def tenants_using(self, provider: str) -> set[str]:
         """Returns the tenants that have a part in the provider: it is open to them, and a route of theirs claims it.
 
-        A tenant that is being deleted, or whose namespace is another's or is being deleted, has none.
+        A tenant that is suspended or being deleted, or whose namespace is another's or is being deleted, has none.
         """
         return set(self.claims.weights(provider))
 
@@ -328,7 +328,7 @@ class WatchedState:
         watched = self.tenants.get(name) if name is not None else None
         if watched is None or watched.is_being_deleted:
             return None
-        if not self._owned.get(namespace, _is_at_home(watched)):
+        if not self._owned.get(namespace, _is_at_home(watched)) or _is_suspended(watched):
             return None
         tenant = watched.name
         return Party(
@@ -406,6 +406,12 @@ def _told_ownership(tenant: Watched[Tenant]) -> str:
     """Returns what the Tenant's status says of its namespace."""
     status = tenant.body["status"]
     return str(conditions.find(status, names.ConditionType.NAMESPACE_READY).get("status", ""))
+
+
+def _is_suspended(tenant: Watched[Tenant]) -> bool:
+    """Tells whether the tenant is to make no calls: others have its parts meanwhile."""
+    resource = tenant.resource
+    return brake.suspends(resource.spec) if isinstance(resource, Invalid) else resource.spec.suspend
 
 
 def _is_at_home(tenant: Watched[Tenant]) -> bool:

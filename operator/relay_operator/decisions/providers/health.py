@@ -56,7 +56,7 @@ class Health:
 NOT_IN_USE = Health(
     "Unknown",
     Reason.NOT_IN_USE,
-    "no Tenant has a route to it that is in force or accepted, and only relays of Tenants that use it can try it",
+    "no Tenant that may make calls has a route to it that is in force or accepted, and only relays of such Tenants can try it",
 )
 NOT_PROBED = Health(
     "Unknown", Reason.NOT_PROBED, "no relay pod of a Tenant that uses it has tried it yet"

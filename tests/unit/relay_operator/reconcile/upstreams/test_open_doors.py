@@ -298,3 +298,28 @@ async def test_a_quota_that_tenants_are_promised_more_than_once_is_told() -> Non
     await stage.settle()
     assert stage.condition("Provider", "legacy", "Oversubscribed") == {}
     await life.end()
+
+
+@in_virtual_time
+async def test_others_have_the_part_of_a_suspended_tenant_until_it_goes_on() -> None:
+    stage, life = await a_stage()
+    stage.tenant("second")
+    await stage.settle()
+    stage.pod("relay-2", tenant="second")
+    stage.route(tenant="second")
+    await stage.settle()
+
+    def parts() -> list[int | None]:
+        known = (in_force(life, tenant)["legacy"] for tenant in ("finance", "second"))
+        return [one.limits.requests_per_minute for one in known]
+
+    assert parts() == [50, 50]
+    stage.tenant("second", suspend=True)
+    await stage.settle()
+    assert parts()[0] == 100
+    assert stage.status("Provider", "legacy")["tenants"] == 1
+    assert "legacy" in keys(stage, "second")
+    stage.tenant("second")
+    await stage.settle()
+    assert parts() == [50, 50]
+    await life.end()
