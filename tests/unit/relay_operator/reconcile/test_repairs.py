@@ -180,7 +180,8 @@ async def a_stage() -> tuple[Stage, Life]:
     await stage.settle()
     stage.pod()
     stage.route()
-    await stage.settle()
+    # until the kubelet was asked again to mount the key, and the provider was probed
+    await stage.settle(20)
     return stage, life
 
 
@@ -559,7 +560,8 @@ async def test_what_others_may_set_stays_and_costs_no_write() -> None:
     def restarted(body: Manifest) -> None:
         annotations = body["spec"]["template"]["metadata"]["annotations"]
         annotations["kubectl.kubernetes.io/restartedAt"] = "now"
-        body["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "2"}
+        revision = {"deployment.kubernetes.io/revision": "2"}
+        body["metadata"]["annotations"] = body["metadata"].get("annotations", {}) | revision
 
     written = len(life.api.writes)
     edit(stage, "Deployment", "relay", restarted)
