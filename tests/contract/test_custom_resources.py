@@ -101,6 +101,31 @@ ACCEPTED = [
     ("Tenant", "a", {"network": {"allowFrom": [{"namespace": "web"}, {"cidr": "2001:db8::/32"}]}}),
     ("Provider", "p", {"endpoint": URL, "models": [{"name": "gpt-4.1"}]}),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 0}),
+    (
+        "Provider",
+        "p",
+        {
+            "endpoint": URL,
+            "region": "eu-west",
+            "allowedTenants": {
+                "matchLabels": {"residency": "eu", "example.com/team": ""},
+                "matchExpressions": [
+                    {"key": "tier", "operator": "NotIn", "values": ["trial"]},
+                    {"key": "suspended", "operator": "DoesNotExist"},
+                ],
+            },
+            "headers": {"Authorization": "x", "X-Team": "a"},
+            "egressCIDRs": ["10.0.0.0/8", "fd00::/8"],
+        },
+    ),
+    (
+        "Provider",
+        "p",
+        {
+            "endpoint": URL,
+            "models": [{"name": "m", "capabilities": {"contextWindow": 128000, "tools": False}}],
+        },
+    ),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 0.1}),
     ("Provider", "p", {"endpoint": URL, "streamUsage": False, "coolDown": "0s"}),
     ("Provider", "p", {"endpoint": URL, "coolDown": "1h"}),
@@ -353,6 +378,55 @@ REFUSED = [
     ("Provider", "p", {"endpoint": {}}, "either url or serviceRef"),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": 1.1}, "cachedTokenWeight"),
     ("Provider", "p", {"endpoint": URL, "cachedTokenWeight": -0.1}, "cachedTokenWeight"),
+    ("Provider", "p", {"endpoint": URL, "region": "EU West"}, "region"),
+    ("Provider", "p", {"endpoint": URL, "allowedTenants": {}}, "selects by nothing"),
+    (
+        "Provider",
+        "p",
+        {"endpoint": URL, "allowedTenants": {"matchLabels": {}}},
+        "selects by nothing",
+    ),
+    *(
+        ("Provider", "p", {"endpoint": URL, "allowedTenants": {"matchExpressions": [wrong]}}, says)
+        for wrong, says in (
+            ({"key": "a", "operator": "In"}, "values go with In and NotIn"),
+            ({"key": "a", "operator": "Exists", "values": ["b"]}, "values go with In and NotIn"),
+            ({"key": "a", "operator": "Near"}, "Unsupported value"),
+            ({"operator": "Exists"}, "key"),
+        )
+    ),
+    *(
+        ("Provider", "p", {"endpoint": URL, "headers": {name: "x"}}, "relays write hop-by-hop")
+        for name in ("Connection", "TRANSFER-ENCODING", "te", "Content-Length", "X-Request-ID")
+    ),
+    (
+        "Provider",
+        "p",
+        {"endpoint": URL, "auth": {"secretName": "s", "header": "Upgrade"}},
+        "relays write this header",
+    ),
+    (
+        "Provider",
+        "p",
+        {"endpoint": URL, "auth": {"secretName": "s"}, "headers": {"authorization": "x"}},
+        "headers repeats the header",
+    ),
+    *(
+        ("Provider", "p", {"endpoint": URL, "egressCIDRs": [cidr]}, "loopback and link-local")
+        for cidr in ("127.0.0.0/16", "169.254.169.254/32", "::1/128", "fe80::/64")
+    ),
+    (
+        "Provider",
+        "p",
+        {"endpoint": URL, "models": [{"name": "m", "capabilities": {}}]},
+        "capabilities",
+    ),
+    (
+        "Provider",
+        "p",
+        {"endpoint": URL, "models": [{"name": "m", "capabilities": {"contextWindow": 0}}]},
+        "contextWindow",
+    ),
     ("Provider", "p", {"endpoint": URL, "coolDown": "61m"}, "longer than 1h"),
     ("Provider", "p", {"endpoint": URL, "coolDown": "-1s"}, "coolDown"),
     ("Provider", "p", {"endpoint": URL, "retryOn": {}}, "retryOn says nothing"),
