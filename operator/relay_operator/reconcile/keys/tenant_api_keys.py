@@ -89,7 +89,7 @@ class TenantApiKeys:
 
         The tenant is looked at once more then, which takes the keys that were replaced into the document as previous ones.
         """
-        prepared = self._prepared.get(spec.metadata.uid)
+        prepared = self._prepared.get(spec.metadata.name)
         if not prepared:
             return
         behind = self._pods_without(publication, prepared)
@@ -101,11 +101,12 @@ class TenantApiKeys:
         secret = await api_key_secrets.read(self._api, spec, now=now)
         settled = self._settle(spec, secret, wanted, prepared, now)
         await self._bring_about(spec, secret, settled)
-        del self._prepared[spec.metadata.uid]
+        del self._prepared[spec.metadata.name]
         self._queue.add(Key("Tenant", "", spec.metadata.name))
 
     def forget(self, name: str) -> None:
         """Forgets a Tenant that is gone."""
+        self._prepared.pop(name, None)
         self._versions.forget(names.tenant_namespace(name))
 
     def _settle(
@@ -147,12 +148,12 @@ class TenantApiKeys:
 
     def _prepare(self, spec: Tenant, due: tuple[str, ...]) -> dict[str, str]:
         """Returns the next keys of those that are due; the same until they are in the Secret, or not due any more."""
-        known = self._prepared.pop(spec.metadata.uid, {})
+        known = self._prepared.pop(spec.metadata.name, {})
         prepared = {
             name: known.get(name) or api_key_secrets.new_key(spec.metadata.name) for name in due
         }
         if prepared:
-            self._prepared[spec.metadata.uid] = prepared
+            self._prepared[spec.metadata.name] = prepared
         return prepared
 
     async def _brought(self, spec: Tenant, publication: Publication | None) -> brought.Brought:
