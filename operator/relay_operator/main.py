@@ -7,20 +7,19 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any
+import uuid
 
-import kopf
 import uvloop
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import REGISTRY
-from pythonjsonlogger.json import JsonFormatter
 
 from relay_operator import release
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
-from relay_operator.cluster.http_endpoint import OperatorEndpoint
+from relay_operator.cluster.leadership.elector import Elector
+from relay_operator.cluster.leadership.fence import Fence
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.probing.probes import Probes
@@ -35,17 +34,15 @@ from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import TiersUnusable
-from relay_operator.handlers import initial_list, login
-from relay_operator.handlers import owned_objects as child_handlers
-from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
-from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
 from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Platform
+from relay_operator.process import logs
+from relay_operator.process.life import Life
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
@@ -63,7 +60,7 @@ from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import Urgency, WorkQueue
+from relay_operator.reconcile.work_queue import WorkQueue
 from relay_operator.reconcile.workers import Workers
 from relay_operator.settings import Settings, labels, split
 
@@ -71,8 +68,6 @@ logger = logging.getLogger(__name__)
 
 _YOUNG_OBJECTS = 50_000
 """Some megabytes."""
-_URGENT_WORKERS = 2
-"""Beside the others: however many reconciles are slow, two wait for nothing but rollbacks and suspensions."""
 
 
 def main() -> None:
@@ -84,7 +79,7 @@ def main() -> None:
         tiers = read_tiers(settings.tiers_file)
     except TiersUnusable as error:
         sys.exit(f"relay-operator cannot start: {error}")
-    _set_up_logging(settings.log_format)
+    logs.set_up(settings.log_format)
     spare_collections()
     uvloop.run(_run(settings, tiers))
 
@@ -100,16 +95,53 @@ def spare_collections() -> None:
 
 
 async def _run(settings: Settings, tiers: Tiers) -> None:
-    api = await KubernetesApiServer.connect()
-    relays = Relays(timeout_seconds=settings.push_timeout_seconds)
+    """Lives until told to end: a lead that is lost is lost with everything that was known in it."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # connections of their own, so that nothing queues before a renewal
+    api, lease_api = await KubernetesApiServer.connect(), await KubernetesApiServer.connect()
     prometheus = _prometheus(settings)
     try:
-        await _operate(settings, tiers, api, relays, prometheus)
+        while not stop.is_set():
+            await _live(settings, tiers, api, lease_api, prometheus, stop)
     finally:
         if prometheus is not None:
             prometheus.close()
-        await relays.close()
+        await lease_api.close()
         await api.close()
+
+
+async def _live(
+    settings: Settings,
+    tiers: Tiers,
+    api: KubernetesApiServer,
+    lease_api: ApiServer,
+    prometheus: Prometheus | None,
+    stop: asyncio.Event,
+) -> None:
+    elector = Elector(
+        lease_api,
+        namespace=settings.namespace,
+        identity=f"{socket.gethostname()}_{uuid.uuid4()}",
+        lease_seconds=settings.lease_seconds,
+    )
+    relays = Relays(timeout_seconds=settings.push_timeout_seconds, fence=elector)
+    electing = asyncio.create_task(elector.run(), name="elector")
+    try:
+        fenced = api.fenced(elector)
+        key = await key_secrets.settled_signing_key(
+            fenced, namespace=settings.namespace, may_make=elector.won.is_set, stop=stop
+        )
+        if key is not None:
+            await _operate(
+                settings, tiers, fenced, relays, prometheus, key, elector, electing, stop
+            )
+    finally:
+        electing.cancel()
+        await asyncio.gather(electing, return_exceptions=True)
+        await elector.end()
+        await relays.close()
 
 
 async def _operate(
@@ -118,8 +150,11 @@ async def _operate(
     api: ApiServer,
     relays: Relays,
     prometheus: Prometheus | None,
+    key: Ed25519PrivateKey,
+    elector: Elector,
+    electing: asyncio.Task[None],
+    stop: asyncio.Event,
 ) -> None:
-    key = await key_secrets.signing_key(api, namespace=settings.namespace)
     watched_state, queue, children, status = (
         WatchedState(tiers=tiers),
         WorkQueue(),
@@ -134,16 +169,20 @@ async def _operate(
         evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds),
         budget=Budget(settings.canaries_at_once),
     )
-    webhook, key_versions = _webhook(settings), SecretVersions()
+    webhook, key_versions = _webhook(settings, elector), SecretVersions()
     isolation = IsolationRecords(
         watched_state=watched_state,
         is_required=settings.isolation_required,
         period_seconds=settings.isolation_probe_seconds,
         clock=time.time,
     )
-    REGISTRY.register(
-        StateCollector(watched_state=watched_state, canaries=canaries, isolation=isolation)
+    collector = StateCollector(
+        watched_state=watched_state,
+        canaries=canaries,
+        isolation=isolation,
+        leads=lambda: elector.rest_seconds() > 0,
     )
+    REGISTRY.register(collector)
     provider_probes = ProviderProbes(
         relays=relays,
         publisher=publisher,
@@ -261,13 +300,12 @@ async def _operate(
     provider_secrets = ProviderSecretWatch(
         api=api, context=context, operator_namespace=settings.namespace
     )
-    background = {
+    acting = {
         "slo-loop": loop.run(),
         "breaker-watch": breakers.run(),
         "preflight-watch": preflights.run(),
         "shadow-watch": shadows.run(),
         "isolation-watch": isolation_watch.run(),
-        "isolation-decoy": decoy.run(),
         "lost-deletions": lost.run(),
         "secret-checks": checks.run(),
         "provider-secret-watch": provider_secrets.run(),
@@ -276,79 +314,22 @@ async def _operate(
         "secret-watch": SecretWatch(api=api, context=context, versions=key_versions).run(),
     }
     if webhook is not None:
-        background["webhook"] = webhook.run()
+        acting["webhook"] = webhook.run()
+    life = Life(
+        settings=settings,
+        api=api,
+        context=context,
+        workers=workers,
+        elector=elector,
+        electing=electing,
+        stop=stop,
+        confirm=lambda: key_secrets.is_signing_key(api, key, namespace=settings.namespace),
+    )
     try:
-        await _serve(settings, context, workers, background)
+        await life.run(acting, {"isolation-decoy": decoy.run()})
     finally:
+        REGISTRY.unregister(collector)
         await probes.close()
-
-
-async def _serve(
-    settings: Settings,
-    context: Context,
-    workers: Workers,
-    background: Mapping[str, Coroutine[Any, Any, None]],
-) -> None:
-    """Runs kopf's watches beside our tasks, which start first: kopf cancels every task that started after it."""
-    ready = asyncio.Event()
-    tasks = [
-        asyncio.create_task(workers.run(), name=f"worker-{n}") for n in range(settings.workers)
-    ]
-    tasks += [
-        asyncio.create_task(workers.run(Urgency.URGENT), name=f"urgent-worker-{n}")
-        for n in range(_URGENT_WORKERS)
-    ]
-    tasks += [asyncio.create_task(run, name=name) for name, run in background.items()]
-    endpoint = OperatorEndpoint(
-        pods=context.watched_state.all_relay_pods,
-        ailment=lambda: _stopped(tasks) or workers.stuck(),
-        ready=ready,
-        port=settings.port,
-    )
-    await endpoint.start()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    registry = kopf.OperatorRegistry()
-    login.register(registry)
-    initial_list.register(registry)
-    parent_handlers.register(registry)
-    child_handlers.register(registry)
-    kopf_settings = kopf.OperatorSettings()
-    configure(kopf_settings)
-    watching = asyncio.create_task(
-        kopf.operator(
-            registry=registry,
-            settings=kopf_settings,
-            memo=context,
-            clusterwide=True,
-            standalone=True,
-            stop_flag=stop,
-            ready_flag=ready,
-        )
-    )
-    ended = asyncio.create_task(_first_failure(tasks))
-    done, _ = await asyncio.wait([watching, ended], return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
-    await asyncio.gather(watching, return_exceptions=True)
-    for task in [*tasks, ended]:
-        task.cancel()
-    await asyncio.gather(*tasks, ended, return_exceptions=True)
-    await endpoint.stop()
-    for task in done:
-        task.result()
-
-
-def _stopped(tasks: list[asyncio.Task[None]]) -> str:
-    ended = next((task.get_name() for task in tasks if task.done()), "")
-    return f"the task {ended} of the operator has stopped" if ended else ""
-
-
-async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:
-    """Raises the error of the first task that ends: without one of its parts the process is better restarted."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
 
 
 def _platform(settings: Settings, public_keys: str) -> Platform:
@@ -406,7 +387,7 @@ def _prometheus(settings: Settings) -> Prometheus | None:
     return Prometheus(access, labels=labels)
 
 
-def _webhook(settings: Settings) -> Webhook | None:
+def _webhook(settings: Settings, fence: Fence) -> Webhook | None:
     if not settings.webhook_url:
         return None
     return Webhook(
@@ -414,22 +395,9 @@ def _webhook(settings: Settings) -> Webhook | None:
             url=settings.webhook_url,
             secret_file=settings.webhook_secret_file,
             ca_file=settings.webhook_ca_file,
-        )
+        ),
+        fence=fence,
     )
-
-
-def _set_up_logging(log_format: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    if log_format == "json":
-        fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
-        names_ = {"asctime": "time", "levelname": "level", "name": "logger"}
-        handler.setFormatter(JsonFormatter(fields, rename_fields=names_))
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # kopf logs whole bodies at DEBUG and every patch at INFO; httpx every request
-    for noisy in ("kopf", "httpx", "aiohttp"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

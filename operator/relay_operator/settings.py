@@ -226,6 +226,12 @@ class Settings(BaseSettings):
     service_check_seconds: float = Field(
         default=5, gt=0, description="the Services that Providers name are looked at this often"
     )
+    lease_seconds: int = Field(
+        default=6,
+        ge=3,
+        le=60,
+        description="after this long without a sign of the leader a standby takes over; the leader stops at five sixths of it",
+    )
     push_timeout_seconds: float = Field(
         default=2.0,
         gt=0,

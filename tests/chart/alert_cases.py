@@ -39,6 +39,10 @@ def _phase(phase: str, values: str = "1x2000", *, job: str = "relay-operator") -
     return {f"relay_operator_route_phase{labels}": values}
 
 
+def _leader(pod: str) -> str:
+    return f'relay_operator_leader{{job="relay-operator",instance="{pod}"}}'
+
+
 def _route(name: str, values: str) -> Series:
     return {f"relay_operator_route_{name}{_OPERATOR}": values}
 
@@ -351,6 +355,18 @@ CASES = (
         not_before=2,
         quiet={
             "messages that arrive": _webhook("delivered", "0+5x20") | _webhook("given_up", "0x20"),
+        },
+    ),
+    Case(
+        alert="RelayOperatorWithoutLeader",
+        fires={_leader("a"): "1x3 0x20", _leader("b"): "0x23"},
+        minutes=10,
+        labels={},
+        severity="critical",
+        not_before=8,
+        quiet={
+            "another one takes over": {_leader("a"): "1x3 0x20", _leader("b"): "0x3 1x20"},
+            "one operator is gone": {_leader("a"): "1x3 _x20", _leader("b"): "0x3 1x20"},
         },
     ),
     Case(

@@ -45,6 +45,8 @@ def test_the_chart_passes_lint() -> None:
         "imagee.tag=1",
         "image.pullPolicy=Sometimes",
         "operator.workers=0",
+        "operator.replicas=0",
+        "operator.leaseSeconds=2",
         "prometheus.url=ftp://x",
         "prometheus.url=http://relay:s3cret@prometheus.test",
         "prometheus.job=",
@@ -98,6 +100,10 @@ YOUNGER_VALUES = (
     "isolation",
     "operator.rolloutsAtOnce",
     "relay.rolloutSeconds",
+    "operator.replicas",
+    "operator.leaseSeconds",
+    "operator.priorityClassName",
+    "operator.affinity",
 )
 """What the first release did not have: with --reuse-values its values are the only ones."""
 
@@ -357,3 +363,41 @@ def test_tiers_have_the_bounds_that_the_custom_resource_has() -> None:
         found = bounds(each["additionalProperties"], {})
         own["relay"]["resources"][amounts] = {"cpu": found, "memory": found}
     assert tier == {name: own[name] for name in tier}
+
+
+def test_there_are_two_operators_on_different_nodes_and_one_may_go_at_a_time() -> None:
+    deployment, budget = the("Deployment")["spec"], the("PodDisruptionBudget")["spec"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    labels = deployment["selector"]["matchLabels"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"] == labels
+    [apart] = deployment["template"]["spec"]["affinity"]["podAntiAffinity"].values()
+    assert apart[0]["podAffinityTerm"]["labelSelector"]["matchLabels"] == labels
+
+
+def test_one_operator_is_kept_on_no_node() -> None:
+    kinds = [one["kind"] for one in rendered("operator.replicas=1")]
+    assert "PodDisruptionBudget" not in kinds
+
+
+def test_a_platform_can_name_priority_and_affinity() -> None:
+    [deployment] = [
+        one
+        for one in rendered(
+            "operator.priorityClassName=system-cluster-critical",
+            "operator.affinity.nodeAffinity.x=y",
+        )
+        if one["kind"] == "Deployment"
+    ]
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["affinity"] == {"nodeAffinity": {"x": "y"}}
+
+
+def test_one_lease_can_be_changed_by_its_name() -> None:
+    leases = [rule for rule in rules() if "leases" in rule["resources"]]
+    assert [(rule["verbs"], rule.get("resourceNames")) for rule in leases] == [
+        (["create"], None),
+        (["get", "patch"], [names.LEADER_LEASE]),
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.demo.commands import Cluster, DemoFailed, wait_until
+from tests.e2e import leaders
 
 API_VERSION = "relay-operator.dev/v1alpha1"
 SECONDS = 30.0
@@ -238,9 +239,8 @@ def test_a_restarted_operator_writes_nothing(tenants: Cluster) -> None:
 
 def _metrics(cluster: Cluster) -> str:
     script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8090/metrics').read().decode())"
-    return cluster.kubectl(
-        "exec", "-n", "relay-system", "deployment/relay-operator", "--", "python3", "-c", script
-    )
+    pod = leaders.pod_of(leaders.leader(cluster))
+    return cluster.kubectl("exec", "-n", "relay-system", pod, "--", "python3", "-c", script)
 
 
 @pytest.mark.timeout(180)

@@ -203,6 +203,14 @@ groups:
       summary: Messages about canaries did not reach the webhook's receiver.
       description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs deployment/%s says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace .Release.Name | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayWebhookFailing") | trim | nindent 6 }}
+  - alert: RelayOperatorWithoutLeader
+    expr: sum(relay_operator_leader{ {{- $operator }}}) == 0
+    for: {{ $limits.operatorAbsentFor }}
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
+    annotations:
+      summary: No operator of the relays leads.
+      description: {{ printf "The operators run and none of them acts: relays go on with their last configuration, and their breakers still act; but no canary is judged, raised or rolled back. Their logs say why the Lease relay-operator-leader cannot be held: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator; kubectl -n %s describe lease relay-operator-leader. Most often the API server answers late (operator.leaseSeconds) or refuses." .Release.Namespace .Release.Namespace | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorWithoutLeader") | trim | nindent 6 }}
   - alert: RelayOperatorAbsent
     expr: absent(up{ {{- $operator }}} == 1)
     for: {{ $limits.operatorAbsentFor }}

@@ -1,7 +1,9 @@
 """The operator's signing key in its Secret, and how entries of Secrets are read. No value is ever logged."""
 
+import asyncio
 import base64
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from cryptography.hazmat.primitives import serialization
@@ -9,7 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer, Manifest
-from relay_operator.errors import Conflict, SigningKeyUnusable
+from relay_operator.errors import Conflict, SigningKeyUnusable, Unavailable
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
 
 
 async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
@@ -35,6 +41,31 @@ async def signing_key(api: ApiServer, *, namespace: str) -> Ed25519PrivateKey:
             )
         except Conflict:
             continue
+
+
+async def settled_signing_key(
+    api: ApiServer, *, namespace: str, may_make: Callable[[], bool], stop: asyncio.Event
+) -> Ed25519PrivateKey | None:
+    """Returns the signing key once there is one, or once this operator may make it; None when told to stop before."""
+    while not stop.is_set():
+        try:
+            secret = await api.get("Secret", names.SIGNING_KEY_SECRET, namespace=namespace)
+            if secret is not None or may_make():
+                return await signing_key(api, namespace=namespace)
+        except Unavailable as error:
+            logger.warning("signing key not read, will retry", extra={"why": str(error)})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await stop.wait()
+    return None
+
+
+async def is_signing_key(api: ApiServer, key: Ed25519PrivateKey, *, namespace: str) -> bool:
+    """Tells whether this is still the key in the Secret: a former leader may have made another one."""
+    secret = await api.get("Secret", names.SIGNING_KEY_SECRET, namespace=namespace)
+    if secret is None:
+        return False
+    return _signing_key_of(secret, namespace).private_bytes_raw() == key.private_bytes_raw()
 
 
 def _signing_key_of(secret: Manifest, namespace: str) -> Ed25519PrivateKey:

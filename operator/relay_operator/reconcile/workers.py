@@ -53,6 +53,17 @@ class Workers:
         self._resync_seconds = resync_seconds
         self._running: dict[Key, float] = {}
         self._conflicts: dict[Key, float] = {}
+        self._is_ending = False
+
+    async def finish(self, seconds: float) -> None:
+        """Begins no reconcile any more, and waits at most that long for those under way."""
+        self._is_ending = True
+        try:
+            async with asyncio.timeout(seconds):
+                while self._running:  # noqa: ASYNC110 - it happens once, at the end
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            logger.warning("reconciles cut short", extra={"objects": len(self._running)})
 
     def stuck(self) -> str:
         """Names the oldest reconcile that runs for too long; empty while there is none."""
@@ -70,6 +81,8 @@ class Workers:
             # a reconcile that waits for nothing would leave no turn to the watches, the SLO loop and the pushes
             await asyncio.sleep(0)
             key = await self._queue.take(slowest)
+            if self._is_ending:
+                return self._queue.done(key)
             failed = True
             started = time.perf_counter()
             self._running[key] = asyncio.get_running_loop().time()

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import Metric
@@ -31,18 +31,26 @@ class StateCollector(Collector):
     """Reads memory alone. Labels are names of objects, so the API server bounds how many series there are."""
 
     def __init__(
-        self, *, watched_state: WatchedState, canaries: CanaryRuns, isolation: IsolationRecords
+        self,
+        *,
+        watched_state: WatchedState,
+        canaries: CanaryRuns,
+        isolation: IsolationRecords,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._watched_state = watched_state
         self._canaries = canaries
         self._isolation = isolation
+        self._leads = leads
 
     def describe(self) -> Iterable[Metric]:
         """Names no metric beforehand, so that registering computes nothing."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Computes the series of this moment."""
+        """Computes the series of this moment; a standby has none, so that sums over all operators count once."""
+        if not self._leads():
+            return
         yield from self._tenants()
         yield self._rollouts()
         yield from self._keys()

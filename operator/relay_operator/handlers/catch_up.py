@@ -1,0 +1,57 @@
+"""Waits until the watches have shown the cluster as it is now.
+
+Who takes over decides from status and specs as its watches showed them. A watch that lags by a moment, or is dead and not
+yet noticed, would show a canary before the last step that the former leader made.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.errors import Unavailable
+from relay_operator.reconcile.watched_state import WatchedState
+
+_LOOK_SECONDS = 0.02
+_PATIENCE_SECONDS = 5.0
+"""Then the lists are read anew: an object may have gone meanwhile."""
+
+Metadata = dict[str, Any]
+
+
+async def caught_up(api: ApiServer, watched_state: WatchedState) -> None:
+    """Returns once everything that is decided from has been shown; raises Unavailable when that takes too long."""
+    for kind in ("Tenant", "Provider", "RelayRoute"):
+        await _shown(kind, await api.list_metadata(kind), watched_state)
+
+
+async def _shown(kind: str, listed: list[Metadata], watched_state: WatchedState) -> None:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while not _is_shown(kind, listed, watched_state):  # noqa: ASYNC110 - a moment, once a lead
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        raise Unavailable(
+            f"the watch of {kind} has not shown what a list showed {_PATIENCE_SECONDS:g} s ago"
+        ) from None
+
+
+def _is_shown(kind: str, listed: list[Metadata], watched_state: WatchedState) -> bool:
+    shown = {one["uid"]: _version(one) for one in _watched(kind, watched_state)}
+    return all(shown.get(one["uid"], -1) >= _version(one) for one in listed)
+
+
+def _watched(kind: str, watched_state: WatchedState) -> Iterator[Metadata]:
+    match kind:
+        case "Tenant":
+            return watched_state.tenants.metadata()
+        case "Provider":
+            return watched_state.providers.metadata()
+        case _:
+            return watched_state.routes.metadata()
+
+
+def _version(metadata: Metadata) -> int:
+    # versions of one kind grow (KEP-5504)
+    text = metadata.get("resourceVersion", "")
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,179 @@
+"""One life of the operator: it watches from the beginning, acts once it leads, and ends when it is told to or has lost the
+lead. The next life of the process begins with nothing of what this one knew.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import kopf
+
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.http_endpoint import OperatorEndpoint
+from relay_operator.cluster.leadership.elector import Elector
+from relay_operator.errors import OperatorError
+from relay_operator.handlers import catch_up, initial_list, login
+from relay_operator.handlers import owned_objects as child_handlers
+from relay_operator.handlers import resources as parent_handlers
+from relay_operator.handlers.context import Context
+from relay_operator.handlers.kopf_settings import configure
+from relay_operator.reconcile.work_queue import Urgency
+from relay_operator.reconcile.workers import Workers
+from relay_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_URGENT_WORKERS = 2
+"""Beside the others: however many reconciles are slow, two wait for nothing but rollbacks and suspensions."""
+_FINISH_SECONDS = 5.0
+"""For reconciles under way when the operator is told to end."""
+_RETRY_SECONDS = 0.5
+
+Runs = Mapping[str, Coroutine[Any, Any, None]]
+
+
+class Life:
+    """Runs until stop is set, the lead is lost, or one of its parts ends, whose error is raised.
+
+    acting are the tasks of a leader, standing those of a standby too; confirm is asked before the leader begins, and False
+    ends this life.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        api: ApiServer,
+        context: Context,
+        workers: Workers,
+        elector: Elector,
+        electing: asyncio.Task[None],
+        stop: asyncio.Event,
+        confirm: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._context = context
+        self._workers = workers
+        self._elector = elector
+        self._stop = stop
+        self._confirm = confirm
+        self._ready, self._over, self._end_watching = (asyncio.Event() for _ in range(3))
+        self._tasks = [electing]
+
+    async def run(self, acting: Runs, standing: Runs) -> None:
+        """Lives. Its tasks start before kopf, which cancels every task that started after it."""
+        self._start(standing)
+        leading = self._task(self._lead(acting), "lead")
+        endpoint = OperatorEndpoint(
+            pods=self._context.watched_state.all_relay_pods,
+            ailment=lambda: _stopped(self._tasks) or self._workers.stuck(),
+            ready=self._ready,
+            port=self._settings.port,
+        )
+        await endpoint.start()
+        watching = asyncio.create_task(self._watch(), name="watches")
+        ends = [
+            asyncio.create_task(one, name=name)
+            for name, one in {
+                "told to end": _set(self._stop),
+                "lead lost": _set(self._elector.lost),
+                "over": _set(self._over),
+                "failed": _first_failure(self._tasks),
+            }.items()
+        ]
+        try:
+            done, _ = await asyncio.wait([watching, *ends], return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set():
+                await self._workers.finish(_FINISH_SECONDS)
+            await self._elector.end()
+        finally:
+            self._end_watching.set()
+            await _cancel([leading, *self._tasks, *ends])
+            await asyncio.gather(watching, return_exceptions=True)
+            await endpoint.stop()
+        for task in done:
+            task.result()
+
+    def _start(self, runs: Runs) -> None:
+        for name, run in runs.items():
+            self._task(run, name)
+
+    def _task(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(run, name=name)
+        self._tasks.append(task)
+        return task
+
+    async def _lead(self, acting: Runs) -> None:
+        """Waits for the lead, and for the watches to show the cluster as the last leader left it; then acts."""
+        begun = False
+        try:
+            await self._elector.won.wait()
+            if not await self._may_begin():
+                self._over.set()
+                return
+            begun = True
+        finally:
+            if not begun:
+                for run in acting.values():
+                    run.close()
+        workers = {f"worker-{n}": self._workers.run() for n in range(self._settings.workers)}
+        workers |= {
+            f"urgent-worker-{n}": self._workers.run(Urgency.URGENT) for n in range(_URGENT_WORKERS)
+        }
+        tasks = [asyncio.create_task(run, name=name) for name, run in {**workers, **acting}.items()]
+        try:
+            await _first_failure(tasks)
+        finally:
+            await _cancel(tasks)
+
+    async def _may_begin(self) -> bool:
+        while True:
+            try:
+                if not await self._confirm():
+                    return False
+                await catch_up.caught_up(self._api, self._context.watched_state)
+            except OperatorError as error:
+                logger.warning("lead not taken up yet, will retry", extra={"why": str(error)})
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return True
+
+    async def _watch(self) -> None:
+        registry = kopf.OperatorRegistry()
+        for part in (login, initial_list, parent_handlers, child_handlers):
+            part.register(registry)
+        settings = kopf.OperatorSettings()
+        configure(settings)
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            memo=self._context,
+            clusterwide=True,
+            standalone=True,
+            stop_flag=self._end_watching,
+            ready_flag=self._ready,
+        )
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _stopped(tasks: list[asyncio.Task[None]]) -> str:
+    ended = next((task.get_name() for task in tasks if task.done()), "")
+    return f"the task {ended} of the operator has stopped" if ended else ""
+
+
+async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:
+    """Raises the error of the first task that ends: without one of its parts the process is better restarted."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()

@@ -1,0 +1,154 @@
+"""Two operators on a real cluster: one acts, and another one goes on when it is killed, ended, stopped or cut off."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cluster.session.fixtures import tell
+from tests.demo.commands import Cluster, wait_until
+from tests.e2e import leaders
+from tests.e2e.test_tenancy import apply
+
+pytestmark = pytest.mark.timeout(240)
+
+TENANT = "led"
+SPACE = f"relay-{TENANT}"
+TABLE = "leadership"
+
+
+@pytest.fixture(scope="module")
+def led(staged: Cluster) -> Iterator[Cluster]:
+    """Creates a tenant whose queue tells which change of its spec the relay runs."""
+    leaders.both_run(staged)
+    apply(staged, "Tenant", TENANT, tenant(1))
+    staged.kubectl("wait", f"tenant/{TENANT}", "--for=condition=Ready", "--timeout=90s")
+    yield staged
+    staged.kubectl("delete", "tenant", TENANT, "--ignore-not-found", "--wait=false")
+
+
+def tenant(weight: int) -> dict[str, Any]:
+    """Returns the spec with one figure that goes into its document."""
+    return {
+        "apiKeys": [{"name": "web"}],
+        "relay": {"replicas": 1},
+        "queue": {"maxDepth": weight},
+    }
+
+
+def programmed(cluster: Cluster) -> int:
+    """Returns the generation of the document that every relay pod runs."""
+    status = cluster.get("tenant", TENANT).get("status", {})
+    return int(status.get("programmed", {}).get("generation", 0))
+
+
+def acts(cluster: Cluster, depth: int) -> None:
+    """Checks that a change of the spec gets into the relay."""
+    before = programmed(cluster)
+    apply(cluster, "Tenant", TENANT, tenant(depth))
+    wait_until(
+        "the change to be in force",
+        lambda: programmed(cluster),
+        lambda seen: seen > before,
+        seconds=60,
+    )
+
+
+def test_one_operator_leads_and_both_are_ready(led: Cluster) -> None:
+    first = leaders.leader(led)
+    pods = led.get("pods", "-n", leaders.NAMESPACE, "-l", "app.kubernetes.io/name=relay-operator")[
+        "items"
+    ]
+    assert leaders.pod_of(first) in {one["metadata"]["name"] for one in pods}
+    assert len(pods) == 2
+    assert leaders.spec(led)["leaseTransitions"] >= 1
+
+
+def test_a_standby_acts_after_the_leader_was_killed(
+    led: Cluster, request: pytest.FixtureRequest
+) -> None:
+    epoch = leaders.spec(led)["leaseTransitions"]
+    seconds = leaders.is_killed(led)
+    tell(request.config, f"  killed: another one led after {seconds:.1f} s")
+    assert leaders.spec(led)["leaseTransitions"] == epoch + 1
+    acts(led, 11)
+
+
+def test_a_standby_acts_after_the_leader_has_ended(
+    led: Cluster, request: pytest.FixtureRequest
+) -> None:
+    leaders.both_run(led)
+    seconds = leaders.is_ended(led)
+    tell(request.config, f"  ended: another one led after {seconds:.1f} s")
+    acts(led, 12)
+
+
+def test_the_leader_outlives_its_lease(led: Cluster) -> None:
+    leaders.both_run(led)
+    first = leaders.leader(led)
+    led.kubectl("delete", *leaders.LEASE)
+    wait_until(
+        "a Lease",
+        lambda: leaders.spec(led),
+        lambda seen: bool(seen),
+        seconds=leaders.TAKEOVER_SECONDS,
+    )
+    assert leaders.leader(led) == first
+    acts(led, 13)
+
+
+@pytest.mark.embedded_only
+def test_a_leader_that_was_stopped_acts_no_more(
+    led: Cluster, request: pytest.FixtureRequest
+) -> None:
+    """Counts what the former leader sends to the relay after it goes on: nothing, although it was in the middle of pushes."""
+    leaders.both_run(led)
+    first = leaders.leader(led)
+    pod = led.get("pod", leaders.pod_of(first), "-n", leaders.NAMESPACE)
+    relay = led.get("pods", "-n", SPACE, "-l", "app.kubernetes.io/name=relay")["items"][0]
+    ways = f"ip saddr {pod['status']['podIP']} ip daddr {relay['status']['podIP']} tcp dport 8081"
+    number = leaders.process(led, leaders.pod_of(first))
+    for depth in range(20, 24):
+        apply(led, "Tenant", TENANT, tenant(depth))
+    os.kill(number, signal.SIGSTOP)
+    try:
+        seconds = leaders.taken_over(led, first)
+        acts(led, 14)
+        rule = f"{ways} tcp flags & psh == psh counter"
+        chain = (
+            f"chain pass {{ type filter hook postrouting priority -300; policy accept; {rule}\n}}"
+        )
+        leaders.nft(led, f"table ip {TABLE} {{\n{chain}}}\n")
+    finally:
+        os.kill(number, signal.SIGCONT)
+    try:
+        time.sleep(8)
+        counted = leaders.nft(led, f"list table ip {TABLE}\n")
+    finally:
+        leaders.nft(led, f"delete table ip {TABLE}\n")
+    tell(request.config, f"  stopped: another one led after {seconds:.1f} s")
+    assert "counter packets 0 bytes 0" in counted, counted
+    assert leaders.leader(led) != first
+    acts(led, 15)
+
+
+@pytest.mark.embedded_only
+def test_a_leader_without_the_api_server_is_replaced(
+    led: Cluster, request: pytest.FixtureRequest
+) -> None:
+    leaders.both_run(led)
+    first = leaders.leader(led)
+    pod = led.get("pod", leaders.pod_of(first), "-n", leaders.NAMESPACE)
+    drop = f"ip saddr {pod['status']['podIP']} tcp dport {{443, 6443}} drop"
+    chain = f"chain pass {{ type filter hook prerouting priority -300; policy accept; {drop}\n}}"
+    leaders.nft(led, f"table ip {TABLE} {{\n{chain}}}\n")
+    try:
+        seconds = leaders.taken_over(led, first)
+        acts(led, 16)
+    finally:
+        leaders.nft(led, f"delete table ip {TABLE}\n")
+    tell(request.config, f"  cut off: another one led after {seconds:.1f} s")
+    leaders.both_run(led)
+    acts(led, 17)
