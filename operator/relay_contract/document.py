@@ -24,6 +24,9 @@ while there is room.
 MAX_GENERATION = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
+MAX_EPOCH = 2**31 - 1
+"""The largest that a Lease can count (leaseTransitions is an int32)."""
+
 MAX_TIME = 253_402_300_799
 """The last second of the year 9999, the latest that a certificate can name (RFC 5280, section 4.1.2.5)."""
 MAX_PROBLEM = 256
@@ -130,6 +133,11 @@ class ProviderAuth(Part):
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _is_zero(value: object) -> bool:
+    """Says that a number stays out of the text, for the same reason."""
+    return value == 0
 
 
 ParameterPath = Annotated[
@@ -378,11 +386,13 @@ class TenantDocument(Part):
 class Document(Part):
     """Everything one tenant's relay pods need, whole and consistent.
 
-    generation grows with every change; a relay never goes back.
+    generation grows with every change; a relay never goes back. epoch is the number of the leader that composed it, 0 of an
+    operator that knows none: a relay to which a later leader has shown itself refuses it.
     """
 
     version: Literal[1] = 1
     generation: Annotated[int, Field(ge=1, le=MAX_GENERATION)]
+    epoch: Annotated[int, Field(ge=0, le=MAX_EPOCH, exclude_if=_is_zero)] = 0
     catalogue: Catalogue = Catalogue()
     tenant: TenantDocument
 

@@ -8,8 +8,11 @@ ADMIN_PORT = 8081
 CONFIG_PATH = "/config"
 """PUT a sealed document, GET the acknowledgement of the one in force.
 
-A pushed document that is not newer is refused with 409; the answer's inForce is the envelope of the one that is kept.
+A pushed document that is not newer, or that a leader of the past pushes, is refused with 409; the answer's inForce is the
+envelope of the one that is kept, its leader what the latest leader has shown.
 """
+LEADER_HEADER = "relay-leader"
+"""On a push: who pushes, as leader_epoch.show writes it; also of a document that an earlier leader composed."""
 BREAKERS_PATH = "/breakers"
 """GET the canaries that workers of the pod keep calls away from, each with the probes of it that failed since.
 

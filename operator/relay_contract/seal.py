@@ -15,8 +15,8 @@ from relay_contract.document import MAX_DOCUMENT_BYTES, Document, Part, canonica
 class DocumentRejected(Exception):
     """A sealed document was refused; the one in force stays.
 
-    code is one of bad_envelope, bad_signature, invalid_document, wrong_tenant, stale_generation,
-    conflicting_generation.
+    code is one of bad_envelope, bad_signature, invalid_document, wrong_tenant, stale_epoch,
+    stale_generation, conflicting_generation.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -61,7 +61,7 @@ def unseal(envelope: str | bytes, public_keys: Iterable[Ed25519PublicKey]) -> tu
         raise DocumentRejected(
             "bad_envelope", "not an envelope with payload and signature"
         ) from error
-    if not any(_vouches(key, signature, parsed.payload.encode()) for key in public_keys):
+    if not any(vouches(key, signature, parsed.payload.encode()) for key in public_keys):
         raise DocumentRejected("bad_signature", "no trusted key signed this document")
     try:
         document = Document.model_validate_json(parsed.payload)
@@ -79,7 +79,8 @@ def parse_public_keys(text: str) -> tuple[Ed25519PublicKey, ...]:
     )
 
 
-def _vouches(key: Ed25519PublicKey, signature: bytes, payload: bytes) -> bool:
+def vouches(key: Ed25519PublicKey, signature: bytes, payload: bytes) -> bool:
+    """Tells whether the key made the signature."""
     try:
         key.verify(signature, payload)
     except InvalidSignature:

@@ -163,7 +163,11 @@ async def _operate(
     )
     announcer = EventRecorder(api, instance=socket.gethostname())
     publisher = DocumentPublisher(
-        relays=relays, children=children, watched_state=watched_state, signing_key=key
+        relays=relays,
+        children=children,
+        watched_state=watched_state,
+        signing_key=key,
+        lead=elector,
     )
     canaries = CanaryRuns(
         evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds),

@@ -4,6 +4,7 @@ RELAY_BLACKBOX_COMMAND; it gets the same RELAY_* environment."""
 import os
 import shlex
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,6 +20,7 @@ from relay_contract.document import Acknowledgement, Document
 from relay_contract.endpoints import (
     CONFIG_PATH,
     DOCUMENT_KEY,
+    LEADER_HEADER,
     METRICS_PATH,
     READY_PATH,
     SLO_METRICS_PATH,
@@ -118,9 +120,10 @@ class Relay:
         assert answer.status == 200, answer
         return Acknowledgement.model_validate(answer.json())
 
-    def push_envelope(self, text: str) -> Answer:
-        """Pushes any text."""
-        return self.admin("PUT", CONFIG_PATH, text.encode())
+    def push_envelope(self, text: str, *, leader: str = "") -> Answer:
+        """Pushes any text, as the leader that shows itself."""
+        shown = {LEADER_HEADER: leader} if leader else {}
+        return self.admin("PUT", CONFIG_PATH, text.encode(), headers=shown)
 
     def acknowledged(self) -> Acknowledgement:
         """Returns the acknowledgement of the document in force."""
@@ -163,10 +166,13 @@ class Relay:
         """Makes a chat call; fields go into the body."""
         return self.ask("POST", CHAT, body=chat_body(**fields), key=key, headers=headers)
 
-    def admin(self, method: str, path: str, body: bytes = b"") -> Answer:
+    def admin(
+        self, method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Makes a call to the admin port."""
         with Wire(self.admin_port) as wire:
-            wire.send(request_bytes(method, path, {"connection": "close"}, body))
+            fields = {"connection": "close", **(headers or {})}
+            wire.send(request_bytes(method, path, fields, body))
             return wire.answer()
 
     def metrics(self, path: str = METRICS_PATH) -> Metrics:

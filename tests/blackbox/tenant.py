@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.documents import document_of
 
+from relay_contract import leader_epoch
 from relay_contract.document import (
     API_KEY_PREFIX,
     ApiKey,
@@ -101,6 +102,10 @@ class Signer:
     def sealed(self, document: Document) -> str:
         """Returns the document's signed envelope."""
         return seal(document, self._key)
+
+    def leader(self, epoch: int) -> str:
+        """Returns what the leader of this number shows of itself."""
+        return leader_epoch.show(epoch, self._key)
 
     def sealed_probe(self, request: ProbeRequest) -> str:
         """Returns the signed request for a probe of isolation."""

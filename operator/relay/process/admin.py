@@ -23,6 +23,7 @@ from relay_contract.endpoints import (
     CONFIG_PATH,
     HEALTH_PATH,
     ISOLATION_PATH,
+    LEADER_HEADER,
     METRICS_PATH,
     PREFLIGHTS_PATH,
     PROVIDER_PROBE_PATH,
@@ -36,6 +37,7 @@ STATUSES: Final[Mapping[str, HTTPStatus]] = {
     "bad_envelope": HTTPStatus.BAD_REQUEST,
     "bad_signature": HTTPStatus.FORBIDDEN,
     "wrong_tenant": HTTPStatus.FORBIDDEN,
+    "stale_epoch": HTTPStatus.CONFLICT,
     "stale_generation": HTTPStatus.CONFLICT,
     "conflicting_generation": HTTPStatus.CONFLICT,
     "invalid_document": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -173,7 +175,8 @@ class Admin:
         try:
             envelope = await _body(request, MAX_ENVELOPE_BYTES)
             self._connections.answering(request.transport)
-            await self._supervisor.offer(envelope, source="push")
+            shown = request.headers.get(LEADER_HEADER, "")
+            await self._supervisor.offer(envelope, source="push", shown=shown)
         except DocumentRejected as error:
             return self._refused(STATUSES[error.code], error.code, str(error))
         except NotProgrammed as error:
@@ -198,6 +201,8 @@ class Admin:
         if status is HTTPStatus.CONFLICT and accepted is not None:
             # only its own signature on it convinces the operator that there is a document to overtake
             answer["inForce"] = orjson.loads(accepted.envelope)
+        if status is HTTPStatus.CONFLICT:
+            answer["leader"] = self._supervisor.leader.shown
         return _json(answer, status)
 
 

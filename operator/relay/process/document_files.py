@@ -51,13 +51,34 @@ class StateFile:
 
     def write(self, envelope: bytes) -> None:
         """Keeps the envelope, whole or not at all; raises OSError when it cannot."""
-        partial = self._path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(envelope)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
+        _replace(self._path, envelope)
+
+
+class LeaderFile:
+    """Keeps what the latest leader has shown, beside the last accepted document."""
+
+    NAME: Final = "leader"
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / self.NAME
+
+    def read(self) -> str:
+        """Reads what was shown; empty when nothing was."""
+        return (_read(self._path) or b"").decode(errors="replace")
+
+    def write(self, shown: str) -> None:
+        """Keeps it, whole or not at all; raises OSError when it cannot."""
+        _replace(self._path, shown.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _read(path: Path) -> bytes | None:

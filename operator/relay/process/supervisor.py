@@ -6,6 +6,7 @@ supervisor keeps open: a crash loses the calls under way and none that wait to b
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -16,8 +17,8 @@ from typing import Final
 from relay.accounting.logs import Log
 from relay.accounting.metric_catalogue import Labels
 from relay.accounting.metric_report import Report, merge, received, without_gauges
-from relay.process.document_acceptance import Acceptance, Accepted
-from relay.process.document_files import DocumentMount, StateFile
+from relay.process.document_acceptance import NOBODY, Acceptance, Accepted, Leader
+from relay.process.document_files import DocumentMount, LeaderFile, StateFile
 from relay.process.forking import become_worker
 from relay.process.isolation_probe import IsolationProbe
 from relay.process.pod_state.open_breakers import OpenBreakers
@@ -77,6 +78,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._workers: dict[int, WorkerHandle] = {}
         self._state = StateFile(settings.state_directory)
+        self._leader_file = LeaderFile(settings.state_directory)
         self._mount = DocumentMount(settings.document_path)
         self._certificate = CertificateMount(
             settings.tls_directory, settings.kept_tls_directory, log
@@ -87,6 +89,7 @@ class Supervisor:
         self._question = 0
         self._crashes = dict.fromkeys(range(len(listeners)), 0)
         self.accepted: Accepted | None = None
+        self.leader = NOBODY
         self.rejection: DocumentRejected | None = None
         self.open_breakers = OpenBreakers()
         self.preflights = PodPreflights()
@@ -101,9 +104,10 @@ class Supervisor:
 
     async def begin(self) -> None:
         """Accepts the newest document of those kept and mounted, if one is acceptable, and starts the workers."""
+        self._remember_leader()
         candidates = (self._state.read(), self._mount.read())
         envelopes = [envelope for envelope in candidates if envelope is not None]
-        self.accepted = self._acceptance.newest(envelopes)
+        self.accepted = self._acceptance.newest(envelopes, latest=self.leader)
         if self.accepted is None and envelopes:
             await self._offer_quietly(envelopes[-1])
         elif self.accepted is not None:
@@ -114,14 +118,34 @@ class Supervisor:
         for number in range(len(self._listeners)):
             self._fork(number)
 
-    async def offer(self, envelope: bytes, *, source: str) -> Acknowledgement:
-        """Puts the document in force in every worker; source says in the log where it came from.
+    def _remember_leader(self) -> None:
+        with contextlib.suppress(DocumentRejected):
+            self.leader = self._acceptance.leader(self._leader_file.read())
+
+    def _meet(self, shown: str) -> Leader:
+        """Takes in who pushes, before what it pushes; raises DocumentRejected."""
+        leader = self._acceptance.leader(shown)
+        if leader.epoch > self.leader.epoch:
+            self.leader = leader
+            self._log.event("info", "leader", epoch=leader.epoch)
+            try:
+                self._leader_file.write(shown)
+            except OSError as error:
+                # only after a restart a former leader could be heard
+                self._log.event("error", "leader_not_kept", message=str(error))
+        return leader
+
+    async def offer(self, envelope: bytes, *, source: str, shown: str = "") -> Acknowledgement:
+        """Puts the document in force in every worker; source says in the log where it came from, shown is what the leader that
+        pushes it shows of itself.
 
         Raises DocumentRejected, or NotProgrammed when the workers did not follow in time (they still will).
         """
         async with self._pushes:
             try:
-                accepted = self._acceptance.judge(envelope, self.accepted)
+                accepted = self._acceptance.judge(
+                    envelope, self.accepted, brought_by=self._meet(shown), latest=self.leader
+                )
             except DocumentRejected as error:
                 self.rejection = error
                 raise
@@ -129,6 +153,8 @@ class Supervisor:
             fresh = accepted is not self.accepted
             if fresh:
                 self.accepted = accepted
+                if accepted.document.epoch > self.leader.epoch:
+                    self.leader = Leader(accepted.document.epoch)
                 self.preflights.follow(accepted.document, accepted.digest)
                 self._certificate.look()
                 for worker in self._workers.values():
@@ -147,6 +173,7 @@ class Supervisor:
             "document_in_force",
             generation=accepted.generation,
             digest=accepted.digest,
+            epoch=accepted.document.epoch,
             source=source,
         )
 
@@ -172,7 +199,7 @@ class Supervisor:
             await self.offer(envelope, source="mount")
         except DocumentRejected as error:
             # the mount usually lags behind pushes, so an older file is expected
-            level = "debug" if error.code == "stale_generation" else "error"
+            level = "debug" if error.code in ("stale_generation", "stale_epoch") else "error"
             self._log.event(level, "document_rejected", code=error.code, message=str(error))
         except NotProgrammed as error:
             self._log.event("error", "document_not_programmed", message=str(error))

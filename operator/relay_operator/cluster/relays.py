@@ -67,11 +67,13 @@ class Pod:
 class PushAnswer:
     """Answer of a pod about the document it has in force.
 
-    kept is the envelope that it says it keeps instead of the one pushed; worth what its signature is worth.
+    kept is the envelope that it says it keeps instead of the one pushed, leader what it says that a later leader has shown to
+    it; either is worth what its signature is worth.
     """
 
     acknowledgement: document.Acknowledgement
     kept: bytes = b""
+    leader: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +145,8 @@ class Relays:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def push(self, pod: Pod, sealed: str) -> PushAnswer:
-        """Pushes a document; returns what the pod then has in force: this document, or one that it keeps instead.
+    async def push(self, pod: Pod, sealed: str, *, leader: str = "") -> PushAnswer:
+        """Pushes a document, showing which leader this is; returns what the pod then has in force: this document, or one that it keeps instead.
 
         Raises Unavailable when the pod has not answered in time, DocumentRefused when it cannot use the document, and
         NotLeading without a push where another operator may be the leader.
@@ -153,7 +155,7 @@ class Relays:
         deadline = fences.bound(self._fence, self._timeout_seconds, what=what)
         try:
             async with asyncio.timeout(deadline):
-                status, body = await self._put(pod, sealed)
+                status, body = await self._put(pod, sealed, leader)
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} did not answer the push of its document within "
@@ -241,13 +243,13 @@ class Relays:
             )
         return bytes(body)
 
-    async def _put(self, pod: Pod, sealed: str) -> tuple[int, bytes]:
+    async def _put(self, pod: Pod, sealed: str, leader: str) -> tuple[int, bytes]:
         url = f"http://{pod.admin_address}{endpoints.CONFIG_PATH}"
         request = self._client.stream(
             "PUT",
             url,
             content=sealed.encode(),
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", endpoints.LEADER_HEADER: leader},
             extensions=fences.last_moment(
                 self._fence, what=f"push to pod {pod.namespace}/{pod.name}"
             ),
@@ -290,9 +292,11 @@ def _answer(pod: Pod, body: bytes) -> PushAnswer:
         answer = orjson.loads(body)
         known = {name: answer[name] for name in _ACKNOWLEDGED & answer.keys()}
         acknowledgement = _printable(document.Acknowledgement.model_validate(known))
-        kept = answer.get("inForce")
+        kept, leader = answer.get("inForce"), answer.get("leader")
         return PushAnswer(
-            acknowledgement=acknowledgement, kept=b"" if kept is None else orjson.dumps(kept)
+            acknowledgement=acknowledgement,
+            kept=b"" if kept is None else orjson.dumps(kept),
+            leader=leader if isinstance(leader, str) else "",
         )
     except (ValidationError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise Unavailable(

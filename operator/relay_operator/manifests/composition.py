@@ -177,12 +177,14 @@ def whole_document(
     providers: Mapping[str, document.Provider],
     *,
     generation: int,
+    epoch: int = 0,
 ) -> document.Document:
     """Returns the whole document: the tenant's part, its routes by name, and exactly the providers they use."""
     ordered = tuple(sorted(routes, key=lambda route: route.name))
     used = sorted({side.provider for route in ordered for side in sides(route)})
     return document.Document(
         generation=generation,
+        epoch=epoch,
         catalogue=document.Catalogue(
             providers=tuple(providers[name] for name in used if name in providers)
         ),

@@ -24,8 +24,10 @@ class Texts:
         self._routes = _texts({one.name: one for one in whole.tenant.routes}, self._routes)
         providers = {one.name: one for one in whole.catalogue.providers}
         self._providers = _texts(providers, self._providers)
+        epoch = {"epoch": str(whole.epoch)} if whole.epoch else {}
         return _object(
-            {
+            epoch
+            | {
                 "catalogue": _object({"providers": _array(self._providers)}),
                 "generation": str(whole.generation),
                 "tenant": _object(

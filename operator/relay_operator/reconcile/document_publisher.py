@@ -16,6 +16,7 @@ from relay_operator.errors import DocumentRefused, Unavailable
 from relay_operator.manifests import composition, credentials
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.contents import Contents
+from relay_operator.reconcile.publishing.leadership import Alone, Lead, Leadership
 from relay_operator.reconcile.publishing.publication import Publication, weights
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 from relay_operator.reconcile.publishing.valid_spec import ValidSpecs
@@ -42,7 +43,9 @@ class DocumentPublisher:
         children: OwnedObjects,
         watched_state: WatchedState,
         signing_key: Ed25519PrivateKey,
+        lead: Lead | None = None,
     ) -> None:
+        self._leadership = Leadership(lead or Alone(), signing_key)
         self._relays = relays
         self._children = children
         self._watched_state = watched_state
@@ -90,7 +93,10 @@ class DocumentPublisher:
             known, digest = seal.unseal(stored, [self._signing_key.public_key()])
         except seal.DocumentRejected:
             return None
-        return (known, digest) if known.tenant.uid == tenant.metadata.uid else None
+        if known.tenant.uid != tenant.metadata.uid:
+            return None
+        self._leadership.meet(known)
+        return known, digest
 
     def forget(self, namespace: str) -> None:
         self._publications.pop(namespace, None)
@@ -213,6 +219,7 @@ class DocumentPublisher:
             publication.fragments.values() if asks else publication.without_preflights(),
             publication.providers,
             generation=max(publication.generation, 1),
+            epoch=document.epoch if document and asks else 0,
         )
         changed = contents.unpublished.copy()
         contents.note_published()
@@ -226,7 +233,11 @@ class DocumentPublisher:
         self._watched_state.note_in_force(
             publication.base.namespace, (one.name for one in composed.catalogue.providers)
         )
-        composed = composed.model_copy(update={"generation": publication.generation})
+        # what an earlier version of a relay does not know would keep it from taking any change
+        epoch = self._leadership.epoch if asks else 0
+        composed = composed.model_copy(
+            update={"generation": publication.generation, "epoch": epoch}
+        )
         payload = publication.texts.payload(composed)
         publication.document = composed
         publication.sealed = seal.seal_payload(payload, self._signing_key)
@@ -264,7 +275,9 @@ class DocumentPublisher:
             digest, generation = publication.digest, publication.generation
             document = publication.document
             try:
-                answer = await self._relays.push(pod, publication.sealed)
+                answer = await self._relays.push(
+                    pod, publication.sealed, leader=self._leadership.shown()
+                )
             except Unavailable as error:
                 if isinstance(error, DocumentRefused) and document is not None:
                     self._note_refusal(publication, pod, document)
@@ -276,6 +289,7 @@ class DocumentPublisher:
                     level, "document not acknowledged", extra={"pod": pod.name, "why": str(error)}
                 )
                 return False
+            self._leadership.hear_of(answer.leader)
             if answer.acknowledgement.digest == digest:
                 publication.acknowledged[(pod.uid, pod.incarnation)] = answer.acknowledgement
                 publication.told_since.add((pod.uid, pod.incarnation))
@@ -286,9 +300,15 @@ class DocumentPublisher:
         return False
 
     def _note_refusal(self, publication: Publication, pod: Pod, refused: Document) -> None:
-        """Composes without preflights and next keys, until the pod has gone, where it may be them that it does not know."""
+        """Composes without preflights, next keys and the leader's number, until the pod has gone, where it may be them that it
+        does not know.
+        """
         has_preflights = any(route.preflight is not None for route in refused.tenant.routes)
-        if has_preflights or any(key.next_sha256 is not None for key in refused.tenant.keys):
+        if (
+            refused.epoch
+            or has_preflights
+            or any(key.next_sha256 is not None for key in refused.tenant.keys)
+        ):
             publication.refused_by.add((pod.uid, pod.incarnation))
             self._compose(publication)
 
@@ -306,6 +326,7 @@ class DocumentPublisher:
             or kept.generation < publication.generation
         ):
             return False
+        self._leadership.meet(kept)
         publication.generation, publication.document = kept.generation, None
         self._compose(publication)
         return True

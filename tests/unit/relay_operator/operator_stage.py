@@ -3,7 +3,8 @@ in-memory API server, relay pods and a Prometheus that stand in at the boundary.
 """
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,6 +139,25 @@ class Samples:
         return counters.scraped(self.clock.now)
 
 
+@dataclass(slots=True)
+class Term:
+    """Stands in for the lead by a Lease: a number for each life that leads, above those that are known of.
+
+    One that is over can claim no other, whatever it hears of.
+    """
+
+    numbers: Iterator[int]
+    epoch: int = 0
+    is_over: bool = False
+
+    def begin(self) -> None:
+        self.epoch = max(next(self.numbers), self.epoch)
+
+    def note_epoch(self, epoch: int) -> None:
+        if 0 < self.epoch < epoch and not self.is_over:
+            self.epoch = epoch + 1
+
+
 class Life:
     """One life of the operator: everything that main wires, on a connection of its own, until it is ended."""
 
@@ -145,6 +165,7 @@ class Life:
         self, stage: "Stage", failures: InjectedFailures | None = None, *, prometheus: bool = True
     ) -> None:
         self.api: Connection = stage.server.connect(failures)
+        self.term = Term(stage.numbers)
         self.queue = WorkQueue()
         self.key_versions = SecretVersions()
         self.watched_state = WatchedState(tiers=stage.tiers)
@@ -162,6 +183,7 @@ class Life:
             children=children,
             watched_state=self.watched_state,
             signing_key=SIGNING_KEY,
+            lead=self.term,
         )
         self.isolation = IsolationRecords(
             watched_state=self.watched_state,
@@ -288,10 +310,20 @@ class Life:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, workers: int = 4) -> None:
-        """Lists everything, then starts the workers, the SLO loop and the watches."""
+        """Lists everything, then starts the watches, the workers and the SLO loop."""
+        await self.stand_by()
+        self.lead(workers=workers)
+
+    async def stand_by(self) -> None:
+        """Lists everything and watches."""
         news = asyncio.Event()
         watches = {kind: self._server.watch(kind, news.set) for kind in _WATCHED}
         await self._list()
+        self._tasks = [asyncio.create_task(self._follow(watches, news))]
+
+    def lead(self, *, workers: int = 4) -> None:
+        """Begins to act."""
+        self.term.begin()
         running = [self.workers.run() for _ in range(workers)]
         background = (
             self.slo_loop.run(),
@@ -305,9 +337,7 @@ class Life:
             self.isolation_watch.run(),
             self.secret_watch.run(),
         )
-        self._tasks = [
-            asyncio.create_task(one) for one in (*running, *background, self._follow(watches, news))
-        ]
+        self._tasks += [asyncio.create_task(one) for one in (*running, *background)]
 
     async def end(self) -> None:
         """Ends the life at whatever point it has reached; raises what ended it before, but for an arranged death."""
@@ -368,6 +398,7 @@ class Stage:
         self.network = Network(self.relays)
         self.isolation_is_required = True
         self.webhook: Webhook | None = None
+        self.numbers = itertools.count(1)
         self.server.put(_namespace(SYSTEM))
 
     def life(self, failures: InjectedFailures | None = None, *, prometheus: bool = True) -> Life:

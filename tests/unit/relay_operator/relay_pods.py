@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.injected_failures import DOCUMENT, InjectedFailures
 
-from relay.process.document_acceptance import Acceptance, Accepted
+from relay.process.document_acceptance import NOBODY, Acceptance, Accepted, Leader
 from relay_contract import certificate, document, endpoints
 from relay_contract.certificate import Certificate, CertificateUnusable
 from relay_contract.preflight import Preflight, PreflightReason, Preflights
@@ -21,7 +21,7 @@ from relay_operator import names
 from relay_operator.cluster.relays import Asked, OpenBreakers, Pod, PushAnswer, ToldPreflights
 from relay_operator.errors import DocumentRefused, Unavailable
 
-_KEEPS_A_NEWER_ONE = frozenset({"stale_generation", "conflicting_generation"})
+_KEEPS_A_NEWER_ONE = frozenset({"stale_epoch", "stale_generation", "conflicting_generation"})
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class RelayPods:
     server: InMemoryApiServer
     public_key: Ed25519PublicKey
     in_force: dict[str, Accepted] = field(default_factory=dict)
+    leaders: dict[str, Leader] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
@@ -66,7 +67,7 @@ class RelayPods:
     most_at_once: int = 0
     meanwhile: Callable[[], None] = lambda: None
 
-    def take(self, pod: Pod, sealed: str) -> PushAnswer:
+    def take(self, pod: Pod, sealed: str, leader: str) -> PushAnswer:
         """Answers a push as the admin port does; Unavailable where the port would not acknowledge."""
         self.meanwhile()
         is_gone = self.server.get("Deployment", names.RELAY, namespace=pod.namespace) is None
@@ -79,7 +80,7 @@ class RelayPods:
         acceptance = Acceptance((self.public_key,), self._tenant_uid(pod.namespace))
         try:
             self._check_version(pod, sealed)
-            accepted = acceptance.judge(sealed.encode(), self.in_force.get(pod.uid))
+            accepted = self._judged(acceptance, pod, sealed, leader)
         except DocumentRejected as error:
             if error.code == "invalid_document":
                 raise DocumentRefused(f"pod {pod.namespace}/{pod.name} refused: {error}") from error
@@ -89,14 +90,31 @@ class RelayPods:
         else:
             self.in_force[pod.uid] = accepted
             self._wake_who_waits_for_preflights()
-        return PushAnswer(acknowledgement=self._acknowledgement(pod), kept=kept)
+        return PushAnswer(
+            acknowledgement=self._acknowledgement(pod),
+            kept=kept,
+            leader=self.leaders.get(pod.uid, NOBODY).shown if kept else "",
+        )
+
+    def _judged(self, acceptance: Acceptance, pod: Pod, sealed: str, shown: str) -> Accepted:
+        if pod.name in self.older:
+            return acceptance.judge(sealed.encode(), self.in_force.get(pod.uid))
+        leader, latest = acceptance.leader(shown), self.leaders.get(pod.uid, NOBODY)
+        latest = max(leader, latest, key=lambda one: one.epoch)
+        self.leaders[pod.uid] = latest
+        accepted = acceptance.judge(
+            sealed.encode(), self.in_force.get(pod.uid), brought_by=leader, latest=latest
+        )
+        if accepted.document.epoch > latest.epoch:
+            self.leaders[pod.uid] = Leader(accepted.document.epoch)
+        return accepted
 
     def _check_version(self, pod: Pod, sealed: str) -> None:
         offered, _ = unseal(sealed, [self.public_key])
         is_news = any(route.preflight for route in offered.tenant.routes) or any(
             key.next_sha256 or key.previous_sha256 for key in offered.tenant.keys
         )
-        if pod.name in self.older and is_news:
+        if pod.name in self.older and (is_news or offered.epoch):
             raise DocumentRejected("invalid_document", "extra inputs are not permitted")
 
     def open_breakers(self, pod_name: str, failed_probes: dict[tuple[str, str], int]) -> None:
@@ -291,11 +309,11 @@ class Pushes:
         answered = ProviderProbe(provider=provider, outcome="Answered")
         return self.pods.probes.get(provider, answered)
 
-    async def push(self, pod: Pod, sealed: str) -> PushAnswer:
+    async def push(self, pod: Pod, sealed: str, *, leader: str = "") -> PushAnswer:
         self.pods.pushed_bytes += len(sealed)
         async with self.pods.being_pushed_to():
             await asyncio.sleep(self.pods.seconds.get(pod.name, 0))
         self.failures.before_write("PUT", DOCUMENT)
-        answer = self.pods.take(pod, sealed)
+        answer = self.pods.take(pod, sealed, leader)
         self.failures.after_write()
         return answer

@@ -6,8 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.unit.relay.documents import PRIVATE_KEY, document, provider
 
-from relay.process.document_acceptance import Acceptance, Accepted
+from relay.process.document_acceptance import Acceptance, Accepted, Leader
 from relay.routing.snapshot import SnapshotRejected, compile_snapshot
+from relay_contract import leader_epoch
 from relay_contract.document import Document
 from relay_contract.seal import DocumentRejected, payload_digest, seal
 
@@ -18,9 +19,9 @@ def sealed(**changes: Any) -> bytes:
     return seal(document(**changes), PRIVATE_KEY).encode()
 
 
-def judged(envelope: bytes, in_force: Accepted | None = None) -> str:
+def judged(envelope: bytes, in_force: Accepted | None = None, **leaders: Leader) -> str:
     try:
-        ACCEPTANCE.judge(envelope, in_force)
+        ACCEPTANCE.judge(envelope, in_force, **leaders)
     except DocumentRejected as error:
         return error.code
     return "accepted"
@@ -108,3 +109,61 @@ def test_request_heads_are_ready_to_send() -> None:
     )
     assert (upstream.origin.host, upstream.origin.port) == ("api.example.com", 8443)
     assert {b"x-fixed", b"authorization"} <= upstream.dropped
+
+
+@pytest.mark.parametrize(
+    ("composed_by", "brought_by", "latest", "code"),
+    [
+        (0, 0, 0, "accepted"),
+        (3, 0, 0, "accepted"),
+        (3, 3, 3, "accepted"),
+        (3, 4, 4, "accepted"),
+        (4, 0, 3, "accepted"),
+        (0, 4, 4, "accepted"),
+        (3, 3, 4, "stale_epoch"),
+        (3, 0, 4, "stale_epoch"),
+        (0, 0, 1, "stale_epoch"),
+    ],
+)
+def test_only_what_the_latest_leader_composed_or_brings_is_taken(
+    composed_by: int, brought_by: int, latest: int, code: str
+) -> None:
+    in_force = ACCEPTANCE.judge(sealed(generation=5), None)
+    newer = sealed(generation=6, epoch=composed_by)
+    found = judged(newer, in_force, brought_by=Leader(brought_by), latest=Leader(latest))
+    assert found == code
+
+
+def test_a_former_leader_is_told_so_whatever_it_brings() -> None:
+    in_force = ACCEPTANCE.judge(sealed(generation=5, epoch=1), None)
+    again = in_force.envelope
+    assert judged(again, in_force, brought_by=Leader(1), latest=Leader(2)) == "stale_epoch"
+
+
+def test_what_is_in_force_stays_under_any_leader() -> None:
+    in_force = ACCEPTANCE.judge(sealed(generation=5, epoch=1), None)
+    assert ACCEPTANCE.judge(in_force.envelope, in_force, latest=Leader(9)) is in_force
+
+
+def test_of_kept_and_mounted_documents_the_mounted_one_of_a_former_leader_is_passed_over() -> None:
+    kept, mounted = sealed(generation=5, epoch=1), sealed(generation=6, epoch=1)
+    assert ACCEPTANCE.newest([kept, mounted], latest=Leader(2)) == ACCEPTANCE.judge(kept, None)
+    assert ACCEPTANCE.newest([mounted], latest=Leader(2)) == ACCEPTANCE.judge(mounted, None)
+
+
+def test_a_leader_shows_itself_by_our_signature_alone() -> None:
+    shown = leader_epoch.show(7, PRIVATE_KEY)
+    assert ACCEPTANCE.leader(shown) == Leader(7, shown)
+    assert ACCEPTANCE.leader("") == Leader()
+    forged = [
+        shown.replace("7 ", "8 ", 1),
+        leader_epoch.show(7, Ed25519PrivateKey.generate()),
+        "7",
+        "7 ====",
+        "-1 " + shown.partition(" ")[2],
+        "\u0667 " + shown.partition(" ")[2],
+        "9" * 100_000,
+    ]
+    for one in forged:
+        with pytest.raises(DocumentRejected):
+            ACCEPTANCE.leader(one)
