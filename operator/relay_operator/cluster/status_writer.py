@@ -1,15 +1,29 @@
 """Writes the status of custom resources, and only when something in it is new."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions import conditions
 from relay_operator.decisions.conditions import Condition
-from relay_operator.errors import ApiServerRefused
+from relay_operator.errors import ApiServerRefused, Conflict
 
 ObjectKey = tuple[str, str, str]
 """kind, namespace, name"""
+
+
+_ROUNDS = 4
+"""Somebody else may write between our read and our write; the next reconcile goes on after that many."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A status as it was written; version is the object's then."""
+
+    uid: str
+    status: Mapping[str, Any]
+    version: str
 
 
 class StatusWriter:
@@ -17,7 +31,7 @@ class StatusWriter:
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
-        self._written: dict[ObjectKey, tuple[str, Mapping[str, Any]]] = {}
+        self._written: dict[ObjectKey, _Written] = {}
 
     async def write(
         self,
@@ -30,7 +44,8 @@ class StatusWriter:
     ) -> bool:
         """Brings the object's status to these fields and conditions; True when that took a write.
 
-        body is the object as watched; a field set to None is removed, in an object inside as well.
+        body is the object as watched; a field set to None is removed, in an object inside as well. Raises Conflict where
+        another operator has written a status since: what was decided here was decided from an older one.
         """
         metadata = body["metadata"]
         key = (kind, metadata.get("namespace", ""), metadata["name"])
@@ -43,30 +58,61 @@ class StatusWriter:
         if all(_present(current.get(key)) == _present(value) for key, value in status.items()):
             return False
         try:
-            await self._api.patch(
-                kind,
-                metadata["name"],
-                {"status": status},
-                namespace=key[1],
-                subresource="status",
-            )
+            version = await self._patch(key, self._newest_version(key, metadata), current, status)
         except ApiServerRefused as error:
             if error.status != 404:
                 raise
             return False
-        self._written[key] = (metadata["uid"], status)
+        self._written[key] = _Written(metadata["uid"], status, version)
         return True
+
+    async def _patch(
+        self, key: ObjectKey, version: str, known: Mapping[str, Any], status: Mapping[str, Any]
+    ) -> str:
+        """Writes a status over the one that is known; returns the object's version then."""
+        kind, namespace, name = key
+        for _ in range(_ROUNDS):
+            patch = {"metadata": {"resourceVersion": version}, "status": status}
+            try:
+                answer = await self._api.patch(
+                    kind, name, patch, namespace=namespace, subresource="status"
+                )
+            except Conflict:
+                # mostly somebody changed its spec or an annotation meanwhile, which no status tells of
+                live = await self._api.get(kind, name, namespace=namespace)
+                if live is None or not _is_still(live.get("status") or {}, known):
+                    raise
+                version = live["metadata"]["resourceVersion"]
+            else:
+                return str(answer["metadata"]["resourceVersion"])
+        raise Conflict(f"{kind} {name} was changed by others during each of {_ROUNDS} writes")
+
+    def _newest_version(self, key: ObjectKey, metadata: Mapping[str, Any]) -> str:
+        watched: str = metadata["resourceVersion"]
+        written = self._written.get(key)
+        if written is None or written.uid != metadata["uid"]:
+            return watched
+        # versions of one kind grow (KEP-5504)
+        is_behind = watched.isdigit() and written.version.isdigit()
+        return written.version if is_behind and int(watched) < int(written.version) else watched
 
     def told(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Returns the object's status as far as is known: what was written last, else what the watch showed."""
         metadata = body["metadata"]
         key = (kind, metadata.get("namespace", ""), metadata["name"])
-        uid, written = self._written.get(key, ("", {}))
-        return (written if uid == metadata["uid"] else {}) or body.get("status") or {}
+        written = self._written.get(key)
+        if written is not None and written.uid == metadata["uid"]:
+            return written.status
+        return body.get("status") or {}
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Drops the memory of an object that is gone."""
         self._written.pop((kind, namespace, name), None)
+
+
+def _is_still(live: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Tells whether the live status holds what is known of it."""
+    return all(_present(live.get(name)) == _present(value) for name, value in known.items())
 
 
 def _present(value: Any) -> Any:

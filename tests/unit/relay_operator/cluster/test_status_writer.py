@@ -7,7 +7,7 @@ from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions.conditions import Condition
-from relay_operator.errors import ApiServerRefused, Unavailable
+from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
 from relay_operator.names import ConditionType, Reason
 
 PROVIDER: dict[str, Any] = {
@@ -116,7 +116,30 @@ async def test_a_forgotten_object_is_judged_by_what_the_watch_shows(
     await writer.write("Provider", unseen, {}, [READY], now=MONDAY)
     writer.forget("Provider", "", "p")
     writer.forget("Provider", "", "never-seen")
-    assert await writer.write("Provider", unseen, {}, [READY], now=MONDAY)
+    with pytest.raises(Conflict):
+        await writer.write("Provider", unseen, {}, [READY], now=MONDAY)
+    assert not await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+
+
+async def test_a_status_that_another_operator_wrote_since_stays(server: InMemoryApiServer) -> None:
+    before = shown(server)
+    former, later = StatusWriter(server.connect()), StatusWriter(server.connect())
+    assert await former.write("Provider", before, {"url": "first"}, [READY], now=MONDAY)
+    assert await later.write("Provider", shown(server), {"url": "later"}, [READY], now=MONDAY)
+    with pytest.raises(Conflict):
+        await former.write("Provider", before, {"url": "late"}, [NOT_READY], now=TUESDAY)
+    assert shown(server)["status"]["url"] == "later"
+
+
+async def test_a_change_of_the_spec_keeps_no_status_from_being_written(
+    server: InMemoryApiServer,
+) -> None:
+    writer, before = StatusWriter(server.connect()), shown(server)
+    server.put({**PROVIDER, "spec": {"changed": True}})
+    assert await writer.write("Provider", before, {"url": "first"}, [READY], now=MONDAY)
+    server.put({**PROVIDER, "spec": {"changed": False}})
+    assert await writer.write("Provider", before, {"url": "later"}, [READY], now=TUESDAY)
+    assert shown(server)["status"]["url"] == "later"
 
 
 async def test_an_object_that_is_gone_takes_no_status(server: InMemoryApiServer) -> None:
