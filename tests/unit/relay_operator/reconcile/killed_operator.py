@@ -173,7 +173,7 @@ def _known(reason: str) -> str:
 
 def _document(sealed: str) -> dict[str, Any]:
     document, _ = seal.unseal(sealed, [SIGNING_KEY.public_key()])
-    plain = document.model_dump(mode="json", exclude={"generation"})
+    plain = document.model_dump(mode="json", exclude={"generation", "epoch"})
     for key in plain["tenant"]["keys"]:
         for field in ("sha256", "previous_sha256", "next_sha256"):
             if key.get(field) is not None:
