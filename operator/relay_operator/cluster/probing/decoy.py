@@ -24,7 +24,10 @@ class Decoy:
 
     async def run(self) -> None:
         """Serves until cancelled."""
-        server = await asyncio.start_server(self._accept, port=self._port, backlog=_BACKLOG)
+        # several operators may share a host's network
+        server = await asyncio.start_server(
+            self._accept, port=self._port, backlog=_BACKLOG, reuse_port=True
+        )
         async with server:
             self._port = server.sockets[0].getsockname()[1]
             await server.serve_forever()
