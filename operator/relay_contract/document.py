@@ -135,11 +135,6 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-def _is_zero(value: object) -> bool:
-    """Says that a number stays out of the text, for the same reason."""
-    return value == 0
-
-
 ParameterPath = Annotated[
     str,
     StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,5}$"),

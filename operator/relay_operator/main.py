@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import signal
 import socket
 import sys
 import time
@@ -42,7 +41,7 @@ from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.process import logs
-from relay_operator.process.life import Life
+from relay_operator.process.life import Life, obey
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
@@ -97,8 +96,7 @@ def spare_collections() -> None:
 async def _run(settings: Settings, tiers: Tiers) -> None:
     """Lives until told to end: a lead that is lost is lost with everything that was known in it."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    obey(stop)
     # connections of their own, so that nothing queues before a renewal
     api, lease_api = await KubernetesApiServer.connect(), await KubernetesApiServer.connect()
     prometheus = _prometheus(settings)

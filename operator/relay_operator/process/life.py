@@ -4,6 +4,7 @@ lead. The next life of the process begins with nothing of what this one knew.
 
 import asyncio
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -85,6 +86,9 @@ class Life:
         ]
         try:
             done, _ = await asyncio.wait([watching, *ends], return_when=asyncio.FIRST_COMPLETED)
+            if watching in done:
+                # by a signal that came before the handlers were ours again
+                self._stop.set()
             if self._stop.is_set():
                 await self._workers.finish(_FINISH_SECONDS)
             await self._elector.end()
@@ -146,7 +150,8 @@ class Life:
             part.register(registry)
         settings = kopf.OperatorSettings()
         configure(settings)
-        await kopf.operator(
+        ours = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=settings,
             memo=self._context,
@@ -155,6 +160,15 @@ class Life:
             stop_flag=self._end_watching,
             ready_flag=self._ready,
         )
+        # kopf took the signals, and would end its watches first: the lead is given back before them
+        obey(self._stop)
+        await kopf.run_tasks(tasks, ignored=ours)
+
+
+def obey(stop: asyncio.Event) -> None:
+    """Lets SIGTERM and SIGINT set the event."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _set(event: asyncio.Event) -> None:
