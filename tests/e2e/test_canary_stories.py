@@ -202,7 +202,7 @@ def test_prometheus_fails_and_a_canary_neither_rises_nor_falls(second: Acts, fau
 
 @pytest.fixture(scope="module")
 def third(first: Acts) -> Callable[[str], None]:
-    """Kills the operator several times; returns the check of one story."""
+    """Interrupts the operators in every way; returns the check of one story."""
     first.quiet(outages.CLIMBING, *(_dying(fault) for fault in outages.OUTAGES))
     moving = first.scene(interruptions.MOVING)
     first.call(interruptions.MOVING, rate=20.0)
@@ -220,9 +220,7 @@ def third(first: Acts) -> Callable[[str], None]:
         if first.results[name].error is None
     }
     since = time.monotonic()
-    for _ in range(interruptions.KILLS):
-        interruptions.kill(first.world.cluster)
-        time.sleep(3)
+    interruptions.interrupt(first.world.cluster)
     # as long as it takes to read Prometheus again, to judge and to write a status
     time.sleep(8)
 
@@ -237,7 +235,7 @@ def third(first: Acts) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("name", [*interruptions.PHASES, interruptions.MOVING])
-def test_a_killed_operator_decides_nothing(
+def test_an_interrupted_operator_decides_nothing(
     third: Callable[[str], None], acts: Acts, name: str
 ) -> None:
     third(name)
@@ -255,7 +253,7 @@ def test_without_an_operator_breakers_protect_and_weights_stay(
         healthy.patch(canary=healthy.canary(step=50, every="1s"))
         before = healthy.weight
     finally:
-        interruptions.scale(acts.world.cluster, 1)
+        interruptions.scale(acts.world.cluster, interruptions.REPLICAS)
     acts.ended_well(AWAY[0])
     dead.figures.clear()
     scripts = {

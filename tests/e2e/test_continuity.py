@@ -112,8 +112,8 @@ def test_calls_are_served_without_operator_and_prometheus(loaded: Cluster) -> No
         serving(loaded, 2)
         after = losses(loaded)
     finally:
-        for target in (operator, prometheus):
-            loaded.kubectl("scale", "--replicas=1", *target)
+        for target, replicas in ((operator, 2), (prometheus, 1)):
+            loaded.kubectl("scale", f"--replicas={replicas}", *target)
             loaded.kubectl("rollout", "status", *target, "--timeout=90s")
     # both pods were deleted at once: connections refused meanwhile are caused by the test, errors are not
     assert after[0] == before[0]

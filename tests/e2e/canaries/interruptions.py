@@ -1,4 +1,4 @@
-"""The operator is killed, or gone for a while: no decision is caused by that, and what was decided stays."""
+"""Operators are killed, ended or stopped, or gone for a while: no decision is caused by that, and what was decided stays."""
 
 import itertools
 import time
@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.demo import stage
 from tests.demo.commands import Cluster, wait_until
+from tests.e2e import leaders
 from tests.e2e.canaries.breaches import ERRORS, gets_no_more_calls
 from tests.e2e.canaries.decisions import ANALYSIS, BAD
 from tests.e2e.canaries.playing import Script
@@ -15,17 +16,47 @@ from tests.e2e.canaries.scene import Scene
 
 OPERATOR = ("deployment/relay-operator", "-n", stage.OPERATOR_NAMESPACE)
 OPERATOR_PODS = ("-l", "app.kubernetes.io/name=relay-operator", "-n", stage.OPERATOR_NAMESPACE)
-KILLS = 3
+REPLICAS = 2
 
 
-def kill(cluster: Cluster) -> None:
-    """Kills the operator's process without a word, and waits for the next one."""
+def _kill_all(cluster: Cluster) -> None:
+    """Kills every operator without a word: nobody has anything in memory."""
+    former = leaders.leader(cluster)
     cluster.kubectl("delete", "pods", *OPERATOR_PODS, "--grace-period=0", "--force")
-    cluster.kubectl("rollout", "status", *OPERATOR, "--timeout=90s")
+    leaders.leader(cluster, other_than=former)
+
+
+def _kill_leader(cluster: Cluster) -> None:
+    leaders.is_killed(cluster)
+
+
+def _end_leader(cluster: Cluster) -> None:
+    leaders.is_ended(cluster)
+
+
+def _delete_lease(cluster: Cluster) -> None:
+    cluster.kubectl("delete", *leaders.LEASE)
+    leaders.leader(cluster)
+
+
+INTERRUPTIONS: dict[str, Callable[[Cluster], None]] = {
+    "all killed": _kill_all,
+    "leader killed": _kill_leader,
+    "leader ended": _end_leader,
+    "Lease deleted": _delete_lease,
+}
+
+
+def interrupt(cluster: Cluster) -> None:
+    """Interrupts the operators in every way, one after the other, each time once both run."""
+    for interruption in INTERRUPTIONS.values():
+        leaders.both_run(cluster)
+        interruption(cluster)
+        time.sleep(3)
 
 
 def scale(cluster: Cluster, replicas: int) -> None:
-    """Takes the operator away, or brings it back."""
+    """Takes the operators away, or brings them back."""
     cluster.kubectl("scale", *OPERATOR, f"--replicas={replicas}")
     if replicas:
         cluster.kubectl("rollout", "status", *OPERATOR, "--timeout=90s")
@@ -134,7 +165,7 @@ def stays_where_it_is(scene: Scene, before: Position, since: float) -> None:
     went_through = {(one.phase, one.weight) for one in scene.seen(since=since)}
     assert went_through == {(before.phase, before.weights[1])}, went_through
     scene.figures.append(
-        f"{before.phase} {before.weights[1]} % over {KILLS} kills, history the same"
+        f"{before.phase} {before.weights[1]} % over {len(INTERRUPTIONS)} interruptions, history the same"
     )
 
 
@@ -146,7 +177,7 @@ def climbed_by_its_steps(scene: Scene, since: float) -> None:
     # a step that left for the pods just before the kill is told of together with the next
     assert rises <= {0, 5, 10}, weights
     assert weights[-1] > weights[0], "it did not climb on"
-    scene.figures.append(f"{weights[0]} -> {weights[-1]} % over {KILLS} kills")
+    scene.figures.append(f"{weights[0]} -> {weights[-1]} % over {len(INTERRUPTIONS)} interruptions")
 
 
 # -- without an operator -------------------------------------------------------------------------------------------------
