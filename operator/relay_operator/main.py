@@ -321,6 +321,7 @@ async def _operate(
         settings=settings,
         api=api,
         context=context,
+        lost=lost,
         workers=workers,
         elector=elector,
         electing=electing,

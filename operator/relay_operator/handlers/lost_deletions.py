@@ -44,6 +44,12 @@ class LostDeletions:
 
     async def compare(self) -> None:
         """Compares every remembered object with the API server. Raises ApiServerRefused or Unavailable."""
+        await self.compare_what_is_decided_from()
+        for kind in owned_objects.KINDS:
+            await self._compare_children(kind)
+
+    async def compare_what_is_decided_from(self) -> None:
+        """Compares all but the children, which are read before they are written. Raises as compare does."""
         watched_state = self._context.watched_state
         await self._compare("Tenant", watched_state.tenants.metadata(), resources.tenant_seen)
         await self._compare("Provider", watched_state.providers.metadata(), resources.provider_seen)
@@ -51,8 +57,6 @@ class LostDeletions:
         await self._compare(
             "Pod", _pods(self._context), owned_objects.pod_seen, selector=names.MANAGED_SELECTOR
         )
-        for kind in owned_objects.KINDS:
-            await self._compare_children(kind)
 
     async def _compare_children(self, kind: str) -> None:
         children, queue = self._context.children, self._context.queue

@@ -19,6 +19,7 @@ from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
+from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.reconcile.work_queue import Urgency
 from relay_operator.reconcile.workers import Workers
 from relay_operator.settings import Settings
@@ -47,6 +48,7 @@ class Life:
         settings: Settings,
         api: ApiServer,
         context: Context,
+        lost: LostDeletions,
         workers: Workers,
         elector: Elector,
         electing: asyncio.Task[None],
@@ -56,6 +58,7 @@ class Life:
         self._settings = settings
         self._api = api
         self._context = context
+        self._lost = lost
         self._workers = workers
         self._elector = elector
         self._stop = stop
@@ -137,6 +140,7 @@ class Life:
             try:
                 if not await self._confirm():
                     return False
+                await self._lost.compare_what_is_decided_from()
                 await catch_up.caught_up(self._api, self._context.watched_state)
             except OperatorError as error:
                 logger.warning("lead not taken up yet, will retry", extra={"why": str(error)})
