@@ -99,7 +99,10 @@ def test_the_scrape_jobs_of_the_readme_fit_the_operator_and_the_charts_defaults(
     assert all("refresh_interval" in one for sd in found.values() for one in sd)
     # Prometheus scrapes /metrics unless told otherwise
     assert endpoints.METRICS_PATH == "/metrics"
-    assert jobs["relay-operator"]["static_configs"] == [{"targets": [host]}]
+    # of each pod: only the leader has the series of tenants and routes
+    [pods] = jobs["relay-operator"]["dns_sd_configs"]
+    assert pods["names"] == ["relay-operator-pods.relay-system.svc"]
+    assert (pods["type"], pods["port"]) == ("A", names.OPERATOR_PORT)
 
 
 @pytest.mark.parametrize("page", ["README.md", "charts/relay-operator/templates/NOTES.txt"])
