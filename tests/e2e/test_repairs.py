@@ -106,7 +106,7 @@ def _stop(cluster: Cluster) -> None:
 
 
 def _start(cluster: Cluster) -> None:
-    cluster.kubectl("scale", *OPERATOR, "--replicas=1")
+    cluster.kubectl("scale", *OPERATOR, "--replicas=2")
     cluster.kubectl("rollout", "status", *OPERATOR, "--timeout=60s")
 
 

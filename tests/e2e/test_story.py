@@ -73,7 +73,14 @@ def test_no_secret_shows_in_status_events_logs_or_the_document(
             staged.kubectl("get", "tenants,providers,relayroutes", "-A", "-o", "yaml"),
             staged.kubectl("get", "events", "-A", "-o", "yaml"),
             staged.kubectl("get", "configmaps,pods", "-n", "relay-finance", "-o", "yaml"),
-            staged.kubectl("logs", "-n", "relay-system", "deployment/relay-operator"),
+            staged.kubectl(
+                "logs",
+                "-n",
+                "relay-system",
+                "-l",
+                "app.kubernetes.io/name=relay-operator",
+                "--tail=-1",
+            ),
             staged.kubectl(
                 "logs", "-n", "relay-finance", "-l", "app.kubernetes.io/name=relay", "--tail=-1"
             ),
