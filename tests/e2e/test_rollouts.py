@@ -104,20 +104,21 @@ def test_a_tier_that_does_not_work_stops_after_a_few_and_one_command_undoes_it(
         every=1.0,
     )
     reached = sorted(name for name in TENANTS if requests(fleet)[name] == "900")
-    assert reached == list(TENANTS[:AT_ONCE])
+    assert len(reached) == AT_ONCE
     assert [stopped[name][1] for name in reached] == ["RolloutStuck"] * AT_ONCE
     assert "Insufficient cpu" in message(fleet, reached[0], "RolledOut")
-    assert reached[0] in message(fleet, TENANTS[-1], "RolledOut")
+    others = [name for name in TENANTS if name not in reached]
+    assert reached[0] in message(fleet, others[-1], "RolledOut")
     # nobody is without a relay
     assert {one[0] for one in told(fleet, "RelayAvailable").values()} == {"True"}
     ready = told(fleet, "Ready")
-    assert {ready[name][0] for name in TENANTS[AT_ONCE:]} == {"True"}
+    assert {ready[name][0] for name in others} == {"True"}
     # a tenant's own change waits for nobody
     own = {"relay": {"resources": {"requests": {"cpu": "20m"}}}}
-    fleet.kubectl("apply", "-f", "-", stdin=tenant(TENANTS[-1], **own))
+    fleet.kubectl("apply", "-f", "-", stdin=tenant(others[-1], **own))
     wait_until(
         "the tenant's own change",
-        lambda: told(fleet)[TENANTS[-1]],
+        lambda: told(fleet)[others[-1]],
         lambda seen: seen == ("True", "RolledOut"),
         seconds=STARTS_SECONDS,
         every=1.0,
