@@ -20,6 +20,9 @@ from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
+_GATHERING_SECONDS = 10.0
+"""A look at every tenant takes less, but for one that cannot be looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -52,7 +55,8 @@ class Rollouts:
         self._waiting: dict[str, Judgement] = {}
         self._held: dict[str, _Held] = {}
         self._begun: dict[str, str] = {}
-        self._judged: set[str] = set()
+        self._unjudged: set[str] | None = None
+        self._born = 0.0
         self._patience: dict[str, Patience] = {}
         self._told_stop: tuple[str, ...] = ()
 
@@ -62,7 +66,7 @@ class Rollouts:
         template = workload.pod_template(spec, self._platform)
         wanted, own = deployments.identify(template), spec.origin.pods
         rollout = self._watched_state.rollouts.get(space)
-        self._judged.add(name)
+        self._note_judged(name)
         change = changes.change_of(rollout, template=wanted, own=own)
         if rollout is None or change is not Change.PLATFORM:
             self._leave_line(name)
@@ -86,7 +90,14 @@ class Rollouts:
         if self._begun.get(name) == wanted:
             return True
         self._waiting[name] = judgement
-        return name in self._wave().begin
+        if not self._knows_all():
+            self._queue.add_after(Key("Tenant", "", name), _GATHERING_SECONDS)
+            return judgement is Judgement.OVERTAKEN
+        wave = self._wave()
+        if name not in wave.begin:
+            # the last one that was judged lets the first begin
+            self._queue_all({*wave.begin})
+        return name in wave.begin
 
     def _leave_line(self, name: str) -> None:
         self._waiting.pop(name, None)
@@ -97,19 +108,27 @@ class Rollouts:
         members = [*self._flying()]
         # whoever waits has no chance while all places are taken; it is not worth to sort them
         is_full = len(members) >= self._platform.rollouts_at_once
-        candidates = {Judgement.OVERTAKEN} if is_full else {Judgement.OVERTAKEN, Judgement.WAITING}
-        if not members and self._knows_all():
-            candidates.add(Judgement.AILING)
+        candidates = {Judgement.OVERTAKEN}
+        if not is_full and self._knows_all():
+            candidates = {Judgement.OVERTAKEN, Judgement.WAITING, Judgement.AILING}
         members += (Member(*one) for one in self._waiting.items() if one[1] in candidates)
         return waves.next_of(members, most=self._platform.rollouts_at_once)
 
     def _knows_all(self) -> bool:
-        """Tells whether every tenant was judged in this life: who could prove the change comes before who cannot."""
-        return all(
-            namespace.removeprefix(names.NAMESPACE_PREFIX) in self._judged
-            or not self._watched_state.owns(namespace)
-            for namespace in self._watched_state.rollouts
-        )
+        """Tells whether every tenant was judged in this life, so that they begin in their order, whoever is looked at first.
+
+        One that cannot be judged is waited for a moment alone.
+        """
+        if self._unjudged and self._clock() - self._born >= _GATHERING_SECONDS:
+            self._unjudged.clear()
+        return not self._unjudged
+
+    def _note_judged(self, name: str) -> None:
+        if self._unjudged is None:
+            self._born = self._clock()
+            namespaces = filter(self._watched_state.owns, self._watched_state.rollouts)
+            self._unjudged = {one.removeprefix(names.NAMESPACE_PREFIX) for one in namespaces}
+        self._unjudged.discard(name)
 
     def _flying(self) -> Iterator[Member]:
         for name in self._begun.keys() | self._watched_state.flying_tenants():
@@ -152,8 +171,11 @@ class Rollouts:
         if self._told_stop != wave.stopped_by:
             self._told_stop = wave.stopped_by
             concerned |= self._waiting.keys()
-        for other in sorted(concerned - {name}):
-            self._queue.add(Key("Tenant", "", other), reset_backoff=False)
+        self._queue_all(concerned - {name})
+
+    def _queue_all(self, tenants: set[str]) -> None:
+        for one in sorted(tenants):
+            self._queue.add(Key("Tenant", "", one), reset_backoff=False)
 
     def _given(self, spec: Tenant, template: Manifest, own: str, cause: Cause) -> Manifest:
         note = self._notes.sign(spec.metadata.uid, deployments.note_text(own, template))
@@ -211,5 +233,6 @@ class Rollouts:
         self._leave_line(name)
         self._begun.pop(name, None)
         self._patience.pop(name, None)
-        self._judged.discard(name)
+        if self._unjudged:
+            self._unjudged.discard(name)
         self._wake_others(name)

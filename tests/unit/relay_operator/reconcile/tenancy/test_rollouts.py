@@ -16,6 +16,7 @@ from relay_operator import names
 from relay_operator.api.tiers import Tiers
 from relay_operator.names import Reason
 from relay_operator.reconcile.metrics.state_collector import StateCollector
+from relay_operator.reconcile.work_queue import Key
 
 Manifest = dict[str, Any]
 TENANTS = tuple(f"t{number}" for number in range(6))
@@ -119,6 +120,33 @@ async def test_an_image_reaches_everyone_a_few_at_a_time_in_order() -> None:
         await stage.settle()
     assert seen == [list(TENANTS[:2]), list(TENANTS[:4]), list(TENANTS), list(TENANTS)]
     assert {told(stage, tenant) for tenant in TENANTS} == {("True", Reason.ROLLED_OUT)}
+    await life.end()
+
+
+@in_virtual_time
+async def test_the_order_is_the_same_whoever_is_looked_at_first() -> None:
+    stage, life = await a_fleet(most=2)
+    await life.end()
+    stage.platform = replace(stage.platform, relay_image="relay:2")
+    life = stage.life()
+    for tenant in reversed(TENANTS):
+        life.queue.add(Key("Tenant", "", tenant))
+    await life.start()
+    await stage.settle()
+    assert having(stage, "relay:2") == ["t0", "t1"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_tenant_that_cannot_be_judged_holds_up_the_others_for_a_moment_alone() -> None:
+    stage, life = await a_fleet(most=1)
+    await life.end()
+    # its namespace is being deleted, and its Deployment still there
+    stage.server.remove("Namespace", names.tenant_namespace("t0"))
+    stage.platform = replace(stage.platform, relay_image="relay:2")
+    life = await stage.operator()
+    await stage.settle(30)
+    assert image(stage, "t1") == "relay:2"
     await life.end()
 
 
