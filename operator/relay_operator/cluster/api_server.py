@@ -139,7 +139,8 @@ class KubernetesApiServer:
         query = {"labelSelector": selector} if selector else {}
         path = _path(kind, namespace)
         answer = await self._call("GET", path, query=query, accept=_METADATA_ONLY)
-        return [item["metadata"] for item in answer["items"]]
+        # a list of metadata without an entry is null
+        return [item["metadata"] for item in answer.get("items") or ()]
 
     async def watch_metadata(
         self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""

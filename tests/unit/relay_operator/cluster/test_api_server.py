@@ -104,6 +104,13 @@ async def test_metadata_is_listed_without_the_rest(tmp_path: Path) -> None:
     assert (pods.path, pods.query) == ("/api/v1/pods", {"labelSelector": "app=x"})
 
 
+async def test_an_empty_list_of_metadata_is_null_and_of_one_namespace(tmp_path: Path) -> None:
+    server = ScriptedServer((200, {}, {"kind": "PartialObjectMetadataList", "items": None}))
+    async with api_over(server, tmp_path) as api:
+        assert await api.list_metadata("Pod", namespace="relay-finance") == []
+    assert server.seen[0].path == "/api/v1/namespaces/relay-finance/pods"
+
+
 async def test_a_name_cannot_lead_to_another_path(tmp_path: Path) -> None:
     server = ScriptedServer((404, {}, {"message": "not found"}))
     async with api_over(server, tmp_path) as api:
