@@ -10,7 +10,6 @@ from tests.cluster.session.clients import Client
 
 from relay_operator.cluster.api_server import KubernetesApiServer
 from relay_operator.cluster.watch_stream import WatchEvent
-from relay_operator.errors import ApiServerRefused
 
 MOST_EVENTS = 20
 
@@ -63,11 +62,3 @@ async def test_a_watch_by_name_shows_what_happens_and_no_value(
     for event in (first, *later):
         event.metadata.pop("annotations", None)
         assert "secret-value" not in json.dumps(event.metadata)
-
-
-async def test_a_version_that_is_too_old_is_refused_as_gone(
-    api: KubernetesApiServer, kubectl: Client, namespace: str
-) -> None:
-    with pytest.raises(ApiServerRefused) as refused:
-        await seen(api, f"keys-{namespace}"[:60], "1", "ADDED")
-    assert refused.value.status == 410
