@@ -192,7 +192,7 @@ def found(stage: Stage, kind: str, name: str) -> Manifest:
     for field in ("uid", "creationTimestamp", "generation", "resourceVersion"):
         body["metadata"].pop(field, None)
     if kind == "ConfigMap":
-        # a document that was lost is composed anew, with another generation and so another signature
+        # a document that was lost is composed anew, with another generation and leader, and so another signature
         sealed = body["data"][endpoints.DOCUMENT_KEY]
         body["data"][endpoints.DOCUMENT_KEY] = _content_of(sealed)
     return body
@@ -200,7 +200,7 @@ def found(stage: Stage, kind: str, name: str) -> Manifest:
 
 def _content_of(sealed: str) -> Manifest:
     document, _ = seal.unseal(sealed, [SIGNING_KEY.public_key()])
-    return document.model_dump(exclude={"generation"})
+    return document.model_dump(exclude={"generation", "epoch"})
 
 
 def edit(stage: Stage, kind: str, name: str, change: Edit) -> None:
