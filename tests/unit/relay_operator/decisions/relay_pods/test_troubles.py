@@ -183,7 +183,7 @@ async def test_a_pod_that_quota_forbids_is_told_within_a_second_and_until_it_is_
     put_deployment_status(stage, [failure])
     await stage.settle(1)
     said = f"0 of 1 relay pods are ready; FailedCreate: {QUOTA}"
-    assert available(stage) == ("False", Reason.PROGRESSING, said)
+    assert available(stage) == ("False", Reason.QUOTA_EXCEEDED, said)
     assert stage.condition("Tenant", "finance", "Ready")["message"] == said
     put_deployment_status(stage, [])
     await stage.settle(1)
