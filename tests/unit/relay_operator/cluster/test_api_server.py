@@ -249,3 +249,9 @@ async def test_a_watch_by_label_stays_in_its_namespace(tmp_path: Path) -> None:
     assert (asked.query["watch"], asked.query["labelSelector"]) == ("true", "label")
     assert "fieldSelector" not in asked.query
     assert "as=PartialObjectMetadata" in asked.accept
+
+
+async def test_a_list_of_nothing_is_empty_although_its_items_are_null(tmp_path: Path) -> None:
+    listed: dict[str, Any] = {"kind": "PartialObjectMetadataList", "metadata": {}, "items": None}
+    async with api_over(ScriptedServer((200, {}, listed)), tmp_path) as api:
+        assert await api.list_metadata("Tenant") == []
