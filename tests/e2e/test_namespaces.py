@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.demo.commands import Cluster, wait_until
+from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.e2e.test_tenancy import apply, becomes, condition
 
 CALLERS = "applicants"
@@ -84,7 +84,11 @@ def start_caller(cluster: Cluster, tenant: str) -> None:
 
 def outcomes(cluster: Cluster, tenant: str) -> list[tuple[float, float, str]]:
     """Returns when an outcome began, when the last call before it was served, and which it is."""
-    printed = cluster.kubectl("logs", "-n", CALLERS, f"caller-of-{tenant}").splitlines()
+    try:
+        printed = cluster.kubectl("logs", "-n", CALLERS, f"caller-of-{tenant}").splitlines()
+    except DemoFailed:
+        # its container is not there yet
+        return []
     return [(at, served, outcome) for at, served, outcome in map(json.loads, printed)]
 
 
