@@ -129,7 +129,7 @@ def under_way(
     """Tells of a tenant whose pods have the newest template, or get it."""
     if rollout is None:
         return NOT_SEEN
-    pods, updated, available = rollout.progress
+    pods, updated, _ = rollout.progress
     if rollout.is_done:
         message = "every relay pod is of the newest pod template"
         return Finding(reason=Reason.ROLLED_OUT, message=message)
@@ -137,7 +137,7 @@ def under_way(
         message = f"{updated} of {pods} relay pods are of the newest pod template"
         return Finding(reason=Reason.ROLLING_OUT, message=message)
     why = trouble or f"not within {deadline_seconds} s"
-    former = max(available - updated, 0)
+    former = max(pods - updated, 0)
     serve = f"; {former} of the former serve on" if former else ""
     message = f"new relay pods do not become available: {why}{serve}"
     if rollout.cause is Cause.PLATFORM:

@@ -176,6 +176,7 @@ async def test_a_broken_image_stops_after_a_few_and_everyone_serves_and_says_so(
         assert told(stage, tenant, "Stalled") == ("True", Reason.ROLLOUT_STUCK)
         message = stage.condition("Tenant", tenant, "RolledOut")["message"]
         assert f"ImagePullBackOff: image {BROKEN}" in message
+        assert "1 of the former serve on" in message
         assert "goes to no further tenant" in message
     for tenant in TENANTS[2:]:
         assert told(stage, tenant) == ("False", Reason.WAVE_STOPPED)
