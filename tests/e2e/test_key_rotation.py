@@ -52,6 +52,9 @@ def rotor(staged: Cluster) -> Iterator[Cluster]:
     client = pod("steady", "keyholders", command)
     client["spec"] |= {"automountServiceAccountToken": True, "serviceAccountName": "client"}
     create(staged, client)
+    staged.kubectl(
+        "wait", "pod/steady", "-n", "keyholders", "--for=condition=Ready", "--timeout=60s"
+    )
     yield staged
     for one in ("tenant/rotor", "namespace/keyholders", "provider.relay-operator.dev/rotors"):
         staged.kubectl("delete", one, "--wait=false")
@@ -117,7 +120,7 @@ def annotate(cluster: Cluster, action: str, value: str) -> None:
 
 
 def report(cluster: Cluster, *, after: float) -> dict[str, Any]:
-    """Returns the counts of the steady client, of later than that time."""
+    """Returns the counts of the steady client, of later than that time and not before the first answer."""
 
     def last() -> dict[str, Any]:
         lines = cluster.kubectl("logs", "steady", "-n", "keyholders", "--tail=1").splitlines()
@@ -126,7 +129,7 @@ def report(cluster: Cluster, *, after: float) -> dict[str, Any]:
     return wait_until(
         "a report of the client",
         last,
-        lambda seen: seen.get("at", 0) > after,
+        lambda seen: seen.get("at", 0) > after and bool(seen["statuses"]),
         seconds=SECONDS,
         every=0.5,
     )
