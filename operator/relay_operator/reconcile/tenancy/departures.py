@@ -35,9 +35,13 @@ class Departures:
         self._revocation = revocation
         self._report = report
         self._since: dict[str, tuple[str, float]] = {}
+        self._done: dict[str, str] = {}
 
     async def proceed(self, watched: Watched[Tenant], now: float) -> float:
         """Goes as far as it can; returns after how many seconds to go on, 0 when nothing is left to do."""
+        if self._done.get(watched.name) == watched.uid:
+            # no watch has shown yet that it is gone; its namespace is not the operator's any more
+            return 0.0
         is_revoked = await self._revocation.revoke(watched)
         effect = "its API keys are refused and nothing is repaired"
         if not is_revoked:
@@ -49,11 +53,14 @@ class Departures:
         if names.FINALIZER in watched.body["metadata"].get("finalizers", ()):
             await self._release(watched)
             await finalizers.remove(self._api, watched.body)
+            if watched.body["metadata"]["finalizers"] == [names.FINALIZER]:
+                self._done[watched.name] = watched.uid
         return 0.0
 
     def forget(self, name: str) -> None:
         """Drops what is known of a Tenant that is gone."""
         self._since.pop(name, None)
+        self._done.pop(name, None)
 
     async def _release(self, watched: Watched[Tenant]) -> None:
         tenant = identity(watched)
