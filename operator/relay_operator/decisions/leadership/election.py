@@ -78,7 +78,7 @@ class Election:
 
     def leads(self, now: float) -> bool:
         """Tells whether no other process can be the leader."""
-        return now < self.until
+        return not self.is_lost and now < self.until
 
     def next_step(self, now: float) -> Step:
         """Returns what to do with the Lease when it is time."""
@@ -132,9 +132,12 @@ class Election:
             self.stop()
 
     def claimed(self, lease: Lease, *, started: float, now: float) -> None:
-        """Takes in that a claim, sent at `started`, was taken: the Lease is now as answered."""
+        """Takes in that a claim, sent at `started`, was taken: the Lease is now as answered.
+
+        An answer that comes after the end changes nothing: the Lease may have been given back meanwhile.
+        """
         self.saw(lease, now=now)
-        if lease.holder == self.identity:
+        if lease.holder == self.identity and not self.is_lost:
             self.epoch = max(self.epoch, lease.epoch)
             self._claimed_at = started
             self.until = started + self._lease_seconds * _FENCE_SHARE

@@ -136,6 +136,28 @@ async def test_a_lease_that_is_given_back_is_taken_at_once() -> None:
 
 
 @in_virtual_time
+async def test_an_answer_that_is_on_its_way_at_the_end_lets_nobody_act_again() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        patch, written = first.api.patch, asyncio.Event()
+
+        async def answered_late(*args: Any, **kwargs: Any) -> Any:
+            answer = await patch(*args, **kwargs)
+            if answer["spec"]["holderIdentity"]:
+                written.set()
+                await asyncio.sleep(1)
+            return answer
+
+        first.api.patch = answered_late  # type: ignore[method-assign]
+        await written.wait()
+        await first.elector.end()
+        for _ in range(100):
+            assert not first.leads()
+            await asyncio.sleep(0.05)
+        assert stage.operators[1].leads()
+
+
+@in_virtual_time
 async def test_a_holder_that_is_only_taken_out_is_waited_for() -> None:
     async with on_stage() as stage:
         first = await stage.leading()

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import settings
@@ -136,6 +136,7 @@ class Elections(RuleBasedStateMachine):
         self.now = 1000.0
         self.processes: list[Process] = []
         self.astray: list[Request] = []
+        self.ended: list[Process] = []
         self.led: list[tuple[str, int]] = []
         self.was_edited = False
         self._identities = itertools.count(1)
@@ -219,12 +220,24 @@ class Elections(RuleBasedStateMachine):
         """Stops acting, releases the Lease if it is its own, and is replaced."""
         process = self._of(who)
         election, lease = process.election, self.cluster.lease()
-        self._goes_astray(process)
+        # its last request may still be answered
+        self.ended.append(replace(process))
+        process.request = None
         election.stop()
         if lease is not None and lease.holder == election.identity:
             patch = leases.release(version=lease.version, epoch=lease.epoch)
             self.astray.append(Request(election.identity, patch, 0.0))
         process.election = self._new_election()
+
+    @precondition(lambda self: self.ended)
+    @rule(which=st.integers(0, 7))
+    def is_answered_after_its_end(self, which: int) -> None:
+        process = self.ended[which % len(self.ended)]
+        if process.request is None:
+            return
+        if not process.request.arrived:
+            self.cluster.take(process.request)
+        process.take_answer(self.now)
 
     def _ends_if_lost(self, process: Process) -> None:
         if process.election.is_lost:
@@ -250,6 +263,7 @@ class Elections(RuleBasedStateMachine):
 
     @invariant()
     def at_most_one_acts(self) -> None:
+        assert not any(one.leads(self.now) for one in self.ended)
         acting = [one for one in self.processes if one.leads(self.now)]
         assert len(acting) <= 1, [one.election.identity for one in acting]
         for one in acting:
@@ -286,6 +300,18 @@ class Elections(RuleBasedStateMachine):
             if who != stopped and process.election.seconds_until_next(process.local(self.now)) <= 0:
                 self.turns(who)
         self.at_most_one_acts()
+
+
+def test_an_answer_to_a_renewal_that_comes_after_the_end_opens_nothing() -> None:
+    election = Election(identity="me", lease_seconds=LEASE_SECONDS)
+    election.saw(Lease(version="1", is_released=True), now=0.0)
+    ours = Lease(version="2", holder="me", epoch=1, duration_seconds=LEASE_SECONDS)
+    election.claimed(ours, started=0.0, now=0.1)
+    assert election.leads(0.2)
+    election.stop()
+    election.claimed(replace(ours, version="3"), started=0.1, now=0.3)
+    assert not election.leads(0.4)
+    assert election.until < 0.4
 
 
 TestElections = Elections.TestCase
