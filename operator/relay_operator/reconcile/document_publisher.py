@@ -207,7 +207,8 @@ class DocumentPublisher:
         await self._write(publication)
 
     def _compose(self, publication: Publication) -> None:
-        """Composes and seals the document anew if anything of it changed."""
+        """Composes and seals the document anew if anything of it changed; what is noted of the spec goes with it."""
+        publication.settle_spec_note()
         document, contents = publication.document, publication.contents
         pods = self._watched_state.relay_pods(publication.base.namespace)
         asks = publication.may_ask_for_preflights(pods)

@@ -43,8 +43,8 @@ class Publication:
     changed, refused_by those that refused a document that asked for preflights, as a relay of an earlier version does,
     asked_for_preflights tells whether the newest composition did, missing_keys says of providers what their key lacks (None until keys were read), api_keys what the last
     look at the tenant's own keys found, spec_note is the last
-    valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), outgrown
-    the Providers whose models are not those of their spec for the same reason. callers_went tells that the spec takes
+    valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), newest_note
+    the one that it becomes with the next composition, outgrown the Providers whose models are not those of their spec for the same reason. callers_went tells that the spec takes
     callers away that a network policy in force may still let in.
     """
 
@@ -72,6 +72,7 @@ class Publication:
     missing_keys: Mapping[str, str] | None = None
     api_keys: ApiKeys = field(default_factory=ApiKeys)
     spec_note: str = ""
+    newest_note: str = ""
     outgrown: set[str] = field(default_factory=set)
     demand: Demand = field(default_factory=Demand)
     texts: Texts = field(default_factory=Texts)
@@ -84,6 +85,14 @@ class Publication:
         """Lets relays close the connections that were made before the present policy."""
         self.base = self.base.model_copy(update={"renewals": self.base.renewals + 1})
         self.callers_went = False
+
+    def settle_spec_note(self) -> None:
+        """Lets the ConfigMap hold the newest valid spec, unless callers that it takes away may still be let in.
+
+        The next life of the operator finds out by the earlier one that their connections have to be closed.
+        """
+        if not self.callers_went or not self.spec_note:
+            self.spec_note = self.newest_note
 
     def route_generation(self, route: str) -> int:
         """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""

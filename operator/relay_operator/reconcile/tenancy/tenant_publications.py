@@ -45,7 +45,8 @@ class TenantPublications:
         publication = self._publisher.resume(last or identity(watched), _document(configmap))
         if publication is not None:
             if last is not None:
-                publication.spec_note = self._publisher.valid_specs.note(last)
+                publication.newest_note = self._publisher.valid_specs.note(last)
+                publication.settle_spec_note()
             self._queue_routes(publication)
         return publication
 
@@ -80,7 +81,9 @@ class TenantPublications:
         before = publication.tenant.spec.network.callers
         publication.callers_went |= not set(before) <= set(spec.spec.network.callers)
         publication.tenant = spec
-        publication.spec_note = self._publisher.valid_specs.note(spec)
+        publication.newest_note = self._publisher.valid_specs.note(spec)
+        if not publication.spec_note:
+            publication.settle_spec_note()
         publication.base = composition.tenant_part(
             spec,
             keys,

@@ -96,6 +96,28 @@ async def test_callers_taken_away_while_the_operator_was_down_are_noticed() -> N
     await life.end()
 
 
+@pytest.mark.parametrize("status", [422, 500])
+@in_virtual_time
+async def test_callers_taken_away_are_noticed_although_the_policy_follows_in_another_life(
+    status: int,
+) -> None:
+    stage, life = await a_serving_tenant(WEB, BATCH)
+    life.api.failures.statuses["NetworkPolicy"] = status
+    stage.tenant(network={"allowFrom": [WEB]})
+    await stage.settle(5)
+    # what takes something away is published before the policy, and the spec is noted with the document
+    stage.tenant(network={"allowFrom": [WEB]}, suspend=True)
+    await stage.settle(5)
+    assert (renewals(stage), "batch" in str(ingress(stage))) == (0, True)
+    await life.end()
+    for expected in (1, 1):
+        # once: the next life has nothing left to find
+        life = await stage.operator()
+        await stage.settle(60)
+        assert (renewals(stage), "batch" in str(ingress(stage))) == (expected, False)
+        await life.end()
+
+
 RANGES = {"type": "LoadBalancer", "loadBalancerSourceRanges": ["203.0.113.0/24"]}
 
 
