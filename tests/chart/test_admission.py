@@ -44,6 +44,20 @@ def test_the_policy_of_tenants_objects_reaches_no_other_namespace() -> None:
     assert names.LABEL_TENANT in names.standard_labels("finance", component="tenant")
 
 
+def test_what_plugins_report_of_pods_and_services_is_left_to_rights_in_the_whole_cluster() -> None:
+    spec = of_kind("ValidatingAdmissionPolicy")["relay-operator-tenant-objects"]["spec"]
+    variables = {one["name"]: one["expression"] for one in spec["variables"]}
+    assert "!variables.isReport" in variables["isKept"]
+    assert "variables.kind in ['pods', 'services'] && variables.part == 'status'" in variables["isReport"]  # fmt: skip
+    # a report moves no pod out of a policy and has nothing collected
+    for field in ("labels", "ownerReferences"):
+        same = f"object.metadata.?{field} == oldObject.metadata.?{field}"
+        assert same in variables["isReport"]
+    assert "variables.isKept || variables.mayEverywhere" in [
+        one["expression"] for one in spec["validations"]
+    ]
+
+
 @pytest.mark.parametrize("policy", POLICIES[1:])
 def test_who_is_not_concerned_is_named(policy: str) -> None:
     found = conditions(policy)

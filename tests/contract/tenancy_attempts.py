@@ -67,7 +67,61 @@ def raw(path: str, manifest: Manifest) -> Attempt:
     return lambda who: who.ask("create", "--raw", url, "-f", "-", stdin=manifest)
 
 
+def report(kind: str, name: str, **fields: Any) -> Attempt:
+    """Writes the status of an object, as network plugins and load balancers do."""
+    return ask(
+        "patch", kind, name, "--subresource=status", "--type=merge", "-p", json.dumps(fields)
+    )
+
+
+MANAGED = {"app.kubernetes.io/managed-by": "relay-operator"}
+POD = "wired"
+ENDPOINTS: Manifest = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "ciliumendpoints.cilium.io"},
+    "spec": {
+        "group": "cilium.io",
+        "names": {"kind": "CiliumEndpoint", "plural": "ciliumendpoints"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v2",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                    }
+                },
+            }
+        ],
+    },
+}
+"""What a network plugin keeps of each pod, with the pod's labels."""
+
+
+def pod(name: str) -> Manifest:
+    """Returns a pod as a tenant's relays are."""
+    made = an_object("v1", "Pod", name, spec={**template()["spec"], "serviceAccountName": "relay"})
+    return made | {"metadata": {**made["metadata"], "labels": MANAGED}}
+
+
+def endpoint(name: str) -> Manifest:
+    made = an_object("cilium.io/v2", "CiliumEndpoint", name)
+    return made | {"metadata": {**made["metadata"], "labels": MANAGED}}
+
+
 _LABELLED = {"app": "evil"}
+_OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "u-1"}
+_ANNOUNCED = {
+    "type": "example.test/Announced",
+    "status": "True",
+    "reason": "Told",
+    "message": "",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
 _SLICE = {"addressType": "IPv4", "endpoints": [{"addresses": ["10.1.2.3"]}], "ports": []}
 _BUDGET = {"maxUnavailable": 0, "selector": {}}
 _SCALER = {
@@ -107,6 +161,11 @@ OF_THE_OPERATOR: dict[str, Attempt] = {
     "a token of the relay's ServiceAccount": raw("serviceaccounts/relay/token", _TOKEN),
     "a Service": create(an_object("v1", "Service", "evil", spec={"externalIPs": ["10.96.0.1"], "ports": [{"port": 443}]})),
     "the Service's selector": patch("service", "relay", ("replace", "/spec/selector", _LABELLED)),
+    "the labels of a pod, as a part of the status": report("pod", POD, metadata={"labels": {"app": "evil"}}),
+    "the labels of the Service, as a part of the status": report("service", "relay", metadata={"labels": {"app": "evil"}}),
+    "the owner of the Service, as a part of the status": report("service", "relay", metadata={"ownerReferences": [_OWNER]}),
+    "the annotations of a pod": patch("pod", POD, ("add", "/metadata/annotations", {"a": "b"})),
+    "the status of the Deployment": report("deployment", "relay", status={"observedGeneration": 1000}),
     "addresses of the Service": create(an_object("discovery.k8s.io/v1", "EndpointSlice", "evil", **_SLICE)),
     "an Ingress": create(an_object("networking.k8s.io/v1", "Ingress", "evil", spec=_INGRESS)),
     "an autoscaler": create(an_object("autoscaling/v2", "HorizontalPodAutoscaler", "evil", spec=_SCALER)),
@@ -143,6 +202,11 @@ OF_THE_PLATFORM: dict[str, Attempt] = {
     "that Secret edited": patch("secret", "relay-tls", ("replace", "/data", {"tls.crt": "ZXZpbA=="})),
     "a ConfigMap": create(an_object("v1", "ConfigMap", "bundle", data={"ca.crt": "c"})),
     "a quota": create(an_object("v1", "ResourceQuota", "few", spec={"hard": {"pods": "9"}})),
+    "what a network plugin tells of a pod": report(
+        "pod", POD, metadata={"annotations": {"cni.projectcalico.org/podIP": "10.1.2.3/32"}}
+    ),
+    "what a load balancer tells of the Service": report("service", "relay", status={"conditions": [_ANNOUNCED]}),
+    "what a network plugin keeps of a pod": create(endpoint("wired")),
     "a Lease": create(an_object("coordination.k8s.io/v1", "Lease", "mine", spec={})),
     "the status of a route": ask("patch", "relayroute", "chat", "--subresource=status", "--type=merge", "-p", _STATUS),
     "a label of the namespace": patch("namespace", SPACE, ("add", "/metadata/labels/cost-center", "42"), space=""),

@@ -10,8 +10,10 @@ from tests.cluster.session.clients import Client
 from tests.contract import admission_scene as scene
 from tests.contract.admission_scene import Account, Manifest
 from tests.contract.tenancy_attempts import (
+    ENDPOINTS,
     OF_THE_OPERATOR,
     OF_THE_PLATFORM,
+    POD,
     RBAC,
     SPACE,
     Attempt,
@@ -19,6 +21,7 @@ from tests.contract.tenancy_attempts import (
     ask,
     binding,
     create,
+    pod,
     policy,
     route,
 )
@@ -36,8 +39,11 @@ def home(kubectl: Client, helm: Client) -> Iterator[str]:
     with scene.installed(kubectl, helm):
         breaker = break_glass(kubectl)
         kubectl.apply(
-            _rights("everything", "*", "*"), _rights("makers-of-namespaces", "", "namespaces")
+            _rights("everything", "*", "*"),
+            _rights("makers-of-namespaces", "", "namespaces"),
+            ENDPOINTS,
         )
+        kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         kubectl.apply(_bound_everywhere("other-operators", "everything"))
         kubectl.apply(_bound_everywhere("makers-of-namespaces", "makers-of-namespaces"))
         try:
@@ -47,9 +53,11 @@ def home(kubectl: Client, helm: Client) -> Iterator[str]:
             for role in WRONG_ROLES:
                 assert breaker.create(binding(f"wrong-{role}", role, _group(role))) == ""
             assert breaker.create(route("chat")) == ""
+            assert breaker.create(pod(POD)) == ""
             yield SPACE
         finally:
             kubectl("delete", "tenant", "kept")
+            kubectl("delete", "crd", ENDPOINTS["metadata"]["name"])
             kubectl("delete", "clusterrole", "everything", "makers-of-namespaces")
             kubectl("delete", "clusterrolebinding", "other-operators", "makers-of-namespaces")
     kubectl("wait", "--for=delete", f"namespace/{SPACE}", "--timeout=60s")
@@ -139,7 +147,13 @@ def test_a_cluster_admin_is_told_the_way_in_an_emergency(kubectl: Client, home: 
 
 
 def test_the_platform_and_other_operators_write_everything_else(kubectl: Client, home: str) -> None:
-    made = ("secret/relay-tls", "configmap/bundle", "resourcequota/few", "lease/mine")
+    made = (
+        "secret/relay-tls",
+        "configmap/bundle",
+        "resourcequota/few",
+        "lease/mine",
+        "ciliumendpoint/wired",
+    )
     for who in (cluster_admin(kubectl), other_operator(kubectl)):
         for case, attempt in OF_THE_PLATFORM.items():
             assert attempt(who) == "", case
