@@ -79,6 +79,21 @@ def test_who_asks_again_soon_hears_what_was_found(relay: Relay, platform: Platfo
         assert len(upstream.heads) == 1
 
 
+def test_another_key_is_tried_although_the_document_is_the_same(
+    relay: Relay, platform: Platform
+) -> None:
+    refused = unary(b"{}", status=b"401 Unauthorized")
+    answers = [refused, listing(*MODELS)]
+    with scripted(ScriptedProvider(answers, closes=True, reads_body=False)) as upstream:
+        relay.give_key("canary", SECRET)
+        push(relay, platform, upstream.url)
+        assert probed(relay).outcome == "Unauthorized"
+        assert probed(relay).outcome == "Unauthorized"
+        relay.give_key("canary", f"{SECRET}-2")
+        assert probed(relay).outcome == "Answered"
+        assert len(upstream.heads) == 2
+
+
 def test_only_providers_of_the_document_that_are_open_are_asked(
     relay: Relay, platform: Platform
 ) -> None:

@@ -1,8 +1,10 @@
 """Probes of providers on the operator's request: one at a time of each provider, and none sooner than a while after the last."""
 
 import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from pathlib import Path
 from typing import Any, Final
 
 from relay_contract.provider_probe import PROBE_CACHE_SECONDS, ProviderProbe
@@ -11,23 +13,34 @@ _MOST_REMEMBERED: Final = 128
 """More than the providers of the largest document."""
 
 
+def stamps_of(directory: Path) -> Hashable:
+    """Returns what changes with the files of a directory: keys are replaced while a document stays in force."""
+    try:
+        with os.scandir(directory) as found:
+            stats = [(entry.name, entry.stat()) for entry in found if entry.is_file()]
+    except OSError:
+        return None
+    return frozenset((name, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
+
+
 class ProviderProbing:
     """Whoever reaches the admin port can ask, and costs a provider no more than one small call in this time.
 
-    digest names the document in force: what was found under another one is forgotten.
+    shown names the document in force and the keys that calls show: what was found under others is forgotten.
     """
 
-    def __init__(self, ask: Callable[[str], Awaitable[Any]], digest: Callable[[], str]) -> None:
+    def __init__(self, ask: Callable[[str], Awaitable[Any]], shown: Callable[[], Hashable]) -> None:
         self._ask = ask
-        self._digest = digest
-        self._found_under = ""
+        self._shown = shown
+        self._found_under: Hashable = None
         self._running: dict[str, asyncio.Task[ProviderProbe]] = {}
         self._found: dict[str, tuple[float, ProviderProbe]] = {}
 
     async def probe(self, provider: str) -> ProviderProbe:
         """Returns what a probe finds, or found a moment ago."""
-        if self._found_under != self._digest():
-            self._found_under = self._digest()
+        shown = self._shown()
+        if self._found_under != shown:
+            self._found_under = shown
             self._found.clear()
         known = self._found.get(provider)
         if known is not None and time.monotonic() - known[0] < PROBE_CACHE_SECONDS:
@@ -39,12 +52,12 @@ class ProviderProbing:
 
     async def _probe(self, provider: str) -> ProviderProbe:
         try:
-            digest = self._digest()
+            shown = self._shown()
             answer = await self._ask(provider)
             if answer is None:
                 return ProviderProbe(provider=provider, outcome="NotInUse")
             found = ProviderProbe.model_validate(answer)
-            if found.outcome != "NotInUse" and digest == self._digest():
+            if found.outcome != "NotInUse" and shown == self._shown():
                 self._remember(found)
             return found
         finally:

@@ -23,7 +23,7 @@ from relay.process.forking import become_worker
 from relay.process.isolation_probe import IsolationProbe
 from relay.process.pod_state.open_breakers import OpenBreakers
 from relay.process.pod_state.preflights import PodPreflights
-from relay.process.provider_probing import ProviderProbing
+from relay.process.provider_probing import ProviderProbing, stamps_of
 from relay.process.traffic.client_certificate import CertificateMount
 from relay.process.traffic.traffic_port import CLOSED, Serving, mode_of
 from relay.process.worker import run_worker
@@ -94,7 +94,11 @@ class Supervisor:
         self.open_breakers = OpenBreakers()
         self.preflights = PodPreflights()
         self.provider_probing = ProviderProbing(
-            self._ask_probe, lambda: self.accepted.digest if self.accepted else ""
+            self._ask_probe,
+            lambda: (
+                self.accepted.digest if self.accepted else "",
+                stamps_of(settings.upstream_keys_directory),
+            ),
         )
         self.isolation = IsolationProbe(acceptance, lambda: self.unready_reason() is None)
         self.draining = False

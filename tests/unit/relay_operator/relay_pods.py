@@ -36,6 +36,7 @@ class RelayPods:
     pod, with the contract's reason and a message. claims are what pods say of preflights whatever is true; unpushed are
     pods that take no documents; older are pods of a version that does not know preflights; asked counts the questions for preflights.
     probed are the pods that were to ask a provider for its models, probes what they find, by provider; otherwise that it answers.
+    probe_seconds is how long that takes.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -60,6 +61,7 @@ class RelayPods:
     asked: int = 0
     probed: list[tuple[str, str]] = field(default_factory=list)
     probes: dict[str, ProviderProbe] = field(default_factory=dict)
+    probe_seconds: float = 0.0
     preflights_changed: asyncio.Event = field(default_factory=asyncio.Event)
     pushes: int = 0
     pushed_bytes: int = 0
@@ -304,10 +306,11 @@ class Pushes:
         return ToldPreflights(tag=told.tag if is_all else "", preflights=mine)
 
     async def probe_provider(self, pod: Pod, provider: str) -> ProviderProbe:
-        await asyncio.sleep(0)
         self.pods.probed.append((pod.name, provider))
         answered = ProviderProbe(provider=provider, outcome="Answered")
-        return self.pods.probes.get(provider, answered)
+        found = self.pods.probes.get(provider, answered)
+        await asyncio.sleep(self.pods.probe_seconds)
+        return found
 
     async def push(self, pod: Pod, sealed: str, *, leader: str = "") -> PushAnswer:
         self.pods.pushed_bytes += len(sealed)

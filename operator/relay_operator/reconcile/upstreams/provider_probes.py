@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from relay_contract import document
 from relay_contract.provider_probe import ProviderProbe
 from relay_operator import names
 from relay_operator.cluster.relays import Pod, Relays
 from relay_operator.decisions.providers import health
 from relay_operator.decisions.providers.health import Health
+from relay_operator.decisions.providers.replacement import is_another_upstream
 from relay_operator.errors import Unavailable
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -85,8 +88,8 @@ class ProviderProbes:
                 self._clock() + _SOON_SECONDS, fingerprint=fingerprint
             )
         elif record.fingerprint != fingerprint:
-            record.fingerprint, record.failures = fingerprint, 0
-            record.due = min(record.due, self._clock() + _SOON_SECONDS)
+            record.fingerprint = fingerprint
+            self._start_anew(record)
 
     def forget(self, provider: str) -> None:
         """Drops what is known of a Provider that is gone."""
@@ -102,20 +105,28 @@ class ProviderProbes:
             for task in self._running.values():
                 task.cancel()
 
+    def _start_anew(self, record: _Record) -> None:
+        """Drops what was found of a former form or use; what an earlier life told counts no more either."""
+        record.health, record.failures = health.NOT_PROBED, 0
+        record.due = self._clock() + _SOON_SECONDS
+
     def _begin_due(self) -> None:
         now = self._clock()
         for name, record in self._records.items():
-            if len(self._running) >= _AT_ONCE:
-                return
-            in_use = self._watched_state.claims.weights(name)
-            if record.due <= now and name not in self._running and in_use:
+            if not self._watched_state.claims.weights(name):
+                if record.health is not None:
+                    self._start_anew(record)
+            elif record.due <= now and name not in self._running and len(self._running) < _AT_ONCE:
                 self._running[name] = asyncio.create_task(self._probe(name, record))
 
     async def _probe(self, name: str, record: _Record) -> None:
+        fingerprint = record.fingerprint
         try:
             pods = self._pods(name)
             told = await asyncio.gather(*(self._ask(pod, name) for pod in pods))
-            self._take_in(name, record, health.of_probes(filter(None, told)))
+            # what pods found of a former form says nothing of this one, which is due by itself
+            if self._records.get(name) is record and record.fingerprint == fingerprint:
+                self._take_in(name, record, health.of_probes(filter(None, told)))
         finally:
             del self._running[name]
 
@@ -159,7 +170,9 @@ class ProviderProbes:
         if publication is None or publication.document is None:
             return []
         listed = publication.document.catalogue.providers
-        if not any(one.name == provider and not one.closed for one in listed):
+        if not any(
+            one.name == provider and not one.closed and not self._is_former(one) for one in listed
+        ):
             return []
         pods = self._watched_state.relay_pods(namespace)
         return [
@@ -167,3 +180,12 @@ class ProviderProbes:
             for pod in pods
             if pod.ready and not pod.terminating and publication.has_acknowledged(pod)
         ]
+
+    def _is_former(self, part: document.Provider) -> bool:
+        """Tells whether relays have what a Provider was before it was deleted and made again."""
+        watched = self._watched_state.providers.get(part.name)
+        return (
+            watched is not None
+            and not isinstance(watched.resource, Invalid)
+            and is_another_upstream(part, watched.resource)
+        )

@@ -147,3 +147,76 @@ async def test_a_restart_of_the_operator_tells_nothing_else() -> None:
     assert [one for one in again.changes if one[0] == "Provider"] == []
     assert ready(stage) == ("False", "Unauthorized")
     await again.end()
+
+
+@in_virtual_time
+async def test_what_a_probe_finds_of_a_former_key_is_dropped() -> None:
+    stage = Stage()
+    stage.relays.probe_seconds = 8
+    life = await in_use(stage)
+    while not stage.relays.probed:
+        await stage.settle(0.5)
+    # the pod is asking with the key of before
+    stage.secret("legacy-key", value="bmV3")
+    await stage.settle(4)
+    finds(stage, "Unauthorized")
+    await stage.settle(5)
+    assert probed(stage) == ("Unknown", "NotProbed")
+    # two failures in a row, the first 10 s after the change
+    await stage.settle(60)
+    assert probed(stage) == ("False", "Unauthorized")
+    assert ready(stage) == ("False", "Unauthorized")
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_key_that_was_mended_is_no_longer_blamed_although_no_pod_can_try_it() -> None:
+    stage = Stage()
+    finds(stage, "Unauthorized")
+    life = await in_use(stage)
+    await stage.settle(60)
+    assert ready(stage) == ("False", "Unauthorized")
+    stage.pod("relay-of-t0", tenant="t0", ready=False)
+    stage.secret("legacy-key", value="bmV3")
+    await stage.settle(30)
+    assert probed(stage) == ("Unknown", "NotProbed")
+    assert ready(stage) == ("True", "Configured")
+    await life.end()
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+@in_virtual_time
+async def test_a_provider_made_again_elsewhere_is_not_told_by_what_it_was(seconds: int) -> None:
+    stage = Stage()
+    life = await in_use(stage)
+    await stage.settle(20)
+    assert probed(stage) == ("True", "Answers")
+    stage.server.remove("Provider", "legacy")
+    await stage.settle(seconds)
+    stage.provider("legacy", endpoint={"url": "https://elsewhere.example.com/v1"})
+    asked = len(stage.relays.probed)
+    # relays keep what it was until the route has moved by a canary
+    await stage.settle(400)
+    assert probed(stage) == ("Unknown", "NotProbed")
+    assert len(stage.relays.probed) == asked
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_was_found_before_a_provider_went_out_of_use_does_not_come_back() -> None:
+    stage = Stage()
+    finds(stage, "Unauthorized")
+    life = await in_use(stage)
+    await stage.settle(60)
+    stage.server.remove("RelayRoute", "chat", namespace="relay-t0")
+    await stage.settle(60)
+    assert probed(stage) == ("Unknown", "NotInUse")
+    stage.relays.probes.clear()
+    told = stage.events().count("Unauthorized")
+    stage.route(tenant="t0")
+    await stage.settle(5)
+    assert probed(stage) == ("Unknown", "NotProbed")
+    assert stage.events().count("Unauthorized") == told
+    await stage.settle(30)
+    assert probed(stage) == ("True", "Answers")
+    await life.end()
