@@ -37,6 +37,17 @@ _SPARE_PREFLIGHTS_BYTES = 64 * 1024
 """For preflights that a pod still tells of and nobody asks for any more."""
 _MOST_TAG_CHARACTERS = 64
 
+NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError)
+"""What a client of httpx raises for an answer that is none: not all of it is of the client's own family."""
+
+
+async def drop_location(response: httpx.Response) -> None:
+    """Takes the address of a redirect out of an answer.
+
+    The client makes the next request of it even where it follows none, and fails over an address that is none.
+    """
+    response.headers.pop("location", None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
@@ -132,6 +143,7 @@ class Relays:
             transport=transport,
             timeout=timeout_seconds,
             trust_env=False,
+            event_hooks={"response": [drop_location]},
             # a pod that compresses its answer could make it a thousand times as large
             headers={"accept-encoding": "identity"},
             # the client would keep whatever cookies a pod sends
@@ -156,7 +168,7 @@ class Relays:
         try:
             async with asyncio.timeout(deadline):
                 status, body = await self._put(pod, sealed, leader)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} did not answer the push of its document within "
                 f"{deadline:g} s ({type(error).__name__})"
@@ -233,7 +245,7 @@ class Relays:
                         raise Unavailable(
                             f"pod {pod.namespace}/{pod.name} told more of its {question.noun} than a relay does"
                         )
-        except (httpx.HTTPError, TimeoutError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} did not tell of its {question.noun} ({type(error).__name__})"
             ) from error

@@ -27,7 +27,7 @@ from relay_contract.isolation_probe import (
     seal_request,
 )
 from relay_operator.cluster.probing.decoy import Decoy
-from relay_operator.cluster.relays import Pod
+from relay_operator.cluster.relays import NO_ANSWER, Pod, drop_location
 from relay_operator.errors import Unavailable
 
 
@@ -49,6 +49,7 @@ class Probes:
             transport=transport,
             timeout=timeout_seconds,
             trust_env=False,
+            event_hooks={"response": [drop_location]},
             headers={"accept-encoding": "identity"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             # a connection that is kept was let through under policies of an earlier moment
@@ -69,7 +70,7 @@ class Probes:
                 sealed = seal_request(request, self._signing_key)
                 body = await self._told(pod, "POST", sealed.encode())
                 answer = ProbeAnswer.model_validate_json(body)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except NO_ANSWER as error:
             raise Unavailable(
                 f"no answer within {self._timeout_seconds:g} s ({type(error).__name__})"
             ) from error

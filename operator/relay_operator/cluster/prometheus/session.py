@@ -1,9 +1,11 @@
 """The HTTP session that prometheus-api-client asks through: bounded in size and time, without redirects and retries."""
 
+import http.client
 import time
 from typing import Any
 
 import requests
+import urllib3
 
 from relay_operator.cluster.prometheus.access import Access, FileCredentials
 
@@ -57,8 +59,14 @@ class BoundedSession(requests.Session):
             response = super().request(method, url, params=params, **kwargs)
         try:
             return Answer(response.status_code, _body(response, self.most_bytes))
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+            # requests hands these on as they are where a body is read without it
+            raise requests.ConnectionError(f"the answer ended early: {error}") from error
         finally:
             response.close()
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Finds none: the library would read the answer without a limit to prepare a request that nobody sends."""
 
 
 def _body(response: requests.Response, most_bytes: int) -> bytes:

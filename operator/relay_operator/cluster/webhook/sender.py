@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge
 
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
+from relay_operator.cluster.relays import drop_location
 from relay_operator.cluster.webhook import signature
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.errors import NotLeading, OperatorError
@@ -184,6 +185,7 @@ class Webhook:
                 verify=context,
                 timeout=_ATTEMPT_SECONDS,
                 follow_redirects=False,
+                event_hooks={"response": [drop_location]},
                 trust_env=False,
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=0),
             )

@@ -92,19 +92,28 @@ class PodQuestions(Generic[Answer]):
     async def _ask(self, pod: Pod) -> None:
         pause = _PAUSE_SECONDS
         while True:
-            seen = self._told.get(pod.uid)
-            try:
-                told = await self._question(
-                    pod, seen=seen.tag if seen else "", wait_seconds=_WAIT_SECONDS
-                )
-            except Unavailable as error:
-                # a relay of an older version does not know the path, so this is no news
-                logger.debug("%s not heard of", self._noun, extra={"why": str(error)})
+            told = await self._answer(pod)
+            if told is None:
                 self._told.pop(pod.uid, None)
                 pause = max(2 * pause, _PAUSE_WITHOUT_ANSWER_SECONDS)
                 pause = min(pause, _LONGEST_PAUSE_SECONDS)
             else:
-                self._told[pod.uid] = told
                 pause = max(_PAUSE_SECONDS, told.size / _BYTES_PER_SECOND)
-                self._answered(pod.namespace)
             await asyncio.sleep(pause)
+
+    async def _answer(self, pod: Pod) -> Answer | None:
+        """Puts the question once and takes in the answer; returns it, or None where there was none to take in."""
+        seen = self._told.get(pod.uid)
+        tag = seen.tag if seen else ""
+        try:
+            told = await self._question(pod, seen=tag, wait_seconds=_WAIT_SECONDS)
+            self._told[pod.uid] = told
+            self._answered(pod.namespace)
+        except Unavailable as error:
+            # a relay of an older version does not know the path, so this is no news
+            logger.debug("%s not heard of", self._noun, extra={"why": str(error)})
+            return None
+        except Exception:  # whatever one pod tells, it is asked again
+            logger.exception("question about %s failed, will retry", self._noun)
+            return None
+        return told

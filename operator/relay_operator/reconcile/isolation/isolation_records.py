@@ -114,6 +114,10 @@ class IsolationRecords:
         for namespace in namespaces:
             self._hasten(namespace, self.of(namespace))
 
+    def probe_later(self, namespace: str, *, seconds: float) -> None:
+        """Lets a tenant be probed after that time."""
+        self._keep(namespace, replace(self.of(namespace), due_at=self._clock() + seconds))
+
     def probe_anew(self, namespace: str) -> None:
         """Lets a tenant be probed within a moment because its pods or its policies changed."""
         self._changed.add(namespace)

@@ -70,13 +70,23 @@ class IsolationWatch:
 
     def _tick(self) -> None:
         for namespace in [one for one, task in self._probing.items() if task.done()]:
-            # raises what nobody expected, so that the operator is started anew
-            self._probing.pop(namespace).result()
+            self._end(namespace, self._probing.pop(namespace))
         if self._clock() - self._looked_at >= _SENTINEL_SECONDS:
             self._looked_at = self._clock()
             self._look_at_all()
         self._due |= self._records.take_due()
         self._start_due()
+
+    def _end(self, namespace: str, probing: asyncio.Task[None]) -> None:
+        """Logs what nobody expected of a round: one tenant's pods must not end the watch of all; it is probed again."""
+        error = None if probing.cancelled() else probing.exception()
+        if error is not None:
+            logger.error(
+                "probe ended unexpectedly, will retry",
+                exc_info=error,
+                extra={"namespace": namespace},
+            )
+            self._records.probe_later(namespace, seconds=_SENTINEL_SECONDS)
 
     def _look_at_all(self) -> None:
         """Takes in the pods of all tenants, and lets some tenant of every node be probed."""

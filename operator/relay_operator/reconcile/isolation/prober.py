@@ -1,6 +1,7 @@
 """Makes one round of probes for a tenant: its relay pods and the operator connect to the same targets at the same time."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from relay_operator.manifests import probe_targets, reach
 from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.probe_targets import Aim, Around, Neighbour
 from relay_operator.reconcile.watched_state import WatchedState
+
+logger = logging.getLogger(__name__)
 
 MOST_PODS = 4
 """Of a tenant, in one round; others have their turn in the next."""
@@ -129,6 +132,9 @@ class Prober:
             return await self._connections.ask(pod, uid, targets)
         except Unavailable as error:
             return error
+        except Exception as error:  # whatever one pod tells counts for its own tenant alone
+            logger.exception("isolation probe of a pod failed", extra={"pod": pod.name})
+            return Unavailable(f"its answer could not be read ({type(error).__name__})")
 
     def _sight(self, pod: Pod, aim: Aim, told: Outcome, mine: tuple[Outcome, float]) -> Sight:
         outcome, seconds = mine

@@ -137,6 +137,9 @@ class ProviderProbes:
             # a relay of an older version does not know the path
             logger.debug("provider not probed", extra={"provider": provider, "why": str(error)})
             return None
+        except Exception:  # whatever one pod tells, the others are heard
+            logger.exception("probe of a provider failed", extra={"provider": provider})
+            return None
 
     def _take_in(self, name: str, record: _Record, found: Health | None) -> None:
         now = self._clock()

@@ -211,6 +211,32 @@ async def test_what_is_no_answer_about_breakers_is_none(script: Script, tmp_path
                 await relays.breakers(POD, seen="", wait_seconds=0)
 
 
+def redirects(location: bytes) -> Script:
+    async def script(writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 307 Elsewhere\r\nlocation: " + location + b"\r\ncontent-length: 2\r\n\r\n{}"
+        )
+        await writer.drain()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "location",
+    [b"javascript:x", b"http://xn--/", b"http://a:99999999", b"http://[", b"\xff", b"/elsewhere"],
+)
+async def test_a_redirect_is_no_answer_to_any_question(location: bytes, tmp_path: Path) -> None:
+    async with a_pod_that(redirects(location), tmp_path, until=b"\r\n\r\n") as (relays, _):
+        for question in (
+            lambda: relays.push(POD, "sealed"),
+            lambda: relays.breakers(POD, seen="", wait_seconds=0),
+            lambda: relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: ()),
+            lambda: relays.probe_provider(POD, "legacy"),
+        ):
+            with pytest.raises(Unavailable, match="307"):
+                await question()
+
+
 ODD_WORDS = "no\\n\\u001b[31mroom \\u202e"
 
 

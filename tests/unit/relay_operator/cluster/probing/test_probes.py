@@ -89,6 +89,8 @@ async def test_a_relay_takes_what_the_operator_signs(tmp_path: Path) -> None:
         [(200, {}, CHALLENGE), (200, {}, {"outcomes": ["Connected"]})],
         [(200, {}, CHALLENGE), (200, {}, "[" * 100_000)],
         [(302, {"location": "http://10.96.0.1/"}, "")],
+        [(307, {"location": "javascript:x"}, "")],
+        [(200, {}, CHALLENGE), (302, {"location": "http://xn--/"}, "")],
     ],
 )
 async def test_an_answer_that_no_relay_gives_is_none(

@@ -1,5 +1,6 @@
 """Prometheus' adapter: one query a fetch, samples with their own times, one family of errors, strict in what it takes."""
 
+import http.client
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -386,6 +387,70 @@ def test_a_missing_certificate_is_named_by_its_path(tmp_path: Path) -> None:
             client.read(about())
     finally:
         client.close()
+
+
+class Breaking(BaseAdapter):
+    """Sends an answer with this status and address whose body ends as given: with the error, or where it is read too far."""
+
+    def __init__(self, error: Exception, *, status: int = 200, location: str = "") -> None:
+        super().__init__()
+        self._error, self._status, self._location = error, status, location
+        self.read_bytes = 0
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.raw = self._status, self
+        if self._location:
+            response.headers["location"] = self._location
+        response.url, response.request = request.url or "", request
+        return response
+
+    def read1(self, amount: int, *, decode_content: bool) -> bytes:
+        if self.read_bytes:
+            raise self._error
+        self.read_bytes += amount
+        return b" " * amount
+
+    def read(self, amount: int, *, decode_content: bool) -> bytes:
+        raise AssertionError("read without a limit")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def release_conn(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib3.exceptions.ProtocolError("reset"),
+        urllib3.exceptions.IncompleteRead(1, 2),
+        http.client.IncompleteRead(b""),
+        ConnectionResetError("reset"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_none(error: Exception) -> None:
+    client = Prometheus(Access(url=URL), transport=Breaking(error))
+    try:
+        with pytest.raises(MetricsUnavailable, match="did not answer"):
+            client.read(about())
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("location", ["/elsewhere", "javascript:x", "http://xn--/"])
+def test_the_body_of_a_redirect_is_read_as_others_are(location: str) -> None:
+    transport = Breaking(ConnectionResetError("reset"), status=307, location=location)
+    client = Prometheus(Access(url=URL), transport=transport)
+    try:
+        with pytest.raises(MetricsUnavailable, match="did not answer"):
+            client.read(about())
+    finally:
+        client.close()
+    assert transport.read_bytes > 0
 
 
 def test_a_redirect_is_not_followed_with_the_credentials(tmp_path: Path) -> None:

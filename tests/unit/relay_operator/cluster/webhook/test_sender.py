@@ -219,6 +219,20 @@ async def test_a_message_is_tried_again_after_pauses_that_double_for_an_hour(
 
 
 @in_virtual_time
+async def test_a_redirect_to_what_is_no_address_is_an_answer_like_others(
+    secret_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for location in ("javascript:x", "http://xn--/"):
+        webhook = a_webhook(Scripted(lambda _: 307, location=location), secret_file)
+        async with running(webhook):
+            webhook.tell(a_message())
+            await asyncio.sleep(0.5)
+        [told] = caplog.records
+        assert (told.levelname, vars(told)["why"]) == ("WARNING", "the receiver answered 307")
+        caplog.clear()
+
+
+@in_virtual_time
 async def test_others_go_first_while_one_message_is_refused(secret_file: str) -> None:
     transport = Scripted(lambda id_: 400 if id_ == "msg_1" else 204)
     webhook = a_webhook(transport, secret_file)

@@ -77,6 +77,27 @@ async def test_the_larger_an_answer_is_the_longer_is_the_pause_after_it(
 
 
 @in_virtual_time
+async def test_a_pod_is_asked_again_whatever_taking_in_its_answer_met() -> None:
+    _, life = await a_tenant(1)
+    pods = RestlessPods(1024)
+
+    def answered(namespace: str) -> None:
+        if pods.asked < 3:
+            raise ValueError(namespace)
+
+    questions: PodQuestions[ToldPreflights] = PodQuestions(
+        noun="preflights", ask=pods.answer, answered=answered, watched_state=life.watched_state
+    )
+    questions.ask_in([SPACE])
+    await asyncio.sleep(60)
+    serving = questions.serving(SPACE)
+    assert pods.asked > 50
+    assert len(questions.answers(serving)) == 1
+    questions.ask_in(())
+    await life.end()
+
+
+@in_virtual_time
 async def test_what_the_pods_of_a_tenant_tell_is_taken_in_twice_a_tick_at_most() -> None:
     stage, life = await a_tenant(10)
     pods, taken = RestlessPods(1024), 0

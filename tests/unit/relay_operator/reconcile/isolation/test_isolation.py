@@ -1,11 +1,25 @@
 """The operator measures whether tenants are kept apart, and hands out keys accordingly."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from tests.unit.relay_operator.network import Network
 from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
-from relay_contract.isolation_probe import CONNECT_SECONDS, Outcome, TargetKind
+from relay_contract.isolation_probe import (
+    CONNECT_SECONDS,
+    Outcome,
+    ProbeAnswer,
+    Target,
+    TargetKind,
+)
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.relays import Pod
+from relay_operator.decisions.isolation.finding import Finding
+from relay_operator.manifests.environment import Upstream
+from relay_operator.reconcile.isolation.prober import Prober
 
 HOST = "192.168.0.1"
 OTHER_HOST = "192.168.0.2"
@@ -393,4 +407,60 @@ async def test_a_tenant_that_is_gone_leaves_no_record() -> None:
         await stage.settle(0.5)
         assert isolated(stage)[0] != "True"
     assert isolated(stage) == ("False", "NotEnforced")
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_nobody_expected_of_one_pod_costs_its_own_tenant_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, life = await with_tenants("a", "b")
+    ask = Network.ask
+
+    async def asked(
+        self: Network, pod: Pod, tenant_uid: str, targets: tuple[Target, ...]
+    ) -> ProbeAnswer:
+        answer = await ask(self, pod, tenant_uid, targets)
+        if pod.name == "b-pod":
+            raise ValueError("no address")
+        return answer
+
+    monkeypatch.setattr(Network, "ask", asked)
+    await stage.settle(1000)
+    assert (isolated(stage, "a"), isolated(stage, "b")[0]) == (("True", "Probed"), "Unknown")
+    assert (
+        "its answer could not be read (ValueError)"
+        in stage.condition("Tenant", "b", "Isolated")["message"]
+    )
+    monkeypatch.undo()
+    await stage.settle(400)
+    assert isolated(stage, "b") == ("True", "Probed")
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_round_that_fails_is_followed_by_another_and_ends_no_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, life = await with_tenants("a", "b")
+    await stage.settle(30)
+    rounds: list[str] = []
+    probe = Prober.probe
+
+    async def probed(
+        self: Prober, tenant: Tenant, pods: Sequence[Pod], upstreams: Sequence[Upstream]
+    ) -> Finding:
+        rounds.append(tenant.metadata.name)
+        if tenant.metadata.name == "b":
+            raise ValueError("no round")
+        return await probe(self, tenant, pods, upstreams)
+
+    monkeypatch.setattr(Prober, "probe", probed)
+    await stage.settle(600)
+    assert 10 <= rounds.count("b") <= 60
+    assert rounds.count("a") >= 5
+    monkeypatch.undo()
+    stage.network.is_enforced = False
+    await stage.settle(60)
+    assert isolated(stage, "b")[0] == "False"
     await life.end()

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.relay_pods import Pushes
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.provider_probe import ProbeOutcome, ProviderProbe
+from relay_operator.cluster.relays import Pod
 
 
 def probed(stage: Stage, name: str = "legacy") -> tuple[str, str]:
@@ -93,6 +95,27 @@ async def test_what_relays_find_is_told_and_gone_once_it_is_mended(
     await stage.settle(330 if is_ready[0] == "True" else 30)
     assert probed(stage) == ("True", "Answers")
     assert ready(stage) == ("True", "Configured")
+    await life.end()
+
+
+@in_virtual_time
+async def test_one_pod_that_fails_every_question_leaves_the_others_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage()
+    probe = Pushes.probe_provider
+
+    async def asked(self: Pushes, pod: Pod, provider: str) -> ProviderProbe:
+        found = await probe(self, pod, provider)
+        if pod.name == "relay-of-t0":
+            raise ValueError("no address")
+        return found
+
+    monkeypatch.setattr(Pushes, "probe_provider", asked)
+    life = await in_use(stage, tenants=2)
+    await stage.settle(60)
+    assert probed(stage) == ("True", "Answers")
+    assert len({pod for pod, _ in stage.relays.probed}) == 2
     await life.end()
 
 
