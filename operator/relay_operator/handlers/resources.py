@@ -44,8 +44,13 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
 
 async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
-    if context.watched_state.providers.take_in(body, deleted=type == "DELETED"):
-        context.queue.add(Key("Provider", "", body["metadata"]["name"]))
+    if not context.watched_state.providers.take_in(body, deleted=type == "DELETED"):
+        return
+    name = body["metadata"]["name"]
+    context.queue.add(Key("Provider", "", name))
+    for tenant in context.watched_state.tenants_shut_out(name):
+        # that of the Provider itself may wait for Secrets and Services, and for other Providers
+        context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
 
 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name

@@ -63,10 +63,23 @@ class ProviderReconciler:
         self._seen: dict[str, tuple[str, object]] = {}
 
     async def reconcile(self, name: str) -> None:
-        """Resolves the provider, writes its status, and requeues the tenants that use it."""
-        now = self._clock()
+        """Resolves the provider, writes its status, and requeues the tenants that use it.
+
+        They are requeued also when its status or its Secrets fail: what is taken from them must not wait for that.
+        """
         watched = self._watched_state.providers.get(name)
         was_usable = name in self._watched_state.upstreams
+        try:
+            await self._look(name, watched, self._clock())
+        finally:
+            is_another = was_usable != (name in self._watched_state.upstreams)
+            is_another |= self._is_another_spec(name, watched)
+            for tenant in self._watched_state.tenants_concerned(name):
+                self._queue.add(Key("Tenant", "", tenant))
+                if is_another:
+                    self._queue_routes(name, names.tenant_namespace(tenant))
+
+    async def _look(self, name: str, watched: Watched[Provider] | None, now: float) -> None:
         if watched is None:
             self._watched_state.unresolve(name)
             self._status.forget("Provider", "", name)
@@ -78,12 +91,6 @@ class ProviderReconciler:
             await self._report(watched.body, refused, now)
         else:
             await self._resolve_and_report(watched.body, watched.resource, now)
-        is_another = was_usable != (name in self._watched_state.upstreams)
-        is_another |= self._is_another_spec(name, watched)
-        for tenant in self._watched_state.tenants_concerned(name):
-            self._queue.add(Key("Tenant", "", tenant))
-            if is_another:
-                self._queue_routes(name, names.tenant_namespace(tenant))
 
     def _is_another_spec(self, name: str, watched: Watched[Provider] | None) -> bool:
         """Tells whether the spec is not the one that was last looked at: models, and whom it is open to, may be others."""

@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_operator import names
+from relay_operator.api.provider import Provider
 from relay_operator.cluster import key_secrets, provider_secrets
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.provider_secrets import Problem
+from relay_operator.errors import ApiServerRefused, OperatorError, Unavailable
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 from relay_operator.reconcile.publishing.publication import Publication
@@ -32,7 +34,8 @@ class Keys:
 
     missing says of each provider what cannot be handed over; kept are the providers for which the last ones stay
     meanwhile, all of them. withheld says of each provider why nothing is handed over that could be; until_probed tells that
-    this ends with the first probe of the tenant's isolation.
+    this ends with the first probe of the tenant's isolation. unread is the first error of those Secrets that could not be
+    read: what their providers were last shown stays, so that what is to go from the others does not wait for them.
     """
 
     values: Mapping[str, str] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class Keys:
     kept: frozenset[str] = frozenset()
     withheld: Mapping[str, str] = field(default_factory=dict)
     until_probed: bool = False
+    unread: OperatorError | None = None
 
     def words(self, publication: Publication | None) -> tuple[str, ...]:
         """Says what is missing, and which routes go on with what they had."""
@@ -120,19 +124,24 @@ class UpstreamAccess:
 
     async def keys(self, publication: Publication, providers: Iterable[str], now: float) -> Keys:
         """Reads what relays show the providers; what a provider in force was last shown stays while there is no other."""
-        usable = self._watched_state.usable_providers()
         values: dict[str, str] = {}
         missing: dict[str, tuple[Problem, ...]] = {}
-        for name in providers:
-            if name in usable and not is_held(publication, name, self._watched_state):
+        unread: dict[str, OperatorError] = {}
+        for name, provider in self._shown(publication, providers).items():
+            try:
                 found = await provider_secrets.read(
-                    self._api, usable[name], namespace=self._operator_namespace, now=now
+                    self._api, provider, namespace=self._operator_namespace, now=now
                 )
-                values |= found.entries
-                if found.problems:
-                    missing[name] = found.problems
+            except (ApiServerRefused, Unavailable) as error:
+                unread[name] = error
+                continue
+            values |= found.entries
+            if found.problems:
+                missing[name] = found.problems
         lacking = _lacking(publication, values)
-        last = await self._last_keys(publication) if lacking else {}
+        last = await self._last_keys(publication) if lacking or unread else {}
+        # not only of routes in force: nothing is known to be wrong with it
+        values |= {file: last[file] for file in last if names.provider_of_entry(file) in unread}
         kept = {
             name
             for name, groups in lacking.items()
@@ -147,7 +156,17 @@ class UpstreamAccess:
             problem = _no_room(name, publication.base.namespace)
             missing[name] = (*missing.get(name, ()), problem)
             kept.discard(name)
-        return Keys(values=values, missing=missing, kept=frozenset(kept))
+        first = next(iter(unread.values()), None)
+        return Keys(values=values, missing=missing, kept=frozenset(kept), unread=first)
+
+    def _shown(self, publication: Publication, providers: Iterable[str]) -> dict[str, Provider]:
+        """Returns those of the providers that are to be shown what their Secrets hold now."""
+        usable = self._watched_state.usable_providers()
+        return {
+            name: usable[name]
+            for name in providers
+            if name in usable and not is_held(publication, name, self._watched_state)
+        }
 
     async def _last_keys(self, publication: Publication) -> Mapping[str, str]:
         space = publication.base.namespace

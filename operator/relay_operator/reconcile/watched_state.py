@@ -314,6 +314,11 @@ class WatchedState:
         spaces = {*naming, *self.claims.in_force_in(provider)}
         return {one for one in map(self.tenant_of_namespace, spaces) if one is not None}
 
+    def tenants_shut_out(self, provider: str) -> set[str]:
+        """Returns the tenants concerned that may have nothing of the provider (any more)."""
+        concerned = self.tenants_concerned(provider)
+        return {tenant for tenant in concerned if not self.is_open(provider, tenant)}
+
     def is_open(self, provider: str, tenant: str) -> bool:
         """Tells whether a tenant may have anything of a provider. One that is gone says nothing."""
         return self.openness.is_open(provider, self.labels(tenant))

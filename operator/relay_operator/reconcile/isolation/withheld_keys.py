@@ -14,4 +14,5 @@ def withhold(keys: Keys, withholding: Withholding | None) -> Keys:
         missing=keys.missing,
         withheld=dict.fromkeys(providers, withholding.why),
         until_probed=withholding.until_probed,
+        unread=keys.unread,
     )

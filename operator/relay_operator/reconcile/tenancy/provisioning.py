@@ -90,6 +90,8 @@ class Provisioning:
         again = await self._keys.hand_over(spec, keys.values, now)
         if again:
             self._queue.add_after(Key("Tenant", "", spec.metadata.name), again)
+        if keys.unread is not None:
+            raise keys.unread
         keyless = (keys.missing.keys() - keys.kept) | keys.withheld.keys()
         self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)

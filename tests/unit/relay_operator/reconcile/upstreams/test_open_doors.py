@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import document
 from relay_operator import names
+from relay_operator.errors import ApiServerRefused
 
 EU = {"residency": "eu"}
 ONLY_EU: dict[str, Any] = {"allowedTenants": {"matchLabels": EU}, "region": "eu-west"}
@@ -227,6 +228,55 @@ async def test_a_tenant_that_is_taken_out_loses_key_way_and_calls_at_once(taken:
     assert not in_force(life)["eu"].closed
     assert "eu" in keys(stage)
     assert accepted(stage, "eu")[0] == "Accepted"
+    await life.end()
+
+
+@pytest.mark.parametrize("failing", [{"Provider": 403}, {"Service": 503}, {"Event": 503}])
+@pytest.mark.parametrize("taken", [selector_changed, under_an_invalid_spec])
+@in_virtual_time
+async def test_what_is_taken_from_a_tenant_waits_for_nothing_of_the_provider(
+    taken: Any, failing: dict[str, int]
+) -> None:
+    stage, life = await a_stage(**EU)
+    stage.route("eu", match={"models": ["x"]}, stable={"provider": "eu"})
+    await stage.settle()
+    life.api.failures.statuses = failing
+    taken(stage)
+    await stage.settle()
+    assert in_force(life)["eu"].closed
+    assert keys(stage) == set()
+    assert ways(stage) == 0
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_secret_that_cannot_be_read_keeps_no_other_key_in_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, life = await a_stage(**EU)
+    stage.provider("home", region="eu")
+    stage.route("home", match={"models": ["y"]}, stable={"provider": "home"})
+    stage.route("eu", match={"models": ["x"]}, stable={"provider": "eu"})
+    await stage.settle()
+    before = stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace="relay-finance")["data"]
+    get = life.api.get
+
+    async def guarded(kind: str, name: str, *, namespace: str = "") -> Any:
+        if (kind, namespace) == ("Secret", SYSTEM):
+            raise ApiServerRefused(f"GET {kind}: 403 forbidden", status=403)
+        return await get(kind, name, namespace=namespace)
+
+    monkeypatch.setattr(life.api, "get", guarded)
+    stage.provider("eu", allowedTenants={"matchLabels": {"residency": "us"}}, region="eu-west")
+    await stage.settle()
+    after = stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace="relay-finance")["data"]
+    # of the Provider whose Secret is not read either, what it was last shown stays
+    assert after == {"home": before["home"]}
+    assert in_force(life)["eu"].closed
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "False"
+    monkeypatch.undo()
+    await stage.settle(40)
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
     await life.end()
 
 
