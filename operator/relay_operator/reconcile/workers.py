@@ -82,7 +82,9 @@ class Workers:
             await asyncio.sleep(0)
             key = await self._queue.take(slowest)
             if self._is_ending:
-                return self._queue.done(key)
+                # a worker that ends would end the lead, and cut short what is waited for
+                self._queue.done(key)
+                await asyncio.Event().wait()
             failed = True
             started = time.perf_counter()
             self._running[key] = asyncio.get_running_loop().time()

@@ -168,6 +168,39 @@ async def test_a_reconcile_that_does_not_end_is_given_up_and_retried(
 
 
 @in_virtual_time
+async def test_an_end_waits_for_what_is_under_way_and_begins_nothing_that_is_queued() -> None:
+    stage = Stage()
+    life = stage.life()
+    answer, begun, ended = life.api.get, list[str](), list[str]()
+
+    async def get(kind: str, name: str, **kwargs: Any) -> Any:
+        if kind == "Namespace":
+            begun.append(name)
+            await asyncio.sleep(1)
+            ended.append(name)
+        return await answer(kind, name, **kwargs)
+
+    life.api.get = get  # type: ignore[method-assign]
+    stage.tenant("slow")
+    await life.stand_by()
+    workers = [asyncio.create_task(life.workers.run()) for _ in range(3)]
+    await stage.settle(0.5)
+    for number in range(6):
+        stage.tenant(f"queued-{number}")
+        life.queue.add(Key("Tenant", "", f"queued-{number}"))
+    await life.workers.finish(5)
+    assert set(begun) == {"relay-slow"}
+    assert ended == begun
+    assert stage.server.get("Namespace", "relay-slow") is not None
+    # a worker that ends takes its lead with it
+    assert not any(worker.done() for worker in workers)
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+    await life.end()
+
+
+@in_virtual_time
 async def test_the_oldest_reconcile_that_cannot_even_be_given_up_is_named() -> None:
     stage = Stage()
     stage.tenant()
