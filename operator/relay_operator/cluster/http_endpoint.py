@@ -34,7 +34,11 @@ def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, An
 
 
 class OperatorEndpoint:
-    """Serves until stopped. ailment() says why the process had better be restarted; nothing while it is well."""
+    """Serves until stopped. ailment() says why the process had better be restarted; nothing while it is well.
+
+    Until ready is set discovery gives no list, since Prometheus would drop every target that is missing in one. It keeps
+    those that it had when it is given none.
+    """
 
     def __init__(
         self,
@@ -74,12 +78,15 @@ class OperatorEndpoint:
         return app
 
     async def _relays(self, _: web.Request) -> web.Response:
-        return web.json_response(targets(self._pods(), path=endpoints.METRICS_PATH, scrape="all"))
+        return self._discovered(path=endpoints.METRICS_PATH, scrape="all")
 
     async def _slo_relays(self, _: web.Request) -> web.Response:
-        return web.json_response(
-            targets(self._pods(), path=endpoints.SLO_METRICS_PATH, scrape="slo")
-        )
+        return self._discovered(path=endpoints.SLO_METRICS_PATH, scrape="slo")
+
+    def _discovered(self, *, path: str, scrape: str) -> web.Response:
+        if not self._ready.is_set():
+            return _not_ready()
+        return web.json_response(targets(self._pods(), path=path, scrape=scrape))
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -89,8 +96,8 @@ class OperatorEndpoint:
         return web.Response(text=f"{ailment or 'ok'}\n", status=503 if ailment else 200)
 
     async def _readiness(self, _: web.Request) -> web.Response:
-        ready = self._ready.is_set()
-        return web.Response(
-            text="ok\n" if ready else "initial list of resources is not complete\n",
-            status=200 if ready else 503,
-        )
+        return web.Response(text="ok\n") if self._ready.is_set() else _not_ready()
+
+
+def _not_ready() -> web.Response:
+    return web.Response(text="initial list of resources is not complete\n", status=503)

@@ -5,12 +5,17 @@ yet noticed, would show a canary before the last step that the former leader mad
 """
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.errors import Unavailable
+from relay_operator.reconcile.watched_pods import is_relay_pod
 from relay_operator.reconcile.watched_state import WatchedState
+
+logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.02
 _PATIENCE_SECONDS = 5.0
@@ -25,10 +30,32 @@ async def caught_up(api: ApiServer, watched_state: WatchedState) -> None:
         await _shown(kind, await api.list_metadata(kind), watched_state)
 
 
+async def pods_shown(api: ApiServer, watched_state: WatchedState) -> None:
+    """Returns once the relay pods of known tenants have been shown, or after a while: some may have found no room.
+
+    Raises ApiServerRefused or Unavailable when they cannot be listed.
+    """
+    listed = await api.list_metadata("Pod", selector=names.MANAGED_SELECTOR)
+    ours = {
+        one["uid"]
+        for one in listed
+        if is_relay_pod({"metadata": one})
+        and watched_state.tenant_of_namespace(one["namespace"]) is not None
+    }
+    try:
+        await _until("Pod", lambda: ours <= {pod.uid for pod in watched_state.pods.all()})
+    except Unavailable as error:
+        logger.warning("relay pods are not all shown yet", extra={"why": str(error)})
+
+
 async def _shown(kind: str, listed: list[Metadata], watched_state: WatchedState) -> None:
+    await _until(kind, lambda: _is_shown(kind, listed, watched_state))
+
+
+async def _until(kind: str, is_shown: Callable[[], bool]) -> None:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            while not _is_shown(kind, listed, watched_state):  # noqa: ASYNC110 - a moment, once a lead
+            while not is_shown():  # noqa: ASYNC110 - a moment, once a lead
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
         raise Unavailable(

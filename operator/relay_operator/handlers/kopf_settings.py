@@ -15,6 +15,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 5
+    # the API server sends a bookmark a minute
+    settings.watching.inactivity_timeout = 70
     settings.watching.chunk_size = 500
     for plural in owned_objects.watched():
         settings.watching.label_selectors[plural] = names.MANAGED_SELECTOR

@@ -13,13 +13,13 @@ import kopf
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.leadership.elector import Elector
-from relay_operator.errors import OperatorError
-from relay_operator.handlers import catch_up, initial_list, login
+from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.lost_deletions import LostDeletions
+from relay_operator.process.beginning import Beginning
 from relay_operator.reconcile.work_queue import Urgency
 from relay_operator.reconcile.workers import Workers
 from relay_operator.settings import Settings
@@ -30,7 +30,6 @@ _URGENT_WORKERS = 2
 """Beside the others: however many reconciles are slow, two wait for nothing but rollbacks and suspensions."""
 _FINISH_SECONDS = 5.0
 """For reconciles under way when the operator is told to end."""
-_RETRY_SECONDS = 0.5
 
 Runs = Mapping[str, Coroutine[Any, Any, None]]
 
@@ -56,24 +55,24 @@ class Life:
         confirm: Callable[[], Awaitable[bool]],
     ) -> None:
         self._settings = settings
-        self._api = api
         self._context = context
-        self._lost = lost
         self._workers = workers
         self._elector = elector
         self._stop = stop
-        self._confirm = confirm
-        self._ready, self._over, self._end_watching = (asyncio.Event() for _ in range(3))
+        self._beginning = Beginning(
+            api=api, watched_state=context.watched_state, lost=lost, confirm=confirm
+        )
+        self._over, self._end_watching = asyncio.Event(), asyncio.Event()
         self._tasks = [electing]
 
     async def run(self, acting: Runs, standing: Runs) -> None:
         """Lives. Its tasks start before kopf, which cancels every task that started after it."""
-        self._start(standing)
+        self._start({**standing, "beginning": self._beginning.watch()})
         leading = self._task(self._lead(acting), "lead")
         endpoint = OperatorEndpoint(
             pods=self._context.watched_state.all_relay_pods,
             ailment=lambda: _stopped(self._tasks) or self._workers.stuck(),
-            ready=self._ready,
+            ready=self._beginning.shown,
             port=self._settings.port,
         )
         await endpoint.start()
@@ -117,7 +116,7 @@ class Life:
         begun = False
         try:
             await self._elector.won.wait()
-            if not await self._may_begin():
+            if not await self._beginning.may_act():
                 self._over.set()
                 return
             begun = True
@@ -135,19 +134,6 @@ class Life:
         finally:
             await _cancel(tasks)
 
-    async def _may_begin(self) -> bool:
-        while True:
-            try:
-                if not await self._confirm():
-                    return False
-                await self._lost.compare_what_is_decided_from()
-                await catch_up.caught_up(self._api, self._context.watched_state)
-            except OperatorError as error:
-                logger.warning("lead not taken up yet, will retry", extra={"why": str(error)})
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return True
-
     async def _watch(self) -> None:
         registry = kopf.OperatorRegistry()
         for part in (login, initial_list, parent_handlers, child_handlers):
@@ -162,7 +148,6 @@ class Life:
             clusterwide=True,
             standalone=True,
             stop_flag=self._end_watching,
-            ready_flag=self._ready,
         )
         # kopf took the signals, and would end its watches first: the lead is given back before them
         obey(self._stop)

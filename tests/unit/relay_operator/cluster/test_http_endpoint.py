@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from tests.unit.relay_operator.cluster.unix_server import serving
 
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
@@ -26,8 +27,10 @@ def a_pod(name: str, *, ip: str = "10.0.0.1") -> Pod:
 class Operator:
     """An endpoint and the facts it reports."""
 
-    def __init__(self, *pods: Pod) -> None:
+    def __init__(self, *pods: Pod, is_ready: bool = True) -> None:
         self.ready = asyncio.Event()
+        if is_ready:
+            self.ready.set()
         self.ailment = ""
         self.endpoint = OperatorEndpoint(
             pods=lambda: pods, ailment=lambda: self.ailment, ready=self.ready, port=0
@@ -81,6 +84,16 @@ async def test_an_operator_without_relays_has_no_targets(tmp_path: Path) -> None
     assert await got(Operator(), tmp_path, "/sd/relays") == (200, [])
 
 
+@pytest.mark.parametrize("path", ["/sd/relays", "/sd/relays/slo"])
+async def test_discovery_gives_no_list_before_it_has_a_whole_one(tmp_path: Path, path: str) -> None:
+    operator = Operator(a_pod("relay-1"), is_ready=False)
+    status, text = await got(operator, tmp_path, path)
+    assert (status, text) == (503, "initial list of resources is not complete\n")
+    operator.ready.set()
+    status, groups = await got(operator, tmp_path, path)
+    assert (status, len(groups)) == (200, 1)
+
+
 async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
     operator = Operator()
     assert await got(operator, tmp_path, "/healthz") == (200, "ok\n")
@@ -90,7 +103,7 @@ async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
 
 
 async def test_readiness_waits_for_the_initial_list(tmp_path: Path) -> None:
-    operator = Operator()
+    operator = Operator(is_ready=False)
     status, text = await got(operator, tmp_path, "/readyz")
     assert (status, text) == (503, "initial list of resources is not complete\n")
     operator.ready.set()
