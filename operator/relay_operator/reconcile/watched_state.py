@@ -104,12 +104,18 @@ class WatchedState:
         return name if name != namespace and self.tenants.get(name) is not None else None
 
     def owns(self, namespace: str) -> bool:
-        """Tells whether the namespace belongs to a Tenant, before the first look as far as that Tenant's status says."""
+        """Tells whether the namespace belongs to a Tenant, before the first look as far as that Tenant's status says.
+
+        A standby never looks; its answer decides of which relays Prometheus hears.
+        """
         name = self.tenant_of_namespace(namespace)
         tenant = self.tenants.get(name) if name is not None else None
         if tenant is None:
             return False
-        return self._owned.get(namespace, _told_ownership(tenant) == "True")
+        return self._is_owned(namespace, tenant)
+
+    def _is_owned(self, namespace: str, tenant: Watched[Tenant]) -> bool:
+        return self._owned.get(namespace, _is_at_home(tenant))
 
     def looked_owned(self, namespace: str) -> bool | None:
         """Tells of a namespace, once the API server was asked, whether it is its Tenant's; None before."""
@@ -333,7 +339,7 @@ class WatchedState:
         watched = self.tenants.get(name) if name is not None else None
         if watched is None or watched.is_being_deleted:
             return None
-        if not self._owned.get(namespace, _is_at_home(watched)) or _is_suspended(watched):
+        if not self._is_owned(namespace, watched) or _is_suspended(watched):
             return None
         tenant = watched.name
         return Party(

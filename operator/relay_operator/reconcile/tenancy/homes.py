@@ -70,9 +70,11 @@ class Homes:
     async def repair(self, body: Manifest, tenant: Tenant) -> bool:
         """Restores a namespace that is there and the operator's rights in it. False without one of this Tenant's."""
         existing = await self.owned(body, tenant)
+        space = names.tenant_namespace(tenant.metadata.name)
+        self._note_ownership(space, is_owned=existing is not None)
         if existing is None:
             return False
-        self._children.distrust(existing["metadata"]["name"])
+        self._children.distrust(space)
         await self._bring_about(await self._claim(body, tenant, existing), existing)
         return True
 

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import pytest
 from tests.unit.relay_operator.operator_stage import SIGNING_KEY, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
@@ -95,6 +96,53 @@ async def test_a_takeover_goes_on_with_the_climb() -> None:
     assert weight(stage) == 75
     assert document(stage).epoch == 2
     await standby.end()
+
+
+@pytest.mark.parametrize("refused", [{"tier": "nosuch"}, {"queue": {"concurrency": "many"}}])
+def test_all_operators_tell_of_the_relays_of_a_tenant_whose_newest_spec_is_refused(
+    refused: dict[str, Any],
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        stage, leader, standby, _ = await a_stage()
+        stage.tenant(**refused)
+        await stage.settle(5)
+        assert stage.condition("Tenant", "finance", "Ready")["status"] == "False"
+        told = [
+            [pod.name for pod in one.watched_state.all_relay_pods()] for one in (leader, standby)
+        ]
+        assert told == [["relay-1"], ["relay-1"]]
+        await leader.end()
+        await takes_over(standby, leader)
+        await stage.settle(5)
+        assert [pod.name for pod in standby.watched_state.all_relay_pods()] == ["relay-1"]
+        await standby.end()
+        # one that begins while the spec is refused knows nothing else
+        third = stage.life()
+        await third.stand_by()
+        assert [pod.name for pod in third.watched_state.all_relay_pods()] == ["relay-1"]
+        await third.end()
+
+    story()
+
+
+@in_virtual_time
+async def test_a_namespace_that_goes_while_the_spec_is_refused_is_no_home_any_more() -> None:
+    stage, leader, standby, _ = await a_stage()
+    await standby.end()
+    await leader.end()
+    # no document tells of the last valid spec
+    stage.server.remove("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=SPACE)
+    stage.tenant(tier="nosuch")
+    await stage.settle(1)
+    stage.server.remove("Namespace", SPACE)
+    stage.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    stage.pod()
+    third = await stage.operator()
+    await stage.settle(5)
+    assert not third.watched_state.owns(SPACE)
+    assert third.watched_state.all_relay_pods() == ()
+    await third.end()
 
 
 @in_virtual_time

@@ -213,6 +213,28 @@ def test_a_namespace_that_is_not_its_tenants_has_no_targets(told: str) -> None:
     assert len(watched_state.all_relay_pods()) == 1
 
 
+@pytest.mark.parametrize(
+    ("told", "endpoint", "is_target"),
+    [
+        ("Unknown", "http://relay.relay-a.svc:8080", True),
+        ("", "http://relay.relay-a.svc:8080", True),
+        ("False", "http://relay.relay-a.svc:8080", False),
+        ("Unknown", "", False),
+        ("", "", False),
+    ],
+)
+def test_a_tenant_whose_status_is_about_a_refused_spec_keeps_its_targets(
+    told: str, endpoint: str, is_target: bool
+) -> None:
+    watched_state = WatchedState()
+    found = [{"type": "NamespaceReady", "status": told}] if told else []
+    status = {"conditions": found, "endpoint": endpoint}
+    watched_state.tenants.store(a_body("a", spec={}, status=status))
+    watched_state.store_pod(a_pod_body("a"))
+    assert watched_state.owns("relay-a") == is_target
+    assert len(watched_state.all_relay_pods()) == is_target
+
+
 def test_strangers_pods_fill_no_memory() -> None:
     watched_state = a_state_with("a")
     for number in range(2000):
