@@ -17,6 +17,7 @@ from relay_operator.cluster.key_secrets import decode
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.api_keys import stamps
 from relay_operator.decisions.api_keys.rotation import Found, Settled
+from relay_operator.errors import Unavailable
 from relay_operator.manifests import credentials
 
 _FEWEST_CHARACTERS: Final = 8
@@ -32,11 +33,6 @@ class KeySecret:
 
     body: Manifest | None
     found: Found
-
-    @property
-    def is_immutable(self) -> bool:
-        """Tells whether the API server takes no change of its entries."""
-        return bool(self.body and self.body.get("immutable"))
 
 
 async def read(api: ApiServer, tenant: Tenant, *, now: float) -> KeySecret:
@@ -63,15 +59,14 @@ async def write(api: ApiServer, tenant: Tenant, secret: KeySecret, settled: Sett
     manifest = credentials.api_keys(tenant, settled.entries, stamps=stamps.to_text(settled.stamps))
     if secret.body is None:
         return await api.create(manifest)
+    gone: dict[str, Any] = dict.fromkeys((secret.body.get("data") or {}).keys())
     patch = {
         "metadata": {
             "resourceVersion": secret.body["metadata"]["resourceVersion"],
             "annotations": manifest["metadata"]["annotations"],
-        }
+        },
+        "data": {**gone, **manifest["data"]},
     }
-    if not secret.is_immutable:
-        gone: dict[str, Any] = dict.fromkeys((secret.body.get("data") or {}).keys())
-        patch["data"] = {**gone, **manifest["data"]}
     namespace = names.tenant_namespace(tenant.metadata.name)
     return await api.patch("Secret", names.API_KEYS_SECRET, patch, namespace=namespace)
 
@@ -85,6 +80,24 @@ def is_as_settled(secret: KeySecret, settled: Settled) -> bool:
         and found.entries == settled.entries
         and found.stamps == settled.stamps
     )
+
+
+def check_written(body: Manifest | None, settled: Settled) -> None:
+    """Raises Unavailable if the Secret that the API server returned does not hold what was settled.
+
+    Whoever looks again at once would make and push new keys without end.
+    """
+    found = _found(body, 0.0) if body is not None else None
+    stamped = stamps.from_text(stamps.to_text(settled.stamps))
+    if (
+        found is None
+        or not settled.entries.items() <= found.entries.items()
+        or found.stamps != stamped
+    ):
+        raise Unavailable(
+            f"Secret {names.API_KEYS_SECRET} was written, and what the API server stored is something else: a mutating "
+            "admission webhook or policy changes it; exempt the Secret from it"
+        )
 
 
 def version_of(secret: Manifest | None) -> str:
@@ -115,6 +128,7 @@ def _found(body: Manifest, now: float) -> Found:
         unusable=unusable,
         stamps=stamps.from_text(annotation),
         made_at=timestamps.from_text(metadata.get("creationTimestamp")) or now,
+        is_immutable=bool(body.get("immutable")),
     )
 
 

@@ -20,13 +20,17 @@ _CLOCK_ERROR_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The Secret of a tenant's keys: usable entries, why others are none, stamps, and when it was made (seconds)."""
+    """The Secret of a tenant's keys: usable entries, why others are none, stamps, and when it was made (seconds).
+
+    One that is_immutable takes no new keys.
+    """
 
     entries: Mapping[str, str] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
     made_at: float
     is_there: bool = True
+    is_immutable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,15 +178,23 @@ class _Ledger:
             self._wanted.overlap_seconds if is_asked else replaced.overlap_seconds
         )
 
+    @property
+    def _since_seen(self) -> float:
+        """Since when the Secret is what it is, where no stamp tells: now, which is stamped.
+
+        Nothing is stamped in an immutable one, whose entries are those that it was made with.
+        """
+        return min(self._found.made_at, self._now) if self._found.is_immutable else self._now
+
     def _know_the_key(self) -> None:
         """Makes a key where there is none, and stamps one that somebody else put there."""
         if not self._key:
             was_there = "was taken out" if self.stamp is not None else ""
             self._make_new(self._found.unusable.get(self.name, was_there))
         elif self.stamp is not None and self.stamp.mark != mark_of(self._key):
-            self.stamp = replace(self.stamp, mark=mark_of(self._key), since=self._now)
+            self.stamp = replace(self.stamp, mark=mark_of(self._key), since=self._since_seen)
         elif self.stamp is not None and self._is_of_the_future(self.stamp.since):
-            self.stamp = replace(self.stamp, since=self._now)
+            self.stamp = replace(self.stamp, since=self._since_seen)
 
     def _make_new(self, why: str) -> None:
         since = self._since_now()
@@ -203,7 +215,7 @@ class _Ledger:
             mark = mark_of(self._before)
             if replaced is None or replaced.mark != mark or self._is_of_the_future(replaced.since):
                 known = self.stamp or Stamp(mark_of(self._key), self._since)
-                new = Replaced(mark, self._now, self._wanted.overlap_seconds)
+                new = Replaced(mark, self._since_seen, self._wanted.overlap_seconds)
                 self.stamp = replace(known, previous=new)
             if self._now < self._until:
                 return

@@ -134,16 +134,19 @@ class TenantApiKeys:
         creation they could be lost.
         """
         space, body = names.tenant_namespace(spec.metadata.name), secret.body
+        if secret.found.is_immutable:
+            self._note(space, names.API_KEYS_SECRET, api_key_secrets.version_of(body))
+            return _left_as_it_is(space, secret.found.entries, settled)
         if not api_key_secrets.is_as_settled(secret, settled):
-            if secret.is_immutable:
-                self._note(space, names.API_KEYS_SECRET, api_key_secrets.version_of(body))
-                return _left_as_it_is(space, secret.found.entries, settled.entries)
             for act in settled.acts:
                 await self._announce(spec, act)
             body = await api_key_secrets.write(self._api, spec, secret, settled)
             if not secret.found.is_there:
                 self._children.note_made(("Secret", space, names.API_KEYS_SECRET))
-        self._note(space, names.API_KEYS_SECRET, api_key_secrets.version_of(body))
+            self._note(space, names.API_KEYS_SECRET, api_key_secrets.version_of(body))
+            api_key_secrets.check_written(body, settled)
+        else:
+            self._note(space, names.API_KEYS_SECRET, api_key_secrets.version_of(body))
         return settled.entries, ""
 
     def _prepare(self, spec: Tenant, due: tuple[str, ...]) -> dict[str, str]:
@@ -235,14 +238,16 @@ async def _once_bound(read: Callable[[], Awaitable[T]]) -> T:
 
 
 def _left_as_it_is(
-    space: str, existing: Mapping[str, str], wanted: Mapping[str, str]
+    space: str, existing: Mapping[str, str], settled: Settled
 ) -> tuple[dict[str, str], str]:
     """Returns the keys that an immutable Secret leaves in force, and how a person gets on."""
+    wanted, due = settled.entries, ", ".join(sorted(settled.due))
     kept = {name: key for name, key in wanted.items() if existing.get(name) == key}
     added = ", ".join(sorted(wanted.keys() - kept.keys()))
     removed = ", ".join(sorted(existing.keys() - wanted.keys()))
     found = [f"API key {added} cannot be added to it"] if added else []
     found += [f"{removed} cannot be removed from it, but is refused already"] if removed else []
+    found += [f"{due} cannot be rotated, which is due"] if due else []
     if not found:
         return kept, ""
     secret = names.API_KEYS_SECRET

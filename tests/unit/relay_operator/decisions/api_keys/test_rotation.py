@@ -181,6 +181,20 @@ def test_a_revoked_key_is_replaced_at_once_and_the_one_before_it_stays() -> None
     assert keys.key("web.previous") == first
 
 
+def test_in_an_immutable_secret_the_time_of_a_key_is_that_of_the_secret_at_every_look() -> None:
+    entries = {"web": "written-by-hand", "web.previous": "before-it"}
+    found = Found(
+        entries=entries,
+        stamps={"web": Stamp(mark_of("another"), MADE - DAY)},
+        made_at=MADE,
+        is_immutable=True,
+    )
+    for after in (HOUR, 2 * HOUR):
+        (state,) = Keys(found=found, rotation=None).look(after=after).states
+        assert (state.since, state.previous_until) == (MADE, MADE + DAY)
+    assert "web.previous" not in Keys(found=found, rotation=None).look(after=DAY).entries
+
+
 def test_only_the_named_key_is_touched() -> None:
     keys = Keys(names=("web", "batch"), rotation=None)
     settled = keys.look()

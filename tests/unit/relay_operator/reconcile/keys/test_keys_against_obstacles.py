@@ -1,0 +1,140 @@
+"""API keys where something stands in the way: a Secret that takes no change, a refused spec, a silent watch, old requests."""
+
+import base64
+from typing import Any
+
+import pytest
+from tests.unit.relay_operator.in_memory_api_server import (
+    InMemoryApiServer,
+    Manager,
+    ObjectKey,
+)
+from tests.unit.relay_operator.operator_stage import Manifest, Stage
+from tests.unit.relay_operator.reconcile.keys.test_tenant_api_keys import (
+    HOUR,
+    NOTICED_SECONDS,
+    a_stage,
+    accepts,
+    annotate,
+    credentials,
+    keys,
+    told,
+)
+from tests.unit.relay_operator.reconcile.scenes import SPACE
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator import names
+
+MANY = 40
+"""Pushes within minutes, of which a handful has a reason."""
+CHECK_SECONDS = 31.0
+
+
+def limit_pushes(stage: Stage, most: int = MANY) -> None:
+    """Fails the pushes after that many, so that an operator that pushes without end comes to a test's next line."""
+    first = stage.relays.pushes
+
+    def count() -> None:
+        assert stage.relays.pushes - first <= most, "pushes without end"
+
+    stage.relays.meanwhile = count
+
+
+def make_immutable(stage: Stage, **entries: str) -> None:
+    """Edits the Secret of the keys, and lets nobody edit it any more."""
+    stored = stage.server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    for entry, key in entries.items():
+        stored["data"][entry.replace("_", ".")] = base64.b64encode(key.encode()).decode()
+    stage.server.put(stored | {"immutable": True})
+
+
+@in_virtual_time
+async def test_a_rotation_that_an_immutable_secret_does_not_take_is_told_and_pushes_nothing() -> (
+    None
+):
+    stage = await a_stage(keyRotation={"every": "1h", "overlap": "10m"})
+    first = keys(stage)["web"]
+    make_immutable(stage)
+    await stage.settle(HOUR - 60.0)
+    before = stage.relays.pushes
+    limit_pushes(stage)
+    await stage.settle(HOUR)
+    assert stage.relays.pushes - before <= MANY
+    assert keys(stage) == {"web": first}
+    assert accepts(stage, first)
+    status, reason, message = credentials(stage)
+    assert (status, reason) == ("False", "SecretImmutable")
+    assert "web cannot be rotated" in message
+    # and comes as soon as a person put the Secret back without it
+    stage.relays.meanwhile = lambda: None
+    stored = stage.server.stored("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    stage.server.remove("Secret", names.API_KEYS_SECRET, namespace=SPACE)
+    stage.server.put({key: part for key, part in stored.items() if key != "immutable"})
+    await stage.settle(60.0)
+    assert keys(stage)["web.previous"] == first
+    assert credentials(stage)[0] == "True"
+
+
+@in_virtual_time
+async def test_a_previous_key_in_an_immutable_secret_ends_although_nothing_can_be_stamped() -> None:
+    stage = await a_stage(keyRotation={"overlap": "10m"})
+    make_immutable(stage, web_previous="written-by-hand")
+    await stage.settle(NOTICED_SECONDS)
+    assert accepts(stage, "written-by-hand")
+    until = told(stage)["previousUntil"]
+    await stage.settle(120.0)
+    assert told(stage)["previousUntil"] == until
+    await stage.settle(600.0)
+    assert not accepts(stage, "written-by-hand")
+    assert accepts(stage, keys(stage)["web"])
+
+
+@in_virtual_time
+async def test_a_key_in_an_immutable_secret_keeps_its_id_so_that_it_can_be_revoked() -> None:
+    stage = await a_stage()
+    await stage.settle(60.0)
+    make_immutable(stage, web="written-by-hand")
+    await stage.settle(60.0)
+    asked = told(stage)["id"]
+    await stage.settle(60.0)
+    assert told(stage)["id"] == asked
+    assert accepts(stage, "written-by-hand")
+    annotate(stage, "revoke-keys", asked)
+    await stage.settle(NOTICED_SECONDS)
+    assert not accepts(stage, "written-by-hand")
+    await stage.settle(700.0)
+    assert not accepts(stage, "written-by-hand")
+
+
+def test_a_webhook_that_takes_the_stamps_out_leads_to_pauses_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @in_virtual_time
+    async def play() -> None:
+        stage = await a_stage(keyRotation={"every": "1h", "overlap": "10m"})
+        take_out_stamps(stage, monkeypatch)
+        await stage.settle(HOUR - 60.0)
+        before = stage.relays.pushes
+        limit_pushes(stage)
+        await stage.settle(600.0)
+        assert stage.relays.pushes - before <= MANY
+        message = credentials(stage)[2]
+        assert "Secret relay-api-keys was written, and what the API server stored" in message
+        assert accepts(stage, keys(stage)["web"])
+
+    play()
+
+
+def take_out_stamps(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plays a mutating webhook that keeps annotations out of the Secret of the keys, and marks it anew each time."""
+    genuine = InMemoryApiServer.patch
+
+    def mutated(
+        self: InMemoryApiServer, key: ObjectKey, patch: Manifest, manager: Manager, **more: Any
+    ) -> Manifest:
+        if key[0] == "Secret" and key[2] == names.API_KEYS_SECRET:
+            mark = {"seen-at": str(int(stage.clock.now * 1000))}
+            patch = {"metadata": {"labels": mark}, "data": patch["data"]}
+        return genuine(self, key, patch, manager, **more)
+
+    monkeypatch.setattr(InMemoryApiServer, "patch", mutated)
