@@ -57,6 +57,7 @@ class Wanted:
 class KeyState:
     """A key as status tells of it; rotates_at is infinite without a rotation, previous_until 0 without a key before it.
 
+    previous_since is since when that one had been the current one; 0 where nobody knows.
     is_due tells that it is to be replaced as soon as nothing stands in the way.
     """
 
@@ -64,12 +65,21 @@ class KeyState:
     since: float
     rotates_at: float = math.inf
     previous_until: float = 0.0
+    previous_since: float = 0.0
     is_due: bool = False
 
     @property
     def waits_for_overlap(self) -> bool:
         """True while a rotation is due that the key before the current one holds up."""
         return self.is_due and self.previous_until > 0.0
+
+    @property
+    def previous_tokens(self) -> frozenset[str]:
+        """What names the key before the current one: also what named it while it was the current one."""
+        found = {token(self.name + PREVIOUS, self.since)}
+        if self.previous_since > 0.0:
+            found.add(token(self.name, self.previous_since))
+        return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +162,13 @@ class _Ledger:
 
     @property
     def state(self) -> KeyState:
+        replaced = self.stamp.previous if self.stamp is not None else None
         return KeyState(
             name=self.name,
             since=self._since,
             rotates_at=self._since + self._wanted.every_seconds,
             previous_until=self._until if self._before else 0.0,
+            previous_since=replaced.current_since if self._before and replaced else 0.0,
             is_due=self._is_due,
         )
 
@@ -215,7 +227,8 @@ class _Ledger:
             mark = mark_of(self._before)
             if replaced is None or replaced.mark != mark or self._is_of_the_future(replaced.since):
                 known = self.stamp or Stamp(mark_of(self._key), self._since)
-                new = Replaced(mark, self._since_seen, self._wanted.overlap_seconds)
+                overlap, current_since = self._wanted.overlap_seconds, self._current_since(mark)
+                new = Replaced(mark, self._since_seen, overlap, current_since)
                 self.stamp = replace(known, previous=new)
             if self._now < self._until:
                 return
@@ -226,6 +239,15 @@ class _Ledger:
             )
         self._forget_the_one_before()
 
+    def _current_since(self, mark: str) -> float:
+        """Returns since when the key with that mark was current before this look; 0 where no stamp tells."""
+        stamp = self._found.stamps.get(self.name)
+        if stamp is None:
+            return 0.0
+        if stamp.previous is not None and stamp.previous.mark == mark:
+            return stamp.previous.current_since
+        return stamp.since if stamp.mark == mark else 0.0
+
     def _forget_the_one_before(self) -> None:
         self._before = ""
         if self.stamp is not None and self.stamp.previous is not None:
@@ -234,7 +256,7 @@ class _Ledger:
     def _revoke(self) -> None:
         revoke = self._wanted.requests.revoke
         before = token(self.name + PREVIOUS, self._since)
-        if self._before and before in revoke:
+        if self._before and not revoke.isdisjoint(self.state.previous_tokens):
             message = f"the API key before the current {self.name} was revoked on request"
             self._tell(Reason.KEY_REVOKED, message, before)
             self._forget_the_one_before()
@@ -256,9 +278,9 @@ class _Ledger:
             f"one before it is accepted for {overlap:.0f} s more",
             token(self.name, self._since),
         )
-        since = self._since_now()
+        since, current_since = self._since_now(), self._since
         self._before, self._key = self._key, next_key
-        replaced = Replaced(mark_of(self._before), self._now, overlap)
+        replaced = Replaced(mark_of(self._before), self._now, overlap, current_since)
         self.stamp = Stamp(mark_of(next_key), since, replaced)
         self._is_due = False
 

@@ -18,11 +18,15 @@ _LONGEST_OVERLAP_SECONDS: Final = 366 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The key before the current one: its mark, since when it is not current, and how long it was to be accepted then."""
+    """The key before the current one: its mark, since when it is not current, and how long it was to be accepted then.
+
+    current_since is since when it had been the current one; 0 where nobody knows.
+    """
 
     mark: str
     since: float
     overlap_seconds: float
+    current_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ def _entry(stamp: Stamp) -> dict[str, Any]:
             "since": timestamps.to_text(stamp.previous.since),
             "overlapSeconds": int(stamp.previous.overlap_seconds),
         }
+        if stamp.previous.current_since > 0:
+            entry["previous"]["currentSince"] = timestamps.to_text(stamp.previous.current_since)
     return entry
 
 
@@ -82,7 +88,8 @@ def _stamp(entry: Any) -> Stamp | None:
     overlap = previous.get("overlapSeconds")
     if not isinstance(overlap, int) or not 0 <= overlap <= _LONGEST_OVERLAP_SECONDS:
         return Stamp(*found)
-    return Stamp(*found, Replaced(*replaced, float(overlap)))
+    current_since = timestamps.from_text(previous.get("currentSince"))
+    return Stamp(*found, Replaced(*replaced, float(overlap), current_since))
 
 
 def _marked(entry: Any) -> tuple[str, float] | None:

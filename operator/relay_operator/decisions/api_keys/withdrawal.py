@@ -5,7 +5,7 @@ from typing import Any
 
 from relay_contract import document
 from relay_operator.decisions.api_keys.in_force import ApiKeys
-from relay_operator.decisions.api_keys.requests import PREVIOUS, Requests, token
+from relay_operator.decisions.api_keys.requests import Requests, token
 from relay_operator.decisions.api_keys.rotation import KeyState
 
 DocumentKeys = tuple[document.ApiKey, ...]
@@ -75,7 +75,7 @@ def _cut(
 ) -> document.ApiKey:
     cut: dict[str, str | None] = {}
     is_over = bool(state.previous_until) and now >= state.previous_until
-    is_refused = is_over or token(state.name + PREVIOUS, state.since) in requests.revoke
+    is_refused = is_over or not requests.revoke.isdisjoint(state.previous_tokens)
     if is_refused and key.previous_sha256 == found.previous_sha256:
         cut["previous_sha256"] = None
     if key.sha256 == found.sha256 and token(state.name, state.since) in requests.revoke:

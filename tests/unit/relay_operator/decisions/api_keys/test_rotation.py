@@ -1,6 +1,7 @@
 """Keys are made, stamped, rotated and revoked as the spec and the annotations ask for, by one clock, in one write each."""
 
 import itertools
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -179,6 +180,38 @@ def test_a_revoked_key_is_replaced_at_once_and_the_one_before_it_stays() -> None
     keys.look(after=HOUR, asked=Requests(revoke=ask(settled)))
     assert keys.key() not in (first, second)
     assert keys.key("web.previous") == first
+
+
+def test_the_id_that_a_key_had_revokes_it_as_the_one_before_too_and_no_other() -> None:
+    keys = Keys(rotation=None)
+    first = ask(keys.look())
+    settled = keys.look(after=HOUR, asked=Requests(rotate=first))
+    second, again = keys.key(), ask(settled)
+    keys.look(after=HOUR, asked=Requests(rotate=first, revoke=first))
+    assert (keys.key(), keys.key("web.previous")) == (second, None)
+    assert keys.acts == [Reason.KEY_ROTATED, Reason.KEY_REVOKED]
+    # what is left over acts on none that comes after it
+    keys.look(after=HOUR, asked=Requests(rotate=again, revoke=first))
+    assert keys.key("web.previous") == second
+
+
+def test_the_id_that_a_key_had_revokes_it_after_a_rotation_by_hand() -> None:
+    keys = Keys()
+    first = ask(keys.look(after=720 * HOUR))
+    keys.edit(web="written-by-hand", web_previous=keys.key())
+    keys.look(after=HOUR)
+    keys.look(after=HOUR, asked=Requests(revoke=first))
+    assert (keys.key(), keys.key("web.previous")) == ("written-by-hand", None)
+
+
+@pytest.mark.parametrize("since", ["", "yesterday", 7, None, "2026-06-01T00:00:00Z"])
+def test_a_stamp_without_a_usable_time_of_the_key_before_is_a_stamp(since: Any) -> None:
+    stamp = Stamp("a", MADE, Replaced("b", MADE, 60.0, MADE))
+    entry = json.loads(stamps.to_text({"web": stamp}))
+    entry["web"]["previous"]["currentSince"] = since
+    read = stamps.from_text(json.dumps(entry))["web"].previous
+    assert read is not None
+    assert read.current_since == (MADE if since == to_text(MADE) else 0.0)
 
 
 def test_in_an_immutable_secret_the_time_of_a_key_is_that_of_the_secret_at_every_look() -> None:
