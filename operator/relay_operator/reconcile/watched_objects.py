@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from relay_operator.errors import InvalidSpec
@@ -29,12 +29,14 @@ _MOST_DELETIONS = 64
 class Invalid:
     """A spec that cannot be used; message names the first field that does not fit, reason is what its conditions have.
 
-    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/providers/terms.py).
+    spec is what somebody wrote, for the fields that act all the same (decisions/brake.py, decisions/providers/terms.py), and
+    annotations are what somebody asks for, whatever the spec is.
     """
 
     message: str
     spec: Any = None
     reason: Reason = Reason.INVALID_SPEC
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 R = TypeVar("R")
@@ -245,7 +247,8 @@ class WatchedObjects(Generic[R]):
         try:
             return self._parse(body)
         except InvalidSpec as error:
-            return Invalid(str(error), body.get("spec"), error.reason)
+            annotations = body["metadata"].get("annotations") or {}
+            return Invalid(str(error), body.get("spec"), error.reason, dict(annotations))
 
 
 def _decrement(counters: dict[str, Counter[str]], name: str, counted: str) -> None:

@@ -1,7 +1,7 @@
 """Takes keys out of the relays before anything else is done for a tenant, with what is known without the API server."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from relay_operator.api.tenant import Tenant
@@ -49,15 +49,18 @@ class KeyWithdrawal:
             publication.base.keys,
             publication.api_keys,
             named=named_keys(tenant),
-            requests=requests.Requests()
-            if isinstance(tenant, Invalid)
-            else requests.read(tenant.metadata.annotations),
+            requests=requests.read(annotations_of(tenant)),
             now=self._clock(),
             nobodys=lambda: secrets.token_hex(32),
         )
         if keys != publication.base.keys:
             publication.base = publication.base.model_copy(update={"keys": keys})
             await self._publisher.distribute(publication.base.namespace)
+
+
+def annotations_of(tenant: Tenant | Invalid) -> Mapping[str, str]:
+    """Returns what somebody asks for by annotations, also of a Tenant whose newest spec is refused."""
+    return tenant.annotations if isinstance(tenant, Invalid) else tenant.metadata.annotations
 
 
 def named_keys(tenant: Tenant | Invalid) -> frozenset[str] | None:

@@ -9,7 +9,7 @@ from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
-from relay_operator.reconcile.keys.withdrawal import named_keys
+from relay_operator.reconcile.keys.withdrawal import annotations_of, named_keys
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
 from relay_operator.reconcile.tenancy.pauses import LOOK_AGAIN_SECONDS, NAMESPACE_SECONDS
@@ -98,7 +98,10 @@ class RefusedSpecs:
 
 
 def _last_valid(publication: Publication, watched: Watched[Tenant]) -> Tenant:
-    """Returns the Tenant as it last could be used; suspended, and without keys, also if that was asked for since."""
+    """Returns the Tenant as it last could be used; suspended, and without keys, also if that was asked for since.
+
+    Its annotations are the newest: they are no part of the spec.
+    """
     last = publication.tenant
     suspended = publication.base.suspended or asks_to_suspend(watched)
     named = named_keys(watched.resource)
@@ -106,4 +109,7 @@ def _last_valid(publication: Publication, watched: Watched[Tenant]) -> Tenant:
     spec = last.spec.model_copy(
         update={"suspend": last.spec.suspend or suspended, "api_keys": keys}
     )
-    return last.model_copy(update={"spec": spec})
+    metadata = last.metadata.model_copy(
+        update={"annotations": dict(annotations_of(watched.resource))}
+    )
+    return last.model_copy(update={"spec": spec, "metadata": metadata})

@@ -13,6 +13,7 @@ from tests.unit.relay_operator.operator_stage import Manifest, Stage
 from tests.unit.relay_operator.reconcile.keys.test_tenant_api_keys import (
     HOUR,
     NOTICED_SECONDS,
+    WEB,
     a_stage,
     accepts,
     annotate,
@@ -20,7 +21,7 @@ from tests.unit.relay_operator.reconcile.keys.test_tenant_api_keys import (
     keys,
     told,
 )
-from tests.unit.relay_operator.reconcile.scenes import SPACE
+from tests.unit.relay_operator.reconcile.scenes import SPACE, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
@@ -138,3 +139,69 @@ def take_out_stamps(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         return genuine(self, key, patch, manager, **more)
 
     monkeypatch.setattr(InMemoryApiServer, "patch", mutated)
+
+
+@in_virtual_time
+async def test_requests_for_keys_act_while_the_newest_spec_is_refused() -> None:
+    stage = await a_stage(apiKeys=[{"name": "web"}, {"name": "batch"}])
+    stage.tenant(apiKeys=[{"name": "web"}, {"name": "batch"}], queue={"maxWait": "soon"})
+    await stage.settle(5.0)
+    before = dict(keys(stage))
+    annotate(stage, "revoke-keys", told(stage)["id"])
+    await stage.settle(NOTICED_SECONDS)
+    assert not accepts(stage, before["web"])
+    await stage.settle(5.0)
+    assert keys(stage)["web"] != before["web"]
+    assert accepts(stage, keys(stage)["web"])
+    assert "KeyRevoked" in stage.events()
+    annotate(stage, "rotate-keys", told(stage, "batch")["id"])
+    await stage.settle(5.0)
+    assert keys(stage)["batch.previous"] == before["batch"]
+
+
+@in_virtual_time
+async def test_a_request_waits_for_no_valid_spec_after_a_restart_either() -> None:
+    stage = Stage()
+    life = await stage.operator()
+    await with_a_tenant(stage, apiKeys=WEB)
+    stage.tenant(apiKeys=WEB, queue={"maxWait": "soon"})
+    await stage.settle(5.0)
+    first, asked = keys(stage)["web"], told(stage)["id"]
+    await life.end()
+    annotate(stage, "revoke-keys", asked)
+    await stage.operator()
+    await stage.settle(5.0)
+    assert keys(stage)["web"] != first
+    assert not accepts(stage, first)
+
+
+@in_virtual_time
+async def test_the_id_of_a_key_revokes_it_after_its_rotation_too() -> None:
+    stage = await a_stage(keyRotation={"every": "720h", "overlap": "24h"})
+    first, asked = keys(stage)["web"], told(stage)["id"]
+    annotate(stage, "rotate-keys", asked)
+    await stage.settle(5.0)
+    second = keys(stage)["web"]
+    assert accepts(stage, first)
+    annotate(stage, "revoke-keys", asked)
+    await stage.settle(NOTICED_SECONDS)
+    assert not accepts(stage, first)
+    await stage.settle(5.0)
+    assert keys(stage) == {"web": second}
+    assert accepts(stage, second)
+    assert stage.events().count("KeyRevoked") == 1
+
+
+@in_virtual_time
+async def test_the_id_of_a_rotated_key_revokes_it_without_the_api_server() -> None:
+    stage = Stage()
+    life = await stage.operator()
+    await with_a_tenant(stage, apiKeys=WEB)
+    first, asked = keys(stage)["web"], told(stage)["id"]
+    annotate(stage, "rotate-keys", asked)
+    await stage.settle(5.0)
+    life.api.failures.statuses["Secret"] = 500
+    annotate(stage, "revoke-keys", asked)
+    await stage.settle(NOTICED_SECONDS)
+    assert not accepts(stage, first)
+    assert accepts(stage, keys(stage)["web"])
