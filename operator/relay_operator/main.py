@@ -293,6 +293,7 @@ async def _operate(
     checks = SecretChecks(
         api=api,
         context=context,
+        key_versions=key_versions,
         period_seconds=settings.secret_check_seconds,
         operator_namespace=settings.namespace,
     )

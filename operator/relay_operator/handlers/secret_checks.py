@@ -14,6 +14,7 @@ from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.errors import OperatorError
 from relay_operator.handlers.context import Context
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.work_queue import Key
 
@@ -26,10 +27,17 @@ class SecretChecks:
     """Queues a Tenant or Provider one of whose Secrets is missing or has another version than when it was last looked at."""
 
     def __init__(
-        self, *, api: ApiServer, context: Context, period_seconds: float, operator_namespace: str
+        self,
+        *,
+        api: ApiServer,
+        context: Context,
+        key_versions: SecretVersions,
+        period_seconds: float,
+        operator_namespace: str,
     ) -> None:
         self._api = api
         self._context = context
+        self._key_versions = key_versions
         self._period_seconds = period_seconds
         self._operator_namespace = operator_namespace
         self._versions: dict[str, tuple[str, ...]] = {}
@@ -82,17 +90,29 @@ class SecretChecks:
         watched = self._context.watched_state.tenants.get(tenant)
         if watched is None:
             return
-        named = _certificate_of(watched.resource)
-        found = [
-            await self._api.get("Secret", name, namespace=space) for name in (*_SECRETS, *named)
-        ]
+        named = (*_SECRETS, *_certificate_of(watched.resource))
+        found = [await self._api.get("Secret", name, namespace=space) for name in named]
         versions = tuple(one["metadata"]["resourceVersion"] if one else "" for one in found)
+        is_news = _may_be_brought_keys(watched.resource) and await self._is_news_of_digests(space)
         before = self._versions.get(tenant)
         # at the first look too, as above, which is no news that would end a backoff
-        if "" in versions or versions != before:
+        if is_news or "" in versions or versions != before:
             key = Key("Tenant", "", tenant)
             self._context.queue.add(key, reset_backoff=before is not None)
         self._versions[tenant] = versions
+
+    async def _is_news_of_digests(self, space: str) -> bool:
+        """Tells whether the digests that the platform brings are others than were read last; none at all may be as it was."""
+        secret = await self._api.get("Secret", names.KEY_DIGESTS_SECRET, namespace=space)
+        version = secret["metadata"]["resourceVersion"] if secret is not None else ""
+        return self._key_versions.is_news(space, names.KEY_DIGESTS_SECRET, version)
+
+
+def _may_be_brought_keys(tenant: Tenant | Invalid) -> bool:
+    """Tells whether the platform brings keys of the tenant; of one that is refused, the spec in force may say so."""
+    return isinstance(tenant, Invalid) or any(
+        key.source == "Digest" for key in tenant.spec.api_keys
+    )
 
 
 def _certificate_of(tenant: Tenant | Invalid) -> tuple[str, ...]:

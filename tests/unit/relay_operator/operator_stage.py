@@ -299,7 +299,11 @@ class Life:
             watched_state=self.watched_state, queue=self.queue, children=children
         )
         self.secret_checks = SecretChecks(
-            api=api, context=self.context, period_seconds=30, operator_namespace=SYSTEM
+            api=api,
+            context=self.context,
+            key_versions=self.key_versions,
+            period_seconds=30,
+            operator_namespace=SYSTEM,
         )
         self.service_checks = ServiceChecks(api=api, context=self.context, period_seconds=5)
         self.secret_watch = SecretWatch(api=api, context=self.context, versions=self.key_versions)

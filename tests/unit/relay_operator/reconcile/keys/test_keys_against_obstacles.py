@@ -1,16 +1,19 @@
 """API keys where something stands in the way: a Secret that takes no change, a refused spec, a silent watch, old requests."""
 
+import asyncio
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.unit.relay_operator.field_ownership import Manager
 from tests.unit.relay_operator.in_memory_api_server import (
     InMemoryApiServer,
-    Manager,
     ObjectKey,
 )
 from tests.unit.relay_operator.operator_stage import Manifest, Stage
 from tests.unit.relay_operator.reconcile.keys.test_tenant_api_keys import (
+    BROUGHT,
     HOUR,
     NOTICED_SECONDS,
     WEB,
@@ -20,11 +23,14 @@ from tests.unit.relay_operator.reconcile.keys.test_tenant_api_keys import (
     credentials,
     keys,
     told,
+    write,
 )
 from tests.unit.relay_operator.reconcile.scenes import SPACE, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
+from relay_operator.cluster.watch_stream import WatchEvent
+from relay_operator.decisions.api_keys.in_force import digest_of
 
 MANY = 40
 """Pushes within minutes, of which a handful has a reason."""
@@ -205,3 +211,54 @@ async def test_the_id_of_a_rotated_key_revokes_it_without_the_api_server() -> No
     await stage.settle(NOTICED_SECONDS)
     assert not accepts(stage, first)
     assert accepts(stage, keys(stage)["web"])
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_deletion_of_digests_in_a_gap_of_the_watch_is_found_by_the_next_look(
+    is_refused: bool,
+) -> None:
+    @in_virtual_time
+    async def play() -> None:
+        stage, partner = await with_a_deaf_watch()
+        if is_refused:
+            stage.tenant(apiKeys=BROUGHT, queue={"maxWait": "soon"})
+            await stage.settle(5.0)
+        stage.server.remove("Secret", names.KEY_DIGESTS_SECRET, namespace=SPACE)
+        await stage.settle(CHECK_SECONDS)
+        assert not accepts(stage, partner)
+        assert accepts(stage, keys(stage)["web"])
+
+    play()
+
+
+@in_virtual_time
+async def test_new_digests_in_a_gap_of_the_watch_are_found_and_missing_ones_are_no_news() -> None:
+    stage, _ = await with_a_deaf_watch()
+    write(stage, names.KEY_DIGESTS_SECRET, partner=digest_of("second"))
+    await stage.settle(CHECK_SECONDS)
+    assert accepts(stage, "second")
+    stage.server.remove("Secret", names.KEY_DIGESTS_SECRET, namespace=SPACE)
+    await stage.settle(CHECK_SECONDS)
+    before = stage.relays.pushes
+    await stage.settle(300.0)
+    assert stage.relays.pushes == before
+
+
+async def with_a_deaf_watch() -> tuple[Stage, str]:
+    """Returns a stage with a key that the platform brought, and an operator whose watch of Secrets shows nothing."""
+
+    async def silent(*_: Any, **__: Any) -> AsyncIterator[WatchEvent]:
+        await asyncio.Event().wait()
+        yield WatchEvent("ADDED", {})
+
+    stage = Stage()
+    life: Any = stage.life()
+    life.api.watch_metadata = silent
+    await life.start()
+    await with_a_tenant(stage, apiKeys=WEB)
+    write(stage, names.KEY_DIGESTS_SECRET, partner=digest_of("partner-key"))
+    stage.tenant(apiKeys=BROUGHT)
+    # until nothing of its beginning is looked at again
+    await stage.settle(300.0)
+    assert accepts(stage, "partner-key")
+    return stage, "partner-key"
