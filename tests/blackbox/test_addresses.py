@@ -15,7 +15,9 @@ from tests.blackbox.upstream import Upstream
 
 RelayOf = Callable[..., Relay]
 
-HOST = "provider.test"
+HOST = "provider.localhost"
+"""A name that says where it leads, which is the operator's to refuse."""
+PUBLIC = "provider.test"
 NAMES = (
     'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/host.conf" /etc/host.conf && exec "$@"'
 )
@@ -46,8 +48,8 @@ def relay_of(
 ) -> RelayOf:
     """Starts a relay whose provider has these addresses, in a mount namespace with a hosts file of its own."""
 
-    def start(*addresses: str) -> Relay:
-        (tmp_path / "hosts").write_text("".join(f"{address} {HOST}\n" for address in addresses))
+    def start(*addresses: str, host: str = HOST) -> Relay:
+        (tmp_path / "hosts").write_text("".join(f"{address} {host}\n" for address in addresses))
         (tmp_path / "host.conf").write_text("multi on\n")
         command = shlex.split(os.environ.get("RELAY_BLACKBOX_COMMAND", "")) or python_module(
             "relay"
@@ -63,7 +65,7 @@ def relay_of(
             *command,
         ]
         monkeypatch.setenv("RELAY_BLACKBOX_COMMAND", shlex.join(inside))
-        there = provider("stable", f"http://{HOST}:{stable.port}/v1")
+        there = provider("stable", f"http://{host}:{stable.port}/v1")
         document = platform.document(providers=[there], routes=[route("stable")])
         # without a connection that is open already
         return new_relay(
@@ -97,3 +99,22 @@ def test_a_call_fails_in_time_where_every_address_drops_packets(
         relay = relay_of("127.0.0.2", "127.0.0.3")
         answer = relay.chat()
         assert (answer.status, answer.error()["code"]) == (502, "upstream_unreachable")
+
+
+@pytest.mark.parametrize("inner", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0"])
+def test_a_name_leads_no_call_to_the_pod_itself(
+    relay_of: RelayOf, stable: Upstream, inner: str
+) -> None:
+    relay = relay_of(inner, host=PUBLIC)
+    answer = relay.chat()
+    assert (answer.status, answer.error()["code"]) == (502, "upstream_unreachable")
+    assert stable.calls() == 0
+
+
+@pytest.mark.parametrize("spelling", ["127.1", "0x7f000001", "2130706433"])
+def test_another_spelling_of_loopback_leads_no_call_to_the_pod_itself(
+    relay_of: RelayOf, stable: Upstream, spelling: str
+) -> None:
+    relay = relay_of(host=spelling)
+    assert relay.chat().status == 502
+    assert stable.calls() == 0

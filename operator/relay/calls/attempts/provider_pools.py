@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from relay.http.connecting.client_identity import ClientIdentity, News
+from relay.http.connecting.inner_addresses import is_own
 from relay.http.connecting.resolver import Resolver
 from relay.http.connection_pool import Origin, Pool, PoolLimits
 from relay.http.deadlines import DeadlineWheel
@@ -33,7 +34,7 @@ class ProviderPools:
         self._limits = _pool_limits(settings)
         self._directory = settings.upstream_keys_directory
         self._stand_ins: dict[str, Pool] = {}
-        self._resolver = Resolver(settings.dns_ttl_seconds)
+        self._resolver = Resolver(settings.dns_ttl_seconds, is_own)
         self._wheel = wheel
         self._outbox = outbox
         self._current: dict[str, Pool] = {}

@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from relay.http.connecting.inner_addresses import is_inner, may_lead_inside
 
 Address = tuple[str, int]
 
@@ -20,12 +22,16 @@ class _Answer:
 
 
 class Resolver:
-    """The cache of one process: one look-up per name and time to live, shared by everyone who asks meanwhile."""
+    """The cache of one process: one look-up per name and time to live, shared by everyone who asks meanwhile.
 
-    __slots__ = ("_answers", "_asking", "_avoided", "_rotation", "_ttl")
+    is_own tells the addresses of this pod, which no network policy keeps it from, like its loopback.
+    """
 
-    def __init__(self, ttl: float) -> None:
+    __slots__ = ("_answers", "_asking", "_avoided", "_is_own", "_rotation", "_ttl")
+
+    def __init__(self, ttl: float, is_own: Callable[[str], bool]) -> None:
         self._ttl = ttl
+        self._is_own = is_own
         self._answers: dict[Address, _Answer] = {}
         self._asking: dict[Address, asyncio.Task[tuple[str, ...]]] = {}
         self._avoided: dict[tuple[str, int, str], float] = {}
@@ -67,6 +73,21 @@ class Resolver:
         # a caller that gives up must not cancel the look-up of the others
         return await asyncio.shield(asking)
 
+    def _outer(self, host: str, found: list[str]) -> tuple[str, ...]:
+        """Returns the addresses that lead out of the pod; raises OSError where there are none."""
+        openly = may_lead_inside(host)
+        outer = [
+            address
+            for address in found
+            if (openly and is_inner(address)) or not (is_inner(address) or self._is_own(address))
+        ]
+        if not outer:
+            raise OSError(
+                f"{host} leads to {', '.join(dict.fromkeys(found[:3]))}, which is loopback, link-local or this pod itself: "
+                "relays are not led there; name the provider's own address"
+            )
+        return tuple(dict.fromkeys(outer))
+
     async def _look_up(self, host: str, port: int) -> tuple[str, ...]:
         loop = asyncio.get_running_loop()
         try:
@@ -77,7 +98,8 @@ class Resolver:
                 raise
             addresses = former.addresses
         else:
-            addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+            # not among what the name service fails with: a name that was turned inwards is not kept alive by what it was
+            addresses = self._outer(host, [str(entry[4][0]) for entry in found])
         self._answers[host, port] = _Answer(addresses, time.monotonic() + self._ttl)
         return addresses
 

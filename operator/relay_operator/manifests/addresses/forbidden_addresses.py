@@ -1,7 +1,8 @@
 """Addresses that no Provider may lead relays to: loopback, link-local, metadata services, and the cluster's own ranges.
 
 A relay's namespace is a customer's. What a Provider names is checked when it is looked at; the network policies leave these
-addresses out as well, so that a name that resolves to one leads nowhere.
+addresses out as well, so that a name that resolves to one leads nowhere. No policy keeps a pod from itself: the relay does not
+connect to loopback and its own addresses by a name (`relay.http.connecting.inner_addresses`).
 """
 
 import ipaddress

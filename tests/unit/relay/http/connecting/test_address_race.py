@@ -21,7 +21,7 @@ def pool() -> Pool:
     return Pool(
         Origin("p", "http", "p.test", 80, None),
         limits=PoolLimits(connect_timeout=5, keepalive=50, age=600, warm=0),
-        resolver=Resolver(30),
+        resolver=Resolver(30, is_own=lambda _: False),
         identity=ClientIdentity(Path(), ca_bundle=None, uses_tls=False),
         wheel=DeadlineWheel(0.0),
         outbox=Outbox(),
