@@ -362,6 +362,7 @@ def _operator(settings: Settings) -> Operator:
         namespace=settings.namespace,
         addresses=split(settings.pod_ips),
         api_server=(host, port) if host else None,
+        cluster_cidrs=split(settings.cluster_cidrs),
     )
 
 

@@ -115,23 +115,22 @@ def _upstream(upstream: Upstream, platform: Platform) -> Manifest | None:
     if upstream.namespace:
         pods = _pods(upstream.namespace, upstream.pod_selector)
         return {"to": [pods], "ports": [_tcp(upstream.port)]}
-    if upstream.cidrs:
-        blocks = [
-            {"ipBlock": {"cidr": cidr} | ({"except": closed} if closed else {})}
-            for cidr, closed in _open_parts(upstream.cidrs, platform)
-        ]
-        return {"to": blocks, "ports": [_tcp(upstream.port)]} if blocks else None
-    public = [
-        {"ipBlock": {"cidr": cidr, "except": _closed(known, platform, version)}}
-        for cidr, known, version in (("0.0.0.0/0", NOT_PUBLIC_V4, 4), ("::/0", NOT_PUBLIC_V6, 6))
+    blocks = [
+        {"ipBlock": {"cidr": cidr} | ({"except": closed} if closed else {})}
+        for cidr, closed in open_blocks(upstream, platform.cluster_cidrs)
     ]
-    return {"to": public, "ports": [_tcp(upstream.port)]}
+    return {"to": blocks, "ports": [_tcp(upstream.port)]} if blocks else None
 
 
-def _open_parts(cidrs: Iterable[str], platform: Platform) -> list[tuple[str, list[str]]]:
-    parts = (forbidden_addresses.open_part(cidr, platform.cluster_cidrs) for cidr in cidrs)
-    return [part for part in parts if part is not None]
-
-
-def _closed(known: list[str], platform: Platform, version: int) -> list[str]:
-    return forbidden_addresses.beside(known, platform.cluster_cidrs, version=version)
+def open_blocks(
+    upstream: Upstream, cluster_cidrs: Iterable[str]
+) -> tuple[tuple[str, list[str]], ...]:
+    """Returns the address blocks that the way to an upstream outside the cluster opens, each with its parts that stay closed."""
+    closed = tuple(cluster_cidrs)
+    if upstream.cidrs:
+        parts = (forbidden_addresses.open_part(cidr, closed) for cidr in upstream.cidrs)
+        return tuple(part for part in parts if part is not None)
+    return tuple(
+        (cidr, forbidden_addresses.beside(known, closed, version=version))
+        for cidr, known, version in (("0.0.0.0/0", NOT_PUBLIC_V4, 4), ("::/0", NOT_PUBLIC_V6, 6))
+    )

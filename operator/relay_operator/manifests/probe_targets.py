@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -45,11 +46,15 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What stands around a relay pod. api_server is the address and port that every pod is told for it."""
+    """What stands around a relay pod. api_server is the address and port that every pod is told for it.
+
+    cluster_cidrs are the addresses that the platform has named as the cluster's own, which no policy opens.
+    """
 
     decoys: Sequence[str]
     api_server: tuple[str, int] | None
     neighbours: Sequence[Neighbour]
+    cluster_cidrs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +91,28 @@ def aims(
 
 
 def _of_the_platform(around: Around, upstreams: tuple[Upstream, ...]) -> Iterator[_Place]:
+    lets_out = partial(reach.lets_out, upstreams, cluster_cidrs=around.cluster_cidrs)
     for address in around.decoys:
-        permitted = reach.lets_out(upstreams, address, DECOY_PORT)
+        permitted = lets_out(address, DECOY_PORT)
         yield TargetKind.DECOY, address, DECOY_PORT, permitted
     if around.api_server is not None:
         address, port = around.api_server
-        # its Service may lead to a public address, which an upstream of any public address opens as well
-        permitted = reach.lets_out(upstreams, address, port) or reach.opens_the_world(upstreams)
+        # its Service may lead to a public address, which an upstream of any public address opens as well, unless the platform
+        # has named the cluster's addresses
+        permitted = lets_out(address, port) or (
+            reach.opens_the_world(upstreams)
+            and not reach.is_of_cluster(address, around.cluster_cidrs)
+        )
         yield TargetKind.API_SERVER, address, port, permitted
     for address in METADATA_ADDRESSES:
-        permitted = reach.lets_out(upstreams, address, METADATA_PORT)
+        permitted = lets_out(address, METADATA_PORT)
         yield TargetKind.METADATA, address, METADATA_PORT, permitted
 
 
 def _of_neighbours(
     around: Around, upstreams: tuple[Upstream, ...], own_host_address: str
 ) -> Iterator[_Place]:
+    lets_out = partial(reach.lets_out, upstreams, cluster_cidrs=around.cluster_cidrs)
     for neighbour in around.neighbours:
         space, host = neighbour.namespace, neighbour.host_address
         for address, port in (
@@ -109,15 +120,15 @@ def _of_neighbours(
             (neighbour.address, TRAFFIC_PORT),
             *((service, TRAFFIC_PORT) for service in neighbour.service_addresses),
         ):
-            permitted = reach.lets_out(upstreams, address, port, namespace=space)
+            permitted = lets_out(address, port, namespace=space)
             yield TargetKind.NEIGHBOUR, address, port, permitted
         if not host:
             continue
-        permitted = host == own_host_address or reach.lets_out(upstreams, host, KUBELET_PORT)
+        permitted = host == own_host_address or lets_out(host, KUBELET_PORT)
         yield TargetKind.NODE, host, KUBELET_PORT, permitted
         if neighbour.node_port is not None:
             # translated to the pod behind it before a policy is asked
-            permitted = reach.lets_out(upstreams, host, neighbour.node_port) or reach.lets_out(
-                upstreams, neighbour.address, TRAFFIC_PORT, namespace=space
+            permitted = lets_out(host, neighbour.node_port) or lets_out(
+                neighbour.address, TRAFFIC_PORT, namespace=space
             )
             yield TargetKind.NODE_PORT, host, neighbour.node_port, permitted

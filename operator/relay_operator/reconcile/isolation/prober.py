@@ -39,11 +39,15 @@ class Connections(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Where the operator itself is, and the address and port that every pod is told for the API server."""
+    """Where the operator itself is, and the address and port that every pod is told for the API server.
+
+    cluster_cidrs are the addresses that the platform has named as the cluster's own.
+    """
 
     namespace: str
     addresses: tuple[str, ...]
     api_server: tuple[str, int] | None
+    cluster_cidrs: tuple[str, ...] = ()
 
 
 class Prober:
@@ -69,6 +73,7 @@ class Prober:
             decoys=self._operator.addresses,
             api_server=self._operator.api_server,
             neighbours=await self._neighbours(space),
+            cluster_cidrs=self._operator.cluster_cidrs,
         )
         sights = [self._look(tenant, pod, around, upstreams) for pod in pods]
         return judge(await asyncio.gather(*sights), namespace=space)

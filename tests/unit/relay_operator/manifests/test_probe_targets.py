@@ -1,13 +1,15 @@
 """Targets of a probe are what the tenant's own policies forbid; what they allow is no sign of anything."""
 
+import dataclasses
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 
 from relay_contract.isolation_probe import DECOY_PORT, MAX_TARGETS, TargetKind
 from relay_operator.api.tenant import Tenant
-from relay_operator.manifests import probe_targets, reach
-from relay_operator.manifests.environment import Upstream
+from relay_operator.manifests import policies, probe_targets, reach
+from relay_operator.manifests.environment import Platform, Upstream
 from relay_operator.manifests.probe_targets import Around, Neighbour
 
 SERVICE = {"spec": {"clusterIPs": ["10.96.3.3"], "ports": [{"port": 8080, "nodePort": 31000}]}}
@@ -18,6 +20,16 @@ AROUND = Around(
     decoys=("10.244.0.7", "fd00:10:244::7"),
     api_server=("10.96.0.1", 443),
     neighbours=(NEIGHBOUR,),
+)
+PLATFORM = Platform(
+    operator_namespace="relay-system",
+    service_account="relay-operator",
+    tenant_cluster_role="relay-operator-tenant",
+    relay_image="relay:test",
+    relay_image_pull_policy="Never",
+    public_keys="key",
+    prometheus_namespace="monitoring",
+    dns_namespace="kube-system",
 )
 WORLD = Upstream(provider="p", port=443)
 
@@ -56,7 +68,9 @@ def test_a_relay_may_reach_its_own_node() -> None:
     [
         (WORLD, {"10.96.0.1:443"}),
         (Upstream(provider="p", port=80), {"10.96.0.1:443"}),
-        (Upstream(provider="p", port=80, cidrs=("169.254.169.0/24",)), {"169.254.169.254:80"}),
+        # link-local, which no policy opens
+        (Upstream(provider="p", port=80, cidrs=("169.254.169.0/24",)), set()),
+        (Upstream(provider="p", port=80, cidrs=("168.0.0.0/5", "fd00::/8")), set()),
         (Upstream(provider="p", port=8081, cidrs=("10.244.0.0/16",)), {"10.244.1.9:8081"}),
         (Upstream(provider="p", port=8443, cidrs=("10.244.0.0/16",)), set()),
         (
@@ -72,6 +86,51 @@ def test_a_relay_may_reach_its_own_node() -> None:
 )
 def test_what_an_upstream_opens_is_permitted(upstream: Upstream, opened: set[str]) -> None:
     assert permitted(upstream) == opened
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [
+        WORLD,
+        Upstream(provider="p", port=443, cidrs=("10.0.0.0/8",)),
+        Upstream(provider="p", port=8081, cidrs=("10.0.0.0/8",)),
+        Upstream(provider="p", port=10250, cidrs=("10.1.0.0/24",)),
+        Upstream(provider="p", port=DECOY_PORT, cidrs=("10.0.0.0/8", "fd00::/8")),
+    ],
+)
+def test_what_the_platform_names_as_the_clusters_own_is_permitted_by_no_upstream(
+    upstream: Upstream,
+) -> None:
+    cluster = ("10.0.0.0/8", "fd00:10::/32")
+    around = dataclasses.replace(AROUND, cluster_cidrs=cluster)
+    assert permitted(upstream, around=around) == set()
+
+
+@pytest.mark.parametrize("cluster_cidrs", [(), ("10.244.0.0/16",), ("198.51.100.0/24",)])
+@pytest.mark.parametrize(
+    "cidrs", [(), ("10.0.0.0/8",), ("169.254.0.0/16", "0.0.0.0/0"), ("::ffff:10.244.0.0/112",)]
+)
+def test_what_is_permitted_is_what_the_policies_open(
+    cidrs: tuple[str, ...], cluster_cidrs: tuple[str, ...]
+) -> None:
+    upstream = Upstream(provider="p", port=443, cidrs=cidrs)
+    tenant = Tenant.parse({"metadata": {"name": "a", "uid": "u"}, "spec": {}})
+    platform = dataclasses.replace(PLATFORM, cluster_cidrs=cluster_cidrs)
+    egress = policies.relay_traffic(tenant, platform, [upstream])["spec"]["egress"]
+    blocks = [
+        to["ipBlock"]
+        for rule in egress
+        if {"protocol": "TCP", "port": 443} in rule["ports"]
+        for to in rule["to"]
+    ]
+    for address in ("10.244.1.9", "10.9.9.9", "169.254.169.254", "198.51.100.7", "9.9.9.9"):
+        is_open = any(
+            ip_address(address) in ip_network(one["cidr"])
+            and not any(ip_address(address) in ip_network(part) for part in one.get("except", []))
+            for one in blocks
+        )
+        found = reach.lets_out([upstream], address, 443, cluster_cidrs=cluster_cidrs)
+        assert found is is_open, address
 
 
 def test_a_public_pod_network_is_opened_by_an_upstream_of_any_public_address() -> None:
