@@ -24,6 +24,11 @@ class TenantKeys:
         self._watched_state = watched_state
         self._brought: dict[str, tuple[str, float]] = {}
 
+    async def are_handed_over(self, space: str) -> bool:
+        """Tells whether any key is in the Secret."""
+        secret = await self._api.get("Secret", names.UPSTREAM_SECRET, namespace=space)
+        return bool(secret and secret.get("data"))
+
     async def hand_over(self, spec: Tenant, keys: Mapping[str, str], now: float) -> float:
         """Writes the providers' keys for the relay pods, and lets them be mounted now if they are new.
 

@@ -85,7 +85,7 @@ class Provisioning:
             publication.renew_connections()
         keys = withhold(
             await self._access.keys(publication, upstreams, now),
-            self._isolation.withholding(space, has_keys=bool(publication.fragments)),
+            self._isolation.withholding(space, has_keys=await self._has_keys(publication)),
         )
         again = await self._keys.hand_over(spec, keys.values, now)
         if again:
@@ -100,6 +100,12 @@ class Provisioning:
         await self._api_keys.rotate(spec, publication)
         await self._certificate.bring(publication, now)
         return keys
+
+    async def _has_keys(self, publication: Publication) -> bool:
+        """Tells whether keys of providers were handed out already, which routes alone do not: a Provider may need none."""
+        space = publication.base.namespace
+        is_asked = self._isolation.of(space).is_open and publication.fragments
+        return bool(is_asked) and await self._keys.are_handed_over(space)
 
     async def _serve(self, spec: Tenant) -> None:
         """Applies what serves the traffic; the number of pods is left to an autoscaler, or to nobody but the spec."""

@@ -114,6 +114,40 @@ async def test_on_a_network_without_enforcement_no_key_is_handed_out() -> None:
 
 
 @in_virtual_time
+async def test_a_route_to_a_provider_without_a_key_lets_no_key_of_others_out() -> None:
+    stage, life = await with_tenants()
+    stage.network.is_enforced = False
+    stage.provider("free")
+    body = stage.server.stored("Provider", "free")
+    without = {name: value for name, value in body["spec"].items() if name != "auth"}
+    stage.server.put(body | {"spec": without})
+    await stage.settle(1)
+    stage.tenant("finance")
+    await stage.settle(1)
+    free = {"provider": "free", "model": "gpt-4.1"}
+    stage.route("cheap", stable=free, match={"models": ["cheap"]})
+    await stage.settle(3)
+    in_force = stage.condition("RelayRoute", "cheap", "Accepted", tenant="finance")
+    assert in_force["status"] == "True"
+    stage.route()
+    await stage.settle(3)
+    assert (keys(stage), isolated(stage)) == (set(), ("Unknown", "NotProbed"))
+    # one that is in force may come to need a key
+    stage.provider("free")
+    await stage.settle(3)
+    assert keys(stage) == set()
+    await add_tenant(stage, "finance")
+    for _ in range(40):
+        await stage.settle(0.5)
+        assert keys(stage) == set()
+    assert isolated(stage) == ("False", "NotEnforced")
+    stage.network.is_enforced = True
+    await stage.settle(60)
+    assert keys(stage) == {"legacy", "free"}
+    await life.end()
+
+
+@in_virtual_time
 async def test_the_platform_can_do_without_enforcement() -> None:
     stage = Stage()
     stage.isolation_is_required = False
