@@ -13,6 +13,12 @@ PATIENCE_SECONDS = 30.0
 """Trouble that has lasted this long without a further pod coming up does not pass by itself; if it does, all goes on."""
 
 
+_STOPPED = (
+    "the change of the platform behind it goes to no further tenant meanwhile: mend the cause, or undo the change "
+    "(helm rollback)"
+)
+
+
 class Change(Enum):
     """Whose change makes the template another one than the Deployment was given: nobody's, the tenant's, the platform's."""
 
@@ -103,6 +109,17 @@ class Finding:
         return condition(ConditionType.ROLLED_OUT, holds, self.reason, self.reason, self.message)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwritten:
+    """A Deployment that could not be written: since when, and why as was told last."""
+
+    since: float
+    why: str
+
+    def is_for_long(self, now: float) -> bool:
+        return now - self.since >= PATIENCE_SECONDS
+
+
 NOT_SEEN = Finding(reason=Reason.ROLLING_OUT, message="relay pods are being made")
 
 
@@ -123,6 +140,16 @@ def held(stopped_by: tuple[str, ...], *, most: int) -> Finding:
     return Finding(reason=Reason.WAVE_STOPPED, message=message)
 
 
+def unwritten(why: str, *, is_stuck: bool, is_there: bool, by_platform: bool) -> Finding:
+    """Tells of a tenant whose Deployment with the newest pod template could not be written. is_there tells of a former one."""
+    message = f"the Deployment with the newest pod template is not written yet: {why}"
+    if is_there:
+        message += "; the relay pods are as before and serve on"
+    if by_platform and is_stuck:
+        message += f"; {_STOPPED}"
+    return Finding(reason=Reason.ROLLOUT_STUCK if is_stuck else Reason.ROLLING_OUT, message=message)
+
+
 def under_way(
     rollout: Rollout | None, *, trouble: str, is_stuck: bool, deadline_seconds: int
 ) -> Finding:
@@ -141,8 +168,5 @@ def under_way(
     serve = f"; {former} of the former serve on" if former else ""
     message = f"new relay pods do not become available: {why}{serve}"
     if rollout.cause is Cause.PLATFORM:
-        message += (
-            "; the change of the platform that brought them goes to no further tenant meanwhile: mend the cause, or "
-            "undo the change (helm rollback)"
-        )
+        message += f"; {_STOPPED}"
     return Finding(reason=Reason.ROLLOUT_STUCK, message=message)

@@ -115,9 +115,13 @@ class Provisioning:
             space = names.tenant_namespace(spec.metadata.name)
             await self._children.remove("HorizontalPodAutoscaler", space, names.RELAY)
         deployment = await self._rollouts.deployment(spec)
-        await self._apply_all(
-            tenant.relay(spec, deployment), fewest_pods=spec.spec.relay.fewest_pods
-        )
+        try:
+            await self._apply_all(
+                tenant.relay(spec, deployment), fewest_pods=spec.spec.relay.fewest_pods
+            )
+        except OperatorError as error:
+            self._rollouts.note_unwritten(spec.metadata.name, str(error))
+            raise
         if autoscaler is not None:
             await self._children.apply(autoscaler)
 

@@ -11,7 +11,7 @@ from relay_operator.api.tenant import Tenant
 from relay_operator.cluster import live_fields
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions.rollouts import changes, deployments, waves
-from relay_operator.decisions.rollouts.changes import Change, Finding, Patience
+from relay_operator.decisions.rollouts.changes import Change, Finding, Patience, Unwritten
 from relay_operator.decisions.rollouts.deployments import Cause
 from relay_operator.decisions.rollouts.waves import Judgement, Member, Wave
 from relay_operator.manifests import workload
@@ -55,6 +55,8 @@ class Rollouts:
         self._waiting: dict[str, Judgement] = {}
         self._held: dict[str, _Held] = {}
         self._begun: dict[str, str] = {}
+        self._given_last: dict[str, str] = {}
+        self._unwritten: dict[str, Unwritten] = {}
         self._unjudged: set[str] | None = None
         self._born = 0.0
         self._patience: dict[str, Patience] = {}
@@ -151,8 +153,24 @@ class Rollouts:
         del self._begun[name]
         return changes.is_flying(rollout)
 
+    def note_unwritten(self, name: str, why: str) -> None:
+        """Takes in that the Deployment which the tenant was given last may not have been written."""
+        known = self._unwritten.get(name)
+        since = known.since if known is not None else self._clock()
+        self._unwritten[name] = Unwritten(since=since, why=why)
+        self._wake_others(name)
+
+    def _still_unwritten(self, name: str) -> Unwritten | None:
+        rollout = self._watched_state.rollouts.get(names.tenant_namespace(name))
+        if rollout is not None and rollout.note.template == self._given_last.get(name):
+            self._unwritten.pop(name, None)
+        return self._unwritten.get(name)
+
     def _is_stuck(self, name: str) -> bool:
         space = names.tenant_namespace(name)
+        unwritten = self._still_unwritten(name)
+        if unwritten is not None:
+            return unwritten.is_for_long(self._clock())
         rollout = self._watched_state.rollouts.get(space)
         if rollout is None or rollout.is_done:
             self._patience.pop(name, None)
@@ -178,6 +196,7 @@ class Rollouts:
             self._queue.add(Key("Tenant", "", one), reset_backoff=False)
 
     def _given(self, spec: Tenant, template: Manifest, own: str, cause: Cause) -> Manifest:
+        self._given_last[spec.metadata.name] = deployments.identify(template)
         note = self._notes.sign(spec.metadata.uid, deployments.note_text(own, template))
         annotations = {names.ANNOTATION_TEMPLATE: note, names.ANNOTATION_ROLLED_BY: cause.value}
         return workload.deployment(spec, self._platform, template=template, notes=annotations)
@@ -217,6 +236,14 @@ class Rollouts:
             most = self._platform.rollouts_at_once
             return changes.held(self._wave().stopped_by, most=most)
         is_stuck = self._is_stuck(name)
+        unwritten = self._unwritten.get(name)
+        if unwritten is not None:
+            return changes.unwritten(
+                unwritten.why,
+                is_stuck=is_stuck,
+                is_there=names.tenant_namespace(name) in self._watched_state.rollouts,
+                by_platform=name in self._begun,
+            )
         patience = self._patience.get(name, Patience())
         seconds = patience.seconds_left(self._clock())
         if seconds:
@@ -233,6 +260,8 @@ class Rollouts:
         self._leave_line(name)
         self._begun.pop(name, None)
         self._patience.pop(name, None)
+        self._unwritten.pop(name, None)
+        self._given_last.pop(name, None)
         if self._unjudged:
             self._unjudged.discard(name)
         self._wake_others(name)

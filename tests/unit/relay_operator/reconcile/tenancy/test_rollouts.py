@@ -14,6 +14,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
 from relay_operator.api.tiers import Tiers
+from relay_operator.cluster.api_server import error_of
 from relay_operator.names import Reason
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.work_queue import Key
@@ -418,4 +419,67 @@ async def test_a_restart_in_the_middle_changes_no_deployment() -> None:
     assert [deployment(stage, tenant) for tenant in TENANTS] == before
     assert told(stage, "t0") == ("False", Reason.ROLLOUT_STUCK)
     assert told(stage, "t5") == ("False", Reason.WAVE_STOPPED)
+    await life.end()
+
+
+class Refusing:
+    """Refuses the Deployment of a tenant while `is_on`, as an admission webhook of the platform does."""
+
+    def __init__(self, stage: Stage, life: Life, tenant: str) -> None:
+        self.is_on = True
+        self._space = names.tenant_namespace(tenant)
+        self._apply = life.api.apply
+        life.api.apply = self.apply  # type: ignore[method-assign]
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        mine = (manifest["kind"], manifest["metadata"].get("namespace"))
+        if self.is_on and mine == ("Deployment", self._space):
+            raise error_of(422, "PATCH Deployment relay: 422 the image is not signed")
+        return await self._apply(manifest)
+
+
+@in_virtual_time
+async def test_a_deployment_that_is_refused_stops_the_change_and_says_so() -> None:
+    stage, life = await a_fleet(most=1)
+    await life.end()
+    stage.platform = replace(stage.platform, relay_image="relay:2")
+    life = stage.life()
+    refusing = Refusing(stage, life, "t0")
+    await life.start()
+    for _ in range(30):
+        await stage.settle(10)
+        play(stage)
+    assert having(stage, "relay:2") == []
+    assert told(stage, "t0") == ("False", Reason.ROLLOUT_STUCK)
+    message = stage.condition("Tenant", "t0", "RolledOut")["message"]
+    assert "is not written yet" in message
+    assert "the image is not signed" in message
+    assert {told(stage, one) for one in TENANTS[1:]} == {("False", Reason.WAVE_STOPPED)}
+    assert "tenant t0" in stage.condition("Tenant", "t1", "RolledOut")["message"]
+    refusing.is_on = False
+    for _ in range(60):
+        await stage.settle(10)
+        play(stage)
+    assert having(stage, "relay:2") == list(TENANTS)
+    assert {told(stage, one) for one in TENANTS} == {("True", Reason.ROLLED_OUT)}
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_tenants_own_change_that_is_refused_is_not_told_as_rolled_out() -> None:
+    stage, life = await a_fleet()
+    refusing = Refusing(stage, life, "t0")
+    stage.tenant("t0", relay={"resources": {"limits": {"memory": "2Gi"}}})
+    await stage.settle(5)
+    assert told(stage, "t0") == ("False", Reason.ROLLING_OUT)
+    assert "not written yet" in stage.condition("Tenant", "t0", "RolledOut")["message"]
+    await stage.settle(120)
+    assert told(stage, "t0") == ("False", Reason.ROLLOUT_STUCK)
+    # it holds up nobody
+    assert {told(stage, one) for one in TENANTS[1:]} == {("True", Reason.ROLLED_OUT)}
+    refusing.is_on = False
+    for _ in range(12):
+        await stage.settle(30)
+        play(stage)
+    assert told(stage, "t0") == ("True", Reason.ROLLED_OUT)
     await life.end()
