@@ -1,7 +1,8 @@
 """Reconciles a Provider: resolves its address, checks its key, writes its status."""
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from relay_operator import names
@@ -24,12 +25,20 @@ from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.upstreams import Unusable
 from relay_operator.names import Reason
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
+from relay_operator.reconcile.upstreams.provider_news import Form, ProviderNews
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
-_LOOK_AGAIN_SECONDS = 3.0
+_UNTOLD_SECONDS = {
+    Reason.SERVICE_NOT_FOUND: 3.0,
+    Reason.SERVICE_UNUSABLE: 3.0,
+    Reason.CERTIFICATE_INVALID: 60.0,
+}
+"""Until what was refused is looked at again: Services are not watched, and a certificate's time comes by itself. Secrets are
+watched, and all else stands in the Provider.
+"""
 _SOON_SECONDS = 900.0
 """Longer than Providers are left alone."""
 _NAMED = 5
@@ -60,7 +69,8 @@ class ProviderReconciler:
         self._operator_namespace = operator_namespace
         self._cluster_cidrs = cluster_cidrs
         self._probes = probes
-        self._seen: dict[str, tuple[str, object]] = {}
+        self._news = ProviderNews(clock=asyncio.get_running_loop().time)
+        self._shown: dict[str, str] = {}
 
     async def reconcile(self, name: str) -> None:
         """Resolves the provider, writes its status, and requeues the tenants that use it.
@@ -68,22 +78,50 @@ class ProviderReconciler:
         They are requeued also when its status or its Secrets fail: what is taken from them must not wait for that.
         """
         watched = self._watched_state.providers.get(name)
-        was_usable = name in self._watched_state.upstreams
         try:
             await self._look(name, watched, self._clock())
         finally:
-            is_another = was_usable != (name in self._watched_state.upstreams)
-            is_another |= self._is_another_spec(name, watched)
-            for tenant in self._watched_state.tenants_concerned(name):
-                self._queue.add(Key("Tenant", "", tenant))
-                if is_another:
-                    self._queue_routes(name, names.tenant_namespace(tenant))
+            self._queue_users(name, watched)
+
+    def _queue_users(self, name: str, watched: Watched[Provider] | None) -> None:
+        """Queues the tenants concerned by what they were not told of, and the routes that it may decide otherwise.
+
+        Another division of the quota is told at a pace of its own; whatever else changed is told at once.
+        """
+        form, division = self._form(name, watched), self._watched_state.claims.division(name)
+        tenants: Collection[str] = self._watched_state.tenants_concerned(name)
+        routes = tenants if self._news.is_another_for_routes(name, form) else ()
+        if not self._news.is_another_form(name, form):
+            pause = self._news.pause_seconds(name, division)
+            if pause:
+                self._queue.add_after(Key("Provider", "", name), pause)
+            if pause is None or pause:
+                return
+            if not _has_limits(watched):
+                tenants = ()
+        for tenant in tenants:
+            self._queue.add(Key("Tenant", "", tenant))
+        for tenant in routes:
+            self._queue_routes(name, names.tenant_namespace(tenant))
+        if watched is None:
+            self._news.forget(name)
+        else:
+            self._news.note_told(name, form, division)
+
+    def _form(self, name: str, watched: Watched[Provider] | None) -> Form:
+        return Form(
+            spec=(watched.uid, watched.body["metadata"].get("generation")) if watched else ("", 0),
+            is_resolved=name in self._watched_state.resolved,
+            upstream=self._watched_state.upstreams.get(name),
+            shown=self._shown.get(name, ""),
+        )
 
     async def _look(self, name: str, watched: Watched[Provider] | None, now: float) -> None:
         if watched is None:
             self._watched_state.unresolve(name)
             self._status.forget("Provider", "", name)
             self._probes.forget(name)
+            self._shown.pop(name, None)
         elif isinstance(watched.resource, Invalid):
             # as after a restart: who uses it goes on with what it last had
             self._watched_state.resolve(name, None)
@@ -91,14 +129,6 @@ class ProviderReconciler:
             await self._report(watched.body, refused, now)
         else:
             await self._resolve_and_report(watched.body, watched.resource, now)
-
-    def _is_another_spec(self, name: str, watched: Watched[Provider] | None) -> bool:
-        """Tells whether the spec is not the one that was last looked at: models, and whom it is open to, may be others."""
-        before = self._seen.pop(name, None)
-        if watched is None:
-            return before is not None
-        self._seen[name] = (watched.uid, watched.body["metadata"].get("generation"))
-        return self._seen[name] != before
 
     def _queue_routes(self, provider: str, space: str) -> None:
         """Queues the routes of a namespace that name the provider: what it is decides whether they are accepted."""
@@ -124,12 +154,9 @@ class ProviderReconciler:
                 self._watched_state.resolved.add(name)
             obstacle = outcome.obstacle_of(error)
             await report_and_raise(error, self._report(body, obstacle, now, url=provider.url))
-        if not isinstance(found, Configured):
-            # neither Services nor Secrets are watched: look again until what is missing is there
-            self._queue.add_after(Key("Provider", "", name), _LOOK_AGAIN_SECONDS)
-        elif found.certificate_until is not None and found.certificate_until - now < _SOON_SECONDS:
-            # its end is told when it comes
-            self._queue.add_after(Key("Provider", "", name), found.certificate_until - now + 1)
+        again = _again_seconds(found, now)
+        if again:
+            self._queue.add_after(Key("Provider", "", name), again)
         await self._report(body, found, now, url=provider.url)
 
     async def _report(
@@ -183,6 +210,7 @@ class ProviderReconciler:
         shown = await provider_secrets.read(
             self._api, provider, namespace=self._operator_namespace, now=now
         )
+        self._shown[name] = _digest(sorted(shown.entries.items()), shown.problems)
         if shown.problems:
             message = "; ".join(problem.message for problem in shown.problems)
             whats = " and ".join(problem.what for problem in shown.problems)
@@ -210,5 +238,25 @@ class ProviderReconciler:
 
 def _fingerprint(provider: Provider, entries: Mapping[str, str]) -> str:
     """Names the form of a Provider and what it is shown; a digest, since that is secret."""
-    form = repr((provider.metadata.uid, provider.metadata.generation, sorted(entries.items())))
-    return hashlib.sha256(form.encode()).hexdigest()
+    return _digest(provider.metadata.uid, provider.metadata.generation, sorted(entries.items()))
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _has_limits(watched: Watched[Provider] | None) -> bool:
+    """Tells whether a Provider has a quota to divide."""
+    if watched is None or isinstance(watched.resource, Invalid):
+        return False
+    limits = watched.resource.spec.limits
+    return limits.requests_per_minute is not None or limits.tokens_per_minute is not None
+
+
+def _again_seconds(found: ProviderOutcome, now: float) -> float:
+    """Returns when a Provider is to be looked at again because of something that nobody tells of; 0 for the usual time."""
+    if isinstance(found, Configured):
+        left = (found.certificate_until or float("inf")) - now
+        # its end is told when it comes
+        return left + 1 if left < _SOON_SECONDS else 0.0
+    return _UNTOLD_SECONDS.get(found.reason, 0.0) if isinstance(found, Refused) else 0.0

@@ -43,6 +43,7 @@ class ProviderClaims:
     _parts: dict[str, _Part] = field(default_factory=dict)
     _weights: dict[str, dict[str, int]] = field(default_factory=dict)
     _totals: Counter[str] = field(default_factory=Counter)
+    _divisions: Counter[str] = field(default_factory=Counter)
 
     def knows(self, namespace: str, route: str) -> bool:
         """Tells whether anything was said of this route's claim, also that it has none."""
@@ -90,6 +91,11 @@ class ProviderClaims:
         self._settle()
         return self._weights.get(provider, _NOBODY)
 
+    def division(self, provider: str) -> int:
+        """Returns a number that changes with every tenant's part in a Provider, and never comes back."""
+        self._settle()
+        return self._divisions[provider]
+
     def share(self, provider: str, tenant: str, *, weight: int) -> float:
         """Returns a tenant's part of a Provider by weight, 0 to 1; one that has none yet is counted with this weight."""
         known = self.weights(provider).get(tenant)
@@ -118,7 +124,11 @@ class ProviderClaims:
     def _settle(self) -> None:
         """Brings the weights up to date with the namespaces of which something changed."""
         for namespace in self._unsettled:
-            before, after = self._parts.pop(namespace, None), self._part(namespace)
+            before, after = self._parts.get(namespace), self._part(namespace)
+            if before == after:
+                continue
+            self._parts.pop(namespace, None)
+            self._note_divided(before, after)
             if before is not None:
                 for provider in before.providers:
                     self._take_out(provider, before)
@@ -128,6 +138,12 @@ class ProviderClaims:
                     self._weights.setdefault(provider, {})[after.tenant] = after.weight
                     self._totals[provider] += after.weight
         self._unsettled.clear()
+
+    def _note_divided(self, before: _Part | None, after: _Part | None) -> None:
+        """Counts another division of each Provider in which the tenant's weight is not what it was."""
+        had, has = (set(part.providers) if part else set() for part in (before, after))
+        is_same_weight = before is not None and after is not None and before.weight == after.weight
+        self._divisions.update(had ^ has if is_same_weight else had | has)
 
     def _take_out(self, provider: str, part: _Part) -> None:
         del self._weights[provider][part.tenant]

@@ -75,6 +75,31 @@ def test_weights_follow_every_change(
     _compare(claims, tenants, routes)
 
 
+@given(st.lists(EVENTS, max_size=40))
+def test_another_division_has_another_number(
+    events: list[tuple[str, str, object, frozenset[str]]],
+) -> None:
+    tenants = Tenants()
+    claims = ProviderClaims(party=tenants.party)
+    seen: dict[tuple[str, int], dict[str, int]] = {}
+    for what, space, which, providers in events:
+        if what == "claim":
+            claims.put(space, str(which), providers)
+        elif what == "drop":
+            claims.drop(space, str(which))
+        elif what == "close":
+            tenants.closed[space] = set(providers)
+        else:
+            tenants.weights[space] = int(str(which)) + 1
+        claims.look_again(space)
+        for provider in PROVIDERS:
+            division, weights = claims.division(provider), dict(claims.weights(provider))
+            assert seen.setdefault((provider, division), weights) == weights
+            # it never comes back, and does not change without a reason
+            assert division == max(number for name, number in seen if name == provider)
+            assert division == 0 or seen.get((provider, division - 1), {}) != weights
+
+
 def _compare(
     claims: ProviderClaims, tenants: Tenants, routes: dict[tuple[str, str], frozenset[str]]
 ) -> None:
