@@ -5,7 +5,7 @@ the Tenant's status, which the operator alone writes, names its UID; before that
 that the operator created it; or if the platform lets the Tenant adopt it, which it says on both of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,16 @@ def obstacle_of(existing: Mapping[str, Any] | None, claim: Claim) -> Obstacle | 
     if claim.tenant.spec.namespace_policy != "Adopt":
         return _foreign(space, claim)
     return _not_adoptable(existing, claim)
+
+
+def of_remains(space: str, found: Sequence[str]) -> Obstacle:
+    """Tells of objects of a former Tenant of the name in a namespace that may be adopted."""
+    message = (
+        f"namespace {space} still has what belonged to the former Tenant of this name "
+        f"({_named(found)}), which Kubernetes is deleting; nothing of it is inherited. If it stays, "
+        "look at the finalizers on these objects, and whether the garbage collector runs"
+    )
+    return Waiting(reason=Reason.NAMESPACE_TERMINATING, message=message)
 
 
 def is_owned(existing: Mapping[str, Any], claim: Claim) -> bool:
@@ -154,8 +164,7 @@ def _lacking(metadata: Mapping[str, Any], claim: Claim) -> Iterator[str]:
         )
     if claim.strangers:
         yield (
-            f"objects of others are in it ({', '.join(claim.strangers[:_MOST_NAMED])}"
-            f"{', ...' if len(claim.strangers) > _MOST_NAMED else ''}), and a relay's namespace holds nothing but the "
+            f"objects of others are in it ({_named(claim.strangers)}), and a relay's namespace holds nothing but the "
             "relay: remove them"
         )
     if claim.anchor and claim.tenant.metadata.annotations.get(names.ANNOTATION_ADOPT) != uid:
@@ -163,6 +172,11 @@ def _lacking(metadata: Mapping[str, Any], claim: Claim) -> Iterator[str]:
             f"this Tenant had another namespace before (UID {claim.anchor}), so that the Tenant has to name this one too "
             f"(kubectl annotate --overwrite tenant {name} {names.ANNOTATION_ADOPT}={uid})"
         )
+
+
+def _named(objects: Sequence[str]) -> str:
+    """Lists the first few."""
+    return ", ".join(objects[:_MOST_NAMED]) + (", ..." if len(objects) > _MOST_NAMED else "")
 
 
 def _carries(metadata: Mapping[str, Any], uid: str) -> bool:

@@ -1,5 +1,6 @@
 """Homes of tenants: the namespace of each, and the operator's rights in it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from relay_operator.errors import ApiServerRefused, OperatorError
 from relay_operator.manifests import namespace
 from relay_operator.manifests.environment import Manifest, Platform
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
+from relay_operator.reconcile.tenancy import releases
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, WorkQueue
 
@@ -43,6 +45,7 @@ class Homes:
         self._stamps = SignedNotes(signing_key, purpose="namespace")
         self._uids: dict[str, tuple[str, str]] = {}
         self._adopted: set[str] = set()
+        self._cleared: dict[str, tuple[str, str]] = {}
 
     def status_fields(self, body: Manifest) -> dict[str, Any]:
         """Returns what a Tenant's status says of its namespace, which proves from then on that it is the Tenant's."""
@@ -54,7 +57,7 @@ class Homes:
         return tenant.metadata.name in self._adopted
 
     async def own(self, body: Manifest, spec: Tenant) -> Obstacle | None:
-        """Creates the namespace, or checks that it is this Tenant's or may be adopted."""
+        """Creates the namespace, or checks that it is this Tenant's or may be adopted, with nothing of a former one in it."""
         space = names.tenant_namespace(spec.metadata.name)
         existing = await self._api.get("Namespace", space)
         if existing is None:
@@ -62,9 +65,16 @@ class Homes:
             self._children.distrust(space)
         claim = await self._claim(body, spec, existing)
         obstacle = namespace_ownership.obstacle_of(existing, claim)
-        self._note_ownership(space, is_owned=obstacle is None)
+        if obstacle is None:
+            obstacle = await self._remains(spec, existing, releases.children_of_former)
         if obstacle is None:
             await self._bring_about(claim, existing)
+            # with the rights that this has brought
+            obstacle = await self._remains(spec, existing, releases.secrets_of_former)
+        if obstacle is None and existing is not None:
+            self._cleared[spec.metadata.name] = spec.metadata.uid, existing["metadata"]["uid"]
+        # once: each change of it has the Tenant looked at again at once
+        self._note_ownership(space, is_owned=obstacle is None)
         return obstacle
 
     async def repair(self, body: Manifest, tenant: Tenant) -> bool:
@@ -90,6 +100,26 @@ class Homes:
         """Drops what is known of the namespace of a Tenant that is gone."""
         self._uids.pop(name, None)
         self._adopted.discard(name)
+        self._cleared.pop(name, None)
+
+    async def _remains(
+        self,
+        tenant: Tenant,
+        existing: Manifest | None,
+        look: Callable[[ApiServer, Tenant], Awaitable[list[str]]],
+    ) -> Obstacle | None:
+        """Looks for what the garbage collector would take from under the Tenant: API keys that it had handed out, pods."""
+        name = tenant.metadata.name
+        if existing is None or not namespace_ownership.is_adopted(existing, tenant):
+            # one that the operator created went with its Tenant
+            return None
+        if self._cleared.get(name) == (tenant.metadata.uid, existing["metadata"]["uid"]):
+            return None
+        found = await look(self._api, tenant)
+        if not found:
+            return None
+        self._children.distrust(existing["metadata"]["name"])
+        return namespace_ownership.of_remains(existing["metadata"]["name"], found)
 
     async def _bring_about(self, claim: Claim, existing: Manifest | None) -> None:
         tenant = claim.tenant

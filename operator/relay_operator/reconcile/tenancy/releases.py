@@ -1,4 +1,7 @@
-"""Releases of namespaces that stay after their Tenants: retained ones, and those that were there before."""
+"""Releases of namespaces that stay after their Tenants: retained ones, and those that were there before.
+
+What the operator made in them is left to the garbage collector, for which a later Tenant of the name waits.
+"""
 
 from collections.abc import Iterator
 
@@ -7,6 +10,9 @@ from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.errors import ApiServerRefused
 from relay_operator.manifests import namespace
+from relay_operator.manifests.environment import Manifest
+
+_SECRETS = (names.UPSTREAM_SECRET, names.API_KEYS_SECRET)
 
 
 async def release(api: ApiServer, tenant: Tenant) -> None:
@@ -30,6 +36,36 @@ async def release(api: ApiServer, tenant: Tenant) -> None:
     live = await api.get("Namespace", space)
     if live is not None:
         await api.patch("Namespace", space, namespace.release(live, tenant))
+
+
+async def children_of_former(api: ApiServer, tenant: Tenant) -> list[str]:
+    """Lists what the operator made for a former Tenant of the name and is still there, but for Secrets."""
+    space, made = names.tenant_namespace(tenant.metadata.name), names.watched_children()
+    return [
+        f"{kind} {metadata['name']}"
+        for kind in dict.fromkeys(kind for kind, _ in made)
+        for metadata in await api.list_metadata(kind, namespace=space)
+        if (kind, metadata["name"]) in made and _is_of_former(metadata, tenant)
+    ]
+
+
+async def secrets_of_former(api: ApiServer, tenant: Tenant) -> list[str]:
+    """Lists the Secrets of a former Tenant of the name that are still there, for whom may read them."""
+    space, found = names.tenant_namespace(tenant.metadata.name), []
+    for name in _SECRETS:
+        secret = await api.get("Secret", name, namespace=space)
+        if secret is not None and _is_of_former(secret["metadata"], tenant):
+            found.append(f"Secret {name}")
+    return found
+
+
+def _is_of_former(metadata: Manifest, tenant: Tenant) -> bool:
+    return any(
+        one.get("kind") == "Tenant"
+        and one.get("name") == tenant.metadata.name
+        and one.get("uid") != tenant.metadata.uid
+        for one in metadata.get("ownerReferences") or ()
+    )
 
 
 def _what_goes(tenant: Tenant) -> Iterator[tuple[str, str]]:

@@ -344,6 +344,62 @@ async def test_a_tenant_created_again_inherits_nothing() -> None:
     await life.end()
 
 
+def objects_of(stage: Stage, uid: str) -> list[tuple[str, str]]:
+    """Lists what the Tenant of this UID owns in the namespace."""
+    return [
+        (one["kind"], one["metadata"]["name"])
+        for one in stage.everything().values()
+        if one["metadata"].get("namespace") == SPACE
+        and any(owner["uid"] == uid for owner in one["metadata"].get("ownerReferences", ()))
+    ]
+
+
+LEFT = [("Secret", "relay-api-keys"), ("Secret", "relay-upstream"), ("Deployment", "relay")]
+
+
+@pytest.mark.parametrize("left", [None, *LEFT], ids=["everything", *(name for _, name in LEFT)])
+@pytest.mark.parametrize("restarts", [False, True], ids=["one life", "two lives"])
+@in_virtual_time
+async def test_a_tenant_that_adopts_again_waits_for_what_the_former_one_left(
+    left: tuple[str, str] | None, restarts: bool
+) -> None:
+    """The garbage collector takes its time, and things in any order."""
+    stage, life = await a_serving_tenant(namespacePolicy="Adopt")
+    before, former = api_keys(stage), stage.server.stored("Tenant", "finance")["metadata"]["uid"]
+    delete_tenant(stage)
+    await stage.settle(3)
+    remaining = objects_of(stage, former)
+    assert {*LEFT} <= {*remaining}
+    stage.server.remove("Pod", "relay-1", namespace=SPACE)
+    for kind, name in remaining:
+        if left not in (None, (kind, name)):
+            stage.server.remove(kind, name, namespace=SPACE)
+    stage.tenant(namespacePolicy="Adopt")
+    await stage.settle(3)
+    if restarts:
+        await life.end()
+        life = await stage.operator()
+    await stage.settle(30)
+    assert namespace_ready(stage) == ("False", Reason.NAMESPACE_TERMINATING)
+    if left:
+        assert f"({' '.join(left)})" in message(stage)
+    kept = stage.server.get("Secret", "relay-api-keys", namespace=SPACE)
+    # neither taken over nor replaced before its time
+    assert kept is None or kept["data"] == before
+    stage.server.collect_garbage()
+    await stage.settle(15)
+    stage.pod("relay-2")
+    await stage.settle()
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    assert namespace_ready(stage) == ("True", Reason.ADOPTED)
+    keys = api_keys(stage)
+    assert not set(keys.values()) & set(before.values())
+    stage.server.collect_garbage()
+    await stage.settle(15)
+    assert api_keys(stage) == keys
+    await life.end()
+
+
 @in_virtual_time
 async def test_a_tenant_whose_namespace_is_stuck_in_deletion_says_who_holds_it_and_holds_up_nobody() -> (
     None
