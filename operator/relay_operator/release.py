@@ -11,7 +11,8 @@ from relay_operator.reconcile.tenancy import left_behind
 
 _DESCRIPTION = """\
 Removes the operator's finalizer from Tenants, so that their deletion ends although no operator runs. A namespace that is
-to stay (deletionPolicy Retain, or adopted) is released first; every other goes with its Tenant. An operator that runs
+to stay (deletionPolicy Retain, or adopted) is released first, or, if the Tenant is not being deleted yet, keeps the relay
+until it is; every other goes with its Tenant. An operator that runs
 sets the finalizer again on Tenants that are not being deleted. It uses the kubeconfig's current context.
 """
 

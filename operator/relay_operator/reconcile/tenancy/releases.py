@@ -18,9 +18,23 @@ _SECRETS = (names.UPSTREAM_SECRET, names.API_KEYS_SECRET)
 async def release(api: ApiServer, tenant: Tenant) -> None:
     """Takes the operator's marks off the namespace, and leaves what the operator made in it to the garbage collector.
 
-    What stays is what others put there, and under deletionPolicy Retain the tenant's API keys. Every step can be repeated;
-    raises the first refusal after all were tried.
+    What stays is what others put there, and under deletionPolicy Retain the tenant's API keys. Every step can be repeated.
     """
+    # marks go last, so that what is refused can be tried again
+    await hand_over(api, tenant)
+    space = names.tenant_namespace(tenant.metadata.name)
+    live = await api.get("Namespace", space)
+    if live is not None:
+        await api.patch("Namespace", space, namespace.release(live, tenant))
+
+
+async def hand_over(api: ApiServer, tenant: Tenant) -> None:
+    """Has the garbage collector take what the operator made in the namespace when the Tenant goes, and not before.
+
+    Raises the first refusal after all were tried.
+    """
+    if tenant.spec.deletion_policy == "Retain":
+        await _keep_api_keys(api, tenant)
     space = names.tenant_namespace(tenant.metadata.name)
     refusals: list[ApiServerRefused] = []
     for kind, name in _what_goes(tenant):
@@ -31,11 +45,7 @@ async def release(api: ApiServer, tenant: Tenant) -> None:
             if error.status != 404:
                 refusals.append(error)
     if refusals:
-        # with its marks, so that the rest can be tried again
         raise refusals[0]
-    live = await api.get("Namespace", space)
-    if live is not None:
-        await api.patch("Namespace", space, namespace.release(live, tenant))
 
 
 async def children_of_former(api: ApiServer, tenant: Tenant) -> list[str]:
@@ -76,3 +86,14 @@ def _what_goes(tenant: Tenant) -> Iterator[tuple[str, str]]:
         yield "Secret", names.API_KEYS_SECRET
     # the last one: it is the right to write the others
     yield binding
+
+
+async def _keep_api_keys(api: ApiServer, tenant: Tenant) -> None:
+    """Takes the Tenant off the API keys as their owner, which it became by a release under another policy."""
+    space = names.tenant_namespace(tenant.metadata.name)
+    secret = await api.get("Secret", names.API_KEYS_SECRET, namespace=space)
+    owners = (secret or {}).get("metadata", {}).get("ownerReferences") or ()
+    kept = [one for one in owners if one["uid"] != tenant.metadata.uid]
+    if len(kept) < len(owners):
+        patch = {"metadata": {"ownerReferences": kept}}
+        await api.patch("Secret", names.API_KEYS_SECRET, patch, namespace=space)

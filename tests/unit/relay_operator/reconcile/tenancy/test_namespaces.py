@@ -511,6 +511,56 @@ async def test_a_namespace_that_is_to_stay_is_released_without_an_operator_too()
     assert stage.server.get("Secret", "relay-api-keys", namespace=SPACE) is not None
 
 
+@pytest.mark.parametrize(
+    "policy", [{"deletionPolicy": "Retain"}, {"namespacePolicy": "Adopt"}], ids=["kept", "adopted"]
+)
+@in_virtual_time
+async def test_a_tenant_deleted_after_its_release_leaves_nothing_that_runs(
+    policy: dict[str, str],
+) -> None:
+    stage, life = await a_serving_tenant(**policy)
+    before = api_keys(stage)
+    await life.end()
+    done = f"namespace {SPACE} stays when it is deleted, and the relay in it goes"
+    assert await released(stage) == [f"tenant finance: released; {done}"]
+    # until then it serves, and an operator that comes back knows it
+    stage.server.collect_garbage()
+    assert stage.server.get("Deployment", "relay", namespace=SPACE) is not None
+    assert home(stage)["annotations"][names.ANNOTATION_TENANT_UID]
+    delete_tenant(stage)
+    assert stage.server.get("Tenant", "finance") is None
+    stage.server.collect_garbage()
+    assert "deletionTimestamp" not in home(stage)
+    left = {
+        (one["kind"], one["metadata"]["name"])
+        for one in stage.everything().values()
+        if one["metadata"].get("namespace") == SPACE and one["kind"] not in ("Pod", "RelayRoute")
+    }
+    keys = {("Secret", "relay-api-keys")} if "deletionPolicy" in policy else set()
+    assert left == keys
+    if keys:
+        assert api_keys(stage) == before
+
+
+@in_virtual_time
+async def test_keys_that_are_to_stay_do_so_after_a_release_under_another_policy() -> None:
+    stage, life = await a_serving_tenant(namespacePolicy="Adopt")
+    before = api_keys(stage)
+    await life.end()
+    await released(stage)
+    life = await stage.operator()
+    await stage.settle()
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    stage.tenant(namespacePolicy="Adopt", deletionPolicy="Retain")
+    delete_tenant(stage)
+    await stage.settle()
+    stage.server.collect_garbage()
+    assert stage.server.get("Tenant", "finance") is None
+    assert stage.server.get("Deployment", "relay", namespace=SPACE) is None
+    assert api_keys(stage) == before
+    await life.end()
+
+
 @in_virtual_time
 async def test_a_tenant_goes_although_something_in_its_namespace_cannot_be_cleared() -> None:
     stage, life = await a_serving_tenant(namespacePolicy="Adopt")
