@@ -310,6 +310,8 @@ class Life:
         self.provider_secret_watch = ProviderSecretWatch(
             api=api, context=self.context, operator_namespace=SYSTEM
         )
+        self.lagging: set[str] = set()
+        """Kinds whose watches tell nothing for now."""
         self._server = stage.server
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -374,6 +376,8 @@ class Life:
             await asyncio.sleep(_WATCH_SECONDS)
             news.clear()
             for kind, watch in watches.items():
+                if kind in self.lagging:
+                    continue
                 for event in watch.taken():
                     if _is_watched(kind, event.object):
                         await self._tell(kind, event.type, event.object)

@@ -562,6 +562,28 @@ async def test_keys_that_are_to_stay_do_so_after_a_release_under_another_policy(
 
 
 @in_virtual_time
+async def test_a_namespace_is_released_once_although_no_watch_has_shown_that_its_tenant_is_gone() -> (
+    None
+):
+    stage, life = await a_serving_tenant(deletionPolicy="Retain")
+    delete_tenant(stage)
+    await stage.settle(0.06)
+    # the deletion was told, its end is not
+    life.lagging.add("Tenant")
+    await stage.settle()
+    assert stage.server.get("Tenant", "finance") is None
+    # objects that go have their tenant looked at
+    stage.server.collect_garbage()
+    await stage.settle(30)
+    assert names.ANNOTATION_TENANT_UID not in home(stage).get("annotations", {})
+    assert names.LABEL_MANAGED_BY not in home(stage)["labels"]
+    assert stage.server.get("RoleBinding", names.TENANT_ROLE_BINDING, namespace=SPACE) is None
+    life.lagging.clear()
+    await stage.settle()
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_tenant_goes_although_something_in_its_namespace_cannot_be_cleared() -> None:
     stage, life = await a_serving_tenant(namespacePolicy="Adopt")
     life.api.failures.statuses["ServiceAccount"] = 422
