@@ -34,6 +34,8 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
         or "deletionTimestamp" in body["metadata"]
         or _takes_keys_away(body)
     )
+    # past a reconcile that is under way, and whatever that waits for
+    context.queue.add(Key("Withdrawal", "", name), Urgency.IMMEDIATE)
     context.queue.add(Key("Tenant", "", name), Urgency.URGENT if urgent else Urgency.NORMAL)
     space = names.tenant_namespace(name)
     for route in context.watched_state.routes.in_namespace(space):

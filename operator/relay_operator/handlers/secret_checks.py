@@ -16,7 +16,7 @@ from relay_operator.errors import OperatorError
 from relay_operator.handlers.context import Context
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.watched_objects import Invalid
-from relay_operator.reconcile.work_queue import Key
+from relay_operator.reconcile.work_queue import Key, Urgency
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,8 @@ class SecretChecks:
         before = self._versions.get(tenant)
         # at the first look too, as above, which is no news that would end a backoff
         if is_news or "" in versions or versions != before:
+            if before is not None:
+                self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)
             key = Key("Tenant", "", tenant)
             self._context.queue.add(key, reset_backoff=before is not None)
         self._versions[tenant] = versions

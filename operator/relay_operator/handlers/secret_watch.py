@@ -59,5 +59,6 @@ class SecretWatch:
         tenant = space.removeprefix(names.NAMESPACE_PREFIX)
         is_known = self._context.watched_state.tenants.get(tenant) is not None
         if is_known and self._versions.is_news(space, secret, event.version):
-            # a key may have been taken out, which must not wait for other tenants' reconciles
+            # a key may have been taken out, which must not wait for a reconcile of this tenant or of others
+            self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)
             self._context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)

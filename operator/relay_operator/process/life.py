@@ -27,6 +27,7 @@ from relay_operator.settings import Settings
 logger = logging.getLogger(__name__)
 
 _URGENT_WORKERS = 2
+_WITHDRAWING_WORKERS = 8
 """Beside the others: however many reconciles are slow, two wait for nothing but rollbacks and suspensions."""
 _FINISH_SECONDS = 5.0
 """For reconciles under way when the operator is told to end."""
@@ -127,6 +128,10 @@ class Life:
         workers = {f"worker-{n}": self._workers.run() for n in range(self._settings.workers)}
         workers |= {
             f"urgent-worker-{n}": self._workers.run(Urgency.URGENT) for n in range(_URGENT_WORKERS)
+        }
+        workers |= {
+            f"withdrawing-worker-{n}": self._workers.run(Urgency.IMMEDIATE)
+            for n in range(_WITHDRAWING_WORKERS)
         }
         tasks = [asyncio.create_task(run, name=name) for name, run in {**workers, **acting}.items()]
         try:

@@ -14,6 +14,7 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
 from relay_operator.errors import DocumentRefused, Unavailable
 from relay_operator.manifests import composition, credentials
+from relay_operator.reconcile.pod_pushes import Push
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.leadership import Alone, Lead, Leadership
@@ -206,6 +207,13 @@ class DocumentPublisher:
         # also when nothing is new: somebody may have edited the ConfigMap
         await self._write(publication)
 
+    def push(self, namespace: str) -> None:
+        """Starts to push the newest composition to every pod, and waits for nothing; distribute() stores it."""
+        publication = self._publications.get(namespace)
+        if publication is not None:
+            self._compose(publication)
+            publication.pushes.start(*self._behind(publication))
+
     def _compose(self, publication: Publication) -> None:
         """Composes and seals the document anew if anything of it changed; what is noted of the spec goes with it."""
         publication.settle_spec_note()
@@ -230,7 +238,7 @@ class DocumentPublisher:
             return
         publication.generation += 1
         for name in changed:
-            self._note_change(publication, name)
+            publication.note_change(name)
         self._watched_state.note_in_force(
             publication.base.namespace, (one.name for one in composed.catalogue.providers)
         )
@@ -245,16 +253,14 @@ class DocumentPublisher:
         publication.digest = seal.payload_digest(payload)
         publication.pace.spend(len(publication.sealed), asyncio.get_running_loop().time())
 
-    def _note_change(self, publication: Publication, name: str) -> None:
-        """Keeps the generation that brings the newest form of a route."""
-        route = publication.fragments.get(name)
-        if route is None:
-            publication.changed_in.pop(name, None)
-        elif publication.changed_in.get(name, (None, 0))[0] != route:
-            publication.changed_in[name] = route, publication.generation
-
     async def _push_all(self, publication: Publication) -> None:
         """Sees to it that every pod that is behind is being pushed to, and waits a moment for the answers."""
+        await publication.pushes.wait_for(
+            *self._behind(publication), patience_seconds=_PATIENCE_SECONDS
+        )
+
+    def _behind(self, publication: Publication) -> tuple[list[Pod], Push]:
+        """Returns the pods to push to, and how; forgets those that are gone."""
         namespace = names.tenant_namespace(publication.tenant.metadata.name)
         pods = self._watched_state.relay_pods(namespace)
         alive = {(pod.uid, pod.incarnation) for pod in pods}
@@ -264,11 +270,7 @@ class DocumentPublisher:
         publication.refused_by &= alive
         publication.pushes.forget_all_but(pods)
         behind = [pod for pod in pods if publication.is_behind(pod)]
-        await publication.pushes.wait_for(
-            behind,
-            lambda pod: self._bring_up_to_date(publication, pod),
-            patience_seconds=_PATIENCE_SECONDS,
-        )
+        return behind, lambda pod: self._bring_up_to_date(publication, pod)
 
     async def _bring_up_to_date(self, publication: Publication, pod: Pod) -> bool:
         """Pushes until the pod runs the newest document, also one that is composed meanwhile; False when that failed."""

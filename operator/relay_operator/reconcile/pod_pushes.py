@@ -50,6 +50,11 @@ class PodPushes:
         for task in done:
             task.result()
 
+    def start(self, pods: Iterable[Pod], push: Push) -> None:
+        """Starts a push to each of the pods that none is in flight to; as wait_for, which waits."""
+        for pod in pods:
+            self._running(pod, push)
+
     def _running(self, pod: Pod, push: Push) -> _Course | None:
         now = asyncio.get_running_loop().time()
         course = self._courses.get(pod.uid)

@@ -6,23 +6,32 @@ import asyncio
 import heapq
 import itertools
 import random
+import sys
 from collections import Counter, deque
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from relay_operator import names
 
 
 class Urgency(IntEnum):
-    """URGENT is what takes traffic away from something: a rollback, a lower percent, a suspension."""
+    """URGENT is what takes traffic away from something: a rollback, a lower percent, a suspension.
 
-    URGENT = 0
-    NORMAL = 1
+    IMMEDIATE is what must not wait for anything of the same owner, and makes nobody wait.
+    """
+
+    IMMEDIATE = 0
+    URGENT = 1
+    NORMAL = 2
+
+
+_OF_TENANTS: Final = frozenset({"Tenant", "Withdrawal", "KeySecrets"})
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The object to reconcile."""
+    """The object to reconcile. Of a Tenant, a Withdrawal and KeySecrets take away what a reconcile of it would be late with."""
 
     kind: str
     namespace: str
@@ -31,10 +40,10 @@ class Key:
     @property
     def owner(self) -> str:
         """The namespace of the tenant that this work is for; all Providers are one owner."""
-        return names.tenant_namespace(self.name) if self.kind == "Tenant" else self.namespace
+        return names.tenant_namespace(self.name) if self.kind in _OF_TENANTS else self.namespace
 
 
-_MOST_AT_ONCE = {Urgency.URGENT: 3, Urgency.NORMAL: 2}
+_MOST_AT_ONCE = {Urgency.IMMEDIATE: sys.maxsize, Urgency.URGENT: 3, Urgency.NORMAL: 2}
 """Keys of one owner that are worked on at the same time, whatever their urgency, when another one is taken."""
 _FIRST_BACKOFF_SECONDS = 0.2
 _LONGEST_BACKOFF_SECONDS = 30.0

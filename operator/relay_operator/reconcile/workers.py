@@ -161,6 +161,10 @@ class Workers:
         match key.kind:
             case "Tenant":
                 await self._tenants.reconcile(key.name)
+            case "Withdrawal":
+                await self._tenants.withdraw(key.name)
+            case "KeySecrets":
+                await self._tenants.look_at_key_secrets(key.name)
             case "Provider":
                 await self._providers.reconcile(key.name)
             case "RelayRoute":

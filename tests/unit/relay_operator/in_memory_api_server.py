@@ -316,7 +316,11 @@ class Connection:
         self.reads_of[kind] += 1
         await asyncio.sleep(0)
         self.failures.before_call("GET", kind)
-        return self._server.get(kind, name, namespace=namespace)
+        found = self._server.get(kind, name, namespace=namespace)
+        if self.failures.seconds:
+            # what is on its way may be old news when it arrives
+            await asyncio.sleep(self.failures.seconds)
+        return found
 
     @property
     def reads(self) -> int:
@@ -326,7 +330,7 @@ class Connection:
     async def list_metadata(
         self, kind: str, *, selector: str = "", namespace: str = ""
     ) -> list[Manifest]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.failures.seconds)
         self.failures.before_call("LIST", kind)
         labels = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
         listed = self._server.list(kind, namespace=namespace, **labels)
@@ -360,13 +364,13 @@ class Connection:
                     yield WatchEvent(event.type, event.object["metadata"])
 
     async def create(self, manifest: Manifest) -> Manifest:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.failures.seconds)
         self.failures.before_write("POST", manifest["kind"])
         answer = self._server.create(manifest, (names.FIELD_MANAGER, "Update"))
         return self._written("create", answer, None)
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.failures.seconds)
         self.failures.before_write("PATCH", manifest["kind"])
         kind, namespace, name = _key(manifest)
         before = self._server.get(kind, name, namespace=namespace)
@@ -376,7 +380,7 @@ class Connection:
     async def patch(
         self, kind: str, name: str, patch: Manifest, *, namespace: str = "", subresource: str = ""
     ) -> Manifest:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.failures.seconds)
         self.failures.before_write("PATCH", kind)
         before = self._server.get(kind, name, namespace=namespace)
         manager = ("client-library", "Update")
@@ -386,7 +390,7 @@ class Connection:
         return self._written(f"patch {subresource}".strip(), answer, before)
 
     async def delete(self, kind: str, name: str, *, namespace: str = "", uid: str) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.failures.seconds)
         self.failures.before_write("DELETE", kind)
         before = self._server.get(kind, name, namespace=namespace)
         if before is None:

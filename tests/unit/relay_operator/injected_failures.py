@@ -18,11 +18,12 @@ class OperatorDied(BaseException):
 class InjectedFailures:
     """What goes wrong, and when. Writes, and pushes to relays, are counted from 1 over the life of the connection.
 
-    statuses maps a kind to the HTTP status of every call to it; failing_writes maps a write's number to the status it
+    seconds is how long each call takes, statuses maps a kind to the HTTP status of every call to it; failing_writes maps a write's number to the status it
     gets without taking effect; dies_after is the number of the write after whose effect the operator is killed.
     """
 
     unreachable: bool = False
+    seconds: float = 0.0
     statuses: dict[str, int] = field(default_factory=dict)
     failing_writes: dict[int, int] = field(default_factory=dict)
     dies_after: int | None = None

@@ -57,7 +57,7 @@ from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import WorkQueue
+from relay_operator.reconcile.work_queue import Urgency, WorkQueue
 from relay_operator.reconcile.workers import Workers
 
 Manifest = dict[str, Any]
@@ -331,6 +331,7 @@ class Life:
         """Begins to act."""
         self.term.begin()
         running = [self.workers.run() for _ in range(workers)]
+        running += [self.workers.run(Urgency.IMMEDIATE) for _ in range(2)]
         background = (
             self.slo_loop.run(),
             self.breaker_watch.run(),

@@ -57,7 +57,7 @@ class Wanted:
 class KeyState:
     """A key as status tells of it; rotates_at is infinite without a rotation, previous_until 0 without a key before it.
 
-    previous_since is since when that one had been the current one; 0 where nobody knows.
+    previous_since is since when that one had been the current one; 0 where nobody knows. replaced_at is since when it is not.
     is_due tells that it is to be replaced as soon as nothing stands in the way.
     """
 
@@ -66,6 +66,7 @@ class KeyState:
     rotates_at: float = math.inf
     previous_until: float = 0.0
     previous_since: float = 0.0
+    replaced_at: float = 0.0
     is_due: bool = False
 
     @property
@@ -169,6 +170,7 @@ class _Ledger:
             rotates_at=self._since + self._wanted.every_seconds,
             previous_until=self._until if self._before else 0.0,
             previous_since=replaced.current_since if self._before and replaced else 0.0,
+            replaced_at=replaced.since if self._before and replaced else 0.0,
             is_due=self._is_due,
         )
 

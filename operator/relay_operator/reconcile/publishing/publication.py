@@ -94,6 +94,14 @@ class Publication:
         if not self.callers_went or not self.spec_note:
             self.spec_note = self.newest_note
 
+    def note_change(self, name: str) -> None:
+        """Keeps the generation that brings the newest form of a route."""
+        route = self.fragments.get(name)
+        if route is None:
+            self.changed_in.pop(name, None)
+        elif self.changed_in.get(name, (None, 0))[0] != route:
+            self.changed_in[name] = route, self.generation
+
     def route_generation(self, route: str) -> int:
         """Returns the generation that brought the newest form of a route; 0 when this life of the operator did not."""
         return self.changed_in[route][1] if route in self.changed_in else 0

@@ -64,9 +64,11 @@ class Provisioning:
         """
         space = names.tenant_namespace(spec.metadata.name)
         self._isolation.note_pods(space, self._watched_state.relay_pods(space))
+        began = self._withdrawal.begin_to_read()
         api_keys = await self._api_keys.read(spec, self._publisher.publication(space))
         publication = await self._publications.rebased(spec, api_keys.digests)
         publication.api_keys = api_keys
+        self._withdrawal.hold_to_newest(publication, began)
         await self._withdrawal.withdraw_missing(publication)
         await self._close(publication)
         await self._certificate.read(spec, publication, now)

@@ -9,12 +9,15 @@ from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
-from relay_operator.reconcile.keys.withdrawal import annotations_of, named_keys
+from relay_operator.reconcile.keys.withdrawal import (
+    annotations_of,
+    asks_to_suspend,
+    named_keys,
+)
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
 from relay_operator.reconcile.tenancy.pauses import LOOK_AGAIN_SECONDS, NAMESPACE_SECONDS
 from relay_operator.reconcile.tenancy.provisioning import Provisioning
-from relay_operator.reconcile.tenancy.revocation import asks_to_suspend
 from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications, identity
 from relay_operator.reconcile.tenancy.tenant_report import TenantReport
 from relay_operator.reconcile.watched_objects import Invalid, Watched

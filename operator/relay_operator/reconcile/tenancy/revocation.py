@@ -4,13 +4,13 @@ from contextlib import suppress
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
-from relay_operator.decisions import brake
 from relay_operator.errors import ApiServerRefused, Conflict, Unavailable
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.keys.withdrawal import asks_to_suspend
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.tenancy.homes import is_shut_out
 from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications
-from relay_operator.reconcile.watched_objects import Invalid, Watched
+from relay_operator.reconcile.watched_objects import Watched
 from relay_operator.reconcile.watched_state import WatchedState
 
 
@@ -74,10 +74,3 @@ class Revocation:
             for pod in self._watched_state.relay_pods(space)
             if pod.ready and not pod.terminating
         )
-
-
-def asks_to_suspend(watched: Watched[Tenant]) -> bool:
-    """Tells whether the newest spec asks for it, also one that is refused."""
-    tenant = watched.resource
-    written = tenant.spec if isinstance(tenant, Invalid) else {"suspend": tenant.spec.suspend}
-    return brake.suspends(written)

@@ -37,10 +37,13 @@ class TenantPublications:
     async def of(self, watched: Watched[Tenant]) -> Publication | None:
         """Returns the tenant's publication, after the operator's start from the document that is in force."""
         space = names.tenant_namespace(watched.name)
-        publication = self._publisher.publication(space)
-        if publication is not None and publication.tenant.metadata.uid == watched.uid:
+        publication = self._begun(space, watched.uid)
+        if publication is not None:
             return publication
         configmap = await self._configmap(space)
+        begun = self._begun(space, watched.uid)
+        if begun is not None:
+            return begun
         last = self._publisher.valid_specs.read(watched.body["metadata"], configmap)
         publication = self._publisher.resume(last or identity(watched), _document(configmap))
         if publication is not None:
@@ -53,14 +56,22 @@ class TenantPublications:
     async def rebased(self, spec: Tenant, keys: Mapping[str, ApiKey]) -> Publication:
         """Returns the tenant's publication with the spec and the API keys in it, begun if there was none."""
         space = names.tenant_namespace(spec.metadata.name)
-        publication = self._publisher.publication(space)
-        if publication is None or publication.tenant.metadata.uid != spec.metadata.uid:
-            publication = await self._begin(spec, keys)
+        publication = self._begun(space, spec.metadata.uid) or await self._begin(spec, keys)
         self._rebase(publication, spec, keys)
         return publication
 
+    def _begun(self, space: str, uid: str) -> Publication | None:
+        publication = self._publisher.publication(space)
+        is_its = publication is not None and publication.tenant.metadata.uid == uid
+        return publication if is_its else None
+
     async def _begin(self, spec: Tenant, keys: Mapping[str, ApiKey]) -> Publication:
-        stored = _document(await self._configmap(names.tenant_namespace(spec.metadata.name)))
+        space = names.tenant_namespace(spec.metadata.name)
+        stored = _document(await self._configmap(space))
+        begun = self._begun(space, spec.metadata.uid)
+        if begun is not None:
+            # while that was read; pods have been told by it
+            return begun
         base = composition.tenant_part(spec, keys, replicas=spec.spec.relay.fewest_pods)
         publication = self._publisher.begin(spec, base, stored)
         self._queue_routes(publication)

@@ -21,6 +21,7 @@ from relay_operator.manifests.environment import Platform
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.keys.held_keys import HeldKeys
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
 from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
@@ -72,7 +73,13 @@ class TenantReconciler:
         )
         key_clock = SteadyClock(wall=clock, monotonic=asyncio.get_running_loop().time)
         self._withdrawal = KeyWithdrawal(
-            publications=publications, publisher=publisher, clock=key_clock
+            api=api,
+            publications=publications,
+            publisher=publisher,
+            watched_state=watched_state,
+            queue=queue,
+            held_keys=HeldKeys(),
+            clock=key_clock,
         )
         self._api_keys = TenantApiKeys(
             api=api,
@@ -141,6 +148,14 @@ class TenantReconciler:
             watched_state=watched_state,
             report=self._report,
         )
+
+    async def withdraw(self, name: str) -> None:
+        """Pushes what the newest Tenant takes away, past a reconcile of it that is under way."""
+        self._withdrawal.take_away(name)
+
+    async def look_at_key_secrets(self, name: str) -> None:
+        """Pushes what the Secrets of its keys do not hold any more, past a reconcile of it that is under way."""
+        await self._withdrawal.look_at_secrets(name)
 
     async def reconcile(self, name: str) -> None:
         """Brings everything the tenant owns to what its spec asks for, and writes its status."""
@@ -214,5 +229,6 @@ class TenantReconciler:
         self._children.forget(space)
         self._report.forget(name)
         self._api_keys.forget(name)
+        self._withdrawal.forget(name)
         self._homes.forget(name)
         self._departures.forget(name)

@@ -11,14 +11,18 @@ from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 
 class RecordingQueue(WorkQueue):
-    """Remembers what was enqueued instead of ordering it."""
+    """Remembers what was enqueued instead of ordering it; what is immediate, apart."""
 
     def __init__(self) -> None:
         super().__init__()
         self.keys: list[Key] = []
         self.urgent: set[str] = set()
+        self.immediate: list[str] = []
 
     def add(self, key: Key, urgency: Urgency = Urgency.NORMAL, **_: Any) -> None:
+        if urgency is Urgency.IMMEDIATE:
+            self.immediate.append(f"{key.kind}/{key.name}")
+            return
         self.keys.append(key)
         if urgency is Urgency.URGENT:
             self.urgent.add(f"{key.kind}/{key.name}")
