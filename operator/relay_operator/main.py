@@ -18,7 +18,7 @@ from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
-from relay_operator.cluster.leadership.fence import Fence
+from relay_operator.cluster.leadership.fence import Brake, Fence
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.probing.probes import Probes
@@ -124,7 +124,9 @@ async def _live(
         identity=f"{socket.gethostname()}_{uuid.uuid4()}",
         lease_seconds=settings.lease_seconds,
     )
-    relays = Relays(timeout_seconds=settings.push_timeout_seconds, fence=elector)
+    relays = Relays(
+        timeout_seconds=settings.push_timeout_seconds, fence=elector, brake=Brake(elector)
+    )
     electing = asyncio.create_task(elector.run(), name="elector")
     try:
         fenced = api.fenced(elector)

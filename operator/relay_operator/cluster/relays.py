@@ -128,7 +128,10 @@ _MOST_PROBE_BYTES = 8 * 1024
 
 
 class Relays:
-    """Connections to admin ports, over TCP unless another transport is given. timeout_seconds bounds a whole push."""
+    """Connections to admin ports, over TCP unless another transport is given. timeout_seconds bounds a whole push.
+
+    fence is asked before pushes, brake before those that only take weight away.
+    """
 
     def __init__(
         self,
@@ -136,9 +139,11 @@ class Relays:
         timeout_seconds: float,
         transport: httpx.AsyncBaseTransport | None = None,
         fence: Fence | None = None,
+        brake: Fence | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._fence = fence or Unfenced()
+        self._brake = brake or self._fence
         self._client = httpx.AsyncClient(
             transport=transport,
             timeout=timeout_seconds,
@@ -157,17 +162,21 @@ class Relays:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def push(self, pod: Pod, sealed: str, *, leader: str = "") -> PushAnswer:
+    async def push(
+        self, pod: Pod, sealed: str, *, leader: str = "", lowers: bool = False
+    ) -> PushAnswer:
         """Pushes a document, showing which leader this is; returns what the pod then has in force: this document, or one that it keeps instead.
 
+        lowers tells that to what the pod has in force it changes nothing but that weight is taken away.
         Raises Unavailable when the pod has not answered in time, DocumentRefused when it cannot use the document, and
         NotLeading without a push where another operator may be the leader.
         """
         what = f"push to pod {pod.namespace}/{pod.name}"
-        deadline = fences.bound(self._fence, self._timeout_seconds, what=what)
+        fence = self._brake if lowers else self._fence
+        deadline = fences.bound(fence, self._timeout_seconds, what=what)
         try:
             async with asyncio.timeout(deadline):
-                status, body = await self._put(pod, sealed, leader)
+                status, body = await self._put(pod, sealed, leader, fence)
         except NO_ANSWER as error:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} did not answer the push of its document within "
@@ -255,16 +264,14 @@ class Relays:
             )
         return bytes(body)
 
-    async def _put(self, pod: Pod, sealed: str, leader: str) -> tuple[int, bytes]:
+    async def _put(self, pod: Pod, sealed: str, leader: str, fence: Fence) -> tuple[int, bytes]:
         url = f"http://{pod.admin_address}{endpoints.CONFIG_PATH}"
         request = self._client.stream(
             "PUT",
             url,
             content=sealed.encode(),
             headers={"content-type": "application/json", endpoints.LEADER_HEADER: leader},
-            extensions=fences.last_moment(
-                self._fence, what=f"push to pod {pod.namespace}/{pod.name}"
-            ),
+            extensions=fences.last_moment(fence, what=f"push to pod {pod.namespace}/{pod.name}"),
         )
         body = bytearray()
         async with request as response:

@@ -25,7 +25,13 @@ from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary.plans import objective_of, plan_of
 from relay_operator.decisions.canary.probes import combined
-from relay_operator.decisions.canary.resumption import adopt, adopt_started, leave, resume
+from relay_operator.decisions.canary.resumption import (
+    adopt,
+    adopt_started,
+    leave,
+    obey_lower,
+    resume,
+)
 from relay_operator.decisions.canary.run import RAISED, Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.route_status import Progress
@@ -131,6 +137,11 @@ class CanaryRuns:
         adopt(run, in_force, now)
         run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)
         return run
+
+    def obey_lower(self, key: RouteKey, in_force: document.Route, *, now: float) -> bool:
+        """Brings a run down to a lower weight that relays were found to have in force; True when it was above."""
+        run = self.runs.get(key)
+        return run is not None and obey_lower(run, in_force, now)
 
     def return_to_stable(self, key: RouteKey, *, message: str, now: float) -> None:
         """Ends the run of a canary that lost its weight to another one, which cannot start yet."""

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_contract import seal
-from relay_contract.document import Document, TenantDocument
+from relay_contract.document import Document, Route, TenantDocument
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
-from relay_operator.errors import DocumentRefused, Unavailable
+from relay_operator.errors import DocumentRefused, NotLeading, Unavailable
 from relay_operator.manifests import composition, credentials
 from relay_operator.reconcile.pod_pushes import Push
-from relay_operator.reconcile.publishing import route_room
+from relay_operator.reconcile.publishing import lowering, route_room
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.leadership import Alone, Lead, Leadership
 from relay_operator.reconcile.publishing.publication import Publication, weights
@@ -59,9 +59,19 @@ class DocumentPublisher:
         return self._publications.get(namespace)
 
     def weight_is_stored(self, namespace: str, route: str) -> bool:
-        """Tells whether a weight in force would survive the operator."""
+        """Tells whether a weight in force would survive the operator, and the next one could be stored."""
         publication = self._publications.get(namespace)
-        return publication is None or publication.weight_is_stored(route)
+        if publication is None:
+            return True
+        return self._leadership.leads and publication.weight_is_stored(route)
+
+    def taken_over(self, namespace: str, route: str) -> Route | None:
+        """Returns, once, a route of which relays had less weight in force than this life of the operator knew."""
+        publication = self._publications.get(namespace)
+        if publication is None or route not in publication.taken_over:
+            return None
+        publication.taken_over.discard(route)
+        return publication.fragments.get(route)
 
     def begin(self, tenant: Tenant, base: TenantDocument, stored: str) -> Publication:
         """Starts from what the ConfigMap holds, so that generation and last good fragments outlive the operator."""
@@ -215,12 +225,19 @@ class DocumentPublisher:
             publication.pushes.start(*self._behind(publication))
 
     def _compose(self, publication: Publication) -> None:
-        """Composes and seals the document anew if anything of it changed; what is noted of the spec goes with it."""
+        """Composes and seals the document anew if anything of it changed; what is noted of the spec goes with it.
+
+        Without a certain lead it only takes weight away.
+        """
+        if not self._leadership.leads:
+            self._compose_lower(publication)
+            return
         publication.settle_spec_note()
         document, contents = publication.document, publication.contents
         pods = self._watched_state.relay_pods(publication.base.namespace)
         asks = publication.may_ask_for_preflights(pods)
         is_another = document is None or publication.composed_base != publication.base
+        is_another = is_another or publication.lowered is not None
         if not is_another and asks == publication.asked_for_preflights and not contents.is_changed:
             return
         composed = composition.whole_document(
@@ -232,18 +249,30 @@ class DocumentPublisher:
         )
         changed = contents.unpublished.copy()
         contents.note_published()
-        publication.composed_base = publication.base
+        publication.composed_base, publication.lowered = publication.base, None
         publication.asked_for_preflights = asks
         if composed == document:
             return
-        publication.generation += 1
-        for name in changed:
-            publication.note_change(name)
         self._watched_state.note_in_force(
             publication.base.namespace, (one.name for one in composed.catalogue.providers)
         )
         # what an earlier version of a relay does not know would keep it from taking any change
-        epoch = self._leadership.epoch if asks else 0
+        self._seal(publication, composed, epoch=self._leadership.epoch if asks else 0)
+        for name in changed:
+            publication.note_change(name)
+
+    def _compose_lower(self, publication: Publication) -> None:
+        lower = lowering.lowered(publication)
+        if lower is not None:
+            self._seal(publication, lower, epoch=self._leadership.epoch if lower.epoch else 0)
+            publication.lowered = publication.document
+            for route in lower.tenant.routes:
+                known = publication.changed_in.get(route.name)
+                if known is None or known[0].canary_percent != route.canary_percent:
+                    publication.changed_in[route.name] = route, publication.generation
+
+    def _seal(self, publication: Publication, composed: Document, *, epoch: int) -> None:
+        publication.generation += 1
         composed = composed.model_copy(
             update={"generation": publication.generation, "epoch": epoch}
         )
@@ -267,6 +296,7 @@ class DocumentPublisher:
         for gone in publication.acknowledged.keys() - alive:
             del publication.acknowledged[gone]
             publication.told_since.discard(gone)
+            publication.certain.pop(gone, None)
         publication.refused_by &= alive
         publication.pushes.forget_all_but(pods)
         behind = [pod for pod in pods if publication.is_behind(pod)]
@@ -276,16 +306,16 @@ class DocumentPublisher:
         """Pushes until the pod runs the newest document, also one that is composed meanwhile; False when that failed."""
         for _ in range(_MOST_ROUNDS):
             digest, generation = publication.digest, publication.generation
-            document = publication.document
+            document, lowers = publication.document, self._is_brake(publication, pod)
             try:
                 answer = await self._relays.push(
-                    pod, publication.sealed, leader=self._leadership.shown()
+                    pod, publication.sealed, leader=self._leadership.shown(), lowers=lowers
                 )
             except Unavailable as error:
-                if isinstance(error, DocumentRefused) and document is not None:
-                    self._note_refusal(publication, pod, document)
-                    if publication.digest != digest:
-                        continue
+                if document is not None:
+                    self._note_failure(publication, pod, document, error)
+                if isinstance(error, DocumentRefused) and publication.digest != digest:
+                    continue
                 # a pod that is only starting does not answer yet
                 level = logging.WARNING if pod.ready else logging.DEBUG
                 logger.log(
@@ -294,13 +324,33 @@ class DocumentPublisher:
                 return False
             self._leadership.hear_of(answer.leader)
             if answer.acknowledgement.digest == digest:
-                publication.acknowledged[(pod.uid, pod.incarnation)] = answer.acknowledgement
-                publication.told_since.add((pod.uid, pod.incarnation))
-            elif publication.generation == generation and not self._overtake(publication, answer):
+                publication.note_acknowledged(pod, answer.acknowledgement, document)
+            elif publication.generation == generation and not self._overtake(
+                publication, pod, answer
+            ):
                 return False
             if publication.digest == digest:
                 return True
         return False
+
+    def _is_brake(self, publication: Publication, pod: Pod) -> bool:
+        """Tells whether the newest document has to be pushed without a certain lead, and only takes weight away from what the pod has."""
+        if self._leadership.leads or publication.document is None:
+            return False
+        certain = publication.certain.get((pod.uid, pod.incarnation))
+        return certain is not None and lowering.only_lowers(certain, publication.document)
+
+    def _note_failure(
+        self, publication: Publication, pod: Pod, pushed: Document, error: Unavailable
+    ) -> None:
+        key = pod.uid, pod.incarnation
+        certain = publication.certain.get(key)
+        has_left = not isinstance(error, NotLeading)
+        if has_left and certain is not None and not lowering.only_lowers(certain, pushed):
+            # it may have come into force or not
+            del publication.certain[key]
+        if isinstance(error, DocumentRefused):
+            self._note_refusal(publication, pod, pushed)
 
     def _note_refusal(self, publication: Publication, pod: Pod, refused: Document) -> None:
         """Composes without preflights, next keys and the leader's number, until the pod has gone, where it may be them that it
@@ -315,7 +365,7 @@ class DocumentPublisher:
             publication.refused_by.add((pod.uid, pod.incarnation))
             self._compose(publication)
 
-    def _overtake(self, publication: Publication, answer: PushAnswer) -> bool:
+    def _overtake(self, publication: Publication, pod: Pod, answer: PushAnswer) -> bool:
         """Composes anew above a document that a lost life of ours has published; False when the pod shows none.
 
         A pod is believed what our signature on the document that it keeps shows, and nothing else.
@@ -324,12 +374,15 @@ class DocumentPublisher:
             kept, _ = seal.unseal(answer.kept, [self._signing_key.public_key()])
         except seal.DocumentRejected:
             return False
-        if (
-            kept.tenant.uid != publication.tenant.metadata.uid
-            or kept.generation < publication.generation
-        ):
+        if kept.tenant.uid != publication.tenant.metadata.uid:
             return False
         self._leadership.meet(kept)
+        publication.certain.pop((pod.uid, pod.incarnation), None)
+        if kept.generation < publication.generation or not self._leadership.leads:
+            return False
+        for lower in lowering.taken_over(publication, kept):
+            publication.contents.put(lower)
+            publication.taken_over.add(lower.name)
         publication.generation, publication.document = kept.generation, None
         self._compose(publication)
         return True

@@ -243,8 +243,11 @@ class RouteReconciler:
         A spec that is not in force takes weight away all the same. None when a provider's address is still to be read
         after the operator's start.
         """
-        route = watched.resource
+        route, key = watched.resource, (publication.base.namespace, watched.name)
         publication.without_room.discard(watched.name)
+        lower = self._publisher.taken_over(*key)
+        if lower is not None:
+            self._canaries.obey_lower(key, lower, now=now)
         if isinstance(route, Invalid):
             refused = Refused(reason=Reason.INVALID_SPEC, message=route.message)
             return self._held(watched, publication, refused, now)
@@ -319,7 +322,7 @@ class RouteReconciler:
             route_room.common(namespace, publication.reachable, self._watched_state),
             keyless=frozenset({canary.provider} if canary is not None and lacking else ()),
             in_force=publication.fragments.get(route.metadata.name),
-            stored=publication.weight_is_stored(route.metadata.name),
+            stored=self._publisher.weight_is_stored(namespace, route.metadata.name),
             missing_keys=publication.missing_keys or {},
             unusable=self._watched_state.unusable_providers(
                 side.provider for side in route_acceptance.sides(route)
@@ -412,7 +415,7 @@ class RouteReconciler:
         programmed = Programmed(
             generation=_generation(body, publication), pods=pods, acknowledged=acknowledged
         )
-        if acknowledged < pods:
+        if acknowledged < pods or name in publication.taken_over:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
         if publication.generation != publication.reported_generation:
             # the Tenant's status names the document's generation

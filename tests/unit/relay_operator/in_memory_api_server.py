@@ -22,6 +22,7 @@ from tests.unit.relay_operator.injected_failures import InjectedFailures
 
 from relay_operator import names
 from relay_operator.cluster.api_server import PATHS
+from relay_operator.cluster.leadership.fence import Fence, Unfenced, bound
 from relay_operator.cluster.watch_stream import WatchEvent
 from relay_operator.errors import ApiServerRefused, Conflict
 
@@ -310,6 +311,7 @@ class Connection:
         self.failures = failures
         self.writes: list[Write] = []
         self.reads_of: Counter[str] = Counter()
+        self.fence: Fence = Unfenced()
         self._server = server
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
@@ -365,12 +367,14 @@ class Connection:
 
     async def create(self, manifest: Manifest) -> Manifest:
         await asyncio.sleep(self.failures.seconds)
+        bound(self.fence, 1.0, what="write")
         self.failures.before_write("POST", manifest["kind"])
         answer = self._server.create(manifest, (names.FIELD_MANAGER, "Update"))
         return self._written("create", answer, None)
 
     async def apply(self, manifest: Manifest) -> Manifest:
         await asyncio.sleep(self.failures.seconds)
+        bound(self.fence, 1.0, what="write")
         self.failures.before_write("PATCH", manifest["kind"])
         kind, namespace, name = _key(manifest)
         before = self._server.get(kind, name, namespace=namespace)
@@ -381,6 +385,7 @@ class Connection:
         self, kind: str, name: str, patch: Manifest, *, namespace: str = "", subresource: str = ""
     ) -> Manifest:
         await asyncio.sleep(self.failures.seconds)
+        bound(self.fence, 1.0, what="write")
         self.failures.before_write("PATCH", kind)
         before = self._server.get(kind, name, namespace=namespace)
         manager = ("client-library", "Update")
@@ -391,6 +396,7 @@ class Connection:
 
     async def delete(self, kind: str, name: str, *, namespace: str = "", uid: str) -> None:
         await asyncio.sleep(self.failures.seconds)
+        bound(self.fence, 1.0, what="write")
         self.failures.before_write("DELETE", kind)
         before = self._server.get(kind, name, namespace=namespace)
         if before is None:

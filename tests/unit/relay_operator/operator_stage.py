@@ -24,6 +24,9 @@ from tests.unit.relay_operator.virtual_time import running_clock
 from relay_operator import names
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.leadership.elector import Elector
+from relay_operator.cluster.leadership.fence import Brake, Unfenced
+from relay_operator.cluster.leadership.heartbeat import Heartbeat
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus.client import Fetched
 from relay_operator.cluster.status_writer import StatusWriter
@@ -86,6 +89,7 @@ _OWNED = frozenset({"Pod", *owned_objects.KINDS})
 _WATCH_SECONDS = 0.05
 _QUIET_SECONDS = 5.0
 _SCRAPE_SECONDS = 0.5
+_LEASE_SECONDS = 6
 
 
 @dataclass(slots=True)
@@ -153,6 +157,9 @@ class Term:
     def begin(self) -> None:
         self.epoch = max(next(self.numbers), self.epoch)
 
+    def rest_seconds(self) -> float:
+        return float("inf")
+
     def note_epoch(self, epoch: int) -> None:
         if 0 < self.epoch < epoch and not self.is_over:
             self.epoch = epoch + 1
@@ -162,15 +169,37 @@ class Life:
     """One life of the operator: everything that main wires, on a connection of its own, until it is ended."""
 
     def __init__(
-        self, stage: "Stage", failures: InjectedFailures | None = None, *, prometheus: bool = True
+        self,
+        stage: "Stage",
+        failures: InjectedFailures | None = None,
+        *,
+        prometheus: bool = True,
+        elects: str = "",
     ) -> None:
         self.api: Connection = stage.server.connect(failures)
         self.term = Term(stage.numbers)
+        lease_api: Any = stage.server.connect(self.api.failures)
+        clock = stage.clock
+        self.elector = Elector(
+            lease_api,
+            namespace=SYSTEM,
+            identity=elects,
+            lease_seconds=_LEASE_SECONDS,
+            clock=clock,
+            wall=clock,
+            heartbeat=Heartbeat((clock,)),
+        )
+        self.api.fence = self.elector if elects else Unfenced()
         self.queue = WorkQueue()
         self.key_versions = SecretVersions()
         self.watched_state = WatchedState(tiers=stage.tiers)
         api: Any = self.api
-        relays: Any = Pushes(stage.relays, self.api.failures)
+        relays: Any = Pushes(
+            stage.relays,
+            self.api.failures,
+            fence=self.api.fence,
+            brake=Brake(self.elector) if elects else Unfenced(),
+        )
         samples: Any = stage.samples if prometheus else None
         children, status = OwnedObjects(api), StatusWriter(api)
         announcer = EventRecorder(api, instance="test")
@@ -183,7 +212,7 @@ class Life:
             children=children,
             watched_state=self.watched_state,
             signing_key=SIGNING_KEY,
-            lead=self.term,
+            lead=self.elector if elects else self.term,
         )
         self.isolation = IsolationRecords(
             watched_state=self.watched_state,
@@ -346,11 +375,29 @@ class Life:
         )
         self._tasks += [asyncio.create_task(one) for one in (*running, *background)]
 
+    async def elect(self) -> None:
+        """Lists and watches, stands for the lead, and acts once it has it; ends with it."""
+        await self.stand_by()
+        self._tasks += [
+            asyncio.create_task(self.elector.run()),
+            asyncio.create_task(self._lead_when_elected()),
+        ]
+
+    async def _lead_when_elected(self) -> None:
+        await self.elector.won.wait()
+        self.lead()
+        acting = self._tasks[3:]
+        await self.elector.lost.wait()
+        for task in acting:
+            task.cancel()
+
     async def end(self) -> None:
         """Ends the life at whatever point it has reached; raises what ended it before, but for an arranged death."""
         for task in self._tasks:
             task.cancel()
         for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if self.elector.lost.is_set() and ended is None:
+                continue
             if not isinstance(ended, asyncio.CancelledError | OperatorDied):
                 raise AssertionError("a task of the operator ended by itself") from ended
 
@@ -410,9 +457,15 @@ class Stage:
         self.numbers = itertools.count(1)
         self.server.put(_namespace(SYSTEM))
 
-    def life(self, failures: InjectedFailures | None = None, *, prometheus: bool = True) -> Life:
-        """Prepares a life of the operator."""
-        return Life(self, failures, prometheus=prometheus)
+    def life(
+        self,
+        failures: InjectedFailures | None = None,
+        *,
+        prometheus: bool = True,
+        elects: str = "",
+    ) -> Life:
+        """Prepares a life of the operator; with a name that it elects itself by, under the fence as in main."""
+        return Life(self, failures, prometheus=prometheus, elects=elects)
 
     async def operator(self) -> Life:
         """Starts a life of the operator."""

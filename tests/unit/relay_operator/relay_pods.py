@@ -18,6 +18,7 @@ from relay_contract.preflight import Preflight, PreflightReason, Preflights
 from relay_contract.provider_probe import ProviderProbe
 from relay_contract.seal import DocumentRejected, unseal
 from relay_operator import names
+from relay_operator.cluster.leadership.fence import Fence, Unfenced, bound
 from relay_operator.cluster.relays import Asked, OpenBreakers, Pod, PushAnswer, ToldPreflights
 from relay_operator.errors import DocumentRefused, Unavailable
 
@@ -284,6 +285,8 @@ class Pushes:
 
     pods: RelayPods
     failures: InjectedFailures
+    fence: Fence = field(default_factory=Unfenced)
+    brake: Fence = field(default_factory=Unfenced)
 
     async def breakers(self, pod: Pod, *, seen: str, wait_seconds: int) -> OpenBreakers:
         told = self.pods.breakers(pod)
@@ -312,7 +315,10 @@ class Pushes:
         await asyncio.sleep(self.pods.probe_seconds)
         return found
 
-    async def push(self, pod: Pod, sealed: str, *, leader: str = "") -> PushAnswer:
+    async def push(
+        self, pod: Pod, sealed: str, *, leader: str = "", lowers: bool = False
+    ) -> PushAnswer:
+        bound(self.brake if lowers else self.fence, 1.0, what="push")
         self.pods.pushed_bytes += len(sealed)
         async with self.pods.being_pushed_to():
             await asyncio.sleep(self.pods.seconds.get(pod.name, 0))

@@ -12,10 +12,11 @@ from prometheus_client import Counter, Gauge
 from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.leadership.fence import boot_seconds
+from relay_operator.cluster.leadership.heartbeat import Heartbeat
 from relay_operator.decisions.leadership import lease as leases
 from relay_operator.decisions.leadership.election import Claim, Election, Look, Make, Step
 from relay_operator.decisions.leadership.lease import Lease
-from relay_operator.errors import ApiServerRefused, Conflict, OperatorError
+from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Elector:
         lease_seconds: int,
         clock: Callable[[], float] = boot_seconds,
         wall: Callable[[], float] = time.time,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -57,6 +59,8 @@ class Elector:
         self._clock = clock
         self._wall = wall
         self._election = Election(identity=identity, lease_seconds=lease_seconds)
+        self._heartbeat = heartbeat or Heartbeat()
+        self._is_braking = False
         self._hurry = asyncio.Event()
         self._acquired = self._renewed = 0.0
         self.won, self.lost = asyncio.Event(), asyncio.Event()
@@ -70,6 +74,12 @@ class Elector:
     def rest_seconds(self) -> float:
         return self._election.until - self._clock()
 
+    def may_brake(self) -> bool:
+        """Tells whether the lead ended for no other cause than that the API server does not answer, and this process has run ever since:
+        it may take weight away then, and do nothing else.
+        """
+        return self._election.may_brake(self._clock()) and self._heartbeat.is_steady()
+
     def note_epoch(self, epoch: int) -> None:
         """Takes in that a leader of this epoch has been, which our signature on something of it proved."""
         if epoch > self._election.epoch:
@@ -78,12 +88,16 @@ class Elector:
 
     async def run(self) -> None:
         """Stands by, leads, and ends once the lead is lost."""
-        while not self._election.is_lost:
-            self._hurry.clear()
-            await self._take_step()
-            wait = self._election.seconds_until_next(self._clock())
-            if wait > 0:
-                await self._wait(wait)
+        beating = asyncio.create_task(self._heartbeat.run(), name="heartbeat")
+        try:
+            while not self._election.is_lost:
+                self._hurry.clear()
+                await self._take_step()
+                wait = self._election.seconds_until_next(self._clock())
+                if wait > 0:
+                    await self._wait(wait)
+        finally:
+            beating.cancel()
         logger.warning("lead lost, another operator may act", extra={"epoch": self.epoch})
         self.lost.set()
 
@@ -109,7 +123,8 @@ class Elector:
             async with asyncio.timeout(self._election.patience_seconds):
                 lease = await self._perform(step)
         except (OperatorError, TimeoutError) as error:
-            self._election.failed()
+            self._election.failed(unanswered=isinstance(error, Unavailable | TimeoutError))
+            self._log_brake()
             if not isinstance(error, Conflict):
                 _FAILURES.inc()
                 self._log_failure(step, error)
@@ -117,6 +132,9 @@ class Elector:
             return
         if isinstance(step, Claim) and lease is not None:
             self._election.claimed(lease, started=started, now=self._clock())
+            if self._election.leads(self._clock()):
+                self._heartbeat.begin()
+            self._log_brake()
             self._note_won()
         else:
             self._election.saw(lease, now=self._clock())
@@ -125,6 +143,15 @@ class Elector:
         if not self.won.is_set() and self._election.leads(self._clock()):
             logger.info("leading", extra={"epoch": self.epoch})
             self.won.set()
+
+    def _log_brake(self) -> None:
+        may_brake = self.may_brake()
+        if may_brake and not self._is_braking:
+            logger.warning(
+                "lease ran out and the API server does not answer: weight is taken from canaries that break a limit, nothing else is done",
+                extra={"epoch": self.epoch},
+            )
+        self._is_braking = may_brake
 
     def _log_failure(self, step: Step, error: Exception) -> None:
         level = logging.WARNING if self.won.is_set() else logging.INFO

@@ -43,6 +43,32 @@ class Unfenced:
         return float("inf")
 
 
+class Lead(Fence, Protocol):
+    """A fence that also says whether a leader whose lease ran out may still take weight away."""
+
+    def may_brake(self) -> bool:
+        """Tells whether the lease ran out because the API server does not answer, and nothing else speaks against it."""
+
+
+class Brake:
+    """The fence of pushes that only take weight away: open for a leader, and for one that nothing but the API server's silence ended.
+
+    Such a push does no harm where another operator leads by now: a relay that has met it refuses the push, and from the others
+    that one takes the lower weight over.
+    """
+
+    def __init__(self, lead: Lead) -> None:
+        self._lead = lead
+
+    @property
+    def epoch(self) -> int:
+        return self._lead.epoch
+
+    def rest_seconds(self) -> float:
+        rest = self._lead.rest_seconds()
+        return float("inf") if rest <= 0 and self._lead.may_brake() else rest
+
+
 def bound(fence: Fence, seconds: float, *, what: str) -> float:
     """Returns the deadline of a call that would have this one; raises NotLeading."""
     rest = fence.rest_seconds()

@@ -41,18 +41,31 @@ def resume(run: Run, progress: Progress, in_force: document.Route | None, now: f
     if is_another and run.state.weight_percent > 0:
         leave(run)
         return
+    _correct(run, in_force.canary.fingerprint, in_force.canary_percent, now)
+
+
+def obey_lower(run: Run, in_force: document.Route, now: float) -> bool:
+    """Brings a run down to the weight that relays had in force before it learned of that; True when it was above."""
+    if in_force.canary is None or in_force.canary_percent >= run.state.weight_percent:
+        return False
+    return _correct(run, in_force.canary.fingerprint, in_force.canary_percent, now)
+
+
+def _correct(run: Run, fingerprint_in_force: str, weight_in_force: int, now: float) -> bool:
     correction = machine.resumed(
         run.state,
-        fingerprint_in_force=in_force.canary.fingerprint,
-        weight_in_force=in_force.canary_percent,
+        fingerprint_in_force=fingerprint_in_force,
+        weight_in_force=weight_in_force,
         now=now,
     )
-    if correction is not None:
-        run.state = correction.state
-        # the step that status tells of is another one
-        run.remembered, run.probes = "", None
-        run.record(correction, now)
-        _settle(run, now)
+    if correction is None:
+        return False
+    run.state = correction.state
+    # the step that status tells of is another one
+    run.remembered, run.probes = "", None
+    run.record(correction, now)
+    _settle(run, now)
+    return True
 
 
 def leave(run: Run) -> None:

@@ -70,6 +70,7 @@ class Election:
         self._was_ours_then = False
         self._looked_at = float("-inf")
         self._claimed_at = float("-inf")
+        self._is_unanswered = False
 
     @property
     def patience_seconds(self) -> float:
@@ -79,6 +80,12 @@ class Election:
     def leads(self, now: float) -> bool:
         """Tells whether no other process can be the leader."""
         return not self.is_lost and now < self.until
+
+    def may_brake(self, now: float) -> bool:
+        """Tells whether the lease of the last leader that is known of, which is this one, ran out because nothing answers, and for no
+        other cause.
+        """
+        return self._is_unanswered and not self.is_lost and not self.leads(now)
 
     def next_step(self, now: float) -> Step:
         """Returns what to do with the Lease when it is time."""
@@ -113,6 +120,7 @@ class Election:
     def note_epoch(self, epoch: int) -> None:
         """Takes in that a leader of this epoch has been, whatever the Lease says: it may have been deleted or restored."""
         self._known_epoch = max(self._known_epoch, min(epoch, MOST_EPOCH - 1))
+        self._is_unanswered = self._is_unanswered and epoch <= self.epoch
         if 0 < self.epoch < self._known_epoch:
             # the next claim raises ours above it
             self._claimed_at = float("-inf")
@@ -122,11 +130,12 @@ class Election:
         self._looked_at = now
         self._is_missing = lease is None
         if lease is None:
-            self._seen = None
+            self._seen, self._is_unanswered = None, False
             return
         if self._version != lease.version:
             self._version, self._seen_at, self._was_ours_then = lease.version, now, self.leads(now)
         self._seen = lease
+        self._is_unanswered = self._is_unanswered and lease.holder == self.identity
         is_ours = lease.holder == self.identity or self._is_only_unheld(lease)
         if self.epoch and not is_ours:
             self.stop()
@@ -141,10 +150,15 @@ class Election:
             self.epoch = max(self.epoch, lease.epoch)
             self._claimed_at = started
             self.until = started + self._lease_seconds * _FENCE_SHARE
+            self._is_unanswered = self._is_unanswered or self.leads(now)
 
-    def failed(self) -> None:
-        """Takes in that a step did not succeed, or that nobody knows: only what the Lease is now helps."""
+    def failed(self, *, unanswered: bool = False) -> None:
+        """Takes in that a step did not succeed, or that nobody knows: only what the Lease is now helps.
+
+        unanswered tells that the API server did not answer, or with an error of its own.
+        """
         self._seen, self._is_missing = None, False
+        self._is_unanswered = self._is_unanswered and unanswered
 
     def stop(self) -> None:
         """Ends the lead for good. A Lease that is still ours may be released from now on."""

@@ -42,8 +42,10 @@ class CanaryMoves:
     def act(self, key: RouteKey, *, told_anew: bool) -> None:
         """Decides by the run's verdict. told_anew tells that the verdict is another than before, which status must say."""
         run = self._canaries.runs[key]
+        now, lower = self._clock(), self._publisher.taken_over(*key)
+        told_anew |= lower is not None and self._canaries.obey_lower(key, lower, now=now)
         stored = self._publisher.weight_is_stored(*key)
-        moved = self._canaries.decide(key, now=self._clock(), stored=stored)
+        moved = self._canaries.decide(key, now=now, stored=stored)
         if moved:
             weight, token = run.state.weight_percent, run.preflight_token
             copies = run.copies_calls

@@ -16,6 +16,9 @@ class Lead(Protocol):
     def epoch(self) -> int:
         """Its number; 0 of an operator that is alone by other means."""
 
+    def rest_seconds(self) -> float:
+        """Returns for how long this operator is certainly the leader; 0 or less when it may not be."""
+
     def note_epoch(self, epoch: int) -> None:
         """Takes in that a leader of this number has been, so that this one's has to be higher."""
 
@@ -24,6 +27,10 @@ class Alone:
     """The lead of an operator that is alone by other means than a Lease."""
 
     epoch = 0
+
+    def rest_seconds(self) -> float:
+        """Returns that this has no end."""
+        return float("inf")
 
     def note_epoch(self, epoch: int) -> None:
         """Nothing follows."""
@@ -41,6 +48,11 @@ class Leadership:
     def epoch(self) -> int:
         """The number of this leader."""
         return self._lead.epoch
+
+    @property
+    def leads(self) -> bool:
+        """Tells whether this operator is certainly the leader."""
+        return self._lead.rest_seconds() > 0
 
     def shown(self) -> str:
         """Returns what a push shows of this leader."""

@@ -45,7 +45,9 @@ class Publication:
     look at the tenant's own keys found, spec_note is the last
     valid spec as the ConfigMap is to hold it, empty while it is not known (tenant is then nobody's wish), newest_note
     the one that it becomes with the next composition, outgrown the Providers whose models are not those of their spec for the same reason. callers_went tells that the spec takes
-    callers away that a network policy in force may still let in.
+    callers away that a network policy in force may still let in. certain is the document that each pod certainly has in
+    force; lowered is the newest composition where that only took weight away, because the lead was not certain;
+    taken_over are the routes of which pods had less weight in force than this life of the operator knew.
     """
 
     tenant: Tenant
@@ -80,6 +82,9 @@ class Publication:
     write_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     pushes: PodPushes = field(default_factory=PodPushes)
     callers_went: bool = False
+    certain: dict[tuple[str, int], Document] = field(default_factory=dict)
+    lowered: Document | None = None
+    taken_over: set[str] = field(default_factory=set)
 
     def renew_connections(self) -> None:
         """Lets relays close the connections that were made before the present policy."""
@@ -134,6 +139,16 @@ class Publication:
         """Tells whether the pod runs the newest document and holds every provider key it needs."""
         answer = self.acknowledged.get((pod.uid, pod.incarnation))
         return answer is not None and answer.digest == self.digest and not answer.missing_keys
+
+    def note_acknowledged(
+        self, pod: Pod, answer: Acknowledgement, document: Document | None
+    ) -> None:
+        """Takes in that the pod has this document in force."""
+        key = pod.uid, pod.incarnation
+        self.acknowledged[key] = answer
+        self.told_since.add(key)
+        if document is not None:
+            self.certain[key] = document
 
     def runs_newest(self, pod: Pod) -> bool:
         """Tells whether the pod runs the newest document, with every provider key or without."""

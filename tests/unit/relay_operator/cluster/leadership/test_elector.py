@@ -11,6 +11,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time, running_cloc
 
 from relay_operator import names
 from relay_operator.cluster.leadership.elector import Elector
+from relay_operator.cluster.leadership.heartbeat import Heartbeat
 
 NAMESPACE = "relay-system"
 LEASE_SECONDS = 6
@@ -60,6 +61,7 @@ class Stage:
             lease_seconds=LEASE_SECONDS,
             clock=clock,
             wall=clock,
+            heartbeat=Heartbeat((clock,)),
         )
         started = Operator(api, elector, asyncio.create_task(elector.run()))
         self.operators.append(started)
@@ -262,3 +264,73 @@ async def test_a_refused_lease_is_tried_again() -> None:
         await asyncio.sleep(30)
         stage.operators[0].api.failures.statuses.clear()
         await stage.leading()
+
+
+@in_virtual_time
+async def test_a_leader_that_nothing_answers_may_brake_until_it_sees_another_one() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        assert not first.elector.may_brake()
+        first.api.failures.unreachable = True
+        await happens(lambda: not first.leads())
+        for _ in range(600):
+            assert first.elector.may_brake()
+            assert not stage.operators[1].elector.may_brake()
+            await asyncio.sleep(0.1)
+        first.api.failures.unreachable = False
+        await asyncio.wait_for(first.elector.lost.wait(), 5)
+        assert not first.elector.may_brake()
+
+
+@in_virtual_time
+async def test_a_leader_does_not_brake_after_what_is_no_silence() -> None:
+    async def is_refused(stage: Stage, first: Operator) -> None:
+        first.api.failures.statuses["Lease"] = 403
+        await asyncio.sleep(2)
+
+    async def conflicts(stage: Stage, first: Operator) -> None:
+        first.api.failures.statuses["Lease"] = 409
+        await asyncio.sleep(2)
+
+    async def loses_its_lease(stage: Stage, first: Operator) -> None:
+        stage.server.remove("Lease", names.LEADER_LEASE, namespace=NAMESPACE)
+        first.api.failures.failing_writes = dict.fromkeys(range(1, 10_000), 503)
+        await asyncio.sleep(2)
+
+    async def hears_of_another_one(stage: Stage, first: Operator) -> None:
+        first.api.failures.unreachable = True
+        first.elector.note_epoch(9)
+
+    async def was_stopped(stage: Stage, first: Operator) -> None:
+        first.api.failures.unreachable = True
+        running_clock().now += 3
+
+    async def ends(stage: Stage, first: Operator) -> None:
+        first.api.failures.unreachable = True
+        await first.elector.end()
+
+    for happened in (
+        is_refused,
+        conflicts,
+        loses_its_lease,
+        hears_of_another_one,
+        was_stopped,
+        ends,
+    ):
+        async with on_stage(operators=1) as stage:
+            first = await stage.leading()
+            await happened(stage, first)
+            first.api.failures.unreachable = True
+            await asyncio.sleep(10)
+            assert not first.leads()
+            assert not first.elector.may_brake(), happened.__name__
+
+
+@in_virtual_time
+async def test_a_leader_brakes_while_the_api_server_answers_with_errors_of_its_own() -> None:
+    async with on_stage(operators=1) as stage:
+        first = await stage.leading()
+        first.api.failures.statuses["Lease"] = 500
+        await asyncio.sleep(10)
+        assert not first.leads()
+        assert first.elector.may_brake()

@@ -14,7 +14,7 @@ from kubernetes.aio import client as kubernetes_client
 from tests.unit.relay_operator.cluster.unix_server import ScriptedServer, scripted, serving
 
 from relay_operator.cluster.api_server import KubernetesApiServer
-from relay_operator.cluster.leadership.fence import FencedRequest, boot_seconds
+from relay_operator.cluster.leadership.fence import Brake, FencedRequest, boot_seconds
 from relay_operator.cluster.relays import Pod, Relays
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.cluster.webhook.sender import Receiver, Webhook
@@ -131,6 +131,49 @@ async def test_no_push_leaves_without_the_lease(tmp_path: Path, rests: list[floa
             await relays.push(POD, "sealed")
         await relays.close()
     assert server.seen == []
+
+
+@dataclass(slots=True)
+class Ended:
+    """A lead whose lease ran out; may_brake answers in turn, the last one for good."""
+
+    brakes: list[bool]
+    epoch: int = 1
+    asked: Iterator[bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asked = iter(self.brakes)
+
+    def rest_seconds(self) -> float:
+        return -1.0
+
+    def may_brake(self) -> bool:
+        return next(self.asked, self.brakes[-1])
+
+
+@pytest.mark.parametrize(
+    ("brakes", "lowers", "leaves"),
+    [([True], True, 1), ([True], False, 0), ([False], True, 0), ([True, False], True, 0)],
+    ids=["takes-away", "anything-else", "may-not", "stopped"],
+)
+async def test_only_a_push_that_takes_weight_away_leaves_by_the_brake(
+    tmp_path: Path, brakes: list[bool], lowers: bool, leaves: int
+) -> None:
+    server, lead = ScriptedServer((200, {}, ACKNOWLEDGED)), Ended(brakes)
+    async with serving(scripted(server), tmp_path / "pod.sock") as path:
+        relays = Relays(
+            timeout_seconds=2,
+            transport=httpx.AsyncHTTPTransport(uds=str(path)),
+            fence=lead,
+            brake=Brake(lead),
+        )
+        if leaves:
+            await relays.push(POD, "sealed", lowers=lowers)
+        else:
+            with pytest.raises(NotLeading):
+                await relays.push(POD, "sealed", lowers=lowers)
+        await relays.close()
+    assert len(server.seen) == leaves
 
 
 async def test_a_push_leaves_with_the_lease(tmp_path: Path) -> None:
