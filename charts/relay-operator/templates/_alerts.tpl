@@ -209,7 +209,7 @@ groups:
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
     annotations:
       summary: No operator of the relays leads.
-      description: {{ printf "The operators run and none of them acts: relays go on with their last configuration, and their breakers still act; but no canary is judged, raised or rolled back. Their logs say why the Lease relay-operator-leader cannot be held: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator; kubectl -n %s describe lease relay-operator-leader. Most often the API server answers late (operator.leaseSeconds) or refuses." .Release.Namespace .Release.Namespace | quote }}
+      description: {{ printf "The operators run and none of them acts: relays go on with their last configuration, and their breakers still act; but no canary is raised, and one that breaks a limit is rolled back only while the API server does not answer at all. Their logs say why the Lease relay-operator-leader cannot be held: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator; kubectl -n %s describe lease relay-operator-leader. Most often the API server answers late (operator.leaseSeconds) or refuses." .Release.Namespace .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorWithoutLeader") | trim | nindent 6 }}
   - alert: RelayOperatorAbsent
     expr: absent(up{ {{- $operator }}} == 1)
