@@ -31,8 +31,9 @@ class Fleet:
         _ask(self.port, "POST", f"/{name}/reset")
 
     def requests(self, name: str) -> int:
-        """Returns how many calls a provider got."""
-        return int(self.stats(name)["requests"])
+        """Returns how many calls a provider got; lists of models, by which relays probe it, are none."""
+        by_endpoint = self.stats(name)["by_endpoint"]
+        return sum(count for endpoint, count in by_endpoint.items() if endpoint)
 
     def stats(self, name: str) -> dict[str, Any]:
         """Returns a provider's counts since it was healed last."""
