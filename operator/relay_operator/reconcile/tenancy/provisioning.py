@@ -124,6 +124,7 @@ class Provisioning:
         except OperatorError as error:
             self._rollouts.note_unwritten(spec.metadata.name, str(error))
             raise
+        self._rollouts.note_written(spec.metadata.name)
         if autoscaler is not None:
             await self._children.apply(autoscaler)
 

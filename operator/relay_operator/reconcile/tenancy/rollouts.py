@@ -160,6 +160,11 @@ class Rollouts:
         self._unwritten[name] = Unwritten(since=since, why=why)
         self._wake_others(name)
 
+    def note_written(self, name: str) -> None:
+        """Takes in that everything which the tenant was given last is written."""
+        if self._unwritten.pop(name, None) is not None:
+            self._wake_others(name)
+
     def _still_unwritten(self, name: str) -> Unwritten | None:
         rollout = self._watched_state.rollouts.get(names.tenant_namespace(name))
         if rollout is not None and rollout.note.template == self._given_last.get(name):
