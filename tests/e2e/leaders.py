@@ -1,5 +1,7 @@
 """The operator that leads on a real cluster: which pod it is, and what takes the lead from it."""
 
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -55,9 +57,17 @@ def both_run(cluster: Cluster) -> None:
 
 
 def is_killed(cluster: Cluster) -> float:
-    """Kills the leader without a word; returns the seconds until another one leads."""
+    """Kills the leader without a word; returns the seconds until another one leads.
+
+    Where its process is out of reach its pod is deleted by force, of which a kubelet still tells the process.
+    """
     former = leader(cluster)
-    cluster.kubectl("delete", "pod", pod_of(former), "-n", NAMESPACE, "--grace-period=0", "--force")
+    record = cluster_records.read(cluster.name)
+    if record is not None and record.inner is not None:
+        os.kill(process(cluster, pod_of(former)), signal.SIGKILL)
+    else:
+        kill = ("--grace-period=0", "--force")
+        cluster.kubectl("delete", "pod", pod_of(former), "-n", NAMESPACE, *kill)
     return taken_over(cluster, former)
 
 

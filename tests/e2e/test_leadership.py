@@ -39,14 +39,15 @@ def tenant(weight: int) -> dict[str, Any]:
 
 
 def programmed(cluster: Cluster) -> int:
-    """Returns the generation of the document that every relay pod runs."""
-    status = cluster.get("tenant", TENANT).get("status", {})
-    return int(status.get("programmed", {}).get("generation", 0))
+    """Returns the generation of the document that every relay pod runs; 0 while one lacks the newest."""
+    relay = cluster.get("tenant", TENANT).get("status", {}).get("relay", {})
+    is_everywhere = relay.get("acknowledged") == relay.get("replicas")
+    return int(relay.get("configGeneration", 0)) if is_everywhere else 0
 
 
 def acts(cluster: Cluster, depth: int) -> None:
     """Checks that a change of the spec gets into the relay."""
-    before = programmed(cluster)
+    before = wait_until("the document everywhere", lambda: programmed(cluster), bool, seconds=60)
     apply(cluster, "Tenant", TENANT, tenant(depth))
     wait_until(
         "the change to be in force",
