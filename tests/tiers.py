@@ -1,4 +1,4 @@
-"""Runs the test tiers, the quickest first, and prepares a tier's needs just before its turn.
+"""Runs the test tiers, the quickest first. A cluster is built beside the first ones, other needs just before their turn.
 
     python -m tests.tiers                                  all tiers, with coverage; the first that fails ends the run
     python -m tests.tiers --tier blackbox --tier compiled  these tiers
@@ -10,6 +10,7 @@ The last line is the summary of the last pytest run.
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -132,12 +133,42 @@ def run_all(runs: Sequence[Run]) -> int:
 
     Prints the coverage of the others before the last run, so that pytest's summary closes the output.
     """
+    early = _prepare_early(runs)
+    try:
+        return _run_all(runs, early)
+    finally:
+        if early is not None and early.poll() is None:
+            os.killpg(early.pid, signal.SIGTERM)
+            early.wait()
+
+
+def _prepare_early(runs: Sequence[Run]) -> subprocess.Popen[bytes] | None:
+    """Begins to build what a cluster needs beside the first runs, which keep one core busy; None where that is of no use.
+
+    What fails here is tried again, and told, when its turn has come.
+    """
+    later = any(Need.CLUSTER in run.needs for run in runs[1:])
+    if not later or runs[0].needs:
+        return None
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.demo.prepare"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _run_all(runs: Sequence[Run], early: subprocess.Popen[bytes] | None) -> int:
     measured = [run.title for run in runs[:-1] if run.measured]
     for run in runs:
         if run is runs[-1] and measured:
             sys.stdout.write(coverage_report.table(measured))
         sys.stdout.write(f"--- {run.title}: {' '.join(run.arguments)} ---\n")
         sys.stdout.flush()
+        if early is not None and Need.CLUSTER in run.needs:
+            early.wait()
         if code := _execute(run):
             return code
     return 0
