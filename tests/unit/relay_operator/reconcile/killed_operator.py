@@ -109,9 +109,8 @@ def _report_all_but_death(loop: asyncio.AbstractEventLoop, context: dict[str, An
 
 async def _looked_again(stage: Stage, life: Life) -> list[str]:
     """Returns what one more look at everything writes, once the evidence in status is no older than it may be."""
-    for (namespace, name), run in life.canaries.runs.items():
-        if run.is_measured:
-            life.queue.add(Key("RelayRoute", namespace, name))
+    for namespace, name in life.canaries.runs:
+        life.queue.add(Key("RelayRoute", namespace, name))
     await stage.settle(_LOOK_SECONDS)
     written = len(life.api.writes)
     for kind in ("Provider", "Tenant", "RelayRoute"):
