@@ -121,7 +121,7 @@ def test_a_leader_that_was_stopped_acts_no_more(
         chain = (
             f"chain pass {{ type filter hook postrouting priority -300; policy accept; {rule}\n}}"
         )
-        leaders.nft(led, f"table ip {TABLE} {{\n{chain}}}\n")
+        leaders.nft(led, f"table ip {TABLE} {{\n{chain}\n}}\n")
     finally:
         os.kill(number, signal.SIGCONT)
     try:
@@ -144,7 +144,7 @@ def test_a_leader_without_the_api_server_is_replaced(
     pod = led.get("pod", leaders.pod_of(first), "-n", leaders.NAMESPACE)
     drop = f"ip saddr {pod['status']['podIP']} tcp dport {{443, 6443}} drop"
     chain = f"chain pass {{ type filter hook prerouting priority -300; policy accept; {drop}\n}}"
-    leaders.nft(led, f"table ip {TABLE} {{\n{chain}}}\n")
+    leaders.nft(led, f"table ip {TABLE} {{\n{chain}\n}}\n")
     try:
         seconds = leaders.taken_over(led, first)
         acts(led, 16)
