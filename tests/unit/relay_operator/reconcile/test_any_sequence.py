@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, note, settings
+from hypothesis import example, given, note, settings
 from tests.unit.relay_operator.operator_stage import PLATFORM, SIGNING_KEY, SYSTEM, Stage
 from tests.unit.relay_operator.reconcile.any_sequence import (
     Play,
@@ -16,6 +16,7 @@ from tests.unit.relay_operator.reconcile.any_sequence import (
     steps,
 )
 from tests.unit.relay_operator.reconcile.scenes import SPACE, with_a_tenant
+from tests.unit.relay_operator.reconcile.test_repairs import without_an_owner
 from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
 
 from relay_contract import document, endpoints, seal
@@ -30,6 +31,12 @@ from relay_operator.names import Reason
 Manifest = dict[str, Any]
 _LOOK_SECONDS = 0.4
 _OURS = ("Tenant", "Provider", "RelayRoute")
+_ORPHANED: list[Step] = [
+    ("hold", ("Tenant", "finance")),
+    ("release",),
+    ("edit", ("Namespace", SPACE, without_an_owner)),
+]
+"""The Tenant goes, and the garbage collector finds no owner of its namespace any more."""
 
 
 def valid(kind: str, body: Manifest) -> Any:
@@ -66,7 +73,16 @@ def owned_tenant(stage: Stage) -> tuple[Manifest, Tenant] | None:
         # a route that somebody holds keeps the namespace
         assert ready(body) == ("False", Reason.NAMESPACE_TERMINATING)
         return None
+    if parsed is not None and home is not None and is_of_former(home, body):
+        assert ready(body) == ("False", Reason.NAMESPACE_CONFLICT)
+        return None
     return None if parsed is None else (body, parsed)
+
+
+def is_of_former(home: Manifest, tenant: Manifest) -> bool:
+    """Tells whether the namespace is older than its Tenant: here only the operator makes one, and no Tenant adopts."""
+    # UIDs of the API server in memory grow
+    return bool(home["metadata"]["uid"] < tenant["metadata"]["uid"])
 
 
 def check_children(stage: Stage, spec: Tenant) -> None:
@@ -100,6 +116,9 @@ def check_isolation(stage: Stage) -> None:
     if body is None or home is None:
         return
     if any("deletionTimestamp" in one["metadata"] for one in (body, home)):
+        return
+    if is_of_former(home, body):
+        assert body["metadata"]["uid"] not in str(home)
         return
     identity = Tenant.parse({"metadata": body["metadata"], "spec": {}})
     for manifest in (
@@ -261,6 +280,8 @@ async def played(sequence: list[Step]) -> None:
 
 @settings(max_examples=max(settings().max_examples // 3, 15))
 @given(steps)
+@example([*_ORPHANED, ("tenant", "plain")])
+@example([*_ORPHANED, ("tenant", "invalid")])
 def test_any_sequence_followed_by_quiet_ends_as_the_specs_ask(sequence: list[Step]) -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(played(sequence))

@@ -298,6 +298,21 @@ async def test_a_tenant_that_is_created_again_after_orphaning_its_namespace_adop
 
 
 @in_virtual_time
+async def test_a_refused_spec_takes_no_namespace_that_a_former_tenant_left() -> None:
+    stage, life = await a_serving_tenant()
+    delete_tenant(stage, orphan=True)
+    await stage.settle()
+    before = home(stage)
+    stage.tenant(relay={"resources": {"limits": {"memory": "1Mi"}}})
+    await stage.settle(15)
+    assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.INVALID_SPEC
+    assert home(stage) == before
+    assert "namespaceUID" not in stage.status("Tenant", "finance")
+    assert in_force(stage).tenant.keys == ()
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_restored_tenant_and_namespace_of_new_uids_belong_together_again() -> None:
     """A backup keeps names, labels, annotations and Secrets, and neither UIDs, owners nor status."""
     stage, life = await a_serving_tenant()
