@@ -52,7 +52,7 @@ def shown(cluster: Cluster) -> str:
 def call(cluster: Cluster) -> str:
     keys = cluster.get("secret", "relay-api-keys", "-n", SPACE)["data"]
     key = base64.b64decode(keys["default"]).decode()
-    command = ("exec", "-n", SPACE, "deploy/relay", "--", "python", "-c", _CALL, key)
+    command = ("exec", "-n", SPACE, "deploy/relay", "--", "python3", "-c", _CALL, key)
     return cluster.kubectl(*command).strip()
 
 

@@ -106,8 +106,8 @@ class Provisioning:
     async def _has_keys(self, publication: Publication) -> bool:
         """Tells whether keys of providers were handed out already, which routes alone do not: a Provider may need none."""
         space = publication.base.namespace
-        is_asked = self._isolation.of(space).is_open and publication.fragments
-        return bool(is_asked) and await self._keys.are_handed_over(space)
+        is_asked = self._isolation.of(space).is_open
+        return is_asked and await self._keys.are_handed_over(space)
 
     async def _serve(self, spec: Tenant) -> None:
         """Applies what serves the traffic; the number of pods is left to an autoscaler, or to nobody but the spec."""
