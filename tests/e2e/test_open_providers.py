@@ -68,7 +68,8 @@ def sovereign(staged: Cluster) -> Iterator[Cluster]:
         "models": [{"name": "gpt-4.1"}],
         "limits": {"requestsPerMinute": 600},
     }
-    secret(staged, "the-first-key")
+    # the one that the simulated provider takes
+    secret(staged, "provider-key-of-legacy")
     apply(staged, "Provider", PROVIDER, spec)
     apply(staged, "Tenant", TENANT, {"relay": {"replicas": 1}})
     becomes(staged, "tenant", TENANT, "Ready", "Available")
