@@ -9,7 +9,7 @@ def test_never_two_act_and_always_one_in_the_end() -> None:
     run_state_machine_as_test(
         Elections,
         settings=settings(
-            max_examples=2000,
+            max_examples=600,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
