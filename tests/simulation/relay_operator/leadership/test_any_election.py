@@ -1,4 +1,4 @@
-"""Two thousand elections, each with late and lost requests, stopped and killed processes, and a Lease that is edited."""
+"""Six hundred elections, each with late and lost requests, stopped and killed processes, and a Lease that is edited."""
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
