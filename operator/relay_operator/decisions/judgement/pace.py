@@ -1,6 +1,6 @@
 """How long the attempts of one side take, from counters alone: Little's law (1961), and the longest time without an end."""
 
-from math import exp
+from math import exp, inf
 from typing import Final
 
 FEWEST_ENDED: Final = 20.0
@@ -17,10 +17,18 @@ class Pace:
     What is under way counts only once another attempt has ended: those that never end do not tell how long attempts take.
     """
 
-    __slots__ = ("_area", "_ended", "_open_area", "_open_seconds", "_silent_seconds", "longest")
+    __slots__ = (
+        "_area",
+        "_ended",
+        "_open_area",
+        "_open_seconds",
+        "_seconds",
+        "_silent_seconds",
+        "longest",
+    )
 
     def __init__(self) -> None:
-        self._area = self._ended = self.longest = 0.0
+        self._area = self._ended = self._seconds = self.longest = 0.0
         # since the last end
         self._open_area = self._open_seconds = self._silent_seconds = 0.0
 
@@ -35,6 +43,7 @@ class Pace:
         kept = exp(-self._silent_seconds / _FADE_SECONDS)
         self._area = kept * self._area + self._open_area
         self._ended = kept * self._ended + ended
+        self._seconds = kept * self._seconds + self._silent_seconds
         self.longest = max(kept * self.longest, self._open_seconds)
         self._open_area = self._open_seconds = self._silent_seconds = 0.0
 
@@ -42,3 +51,7 @@ class Pace:
     def mean(self) -> float | None:
         """Returns the seconds that an attempt takes; None while too few have ended, or where relays do not say what is under way."""
         return self._area / self._ended if self._ended >= FEWEST_ENDED and self._area > 0 else None
+
+    def silence(self, nats: float) -> float:
+        """Returns the seconds without an end that are as unlikely as exp(-nats) at the usual rate of ends; infinity before any."""
+        return nats * self._seconds / self._ended if self._ended > 0 else inf

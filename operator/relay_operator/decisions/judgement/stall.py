@@ -15,7 +15,7 @@ from relay_operator.decisions.judgement.pace import Pace
 FEWEST_ATTEMPTS: Final = 5.0
 LEAST_SECONDS: Final = 12.0
 LEAST_SECONDS_UNKNOWN: Final = 30.0
-"""For a canary of which it is not known how long its attempts take."""
+"""For a canary of which it is not known how long its attempts take, or which is silent for that long as a rule."""
 RESIDENCES: Final = 8.0
 """An attempt is overdue after this many times as long as they usually take."""
 LONGEST_TIMES: Final = 2.0
@@ -127,7 +127,10 @@ class StallWatch:
     def _patience(self, now: float) -> float:
         """Returns after how long an attempt is overdue."""
         canary, stable = self._canary_pace, self._stable_pace
-        least = LEAST_SECONDS if canary.mean is not None else LEAST_SECONDS_UNKNOWN
+        # few calls end seldom: that none did for some seconds says nothing then
+        least = min(max(LEAST_SECONDS, canary.silence(_NATS)), LEAST_SECONDS_UNKNOWN)
+        if canary.mean is None:
+            least = LEAST_SECONDS_UNKNOWN
         usual = max(self._residence(now) if stable.mean is None else stable.mean, canary.mean or 0)
         longest = max(canary.longest, stable.longest)
         seconds = max(least, RESIDENCES * usual, LONGEST_TIMES * longest)

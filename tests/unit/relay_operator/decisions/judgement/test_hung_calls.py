@@ -1,0 +1,61 @@
+"""Calls that do not end are told from calls that take long by how often calls of that canary usually end."""
+
+from relay_operator.decisions.analysis.increments import Increments, SideIncrements
+from relay_operator.decisions.judgement.stall import Stalled, StallWatch
+
+Call = tuple[float, float]
+"""When it began and how long it takes, in seconds."""
+
+
+def side(calls: list[Call], since: float, now: float) -> SideIncrements:
+    return SideIncrements(
+        started=sum(since < begun <= now for begun, _ in calls),
+        finished=sum(since < begun + took <= now for begun, took in calls),
+        under_way=sum(begun <= now < begun + took for begun, took in calls),
+    )
+
+
+def stalled(canary: list[Call], stable: list[Call], *, until: int) -> tuple[int, Stalled] | None:
+    """Returns when the watch finds calls that hang, and which; None if it finds none."""
+    watch = StallWatch()
+    for now in range(2, until, 2):
+        found = watch.tick(
+            Increments(
+                now=1000.0 + now,
+                seconds=2.0 if now > 2 else 0.0,
+                canary=side(canary, now - 2, now),
+                stable=side(stable, now - 2, now),
+                fresh_pods=1,
+                expected_pods=1,
+                tripped_pods=0,
+                moved=True,
+            )
+        )
+        if found is not None:
+            return now, found
+    return None
+
+
+STABLE: list[Call] = [(number / 2, 1.5) for number in range(1600)]
+
+
+def test_a_canary_that_is_silent_as_a_rule_may_take_long_for_a_few_calls_at_once() -> None:
+    seldom: list[Call] = [(10.0 * number, 1.5) for number in range(60)]
+    long: list[Call] = [(601 + number / 10, 25.0) for number in range(5)]
+    assert stalled(seldom + long, STABLE, until=700) is None
+
+
+def test_calls_that_never_end_are_found_after_half_a_minute_on_such_a_canary() -> None:
+    seldom: list[Call] = [(10.0 * number, 1.5) for number in range(60)]
+    hung: list[Call] = [(601 + number / 10, 1e6) for number in range(5)]
+    found = stalled(seldom + hung, STABLE, until=700)
+    assert found is not None
+    assert 630 <= found[0] <= 640
+
+
+def test_they_are_found_sooner_where_calls_end_all_the_time() -> None:
+    often: list[Call] = [(number / 2, 1.5) for number in range(1200)]
+    hung: list[Call] = [(601 + number / 2, 1e6) for number in range(200)]
+    found = stalled(often + hung, STABLE, until=700)
+    assert found is not None
+    assert 612 <= found[0] <= 622
