@@ -118,7 +118,8 @@ def test_a_shadow_copy_drops_what_its_provider_refuses(
     relay.chat(temperature=0.5)
     eventually(canary.calls, lambda calls: calls == 1, what="the shadow copy")
     assert "temperature" not in canary.only_request().json()
-    assert stable.only_request().json()["temperature"] == 0.5
+    # one in ten copies asks stable once more, for comparison
+    assert {request.json()["temperature"] for request in stable.received()} == {0.5}
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,9 @@ def test_the_attempts_of_a_call_share_its_id_and_have_their_own(
     events = usage_lines(relay, "usage-attempts", 3)
     assert {event["side"] for event in events} == {"stable", "shadow", "fallback"}
     assert len({event["call_id"] for event in events}) == 1
-    assert len({event["attempt_id"] for event in events}) == 3
-    assert len({event["event_id"] for event in events}) == 3
+    # one in ten copies asks stable once more, for comparison
+    assert len({event["attempt_id"] for event in events}) == len(events)
+    assert len({event["event_id"] for event in events}) == len(events)
 
 
 @pytest.mark.parametrize("asked", [None, False, True])
