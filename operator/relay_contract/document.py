@@ -163,7 +163,7 @@ class ClientCertificate(Part):
 
 
 class Capabilities(Part):
-    """What a model can do, as the platform says of it; None where nothing is said. Sizes are in tokens."""
+    """Holds what the platform says a model can do; None where it says nothing. Sizes are in tokens."""
 
     context_window: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None
     max_output_tokens: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None

@@ -24,7 +24,7 @@ DECOY_PORT = 8091
 """A port of the operator's pod that is open to everybody but for the relays' own network policies."""
 KUBELET_PORT = 10250
 METADATA_ADDRESSES = ("169.254.169.254", "fd00:ec2::254")
-"""Where clouds serve the credentials of a node to whoever asks."""
+"""Address at which clouds serve the credentials of a node to whoever asks."""
 METADATA_PORT = 80
 
 CONNECT_SECONDS = 1.0
@@ -44,7 +44,7 @@ Address = Annotated[str, StringConstraints(min_length=2, max_length=45)]
 
 
 class TargetKind(StrEnum):
-    """What a target is; a relay connects to no other."""
+    """Names the kinds of targets; a relay connects to no other."""
 
     DECOY = "Decoy"
     API_SERVER = "ApiServer"
@@ -55,7 +55,7 @@ class TargetKind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt to connect ended."""
+    """Names the ways in which an attempt to connect ends."""
 
     CONNECTED = "Connected"
     REFUSED = "Refused"
@@ -93,7 +93,7 @@ class Target(Part):
 
 
 class ProbeRequest(Part):
-    """What one relay container is asked to connect to, once."""
+    """Asks one relay container to connect to some targets, once."""
 
     tenant_uid: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     challenge: Challenge
@@ -101,7 +101,7 @@ class ProbeRequest(Part):
 
 
 class ProbeAnswer(Part):
-    """How each attempt ended, in the order of the targets. serving: the pod's own traffic port takes connections."""
+    """Tells how each attempt ended, in the order of the targets. serving: the pod's own traffic port takes connections."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -110,7 +110,7 @@ class ProbeAnswer(Part):
 
 
 class ProbeChallenge(Part):
-    """What the next request has to hold."""
+    """Tells what the next request has to hold."""
 
     model_config = ConfigDict(extra="ignore")
 

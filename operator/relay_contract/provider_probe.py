@@ -1,4 +1,4 @@
-"""What a relay pod finds out about a provider by asking it for its list of models: a call that costs nothing."""
+"""Tells what a relay pod finds out about a provider by asking it for its list of models: a call that costs nothing."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What callers may rely on of a model: what every side that serves it now can do."""
+"""Tells what callers may rely on of a model: only what every side that serves it now can do."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -138,7 +138,7 @@ class ClientCertificate(Part):
 
 
 class Capabilities(Part):
-    """What a model can do, as far as somebody has said so. Sizes are in tokens."""
+    """Holds what a model can do, as far as somebody has said so. Sizes are in tokens."""
 
     context_window: int | None = None
     max_output_tokens: int | None = None

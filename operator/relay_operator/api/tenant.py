@@ -87,7 +87,7 @@ class ApiKey(Part):
 
 
 class KeyRotation(Part):
-    """How generated keys are replaced. every is how old one becomes, None for as old as may be; overlap is how long the key
+    """Holds how generated keys are replaced. every is how old one becomes, None for as old as may be; overlap is how long the key
     before it is accepted beside it. Seconds.
     """
 
@@ -173,7 +173,7 @@ class TenantSpec(Part):
 
 
 class Origin(Part):
-    """Where the values of a spec come from: from_tier are the paths of those that its tier supplied.
+    """Tells where the values of a spec come from: from_tier are the paths of those that its tier supplied.
 
     pods identifies what of the spec as it was written shapes the relay pods; empty where that is not known.
     """

@@ -24,7 +24,7 @@ _FEWEST_CHARACTERS: Final = 8
 """Of a key that somebody wrote by hand; what the operator makes has 256 random bits."""
 _MOST_CHARACTERS: Final = 512
 _SENDABLE: Final = re.compile(r"[!-~]+")
-"""What fits into an Authorization field as one word (RFC 9110, section 5.6.2, and RFC 6750, section 2.1, are narrower)."""
+"""Matches what fits into an Authorization field as one word (RFC 9110, section 5.6.2, and RFC 6750, section 2.1, are narrower)."""
 
 
 @dataclass(frozen=True, slots=True)

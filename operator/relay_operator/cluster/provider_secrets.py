@@ -1,4 +1,4 @@
-"""What relays show a provider, read from Secrets of the operator's namespace: key, client certificate, proxy credentials.
+"""Reads what relays show a provider from Secrets of the operator's namespace: key, client certificate, proxy credentials.
 
 Only Secrets that are labelled for the Provider count (names.LABEL_PROVIDER).
 Each is read by itself: what is missing or wrong holds up nothing else. No value is ever logged or told.
@@ -28,7 +28,7 @@ _PEM_BLOCK = re.compile(rb"-----BEGIN [A-Z0-9 ]+-----[A-Za-z0-9+/=\s]+-----END [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why something cannot be handed to relays: what it is (`key`), and a reason and words for its Provider."""
+    """Tells why something cannot be handed to relays: what it is (`key`), and a reason and words for its Provider."""
 
     what: str
     reason: Reason

@@ -38,7 +38,7 @@ _SPARE_PREFLIGHTS_BYTES = 64 * 1024
 _MOST_TAG_CHARACTERS = 64
 
 NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError)
-"""What a client of httpx raises for an answer that is none: not all of it is of the client's own family."""
+"""Errors that a client of httpx raises for an answer that is none: not all of it is of the client's own family."""
 
 
 async def drop_location(response: httpx.Response) -> None:
@@ -101,7 +101,7 @@ class OpenBreakers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldPreflights:
-    """What a pod tells of the preflights that it is asked for. size is how many bytes the answer had.
+    """Holds what a pod tells of the preflights that it is asked for. size is how many bytes the answer had.
 
     tag names this state; it is empty where the pod also told of others, which may be asked for by the next question.
     """

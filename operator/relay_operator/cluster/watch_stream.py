@@ -14,7 +14,7 @@ _GONE: Final = 410
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """What happened to one object: ADDED, MODIFIED, DELETED, or BOOKMARK for nothing but a newer version."""
+    """Tells what happened to one object: ADDED, MODIFIED, DELETED, or BOOKMARK for nothing but a newer version."""
 
     type: str
     metadata: dict[str, Any]

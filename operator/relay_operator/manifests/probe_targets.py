@@ -46,7 +46,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What stands around a relay pod. api_server is the address and port that every pod is told for it.
+    """Holds what stands around a relay pod. api_server is the address and port that every pod is told for it.
 
     cluster_cidrs are the addresses that the platform has named as the cluster's own, which no policy opens.
     """

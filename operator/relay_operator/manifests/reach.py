@@ -1,4 +1,4 @@
-"""Which connections a tenant's own network policies allow: what is no sign that they are not enforced."""
+"""Tells which connections a tenant's own network policies allow: what is no sign that they are not enforced."""
 
 import ipaddress
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""How a life begins: its watches show the cluster as it is before it tells anybody of it, and before it acts as a leader."""
+"""Begins a life: its watches show the cluster as it is before it tells anybody of it, and before it acts as a leader."""
 
 import asyncio
 import logging

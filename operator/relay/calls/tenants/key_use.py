@@ -8,7 +8,7 @@ LAST_USED: Final = "relay_api_key_last_used_timestamp_seconds"
 
 
 class KeyUse:
-    """When a request last came with the key, in monotonic seconds; below 0 while none has."""
+    """Holds the moment of the key's last request, in monotonic seconds; below 0 while none has."""
 
     __slots__ = ("at",)
 

@@ -165,7 +165,7 @@ class Elector:
             case Look():
                 return await self._look()
             case Make(epoch):
-                made = leases.placeholder(
+                made = leases.unheld(
                     name=names.LEADER_LEASE, namespace=self._namespace, epoch=epoch
                 )
                 return leases.read(await self._api.create(made))

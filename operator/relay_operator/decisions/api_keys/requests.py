@@ -1,4 +1,4 @@
-"""What a person asks for by annotations of a Tenant: to rotate keys, or to refuse them at once.
+"""Reads what a person asks for by annotations of a Tenant: to rotate keys, or to refuse them at once.
 
 A value names the key and since when it is the current one, as status shows it, so one that is left over acts on no later key.
 """

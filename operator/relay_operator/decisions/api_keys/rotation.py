@@ -43,13 +43,13 @@ class Wanted:
 
     @property
     def every_seconds(self) -> float:
-        """How old a key becomes; infinite where nothing rotates it."""
+        """Returns how old a key becomes; infinite where nothing rotates it."""
         every = self.rotation.every if self.rotation is not None else None
         return math.inf if every is None else every
 
     @property
     def overlap_seconds(self) -> float:
-        """How long a key is accepted after it was replaced from now on."""
+        """Returns how long a key is accepted after it was replaced from now on."""
         return (self.rotation or KeyRotation()).overlap
 
 
@@ -76,7 +76,7 @@ class KeyState:
 
     @property
     def previous_tokens(self) -> frozenset[str]:
-        """What names the key before the current one: also what named it while it was the current one."""
+        """Returns what names the key before the current one: also what named it while it was the current one."""
         found = {token(self.name + PREVIOUS, self.since)}
         if self.previous_since > 0.0:
             found.add(token(self.name, self.previous_since))
@@ -108,7 +108,7 @@ class Settled:
 
     @property
     def next_at(self) -> float:
-        """When something changes by itself, in seconds since the epoch; infinite if nothing does."""
+        """Returns when something changes by itself, in seconds since the epoch; infinite if nothing does."""
         times = [one.previous_until or math.inf for one in self.states]
         times += [one.rotates_at for one in self.states if not one.is_due]
         return min(times, default=math.inf)

@@ -56,7 +56,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSight:
-    """What was found from one relay pod.
+    """Holds what was found from one relay pod.
 
     from_outside is how the operator's attempt at its traffic port ended, None where allowFrom lets the operator in. serving
     tells whether that port takes connections at all. problem says why the pod told nothing.

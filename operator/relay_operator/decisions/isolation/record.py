@@ -1,4 +1,4 @@
-"""What is known of a tenant's isolation over time: which finding is in force, and when the next probe is due."""
+"""Keeps what is known of a tenant's isolation over time: which finding is in force, and when the next probe is due."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

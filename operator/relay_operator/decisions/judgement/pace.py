@@ -1,4 +1,4 @@
-"""How long the attempts of one side take, from counters alone: Little's law (1961), and the longest time without an end."""
+"""Estimates how long the attempts of one side take, from counters alone: Little's law (1961), and the longest time without an end."""
 
 from math import exp, inf
 from typing import Final

@@ -1,1 +1,1 @@
-"""Which of several operators acts: decided from what a Lease showed, with the clock as an argument."""
+"""Decides which of several operators acts from what a Lease showed, with the clock as an argument."""

@@ -50,7 +50,7 @@ Step = Look | Make | Claim
 
 
 class Election:
-    """What one process knows of the Lease, and what follows. identity is of this process and of no other, ever.
+    """Keeps what one process knows of the Lease, and what follows. identity is of this process and of no other, ever.
 
     Times are seconds of one clock that never goes back and counts while the process is stopped. `until` is the time up to
     which this process is certainly the only leader; `is_lost` that it was the leader and another one may be by now, for good.
@@ -74,7 +74,7 @@ class Election:
 
     @property
     def patience_seconds(self) -> float:
-        """How long to wait for an answer about the Lease: twice before a leader has to stop."""
+        """Returns how long to wait for an answer about the Lease: twice before a leader has to stop."""
         return self._lease_seconds * _FENCE_SHARE / 2
 
     def leads(self, now: float) -> bool:

@@ -43,7 +43,7 @@ def read(manifest: Mapping[str, Any]) -> Lease:
     )
 
 
-def placeholder(*, name: str, namespace: str, epoch: int) -> dict[str, Any]:
+def unheld(*, name: str, namespace: str, epoch: int) -> dict[str, Any]:
     """Returns the manifest of a Lease that nobody holds: its resourceVersion is what a later claim is held against."""
     return {
         "apiVersion": "coordination.k8s.io/v1",

@@ -22,7 +22,7 @@ _FLAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Whether a canary can do all that its stable side can; None where its catalogue does not say. message has the evidence."""
+    """Tells whether a canary can do all that its stable side can; None where its catalogue does not say. message has the evidence."""
 
     holds: bool | None
     message: str

@@ -1,4 +1,4 @@
-"""How a Provider fares, as relay pods of tenants that use it found by asking for its list of models.
+"""Judges how a Provider fares, as relay pods of tenants that use it found by asking for its list of models.
 
 What cannot be told is said so: nobody can try a Provider that no tenant uses, through no tenant's network policy.
 """
@@ -45,7 +45,7 @@ class Health:
 
     @property
     def obstacle(self) -> Obstacle | None:
-        """What keeps the Provider from being ready: a refused key takes a person, an outage passes."""
+        """Returns what keeps the Provider from being ready: a refused key takes a person, an outage passes."""
         if not self.is_failing:
             return None
         if self.reason is Reason.UNAUTHORIZED:

@@ -1,4 +1,4 @@
-"""Whether a Provider's quota holds what the platform has promised the Tenants that use it, by their own limits."""
+"""Tells whether a Provider's quota holds what the platform has promised the Tenants that use it, by their own limits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _RATES = (("requests", "requests_per_minute"), ("tokens", "tokens_per_minute"))
 
 @dataclass(frozen=True, slots=True)
 class Oversubscription:
-    """Whether more is promised than there is, and the figures in words."""
+    """Tells whether more is promised than there is, and the figures in words."""
 
     holds: bool
     message: str

@@ -68,7 +68,7 @@ def facts_before(rollout: Rollout) -> Facts:
 
 @dataclass(slots=True)
 class Patience:
-    """How long a rollout has been in trouble without a further pod coming up. The trouble is kept for its words."""
+    """Measures how long a rollout has been in trouble without a further pod coming up. The trouble is kept for its words."""
 
     progress: tuple[int, int, int] = (-1, -1, -1)
     since: float | None = None
@@ -94,7 +94,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """How the rollout of a tenant's relay stands. A person has to act on one that is stuck alone."""
+    """Tells how the rollout of a tenant's relay stands. A person has to act on one that is stuck alone."""
 
     reason: Reason
     message: str

@@ -11,7 +11,7 @@ from enum import Enum
 
 
 class Judgement(Enum):
-    """How an object stands to the change.
+    """Names how an object stands to the change.
 
     DONE needs nothing of this wave: it has the change and works, or is to have none.
     WAITING does not have the change, and works.
@@ -39,7 +39,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
-    """Who may begin now, in order; who has begun and does not work yet; and by whom the wave is stopped."""
+    """Tells who may begin now, in order; who has begun and does not work yet; and by whom the wave is stopped."""
 
     begin: tuple[str, ...] = ()
     in_flight: frozenset[str] = frozenset()
@@ -78,7 +78,7 @@ def _further(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is seen of one object. works tells whether it does what it should with what it has; has_change whether that
+    """Holds what is seen of one object. works tells whether it does what it should with what it has; has_change whether that
     is the present change; by_wave whether it has what it has from a wave; is_stuck whether it will not work by itself.
     """
 

@@ -1,4 +1,4 @@
-"""What is known of the isolation of every tenant, and whether its providers' keys are handed out."""
+"""Keeps what is known of the isolation of every tenant, and whether its providers' keys are handed out."""
 
 import heapq
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ Incarnation = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withholding:
-    """Why no key of a provider is handed out; until_probed tells that this ends with the first probe."""
+    """Tells why no key of a provider is handed out; until_probed tells that this ends with the first probe."""
 
     why: str
     until_probed: bool = False

@@ -39,7 +39,7 @@ class Connections(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Where the operator itself is, and the address and port that every pod is told for the API server.
+    """Holds where the operator itself is, and the address and port that every pod is told for the API server.
 
     cluster_cidrs are the addresses that the platform has named as the cluster's own.
     """

@@ -1,4 +1,4 @@
-"""What later looks found of tenants' keys, held against what a reconcile that began earlier goes on with."""
+"""Keeps what later looks found of tenants' keys, held against what a reconcile that began earlier goes on with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an operator that was uninstalled left: its finalizers on Tenants, without which their deletion would never end."""
+"""Clears what an operator that was uninstalled left: its finalizers on Tenants, without which their deletion would never end."""
 
 from collections.abc import AsyncIterator
 

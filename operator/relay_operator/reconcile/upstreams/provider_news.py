@@ -1,4 +1,4 @@
-"""What the tenants of a Provider follow: its form, what it is shown, and how its quota is divided.
+"""Notices changes of what the tenants of a Provider follow: its form, what it is shown, and how its quota is divided.
 
 Everything else of a Provider, how it fares and what its status says, concerns no tenant: looking at it anew costs them nothing.
 """
@@ -20,7 +20,7 @@ _AT_ONCE: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What relays have of a Provider, but for its quota. spec is uid and generation; shown names what its Secrets hold."""
+    """Holds what relays have of a Provider, but for its quota. spec is uid and generation; shown names what its Secrets hold."""
 
     spec: tuple[str, Any]
     is_resolved: bool
@@ -33,12 +33,12 @@ class _Told:
     form: Form
     division: int
     paid_at: float
-    """When the divisions that were told are paid for, one in SHARES_SECONDS."""
+    """Holds when the divisions that were told are paid for, one in SHARES_SECONDS."""
 
 
 @dataclass(slots=True)
 class ProviderNews:
-    """What was told of each Provider, in memory: a new life of the operator tells everything once. clock is of the event loop."""
+    """Keeps what was told of each Provider, in memory: a new life of the operator tells everything once. clock is of the event loop."""
 
     clock: Callable[[], float]
     _told: dict[str, _Told] = field(default_factory=dict)

@@ -41,7 +41,7 @@ _AT_ONCE: Final = 8
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of one Provider. due is in seconds of the clock; failures are those in a row."""
+    """Holds what is known of one Provider. due is in seconds of the clock; failures are those in a row."""
 
     due: float
     health: Health | None = None

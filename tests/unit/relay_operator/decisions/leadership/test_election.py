@@ -98,7 +98,7 @@ class Cluster:
             case Look():
                 return self.lease()
             case Make(epoch):
-                made = leases.placeholder(name=names.LEADER_LEASE, namespace=NAMESPACE, epoch=epoch)
+                made = leases.unheld(name=names.LEADER_LEASE, namespace=NAMESPACE, epoch=epoch)
                 return leases.read(self.server.create(made, MANAGER))
             case Claim(version, epoch):
                 patch = leases.claim(
