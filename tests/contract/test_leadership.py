@@ -206,6 +206,7 @@ def test_another_operator_goes_on_whatever_happens_to_the_leader(scene: Scene) -
     before = scene.until("quiet", _twice(scene.versions), bool)
     third.signal(signal.SIGCONT)
     scene.until("its notice", third.output, lambda seen: "lead lost" in seen)
+    # what it would still write has this time to arrive
     time.sleep(4)
     assert scene.versions() == before
     assert scene.holder() != name
@@ -218,6 +219,7 @@ def _twice(look: Callable[[], dict[str, str]]) -> Callable[[], dict[str, str]]:
 
     def twice() -> dict[str, str]:
         before = look()
+        # quiet is what stays the same for so long
         time.sleep(2)
         return before if look() == before else {}
 

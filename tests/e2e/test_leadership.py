@@ -125,6 +125,7 @@ def test_a_leader_that_was_stopped_acts_no_more(
     finally:
         os.kill(number, signal.SIGCONT)
     try:
+        # longer than any push of the former leader may take: what it still sent would be counted
         time.sleep(8)
         counted = leaders.nft(led, f"list table ip {TABLE}\n")
     finally:

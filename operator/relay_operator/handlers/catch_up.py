@@ -55,7 +55,7 @@ async def _shown(kind: str, listed: list[Metadata], watched_state: WatchedState)
 async def _until(kind: str, is_shown: Callable[[], bool]) -> None:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            while not is_shown():  # noqa: ASYNC110 - a moment, once a lead
+            while not is_shown():  # noqa: ASYNC110 - kopf tells of no end of a list; it takes a moment, once a lead
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
         raise Unavailable(

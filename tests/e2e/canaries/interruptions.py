@@ -52,6 +52,7 @@ def interrupt(cluster: Cluster) -> None:
     for interruption in INTERRUPTIONS.values():
         leaders.both_run(cluster)
         interruption(cluster)
+        # a decision that the interruption caused would fall into this time
         time.sleep(3)
 
 
