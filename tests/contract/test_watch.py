@@ -1,7 +1,9 @@
 """A watch by name on a real API server: metadata alone, of that name alone, from a version on."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from kubernetes.aio import client as kubernetes_client
@@ -62,3 +64,23 @@ async def test_a_watch_by_name_shows_what_happens_and_no_value(
     for event in (first, *later):
         event.metadata.pop("annotations", None)
         assert "secret-value" not in json.dumps(event.metadata)
+
+
+def open_sockets() -> int:
+    links = (path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return sum(str(link).startswith("socket:") for link in links)
+
+
+async def test_a_watch_that_is_given_up_leaves_no_socket(
+    api: KubernetesApiServer, kubectl: Client, namespace: str
+) -> None:
+    """A polite end of TLS takes turns of the loop, which may have ended before."""
+    name = f"given-up-{namespace}"[:60]
+    put(kubectl, namespace, name, "a-value")
+    before = open_sockets()
+    watch = api.watch_metadata("Secret", name)
+    assert (await anext(watch)).metadata["name"] == name
+    assert open_sockets() == before + 1
+    await watch.aclose()  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    assert open_sockets() == before

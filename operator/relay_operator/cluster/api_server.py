@@ -166,7 +166,7 @@ class KubernetesApiServer:
                 async for event in events(response.response.content.iter_any(), what=what):
                     yield event
             finally:
-                response.response.close()
+                _give_up(response.response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(what, error) from error
 
@@ -281,12 +281,23 @@ def _unreachable(what: str, error: Exception) -> Unavailable:
     )
 
 
+def _give_up(response: aiohttp.ClientResponse) -> None:
+    """Ends the connection of an answer that nobody reads to its end, at once.
+
+    A polite end of TLS takes turns of the event loop: a process that ends meanwhile leaves the socket open.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
+
+
 async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > _MOST_ANSWER_BYTES:
-            response.close()
+            _give_up(response)
             raise Unavailable(
                 f"{what}: the answer is longer than {_MOST_ANSWER_BYTES} bytes, which the API server's are not"
             )
