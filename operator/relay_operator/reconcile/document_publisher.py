@@ -154,8 +154,7 @@ class DocumentPublisher:
             publication.outgrown &= named
         for name in sorted(named):
             if not self._watched_state.is_open(name, tenant):
-                if name in contents.providers:
-                    contents.put_provider(composition.closed_part(contents.providers[name]))
+                self._close(name, contents)
                 continue
             if name not in usable or is_held(publication, name, self._watched_state):
                 continue
@@ -167,6 +166,22 @@ class DocumentPublisher:
                 taken = {"limits": part.limits, "auth": part.auth}
                 part = publication.providers[name].model_copy(update=taken)
             contents.put_provider(part)
+
+    def close_providers(self, publication: Publication) -> bool:
+        """Closes in memory the providers in use that are not open to the tenant (any more); True when one was open before."""
+        tenant, contents, closed = publication.tenant.metadata.name, publication.contents, False
+        for name in sorted(contents.used_providers()):
+            if not self._watched_state.is_open(name, tenant):
+                closed |= self._close(name, contents)
+        return closed
+
+    @staticmethod
+    def _close(name: str, contents: Contents) -> bool:
+        known = contents.providers.get(name)
+        if known is None or known.closed:
+            return False
+        contents.put_provider(composition.closed_part(known))
+        return True
 
     def count_acknowledged(self, namespace: str) -> tuple[int, int]:
         """Counts the tenant's relay pods that run the newest document, and all that are not terminating."""

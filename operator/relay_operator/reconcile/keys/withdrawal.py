@@ -78,14 +78,15 @@ class KeyWithdrawal:
             await self._publisher.distribute(publication.base.namespace)
 
     def take_away(self, name: str) -> None:
-        """Starts to push what the newest Tenant takes away: keys, its calls, or all of it."""
+        """Starts to push what the newest Tenant takes away: keys, its calls, Providers that its labels opened, or all of it."""
         space = names.tenant_namespace(name)
         publication = self._publisher.publication(space)
         if publication is None:
             return
         before = publication.base
         self._take_what_is_unwanted(publication, publication.api_keys)
-        if publication.base != before:
+        is_shut_out = self._publisher.close_providers(publication)
+        if is_shut_out or publication.base != before:
             self._taken_at[name] = asyncio.get_running_loop().time()
             # stores it
             self._queue.add(Key("Tenant", "", name), Urgency.URGENT)

@@ -9,6 +9,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_contract import document
 from relay_operator import names
 from relay_operator.errors import ApiServerRefused
+from relay_operator.reconcile.work_queue import Key
 
 EU = {"residency": "eu"}
 ONLY_EU: dict[str, Any] = {"allowedTenants": {"matchLabels": EU}, "region": "eu-west"}
@@ -372,4 +373,27 @@ async def test_others_have_the_part_of_a_suspended_tenant_until_it_goes_on() -> 
     stage.tenant("second")
     await stage.settle()
     assert parts() == [50, 50]
+    await life.end()
+
+
+@pytest.mark.parametrize("into", [0.2, 1.1, 2.2])
+@in_virtual_time
+async def test_a_tenant_that_its_labels_shut_out_makes_no_call_past_a_slow_reconcile(
+    into: float,
+) -> None:
+    stage, life = await a_stage(**EU)
+    stage.route("eu", match={"models": ["x"]}, stable={"provider": "eu"})
+    await stage.settle()
+    life.api.failures.seconds = 1.0
+    life.queue.add(Key("Tenant", "", "finance"))
+    await stage.settle(into)
+    label_taken(stage)
+    await stage.settle(0.5)
+    [pod] = stage.relays.documents
+    closed = {one.name: one.closed for one in stage.relays.documents[pod].catalogue.providers}
+    assert closed == {"eu": True}
+    # the reconcile that was under way does not open it again
+    for _ in range(40):
+        await stage.settle(0.25)
+        assert in_force(life)["eu"].closed
     await life.end()
