@@ -174,3 +174,23 @@ def test_the_operator_tells_relays_the_labels_of_its_own_pods() -> None:
     pod = of_kind("Deployment")["relay-operator"]["spec"]["template"]["metadata"]["labels"]
     assert labels
     assert labels.items() <= pod.items()
+
+
+def test_what_the_platform_sets_on_namespaces_is_let_through_by_key_and_value() -> None:
+    def labels_and_annotations(*values: str) -> str:
+        spec = of_kind("ValidatingAdmissionPolicy", *values)["relay-operator-bounds"]["spec"]
+        return next(
+            str(one["expression"])
+            for one in spec["validations"]
+            if "sets its own labels" in one["message"]
+        )
+
+    assert "key == '" not in labels_and_annotations()
+    found = labels_and_annotations(
+        "admission.namespaceLabels.team=payments",
+        "admission.namespaceLabels.example\\.com/zone=*",
+        "admission.namespaceAnnotations.owner=a b",
+    )
+    assert "(key == 'team' && variables.labels[key] == 'payments')" in found
+    assert "|| key == 'example.com/zone' ||" in found.replace("false || ", "|| ")
+    assert "(key == 'owner' && variables.annotations[key] == 'a b')" in found

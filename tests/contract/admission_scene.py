@@ -105,20 +105,20 @@ def with_token(kubectl: Client, token: str, directory: Path) -> Account:
     return Account(Client(kubectl.program, path, directory))
 
 
-def rendered(helm: Client) -> list[Manifest]:
+def rendered(helm: Client, *values: str) -> list[Manifest]:
     """Returns what the chart installs of roles and policies."""
-    sets = "image.repository=relay-operator,image.tag=dev"
+    sets = ",".join(("image.repository=relay-operator", "image.tag=dev", *values))
     text = helm("template", "relay-operator", str(CHART), "--namespace", SYSTEM, "--set", sets)
     return [one for one in yaml.safe_load_all(text) if one and one["kind"] in INSTALLED]
 
 
 @contextmanager
-def installed(kubectl: Client, helm: Client) -> Iterator[None]:
+def installed(kubectl: Client, helm: Client, *values: str) -> Iterator[None]:
     """Installs the custom resources, roles and policies; takes the policies and roles away again."""
     kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
-    objects = rendered(helm)
+    objects = rendered(helm, *values)
     kubectl.apply(system, *objects)
     try:
         yield
@@ -130,9 +130,9 @@ def installed(kubectl: Client, helm: Client) -> Iterator[None]:
 
 
 @contextmanager
-def operator(kubectl: Client, helm: Client, directory: Path) -> Iterator[Account]:
+def operator(kubectl: Client, helm: Client, directory: Path, *values: str) -> Iterator[Account]:
     """Installs everything, and returns who has the operator's own token once its bounds hold."""
-    with installed(kubectl, helm):
+    with installed(kubectl, helm, *values):
         token = kubectl("create", "token", "relay-operator", "-n", SYSTEM).strip()
         account = with_token(kubectl, token, directory)
         until_refused(account, binding(SYSTEM))

@@ -1,6 +1,10 @@
 """All that the operator has to do is within the bounds of its account: done with its own code and token on a real API server."""
 
+import itertools
+import json
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,11 +26,18 @@ EVIL = {"name": "evil", "image": "evil"}
 MORE = {"kind": "User", "name": "thief", "apiGroup": "rbac.authorization.k8s.io"}
 
 
+OF_THE_PLATFORM = (
+    "admission.namespaceLabels.team=platform",
+    "admission.namespaceAnnotations.example\\.com/seen=*",
+)
+
+
 @pytest.fixture(scope="module")
 def operator(
     kubectl: Client, helm: Client, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:
-    with scene.operator(kubectl, helm, tmp_path_factory.mktemp("operator")) as account:
+    directory = tmp_path_factory.mktemp("operator")
+    with scene.operator(kubectl, helm, directory, *OF_THE_PLATFORM) as account:
         yield account
 
 
@@ -168,3 +179,87 @@ async def test_a_namespace_that_the_platform_offers_is_adopted_and_given_back_wi
     )
     kubectl("delete", "tenant", "guest")
     kubectl("delete", "namespace", name, "--timeout=60s")
+
+
+@contextmanager
+def mutating(kubectl: Client, **labels: str) -> Iterator[None]:
+    """Lets the platform set labels, and an annotation of its own, on every namespace that is written."""
+    fields = ", ".join(f'"{name}": "{value}"' for name, value in labels.items())
+    annotation = f'"example.com/seen": "at {next(_TIMES)}"'
+    expression = f"Object{{metadata: Object.metadata{{labels: {{{fields}}}, annotations: {{{annotation}}}}}}}"
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["namespaces"],
+    }
+    version, metadata = "admissionregistration.k8s.io/v1", {"name": "of-the-platform"}
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {"resourceRules": [rule]},
+        "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
+        ],
+    }
+    kinds = ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding")
+    kubectl.apply(
+        {"apiVersion": version, "kind": kinds[0], "metadata": metadata, "spec": spec},
+        {
+            "apiVersion": version,
+            "kind": kinds[1],
+            "metadata": metadata,
+            "spec": {"policyName": metadata["name"]},
+        },
+    )
+    try:
+        _until_in_force(kubectl, labels)
+        yield
+    finally:
+        for kind in kinds:
+            kubectl("delete", kind, metadata["name"])
+
+
+_TIMES = itertools.count()
+
+
+def _until_in_force(kubectl: Client, labels: dict[str, str]) -> None:
+    deadline = time.monotonic() + scene.SECONDS
+    while True:
+        text = kubectl("create", "namespace", "any", "--dry-run=server", "-o", "json")
+        if labels.items() <= json.loads(text)["metadata"]["labels"].items():
+            return
+        assert time.monotonic() < deadline, "the platform's labels are not set"
+        time.sleep(0.2)
+
+
+async def test_what_mutating_admission_of_the_platform_sets_on_a_namespace_blocks_no_tenant(
+    operator: Account, kubectl: Client
+) -> None:
+    owner = scene.a_tenant(kubectl, "marked")
+    manifest = namespace.namespace(owner, stamp="signed")
+    name = manifest["metadata"]["name"]
+    async with scene.api_server(operator) as api:
+        # a value that the chart's values do not name
+        refused = pytest.raises(ApiServerRefused, match=r"admission\.namespaceLabels")
+        with mutating(kubectl, team="evil"), refused:
+            await api.create(manifest)
+        with mutating(kubectl, team="platform"):
+            created = await api.create(manifest)
+            assert created["metadata"]["labels"]["team"] == "platform"
+            await api.patch("Namespace", name, namespace.as_applied(created))
+            children = OwnedObjects(api)
+            await children.apply(manifest)
+            # what is not ours is left alone, whatever the operator's life
+            assert not await children.apply(manifest)
+            assert not await OwnedObjects(api).apply(manifest)
+            live = await api.get("Namespace", name)
+            assert live is not None
+            assert live["metadata"]["labels"]["team"] == "platform"
+            assert "example.com/seen" in live["metadata"]["annotations"]
+    # who steals the token sets no other value, and nothing else
+    for key, value in (("team", "evil"), ("linkerd.io~1inject", "enabled")):
+        refusal = operator.patch("namespace", name, "", ("add", f"{LABELS}/{key}", value))
+        assert "its own labels and annotations only" in refusal
+    kubectl("delete", "tenant", "marked")
+    kubectl("wait", "--for=delete", f"namespace/{name}", "--timeout=60s")

@@ -33,6 +33,16 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- include "relay-operator.breakGlassGroups" . | fromJsonArray | join " or " | default "a group of admission.breakGlassGroups, which names none" }}
 {{- end }}
 
+{{- /* CEL: whether `key` with its value in a map is what mutating admission of the platform sets on namespaces; of (map, entries) */}}
+{{- define "relay-operator.ofPlatform" -}}
+{{- $map := index . 0 }}
+{{- $found := list "false" }}
+{{- range $key, $value := index . 1 }}
+{{- $found = append $found (eq $value "*" | ternary (printf "key == '%s'" $key) (printf "(key == '%s' && %s[key] == '%s')" $key $map $value)) }}
+{{- end }}
+{{- join " || " $found }}
+{{- end }}
+
 {{- /* matchConditions: true for everybody but the operator, the cluster's own controllers and nodes, and break-glass groups */}}
 {{- define "relay-operator.concerned" -}}
 {{- $admission := .Values.admission | default dict }}
