@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests.cluster.session import provider
 
+from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tiers import Tiers
 from relay_operator.handlers import secret_watch
@@ -108,6 +109,7 @@ YOUNGER_VALUES = (
     "relay.rolloutSeconds",
     "operator.replicas",
     "operator.leaseSeconds",
+    "operator.priority",
     "operator.priorityClassName",
     "operator.affinity",
 )
@@ -379,7 +381,12 @@ def test_there_are_two_operators_on_different_nodes_and_one_may_go_at_a_time() -
     assert budget["maxUnavailable"] == 1
     assert budget["selector"]["matchLabels"] == labels
     [apart] = deployment["template"]["spec"]["affinity"]["podAntiAffinity"].values()
-    assert apart[0]["podAffinityTerm"]["labelSelector"]["matchLabels"] == labels
+    terms = [one["podAffinityTerm"] for one in sorted(apart, key=lambda one: -one["weight"])]
+    assert [one["topologyKey"] for one in terms] == [
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    ]
+    assert all(one["labelSelector"]["matchLabels"] == labels for one in terms)
 
 
 def test_one_operator_is_kept_on_no_node() -> None:
@@ -399,6 +406,46 @@ def test_a_platform_can_name_priority_and_affinity() -> None:
     pod = deployment["spec"]["template"]["spec"]
     assert pod["priorityClassName"] == "system-cluster-critical"
     assert pod["affinity"] == {"nodeAffinity": {"x": "y"}}
+
+
+def priority(*values: str) -> tuple[str, dict[str, Any]]:
+    """Returns the PriorityClass that the operator's pods name, and the one that the chart makes."""
+    everything = rendered(*values)
+    [pod] = [one["spec"]["template"]["spec"] for one in everything if one["kind"] == "Deployment"]
+    made = [one for one in everything if one["kind"] == "PriorityClass"]
+    return pod.get("priorityClassName", ""), made[0] if made else {}
+
+
+def test_the_operator_goes_last_from_a_full_node_and_first_onto_a_full_cluster() -> None:
+    named, made = priority()
+    assert named == made["metadata"]["name"] == the("Deployment")["metadata"]["name"]
+    # above workloads of tenants, whose default is 0, and below what is kept for the cluster itself (2,000,000,000)
+    assert 0 < made["value"] <= 1_000_000_000
+    assert not made.get("globalDefault")
+
+
+def test_the_cluster_may_have_its_own_priority_or_none() -> None:
+    assert priority("operator.priorityClassName=system-cluster-critical") == (
+        "system-cluster-critical",
+        {},
+    )
+    assert priority("operator.priority=0") == ("", {})
+
+
+def test_probes_leave_a_busy_operator_time_and_mend_one_that_stands_still() -> None:
+    [container] = the("Deployment")["spec"]["template"]["spec"]["containers"]
+    probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
+    assert {name: one["httpGet"]["path"] for name, one in probes.items()} == {
+        "startup": endpoints.HEALTH_PATH,
+        "liveness": endpoints.HEALTH_PATH,
+        "readiness": endpoints.READY_PATH,
+    }
+    assert all(one["timeoutSeconds"] >= 5 for one in probes.values())
+    patience = {
+        name: one["periodSeconds"] * one["failureThreshold"] for name, one in probes.items()
+    }
+    # Python and its imports on a busy node; a few garbage collections and long reconciles; a short look away
+    assert patience == {"startup": 120, "liveness": 30, "readiness": 6}
 
 
 def test_one_lease_can_be_changed_by_its_name() -> None:

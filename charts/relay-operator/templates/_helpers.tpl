@@ -67,3 +67,12 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- end }}
 {{- toJson $labels }}
 {{- end }}
+
+{{/* PriorityClass of the operator's pods: the platform's, else one of the release's name; nothing for the cluster's default. */}}
+{{- define "relay-operator.priorityClass" -}}
+{{- if .Values.operator.priorityClassName }}
+{{- .Values.operator.priorityClassName }}
+{{- else if .Values.operator.priority }}
+{{- .Release.Name }}
+{{- end }}
+{{- end }}
