@@ -1,12 +1,18 @@
 """No call is lost while relay pods are deleted, rolled or scaled, or the operator and Prometheus are gone."""
 
+import itertools
+import json
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from tests.cluster.session.fixtures import tell
 from tests.demo import stage, story
 from tests.demo.commands import Cluster, wait_until
+from tests.e2e import leaders, previous_chart
+from tests.e2e.canaries.timeline import followed
 
 RELAYS = "relay-finance"
 
@@ -165,3 +171,70 @@ def test_a_canarys_weight_stays_while_prometheus_is_gone(loaded: Cluster) -> Non
         lambda phase: phase == "Promoted",
         seconds=90,
     )
+
+
+def climbing() -> dict[str, Any]:
+    """Returns the spec of a route whose canary climbs for about a minute."""
+    canary = {"provider": "holysheep", "model": "gpt-4.1", "percent": 100}
+    return {
+        "match": {"models": ["gpt-4.1"]},
+        "stable": {"provider": "legacy", "model": "gpt-4.1"},
+        "canary": canary | {"progression": {"stepPercent": 10, "every": "4s", "minRequests": 20}},
+        "analysis": {"minRequests": 20, "errorRate": {"maxPercent": 1}},
+    }
+
+
+@pytest.mark.timeout(300)
+def test_an_upgrade_of_the_operator_changes_nothing_about_a_canary_that_climbs(
+    loaded: Cluster, request: pytest.FixtureRequest
+) -> None:
+    """Upgrades from the chart of an earlier version, as the README says, in the middle of a climb with 80 calls a second.
+
+    Shows that chart, rights, custom resources and two operators are replaced under a canary: no call is lost, the weight never
+    falls, each step takes its time, and each decision is made once. It does not show documents and status as the code of that
+    version wrote them: both charts run the images of this checkout (previous_chart.py).
+    """
+    space, route = RELAYS, ("relayroute", "chat", "-n", RELAYS)
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = loaded.get(*route).get("status", {})
+        return found
+
+    def weight() -> int:
+        return int(status().get("weights", {}).get("canaryPercent", 0))
+
+    loaded.kubectl("apply", "-f", str(stage.EXAMPLES / "01-first-tenant" / "route.yaml"))
+    previous_chart.go_back(loaded)
+    leaders.both_run(loaded)
+    wait_until(
+        "a route without a canary", lambda: status().get("phase"), "Stable".__eq__, seconds=60
+    )
+    before, former = losses(loaded), leaders.leader(loaded)
+    with followed(loaded) as timeline:
+        manifest = {
+            "apiVersion": "relay-operator.dev/v1alpha1",
+            "kind": "RelayRoute",
+            "metadata": {"name": "chat", "namespace": space},
+            "spec": climbing(),
+        }
+        began = time.monotonic()
+        loaded.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        wait_until("20 %", weight, lambda seen: seen >= 20, seconds=90)
+        at, since = weight(), time.monotonic()
+        previous_chart.upgrade(loaded)
+        seconds, reached = time.monotonic() - since, weight()
+        wait_until("the promotion", lambda: status().get("phase"), "Promoted".__eq__, seconds=150)
+        seen = timeline.seen(space, "chat", since=began)
+    assert losses(loaded) == before
+    assert leaders.leader(loaded) != former
+    tell(
+        request.config,
+        f"  upgraded in {seconds:.1f} s from {at} % to {reached} %, promoted after {time.monotonic() - began:.1f} s",
+    )
+    weights = [one.weight for one in seen if one.phase == "Progressing"]
+    assert weights == sorted(weights), weights
+    assert {later - earlier for earlier, later in itertools.pairwise(weights)} <= {0, 10}, weights
+    assert {one.phase for one in seen} <= {"Stable", "Preflight", "Progressing", "Promoted"}, seen
+    made = [(one["reason"], one.get("canaryPercent")) for one in status()["history"]]
+    assert len(made) == len(set(made)), made
+    assert {reason for reason, _ in made} <= {"Started", "StepPassed", "Promoted"}, made

@@ -1,0 +1,36 @@
+"""The chart of an earlier version, installed in place of this one, so that the way of an upgrade can be gone.
+
+`previous/relay-operator.tgz` is the chart alone, as commit baaefd1 has it: the first with two operators. It is renewed once an
+upgrade from it is supported no longer, from the commit or tag that upgrades are to begin at:
+
+    git archive --format=tgz --prefix=relay-operator/ -o tests/e2e/previous/relay-operator.tgz COMMIT:charts/relay-operator
+
+The images are those of this checkout, since building an earlier one costs minutes: what an earlier operator wrote otherwise
+(documents, status) is not shown here, but by the tests that read stored forms.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from tests.demo import stage
+from tests.demo.commands import Cluster
+
+PREVIOUS: Final = Path(__file__).resolve().parent / "previous" / "relay-operator.tgz"
+_RELEASE: Final = ("upgrade", "relay-operator")
+_HOW: Final = (
+    *("--namespace", stage.OPERATOR_NAMESPACE, "--reset-then-reuse-values"),
+    *("--wait", "--timeout", "110s"),
+)
+
+
+def go_back(cluster: Cluster) -> None:
+    """Installs the earlier chart with the values of the release, as if it had never been upgraded."""
+    cluster.helm(*_RELEASE, str(PREVIOUS), *_HOW)
+
+
+def upgrade(cluster: Cluster) -> None:
+    """Upgrades to this checkout's chart as the README says: custom resources first, then the release."""
+    crds = sorted((stage.CHART / "crds").glob("*.yaml"))
+    files = [part for crd in crds for part in ("-f", str(crd))]
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", *files)
+    cluster.helm(*_RELEASE, str(stage.CHART), *_HOW)
