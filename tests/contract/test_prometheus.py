@@ -17,7 +17,7 @@ from tests.blackbox.waiting import eventually
 from tests.cluster.images import debian
 from tests.unit.relay_operator.relay_counters import RelayCounters, SideName
 
-from relay_operator.cluster.http_endpoint import targets
+from relay_operator.cluster.discovery.targets import SLO, targets
 from relay_operator.cluster.prometheus.access import Access
 from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.cluster.relays import Pod
@@ -125,7 +125,7 @@ class Scene:
             terminating=False,
             admin_port=self.serving.port,
         )
-        return json.dumps(targets([pod], path="/metrics/slo", scrape="slo"))
+        return json.dumps(targets([pod], SLO))
 
     def configuration(self) -> Path:
         path = self._folder / "prometheus.yml"

@@ -1,36 +1,17 @@
 """The operator's own HTTP port: health, its metrics, and the relays for Prometheus (HTTP service discovery)."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from relay_contract import endpoints
 from relay_operator import names
-from relay_operator.cluster.relays import Pod
+from relay_operator.cluster.discovery.targets import ALL, SLO, Scrape, Targets
 
 _SHUTDOWN_SECONDS = 1.0
 """Scrapers keep their connections open; the shutdown does not wait for them."""
-
-
-def targets(pods: Iterable[Pod], *, path: str, scrape: str) -> list[dict[str, Any]]:
-    """Returns target groups as Prometheus' http_sd reads them; one group a pod, since each has its own labels."""
-    return [
-        {
-            "targets": [pod.admin_address],
-            "labels": {
-                "__metrics_path__": path,
-                "namespace": pod.namespace,
-                "pod": pod.name,
-                "pod_uid": pod.uid,
-                "tenant": pod.namespace.removeprefix(names.NAMESPACE_PREFIX),
-                "relay_operator_scrape": scrape,
-            },
-        }
-        for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name))
-    ]
 
 
 class OperatorEndpoint:
@@ -43,12 +24,12 @@ class OperatorEndpoint:
     def __init__(
         self,
         *,
-        pods: Callable[[], Iterable[Pod]],
+        targets: Callable[[], Targets],
         ailment: Callable[[], str],
         ready: asyncio.Event,
         port: int,
     ) -> None:
-        self._pods = pods
+        self._targets = targets
         self._ailment = ailment
         self._ready = ready
         self._port = port
@@ -78,15 +59,16 @@ class OperatorEndpoint:
         return app
 
     async def _relays(self, _: web.Request) -> web.Response:
-        return self._discovered(path=endpoints.METRICS_PATH, scrape="all")
+        return self._discovered(ALL)
 
     async def _slo_relays(self, _: web.Request) -> web.Response:
-        return self._discovered(path=endpoints.SLO_METRICS_PATH, scrape="slo")
+        return self._discovered(SLO)
 
-    def _discovered(self, *, path: str, scrape: str) -> web.Response:
+    def _discovered(self, scrape: Scrape) -> web.Response:
         if not self._ready.is_set():
             return _not_ready()
-        return web.json_response(targets(self._pods(), path=path, scrape=scrape))
+        answer = self._targets().answer(scrape)
+        return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -71,7 +71,7 @@ class Life:
         self._start({**standing, "beginning": self._beginning.watch()})
         leading = self._task(self._lead(acting), "lead")
         endpoint = OperatorEndpoint(
-            pods=self._context.watched_state.all_relay_pods,
+            targets=lambda: self._context.watched_state.directory.targets,
             ailment=lambda: _stopped(self._tasks) or self._workers.stuck(),
             ready=self._beginning.shown,
             port=self._settings.port,

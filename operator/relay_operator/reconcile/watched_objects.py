@@ -92,6 +92,8 @@ class WatchedObjects(Generic[R]):
         self._labels_count = labels_count
         self.changed: Callable[[str, str], None] = lambda _namespace, _name: None
         """Called after the intent of an object changed, or it came or went."""
+        self.shown: Callable[[str, str], None] = lambda _namespace, _name: None
+        """Called after anything of an object changed, its status included."""
         self._objects: dict[str, dict[str, Watched[R]]] = {}
         self._queued: dict[tuple[str, str], Watched[R]] = {}
         self._mentioning: dict[str, Counter[str]] = {}
@@ -150,6 +152,7 @@ class WatchedObjects(Generic[R]):
                 mentions=frozenset(self._mentions(body)),
             )
             self._count((metadata.get("namespace", ""), watched.name), before, watched)
+            self.shown(metadata.get("namespace", ""), watched.name)
 
     def take_in(self, body: Body, *, deleted: bool) -> bool:
         """Stores what an event shows; True when that must be queued: a new intent, or an object that went."""
@@ -206,6 +209,7 @@ class WatchedObjects(Generic[R]):
             del self._objects[namespace], self._revisions[namespace]
             del self._journal[namespace], self._complete_since[namespace]
         self._queued.pop(key, None)
+        self.shown(namespace, name)
         return True
 
     def _count(

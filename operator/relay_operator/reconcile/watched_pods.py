@@ -1,7 +1,7 @@
 """Relay pods as the watch last showed them. A label is a claim of who made the pod: only some claims can be true."""
 
 import ipaddress
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from relay_operator import names
 from relay_operator.cluster.relays import Pod
@@ -33,6 +33,8 @@ class WatchedPods:
     def __init__(self) -> None:
         self._pods: dict[str, dict[str, Pod]] = {}
         self._queued: dict[str, Pod] = {}
+        self.changed: Callable[[str], None] = lambda _namespace: None
+        """Called with the namespace of a pod that came, went or is another than before."""
 
     def store(self, body: Body, *, claimed: Container[str]) -> None:
         """Keeps the pod that a list or a watch shows. claimed are the tenants that are known."""
@@ -40,7 +42,10 @@ class WatchedPods:
             self.keep(_pod(body))
 
     def keep(self, pod: Pod) -> None:
-        self._pods.setdefault(pod.namespace, {})[pod.uid] = pod
+        kept = self._pods.setdefault(pod.namespace, {})
+        before, kept[pod.uid] = kept.get(pod.uid), pod
+        if before != pod:
+            self.changed(pod.namespace)
 
     def take_in(self, body: Body, *, deleted: bool, claimed: Container[str]) -> bool:
         """Stores what an event shows; True when its tenant must be queued: a fact changed, or the pod went."""
@@ -60,6 +65,8 @@ class WatchedPods:
         known = pods.pop(uid, None) is not None
         if known and not pods:
             del self._pods[namespace]
+        if known:
+            self.changed(namespace)
         return known
 
     def _has_room(self, metadata: Body, claimed: Container[str]) -> bool:

@@ -20,6 +20,7 @@ from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
 from relay_operator.manifests import composable
 from relay_operator.manifests.environment import Upstream
+from relay_operator.reconcile.fleet.relay_directory import RelayDirectory
 from relay_operator.reconcile.publishing.route_conflicts import Conflicts
 from relay_operator.reconcile.upstreams import route_claims
 from relay_operator.reconcile.upstreams.claims import Party, ProviderClaims
@@ -69,6 +70,7 @@ class WatchedState:
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     resolved: set[str] = field(default_factory=set)
     claims: ProviderClaims = field(init=False)
+    directory: RelayDirectory = field(init=False)
     _owned: dict[str, bool] = field(default_factory=dict)
     openness: Openness = field(default_factory=Openness)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
@@ -84,6 +86,10 @@ class WatchedState:
         parse = partial(composable.tenant, tiers=tiers or Tiers())
         self.tenants = WatchedObjects(parse, labels_count=True)
         self.claims = ProviderClaims(party=self._party)
+        self.directory = RelayDirectory(self)
+        self.pods.changed = self.directory.note
+        # whose a namespace is stands in the status of its Tenant too
+        self.tenants.shown = lambda _, name: self.directory.note(names.tenant_namespace(name))
         self.tenants.changed = lambda _, name: self.claims.look_again(names.tenant_namespace(name))
         self.routes.changed = self._route_changed
         self.providers.changed = self._provider_changed
@@ -126,6 +132,7 @@ class WatchedState:
         is_news = self.owns(namespace) != owned
         self._owned[namespace] = owned
         self.claims.look_again(namespace)
+        self.directory.note(namespace)
         return is_news
 
     def store_pod(self, body: Body) -> None:
@@ -136,6 +143,7 @@ class WatchedState:
         """Drops what is known of a namespace whose Tenant is gone."""
         self._owned.pop(namespace, None)
         self.claims.look_again(namespace)
+        self.directory.note(namespace)
         self._undeployed.pop(namespace, None)
         self._entries.pop(namespace, None)
         self._forget_rollout(namespace)
@@ -293,15 +301,6 @@ class WatchedState:
     def relay_pods(self, namespace: str) -> tuple[Pod, ...]:
         """Returns the relay pods of a tenant that have an address."""
         return self.pods.addressable(namespace)
-
-    def all_relay_pods(self) -> tuple[Pod, ...]:
-        """Returns the relay pods, in namespaces that a Tenant owns, that have an address."""
-        return tuple(
-            pod
-            for namespace in self.pods.namespaces()
-            if self.owns(namespace)
-            for pod in self.pods.addressable(namespace)
-        )
 
     def tenants_using(self, provider: str) -> set[str]:
         """Returns the tenants that have a part in the provider: it is open to them, and a route of theirs claims it.

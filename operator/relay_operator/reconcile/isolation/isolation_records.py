@@ -134,17 +134,12 @@ class IsolationRecords:
                 due.add(namespace)
         return due
 
-    def forget_all_but(self, namespaces: Iterable[str]) -> None:
-        """Drops what is known of tenants that are gone."""
-        kept = set(namespaces)
-        self._records = {name: one for name, one in self._records.items() if name in kept}
-        self._uids = {name: one for name, one in self._uids.items() if name in kept}
-        self._ready = {name: one for name, one in self._ready.items() if name in kept}
-        self._unready_since = {
-            name: since for name, since in self._unready_since.items() if name in kept
-        }
-        self._changed &= kept
-        self._waiting &= kept
+    def forget(self, namespace: str) -> None:
+        """Drops what is known of a tenant that is gone."""
+        for kept in (self._records, self._uids, self._ready, self._unready_since):
+            kept.pop(namespace, None)
+        self._changed.discard(namespace)
+        self._waiting.discard(namespace)
 
     def withholding(self, namespace: str, *, has_keys: bool) -> Withholding | None:
         """Says why no key of a provider is handed out to a tenant; None where they are.

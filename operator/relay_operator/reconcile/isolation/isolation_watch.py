@@ -6,9 +6,10 @@ that lies, is silent or never ends its answer costs its own tenant, and one of a
 """
 
 import asyncio
+import heapq
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from relay_operator import names
@@ -28,6 +29,8 @@ _TICK_SECONDS: Final = 0.5
 _MOST_AT_ONCE: Final = 8
 _SENTINEL_SECONDS: Final = 20.0
 """Between probes of some tenant on a node."""
+_TRIED_ON_A_NODE: Final = 8
+"""Tenants that are looked at for a pod to probe from."""
 _SWEEP_SECONDS: Final = 300.0
 """Between probes of all tenants of a node because of what one of them showed, which may be a lie."""
 
@@ -52,6 +55,9 @@ class IsolationWatch:
         self._queue = queue
         self._clock = clock
         self._due: set[str] = set()
+        self._line: list[tuple[bool, float, str]] = []
+        self._changed: set[str] = set()
+        watched_state.directory.changed = self._changed.add
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._turns: dict[str, int] = {}
         self._last_on: dict[str, str] = {}
@@ -71,10 +77,11 @@ class IsolationWatch:
     def _tick(self) -> None:
         for namespace in [one for one, task in self._probing.items() if task.done()]:
             self._end(namespace, self._probing.pop(namespace))
+        self._take_in_changes()
         if self._clock() - self._looked_at >= _SENTINEL_SECONDS:
             self._looked_at = self._clock()
-            self._look_at_all()
-        self._due |= self._records.take_due()
+            self._choose_sentinels()
+        self._take_due()
         self._start_due()
 
     def _end(self, namespace: str, probing: asyncio.Task[None]) -> None:
@@ -88,22 +95,16 @@ class IsolationWatch:
             )
             self._records.probe_later(namespace, seconds=_SENTINEL_SECONDS)
 
-    def _look_at_all(self) -> None:
-        """Takes in the pods of all tenants, and lets some tenant of every node be probed."""
-        found = {namespace: self._pods(namespace) for namespace in self._namespaces()}
-        self._records.forget_all_but(found)
-        for gone in self._turns.keys() - found.keys():
-            del self._turns[gone]
-        for namespace in found:
-            self._records.note_pods(namespace, self._watched_state.relay_pods(namespace))
-        self._choose_sentinels(found)
-
-    def _namespaces(self) -> Iterator[str]:
-        """Yields the namespaces that their tenants own."""
-        for name in self._watched_state.tenants.names():
-            namespace = names.tenant_namespace(name)
+    def _take_in_changes(self) -> None:
+        """Takes in the pods of the tenants whose pods changed, and forgets those that are gone."""
+        self._watched_state.directory.settle()
+        while self._changed:
+            namespace = self._changed.pop()
             if self._watched_state.owns(namespace):
-                yield namespace
+                self._records.note_pods(namespace, self._watched_state.relay_pods(namespace))
+            else:
+                self._records.forget(namespace)
+                self._turns.pop(namespace, None)
 
     def _pods(self, namespace: str) -> list[Pod]:
         """Returns the pods to probe a tenant from: those that are ready; all of them where none is for long."""
@@ -111,23 +112,34 @@ class IsolationWatch:
         ready = [pod for pod in pods if pod.ready]
         return pods if not ready and self._records.are_unready_for_long(namespace) else ready
 
-    def _choose_sentinels(self, found: dict[str, list[Pod]]) -> None:
-        on: dict[str, list[str]] = {}
-        for namespace, pods in sorted(found.items()):
-            for host in {pod.host_ip for pod in pods}:
-                on.setdefault(host, []).append(namespace)
-        for host, namespaces in on.items():
-            last = self._last_on.get(host, "")
-            chosen = next((one for one in namespaces if one > last), namespaces[0])
-            self._last_on[host] = chosen
-            self._records.probe_soon([chosen])
-        self._last_on = {host: last for host, last in self._last_on.items() if host in on}
+    def _choose_sentinels(self) -> None:
+        """Lets some tenant of every node be probed, the next in turn of those with a pod to probe from."""
+        directory = self._watched_state.directory
+        hosts = directory.hosts()
+        self._last_on = {host: self._last_on.get(host, "") for host in hosts}
+        for host in hosts:
+            for _ in range(_TRIED_ON_A_NODE):
+                chosen = self._last_on[host] = directory.next_on(host, after=self._last_on[host])
+                if any(pod.host_ip == host for pod in self._pods(chosen)):
+                    self._records.probe_soon([chosen])
+                    break
+
+    def _take_due(self) -> None:
+        for namespace in self._records.take_due():
+            self._due.add(namespace)
+            heapq.heappush(self._line, (*self._urgency(namespace), namespace))
 
     def _start_due(self) -> None:
         """Starts those that have waited longest; first those whose keys wait for it."""
-        room = _MOST_AT_ONCE - len(self._probing)
-        waiting = self._due - self._probing.keys()
-        for namespace in sorted(waiting, key=self._urgency)[:room]:
+        being_probed = []
+        while self._line and len(self._probing) < _MOST_AT_ONCE:
+            entry = heapq.heappop(self._line)
+            namespace = entry[-1]
+            if namespace not in self._due:
+                continue
+            if namespace in self._probing:
+                being_probed.append(entry)
+                continue
             self._due.discard(namespace)
             pods = self._pods(namespace) if self._watched_state.owns(namespace) else []
             if pods:
@@ -136,10 +148,12 @@ class IsolationWatch:
             else:
                 # due again as soon as one is ready
                 self._records.wait_for_pods(namespace)
+        for entry in being_probed:
+            heapq.heappush(self._line, entry)
 
-    def _urgency(self, namespace: str) -> tuple[bool, float, str]:
+    def _urgency(self, namespace: str) -> tuple[bool, float]:
         record = self._records.of(namespace)
-        return not record.is_open, record.due_at, namespace
+        return not record.is_open, record.due_at
 
     def _turn(self, namespace: str, pods: list[Pod]) -> list[Pod]:
         """Chooses the pods of a round, each in its turn."""
@@ -197,8 +211,5 @@ class IsolationWatch:
             if now - self._swept_at.get(host, -_SWEEP_SECONDS) >= _SWEEP_SECONDS
         }
         self._swept_at |= dict.fromkeys(hosts, now)
-        self._records.probe_soon(
-            namespace
-            for namespace in self._namespaces()
-            if any(pod.host_ip in hosts for pod in self._watched_state.relay_pods(namespace))
-        )
+        for host in hosts:
+            self._records.probe_soon(self._watched_state.directory.on(host))

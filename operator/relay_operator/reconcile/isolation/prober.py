@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -80,12 +79,7 @@ class Prober:
 
     async def _neighbours(self, space: str) -> list[Neighbour]:
         """Chooses relay pods of other tenants, others each time."""
-        others = [
-            pod
-            for pod in self._watched_state.all_relay_pods()
-            if pod.namespace != space and pod.ready and not pod.terminating
-        ]
-        chosen = random.sample(others, min(_NEIGHBOURS, len(others)))
+        chosen = self._watched_state.directory.draw(_NEIGHBOURS, but=space)
         return [
             Neighbour(
                 namespace=pod.namespace,

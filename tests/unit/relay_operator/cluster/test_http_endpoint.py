@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from tests.unit.relay_operator.cluster.unix_server import serving
 
+from relay_operator.cluster.discovery.targets import Targets
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.relays import Pod
 
@@ -32,8 +33,11 @@ class Operator:
         if is_ready:
             self.ready.set()
         self.ailment = ""
+        targets = Targets()
+        for namespace in {pod.namespace for pod in pods}:
+            targets.put(namespace, (pod for pod in pods if pod.namespace == namespace))
         self.endpoint = OperatorEndpoint(
-            pods=lambda: pods, ailment=lambda: self.ailment, ready=self.ready, port=0
+            targets=lambda: targets, ailment=lambda: self.ailment, ready=self.ready, port=0
         )
 
 

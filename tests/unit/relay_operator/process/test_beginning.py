@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import REGISTRY
+from tests.unit.relay_operator.discovered import discovered
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
@@ -113,7 +114,7 @@ async def test_a_standby_is_ready_once_all_is_shown_and_stays_so() -> None:
     await life.stand_by()
     await stage.settle(1)
     assert beginning.shown.is_set()
-    assert [pod.name for pod in life.watched_state.all_relay_pods()] == ["relay-1"]
+    assert discovered(life.watched_state) == ["relay-finance/relay-1"]
     life.api.failures.unreachable = True
     await stage.settle(60)
     assert beginning.shown.is_set()

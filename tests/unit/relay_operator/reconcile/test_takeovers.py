@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
+from tests.unit.relay_operator.discovered import discovered
 from tests.unit.relay_operator.operator_stage import SIGNING_KEY, Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
@@ -108,19 +109,17 @@ def test_all_operators_tell_of_the_relays_of_a_tenant_whose_newest_spec_is_refus
         stage.tenant(**refused)
         await stage.settle(5)
         assert stage.condition("Tenant", "finance", "Ready")["status"] == "False"
-        told = [
-            [pod.name for pod in one.watched_state.all_relay_pods()] for one in (leader, standby)
-        ]
-        assert told == [["relay-1"], ["relay-1"]]
+        told = [discovered(one.watched_state) for one in (leader, standby)]
+        assert told == [["relay-finance/relay-1"], ["relay-finance/relay-1"]]
         await leader.end()
         await takes_over(standby, leader)
         await stage.settle(5)
-        assert [pod.name for pod in standby.watched_state.all_relay_pods()] == ["relay-1"]
+        assert discovered(standby.watched_state) == ["relay-finance/relay-1"]
         await standby.end()
         # one that begins while the spec is refused knows nothing else
         third = stage.life()
         await third.stand_by()
-        assert [pod.name for pod in third.watched_state.all_relay_pods()] == ["relay-1"]
+        assert discovered(third.watched_state) == ["relay-finance/relay-1"]
         await third.end()
 
     story()
@@ -141,7 +140,7 @@ async def test_a_namespace_that_goes_while_the_spec_is_refused_is_no_home_any_mo
     third = await stage.operator()
     await stage.settle(5)
     assert not third.watched_state.owns(SPACE)
-    assert third.watched_state.all_relay_pods() == ()
+    assert discovered(third.watched_state) == []
     await third.end()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.relay_operator.discovered import discovered
 
 from relay_operator import names
 from relay_operator.decisions.route_acceptance import conflicts
@@ -181,7 +182,7 @@ def test_pods_of_every_tenant_are_listed_together() -> None:
     watched_state = a_state_with("a", "b")
     for tenant in ("a", "b"):
         watched_state.store_pod(a_pod_body(tenant, uid=tenant))
-    assert {pod.namespace for pod in watched_state.all_relay_pods()} == {"relay-a", "relay-b"}
+    assert [one.partition("/")[0] for one in discovered(watched_state)] == ["relay-a", "relay-b"]
 
 
 @pytest.mark.parametrize(
@@ -199,18 +200,18 @@ def test_a_strangers_pod_is_no_target_and_makes_no_work(body: dict[str, Any]) ->
     watched_state = a_state_with("a", "b")
     watched_state.store_pod(body)
     assert not watched_state.take_in_pod(body, deleted=False)
-    assert watched_state.all_relay_pods() == ()
+    assert discovered(watched_state) == []
 
 
 @pytest.mark.parametrize("told", ["True", "False"])
 def test_a_namespace_that_is_not_its_tenants_has_no_targets(told: str) -> None:
     watched_state = a_state_with("a", told=told)
     watched_state.store_pod(a_pod_body("a"))
-    assert len(watched_state.all_relay_pods()) == (told == "True")
+    assert len(discovered(watched_state)) == (told == "True")
     watched_state.note_owned("relay-a", False)
-    assert watched_state.all_relay_pods() == ()
+    assert discovered(watched_state) == []
     watched_state.note_owned("relay-a", True)
-    assert len(watched_state.all_relay_pods()) == 1
+    assert len(discovered(watched_state)) == 1
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_a_tenant_whose_status_is_about_a_refused_spec_keeps_its_targets(
     watched_state.tenants.store(a_body("a", spec={}, status=status))
     watched_state.store_pod(a_pod_body("a"))
     assert watched_state.owns("relay-a") == is_target
-    assert len(watched_state.all_relay_pods()) == is_target
+    assert len(discovered(watched_state)) == is_target
 
 
 def test_strangers_pods_fill_no_memory() -> None:
@@ -251,7 +252,7 @@ def test_a_pod_that_loses_its_label_is_gone() -> None:
     assert watched_state.take_in_pod(a_pod_body("a"), deleted=False)
     moved = a_pod_body("b", namespace="relay-a")
     assert watched_state.take_in_pod(moved, deleted=False)
-    assert watched_state.all_relay_pods() == ()
+    assert discovered(watched_state) == []
 
 
 @given(
