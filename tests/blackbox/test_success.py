@@ -98,6 +98,11 @@ def test_a_success_without_an_answer_is_a_failure_for_the_caller_and_of_the_side
         (COMPLETIONS, {"prompt": "x"}, {"choices": [{"index": 0}]}),
         (RESPONSES, {"input": "x"}, {"id": "r", "status": "completed", "output": []}),
         (RESPONSES, {"input": "x"}, {"id": "r", "object": "response"}),
+        (
+            RESPONSES,
+            {"input": "x"},
+            {"id": "r", "object": "response", "status": "failed", "output": [{"type": "message"}]},
+        ),
     ],
 )
 def test_each_api_has_its_own_answer(
@@ -172,6 +177,8 @@ MODERATED = b'{"error":{"message":"no","code":403,"metadata":{"flagged_input":"x
         ("405 X", b""),
         ("407 X", b""),
         ("410 X", OPENAI),
+        ("411 X", b""),
+        ("417 X", b""),
         ("400 X", MODEL_GONE),
         ("500 X", OPENAI),
         ("529 X", b""),
@@ -257,6 +264,11 @@ CALLERS: dict[str, bytes] = {
     "Anthropic's event": b"event: error\n"
     + flat_event(type="error", error={"type": "invalid_request_error", "message": "no"}),
     "a filter": error_event(code="content_filter"),
+    "a status with its phrase": error_event(status="400 Bad Request"),
+    "an exception of AWS": error_event(type="ValidationException"),
+    "beside usage": flat_event(object="error", code=400, choices=[], usage={"prompt_tokens": 3}),
+    "its event beside usage": b"event: error\n"
+    + flat_event(code=400, choices=[], usage={"prompt_tokens": 3}),
 }
 
 
@@ -299,6 +311,9 @@ SIDES: dict[str, bytes] = {
     "vLLM's flat object": flat_event(object="error", type="InternalServerError", code=500),
     "OpenRouter's reason": chunk("{}", '"error"') + DONE,
     "then the end mark": error_event(code=502) + DONE,
+    "true": flat_event(error=True) + DONE,
+    "nothing but a number": b'data: {"error":500}\n\n' + DONE,
+    "over two lines of data": b'data: {"error":\ndata: {"message":"no"}}\n\n' + DONE,
 }
 
 

@@ -4,6 +4,7 @@ Providers disagree on the shape: OpenAI and Anthropic send `error` with a type o
 number, Gemini a list with the words of gRPC, OpenRouter an error within a choice.
 """
 
+import re
 from typing import Any, Final
 
 QUOTA: Final = 429
@@ -17,7 +18,7 @@ TIMEOUTS: Final = frozenset({408, 504, 524})
 
 CREDENTIAL: Final = frozenset({401, 402, 403, 407})
 """The relay's own account with the provider is refused: the caller has none."""
-OF_THE_SIDE: Final = CREDENTIAL | {404, 405, 408, 410, 421, 425, 426}
+OF_THE_SIDE: Final = CREDENTIAL | {404, 405, 408, 410, 411, 417, 421, 425, 426}
 """4xx that say the provider, its model, its path or the relay's account are not right. The caller chooses none of them."""
 
 _STATUS_OF_WORD: Final = {
@@ -28,6 +29,8 @@ _STATUS_OF_WORD: Final = {
     "badrequesterror": 400,
     "badrequest": 400,
     "invalid_argument": 400,
+    "client specified an invalid argument": 400,
+    "validationexception": 400,
     "failed_precondition": 400,
     "out_of_range": 400,
     "validation_error": 400,
@@ -56,6 +59,7 @@ _STATUS_OF_WORD: Final = {
     "permission_error": 403,
     "permission_denied": 403,
     "permissiondeniederror": 403,
+    "accessdeniedexception": 403,
     "forbidden": 403,
     "unsupported_country_region_territory": 403,
     "not_found_error": 404,
@@ -64,11 +68,14 @@ _STATUS_OF_WORD: Final = {
     "model_not_found": 404,
     "model_not_available": 404,
     "deploymentnotfound": 404,
+    "resourcenotfoundexception": 404,
     "rate_limit_exceeded": QUOTA,
     "rate_limit_error": QUOTA,
     "ratelimiterror": QUOTA,
     "too_many_requests": QUOTA,
     "resource_exhausted": QUOTA,
+    "throttlingexception": QUOTA,
+    "servicequotaexceededexception": QUOTA,
     "insufficient_quota": QUOTA,
     "requests": QUOTA,
     "tokens": QUOTA,
@@ -82,9 +89,12 @@ _STATUS_OF_WORD: Final = {
     "service_unavailable_error": 503,
     "serviceunavailableerror": 503,
     "unavailable": 503,
+    "serviceunavailableexception": 503,
+    "modelnotreadyexception": 503,
     "timeout": 504,
     "timeout_error": 504,
     "deadline_exceeded": 504,
+    "modeltimeoutexception": 504,
 }
 """Types and codes in words, in lower case; what is not listed is the provider's own failure."""
 _CALLERS_PREFIXES: Final = (
@@ -96,6 +106,7 @@ _CALLERS_PREFIXES: Final = (
 )
 """Codes of the Responses API for input that cannot be used, such as invalid_prompt and image_too_large."""
 _NAMED_MODEL: Final = frozenset({"model_not_found", "model_not_available", "deploymentnotfound"})
+_STATUS: Final = re.compile(r"[45][0-9]{2}(?![^ :-])")
 _NUMBERS: Final = ("code", "status", "status_code", "http_code", "http_status")
 _WORDS: Final = ("code", "type", "status", "error_type")
 
@@ -145,27 +156,39 @@ def read_error(document: object, *, event: bytes = b"") -> ErrorReport | None:
         document = document[0] if document else None
     if not isinstance(document, dict):
         return ErrorReport({}, {}) if event == b"error" else None
+    error = _error_in(document)
+    if error is None and (
+        event == b"error" or document.get("type") == "error" or document.get("object") == "error"
+    ):
+        error = document
+    return None if error is None else ErrorReport(_details(error, document), document)
+
+
+def _error_in(document: dict[str, Any]) -> object:
+    """Returns what a document has for an error, empty where it only says that it ended with one; None without any."""
     error = document.get("error")
     if isinstance(error, dict) and not any(error.values()):
         # some fill in the object in every answer
         error = {}
     if error is None and document.get("type") == "response.failed":
         response = document.get("response")
-        error = (response.get("error") if isinstance(response, dict) else None) or {}
-    elif not error:
-        error = _error_of_choice(document.get("choices"))
-    if error is None and (
-        event == b"error" or document.get("type") == "error" or document.get("object") == "error"
-    ):
-        error = document
-    if error is None:
-        return None
-    return ErrorReport(error if isinstance(error, dict) else {"message": _as_text(error)}, document)
+        return (response.get("error") if isinstance(response, dict) else None) or {}
+    if error:
+        return error
+    if document.get("object") == "response" and document.get("status") == "failed":
+        return {}
+    return _error_of_choice(document.get("choices"))
 
 
-def _as_text(error: object) -> str:
-    """Returns an error that is no object as text; a list of anything has no words of its own."""
-    return error if isinstance(error, str) else "" if isinstance(error, list) else str(error)
+def _details(error: object, document: dict[str, Any]) -> dict[str, Any]:
+    """Returns an error's own object. A text is its message, a list has no words of its own, and what else stands for an
+    error only says that there is one, perhaps with its status.
+    """
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str | list):
+        return {"message": error if isinstance(error, str) else ""}
+    return {**document, "status_code": error}
 
 
 def _error_of_choice(choices: object) -> object:
@@ -186,11 +209,11 @@ def _words(details: dict[str, Any]) -> list[str]:
 
 
 def _number(details: dict[str, Any]) -> int:
-    """Returns the HTTP status among the fields, written as a number or as text; 0 without one."""
+    """Returns the HTTP status among the fields, as a number or as text, perhaps with its phrase; 0 without one."""
     for name in _NUMBERS:
         value = details.get(name)
-        if isinstance(value, str) and value.isdecimal() and len(value) == 3:
-            value = int(value)
+        if isinstance(value, str) and _STATUS.match(value) is not None:
+            value = int(value[:3])
         if type(value) is int and 400 <= value < 600:
             return value
     return 0

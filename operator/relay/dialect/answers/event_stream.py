@@ -17,10 +17,11 @@ MAX_HELD_BYTES: Final = 64 * 1024
 """An event that is still incomplete at this size is passed on, and read at its ends only."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
-_USAGE = re.compile(rb'"usage"[ \t]*:[ \t]*\{')
+_USAGE = re.compile(rb'"usage"[ \t]*+:(?:[ \t\r\n]|data:)*+\{')
+"""The value may begin on the event's next line of data."""
 _DONE = re.compile(rb"(?:^|\r)data:[ ]?\[DONE\]", re.MULTILINE)
 _ERROR = re.compile(
-    rb'"error"[ \t]*:[ \t]*[{\["]|(?:^|\r)event:[ ]?error|"(?:type|object|finish_reason)"[ \t]*:[ \t]*"error"',
+    rb'"error"[ \t]*+:(?:[ \t\r\n]|data:)*+[{\["t1-9]|(?:^|\r)event:[ ]?error|"(?:type|object|finish_reason)"[ \t]*:[ \t]*"error"',
     re.MULTILINE,
 )
 _EVENT_NAME = re.compile(rb"(?:^|\r)event:[ ]?([^\r\n]*)", re.MULTILINE)
@@ -215,10 +216,7 @@ class SseScan:
     def _look_for_error(self, events: bytes) -> None:
         for event in _split(events):
             if self.error is None and _ERROR.search(event):
-                name = _EVENT_NAME.search(event)
-                self.error = read_error(
-                    decoded(_data(event)), event=name[1].strip() if name is not None else b""
-                )
+                self.error = read_error(decoded(_data(event)), event=_name(event))
 
     def _look_for_finish(self, events: bytes) -> None:
         finish = _FINISH.search(events)
@@ -289,7 +287,7 @@ class SseScan:
             usage = usage_of_event(payload) if payload is not None else None
             if payload is not None and usage is not None:
                 self.usage = usage
-                if payload.get("choices") == [] and not payload.get("error"):
+                if not payload.get("choices") and not _reports_error(event, payload):
                     continue
             kept.append(event)
         return b"".join(kept)
@@ -337,6 +335,15 @@ def _data(event: bytes) -> bytes:
     return b"\n".join(
         [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     )
+
+
+def _name(event: bytes) -> bytes:
+    name = _EVENT_NAME.search(event)
+    return name[1].strip() if name is not None else b""
+
+
+def _reports_error(event: bytes, payload: dict[str, Any]) -> bool:
+    return b"error" in event and read_error(payload, event=_name(event)) is not None
 
 
 def _payload(event: bytes) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ _TOKEN: Final = re.compile(
 )
 """A bracket, or a string, with a colon behind it if it names a field. The last string may be cut."""
 _SAYS_NOTHING: Final = re.compile(
-    rb'[ \t\r\n]*+(?:\Z|[^{\["]|""|\[[ \t\r\n]*+\]|\{(?:[ \t\r\n,]*+"[^"\\]*+"[ \t\r\n]*+:'
+    rb'[ \t\r\n]*+(?:\Z|[^{\["t1-9]|""|\[[ \t\r\n]*+\]|\{(?:[ \t\r\n,]*+"[^"\\]*+"[ \t\r\n]*+:'
     rb'[ \t\r\n]*+(?:null|false|0|""|\{\}|\[\]))*+[ \t\r\n]*+\})'
 )
 """Some fill in the error of every event, with nothing in it."""

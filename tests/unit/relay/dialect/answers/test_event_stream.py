@@ -237,10 +237,24 @@ def test_a_stream_is_whole_when_every_choice_that_was_seen_has_finished() -> Non
         assert scan.whole == whole
 
 
-def test_an_error_is_not_hidden_with_the_usage_it_comes_with() -> None:
-    both = event({"choices": [], "usage": {"prompt_tokens": 1}, "error": {"code": 400}})
-    out, scan = through(CONTENT + both, [], hide=True)
-    assert out == CONTENT + both
+@pytest.mark.parametrize("choices", [{"choices": []}, {"choices": None}, {}])
+def test_what_only_reports_usage_is_hidden(choices: dict[str, Any]) -> None:
+    out, scan = through(CONTENT + event({**choices, "usage": {"prompt_tokens": 1}}), [], hide=True)
+    assert out == CONTENT
+    assert scan.usage == {"prompt_tokens": 1}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        event({"choices": [], "usage": {"prompt_tokens": 1}, "error": {"code": 400}}),
+        event({"choices": [], "usage": {"prompt_tokens": 1}, "object": "error", "code": 400}),
+        b"event: error\n" + event({"usage": {"prompt_tokens": 1}, "code": 400}),
+    ],
+)
+def test_an_error_is_not_hidden_with_the_usage_it_comes_with(error: bytes) -> None:
+    out, scan = through(CONTENT + error, [], hide=True)
+    assert out == CONTENT + error
     assert scan.error is not None
     assert scan.error.is_callers
 
