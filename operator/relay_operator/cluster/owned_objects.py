@@ -1,13 +1,13 @@
 """Applies the objects a tenant owns: an unchanged one costs no write, and what somebody else did to one is undone."""
 
 import asyncio
-import hashlib
-import json
+import sys
 from dataclasses import dataclass, replace
 
 from relay_operator import names
 from relay_operator.cluster import live_fields
 from relay_operator.cluster.api_server import ApiServer, Manifest
+from relay_operator.cluster.packed import Packed, Packer, digest
 from relay_operator.errors import Conflict
 
 ChildKey = tuple[str, str, str]
@@ -18,7 +18,7 @@ _READ_EACH_TIME = frozenset({"Secret"})
 
 _COUNTED_METADATA = frozenset({"resourceVersion", "generation", "managedFields"})
 
-_NONE: Manifest = {}
+_NONE = Packed()
 """The intent that a child is not there."""
 
 _FIGHT_SECONDS = 2.0
@@ -44,18 +44,19 @@ class Restoration:
 
 @dataclass(slots=True)
 class _Child:
-    """What is known of one child.
+    """What is known of one child. There are a dozen a tenant, on a standby too.
 
-    intent is the manifest that its fields follow, and content stands for those fields; None where they are still to be
-    compared. live is then its newest form, if a watch showed it. uid is the one of the newest form that was seen. restored_at is when
-    it was last restored, in seconds of the event loop.
+    intent is the manifest that its fields follow, of which wanted is the digest, and content stands for those fields; None where
+    they are still to be compared. live is then its newest form, if a watch showed it. uid is the one of the newest form that was
+    seen. restored_at is when it was last restored, in seconds of the event loop.
     """
 
     uid: str = ""
     version: int = 0
-    intent: Manifest | None = None
-    content: str = ""
-    live: Manifest | None = None
+    intent: Packed | None = None
+    wanted: bytes = b""
+    content: bytes = b""
+    live: Packed | None = None
     is_disturbed: bool = False
     restored_at: float = float("-inf")
 
@@ -66,6 +67,7 @@ class OwnedObjects:
     def __init__(self, api: ApiServer) -> None:
         self._api = api
         self._children: dict[ChildKey, _Child] = {}
+        self._packer = Packer()
         self._restored: list[Restoration] = []
 
     async def apply(self, manifest: Manifest, *, first: Manifest | None = None) -> bool:
@@ -76,23 +78,24 @@ class OwnedObjects:
         """
         key = _key(manifest)
         child = self._child(key)
-        if child.intent == manifest:
+        if child.intent and child.wanted == digest(manifest):
             return False
         known, is_ours = child.intent, bool(child.intent)
         # what a watch shows from now on is kept to be compared
         child.intent = None
         # one that is as we left it need not be read, unless it may say more than we: the answer shows what came meanwhile
         is_known = is_ours and first in (None, manifest)
-        if known and live_fields.cannot_follow(known, manifest):
+        former = known.manifest() if known else None
+        if former is not None and live_fields.cannot_follow(former, manifest):
             is_known = False
-        live = None if is_known else child.live or await self._read(key)
+        live = None if is_known else await self._newest(key, child)
         was_missing = known is None and live is None
         return await self._bring_about(
             manifest,
             live,
             first=first,
             was_missing=was_missing,
-            takes_back=known is not None and live_fields.takes_back(known, manifest),
+            takes_back=former is not None and live_fields.takes_back(former, manifest),
         )
 
     async def remove(self, kind: str, namespace: str, name: str) -> bool:
@@ -120,19 +123,19 @@ class OwnedObjects:
             return True
         child.version, child.uid = version, body["metadata"].get("uid", "")
         if child.intent is None:
-            child.live = body
+            child.live = self._packer.pack(body)
             return False
         content = _content(body)
         if content == child.content:
             return False
         if child.intent is _NONE:
-            child.intent, child.live = None, body
+            child.intent, child.live = None, self._packer.pack(body)
             return True
         goes = "deletionTimestamp" in body["metadata"]
-        if not goes and live_fields.compare(body, child.intent).agrees:
+        if not goes and live_fields.compare(body, child.intent.manifest()).agrees:
             child.content = content
             return False
-        child.intent, child.live, child.is_disturbed = None, body, True
+        child.intent, child.live, child.is_disturbed = None, self._packer.pack(body), True
         return True
 
     def pause_seconds(self, body: Manifest) -> float:
@@ -185,6 +188,10 @@ class OwnedObjects:
     def _child(self, key: ChildKey) -> _Child:
         return self._children.setdefault(key, _Child())
 
+    async def _newest(self, key: ChildKey, child: _Child) -> Manifest | None:
+        """Returns the newest form that a watch has shown since the last comparison; otherwise reads it."""
+        return child.live.manifest() if child.live else await self._read(key)
+
     async def _read(self, key: ChildKey) -> Manifest | None:
         kind, namespace, name = key
         return await self._api.get(kind, name, namespace=namespace)
@@ -227,7 +234,7 @@ class OwnedObjects:
                     self._keep(manifest, live, restored_at=before.restored_at)
                     return wrote
                 if is_final:
-                    live = child.live
+                    live = child.live.manifest() if child.live else None
                     continue
                 is_replaced |= live_fields.cannot_follow(live, manifest)
             live, wrote = await self._write(manifest, live, first or manifest), True
@@ -286,15 +293,17 @@ class OwnedObjects:
         self._children[key] = _Child(
             uid=live["metadata"].get("uid", ""),
             version=_version(live),
-            intent=manifest if is_watched else None,
-            content=_content(live) if is_watched else "",
+            intent=self._packer.pack(manifest) if is_watched else None,
+            wanted=digest(manifest) if is_watched else b"",
+            content=_content(live) if is_watched else b"",
             restored_at=restored_at,
         )
 
 
 def _key(body: Manifest) -> ChildKey:
-    metadata = body["metadata"]
-    return body["kind"], metadata.get("namespace", ""), metadata["name"]
+    kind, metadata = body["kind"], body["metadata"]
+    # one text for all that was parsed apart
+    return sys.intern(kind), sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
 
 
 def _name(key: ChildKey) -> str:
@@ -308,11 +317,10 @@ def _version(body: Manifest) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _content(body: Manifest) -> str:
+def _content(body: Manifest) -> bytes:
     """Identifies everything of an object that somebody can intend: all but its status and what the server counts."""
     metadata = {
         name: value for name, value in body["metadata"].items() if name not in _COUNTED_METADATA
     }
     intended = {name: value for name, value in body.items() if name != "status"}
-    text = json.dumps({**intended, "metadata": metadata}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest({**intended, "metadata": metadata})

@@ -1,0 +1,50 @@
+"""Manifests in memory, packed: an operator keeps a dozen for each tenant, and looks into few of them ever again."""
+
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+Manifest = dict[str, Any]
+
+_WINDOW_BYTES = 32 * 1024
+"""A dictionary beyond that is of no use to zlib."""
+_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One manifest. The empty one stands for nothing."""
+
+    data: bytes = b""
+    like: bytes = b""
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def manifest(self) -> Manifest:
+        """Returns the manifest."""
+        text = zlib.decompressobj(zdict=self.like).decompress(self.data)
+        found: Manifest = json.loads(text)
+        return found
+
+
+class Packer:
+    """Packs each manifest as what differs from the first one of its kind: those of all tenants are much alike."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, bytes] = {}
+
+    def pack(self, manifest: Manifest) -> Packed:
+        """Returns the manifest, packed."""
+        text = json.dumps(manifest, separators=(",", ":")).encode()
+        like = self._first.setdefault(manifest["kind"], text[:_WINDOW_BYTES])
+        packing = zlib.compressobj(_LEVEL, zdict=like)
+        return Packed(packing.compress(text) + packing.flush(), like)
+
+
+def digest(manifest: Manifest) -> bytes:
+    """Identifies what a manifest says, in whatever order."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
