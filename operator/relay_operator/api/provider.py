@@ -1,7 +1,7 @@
 """Provider: an upstream the platform owns."""
 
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -257,7 +257,6 @@ class ProviderSpec(Part):
 
 class Provider(Resource):
     spec: ProviderSpec
-    status: dict[str, Any] = {}
 
     @property
     def secret_names(self) -> tuple[str, ...]:

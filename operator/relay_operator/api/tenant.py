@@ -1,7 +1,7 @@
 """Tenant: one customer of the platform and the relay it gets."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -184,5 +184,4 @@ class Origin(Part):
 
 class Tenant(Resource):
     spec: TenantSpec
-    status: dict[str, Any] = {}
     origin: Origin = Origin()

@@ -1,5 +1,6 @@
 """The objects of one kind as the watches last showed them, each parsed once, when it is shown."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -145,9 +146,10 @@ class WatchedObjects(Generic[R]):
         kept = self._objects.setdefault(metadata.get("namespace", ""), {})
         before = kept.get(metadata["name"])
         if before is None or not _is_older(metadata, before.body["metadata"]):
+            shown = _kept(body)
             watched = kept[metadata["name"]] = Watched(
-                body=_kept(body),
-                resource=self._parsed(body),
+                body=shown,
+                resource=self._parsed({**body, "status": shown["status"]}),
                 intent=_intent(metadata, with_labels=self._labels_count),
                 mentions=frozenset(self._mentions(body)),
             )
@@ -280,7 +282,21 @@ def _kept(body: Body) -> dict[str, Any]:
     metadata = {name: body["metadata"][name] for name in _KEPT_METADATA if name in body["metadata"]}
     if "labels" in metadata:
         metadata["labels"] = dict(metadata["labels"] or {})
-    return {"metadata": metadata, "status": dict(body.get("status") or {})}
+    kept: dict[str, Any] = _shared({"metadata": metadata, "status": dict(body.get("status") or {})})
+    return kept
+
+
+def _shared(kept: Any) -> Any:
+    """Returns it with one text for all that were parsed apart: most of a status is the same in every tenant."""
+    match kept:
+        case str():
+            return sys.intern(kept)
+        case dict():
+            return {sys.intern(name): _shared(value) for name, value in kept.items()}
+        case list():
+            return [_shared(value) for value in kept]
+        case _:
+            return kept
 
 
 def _is_older(metadata: Body, known: Body) -> bool:

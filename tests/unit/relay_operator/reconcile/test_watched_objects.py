@@ -1,10 +1,12 @@
 """Each intent of an object is queued exactly once, in whatever way and order its states come to be known."""
 
+import json
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Tenant
 from relay_operator.reconcile.watched_objects import WatchedObjects
 
@@ -100,3 +102,23 @@ def test_an_object_is_queued_again_after_it_was_deleted_and_made_anew() -> None:
     assert cluster.watched.get("finance") is None
     assert cluster.watched.names() == ()
     assert cluster.watched.take_in(cluster.body, deleted=False)
+
+
+def test_what_many_objects_say_is_kept_once() -> None:
+    watched = WatchedObjects(RelayRoute.parse)
+    spec = {"stable": {"provider": "p"}}
+    status = {"conditions": [{"type": "Ready", "message": "all traffic is on stable"}]}
+    for name in ("one", "other"):
+        body = {"metadata": {"name": name, "uid": name}, "spec": spec, "status": status}
+        watched.store(json.loads(json.dumps(body)))
+    kept = [watched.get(name) for name in ("one", "other")]
+    told = [one.body["status"]["conditions"][0] for one in kept if one is not None]
+    assert [one["message"] for one in told] == ["all traffic is on stable"] * 2
+    assert told[0]["message"] is told[1]["message"]
+    # the parsed object keeps no copy of its own
+    parsed = [one.resource for one in kept if one is not None]
+    assert [
+        one.status["conditions"][0] is told[n]
+        for n, one in enumerate(parsed)
+        if isinstance(one, RelayRoute)
+    ] == [True, True]
