@@ -1,6 +1,9 @@
 """kopf as informer only: its settings, all in one place (defaults are for small operators)."""
 
+from typing import Any
+
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from relay_operator import names
 from relay_operator.handlers import owned_objects
@@ -36,3 +39,14 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = 20
+
+
+class NoMemories(ResourceMemories):
+    """Remembers nothing of an object from one event to the next.
+
+    kopf keeps a kilobyte of each object for handlers that patch, timers and daemons, of which there are none: of a tenant's objects
+    that is more than all that we keep of them.
+    """
+
+    async def recall(self, raw_body: Any, **how: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **{**how, "ephemeral": True})

@@ -17,7 +17,7 @@ from relay_operator.handlers import initial_list, login
 from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
-from relay_operator.handlers.kopf_settings import configure
+from relay_operator.handlers.kopf_settings import NoMemories, configure
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.process.beginning import Beginning
 from relay_operator.reconcile.work_queue import Urgency
@@ -149,6 +149,7 @@ class Life:
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=settings,
+            memories=NoMemories(),
             memo=self._context,
             clusterwide=True,
             standalone=True,
