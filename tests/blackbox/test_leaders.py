@@ -73,6 +73,22 @@ def test_a_document_shows_its_leader_without_a_push(
     assert push(relay, platform, composed_by(platform, 4), leader=4) == (409, "stale_epoch")
 
 
+def test_the_document_that_a_relay_begins_with_shows_its_leader(
+    new_relay: NewRelay, platform: Platform
+) -> None:
+    relay = new_relay()
+    mounted = composed_by(platform, 5)
+    relay.write_document(mounted)
+    eventually(
+        relay.acknowledged, lambda seen: seen.generation == mounted.generation, what="the file"
+    )
+    # nobody has pushed: only the document tells
+    relay.restart()
+    relay.wait_ready()
+    assert push(relay, platform, composed_by(platform, 4), leader=4) == (409, "stale_epoch")
+    assert push(relay, platform, composed_by(platform, 5), leader=5) == (200, "")
+
+
 def test_a_restarted_relay_remembers_the_latest_leader(
     new_relay: NewRelay, platform: Platform
 ) -> None:

@@ -115,6 +115,7 @@ class Supervisor:
         if self.accepted is None and envelopes:
             await self._offer_quietly(envelopes[-1])
         elif self.accepted is not None:
+            self._meet_composer(self.accepted)
             self.preflights.follow(self.accepted.document, self.accepted.digest)
             kept = self.accepted.envelope == candidates[0]
             self._log_in_force(self.accepted, "state" if kept else "mount")
@@ -139,6 +140,11 @@ class Supervisor:
                 self._log.event("error", "leader_not_kept", message=str(error))
         return leader
 
+    def _meet_composer(self, accepted: Accepted) -> None:
+        """Takes in who composed a document: that one has led, whoever brought it."""
+        if accepted.document.epoch > self.leader.epoch:
+            self.leader = Leader(accepted.document.epoch)
+
     async def offer(self, envelope: bytes, *, source: str, shown: str = "") -> Acknowledgement:
         """Puts the document in force in every worker; source says in the log where it came from, shown is what the leader that
         pushes it shows of itself.
@@ -157,8 +163,7 @@ class Supervisor:
             fresh = accepted is not self.accepted
             if fresh:
                 self.accepted = accepted
-                if accepted.document.epoch > self.leader.epoch:
-                    self.leader = Leader(accepted.document.epoch)
+                self._meet_composer(accepted)
                 self.preflights.follow(accepted.document, accepted.digest)
                 self._certificate.look()
                 for worker in self._workers.values():
