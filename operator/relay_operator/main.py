@@ -48,6 +48,8 @@ from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.fleet.api_budget import ApiBudget
+from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
@@ -155,9 +157,15 @@ async def _operate(
     electing: asyncio.Task[None],
     stop: asyncio.Event,
 ) -> None:
+    budget = ApiBudget(
+        calls_per_second=settings.api_calls_per_second,
+        calls_per_second_of_tenant=settings.api_calls_per_second_of_tenant,
+        clock=asyncio.get_running_loop().time,
+    )
+    api = MeteredApiServer(api, budget.spend, operator_namespace=settings.namespace)
     watched_state, queue, children, status = (
         WatchedState(tiers=tiers),
-        WorkQueue(),
+        WorkQueue(places=settings.workers, budget=budget),
         OwnedObjects(api),
         StatusWriter(api),
     )

@@ -216,7 +216,17 @@ class Settings(BaseSettings):
         default=8, ge=1, le=64, description="reconcile workers; CPU-bound, more only adds latency"
     )
     resync_seconds: float = Field(
-        default=600, gt=0, description="every object is reconciled at least this often"
+        default=600,
+        gt=0,
+        description="every object is reconciled at least this often, each at a moment of its own",
+    )
+    api_calls_per_second: float = Field(
+        default=500,
+        ge=0,
+        description="calls to the API server that all reconciles together make for long; 0 sets no limit",
+    )
+    api_calls_per_second_of_tenant: float = Field(
+        default=50, ge=0, description="as above, those for one tenant; 0 sets no limit"
     )
     secret_check_seconds: float = Field(
         default=30,

@@ -36,10 +36,11 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
     )
     # past a reconcile that is under way, and whatever that waits for
     context.queue.add(Key("Withdrawal", "", name), Urgency.IMMEDIATE)
-    context.queue.add(Key("Tenant", "", name), Urgency.URGENT if urgent else Urgency.NORMAL)
+    urgency = Urgency.URGENT if urgent else _urgency(body, type)
+    context.queue.add(Key("Tenant", "", name), urgency)
     space = names.tenant_namespace(name)
     for route in context.watched_state.routes.in_namespace(space):
-        context.queue.add(Key("RelayRoute", space, route.name))
+        context.queue.add(Key("RelayRoute", space, route.name), max(urgency, Urgency.NORMAL))
         # a changed weight changes every tenant's share of these providers
         _add_providers(context, route.mentions)
 
@@ -63,12 +64,20 @@ async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
         return
     goes = type == "DELETED" or "deletionTimestamp" in body["metadata"]
     urgent = goes or brake.lowers(body)
-    context.queue.add(
-        Key("RelayRoute", namespace, name), Urgency.URGENT if urgent else Urgency.NORMAL
-    )
+    urgency = Urgency.URGENT if urgent else _urgency(body, type)
+    context.queue.add(Key("RelayRoute", namespace, name), urgency)
     for sibling in news.routes - {name}:
         context.queue.add(Key("RelayRoute", namespace, sibling))
     _add_providers(context, news.providers)
+
+
+def _urgency(body: kopf.Body, type_: str | None) -> Urgency:
+    """Returns how soon an object is to be looked at: one of a list of all goes after what somebody changes, if its status
+    tells that it was looked at as it is.
+    """
+    told = (body.get("status") or {}).get("observedGeneration")
+    is_settled = type_ is None and told == body["metadata"].get("generation", 1)
+    return Urgency.BACKGROUND if is_settled else Urgency.NORMAL
 
 
 def _takes_keys_away(body: kopf.Body) -> bool:

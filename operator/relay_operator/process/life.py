@@ -21,7 +21,7 @@ from relay_operator.handlers.kopf_settings import NoMemories, configure
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.process.beginning import Beginning
 from relay_operator.reconcile.work_queue import Urgency
-from relay_operator.reconcile.workers import Workers
+from relay_operator.reconcile.workers import SPARE, Workers
 from relay_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,9 @@ class Life:
             if not begun:
                 for run in acting.values():
                     run.close()
-        workers = {f"worker-{n}": self._workers.run() for n in range(self._settings.workers)}
+        workers = {
+            f"worker-{n}": self._workers.run() for n in range(self._settings.workers + SPARE)
+        }
         workers |= {
             f"urgent-worker-{n}": self._workers.run(Urgency.URGENT) for n in range(_URGENT_WORKERS)
         }

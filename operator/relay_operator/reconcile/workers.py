@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+import zlib
+from typing import Final
 
 from prometheus_client import Counter, Histogram
 
@@ -13,7 +15,7 @@ from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
+from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,12 @@ _DURATION = Histogram(
 
 _LONGEST_SECONDS = 120.0
 """A reconcile is given up after this and retried. Each call in it ends earlier; all of them together, with retries, too."""
+_LONG_SECONDS = 0.5
+"""Far longer than a reconcile takes whose calls are answered: from then on it waits for something, and others have its place."""
+_SAME_MOMENT: Final = 0.01
+"""Of the resync period."""
+SPARE: Final = 96
+"""Workers beside those that have a place, for those that wait for something for long."""
 _LASTING_SECONDS = 2.0
 """A conflict that is still there by then is no other writer that happened to come first."""
 _STUCK_SECONDS = 180.0
@@ -75,7 +83,7 @@ class Workers:
             return ""
         return f"the reconcile of {key.kind} {_object(key)} has not ended for {seconds:.0f} s"
 
-    async def run(self, slowest: Urgency = Urgency.NORMAL) -> None:
+    async def run(self, slowest: Urgency = Urgency.BACKGROUND) -> None:
         """Runs one worker until cancelled; it takes what is at least that urgent."""
         while True:
             # a reconcile that waits for nothing would leave no turn to the watches, the SLO loop and the pushes
@@ -88,6 +96,10 @@ class Workers:
             failed = True
             started = time.perf_counter()
             self._running[key] = asyncio.get_running_loop().time()
+            WORKING_AT.set(self._queue.urgency_of(key))
+            waits_long = asyncio.get_running_loop().call_later(
+                _LONG_SECONDS, self._queue.let_go_on, key
+            )
             try:
                 async with asyncio.timeout(_LONGEST_SECONDS):
                     await self._reconcile(key)
@@ -112,12 +124,27 @@ class Workers:
                 logger.exception("reconcile failed unexpectedly, will retry", extra=_fields(key))
                 await self._tell(key, outcome.of_a_defect(error))
             finally:
+                waits_long.cancel()
+                WORKING_AT.set(Urgency.NORMAL)
                 del self._running[key]
                 self._queue.done(key, failed=failed)
                 _RECONCILES.labels(key.kind, "failed" if failed else "done").inc()
                 _DURATION.labels(key.kind).observe(time.perf_counter() - started)
             if not failed and self._watched_state.knows(key.kind, key.namespace, key.name):
-                self._queue.add_after(key, self._resync_seconds)
+                self._queue.add_after(key, self._until_resync(key), Urgency.BACKGROUND)
+
+    def _until_resync(self, key: Key) -> float:
+        """Returns how long until an object's own moment in the period.
+
+        What was looked at all at once, after a start, is so spread over the period the next time.
+        """
+        name = f"{key.kind}/{key.namespace}/{key.name}".encode()
+        moment = zlib.crc32(name) / 2**32 * self._resync_seconds
+        passed = asyncio.get_running_loop().time() % self._resync_seconds
+        wait = (moment - passed) % self._resync_seconds
+        # this look may be the one that was due now
+        is_now = wait < _SAME_MOMENT * self._resync_seconds
+        return wait + self._resync_seconds if is_now else wait
 
     async def _tell_unless_reported(self, key: Key, error: OperatorError) -> None:
         """Lets a status tell of an error whose reconcile did not; of a conflict, which mostly ends by itself, when it

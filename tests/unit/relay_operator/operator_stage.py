@@ -50,6 +50,8 @@ from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.fleet.api_budget import ApiBudget
+from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
@@ -61,7 +63,7 @@ from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Urgency, WorkQueue
-from relay_operator.reconcile.workers import Workers
+from relay_operator.reconcile.workers import SPARE, Workers
 
 Manifest = dict[str, Any]
 
@@ -190,10 +192,13 @@ class Life:
             heartbeat=Heartbeat((clock,)),
         )
         self.api.fence = self.elector if elects else Unfenced()
-        self.queue = WorkQueue()
+        budget = ApiBudget(
+            calls_per_second=500, calls_per_second_of_tenant=50, clock=running_clock()
+        )
+        self.queue = WorkQueue(budget=budget)
         self.key_versions = SecretVersions()
         self.watched_state = WatchedState(tiers=stage.tiers)
-        api: Any = self.api
+        api = MeteredApiServer(self.api, budget.spend, operator_namespace=SYSTEM)
         relays: Any = Pushes(
             stage.relays,
             self.api.failures,
@@ -359,7 +364,8 @@ class Life:
     def lead(self, *, workers: int = 4) -> None:
         """Begins to act."""
         self.term.begin()
-        running = [self.workers.run() for _ in range(workers)]
+        self.queue.places = workers
+        running = [self.workers.run() for _ in range(workers + SPARE)]
         running += [self.workers.run(Urgency.IMMEDIATE) for _ in range(2)]
         background = (
             self.slo_loop.run(),

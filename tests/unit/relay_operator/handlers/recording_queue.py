@@ -17,15 +17,18 @@ class RecordingQueue(WorkQueue):
         super().__init__()
         self.keys: list[Key] = []
         self.urgent: set[str] = set()
+        self.background: set[str] = set()
         self.immediate: list[str] = []
 
-    def add(self, key: Key, urgency: Urgency = Urgency.NORMAL, **_: Any) -> None:
+    def add(self, key: Key, urgency: Urgency | None = None, **_: Any) -> None:
         if urgency is Urgency.IMMEDIATE:
             self.immediate.append(f"{key.kind}/{key.name}")
             return
         self.keys.append(key)
         if urgency is Urgency.URGENT:
             self.urgent.add(f"{key.kind}/{key.name}")
+        if urgency is Urgency.BACKGROUND:
+            self.background.add(f"{key.kind}/{key.name}")
 
     def drained(self) -> list[str]:
         """Kind and name of what was enqueued since the last time, in order and once each."""

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
-from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
+from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
 
 A, B, C = (Key("Tenant", "", name) for name in "abc")
 
@@ -193,3 +193,144 @@ async def test_a_key_that_is_due_within_the_clocks_resolution_is_due() -> None:
     assert [task.done() for task in waiting].count(True) == 1
     for task in waiting:
         task.cancel()
+
+
+async def test_what_nobody_waits_for_yields_to_everything_else() -> None:
+    queue = WorkQueue()
+    for number in range(1000):
+        queue.add(Key("Tenant", "", f"t{number}"), Urgency.BACKGROUND)
+    queue.add(A)
+    assert await taken(queue) == A
+    # an event makes it somebody's
+    queue.add(Key("Tenant", "", "t999"))
+    assert await taken(queue) == Key("Tenant", "", "t999")
+
+
+async def test_the_background_leaves_half_of_the_places_to_changes() -> None:
+    queue = WorkQueue(places=4)
+    for number in range(10):
+        queue.add(Key("Tenant", "", f"t{number}"), Urgency.BACKGROUND)
+    assert [await taken(queue) is not None for _ in range(3)] == [True, True, False]
+    for key in (A, B, C):
+        queue.add(key)
+    assert [await taken(queue) for _ in range(3)] == [A, B, None]
+    queue.done(A)
+    assert await taken(queue) == C
+
+
+async def test_a_full_house_has_places_for_what_takes_traffic_away() -> None:
+    queue = WorkQueue(places=2)
+    for key in (A, B):
+        queue.add(key)
+    assert [await taken(queue), await taken(queue)] == [A, B]
+    urgent = [Key("Tenant", "", f"u{number}") for number in range(3)]
+    for key in urgent:
+        queue.add(key, Urgency.URGENT)
+    assert [await taken(queue) for _ in range(3)] == [*urgent[:2], None]
+    queue.add(Key("Withdrawal", "", "z"), Urgency.IMMEDIATE)
+    assert await taken(queue) == Key("Withdrawal", "", "z")
+
+
+async def test_one_that_waits_for_long_gives_its_place_to_another() -> None:
+    queue = WorkQueue(places=1)
+    for key in (A, B):
+        queue.add(key)
+    assert [await taken(queue), await taken(queue)] == [A, None]
+    assert queue.let_go_on(A)
+    assert await taken(queue) == B
+    queue.add(A)
+    queue.done(A)
+    # it is still one place
+    assert await taken(queue) is None
+    queue.done(B)
+    assert await taken(queue) == A
+
+
+async def test_no_more_than_some_go_on_without_a_place() -> None:
+    queue = WorkQueue(places=8)
+    goes_on = []
+    for number in range(100):
+        queue.add(Key("Tenant", "", f"t{number}"))
+        key = await taken(queue)
+        goes_on.append(key is not None and queue.let_go_on(key))
+    assert goes_on.count(True) == 64
+    # those that take traffic away have some more
+    queue.add(A, Urgency.URGENT)
+    assert await taken(queue) == A
+    assert queue.let_go_on(A)
+
+
+async def test_what_failed_comes_after_what_was_not_tried_yet() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    queue.done(await queue.take(), failed=True)
+    waiting = asyncio.create_task(queue.take(Urgency.NORMAL))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    queue.add(B)
+    assert await asyncio.wait_for(waiting, timeout=5) == B
+    assert await asyncio.wait_for(queue.take(), timeout=5) == A
+
+
+async def test_what_follows_from_work_of_the_background_is_no_more_urgent() -> None:
+    queue = WorkQueue()
+    WORKING_AT.set(Urgency.BACKGROUND)
+    queue.add(A)
+    queue.add(B, Urgency.URGENT)
+    WORKING_AT.set(Urgency.NORMAL)
+    queue.add(C)
+    assert [await taken(queue) for _ in range(3)] == [B, C, A]
+
+
+@in_virtual_time
+async def test_appointments_that_were_replaced_are_forgotten() -> None:
+    queue = WorkQueue()
+    for _ in range(1000):
+        queue.add_after(A, 600)
+        queue.add_after(A, 0.001)
+        queue.done(await queue.take())
+    # whatever this is kept in, an appointment that stands no more is no part of it for long
+    queue.add_after(A, 600)
+    assert len(queue._later) <= 66
+
+
+@in_virtual_time
+async def test_one_event_wakes_one_worker() -> None:
+    queue = WorkQueue(places=50)
+    woken = 0
+
+    async def worker() -> None:
+        nonlocal woken
+        while True:
+            key = await queue.take()
+            woken += 1
+            queue.done(key)
+
+    workers = [asyncio.create_task(worker()) for _ in range(50)]
+    await asyncio.sleep(1)
+    turns, pop = 0, queue._pop
+
+    def counted(slowest: Urgency) -> Key | None:
+        nonlocal turns
+        turns += 1
+        return pop(slowest)
+
+    queue._pop = counted  # type: ignore[method-assign]
+    for number in range(20):
+        queue.add(Key("Tenant", "", f"t{number}"))
+        await asyncio.sleep(1)
+    assert woken == 20
+    # one look for the key, and one after it
+    assert turns <= 40
+    for one in workers:
+        one.cancel()
+
+
+@in_virtual_time
+async def test_a_worker_that_is_cancelled_with_a_key_on_its_way_loses_none() -> None:
+    queue = WorkQueue()
+    first, second = (asyncio.create_task(queue.take()) for _ in range(2))
+    await asyncio.sleep(1)
+    queue.add(A)
+    first.cancel()
+    assert await second == A

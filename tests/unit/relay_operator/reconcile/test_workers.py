@@ -95,19 +95,40 @@ async def test_a_bug_is_told_by_the_object_it_concerns_and_only_by_that() -> Non
 
 
 @in_virtual_time
-async def test_every_object_is_looked_at_again_after_the_resync_time() -> None:
+async def test_every_object_is_looked_at_again_once_in_the_resync_time() -> None:
     stage = Stage()
     stage.tenant()
     life = await stage.operator()
     await stage.settle()
     stage.pod()
-    await stage.settle(60)
+    # the first looks of a start, and the one in the rest of the first period
+    await stage.settle(700)
     # the first thing that a Tenant's reconcile looks at
     looked_at = life.api.reads_of["Namespace"]
-    await stage.settle(500)
-    assert life.api.reads_of["Namespace"] == looked_at
-    await stage.settle(60)
-    assert life.api.reads_of["Namespace"] > looked_at
+    await stage.settle(600)
+    assert life.api.reads_of["Namespace"] == looked_at + 1
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_was_looked_at_all_at_once_is_spread_over_the_resync_time() -> None:
+    stage = Stage()
+    tenants = [f"t{number}" for number in range(24)]
+    for tenant in tenants:
+        stage.tenant(tenant)
+    life = await stage.operator()
+    await stage.settle(2)
+    for number, tenant in enumerate(tenants):
+        stage.pod(f"{tenant}-pod", tenant=tenant, ip=f"10.0.1.{number}")
+    await stage.settle(700)
+    looks = []
+    for _ in range(10):
+        before = life.api.reads_of["Namespace"]
+        await stage.settle(60)
+        looks.append(life.api.reads_of["Namespace"] - before)
+    assert sum(looks) == len(tenants)
+    # two or three in a tenth of it, on average
+    assert max(looks) <= 8
     await life.end()
 
 
@@ -309,4 +330,34 @@ async def test_a_route_that_is_gone_and_cannot_be_written_off_is_told_by_its_ten
     life.api.failures.statuses.clear()
     await stage.settle(60)
     assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_namespaces_in_which_every_call_takes_long_hold_up_no_others() -> None:
+    stage = Stage()
+    slow = [f"slow-{number}" for number in range(30)]
+    for tenant in ("finance", *slow):
+        stage.tenant(tenant)
+    life = await stage.operator()
+    await stage.settle(3)
+    answer = life.api.get
+
+    async def get(kind: str, name: str, *, namespace: str = "") -> Any:
+        if (namespace or name).startswith("relay-slow"):
+            await asyncio.sleep(5)
+        return await answer(kind, name, namespace=namespace)
+
+    life.api.get = get  # type: ignore[method-assign]
+    for tenant in slow:
+        stage.tenant(tenant, queue={"concurrency": 3})
+    # each has had a place for half a second by then
+    await stage.settle(4)
+    stage.tenant("finance", queue={"concurrency": 3})
+    await stage.settle(0.5)
+    assert stage.status("Tenant", "finance")["observedGeneration"] == 2
+    assert stage.status("Tenant", "slow-0")["observedGeneration"] == 1
+    stage.tenant("finance", suspend=True)
+    await stage.settle(0.5)
+    assert stage.status("Tenant", "finance")["observedGeneration"] == 3
     await life.end()
