@@ -60,6 +60,7 @@ from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
+from relay_operator.reconcile.upstreams.quota_lending import QuotaLending
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import WorkQueue
 from relay_operator.reconcile.workers import Workers
@@ -203,6 +204,13 @@ async def _operate(
         period_seconds=settings.provider_probe_seconds,
         clock=time.time,
     )
+    quota_lending = QuotaLending(
+        relays=relays,
+        publisher=publisher,
+        watched_state=watched_state,
+        queue=queue,
+        clock=time.monotonic,
+    )
     workers = Workers(
         queue=queue,
         tenants=TenantReconciler(
@@ -323,6 +331,7 @@ async def _operate(
         "secret-checks": checks.run(),
         "provider-secret-watch": provider_secrets.run(),
         "provider-probes": provider_probes.run(),
+        "quota-lending": quota_lending.run(),
         "service-checks": services.run(),
         "secret-watch": SecretWatch(api=api, context=context, versions=key_versions).run(),
     }

@@ -24,6 +24,7 @@ from relay.admission.reservation import Reservation
 from relay.admission.tickets import Flow, TicketState
 from relay.admission.token_buckets import Hold
 from relay_contract.document import ProviderLimits, Queue, TenantDocument
+from relay_contract.quota_use import QuotaLevel
 
 
 @trait
@@ -166,6 +167,12 @@ class Admission:
                 del self._lines[name]
         for ticket in self.queue.running():
             _owner(ticket).tick(now)
+
+    def quota_use(self, now: float) -> list[tuple[str, QuotaLevel]]:
+        """Returns how much of each provider's quota is used of what this worker holds; call it every second."""
+        return [
+            (name, line.look(now)) for name, line in sorted(self._lines.items()) if line.has_quota
+        ]
 
     # -- provider quotas -------------------------------------------------------------------------------------------
 

@@ -268,6 +268,11 @@ class Limiter:
             now=now,
         )
 
+    def is_refilling(self, *, now: float) -> bool:
+        """Returns whether a bucket of all calls is not full: so for as much of the time as of the rate is used."""
+        common = self._models[ANY_MODEL]
+        return any(bucket.tat > now for bucket in common.requests + common.tokens)
+
     def view(self, *, now: float, key: str = "", model: str = ANY_MODEL) -> RateView:
         """Returns what is left for calls of this model with this key."""
         return self._bucket_set(key, model).view(now)

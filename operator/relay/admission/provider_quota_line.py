@@ -14,9 +14,14 @@ from relay.admission.priority_lanes import Ticket
 from relay.admission.tickets import Flow, TicketState
 from relay.admission.token_buckets import Hold
 from relay_contract.document import ProviderLimits
+from relay_contract.quota_use import BUSY, QUIET, QUIET_SECONDS, SHORT, QuotaLevel
 
 NO_QUOTA: Final = ProviderLimits()
 """Of a provider that has none, or has none any more."""
+
+_OF_LATE: Final = 0.1
+_OF_A_WHILE: Final = 0.01
+"""What one look of a second counts for in what is used: ten of them, or a hundred, for two thirds."""
 
 _LINE_REASONS: Final = {
     NotAdmittedReason.QUEUE_FULL: NotAdmittedReason.PROVIDER_QUEUE_FULL,
@@ -29,7 +34,7 @@ _LINE_REASONS: Final = {
 class ProviderQuotaLine:
     """One provider's quota, as far as this worker holds it, and the calls that wait for it."""
 
-    __slots__ = ("_limited", "_longest_wait", "limiter", "queue")
+    __slots__ = ("_limited", "_longest_wait", "_loud_at", "_used", "_used_long", "limiter", "queue")
 
     def __init__(
         self,
@@ -46,6 +51,9 @@ class ProviderQuotaLine:
         )
         self._longest_wait = max_wait_seconds
         self._limited = quota != NO_QUOTA
+        # the part of it that was used, and when that was last more than a little: a new line has proved nothing
+        self._used = self._used_long = 0.0
+        self._loud_at = now
 
     def reconfigure(
         self,
@@ -72,6 +80,27 @@ class ProviderQuotaLine:
         """Returns whether there is no quota any more, and nobody who still waits."""
         queue = self.queue
         return not self._limited and queue.in_flight == 0 and queue.depth == 0
+
+    @property
+    def has_quota(self) -> bool:
+        """Returns whether there is a quota now."""
+        return self._limited
+
+    def look(self, now: float) -> QuotaLevel:
+        """Takes in whether the quota is in use at this moment; returns how much of it is. Call it every second.
+
+        A bucket that refills at its rate is not full for as much of the time as of the rate is used.
+        """
+        is_used = 1.0 if self.limiter.is_refilling(now=now) else 0.0
+        self._used += (is_used - self._used) * _OF_LATE
+        self._used_long += (is_used - self._used_long) * _OF_A_WHILE
+        if self._used_long >= QUIET or self._used >= BUSY:
+            self._loud_at = now
+        if self.queue.in_flight or self.queue.depth or self._used >= SHORT:
+            return "Short"
+        if self._used >= BUSY:
+            return "Busy"
+        return "Quiet" if now - self._loud_at >= QUIET_SECONDS else "Usual"
 
     def enter(
         self, ask: Ask, flow: Flow, *, owner: object, now: float

@@ -34,6 +34,7 @@ from relay.routing.breaker import BreakerState
 from relay.routing.snapshot import Snapshot, Upstream
 from relay.settings import Settings
 from relay_contract.provider_probe import ProviderProbe
+from relay_contract.quota_use import QuotaLevel
 
 _WRITES: Final = frozenset({b"POST"})
 _READS: Final = frozenset({b"GET", b"HEAD"})
@@ -142,6 +143,11 @@ class CallService:
             for (route, fingerprint), breaker in tenant.router.breakers.states()
             if breaker.state is not BreakerState.closed
         ]
+
+    def quota_use(self) -> list[tuple[str, QuotaLevel]]:
+        """Returns how much of each provider's quota is used of what this worker holds; call it every second."""
+        now = time.monotonic()
+        return [use for tenant in self.tenants.all() for use in tenant.admission.quota_use(now)]
 
     def follow_trip(self, tenant_uid: str, route: str, fingerprint: str) -> None:
         """Opens a canary's breaker because another worker of this pod tripped."""

@@ -27,6 +27,7 @@ from relay_contract.endpoints import (
     METRICS_PATH,
     PREFLIGHTS_PATH,
     PROVIDER_PROBE_PATH,
+    QUOTA_USE_PATH,
     READY_PATH,
     SLO_METRICS_PATH,
 )
@@ -77,6 +78,7 @@ class Admin:
                 web.get(SLO_METRICS_PATH, self._slo_metrics),
                 web.get(BREAKERS_PATH, self._breakers),
                 web.get(PREFLIGHTS_PATH, self._preflights),
+                web.get(QUOTA_USE_PATH, self._quota_use),
                 web.get(ISOLATION_PATH, self._challenge),
                 web.post(ISOLATION_PATH, self._probe_isolation),
                 web.get(PROVIDER_PROBE_PATH, self._probe_provider),
@@ -139,6 +141,9 @@ class Admin:
 
     async def _preflights(self, request: web.Request) -> web.Response:
         return await self._once_changed(request, self._supervisor.preflights)
+
+    async def _quota_use(self, request: web.Request) -> web.Response:
+        return await self._once_changed(request, self._supervisor.quota_use)
 
     async def _probe_provider(self, request: web.Request) -> web.Response:
         name = request.query.get("provider", "")

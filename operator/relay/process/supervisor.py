@@ -23,6 +23,7 @@ from relay.process.forking import become_worker
 from relay.process.isolation_probe import IsolationProbe
 from relay.process.pod_state.open_breakers import OpenBreakers
 from relay.process.pod_state.preflights import PodPreflights
+from relay.process.pod_state.quota_use import PodQuotaUse
 from relay.process.provider_probing import ProviderProbing, stamps_of
 from relay.process.traffic.client_certificate import CertificateMount
 from relay.process.traffic.traffic_port import CLOSED, Serving, mode_of
@@ -93,6 +94,7 @@ class Supervisor:
         self.rejection: DocumentRejected | None = None
         self.open_breakers = OpenBreakers()
         self.preflights = PodPreflights()
+        self.quota_use = PodQuotaUse()
         self.provider_probing = ProviderProbing(
             self._ask_probe,
             lambda: (
@@ -357,6 +359,7 @@ class Supervisor:
         self.draining = True
         self.open_breakers.end()
         self.preflights.end()
+        self.quota_use.end()
         self._log.event("info", "draining", seconds=self._settings.drain_seconds)
         for worker in self._workers.values():
             # our copy would keep the port open after the worker's own is closed
@@ -380,6 +383,7 @@ class Supervisor:
     def _ended(self, worker: WorkerHandle, code: int) -> None:
         del self._workers[worker.number]
         self.open_breakers.forget(worker.number)
+        self.quota_use.forget(worker.number)
         merged = merge([self._retired, without_gauges(worker.report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
         for future in worker.questions.values():
@@ -475,11 +479,19 @@ class Supervisor:
                 future = worker.questions.pop(message["id"], None)
                 if future is not None and not future.done():
                     future.set_result(message)
+            case _:
+                self._take_in(worker, message)
+        self._changed.set()
+
+    def _take_in(self, worker: WorkerHandle, message: Message) -> None:
+        """Takes in what a worker tells of what goes on in it."""
+        match message["kind"]:
             case "breakers":
                 breakers = {(uid, route, of): n for uid, route, of, n in message["open"]}
                 self.open_breakers.report(worker.number, breakers)
+            case "quota_use":
+                self.quota_use.report(worker.number, message["rows"])
             case "preflights":
                 self.preflights.report(worker.number, message["digest"], message["rows"])
             case "tripped":
                 self._tell_others(worker, message)
-        self._changed.set()

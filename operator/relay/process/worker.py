@@ -23,6 +23,7 @@ from relay.routing.snapshot import SnapshotRejected, compile_snapshot
 from relay.settings import Settings
 from relay_contract.document import Document
 from relay_contract.provider_probe import PROBE_SECONDS, ProviderProbe
+from relay_contract.quota_use import QuotaLevel
 
 TICK_SECONDS: Final = 1.0
 GC_THRESHOLD: Final = 50_000
@@ -57,6 +58,7 @@ class Worker:
         self._told_preflights: list[PreflightRow] = []
         self._digest = ""
         self._told_breakers: list[tuple[str, str, str, int]] = []
+        self._told_use: list[tuple[str, QuotaLevel]] = []
         self.ended = asyncio.Event()
 
     async def serve(self, control: socket.socket) -> None:
@@ -71,6 +73,7 @@ class Worker:
         self._loop.call_later(TICK_SECONDS, self._tick)
         self.service.tick()
         self._report_trips()
+        self._report_quota_use()
         if self._drain is not None:
             self._drain.advance(time.monotonic())
             if self._drain.over:
@@ -85,6 +88,12 @@ class Worker:
             self._channel.send(
                 "tripped", tenant_uid=tenant_uid, route=route, fingerprint=fingerprint
             )
+
+    def _report_quota_use(self) -> None:
+        use = self.service.quota_use()
+        if use != self._told_use:
+            self._told_use = use
+            self._channel.send("quota_use", rows=use)
 
     def _report_preflights(self) -> None:
         rows = self.service.preflights.rows()

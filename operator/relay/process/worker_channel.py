@@ -6,6 +6,7 @@ to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {
 to supervisor  listening {name}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
                refused {digest, message}   keys {id, missing}   provider_probe {id, probe}
                breakers {open: [tenant_uid, route, fingerprint, failed_probes]}
+               quota_use {rows: [provider, level]}
                preflights {digest, rows: [tenant_uid, route, token, state, reason, message]}
 """
 

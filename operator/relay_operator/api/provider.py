@@ -161,6 +161,11 @@ class Limits(Part):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Tells whether there is a quota to divide."""
+        return self.requests_per_minute is not None or self.tokens_per_minute is not None
+
 
 class RetryOn(Part):
     statuses: tuple[int, ...] = ()

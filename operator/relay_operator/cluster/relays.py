@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from relay_contract import document, endpoints
 from relay_contract.preflight import Preflight, Preflights
 from relay_contract.provider_probe import PROBE_SECONDS, ProviderProbe
+from relay_contract.quota_use import QuotaLevel, QuotaUses
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
 from relay_operator.errors import DocumentRefused, Unavailable
@@ -111,6 +112,15 @@ class ToldPreflights:
     size: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldQuotaUse:
+    """What a pod says that it uses of each provider's quota. tag names this state; size is how many bytes the answer had."""
+
+    tag: str
+    levels: Mapping[str, QuotaLevel]
+    size: int = 0
+
+
 Asked = Callable[[], Collection[tuple[str, str]]]
 """Returns route and token of the preflights that are asked for at this moment."""
 
@@ -125,6 +135,8 @@ class _Question:
 
 
 _MOST_PROBE_BYTES = 8 * 1024
+_MOST_QUOTA_USE_BYTES = 64 * 1024
+"""More than the largest document's providers take."""
 
 
 class Relays:
@@ -220,6 +232,22 @@ class Relays:
         )
         is_all = len(mine) == len(told.preflights)
         return ToldPreflights(tag=told.tag if is_all else "", preflights=lines, size=len(body))
+
+    async def quota_use(self, pod: Pod, *, seen: str, wait_seconds: int) -> ToldQuotaUse:
+        """Returns how much of each provider's quota the pod uses of what it holds, once that is another than seen, or after the wait.
+
+        Raises Unavailable when the pod has not answered a little later, or not as a relay does.
+        """
+        question = _Question(endpoints.QUOTA_USE_PATH, "quota use", lambda: _MOST_QUOTA_USE_BYTES)
+        body = await self._told(pod, question, seen, wait_seconds)
+        try:
+            told = QuotaUses.model_validate_json(body)
+        except ValidationError as error:
+            raise Unavailable(
+                f"pod {pod.namespace}/{pod.name} does not tell of its quota use as a relay does"
+            ) from error
+        levels = {one.provider: one.level for one in told.uses}
+        return ToldQuotaUse(tag=told.tag, levels=levels, size=len(body))
 
     async def probe_provider(self, pod: Pod, provider: str) -> ProviderProbe:
         """Has the pod ask a provider for its list of models; raises Unavailable when it does not answer as a relay does."""

@@ -88,15 +88,35 @@ def provider_part(provider: Provider, *, share: float) -> document.Provider:
             )
             for model in spec.models
         ),
-        limits=document.ProviderLimits(
-            requests_per_minute=_slice(spec.limits.requests_per_minute, share),
-            tokens_per_minute=_slice(spec.limits.tokens_per_minute, share),
-        ),
+        limits=provider_limits(provider, share=share),
         cached_token_weight=spec.cached_token_weight,
         stream_usage=spec.stream_usage,
         retry_on=document.RetryOn(**spec.retry_on.model_dump()) if spec.retry_on else None,
         cool_down_seconds=spec.cool_down,
     )
+
+
+def provider_limits(provider: Provider, *, share: float) -> document.ProviderLimits:
+    """Composes a share (0 to 1) of a provider's quota."""
+    limits = provider.spec.limits
+    return document.ProviderLimits(
+        requests_per_minute=_slice(limits.requests_per_minute, share),
+        tokens_per_minute=_slice(limits.tokens_per_minute, share),
+    )
+
+
+def lower_limits(
+    first: document.ProviderLimits, second: document.ProviderLimits
+) -> document.ProviderLimits:
+    """Returns the first limits, each no higher than the second's where there are both."""
+    return document.ProviderLimits(
+        requests_per_minute=_lower(first.requests_per_minute, second.requests_per_minute),
+        tokens_per_minute=_lower(first.tokens_per_minute, second.tokens_per_minute),
+    )
+
+
+def _lower(first: int | None, second: int | None) -> int | None:
+    return first if first is None or second is None else min(first, second)
 
 
 def closed_part(part: document.Provider) -> document.Provider:

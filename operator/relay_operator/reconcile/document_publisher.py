@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from relay_contract import seal
-from relay_contract.document import Document, Route, TenantDocument
+from relay_contract.document import Document, ProviderLimits, Route, TenantDocument
 from relay_operator import names
+from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
@@ -54,6 +55,8 @@ class DocumentPublisher:
         self.valid_specs = ValidSpecs(signing_key)
         self.template_notes = SignedNotes(signing_key, purpose="pod template")
         self._publications: dict[str, Publication] = {}
+        self.holds_quota: Callable[[str], bool] = lambda _: False
+        """Tells whether nobody may have more of a Provider's quota yet than what an earlier life of the operator gave."""
 
     def publication(self, namespace: str) -> Publication | None:
         return self._publications.get(namespace)
@@ -85,6 +88,11 @@ class DocumentPublisher:
             publication.stored_weights = weights(known)
             publication.generation = publication.written_generation = known.generation
             publication.document, publication.sealed, publication.digest = known, stored, digest
+            publication.not_to_exceed = {
+                one.name: one.limits
+                for one in known.catalogue.providers
+                if one.limits != ProviderLimits()
+            }
             # what is in force was reachable when it came into force
             publication.reachable = frozenset(publication.providers)
         self._publications[space] = publication
@@ -160,12 +168,25 @@ class DocumentPublisher:
                 continue
             share = self._watched_state.provider_share(name, tenant)
             part = contents.part(usable[name], share=share)
+            if name in publication.not_to_exceed and self.holds_quota(name):
+                limits = self.limits_of(publication, usable[name], share=share)
+                part = part.model_copy(update={"limits": limits})
             publication.outgrown.discard(name)
             if contents.uses(name) and route_room.grown_too_large(part, contents):
                 publication.outgrown.add(name)
                 taken = {"limits": part.limits, "auth": part.auth}
                 part = publication.providers[name].model_copy(update=taken)
             contents.put_provider(part)
+
+    def limits_of(
+        self, publication: Publication, provider: Provider, *, share: float
+    ) -> ProviderLimits:
+        """Returns the part of a quota that the document is to have: no more than what an earlier life gave, while that counts."""
+        limits = composition.provider_limits(provider, share=share)
+        most = publication.not_to_exceed.get(provider.metadata.name)
+        if most is None or not self.holds_quota(provider.metadata.name):
+            return limits
+        return composition.lower_limits(limits, most)
 
     def close_providers(self, publication: Publication) -> bool:
         """Closes in memory the providers in use that are not open to the tenant (any more); True when one was open before."""

@@ -164,7 +164,14 @@ class ProviderReconciler:
     ) -> None:
         name = body["metadata"]["name"]
         tenants = self._watched_state.tenants_using(name)
-        fields = provider_status.to_status(ProviderStatus(url=url, tenants=len(tenants)))
+        loans = self._watched_state.claims.loans(name)
+        told = ProviderStatus(
+            url=url,
+            tenants=len(tenants),
+            lending=len(loans.lenders),
+            borrowing=len(loans.borrowers),
+        )
+        fields = provider_status.to_status(told)
         await report_status(
             self._status,
             self._announcer,
@@ -249,8 +256,7 @@ def _has_limits(watched: Watched[Provider] | None) -> bool:
     """Tells whether a Provider has a quota to divide."""
     if watched is None or isinstance(watched.resource, Invalid):
         return False
-    limits = watched.resource.spec.limits
-    return limits.requests_per_minute is not None or limits.tokens_per_minute is not None
+    return watched.resource.spec.limits.is_limited
 
 
 def _again_seconds(found: ProviderOutcome, now: float) -> float:

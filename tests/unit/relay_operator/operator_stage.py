@@ -61,6 +61,7 @@ from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
+from relay_operator.reconcile.upstreams.quota_lending import QuotaLending
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Urgency, WorkQueue
 from relay_operator.reconcile.workers import SPARE, Workers
@@ -248,6 +249,13 @@ class Life:
             period_seconds=300,
             clock=stage.clock,
         )
+        self.quota_lending = QuotaLending(
+            relays=relays,
+            publisher=self.publisher,
+            watched_state=self.watched_state,
+            queue=self.queue,
+            clock=stage.clock,
+        )
         self.workers = Workers(
             queue=self.queue,
             tenants=TenantReconciler(
@@ -375,6 +383,7 @@ class Life:
             self.secret_checks.run(),
             self.provider_secret_watch.run(),
             self.provider_probes.run(),
+            self.quota_lending.run(),
             self.service_checks.run(),
             self.isolation_watch.run(),
             self.secret_watch.run(),

@@ -16,10 +16,18 @@ from relay_contract import certificate, document, endpoints
 from relay_contract.certificate import Certificate, CertificateUnusable
 from relay_contract.preflight import Preflight, PreflightReason, Preflights
 from relay_contract.provider_probe import ProviderProbe
+from relay_contract.quota_use import QuotaLevel
 from relay_contract.seal import DocumentRejected, unseal
 from relay_operator import names
 from relay_operator.cluster.leadership.fence import Fence, Unfenced, bound
-from relay_operator.cluster.relays import Asked, OpenBreakers, Pod, PushAnswer, ToldPreflights
+from relay_operator.cluster.relays import (
+    Asked,
+    OpenBreakers,
+    Pod,
+    PushAnswer,
+    ToldPreflights,
+    ToldQuotaUse,
+)
 from relay_operator.errors import DocumentRefused, Unavailable
 
 _KEEPS_A_NEWER_ONE = frozenset({"stale_epoch", "stale_generation", "conflicting_generation"})
@@ -37,7 +45,7 @@ class RelayPods:
     pod, with the contract's reason and a message. claims are what pods say of preflights whatever is true; unpushed are
     pods that take no documents; older are pods of a version that does not know preflights; asked counts the questions for preflights.
     probed are the pods that were to ask a provider for its models, probes what they find, by provider; otherwise that it answers.
-    probe_seconds is how long that takes.
+    probe_seconds is how long that takes. levels are how much pods use of Providers' quotas, asked_for_use counts the questions.
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -64,6 +72,9 @@ class RelayPods:
     probes: dict[str, ProviderProbe] = field(default_factory=dict)
     probe_seconds: float = 0.0
     preflights_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    levels: dict[str, dict[str, QuotaLevel]] = field(default_factory=dict)
+    levels_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    asked_for_use: int = 0
     pushes: int = 0
     pushed_bytes: int = 0
     at_once: int = 0
@@ -93,6 +104,7 @@ class RelayPods:
         else:
             self.in_force[pod.uid] = accepted
             self._wake_who_waits_for_preflights()
+            self._wake_who_waits_for_levels()
         return PushAnswer(
             acknowledgement=self._acknowledgement(pod),
             kept=kept,
@@ -132,6 +144,24 @@ class RelayPods:
             raise Unavailable(f"pod {pod.namespace}/{pod.name} did not tell of its breakers")
         found = self.failed_probes.get(pod.name, {})
         return OpenBreakers(tag=f"{hash(frozenset(found.items())):x}", failed_probes=found)
+
+    def use(self, pod_name: str, **levels: QuotaLevel) -> None:
+        """Lets a pod use this much of Providers' quotas from now on; of those that are not named a usual part."""
+        self.levels[pod_name] = levels
+        self._wake_who_waits_for_levels()
+
+    def quota_use(self, pod: Pod) -> ToldQuotaUse:
+        """Answers the question for the use of quotas as the admin port does."""
+        if pod.name in self.silent:
+            raise Unavailable(f"pod {pod.namespace}/{pod.name} did not tell of its quota use")
+        runs, own = self.documents.get(pod.uid), self.levels.get(pod.name, {})
+        levels = {
+            one.name: own.get(one.name, "Usual")
+            for one in (runs.catalogue.providers if runs else ())
+            if one.limits != document.ProviderLimits()
+        }
+        tag = hashlib.sha256(repr(sorted(levels.items())).encode()).hexdigest()[:16]
+        return ToldQuotaUse(tag=tag, levels=levels)
 
     def tell_preflight(self, pod_name: str, told: Preflight) -> None:
         """Lets a pod tell this of a preflight, for as long as its document asks for one of this token."""
@@ -185,6 +215,10 @@ class RelayPods:
         """Lets the probes of a provider pass again."""
         self.failing.pop(provider, None)
         self._wake_who_waits_for_preflights()
+
+    def _wake_who_waits_for_levels(self) -> None:
+        self.levels_changed.set()
+        self.levels_changed = asyncio.Event()
 
     def _wake_who_waits_for_preflights(self) -> None:
         self.preflights_changed.set()
@@ -314,6 +348,14 @@ class Pushes:
         found = self.pods.probes.get(provider, answered)
         await asyncio.sleep(self.pods.probe_seconds)
         return found
+
+    async def quota_use(self, pod: Pod, *, seen: str, wait_seconds: int) -> ToldQuotaUse:
+        self.pods.asked_for_use += 1
+        told = self.pods.quota_use(pod)
+        if told.tag == seen:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.pods.levels_changed.wait(), wait_seconds)
+        return self.pods.quota_use(pod)
 
     async def push(
         self, pod: Pod, sealed: str, *, leader: str = "", lowers: bool = False

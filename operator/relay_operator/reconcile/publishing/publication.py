@@ -8,6 +8,7 @@ from relay_contract.document import (
     Acknowledgement,
     Document,
     Provider,
+    ProviderLimits,
     Route,
     ServedCertificate,
     TenantDocument,
@@ -47,7 +48,8 @@ class Publication:
     the one that it becomes with the next composition, outgrown the Providers whose models are not those of their spec for the same reason. callers_went tells that the spec takes
     callers away that a network policy in force may still let in. certain is the document that each pod certainly has in
     force; lowered is the newest composition where that only took weight away, because the lead was not certain;
-    taken_over are the routes of which pods had less weight in force than this life of the operator knew.
+    taken_over are the routes of which pods had less weight in force than this life of the operator knew. not_to_exceed are the
+    parts of Providers' quotas that an earlier life of the operator gave, by Provider, while others may have more than their own.
     """
 
     tenant: Tenant
@@ -85,6 +87,7 @@ class Publication:
     certain: dict[tuple[str, int], Document] = field(default_factory=dict)
     lowered: Document | None = None
     taken_over: set[str] = field(default_factory=set)
+    not_to_exceed: dict[str, ProviderLimits] = field(default_factory=dict)
 
     def renew_connections(self) -> None:
         """Lets relays close the connections that were made before the present policy."""

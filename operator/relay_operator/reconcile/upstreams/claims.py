@@ -7,8 +7,12 @@ refused. So neither a refused route nor a namespace of somebody else takes anyth
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+from relay_operator.decisions.providers.lending import Loans
 
 _NOBODY: Mapping[str, int] = {}
+NO_LOANS: Final = Loans()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class ProviderClaims:
     _weights: dict[str, dict[str, int]] = field(default_factory=dict)
     _totals: Counter[str] = field(default_factory=Counter)
     _divisions: Counter[str] = field(default_factory=Counter)
+    _loans: dict[str, Loans] = field(default_factory=dict)
 
     def knows(self, namespace: str, route: str) -> bool:
         """Tells whether anything was said of this route's claim, also that it has none."""
@@ -97,11 +102,24 @@ class ProviderClaims:
         return self._divisions[provider]
 
     def share(self, provider: str, tenant: str, *, weight: int) -> float:
-        """Returns a tenant's part of a Provider by weight, 0 to 1; one that has none yet is counted with this weight."""
+        """Returns a tenant's part of a Provider by weight, and by what it lends or borrows, 0 to 1; one that has none yet is
+        counted with this weight.
+        """
         known = self.weights(provider).get(tenant)
         if known is not None:
-            return known / self._totals[provider]
+            return self._loans.get(provider, NO_LOANS).units(tenant, known) / self._totals[provider]
         return weight / (self._totals[provider] + weight)
+
+    def loans(self, provider: str) -> Loans:
+        """Returns what tenants of a Provider lend each other."""
+        return self._loans.get(provider, NO_LOANS)
+
+    def lend(self, provider: str, loans: Loans) -> None:
+        """Keeps what tenants of a Provider lend each other from now on."""
+        if loans.is_empty:
+            self._loans.pop(provider, None)
+        else:
+            self._loans[provider] = loans
 
     def _count(
         self, namespace: str, before: frozenset[str], after: frozenset[str]

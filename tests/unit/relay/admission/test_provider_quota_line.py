@@ -7,10 +7,11 @@ import pytest
 from relay.admission.ask import Ask
 from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
 from relay.admission.priority_lanes import Ticket
-from relay.admission.provider_quota_line import ProviderQuotaLine
+from relay.admission.provider_quota_line import NO_QUOTA, ProviderQuotaLine
 from relay.admission.tickets import Flow, TicketState
 from relay.admission.token_buckets import Hold
 from relay_contract.document import ProviderLimits
+from relay_contract.quota_use import QuotaLevel
 
 PRODUCTION = Flow(tenant="finance", key="production")
 STAGING = Flow(tenant="finance", key="staging")
@@ -139,3 +140,52 @@ def test_another_quota_counts_for_calls_that_wait() -> None:
         now=0.0,
     )
     assert isinstance(waiting.retry(ask(), first, 0.0), Hold)
+
+
+def used_steadily(part: float, *, seconds: int) -> tuple[ProviderQuotaLine, QuotaLevel]:
+    """Makes calls at a part of 600 requests a minute, and looks every second as a worker does."""
+    quota = line(requests_per_minute=600)
+    level: QuotaLevel = "Usual"
+    calls = 0
+    for tick in range(1, seconds * 100 + 1):
+        now = tick / 100
+        while calls < part * 10 * now:
+            calls += 1
+            quota.enter(ask(), PRODUCTION, owner=None, now=now)
+        if tick % 97 == 0:
+            # not in step with the calls
+            level = quota.look(now)
+    return quota, level
+
+
+@pytest.mark.parametrize(
+    ("part", "level"), [(0.0, "Quiet"), (0.02, "Quiet"), (0.25, "Usual"), (0.6, "Busy"), (0.99, "Short")]
+)  # fmt: skip
+def test_the_level_follows_the_rate_of_calls(part: float, level: QuotaLevel) -> None:
+    assert used_steadily(part, seconds=400)[1] == level
+
+
+def test_a_line_is_quiet_only_after_a_while_and_loud_within_seconds() -> None:
+    quota = line(requests_per_minute=600)
+    levels = [quota.look(float(second)) for second in range(600)]
+    assert levels.index("Quiet") == 300
+    for tick in range(1000):
+        # as much as there is
+        quota.enter(ask(), PRODUCTION, owner=None, now=600 + tick / 100)
+        if tick % 100 == 99:
+            levels.append(quota.look(600 + tick / 100))
+    assert levels.index("Short", 600) <= 606
+    assert quota.look(700.0) == "Short"
+
+
+def test_a_call_that_waits_makes_the_quota_short() -> None:
+    waiting = spent()
+    enter(waiting)
+    assert waiting.look(0.5) == "Short"
+
+
+def test_without_a_quota_there_is_nothing_to_tell() -> None:
+    quota = line()
+    assert quota.has_quota
+    quota.reconfigure(NO_QUOTA, share=1.0, max_depth=1, max_wait_seconds=1.0, now=1.0)
+    assert not quota.has_quota

@@ -232,6 +232,7 @@ async def test_a_redirect_is_no_answer_to_any_question(location: bytes, tmp_path
             lambda: relays.breakers(POD, seen="", wait_seconds=0),
             lambda: relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: ()),
             lambda: relays.probe_provider(POD, "legacy"),
+            lambda: relays.quota_use(POD, seen="", wait_seconds=0),
         ):
             with pytest.raises(Unavailable, match="307"):
                 await question()
@@ -335,3 +336,32 @@ async def test_an_answer_is_read_up_to_what_those_asked_for_can_take(tmp_path: P
         assert len(told.preflights) == 1
         with pytest.raises(Unavailable, match="more of its preflights than a relay does"):
             await relays.preflights(POD, seen="", wait_seconds=0, asked=lambda: {_ASKED})
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        says_nothing,
+        drips_its_body,
+        never_ends,
+        compresses,
+        answers(b"{}", status=b"404 Not Found"),
+        answers(b"null"),
+        answers(b"[" * 100_000),
+        answers(b'{"tag": "x"}'),
+        answers(b'{"tag": "a", "uses": [{"provider": "legacy", "level": "All"}]}'),
+        answers(b'{"uses": [%s]}' % b",".join([b'{"provider": "p", "level": "Busy"}'] * 257)),
+    ],
+)
+async def test_what_is_no_answer_about_quotas_is_none(script: Script, tmp_path: Path) -> None:
+    async with a_pod_that(script, tmp_path, until=b"\r\n\r\n") as (relays, _):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            with pytest.raises(Unavailable, match="pod relay-finance/relay-1"):
+                await relays.quota_use(POD, seen="", wait_seconds=0)
+
+
+async def test_quota_use_is_read_as_the_relay_tells_it(tmp_path: Path) -> None:
+    told = b'{"tag": "0f", "uses": [{"provider": "legacy", "level": "Short", "more": 1}], "x": 2}'
+    async with a_pod_that(answers(told), tmp_path, until=b"\r\n\r\n") as (relays, _):
+        use = await relays.quota_use(POD, seen="", wait_seconds=0)
+    assert (use.tag, dict(use.levels)) == ("0f", {"legacy": "Short"})
