@@ -160,6 +160,10 @@ EVADING = {
     "many prompts": (COMPLETIONS, {"prompt": ["hi"] * 100, "max_tokens": 10}),
     "a chat's bound of responses": (RESPONSES, {"max_tokens": 1}),
 }
+TWICE = {
+    "a bound twice": b'"max_tokens":1000,"max_tokens":1',
+    "choices twice": b'"max_tokens":10,"n":100,"n":1',
+}
 
 
 @pytest.mark.parametrize(("path", "fields"), EVADING.values(), ids=EVADING)
@@ -169,7 +173,20 @@ def test_a_limit_meant_for_one_call_lets_one_pass(
     # 1,000 tokens at once: each call may use as many
     model = limited(relay, platform, 6000)
     stable.behave(hold_after_events=0)
-    body = orjson.dumps({"model": model, **PLAIN[path], **fields})
+    passes_alone(relay, stable, path, orjson.dumps({"model": model, **PLAIN[path], **fields}))
+
+
+@pytest.mark.parametrize("bounds", TWICE.values(), ids=TWICE)
+def test_a_bound_that_stands_twice_bounds_nothing(
+    relay: Relay, platform: Platform, stable: Upstream, bounds: bytes
+) -> None:
+    model = limited(relay, platform, 6000)
+    stable.behave(hold_after_events=0)
+    passes_alone(relay, stable, CHAT, b"{%b,%b" % (bounds, chat_body(model=model)[1:]))
+
+
+def passes_alone(relay: Relay, stable: Upstream, path: str, body: bytes) -> None:
+    """Makes the call many times at once and asserts that one of them reaches the provider."""
     with at_once(relay, path, body) as wires:
         refused = [wire for wire in wires[1:] if wire.answer().status == 429]
         assert len(refused) == CALLS - 1

@@ -33,6 +33,7 @@ enum {
     PROMPT,
     INSTRUCTIONS,
     CONVERSATION,
+    EARLIER_BOUND,
     FIRST_OPENING, /* the number of fields */
 };
 enum { MAX_OPENING_MESSAGES = 64, MAX_NESTING = 512, LONGEST_NAME = 64 };
@@ -436,6 +437,11 @@ static text read_field(body_scan *scan, const short_string *key, text p)
         break;
     case MODEL:
         scan->fields[EARLIER_MODEL] = scan->fields[MODEL];
+        after = skip_value(scan, p);
+        break;
+    case MAX_COMPLETION_TOKENS: case MAX_TOKENS: case MAX_OUTPUT_TOKENS: case N: case BEST_OF:
+        if (scan->fields[field].start != NULL)
+            scan->fields[EARLIER_BOUND] = scan->fields[field];
         after = skip_value(scan, p);
         break;
     default:

@@ -36,7 +36,10 @@ PROMPT: Final = 14
 INSTRUCTIONS: Final = 15
 CONVERSATION: Final = 16
 """A conversation of the Responses API, stored at the provider: its id, or an object with it."""
-FIRST_OPENING: Final = 17
+EARLIER_BOUND: Final = 17
+"""A bound of the answer, or a number of choices, before the last one of the same name: providers differ in which counts."""
+BOUNDS: Final = frozenset({MAX_COMPLETION_TOKENS, MAX_TOKENS, MAX_OUTPUT_TOKENS, N, BEST_OF})
+FIRST_OPENING: Final = 18
 """From here on: the contents of the system and developer messages up to the first user message, and of that one.
 
 Present where `messages` is a list with a user message. A message without content has an empty span.

@@ -239,6 +239,8 @@ class _BodyScan:
             end = after_value(self._raw, place, depth)
         if field == body_fields.MODEL:
             self.spans[body_fields.EARLIER_MODEL] = self.spans[field]
+        elif field in body_fields.BOUNDS and self.spans[field] is not None:
+            self.spans[body_fields.EARLIER_BOUND] = self.spans[field]
         if end is not None:
             self.spans[field] = place, end
         return end

@@ -82,6 +82,9 @@ class CallBody:
         if endpoint is EMBEDDINGS:
             return OutputBound(tokens=0, choices=1)
         raw, spans = self.raw, self.spans
+        if spans[body_fields.EARLIER_BOUND] is not None:
+            # which of two equal keys a provider reads is not known
+            return OutputBound(tokens=None, choices=1)
         tokens = _largest(raw, spans, _BOUNDS[endpoint])
         choices = 1
         if endpoint is not RESPONSES:

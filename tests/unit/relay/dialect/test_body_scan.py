@@ -47,6 +47,9 @@ def test_each_field_stands_where_the_scan_says(scan: Scan, raw: bytes) -> None:
     models = [plain(value) for key, value in pairs if key == "model"]
     earlier = spans[body_fields.EARLIER_MODEL]
     assert (earlier is None) == (len(models) < 2)
+    bounds = [key for key, _ in pairs if FIELDS.get(key) in body_fields.BOUNDS]
+    twice = len(bounds) != len(set(bounds))
+    assert (spans[body_fields.EARLIER_BOUND] is not None) == twice
 
 
 @given(raw=bodies())
