@@ -16,6 +16,7 @@ from tests.blackbox.scripted import (
     unary,
 )
 from tests.blackbox.tenant import KEY, OTHER_KEY, Platform, provider, route
+from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer, Gone, Wire, request_bytes
 
@@ -119,17 +120,41 @@ def test_a_provider_that_answers_before_it_read_the_body_gets_no_second_call(
         assert all(head.startswith(b"POST ") for head in other.heads), other.heads
 
 
-def test_a_client_that_leaves_behind_a_second_call_frees_its_provider_at_once(
-    patient_relay: Relay, platform: Platform
+CALL = request_bytes("POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body())
+LARGE = request_bytes(
+    "POST", CHAT, {"authorization": f"Bearer {KEY}"}, chat_body(user="x" * 300_000)
+)
+BEHIND = {
+    "a second call": CALL,
+    "half of a head": CALL[:40],
+    "half of a large call": LARGE[:-10],
+    "half of a large call behind a second one": CALL + LARGE[:-10],
+}
+"""More of a large one than the kernel holds: what nobody reads keeps the end of the connection out."""
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+def test_a_client_that_leaves_behind_another_call_frees_its_provider_at_once(
+    patient_relay: Relay, platform: Platform, behind: bytes
 ) -> None:
     with scripted(ScriptedProvider([], hangs=True)) as other:
         patient_relay.push(pointed_at(platform, other))
         wire = patient_relay.wire()
-        ask(wire)
-        ask(wire)
+        wire.send(CALL + behind)
         eventually(lambda: other.heads, what="the first call to arrive")
         wire.close()
         eventually(lambda: other.closed, within_seconds=3, what="the provider to be let go")
+
+
+def test_large_calls_that_wait_in_line_are_answered_in_order(
+    patient_relay: Relay, stable: Upstream
+) -> None:
+    stable.behave(latency_ms=200)
+    names = [f"large-{number}" for number in range(6)]
+    with patient_relay.wire() as wire:
+        for name in names:
+            wire.send(LARGE.replace(b"\r\n", b"\r\nx-request-id: %b\r\n" % name.encode(), 1))
+        assert [wire.answer().header("x-request-id") for _ in names] == names
 
 
 def test_part_of_a_call_behind_another_has_a_deadline(

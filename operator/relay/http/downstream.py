@@ -15,7 +15,7 @@ from relay.http.head_cache import HeadCache, HeadMemory
 from relay.http.headers import nominated
 from relay.http.message import CONTINUE, Request
 from relay.http.outbox import Channel, Outbox
-from relay.http.peer import peer_has_left
+from relay.http.peer import peer_has_left, unread_bytes
 from relay.http.problem import Problem
 
 PIPELINE_DEPTH: Final = 64
@@ -26,6 +26,10 @@ MOST_PARTS: Final = 256
 """Parts of a slice, each of which costs a microsecond; after more the other connections get their turn."""
 LOOK_SECONDS: Final = 0.1
 """While reading is paused the client is looked for after this, which is at each turn of the wheel."""
+MOST_UNREAD_BYTES: Final = 32 * 1024
+"""As much that nobody reads may fill the kernel's buffer: the end of the connection would not get in behind it."""
+MOST_READ_AHEAD: Final = PIPELINE_DEPTH // 2
+"""So many calls that wait in line are read to their end."""
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 1024 * 1024
 """After an early refusal this much of the body is read and dropped, so that the answer is not lost to a reset."""
@@ -392,6 +396,8 @@ class ClientConnection(Channel):
                 self._complete(self._handler)
             else:
                 self._next(time.monotonic())
+        elif not self.closing:
+            self._pause_reading()
 
     # -- what handlers call ----------------------------------------------------------------------------------------
 
@@ -601,7 +607,7 @@ class ClientConnection(Channel):
         self._waiting.append(request)
         if len(self._waiting) > PIPELINE_DEPTH:
             self.close()
-        else:
+        elif request.complete or request.problem is not None:
             self._pause_reading()
 
     def _pause_reading(self) -> None:
@@ -611,10 +617,22 @@ class ClientConnection(Channel):
         self._set_deadline(min(self._write_deadline, time.monotonic() + LOOK_SECONDS))
 
     def _look_for_client(self, now: float) -> None:
-        """Aborts the connection if the client has left: while reading is paused the loop does not notice."""
+        """Aborts the connection if the client has left: while reading is paused the loop does not notice.
+
+        Reads on where so much is unread that the kernel would not notice either, up to the end of one more call.
+        """
         socket = self.transport.get_extra_info("socket")
-        if socket is not None and peer_has_left(socket.fileno()):
+        descriptor = socket.fileno() if socket is not None else -1
+        if descriptor >= 0 and peer_has_left(descriptor):
             self.transport.abort()
+        elif (
+            self._current is not None
+            and len(self._waiting or ()) < MOST_READ_AHEAD
+            and unread_bytes(descriptor) >= MOST_UNREAD_BYTES
+        ):
+            self._reading_paused = False
+            self._set_deadline(self._write_deadline)
+            self._resume_reading()
         else:
             self._set_deadline(min(self._write_deadline, now + LOOK_SECONDS))
 
