@@ -80,6 +80,15 @@ def test_a_call_goes_through_the_proxy_to_a_name_that_only_the_proxy_knows(
     assert "authorization" not in proxy.heads[0].lower()
 
 
+def test_a_dot_at_the_end_of_a_name_is_for_the_name_service_alone(
+    relay: Relay, platform: Platform, there: Upstream, authority: Authority
+) -> None:
+    with listening(ConnectProxy({f"{HOST}.:443": there.port})) as proxy:
+        relay.push(platform.document(providers=behind(proxy, authority.pem, host=f"{HOST}.")))
+        assert relay.chat().status == 200
+    assert there.only_request().header("host") == HOST
+
+
 def test_a_tunnel_serves_call_after_call(
     cold_relay: Relay, platform: Platform, proxy: ConnectProxy, authority: Authority
 ) -> None:

@@ -35,6 +35,11 @@ class Origin:
     certificate_files: tuple[str, str] | None = None
 
     @property
+    def tls_name(self) -> str:
+        """Returns the name in the provider's certificate, which has no dot at its end (RFC 6066 section 3)."""
+        return self.host.removesuffix(".")
+
+    @property
     def shows_secrets(self) -> bool:
         """Returns whether connections need more than the provider's address: a certificate, or credentials for a proxy."""
         proxy = self.proxy
@@ -233,6 +238,7 @@ class Pool(ConnectionOwner, Connector):
                 address=address,
                 port=origin.proxy.port,
                 target=(origin.host, origin.port),
+                tls_name=origin.tls_name,
                 authorization=self.identity.proxy_authorization,
                 tls=tls,
             )
@@ -242,6 +248,6 @@ class Pool(ConnectionOwner, Connector):
             address,
             origin.port,
             ssl=tls,
-            server_hostname=origin.host if tls is not None else None,
+            server_hostname=origin.tls_name if tls is not None else None,
         )
         return connection

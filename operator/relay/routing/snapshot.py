@@ -4,6 +4,7 @@ A snapshot is frozen; a request keeps the one it began with. Whatever the relay 
 header that would break its line, a CA bundle that is no PEM) is refused here, before anything is in force.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -35,6 +36,8 @@ SERVED: Final[frozenset[SideLabel]] = frozenset({"stable", "canary", "fallback"}
 COOL_DOWN_SECONDS: Final = 60.0
 """Longest time for which a model is passed over that said when to come back, where its provider says nothing else."""
 _DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_PROVIDER
+_ROOT_DOT: Final = re.compile(r"\.(?=(?::[0-9]*)?\Z)")
+"""At the end of a name it keeps the name service from trying search domains first; servers know no host of that name."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -194,7 +197,10 @@ def _checked_upstream(provider: Provider) -> Upstream:
     names = {name for name, _ in fixed}
     retry_on = provider.retry_on or RetryOn()
     cool_down = provider.cool_down_seconds
-    standard = [(b"host", url.netloc.encode()), (b"accept-encoding", b"identity")]
+    standard = [
+        (b"host", _ROOT_DOT.sub("", url.netloc).encode()),
+        (b"accept-encoding", b"identity"),
+    ]
     fields = [field for field in standard if field[0] not in names] + fixed
     return Upstream(
         name=provider.name,

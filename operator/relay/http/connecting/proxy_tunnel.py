@@ -129,10 +129,11 @@ async def connect_through(
     address: str,
     port: int,
     target: tuple[str, int],
+    tls_name: str,
     authorization: bytes,
     tls: ssl.SSLContext,
 ) -> None:
-    """Connects to the target through the proxy at this address, with TLS verified against the target's name.
+    """Connects to the target through the proxy at this address, with TLS verified against the target's name in certificates.
 
     authorization is a whole header line or empty. Raises OSError.
     """
@@ -150,7 +151,7 @@ async def connect_through(
         # what comes with the end of the handshake is read before the handshake is reported here
         connection.transport = transport
         wrapped = await loop.start_tls(
-            transport, cast(asyncio.Protocol, connection), tls, server_hostname=host
+            transport, cast(asyncio.Protocol, connection), tls, server_hostname=tls_name
         )
         if wrapped is None or wrapped.is_closing():
             raise ConnectionResetError("closed by the provider at once")
