@@ -55,9 +55,14 @@ def install_provider_keys(cluster: Cluster) -> None:
 
 
 def install_chart(
-    cluster: Cluster, *, dns_cidrs: tuple[str, ...], prometheus_url: str = PROMETHEUS_URL
+    cluster: Cluster,
+    *,
+    dns_cidrs: tuple[str, ...],
+    prometheus_url: str = PROMETHEUS_URL,
+    more: Mapping[str, object] | None = None,
 ) -> None:
-    """Installs the chart as a user does, or upgrades it."""
+    """Installs the chart as a user does, or upgrades it; more are values by their path."""
+    others = [f"{path}={json.dumps(value)}" for path, value in (more or {}).items()]
     cluster.helm(
         "upgrade", "--install", "relay-operator", str(CHART),
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
@@ -65,6 +70,7 @@ def install_chart(
         "--set", f"prometheus.url={prometheus_url},prometheus.scrapeSeconds=1",
         "--set-json", f"dns.cidrs={json.dumps(dns_cidrs)}",
         "--set", "relay.drainSeconds=20",
+        *(word for other in others for word in ("--set-json", other)),
         "--wait", "--timeout", "90s",
     )  # fmt: skip
 

@@ -1,0 +1,283 @@
+"""What is measured of a fleet of one size, step by step."""
+
+import asyncio
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bench.rollback import story
+from bench.tenants import costs, objects
+from bench.tenants.api_client import ApiClient
+from bench.tenants.fleet import Fleet, routes_of, until
+from bench.tenants.place import Place
+from tests.unit.relay_operator.relay_counters import RelayCounters
+
+from relay_operator.api.relay_route import Side, fingerprint
+
+SETTLE_SECONDS: Final = 3000.0
+READY_SECONDS: Final = 600.0
+REST_SECONDS: Final = float(os.environ.get("TENANTS_REST_SECONDS", "60"))
+CHANGES: Final = 100
+CANARIES: Final = 100
+PERIOD_SECONDS: Final = 1.11
+HEALTHY_SCRAPES: Final = 600
+_RECONCILES: Final = re.compile(r"^relay_operator_reconciles_total\{.*\} (\S+)", re.MULTILINE)
+_QUIET_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True)
+class Figures:
+    """Figures of one size. Seconds, bytes, and percent of one core."""
+
+    tenants: int
+    settle_seconds: float = 0.0
+    settle_cpu_seconds: float = 0.0
+    rest_core_percent: float = 0.0
+    standby_core_percent: float = 0.0
+    resident_bytes: int = 0
+    standby_resident_bytes: int = 0
+    api_server_core_percent: float = 0.0
+    api_server_bytes: int = 0
+    stored_bytes: int = 0
+    changes_idle: list[float] = field(default_factory=list)
+    changes_busy: list[float] = field(default_factory=list)
+    canary_core_percent: float = 0.0
+    restart_writes: Mapping[str, int] = field(default_factory=dict)
+    restart_seconds: float = 0.0
+    bad_seconds: list[float] = field(default_factory=list)
+    load: float = 0.0
+
+
+class Measures:
+    """Measures the fleet of a place."""
+
+    def __init__(
+        self, place: Place, api: ApiClient, fleet: Fleet, say: Callable[[str], None]
+    ) -> None:
+        self._place, self._api, self._fleet, self._say = place, api, fleet, say
+
+    async def of(self, tenants: int, before: int) -> Figures:
+        """Lets the fleet grow from a size to another, and measures it there."""
+        found = Figures(tenants)
+        await self._settle(found, before)
+        await self._quiet()
+        await self._rest(found)
+        found.changes_idle = await self._changes(tenants, CHANGES)
+        self._say(f"  changes, idle: {len(found.changes_idle)}")
+        await self._canaries(found)
+        await self._restart(found)
+        await self._busy(found)
+        found.load = os.getloadavg()[2]
+        return found
+
+    async def _settle(self, found: Figures, before: int) -> None:
+        cpu = self._operators()[0].cpu_seconds
+        began = time.monotonic()
+        growing = asyncio.create_task(self._fleet.grow(range(before, found.tenants)))
+        try:
+            await until(
+                lambda: self._fleet.unready(found.tenants),
+                "objects not ready",
+                seconds=SETTLE_SECONDS,
+                say=self._say,
+            )
+        finally:
+            growing.cancel()
+            await asyncio.gather(growing, return_exceptions=True)
+        found.settle_seconds = time.monotonic() - began
+        found.settle_cpu_seconds = self._operators()[0].cpu_seconds - cpu
+        self._say(f"  settled in {found.settle_seconds:.0f} s")
+
+    async def _rest(self, found: Figures) -> None:
+        operators, programs = self._operators(), self._place.programs()
+        began = time.monotonic()
+        await asyncio.sleep(REST_SECONDS)
+        seconds = time.monotonic() - began
+        leader, standby = (
+            self._core_percent(one, seconds) for one in (operators[0], operators[-1])
+        )
+        found.rest_core_percent, found.standby_core_percent = leader, standby
+        api_server = programs["kube-apiserver"]
+        found.api_server_core_percent = self._core_percent(api_server, seconds)
+        found.api_server_bytes = costs.process(api_server.pid).resident_bytes
+        found.resident_bytes, found.standby_resident_bytes = (
+            costs.process(one.pid).resident_bytes for one in (operators[0], operators[-1])
+        )
+        found.stored_bytes = costs.stored_bytes(await self._metrics())
+        self._say(f"  at rest {leader:.1f} % of a core, {found.resident_bytes / 2**20:.0f} MiB")
+
+    async def _changes(self, tenants: int, count: int) -> list[float]:
+        """Changes one Tenant after the other; returns the seconds until each one's first child was written."""
+        found = []
+        for index in range(count):
+            number = random.randrange(tenants)
+            patch = {
+                "spec": {"limits": {"requestsPerMinute": 1000 + index + random.randrange(10**6)}}
+            }
+            found.append(await self._fleet.child_written(number, patch))
+            await asyncio.sleep(0.05)
+        return found
+
+    async def _canaries(self, found: Figures) -> None:
+        """Measures the leader with canaries under way, less what it takes at rest."""
+        count = min(CANARIES, found.tenants)
+        await self._bring_up(count)
+        self._tell_story(count, [(20, 0, 60)] * HEALTHY_SCRAPES)
+        self._begin(count, scrapes_ahead=2, proof=None)
+        await self._quiet()
+        leader = self._operators()[0]
+        began = time.monotonic()
+        await asyncio.sleep(REST_SECONDS)
+        busy = self._core_percent(leader, time.monotonic() - began)
+        found.canary_core_percent = busy - found.rest_core_percent
+        self._say(f"  {count} canaries {found.canary_core_percent:.1f} % of a core more")
+        await self._each(count, objects.without_canary())
+
+    async def _restart(self, found: Figures) -> None:
+        """Kills both operators; counts what is written until everything was looked at again."""
+        await self._quiet()
+        before = costs.writes(await self._metrics())
+        began = time.monotonic()
+        self._kill()
+        await self._reconciled(2 * found.tenants)
+        found.restart_seconds = time.monotonic() - began
+        await self._quiet()
+        after = costs.writes(await self._metrics())
+        found.restart_writes = {
+            name: count - before.get(name, 0)
+            for name, count in after.items()
+            if count > before.get(name, 0)
+        }
+        self._say(f"  restart: {found.restart_seconds:.0f} s, writes {found.restart_writes}")
+
+    async def _busy(self, found: Figures) -> None:
+        """Changes Tenants while all are looked at after a restart; then, after another, lets canaries turn bad at once."""
+        count = min(CANARIES, found.tenants)
+        self._kill()
+        await self._reconciled(1)
+        found.changes_busy = await self._changes_while(found.tenants)
+        await self._quiet()
+        await self._bring_up(count)
+        steps = story.STORY.steps
+        self._tell_story(count, list(steps))
+        proof, *_ = story.proving_step(PERIOD_SECONDS)
+        self._kill()
+        await self._reconciled(1)
+        self._begin(count, scrapes_ahead=2, proof=proof)
+        await until(
+            lambda: int(self._place.tell("/seen")["open"]),
+            "canaries with calls",
+            seconds=READY_SECONDS,
+            say=self._say,
+        )
+        found.bad_seconds = self._place.tell("/seen")["seconds"]
+        await self._each(count, objects.without_canary())
+
+    async def _changes_while(self, tenants: int) -> list[float]:
+        found: list[float] = []
+        while len(found) < CHANGES and self._reconciles() < 2 * tenants:
+            found += await self._changes(tenants, 1)
+        return found
+
+    async def _bring_up(self, count: int) -> None:
+        await self._each(count, objects.with_canary())
+        await until(
+            lambda: count - self._fleet.weighted(),
+            "canaries without calls",
+            seconds=READY_SECONDS,
+            say=self._say,
+        )
+
+    async def _each(self, count: int, patch: Mapping[str, Any]) -> None:
+        await asyncio.gather(
+            *(
+                self._api.merge(f"{routes_of(objects.namespace(n))}/{objects.ROUTE}", patch)
+                for n in range(count)
+            )
+        )
+
+    def _tell_story(self, count: int, steps: list[tuple[int, int, int]]) -> None:
+        counters = RelayCounters(pod="", namespace="")
+        for side in ("stable", "canary"):
+            counters.count(("", side, ""))
+        counters.breakers["", ""] = 0
+        setup = {
+            "period": PERIOD_SECONDS,
+            "story": steps,
+            "templates": [labels for labels, _ in counters.page()],
+            "targets": self._targets(count),
+        }
+        self._place.tell("/setup", setup)
+
+    def _begin(self, count: int, *, scrapes_ahead: int, proof: int | None) -> None:
+        routes = [(objects.namespace(n), objects.ROUTE) for n in range(count)]
+        self._place.tell(
+            "/begin", {"routes": routes, "scrapesAhead": scrapes_ahead, "proof": proof}
+        )
+
+    def _targets(self, count: int) -> list[dict[str, Any]]:
+        cluster = self._place.cluster
+        found = cluster.get("pods", "-A", "-l", "app.kubernetes.io/name=relay", "--chunk-size=500")
+        pods = {
+            one["metadata"]["namespace"]: one["metadata"]["name"]
+            for one in found["items"]
+            if "deletionTimestamp" not in one["metadata"]
+        }
+        prints = []
+        for name in (objects.STABLE, objects.CANARY):
+            uid = cluster.get("providers.relay-operator.dev", name)["metadata"]["uid"]
+            prints.append(fingerprint(Side(provider=name), provider_uid=uid))
+        return [
+            {
+                "namespace": space,
+                "pod": pods[space],
+                # all are visible at the same moment, for the worst case
+                "phase": 0.0,
+                "routes": [(objects.ROUTE, *prints)],
+            }
+            for space in map(objects.namespace, range(count))
+        ]
+
+    def _operators(self) -> list[costs.Process]:
+        return self._place.operators()
+
+    def _core_percent(self, before: costs.Process, seconds: float) -> float:
+        return 100 * (costs.process(before.pid).cpu_seconds - before.cpu_seconds) / seconds
+
+    def _kill(self) -> None:
+        for one in self._operators():
+            os.kill(one.pid, signal.SIGKILL)
+
+    def _reconciles(self) -> float:
+        return sum(map(float, _RECONCILES.findall(self._place.operator_metrics())))
+
+    async def _reconciled(self, count: int) -> None:
+        """Waits until the leader, which began to count anew, has finished so many reconciles."""
+
+        def left() -> int:
+            try:
+                return max(count - int(self._reconciles()), 0)
+            except Exception:  # the operator is not there yet
+                return count
+
+        await until(left, "reconciles to come", seconds=READY_SECONDS, say=self._say)
+
+    async def _quiet(self) -> None:
+        """Waits until the leader reconciles next to nothing."""
+        last = self._reconciles()
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            await asyncio.sleep(_QUIET_SECONDS)
+            now = self._reconciles()
+            if now - last < _QUIET_SECONDS:
+                return
+            last = now
+        raise TimeoutError("the operator does not come to rest")
+
+    async def _metrics(self) -> str:
+        return (await self._api.read("/metrics")).decode()

@@ -1,0 +1,145 @@
+"""A cluster with fake nodes, the operator as a user runs it, and one process in place of all relay pods and of Prometheus."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.rollback.objects import listed
+from bench.tenants import costs, objects
+from bench.tenants.stand_in import CONTROL_PORT, QUERY_PORT
+from tests.blackbox.process import python_environment
+from tests.cluster import addresses, cluster_records, paths
+from tests.cluster.cluster_records import ClusterRecord
+from tests.cluster.errors import ClusterError
+from tests.demo import stage
+from tests.demo.commands import Cluster
+from tests.e2e import leaders
+
+_ASKED_SECONDS: Final = 60.0
+PROGRAMS: Final = ("kube-apiserver", "etcd", "kube-controller-manager")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cluster, and the way to who stands in."""
+
+    cluster: Cluster
+    record: ClusterRecord
+
+    @property
+    def node_address(self) -> str:
+        return addresses.link(self.record.index).node_address
+
+    def tell(self, path: str, body: Any = None) -> Any:
+        """Asks who stands in at its control port, or tells it something."""
+        request = urllib.request.Request(
+            f"http://{self.node_address}:{CONTROL_PORT}{path}",
+            method="GET" if body is None else "PUT",
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        with urllib.request.urlopen(request, timeout=_ASKED_SECONDS) as answer:
+            return json.load(answer)
+
+    def operators(self) -> list[costs.Process]:
+        """Returns the operators' processes, the leader first."""
+        leading = leaders.pod_of(leaders.leader(self.cluster))
+        found = self.cluster.get(
+            "pods", "-n", leaders.NAMESPACE, "-l", "app.kubernetes.io/name=relay-operator"
+        )
+        named = sorted(
+            (one["metadata"]["name"] for one in found["items"]), key=lambda n: n != leading
+        )
+        return [costs.process(leaders.process(self.cluster, name)) for name in named]
+
+    def programs(self) -> dict[str, costs.Process]:
+        """Returns the processes of the control plane by name."""
+        mark = str(self.record.directory)
+        return {name: costs.process(costs.program(name, argument=mark)) for name in PROGRAMS}
+
+    def operator_metrics(self) -> str:
+        """Returns the page of metrics of the leader."""
+        pod = leaders.pod_of(leaders.leader(self.cluster))
+        path = f"/api/v1/namespaces/{leaders.NAMESPACE}/pods/{pod}:8090/proxy/metrics"
+        return self.cluster.kubectl("get", "--raw", path)
+
+
+@contextlib.contextmanager
+def prepared(cluster: Cluster, *, most_tenants: int) -> Iterator[Place]:
+    """Makes fake nodes for so many tenants, starts who stands in, and installs the chart."""
+    record = cluster_records.read(cluster.name)
+    if record is None or record.inner is None:
+        raise ClusterError(
+            "this bench needs the embedded cluster, whose node takes calls to all fake pods: set RELAY_CLUSTER_PROVIDER=embedded"
+        )
+    place = Place(cluster, record)
+    _open_the_network(cluster.name)
+    _kind("component", "start", cluster.name, "kwok")
+    cluster.kubectl(
+        "taint", "node", record.node_name, f"{objects.REAL}=true:NoSchedule", "--overwrite"
+    )
+    nodes = [objects.node(n) for n in range(most_tenants // objects.PODS_OF_A_NODE + 1)]
+    cluster.kubectl("apply", "-f", "-", stdin=listed(nodes))
+    with _stand_in(record):
+        stage.install_chart(
+            cluster,
+            dns_cidrs=stage.dns_server_cidrs(cluster),
+            prometheus_url=f"http://{place.node_address}:{QUERY_PORT}",
+            more=_values(record.node_name),
+        )
+        cluster.kubectl("apply", "-f", "-", stdin=listed(objects.providers()))
+        yield place
+
+
+def _values(node: str) -> dict[str, object]:
+    """Returns values of the chart: the operator runs on the real node, and has the memory that it takes."""
+    toleration = {"key": objects.REAL, "operator": "Exists"}
+    return {
+        "operator.nodeSelector": {"kubernetes.io/hostname": node},
+        "operator.tolerations": [toleration],
+        "operator.resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "4Gi"}},
+    }
+
+
+def _open_the_network(name: str) -> None:
+    """Lets the node take all calls to fake pods, and takes the enforcement of network policies away, which is not measured here."""
+    node = ("exec", name)
+    _kind(*node, "ip", "route", "replace", "local", addresses.FAKE_POD_CIDR, "dev", "lo")
+    for chain in ("POLICY-POSTROUTING", "POLICY-INPUT"):
+        _kind(*node, "iptables", "-t", "mangle", "-I", chain, "1", "-j", "RETURN")
+    _kind("component", "stop", name, "kube-network-policies")
+
+
+def _kind(*arguments: str) -> None:
+    command = [str(paths.PACKAGE / "kind"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def _stand_in(record: ClusterRecord) -> Iterator[None]:
+    assert record.inner is not None
+    program = [sys.executable, "-m", "bench.tenants.stand_in"]
+    process = subprocess.Popen(
+        ["nsenter", f"--target={record.inner.pid}", "--net", "--", *program],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **python_environment()},
+        cwd=paths.REPOSITORY,
+    )
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline() != "serving\n":
+            raise ClusterError("who stands in for the relay pods does not start")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
