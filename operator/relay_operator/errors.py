@@ -52,5 +52,9 @@ class SigningKeyUnusable(OperatorError):
     """The operator cannot start: what it signs documents with is damaged, and only a person can decide to give it up."""
 
 
+class ShardsUnusable(OperatorError):
+    """The list of shards cannot be used, or this operator is none of them."""
+
+
 class TiersUnusable(OperatorError):
     """The operator cannot start: the platform's tiers hold what cannot be used."""

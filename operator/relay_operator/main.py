@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import REGISTRY
 
 from relay_operator import release
+from relay_operator.api.shards import Shards
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
@@ -32,7 +33,7 @@ from relay_operator.cluster.webhook.sender import Receiver, Webhook
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.errors import TiersUnusable
+from relay_operator.errors import ShardsUnusable, TiersUnusable
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
@@ -79,11 +80,12 @@ def main() -> None:
     settings = Settings()
     try:
         tiers = read_tiers(settings.tiers_file)
-    except TiersUnusable as error:
+        shards = Shards.read(settings.shard, settings.shards)
+    except (TiersUnusable, ShardsUnusable) as error:
         sys.exit(f"relay-operator cannot start: {error}")
     logs.set_up(settings.log_format)
     spare_collections()
-    uvloop.run(_run(settings, tiers))
+    uvloop.run(_run(settings, tiers, shards))
 
 
 def spare_collections() -> None:
@@ -96,7 +98,7 @@ def spare_collections() -> None:
     gc.freeze()
 
 
-async def _run(settings: Settings, tiers: Tiers) -> None:
+async def _run(settings: Settings, tiers: Tiers, shards: Shards) -> None:
     """Lives until told to end: a lead that is lost is lost with everything that was known in it."""
     stop = asyncio.Event()
     obey(stop)
@@ -105,7 +107,7 @@ async def _run(settings: Settings, tiers: Tiers) -> None:
     prometheus = _prometheus(settings)
     try:
         while not stop.is_set():
-            await _live(settings, tiers, api, lease_api, prometheus, stop)
+            await _live(settings, tiers, shards, api, lease_api, prometheus, stop)
     finally:
         if prometheus is not None:
             prometheus.close()
@@ -116,6 +118,7 @@ async def _run(settings: Settings, tiers: Tiers) -> None:
 async def _live(
     settings: Settings,
     tiers: Tiers,
+    shards: Shards,
     api: KubernetesApiServer,
     lease_api: ApiServer,
     prometheus: Prometheus | None,
@@ -126,6 +129,7 @@ async def _live(
         namespace=settings.namespace,
         identity=f"{socket.gethostname()}_{uuid.uuid4()}",
         lease_seconds=settings.lease_seconds,
+        shard=settings.shard,
     )
     relays = Relays(
         timeout_seconds=settings.push_timeout_seconds, fence=elector, brake=Brake(elector)
@@ -138,7 +142,7 @@ async def _live(
         )
         if key is not None:
             await _operate(
-                settings, tiers, fenced, relays, prometheus, key, elector, electing, stop
+                settings, tiers, shards, fenced, relays, prometheus, key, elector, electing, stop
             )
     finally:
         electing.cancel()
@@ -150,6 +154,7 @@ async def _live(
 async def _operate(
     settings: Settings,
     tiers: Tiers,
+    shards: Shards,
     api: ApiServer,
     relays: Relays,
     prometheus: Prometheus | None,
@@ -165,7 +170,7 @@ async def _operate(
     )
     api = MeteredApiServer(api, budget.spend, operator_namespace=settings.namespace)
     watched_state, queue, children, status = (
-        WatchedState(tiers=tiers),
+        WatchedState(tiers=tiers, shards=shards),
         WorkQueue(places=settings.workers, budget=budget),
         OwnedObjects(api),
         StatusWriter(api),
@@ -201,7 +206,7 @@ async def _operate(
         publisher=publisher,
         watched_state=watched_state,
         queue=queue,
-        period_seconds=settings.provider_probe_seconds,
+        period_seconds=settings.provider_probe_seconds if watched_state.shards.is_main else 0,
         clock=time.time,
     )
     quota_lending = QuotaLending(

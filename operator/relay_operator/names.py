@@ -229,6 +229,11 @@ class Reason(StrEnum):
     AWAITING_BUDGET = "AwaitingBudget"
 
 
+def leader_lease(shard: str) -> str:
+    """Returns the Lease of the operators of a shard; empty for the main ones."""
+    return f"{LEADER_LEASE}-{shard}" if shard else LEADER_LEASE
+
+
 def tenant_namespace(tenant: str) -> str:
     """Returns the namespace of a tenant's relay; two tenants never share one."""
     return f"{NAMESPACE_PREFIX}{tenant}"

@@ -236,6 +236,14 @@ class Settings(BaseSettings):
     service_check_seconds: float = Field(
         default=5, gt=0, description="the Services that Providers name are looked at this often"
     )
+    shard: str = Field(
+        default="",
+        description="name of the shard that this operator is; empty for the main one, which has the Tenants of no shard",
+    )
+    shards: str = Field(
+        default="[]",
+        description="all shards in their order, as JSON: name and tenantSelector of each; a Tenant is the first one's that selects it",
+    )
     lease_seconds: int = Field(
         default=6,
         ge=3,

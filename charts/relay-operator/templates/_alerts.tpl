@@ -204,7 +204,7 @@ groups:
       description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs deployment/%s says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace .Release.Name | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayWebhookFailing") | trim | nindent 6 }}
   - alert: RelayOperatorWithoutLeader
-    expr: sum(relay_operator_leader{ {{- $operator }}}) == 0
+    expr: sum by (shard) (relay_operator_leader{ {{- $operator }}}) == 0
     for: {{ $limits.operatorAbsentFor }}
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
     annotations:

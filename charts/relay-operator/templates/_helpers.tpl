@@ -1,12 +1,39 @@
+{{- /* names of all operators, as JSON: "" for the main ones, then the shards in their order */}}
+{{- define "relay-operator.shards" -}}
+{{- $names := list "" }}
+{{- range .Values.operator.shards }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- toJson $names }}
+{{- end }}
+
+{{- /* what the objects of the operators of a shard are called, and their pods are told apart by */}}
+{{- define "relay-operator.instance" -}}
+{{- .shard | empty | ternary .Release.Name (printf "%s-%s" .Release.Name (.shard | default "")) }}
+{{- end }}
+
+{{- /* labels that the pods of all operators have, and no others of the namespace */}}
+{{- define "relay-operator.allPods" -}}
+app.kubernetes.io/name=relay-operator,app.kubernetes.io/{{ .Values.operator.shards | empty | ternary "instance" "part-of" }}={{ .Release.Name }}
+{{- end }}
+
+{{- define "relay-operator.allPodsSelector" -}}
+app.kubernetes.io/name: relay-operator
+app.kubernetes.io/{{ .Values.operator.shards | empty | ternary "instance" "part-of" }}: {{ .Release.Name }}
+{{- end }}
+
 {{- define "relay-operator.labels" -}}
 app.kubernetes.io/name: relay-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ include "relay-operator.instance" . }}
+{{- with .Values.operator.shards }}
+app.kubernetes.io/part-of: {{ $.Release.Name }}
+{{- end }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- define "relay-operator.selector" -}}
 app.kubernetes.io/name: relay-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ include "relay-operator.instance" . }}
 {{- end }}
 {{- define "relay-operator.image" -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}

@@ -47,7 +47,7 @@ class SecretChecks:
         """Looks at every Tenant and Provider once a period, spread evenly over it, until cancelled."""
         while True:
             state = self._context.watched_state
-            tenants, providers = state.tenants.names(), state.providers.names()
+            tenants, providers = state.our_tenants(), state.providers.names()
             for gone in self._versions.keys() - tenants:
                 del self._versions[gone]
             for gone in self._versions_of_providers.keys() - providers:

@@ -162,6 +162,9 @@ class ProviderReconciler:
     async def _report(
         self, body: dict[str, Any], found: ProviderOutcome, now: float, *, url: str | None = None
     ) -> None:
+        if not self._watched_state.shards.is_main:
+            # all find the same, and one tells
+            return
         name = body["metadata"]["name"]
         tenants = self._watched_state.tenants_using(name)
         loans = self._watched_state.claims.loans(name)

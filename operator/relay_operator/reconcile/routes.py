@@ -94,13 +94,18 @@ class RouteReconciler:
         else:
             await self._bring_into_force(watched, publication, now)
 
+    def leave(self, namespace: str, name: str) -> None:
+        """Forgets a route whose Tenant is another operator's: its canary goes on there from its status."""
+        self._canaries.forget((namespace, name))
+        self._status.forget("RelayRoute", namespace, name)
+
     def _recall(self, now: float) -> None:
         """Tells the budget, once, of all canaries that an earlier life of the operator began or put in line."""
         if self._recalled:
             return
         self._recalled = True
         routes = self._watched_state.routes
-        for namespace in routes.namespaces():
+        for namespace in filter(self._watched_state.is_our_namespace, routes.namespaces()):
             for one in routes.in_namespace(namespace):
                 key = (namespace, one.name)
                 self._canaries.recall(key, one.body.get("status") or {}, now=now)

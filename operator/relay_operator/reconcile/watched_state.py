@@ -11,6 +11,7 @@ from typing import Any
 from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
+from relay_operator.api.shards import Shards
 from relay_operator.api.tenant import Queue, Relay, Tenant
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.relays import Pod
@@ -54,11 +55,13 @@ class _Matches:
 class WatchedState:
     """upstreams are kept by provider, once resolved.
 
+    shards tell which Tenants are this operator's: it knows all of the cluster, among whom Providers are divided, and acts for its own.
     claims tell who has a part in which provider. resolved are the providers that were looked at since the operator's start: what is missing in upstreams has no
     address for certain only then.
     """
 
     tiers: InitVar[Tiers | None] = None
+    shards: Shards = field(default_factory=Shards)
     tenants: WatchedObjects[Tenant] = field(init=False)
     providers: WatchedObjects[Provider] = field(
         default_factory=lambda: WatchedObjects(composable.provider)
@@ -109,6 +112,28 @@ class WatchedState:
         name = namespace.removeprefix(names.NAMESPACE_PREFIX)
         return name if name != namespace and self.tenants.get(name) is not None else None
 
+    def is_ours(self, tenant: str) -> bool:
+        """Tells whether this operator acts for a Tenant; for one that is gone, or was never shown, every operator does.
+
+        Who knows nothing of it finds nothing to do.
+        """
+        watched = self.tenants.get(tenant)
+        return watched is None or self.shards.are_ours(watched.labels)
+
+    def our_tenants(self) -> tuple[str, ...]:
+        """Returns the Tenants that this operator acts for."""
+        found = self.tenants.names()
+        return tuple(filter(self.is_ours, found)) if self.shards.listed else found
+
+    def is_our_namespace(self, namespace: str) -> bool:
+        """Tells whether this operator acts for the routes of a namespace; those in nobody's are the main operator's."""
+        tenant = self.tenant_of_namespace(namespace)
+        return self.shards.is_main if tenant is None else self.is_ours(tenant)
+
+    def leads(self, namespace: str) -> bool:
+        """Tells whether the namespace belongs to a Tenant that this operator acts for."""
+        return self.is_our_namespace(namespace) and self.owns(namespace)
+
     def owns(self, namespace: str) -> bool:
         """Tells whether the namespace belongs to a Tenant, before the first look as far as that Tenant's status says.
 
@@ -148,6 +173,12 @@ class WatchedState:
         self._entries.pop(namespace, None)
         self._forget_rollout(namespace)
         self._queued_rollouts.pop(namespace, None)
+
+    def leave(self, namespace: str) -> None:
+        """Drops what this operator found out of a namespace that is another operator's from now on; what watches show stays."""
+        self._owned.pop(namespace, None)
+        self.claims.look_again(namespace)
+        self.directory.note(namespace)
 
     def _forget_rollout(self, namespace: str) -> None:
         self.rollouts.pop(namespace, None)
@@ -388,18 +419,30 @@ class WatchedState:
 
     def take_in_route(self, body: Body, *, deleted: bool) -> RouteNews | None:
         """Stores what an event shows of a route; None when nothing has to follow from it."""
-        if not self.routes.take_in(body, deleted=deleted):
-            return None
+        is_news = self.routes.take_in(body, deleted=deleted)
         namespace = body["metadata"]["namespace"]
+        turned = self._follow_another(namespace, body["metadata"]["name"])
+        if not is_news:
+            return RouteNews(routes=frozenset(), providers=turned) if turned else None
         matches = self._settled(namespace)
         news = RouteNews(
-            routes=frozenset(matches.untold), providers=self.routes.take_turned(namespace)
+            routes=frozenset(matches.untold),
+            providers=self.routes.take_turned(namespace) | turned,
         )
         matches.untold.clear()
         if not self.routes.revision(namespace):
             del self._matches[namespace]
             self._by_age.pop(namespace, None)
         return news
+
+    def _follow_another(self, namespace: str, name: str) -> frozenset[str]:
+        """Takes in what status says of a route that another operator decides on; returns the Providers that are to be divided anew."""
+        if self.is_our_namespace(namespace):
+            return frozenset()
+        watched = self.routes.get(name, namespace=namespace)
+        if watched is None:
+            return frozenset(self.claims.drop(namespace, name))
+        return frozenset(self.claims.put(namespace, name, route_claims.told(watched)))
 
     def provider_share(self, provider: str, tenant: str) -> float:
         """Returns the tenant's share of a provider's quota, by weight among those that route to it; 0 to 1."""

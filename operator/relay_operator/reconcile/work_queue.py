@@ -43,9 +43,14 @@ class Key:
     name: str
 
     @property
+    def is_of_a_tenant(self) -> bool:
+        """Tells whether the name is a Tenant's."""
+        return self.kind in _OF_TENANTS
+
+    @property
     def owner(self) -> str:
         """The namespace of the tenant that this work is for; all Providers are one owner."""
-        return names.tenant_namespace(self.name) if self.kind in _OF_TENANTS else self.namespace
+        return names.tenant_namespace(self.name) if self.is_of_a_tenant else self.namespace
 
 
 class Budget(Protocol):

@@ -185,6 +185,14 @@ class Workers:
             logger.exception("status not written, will retry", extra=_fields(key))
 
     async def _reconcile(self, key: Key) -> None:
+        if key.kind == "RelayRoute" and not self._watched_state.is_our_namespace(key.namespace):
+            self._routes.leave(key.namespace, key.name)
+        elif key.is_of_a_tenant and not self._watched_state.is_ours(key.name):
+            self._tenants.leave(key.name)
+        else:
+            await self._bring_about(key)
+
+    async def _bring_about(self, key: Key) -> None:
         match key.kind:
             case "Tenant":
                 await self._tenants.reconcile(key.name)

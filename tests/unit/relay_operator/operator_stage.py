@@ -22,6 +22,7 @@ from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
 from tests.unit.relay_operator.virtual_time import running_clock
 
 from relay_operator import names
+from relay_operator.api.shards import Shards
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
@@ -178,6 +179,7 @@ class Life:
         *,
         prometheus: bool = True,
         elects: str = "",
+        shards: Shards | None = None,
     ) -> None:
         self.api: Connection = stage.server.connect(failures)
         self.term = Term(stage.numbers)
@@ -198,7 +200,7 @@ class Life:
         )
         self.queue = WorkQueue(budget=budget)
         self.key_versions = SecretVersions()
-        self.watched_state = WatchedState(tiers=stage.tiers)
+        self.watched_state = WatchedState(tiers=stage.tiers, shards=shards or Shards())
         api = MeteredApiServer(self.api, budget.spend, operator_namespace=SYSTEM)
         relays: Any = Pushes(
             stage.relays,
@@ -478,9 +480,10 @@ class Stage:
         *,
         prometheus: bool = True,
         elects: str = "",
+        shards: Shards | None = None,
     ) -> Life:
         """Prepares a life of the operator; with a name that it elects itself by, under the fence as in main."""
-        return Life(self, failures, prometheus=prometheus, elects=elects)
+        return Life(self, failures, prometheus=prometheus, elects=elects, shards=shards)
 
     async def operator(self) -> Life:
         """Starts a life of the operator."""

@@ -25,7 +25,9 @@ _PAUSE_SECONDS = 0.25
 _RELEASE_SECONDS = 2.0
 
 _LEADER: Final = Gauge(
-    "relay_operator_leader", "1 while this operator is certainly the leader, the one that acts"
+    "relay_operator_leader",
+    "1 while this operator is certainly the leader, the one that acts; shard is empty for the main ones",
+    ["shard"],
 )
 _EPOCH: Final = Gauge(
     "relay_operator_leader_epoch", "Number of this leader, higher than all before; 0 for a standby"
@@ -38,7 +40,8 @@ _FAILURES: Final = Counter(
 class Elector:
     """One life of the operator, from standby to the loss of the lead. Its `won` and `lost` are set once.
 
-    It is the fence of everything that this life sends. identity names this life and no other; clock never goes back, wall
+    It is the fence of everything that this life sends. identity names this life and no other, shard the Tenants that
+    it leads; clock never goes back, wall
     is for what people read in the Lease.
     """
 
@@ -49,6 +52,7 @@ class Elector:
         namespace: str,
         identity: str,
         lease_seconds: int,
+        shard: str = "",
         clock: Callable[[], float] = boot_seconds,
         wall: Callable[[], float] = time.time,
         heartbeat: Heartbeat | None = None,
@@ -56,6 +60,7 @@ class Elector:
         self._api = api
         self._namespace = namespace
         self._lease_seconds = lease_seconds
+        self._lease = names.leader_lease(shard)
         self._clock = clock
         self._wall = wall
         self._election = Election(identity=identity, lease_seconds=lease_seconds)
@@ -64,7 +69,7 @@ class Elector:
         self._hurry = asyncio.Event()
         self._acquired = self._renewed = 0.0
         self.won, self.lost = asyncio.Event(), asyncio.Event()
-        _LEADER.set_function(lambda: float(self.rest_seconds() > 0))
+        _LEADER.labels(shard).set_function(lambda: float(self.rest_seconds() > 0))
         _EPOCH.set_function(lambda: float(self.epoch if self.rest_seconds() > 0 else 0))
 
     @property
@@ -165,15 +170,13 @@ class Elector:
             case Look():
                 return await self._look()
             case Make(epoch):
-                made = leases.unheld(
-                    name=names.LEADER_LEASE, namespace=self._namespace, epoch=epoch
-                )
+                made = leases.unheld(name=self._lease, namespace=self._namespace, epoch=epoch)
                 return leases.read(await self._api.create(made))
             case Claim(version, epoch):
                 return await self._claim(version, epoch)
 
     async def _look(self) -> Lease | None:
-        found = await self._api.get("Lease", names.LEADER_LEASE, namespace=self._namespace)
+        found = await self._api.get("Lease", self._lease, namespace=self._namespace)
         return None if found is None else leases.read(found)
 
     async def _claim(self, version: str, epoch: int) -> Lease:
@@ -190,7 +193,7 @@ class Elector:
             acquired=self._acquired,
         )
         return leases.read(
-            await self._api.patch("Lease", names.LEADER_LEASE, patch, namespace=self._namespace)
+            await self._api.patch("Lease", self._lease, patch, namespace=self._namespace)
         )
 
     async def _release(self) -> None:
@@ -198,7 +201,7 @@ class Elector:
         if lease is None or lease.holder != self._election.identity:
             return
         patch = leases.release(version=lease.version, epoch=lease.epoch)
-        await self._api.patch("Lease", names.LEADER_LEASE, patch, namespace=self._namespace)
+        await self._api.patch("Lease", self._lease, patch, namespace=self._namespace)
 
     async def _wait(self, seconds: float) -> None:
         try:

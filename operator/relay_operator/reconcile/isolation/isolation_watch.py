@@ -100,7 +100,7 @@ class IsolationWatch:
         self._watched_state.directory.settle()
         while self._changed:
             namespace = self._changed.pop()
-            if self._watched_state.owns(namespace):
+            if self._watched_state.leads(namespace):
                 self._records.note_pods(namespace, self._watched_state.relay_pods(namespace))
             else:
                 self._records.forget(namespace)
@@ -120,7 +120,8 @@ class IsolationWatch:
         for host in hosts:
             for _ in range(_TRIED_ON_A_NODE):
                 chosen = self._last_on[host] = directory.next_on(host, after=self._last_on[host])
-                if any(pod.host_ip == host for pod in self._pods(chosen)):
+                is_led = self._watched_state.leads(chosen)
+                if is_led and any(pod.host_ip == host for pod in self._pods(chosen)):
                     self._records.probe_soon([chosen])
                     break
 
@@ -141,7 +142,7 @@ class IsolationWatch:
                 being_probed.append(entry)
                 continue
             self._due.discard(namespace)
-            pods = self._pods(namespace) if self._watched_state.owns(namespace) else []
+            pods = self._pods(namespace) if self._watched_state.leads(namespace) else []
             if pods:
                 probing = self._probe(namespace, self._turn(namespace, pods))
                 self._probing[namespace] = asyncio.create_task(probing)
@@ -212,4 +213,5 @@ class IsolationWatch:
         }
         self._swept_at |= dict.fromkeys(hosts, now)
         for host in hosts:
-            self._records.probe_soon(self._watched_state.directory.on(host))
+            there = self._watched_state.directory.on(host)
+            self._records.probe_soon(filter(self._watched_state.leads, there))

@@ -10,11 +10,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from relay_operator import names
+from relay_operator.api.tenant import Tenant
 from relay_operator.decisions import conditions, tenant_status, timestamps
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.watched_objects import Watched
 from relay_operator.reconcile.watched_state import WatchedState
 
 _ROUTE = ("namespace", "route")
@@ -48,7 +50,10 @@ class StateCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Computes the series of this moment; a standby has none, so that sums over all operators count once."""
+        """Computes the series of this moment; a standby has none, so that sums over all operators count once.
+
+        An operator that is a shard has those of its own Tenants.
+        """
         if not self._leads():
             return
         yield from self._tenants()
@@ -71,7 +76,7 @@ class StateCollector(Collector):
             "Relay pods that are ready and run the newest configuration.",
             _TENANT,
         )
-        for watched in self._watched_state.tenants.in_namespace(""):
+        for watched in self._our_tenants():
             status = watched.body["status"]
             labels = [names.tenant_namespace(watched.name), watched.name]
             ready.add_metric(labels, float(_holds(status, ConditionType.READY)))
@@ -81,6 +86,10 @@ class StateCollector(Collector):
                 programmed.add_metric(labels, min(told.ready, told.acknowledged))
         return ready, pods, programmed
 
+    def _our_tenants(self) -> Iterable[Watched[Tenant]]:
+        known = map(self._watched_state.tenants.get, self._watched_state.our_tenants())
+        return filter(None, known)
+
     def _rollouts(self) -> Metric:
         family = _gauge(
             "relay_operator_rollout_tenants",
@@ -89,7 +98,7 @@ class StateCollector(Collector):
         )
         found = Counter(
             conditions.find(watched.body["status"], ConditionType.ROLLED_OUT).get("reason")
-            for watched in self._watched_state.tenants.in_namespace("")
+            for watched in self._our_tenants()
         )
         for state, reasons in _ROLLOUT_STATES.items():
             family.add_metric([state], sum(found[reason.value] for reason in reasons))
@@ -106,7 +115,7 @@ class StateCollector(Collector):
             "Until when the API key before the current one is accepted; absent without one.",
             _KEY,
         )
-        for watched in self._watched_state.tenants.in_namespace(""):
+        for watched in self._our_tenants():
             for told in watched.body["status"].get("keys") or ():
                 labels = [names.tenant_namespace(watched.name), watched.name, told["name"]]
                 for family, field in ((due, "rotatesAt"), (until, "previousUntil")):
@@ -125,7 +134,7 @@ class StateCollector(Collector):
             "When a probe last judged the tenant's isolation; absent before the first in this life of the operator.",
             _TENANT,
         )
-        for name in self._watched_state.tenants.names():
+        for name in self._watched_state.our_tenants():
             namespace = names.tenant_namespace(name)
             record = self._isolation.of(namespace)
             if record.finding.holds is not None:
@@ -137,7 +146,7 @@ class StateCollector(Collector):
     def _routes(self) -> Iterable[Metric]:
         families = _RouteFamilies()
         routes = self._watched_state.routes
-        for namespace in routes.namespaces():
+        for namespace in filter(self._watched_state.is_our_namespace, routes.namespaces()):
             for watched in routes.in_namespace(namespace):
                 labels = [namespace, watched.name]
                 families.add(

@@ -174,6 +174,14 @@ class TenantReconciler:
         if again:
             self._queue.add_after(Key("Tenant", "", name), again)
 
+    def leave(self, name: str) -> None:
+        """Forgets a Tenant that is another operator's: its relays keep what they have, and its routes' canaries are no more moved."""
+        space = names.tenant_namespace(name)
+        if self._publisher.publication(space) is not None:
+            self._queue_routes(space)
+        self._watched_state.leave(space)
+        self._drop(name)
+
     async def _keep(self, watched: Watched[Tenant], now: float) -> float:
         """Returns after how many seconds the tenant is to be looked at again; 0 for the usual time."""
         await self._revocation.suspend_if_asked(watched)
@@ -222,8 +230,11 @@ class TenantReconciler:
             self._queue.add(Key("RelayRoute", space, route))
 
     def _forget(self, name: str) -> None:
+        self._watched_state.forget(names.tenant_namespace(name))
+        self._drop(name)
+
+    def _drop(self, name: str) -> None:
         space = names.tenant_namespace(name)
-        self._watched_state.forget(space)
         self._rollouts.forget(name)
         self._publisher.forget(space)
         self._children.forget(space)
