@@ -29,9 +29,11 @@ class Count:
 
 
 def command(tier: str) -> tuple[str, ...]:
-    """Returns the interpreter's arguments that measure what follows them."""
+    """Returns the interpreter's arguments that measure what follows them, and the processes that it starts."""
     DATA.mkdir(exist_ok=True)
-    return ("-m", "coverage", "run", f"--data-file={DATA / tier}")
+    for old in DATA.glob(f"{tier}*"):
+        old.unlink()
+    return ("-m", "coverage", "run", "--parallel-mode", f"--data-file={DATA / tier}")
 
 
 def table(tiers: Sequence[str]) -> str:
@@ -39,6 +41,9 @@ def table(tiers: Sequence[str]) -> str:
     together = CoverageData(basename=str(DATA / "together"))
     together.erase()
     for tier in tiers:
+        measured = Coverage(data_file=str(DATA / tier), config_file=str(ROOT / "pyproject.toml"))
+        measured.combine()
+        measured.save()
         data = CoverageData(basename=str(DATA / tier))
         data.read()
         together.update(data)

@@ -33,21 +33,22 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One kind of tests: what it needs, and whether coverage sees it (code runs in pytest's own process)."""
+    """One kind of tests: what it needs, whether coverage sees it (code runs in pytest's processes), how many processes share it."""
 
     name: str
     directory: str
     needs: frozenset[Need] = frozenset()
     measured: bool = False
+    processes: int = 1
 
 
 TIERS: Final = (
-    Tier("unit", "tests/unit", measured=True),
-    Tier("simulation", "tests/simulation", measured=True),
+    Tier("unit", "tests/unit", measured=True, processes=2),
+    Tier("simulation", "tests/simulation", measured=True, processes=2),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER})),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
-    Tier("blackbox", "tests/blackbox"),
-    Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY})),
+    Tier("blackbox", "tests/blackbox", processes=2),
+    Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2),
     Tier("e2e", "tests/e2e", frozenset({Need.CLUSTER})),
 )
 THOROUGH: Final = ("--hypothesis-profile=thorough",)
@@ -67,10 +68,19 @@ class Run:
 def full_runs(tiers: Sequence[Tier]) -> list[Run]:
     """Returns a run per tier, in the order of TIERS."""
     return [
-        Run(tier.name, (tier.directory, "-q", *THOROUGH), tier.needs, tier.measured)
+        Run(
+            tier.name,
+            (tier.directory, "-q", *THOROUGH, *_side_by_side(tier)),
+            tier.needs,
+            tier.measured,
+        )
         for tier in TIERS
         if tier in tiers
     ]
+
+
+def _side_by_side(tier: Tier) -> tuple[str, ...]:
+    return ("-n", str(tier.processes)) if tier.processes > 1 else ()
 
 
 def chosen_run(arguments: Sequence[str]) -> Run:
