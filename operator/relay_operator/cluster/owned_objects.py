@@ -25,6 +25,8 @@ _FIGHT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
 _ROUNDS = 4
 """Somebody else may write between our read and our write; the next reconcile goes on after that many."""
+_MOST_REPORTS = 10
+"""Writes to the status of an object alone, which only make our own write to its managers be asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,14 +254,31 @@ class OwnedObjects:
             return await self._api.apply(first)
         if live_fields.cannot_follow(live, manifest):
             await self._api.delete(kind, name, namespace=namespace, uid=live["metadata"]["uid"])
-        elif (fields := live_fields.taken_over(live, manifest)) is not None:
+        elif not await self._take_over(manifest, live):
+            return await self._read(key)
+        return await self._api.apply(manifest)
+
+    async def _take_over(self, manifest: Manifest, live: Manifest) -> bool:
+        """Gives our name to fields that would stay somebody's beside us; tells whether the manifest can be applied now.
+
+        Who reports what a new object does writes to it several times a second, which is no edit of what we intend.
+        """
+        kind, namespace, name = key = _key(manifest)
+        for _ in range(_MOST_REPORTS):
+            if (fields := live_fields.taken_over(live, manifest)) is None:
+                return True
             version = live["metadata"]["resourceVersion"]
             patch = {"metadata": {"resourceVersion": version, "managedFields": fields}}
             try:
                 await self._api.patch(kind, name, patch, namespace=namespace)
             except Conflict:
-                return await self._read(key)
-        return await self._api.apply(manifest)
+                before, again = _content(live), await self._read(key)
+                if again is None or _content(again) != before:
+                    return False
+                live = again
+            else:
+                return True
+        return False
 
     def _note(
         self,

@@ -194,6 +194,29 @@ async def test_an_edit_between_the_read_and_the_write_is_undone_as_well(
     assert server.stored("ConfigMap", "c", namespace=SPACE)["data"] == {"k": "x"}
 
 
+async def test_whoever_reports_on_a_deployment_all_the_time_keeps_no_field_from_the_operator(
+    server: InMemoryApiServer,
+) -> None:
+    class Reported(Connection):
+        """A controller reports on the object between each read and our write, six times."""
+
+        reports = 0
+
+        async def patch(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            if self.reports < 6:
+                self.reports += 1
+                stored = server.stored("Deployment", "d", namespace=SPACE)
+                server.put({**stored, "status": {"observedGeneration": self.reports}})
+            return await super().patch(*args, **kwargs)
+
+    await OwnedObjects(server.connect()).apply(a_deployment())
+    server.put({**server.stored("Deployment", "d", namespace=SPACE), "spec": {"replicas": 7}})
+    api = Reported(server, InjectedFailures())
+    assert await OwnedObjects(api).apply(a_deployment())
+    assert api.reports == 6
+    assert server.stored("Deployment", "d", namespace=SPACE)["spec"] == {"replicas": 1}
+
+
 async def test_an_edit_that_the_watch_shows_while_we_write_is_undone_as_well(
     server: InMemoryApiServer,
 ) -> None:
