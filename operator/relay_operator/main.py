@@ -11,6 +11,7 @@ import uuid
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
 
 from relay_operator import release
 from relay_operator.api.shards import Shards
@@ -20,6 +21,8 @@ from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.fence import Brake, Fence
+from relay_operator.cluster.metrics.api_traffic import ApiTraffic
+from relay_operator.cluster.metrics.loop_lag import LoopLag
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.probing.decoy import Decoy
 from relay_operator.cluster.probing.probes import Probes
@@ -43,6 +46,7 @@ from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Platform
 from relay_operator.process import logs
 from relay_operator.process.life import Life, obey
+from relay_operator.process.waiting import waiting
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
 from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
@@ -55,6 +59,7 @@ from relay_operator.reconcile.isolation.isolation_records import IsolationRecord
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
+from relay_operator.reconcile.metrics.queue_collector import QueueCollector
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
@@ -103,12 +108,18 @@ async def _run(settings: Settings, tiers: Tiers, shards: Shards) -> None:
     stop = asyncio.Event()
     obey(stop)
     # connections of their own, so that nothing queues before a renewal
-    api, lease_api = await KubernetesApiServer.connect(), await KubernetesApiServer.connect()
+    traffic = ApiTraffic()
+    api, lease_api = (
+        await KubernetesApiServer.connect(traffic),
+        await KubernetesApiServer.connect(traffic),
+    )
     prometheus = _prometheus(settings)
+    measuring = asyncio.create_task(LoopLag(traffic).run(), name="loop-lag")
     try:
         while not stop.is_set():
-            await _live(settings, tiers, shards, api, lease_api, prometheus, stop)
+            await _live(settings, tiers, shards, api, lease_api, traffic, prometheus, stop)
     finally:
+        measuring.cancel()
         if prometheus is not None:
             prometheus.close()
         await lease_api.close()
@@ -121,6 +132,7 @@ async def _live(
     shards: Shards,
     api: KubernetesApiServer,
     lease_api: ApiServer,
+    traffic: ApiTraffic,
     prometheus: Prometheus | None,
     stop: asyncio.Event,
 ) -> None:
@@ -137,12 +149,23 @@ async def _live(
     electing = asyncio.create_task(elector.run(), name="elector")
     try:
         fenced = api.fenced(elector)
-        key = await key_secrets.settled_signing_key(
-            fenced, namespace=settings.namespace, may_make=elector.won.is_set, stop=stop
-        )
+        async with waiting(settings.port):
+            key = await key_secrets.settled_signing_key(
+                fenced, namespace=settings.namespace, may_make=elector.won.is_set, stop=stop
+            )
         if key is not None:
             await _operate(
-                settings, tiers, shards, fenced, relays, prometheus, key, elector, electing, stop
+                settings,
+                tiers,
+                shards,
+                fenced,
+                traffic,
+                relays,
+                prometheus,
+                key,
+                elector,
+                electing,
+                stop,
             )
     finally:
         electing.cancel()
@@ -156,6 +179,7 @@ async def _operate(
     tiers: Tiers,
     shards: Shards,
     api: ApiServer,
+    traffic: ApiTraffic,
     relays: Relays,
     prometheus: Prometheus | None,
     key: Ed25519PrivateKey,
@@ -194,13 +218,17 @@ async def _operate(
         period_seconds=settings.isolation_probe_seconds,
         clock=time.time,
     )
-    collector = StateCollector(
-        watched_state=watched_state,
-        canaries=canaries,
-        isolation=isolation,
-        leads=lambda: elector.rest_seconds() > 0,
-    )
-    REGISTRY.register(collector)
+    collectors: list[Collector] = [
+        StateCollector(
+            watched_state=watched_state,
+            canaries=canaries,
+            isolation=isolation,
+            leads=lambda: elector.rest_seconds() > 0,
+        ),
+        QueueCollector(queue, leads=lambda: elector.rest_seconds() > 0),
+    ]
+    for collector in collectors:
+        REGISTRY.register(collector)
     provider_probes = ProviderProbes(
         relays=relays,
         publisher=publisher,
@@ -345,6 +373,7 @@ async def _operate(
     life = Life(
         settings=settings,
         api=api,
+        traffic=traffic,
         context=context,
         lost=lost,
         workers=workers,
@@ -356,7 +385,8 @@ async def _operate(
     try:
         await life.run(acting, {"isolation-decoy": decoy.run()})
     finally:
-        REGISTRY.unregister(collector)
+        for collector in collectors:
+            REGISTRY.unregister(collector)
         await probes.close()
 
 

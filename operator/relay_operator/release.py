@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from relay_operator.cluster.api_server import KubernetesApiServer
+from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.errors import OperatorError
 from relay_operator.reconcile.tenancy import left_behind
 
@@ -27,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 async def _release(wanted: frozenset[str]) -> int:
-    api = await KubernetesApiServer.connect()
+    api = await KubernetesApiServer.connect(ApiTraffic())
     count = 0
     try:
         async for line in left_behind.release(api, wanted):

@@ -226,12 +226,9 @@ def test_a_restarted_operator_writes_nothing(tenants: Cluster) -> None:
     tenants.kubectl(
         "rollout", "status", "deployment/relay-operator", "-n", "relay-system", "--timeout=60s"
     )
-    logs = "relay_operator_reconciles_total"
+    done = 'relay_operator_reconcile_duration_seconds_count{kind="Tenant",outcome="done"}'
     wait_until(
-        "another reconcile",
-        lambda: _metrics(tenants),
-        lambda seen: f'{logs}{{kind="Tenant",result="done"}}' in seen,
-        seconds=SECONDS,
+        "another reconcile", lambda: _metrics(tenants), lambda seen: done in seen, seconds=SECONDS
     )
     assert versions() == before
     assert tenants.get("tenant", "alpha")["metadata"]["resourceVersion"] == status

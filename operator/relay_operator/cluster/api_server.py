@@ -17,6 +17,7 @@ from kubernetes.aio import config as kubernetes_config
 from relay_operator import names
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, FencedRequest, Unfenced
+from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.cluster.watch_stream import WatchEvent, events
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 
@@ -108,14 +109,17 @@ class KubernetesApiServer:
         self._fence = fence or Unfenced()
 
     @classmethod
-    async def connect(cls) -> Self:
+    async def connect(cls, traffic: ApiTraffic) -> Self:
         """Logs in with the ServiceAccount in a pod, elsewhere with the kubeconfig's current context."""
         configuration = kubernetes_client.Configuration()
         try:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
         except kubernetes_config.ConfigException:
             await kubernetes_config.load_kube_config(client_configuration=configuration)
-        configuration.client_session_kwargs = {"request_class": FencedRequest}
+        configuration.client_session_kwargs = {
+            "request_class": FencedRequest,
+            "trace_configs": [traffic.hooks()],
+        }
         return cls(kubernetes_client.ApiClient(configuration=configuration))
 
     def fenced(self, fence: Fence) -> Self:

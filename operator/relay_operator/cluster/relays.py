@@ -5,6 +5,7 @@ read, and says nothing but what its own pod has in force.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from relay_contract.provider_probe import PROBE_SECONDS, ProviderProbe
 from relay_contract.quota_use import QuotaLevel, QuotaUses
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
+from relay_operator.cluster.metrics.catalogue import PUSHES
 from relay_operator.errors import DocumentRefused, Unavailable
 
 _ACKNOWLEDGED = frozenset({"digest", "generation", "workers", "missingKeys", "tls"})
@@ -137,6 +139,8 @@ class _Question:
 _MOST_PROBE_BYTES = 8 * 1024
 _MOST_QUOTA_USE_BYTES = 64 * 1024
 """More than the largest document's providers take."""
+_OUTCOMES: dict[int, str] = {HTTPStatus.OK: "acknowledged", HTTPStatus.CONFLICT: "kept"}
+"""Of pushes by the status of their answer."""
 
 
 class Relays:
@@ -186,15 +190,19 @@ class Relays:
         what = f"push to pod {pod.namespace}/{pod.name}"
         fence = self._brake if lowers else self._fence
         deadline = fences.bound(fence, self._timeout_seconds, what=what)
+        started = time.perf_counter()
         try:
             async with asyncio.timeout(deadline):
                 status, body = await self._put(pod, sealed, leader, fence)
         except NO_ANSWER as error:
+            PUSHES.labels("unanswered").observe(time.perf_counter() - started)
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} did not answer the push of its document within "
                 f"{deadline:g} s ({type(error).__name__})"
             ) from error
-        if status not in (200, 409):
+        outcome = _OUTCOMES.get(status, "refused")
+        PUSHES.labels(outcome).observe(time.perf_counter() - started)
+        if outcome == "refused":
             detail = body[:_MOST_DETAIL_CHARACTERS].decode(errors="replace")
             kind = DocumentRefused if status == HTTPStatus.UNPROCESSABLE_ENTITY else Unavailable
             raise kind(f"pod {pod.namespace}/{pod.name} refused the document: {status} {detail}")

@@ -30,6 +30,22 @@ async def caught_up(api: ApiServer, watched_state: WatchedState) -> None:
         await _shown(kind, await api.list_metadata(kind), watched_state)
 
 
+async def lacks(api: ApiServer, kind: str, watched_state: WatchedState) -> bool:
+    """Tells whether a watch has not shown what a list shows, and does not within a while either.
+
+    Raises ApiServerRefused or Unavailable when there is no list.
+    """
+    for _ in range(2):
+        # the second list leaves out what has gone meanwhile
+        listed = await api.list_metadata(kind)
+        try:
+            await _shown(kind, listed, watched_state)
+        except Unavailable:
+            continue
+        return False
+    return True
+
+
 async def pods_shown(api: ApiServer, watched_state: WatchedState) -> None:
     """Returns once the relay pods of known tenants have been shown, or after a while: some may have found no room.
 

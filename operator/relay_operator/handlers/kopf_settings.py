@@ -1,12 +1,27 @@
 """kopf as informer only: its settings, all in one place (defaults are for small operators)."""
 
-from typing import Any
+import itertools
+from collections.abc import Iterator
+from typing import Any, Final
 
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from relay_operator import names
 from relay_operator.handlers import owned_objects
+
+_FIRST_BACKOFFS_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
+_LATER_BACKOFF_SECONDS: Final = 5.0
+
+
+class Backoffs:
+    """Pauses of kopf after requests that failed, without an end: after the last one it would end the operator.
+
+    An API server that starts, or whose etcd elects, answers 500 and 503 for a while; both operators would end at the same time.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain(_FIRST_BACKOFFS_SECONDS, itertools.repeat(_LATER_BACKOFF_SECONDS))
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -24,7 +39,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     for plural in owned_objects.watched():
         settings.watching.label_selectors[plural] = names.MANAGED_SELECTOR
     settings.networking.request_timeout = 10
-    settings.networking.error_backoffs = [0.2, 0.5, 1, 2, 5]
+    settings.networking.error_backoffs = Backoffs()
     settings.queueing.error_delays = [1, 2, 5, 10, 30]
     settings.execution.default_backoff = 1
     settings.background.cancellation_polling = 1
@@ -38,7 +53,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False
-    settings.process.ultimate_exiting_timeout = 20
+    # kopf would kill the process so long after its watches failed, although another life has begun by then
+    settings.process.ultimate_exiting_timeout = None
 
 
 class NoMemories(ResourceMemories):

@@ -13,13 +13,16 @@ import kopf
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.leadership.elector import Elector
-from relay_operator.handlers import initial_list, login
+from relay_operator.cluster.metrics.api_traffic import ApiTraffic
+from relay_operator.handlers import initial_list
 from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import NoMemories, configure
+from relay_operator.handlers.login import Login
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.process.beginning import Beginning
+from relay_operator.process.hearing import Hearing
 from relay_operator.reconcile.work_queue import Urgency
 from relay_operator.reconcile.workers import SPARE, Workers
 from relay_operator.settings import Settings
@@ -31,6 +34,9 @@ _WITHDRAWING_WORKERS = 8
 """Beside the others: however many reconciles are slow, two wait for nothing but rollbacks and suspensions."""
 _FINISH_SECONDS = 5.0
 """For reconciles under way when the operator is told to end."""
+
+WATCHED = frozenset({"tenants", "providers", "relayroutes", *child_handlers.watched()})
+"""What kopf watches, by plural."""
 
 Runs = Mapping[str, Coroutine[Any, Any, None]]
 
@@ -47,6 +53,7 @@ class Life:
         *,
         settings: Settings,
         api: ApiServer,
+        traffic: ApiTraffic,
         context: Context,
         lost: LostDeletions,
         workers: Workers,
@@ -56,6 +63,7 @@ class Life:
         confirm: Callable[[], Awaitable[bool]],
     ) -> None:
         self._settings = settings
+        self._traffic = traffic
         self._context = context
         self._workers = workers
         self._elector = elector
@@ -63,16 +71,20 @@ class Life:
         self._beginning = Beginning(
             api=api, watched_state=context.watched_state, lost=lost, confirm=confirm
         )
+        self._hearing = Hearing(api=api, traffic=traffic, watched_state=context.watched_state)
         self._over, self._end_watching = asyncio.Event(), asyncio.Event()
         self._tasks = [electing]
 
     async def run(self, acting: Runs, standing: Runs) -> None:
         """Lives. Its tasks start before kopf, which cancels every task that started after it."""
-        self._start({**standing, "beginning": self._beginning.watch()})
+        self._traffic.watch_ages.begin(WATCHED, now=self._traffic.now())
+        self._start(
+            {**standing, "beginning": self._beginning.watch(), "hearing": self._hearing.run()}
+        )
         leading = self._task(self._lead(acting), "lead")
         endpoint = OperatorEndpoint(
             targets=lambda: self._context.watched_state.directory.targets,
-            ailment=lambda: _stopped(self._tasks) or self._workers.stuck(),
+            ailment=self._ailment,
             ready=self._beginning.shown,
             port=self._settings.port,
         )
@@ -89,9 +101,8 @@ class Life:
         ]
         try:
             done, _ = await asyncio.wait([watching, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if watching in done:
-                # by a signal that came before the handlers were ours again
-                self._stop.set()
+            if watching in done and self._are_watches_to_begin_anew(watching):
+                done.discard(watching)
             if self._stop.is_set():
                 await self._workers.finish(_FINISH_SECONDS)
             await self._elector.end()
@@ -102,6 +113,27 @@ class Life:
             await endpoint.stop()
         for task in done:
             task.result()
+
+    def _are_watches_to_begin_anew(self, watching: asyncio.Task[None]) -> bool:
+        """Tells whether the watches failed that had shown what there is: another life lists everything once more.
+
+        Those that never did are the process' end, whose log and restarts tell of what is wrong from the beginning.
+        """
+        error = watching.exception()
+        if error is None:
+            # by a signal that came before the handlers were ours again
+            self._stop.set()
+            return False
+        if not self._beginning.shown.is_set():
+            return False
+        logger.warning("watches failed, all begin anew", extra={"why": str(error)})
+        return True
+
+    def _ailment(self) -> str:
+        """Says what only another process mends."""
+        if deaf_to := self._hearing.deaf_to():
+            return f"the watch of {deaf_to} does not show what the API server has"
+        return _stopped(self._tasks) or self._workers.stuck()
 
     def _start(self, runs: Runs) -> None:
         for name, run in runs.items():
@@ -125,6 +157,7 @@ class Life:
             if not begun:
                 for run in acting.values():
                     run.close()
+        self._context.queue.begin()
         workers = {
             f"worker-{n}": self._workers.run() for n in range(self._settings.workers + SPARE)
         }
@@ -143,7 +176,7 @@ class Life:
 
     async def _watch(self) -> None:
         registry = kopf.OperatorRegistry()
-        for part in (login, initial_list, parent_handlers, child_handlers):
+        for part in (Login(self._traffic), initial_list, parent_handlers, child_handlers):
             part.register(registry)
         settings = kopf.OperatorSettings()
         configure(settings)

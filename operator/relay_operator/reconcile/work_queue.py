@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from relay_operator import names
+from relay_operator.cluster.metrics.queue_waits import QueueWaits
 
 
 class Urgency(IntEnum):
@@ -149,6 +150,7 @@ class WorkQueue:
         self._budget = budget or _Unlimited()
         self._lines = {urgency: _Line() for urgency in Urgency}
         self._waiting: dict[Key, Urgency] = {}
+        self._waits = QueueWaits(Urgency)
         self._running: dict[Key, Urgency] = {}
         self._running_by_owner: Counter[str] = Counter()
         self._placed: dict[Key, Urgency] = {}
@@ -164,6 +166,14 @@ class WorkQueue:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def begin(self) -> None:
+        """Lets waiting count from now on, since there are workers."""
+        self._waits.begin(asyncio.get_running_loop().time())
+
+    def waiting(self, urgency: Urgency) -> tuple[int, float]:
+        """Returns how many keys wait at an urgency, and for how many seconds the first of them does."""
+        return self._waits.waiting(urgency, asyncio.get_running_loop().time())
 
     def add(self, key: Key, urgency: Urgency | None = None, *, reset_backoff: bool = True) -> None:
         """Queues the key; no more urgently than the work it follows from, if nothing is said. A fresh event ends its backoff,
@@ -181,7 +191,9 @@ class WorkQueue:
             if waiting <= urgency:
                 return
             self._lines[waiting].remove(key)
+            self._waits.moved(key, waiting)
         self._waiting[key] = urgency
+        self._waits.added(key, urgency, asyncio.get_running_loop().time())
         self._lines[urgency].append(key)
         self._wake(urgency)
 
@@ -261,6 +273,7 @@ class WorkQueue:
             if owner is not None:
                 key = self._lines[urgency].pop(owner)
                 del self._waiting[key]
+                self._waits.taken(key, urgency, asyncio.get_running_loop().time())
                 self._running[key] = urgency
                 self._running_by_owner[owner] += 1
                 if urgency is not Urgency.IMMEDIATE:

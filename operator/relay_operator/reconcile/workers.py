@@ -6,8 +6,7 @@ import time
 import zlib
 from typing import Final
 
-from prometheus_client import Counter, Histogram
-
+from relay_operator.cluster.metrics.catalogue import RECONCILES
 from relay_operator.decisions import outcome
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
@@ -18,13 +17,6 @@ from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
 
 logger = logging.getLogger(__name__)
-
-_RECONCILES = Counter(
-    "relay_operator_reconciles_total", "Reconciliations by kind and result", ["kind", "result"]
-)
-_DURATION = Histogram(
-    "relay_operator_reconcile_duration_seconds", "Duration of a reconciliation", ["kind"]
-)
 
 _LONGEST_SECONDS = 120.0
 """A reconcile is given up after this and retried. Each call in it ends earlier; all of them together, with retries, too."""
@@ -93,8 +85,7 @@ class Workers:
                 # a worker that ends would end the lead, and cut short what is waited for
                 self._queue.done(key)
                 await asyncio.Event().wait()
-            failed = True
-            started = time.perf_counter()
+            ended, started = "defect", time.perf_counter()
             self._running[key] = asyncio.get_running_loop().time()
             WORKING_AT.set(self._queue.urgency_of(key))
             waits_long = asyncio.get_running_loop().call_later(
@@ -103,20 +94,23 @@ class Workers:
             try:
                 async with asyncio.timeout(_LONGEST_SECONDS):
                     await self._reconcile(key)
-                failed = False
+                ended = "done"
                 self._conflicts.pop(key, None)
             except TimeoutError:
+                ended = "given_up"
                 logger.warning(
                     "reconcile given up, will retry",
                     extra={**_fields(key), "why": f"not done in {_LONGEST_SECONDS:.0f} s"},
                 )
                 await self._tell(key, outcome.of_no_end(_LONGEST_SECONDS))
             except OperatorError as error:
+                ended = _ended_by(error)
                 logger.warning(
                     "reconcile failed, will retry", extra={**_fields(key), "why": str(error)}
                 )
                 await self._tell_unless_reported(key, error)
             except asyncio.CancelledError:
+                ended = "cancelled"
                 raise
             except (
                 Exception
@@ -127,10 +121,9 @@ class Workers:
                 waits_long.cancel()
                 WORKING_AT.set(Urgency.NORMAL)
                 del self._running[key]
-                self._queue.done(key, failed=failed)
-                _RECONCILES.labels(key.kind, "failed" if failed else "done").inc()
-                _DURATION.labels(key.kind).observe(time.perf_counter() - started)
-            if not failed and self._watched_state.knows(key.kind, key.namespace, key.name):
+                self._queue.done(key, failed=ended != "done")
+                RECONCILES.labels(key.kind, ended).observe(time.perf_counter() - started)
+            if ended == "done" and self._watched_state.knows(key.kind, key.namespace, key.name):
                 self._queue.add_after(key, self._until_resync(key), Urgency.BACKGROUND)
 
     def _until_resync(self, key: Key) -> float:
@@ -206,6 +199,17 @@ class Workers:
                 await self._routes.reconcile(key.namespace, key.name)
             case _:
                 raise AssertionError(f"nobody reconciles {key.kind}")
+
+
+def _ended_by(error: OperatorError) -> str:
+    """Returns the outcome of a reconcile that did not come to its end."""
+    match error:
+        case Conflict():
+            return "conflict"
+        case Unavailable():
+            return "unavailable"
+        case _:
+            return "refused"
 
 
 def _fields(key: Key) -> dict[str, str]:

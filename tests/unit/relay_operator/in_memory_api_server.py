@@ -311,6 +311,7 @@ class Connection:
         self.failures = failures
         self.writes: list[Write] = []
         self.reads_of: Counter[str] = Counter()
+        self.lists_of: Counter[str] = Counter()
         self.fence: Fence = Unfenced()
         self._server = server
 
@@ -332,6 +333,7 @@ class Connection:
     async def list_metadata(
         self, kind: str, *, selector: str = "", namespace: str = ""
     ) -> list[Manifest]:
+        self.lists_of[kind] += 1
         await asyncio.sleep(self.failures.seconds)
         self.failures.before_call("LIST", kind)
         labels = dict(pair.split("=", 1) for pair in selector.split(",") if pair)

@@ -32,9 +32,11 @@ class _JumpingSelector(selectors.SelectSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is a fake clock's: seconds since the epoch."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, selector: Callable[[FakeClock], selectors.BaseSelector] | None = None
+    ) -> None:
         self.clock = FakeClock()
-        super().__init__(_JumpingSelector(self.clock))
+        super().__init__((selector or _JumpingSelector)(self.clock))
         # a timer of epoch size is off by fractions of a microsecond; without this the loop would wait for those
         self._clock_resolution = 1e-6
 

@@ -1,8 +1,9 @@
 """Fetches the evidence for all active canaries once a tick, judges each, and takes the weight from those in breach."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from relay_operator.cluster.metrics.catalogue import SLO_TICKS
 from relay_operator.cluster.prometheus.client import Prometheus
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary_runs import CanaryRuns
@@ -51,8 +52,11 @@ class SloLoop:
             key: run.state.run_token for key, run in self._canaries.runs.items() if run.is_measured
         }
         self._canaries.follow(active)
-        if not active:
-            return
+        if active:
+            with SLO_TICKS.time():
+                await self._look_at_all(active, now=now)
+
+    async def _look_at_all(self, active: Mapping[RouteKey, str], *, now: float) -> None:
         at = asyncio.get_running_loop().time()
         problems = await self._fetch({namespace for namespace, _ in active}, at)
         serving: dict[str, frozenset[str]] = {}

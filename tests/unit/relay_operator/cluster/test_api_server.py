@@ -12,6 +12,7 @@ from kubernetes.aio import client as kubernetes_client
 from tests.unit.relay_operator.cluster.unix_server import ScriptedServer, scripted, serving
 
 from relay_operator.cluster.api_server import KubernetesApiServer, _pause_seconds
+from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
 
 AT_ONCE = {"Retry-After": "0"}
@@ -233,7 +234,7 @@ async def test_a_kubeconfig_is_used_outside_a_cluster(
     path.write_text(json.dumps(kubeconfig))
     monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    api = await KubernetesApiServer.connect()
+    api = await KubernetesApiServer.connect(ApiTraffic())
     assert api._client.configuration.host == "https://api.example.com:6443"
     await api.close()
 

@@ -1,6 +1,8 @@
 """kopf's settings are pinned: each default that was changed had bitten somebody."""
 
 import asyncio
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import kopf
@@ -38,10 +40,21 @@ def test_errors_and_slow_answers_hold_up_an_object_for_seconds(
     settings: kopf.OperatorSettings,
 ) -> None:
     assert settings.networking.request_timeout == 10
-    assert settings.networking.error_backoffs == [0.2, 0.5, 1, 2, 5]
     assert settings.queueing.error_delays == [1, 2, 5, 10, 30]
     assert settings.execution.default_backoff == 1
     assert settings.persistence.consistency_timeout == 0.5
+
+
+def test_kopf_does_not_end_the_operator_while_the_api_server_answers_with_errors(
+    settings: kopf.OperatorSettings,
+) -> None:
+    backoffs = settings.networking.error_backoffs
+    assert isinstance(backoffs, Iterable)
+    # each request goes through them from the beginning
+    for _ in range(2):
+        first = list(itertools.islice(backoffs, 10_000))
+        assert first[:5] == [0.2, 0.5, 1, 2, 5]
+        assert set(first[5:]) == {5}
 
 
 def test_no_limit_of_workers_and_none_that_idles_long(settings: kopf.OperatorSettings) -> None:
@@ -52,8 +65,8 @@ def test_no_limit_of_workers_and_none_that_idles_long(settings: kopf.OperatorSet
 
 def test_deletion_and_exit_wait_for_no_timer_of_kopfs(settings: kopf.OperatorSettings) -> None:
     assert settings.background.cancellation_polling == 1
-    # below the grace period of the operator's pod
-    assert settings.process.ultimate_exiting_timeout == 20
+    # a process whose watches failed goes on with another life
+    assert settings.process.ultimate_exiting_timeout is None
 
 
 def test_kopf_writes_nothing_and_under_no_name_of_its_own(
