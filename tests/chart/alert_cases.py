@@ -43,6 +43,47 @@ def _leader(pod: str) -> str:
     return f'relay_operator_leader{{job="relay-operator",instance="{pod}"}}'
 
 
+def _epoch(pod: str) -> str:
+    return f'relay_operator_leader_epoch{{job="relay-operator",instance="{pod}"}}'
+
+
+def _up(pod: str) -> str:
+    return f'up{{job="relay-operator",instance="{pod}"}}'
+
+
+def _watch(watch: str) -> str:
+    return f'relay_operator_watch_age_seconds{{job="relay-operator",watch="{watch}"}}'
+
+
+def _oldest(urgency: str, values: str) -> Series:
+    labels = f'{{job="relay-operator",urgency="{urgency}"}}'
+    return {f"relay_operator_queue_oldest_seconds{labels}": values}
+
+
+def _reconciles(outcome: str, values: str) -> Series:
+    labels = f'{{job="relay-operator",kind="Tenant",outcome="{outcome}"}}'
+    return {f"relay_operator_reconcile_duration_seconds_count{labels}": values}
+
+
+def _api(code: str, values: str) -> Series:
+    labels = f'{{job="relay-operator",verb="apply",code="{code}"}}'
+    return {f"relay_operator_api_requests_total{labels}": values}
+
+
+def _buckets(name: str, labels: str, rising: dict[str, str]) -> Series:
+    """Returns the buckets of a histogram of the operator, by their upper bounds."""
+    all_labels = ",".join(part for part in ('job="relay-operator"', labels) if part)
+    return {
+        f'relay_operator_{name}_bucket{{{all_labels},le="{bound}"}}': values
+        for bound, values in rising.items()
+    }
+
+
+_LATE = {"0.25": "0+0x40", "1.0": "0+120x40", "+Inf": "0+120x40"}
+"""Everything between a quarter of a second and a second."""
+_IN_TIME = {"0.25": "0+120x40", "1.0": "0+120x40", "+Inf": "0+120x40"}
+
+
 def _route(name: str, values: str) -> Series:
     return {f"relay_operator_route_{name}{_OPERATOR}": values}
 
@@ -377,5 +418,138 @@ CASES = (
         severity="critical",
         not_before=8,
         quiet={"a restart": {_UP: "1x3 0 0 1x20"}},
+    ),
+    Case(
+        alert="RelayOperatorTwoLeaders",
+        fires={_leader("a"): "1x20", _leader("b"): "0x3 1x17"},
+        minutes=6,
+        labels={},
+        severity="critical",
+        not_before=4,
+        quiet={
+            "one of two": {_leader("a"): "1x20", _leader("b"): "0x20"},
+            "a takeover between two scrapes": {
+                _leader("a"): "1x5 0x15",
+                _leader("b"): "0x4 1x16",
+            },
+        },
+    ),
+    Case(
+        alert="RelayOperatorLeaderChanges",
+        fires={_epoch("a"): "7x60 0 9 0 11 0 13x20", _epoch("b"): "0x60 8 0 10 0 12 0x20"},
+        minutes=68,
+        labels={},
+        value="6",
+        not_before=61,
+        quiet={
+            "two changes": {_epoch("a"): "7x60 0x20", _epoch("b"): "0x60 8x2 9x18"},
+            "one leader that stays": {_epoch("a"): "7x90", _epoch("b"): "0x90"},
+            "a first hour": {_epoch("a"): "900x70"},
+        },
+    ),
+    Case(
+        alert="RelayOperatorAlone",
+        fires={_up("a"): "1x40", _up("b"): "1x3 0x37"},
+        minutes=20,
+        labels={},
+        value="1",
+        not_before=17,
+        quiet={
+            "both": {_up("a"): "1x40", _up("b"): "1x40"},
+            "one that is replaced": {_up("a"): "1x40", _up("b"): "1x3 0x2", _up("c"): "_x5 1x30"},
+        },
+    ),
+    Case(
+        alert="RelayOperatorWatchSilent",
+        fires={_watch("tenants"): "10x2 0+60x20", _watch("pods"): "30x30"},
+        minutes=14,
+        labels={"watch": "tenants"},
+        value="11m 0s",
+        not_before=8,
+        quiet={
+            "bookmarks once a minute": {_watch("tenants"): "5 65 5 65 5 65 5 65 5 65x20"},
+            "one that was silent for a while": {_watch("tenants"): "0+60x6 5x20"},
+        },
+    ),
+    Case(
+        alert="RelayOperatorQueueSlow",
+        fires=_oldest("urgent", "0x3 20x20"),
+        minutes=9,
+        labels={"urgency": "urgent"},
+        value="20s",
+        not_before=7,
+        quiet={
+            "normal ones in a resync": _oldest("normal", "60x30"),
+            "a moment": _oldest("urgent", "0x3 20x2 0x20"),
+        },
+    ),
+    Case(
+        alert="RelayOperatorQueueSlow",
+        fires=_oldest("normal", "0x3 300x20"),
+        minutes=9,
+        labels={"urgency": "normal"},
+        value="5m 0s",
+        not_before=7,
+        quiet={"less than two minutes": _oldest("normal", "110x30")},
+    ),
+    Case(
+        alert="RelayOperatorDefect",
+        fires=_reconciles("defect", "0x3 1x20") | _reconciles("done", "0+9x30"),
+        minutes=6,
+        labels={"kind": "Tenant", "outcome": "defect"},
+        not_before=2,
+        quiet={
+            "what others refuse": _reconciles("refused", "0+5x30")
+            | _reconciles("unavailable", "0+5x30")
+            | _reconciles("defect", "3x30"),
+        },
+    ),
+    Case(
+        alert="RelayOperatorApiErrors",
+        fires=_api("none", "0+6x40") | _api("200", "0+94x40"),
+        minutes=12,
+        labels={},
+        value="6%",
+        not_before=9,
+        quiet={
+            "a few": _api("503", "0+4x40") | _api("200", "0+96x40"),
+            "conflicts and refusals": _api("409", "0+50x40") | _api("200", "0+50x40"),
+        },
+    ),
+    Case(
+        alert="RelayOperatorLoopLag",
+        fires=_buckets("loop_lag_seconds", 'instance="a"', _LATE),
+        minutes=13,
+        labels={"instance": "a"},
+        value="992.5ms",
+        not_before=9,
+        quiet={"one in time": _buckets("loop_lag_seconds", 'instance="a"', _IN_TIME)},
+    ),
+    Case(
+        alert="RelayOperatorTickSlow",
+        fires=_buckets(
+            "slo_tick_duration_seconds",
+            "",
+            {"1.0": "0+0x40", "2.5": "0+120x40", "+Inf": "0+120x40"},
+        ),
+        minutes=13,
+        labels={},
+        value="2.485s",
+        not_before=9,
+        quiet={"ticks in time": _buckets("slo_tick_duration_seconds", "", _LATE)},
+    ),
+    Case(
+        alert="RelayOperatorPushesSlow",
+        fires=_buckets("push_duration_seconds", 'outcome="acknowledged"', _LATE),
+        minutes=13,
+        labels={},
+        value="992.5ms",
+        not_before=9,
+        quiet={
+            "pushes in time": _buckets("push_duration_seconds", 'outcome="acknowledged"', _IN_TIME),
+            "pods that do not answer": _buckets(
+                "push_duration_seconds", 'outcome="unanswered"', _LATE
+            ),
+        },
     ),
 )

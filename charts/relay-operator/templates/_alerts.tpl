@@ -219,4 +219,5 @@ groups:
       summary: Prometheus does not reach the operator of the relays.
       description: {{ printf "Relays go on with their last configuration, and their breakers still act; but no canary is judged, raised or rolled back, and no change is brought into force. kubectl -n %s get pods -l app.kubernetes.io/name=relay-operator, and look at its log; then at the scrape job." .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorAbsent") | trim | nindent 6 }}
+{{ include "relay-operator.own-rules" . }}
 {{- end }}
