@@ -479,7 +479,8 @@ CASES = (
         value="20s",
         not_before=7,
         quiet={
-            "normal ones in a resync": _oldest("normal", "60x30"),
+            "normal ones for a while": _oldest("normal", "60x30"),
+            "what is looked at by a resync": _oldest("background", "600x30"),
             "a moment": _oldest("urgent", "0x3 20x2 0x20"),
         },
     ),

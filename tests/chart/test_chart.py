@@ -109,6 +109,7 @@ YOUNGER_VALUES = (
     "relay.rolloutSeconds",
     "operator.replicas",
     "operator.leaseSeconds",
+    "dashboards",
     "operator.priority",
     "operator.priorityClassName",
     "operator.affinity",

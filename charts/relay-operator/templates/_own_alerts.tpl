@@ -47,7 +47,7 @@ The group of rules about the operator's own work, beside those of _alerts.tpl: w
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorWatchSilent") | trim | nindent 6 }}
   - alert: RelayOperatorQueueSlow
     expr: |-
-      max by (urgency) (relay_operator_queue_oldest_seconds{ {{- $operator }}, urgency!="normal"}) > {{ $limits.urgentWaitSeconds }}
+      max by (urgency) (relay_operator_queue_oldest_seconds{ {{- $operator }}, urgency=~"immediate|urgent"}) > {{ $limits.urgentWaitSeconds }}
       or max by (urgency) (relay_operator_queue_oldest_seconds{ {{- $operator }}, urgency="normal"}) > {{ $limits.normalWaitSeconds }}
     for: 5m
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
