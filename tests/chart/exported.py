@@ -1,13 +1,14 @@
 """Every metric that the operator and the relays export: what alerts, dashboard and docs/metrics.md may name."""
 
 import ast
+import asyncio
 import functools
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 import relay_operator.main
@@ -69,12 +70,18 @@ def _of_documents() -> Iterator[Exported]:
 def _instruments() -> Iterator[Exported]:
     for one in list(REGISTRY._collector_to_names):
         if isinstance(one, MetricWrapperBase):
-            yield _of(one._name, one._type, one._labelnames, one._documentation)
+            yield _of(one._name, str(one._type), one._labelnames, one._documentation)
 
 
 def _collected() -> Iterator[Exported]:
+    for one in asyncio.run(_scraped()):
+        yield _of(one.name, one.type, one._labelnames, one.documentation)
+
+
+async def _scraped() -> list[Any]:
+    """Returns the families of the collectors, which read what an operator without a fleet knows."""
     state = WatchedState()
-    collectors: list[Any] = [
+    collectors = (
         StateCollector(
             watched_state=state,
             canaries=CanaryRuns(evidence=Evidence(scrape_seconds=2), budget=Budget(0)),
@@ -83,11 +90,8 @@ def _collected() -> Iterator[Exported]:
             ),
         ),
         QueueCollector(WorkQueue(), leads=lambda: True),
-    ]
-    for collector in collectors:
-        for one in collector.collect():
-            assert isinstance(one, Metric)
-            yield _of(one.name, one.type, one._labelnames, one.documentation)  # type: ignore[attr-defined]
+    )
+    return [family for collector in collectors for family in collector.collect()]
 
 
 def _of(name: str, kind: str, labels: Iterable[str], help_: str) -> Exported:

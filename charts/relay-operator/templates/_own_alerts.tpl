@@ -9,7 +9,7 @@ The group of rules about the operator's own work, beside those of _alerts.tpl: w
   rules:
   - alert: RelayOperatorTwoLeaders
     expr: |-
-      sum(relay_operator_leader{ {{- $operator }}}) > 1
+      sum by (shard) (relay_operator_leader{ {{- $operator }}}) > 1
     for: 2m
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
     annotations:
@@ -18,8 +18,8 @@ The group of rules about the operator's own work, beside those of _alerts.tpl: w
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorTwoLeaders") | trim | nindent 6 }}
   - alert: RelayOperatorLeaderChanges
     expr: |-
-      max(max_over_time(relay_operator_leader_epoch{ {{- $operator }}}[5m]))
-        - max(max_over_time(relay_operator_leader_epoch{ {{- $operator }}}[5m] offset 1h)) > {{ $limits.leaderChangesPerHour }}
+      max by (shard) (max_over_time(relay_operator_leader_epoch{ {{- $operator }}}[5m]))
+        - max by (shard) (max_over_time(relay_operator_leader_epoch{ {{- $operator }}}[5m] offset 1h)) > {{ $limits.leaderChangesPerHour }}
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{`"The lead among the operators of the relays has changed {{ $value | humanize }} times within an hour."`}}
@@ -28,7 +28,7 @@ The group of rules about the operator's own work, beside those of _alerts.tpl: w
   {{- if gt (int (.Values.operator.replicas | default 2)) 1 }}
   - alert: RelayOperatorAlone
     expr: |-
-      count(up{ {{- $operator }}} == 1) < {{ .Values.operator.replicas | default 2 }}
+      count(up{ {{- $operator }}} == 1) < {{ mul (.Values.operator.replicas | default 2) (include "relay-operator.shards" . | fromJsonArray | len) }}
     for: 15m
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:

@@ -30,7 +30,9 @@ _LEADER: Final = Gauge(
     ["shard"],
 )
 _EPOCH: Final = Gauge(
-    "relay_operator_leader_epoch", "Number of this leader, higher than all before; 0 for a standby"
+    "relay_operator_leader_epoch",
+    "Number of this leader, higher than all before of its shard; 0 for a standby",
+    ["shard"],
 )
 _FAILURES: Final = Counter(
     "relay_operator_lease_failures_total", "Reads and writes of the Lease that failed"
@@ -70,7 +72,9 @@ class Elector:
         self._acquired = self._renewed = 0.0
         self.won, self.lost = asyncio.Event(), asyncio.Event()
         _LEADER.labels(shard).set_function(lambda: float(self.rest_seconds() > 0))
-        _EPOCH.set_function(lambda: float(self.epoch if self.rest_seconds() > 0 else 0))
+        _EPOCH.labels(shard).set_function(
+            lambda: float(self.epoch if self.rest_seconds() > 0 else 0)
+        )
 
     @property
     def epoch(self) -> int:
