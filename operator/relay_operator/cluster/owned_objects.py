@@ -68,9 +68,9 @@ class OwnedObjects:
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
-        self._children: dict[ChildKey, _Child] = {}
+        self._homes: dict[str, dict[ChildKey, _Child]] = {}
         self._packer = Packer()
-        self._restored: list[Restoration] = []
+        self._restored: dict[str, list[Restoration]] = {}
 
     async def apply(self, manifest: Manifest, *, first: Manifest | None = None) -> bool:
         """Brings the child to what the manifest says; True when that took a write. A missing one is made from `first`,
@@ -109,7 +109,8 @@ class OwnedObjects:
         if is_there:
             await self._api.delete(kind, name, namespace=namespace, uid=child.uid)
         if is_there or child.intent is None:
-            self._children[kind, namespace, name] = _Child(version=child.version, intent=_NONE)
+            gone = _Child(version=child.version, intent=_NONE)
+            self._put((kind, namespace, name), gone)
         return is_there
 
     def observe(self, body: Manifest, *, deleted: bool) -> bool:
@@ -119,9 +120,10 @@ class OwnedObjects:
         if version < child.version:
             return False
         if deleted:
-            self._children[key] = _Child(
+            gone = _Child(
                 uid=child.uid, version=version, is_disturbed=True, restored_at=child.restored_at
             )
+            self._put(key, gone)
             return True
         child.version, child.uid = version, body["metadata"].get("uid", "")
         if child.intent is None:
@@ -145,50 +147,56 @@ class OwnedObjects:
         since = asyncio.get_running_loop().time() - self._child(_key(body)).restored_at
         return _PAUSE_SECONDS if since < _FIGHT_SECONDS else 0.0
 
-    def known(self, kind: str) -> dict[str, ChildKey]:
-        """Returns the children of a kind that exist as far as was seen, by UID."""
-        return {
-            child.uid: key
-            for key, child in self._children.items()
-            if key[0] == kind and child.uid and (child.intent is not None or child.live)
-        }
+    def namespaces(self) -> tuple[str, ...]:
+        """Returns the namespaces of which anything is remembered."""
+        return tuple(self._homes)
+
+    def known_in(self, namespace: str) -> list[tuple[ChildKey, str]]:
+        """Returns the children in a namespace that exist as far as was seen, and itself, each with its UID."""
+        return [
+            (key, child.uid)
+            for key, child in self._homes.get(namespace, {}).items()
+            if child.uid and (child.intent is not None or child.live)
+        ]
 
     def lost(self, key: ChildKey, uid: str) -> None:
         """Takes in that the child with this UID is gone, which no watch showed."""
         child = self._child(key)
         if child.uid == uid:
-            self._children[key] = _Child(uid=uid, version=child.version, is_disturbed=True)
+            self._put(key, _Child(uid=uid, version=child.version, is_disturbed=True))
 
     def note_created(self, key: ChildKey) -> None:
         """Notes that an object that was missing was created, and is still to be compared."""
         child = self._child(key)
-        self._restored.append(Restoration(key=key, was_missing=True, is_new=not child.uid))
-        self._children[key] = _Child(version=child.version, restored_at=child.restored_at)
+        self._note_restored(Restoration(key=key, was_missing=True, is_new=not child.uid))
+        self._put(key, _Child(version=child.version, restored_at=child.restored_at))
 
     def note_made(self, key: ChildKey) -> None:
         """Notes that an object was missing and was made, by a writer of its own."""
-        self._restored.append(Restoration(key=key, was_missing=True, is_new=True))
+        self._note_restored(Restoration(key=key, was_missing=True, is_new=True))
 
     def take_restored(self, namespace: str) -> list[Restoration]:
         """Takes out what was restored in a namespace since the last call, the namespace itself included."""
-        taken = [one for one in self._restored if namespace in (one.key[1], one.key[2])]
-        self._restored = [one for one in self._restored if one not in taken]
-        return taken
+        return self._restored.pop(namespace, [])
 
     def distrust(self, namespace: str) -> None:
         """Lets the next apply read every child of a namespace before it trusts that one is as we left it."""
-        for key, child in self._children.items():
-            if namespace in (key[1], key[2]):
-                child.intent = child.live = None
+        for child in self._homes.get(namespace, {}).values():
+            child.intent = child.live = None
 
     def forget(self, namespace: str) -> None:
         """Drops the memory of a namespace and its children."""
-        self.take_restored(namespace)
-        for key in [key for key in self._children if namespace in (key[1], key[2])]:
-            del self._children[key]
+        self._restored.pop(namespace, None)
+        self._homes.pop(namespace, None)
 
     def _child(self, key: ChildKey) -> _Child:
-        return self._children.setdefault(key, _Child())
+        return self._homes.setdefault(_home(key), {}).setdefault(key, _Child())
+
+    def _put(self, key: ChildKey, child: _Child) -> None:
+        self._homes.setdefault(_home(key), {})[key] = child
+
+    def _note_restored(self, restoration: Restoration) -> None:
+        self._restored.setdefault(_home(restoration.key), []).append(restoration)
 
     async def _newest(self, key: ChildKey, child: _Child) -> Manifest | None:
         """Returns the newest form that a watch has shown since the last comparison; otherwise reads it."""
@@ -303,13 +311,13 @@ class OwnedObjects:
                 is_new=not before.uid,
                 was_replaced=is_replaced,
             )
-            self._restored.append(restoration)
+            self._note_restored(restoration)
         return is_restoration and bool(before.uid)
 
     def _keep(self, manifest: Manifest, live: Manifest, *, restored_at: float) -> None:
         key = _key(manifest)
         is_watched = key[0] not in _READ_EACH_TIME
-        self._children[key] = _Child(
+        child = _Child(
             uid=live["metadata"].get("uid", ""),
             version=_version(live),
             intent=self._packer.pack(manifest) if is_watched else None,
@@ -317,12 +325,19 @@ class OwnedObjects:
             content=_content(live) if is_watched else b"",
             restored_at=restored_at,
         )
+        self._put(key, child)
 
 
 def _key(body: Manifest) -> ChildKey:
     kind, metadata = body["kind"], body["metadata"]
     # one text for all that was parsed apart
     return sys.intern(kind), sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
+
+
+def _home(key: ChildKey) -> str:
+    """Returns the namespace that a child is in, or is."""
+    _, namespace, name = key
+    return namespace or name
 
 
 def _name(key: ChildKey) -> str:

@@ -8,18 +8,22 @@ with the API server from time to time.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
 from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.owned_objects import ChildKey
 from relay_operator.errors import OperatorError
 from relay_operator.handlers import owned_objects, resources
 from relay_operator.handlers.context import Context
 from relay_operator.reconcile.work_queue import Key
 
 logger = logging.getLogger(__name__)
+
+_LOOKED_AT_ONCE: Final = 100
+"""Namespaces, between two turns of everything else."""
 
 Metadata = dict[str, Any]
 Handler = Callable[..., Awaitable[None]]
@@ -45,8 +49,9 @@ class LostDeletions:
     async def compare(self) -> None:
         """Compares every remembered object with the API server. Raises ApiServerRefused or Unavailable."""
         await self.compare_what_is_decided_from()
-        for kind in owned_objects.KINDS:
-            await self._compare_children(kind)
+        remembered = await self._remembered_children()
+        for kind, before in remembered.items():
+            await self._compare_children(kind, before)
 
     async def compare_what_is_decided_from(self) -> None:
         """Compares all but the children, which are read before they are written. Raises as compare does."""
@@ -58,11 +63,19 @@ class LostDeletions:
             "Pod", _pods(self._context), owned_objects.pod_seen, selector=names.MANAGED_SELECTOR
         )
 
-    async def _compare_children(self, kind: str) -> None:
+    async def _remembered_children(self) -> dict[str, dict[str, ChildKey]]:
+        """Collects the children of all tenants by kind and UID, and lets others have their turn meanwhile."""
+        found: dict[str, dict[str, ChildKey]] = {}
+        for number, namespace in enumerate(self._context.children.namespaces()):
+            for key, uid in self._context.children.known_in(namespace):
+                if key[0] in owned_objects.KINDS:
+                    found.setdefault(key[0], {})[uid] = key
+            if not number % _LOOKED_AT_ONCE:
+                await asyncio.sleep(0)
+        return found
+
+    async def _compare_children(self, kind: str, before: dict[str, ChildKey]) -> None:
         children, queue = self._context.children, self._context.queue
-        before = children.known(kind)
-        if not before:
-            return
         listed = await self._api.list_metadata(kind, selector=names.MANAGED_SELECTOR)
         for uid in before.keys() - {one["uid"] for one in listed}:
             children.lost(before[uid], uid)

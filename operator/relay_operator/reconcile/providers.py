@@ -29,7 +29,7 @@ from relay_operator.reconcile.upstreams.provider_news import Form, ProviderNews
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import Key, WorkQueue
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 _UNTOLD_SECONDS = {
     Reason.SERVICE_NOT_FOUND: 3.0,
@@ -42,6 +42,8 @@ watched, and all else stands in the Provider.
 _SOON_SECONDS = 900.0
 """Longer than Providers are left alone."""
 _NAMED = 5
+_FEW = 20
+"""Tenants whose work is done before anybody waits for it."""
 
 
 class ProviderReconciler:
@@ -99,10 +101,12 @@ class ProviderReconciler:
                 return
             if not _has_limits(watched):
                 tenants = ()
+        # one change of a Provider is work for all its tenants, and keeps none of them from a change of its own
+        urgency = Urgency.BACKGROUND if len(tenants) > _FEW else None
         for tenant in tenants:
-            self._queue.add(Key("Tenant", "", tenant))
+            self._queue.add(Key("Tenant", "", tenant), urgency)
         for tenant in routes:
-            self._queue_routes(name, names.tenant_namespace(tenant))
+            self._queue_routes(name, names.tenant_namespace(tenant), urgency)
         if watched is None:
             self._news.forget(name)
         else:
@@ -130,11 +134,11 @@ class ProviderReconciler:
         else:
             await self._resolve_and_report(watched.body, watched.resource, now)
 
-    def _queue_routes(self, provider: str, space: str) -> None:
+    def _queue_routes(self, provider: str, space: str, urgency: Urgency | None) -> None:
         """Queues the routes of a namespace that name the provider: what it is decides whether they are accepted."""
         for route in self._watched_state.routes.in_namespace(space):
             if provider in route.mentions:
-                self._queue.add(Key("RelayRoute", space, route.name))
+                self._queue.add(Key("RelayRoute", space, route.name), urgency)
 
     async def report(self, name: str, obstacle: Obstacle) -> None:
         """Writes what ended a reconcile before it could tell."""

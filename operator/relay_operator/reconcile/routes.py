@@ -171,10 +171,11 @@ class RouteReconciler:
             )
             found = Refused(reason=Reason.NOT_A_TENANT_NAMESPACE, message=message)
         else:
-            self._look_again(body, _LOOK_AGAIN_SECONDS)
             if _is_told(body):
-                # the operator has just started: what status says was true when it stopped
+                # the operator has just started: what status says was true when it stopped. Who begins the tenant's
+                # publication queues its routes
                 return
+            self._look_again(body, _LOOK_AGAIN_SECONDS)
             message = f"waiting for the relay of Tenant {tenant}: {self._watched_state.why_not_ready(tenant)}"
             found = Waiting(reason=Reason.PROVISIONING, message=message)
         await self._write_outcome(body, found, now)

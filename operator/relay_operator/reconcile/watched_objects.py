@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from pydantic import BaseModel
+
 from relay_operator.errors import InvalidSpec
 from relay_operator.names import Reason
 
@@ -145,13 +147,22 @@ class WatchedObjects(Generic[R]):
         metadata = body["metadata"]
         kept = self._objects.setdefault(metadata.get("namespace", ""), {})
         before = kept.get(metadata["name"])
+        if before is not None and _is_same(metadata, before.body["metadata"]):
+            # a list, an index and an event each show it
+            return
         if before is None or not _is_older(metadata, before.body["metadata"]):
             shown = _kept(body)
+            intent = _intent(metadata, with_labels=self._labels_count)
+            is_read = before is not None and _is_same_spec(intent, before.intent)
             watched = kept[metadata["name"]] = Watched(
                 body=shown,
-                resource=self._parsed({**body, "status": shown["status"]}),
-                intent=_intent(metadata, with_labels=self._labels_count),
-                mentions=frozenset(self._mentions(body)),
+                resource=_with_status(before.resource, shown["status"])
+                if before is not None and is_read
+                else self._parsed({**body, "status": shown["status"]}),
+                intent=intent,
+                mentions=before.mentions
+                if before is not None and is_read
+                else frozenset(self._mentions(body)),
             )
             self._count((metadata.get("namespace", ""), watched.name), before, watched)
             self.shown(metadata.get("namespace", ""), watched.name)
@@ -297,6 +308,23 @@ def _shared(kept: Any) -> Any:
             return [_shared(value) for value in kept]
         case _:
             return kept
+
+
+def _is_same(metadata: Body, known: Body) -> bool:
+    version = metadata.get("resourceVersion")
+    is_known = bool(version) and version == known.get("resourceVersion")
+    return is_known and metadata["uid"] == known["uid"]
+
+
+def _is_same_spec(intent: tuple[Any, ...], known: tuple[Any, ...]) -> bool:
+    """Tells whether only the status can be another: without a generation nobody knows."""
+    return intent == known and intent[1] is not None
+
+
+def _with_status(resource: R | Invalid, status: Mapping[str, Any]) -> R | Invalid:
+    if isinstance(resource, BaseModel) and "status" in type(resource).model_fields:
+        return resource.model_copy(update={"status": status})
+    return resource
 
 
 def _is_older(metadata: Body, known: Body) -> bool:
