@@ -62,6 +62,13 @@ def effective(tenant: Tenant) -> dict[str, Any]:
     }
 
 
+def weight_in_force(status: Mapping[str, Any]) -> int | None:
+    """Returns the weight of the last spec that could be used, as status tells it; None before there was one."""
+    queue = (status.get("effective") or {}).get("queue") or {}
+    weight = queue.get("weight")
+    return int(weight) if weight else None
+
+
 def _set_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 

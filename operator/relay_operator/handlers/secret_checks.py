@@ -7,7 +7,8 @@ reconciled.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
@@ -118,7 +119,14 @@ def _may_be_brought_keys(tenant: Tenant | Invalid) -> bool:
 
 
 def _certificate_of(tenant: Tenant | Invalid) -> tuple[str, ...]:
-    """Returns the Secret that the tenant names for TLS with its callers, if it does."""
-    if isinstance(tenant, Invalid) or tenant.spec.network.tls is None:
-        return ()
-    return (tenant.spec.network.tls.secret_name,)
+    """Returns the Secret that the tenant names for TLS with its callers, if it does, also in a spec that is refused."""
+    if isinstance(tenant, Invalid):
+        named = _field(tenant.spec, "network", "tls", "secretName")
+        return (named,) if isinstance(named, str) and named else ()
+    return () if tenant.spec.network.tls is None else (tenant.spec.network.tls.secret_name,)
+
+
+def _field(written: Any, *path: str) -> Any:
+    for name in path:
+        written = written.get(name) if isinstance(written, Mapping) else None
+    return written

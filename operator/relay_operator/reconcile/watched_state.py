@@ -15,7 +15,7 @@ from relay_operator.api.shards import Shards
 from relay_operator.api.tenant import Queue, Relay, Tenant
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster.relays import Pod
-from relay_operator.decisions import brake, conditions, route_acceptance
+from relay_operator.decisions import brake, conditions, route_acceptance, tenant_status
 from relay_operator.decisions.relay_pods import load_balancer, troubles
 from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
@@ -449,9 +449,12 @@ class WatchedState:
         return self.claims.share(provider, tenant, weight=self._weight(tenant))
 
     def _weight(self, tenant: str) -> int:
+        """Returns the weight of a tenant; of one whose newest spec is refused, that of the spec in force."""
         watched = self.tenants.get(tenant)
-        if watched is None or isinstance(watched.resource, Invalid):
+        if watched is None:
             return Queue().weight
+        if isinstance(watched.resource, Invalid):
+            return tenant_status.weight_in_force(watched.body["status"]) or Queue().weight
         return watched.resource.spec.queue.weight
 
 

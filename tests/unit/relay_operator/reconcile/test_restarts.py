@@ -108,7 +108,25 @@ async def with_two_routes() -> tuple[Stage, Life]:
     return stage, life
 
 
+async def of_a_tenant_whose_newest_spec_is_refused() -> tuple[Stage, Life]:
+    stage, life, _ = await a_stage(canary=None, analysis=None)
+    stage.provider("legacy", limits={"requestsPerMinute": 100})
+    spec = {"queue": {"weight": 4}, "network": {"allowFrom": [{"namespace": "web"}]}}
+    stage.tenant(**spec)
+    stage.tenant("other")
+    await stage.settle()
+    stage.pod("relay-9", tenant="other")
+    stage.route(tenant="other")
+    await stage.settle(20)
+    refused = {"queue": {"weight": 1, "maxWait": "soon"}, "network": {"allowFrom": []}}
+    stage.tenant(**(spec | refused))
+    await stage.settle(20)
+    assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.INVALID_SPEC
+    return stage, life
+
+
 PHASES: dict[Scene, str] = {
+    of_a_tenant_whose_newest_spec_is_refused: "Stable",
     without_canary: "Stable",
     progressing: "Progressing",
     holding: "Holding",
@@ -161,6 +179,29 @@ async def test_a_restarted_operator_writes_nothing(scene: Scene) -> None:
     assert again.changes == []
     assert stage.everything() == before
     await again.end()
+
+
+@in_virtual_time
+async def test_a_refused_spec_leaves_the_last_good_part_of_a_quota_also_over_a_restart() -> None:
+    stage, life = await of_a_tenant_whose_newest_spec_is_refused()
+
+    def parts() -> dict[str, int | None]:
+        return {
+            one.tenant.name: one.catalogue.providers[0].limits.requests_per_minute
+            for one in stage.relays.documents.values()
+        }
+
+    assert parts() == {"finance": 80, "other": 20}
+    life = await restarted(stage, life)
+    await stage.settle(30)
+    assert parts() == {"finance": 80, "other": 20}
+    calls = stage.server.stored("NetworkPolicy", "relay", namespace="relay-finance")["spec"]
+    assert "web" in str(calls["ingress"])
+    # whoever changes next divides by the weight in force too
+    stage.tenant("other", queue={"weight": 4})
+    await stage.settle(30)
+    assert parts() == {"finance": 50, "other": 50}
+    await life.end()
 
 
 @in_virtual_time

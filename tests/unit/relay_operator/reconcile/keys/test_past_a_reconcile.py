@@ -78,7 +78,7 @@ def remove_the_name(stage: Stage) -> str:
 
 
 def remove_the_name_in_a_spec_that_is_refused(stage: Stage) -> str:
-    stage.tenant(apiKeys=[{"name": "batch"}], relay={"replicas": -1})
+    stage.tenant(apiKeys=[{"name": "batch"}], queue={"maxWait": "soon"})
     return "web"
 
 
@@ -288,7 +288,7 @@ def test_a_key_that_is_revoked_while_it_is_rotated_is_not_kept_as_the_previous_o
 async def test_a_key_is_revoked_also_while_the_spec_is_refused() -> None:
     stage, _ = await a_stage()
     web = keys(stage)["web"]
-    stage.tenant(apiKeys=BOTH, relay={"replicas": -1})
+    stage.tenant(apiKeys=BOTH, queue={"maxWait": "soon"})
     await stage.settle()
     annotate(stage, "revoke-keys", told(stage)["id"])
     await stays_refused(stage, web, seconds=NOTICED_SECONDS)
