@@ -403,6 +403,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         prometheus_pods=labels(settings.prometheus_pod_selector),
         dns_namespace=settings.dns_namespace,
         dns_cidrs=split(settings.dns_cidrs),
+        dns_nameservers=split(settings.dns_nameservers),
         cluster_cidrs=split(settings.cluster_cidrs),
         drain_seconds=settings.drain_seconds,
         rollout_seconds=settings.rollout_seconds,

@@ -13,6 +13,8 @@ from relay_operator import names
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$")]
+_MOST_NAMESERVERS = 3
+"""Kubernetes takes no more of a pod (dnsConfig.nameservers)."""
 _LABEL = re.compile(
     r"([a-z0-9][a-z0-9.-]{0,252}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
     r"=([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?"
@@ -109,6 +111,10 @@ class Settings(BaseSettings):
         default="", description="comma-separated addresses of DNS servers that are no pods"
     )
 
+    dns_nameservers: str = Field(
+        default="",
+        description="comma-separated addresses of the DNS servers that relays ask in place of the cluster's; empty asks those",
+    )
     cluster_cidrs: str = Field(
         default="",
         description="comma-separated addresses of the cluster itself (nodes, API server): no Provider leads relays there",
@@ -169,6 +175,14 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{', '.join(wrong)} is no label: write name=value, and a comma between"
             )
+        return text
+
+    @field_validator("dns_nameservers")
+    @classmethod
+    def _every_address_is_one(cls, text: str) -> str:
+        servers = [ipaddress.ip_address(one) for one in split(text)]
+        if len(servers) > _MOST_NAMESERVERS:
+            raise ValueError(f"a pod has at most {_MOST_NAMESERVERS} DNS servers")
         return text
 
     @field_validator("dns_cidrs", "cluster_cidrs")

@@ -10,7 +10,7 @@ from relay_operator import names
 from relay_operator.settings import Settings
 from relay_operator.settings import labels as settings_labels
 
-POLICIES = ("relay-operator-bounds", "relay-operator-tenant-namespaces", "relay-operator-tenant-objects")  # fmt: skip
+POLICIES = ("relay-operator-bounds", "relay-operator-deletions", "relay-operator-tenant-namespaces", "relay-operator-tenant-objects")  # fmt: skip
 Manifest = dict[str, Any]
 
 

@@ -258,3 +258,25 @@ def test_a_policy_that_fails_or_is_gone_does_not_hold_up_the_operator(
     kubectl("delete", "validatingadmissionpolicybinding", guard)
     for manifest in scene.home_of(owner):
         assert operator.apply(manifest) == ""
+
+
+def test_a_protected_tenant_and_the_definitions_are_not_deleted_by_mistake(
+    kubectl: Client, home: str
+) -> None:
+    admin, breaker = cluster_admin(kubectl), break_glass(kubectl)
+    protection = "relay-operator.dev/prevent-deletion"
+    tenant = ("delete", "tenants.relay-operator.dev", "kept", "--dry-run=server")
+    everybody = ("delete", "tenants.relay-operator.dev", "--all", "--dry-run=server")
+    definition = ("delete", "crd", "tenants.relay-operator.dev", "--dry-run=server")
+    assert admin.ask(*tenant) == ""
+    assert admin.ask("annotate", "tenant", "kept", f"{protection}=true") == ""
+    for who in (admin, other_operator(kubectl)):
+        assert "take its annotation" in who.ask(*tenant)
+        assert "take its annotation" in who.ask(*everybody)
+        assert "uninstall the chart first" in who.ask(*definition)
+    assert breaker.ask(*definition) == ""
+    assert breaker.ask(*tenant) == ""
+    # other definitions are nobody's business
+    assert admin.ask("delete", "crd", ENDPOINTS["metadata"]["name"], "--dry-run=server") == ""
+    assert admin.ask("annotate", "tenant", "kept", f"{protection}-") == ""
+    assert admin.ask(*tenant) == ""

@@ -27,6 +27,7 @@ class Platform:
     prometheus_pods: tuple[tuple[str, str], ...] = ()
     dns_namespace: str
     dns_cidrs: tuple[str, ...] = ()
+    dns_nameservers: tuple[str, ...] = ()
     cluster_cidrs: tuple[str, ...] = ()
     drain_seconds: int = 60
     rollout_seconds: int = 300

@@ -1,5 +1,6 @@
 """Network policies: who may reach a relay and where a relay may go. Everything else is denied, both ways."""
 
+import ipaddress
 from collections.abc import Iterable
 
 from relay_contract import endpoints
@@ -103,9 +104,11 @@ def _tcp(port: int | str) -> Manifest:
 
 
 def _dns(platform: Platform) -> Manifest:
-    servers = [_block(cidr) for cidr in platform.dns_cidrs]
+    """Returns the way to DNS: with servers of the platform's choice to these alone, past the cluster's, which knows every tenant."""
+    own = [str(ipaddress.ip_network(server)) for server in platform.dns_nameservers]
+    servers = [_block(cidr) for cidr in (*own, *platform.dns_cidrs)]
     return {
-        "to": [_namespace(platform.dns_namespace), *servers],
+        "to": servers if own else [_namespace(platform.dns_namespace), *servers],
         "ports": [{"protocol": "UDP", "port": 53}, _tcp(53)],
     }
 

@@ -84,7 +84,20 @@ def _pod(tenant: Tenant, platform: Platform) -> Manifest:
         ],
         "containers": [_container(tenant, platform)],
         "volumes": _volumes(tenant),
+        **_dns(platform),
     }
+
+
+def _dns(platform: Platform) -> Manifest:
+    """Names the DNS servers of the platform's choice; without any, relays ask those of the cluster."""
+    if not platform.dns_nameservers:
+        return {}
+    # a name of a provider is whole: no search list, and so no question for names of this namespace
+    config = {
+        "nameservers": [*platform.dns_nameservers],
+        "options": [{"name": "ndots", "value": "1"}],
+    }
+    return {"dnsPolicy": "None", "dnsConfig": config}
 
 
 def _spread(tenant: Tenant, topology: str) -> Manifest:

@@ -19,6 +19,13 @@ def test_a_dns_server_that_is_no_address_block_is_refused_at_the_start() -> None
         Settings(dns_cidrs="10.96.0.10/32,resolver.example.com")
 
 
+@pytest.mark.parametrize("text", ["10.0.0.2/32", "dns.example.com", "1.1.1.1,1.0.0.1,::1,::2"])
+def test_nameservers_that_no_pod_could_have_are_refused_at_the_start(text: str) -> None:
+    assert split(Settings(dns_nameservers="10.0.0.2,2001:db8::53").dns_nameservers)
+    with pytest.raises(ValidationError, match="dns_nameservers"):
+        Settings(dns_nameservers=text)
+
+
 def test_prometheus_is_reached_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPERATOR_PROMETHEUS_HEADERS", '{"X-Scope-OrgID": "platform"}')
     assert Settings().prometheus_headers == {"X-Scope-OrgID": "platform"}

@@ -117,5 +117,7 @@ def every_policy() -> dict[str, Manifest]:
     any_scraper = replace(PLATFORM, prometheus_pods=())
     cases["a Prometheus of any pod"] = policies.relay_traffic(nobody, any_scraper, [])
     cases["DNS servers by address"] = policies.relay_traffic(nobody, dns, [])
+    own_dns = replace(dns, dns_nameservers=("203.0.113.53", "2001:db8:1::53"))
+    cases["DNS servers of the platform"] = policies.relay_traffic(nobody, own_dns, [])
     cases["all at once"] = policies.relay_traffic(a_tenant(CALLERS["callers"]), dns, every.values())
     return cases

@@ -1,5 +1,6 @@
 """What a tenant's objects say: isolation, least privilege, and nothing a document change would restart."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -229,3 +230,20 @@ def test_the_endpoint_follows_the_load_balancer(entry: str, host: str) -> None:
 def test_no_annotation_lets_tenants_share_an_address(name: str) -> None:
     with pytest.raises(InvalidSpec, match="tenants would share"):
         an_entry(annotations={name: "all"})
+
+
+def test_relays_ask_and_reach_the_dns_servers_of_the_platform_alone() -> None:
+    own = replace(PLATFORM, dns_nameservers=("203.0.113.53", "2001:db8::53"))
+    made = a_tenant()
+    [rule] = policies.relay_traffic(made, own, [])["spec"]["egress"]
+    # past the cluster's, which knows the names of all tenants
+    assert [one["ipBlock"]["cidr"] for one in rule["to"]] == [
+        "203.0.113.53/32",
+        "2001:db8::53/128",
+        "198.51.100.2/32",
+    ]
+    pod = workload.deployment(made, own)["spec"]["template"]["spec"]
+    assert pod["dnsPolicy"] == "None"
+    assert pod["dnsConfig"]["nameservers"] == ["203.0.113.53", "2001:db8::53"]
+    assert "searches" not in pod["dnsConfig"]
+    assert "dnsPolicy" not in pod_of()

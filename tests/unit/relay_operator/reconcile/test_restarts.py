@@ -111,14 +111,20 @@ async def with_two_routes() -> tuple[Stage, Life]:
 async def of_a_tenant_whose_newest_spec_is_refused() -> tuple[Stage, Life]:
     stage, life, _ = await a_stage(canary=None, analysis=None)
     stage.provider("legacy", limits={"requestsPerMinute": 100})
-    spec = {"queue": {"weight": 4}, "network": {"allowFrom": [{"namespace": "web"}]}}
+    spec: dict[str, Any] = {
+        "queue": {"weight": 4},
+        "network": {"allowFrom": [{"namespace": "web"}]},
+    }
     stage.tenant(**spec)
     stage.tenant("other")
     await stage.settle()
     stage.pod("relay-9", tenant="other")
     stage.route(tenant="other")
     await stage.settle(20)
-    refused = {"queue": {"weight": 1, "maxWait": "soon"}, "network": {"allowFrom": []}}
+    refused: dict[str, Any] = {
+        "queue": {"weight": 1, "maxWait": "soon"},
+        "network": {"allowFrom": []},
+    }
     stage.tenant(**(spec | refused))
     await stage.settle(20)
     assert stage.condition("Tenant", "finance", "Ready")["reason"] == Reason.INVALID_SPEC
