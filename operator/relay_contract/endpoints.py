@@ -23,7 +23,9 @@ PREFLIGHTS_PATH = "/preflights"
 ISOLATION_PATH = "/isolation"
 """GET the challenge for the next probe of isolation, POST a sealed request to connect to some addresses once."""
 PROVIDER_PROBE_PATH = "/provider-probe"
-"""GET with the query provider=NAME asks that provider of the document in force for its list of models, and tells what came of it."""
+"""GET with the query provider=NAME asks that provider of the document in force for its list of models, and tells what came of it;
+with &stream=MODEL for two small answers of this model, one as a stream.
+"""
 QUOTA_USE_PATH = "/quota-use"
 """GET how much of what the pod holds of each provider's quota it uses (relay_contract.quota_use); waits like BREAKERS_PATH."""
 HEALTH_PATH = "/healthz"

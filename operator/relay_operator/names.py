@@ -155,6 +155,7 @@ class Reason(StrEnum):
     NOT_IN_USE = "NotInUse"
     ANSWERS = "Answers"
     MODEL_NOT_LISTED = "ModelNotListed"
+    NO_STREAM = "NoStream"
     UNLISTED = "Unlisted"
     UNAUTHORIZED = "Unauthorized"
     UNREACHABLE = "Unreachable"

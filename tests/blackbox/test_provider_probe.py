@@ -8,7 +8,8 @@ import pytest
 from tests.blackbox.process import free_ports
 from tests.blackbox.relays import Relay
 from tests.blackbox.scripted import Script, ScriptedProvider, scripted, unary
-from tests.blackbox.tenant import MODELS, Platform, provider
+from tests.blackbox.tenant import MODELS, Platform, provider, route, side
+from tests.blackbox.upstream import Upstream
 
 from relay_contract.document import ProviderAuth
 from relay_contract.endpoints import PROVIDER_PROBE_PATH
@@ -124,3 +125,42 @@ def test_a_provider_out_of_reach_and_a_missing_key_are_told(
     assert probed(relay, "stable").outcome == "KeyMissing"
     # calls are served as before
     assert relay.chat().status == 503
+
+
+def streamed(relay: Relay, name: str = "canary", model: str = MODELS[0]) -> ProviderProbe:
+    answer = relay.admin("GET", f"{PROVIDER_PROBE_PATH}?provider={name}&stream={model}")
+    assert answer.status == 200, answer
+    assert SECRET not in answer.body.decode()
+    return ProviderProbe.model_validate_json(answer.body)
+
+
+def test_a_probe_with_a_stream_makes_two_small_calls_and_tells_that_it_streams(
+    relay: Relay, platform: Platform, canary: Upstream
+) -> None:
+    relay.push(platform.document(routes=[route(fallback=(side("canary"),))]))
+    found = streamed(relay)
+    assert (found.outcome, found.streamed) == ("Answered", True)
+    assert canary.calls() == 2
+    # who asks again soon hears what was found
+    assert streamed(relay) == found
+    assert canary.calls() == 2
+    assert streamed(relay, "nobody").outcome == "NotInUse"
+
+
+def test_a_provider_that_answers_a_stream_with_a_document_does_not_stream(
+    relay: Relay, platform: Platform
+) -> None:
+    body = {"object": "chat.completion", "choices": [{"message": {"content": "OK"}}]}
+    answers = [unary(json.dumps(body).encode())] * 2
+    with scripted(ScriptedProvider(answers)) as upstream:
+        others = [one for one in platform.providers() if one.name != "canary"]
+        providers = [provider("canary", upstream.url, auth=ProviderAuth()), *others]
+        relay.push(platform.document(providers=providers, routes=[route("canary")]))
+        found = streamed(relay)
+    assert (found.outcome, found.streamed) == ("NoStream", True)
+    assert "not with a stream of events" in found.message
+
+
+def test_a_provider_that_knows_no_such_model_refuses(relay: Relay, platform: Platform) -> None:
+    relay.push(platform.document(routes=[route("canary")]))
+    assert streamed(relay, model="none-of-ours").outcome == "Refused"

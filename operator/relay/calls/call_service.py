@@ -25,6 +25,7 @@ from relay.calls.own_request import (
 from relay.calls.path_table import HandlerFactory, PathEntry, PathTable
 from relay.calls.preflight.catalogue_probe import CatalogueProbe
 from relay.calls.preflight.preflights import Preflights
+from relay.calls.preflight.stream_probe import StreamProbe, plan_to
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
 from relay.dialect.endpoints import CALLS, ME, MODEL, MODELS, OTHER
@@ -125,6 +126,19 @@ class CallService:
                 probe.start()
                 return probe
         done(ProviderProbe(provider=name, outcome="NotInUse"))
+        return None
+
+    def probe_stream(
+        self, name: str, model: str, done: Callable[[ProviderProbe], None]
+    ) -> StreamProbe | None:
+        """Asks a model of a provider of the document in force for a stream; None, after telling so, where there is no such one."""
+        for tenant in self.tenants.all():
+            plan = plan_to(tenant.snapshot.plans, name)
+            if plan is not None:
+                probe = StreamProbe(self.providers, self.exceptions, tenant, plan, model, done)
+                probe.start()
+                return probe
+        done(ProviderProbe(provider=name, outcome="NotInUse", streamed=True))
         return None
 
     def take_trips(self) -> list[tuple[str, str, str]]:

@@ -146,10 +146,10 @@ class Admin:
         return await self._once_changed(request, self._supervisor.quota_use)
 
     async def _probe_provider(self, request: web.Request) -> web.Response:
-        name = request.query.get("provider", "")
-        if not 0 < len(name) <= MAX_NAME:
+        name, stream = request.query.get("provider", ""), request.query.get("stream", "")
+        if not 0 < len(name) <= MAX_NAME or len(stream) > MAX_NAME:
             return web.Response(status=HTTPStatus.BAD_REQUEST, text="which provider?\n")
-        found = await self._supervisor.provider_probing.probe(name)
+        found = await self._supervisor.provider_probing.probe(name, stream)
         return _json(found.model_dump(mode="json", by_alias=True))
 
     async def _challenge(self, _: web.Request) -> web.Response:

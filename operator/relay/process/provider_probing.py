@@ -29,41 +29,44 @@ class ProviderProbing:
     shown names the document in force and the keys that calls show: what was found under others is forgotten.
     """
 
-    def __init__(self, ask: Callable[[str], Awaitable[Any]], shown: Callable[[], Hashable]) -> None:
+    def __init__(
+        self, ask: Callable[[str, str], Awaitable[Any]], shown: Callable[[], Hashable]
+    ) -> None:
         self._ask = ask
         self._shown = shown
         self._found_under: Hashable = None
-        self._running: dict[str, asyncio.Task[ProviderProbe]] = {}
-        self._found: dict[str, tuple[float, ProviderProbe]] = {}
+        self._running: dict[tuple[str, str], asyncio.Task[ProviderProbe]] = {}
+        self._found: dict[tuple[str, str], tuple[float, ProviderProbe]] = {}
 
-    async def probe(self, provider: str) -> ProviderProbe:
-        """Returns what a probe finds, or found a moment ago."""
+    async def probe(self, provider: str, stream: str = "") -> ProviderProbe:
+        """Returns what a probe finds, or found a moment ago; with stream one that asks this model for a stream."""
+        asked = provider, stream
         shown = self._shown()
         if self._found_under != shown:
             self._found_under = shown
             self._found.clear()
-        known = self._found.get(provider)
+        known = self._found.get(asked)
         if known is not None and time.monotonic() - known[0] < PROBE_CACHE_SECONDS:
             return known[1]
-        running = self._running.get(provider)
+        running = self._running.get(asked)
         if running is None:
-            running = self._running[provider] = asyncio.create_task(self._probe(provider))
+            running = self._running[asked] = asyncio.create_task(self._probe(provider, stream))
         return await asyncio.shield(running)
 
-    async def _probe(self, provider: str) -> ProviderProbe:
+    async def _probe(self, provider: str, stream: str) -> ProviderProbe:
         try:
             shown = self._shown()
-            answer = await self._ask(provider)
+            answer = await self._ask(provider, stream)
             if answer is None:
                 return ProviderProbe(provider=provider, outcome="NotInUse")
             found = ProviderProbe.model_validate(answer)
             if found.outcome != "NotInUse" and shown == self._shown():
-                self._remember(found)
+                self._remember((provider, stream), found)
             return found
         finally:
-            self._running.pop(provider, None)
+            self._running.pop((provider, stream), None)
 
-    def _remember(self, found: ProviderProbe) -> None:
+    def _remember(self, asked: tuple[str, str], found: ProviderProbe) -> None:
         if len(self._found) >= _MOST_REMEMBERED:
             self._found.pop(next(iter(self._found)))
-        self._found[found.provider] = time.monotonic(), found
+        self._found[asked] = time.monotonic(), found

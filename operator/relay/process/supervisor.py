@@ -31,7 +31,7 @@ from relay.process.worker import run_worker
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import Settings
 from relay_contract.document import Acknowledgement, ServedCertificate
-from relay_contract.provider_probe import PROBE_SECONDS
+from relay_contract.provider_probe import PROBE_SECONDS, STREAM_PROBE_SECONDS
 from relay_contract.seal import DocumentRejected
 
 ACKNOWLEDGE_SECONDS: Final = 5.0
@@ -320,15 +320,17 @@ class Supervisor:
             worker.report = received(answer["report"])
         return worker.report
 
-    async def _ask_probe(self, provider: str) -> object:
-        """Has one worker ask a provider for its models; None without an answer."""
+    async def _ask_probe(self, provider: str, stream: str) -> object:
+        """Has one worker ask a provider for its models, or a model of it for a stream; None without an answer."""
+        seconds = STREAM_PROBE_SECONDS if stream else PROBE_SECONDS
         for worker in self._workers.values():
             if worker.channel is not None:
                 answer = await self._ask(
                     worker,
                     "provider_probe",
-                    seconds=PROBE_SECONDS + ANSWER_SECONDS,
+                    seconds=seconds + ANSWER_SECONDS,
                     provider=provider,
+                    stream=stream,
                 )
                 return answer.get("probe")
         return None

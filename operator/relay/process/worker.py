@@ -22,7 +22,7 @@ from relay.process.worker_channel import Message, WorkerChannel
 from relay.routing.snapshot import SnapshotRejected, compile_snapshot
 from relay.settings import Settings
 from relay_contract.document import Document
-from relay_contract.provider_probe import PROBE_SECONDS, ProviderProbe
+from relay_contract.provider_probe import PROBE_SECONDS, STREAM_PROBE_SECONDS, ProviderProbe
 from relay_contract.quota_use import QuotaLevel
 
 TICK_SECONDS: Final = 1.0
@@ -138,19 +138,24 @@ class Worker:
 
     def _probe(self, message: Message) -> None:
         if message["kind"] == "provider_probe":
-            self._probe_provider(message["id"], message["provider"])
+            self._probe_provider(message["id"], message["provider"], message["stream"])
             return
         passed = [(uid, route, token) for uid, route, token in message["passed"]]
         # whoever has it tells of all, also of what it told before
         self._told_preflights = []
         self.service.preflights.take_duty(on_duty=message["on"], passed=passed)
 
-    def _probe_provider(self, number: int, provider: str) -> None:
+    def _probe_provider(self, number: int, provider: str, stream: str) -> None:
         def done(found: ProviderProbe) -> None:
             self._channel.send(
                 "provider_probe", id=number, probe=found.model_dump(mode="json", by_alias=True)
             )
 
+        if stream:
+            streams = self.service.probe_stream(provider, stream, done)
+            if streams is not None:
+                self._loop.call_later(STREAM_PROBE_SECONDS, streams.give_up)
+            return
         probe = self.service.probe_provider(provider, done)
         if probe is not None:
             self._loop.call_later(PROBE_SECONDS, probe.give_up)

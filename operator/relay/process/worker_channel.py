@@ -1,7 +1,7 @@
 """Messages between supervisor and workers: JSON, each after its length, over a socket pair.
 
 to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {tenant_uid, route, fingerprint}   drain {}
-               provider_probe {id, provider}
+               provider_probe {id, provider, stream}
                serve {name, certificate, key}   preflight_duty {on, passed: [tenant_uid, route, token]}
 to supervisor  listening {name}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
                refused {digest, message}   keys {id, missing}   provider_probe {id, probe}

@@ -167,6 +167,13 @@ class Limits(Part):
         return self.requests_per_minute is not None or self.tokens_per_minute is not None
 
 
+class ProbeStream(Part):
+    """A probe that costs a few tokens: which model is asked for a stream, and how often."""
+
+    model: str
+    every: Duration = 86_400.0
+
+
 class RetryOn(Part):
     statuses: tuple[int, ...] = ()
     failures: tuple[str, ...] = ()
@@ -241,6 +248,7 @@ class ProviderSpec(Part):
     cool_down: Duration | None = None
     allowed_tenants: TenantSelector | None = None
     region: LabelValue | None = None
+    probe_stream: ProbeStream | None = None
 
     @model_validator(mode="after")
     def _no_header_comes_twice(self) -> Self:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from relay_contract import document, endpoints
 from relay_contract.preflight import Preflight, Preflights
-from relay_contract.provider_probe import PROBE_SECONDS, ProviderProbe
+from relay_contract.provider_probe import PROBE_SECONDS, STREAM_PROBE_SECONDS, ProviderProbe
 from relay_contract.quota_use import QuotaLevel, QuotaUses
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
@@ -257,19 +257,25 @@ class Relays:
         levels = {one.provider: one.level for one in told.uses}
         return ToldQuotaUse(tag=told.tag, levels=levels, size=len(body))
 
-    async def probe_provider(self, pod: Pod, provider: str) -> ProviderProbe:
-        """Has the pod ask a provider for its list of models; raises Unavailable when it does not answer as a relay does."""
+    async def probe_provider(self, pod: Pod, provider: str, *, stream: str = "") -> ProviderProbe:
+        """Has the pod ask a provider for its list of models, or this model of it for a stream.
+
+        Raises Unavailable when the pod does not answer as a relay does that knows the question.
+        """
         question = _Question(
             endpoints.PROVIDER_PROBE_PATH, "probe of a provider", lambda: _MOST_PROBE_BYTES
         )
-        seconds = int(PROBE_SECONDS) + 3
-        body = await self._told(pod, question, "", seconds, provider=provider)
+        seconds = int(STREAM_PROBE_SECONDS if stream else PROBE_SECONDS) + 3
+        more = {"stream": stream} if stream else {}
+        body = await self._told(pod, question, "", seconds, provider=provider, **more)
         try:
             found = ProviderProbe.model_validate_json(body)
         except ValidationError as error:
             raise Unavailable(
                 f"pod {pod.namespace}/{pod.name} does not tell of a provider as a relay does"
             ) from error
+        if found.streamed != bool(stream):
+            raise Unavailable(f"pod {pod.namespace}/{pod.name} does not know probes of streams")
         return found.model_copy(update={"message": _line(found.message), "provider": provider})
 
     async def _told(

@@ -46,6 +46,7 @@ class RelayPods:
     pods that take no documents; older are pods of a version that does not know preflights; asked counts the questions for preflights.
     probed are the pods that were to ask a provider for its models, probes what they find, by provider; otherwise that it answers.
     probe_seconds is how long that takes. levels are how much pods use of Providers' quotas, asked_for_use counts the questions.
+    asked_for_streams are the pods that were to ask a model for a stream; what they find is in probes too, by provider and " streams".
     meanwhile is called at each push, for what happens while the operator waits for the answer.
     """
 
@@ -75,6 +76,7 @@ class RelayPods:
     levels: dict[str, dict[str, QuotaLevel]] = field(default_factory=dict)
     levels_changed: asyncio.Event = field(default_factory=asyncio.Event)
     asked_for_use: int = 0
+    asked_for_streams: list[tuple[str, str]] = field(default_factory=list)
     pushes: int = 0
     pushed_bytes: int = 0
     at_once: int = 0
@@ -342,7 +344,11 @@ class Pushes:
         is_all = len(mine) == len(told.preflights)
         return ToldPreflights(tag=told.tag if is_all else "", preflights=mine)
 
-    async def probe_provider(self, pod: Pod, provider: str) -> ProviderProbe:
+    async def probe_provider(self, pod: Pod, provider: str, *, stream: str = "") -> ProviderProbe:
+        if stream:
+            self.pods.asked_for_streams.append((pod.name, stream))
+            streams = ProviderProbe(provider=provider, outcome="Answered", streamed=True)
+            return self.pods.probes.get(f"{provider} streams", streams)
         self.pods.probed.append((pod.name, provider))
         answered = ProviderProbe(provider=provider, outcome="Answered")
         found = self.pods.probes.get(provider, answered)

@@ -4,7 +4,7 @@ What cannot be told is said so: nobody can try a Provider that no tenant uses, t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay_contract.provider_probe import ProbeOutcome, ProviderProbe
@@ -75,6 +75,19 @@ def of_probes(probes: Iterable[ProviderProbe]) -> Health | None:
         return None
     best = min(known, key=lambda one: _BEST_FIRST.index(one.outcome))
     return _of_answer(best) if best.outcome == "Answered" else _of_failure(best)
+
+
+def with_stream(found: Health, stream: ProviderProbe | None, *, model: str) -> Health:
+    """Adds what came of a probe with a stream; how a provider that serves nobody fares is told first."""
+    if found.is_failing or stream is None:
+        return found
+    if stream.outcome == "Answered":
+        return replace(found, message=f"{found.message}; it streams ({model})")
+    message = (
+        f"{found.message}; asked for a stream of {model}, {stream.message or stream.outcome}; look at the provider, or at the "
+        "model that probeStream names"
+    )
+    return Health("False", Reason.NO_STREAM, message)
 
 
 def _of_answer(probe: ProviderProbe) -> Health:

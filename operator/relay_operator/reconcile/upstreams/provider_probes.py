@@ -37,16 +37,23 @@ _AGAIN_SECONDS: Final = 25.0
 _CONFIRMED_BY: Final = 2
 """Failures in a row before an outage is told: one call may be lost."""
 _AT_ONCE: Final = 8
+_STREAM_AGAIN_SECONDS: Final = 900.0
+"""After a stream that failed: each costs tokens."""
+_SAYS_NOTHING: Final = ("NotInUse", "KeyMissing", "Throttled")
 
 
 @dataclass(slots=True)
 class _Record:
-    """Holds what is known of one Provider. due is in seconds of the clock; failures are those in a row."""
+    """Holds what is known of one Provider. due is in seconds of the clock; failures are those in a row. stream is what came of
+    the last probe with a stream, where the Provider asks for them.
+    """
 
     due: float
     health: Health | None = None
     failures: int = 0
     fingerprint: str = ""
+    stream: ProviderProbe | None = None
+    stream_due: float = 0.0
 
 
 class ProviderProbes:
@@ -108,6 +115,7 @@ class ProviderProbes:
     def _start_anew(self, record: _Record) -> None:
         """Drops what was found of a former form or use; what an earlier life told counts no more either."""
         record.health, record.failures = health.NOT_PROBED, 0
+        record.stream, record.stream_due = None, 0.0
         record.due = self._clock() + _SOON_SECONDS
 
     def _begin_due(self) -> None:
@@ -124,15 +132,34 @@ class ProviderProbes:
         try:
             pods = self._pods(name)
             told = await asyncio.gather(*(self._ask(pod, name) for pod in pods))
+            found = health.of_probes(filter(None, told))
+            if found is not None and not found.is_failing:
+                found = await self._with_stream(name, record, found, pods[0])
             # what pods found of a former form says nothing of this one, which is due by itself
             if self._records.get(name) is record and record.fingerprint == fingerprint:
-                self._take_in(name, record, health.of_probes(filter(None, told)))
+                self._take_in(name, record, found)
         finally:
             del self._running[name]
 
-    async def _ask(self, pod: Pod, provider: str) -> ProviderProbe | None:
+    async def _with_stream(self, name: str, record: _Record, found: Health, pod: Pod) -> Health:
+        """Asks one pod for a stream where that is wanted and due; adds what came of it last."""
+        watched = self._watched_state.providers.get(name)
+        if watched is None or isinstance(watched.resource, Invalid):
+            return found
+        wanted = watched.resource.spec.probe_stream
+        if wanted is None:
+            return found
+        if record.stream_due <= self._clock():
+            told = await self._ask(pod, name, stream=wanted.model)
+            if told is not None and told.outcome not in _SAYS_NOTHING:
+                is_good = told.outcome == "Answered"
+                pause = wanted.every if is_good else min(wanted.every, _STREAM_AGAIN_SECONDS)
+                record.stream, record.stream_due = told, self._clock() + pause
+        return health.with_stream(found, record.stream, model=wanted.model)
+
+    async def _ask(self, pod: Pod, provider: str, *, stream: str = "") -> ProviderProbe | None:
         try:
-            return await self._relays.probe_provider(pod, provider)
+            return await self._relays.probe_provider(pod, provider, stream=stream)
         except Unavailable as error:
             # a relay of an older version does not know the path
             logger.debug("provider not probed", extra={"provider": provider, "why": str(error)})

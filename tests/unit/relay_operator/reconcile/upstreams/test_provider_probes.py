@@ -105,8 +105,8 @@ async def test_one_pod_that_fails_every_question_leaves_the_others_heard(
     stage = Stage()
     probe = Pushes.probe_provider
 
-    async def asked(self: Pushes, pod: Pod, provider: str) -> ProviderProbe:
-        found = await probe(self, pod, provider)
+    async def asked(self: Pushes, pod: Pod, provider: str, *, stream: str = "") -> ProviderProbe:
+        found = await probe(self, pod, provider, stream=stream)
         if pod.name == "relay-of-t0":
             raise ValueError("no address")
         return found
@@ -241,5 +241,60 @@ async def test_what_was_found_before_a_provider_went_out_of_use_does_not_come_ba
     assert probed(stage) == ("Unknown", "NotProbed")
     assert stage.events().count("Unauthorized") == told
     await stage.settle(30)
+    assert probed(stage) == ("True", "Answers")
+    await life.end()
+
+
+async def streaming(stage: Stage, **wanted: str) -> Life:
+    """Brings a tenant that uses legacy, of which streams are to be probed."""
+    life = await in_use(stage, tenants=3)
+    stage.provider("legacy", models=[{"name": "m"}], probeStream={"model": "m"} | wanted)
+    return life
+
+
+@in_virtual_time
+async def test_streams_are_not_tried_unless_the_platform_asks_for_it() -> None:
+    stage = Stage()
+    life = await in_use(stage)
+    await stage.settle(3600)
+    assert stage.relays.asked_for_streams == []
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_stream_is_asked_for_as_often_as_the_platform_says_and_after_a_change() -> None:
+    stage = Stage()
+    life = await streaming(stage, every="1h")
+    await stage.settle(30)
+    assert [model for _, model in stage.relays.asked_for_streams] == ["m"]
+    assert "it streams (m)" in stage.condition("Provider", "legacy", "Probed")["message"]
+    await stage.settle(3500)
+    assert len(stage.relays.asked_for_streams) == 1
+    await stage.settle(500)
+    assert len(stage.relays.asked_for_streams) == 2
+    stage.secret("legacy-key", value="bmV3")
+    await stage.settle(60)
+    assert len(stage.relays.asked_for_streams) == 3
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_provider_that_does_not_stream_is_told_and_asked_again_at_a_bounded_cost() -> None:
+    stage = Stage()
+    message = (
+        "provider legacy answered 200 to a small streamed call, and not with a stream of events"
+    )
+    failed = ProviderProbe(provider="legacy", outcome="NoStream", message=message, streamed=True)
+    stage.relays.probes["legacy streams"] = failed
+    life = await streaming(stage, every="2h")
+    await stage.settle(30)
+    assert probed(stage) == ("False", "NoStream")
+    assert message in stage.condition("Provider", "legacy", "Probed")["message"]
+    # calls without a stream are served
+    assert ready(stage) == ("True", "Configured")
+    await stage.settle(2700)
+    assert 3 <= len(stage.relays.asked_for_streams) <= 4
+    stage.relays.probes.clear()
+    await stage.settle(1300)
     assert probed(stage) == ("True", "Answers")
     await life.end()
