@@ -27,11 +27,11 @@ class Measured:
 
     def slo(self, what: str, of: str = "stable", **labels: str) -> float:
         """Returns an SLO counter of a side."""
+        return self.relay.slo().total(f"relay_slo_{what}", **self._labels(of), **labels)
+
+    def _labels(self, of: str) -> dict[str, str]:
         fingerprint = (self.stable if of == "stable" else self.canary).fingerprint
-        return self.relay.slo().total(
-            f"relay_slo_{what}",
-            **{"route": self.route.name, "side": of, "fingerprint": fingerprint, **labels},
-        )
+        return {"route": self.route.name, "side": of, "fingerprint": fingerprint}
 
     def settled(self, attempts: int, of: str = "stable") -> None:
         """Waits until that many attempts have finished."""
@@ -43,7 +43,8 @@ class Measured:
 
     def counts(self, of: str = "stable") -> dict[str, float]:
         """Returns the counts of attempts that are not zero, and how many were started."""
-        found = {name: self.slo(f"attempts_{name}_total", of) for name in COUNTS}
+        slo, labels = self.relay.slo(), self._labels(of)
+        found = {name: slo.total(f"relay_slo_attempts_{name}_total", **labels) for name in COUNTS}
         return {name: count for name, count in found.items() if count or name == "started"}
 
     def outcomes(self) -> dict[str, float]:
