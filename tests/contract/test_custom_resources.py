@@ -523,6 +523,12 @@ REFUSED = [
     (
         "RelayRoute",
         "r",
+        {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 100, "maxIncreasePoints": 100}}},
+        "no limit that could be broken",
+    ),
+    (
+        "RelayRoute",
+        "r",
         {"stable": SIDE, "analysis": {"errorRate": {"maxPercent": 1, "maxIncreasePoints": -1}}},
         "maxIncreasePoints",
     ),

@@ -81,6 +81,9 @@ def judged_metrics(objective: Objective) -> list[Judged]:
     found = []
     limit = objective.max_error_percent
     increase = objective.max_error_increase_points
+    if increase is not None and increase >= 100:
+        # more of a hundred than all of them cannot fail
+        increase = None
     if limit is not None and (limit < 100 or increase is not None):
         metric = Metric(
             name="Errors",

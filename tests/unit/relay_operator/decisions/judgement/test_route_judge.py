@@ -245,9 +245,14 @@ def test_a_drift_of_tokens_breaches_and_the_same_tokens_do_not() -> None:
 
 
 def test_nothing_is_healthy_that_was_not_held_to_a_limit() -> None:
-    for percent in (None, 100.0):
-        none = Objective(window_seconds=600, min_requests=50, max_error_percent=percent)
-        assert found(Looks(none).see(side(20), times=9)) == (
+    for percent, points in ((None, None), (100.0, None), (100.0, 100.0)):
+        none = Objective(
+            window_seconds=600,
+            min_requests=50,
+            max_error_percent=percent,
+            max_error_increase_points=points,
+        )
+        assert found(Looks(none).see(side(20, failed=8), times=9)) == (
             Outcome.INCONCLUSIVE,
             Reason.NO_LIMIT,
         )
