@@ -38,6 +38,16 @@ CASES: dict[str, tuple[Sequence[Script], str, tuple[str, ...]]] = {
     "all listed": ([listing(*MODELS)], "Answered", ()),
     "listed with a maker": ([listing(*(f"models/{one}" for one in MODELS))], "Answered", ()),
     "one is not listed": ([listing(*MODELS[1:])], "Answered", MODELS[:1]),
+    "long, and one is not listed": (
+        [listing(*MODELS[1:], *(f"m{n}" for n in range(30_000)))],
+        "Answered",
+        MODELS[:1],
+    ),
+    "too long to be read": (
+        [listing(*MODELS[1:], *(f"m{n}" for n in range(40_001)))],
+        "Unlisted",
+        (),
+    ),
     "no list": ([unary(b"{}")], "Unlisted", ()),
     "no JSON": ([unary(b"<html>")], "Unlisted", ()),
     "no such path": ([unary(b"{}", status=b"404 Not Found")], "Unlisted", ()),

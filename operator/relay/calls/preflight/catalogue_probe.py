@@ -1,7 +1,7 @@
 """Asks a provider for its list of models, on the way that calls take: its pool, proxy, certificate and key."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -23,6 +23,8 @@ from relay_contract.provider_probe import (
 )
 
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
+MAX_LIST_IDS: Final = 40_000
+"""What is read of a list holds up the calls of the worker for a moment: tens of milliseconds at this many."""
 _UNAUTHORIZED: Final = 401
 _THROTTLED: Final = 429
 
@@ -132,6 +134,8 @@ class CatalogueProbe(ResponseReceiver):
             self._end("Throttled", f"it answers {status}")
         elif status >= 500:
             self._end("ServerError", f"it answers {status}")
+        elif status == 200 and self._body.count(b'"id"') > MAX_LIST_IDS:
+            self._end("Unlisted", f"its list of models has more than {MAX_LIST_IDS} ids")
         else:
             self._tell_list(_listed(bytes(self._body)) if status == 200 else None)
 
@@ -139,7 +143,7 @@ class CatalogueProbe(ResponseReceiver):
         if listed is None:
             self._end("Unlisted", f"it answers {self._status} and shows no list of its models")
             return
-        lacking = [name for name in self._upstream.models.values() if not _is_listed(name, listed)]
+        lacking = not_listed([*self._upstream.models.values()], listed)
         self._end("Answered", f"it lists {len(listed)} models", tuple(lacking[:MAX_NOT_LISTED]))
 
     def _end(self, outcome: ProbeOutcome, message: str, not_listed: tuple[str, ...] = ()) -> None:
@@ -176,6 +180,25 @@ def _listed(body: bytes) -> set[str] | None:
     return {one["id"] for one in data if isinstance(one, dict) and isinstance(one.get("id"), str)}
 
 
-def _is_listed(name: str, listed: set[str]) -> bool:
-    """Tells whether a model is in the list, perhaps with what its maker is called before it."""
-    return name in listed or any(one.endswith("/" + name) for one in listed)
+def not_listed(names: list[str], listed: Collection[str]) -> list[str]:
+    """Returns the models that are not in the list, also not with what their maker is called before them.
+
+    The list is gone through once for each number of parts that a name has, not once for each name.
+    """
+    lacking = [name for name in names if name not in listed]
+    bare = {parts: _last_parts(listed, parts) for parts in {_parts(name) for name in lacking}}
+    return [name for name in lacking if name not in bare[_parts(name)]]
+
+
+def _parts(name: str) -> int:
+    return name.count("/") + 1
+
+
+def _last_parts(listed: Collection[str], parts: int) -> set[str]:
+    """Returns the last parts of each id that has more of them."""
+    found = set()
+    for one in listed:
+        split = one.rsplit("/", parts)
+        if len(split) > parts:
+            found.add("/".join(split[1:]))
+    return found
