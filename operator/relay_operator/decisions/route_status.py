@@ -14,6 +14,7 @@ from relay_operator.decisions.canary import copies
 from relay_operator.decisions.canary.copies import Shadowed
 from relay_operator.decisions.canary.probes import Probes
 from relay_operator.decisions.canary.state import (
+    BEFORE_WEIGHT,
     CAUSES,
     MOST_ROLLED_BACK,
     Phase,
@@ -232,6 +233,13 @@ def _progress(status: Mapping[str, Any]) -> Progress | None:
         is_held=step.get("held") is True,
         held_until=_seconds(step.get("heldUntil")),
     )
+
+
+def is_on_trial(status: Mapping[str, Any]) -> bool:
+    """Tells whether a canary has weight that may have to be taken from it, or is about to get some."""
+    weights, phase = status.get("weights"), status.get("phase")
+    percent = weights.get("canaryPercent") if isinstance(weights, Mapping) else 0
+    return phase in BEFORE_WEIGHT or (bool(percent) and phase != Phase.PROMOTED)
 
 
 def _state(status: Mapping[str, Any], history: tuple[Move, ...]) -> State:

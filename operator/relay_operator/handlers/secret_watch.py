@@ -58,7 +58,12 @@ class SecretWatch:
             return
         tenant = space.removeprefix(names.NAMESPACE_PREFIX)
         is_known = self._context.watched_state.tenants.get(tenant) is not None
-        if is_known and self._versions.is_news(space, secret, event.version):
-            # a key may have been taken out, which must not wait for a reconcile of this tenant or of others
-            self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)
-            self._context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
+        if not is_known or not self._versions.is_news(space, secret, event.version):
+            return
+        if event.type == "ADDED" and not self._versions.was_read(space, secret):
+            # at the operator's start this shows every Secret there is, of tenants that are all to be looked at anyway
+            self._context.queue.add(Key("Tenant", "", tenant), Urgency.BACKGROUND)
+            return
+        # a key may have been taken out, which must not wait for a reconcile of this tenant or of others
+        self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)
+        self._context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)

@@ -224,7 +224,7 @@ class RouteReconciler:
             self._claim(watched, publication, ruling)
             self._arrange(body, publication, ruling)
         if ruling is None or _is_premature(body, publication, ruling.outcome):
-            self._look_again(body, _PENDING_SECONDS)
+            self._look_again(body, _PENDING_SECONDS, _urgency_at_start(body))
             if not publication.weight_is_stored(watched.name):
                 await self._publisher.distribute(namespace, at_once=False)
             return
@@ -465,9 +465,17 @@ class RouteReconciler:
                 self._webhook.tell(of_move(body["metadata"], move, run=run, in_force=in_force))
             await self._announcer.announce(body, kind="RelayRoute", action="Move", move=move)
 
-    def _look_again(self, body: dict[str, Any], seconds: float) -> None:
+    def _look_again(
+        self, body: dict[str, Any], seconds: float, urgency: Urgency = Urgency.NORMAL
+    ) -> None:
         metadata = body["metadata"]
-        self._queue.add_after(Key("RelayRoute", metadata["namespace"], metadata["name"]), seconds)
+        key = Key("RelayRoute", metadata["namespace"], metadata["name"])
+        self._queue.add_after(key, seconds, urgency)
+
+
+def _urgency_at_start(body: dict[str, Any]) -> Urgency:
+    """Returns how urgent what a route waits for is at the operator's start: a canary waits before all that is at rest."""
+    return Urgency.URGENT if route_status.is_on_trial(body["status"]) else Urgency.NORMAL
 
 
 def _is_premature(body: dict[str, Any], publication: Publication, found: RouteOutcome) -> bool:

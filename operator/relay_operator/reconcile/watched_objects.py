@@ -180,6 +180,10 @@ class WatchedObjects(Generic[R]):
         self._queued[key] = watched
         return True
 
+    def was_queued(self, name: str, *, namespace: str = "") -> bool:
+        """Tells whether any intent of the object has been queued in this life of the operator."""
+        return (namespace, name) in self._queued
+
     def mentioned_in(self, namespace: str) -> frozenset[str]:
         """Returns everything that an object of the namespace mentions."""
         return frozenset(self._mentioned.get(namespace, ()))

@@ -11,6 +11,10 @@ class SecretVersions:
         """Keeps the version of a Secret that was read or written; empty for one that is not there."""
         self._known.setdefault(namespace, {})[secret] = version
 
+    def was_read(self, namespace: str, secret: str) -> bool:
+        """Tells whether a Secret was looked at in this life of the operator."""
+        return secret in self._known.get(namespace, {})
+
     def is_news(self, namespace: str, secret: str, version: str) -> bool:
         """Tells whether nobody has looked at this version yet."""
         return self._known.get(namespace, {}).get(secret) != version

@@ -8,14 +8,14 @@ from relay_contract.document import ApiKey
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
-from relay_operator.decisions import namespace_ownership
+from relay_operator.decisions import namespace_ownership, route_status
 from relay_operator.manifests import composition
 from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
-from relay_operator.reconcile.work_queue import Key, WorkQueue
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 
 class TenantPublications:
@@ -84,7 +84,10 @@ class TenantPublications:
         space = publication.base.namespace
         # those in force include routes that were deleted while the operator was away
         for route in {*self._watched_state.routes.names(namespace=space), *publication.fragments}:
-            self._queue.add(Key("RelayRoute", space, route))
+            watched = self._watched_state.routes.get(route, namespace=space)
+            is_tried = watched is not None and route_status.is_on_trial(watched.body["status"])
+            urgency = Urgency.URGENT if is_tried else Urgency.NORMAL
+            self._queue.add(Key("RelayRoute", space, route), urgency)
 
     def _rebase(self, publication: Publication, spec: Tenant, keys: Mapping[str, ApiKey]) -> None:
         space = names.tenant_namespace(spec.metadata.name)

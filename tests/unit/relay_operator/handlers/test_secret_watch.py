@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tests.unit.relay_operator.handlers.recording_queue import a_context
+from tests.unit.relay_operator.handlers.recording_queue import RecordingQueue, a_context
 from tests.unit.relay_operator.handlers.test_watching import a_body, tenant_event
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
@@ -43,11 +43,19 @@ def event(type_: str, version: str, namespace: str = "relay-finance") -> WatchEv
 
 async def queued(*watches: list[Act], seen: str = "1") -> tuple[list[str], list[str]]:
     """Returns what was queued, and the versions from which each watch began."""
+    queue, since = await recorded(*watches, seen=seen)
+    return queue.drained(), since
+
+
+async def recorded(*watches: list[Act], seen: str | None) -> tuple[RecordingQueue, list[str]]:
+    """Watches the Secrets of a tenant, of which one has been seen in this version; None if none was ever read."""
     context, queue = a_context("p", "q", "r")
     await tenant_event(context, "ADDED", a_body("finance", spec={}))
     queue.drained()
+    queue.immediate.clear()
     versions = SecretVersions()
-    versions.note("relay-finance", KEYS, seen)
+    if seen is not None:
+        versions.note("relay-finance", KEYS, seen)
     server: Any = Server(*watches)
     watching = asyncio.create_task(
         SecretWatch(api=server, context=context, versions=versions).run()
@@ -55,7 +63,20 @@ async def queued(*watches: list[Act], seen: str = "1") -> tuple[list[str], list[
     await asyncio.sleep(300.0)
     assert not watching.done()
     watching.cancel()
-    return queue.drained(), server.since
+    return queue, server.since
+
+
+@in_virtual_time
+async def test_what_the_first_watch_shows_comes_before_nothing_else() -> None:
+    queue, _ = await recorded([event("ADDED", "1")], seen=None)
+    assert (queue.drained(), queue.urgent, queue.immediate) == (["Tenant/finance"], set(), [])
+
+
+@in_virtual_time
+async def test_what_changes_before_it_was_read_is_urgent_all_the_same() -> None:
+    queue, _ = await recorded([event("ADDED", "1"), event("MODIFIED", "2")], seen=None)
+    assert queue.urgent == {"Tenant/finance"}
+    assert queue.immediate == ["KeySecrets/finance"]
 
 
 @in_virtual_time
