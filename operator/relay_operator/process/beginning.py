@@ -51,6 +51,7 @@ class Beginning:
             try:
                 await catch_up.caught_up(self._api, self._watched_state)
                 await catch_up.pods_shown(self._api, self._watched_state)
+                self._watched_state.pods.tenants_are_listed(self._watched_state.tenants)
                 self.shown.set()
             except OperatorError as error:
                 logger.warning("not ready yet, will retry", extra={"why": str(error)})
@@ -67,6 +68,9 @@ class Beginning:
                     return False
                 await self._lost.compare_what_is_decided_from()
                 await catch_up.caught_up(self._api, self._watched_state)
+                if not self.shown.is_set():
+                    # of one that has just started: without its pods a tenant looks as if it had none
+                    await catch_up.pods_shown(self._api, self._watched_state)
             except OperatorError as error:
                 why = {"why": str(error)}
                 if clock() >= end:

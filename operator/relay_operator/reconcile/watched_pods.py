@@ -12,7 +12,7 @@ from relay_operator.reconcile.watched_objects import Body
 _MOST_PODS_A_NAMESPACE = 256
 """A Tenant has 50 at most, and as many again of each older form that terminates."""
 _MOST_UNCLAIMED = 1024
-"""Pods of tenants that are not known: at the start a pod can be listed before its Tenant."""
+"""Pods of tenants that are not known: a pod can be shown before its Tenant."""
 
 
 def is_relay_pod(body: Body) -> bool:
@@ -33,6 +33,8 @@ class WatchedPods:
     def __init__(self) -> None:
         self._pods: dict[str, dict[str, Pod]] = {}
         self._queued: dict[str, Pod] = {}
+        self._strange: set[str] = set()
+        self._are_tenants_listed = False
         self.changed: Callable[[str], None] = lambda _namespace: None
         """Called with the namespace of a pod that came, went or is another than before."""
 
@@ -40,6 +42,17 @@ class WatchedPods:
         """Keeps the pod that a list or a watch shows. claimed are the tenants that are known."""
         if is_relay_pod(body) and self._has_room(body["metadata"], claimed):
             self.keep(_pod(body))
+
+    def tenants_are_listed(self, claimed: Container[str]) -> None:
+        """Takes in that every Tenant has been shown: until then all of their pods may be listed before them."""
+        self._are_tenants_listed = True
+        kept = 0
+        for namespace in sorted(self._strangers(claimed)):
+            kept += len(self._pods[namespace])
+            if kept > _MOST_UNCLAIMED:
+                for uid in self._pods.pop(namespace):
+                    self._queued.pop(uid, None)
+                self.changed(namespace)
 
     def keep(self, pod: Pod) -> None:
         kept = self._pods.setdefault(pod.namespace, {})
@@ -70,17 +83,29 @@ class WatchedPods:
         return known
 
     def _has_room(self, metadata: Body, claimed: Container[str]) -> bool:
-        pods = self._pods.get(metadata["namespace"], {})
+        namespace = metadata["namespace"]
+        pods = self._pods.get(namespace, {})
         if metadata["uid"] in pods:
             return True
+        if len(pods) >= _MOST_PODS_A_NAMESPACE:
+            return False
         if metadata["labels"][names.LABEL_TENANT] in claimed:
-            return len(pods) < _MOST_PODS_A_NAMESPACE
-        unclaimed = sum(
-            len(kept)
-            for namespace, kept in self._pods.items()
-            if namespace.removeprefix(names.NAMESPACE_PREFIX) not in claimed
-        )
-        return unclaimed < _MOST_UNCLAIMED
+            return True
+        if self._are_tenants_listed:
+            strangers = self._strangers(claimed)
+            if sum(len(self._pods[one]) for one in strangers) >= _MOST_UNCLAIMED:
+                return False
+        self._strange.add(namespace)
+        return True
+
+    def _strangers(self, claimed: Container[str]) -> set[str]:
+        """Returns the namespaces with pods of tenants that are not known; looks at those alone that had some before."""
+        self._strange = {
+            one
+            for one in self._strange
+            if one in self._pods and one.removeprefix(names.NAMESPACE_PREFIX) not in claimed
+        }
+        return self._strange
 
     def all(self) -> Iterator[Pod]:
         """Yields the pods of all namespaces."""

@@ -95,6 +95,25 @@ async def test_a_leader_with_another_key_does_not_act() -> None:
 
 
 @in_virtual_time
+async def test_a_leader_that_has_just_started_waits_for_the_pods() -> None:
+    stage = a_stage()
+    life = stage.life()
+    await life.stand_by()
+    life.lagging.add("Pod")
+    stage.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "relay-finance"}})  # fmt: skip
+    stage.pod()
+    acting = asyncio.create_task(of(life, Confirmation()).may_act())
+    await stage.settle(1)
+    assert not acting.done()
+    life.lagging.clear()
+    stage.pod(ready=False)
+    await stage.settle(1)
+    assert acting.done()
+    assert await acting
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_standby_is_ready_once_all_is_shown_and_stays_so() -> None:
     stage = a_stage()
     first = await stage.operator()

@@ -238,6 +238,7 @@ def test_a_tenant_whose_status_is_about_a_refused_spec_keeps_its_targets(
 
 def test_strangers_pods_fill_no_memory() -> None:
     watched_state = a_state_with("a")
+    watched_state.pods.tenants_are_listed(watched_state.tenants)
     for number in range(2000):
         uid = f"u{number}"
         watched_state.store_pod(a_pod_body(f"stranger-{number % 7}", uid=uid))
@@ -245,6 +246,32 @@ def test_strangers_pods_fill_no_memory() -> None:
         watched_state.take_in_pod(a_pod_body("a", namespace="default", uid=uid), deleted=False)
     assert len(list(watched_state.pods.all())) == 1024 + 256
     assert len(watched_state.relay_pods("relay-a")) == 256
+
+
+def test_pods_that_are_listed_before_their_tenants_are_kept() -> None:
+    watched_state = WatchedState()
+    tenants = [f"t{number}" for number in range(3000)]
+    for tenant in tenants:
+        watched_state.store_pod(a_pod_body(tenant, uid=tenant))
+    for tenant in tenants[:2500]:
+        watched_state.tenants.store(a_body(tenant, spec={}))
+    watched_state.pods.tenants_are_listed(watched_state.tenants)
+    assert all(watched_state.relay_pods(f"relay-{tenant}") for tenant in tenants[:2500])
+    assert len(list(watched_state.pods.all())) == 3000
+
+
+def test_what_belongs_to_no_tenant_goes_once_all_are_listed() -> None:
+    watched_state = WatchedState()
+    for number in range(4000):
+        watched_state.store_pod(a_pod_body(f"stranger-{number}", uid=f"u{number}"))
+    watched_state.tenants.store(a_body("stranger-7", spec={}))
+    watched_state.pods.tenants_are_listed(watched_state.tenants)
+    assert len(list(watched_state.pods.all())) == 1024 + 1
+    assert watched_state.relay_pods("relay-stranger-7")
+    # one that is made later finds its room again
+    watched_state.tenants.store(a_body("late", spec={}))
+    watched_state.store_pod(a_pod_body("late", uid="late"))
+    assert watched_state.relay_pods("relay-late")
 
 
 def test_a_pod_that_loses_its_label_is_gone() -> None:
