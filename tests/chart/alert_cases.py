@@ -84,6 +84,10 @@ _LATE = {"0.25": "0+0x40", "1.0": "0+120x40", "+Inf": "0+120x40"}
 _IN_TIME = {"0.25": "0+120x40", "1.0": "0+120x40", "+Inf": "0+120x40"}
 
 
+def _given_back(pod: str) -> str:
+    return f'relay_operator_leads_given_back_total{{job="relay-operator",instance="{pod}"}}'
+
+
 def _route(name: str, values: str) -> Series:
     return {f"relay_operator_route_{name}{_OPERATOR}": values}
 
@@ -408,6 +412,17 @@ CASES = (
         quiet={
             "another one takes over": {_leader("a"): "1x3 0x20", _leader("b"): "0x3 1x20"},
             "one operator is gone": {_leader("a"): "1x3 _x20", _leader("b"): "0x3 1x20"},
+        },
+    ),
+    Case(
+        alert="RelayOperatorGivesLeadBack",
+        fires={_given_back("a"): "0x3 1x3 2x20", _given_back("b"): "0x26"},
+        minutes=10,
+        labels={},
+        not_before=5,
+        quiet={
+            "once": {_given_back("a"): "0x3 1x23", _given_back("b"): "0x26"},
+            "a restart": {_given_back("a"): "1x3 0x23", _given_back("b"): "0x26"},
         },
     ),
     Case(

@@ -211,6 +211,13 @@ groups:
       summary: No operator of the relays leads.
       description: {{ printf "The operators run and none of them acts: relays go on with their last configuration, and their breakers still act; but no canary is raised, and one that breaks a limit is rolled back only while the API server does not answer at all. Their logs say why the Lease relay-operator-leader cannot be held: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator; kubectl -n %s describe lease relay-operator-leader. Most often the API server answers late (operator.leaseSeconds) or refuses." .Release.Namespace .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorWithoutLeader") | trim | nindent 6 }}
+  - alert: RelayOperatorGivesLeadBack
+    expr: sum(increase(relay_operator_leads_given_back_total{ {{- $operator }}}[15m])) > 1.5
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: Operators of the relays win the lead and give it back.
+      description: {{ printf "Who won it did not see the cluster as the API server lists it: its watches are deaf, or a list is refused. Until one sees it nobody acts: relays go on with their last configuration and their breakers, and no canary is judged. The log says which watch or list: kubectl -n %s logs -l app.kubernetes.io/name=relay-operator | grep 'lead given back'." .Release.Namespace | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorGivesLeadBack") | trim | nindent 6 }}
   - alert: RelayOperatorAbsent
     expr: absent(up{ {{- $operator }}} == 1)
     for: {{ $limits.operatorAbsentFor }}
