@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryApiServer
 from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
 
@@ -44,11 +45,14 @@ class Operator:
 
 @dataclass(slots=True)
 class Stage:
-    """An API server and the operators on it; `both` counts the moments at which two led."""
+    """An API server and the operators on it; `both` counts the moments at which two led, and the hosts' clocks have been set by so
+    many seconds.
+    """
 
     server: InMemoryApiServer
     operators: list[Operator] = field(default_factory=list)
     both: int = 0
+    stepped_seconds: float = 0.0
 
     def start(self) -> Operator:
         """Starts another operator."""
@@ -60,7 +64,7 @@ class Stage:
             identity=f"operator-{len(self.operators)}",
             lease_seconds=LEASE_SECONDS,
             clock=clock,
-            wall=clock,
+            wall=lambda: clock() + self.stepped_seconds,
             heartbeat=Heartbeat((clock,)),
         )
         started = Operator(api, elector, asyncio.create_task(elector.run()))
@@ -122,6 +126,24 @@ async def test_a_standby_leads_soon_after_the_leader_was_killed() -> None:
         assert second is not first
         assert running_clock().now - killed < LEASE_SECONDS + 1.5
         assert second.elector.epoch == 2
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0, -1e9])
+@in_virtual_time
+async def test_clocks_that_are_set_change_nothing(seconds: float) -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        await asyncio.sleep(5)
+        stage.stepped_seconds = seconds
+        for _ in range(100):
+            await asyncio.sleep(0.2)
+            assert first.leads()
+        assert stage.lease()["spec"]["leaseTransitions"] == 1
+        await first.is_killed()
+        killed = running_clock().now
+        await happens(lambda: not first.leads())
+        await stage.leading()
+        assert running_clock().now - killed < LEASE_SECONDS + 1.5
 
 
 @in_virtual_time
