@@ -28,6 +28,8 @@ LOOK_SECONDS: Final = 15.0
 """For which the same ones are asked where there are more: 5,000 tenants are all heard of within an hour, for some six questions
 a second.
 """
+SETTLE_LOOK_SECONDS: Final = 3.0
+"""Between two looks at all tenants of a Provider, until it is settled."""
 SETTLING_SECONDS: Final = 120.0
 """Of a life of the operator, after which nothing that an earlier one lent is in force any more, whatever does not answer."""
 
@@ -58,7 +60,7 @@ class QuotaLending:
         self._asked: tuple[str, ...] = ()
         self._asked_until = 0.0
         self._settled: set[str] = set()
-        self._began = clock()
+        self._began = self._settle_at = clock()
         publisher.holds_quota = lambda name: name not in self._settled
 
     async def run(self) -> None:
@@ -75,12 +77,14 @@ class QuotaLending:
             self._questions.ask_in(())
 
     def _tick(self) -> None:
-        shared = self._shared()
+        shared, is_time = self._shared(), self._clock() >= self._settle_at
+        if is_time:
+            self._settle_at = self._clock() + SETTLE_LOOK_SECONDS
         self._questions.ask_in(map(names.tenant_namespace, self._to_ask(shared)))
         for provider in shared:
             if provider.metadata.name in self._settled:
                 self._lend(provider)
-            else:
+            elif is_time:
                 self._settle(provider)
 
     def _shared(self) -> list[Provider]:
