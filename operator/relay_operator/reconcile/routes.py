@@ -32,6 +32,7 @@ from relay_operator.manifests import composition
 from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
+from relay_operator.reconcile.fleet.unheard_pods import UnheardPods
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.upstreams import route_claims
@@ -71,6 +72,7 @@ class RouteReconciler:
         self._clock = clock
         self._webhook = webhook
         self._recalled = False
+        self._unheard = UnheardPods()
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
@@ -81,6 +83,7 @@ class RouteReconciler:
         if watched is None:
             self._canaries.forget((namespace, name))
             self._status.forget("RelayRoute", namespace, name)
+            self._unheard.forget(("RelayRoute", namespace, name))
             self._follow_claims(namespace, self._watched_state.claims.drop(namespace, name))
             await self._remove(namespace, name, publication)
         elif watched.is_being_deleted:
@@ -98,6 +101,7 @@ class RouteReconciler:
         """Forgets a route whose Tenant is another operator's: its canary goes on there from its status."""
         self._canaries.forget((namespace, name))
         self._status.forget("RelayRoute", namespace, name)
+        self._unheard.forget(("RelayRoute", namespace, name))
 
     def _recall(self, now: float) -> None:
         """Tells the budget, once, of all canaries that an earlier life of the operator began or put in line."""
@@ -423,6 +427,8 @@ class RouteReconciler:
         )
         if acknowledged < pods or name in publication.taken_over:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
+        if self._is_unheard(body, programmed, now):
+            return
         if publication.generation != publication.reported_generation:
             # the Tenant's status names the document's generation
             tenant = publication.tenant.metadata.name
@@ -449,6 +455,15 @@ class RouteReconciler:
         await self._write(body, route_status.to_status(status), wanted, now)
         if run is not None:
             await self._announce(body, run, status.in_force)
+
+    def _is_unheard(self, body: dict[str, Any], programmed: Programmed, now: float) -> bool:
+        """Tells whether status has told already that all pods took this document, and that is only to be heard from them anew."""
+        key = ("RelayRoute", body["metadata"]["namespace"], body["metadata"]["name"])
+        told = route_status.from_status(self._status.told("RelayRoute", body)).programmed
+        is_as_told = programmed.acknowledged < programmed.pods and told == replace(
+            programmed, acknowledged=programmed.pods
+        )
+        return self._unheard.are_awaited(key, is_as_told=is_as_told, now=now)
 
     def _compared(self, namespace: str, name: str) -> Compared | None:
         route = self._watched_state.parsed_route(namespace, name)

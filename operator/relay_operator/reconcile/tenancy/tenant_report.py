@@ -1,6 +1,7 @@
 """Reports on tenants: status, conditions and Events."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from relay_operator import names
@@ -19,6 +20,7 @@ from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_status
+from relay_operator.reconcile.fleet.unheard_pods import UnheardPods
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.tenancy.homes import Homes
@@ -59,6 +61,7 @@ class TenantReport:
         self._isolation = isolation
         self._rollouts = rollouts
         self._clock = clock
+        self._unheard = UnheardPods()
 
     async def provisioned(self, body: dict[str, Any], spec: Tenant, keys: Keys, now: float) -> bool:
         """Writes the status of a tenant that has everything its spec asks for; tells whether all of it is in force."""
@@ -73,6 +76,8 @@ class TenantReport:
             acknowledged=found.acknowledged_pods,
             config_generation=publication.generation if publication is not None else 0,
         )
+        if self._is_unheard(body, status, found, now):
+            return False
         if publication is not None:
             publication.reported_generation = publication.generation
         fields = tenant_status.to_status(status) | {
@@ -82,6 +87,17 @@ class TenantReport:
         await self.write(body, found, now, fields=fields)
         is_quiet = found.tls is None or found.tls.is_settled
         return found.available and found.acknowledged_pods == found.pods and is_quiet
+
+    def _is_unheard(
+        self, body: dict[str, Any], status: TenantStatus, found: Provisioned, now: float
+    ) -> bool:
+        """Tells whether status has told already that all pods took this document, and that is only to be heard from them anew."""
+        told = tenant_status.from_status(self._status.told("Tenant", body))
+        is_as_told = found.acknowledged_pods < found.pods and told == replace(
+            status, acknowledged=found.pods
+        )
+        key = ("Tenant", "", body["metadata"]["name"])
+        return self._unheard.are_awaited(key, is_as_told=is_as_told, now=now)
 
     async def write(
         self,
@@ -159,3 +175,4 @@ class TenantReport:
     def forget(self, name: str) -> None:
         """Forgets the status of a Tenant that is gone."""
         self._status.forget("Tenant", "", name)
+        self._unheard.forget(("Tenant", "", name))

@@ -327,3 +327,27 @@ async def test_no_address_is_taken_from_a_network_policy_before_it_was_read_agai
     await stage.settle(60)
     assert stage.server.stored("NetworkPolicy", "relay", namespace="relay-finance") == policy
     await life.end()
+
+
+@in_virtual_time
+async def test_nothing_is_written_while_pods_take_a_second_to_answer_a_new_life() -> None:
+    stage, life, _ = await a_stage(canary=None, analysis=None)
+    # until the Provider was probed
+    await stage.settle(30)
+    stage.relays.seconds["relay-1"] = 1.0
+    life = await restarted(stage, life)
+    await stage.settle(20)
+    assert life.changes == []
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_pod_that_does_not_answer_a_new_life_is_told_of_in_a_few_seconds() -> None:
+    stage, life, _ = await a_stage(canary=None, analysis=None)
+    stage.relays.silent.add("relay-1")
+    life = await restarted(stage, life)
+    await stage.settle(6)
+    for kind, name, tenant in (("RelayRoute", "chat", "finance"), ("Tenant", "finance", "")):
+        told = stage.condition(kind, name, "Programmed", tenant=tenant)
+        assert (told["status"], told["reason"]) == ("False", "WaitingForPods")
+    await life.end()
