@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.cluster.session import provider
+from tests.e2e.previous_chart import PREVIOUS
 
 from relay_contract import endpoints
 from relay_operator import names
@@ -455,3 +456,32 @@ def test_one_lease_can_be_changed_by_its_name() -> None:
         (["create"], None),
         (["get", "patch"], [names.LEADER_LEASE]),
     ]
+
+
+IMMUTABLE = {
+    "Deployment": ("spec", "selector"),
+    "ClusterRoleBinding": ("roleRef",),
+    "RoleBinding": ("roleRef",),
+    "Service": ("spec", "clusterIP"),
+    "PriorityClass": ("value",),
+}
+"""By kind, a field that the API server never lets change: an upgrade with another value would fail."""
+
+
+def immutable(chart: Path) -> dict[tuple[str, str], Any]:
+    done = helm("template", "relay-operator", str(chart), "--namespace", "relay-system")
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for one in filter(None, yaml.safe_load_all(done.stdout)):
+        if one["kind"] in IMMUTABLE:
+            value: Any = one
+            for field in IMMUTABLE[one["kind"]]:
+                value = value.get(field, {})
+            found[one["kind"], one["metadata"]["name"]] = value
+    return found
+
+
+def test_an_upgrade_changes_no_field_that_cannot_be_changed() -> None:
+    before, now = immutable(PREVIOUS), immutable(CHART)
+    assert ("Deployment", "relay-operator") in before
+    assert {key: now.get(key, value) for key, value in before.items()} == before
