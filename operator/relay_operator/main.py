@@ -62,6 +62,7 @@ from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.metrics.queue_collector import QueueCollector
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
+from relay_operator.reconcile.publishing.late_pushes import LatePushes
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
@@ -200,7 +201,9 @@ async def _operate(
         StatusWriter(api),
     )
     announcer = EventRecorder(api, instance=socket.gethostname())
+    late = LatePushes(watched_state=watched_state, queue=queue)
     publisher = DocumentPublisher(
+        late=late,
         relays=relays,
         children=children,
         watched_state=watched_state,
@@ -356,6 +359,7 @@ async def _operate(
     )
     acting = {
         "slo-loop": loop.run(),
+        "late-pushes": late.run(publisher.push_again),
         "breaker-watch": breakers.run(),
         "preflight-watch": preflights.run(),
         "shadow-watch": shadows.run(),

@@ -58,8 +58,10 @@ _THROTTLED = frozenset({429, 503})
 _ATTEMPTS = 4
 _LONGEST_PAUSE_SECONDS = 10.0
 """Whatever the server asks for: the queue's backoff is longer, and holds up no worker."""
+_PAGE = 500
+"""Objects of a list that are read at once: a list of all would keep everything else waiting while it is read."""
 _MOST_ANSWER_BYTES = 32 * 1024 * 1024
-"""Of one object: etcd takes 1.5 MiB. Of a list of metadata: some ten thousand objects."""
+"""Of one object: etcd takes 1.5 MiB. Of a page of a list of metadata: far more than it has."""
 
 
 class ApiServer(Protocol):
@@ -140,11 +142,20 @@ class KubernetesApiServer:
     async def list_metadata(
         self, kind: str, *, selector: str = "", namespace: str = ""
     ) -> list[Manifest]:
-        query = {"labelSelector": selector} if selector else {}
-        path = _path(kind, namespace)
-        answer = await self._call("GET", path, query=query, accept=_METADATA_ONLY)
-        # a list of metadata without an entry is null
-        return [item["metadata"] for item in answer.get("items") or ()]
+        path, found, following = _path(kind, namespace), list[Manifest](), ""
+        while True:
+            asked = {
+                "limit": str(_PAGE),
+                "labelSelector": selector,
+                "continue": following,
+            }
+            query = {field: value for field, value in asked.items() if value}
+            answer = await self._call("GET", path, query=query, accept=_METADATA_ONLY)
+            # a list of metadata without an entry is null
+            found += (item["metadata"] for item in answer.get("items") or ())
+            following = str((answer.get("metadata") or {}).get("continue") or "")
+            if not following:
+                return found
 
     async def watch_metadata(
         self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""

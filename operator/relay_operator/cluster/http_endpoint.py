@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY
 
 from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.cluster.discovery.targets import ALL, SLO, Scrape, Targets
+from relay_operator.cluster.metrics import exposition
 
 _SHUTDOWN_SECONDS = 1.0
 """Scrapers keep their connections open; the shutdown does not wait for them."""
@@ -71,7 +72,8 @@ class OperatorEndpoint:
         return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        text = await exposition.written(REGISTRY)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _health(self, _: web.Request) -> web.Response:
         ailment = self._ailment()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,9 +16,10 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
 from relay_operator.errors import DocumentRefused, NotLeading, Unavailable
 from relay_operator.manifests import composition, credentials
-from relay_operator.reconcile.pod_pushes import Push
+from relay_operator.reconcile.pod_pushes import PodPushes, Push
 from relay_operator.reconcile.publishing import lowering, route_room
 from relay_operator.reconcile.publishing.contents import Contents
+from relay_operator.reconcile.publishing.late_pushes import LatePushes
 from relay_operator.reconcile.publishing.leadership import Alone, Lead, Leadership
 from relay_operator.reconcile.publishing.publication import Publication, weights
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
@@ -46,8 +48,10 @@ class DocumentPublisher:
         watched_state: WatchedState,
         signing_key: Ed25519PrivateKey,
         lead: Lead | None = None,
+        late: LatePushes | None = None,
     ) -> None:
         self._leadership = Leadership(lead or Alone(), signing_key)
+        self._late = late
         self._relays = relays
         self._children = children
         self._watched_state = watched_state
@@ -79,7 +83,8 @@ class DocumentPublisher:
     def begin(self, tenant: Tenant, base: TenantDocument, stored: str) -> Publication:
         """Starts from what the ConfigMap holds, so that generation and last good fragments outlive the operator."""
         space = names.tenant_namespace(tenant.metadata.name)
-        publication = Publication(tenant=tenant, base=base, contents=Contents(space))
+        pushes = PodPushes(partial(self._push_ended, space))
+        publication = Publication(tenant=tenant, base=base, contents=Contents(space), pushes=pushes)
         found = self._unsealed(tenant, stored)
         if found is not None:
             known, digest = found
@@ -259,6 +264,20 @@ class DocumentPublisher:
         if publication is not None:
             self._compose(publication)
             publication.pushes.start(*self._behind(publication))
+
+    def push_again(self, namespace: str) -> None:
+        """Starts to push what was composed last to every pod that lacks it."""
+        publication = self._publications.get(namespace)
+        if publication is not None:
+            publication.pushes.start(*self._behind(publication))
+
+    def _push_ended(self, namespace: str, again_at: float | None) -> None:
+        if self._late is None or namespace not in self._publications:
+            return
+        if again_at is None:
+            self._late.note_late(namespace)
+        else:
+            self._late.note(namespace, again_at)
 
     def _compose(self, publication: Publication) -> None:
         """Composes and seals the document anew if anything of it changed; what is noted of the spec goes with it.

@@ -14,7 +14,9 @@ Push = Callable[[Pod], Coroutine[None, None, bool]]
 
 _MOST_IN_FLIGHT = 32
 _FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 3.0
+_LATE_SECONDS = 0.25
+"""Nobody waits longer for a push."""
 
 
 @dataclass(slots=True)
@@ -28,10 +30,19 @@ class _Course:
     task: asyncio.Task[bool] | None = None
 
 
-class PodPushes:
-    """One a tenant, so that neither its slow pods nor their number costs anybody else more than memory."""
+def _nobody(_: float | None) -> None:
+    """Hears of the end of a push where nobody else does."""
 
-    def __init__(self) -> None:
+
+class PodPushes:
+    """One a tenant, so that neither its slow pods nor their number costs anybody else more than memory.
+
+    ended is called after a push with the time at which it may be repeated, if it failed, and None if it succeeded late: after one
+    that failed, or after everybody had stopped to wait for it.
+    """
+
+    def __init__(self, ended: Callable[[float | None], None] = _nobody) -> None:
+        self._ended = ended
         self._courses: dict[str, _Course] = {}
         self._places = asyncio.Semaphore(_MOST_IN_FLIGHT)
 
@@ -78,12 +89,17 @@ class PodPushes:
                 succeeded = await push(course.pod)
         finally:
             course.task = None
+            now = asyncio.get_running_loop().time()
             if succeeded:
+                is_late = course.failures or now - course.started > _LATE_SECONDS
                 course.failures, course.resumes = 0, 0.0
+                if is_late:
+                    self._ended(None)
             else:
                 pause = min(_FIRST_PAUSE_SECONDS * 2**course.failures, _LONGEST_PAUSE_SECONDS)
                 course.failures = min(course.failures + 1, 16)
-                course.resumes = asyncio.get_running_loop().time() + pause
+                course.resumes = now + pause
+                self._ended(course.resumes)
         return succeeded
 
     def forget_all_but(self, pods: Iterable[Pod]) -> None:

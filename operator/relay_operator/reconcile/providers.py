@@ -91,16 +91,17 @@ class ProviderReconciler:
         Another division of the quota is told at a pace of its own; whatever else changed is told at once.
         """
         form, division = self._form(name, watched), self._watched_state.claims.division(name)
-        tenants: Collection[str] = self._watched_state.tenants_concerned(name)
-        routes = tenants if self._news.is_another_for_routes(name, form) else ()
-        if not self._news.is_another_form(name, form):
+        tenants: Collection[str] = ()
+        is_another = self._news.is_another_form(name, form)
+        if not is_another:
             pause = self._news.pause_seconds(name, division)
             if pause:
                 self._queue.add_after(Key("Provider", "", name), pause)
             if pause is None or pause:
                 return
-            if not _has_limits(watched):
-                tenants = ()
+        if is_another or _has_limits(watched):
+            tenants = self._watched_state.tenants_concerned(name)
+        routes = tenants if self._news.is_another_for_routes(name, form) else ()
         # one change of a Provider is work for all its tenants, and keeps none of them from a change of its own
         urgency = Urgency.BACKGROUND if len(tenants) > _FEW else None
         for tenant in tenants:

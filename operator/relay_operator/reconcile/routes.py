@@ -44,6 +44,8 @@ from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 _ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS, Reason.PROVISIONING})
 """While the route's last form serves: pods lack the newest document, or the key or address of a new provider."""
 _LOOK_AGAIN_SECONDS = 1.0
+_UNACKNOWLEDGED_SECONDS = 10.0
+_CLAIMS_SECONDS = 0.25
 _PENDING_SECONDS = 0.25
 """Until a provider's key reaches the pods, or its address is read."""
 _TENANT_SECONDS = 1.0
@@ -121,7 +123,8 @@ class RouteReconciler:
         """
         for provider in turned:
             if provider in self._watched_state.providers:
-                self._queue.add(Key("Provider", "", provider))
+                # of claims that follow each other it tells once: what it tells takes a look at all its tenants
+                self._queue.add_after(Key("Provider", "", provider), _CLAIMS_SECONDS)
             tenant = self._watched_state.tenant_of_namespace(namespace)
             if tenant is not None:
                 self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
@@ -425,14 +428,15 @@ class RouteReconciler:
         programmed = Programmed(
             generation=_generation(body, publication), pods=pods, acknowledged=acknowledged
         )
-        if acknowledged < pods or name in publication.taken_over:
+        is_unheard = self._is_unheard(body, programmed, now)
+        if is_unheard or name in publication.taken_over:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
-        if self._is_unheard(body, programmed, now):
+        if is_unheard:
             return
-        if publication.generation != publication.reported_generation:
-            # the Tenant's status names the document's generation
-            tenant = publication.tenant.metadata.name
-            self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
+        if acknowledged < pods:
+            # who acknowledges late is told of (publishing/late_pushes.py)
+            self._look_again(body, _UNACKNOWLEDGED_SECONDS)
+        self._queue_unreported(publication)
         run = self._canaries.runs.get((namespace, name))
         if run is not None:
             # the SLO loop may have moved the canary meanwhile
@@ -455,6 +459,12 @@ class RouteReconciler:
         await self._write(body, route_status.to_status(status), wanted, now)
         if run is not None:
             await self._announce(body, run, status.in_force)
+
+    def _queue_unreported(self, publication: Publication) -> None:
+        """Queues the tenant, whose status names the document's generation."""
+        if publication.generation != publication.reported_generation:
+            tenant = publication.tenant.metadata.name
+            self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
 
     def _is_unheard(self, body: dict[str, Any], programmed: Programmed, now: float) -> bool:
         """Tells whether status has told already that all pods took this document, and that is only to be heard from them anew."""

@@ -58,6 +58,7 @@ from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.providers import ProviderReconciler
+from relay_operator.reconcile.publishing.late_pushes import LatePushes
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
@@ -215,7 +216,9 @@ class Life:
             evidence=Evidence(scrape_seconds=_SCRAPE_SECONDS),
             budget=Budget(stage.canaries_at_once),
         )
+        self.late = LatePushes(watched_state=self.watched_state, queue=self.queue)
         self.publisher = DocumentPublisher(
+            late=self.late,
             relays=relays,
             children=children,
             watched_state=self.watched_state,
@@ -379,6 +382,7 @@ class Life:
         running += [self.workers.run(Urgency.IMMEDIATE) for _ in range(2)]
         background = (
             self.slo_loop.run(),
+            self.late.run(self.publisher.push_again),
             self.breaker_watch.run(),
             self.preflight_watch.run(),
             self.shadow_watch.run(),

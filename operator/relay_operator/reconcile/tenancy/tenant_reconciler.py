@@ -30,7 +30,11 @@ from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.tenancy import finalizers
 from relay_operator.reconcile.tenancy.departures import Departures
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
-from relay_operator.reconcile.tenancy.pauses import LOOK_AGAIN_SECONDS, NAMESPACE_SECONDS
+from relay_operator.reconcile.tenancy.pauses import (
+    LOOK_AGAIN_SECONDS,
+    NAMESPACE_SECONDS,
+    GrowingPauses,
+)
 from relay_operator.reconcile.tenancy.provisioning import Provisioning
 from relay_operator.reconcile.tenancy.refused_specs import RefusedSpecs
 from relay_operator.reconcile.tenancy.revocation import Revocation
@@ -67,6 +71,7 @@ class TenantReconciler:
         self._publisher = publisher
         self._queue = queue
         self._clock = clock
+        self._pauses = GrowingPauses()
         certificate = TenantCertificate(api=api, watched_state=watched_state)
         publications = TenantPublications(
             api=api, publisher=publisher, watched_state=watched_state, queue=queue
@@ -220,9 +225,25 @@ class TenantReconciler:
         if obstacle is not None:
             await self._report.write(body, obstacle, now)
             return NAMESPACE_SECONDS
-        if keys is None or not await self._report.provisioned(body, spec, keys, now):
+        if keys is None:
             return LOOK_AGAIN_SECONDS
+        if not await self._report.provisioned(body, spec, keys, now):
+            return self._pauses.next(spec.metadata.name, self._standing(spec))
+        self._pauses.forget(spec.metadata.name)
         return 0.0
+
+    def _standing(self, spec: Tenant) -> tuple[object, ...]:
+        """Returns what tells that something of a tenant has changed since it was looked at last."""
+        space = names.tenant_namespace(spec.metadata.name)
+        publication = self._publisher.publication(space)
+        return (
+            spec.metadata.generation,
+            self._watched_state.relay_pods(space),
+            self._watched_state.rollouts.get(space),
+            self._publisher.count_acknowledged(space),
+            publication.digest if publication is not None else "",
+            publication.certificate if publication is not None else None,
+        )
 
     def _queue_routes(self, space: str) -> None:
         """Has the routes of a tenant that is gone looked at: their canaries keep no others waiting."""
@@ -237,6 +258,7 @@ class TenantReconciler:
         space = names.tenant_namespace(name)
         self._rollouts.forget(name)
         self._publisher.forget(space)
+        self._pauses.forget(name)
         self._children.forget(space)
         self._report.forget(name)
         self._api_keys.forget(name)

@@ -100,9 +100,27 @@ async def test_metadata_is_listed_without_the_rest(tmp_path: Path) -> None:
         assert await api.list_metadata("Tenant") == [item["metadata"] for item in items]
         await api.list_metadata("Pod", selector="app=x")
     tenants, pods = server.seen
-    assert (tenants.path, tenants.query) == ("/apis/relay-operator.dev/v1alpha1/tenants", {})
+    assert (tenants.path, tenants.query) == (
+        "/apis/relay-operator.dev/v1alpha1/tenants",
+        {"limit": "500"},
+    )
     assert tenants.accept == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-    assert (pods.path, pods.query) == ("/api/v1/pods", {"labelSelector": "app=x"})
+    assert (pods.path, pods.query) == ("/api/v1/pods", {"limit": "500", "labelSelector": "app=x"})
+
+
+async def test_a_list_is_read_in_pages(tmp_path: Path) -> None:
+    kind = {"kind": "PartialObjectMetadataList"}
+    pages: list[tuple[int, dict[str, str], dict[str, Any]]] = []
+    for number, following in enumerate(("x", "y", "")):
+        items = [{"metadata": {"name": f"{number}-{one}"}} for one in "ab"]
+        pages.append((200, {}, {**kind, "metadata": {"continue": following}, "items": items}))
+    server = ScriptedServer(*pages)
+    async with api_over(server, tmp_path) as api:
+        listed = await api.list_metadata("Pod", selector="app=x")
+    assert [one["name"] for one in listed] == ["0-a", "0-b", "1-a", "1-b", "2-a", "2-b"]
+    asked = {"limit": "500", "labelSelector": "app=x"}
+    continued = [asked, asked | {"continue": "x"}, asked | {"continue": "y"}]
+    assert [seen.query for seen in server.seen] == continued
 
 
 async def test_an_empty_list_of_metadata_is_null_and_of_one_namespace(tmp_path: Path) -> None:

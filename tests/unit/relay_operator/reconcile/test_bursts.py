@@ -1,18 +1,14 @@
 """What a burst of changes of one tenant's routes costs grows as their number does, and delays nobody who takes traffic away."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import FrameType
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.unit.relay_operator.counted_lines import Lines
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
-
-import relay_operator
 
 SPACE = "relay-finance"
 FEW, MANY = 20, 40
@@ -60,33 +56,6 @@ class Costs:
     pushed_bytes: int
     calls: int
     lines: int
-
-
-@dataclass(slots=True)
-class Lines:
-    """Counts the lines of the operator that run, which unlike time are the same on every machine."""
-
-    count: int = 0
-    _is_ours: dict[str, bool] = field(default_factory=dict)
-
-    @contextmanager
-    def being_counted(self) -> Iterator[None]:
-        before = sys.gettrace()
-        sys.settrace(self._enter)
-        try:
-            yield
-        finally:
-            sys.settrace(before)
-
-    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        file = frame.f_code.co_filename
-        if file not in self._is_ours:
-            self._is_ours[file] = Path(file).is_relative_to(Path(relay_operator.__file__).parent)
-        return self._step if self._is_ours[file] else None
-
-    def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
-        self.count += event == "line"
-        return self._step
 
 
 async def a_tenant(stage: Stage) -> Life:

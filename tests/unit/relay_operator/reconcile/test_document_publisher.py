@@ -320,7 +320,8 @@ async def test_a_pod_that_fails_is_left_alone_for_longer_each_time_up_to_some_se
     for percent in range(60):
         await operator.publish(percent)
         await asyncio.sleep(1)
-    assert 10 <= cluster.pods.pushes <= 20
+    # one in three seconds, and a few more at first
+    assert 10 <= cluster.pods.pushes <= 25
     cluster.watched_state.pods.keep(replace(POD, incarnation=1))
     cluster.pods.silent.clear()
     assert await operator.publisher.acknowledged(SPACE) == (1, 1)

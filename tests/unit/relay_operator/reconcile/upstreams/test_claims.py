@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,3 +127,35 @@ def test_what_turns_is_told_once() -> None:
     assert claims.put("relay-a", "x", ()) == frozenset()
     assert claims.drop("relay-a", "y") == {"p", "q"}
     assert claims.claimed_in("relay-a") == frozenset()
+
+
+def test_a_tenant_that_comes_to_many_changes_few_shares_and_all_have_no_more_than_the_whole() -> (
+    None
+):
+    tenants = Tenants()
+    claims = ProviderClaims(party=tenants.party)
+    told, before = 0, claims.division("p")
+    for number in range(3000):
+        tenants.weights[f"relay-{number}"] = 1 + number % 3
+        claims.put(f"relay-{number}", "x", ("p",))
+        told += claims.division("p") != before
+        before = claims.division("p")
+        assert number >= 50 or claims.share("p", "0", weight=1) * sum(
+            tenants.weights.values()
+        ) == pytest.approx(1)
+    weights = claims.weights("p")
+    shares = sum(claims.share("p", tenant, weight=weight) for tenant, weight in weights.items())
+    assert 0.98 <= shares <= 1
+    # each of the first fifty, and two in a hundred more
+    assert told <= 50 + 260
+
+
+def test_a_tenant_that_goes_gives_its_part_back_to_the_others_in_time() -> None:
+    tenants = Tenants()
+    claims = ProviderClaims(party=tenants.party)
+    for number in range(200):
+        tenants.weights[f"relay-{number}"] = 1
+        claims.put(f"relay-{number}", "x", ("p",))
+    for number in range(1, 200):
+        claims.drop(f"relay-{number}", "x")
+    assert claims.share("p", "0", weight=1) == 1
