@@ -162,7 +162,8 @@ class WorkQueue:
         self._aside: list[tuple[float, Urgency, str]] = []
         self._order = itertools.count()
         self._takers: dict[Urgency, deque[asyncio.Future[None]]] = {one: deque() for one in Urgency}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -349,9 +350,11 @@ class WorkQueue:
             return
         at = min(due)
         if self._timer is not None:
-            if self._timer.when() <= at and not self._timer.cancelled():
+            if self._rings_at <= at and not self._timer.cancelled():
                 return
             self._timer.cancel()
+        # kept here: what uvloop returns for a time that has come does not tell it
+        self._rings_at = at
         self._timer = asyncio.get_running_loop().call_at(at, self._ring)
 
     def _until_calls_are_left(self) -> list[float]:

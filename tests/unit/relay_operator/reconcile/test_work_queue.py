@@ -2,6 +2,7 @@
 
 import asyncio
 
+import uvloop
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
@@ -334,3 +335,20 @@ async def test_a_worker_that_is_cancelled_with_a_key_on_its_way_loses_none() -> 
     queue.add(A)
     first.cancel()
     assert await second == A
+
+
+async def take_and_give_back(queue: WorkQueue) -> Key:
+    key = await queue.take()
+    queue.done(key)
+    return key
+
+
+def test_an_appointment_that_has_come_is_kept_by_the_loop_that_the_operator_runs_on() -> None:
+    async def story() -> None:
+        queue = WorkQueue()
+        for index in range(20):
+            queue.add_after(Key("Tenant", "", f"tenant-{index}"), 0)
+        found = await asyncio.gather(*(take_and_give_back(queue) for _ in range(20)))
+        assert len(set(found)) == 20
+
+    uvloop.run(asyncio.wait_for(story(), 10))
