@@ -111,7 +111,8 @@ class ProviderClaims:
         """
         known = self.weights(provider).get(tenant)
         if known is not None:
-            return self._loans.get(provider, NO_LOANS).units(tenant, known) / self._totals[provider]
+            units = self._loans.get(provider, NO_LOANS).units(tenant, known)
+            return units / self._divided_by(provider)
         return weight / (self._totals[provider] + weight)
 
     def loans(self, provider: str) -> Loans:

@@ -159,3 +159,20 @@ def test_a_tenant_that_goes_gives_its_part_back_to_the_others_in_time() -> None:
     for number in range(1, 200):
         claims.drop(f"relay-{number}", "x")
     assert claims.share("p", "0", weight=1) == 1
+
+
+def test_among_many_a_share_that_nobody_is_told_of_stays_and_all_have_no_more_than_the_whole() -> (
+    None
+):
+    tenants = Tenants()
+    claims = ProviderClaims(party=tenants.party)
+    told: dict[str, float] = {}
+    division = -1
+    for number in range(400):
+        tenants.weights[f"relay-t{number}"] = 1
+        claims.put(f"relay-t{number}", "x", {"p"})
+        if claims.division("p") != division:
+            division = claims.division("p")
+            told = {one: claims.share("p", one, weight=1) for one in claims.weights("p")}
+        told[f"t{number}"] = claims.share("p", f"t{number}", weight=1)
+        assert sum(told.values()) <= 1 + 1e-9
