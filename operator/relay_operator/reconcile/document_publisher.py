@@ -16,10 +16,10 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
 from relay_operator.errors import DocumentRefused, NotLeading, Unavailable
 from relay_operator.manifests import composition, credentials
+from relay_operator.reconcile.late_pushes import LatePushes
 from relay_operator.reconcile.pod_pushes import PodPushes, Push
 from relay_operator.reconcile.publishing import lowering, route_room
 from relay_operator.reconcile.publishing.contents import Contents
-from relay_operator.reconcile.publishing.late_pushes import LatePushes
 from relay_operator.reconcile.publishing.leadership import Alone, Lead, Leadership
 from relay_operator.reconcile.publishing.publication import Publication, weights
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes

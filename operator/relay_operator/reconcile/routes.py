@@ -434,7 +434,7 @@ class RouteReconciler:
         if is_unheard:
             return
         if acknowledged < pods:
-            # who acknowledges late is told of (publishing/late_pushes.py)
+            # who acknowledges late is told of (late_pushes.py)
             self._look_again(body, _UNACKNOWLEDGED_SECONDS)
         self._queue_unreported(publication)
         run = self._canaries.runs.get((namespace, name))

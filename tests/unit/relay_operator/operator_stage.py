@@ -57,8 +57,8 @@ from relay_operator.reconcile.isolation.isolation_records import IsolationRecord
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
+from relay_operator.reconcile.late_pushes import LatePushes
 from relay_operator.reconcile.providers import ProviderReconciler
-from relay_operator.reconcile.publishing.late_pushes import LatePushes
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess

@@ -11,6 +11,8 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_operator.names import Reason
 
 SPACE = "relay-finance"
+SECONDS = 31
+"""A tenant that waits for something is looked at in growing pauses, of half a minute at most."""
 TLS = {"tls": {"secretName": "relay-tls"}}
 Make = Callable[[Stage], dict[str, str]]
 
@@ -80,7 +82,7 @@ async def test_a_tenant_whose_certificate_is_missing_is_not_ready_and_names_the_
 async def test_a_certificate_that_arrives_is_mounted_at_once_and_makes_the_tenant_ready() -> None:
     stage, life = await a_tenant_that_waits()
     put_secret(stage, good(stage))
-    await stage.settle(3)
+    await stage.settle(SECONDS)
     assert served(stage)
     assert told(stage, "Ready")[1] == Reason.PROVISIONING
     stage.pod()
@@ -136,7 +138,7 @@ async def test_a_certificate_that_goes_bad_is_told_with_the_time_of_the_one_that
             message
         )
     put_secret(stage, good(stage))
-    await stage.settle(3)
+    await stage.settle(SECONDS)
     assert served(stage) not in ("", before)
     assert told(stage, "Ready")[:2] == ("True", Reason.AVAILABLE)
     assert told(stage, "Stalled")[0] == ""
@@ -152,7 +154,7 @@ async def test_a_secret_that_is_deleted_and_made_again_is_told_and_followed() ->
     assert (status, reason) == ("False", Reason.CERTIFICATE_MISSING)
     assert "last good certificate, valid until 2026-08" in message
     put_secret(stage, good(stage))
-    await stage.settle(3)
+    await stage.settle(SECONDS)
     assert told(stage, "Ready")[:2] == ("True", Reason.AVAILABLE)
     await life.end()
 
