@@ -40,7 +40,7 @@ class LostDeletions:
     async def run(self) -> None:
         """Compares once a period, until cancelled."""
         while True:
-            await asyncio.sleep(self._period_seconds)
+            await asyncio.sleep(self._period_seconds + self._context.queue.spare_seconds())
             try:
                 await self.compare()
             except OperatorError as error:

@@ -64,7 +64,7 @@ class SecretChecks:
     async def _look(
         self, check: Callable[[str], Awaitable[None]], name: str, pause_seconds: float
     ) -> None:
-        await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(pause_seconds + self._context.queue.spare_seconds())
         try:
             await check(name)
         except OperatorError as error:

@@ -41,7 +41,7 @@ class ServiceChecks:
                 del self._versions[gone]
             pause = max(self._period_seconds / max(len(named), 1), _SECONDS_EACH)
             for service, providers in named.items():
-                await asyncio.sleep(pause)
+                await asyncio.sleep(pause + self._context.queue.spare_seconds())
                 await self._look(service, providers)
             if not named:
                 await asyncio.sleep(pause)

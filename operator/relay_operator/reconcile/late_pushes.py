@@ -21,14 +21,11 @@ class LatePushes:
         self._watched_state = watched_state
         self._queue = queue
         self._due: list[tuple[float, str]] = []
-        self._waiting: set[str] = set()
         self._late: set[str] = set()
 
     def note(self, namespace: str, again_at: float) -> None:
         """Takes in that a push to a pod failed, and from when on it may be repeated, in seconds of the event loop."""
-        if namespace not in self._waiting:
-            self._waiting.add(namespace)
-            heapq.heappush(self._due, (again_at, namespace))
+        heapq.heappush(self._due, (again_at, namespace))
 
     def note_late(self, namespace: str) -> None:
         """Takes in that a push succeeded which nobody waits for any more."""
@@ -41,9 +38,10 @@ class LatePushes:
             while self._late:
                 self._tell(self._late.pop())
             now = asyncio.get_running_loop().time()
+            due = set()
             while self._due and self._due[0][0] <= now:
-                _, namespace = heapq.heappop(self._due)
-                self._waiting.discard(namespace)
+                due.add(heapq.heappop(self._due)[1])
+            for namespace in due:
                 push(namespace)
 
     def _tell(self, namespace: str) -> None:

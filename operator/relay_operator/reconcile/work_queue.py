@@ -8,6 +8,7 @@ import itertools
 import random
 import sys
 from collections import Counter, deque
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import IntEnum
@@ -89,6 +90,8 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 _CLOCK_RESOLUTION_SECONDS = 1e-6
 _MOST_DOUBLINGS = 16
 """Beyond the longest backoff; after a thousand failures the power would not fit into a float."""
+_LONGEST_BACKGROUND_SECONDS: Final = 30.0
+"""A key of the background that has waited for longer goes before what somebody changed, one at a time."""
 _SHORTEST_WAIT_SECONDS: Final = 0.01
 _SPARE_APPOINTMENTS: Final = 64
 
@@ -217,6 +220,7 @@ class WorkQueue:
             self._on_time()
             key = self._pop(slowest)
             if key is not None:
+                self._wake_for_others()
                 return key
             if self._waiting:
                 self._set_timer()
@@ -267,7 +271,7 @@ class WorkQueue:
         self._wake_all_kinds()
 
     def _pop(self, slowest: Urgency) -> Key | None:
-        for urgency in Urgency:
+        for urgency in self._in_order():
             if urgency > slowest or not self._may_begin(urgency):
                 continue
             owner = self._next_owner(urgency)
@@ -283,6 +287,18 @@ class WorkQueue:
                 return key
         return None
 
+    def _in_order(self) -> Iterable[Urgency]:
+        if self._is_overdue():
+            return Urgency.IMMEDIATE, Urgency.URGENT, Urgency.BACKGROUND, Urgency.NORMAL
+        return Urgency
+
+    def _is_overdue(self) -> bool:
+        """Tells whether the background has waited for so long that one key of it goes before what somebody changed."""
+        if self._placed_at[Urgency.BACKGROUND]:
+            return False
+        now = asyncio.get_running_loop().time()
+        return self._waits.waiting(Urgency.BACKGROUND, now)[1] >= _LONGEST_BACKGROUND_SECONDS
+
     def _may_begin(self, urgency: Urgency) -> bool:
         """Tells whether there is a place for work of this urgency, and calls are left for it."""
         placed = self._placed_at
@@ -297,7 +313,14 @@ class WorkQueue:
                 everything = placed[Urgency.NORMAL] + placed[Urgency.BACKGROUND]
                 is_place = everything < self.places
                 is_place &= placed[Urgency.BACKGROUND] < max(self.places // 2, 1)
-        return is_place and not self._budget.wait_seconds(urgency)
+        # one that is overdue has the budget of what somebody changed
+        is_overdue = urgency is Urgency.BACKGROUND and self._is_overdue()
+        spends_as = Urgency.NORMAL if is_overdue else urgency
+        return is_place and not self._budget.wait_seconds(spends_as)
+
+    def spare_seconds(self) -> float:
+        """Returns how long what nobody waits for has to wait, because of the calls that were made."""
+        return self._budget.wait_seconds(Urgency.BACKGROUND)
 
     def _next_owner(self, urgency: Urgency) -> str | None:
         """Returns the next owner in line; who has spent too much stands aside until that is paid."""
@@ -333,6 +356,12 @@ class WorkQueue:
     def _wake_all_kinds(self) -> None:
         for urgency in Urgency if self._waiting else ():
             self._wake(urgency)
+
+    def _wake_for_others(self) -> None:
+        """Wakes one for each kind of work that is left: who took a key may have been woken for another one."""
+        for urgency, line in self._lines.items():
+            if line and self._may_begin(urgency):
+                self._wake(urgency)
 
     def _forget_former_appointments(self) -> None:
         """Drops what earlier appointments of the same keys have replaced, before it becomes more than what stands."""

@@ -197,7 +197,9 @@ class Life:
         )
         self.api.fence = self.elector if elects else Unfenced()
         budget = ApiBudget(
-            calls_per_second=500, calls_per_second_of_tenant=50, clock=running_clock()
+            calls_per_second=stage.calls_per_second,
+            calls_per_second_of_tenant=50,
+            clock=running_clock(),
         )
         self.queue = WorkQueue(budget=budget)
         self.key_versions = SecretVersions()
@@ -466,6 +468,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.canaries_at_once = 0
+        self.calls_per_second = 500.0
         self.tiers = Tiers()
         self.platform = PLATFORM
         self.clock = running_clock()

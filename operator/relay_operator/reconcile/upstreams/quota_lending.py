@@ -123,7 +123,7 @@ class QuotaLending:
                     return found
             weights = self._watched_state.claims.weights
             everybody = {one for provider in shared for one in weights(provider.metadata.name)}
-            self._turn = iter(sorted(everybody))
+            self._turn = iter(sorted(filter(self._watched_state.is_ours, everybody)))
         return found
 
     def _levels(self, provider: str) -> dict[str, QuotaLevel]:
@@ -184,6 +184,9 @@ class QuotaLending:
         name, namespace = provider.metadata.name, names.tenant_namespace(tenant)
         publication = self._publisher.publication(namespace)
         if publication is None or publication.document is None:
+            return False
+        if publication.stored_document is not publication.document:
+            # the next life of the operator, and a pod that begins, would go by another part
             return False
         share = self._watched_state.provider_share(name, tenant)
         wanted = self._publisher.limits_of(publication, provider, share=share)

@@ -5,6 +5,7 @@ import asyncio
 import uvloop
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_operator.reconcile.fleet.api_budget import ApiBudget
 from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
 
 A, B, C = (Key("Tenant", "", name) for name in "abc")
@@ -352,3 +353,61 @@ def test_an_appointment_that_has_come_is_kept_by_the_loop_that_the_operator_runs
         assert len(set(found)) == 20
 
     uvloop.run(asyncio.wait_for(story(), 10))
+
+
+async def test_a_worker_that_takes_what_another_was_woken_for_wakes_it_for_the_rest() -> None:
+    """Both keys come in one turn of the loop: the worker woken for the first takes the second, which is more urgent."""
+    queue = WorkQueue(places=4)
+    taken_by: dict[str, Urgency] = {}
+
+    async def work(slowest: Urgency) -> None:
+        taken_by[(await queue.take(slowest)).name] = slowest
+        await asyncio.Event().wait()
+
+    workers = [
+        asyncio.create_task(work(slowest))
+        for slowest in (*[Urgency.BACKGROUND] * 3, Urgency.URGENT, Urgency.IMMEDIATE)
+    ]
+    await asyncio.sleep(0)
+    queue.add(Key("RelayRoute", "relay-a", "lowered"), Urgency.URGENT)
+    queue.add(Key("KeySecrets", "", "b"), Urgency.IMMEDIATE)
+    queue.add(Key("Tenant", "", "c"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert taken_by.keys() == {"lowered", "b", "c"}
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+
+
+@in_virtual_time
+async def test_the_background_has_its_turn_although_changes_take_all_calls_that_there_are() -> None:
+    loop = asyncio.get_running_loop()
+    budget = ApiBudget(calls_per_second=500, calls_per_second_of_tenant=50, clock=loop.time)
+    queue = WorkQueue(places=4, budget=budget)
+    queue.begin()
+    begun: list[float] = []
+
+    async def work() -> None:
+        while True:
+            key = await queue.take()
+            if key.name == "resynced":
+                begun.append(loop.time())
+            for _ in range(10):
+                budget.spend(key.owner)
+                await asyncio.sleep(0.002)
+            queue.done(key)
+            if key.name != "resynced":
+                queue.add(key)
+
+    workers = [asyncio.create_task(work()) for _ in range(8)]
+    for number in range(24):
+        queue.add(Key("Tenant", "", f"changing-{number}"))
+    await asyncio.sleep(15)
+    since = loop.time()
+    queue.add(Key("Tenant", "", "resynced"), Urgency.BACKGROUND)
+    await asyncio.sleep(40)
+    assert [time - since < 35 for time in begun] == [True]
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)

@@ -206,3 +206,20 @@ async def test_a_tenant_that_changes_all_the_time_delays_nobody_but_itself() -> 
     stored = stage.server.stored("Tenant", "noisy")
     assert stored["status"]["observedGeneration"] == stored["metadata"]["generation"]
     await life.end()
+
+
+@in_virtual_time
+async def test_looks_at_secrets_run_up_no_debt_however_many_they_are() -> None:
+    stage = Stage()
+    for number in range(40):
+        stage.tenant(f"t{number}")
+    life = await stage.operator()
+    await stage.settle(30)
+    await life.end()
+    # less than the looks alone would make: 80 in half a minute
+    stage.calls_per_second = 2
+    again = await stage.operator()
+    await stage.settle(600)
+    # changes wait for calls of changes, and not for a debt that grows for ever
+    assert again.queue.spare_seconds() < 5
+    await again.end()

@@ -7,6 +7,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_contract import document
 from relay_contract.quota_use import QUOTA_LEVELS
 from relay_operator import names
+from relay_operator.api.shards import Shards
 from relay_operator.reconcile.upstreams import quota_lending
 
 LIMIT = 800
@@ -182,3 +183,48 @@ async def test_tenants_are_asked_in_turns_at_a_bounded_cost(
     await stage.settle(75)
     assert parts(stage) == {"t0": 200, "t1": 50, "t2": 200, "t3": 350}
     await life.end()
+
+
+@in_virtual_time
+async def test_what_is_not_stored_yet_makes_room_for_nobody() -> None:
+    """The next life of the operator, and pods that begin, go by what is stored."""
+    stage, life = await a_stage()
+    life.api.failures.statuses = {"ConfigMap": 503}
+    stage.relays.use("t0", legacy="Short")
+    stage.relays.use("t1", legacy="Quiet")
+    await stage.settle(5)
+    await life.end()
+    stage.relays.silent.add("t0")
+    again = await stage.operator()
+    for _ in range(20):
+        await stage.settle(5)
+        assert sum(parts(stage).values()) <= LIMIT
+    await again.end()
+
+
+@in_virtual_time
+async def test_each_shard_lends_among_its_own_tenants() -> None:
+    stage = Stage()
+    stage.provider("legacy", limits={"requestsPerMinute": LIMIT})
+    for name in TENANTS:
+        stage.tenant(name, labels={"shard": "a"} if name in ("t0", "t1") else {})
+    told = '[{"name":"a","tenantSelector":"shard=a"}]'
+    lives = [stage.life(shards=Shards.read(own, told)) for own in ("", "a")]
+    for life in lives:
+        await life.start()
+    await stage.settle()
+    for number, name in enumerate(TENANTS):
+        stage.pod(name, tenant=name, ip=f"10.0.1.{number}")
+    await stage.settle()
+    for name in TENANTS:
+        stage.route(tenant=name)
+    await stage.settle(180)
+    stage.relays.use("t0", legacy="Short")
+    stage.relays.use("t1", legacy="Quiet")
+    stage.relays.use("t2", legacy="Short")
+    await stage.settle(30)
+    # what t1 gave up went to t0, which is of the same shard
+    assert sum(parts(stage).values()) == LIMIT
+    assert parts(stage)["t0"] > LIMIT // len(TENANTS)
+    for life in lives:
+        await life.end()

@@ -1,7 +1,13 @@
 """Pods that do not answer cost pushes to themselves, now and then, and nobody else anything."""
 
+import asyncio
+
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_operator.reconcile.late_pushes import LatePushes
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import WorkQueue
 
 SILENT = 12
 
@@ -64,3 +70,21 @@ async def test_a_tenant_whose_pods_change_is_looked_at_as_soon_as_at_first() -> 
     relay = stage.status("Tenant", "finance")["relay"]
     assert relay["acknowledged"] == 1
     await life.end()
+
+
+@in_virtual_time
+async def test_a_pod_that_refused_once_does_not_wait_for_one_that_is_dead() -> None:
+    watched_state = WatchedState()
+    late = LatePushes(watched_state=watched_state, queue=WorkQueue())
+    loop = asyncio.get_running_loop()
+    pushed: list[float] = []
+    began = loop.time()
+    running = asyncio.create_task(late.run(lambda _: pushed.append(loop.time() - began)))
+    late.note("relay-a", began + 3.0)
+    late.note("relay-a", began + 0.2)
+    await asyncio.sleep(5)
+    # once for the pod that refused, once for the one that is dead
+    first, second = pushed
+    assert first < 0.6 < 3.0 <= second < 3.4
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
