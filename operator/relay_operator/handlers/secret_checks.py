@@ -13,7 +13,7 @@ from typing import Any
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
-from relay_operator.errors import OperatorError
+from relay_operator.errors import ApiServerRefused, OperatorError
 from relay_operator.handlers.context import Context
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.watched_objects import Invalid
@@ -67,6 +67,10 @@ class SecretChecks:
         await asyncio.sleep(pause_seconds + self._context.queue.spare_seconds())
         try:
             await check(name)
+        except ApiServerRefused:
+            # its reconcile puts back what gives the operator its rights, or tells that they are missing
+            kind = "Tenant" if check == self.check else "Provider"
+            self._context.queue.add(Key(kind, "", name), reset_backoff=False)
         except OperatorError as error:
             fields = {"object": name, "why": str(error)}
             logger.info("Secrets not looked at, will retry", extra=fields)

@@ -100,7 +100,14 @@ def _kept_in_preflight(scene: Scene) -> Script:
     scene.behave(error_percent=100, error_status=500)
     scene.apply(scene.spec(canary=scene.canary(), analysis=ANALYSIS))
     yield scene.reaches("Preflight")
-    yield scene.until("a failed probe", lambda: scene.served() > 0)
+    failed = "PreflightFailed"
+    yield scene.until(
+        "a failed preflight in the history",
+        lambda: (
+            [one["reason"] for one in scene.history] == [failed]
+            and scene.condition("Ready").get("reason") == failed
+        ),
+    )
 
 
 _COPIES = {"percent": 50, "minDuration": "1h", "minRequests": 10}
