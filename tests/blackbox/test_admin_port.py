@@ -134,6 +134,10 @@ def test_what_is_no_request_writes_at_most_two_bounded_lines(
     new_relay: NewRelay, unfinished: Open, text: bytes
 ) -> None:
     relay = new_relay(admin_request_seconds="0.3")
+    # what a worker tells of its beginning
+    eventually(
+        lambda: relay.output().count("upstream_key_read"), lambda read: read == 3, what="three keys"
+    )
     before = len(relay.output())
     for wire in unfinished(relay, text, 20):
         wire.rest()

@@ -213,23 +213,26 @@ def mutating(kubectl: Client, **labels: str) -> Iterator[None]:
         },
     )
     try:
-        _until_in_force(kubectl, labels)
+        _until(kubectl, labels, are_set=True)
         yield
     finally:
         for kind in kinds:
             kubectl("delete", kind, metadata["name"])
+        _until(kubectl, labels, are_set=False)
 
 
 _TIMES = itertools.count()
 
 
-def _until_in_force(kubectl: Client, labels: dict[str, str]) -> None:
+def _until(kubectl: Client, labels: dict[str, str], *, are_set: bool) -> None:
+    """Waits for what the API server makes of a new or a deleted policy, which takes a moment."""
     deadline = time.monotonic() + scene.SECONDS
     while True:
         text = kubectl("create", "namespace", "any", "--dry-run=server", "-o", "json")
-        if labels.items() <= json.loads(text)["metadata"]["labels"].items():
+        found = json.loads(text)["metadata"].get("labels", {})
+        if (labels.items() <= found.items()) == are_set:
             return
-        assert time.monotonic() < deadline, "the platform's labels are not set"
+        assert time.monotonic() < deadline, f"the labels of a new namespace are {found}"
         time.sleep(0.2)
 
 
