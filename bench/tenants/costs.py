@@ -1,4 +1,4 @@
-"""What processes have taken so far, and what the API server has written."""
+"""Reads what processor time and memory processes have taken, and how often the API server was written to."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What is measured of a fleet of one size, step by step."""
+"""Measures a fleet of one size, step by step."""
 
 import asyncio
 import os

@@ -21,7 +21,7 @@ NO_QUOTA: Final = ProviderLimits()
 
 _OF_LATE: Final = 0.1
 _OF_A_WHILE: Final = 0.01
-"""What one look of a second counts for in what is used: ten of them, or a hundred, for two thirds."""
+"""Gives the weight of one second in the averages of use: ten seconds make two thirds of the one, a hundred of the other."""
 
 _LINE_REASONS: Final = {
     NotAdmittedReason.QUEUE_FULL: NotAdmittedReason.PROVIDER_QUEUE_FULL,

@@ -1,4 +1,4 @@
-"""How a platform divides its Tenants among operators.
+"""Divides a platform's Tenants among operators.
 
 Every operator has the whole list, so each Tenant is one operator's alone and none is left out: the first shard whose selector
 fits has it, and the main operator, which has no name, has those that none fits.

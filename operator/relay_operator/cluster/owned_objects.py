@@ -46,7 +46,7 @@ class Restoration:
 
 @dataclass(slots=True)
 class _Child:
-    """What is known of one child. There are a dozen a tenant, on a standby too.
+    """Holds what is known of one child. There are a dozen a tenant, on a standby too.
 
     intent is the manifest that its fields follow, of which wanted is the digest, and content stands for those fields; None where
     they are still to be compared. live is then its newest form, if a watch showed it. uid is the one of the newest form that was

@@ -116,7 +116,7 @@ class ToldPreflights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldQuotaUse:
-    """What a pod says that it uses of each provider's quota. tag names this state; size is how many bytes the answer had."""
+    """Holds what a pod says that it uses of each provider's quota. tag names this state; size is how many bytes the answer had."""
 
     tag: str
     levels: Mapping[str, QuotaLevel]

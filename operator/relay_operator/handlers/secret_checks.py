@@ -7,8 +7,8 @@ reconciled.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
@@ -20,6 +20,8 @@ from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.work_queue import Key, Urgency
 
 logger = logging.getLogger(__name__)
+
+Kind = Literal["Tenant", "Provider"]
 
 _SECRETS = (names.API_KEYS_SECRET, names.UPSTREAM_SECRET)
 
@@ -55,21 +57,18 @@ class SecretChecks:
                 del self._versions_of_providers[gone]
             pause = self._period_seconds / max(len(tenants) + len(providers), 1)
             for name in tenants:
-                await self._look(self.check, name, pause)
+                await self._look("Tenant", name, pause)
             for name in providers:
-                await self._look(self.check_provider, name, pause)
+                await self._look("Provider", name, pause)
             if not tenants and not providers:
                 await asyncio.sleep(pause)
 
-    async def _look(
-        self, check: Callable[[str], Awaitable[None]], name: str, pause_seconds: float
-    ) -> None:
+    async def _look(self, kind: Kind, name: str, pause_seconds: float) -> None:
         await asyncio.sleep(pause_seconds + self._context.queue.spare_seconds())
         try:
-            await check(name)
+            await (self.check(name) if kind == "Tenant" else self.check_provider(name))
         except ApiServerRefused:
             # its reconcile puts back what gives the operator its rights, or tells that they are missing
-            kind = "Tenant" if check == self.check else "Provider"
             self._context.queue.add(Key(kind, "", name), reset_backoff=False)
         except OperatorError as error:
             fields = {"object": name, "why": str(error)}

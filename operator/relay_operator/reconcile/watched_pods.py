@@ -87,7 +87,7 @@ class WatchedPods:
         pods = self._pods.get(namespace, {})
         if metadata["uid"] in pods:
             return True
-        if len(pods) >= _MOST_PODS_A_NAMESPACE:
+        if len(pods) >= _MOST_PODS_A_NAMESPACE and not self._drop_one_without_address(namespace):
             return False
         if metadata["labels"][names.LABEL_TENANT] in claimed:
             return True
@@ -96,6 +96,17 @@ class WatchedPods:
             if sum(len(self._pods[one]) for one in strangers) >= _MOST_UNCLAIMED:
                 return False
         self._strange.add(namespace)
+        return True
+
+    def _drop_one_without_address(self, namespace: str) -> bool:
+        """Makes room for a pod by one that nothing is sent to, such as an evicted one that nobody deletes; tells whether there was one."""
+        pods = self._pods[namespace]
+        uid = next((uid for uid, pod in pods.items() if not pod.ip), None)
+        if uid is None:
+            return False
+        del pods[uid]
+        self._queued.pop(uid, None)
+        self.changed(namespace)
         return True
 
     def _strangers(self, claimed: Container[str]) -> set[str]:

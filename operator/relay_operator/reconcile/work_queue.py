@@ -56,7 +56,7 @@ class Key:
 
 
 class Budget(Protocol):
-    """How long work has to wait because of what was spent (reconcile/fleet/api_budget.py)."""
+    """Tells how long work has to wait because of what was spent (reconcile/fleet/api_budget.py)."""
 
     def wait_seconds(self, urgency: Urgency) -> float: ...
 

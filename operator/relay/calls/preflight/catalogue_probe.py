@@ -24,7 +24,7 @@ from relay_contract.provider_probe import (
 
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
 MAX_LIST_IDS: Final = 40_000
-"""What is read of a list holds up the calls of the worker for a moment: tens of milliseconds at this many."""
+"""Bounds how many models of a list are read: that many hold up the worker's calls for tens of milliseconds."""
 _UNAUTHORIZED: Final = 401
 _THROTTLED: Final = 429
 

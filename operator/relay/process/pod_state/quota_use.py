@@ -1,4 +1,4 @@
-"""How much of each provider's quota the pod uses of what it holds, for whoever waits to hear of a change."""
+"""Tells how much of its part of each provider's quota the pod uses, and wakes those who wait for a change of that."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ Row = tuple[str, QuotaLevel]
 
 
 class PodQuotaUse(WaitedState):
-    """What the workers report, each for what it holds itself: the one that uses most of it counts. Workers have numbers."""
+    """Keeps what the workers report, by their numbers, each of its own part: the one that uses most of it counts."""
 
     def __init__(self) -> None:
         super().__init__("uses")

@@ -1,1 +1,1 @@
-"""What Prometheus is told of relays to scrape."""
+"""Tells Prometheus which relays to scrape."""

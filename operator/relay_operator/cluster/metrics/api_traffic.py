@@ -17,12 +17,12 @@ from relay_operator.errors import NotLeading
 _GAP_SECONDS: Final = 30.0
 """Without an answer for this long the API server counts as away. A leader asks for its Lease more often than that."""
 _ROOTS: Final = {"api": 2, "apis": 3}
-"""How many parts a path has before its plural: /api/v1, /apis/GROUP/VERSION."""
+"""Counts the parts of a path before its plural: /api/v1, /apis/GROUP/VERSION."""
 _VERBS: Final = {"POST": "create", "PUT": "update", "DELETE": "delete"}
 
 
 class ApiTraffic:
-    """What one process hears from the API server. clock never goes back."""
+    """Notes when one process last heard from the API server. clock never goes back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

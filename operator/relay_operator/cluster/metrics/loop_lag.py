@@ -1,4 +1,4 @@
-"""How late the event loop is, which is how long everything else in the process waits."""
+"""Measures how late the event loop is, for which everything else in the process waits."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""How long each watch has been silent, by the bytes that its connection brought."""
+"""Measures how long each watch has been silent, by the bytes that its connection brought."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from relay_operator.cluster.metrics.catalogue import WATCH_AGE
 
 SAMPLE_SECONDS: Final = 0.5
-"""How often the connections are looked at, and so how exact an age is."""
+"""Sets the time between looks at the connections, and so how exact an age is."""
 
 
 class Stream(Protocol):

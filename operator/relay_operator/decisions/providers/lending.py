@@ -33,7 +33,7 @@ _ROUNDING: Final = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
-    """What one Tenant gives up. is_certain tells that its relays took it; it comes back at once or once others gave it back."""
+    """Records what one Tenant gives up. is_certain tells that its relays took it; it comes back at once or once others gave it back."""
 
     units: float
     is_certain: bool = False
@@ -42,7 +42,7 @@ class Lent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Borrowed:
-    """What one Tenant has beside its own part. before is the most that its relays may still run with, since that moment.
+    """Records what one Tenant has beside its own part. before is the most that its relays may still run with, since that moment.
 
     most is what it may have for each unit of its own, and busy_at when it last used much of what it had.
     """
@@ -93,7 +93,7 @@ class Loans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is seen at a moment. weights are of the Tenants that have a part; levels are of those that were heard of lately.
+    """Holds what is seen at a moment. weights are of the Tenants that have a part; levels are of those that were heard of lately.
 
     took_it tells whether every relay of a Tenant is known to run the part that it was given last.
     """

@@ -16,7 +16,7 @@ _DRAWS: Final = 16
 
 
 class Fleet(Protocol):
-    """What the watches show of all tenants."""
+    """Reads what the watches show of all tenants."""
 
     def owns(self, namespace: str) -> bool: ...
 
@@ -56,7 +56,7 @@ class RelayDirectory:
 
     @property
     def targets(self) -> Targets:
-        """What Prometheus is told."""
+        """Returns the groups of targets that Prometheus is told."""
         self.settle()
         return self._targets
 
