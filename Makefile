@@ -61,7 +61,7 @@ image: setup ## Build the images (no Docker needed) into the cache
 
 lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet uv
-	$(VENV)/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra ledger --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
 	$(VENV)/bin/uv pip compile pyproject.toml -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
 
 sync-crds: ## Copy crds/ into the chart
