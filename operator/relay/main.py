@@ -1,13 +1,17 @@
 """`relay`: the data plane of one tenant. Configured by RELAY_* (relay.settings) and by the signed document."""
 
+import argparse
 import asyncio
 import contextlib
 import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
+from importlib import metadata
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import Log
@@ -26,6 +30,7 @@ class RelayMisconfigured(Exception):
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT, then drains; exits 0 after a drain, 2 when misconfigured."""
+    _arguments(sys.argv[1:])
     try:
         settings, acceptance = _configured()
     except RelayMisconfigured as error:
@@ -35,13 +40,44 @@ def main() -> None:
     asyncio.run(_serve(settings, acceptance))
 
 
+def _arguments(arguments: Sequence[str]) -> None:
+    """Answers --help and --version, and exits then; refuses every other argument."""
+    lines = [
+        f"  RELAY_{name.upper()}{_default(field)}" for name, field in Settings.model_fields.items()
+    ]
+    parser = argparse.ArgumentParser(
+        prog="relay",
+        description="Serves one tenant's calls. The operator starts it, and tells it by a signed document where calls go.",
+        epilog="\n".join(
+            ["settings, from the environment; every default is right for a relay pod:", *lines]
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"relay {_version()}")
+    parser.parse_args(arguments)
+
+
+def _default(field: FieldInfo) -> str:
+    return " (required)" if field.is_required() else f"={field.default}"
+
+
+def _version() -> str:
+    try:
+        return metadata.version("relay-operator")
+    except metadata.PackageNotFoundError:
+        return "of a checkout, not installed"
+
+
 def _configured() -> tuple[Settings, Acceptance]:
     try:
         settings = Settings()  # type: ignore[call-arg]  # the required ones come from the environment
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "RELAY_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise RelayMisconfigured(f"{name}: {first['msg']}") from error
+        wrong = [
+            ("RELAY_" + "_".join(str(part) for part in one["loc"]).upper(), one["msg"])
+            for one in error.errors()
+        ]
+        raise RelayMisconfigured("; ".join(f"{name}: {why}" for name, why in wrong)) from error
     try:
         keys = parse_public_keys(settings.document_public_keys)
     except ValueError as error:

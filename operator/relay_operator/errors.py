@@ -52,6 +52,14 @@ class SigningKeyUnusable(OperatorError):
     """The operator cannot start: what it signs documents with is damaged, and only a person can decide to give it up."""
 
 
+class NoCredentials(OperatorError):
+    """Neither a pod's ServiceAccount nor a kubeconfig tells of an API server."""
+
+
+class SettingsUnusable(OperatorError):
+    """The operator cannot start: its environment holds what cannot be used; one line for each variable."""
+
+
 class ShardsUnusable(OperatorError):
     """The list of shards cannot be used, or this operator is none of them."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 import sys
 import time
@@ -13,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from relay_operator import release
 from relay_operator.api.shards import Shards
 from relay_operator.api.tiers import Tiers
 from relay_operator.cluster import key_secrets
@@ -33,10 +33,11 @@ from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.tiers_file import read_tiers
 from relay_operator.cluster.webhook.sender import Receiver, Webhook
+from relay_operator.commands import command_line
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.errors import ShardsUnusable, TiersUnusable
+from relay_operator.errors import OperatorError
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
@@ -80,18 +81,26 @@ _YOUNG_OBJECTS = 50_000
 
 
 def main() -> None:
-    """Entry point of the command relay-operator, and of relay-operator release."""
-    if sys.argv[1:2] == ["release"]:
-        sys.exit(release.run(sys.argv[2:]))
-    settings = Settings()
+    """Entry point of the command relay-operator: operates, or executes one of its commands."""
+    command = command_line.parse(sys.argv[1:])
+    if command is not None:
+        sys.exit(command_line.execute(command))
     try:
+        settings = command_line.settings()
         tiers = read_tiers(settings.tiers_file)
         shards = Shards.read(settings.shard, settings.shards)
-    except (TiersUnusable, ShardsUnusable) as error:
-        sys.exit(f"relay-operator cannot start: {error}")
+    except OperatorError as error:
+        sys.stderr.write(f"relay-operator cannot start: {error}\n")
+        sys.exit(command_line.WRONGLY_CALLED)
     logs.set_up(settings.log_format)
+    if unknown := command_line.unknown(os.environ):
+        logger.warning("variables that are no settings have no effect", extra={"names": unknown})
     spare_collections()
-    uvloop.run(_run(settings, tiers, shards))
+    try:
+        uvloop.run(_run(settings, tiers, shards))
+    except OperatorError as error:
+        logger.critical("the operator ends", extra={"why": str(error)})
+        sys.exit(command_line.NOT_DONE)
 
 
 def spare_collections() -> None:

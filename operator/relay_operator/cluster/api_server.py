@@ -13,13 +13,20 @@ from urllib.parse import quote
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
+from yaml import YAMLError
 
 from relay_operator import names
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, FencedRequest, Unfenced
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.cluster.watch_stream import WatchEvent, events
-from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
+from relay_operator.errors import (
+    ApiServerRefused,
+    Conflict,
+    NoCredentials,
+    OperatorError,
+    Unavailable,
+)
 
 Manifest = dict[str, Any]
 
@@ -40,12 +47,18 @@ PATHS: dict[str, tuple[str, str, bool]] = {
     "LimitRange": ("/api/v1", "limitranges", True),
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers", True),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
+    "CustomResourceDefinition": (
+        "/apis/apiextensions.k8s.io/v1",
+        "customresourcedefinitions",
+        False,
+    ),
     "Tenant": (f"/apis/{names.API_VERSION}", "tenants", False),
     "Provider": (f"/apis/{names.API_VERSION}", "providers", False),
     "RelayRoute": (f"/apis/{names.API_VERSION}", "relayroutes", True),
 }
 """kind -> (API prefix, plural, namespaced)"""
 
+_OWN_API = f"/apis/{names.GROUP}/"
 _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _METADATA_ONLY_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -112,12 +125,15 @@ class KubernetesApiServer:
 
     @classmethod
     async def connect(cls, traffic: ApiTraffic) -> Self:
-        """Logs in with the ServiceAccount in a pod, elsewhere with the kubeconfig's current context."""
+        """Logs in with the ServiceAccount in a pod, elsewhere with the kubeconfig's current context.
+
+        Raises NoCredentials where there is neither.
+        """
         configuration = kubernetes_client.Configuration()
         try:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
-        except kubernetes_config.ConfigException:
-            await kubernetes_config.load_kube_config(client_configuration=configuration)
+        except kubernetes_config.ConfigException as no_pod:
+            await _use_kubeconfig(configuration, no_pod)
         configuration.client_session_kwargs = {
             "request_class": FencedRequest,
             "trace_configs": [traffic.hooks()],
@@ -328,6 +344,25 @@ def _pause_seconds(asked: str, usual: float) -> float:
     return min(seconds, _LONGEST_PAUSE_SECONDS) if seconds >= 0 else usual
 
 
+async def _use_kubeconfig(
+    configuration: kubernetes_client.Configuration, no_pod: Exception
+) -> None:
+    try:
+        await kubernetes_config.load_kube_config(client_configuration=configuration)
+    except (
+        kubernetes_config.ConfigException,
+        YAMLError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise NoCredentials(
+            f"no API server is known: this is no pod with the token of a ServiceAccount ({no_pod}), and there is no "
+            f"kubeconfig that can be used, in $KUBECONFIG or ~/.kube/config ({error})"
+        ) from error
+
+
 def _path(kind: str, namespace: str, name: str = "") -> str:
     prefix, plural, namespaced = PATHS[kind]
     middle = f"/namespaces/{_segment(namespace)}" if namespaced and namespace else ""
@@ -342,7 +377,17 @@ def _segment(name: str) -> str:
 def _answer(method: str, path: str, status: int, data: bytes) -> Manifest:
     if 200 <= status < 300:
         return _object(f"{method} {path}", data)
-    raise error_of(status, f"{method} {path}: {status} {_message(data)}")
+    raise error_of(status, f"{method} {path}: {status} {_message(data)}{_advice(path, data)}")
+
+
+def _advice(path: str, data: bytes) -> str:
+    """Says what to do about an API that the server does not have, of which it says this and nothing in JSON."""
+    if not data.startswith(b"404 page not found") or not path.startswith(_OWN_API):
+        return ""
+    return (
+        "; the custom resource definitions of this version are not installed: "
+        "kubectl apply --server-side --force-conflicts -f crds/"
+    )
 
 
 def _object(what: str, data: bytes) -> Manifest:
@@ -371,4 +416,4 @@ def _message(data: bytes) -> str:
     try:
         return str(json.loads(data).get("message", ""))[:500]
     except (ValueError, AttributeError):
-        return data[:200].decode(errors="replace")
+        return data[:200].decode(errors="replace").strip()

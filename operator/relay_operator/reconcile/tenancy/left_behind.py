@@ -6,6 +6,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions import namespace_ownership
+from relay_operator.errors import OperatorError
 from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.tenancy import finalizers, releases
 
@@ -13,11 +14,16 @@ from relay_operator.reconcile.tenancy import finalizers, releases
 async def release(api: ApiServer, wanted: frozenset[str] = frozenset()) -> AsyncIterator[str]:
     """Removes the finalizer from the wanted Tenants, or from all; yields what was done, one line a Tenant.
 
+    Raises OperatorError before anything is done when one of those that are wanted does not exist.
+
     A namespace that is to stay is released first; that of a Tenant that is not being deleted keeps the operator's marks, and
     what the operator made in it goes with the Tenant. No key is refused by this: the relay pods go with the namespace, or
     with their Deployment.
     """
-    for metadata in await api.list_metadata("Tenant"):
+    listed = await api.list_metadata("Tenant")
+    if lacking := sorted(wanted - {one["name"] for one in listed}):
+        raise OperatorError(f"there is no Tenant {', '.join(lacking)}")
+    for metadata in listed:
         name = metadata["name"]
         if (wanted and name not in wanted) or names.FINALIZER not in metadata.get("finalizers", ()):
             continue

@@ -8,6 +8,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract import document, endpoints, seal
 from relay_operator import names
+from relay_operator.errors import OperatorError
 from relay_operator.names import Reason
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 from relay_operator.reconcile.tenancy import left_behind
@@ -512,6 +513,15 @@ async def test_what_an_uninstalled_operator_left_is_released() -> None:
     assert await released(stage) == ["tenant other: released"]
     assert not stage.server.stored("Tenant", "other")["metadata"].get("finalizers")
     assert await released(stage) == []
+
+
+@in_virtual_time
+async def test_a_tenant_that_does_not_exist_is_named_and_nothing_is_released() -> None:
+    stage, life = await a_serving_tenant()
+    await life.end()
+    with pytest.raises(OperatorError, match="there is no Tenant fiance"):
+        await released(stage, "finance", "fiance")
+    assert stage.server.stored("Tenant", "finance")["metadata"]["finalizers"] == [names.FINALIZER]
 
 
 @in_virtual_time
