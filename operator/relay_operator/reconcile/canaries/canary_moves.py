@@ -9,7 +9,7 @@ from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import OperatorError
 from relay_operator.reconcile.document_publisher import DocumentPublisher
-from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
+from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ class CanaryMoves:
         run = self._canaries.runs[key]
         now, lower = self._clock(), self._publisher.taken_over(*key)
         told_anew |= lower is not None and self._canaries.obey_lower(key, lower, now=now)
-        stored = self._publisher.weight_is_stored(*key)
+        stored, before = self._publisher.weight_is_stored(*key), run.state.weight_percent
         moved = self._canaries.decide(key, now=now, stored=stored)
         if moved:
             weight, token = run.state.weight_percent, run.preflight_token
             copies = run.copies_calls
             self._publisher.set_weight(*key, weight, preflight=token, copies=copies)
-            self._begin_to_distribute(key[0])
+            self._begin_to_distribute(key[0], Urgency.URGENT if weight < before else Urgency.NORMAL)
         if moved or told_anew:
             self.tell_anew(key)
         self._queue_whose_turn_it_is()
@@ -70,16 +70,17 @@ class CanaryMoves:
         for waiting in self._canaries.budget.taken_news():
             self._queue.add(Key("RelayRoute", *waiting))
 
-    def _begin_to_distribute(self, namespace: str) -> None:
+    def _begin_to_distribute(self, namespace: str, urgency: Urgency) -> None:
         """Distributes the tenant's document in a task of its own; one for all of its canaries that move at once."""
         if namespace in self._beginning:
             return
         self._beginning.add(namespace)
-        task = asyncio.create_task(self._distribute(namespace))
+        task = asyncio.create_task(self._distribute(namespace, urgency))
         self._moving.add(task)
         task.add_done_callback(self._moving.discard)
 
-    async def _distribute(self, namespace: str) -> None:
+    async def _distribute(self, namespace: str, urgency: Urgency) -> None:
+        WORKING_AT.set(urgency)
         # what moves from here on may be too late for this composition
         self._beginning.discard(namespace)
         try:

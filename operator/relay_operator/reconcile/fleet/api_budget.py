@@ -3,19 +3,24 @@
 A call is never held up, which would hold a worker: it is counted when it is made, and who has made too many has to wait until
 the next piece of its work is begun. So one tenant that changes all the time delays itself alone, and whatever happens to the
 fleet, the API server is asked no more than this for long. Nothing is dropped, and what takes traffic away does not wait for
-others.
+others. However many calls that makes, no more than nine tenths of the rate is counted to the charge of the others: the rest is
+left to changes that somebody makes meanwhile, and no debt is there afterwards.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay_operator.reconcile.work_queue import PLATFORM, Urgency
+from relay_operator.reconcile.work_queue import PLATFORM, WORKING_AT, Urgency
 
 NO_LIMIT: Final = 0.0
 BURST_SECONDS_OF_TENANT: Final = 10.0
 """A Tenant is made with some eighty calls, and a burst of changes of its routes takes a few each."""
 _BURST_SECONDS: Final = 2.0
+_URGENT_SHARE: Final = 0.9
+_URGENT_BURST_SECONDS: Final = 1.0
+_BURSTS_OF_URGENT: Final = 2
 _FORGETTING: Final = 1024
 _CLOCK_RESOLUTION_SECONDS: Final = 1e-6
 
@@ -27,8 +32,10 @@ class _Account:
     seconds_each: float
     paid_at: float = 0.0
 
-    def spend(self, now: float) -> None:
-        self.paid_at = max(self.paid_at, now) + self.seconds_each
+    def spend(self, now: float, *, longest_debt_seconds: float = math.inf) -> None:
+        """Counts a call, unless that is a longer debt than this."""
+        paid_at = max(self.paid_at, now) + self.seconds_each
+        self.paid_at = max(self.paid_at, min(paid_at, now + longest_debt_seconds))
 
     def wait_seconds(self, tolerance: float, now: float) -> float:
         wait = self.paid_at - tolerance - now
@@ -43,23 +50,32 @@ class ApiBudget:
     calls_per_second_of_tenant: float
     clock: Callable[[], float]
     _all: _Account = field(init=False)
+    _urgent: _Account = field(init=False)
     _of: dict[str, _Account] = field(default_factory=dict)
     _forget_at: int = _FORGETTING
 
     def __post_init__(self) -> None:
         self._all = _Account(_seconds_each(self.calls_per_second))
+        self._urgent = _Account(_seconds_each(_URGENT_SHARE * self.calls_per_second))
 
     def spend(self, owner: str) -> None:
-        """Counts one call for a tenant, by its namespace, or for the platform."""
-        now = self.clock()
-        self._all.spend(now)
+        """Counts one call of the work under way for a tenant, by its namespace, or for the platform."""
+        now, urgency = self.clock(), WORKING_AT.get()
+        if urgency >= Urgency.NORMAL:
+            self._all.spend(now)
+        elif not self._urgent.wait_seconds(_URGENT_BURST_SECONDS, now):
+            self._urgent.spend(now)
+            self._all.spend(now)
         if owner == PLATFORM or not self.calls_per_second_of_tenant:
             return
         account = self._of.get(owner)
         if account is None:
             self._forget_paid(now)
             account = self._of[owner] = _Account(_seconds_each(self.calls_per_second_of_tenant))
-        account.spend(now)
+        is_immediate = urgency is Urgency.IMMEDIATE
+        # what never waits is not to shut out what does
+        most = _BURSTS_OF_URGENT * BURST_SECONDS_OF_TENANT if is_immediate else math.inf
+        account.spend(now, longest_debt_seconds=most)
 
     def wait_seconds(self, urgency: Urgency) -> float:
         """Returns how long work of this urgency has to wait because of what all have spent.
@@ -79,7 +95,7 @@ class ApiBudget:
         account = self._of.get(owner)
         if account is None or urgency is Urgency.IMMEDIATE:
             return 0.0
-        bursts = 2 if urgency is Urgency.URGENT else 1
+        bursts = _BURSTS_OF_URGENT if urgency is Urgency.URGENT else 1
         return account.wait_seconds(bursts * BURST_SECONDS_OF_TENANT, self.clock())
 
     def _forget_paid(self, now: float) -> None:

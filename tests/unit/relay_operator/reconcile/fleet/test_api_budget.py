@@ -12,7 +12,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time, running_cloc
 
 from relay_operator.reconcile.fleet.api_budget import ApiBudget
 from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
-from relay_operator.reconcile.work_queue import PLATFORM, Key, Urgency, WorkQueue
+from relay_operator.reconcile.work_queue import PLATFORM, WORKING_AT, Key, Urgency, WorkQueue
 
 NOISY, QUIET = "relay-noisy", "relay-quiet"
 
@@ -61,6 +61,45 @@ def test_the_background_waits_first_and_the_brake_not_at_all() -> None:
     waits = [budget.wait_seconds(urgency) for urgency in Urgency]
     assert waits == [0, 0, pytest.approx(0.5), pytest.approx(1.5)]
     assert budget.wait_seconds_of(PLATFORM, Urgency.NORMAL) == 0
+
+
+def spend_at(budget: ApiBudget, urgency: Urgency, calls: int, owner: str = PLATFORM) -> None:
+    token = WORKING_AT.set(urgency)
+    try:
+        for _ in range(calls):
+            budget.spend(owner)
+    finally:
+        WORKING_AT.reset(token)
+
+
+@pytest.mark.parametrize("urgency", [Urgency.IMMEDIATE, Urgency.URGENT])
+def test_what_takes_traffic_away_leaves_no_debt_to_changes(urgency: Urgency) -> None:
+    budget = a_budget(Clock())
+    spend_at(budget, urgency, 10_000)
+    assert budget.wait_seconds(Urgency.NORMAL) == 0
+    # a burst is there as well, for what was changed meanwhile
+    spend_at(budget, Urgency.NORMAL, 100)
+    assert budget.wait_seconds(Urgency.NORMAL) == pytest.approx(0, abs=0.02)
+
+
+def test_a_tenth_of_the_rate_is_left_to_changes_while_traffic_is_taken_away() -> None:
+    clock = Clock()
+    budget, made = a_budget(clock), 0
+    for _ in range(600):
+        clock.now += 0.1
+        spend_at(budget, Urgency.URGENT, 1000)
+        if not budget.wait_seconds(Urgency.NORMAL):
+            spend_at(budget, Urgency.NORMAL, 10)
+            made += 10
+    # ten a second, and what may be spent at once
+    assert made == pytest.approx(600 + 100, abs=30)
+
+
+def test_what_is_immediate_shuts_nothing_else_of_its_tenant_out_for_long() -> None:
+    budget = a_budget(Clock())
+    spend_at(budget, Urgency.IMMEDIATE, 100_000, NOISY)
+    assert budget.wait_seconds_of(NOISY, Urgency.URGENT) == 0
+    assert budget.wait_seconds_of(NOISY, Urgency.NORMAL) == pytest.approx(10)
 
 
 def test_no_limit_is_none() -> None:
@@ -223,3 +262,19 @@ async def test_looks_at_secrets_run_up_no_debt_however_many_they_are() -> None:
     # changes wait for calls of changes, and not for a debt that grows for ever
     assert again.queue.spare_seconds() < 5
     await again.end()
+
+
+@in_virtual_time
+async def test_a_storm_of_urgent_work_makes_no_change_wait_afterwards() -> None:
+    budget = ApiBudget(calls_per_second=100, calls_per_second_of_tenant=0, clock=running_clock())
+    queue = WorkQueue(budget=budget)
+    for number in range(300):
+        queue.add(Key("RelayRoute", f"relay-t{number}", "chat"), Urgency.URGENT)
+    begun = running_clock().now
+    for _ in range(300):
+        key = await queue.take()
+        spend_at(budget, Urgency.URGENT, 20, key.owner)
+        queue.done(key)
+    queue.add(Key("Tenant", "", "quiet"))
+    assert await queue.take() == Key("Tenant", "", "quiet")
+    assert running_clock().now - begun < 0.1
