@@ -18,6 +18,7 @@ from relay_operator.decisions.provider_status import ProviderStatus
 from relay_operator.decisions.providers import health, oversubscription
 from relay_operator.decisions.providers.health import Health
 from relay_operator.decisions.providers.oversubscription import Oversubscription
+from relay_operator.decisions.route_status import is_on_trial
 from relay_operator.errors import ApiServerRefused, Unavailable
 from relay_operator.manifests import upstreams
 from relay_operator.manifests.addresses import forbidden_addresses
@@ -80,10 +81,27 @@ class ProviderReconciler:
         They are requeued also when its status or its Secrets fail: what is taken from them must not wait for that.
         """
         watched = self._watched_state.providers.get(name)
+        was_unread = bool(self._watched_state.unresolved([name]))
         try:
             await self._look(name, watched, self._clock())
         finally:
+            if was_unread and name in self._watched_state.resolved:
+                self._queue_canaries(name)
             self._queue_users(name, watched)
+
+    def _queue_canaries(self, provider: str) -> None:
+        """Queues those first, with their Tenants, whose canary on trial has waited for the provider to be read."""
+        for tenant in self._watched_state.tenants_concerned(provider):
+            space = names.tenant_namespace(tenant)
+            waiting = [
+                route.name
+                for route in self._watched_state.routes.in_namespace(space)
+                if provider in route.mentions and is_on_trial(route.body.get("status") or {})
+            ]
+            if waiting:
+                self._queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
+            for route in waiting:
+                self._queue.add(Key("RelayRoute", space, route), Urgency.URGENT)
 
     def _queue_users(self, name: str, watched: Watched[Provider] | None) -> None:
         """Queues the tenants concerned by what they were not told of, and the routes that it may decide otherwise.

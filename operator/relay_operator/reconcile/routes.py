@@ -1,5 +1,6 @@
 """Reconciles a RelayRoute: parse, gather, decide, apply, report."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, assert_never
@@ -32,6 +33,7 @@ from relay_operator.manifests import composition
 from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
+from relay_operator.reconcile.fleet.pending_routes import PendingRoutes
 from relay_operator.reconcile.fleet.unheard_pods import UnheardPods
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
@@ -46,8 +48,6 @@ _ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS, Reason.PROVISIONING})
 _LOOK_AGAIN_SECONDS = 1.0
 _UNACKNOWLEDGED_SECONDS = 10.0
 _CLAIMS_SECONDS = 0.25
-_PENDING_SECONDS = 0.25
-"""Until a provider's key reaches the pods, or its address is read."""
 _TENANT_SECONDS = 1.0
 """Until the tenant is reconciled for a new generation; routes that change together cost it one look."""
 
@@ -75,6 +75,7 @@ class RouteReconciler:
         self._webhook = webhook
         self._recalled = False
         self._unheard = UnheardPods()
+        self._pending = PendingRoutes()
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
@@ -83,9 +84,7 @@ class RouteReconciler:
         watched = self._watched_state.routes.get(name, namespace=namespace)
         publication = self._publisher.publication(namespace)
         if watched is None:
-            self._canaries.forget((namespace, name))
-            self._status.forget("RelayRoute", namespace, name)
-            self._unheard.forget(("RelayRoute", namespace, name))
+            self.leave(namespace, name)
             self._follow_claims(namespace, self._watched_state.claims.drop(namespace, name))
             await self._remove(namespace, name, publication)
         elif watched.is_being_deleted:
@@ -100,10 +99,11 @@ class RouteReconciler:
             await self._bring_into_force(watched, publication, now)
 
     def leave(self, namespace: str, name: str) -> None:
-        """Forgets a route whose Tenant is another operator's: its canary goes on there from its status."""
+        """Forgets a route that is gone, or whose Tenant is another operator's: its canary goes on there from its status."""
         self._canaries.forget((namespace, name))
         self._status.forget("RelayRoute", namespace, name)
         self._unheard.forget(("RelayRoute", namespace, name))
+        self._pending.forget((namespace, name))
 
     def _recall(self, now: float) -> None:
         """Tells the budget, once, of all canaries that an earlier life of the operator began or put in line."""
@@ -231,10 +231,13 @@ class RouteReconciler:
             self._claim(watched, publication, ruling)
             self._arrange(body, publication, ruling)
         if ruling is None or _is_premature(body, publication, ruling.outcome):
-            self._look_again(body, _PENDING_SECONDS, _urgency_at_start(body))
+            what = "unread" if ruling is None else "premature"
+            self._look_again(body, self._pause_of_pending(body, what), _urgency_at_start(body))
             if not publication.weight_is_stored(watched.name):
                 await self._publisher.distribute(namespace, at_once=False)
             return
+        if not _waits_for_pods(ruling):
+            self._pending.forget((namespace, watched.name))
         pause = self._publisher.pause_seconds(publication, watched.name)
         if pause:
             # together with whatever else changes until then
@@ -396,12 +399,12 @@ class RouteReconciler:
                 # network policy first: the tenant's reconciler applies it and the keys, and calls again
                 self._queue.add(Key("Tenant", "", publication.tenant.metadata.name), Urgency.URGENT)
             case Waiting():
-                self._look_again(body, _PENDING_SECONDS)
+                self._look_again(body, self._pause_of_pending(body, "key"))
             case Decided(decision=decision, measured=measured, pending=pending):
                 now = self._clock()
                 told_anew = measured or decision.state.phase is Phase.SHADOWING
                 waits = [EVIDENCE_SECONDS] if told_anew else []
-                waits += [_PENDING_SECONDS] if pending else []
+                waits += [self._pause_of_pending(body, "key")] if pending else []
                 waits += [decision.due - now] if decision.due > now else []
                 if waits:
                     self._look_again(body, min(waits))
@@ -490,12 +493,28 @@ class RouteReconciler:
                 self._webhook.tell(of_move(body["metadata"], move, run=run, in_force=in_force))
             await self._announcer.announce(body, kind="RelayRoute", action="Move", move=move)
 
+    def _pause_of_pending(self, body: dict[str, Any], what: str) -> float:
+        metadata = body["metadata"]
+        now = asyncio.get_running_loop().time()
+        return self._pending.pause_seconds((metadata["namespace"], metadata["name"]), what, now=now)
+
     def _look_again(
         self, body: dict[str, Any], seconds: float, urgency: Urgency = Urgency.NORMAL
     ) -> None:
         metadata = body["metadata"]
         key = Key("RelayRoute", metadata["namespace"], metadata["name"])
         self._queue.add_after(key, seconds, urgency)
+
+
+def _waits_for_pods(ruling: Ruling) -> bool:
+    """Tells whether the route waits for what relay pods are brought."""
+    match ruling.outcome:
+        case Waiting():
+            return ruling.weight_percent is not None
+        case Decided(pending=pending):
+            return pending
+        case _:
+            return False
 
 
 def _urgency_at_start(body: dict[str, Any]) -> Urgency:
