@@ -1,6 +1,7 @@
 """Tiers: what the platform supplies, where it comes from, and what is refused when the operator starts."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -265,13 +266,16 @@ def test_numbers_have_the_bounds_of_the_custom_resource(
 
 
 def test_the_operator_does_not_start_with_tiers_that_cannot_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "tiers.json"
     file.write_text('{"a": {"queue": {"weight": 1001}}}')
     monkeypatch.setenv("OPERATOR_TIERS_FILE", str(file))
-    with pytest.raises(SystemExit, match=r"cannot start: the tiers in .* a\.queue\.weight"):
+    monkeypatch.setattr("sys.argv", ["relay-operator"])
+    with pytest.raises(SystemExit):
         main.main()
+    said = capsys.readouterr().err
+    assert re.search(r"cannot start: the tiers in .* a\.queue\.weight", said)
 
 
 def test_a_file_that_cannot_be_used_says_which_and_what_to_do(tmp_path: Path) -> None:
