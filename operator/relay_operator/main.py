@@ -204,7 +204,7 @@ async def _operate(
     )
     api = MeteredApiServer(api, budget.spend, operator_namespace=settings.namespace)
     watched_state, queue, children, status = (
-        WatchedState(tiers=tiers, shards=shards),
+        WatchedState(tiers=tiers, shards=shards, cluster_domain=settings.cluster_domain),
         WorkQueue(places=settings.workers, budget=budget),
         OwnedObjects(api),
         StatusWriter(api),
@@ -410,6 +410,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         tenant_cluster_role=settings.tenant_cluster_role,
         relay_image=settings.relay_image,
         relay_image_pull_policy=settings.relay_image_pull_policy,
+        image_pull_secrets=split(settings.image_pull_secrets),
         public_keys=public_keys,
         operator_pods=labels(settings.pod_selector),
         prometheus_namespace=settings.prometheus_namespace,

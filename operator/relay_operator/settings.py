@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     relay_image_pull_policy: str = Field(
         default="IfNotPresent", description="pull policy of the relay pods"
     )
+    image_pull_secrets: str = Field(
+        default="",
+        description="comma-separated names of Secrets, where the operator runs, with credentials for the image's registry",
+    )
     tenant_cluster_role: str = Field(
         default="relay-operator-tenant",
         description="the ClusterRole the operator binds itself to in each tenant namespace",
@@ -114,6 +118,11 @@ class Settings(BaseSettings):
     dns_nameservers: str = Field(
         default="",
         description="comma-separated addresses of the DNS servers that relays ask in place of the cluster's; empty asks those",
+    )
+    cluster_domain: str = Field(
+        default="cluster.local",
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+        description="DNS domain of the cluster, by which relays name the Services of Providers",
     )
     cluster_cidrs: str = Field(
         default="",

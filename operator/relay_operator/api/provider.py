@@ -270,6 +270,8 @@ class ProviderSpec(Part):
 
 class Provider(Resource):
     spec: ProviderSpec
+    cluster_domain: str = "cluster.local"
+    """Of the cluster's DNS, which no object tells."""
 
     @property
     def secret_names(self) -> tuple[str, ...]:
@@ -288,5 +290,5 @@ class Provider(Resource):
         """Base URL of the OpenAI-compatible API, without a trailing slash."""
         ref = self.spec.endpoint.service_ref
         if ref is not None:
-            return f"http://{ref.name}.{ref.namespace}.svc.cluster.local:{ref.port}{ref.path.rstrip('/')}"
+            return f"http://{ref.name}.{ref.namespace}.svc.{self.cluster_domain}:{ref.port}{ref.path.rstrip('/')}"
         return (self.spec.endpoint.url or "").rstrip("/")

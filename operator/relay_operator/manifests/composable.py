@@ -23,6 +23,7 @@ Body = Mapping[str, Any]
 
 _DIGEST = "0" * 64
 _NO_TIERS = Tiers()
+_CLUSTER_DOMAIN = "cluster.local"
 
 
 def tenant(body: Body, tiers: Tiers = _NO_TIERS) -> Tenant:
@@ -48,9 +49,9 @@ def filled_tenant(body: Body) -> Tenant:
     return parsed
 
 
-def provider(body: Body) -> Provider:
-    """Parses a Provider."""
-    parsed = Provider.parse(body)
+def provider(body: Body, cluster_domain: str = _CLUSTER_DOMAIN) -> Provider:
+    """Parses a Provider, whose Service has its name in a cluster of this DNS domain."""
+    parsed = Provider.parse({**body, "clusterDomain": cluster_domain})
     with _refusals_of_the_document():
         composition.provider_part(parsed, share=1)
     return parsed

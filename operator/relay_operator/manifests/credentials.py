@@ -1,7 +1,9 @@
 """The tenant's ConfigMap and Secrets."""
 
 import base64
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from relay_contract import endpoints
 from relay_operator import names
@@ -31,6 +33,13 @@ def api_keys(tenant: Tenant, keys: Mapping[str, str], *, stamps: str) -> Manifes
 def upstream_keys(tenant: Tenant, keys: Mapping[str, str]) -> Manifest:
     """Returns the Secret with the keys of exactly those providers that the tenant's routes use, one entry each."""
     return _secret(tenant, names.UPSTREAM_SECRET, keys)
+
+
+def image_pull(tenant: Tenant, auths: Mapping[str, Any]) -> Manifest:
+    """Returns the Secret with the credentials for the registry of the relay's image, by registry."""
+    config = json.dumps({"auths": auths}, sort_keys=True)
+    secret = _secret(tenant, names.IMAGE_PULL_SECRET, {names.DOCKER_CONFIG: config})
+    return {**secret, "type": "kubernetes.io/dockerconfigjson"}
 
 
 def _secret(tenant: Tenant, name: str, entries: Mapping[str, str]) -> Manifest:

@@ -13,6 +13,7 @@ class Platform:
     platform rolls at a time.
 
     operator_pods and prometheus_pods are labels that the pods have, each in its namespace; none for every pod of it.
+    image_pull_secrets are Secrets of the operator's namespace with credentials for the registry of relay_image.
     cluster_cidrs are the addresses of the cluster itself, which no relay may reach.
     """
 
@@ -22,6 +23,7 @@ class Platform:
     relay_image: str
     relay_image_pull_policy: str
     public_keys: str
+    image_pull_secrets: tuple[str, ...] = ()
     prometheus_namespace: str
     operator_pods: tuple[tuple[str, str], ...] = ()
     prometheus_pods: tuple[tuple[str, str], ...] = ()

@@ -82,10 +82,18 @@ def _pod(tenant: Tenant, platform: Platform) -> Manifest:
             _spread(tenant, "topology.kubernetes.io/zone"),
             _spread(tenant, "kubernetes.io/hostname"),
         ],
+        **_image_pull(platform),
         "containers": [_container(tenant, platform)],
         "volumes": _volumes(tenant),
         **_dns(platform),
     }
+
+
+def _image_pull(platform: Platform) -> Manifest:
+    """Names the tenant's copy of the platform's credentials for the registry."""
+    if not platform.image_pull_secrets:
+        return {}
+    return {"imagePullSecrets": [{"name": names.IMAGE_PULL_SECRET}]}
 
 
 def _dns(platform: Platform) -> Manifest:

@@ -61,11 +61,10 @@ class WatchedState:
     """
 
     tiers: InitVar[Tiers | None] = None
+    cluster_domain: InitVar[str] = "cluster.local"
     shards: Shards = field(default_factory=Shards)
     tenants: WatchedObjects[Tenant] = field(init=False)
-    providers: WatchedObjects[Provider] = field(
-        default_factory=lambda: WatchedObjects(composable.provider)
-    )
+    providers: WatchedObjects[Provider] = field(init=False)
     routes: WatchedObjects[RelayRoute] = field(
         default_factory=lambda: WatchedObjects(composable.route, mentions=_named_providers)
     )
@@ -85,9 +84,10 @@ class WatchedState:
     _matches: dict[str, _Matches] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
 
-    def __post_init__(self, tiers: Tiers | None) -> None:
+    def __post_init__(self, tiers: Tiers | None, cluster_domain: str) -> None:
         parse = partial(composable.tenant, tiers=tiers or Tiers())
         self.tenants = WatchedObjects(parse, labels_count=True)
+        self.providers = WatchedObjects(partial(composable.provider, cluster_domain=cluster_domain))
         self.claims = ProviderClaims(party=self._party)
         self.directory = RelayDirectory(self)
         self.pods.changed = self.directory.note

@@ -17,6 +17,7 @@ from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
+from relay_operator.reconcile.tenancy.image_pull import ImagePull
 from relay_operator.reconcile.tenancy.rollouts import Rollouts
 from relay_operator.reconcile.tenancy.tenant_publications import TenantPublications
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
@@ -39,6 +40,7 @@ class Provisioning:
         keys: TenantKeys,
         certificate: TenantCertificate,
         isolation: IsolationRecords,
+        image_pull: ImagePull,
         rollouts: Rollouts,
         platform: Platform,
     ) -> None:
@@ -53,6 +55,7 @@ class Provisioning:
         self._keys = keys
         self._certificate = certificate
         self._isolation = isolation
+        self._image_pull = image_pull
         self._rollouts = rollouts
         self._platform = platform
 
@@ -97,6 +100,7 @@ class Provisioning:
         keyless = (keys.missing.keys() - keys.kept) | keys.withheld.keys()
         self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)
+        await self._image_pull.bring(spec)
         await self._serve(spec)
         await self._publisher.acknowledged(space)
         await self._api_keys.rotate(spec, publication)

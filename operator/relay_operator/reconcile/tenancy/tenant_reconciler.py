@@ -30,6 +30,7 @@ from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.tenancy import finalizers
 from relay_operator.reconcile.tenancy.departures import Departures
 from relay_operator.reconcile.tenancy.homes import Homes, is_shut_out
+from relay_operator.reconcile.tenancy.image_pull import ImagePull
 from relay_operator.reconcile.tenancy.pauses import (
     LOOK_AGAIN_SECONDS,
     NAMESPACE_SECONDS,
@@ -123,6 +124,7 @@ class TenantReconciler:
             keys=TenantKeys(api=api, children=children, watched_state=watched_state),
             certificate=certificate,
             isolation=isolation,
+            image_pull=ImagePull(api=api, children=children, platform=platform),
             rollouts=self._rollouts,
             platform=platform,
         )

@@ -15,6 +15,7 @@ from relay_operator.api.quantities import amount, seconds
 from relay_operator.api.relay_route import RelayRouteSpec
 from relay_operator.api.tenant import Tenant, TenantSpec
 from relay_operator.errors import InvalidSpec
+from relay_operator.manifests import composable
 from relay_operator.names import API_VERSION
 
 CRDS = Path(__file__).resolve().parents[4] / "crds"
@@ -158,3 +159,12 @@ def test_resources_that_the_api_server_would_refuse_are_refused_of_the_tenant(
     body = {"metadata": {"name": "a", "uid": "u"}, "spec": {"relay": {"resources": resources}}}
     with pytest.raises(InvalidSpec, match=r"spec\.relay\.resources"):
         Tenant.parse(body)
+
+
+def test_a_service_has_its_name_in_the_domain_of_the_cluster() -> None:
+    reference = {"namespace": "models", "name": "vllm", "port": 8000, "path": "/v1"}
+    body = {"metadata": {"name": "p", "uid": "u"}, "spec": {"endpoint": {"serviceRef": reference}}}
+    usual = composable.provider(body)
+    elsewhere = composable.provider(body, cluster_domain="k8s.example.com")
+    assert usual.url == "http://vllm.models.svc.cluster.local:8000/v1"
+    assert elsewhere.url == "http://vllm.models.svc.k8s.example.com:8000/v1"
