@@ -1,0 +1,116 @@
+"""A record of an attempt as one line of JSON. Reading is strict: what is not exactly a record is refused with a reason."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, NoReturn
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from relay_contract.billing.attempt_event import (
+    EVENT_VERSION,
+    AttemptClosed,
+    AttemptOpened,
+    AttemptRecord,
+)
+
+MAX_EVENT_BYTES: Final = 16 * 1024
+"""All labels at their longest, escaped, fit."""
+_MAX_DIGITS: Final = 19
+_MAX_SHOWN: Final = 80
+
+_RECORD: Final[TypeAdapter[AttemptRecord]] = TypeAdapter(
+    Annotated[AttemptOpened | AttemptClosed, Field(discriminator="phase")]
+)
+
+
+class UnreadableEvent(ValueError):
+    """A text that is no record of an attempt; the message says what is wrong, in which field."""
+
+
+def event_line(record: AttemptRecord) -> bytes:
+    """Writes the record as JSON, without the newline. What holds its default stays out, so equal records are equal bytes."""
+    content = record.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    content["phase"] = record.phase
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+def content_digest(record: AttemptRecord) -> str:
+    """Returns what two records have in common that say the same, however they were written: 32 hexadecimal digits."""
+    return hashlib.sha256(event_line(record)).hexdigest()[:32]
+
+
+def read_event(line: bytes) -> AttemptRecord:
+    """Reads one record; raises UnreadableEvent."""
+    content = _decoded(line)
+    version = content.get("v")
+    if version != EVENT_VERSION or isinstance(version, bool):
+        raise UnreadableEvent(
+            f"v is {_shown(version)}, and this ledger reads version {EVENT_VERSION}:"
+            " a ledger is upgraded before the relays"
+        )
+    try:
+        return _RECORD.validate_python(content, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise UnreadableEvent(_first_problem(error)) from None
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    if len(line) > MAX_EVENT_BYTES:
+        raise UnreadableEvent(f"{len(line)} bytes are more than the {MAX_EVENT_BYTES} of a record")
+    try:
+        content = json.loads(
+            line.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_refuse_fraction,
+            parse_int=_bounded_integer,
+        )
+    except UnreadableEvent:
+        raise
+    except UnicodeDecodeError as error:
+        raise UnreadableEvent(f"byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise UnreadableEvent("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise UnreadableEvent(f"no JSON: {error.msg} at character {error.pos}") from None
+    if not isinstance(content, dict):
+        raise UnreadableEvent(f"{_shown(content)} is no object")
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise UnreadableEvent(f"{_shown(name)} stands twice")
+            seen.add(name)
+    return content
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise UnreadableEvent(f"{word} is no number")
+
+
+def _refuse_fraction(digits: str) -> NoReturn:
+    raise UnreadableEvent(
+        f"{digits[:_MAX_SHOWN]}: every number of a record is whole, in digits alone"
+    )
+
+
+def _bounded_integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise UnreadableEvent(f"{digits[:_MAX_SHOWN]}: no number of a record has so many digits")
+    return int(digits)
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_MAX_SHOWN]
