@@ -4,6 +4,7 @@ Of what ended, the attempts that met a quota or were refused as their callers' m
 nor do those that their clients left; the share that fails is of the others that began.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from relay_operator.decisions.analysis.increments import Increments, SideIncrements
@@ -19,7 +20,14 @@ from relay_operator.decisions.judgement.judged import (
     timed,
 )
 from relay_operator.decisions.judgement.quota import FEWEST, QuotaWatch
-from relay_operator.decisions.judgement.rows import Counts, finding, row, stable_finding
+from relay_operator.decisions.judgement.rows import (
+    Counts,
+    Figure,
+    figures,
+    finding,
+    row,
+    stable_finding,
+)
 from relay_operator.decisions.judgement.served_share import ServedShare
 from relay_operator.decisions.judgement.stall import Stalled, StallWatch
 from relay_operator.decisions.judgement.token_drift import TokenDrift
@@ -73,6 +81,11 @@ class RouteJudge:
         rows = tuple(row(one.metric, one.test, one.counts) for one in self.judged)
         share = self.share.row()
         return rows if share is None else (*rows, share)
+
+    def figures(self) -> Iterator[Figure]:
+        """Goes through every test that can convict the canary, refusals included."""
+        for one in (*self.judged, self.refusals[0]):
+            yield from figures(one.metric, one.test)
 
     def judge(self, increments: Increments, *, asked_percent: int = 0) -> Verdict:
         """Takes in a tick and judges the canary. asked_percent is its weight, which is told beside what it serves."""

@@ -1,7 +1,8 @@
 """Describes each metric for a person: both sides' numbers, the limit, and the evidence against what it takes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from relay_operator.decisions.analysis.verdict import MetricRow
 from relay_operator.decisions.judgement.bound import Bound
@@ -35,6 +36,20 @@ class Counts:
         self.stable_total += stable_total
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One test of a metric as numbers: the share of bad calls that it allows at present, and the evidence against that.
+
+    Evidence is a natural logarithm, as needed is: the canary is convicted from there on, if stable does better.
+    """
+
+    metric: str
+    test: Literal["absolute", "increase"]
+    allowed: float
+    evidence: float
+    needed: float
+
+
 _NO_CALLS: Final = "no calls"
 
 
@@ -50,6 +65,23 @@ def row(metric: Metric, test: MetricTest, counts: Counts) -> MetricRow:
         certified=test.is_certified,
         message=finding(metric, bound, counts),
     )
+
+
+def figures(metric: Metric, test: MetricTest) -> Iterator[Figure]:
+    """Goes through the tests of a metric: against the limit itself, and against what stable does."""
+    bounds: tuple[tuple[Literal["absolute", "increase"], Bound | None], ...] = (
+        ("absolute", test.absolute),
+        ("increase", test.excess),
+    )
+    for name, bound in bounds:
+        if bound is not None:
+            yield Figure(
+                metric=metric.name,
+                test=name,
+                allowed=bound.odds.share,
+                evidence=max(bound.wealth.log_wealth, 0.0),
+                needed=bound.nats,
+            )
 
 
 def finding(metric: Metric, bound: Bound, counts: Counts) -> str:

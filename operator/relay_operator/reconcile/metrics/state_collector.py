@@ -1,6 +1,5 @@
 """Series about every tenant and route, computed when Prometheus asks: one state, and no counter that could be behind it."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,14 +11,13 @@ from prometheus_client.registry import Collector
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.decisions import conditions, tenant_status, timestamps
-from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.metrics.route_families import RouteFamilies
 from relay_operator.reconcile.watched_objects import Watched
 from relay_operator.reconcile.watched_state import WatchedState
 
-_ROUTE = ("namespace", "route")
 _TENANT = ("namespace", "tenant")
 _KEY = (*_TENANT, "key")
 _ROLLOUT_STATES = {
@@ -144,7 +142,7 @@ class StateCollector(Collector):
         return isolated, probed
 
     def _routes(self) -> Iterable[Metric]:
-        families = _RouteFamilies()
+        families = RouteFamilies()
         routes = self._watched_state.routes
         for namespace in filter(self._watched_state.is_our_namespace, routes.namespaces()):
             for watched in routes.in_namespace(namespace):
@@ -155,77 +153,6 @@ class StateCollector(Collector):
                     self._canaries.runs.get((namespace, watched.name)),
                 )
         return families.all()
-
-
-class _RouteFamilies:
-    def __init__(self) -> None:
-        self._ready = _gauge(
-            "relay_operator_route_ready",
-            "1 while the condition Ready of the RelayRoute is True.",
-            _ROUTE,
-        )
-        self._phase = _gauge(
-            "relay_operator_route_phase",
-            "1 for the phase that the route is in.",
-            (*_ROUTE, "phase"),
-        )
-        self._weight = _gauge(
-            "relay_operator_route_canary_weight_percent",
-            "Share of the sessions that the canary has.",
-            _ROUTE,
-        )
-        self._due = _gauge(
-            "relay_operator_route_step_due_timestamp_seconds",
-            "When the present step could be passed at the earliest.",
-            _ROUTE,
-        )
-        self._overdue = _gauge(
-            "relay_operator_route_step_overdue",
-            "1 while a step has not been passed by its deadline.",
-            _ROUTE,
-        )
-        self._awaits_approval = _gauge(
-            "relay_operator_route_awaiting_approval",
-            "1 while a step that is passed waits for a person.",
-            _ROUTE,
-        )
-        self._unmeasurable = _gauge(
-            "relay_operator_route_unmeasurable_since_timestamp_seconds",
-            "Since when the canary cannot be measured; absent while it can.",
-            _ROUTE,
-        )
-
-    def add(self, labels: list[str], status: Mapping[str, Any], run: Run | None) -> None:
-        """Adds a route; its status tells of one that has no run in this life of the operator yet."""
-        self._ready.add_metric(labels, float(_holds(status, ConditionType.READY)))
-        if run is None:
-            if status.get("phase"):
-                self._phase.add_metric([*labels, str(status["phase"])], 1)
-            return
-        state = run.state
-        self._phase.add_metric([*labels, state.phase.value], 1)
-        self._weight.add_metric(labels, state.weight_percent)
-        if not state.fingerprint:
-            return
-        reason = run.standing.reason if run.standing is not None else None
-        earliest = run.standing.earliest if run.standing is not None else 0.0
-        self._due.add_metric(labels, earliest or state.step_started_at)
-        self._overdue.add_metric(labels, float(reason is Reason.STEP_DEADLINE))
-        self._awaits_approval.add_metric(labels, float(reason is Reason.AWAITING_APPROVAL))
-        if run.is_measured and math.isfinite(run.unmeasurable_since):
-            self._unmeasurable.add_metric(labels, run.unmeasurable_since)
-
-    def all(self) -> tuple[Metric, ...]:
-        """Returns the families with the routes that were added."""
-        return (
-            self._ready,
-            self._phase,
-            self._weight,
-            self._due,
-            self._overdue,
-            self._awaits_approval,
-            self._unmeasurable,
-        )
 
 
 def _gauge(name: str, help_: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
