@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image lock sync-crds
+.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image lock sync-crds reference
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -66,3 +66,6 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 
 sync-crds: ## Copy crds/ into the chart
 	cp crds/*.yaml charts/relay-operator/crds/
+
+reference: setup ## Write docs/reference anew from the code and the custom resource definitions
+	$(PYTHON) -m tests.pages.reference

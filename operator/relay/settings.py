@@ -42,18 +42,24 @@ class Settings(BaseSettings):
     traffic_port: Annotated[int, Field(ge=0, le=65535)] = TRAFFIC_PORT
     """0 takes a free port, named in the log line `listening`; for tests."""
     admin_host: str = "::"
+    """As traffic_host, for metrics, health and documents."""
     admin_port: Annotated[int, Field(ge=0, le=65535)] = ADMIN_PORT
+    """0 takes a free port; for tests."""
     admin_max_connections: Count = 64
     """Beyond it the oldest gives way: probes, scrapes and pushes must get in, and take milliseconds."""
     admin_request_seconds: Seconds = 10.0
     """From a request's first byte to its last."""
 
     document_path: Path = Path(DOCUMENT_MOUNT) / DOCUMENT_KEY
+    """The document, mounted from the ConfigMap that the operator writes."""
     document_poll_seconds: Seconds = 1.0
     """Seconds between checks of the mounted document, TLS and upstream keys; one stat each."""
     state_directory: Path = Path(STATE_MOUNT)
+    """The accepted document is kept here over a restart of the container."""
     upstream_keys_directory: Path = Path(UPSTREAM_KEYS_MOUNT)
+    """One file for each key that providers are shown, mounted from a Secret."""
     tls_directory: Path = Path(TLS_MOUNT)
+    """Certificate and key towards callers, mounted from the Secret that the Tenant names."""
     kept_tls_directory: Path = Path(KEPT_TLS_MOUNT)
     """The last good certificate and its key are kept here, if it exists; it has to be in memory."""
 
@@ -74,7 +80,9 @@ class Settings(BaseSettings):
     slow_reader_seconds: Seconds = 120.0
     """A client that takes no byte of its answer for this long is disconnected: it holds a seat of its tenant."""
     max_header_bytes: Count = 32 * 1024
+    """Of the head of a request or an answer, start line included."""
     max_headers: Count = 100
+    """Of a request or an answer."""
     max_body_bytes: Count = 32 * MIB
     """Above it 413. Chat requests with a few images stay below 20 MiB."""
     max_buffered_bytes: Count = 256 * MIB
@@ -117,5 +125,6 @@ class Settings(BaseSettings):
     """Larger requests are not copied: a shadow may not cost the memory of a user's call."""
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    """The least important lines that are written."""
     usage_log: bool = True
     """One line per provider attempt on standard output."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.pages import blocks
 
 from relay_contract import endpoints
 from relay_operator import names
@@ -44,6 +45,39 @@ def test_the_image_is_built_with_every_file_that_the_wheel_wants() -> None:
         assert f"!{name}" in kept
 
 
+@pytest.mark.parametrize("page", sorted({*DOCUMENTS, *blocks.pages()}))
+def test_every_link_leads_to_a_page_and_a_heading(page: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    absent = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = target.partition("#")
+        if "://" in path:
+            continue
+        found = (ROOT / page).parent / path if path else ROOT / page
+        if not found.exists() or (heading and heading not in headings(found)):
+            absent.append(target)
+    assert absent == []
+
+
+def headings(page: Path) -> set[str]:
+    """Returns what the headings of a page are linked by, as GitHub makes it."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+def test_the_index_of_the_pages_names_each_of_them() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {path.partition("#")[0] for path in re.findall(r"\]\(([^)]+)\)", index)}
+    pages = {
+        str(page.relative_to(ROOT / "docs"))
+        for page in (ROOT / "docs").rglob("*.md")
+        if not page.is_relative_to(ROOT / "docs" / "adr")
+        and not page.is_relative_to(ROOT / "docs" / "results")
+        and not page.is_relative_to(ROOT / "docs" / "runbooks")
+    }
+    assert pages - linked == {"README.md"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_path_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()
@@ -76,16 +110,23 @@ def test_pre_commit_does_what_make_check_does_and_fetches_nothing() -> None:
 
 
 def scrape_jobs() -> dict[str, dict[str, Any]]:
-    """Returns the scrape jobs that README.md tells people to add, by name."""
+    """Returns the scrape jobs that people are told to add, by name."""
     (block,) = re.findall(
         r"^```yaml\n(scrape_configs:.*?)^```",
-        (ROOT / "README.md").read_text(),
+        (ROOT / "docs/how-to/prometheus.md").read_text(),
         re.DOTALL | re.MULTILINE,
     )
     return {job["job_name"]: job for job in yaml.safe_load(block)["scrape_configs"]}
 
 
-def test_the_scrape_jobs_of_the_readme_fit_the_operator_and_the_charts_defaults() -> None:
+def test_the_example_of_a_prometheus_has_the_jobs_of_the_page() -> None:
+    text = (ROOT / "examples/14-prometheus/prometheus.yaml").read_text()
+    [configuration] = [one for one in yaml.safe_load_all(text) if one["kind"] == "ConfigMap"]
+    jobs = yaml.safe_load(configuration["data"]["prometheus.yml"])["scrape_configs"]
+    assert {job["job_name"]: job for job in jobs} == scrape_jobs()
+
+
+def test_the_scrape_jobs_of_the_page_fit_the_operator_and_the_charts_defaults() -> None:
     values = yaml.safe_load((ROOT / "charts/relay-operator/values.yaml").read_text())
     jobs = scrape_jobs()
     host = f"relay-operator.relay-system.svc:{names.OPERATOR_PORT}"
@@ -105,7 +146,9 @@ def test_the_scrape_jobs_of_the_readme_fit_the_operator_and_the_charts_defaults(
     assert (pods["type"], pods["port"]) == ("A", names.OPERATOR_PORT)
 
 
-@pytest.mark.parametrize("page", ["README.md", "charts/relay-operator/templates/NOTES.txt"])
+@pytest.mark.parametrize(
+    "page", ["docs/how-to/upgrade.md", "charts/relay-operator/templates/NOTES.txt"]
+)
 def test_crds_are_upgraded_although_helm_owns_their_fields(page: str) -> None:
     commands = re.findall(r"kubectl apply.* -f crds/", (ROOT / page).read_text())
     assert commands == ["kubectl apply --server-side --force-conflicts -f crds/"]

@@ -17,8 +17,12 @@ from relay_operator.errors import ApiServerRefused
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 FIRST = "01-first-tenant"
-LATER = sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path.name > "02-canary")
+LATER = sorted(
+    path for path in EXAMPLES.iterdir() if path.is_dir() and "02-canary" < path.name < "11"
+)
 """They go on from the first tenant, each by itself."""
+ADOPTING = ("11-one-file", "12-gitops/tenants")
+"""They are another tenant each, with its namespace, beside the first."""
 OURS = ("Tenant", "Provider", "RelayRoute")
 OF_THE_TENANT = {("Tenant", "finance"), ("Secret", "relay-api-key-digests")}
 Manifest = dict[str, Any]
@@ -69,7 +73,8 @@ async def become_ready(manifests: list[Manifest]) -> dict[str, tuple[str, str]]:
             ready = conditions.get("Ready", {"status": "", "message": "no status"})
             if ready["status"] != "True":
                 found[f"{kind} {one['metadata']['name']}"] = ready["status"], ready["message"]
-    assert {one["metadata"]["name"] for one in stage.server.list("Tenant")} == {"finance"}
+    wanted = {one["metadata"]["name"] for one in manifests if one["kind"] == "Tenant"}
+    assert {one["metadata"]["name"] for one in stage.server.list("Tenant")} == wanted
     await life.end()
     return found
 
@@ -101,13 +106,45 @@ def test_the_other_examples_become_ready_as_their_pages_say(paths: tuple[str, ..
     assert play(objects(*paths)) == {}
 
 
+@pytest.mark.parametrize("directory", ADOPTING)
+def test_a_tenant_with_its_namespace_is_taken_at_the_first_try(directory: str) -> None:
+    async def once() -> list[str]:
+        stage = Stage()
+        life = await stage.operator()
+        refused = applied(stage, objects(directory))
+        await stage.settle()
+        [tenant] = stage.server.list("Tenant")
+        await life.end()
+        ready = {each["type"]: each["reason"] for each in tenant["status"]["conditions"]}
+        assert ready["NamespaceReady"] == "Adopted"
+        return refused
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(once()) == []
+
+
+def test_the_example_with_a_certificate_is_the_first_tenant_with_the_secret_of_the_certificate() -> (
+    None
+):
+    [first] = objects(f"{FIRST}/tenant.yaml")
+    [sealed] = objects("13-cert-manager/tenant.yaml")
+    [certificate] = [
+        one
+        for one in objects("13-cert-manager/certificate.yaml")
+        if one["metadata"].get("namespace") == "relay-finance"
+    ]
+    tls = sealed["spec"]["network"].pop("tls")
+    assert sealed == first
+    assert tls == {"secretName": certificate["spec"]["secretName"]}
+
+
 def test_every_example_is_applied_by_a_command_of_its_page() -> None:
     pages = "".join(page.read_text() for page in EXAMPLES.rglob("README.md"))
     for file in EXAMPLES.rglob("*.yaml"):
         path = file.relative_to(EXAMPLES)
-        is_alone = path.parent.name == "next"
-        named = f"examples/{path}" if is_alone else path.parent.name
-        assert f"-f {named}" in pages or f"-f examples/{named}" in pages, path
+        ways = (f"examples/{path}", f"examples/{path.parent}", path.parent.name)
+        either = "|".join(re.escape(way) for way in ways)
+        assert re.search(rf"-f ({either})[\s;]", pages), path
 
 
 def test_the_page_of_the_examples_names_each_of_them() -> None:

@@ -1,0 +1,76 @@
+"""Every command that a page shows is run by a test, or says why none can."""
+
+import re
+
+import pytest
+from tests.pages import blocks, story
+from tests.pages.blocks import ROOT, Block, Fate
+
+BLOCKS = [block for page in blocks.pages() for block in blocks.blocks_of(page)]
+ADVICE = (
+    "put a comment in the line before the block, e.g. <!-- run: cluster --> (tests/pages/blocks.py lists them), "
+    "and the page into tests/pages/story.py"
+)
+
+
+def of(fate: Fate) -> list[Block]:
+    return [block for block in BLOCKS if block.fate is fate]
+
+
+def test_the_pages_have_commands() -> None:
+    assert len(of(Fate.CLUSTER)) > 50
+    assert {block.page for block in BLOCKS} > {"README.md", "docs/how-to/first-tenant.md"}
+
+
+def test_every_block_of_commands_says_what_becomes_of_it() -> None:
+    unmarked = [f"{block.place} {block.mark}" for block in BLOCKS if block.fate is None]
+    assert unmarked == [], ADVICE
+
+
+def test_every_mark_stands_before_a_block() -> None:
+    """A mark with a blank line after it would have the block count as unmarked, and one without a block as nothing."""
+    marked = sum(bool(block.mark) for block in BLOCKS)
+    shown = sum(bool(block.shown) for block in BLOCKS)
+    texts = [(ROOT / page).read_text() for page in blocks.pages()]
+    marks = [
+        mark
+        for text in texts
+        for mark in re.findall(r"^ *<!-- (run|yours|needs a cloud|shows)\b", text, re.MULTILINE)
+    ]
+    assert len(marks) == marked + shown
+
+
+def test_every_page_with_commands_for_a_cluster_is_in_the_story_once() -> None:
+    wanted = {block.page for block in of(Fate.CLUSTER)}
+    assert sorted(story.PAGES) == sorted(wanted), ADVICE
+
+
+def test_what_another_test_runs_names_that_test() -> None:
+    absent = [block.place for block in of(Fate.ELSEWHERE) if not (ROOT / block.detail).is_file()]
+    assert absent == []
+
+
+def test_what_is_the_readers_own_is_set_by_the_story_and_nothing_else_is() -> None:
+    for block in of(Fate.YOURS):
+        exported = re.findall(r"(\w+)=", block.text)
+        assert exported == block.detail.split(), block.place
+        assert all(line.startswith("export ") for line in block.text.splitlines()), block.place
+    names = {name for block in of(Fate.YOURS) for name in block.detail.split()}
+    assert names == set(story.YOURS)
+
+
+@pytest.mark.parametrize("fate", [Fate.CLOUD])
+def test_what_needs_a_cloud_says_what_for(fate: Fate) -> None:
+    assert [block.place for block in of(fate) if len(block.detail.split()) < 4] == []
+
+
+def test_a_placeholder_is_a_variable() -> None:
+    """What is to be replaced by hand would be run as it stands: words in capitals are not pasted."""
+    placeholders = [
+        f"{block.place} {word}"
+        for block in of(Fate.CLUSTER)
+        for word in re.findall(
+            r"(?<![\w$\"'{=-])[A-Z]{4,}(?![\w=])", re.sub(r"#.*", "", block.text)
+        )
+    ]
+    assert [one for one in placeholders if "END" not in one and "GET" not in one] == []
