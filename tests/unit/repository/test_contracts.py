@@ -21,7 +21,7 @@ from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.layers import LayersContract
 
 ROOT = Path(__file__).resolve().parents[3]
-PACKAGES = ("relay", "relay_contract", "relay_operator")
+PACKAGES = ("relay", "relay_contract", "relay_ledger", "relay_operator")
 KINDS: dict[str, type[Contract]] = {"layers": LayersContract, "forbidden": ForbiddenContract}
 
 PURE = "clock, chance, I/O or client"
@@ -107,7 +107,7 @@ def test_a_contract_is_kept_and_fails_on_every_planted_violation(options: dict[s
     assert [one for one in planted if kept(options, one.planted(_graph()))] == []
 
 
-@pytest.mark.parametrize("package", ["relay", "relay_operator"])
+@pytest.mark.parametrize("package", ["relay", "relay_ledger", "relay_operator"])
 def test_a_new_room_has_to_be_given_its_layer(package: str) -> None:
     graph = deepcopy(_graph())
     graph.add_module(f"{package}.planted")
@@ -135,7 +135,7 @@ def test_an_import_for_type_checkers_alone_breaks_a_contract(tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode == 1
-    assert "relay_contract imports no relay, relay_operator BROKEN" in done.stdout
+    assert "relay_contract imports no relay, relay_ledger, relay_operator BROKEN" in done.stdout
 
 
 def expected_name(options: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 import grimp
 import pytest
 
-PACKAGES = ("relay", "relay_contract", "relay_operator")
+PACKAGES = ("relay", "relay_contract", "relay_ledger", "relay_operator")
 
 
 def graph_of(*packages: str) -> grimp.ImportGraph:

@@ -1,0 +1,1 @@
+"""The ledger: books every attempt at a provider once, in exact money."""

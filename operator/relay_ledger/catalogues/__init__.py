@@ -1,0 +1,1 @@
+"""Prices that others publish, made into price lists."""

@@ -1,0 +1,1 @@
+"""Prices with dates: their form as a file, which of them an attempt has, and what a correction of them changes."""

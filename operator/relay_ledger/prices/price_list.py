@@ -1,0 +1,165 @@
+"""A price list: entries with dates, each with an explicit price for every dimension it has."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final, Literal
+
+from relay_contract.billing.token_buckets import Bucket, Unit
+
+STANDARD: Final = "standard"
+_STANDARD_NAMES: Final = frozenset({"", "standard", "default", "auto", "on_demand"})
+DAY_SECONDS: Final = 24 * 3600
+PieceName = Unit | Literal["call"]
+
+
+class InvalidPrices(ValueError):
+    """A price list that cannot be used; the message names the entry and what to do."""
+
+
+def normal_model(name: str) -> str:
+    """Returns the name by which a model is looked up: lower case, without spaces around. Nothing else is guessed."""
+    return name.strip().lower()
+
+
+def normal_tier(name: str | None) -> str:
+    """Returns the service tier; providers have several words for the usual one."""
+    tier = (name or "").strip().lower()
+    return STANDARD if tier in _STANDARD_NAMES else tier
+
+
+@dataclass(frozen=True, slots=True)
+class DailyHours:
+    """A part of every day in UTC, in seconds since midnight, from `start` up to but without `end`; it may go over midnight."""
+
+    start: int
+    end: int
+
+    def __contains__(self, microseconds: int) -> bool:
+        second = microseconds // 1_000_000 % DAY_SECONDS
+        if self.start < self.end:
+            return self.start <= second < self.end
+        return second >= self.start or second < self.end
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Returns the same as spans within one day."""
+        if self.start < self.end:
+            return [(self.start, self.end)]
+        return [span for span in ((self.start, DAY_SECONDS), (0, self.end)) if span[0] < span[1]]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceEntry:
+    """Prices of models for a time, half open: from `starts_at` up to but without `ends_at`, microseconds since 1970.
+
+    provider and region are "" where the entry holds for all that no other entry names. above_input_tokens: the entry holds for calls with
+    more input than this. tokens are micro-USD per million, pieces micro-USD each. What a provider bills like something
+    else has been given its price already.
+    """
+
+    models: frozenset[str]
+    provider: str
+    tier: str
+    region: str
+    above_input_tokens: int
+    starts_at: int | None
+    ends_at: int | None
+    hours: DailyHours | None
+    tokens: Mapping[Bucket, int]
+    pieces: Mapping[PieceName, int]
+
+    def is_in_force(self, at: int) -> bool:
+        """Returns whether the entry holds at that time."""
+        return (
+            (self.starts_at is None or self.starts_at <= at)
+            and (self.ends_at is None or at < self.ends_at)
+            and (self.hours is None or at in self.hours)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """All entries of one name. version names this content: another content has another version."""
+
+    name: str
+    entries: tuple[PriceEntry, ...]
+    version: str = field(init=False)
+    by_model: Mapping[str, tuple[PriceEntry, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_model: dict[str, tuple[PriceEntry, ...]] = {}
+        for entry in self.entries:
+            for model in entry.models:
+                by_model[model] = (*by_model.get(model, ()), entry)
+        for model, entries in by_model.items():
+            _refuse_overlaps(model, entries)
+        content = json.dumps([_content(entry) for entry in self.entries], sort_keys=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        object.__setattr__(self, "by_model", by_model)
+        object.__setattr__(self, "version", f"{self.name}@{digest}")
+
+
+def _content(entry: PriceEntry) -> list[Any]:
+    hours = entry.hours
+    return [
+        sorted(entry.models),
+        *(entry.provider, entry.tier, entry.region, entry.above_input_tokens),
+        *(entry.starts_at, entry.ends_at),
+        None if hours is None else [hours.start, hours.end],
+        dict(entry.tokens),
+        dict(entry.pieces),
+    ]
+
+
+def _refuse_overlaps(model: str, entries: tuple[PriceEntry, ...]) -> None:
+    """Raises InvalidPrices where two entries of the same dimensions hold at one time."""
+    alike: dict[tuple[str, str, str, int, bool], list[PriceEntry]] = {}
+    for entry in entries:
+        dimensions = (entry.provider, entry.tier, entry.region, entry.above_input_tokens)
+        alike.setdefault((*dimensions, entry.hours is None), []).append(entry)
+    for group in alike.values():
+        if group[0].hours is None:
+            _refuse_overlap_in_time(model, group)
+        else:
+            _refuse_overlap_in_hours(model, group)
+
+
+def _refuse_overlap_in_time(model: str, entries: list[PriceEntry]) -> None:
+    ordered = sorted(entries, key=lambda entry: -1 if entry.starts_at is None else entry.starts_at)
+    for earlier, later in pairwise(ordered):
+        if earlier.ends_at is None or later.starts_at is None or later.starts_at < earlier.ends_at:
+            raise InvalidPrices(f"model {model}: {_OVERLAP}")
+
+
+_OVERLAP: Final = (
+    "two entries of the same provider, serviceTier, region and aboveInputTokens hold at one time;"
+    " give the earlier one `until`, the time at which the later one begins"
+)
+
+
+def _refuse_overlap_in_hours(model: str, entries: list[PriceEntry]) -> None:
+    """Raises InvalidPrices where hours of two entries meet while both hold. There are few: each pair is looked at."""
+    for place, one in enumerate(entries):
+        for other in entries[place + 1 :]:
+            meet = any(
+                start < other_end and other_start < end
+                for start, end in _spans(one)
+                for other_start, other_end in _spans(other)
+            )
+            if meet and _hold_together(one, other):
+                raise InvalidPrices(f"model {model}: {_OVERLAP}, or other hours")
+
+
+def _spans(entry: PriceEntry) -> list[tuple[int, int]]:
+    return entry.hours.spans() if entry.hours is not None else []
+
+
+def _hold_together(one: PriceEntry, other: PriceEntry) -> bool:
+    def begins_before_end(earlier: PriceEntry, later: PriceEntry) -> bool:
+        return (
+            earlier.starts_at is None or later.ends_at is None or earlier.starts_at < later.ends_at
+        )
+
+    return begins_before_end(one, other) and begins_before_end(other, one)
