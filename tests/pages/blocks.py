@@ -1,10 +1,10 @@
 """Fenced blocks of the pages that people read, and what becomes of each: which test runs it, or why none can.
 
-A comment in the line before a block of commands (sh, bash, python) says so. It is not shown where pages are rendered.
+A comment in the line before a block of commands (sh, python) says so. It is not shown where pages are rendered. A block of YAML
+may have one: its objects are then sent to the cluster as a dry run.
 
     <!-- run: cluster -->                            pasted into a shell of the story tests/e2e/test_pages.py, after the blocks before it
     <!-- run: cluster, until "Promoted" -->          the same; it is done, and interrupted, when its output has this
-    <!-- run: machine -->                            run by tests/chart/test_commands.py, without a cluster
     <!-- run by: tests/e2e/test_story.py -->         another test does the same
     <!-- yours: REGISTRY KEY -->                     sets these variables to the reader's own values; the story sets its own
     <!-- needs a cloud: a registry to push to -->    no test can run it, for this reason
@@ -23,6 +23,15 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 COMMANDS: Final = ("sh", "bash", "shell", "console", "python")
 _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^`]*$")
 _MARK: Final = re.compile(r"^ *<!-- (?P<text>(?:run|run by|yours|needs a cloud|shows)\b.*) -->$")
+_INLINE: Final = re.compile(r"`([^`]+)`")
+_LOOK: Final = re.compile(r"kubectl (?!.* (?:-w|-f)\b)(?:-n \S+ )?(?:get|describe|explain) .+")
+_STANDS_FOR: Final = {
+    "NAMESPACE": "relay-finance",
+    "TENANT": "finance",
+    "NAME": "finance",
+    "ROUTE": "chat",
+}
+"""Words in capitals within sentences, and what they are in the story."""
 _WAIT: Final = re.compile(r'cluster(?:, until "(?P<until>[^"]+)")?')
 
 
@@ -30,7 +39,6 @@ class Fate(StrEnum):
     """What becomes of a block of commands."""
 
     CLUSTER = "run: cluster"
-    MACHINE = "run: machine"
     ELSEWHERE = "run by"
     YOURS = "yours"
     CLOUD = "needs a cloud"
@@ -72,8 +80,6 @@ class Block:
 
 
 def _run_fate(detail: str) -> Fate | None:
-    if detail == "machine":
-        return Fate.MACHINE
     return Fate.CLUSTER if _WAIT.fullmatch(detail) else None
 
 
@@ -97,7 +103,7 @@ def read(page: str, text: str) -> list[Block]:
     """Returns the blocks of commands in the text of a page."""
     found: list[Block] = []
     for block in _fenced(page, text):
-        if block.language in COMMANDS:
+        if block.language in COMMANDS or (block.language == "yaml" and block.mark):
             found.append(block)
         elif block.mark == "shows" and found:
             last = found.pop()
@@ -112,6 +118,23 @@ def read(page: str, text: str) -> list[Block]:
                 )
             )
     return found
+
+
+def looks_of(page: str) -> list[Block]:
+    """Returns the commands within the sentences of a page that only look: kubectl get, describe and explain."""
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    commands = {" ".join(command.split()): None for command in _INLINE.findall(text)}
+    return [
+        Block(
+            page=page, line=0, language="sh", text=_filled_in(command) + "\n", mark="run: cluster"
+        )
+        for command in commands
+        if _LOOK.fullmatch(command)
+    ]
+
+
+def _filled_in(command: str) -> str:
+    return " ".join(_STANDS_FOR.get(word, word) for word in command.split())
 
 
 def _fenced(page: str, text: str) -> Iterator[Block]:

@@ -16,6 +16,11 @@ from tests.pages.blocks import Block
 
 LOOK_SECONDS: Final = 0.1
 END_SECONDS: Final = 5.0
+_SCRIPTS: Final = {
+    "python": "python3 - <<'END-OF-BLOCK'\n{}END-OF-BLOCK",
+    "yaml": "kubectl apply --dry-run=server -f - <<'END-OF-BLOCK'\n{}END-OF-BLOCK",
+}
+"""What is pasted for blocks that are no commands."""
 
 
 class BlockFailed(Exception):
@@ -36,7 +41,7 @@ class Shell:
 
     def run(self, block: Block, *, seconds: float) -> str:
         """Runs a block and returns what it printed; raises BlockFailed if a command fails or it takes too long."""
-        script = _python(block.text) if block.language == "python" else block.text
+        script = _SCRIPTS.get(block.language, "{}").format(block.text)
         with tempfile.NamedTemporaryFile() as printed:
             process = self._start(script, printed.fileno())
             code = self._watch(process, Path(printed.name), block.detail, seconds)
@@ -93,7 +98,3 @@ class Shell:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
         return 0
-
-
-def _python(text: str) -> str:
-    return f"python3 - <<'END-OF-PAGE'\n{text}END-OF-PAGE"

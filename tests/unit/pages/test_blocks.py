@@ -21,13 +21,18 @@ NAME   PHASE
 kind: Tenant
 ```
 
+<!-- run: cluster -->
+```yaml
+kind: Provider
+```
+
 - in a list
   <!-- needs a cloud: a registry to push to -->
   ```bash
   docker push $REGISTRY/it   # a word
   ```
 
-<!-- run: machine -->
+<!-- run: cluster -->
 
 ```python
 print("marked one line too early")
@@ -36,25 +41,33 @@ print("marked one line too early")
 
 
 def test_each_block_has_its_mark_its_place_and_its_output() -> None:
-    watched, pushed, unmarked = blocks.read("page.md", PAGE)
+    watched, dry, pushed, unmarked = blocks.read("page.md", PAGE)
     assert (watched.place, watched.fate, watched.detail) == ("page.md:4", Fate.CLUSTER, "Promoted")
     assert watched.text == "kubectl get relayroute chat -w\n"
     assert watched.shown == "NAME   PHASE\n"
+    assert (dry.language, dry.fate, dry.text) == ("yaml", Fate.CLUSTER, "kind: Provider\n")
     assert (pushed.fate, pushed.detail) == (Fate.CLOUD, "a registry to push to")
     assert pushed.text == "docker push $REGISTRY/it   # a word\n"
     assert (unmarked.language, unmarked.fate) == ("python", None)
+
+
+def test_commands_within_sentences_that_only_look_are_found() -> None:
+    looks = [look.text for look in blocks.looks_of("docs/alerts.md")]
+    assert "kubectl -n relay-finance describe relayroute chat\n" in looks
+    assert "kubectl get relay -A\n" in looks
+    assert [look for look in looks if "-w" in look or "rollback" in look] == []
 
 
 @pytest.mark.parametrize(
     ("mark", "fate"),
     [
         ("run: cluster", Fate.CLUSTER),
-        ("run: machine", Fate.MACHINE),
         ("run by: tests/e2e/test_story.py", Fate.ELSEWHERE),
         ("yours: KEY", Fate.YOURS),
         ("needs a cloud: a load balancer", Fate.CLOUD),
         ("needs a cloud: ", None),
         ("run: clusters", None),
+        ("run: machine", None),
         ("run: cluster, until Promoted", None),
         ("run", None),
     ],

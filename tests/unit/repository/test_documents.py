@@ -88,12 +88,24 @@ def test_every_path_that_a_document_names_exists(document: str) -> None:
     assert absent == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS, *blocks.pages()}))
 def test_every_make_target_that_a_document_names_exists(document: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     text = (ROOT / document).read_text()
     named = re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)
     assert [name for name in named if name not in targets] == []
+
+
+def test_every_benchmark_that_a_page_names_exists() -> None:
+    made = (ROOT / "Makefile").read_text()
+    [told] = re.findall(r"^bench:.*ONLY=(.*) for one$", made, re.MULTILINE)
+    known = set(re.split(r", | or ", told))
+    named = {
+        (page, name)
+        for page in {*DOCUMENTS, *blocks.pages()}
+        for name in re.findall(r"make bench ONLY=(\w+)", (ROOT / page).read_text())
+    }
+    assert {one for one in named if one[1] not in known} == set()
 
 
 def test_pre_commit_does_what_make_check_does_and_fetches_nothing() -> None:

@@ -1,0 +1,69 @@
+"""Words in code type of the guides are words of the product: reasons, conditions, phases, codes of refusals, fields."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from tests.pages.blocks import ROOT
+
+from relay.dialect.refusals import Refusal
+from relay_operator.decisions.analysis.verdict import Outcome
+from relay_operator.names import ConditionType, Reason
+
+GUIDES = sorted(
+    str(page.relative_to(ROOT))
+    for page in (
+        *(ROOT / "docs" / "how-to").glob("*.md"),
+        ROOT / "README.md",
+        ROOT / "docs" / "concepts.md",
+        ROOT / "docs" / "troubleshooting.md",
+    )
+)
+KUBERNETES = {"NetworkPolicy", "NetworkPolicies", "True", "False"}
+
+
+def enums(schema: Any) -> Iterator[str]:
+    """Yields every value of every enumeration in a schema, and the name of every field."""
+    if isinstance(schema, dict):
+        yield from (str(one) for one in schema.get("enum", ()))
+        yield from schema.get("properties", {})
+        for inner in schema.values():
+            yield from enums(inner)
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from enums(inner)
+
+
+DEFINITIONS = [yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml")]
+FIELDS = {word for one in DEFINITIONS for word in enums(one)}
+ALERTS = set(re.findall(r"^## (\w+)$", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE))
+KINDS = {one["spec"]["names"]["kind"] for one in DEFINITIONS}
+KNOWN = {*Outcome, *ConditionType, *Reason, *FIELDS, *ALERTS, *KINDS, *KUBERNETES}
+CODES = {one.value.code for one in Refusal}
+
+
+def code_words(page: str) -> set[str]:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    return set(re.findall(r"`(\w+)`", text))
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_reason_and_phase_in_a_guide_exists(page: str) -> None:
+    named = {word for word in code_words(page) if re.fullmatch(r"[A-Z][a-z]+[A-Za-z]*", word)}
+    assert named - KNOWN == set()
+
+
+def test_every_code_among_the_symptoms_is_one_that_relays_answer() -> None:
+    named = {word for word in code_words("docs/troubleshooting.md") if "_" in word}
+    assert len(named) >= 7
+    assert named - CODES == set()
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_field_in_a_guide_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    paths = re.findall(r"`((?:spec|status)\.[\w.]+)`", text)
+    absent = [path for path in paths if not set(path.split(".")[1:]) <= FIELDS]
+    assert absent == []
