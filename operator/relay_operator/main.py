@@ -20,7 +20,7 @@ from relay_operator.cluster import key_secrets
 from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
-from relay_operator.cluster.leadership.fence import Brake, Fence
+from relay_operator.cluster.leadership.fence import Brake, Fence, boot_seconds
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.cluster.metrics.loop_lag import LoopLag
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -53,6 +53,7 @@ from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
+from relay_operator.reconcile.canaries.step_clock import StepClock
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.fleet.api_budget import ApiBudget
 from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
@@ -222,13 +223,16 @@ async def _operate(
     canaries = CanaryRuns(
         evidence=Evidence(scrape_seconds=settings.prometheus_scrape_seconds),
         budget=Budget(settings.canaries_at_once),
+        ahead_seconds=lambda: elector.clock_ahead_seconds,
     )
+    clock = StepClock(wall=time.time, steady=boot_seconds, canaries=canaries, queue=queue)
     webhook, key_versions = _webhook(settings, elector), SecretVersions()
     isolation = IsolationRecords(
         watched_state=watched_state,
         is_required=settings.isolation_required,
         period_seconds=settings.isolation_probe_seconds,
-        clock=time.time,
+        clock=time.monotonic,
+        wall=time.time,
     )
     collectors: list[Collector] = [
         StateCollector(
@@ -247,7 +251,7 @@ async def _operate(
         watched_state=watched_state,
         queue=queue,
         period_seconds=settings.provider_probe_seconds if watched_state.shards.is_main else 0,
-        clock=time.time,
+        clock=time.monotonic,
     )
     quota_lending = QuotaLending(
         relays=relays,
@@ -296,20 +300,20 @@ async def _operate(
             status=status,
             announcer=announcer,
             queue=queue,
-            clock=time.time,
+            clock=clock,
             webhook=webhook,
         ),
         watched_state=watched_state,
         resync_seconds=settings.resync_seconds,
     )
-    moves = CanaryMoves(canaries=canaries, publisher=publisher, queue=queue, clock=time.time)
+    moves = CanaryMoves(canaries=canaries, publisher=publisher, queue=queue, clock=clock)
     loop = SloLoop(
         canaries=canaries,
         prometheus=prometheus,
         moves=moves,
         watched_state=watched_state,
         tick_seconds=settings.tick_seconds,
-        clock=time.time,
+        clock=clock,
     )
     breakers = BreakerWatch(
         canaries=canaries,
@@ -317,7 +321,7 @@ async def _operate(
         moves=moves,
         watched_state=watched_state,
         tick_seconds=settings.tick_seconds,
-        clock=time.time,
+        clock=clock,
     )
     preflights = PreflightWatch(
         canaries=canaries,
@@ -326,7 +330,7 @@ async def _operate(
         publisher=publisher,
         watched_state=watched_state,
         tick_seconds=settings.tick_seconds,
-        clock=time.time,
+        clock=clock,
     )
     shadows = ShadowWatch(
         canaries=canaries,
@@ -349,7 +353,7 @@ async def _operate(
         publisher=publisher,
         watched_state=watched_state,
         queue=queue,
-        clock=time.time,
+        clock=time.monotonic,
     )
     context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)

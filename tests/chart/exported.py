@@ -86,7 +86,11 @@ async def _scraped() -> list[Any]:
             watched_state=state,
             canaries=CanaryRuns(evidence=Evidence(scrape_seconds=2), budget=Budget(0)),
             isolation=IsolationRecords(
-                watched_state=state, is_required=True, period_seconds=900, clock=lambda: 0.0
+                watched_state=state,
+                is_required=True,
+                period_seconds=900,
+                clock=lambda: 0.0,
+                wall=lambda: 0.0,
             ),
         ),
         QueueCollector(WorkQueue(), leads=lambda: True),

@@ -4,7 +4,7 @@ Decisions are synchronous: between reading the state and setting the weight noth
 the reconcilers may both call.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,12 +28,13 @@ from relay_operator.decisions.canary.probes import combined
 from relay_operator.decisions.canary.resumption import (
     adopt,
     adopt_started,
+    go_on_by_another_clock,
     leave,
     obey_lower,
     resume,
 )
 from relay_operator.decisions.canary.run import RAISED, Run
-from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
+from relay_operator.decisions.canary.state import ENDED, Decision, Phase, Plan, State
 from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
 
@@ -44,10 +45,11 @@ _NOT_STORED = "this weight is not stored yet; it is not raised until the API ser
 
 @dataclass(slots=True)
 class CanaryRuns:
-    """budget says how many canaries may be raised at once."""
+    """budget says how many canaries may be raised at once, ahead_seconds by how much our clock is ahead of the former leader's."""
 
     evidence: Evidence
     budget: Budget = field(default_factory=Budget)
+    ahead_seconds: Callable[[], float] = lambda: 0.0
     runs: dict[RouteKey, Run] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class CanaryRuns:
         progress = route_status.from_status(status).progress
         if progress is None or not self.budget.most:
             return
-        state = progress.state
+        state = progress.state.by_another_clock(self.ahead_seconds(), now=now)
         waiting = _is_told(status, Reason.AWAITING_BUDGET)
         if waiting:
             self.budget.recall(key, state.step_started_at, now=now)
@@ -94,7 +96,7 @@ class CanaryRuns:
             )
             progress = route_status.from_status(route.status).progress
             if progress is not None:
-                resume(run, progress, in_force, now)
+                resume(run, progress, in_force, now, ahead_seconds=self.ahead_seconds())
             adopt_started(run, in_force, now)
             self._begin(key, run, progress)
         if run.objective != objective:
@@ -132,11 +134,18 @@ class CanaryRuns:
             )
             progress = route_status.from_status(status).progress
             if progress is not None:
-                resume(run, progress, in_force, now)
+                resume(run, progress, in_force, now, ahead_seconds=self.ahead_seconds())
             self._begin(key, run, progress)
         adopt(run, in_force, now)
         run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)
         return run
+
+    def go_on_by_another_clock(self, ahead_seconds: float, *, now: float) -> list[RouteKey]:
+        """Moves all times with a clock that was set by so much; returns the routes whose status tells another step by it."""
+        self.budget.go_on_by_another_clock(ahead_seconds)
+        for run in self.runs.values():
+            go_on_by_another_clock(run, ahead_seconds, now)
+        return [key for key, run in self.runs.items() if run.state.phase not in ENDED]
 
     def obey_lower(self, key: RouteKey, in_force: document.Route, *, now: float) -> bool:
         """Brings a run down to a lower weight that relays were found to have in force; True when it was above."""

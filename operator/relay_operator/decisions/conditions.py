@@ -87,7 +87,8 @@ def with_grace(
         # of another version of the operator
         return wanted
     since = find(told, ConditionType.RECONCILING).get("lastTransitionTime")
-    if since is not None and now - from_text(since) >= GRACE_SECONDS:
+    # one that is later than now was told by a clock that is set right since
+    if since is not None and abs(now - from_text(since)) >= GRACE_SECONDS:
         return wanted
     kept = replace(ready, status="True", reason=reason, message=str(before.get("message", "")))
     return [kept if one is ready else one for one in wanted]

@@ -431,7 +431,7 @@ class RouteReconciler:
         programmed = Programmed(
             generation=_generation(body, publication), pods=pods, acknowledged=acknowledged
         )
-        is_unheard = self._is_unheard(body, programmed, now)
+        is_unheard = self._is_unheard(body, programmed)
         if is_unheard or name in publication.taken_over:
             self._look_again(body, _LOOK_AGAIN_SECONDS)
         if is_unheard:
@@ -469,14 +469,14 @@ class RouteReconciler:
             tenant = publication.tenant.metadata.name
             self._queue.add_after(Key("Tenant", "", tenant), _TENANT_SECONDS)
 
-    def _is_unheard(self, body: dict[str, Any], programmed: Programmed, now: float) -> bool:
+    def _is_unheard(self, body: dict[str, Any], programmed: Programmed) -> bool:
         """Tells whether status has told already that all pods took this document, and that is only to be heard from them anew."""
         key = ("RelayRoute", body["metadata"]["namespace"], body["metadata"]["name"])
         told = route_status.from_status(self._status.told("RelayRoute", body)).programmed
         is_as_told = programmed.acknowledged < programmed.pods and told == replace(
             programmed, acknowledged=programmed.pods
         )
-        return self._unheard.are_awaited(key, is_as_told=is_as_told, now=now)
+        return self._unheard.are_awaited(key, is_as_told=is_as_told)
 
     def _compared(self, namespace: str, name: str) -> Compared | None:
         route = self._watched_state.parsed_route(namespace, name)

@@ -50,6 +50,7 @@ from relay_operator.reconcile.canaries.canary_moves import CanaryMoves
 from relay_operator.reconcile.canaries.preflight_watch import PreflightWatch
 from relay_operator.reconcile.canaries.shadow_watch import ShadowWatch
 from relay_operator.reconcile.canaries.slo_loop import SloLoop
+from relay_operator.reconcile.canaries.step_clock import StepClock
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.fleet.api_budget import ApiBudget
 from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
@@ -181,18 +182,25 @@ class Life:
         prometheus: bool = True,
         elects: str = "",
         shards: Shards | None = None,
+        clock_ahead: float = 0.0,
     ) -> None:
+        self.clock_ahead = clock_ahead
+        """By how many seconds the clock of this operator's host is ahead of the others."""
         self.api: Connection = stage.server.connect(failures)
         self.term = Term(stage.numbers)
         lease_api: Any = stage.server.connect(self.api.failures)
         clock = stage.clock
+
+        def wall() -> float:
+            return clock() + self.clock_ahead
+
         self.elector = Elector(
             lease_api,
             namespace=SYSTEM,
             identity=elects,
             lease_seconds=_LEASE_SECONDS,
             clock=clock,
-            wall=clock,
+            wall=wall,
             heartbeat=Heartbeat((clock,)),
         )
         self.api.fence = self.elector if elects else Unfenced()
@@ -217,7 +225,9 @@ class Life:
         self.canaries = CanaryRuns(
             evidence=Evidence(scrape_seconds=_SCRAPE_SECONDS),
             budget=Budget(stage.canaries_at_once),
+            ahead_seconds=lambda: self.elector.clock_ahead_seconds,
         )
+        step_clock = StepClock(wall=wall, steady=clock, canaries=self.canaries, queue=self.queue)
         self.late = LatePushes(watched_state=self.watched_state, queue=self.queue)
         self.publisher = DocumentPublisher(
             late=self.late,
@@ -232,6 +242,7 @@ class Life:
             is_required=stage.isolation_is_required,
             period_seconds=900,
             clock=stage.clock,
+            wall=wall,
         )
         self.isolation_watch = IsolationWatch(
             records=self.isolation,
@@ -283,7 +294,7 @@ class Life:
                 key_versions=self.key_versions,
                 platform=stage.platform,
                 signing_key=SIGNING_KEY,
-                clock=stage.clock,
+                clock=wall,
             ),
             providers=ProviderReconciler(
                 api=api,
@@ -291,7 +302,7 @@ class Life:
                 status=status,
                 announcer=announcer,
                 queue=self.queue,
-                clock=stage.clock,
+                clock=wall,
                 operator_namespace=SYSTEM,
                 probes=self.provider_probes,
             ),
@@ -302,14 +313,14 @@ class Life:
                 status=status,
                 announcer=announcer,
                 queue=self.queue,
-                clock=stage.clock,
+                clock=step_clock,
                 webhook=stage.webhook,
             ),
             watched_state=self.watched_state,
             resync_seconds=600,
         )
         moves = CanaryMoves(
-            canaries=self.canaries, publisher=self.publisher, queue=self.queue, clock=stage.clock
+            canaries=self.canaries, publisher=self.publisher, queue=self.queue, clock=step_clock
         )
         self.slo_loop = SloLoop(
             canaries=self.canaries,
@@ -317,7 +328,7 @@ class Life:
             moves=moves,
             watched_state=self.watched_state,
             tick_seconds=0.5,
-            clock=stage.clock,
+            clock=step_clock,
         )
         self.breaker_watch = BreakerWatch(
             canaries=self.canaries,
@@ -325,7 +336,7 @@ class Life:
             moves=moves,
             watched_state=self.watched_state,
             tick_seconds=0.5,
-            clock=stage.clock,
+            clock=step_clock,
         )
         self.preflight_watch = PreflightWatch(
             canaries=self.canaries,
@@ -334,7 +345,7 @@ class Life:
             publisher=self.publisher,
             watched_state=self.watched_state,
             tick_seconds=0.5,
-            clock=stage.clock,
+            clock=step_clock,
         )
         self.shadow_watch = ShadowWatch(
             canaries=self.canaries,
@@ -488,9 +499,17 @@ class Stage:
         prometheus: bool = True,
         elects: str = "",
         shards: Shards | None = None,
+        clock_ahead: float = 0.0,
     ) -> Life:
         """Prepares a life of the operator; with a name that it elects itself by, under the fence as in main."""
-        return Life(self, failures, prometheus=prometheus, elects=elects, shards=shards)
+        return Life(
+            self,
+            failures,
+            prometheus=prometheus,
+            elects=elects,
+            shards=shards,
+            clock_ahead=clock_ahead,
+        )
 
     async def operator(self) -> Life:
         """Starts a life of the operator."""

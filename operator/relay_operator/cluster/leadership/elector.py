@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.25
 """After a step that did not succeed."""
 _RELEASE_SECONDS = 2.0
+_TOLD_SECONDS: Final = 1e-6
+"""Times in a Lease have microseconds."""
 
 _LEADER: Final = Gauge(
     "relay_operator_leader",
@@ -44,7 +46,7 @@ class Elector:
 
     It is the fence of everything that this life sends. identity names this life and no other, shard the Tenants that
     it leads; clock never goes back, wall
-    is for what people read in the Lease.
+    is for what people read in the Lease. clock_ahead_seconds is by how much wall is ahead of the former leader's, once this one leads.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Elector:
         self._is_braking = False
         self._hurry = asyncio.Event()
         self._acquired = self._renewed = 0.0
+        self.clock_ahead_seconds = 0.0
         self.won, self.lost = asyncio.Event(), asyncio.Event()
         _LEADER.labels(shard).set_function(lambda: float(self.rest_seconds() > 0))
         _EPOCH.labels(shard).set_function(
@@ -184,10 +187,13 @@ class Elector:
         return None if found is None else leases.read(found)
 
     async def _claim(self, version: str, epoch: int) -> Lease:
-        # a write that changes nothing would leave the version as it is, and the standby in wait of a change
-        self._renewed = max(self._wall(), self._renewed + 1e-6)
+        wall = self._wall()
         if not self._election.epoch:
-            self._acquired = self._renewed
+            self._acquired = wall
+            self.clock_ahead_seconds = self._election.clock_ahead_seconds(self._clock(), wall)
+        # a write that changes nothing would leave the version as it is, and the standby in wait of a change
+        is_same = abs(wall - self._renewed) < _TOLD_SECONDS
+        self._renewed = self._renewed + _TOLD_SECONDS if is_same else wall
         patch = leases.claim(
             version=version,
             holder=self._election.identity,

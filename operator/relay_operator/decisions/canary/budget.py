@@ -64,6 +64,12 @@ class Budget:
             # its tenant is broken, or its spec is refused
             self.leave(gone)
 
+    def go_on_by_another_clock(self, ahead_seconds: float) -> None:
+        """Moves all times with a clock that was set by so much."""
+        for kept in (self._waiting, self._unheard):
+            kept.update({key: at + ahead_seconds for key, at in kept.items()})
+        self._line = None
+
     def wait(self, key: RouteKey, since: float) -> None:
         """Puts a canary in line; it keeps its turn by the moment (seconds since the epoch) at which it began to wait."""
         self._unheard.pop(key, None)

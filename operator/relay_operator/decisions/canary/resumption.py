@@ -1,5 +1,7 @@
 """Goes on with a canary that an earlier life of the operator began: from status, and from what the relays obey."""
 
+from dataclasses import replace
+
 from relay_contract import document
 from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary import machine
@@ -13,8 +15,19 @@ _REPEATED_SECONDS = 600.0
 the move, so the API server drops every repetition (an Event lives one hour by default)."""
 
 
-def resume(run: Run, progress: Progress, in_force: document.Route | None, now: float) -> None:
-    """Brings a new run to where status says that it was, or to the weight that the relays obey where they differ."""
+def resume(
+    run: Run,
+    progress: Progress,
+    in_force: document.Route | None,
+    now: float,
+    *,
+    ahead_seconds: float = 0.0,
+) -> None:
+    """Brings a new run to where status says that it was, or to the weight that the relays obey where they differ.
+
+    ahead_seconds is by how much our clock is ahead of the one that status was written by.
+    """
+    progress = _by_another_clock(progress, ahead_seconds, now)
     run.state, run.history = progress.state, progress.history
     run.remembered = progress.remembered
     run.probes = progress.probes
@@ -25,7 +38,9 @@ def resume(run: Run, progress: Progress, in_force: document.Route | None, now: f
     if progress.verdict.outcome is not Outcome.BREACHED or decided:
         run.verdict, run.measured_at = progress.verdict, progress.measured_at
         run.told, run.told_at = progress.verdict, progress.measured_at
-    run.unannounced = tuple(move for move in run.history if now - move.at <= _REPEATED_SECONDS)
+    run.unannounced = tuple(
+        move for move in run.history if now - ahead_seconds - move.at <= _REPEATED_SECONDS
+    )
     if in_force is None:
         return
     if in_force.canary is None:
@@ -42,6 +57,47 @@ def resume(run: Run, progress: Progress, in_force: document.Route | None, now: f
         leave(run)
         return
     _correct(run, in_force.canary.fingerprint, in_force.canary_percent, now)
+
+
+def _by_another_clock(progress: Progress, ahead_seconds: float, now: float) -> Progress:
+    """Returns what status tells by a clock that is so far ahead of the one that it was told by; nothing of it is later than now."""
+    shadow = progress.shadow
+    if shadow is not None:
+        started_at = min(shadow.started_at + ahead_seconds, now)
+        shadow = replace(shadow, started_at=started_at)
+    return replace(
+        progress,
+        state=progress.state.by_another_clock(ahead_seconds, now=now),
+        measured_at=min(_moved(progress.measured_at, ahead_seconds), now),
+        held_until=min(_moved(progress.held_until, ahead_seconds), now),
+        shadow=shadow,
+    )
+
+
+def go_on_by_another_clock(run: Run, ahead_seconds: float, now: float) -> None:
+    """Moves all times of a run with a clock that was set by so much: what has been waited for until now counts.
+
+    Moves that were told keep the time that they were told with, by which their Events are named.
+    """
+    run.state = run.state.by_another_clock(ahead_seconds, now=now)
+    run.unmeasurable_since += ahead_seconds
+    run.incident_at += ahead_seconds
+    run.probed_at += ahead_seconds
+    run.held_since += ahead_seconds
+    run.told_shadow_at += ahead_seconds
+    run.measured_at = _moved(run.measured_at, ahead_seconds)
+    run.told_at = _moved(run.told_at, ahead_seconds)
+    run.held_until = _moved(run.held_until, ahead_seconds)
+    if run.trial is not None:
+        run.trial.started_at += ahead_seconds
+    if run.told_shadow is not None:
+        started_at = run.told_shadow.started_at + ahead_seconds
+        run.told_shadow = replace(run.told_shadow, started_at=started_at)
+
+
+def _moved(at: float, seconds: float) -> float:
+    """Moves a time, of which 0 says that there is none."""
+    return at + seconds if at else at
 
 
 def obey_lower(run: Run, in_force: document.Route, now: float) -> bool:

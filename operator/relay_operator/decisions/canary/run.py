@@ -10,7 +10,7 @@ from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.copies import Shadowed, Trial
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.probes import Probes
-from relay_operator.decisions.canary.state import BEFORE_WEIGHT, Decision, Phase, Plan, State
+from relay_operator.decisions.canary.state import BEFORE_WEIGHT, ENDED, Decision, Phase, Plan, State
 from relay_operator.decisions.judgement import memory
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.route_status import Move, Progress
@@ -30,7 +30,6 @@ _PASSED: Final = frozenset({Reason.AWAITING_APPROVAL, Reason.AWAITING_BUDGET})
 """Reasons for staying of a step that is passed: what it was passed on must not be lost, or a restart would take that back."""
 _BRIEF_SECONDS: Final = 10.0
 """What is still to be read after a start holds for a moment, as a spec that is not in force does: that is not told."""
-_ENDED: Final = (Phase.STABLE, Phase.PROMOTED, Phase.ROLLED_BACK)
 _BY_HAND: Final = frozenset(
     {
         Reason.AWAITING_APPROVAL,
@@ -122,7 +121,7 @@ class Run:
         """Tells whether the run waits for something else than what it has to show."""
         by_spec = bool(self.plan.held) or self.plan.paused
         by_budget = self._stands_by({Reason.AWAITING_BUDGET})
-        return self.state.phase not in _ENDED and (by_spec or by_budget)
+        return self.state.phase not in ENDED and (by_spec or by_budget)
 
     def _stands_by(self, reasons: Set[Reason]) -> bool:
         return self.standing is not None and self.standing.reason in reasons
@@ -240,7 +239,7 @@ class Run:
     @property
     def progress(self) -> Progress:
         """Returns the part of the run that status keeps."""
-        was_held = self.held_until > self.state.step_started_at and self.state.phase not in _ENDED
+        was_held = self.held_until > self.state.step_started_at and self.state.phase not in ENDED
         return Progress(
             state=self.state,
             verdict=self.told,

@@ -1,7 +1,7 @@
 """Phases of a canary, the plan that a spec asks for, and the position that status keeps."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -59,6 +59,8 @@ class ShadowPlan:
 
 
 BEFORE_WEIGHT: Final = frozenset({Phase.PREFLIGHT, Phase.SHADOWING})
+ENDED: Final = (Phase.STABLE, Phase.PROMOTED, Phase.ROLLED_BACK)
+"""Phases in which nothing more happens by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,21 @@ class State:
     def step_token(self) -> str:
         """Names this step of this run."""
         return f"{self.run_token}/{self.step_index}"
+
+    def by_another_clock(self, ahead_seconds: float, *, now: float) -> "State":
+        """Returns the same position by a clock that is so far ahead of the one that it was told by.
+
+        A step has lasted as long as before. When a canary was rolled back is told as a time of day, and stays one; nothing
+        is later than now.
+        """
+        started = self.step_started_at
+        if started and self.phase not in ENDED:
+            started += ahead_seconds
+        return replace(
+            self,
+            step_started_at=min(started, now),
+            rolled_back=tuple(replace(one, at=min(one.at, now)) for one in self.rolled_back),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

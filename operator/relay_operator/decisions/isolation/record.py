@@ -25,7 +25,8 @@ SETTLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """finding is the one in force; proven_at is when a probe last judged anything, in this life of the operator.
+    """finding is the one in force; proven_at is when a probe last judged anything, in this life of the operator, in
+    seconds since the epoch; all other times are of a clock that nobody sets.
 
     exposures are those in a row that are not in force yet, unjudged the probes in a row that judged nothing, the first of
     them at doubted_at. due_at is when the tenant is to be probed again.

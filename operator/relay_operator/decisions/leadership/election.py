@@ -12,7 +12,8 @@ A Lease that is missing is made without a holder, and claimed later like any oth
 tells how old a request to make it is.
 
 A leader acts for less than a lease lasts, counted from before its claim was sent; who takes over counts from after it saw
-that claim's effect. Both count by their own clocks, whose rates may differ by a tenth; no time of another machine is read.
+that claim's effect. Both count by their own clocks, whose rates may differ by a tenth; no time of another machine has a part in
+who leads. From the time that the last holder wrote, a new leader learns by which clock that one wrote statuses.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _FENCE_SHARE: Final = 5 / 6
 """Of the lease, the leader acts for this much. The rest is for clocks that differ, and for bytes that are on their way."""
 _RENEW_SHARE: Final = 1 / 6
 _POLL_SHARE: Final = 1 / 12
+_SAME_CLOCK_SECONDS: Final = 5.0
+"""A renewal is told by the time at which it was sent, and seen when it is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Election:
         self._version = ""
         self._seen_at = float("-inf")
         self._was_ours_then = False
+        self._renewed_at, self._seen_renewed_at, self._renewals = 0.0, float("-inf"), 0
         self._looked_at = float("-inf")
         self._claimed_at = float("-inf")
         self._is_unanswered = False
@@ -117,6 +121,18 @@ class Election:
             )
         return max(due - now, 0.0)
 
+    def clock_ahead_seconds(self, now: float, wall: float) -> float:
+        """Returns by how much our clock of the time of day, which shows wall, is ahead of the last holder's.
+
+        Who saw a renewal come knows it to a few seconds, and less than that is none. Of a Lease that was never seen to change
+        it is known only whether our clock is behind: else the holder may have stopped to renew it long ago.
+        """
+        if not self._renewed_at:
+            return 0.0
+        ahead = wall - (self._renewed_at + now - self._seen_renewed_at)
+        is_known = abs(ahead) >= _SAME_CLOCK_SECONDS and (ahead < 0 or self._renewals > 0)
+        return ahead if is_known else 0.0
+
     def note_epoch(self, epoch: int) -> None:
         """Takes in that a leader of this epoch has been, whatever the Lease says: it may have been deleted or restored."""
         self._known_epoch = max(self._known_epoch, min(epoch, MOST_EPOCH - 1))
@@ -135,6 +151,9 @@ class Election:
         if self._version != lease.version:
             self._version, self._seen_at, self._was_ours_then = lease.version, now, self.leads(now)
         self._seen = lease
+        if lease.renewed_at and lease.renewed_at != self._renewed_at:
+            self._renewals += bool(self._renewed_at)
+            self._renewed_at, self._seen_renewed_at = lease.renewed_at, now
         self._is_unanswered = self._is_unanswered and lease.holder == self.identity
         is_ours = lease.holder == self.identity or self._is_only_unheld(lease)
         if self.epoch and not is_ours:

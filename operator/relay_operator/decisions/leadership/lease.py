@@ -18,13 +18,15 @@ class Lease:
     """A Lease as it was read. holder is empty while nobody has claimed it.
 
     is_released tells that its last holder gave it back and acts no more, which an empty holder alone does not: anybody can
-    empty it. epoch counts leaders; version is the resourceVersion.
+    empty it. epoch counts leaders; version is the resourceVersion. renewed_at is seconds since the epoch by the clock of who held it
+    last, 0 where nobody says.
     """
 
     version: str
     holder: str = ""
     epoch: int = 0
     duration_seconds: float = 0.0
+    renewed_at: float = 0.0
     is_released: bool = False
 
 
@@ -39,6 +41,7 @@ def read(manifest: Mapping[str, Any]) -> Lease:
         holder=holder,
         epoch=min(epoch, MOST_EPOCH),
         duration_seconds=min(_whole(spec.get("leaseDurationSeconds")), MOST_LEASE_SECONDS),
+        renewed_at=timestamps.from_text(spec.get("renewTime")),
         is_released=not holder and mark == str(epoch),
     )
 
@@ -61,7 +64,7 @@ def claim(
     *, version: str, holder: str, epoch: int, lease_seconds: int, now: float, acquired: float
 ) -> dict[str, Any]:
     """Returns the patch that claims the Lease of a version, or goes on holding it. now and acquired are seconds since the
-    epoch, for people: nobody compares them with a clock of its own.
+    epoch, for people: who leads is decided without them. The next leader reads from now by which clock statuses were written.
     """
     return {
         "metadata": {

@@ -4,6 +4,7 @@ It asks every pod of the fleet anew which document it runs, and that takes a mom
 stays meanwhile: else a restart would write most statuses twice.
 """
 
+import asyncio
 from typing import Final
 
 _SECONDS: Final = 3.0
@@ -16,7 +17,7 @@ class UnheardPods:
     def __init__(self) -> None:
         self._since: dict[Key, float] = {}
 
-    def are_awaited(self, key: Key, *, is_as_told: bool, now: float) -> bool:
+    def are_awaited(self, key: Key, *, is_as_told: bool) -> bool:
         """Tells whether to wait a moment more before an object's status is written.
 
         is_as_told tells that nothing differs from what status tells but that pods have not acknowledged it, or not yet again.
@@ -24,6 +25,7 @@ class UnheardPods:
         if not is_as_told:
             self._since.pop(key, None)
             return False
+        now = asyncio.get_running_loop().time()
         return now - self._since.setdefault(key, now) < _SECONDS
 
     def forget(self, key: Key) -> None:

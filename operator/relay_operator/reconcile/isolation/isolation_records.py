@@ -27,7 +27,7 @@ class Withholding:
 class IsolationRecords:
     """Records by namespace. is_required tells whether a tenant that is not isolated is given no key of a provider.
 
-    What is due stands in a heap, so that time costs what is due and not what there is.
+    What is due stands in a heap, so that time costs what is due and not what there is. Nobody sets clock; wall is for what is told.
     """
 
     def __init__(
@@ -37,10 +37,11 @@ class IsolationRecords:
         is_required: bool,
         period_seconds: float,
         clock: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         self._watched_state = watched_state
         self._period_seconds = period_seconds
-        self._clock = clock
+        self._clock, self._wall = clock, wall
         self._records: dict[str, Record] = {}
         self._uids: dict[str, str] = {}
         self._due: list[tuple[float, str]] = []
@@ -75,6 +76,8 @@ class IsolationRecords:
         after = records.after(
             before, found, now=self._clock(), period_seconds=self._period_seconds, jitter=jitter
         )
+        if after.proven_at != before.proven_at:
+            after = replace(after, proven_at=self._wall())
         if namespace in self._changed:
             # while it was being probed: what was found is of both, before and after
             after = records.due_soon(after, now=self._clock())

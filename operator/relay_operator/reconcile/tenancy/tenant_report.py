@@ -76,7 +76,7 @@ class TenantReport:
             acknowledged=found.acknowledged_pods,
             config_generation=publication.generation if publication is not None else 0,
         )
-        if self._is_unheard(body, status, found, now):
+        if self._is_unheard(body, status, found):
             return False
         if publication is not None:
             publication.reported_generation = publication.generation
@@ -88,16 +88,14 @@ class TenantReport:
         is_quiet = found.tls is None or found.tls.is_settled
         return found.available and found.acknowledged_pods == found.pods and is_quiet
 
-    def _is_unheard(
-        self, body: dict[str, Any], status: TenantStatus, found: Provisioned, now: float
-    ) -> bool:
+    def _is_unheard(self, body: dict[str, Any], status: TenantStatus, found: Provisioned) -> bool:
         """Tells whether status has told already that all pods took this document, and that is only to be heard from them anew."""
         told = tenant_status.from_status(self._status.told("Tenant", body))
         is_as_told = found.acknowledged_pods < found.pods and told == replace(
             status, acknowledged=found.pods
         )
         key = ("Tenant", "", body["metadata"]["name"])
-        return self._unheard.are_awaited(key, is_as_told=is_as_told, now=now)
+        return self._unheard.are_awaited(key, is_as_told=is_as_told)
 
     async def write(
         self,

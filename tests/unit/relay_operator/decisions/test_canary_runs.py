@@ -54,11 +54,13 @@ def a_route(status: dict[str, Any] | None = None, **spec: Any) -> RelayRoute:
 class Life:
     """One life of the operator, as far as one route's canary goes."""
 
-    def __init__(self, route: RelayRoute, *, weight_in_force: int | None = None) -> None:
+    def __init__(
+        self, route: RelayRoute, *, weight_in_force: int | None = None, now: float = START
+    ) -> None:
         self.runs = CanaryRuns(evidence=Evidence(scrape_seconds=20))
         self.route = route
         self.counters = RelayCounters()
-        self.now = START
+        self.now = now
         in_force = None if weight_in_force is None else in_force_at(route, weight_in_force)
         self.run = self.runs.accept(route, PROVIDERS, in_force=in_force, now=self.now)
 
@@ -103,7 +105,7 @@ class Life:
         """Starts the next life from the spec, this life's status, and the document in force."""
         weight = self.run.state.weight_percent if weight_in_force is None else weight_in_force
         route = self.route.model_copy(update={"status": self.status})
-        return Life(route, weight_in_force=weight)
+        return Life(route, weight_in_force=weight, now=self.now)
 
 
 def in_force_at(route: RelayRoute, weight: int) -> document.Route:

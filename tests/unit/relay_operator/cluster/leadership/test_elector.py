@@ -30,8 +30,9 @@ class Operator:
     """One elector, its connection, and the task that runs it."""
 
     api: Connection
-    elector: Elector
-    task: asyncio.Task[None]
+    elector: Elector = field(init=False)
+    task: asyncio.Task[None] = field(init=False)
+    wall_ahead: float = 0.0
 
     def leads(self) -> bool:
         """Tells whether it may act."""
@@ -58,16 +59,17 @@ class Stage:
         """Starts another operator."""
         clock, api = running_clock(), self.server.connect()
         stand_in: Any = api
-        elector = Elector(
+        started = Operator(api)
+        started.elector = Elector(
             stand_in,
             namespace=NAMESPACE,
             identity=f"operator-{len(self.operators)}",
             lease_seconds=LEASE_SECONDS,
             clock=clock,
-            wall=lambda: clock() + self.stepped_seconds,
+            wall=lambda: clock() + self.stepped_seconds + started.wall_ahead,
             heartbeat=Heartbeat((clock,)),
         )
-        started = Operator(api, elector, asyncio.create_task(elector.run()))
+        started.task = asyncio.create_task(started.elector.run())
         self.operators.append(started)
         return started
 
@@ -356,3 +358,55 @@ async def test_a_leader_brakes_while_the_api_server_answers_with_errors_of_its_o
         await asyncio.sleep(10)
         assert not first.leads()
         assert first.elector.may_brake()
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0, 0.0])
+def test_who_takes_over_knows_by_which_clock_the_former_leader_wrote(ahead: float) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        async with on_stage() as stage:
+            first = await stage.leading()
+            await asyncio.sleep(5)
+            second = stage.operators[1]
+            second.wall_ahead = ahead
+            await first.is_killed()
+            async with asyncio.timeout(20):
+                await second.elector.won.wait()
+            assert second.elector.clock_ahead_seconds == pytest.approx(ahead, abs=1)
+
+    story()
+
+
+@pytest.mark.parametrize(("ahead", "known"), [(3600.0, 0.0), (-3600.0, -3600.0)])
+def test_who_never_saw_the_former_leader_knows_only_that_its_own_clock_is_behind(
+    ahead: float, known: float
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        async with on_stage(1) as stage:
+            first = await stage.leading()
+            await first.is_killed()
+            second = stage.start()
+            second.wall_ahead = ahead
+            async with asyncio.timeout(20):
+                await second.elector.won.wait()
+            assert second.elector.clock_ahead_seconds == pytest.approx(known, abs=7)
+
+    story()
+
+
+@in_virtual_time
+async def test_what_others_write_into_the_lease_tells_nothing_of_a_clock() -> None:
+    async with on_stage() as stage:
+        first = await stage.leading()
+        await asyncio.sleep(5)
+        await first.is_killed()
+        for _ in range(3):
+            await asyncio.sleep(3)
+            lease = stage.lease()
+            annotated = {**lease["metadata"], "annotations": {"note": str(stage.server.clock.now)}}
+            stage.server.put({**lease, "metadata": annotated})
+        second = stage.operators[1]
+        async with asyncio.timeout(20):
+            await second.elector.won.wait()
+        assert second.elector.clock_ahead_seconds == 0
