@@ -160,6 +160,9 @@ class Supervisor:
                 )
             except DocumentRejected as error:
                 self.rejection = error
+                if source == "push" and error.code == "stale_epoch":
+                    # a former leader that goes on: nobody but we see that it does
+                    self._log_rejection("warning", error, source)
                 raise
             self.rejection = None
             fresh = accepted is not self.accepted
@@ -211,9 +214,14 @@ class Supervisor:
         except DocumentRejected as error:
             # the mount usually lags behind pushes, so an older file is expected
             level = "debug" if error.code in ("stale_generation", "stale_epoch") else "error"
-            self._log.event(level, "document_rejected", code=error.code, message=str(error))
+            self._log_rejection(level, error, "mount")
         except NotProgrammed as error:
             self._log.event("error", "document_not_programmed", message=str(error))
+
+    def _log_rejection(self, level: str, error: DocumentRejected, source: str) -> None:
+        self._log.event(
+            level, "document_rejected", code=error.code, source=source, message=str(error)
+        )
 
     def _keep(self, accepted: Accepted) -> None:
         try:
