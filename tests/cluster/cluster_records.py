@@ -41,12 +41,18 @@ class ClusterRecord:
     node_labels: dict[str, str] | None = None
     feature_gates: dict[str, bool] | None = None
     runtime_config: dict[str, str] | None = None
+    audit_log: bool = False
     outer: Process | None = None
     inner: Process | None = None
 
     @property
     def directory(self) -> Path:
         return paths.state_root() / self.name
+
+    @property
+    def audit_log_path(self) -> Path:
+        """The API server's log of what pods change, one JSON event a line; only with audit_log."""
+        return self.directory / "logs" / "audit.log"
 
     @property
     def node_name(self) -> str:

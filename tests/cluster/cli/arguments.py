@@ -23,7 +23,10 @@ def parse_duration(text: str) -> float:
 
 
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    """Builds the parser. KIND_CLUSTER_NAME in environment is the default cluster name, as with kind."""
+    """Builds the parser. KIND_CLUSTER_NAME in environment is the default cluster name, as with kind.
+
+    With RELAY_CLUSTER_AUDIT_LOG clusters are created with an audit log.
+    """
     name = environment.get("KIND_CLUSTER_NAME") or DEFAULT_NAME
     top = argparse.ArgumentParser(
         prog="kind",
@@ -41,7 +44,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"kind version {KIND_VERSION}")
     verbs = top.add_subparsers(dest="verb", metavar="COMMAND")
     verbs.add_parser("version", help="print the version")
-    _create(verbs, name)
+    _create(verbs, name, audit_log=bool(environment.get("RELAY_CLUSTER_AUDIT_LOG")))
     _delete(verbs, name)
     _get(verbs, name)
     _export(verbs, name)
@@ -92,7 +95,7 @@ def _kubeconfig(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _create(verbs: Verbs, name: str) -> None:
+def _create(verbs: Verbs, name: str, *, audit_log: bool) -> None:
     nouns = _nouns(verbs, "create", "create a cluster")
     cluster = _command(nouns, "cluster", "create a cluster and merge its kubeconfig")
     _name(cluster, name)
@@ -104,6 +107,12 @@ def _create(verbs: Verbs, name: str) -> None:
     cluster.add_argument("--wait", default="0s", help="time to wait for Ready, e.g. 60s")
     cluster.add_argument(
         "--retain", action="store_true", help="keep the node and its logs when creation fails"
+    )
+    cluster.add_argument(
+        "--audit-log",
+        action="store_true",
+        default=audit_log,
+        help="[not in kind] let the API server log what pods change",
     )
 
 

@@ -34,7 +34,11 @@ def version(_: Options) -> int:
 
 def create_cluster(options: Options) -> int:
     plan = configuration.plan(
-        options.config, name=options.name, wait=options.wait, retain=options.retain
+        options.config,
+        name=options.name,
+        wait=options.wait,
+        retain=options.retain,
+        audit_log=options.audit_log,
     )
     # report an unreadable kubeconfig before minutes are spent on the cluster
     kubeconfig.read(kubeconfig.destination(_kubeconfigs(options)))

@@ -21,7 +21,9 @@ NODE_FIELDS = frozenset({"role", "labels"})
 NETWORKING_FIELDS = frozenset({"kubeProxyMode", "ipFamily"})
 
 
-def plan(config: str | None, *, name: str, wait: str, retain: bool) -> Plan:
+def plan(
+    config: str | None, *, name: str, wait: str, retain: bool, audit_log: bool = False
+) -> Plan:
     """Builds the plan of a cluster. config is a path, - for standard input, or None; a --name overrides the file's."""
     try:
         seconds = parse_duration(wait)
@@ -30,7 +32,9 @@ def plan(config: str | None, *, name: str, wait: str, retain: bool) -> Plan:
     settings = parse(_read(config)) if config else {}
     chosen = name if name != DEFAULT_NAME else settings.pop("name", name)
     settings.pop("name", None)
-    return Plan(name=chosen, wait_seconds=seconds or None, retain=retain, **settings)
+    return Plan(
+        name=chosen, wait_seconds=seconds or None, retain=retain, audit_log=audit_log, **settings
+    )
 
 
 def _read(config: str) -> str:

@@ -33,6 +33,7 @@ class Plan:
     node_labels: dict[str, str] = field(default_factory=dict)
     feature_gates: dict[str, bool] = field(default_factory=dict)
     runtime_config: dict[str, str] = field(default_factory=dict)
+    audit_log: bool = False
 
 
 def create(plan: Plan, say: Say) -> ClusterRecord:
@@ -108,6 +109,7 @@ def _start(plan: Plan, programs: Path, say: Say) -> tuple[ClusterRecord, Namespa
             node_labels=plan.node_labels,
             feature_gates=plan.feature_gates,
             runtime_config=plan.runtime_config,
+            audit_log=plan.audit_log,
         )
         # removes empty cgroups of an earlier cluster; fails if they are in use by one of another state directory
         cgroups.remove(record.cgroup)

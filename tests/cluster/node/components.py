@@ -119,9 +119,17 @@ def _api_server(record: ClusterRecord) -> tuple[str, ...]:
         f"--proxy-client-key-file={_certificate(record, 'front-proxy.key')}",
         "--enable-aggregator-routing=true",
         "--profiling=false",
+        *_audit(record),
         *([f"--runtime-config={runtime_config}"] if runtime_config else []),
         *_feature_gates(record),
     )
+
+
+def _audit(record: ClusterRecord) -> list[str]:
+    if not record.audit_log:
+        return []
+    policy = record.directory / "audit-policy.json"
+    return [f"--audit-log-path={record.audit_log_path}", f"--audit-policy-file={policy}"]
 
 
 def _controller_manager(record: ClusterRecord) -> tuple[str, ...]:

@@ -28,6 +28,24 @@ def write(record: ClusterRecord, *, snapshotter: str) -> None:
     # for pods with dnsPolicy Default: the node has no other resolver than the cluster's
     (directory / "resolv.conf").write_text(f"nameserver {addresses.DNS_SERVICE}\n")
     _write_json(directory / "kubelet.json", kubelet(record))
+    _write_json(directory / "audit-policy.json", audit_policy())
+
+
+def audit_policy() -> dict[str, Any]:
+    """Returns what the API server logs, if it does: changes that pods make, and which pod made each; not those of the control plane."""
+    changes = ["create", "update", "patch", "delete", "deletecollection"]
+    pods = {
+        "level": "Metadata",
+        "userGroups": ["system:serviceaccounts"],
+        "verbs": changes,
+        "omitStages": ["RequestReceived"],
+    }
+    control_plane = {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]}
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "rules": [control_plane, pods, {"level": "None"}],
+    }
 
 
 def pod_network() -> dict[str, Any]:

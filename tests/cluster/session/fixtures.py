@@ -7,6 +7,7 @@ the cluster; nothing is inspected or started before a test asks for it.
 import contextlib
 import fcntl
 import hashlib
+import os
 import re
 import subprocess
 import time
@@ -27,6 +28,7 @@ MAX_SESSIONS = 8
 IMAGES = tuple(docker_engine.DOCKERFILES)
 PROBE_IMAGES = ("python:dev", "busybox:dev")
 EMBEDDED_ONLY = "embedded_only"
+AUDIT_LOG = "RELAY_CLUSTER_AUDIT_LOG"
 
 _locks = pytest.StashKey[contextlib.ExitStack]()
 _provider = pytest.StashKey[Provider]()
@@ -107,6 +109,8 @@ def cluster_begun(request: pytest.FixtureRequest, cluster_provider: Provider) ->
     option.kind_kubectl_bin = option.kind_kubectl_bin or str(cluster_provider.kubectl)
     if option.cluster_name == PYTEST_KIND_DEFAULT_NAME:
         option.cluster_name = _own_name(config.stash[_locks])
+    # the referee of what each operator pod has changed
+    os.environ[AUDIT_LOG] = "1"
     if not option.keep_cluster:
         _kind(config, "delete", "cluster", f"--name={option.cluster_name}")
     return began
