@@ -61,7 +61,7 @@ def test_no_deployment_selects_another_shards_pods_and_relays_let_all_of_them_in
         assert [wanted <= one.items() for one in pods] == [n == index for n in range(len(pods))]
         let_in = labels(environment(deployment)["OPERATOR_POD_SELECTOR"])
         assert all(dict(let_in).items() <= one.items() for one in pods)
-    [policy] = of_kind("NetworkPolicy").values()
+    policy = of_kind("NetworkPolicy")["relay-operator"]
     guarded = policy["spec"]["podSelector"]["matchLabels"].items()
     assert all(guarded <= one.items() for one in pods)
     scraped = of_kind("Service")["relay-operator-pods"]["spec"]["selector"].items()

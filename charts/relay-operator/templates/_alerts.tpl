@@ -201,7 +201,7 @@ groups:
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: Messages about canaries did not reach the webhook's receiver.
-      description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs deployment/%s says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace .Release.Name | quote }}
+      description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs deployment/%s says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace (include "relay-operator.name" .) | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayWebhookFailing") | trim | nindent 6 }}
   - alert: RelayOperatorWithoutLeader
     expr: sum by (shard) (relay_operator_leader{ {{- $operator }}}) == 0

@@ -1,3 +1,9 @@
+{{- /* what the release's objects are called: its name, made a name that a Service can have too (RFC 1035) */}}
+{{- define "relay-operator.name" -}}
+{{- $name := .Release.Name | replace "." "-" }}
+{{- regexMatch "^[0-9]" $name | ternary (printf "r%s" $name) $name }}
+{{- end }}
+
 {{- /* names of all operators, as JSON: "" for the main ones, then the shards in their order */}}
 {{- define "relay-operator.shards" -}}
 {{- $names := list "" }}
@@ -9,46 +15,58 @@
 
 {{- /* what the objects of the operators of a shard are called, and their pods are told apart by */}}
 {{- define "relay-operator.instance" -}}
-{{- .shard | empty | ternary .Release.Name (printf "%s-%s" .Release.Name (.shard | default "")) }}
+{{- $name := include "relay-operator.name" . }}
+{{- .shard | empty | ternary $name (printf "%s-%s" $name (.shard | default "")) }}
 {{- end }}
 
 {{- /* labels that the pods of all operators have, and no others of the namespace */}}
 {{- define "relay-operator.allPods" -}}
-app.kubernetes.io/name=relay-operator,app.kubernetes.io/{{ .Values.operator.shards | empty | ternary "instance" "part-of" }}={{ .Release.Name }}
+app.kubernetes.io/name=relay-operator,app.kubernetes.io/{{ .Values.operator.shards | empty | ternary "instance" "part-of" }}={{ include "relay-operator.name" . }}
 {{- end }}
 
 {{- define "relay-operator.allPodsSelector" -}}
 app.kubernetes.io/name: relay-operator
-app.kubernetes.io/{{ .Values.operator.shards | empty | ternary "instance" "part-of" }}: {{ .Release.Name }}
+app.kubernetes.io/{{ .Values.operator.shards | empty | ternary "instance" "part-of" }}: {{ include "relay-operator.name" . }}
 {{- end }}
 
 {{- define "relay-operator.labels" -}}
 app.kubernetes.io/name: relay-operator
 app.kubernetes.io/instance: {{ include "relay-operator.instance" . }}
 {{- with .Values.operator.shards }}
-app.kubernetes.io/part-of: {{ $.Release.Name }}
+app.kubernetes.io/part-of: {{ include "relay-operator.name" $ }}
 {{- end }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- /* metadata.annotations that every object has, after its labels; nothing without any */}}
+{{- define "relay-operator.annotations" }}
+{{- with .Values.commonAnnotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
 {{- define "relay-operator.selector" -}}
 app.kubernetes.io/name: relay-operator
 app.kubernetes.io/instance: {{ include "relay-operator.instance" . }}
 {{- end }}
 {{- define "relay-operator.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 {{- define "relay-operator.tenantRole" -}}
-{{ .Release.Name }}-tenant
+{{ include "relay-operator.name" . }}-tenant
 {{- end }}
 
 {{- define "relay-operator.account" -}}
-system:serviceaccount:{{ .Release.Namespace }}:{{ .Release.Name }}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "relay-operator.name" . }}
 {{- end }}
 
 {{- /* names of the Secrets that the operator writes in tenants' namespaces */}}
 {{- define "relay-operator.secrets" -}}
-['relay-api-keys', 'relay-upstream']
+['relay-api-keys', 'relay-upstream', 'relay-image-pull']
 {{- end }}
 
 {{- define "relay-operator.breakGlassGroups" -}}
@@ -100,6 +118,65 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- if .Values.operator.priorityClassName }}
 {{- .Values.operator.priorityClassName }}
 {{- else if .Values.operator.priority }}
-{{- .Release.Name }}
+{{- include "relay-operator.name" . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of what runs beside the operators and is none of them: no selector of theirs has it; of (root, component) */}}
+{{- define "relay-operator.besideLabels" -}}
+app.kubernetes.io/name: relay-operator-{{ .component }}
+app.kubernetes.io/instance: {{ include "relay-operator.name" .root }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* A pod of the image that runs one command and ends; of (root, account, command, ports, volumes) */}}
+{{- define "relay-operator.onePod" -}}
+restartPolicy: Never
+serviceAccountName: {{ .account }}
+enableServiceLinks: false
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+- name: {{ . | quote }}
+{{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+containers:
+- name: {{ .component }}
+  image: {{ include "relay-operator.image" .root | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  command: {{ .command | toJson }}
+  {{- with .port }}
+  ports:
+  - {name: provider, containerPort: {{ . }}}
+  {{- end }}
+  resources:
+    requests: {cpu: 50m, memory: 96Mi, ephemeral-storage: 16Mi}
+    limits: {memory: 256Mi, ephemeral-storage: 128Mi}
+  securityContext:
+    allowPrivilegeEscalation: false
+    readOnlyRootFilesystem: true
+    capabilities: {drop: [ALL]}
+  {{- with .mount }}
+  volumeMounts:
+  - {name: files, mountPath: {{ . }}, readOnly: true}
+  {{- end }}
+{{- with .configMap }}
+volumes:
+- {name: files, configMap: {name: {{ . }}}}
+{{- end }}
+{{- with .root.Values.operator.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.operator.tolerations }}
+tolerations: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end }}

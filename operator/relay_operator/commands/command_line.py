@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from relay_operator.commands import crds, release
+from relay_operator.commands import crds, release, trial
 from relay_operator.errors import OperatorError, SettingsUnusable
 from relay_operator.settings import Settings
 
@@ -44,6 +44,15 @@ def parse(arguments: Sequence[str]) -> Command | None:
             return lambda: release.run(chosen.tenant)
         case "crds":
             return lambda: crds.run(chosen.directory)
+        case "trial":
+            wanted = trial.Trial(
+                tenant=chosen.tenant,
+                namespace=chosen.namespace,
+                service=chosen.service,
+                port=chosen.port,
+                seconds=chosen.seconds,
+            )
+            return lambda: trial.run(wanted)
         case _:
             return None
 
@@ -107,7 +116,26 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("tenant", nargs="*", help="Tenants to release; all of them if none is named")
     one = commands.add_parser("crds", help=crds.SUMMARY, description=crds.DESCRIPTION)
     one.add_argument("directory", metavar="DIRECTORY", help="where the definitions are")
+    _add_trial(commands.add_parser("trial", help=trial.SUMMARY, description=trial.DESCRIPTION))
     return parser
+
+
+def _add_trial(parser: argparse.ArgumentParser) -> None:
+    for name, help_ in (
+        (
+            "--tenant",
+            "name of the Tenant and of the Provider; namespace relay-NAME is there to be adopted",
+        ),
+        ("--namespace", "namespace of this pod"),
+        ("--service", "Service there that leads to this pod"),
+    ):
+        parser.add_argument(name, required=True, help=help_)
+    parser.add_argument(
+        "--port", type=int, default=8080, help="port of the Service and of this pod"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="how long a call may take to come through"
+    )
 
 
 def _settings_text() -> str:

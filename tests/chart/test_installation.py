@@ -1,0 +1,246 @@
+"""The chart fits any release name, namespace, registry and monitoring, and what it runs beside the operators has its own rights."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.cluster.session import provider
+
+from relay_operator import names
+from relay_operator.commands import command_line, crds, trial
+from relay_operator.settings import Settings, split
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
+DIGEST = f"sha256:{'a' * 64}"
+Object = dict[str, Any]
+
+
+def rendered(*sets: str, name: str = "relay-operator", space: str = "relay-system") -> list[Object]:
+    values = [part for one in sets for part in ("--set-json", one)]
+    command = [str(provider.find().helm), "template", name, str(CHART), "--namespace", space]
+    done = subprocess.run([*command, *values], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+def hook_of(one: Object) -> str:
+    annotations = one["metadata"].get("annotations") or {}
+    return str(annotations.get("helm.sh/hook", ""))
+
+
+def of_release(objects: list[Object]) -> list[Object]:
+    return [one for one in objects if not hook_of(one)]
+
+
+def the(objects: list[Object], kind: str, name: str) -> Object:
+    [found] = [one for one in objects if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def pod_of(objects: list[Object], name: str = "relay-operator") -> Object:
+    spec: Object = the(objects, "Deployment", name)["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(objects: list[Object]) -> Object:
+    [container] = pod_of(objects)["containers"]
+    return {one["name"]: one.get("value", "") for one in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("release", "called"),
+    [
+        ("my.release", "my-release"),
+        ("1st", "r1st"),
+        ("a" * 53, "a" * 53),
+        ("r" * 51 + ".9", "r" * 51 + "-9"),
+        ("2" + "a" * 52, "r2" + "a" * 52),
+    ],
+)
+def test_every_name_that_helm_takes_gives_names_that_kubernetes_takes(
+    release: str, called: str
+) -> None:
+    objects = rendered("crds.upgradeJob.enabled=true", name=release)
+    for one in objects:
+        name = one["metadata"]["name"]
+        most = 63 if one["kind"] in ("Service", "Pod", "Job", "Namespace") else 253
+        assert len(name) <= most
+        if one["kind"] == "Service":
+            # RFC 1035: no dot, and a letter first
+            assert "." not in name
+            assert name[0].isalpha()
+        for label in (one["metadata"].get("labels") or {}).values():
+            assert len(label) <= 63
+    assert the(objects, "Deployment", called)
+    assert environment_of(objects, called)["OPERATOR_SERVICE_ACCOUNT"] == called
+
+
+def environment_of(objects: list[Object], name: str) -> Object:
+    [container] = pod_of(objects, name)["containers"]
+    return {one["name"]: one.get("value", "") for one in container["env"]}
+
+
+def test_an_image_by_digest_is_that_of_all_pods_and_of_the_admission_policy() -> None:
+    objects = rendered(f'image.digest="{DIGEST}"', "crds.upgradeJob.enabled=true")
+    image = f"relay-operator@{DIGEST}"
+    pods = [
+        pod_of(objects),
+        the(objects, "Job", "relay-operator-crds")["spec"]["template"]["spec"],
+        the(objects, "Pod", "relay-operator-trial")["spec"],
+    ]
+    assert {one["image"] for pod in pods for one in pod["containers"]} == {image}
+    assert environment(objects)["OPERATOR_RELAY_IMAGE"] == image
+    bounds = the(objects, "ValidatingAdmissionPolicy", "relay-operator-bounds")
+    assert f"one.image == '{image}'" in json.dumps(bounds)
+
+
+def test_pull_secrets_are_those_of_every_pod_and_of_the_operator_for_relays() -> None:
+    objects = rendered('image.pullSecrets=["one","two"]', "crds.upgradeJob.enabled=true")
+    wanted = [{"name": "one"}, {"name": "two"}]
+    assert pod_of(objects)["imagePullSecrets"] == wanted
+    job = the(objects, "Job", "relay-operator-crds")["spec"]["template"]["spec"]
+    assert job["imagePullSecrets"] == wanted
+    assert the(objects, "Pod", "relay-operator-trial")["spec"]["imagePullSecrets"] == wanted
+    told = environment(objects)["OPERATOR_IMAGE_PULL_SECRETS"]
+    assert split(Settings(image_pull_secrets=told).image_pull_secrets) == ("one", "two")
+
+
+def test_labels_and_annotations_of_the_platform_are_on_everything_and_in_no_selector() -> None:
+    objects = rendered(
+        'commonLabels={"team":"platform"}',
+        'commonAnnotations={"owner":"x@example.com"}',
+        'operator.podLabels={"sidecar":"no"}',
+        'operator.podAnnotations={"scan":"yes"}',
+        'serviceAccount.annotations={"role":"arn"}',
+        "podMonitors.enabled=true",
+        "alerts.enabled=true",
+        'operator.shards=[{"name":"eu","tenantSelector":"region=eu"}]',
+    )
+    for one in of_release(objects):
+        metadata = one["metadata"]
+        what = (one["kind"], metadata["name"])
+        assert metadata["labels"].get("team") == "platform", what
+        assert metadata.get("annotations", {}).get("owner") == "x@example.com", what
+    template = the(objects, "Deployment", "relay-operator")["spec"]["template"]["metadata"]
+    assert template["labels"].items() >= {"team": "platform", "sidecar": "no"}.items()
+    assert template["annotations"].items() >= {"owner": "x@example.com", "scan": "yes"}.items()
+    assert the(objects, "ServiceAccount", "relay-operator")["metadata"]["annotations"]["role"]
+    text = json.dumps([one["spec"].get("selector") for one in objects if "spec" in one])
+    assert "team" not in text
+    assert "sidecar" not in text
+
+
+def test_a_platform_says_where_operators_run_and_how_the_cluster_is_called() -> None:
+    spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
+    objects = rendered(
+        f"operator.topologySpreadConstraints={json.dumps(spread)}",
+        'operator.nodeSelector={"infra":"yes"}',
+        'operator.tolerations=[{"key":"infra","operator":"Exists"}]',
+        'network.clusterDomain="k8s.example.com"',
+        "crds.upgradeJob.enabled=true",
+    )
+    assert pod_of(objects)["topologySpreadConstraints"] == spread
+    job = the(objects, "Job", "relay-operator-crds")["spec"]["template"]["spec"]
+    for pod in (pod_of(objects), job):
+        assert pod["nodeSelector"] == {"infra": "yes"}
+        assert pod["tolerations"] == [{"key": "infra", "operator": "Exists"}]
+    assert Settings(cluster_domain=environment(objects)["OPERATOR_CLUSTER_DOMAIN"])
+    assert environment(objects)["OPERATOR_CLUSTER_DOMAIN"] == "k8s.example.com"
+
+
+def test_pod_monitors_give_the_series_the_labels_that_the_operator_asks_by() -> None:
+    objects = rendered(
+        "podMonitors.enabled=true",
+        'podMonitors.labels={"release":"stack"}',
+        "prometheus.scrapeSeconds=0.5",
+        'prometheus.job="slo-of-relays"',
+        'prometheus.labels={"job":"job","namespace":"k8s_namespace","pod":"k8s_pod"}',
+    )
+    monitors = {
+        one["metadata"]["name"].removeprefix("relay-operator"): one
+        for one in objects
+        if one["kind"] == "PodMonitor"
+    }
+    assert set(monitors) == {"", "-relays", "-relays-slo"}
+    assert {one["metadata"]["labels"]["release"] for one in monitors.values()} == {"stack"}
+    [slo] = monitors["-relays-slo"]["spec"]["podMetricsEndpoints"]
+    assert (slo["path"], slo["interval"], slo["scrapeTimeout"]) == (
+        "/metrics/slo",
+        "500ms",
+        "500ms",
+    )
+    assert slo["honorTimestamps"] is False
+    written = {one["targetLabel"]: one for one in slo["relabelings"] if "targetLabel" in one}
+    assert written["job"]["replacement"] == "slo-of-relays"
+    assert set(written) == {"job", "k8s_namespace", "k8s_pod", "pod_uid", "tenant"}
+    selected = monitors["-relays"]["spec"]["selector"]["matchLabels"]
+    assert selected.items() <= names.standard_labels("finance").items()
+
+
+def test_definitions_are_applied_by_an_account_that_exists_for_the_hook_alone(
+    tmp_path: Path,
+) -> None:
+    assert not [one for one in rendered() if one["metadata"]["name"].endswith("-crds")]
+    objects = rendered("crds.upgradeJob.enabled=true")
+    made = [one for one in objects if one["metadata"]["name"] == "relay-operator-crds"]
+    assert len(made) == 5
+    for one in made:
+        annotations = one["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
+        policy = set(annotations["helm.sh/hook-delete-policy"].split(","))
+        assert policy >= {"before-hook-creation", "hook-succeeded"}
+        # a Job that failed stays to be looked at; its rights do not
+        assert ("hook-failed" in policy) == (one["kind"] != "Job")
+    files = the(objects, "ConfigMap", "relay-operator-crds")["data"]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    definitions = crds.read(tmp_path)
+    ours = [yaml.safe_load(file.read_text()) for file in sorted((CHART / "crds").glob("*.yaml"))]
+    assert list(definitions) == ours
+    rules = the(objects, "ClusterRole", "relay-operator-crds")["rules"]
+    assert sorted(rules[0]["resourceNames"]) == [one["metadata"]["name"] for one in ours]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "patch", "create"}
+    [container] = the(objects, "Job", "relay-operator-crds")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["command"][:2] == ["relay-operator", "crds"]
+    assert command_line.parse(container["command"][1:]) is not None
+
+
+def test_the_trial_may_touch_its_own_objects_alone_and_selects_no_operator() -> None:
+    objects = rendered()
+    hooks = [one for one in objects if hook_of(one) == "test"]
+    home = next(one for one in hooks if one["kind"] == "Namespace")["metadata"]
+    tenant = home["name"].removeprefix(names.NAMESPACE_PREFIX)
+    assert home["annotations"][names.ANNOTATION_TENANT] == tenant
+    pod = the(objects, "Pod", "relay-operator-trial")
+    [container] = pod["spec"]["containers"]
+    arguments = dict(zip(container["command"][2::2], container["command"][3::2], strict=True))
+    assert arguments["--tenant"] == tenant
+    assert command_line.parse(container["command"][1:]) is not None
+    for rule in the(objects, "ClusterRole", "relay-operator-trial")["rules"]:
+        assert rule["verbs"] == ["create"] or rule["resourceNames"] == [tenant]
+    wanted = trial.Trial(
+        tenant=tenant, namespace="relay-system", service="s", port=8080, seconds=1.0
+    )
+    cluster_wide = {
+        one["kind"].lower() + "s"
+        for one in trial.manifests(wanted)
+        if "namespace" not in one["metadata"]
+    }
+    assert cluster_wide == {"tenants", "providers"}
+    service = the(objects, "Service", "relay-operator-trial")["spec"]
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    operators = the(objects, "Deployment", "relay-operator")["spec"]["selector"]["matchLabels"]
+    assert not operators.items() <= pod["metadata"]["labels"].items()
+
+
+def test_two_releases_have_trials_of_different_names() -> None:
+    def home(**where: str) -> str:
+        objects = rendered(**where)
+        return str(next(one for one in objects if one["kind"] == "Namespace")["metadata"]["name"])
+
+    assert len({home(), home(name="other"), home(space="elsewhere")}) == 3
