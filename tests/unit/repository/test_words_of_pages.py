@@ -38,7 +38,8 @@ def enums(schema: Any) -> Iterator[str]:
 
 DEFINITIONS = [yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml")]
 FIELDS = {word for one in DEFINITIONS for word in enums(one)}
-ALERTS = set(re.findall(r"^## (\w+)$", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE))
+TEMPLATES = (ROOT / "charts/relay-operator/templates").glob("_*alerts.tpl")
+ALERTS = {word for path in TEMPLATES for word in re.findall(r"\bRelay[A-Z]\w+", path.read_text())}
 KINDS = {one["spec"]["names"]["kind"] for one in DEFINITIONS}
 KNOWN = {*Outcome, *ConditionType, *Reason, *FIELDS, *ALERTS, *KINDS, *KUBERNETES}
 CODES = {one.value.code for one in Refusal}
