@@ -10,6 +10,21 @@ from tests.unit.relay_operator.reconcile.scenes import ANALYSIS, CANARY, SPACE, 
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 _GAP_SECONDS = 12.0
+
+
+async def a_canary_that_awaits_approval(stage: Stage) -> None:
+    await with_a_tenant(stage)
+    progression = {"stepPercent": 25, "every": "1s", "minRequests": 20, "approval": "Manual"}
+    made = stage.route(canary=CANARY | {"progression": progression}, analysis=ANALYSIS)
+    for _ in range(20):
+        await stage.settle(2)
+        stage.serve(made, 20)
+        ready = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
+        if ready.get("reason") == "AwaitingApproval":
+            return
+    raise AssertionError("not waiting for a person")
+
+
 _PHASES: tuple[Scene, ...] = (
     scenes.a_route_that_is_not_probed,
     scenes.a_shadowed_route,
@@ -25,6 +40,8 @@ _PHASES: tuple[Scene, ...] = (
     scenes.a_rolled_back_route,
     scenes.a_canary_after_another_was_rolled_back,
     scenes.a_refused_spec_that_lowers_a_canary,
+    scenes.a_stable_route,
+    a_canary_that_awaits_approval,
 )
 _KEPT = ("phase", "weights", "run", "history", "rolledBack", "canaryFingerprint", "step", "cause")
 

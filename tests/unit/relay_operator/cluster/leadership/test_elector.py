@@ -213,6 +213,41 @@ async def test_a_leader_that_is_cut_off_stops_before_another_one_begins() -> Non
         assert second.leads()
 
 
+@pytest.mark.parametrize("seconds", [3.0, 7.0, 60.0])
+def test_a_standby_that_sees_nothing_for_a_while_takes_over_nothing(seconds: float) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        async with on_stage() as stage:
+            first, second = await stage.leading(), stage.operators[1]
+            await asyncio.sleep(5)
+            second.api.failures.unreachable = True
+            await asyncio.sleep(seconds)
+            second.api.failures.unreachable = False
+            for _ in range(100):
+                await asyncio.sleep(0.2)
+                assert first.leads()
+            assert stage.lease()["spec"]["leaseTransitions"] == 1
+            assert not second.elector.won.is_set()
+
+    story()
+
+
+@in_virtual_time
+async def test_a_leader_that_goes_while_nobody_sees_it_is_replaced_a_lease_after_that() -> None:
+    async with on_stage() as stage:
+        first, second = await stage.leading(), stage.operators[1]
+        await asyncio.sleep(5)
+        second.api.failures.unreachable = True
+        await first.is_killed()
+        await asyncio.sleep(60)
+        assert not second.leads()
+        second.api.failures.unreachable = False
+        seen = running_clock().now
+        await asyncio.wait_for(second.elector.won.wait(), 20)
+        # what it knew of the Lease is a minute old: the last renewal was a moment ago, for all it knows
+        assert running_clock().now - seen < LEASE_SECONDS + 1.5
+
+
 @in_virtual_time
 async def test_a_leader_goes_on_after_an_outage_in_which_nobody_took_over() -> None:
     async with on_stage(operators=1) as stage:
