@@ -4,14 +4,16 @@ What the operator made in them is left to the garbage collector, for which a lat
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
-from relay_operator.errors import ApiServerRefused
+from relay_operator.errors import ApiServerRefused, Conflict
 from relay_operator.manifests import namespace
 from relay_operator.manifests.environment import Manifest
 
+_ROUNDS: Final = 5
 _SECRETS = (names.UPSTREAM_SECRET, names.IMAGE_PULL_SECRET, names.API_KEYS_SECRET)
 
 
@@ -38,14 +40,35 @@ async def hand_over(api: ApiServer, tenant: Tenant) -> None:
     space = names.tenant_namespace(tenant.metadata.name)
     refusals: list[ApiServerRefused] = []
     for kind, name in _what_goes(tenant):
-        patch = {"metadata": {"ownerReferences": [namespace.owner(tenant)]}}
         try:
-            await api.patch(kind, name, patch, namespace=space)
+            await _hand_over(api, kind, name, space, [namespace.owner(tenant)])
         except ApiServerRefused as error:
             if error.status != 404:
                 refusals.append(error)
     if refusals:
         raise refusals[0]
+
+
+async def _hand_over(
+    api: ApiServer, kind: str, name: str, space: str, owners: list[Manifest]
+) -> None:
+    """Makes the Tenant the owner of one object, as it is now.
+
+    Late and without looking, it would have the garbage collector take what a Tenant of the same name was given since.
+    """
+    for rounds_left in reversed(range(_ROUNDS)):
+        live = await api.get(kind, name, namespace=space)
+        if live is None or live["metadata"].get("ownerReferences") == owners:
+            return
+        version = live["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": version, "ownerReferences": owners}}
+        try:
+            await api.patch(kind, name, patch, namespace=space)
+            return
+        except Conflict:
+            # a controller tells of what becomes of it, mostly
+            if not rounds_left:
+                raise
 
 
 async def children_of_former(api: ApiServer, tenant: Tenant) -> list[str]:
@@ -95,6 +118,7 @@ async def _keep_api_keys(api: ApiServer, tenant: Tenant) -> None:
     secret = await api.get("Secret", names.API_KEYS_SECRET, namespace=space)
     owners = (secret or {}).get("metadata", {}).get("ownerReferences") or ()
     kept = [one for one in owners if one["uid"] != tenant.metadata.uid]
-    if len(kept) < len(owners):
-        patch = {"metadata": {"ownerReferences": kept}}
+    if secret is not None and len(kept) < len(owners):
+        version = secret["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": version, "ownerReferences": kept}}
         await api.patch("Secret", names.API_KEYS_SECRET, patch, namespace=space)
