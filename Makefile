@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image lock sync-crds reference
+.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image lock dashboards sync-crds reference
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -63,6 +63,9 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra ledger --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
 	$(VENV)/bin/uv pip compile pyproject.toml -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
+
+dashboards: setup ## Write the chart's dashboards from tests/dashboards
+	$(PYTHON) -m tests.dashboards
 
 sync-crds: ## Copy crds/ into the chart
 	cp crds/*.yaml charts/relay-operator/crds/

@@ -149,7 +149,7 @@ def test_the_prometheus_rule_has_the_same_groups_as_the_file() -> None:
 def test_without_being_asked_for_there_is_neither() -> None:
     kinds = ("PrometheusRule", "ConfigMap")
     found = [one["metadata"]["name"] for one in rendered() if one["kind"] in kinds]
-    assert sorted(found) == ["relay-operator-dashboards", "relay-operator-tiers"]
+    assert found == ["relay-operator-tiers"]
 
 
 def test_labels_annotations_and_the_namespace_are_the_users() -> None:

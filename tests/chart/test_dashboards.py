@@ -1,5 +1,6 @@
-"""The dashboard, alerts and the page of metrics: they name what the operator and the relays export, and nothing else."""
+"""The dashboards, alerts and the page of metrics: they name what the operator and the relays export, and nothing else."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -11,11 +12,15 @@ import yaml
 from tests.chart.exported import OPERATOR, RELAY, Exported, exported
 from tests.chart.test_alerts import checked, promtool, rules
 from tests.chart.test_chart import rendered
+from tests.dashboards import generated
+from tests.dashboards.rare import RARE, VARIABLES
+from tests.dashboards.reading import Asked, asked
 
 from relay.accounting.usage_event import Outcome
 
 __all__ = ["promtool"]
 
+ENABLED = "dashboards.enabled=true"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)\{([^}]*)\}")
 GROUPING = re.compile(r"\b(?:by|on) \(([^)]*)\)")
@@ -33,21 +38,25 @@ def configmap(*values: str) -> dict[str, Any] | None:
     found = [
         one
         for one in rendered(*values)
-        if one["kind"] == "ConfigMap" and "relay-operator.json" in one["data"]
+        if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "relay-operator-dashboards"
     ]
     assert len(found) <= 1
     return found[0] if found else None
 
 
-def dashboard(*values: str) -> dict[str, Any]:
-    made = configmap(*values)
+def boards(*values: str) -> list[dict[str, Any]]:
+    made = configmap(ENABLED, *values)
     assert made is not None
-    board: dict[str, Any] = json.loads(made["data"]["relay-operator.json"])
-    return board
+    return [json.loads(text) for text in made["data"].values()]
 
 
-def queries(board: dict[str, Any]) -> list[str]:
-    return [one["expr"] for panel in board["panels"] for one in panel.get("targets", ())]
+@functools.cache
+def questions() -> tuple[Asked, ...]:
+    return tuple(one for board in boards() for one in asked(board))
+
+
+def queries() -> list[str]:
+    return [one.expr for one in questions()]
 
 
 def known_series() -> dict[str, frozenset[str]]:
@@ -79,12 +88,23 @@ def mistakes(expression: str) -> Iterator[str]:
         yield f"{name} is not limited to a job"
 
 
-def test_grafanas_sidecar_finds_the_dashboard() -> None:
-    made = configmap()
+def test_the_files_in_the_chart_are_what_the_generator_gives() -> None:
+    wanted = generated.files()
+    assert {path: path.read_text() for path in generated.FOLDER.iterdir()} == wanted, (
+        "run make dashboards"
+    )
+
+
+def test_grafanas_sidecar_finds_the_dashboards_where_they_are_asked_for() -> None:
+    assert configmap() is None
+    made = configmap(ENABLED)
     assert made is not None
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert made["metadata"]["namespace"] == "relay-system"
+    assert set(made["data"]) == {f"relay-{name}.json" for name in generated.BOARDS}
+    assert sum(map(len, made["data"].values())) < 900_000
     moved = configmap(
+        ENABLED,
         "dashboards.namespace=monitoring",
         "dashboards.labels.team=platform",
         "dashboards.annotations.grafana_folder=Relays",
@@ -93,31 +113,71 @@ def test_grafanas_sidecar_finds_the_dashboard() -> None:
     assert moved["metadata"]["namespace"] == "monitoring"
     assert moved["metadata"]["labels"]["team"] == "platform"
     assert moved["metadata"]["annotations"] == {"grafana_folder": "Relays"}
-    assert configmap("dashboards.enabled=false") is None
 
 
 def test_every_query_parses(promtool: Path, tmp_path: Path) -> None:
-    found = queries(dashboard())
-    assert len(found) > 35
-    groups = {
-        "groups": [
-            {
-                "name": "dashboard",
-                "rules": [
-                    {"record": f"q:{number}", "expr": one.replace("$__rate_interval", "5m")}
-                    for number, one in enumerate(found)
-                ],
-            }
-        ]
-    }
+    assert len(queries()) > 120
+    rules_ = [
+        {"record": f"q:{number}", "expr": one.filled(VARIABLES)}
+        for number, one in enumerate(questions())
+    ]
+    groups = {"groups": [{"name": "dashboards", "rules": rules_}]}
     (tmp_path / "queries.yaml").write_text(yaml.safe_dump(groups))
     done = checked(promtool, "check", "rules", "queries.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_a_good_day_has_no_series_of_is_shown_once_there_are_some(
+    promtool: Path, tmp_path: Path
+) -> None:
+    by_name = {one.name: one for one in questions()}
+    assert RARE.keys() <= by_name.keys(), RARE.keys() - by_name.keys()
+    scenes = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": key, "values": values} for key, values in series.items()],
+            "promql_expr_test": [
+                {
+                    "expr": f"count({by_name[name].filled(VARIABLES)}) > bool 0",
+                    "eval_time": "10m",
+                    "exp_samples": [{"labels": "{}", "value": 1}],
+                }
+            ],
+        }
+        for name, series in RARE.items()
+    ]
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump({"tests": scenes}))
+    done = checked(promtool, "test", "rules", "tests.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_query_names_what_is_exported_with_labels_that_it_has() -> None:
-    found = [one for query in queries(dashboard()) for one in mistakes(query)]
+    found = [one for query in queries() for one in mistakes(query)]
     assert found == []
+
+
+def test_a_migration_is_shown_with_all_that_decides_on_it() -> None:
+    shown = " ".join(one.expr for one in questions() if one.board == "relay-migration")
+    decided_by = {one.name for one in exported() if one.name.startswith("relay_operator_route_")}
+    elsewhere = {
+        "relay_operator_route_ready",
+        "relay_operator_route_awaiting_approval",
+        "relay_operator_route_step_overdue",
+        "relay_operator_route_unmeasurable_since_timestamp_seconds",
+    }
+    everything = " ".join(queries())
+    assert {name for name in decided_by - elsewhere if f"{name}{{" not in shown} == set()
+    assert {name for name in elsewhere if f"{name}{{" not in everything} == set()
+
+
+def test_every_link_leads_to_a_dashboard_and_to_variables_that_it_has() -> None:
+    variables = {
+        board["uid"]: {one["name"] for one in board["templating"]["list"]} for board in boards()
+    }
+    links = re.findall(r"/d/([\w-]+)\?([^\"]+)", json.dumps(boards()))
+    assert len(links) > 3
+    for uid, query in links:
+        assert set(re.findall(r"var-(\w+)=", query)) <= variables[uid]
 
 
 @pytest.mark.parametrize(
@@ -147,24 +207,35 @@ def test_every_alert_names_what_is_exported_with_labels_that_it_has() -> None:
 
 
 def test_outcomes_of_attempts_are_spelled_as_relays_spell_them() -> None:
-    named = re.findall(r'outcome[!=]=?~?"(\w+)"', " ".join(queries(dashboard())))
+    named = re.findall(r'outcome[!=]=?~?"(\w+)"', " ".join(queries()))
     assert "ok" in named
     assert {one for one in named if one != "done"} <= set(get_args(Outcome))
 
 
-def test_jobs_that_are_named_otherwise_are_read() -> None:
-    board = dashboard(
-        "prometheus.labels.job=service", "alerts.jobs.operator=ops", "alerts.jobs.relays=gateways"
+def test_jobs_and_labels_that_are_named_otherwise_are_read() -> None:
+    found = boards(
+        "prometheus.labels.job=service",
+        "prometheus.labels.namespace=ns",
+        "prometheus.job=counters",
+        "alerts.jobs.operator=ops",
+        "alerts.jobs.relays=gateways",
     )
-    assert all('service="ops"' in one or 'service="gateways"' in one for one in queries(board)), (
-        queries(board)
-    )
-    assert not any("{OPERATOR" in one or "{RELAYS" in one for one in queries(board))
+    exprs = [one.expr for board in found for one in asked(board)]
+    jobs = ('service="ops"', 'service="gateways"', 'service="counters"')
+    assert all(any(job in one for job in jobs) for one in exprs), exprs
+    assert all(any(job in one for one in exprs) for job in jobs)
+    assert 'ns="$namespace"' in " ".join(exprs)
+    text = json.dumps(found)
+    assert not re.search(r"\{(OPERATOR|RELAYS|SLO)\b|NAMESPACE_LABEL", text)
 
 
-def test_panels_have_a_place_and_a_number_of_their_own() -> None:
-    panels = dashboard()["panels"]
+@pytest.mark.parametrize("name", list(generated.BOARDS))
+def test_panels_have_a_place_and_a_number_of_their_own(name: str) -> None:
+    [board] = [one for one in boards() if one["uid"] == f"relay-{name}"]
+    panels = board["panels"]
     assert len({one["id"] for one in panels}) == len(panels)
+    titles = [one["title"] for one in panels if one["type"] != "row"]
+    assert len(set(titles)) == len(titles)
     taken: set[tuple[int, int]] = set()
     for one in panels:
         place = one["gridPos"]
