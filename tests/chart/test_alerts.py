@@ -15,6 +15,7 @@ from tests.cluster.images import debian
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "alerts.md").read_text()
+RUNBOOKS = ROOT / "docs" / "runbooks"
 ENABLED = "alerts.enabled=true"
 AS_FILE = "alerts.as=ConfigMap"
 FILE = "relay-operator.rules.yaml"
@@ -125,11 +126,32 @@ def test_every_alert_has_a_scene_in_which_it_fires_and_one_in_which_it_does_not(
     assert {case.alert for case in CASES if case.quiet} == rules().keys()
 
 
-def test_every_alert_has_a_section_that_its_runbook_url_names() -> None:
-    sections = re.findall(r"^## (\w+)$", PAGE, re.MULTILINE)
-    assert sections == list(rules())
-    urls = [rule["annotations"]["runbook_url"] for rule in rules().values()]
-    assert urls == [f"docs/alerts.md#{name.lower()}" for name in sections]
+def test_every_alert_has_a_runbook_that_its_runbook_url_names_and_every_runbook_an_alert() -> None:
+    urls = {name: rule["annotations"]["runbook_url"] for name, rule in rules().items()}
+    assert urls == {name: f"docs/runbooks/{name}.md" for name in rules()}
+    assert {path.name for path in RUNBOOKS.iterdir()} == {f"{name}.md" for name in rules()}
+
+
+def test_the_page_of_alerts_lists_each_with_its_severity_in_the_order_of_the_rules() -> None:
+    listed = re.findall(
+        r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \| \S.+ \|$", PAGE, re.MULTILINE
+    )
+    wanted = [(name, name, rule["labels"]["severity"]) for name, rule in rules().items()]
+    assert listed == wanted
+
+
+@pytest.mark.parametrize("runbook", sorted(RUNBOOKS.iterdir()), ids=lambda path: path.stem)
+def test_a_runbook_says_what_is_who_is_affected_how_to_find_out_and_what_to_do(
+    runbook: Path,
+) -> None:
+    text = runbook.read_text()
+    assert text.startswith(f"# {runbook.stem}\n\n")
+    parts = ("**Who is affected.** ", "## Find the cause", "## What to do", "**Over when.** ")
+    places = [text.find(part) for part in parts]
+    assert places == sorted(places)
+    assert places[0] > 0
+    find = text[places[1] : places[2]]
+    assert re.search(r"^```(sh|promql)$", find, re.MULTILINE)
 
 
 def test_every_alert_tells_what_is_and_what_to_do() -> None:
@@ -162,7 +184,7 @@ def test_labels_annotations_and_the_namespace_are_the_users() -> None:
         for rule in group["rules"]:
             assert rule["labels"]["team"] == "platform"
             assert rule["annotations"]["dashboard"] == "relays"
-            url = f"https://runbooks.example/relays#{rule['alert'].lower()}"
+            url = f"https://runbooks.example/relays/{rule['alert']}.md"
             assert rule["annotations"]["runbook_url"] == url
     placed = (
         "alerts.namespace=monitoring",

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 from tests.chart.exported import OPERATOR, RELAY, Exported, exported
-from tests.chart.test_alerts import checked, promtool, rules
+from tests.chart.test_alerts import RUNBOOKS, checked, promtool, rules
 from tests.chart.test_chart import rendered
 from tests.dashboards import generated
 from tests.dashboards.rare import RARE, VARIABLES
@@ -154,6 +154,28 @@ def test_what_a_good_day_has_no_series_of_is_shown_once_there_are_some(
 def test_every_query_names_what_is_exported_with_labels_that_it_has() -> None:
     found = [one for query in queries() for one in mistakes(query)]
     assert found == []
+
+
+def queries_of_runbooks() -> list[tuple[str, str]]:
+    return [
+        (page.stem, query.strip())
+        for page in sorted(RUNBOOKS.iterdir())
+        for query in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+
+
+def test_every_query_of_a_runbook_parses_and_names_what_is_exported(
+    promtool: Path, tmp_path: Path
+) -> None:
+    found = queries_of_runbooks()
+    assert len(found) > 30
+    wrong = [(name, one) for name, query in found for one in mistakes(query)]
+    assert wrong == []
+    rules_ = [{"record": f"q:{number}", "expr": query} for number, (_, query) in enumerate(found)]
+    groups = {"groups": [{"name": "runbooks", "rules": rules_}]}
+    (tmp_path / "queries.yaml").write_text(yaml.safe_dump(groups))
+    done = checked(promtool, "check", "rules", "queries.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_migration_is_shown_with_all_that_decides_on_it() -> None:

@@ -39,6 +39,9 @@ YOURS: Final = {
     "HOLYSHEEP_KEY": "provider-key-of-holysheep",
     "PROVIDER_URL": "http://legacy.providers.svc/v1",
     "PROVIDER_KEY": "provider-key-of-legacy",
+    "NAMESPACE": "relay-finance",
+    "ROUTE": "chat",
+    "TENANT": "finance",
 }
 """What the blocks that are marked `yours` set, as it is in the tests' cluster."""
 

@@ -1,6 +1,6 @@
 {{/*
 Groups of alerting rules, as a rules file of Prometheus has them: a PrometheusRule and a ConfigMap are made of the same text.
-docs/alerts.md has a section per alert; tests/chart/test_alerts.py shows each firing and not firing.
+docs/runbooks has a page per alert; tests/chart/test_alerts.py shows each firing and not firing.
 */}}
 {{- define "relay-operator.alert-labels" -}}
 {{- range $name, $value := .root.Values.alerts.labels }}
@@ -12,7 +12,7 @@ severity: {{ .severity }}
 {{- range $name, $value := .root.Values.alerts.annotations }}
 {{ $name }}: {{ $value | quote }}
 {{- end }}
-runbook_url: {{ printf "%s#%s" (.root.Values.alerts.runbookUrl | default "docs/alerts.md") (lower .alert) | quote }}
+runbook_url: {{ printf "%s/%s.md" (.root.Values.alerts.runbookUrl | default "docs/runbooks" | trimSuffix "/") .alert | quote }}
 {{- end }}
 {{- define "relay-operator.rules" -}}
 {{- $operator := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.operator }}
