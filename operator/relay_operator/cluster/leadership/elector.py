@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.25
 """After a step that did not succeed."""
 _RELEASE_SECONDS = 2.0
+_SAME_CLOCK_SECONDS: Final = 5.0
+"""A renewal tells when it was sent, and is seen or stored up to some seconds later."""
 _TOLD_SECONDS: Final = 1e-6
 """Times in a Lease have microseconds."""
 
@@ -187,10 +189,11 @@ class Elector:
         return None if found is None else leases.read(found)
 
     async def _claim(self, version: str, epoch: int) -> Lease:
-        wall = self._wall()
-        if not self._election.epoch:
+        wall, former, ahead = self._wall(), self._election.seen, None
+        is_first = not self._election.epoch
+        if is_first:
             self._acquired = wall
-            self.clock_ahead_seconds = self._election.clock_ahead_seconds(self._clock(), wall)
+            ahead = self._election.clock_ahead_seconds(self._clock(), wall)
         # a write that changes nothing would leave the version as it is, and the standby in wait of a change
         is_same = abs(wall - self._renewed) < _TOLD_SECONDS
         self._renewed = self._renewed + _TOLD_SECONDS if is_same else wall
@@ -202,9 +205,13 @@ class Elector:
             now=self._renewed,
             acquired=self._acquired,
         )
-        return leases.read(
+        claimed = leases.read(
             await self._api.patch("Lease", self._lease, patch, namespace=self._namespace)
         )
+        if is_first:
+            told = leases.clock_ahead_seconds(former, claimed) if ahead is None else ahead
+            self.clock_ahead_seconds = told if abs(told) >= _SAME_CLOCK_SECONDS else 0.0
+        return claimed
 
     async def _release(self) -> None:
         lease = await self._look()

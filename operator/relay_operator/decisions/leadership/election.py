@@ -25,8 +25,6 @@ _FENCE_SHARE: Final = 5 / 6
 """Of the lease, the leader acts for this much. The rest is for clocks that differ, and for bytes that are on their way."""
 _RENEW_SHARE: Final = 1 / 6
 _POLL_SHARE: Final = 1 / 12
-_SAME_CLOCK_SECONDS: Final = 5.0
-"""A renewal is told by the time at which it was sent, and seen when it is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,11 @@ class Election:
         self._is_unanswered = False
 
     @property
+    def seen(self) -> Lease | None:
+        """Returns the Lease as it was read last; None where nobody knows."""
+        return self._seen
+
+    @property
     def patience_seconds(self) -> float:
         """Returns how long to wait for an answer about the Lease: twice before a leader has to stop."""
         return self._lease_seconds * _FENCE_SHARE / 2
@@ -121,17 +124,12 @@ class Election:
             )
         return max(due - now, 0.0)
 
-    def clock_ahead_seconds(self, now: float, wall: float) -> float:
+    def clock_ahead_seconds(self, now: float, wall: float) -> float | None:
         """Returns by how much our clock of the time of day, which shows wall, is ahead of the last holder's.
 
-        Who saw a renewal come knows it to a few seconds, and less than that is none. Of a Lease that was never seen to change
-        it is known only whether our clock is behind: else the holder may have stopped to renew it long ago.
+        Who saw a renewal come knows it to a few seconds. None for who saw none: the holder may have stopped to renew long ago.
         """
-        if not self._renewed_at:
-            return 0.0
-        ahead = wall - (self._renewed_at + now - self._seen_renewed_at)
-        is_known = abs(ahead) >= _SAME_CLOCK_SECONDS and (ahead < 0 or self._renewals > 0)
-        return ahead if is_known else 0.0
+        return wall - (self._renewed_at + now - self._seen_renewed_at) if self._renewals else None
 
     def note_epoch(self, epoch: int) -> None:
         """Takes in that a leader of this epoch has been, whatever the Lease says: it may have been deleted or restored."""

@@ -1,6 +1,6 @@
 """The Lease (coordination.k8s.io/v1) by which operators agree on one that acts, as they read and write it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ class Lease:
     """A Lease as it was read. holder is empty while nobody has claimed it.
 
     is_released tells that its last holder gave it back and acts no more, which an empty holder alone does not: anybody can
-    empty it. epoch counts leaders; version is the resourceVersion. renewed_at is seconds since the epoch by the clock of who held it
-    last, 0 where nobody says.
+    empty it. epoch counts leaders; version is the resourceVersion. renewed_at is when it was renewed, by the clock of who held it
+    last, stored_at the same by the API server's; both in seconds since the epoch, 0 where nobody says.
     """
 
     version: str
@@ -27,6 +27,7 @@ class Lease:
     epoch: int = 0
     duration_seconds: float = 0.0
     renewed_at: float = 0.0
+    stored_at: float = 0.0
     is_released: bool = False
 
 
@@ -42,7 +43,32 @@ def read(manifest: Mapping[str, Any]) -> Lease:
         epoch=min(epoch, MOST_EPOCH),
         duration_seconds=min(_whole(spec.get("leaseDurationSeconds")), MOST_LEASE_SECONDS),
         renewed_at=timestamps.from_text(spec.get("renewTime")),
+        stored_at=_stored_at(metadata.get("managedFields") or ()),
         is_released=not holder and mark == str(epoch),
+    )
+
+
+def clock_ahead_seconds(former: Lease | None, ours: Lease) -> float:
+    """Returns by how much our clock is ahead of the former holder's, from what the API server's said of both; 0 where that is not known.
+
+    Where it said nothing, at least a clock that is behind can be told.
+    """
+    if former is None or not former.renewed_at or not ours.renewed_at:
+        return 0.0
+    if former.stored_at and ours.stored_at:
+        return (ours.renewed_at - ours.stored_at) - (former.renewed_at - former.stored_at)
+    return min(ours.renewed_at - former.renewed_at, 0.0)
+
+
+def _stored_at(managed: Sequence[Mapping[str, Any]]) -> float:
+    """Reads when the time of the last renewal was written."""
+    return max(
+        (
+            timestamps.from_text(one.get("time"))
+            for one in managed
+            if "f:renewTime" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
+        ),
+        default=0.0,
     )
 
 

@@ -13,6 +13,9 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time, running_cloc
 from relay_operator import names
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.heartbeat import Heartbeat
+from relay_operator.decisions.leadership import lease as leases
+from relay_operator.decisions.leadership.lease import Lease
+from relay_operator.decisions.timestamps import to_precise_text, to_text
 
 NAMESPACE = "relay-system"
 LEASE_SECONDS = 6
@@ -428,6 +431,35 @@ def test_who_never_saw_the_former_leader_knows_only_that_its_own_clock_is_behind
             assert second.elector.clock_ahead_seconds == pytest.approx(known, abs=7)
 
     story()
+
+
+def _stored(renewed: float, stored: float) -> Lease:
+    """Reads a Lease as an API server answers it, in its own words about fields and times."""
+    renewal: dict[str, Any] = {"f:holderIdentity": {}, "f:renewTime": {}}
+    return leases.read(
+        {
+            "metadata": {
+                "resourceVersion": "1",
+                "managedFields": [
+                    {"manager": "python", "time": to_text(stored), "fieldsV1": {"f:spec": renewal}},
+                    # somebody wrote a note later
+                    {
+                        "manager": "kubectl",
+                        "time": to_text(stored + 900),
+                        "fieldsV1": {"f:metadata": {}},
+                    },
+                ],
+            },
+            "spec": {"renewTime": to_precise_text(renewed)},
+        }
+    )
+
+
+@pytest.mark.parametrize("ahead", [3600.0, 0.0, -3600.0])
+def test_two_clocks_are_compared_with_the_api_server_s(ahead: float) -> None:
+    now, outage = 1_780_000_000.0, 50_000.0
+    former, ours = _stored(now + 70, now), _stored(now + outage + 70 + ahead, now + outage)
+    assert leases.clock_ahead_seconds(former, ours) == pytest.approx(ahead)
 
 
 @in_virtual_time
