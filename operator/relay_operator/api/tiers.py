@@ -16,7 +16,8 @@ from pydantic import StringConstraints as Text
 from pydantic.alias_generators import to_camel
 
 from relay_operator.api.custom_resource import first_problem
-from relay_operator.api.quantities import amount, seconds
+from relay_operator.api.durations import seconds
+from relay_operator.api.quantities import amount
 from relay_operator.api.tenant import (
     DEFAULT_LIMITS,
     DEFAULT_REQUESTS,

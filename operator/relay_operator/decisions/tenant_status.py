@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from relay_operator.api.quantities import duration_text
+from relay_operator.api.durations import duration_text
 from relay_operator.api.tenant import Tenant
 
 LimitsScope = Literal["PerReplicaShare"]

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from relay_operator.api.durations import seconds
 from relay_operator.api.provider import Provider, ProviderSpec
-from relay_operator.api.quantities import amount, seconds
+from relay_operator.api.quantities import amount
 from relay_operator.api.relay_route import RelayRouteSpec
 from relay_operator.api.tenant import Tenant, TenantSpec
 from relay_operator.errors import InvalidSpec
