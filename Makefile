@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image lock dashboards sync-crds reference
+.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image plugin lock dashboards sync-crds reference
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -58,6 +58,9 @@ bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation, slo, healthy, ro
 
 image: setup ## Build the images (no Docker needed) into the cache
 	tests/cluster/kind build images
+
+plugin: ## Build kubectl relay, its completion and the archive and manifest for krew into dist/
+	@python3 operator/plugin_build.py
 
 lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet uv

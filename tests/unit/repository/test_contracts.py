@@ -21,7 +21,7 @@ from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.layers import LayersContract
 
 ROOT = Path(__file__).resolve().parents[3]
-PACKAGES = ("relay", "relay_contract", "relay_ledger", "relay_operator")
+PACKAGES = ("kubectl_relay", "relay", "relay_contract", "relay_ledger", "relay_operator")
 KINDS: dict[str, type[Contract]] = {"layers": LayersContract, "forbidden": ForbiddenContract}
 
 PURE = "clock, chance, I/O or client"
@@ -107,7 +107,7 @@ def test_a_contract_is_kept_and_fails_on_every_planted_violation(options: dict[s
     assert [one for one in planted if kept(options, one.planted(_graph()))] == []
 
 
-@pytest.mark.parametrize("package", ["relay", "relay_ledger", "relay_operator"])
+@pytest.mark.parametrize("package", ["kubectl_relay", "relay", "relay_ledger", "relay_operator"])
 def test_a_new_room_has_to_be_given_its_layer(package: str) -> None:
     graph = deepcopy(_graph())
     graph.add_module(f"{package}.planted")

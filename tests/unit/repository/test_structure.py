@@ -19,7 +19,7 @@ FORBIDDEN = {
     "manager",
     "managers",
 }
-PACKAGES = ("relay", "relay_contract", "relay_ledger", "relay_operator")
+PACKAGES = ("kubectl_relay", "relay", "relay_contract", "relay_ledger", "relay_operator")
 MAX_MODULES = 14
 
 

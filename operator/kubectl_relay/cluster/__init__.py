@@ -1,0 +1,1 @@
+"""Adapters: the user's kubectl, its errors, and a call through a forwarded port."""

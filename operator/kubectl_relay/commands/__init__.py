@@ -1,0 +1,1 @@
+"""One function for each command: it reads, makes the view, and says how that is shown."""

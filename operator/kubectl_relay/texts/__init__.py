@@ -1,0 +1,1 @@
+"""Pure texts: a view as lines for a terminal of some width."""
