@@ -122,7 +122,12 @@ def read(page: str, text: str) -> list[Block]:
 
 def looks_of(page: str) -> list[Block]:
     """Returns the commands within the sentences of a page that only look: kubectl get, describe and explain."""
-    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+    return looks_in(page, (ROOT / page).read_text())
+
+
+def looks_in(page: str, text: str) -> list[Block]:
+    """Returns those in the text of a page."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     commands = {" ".join(command.split()): None for command in _INLINE.findall(text)}
     return [
         Block(

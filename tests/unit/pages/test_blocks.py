@@ -52,10 +52,12 @@ def test_each_block_has_its_mark_its_place_and_its_output() -> None:
 
 
 def test_commands_within_sentences_that_only_look_are_found() -> None:
-    looks = [look.text for look in blocks.looks_of("docs/alerts.md")]
-    assert "kubectl -n relay-finance describe relayroute chat\n" in looks
-    assert "kubectl get relay -A\n" in looks
-    assert [look for look in looks if "-w" in look or "rollback" in look] == []
+    text = "Look at `kubectl -n NAMESPACE describe relayroute\nROUTE`, `kubectl get relay -A` or `kubectl get tenants -w`, "
+    text += "not at `helm rollback relay-operator`; `kubectl get` alone is a word.\n```sh\nkubectl get `pods`\n```\n"
+    assert [look.text for look in blocks.looks_in("page.md", text)] == [
+        "kubectl -n relay-finance describe relayroute chat\n",
+        "kubectl get relay -A\n",
+    ]
 
 
 @pytest.mark.parametrize(
