@@ -18,7 +18,7 @@ from yaml import YAMLError
 from relay_operator import names
 from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, FencedRequest, Unfenced
-from relay_operator.cluster.metrics.api_traffic import ApiTraffic
+from relay_operator.cluster.metrics.api_traffic import ApiTraffic, names_a_proxy
 from relay_operator.cluster.watch_stream import WatchEvent, events
 from relay_operator.errors import (
     ApiServerRefused,
@@ -137,6 +137,7 @@ class KubernetesApiServer:
         configuration.client_session_kwargs = {
             "request_class": FencedRequest,
             "trace_configs": [traffic.hooks()],
+            "trust_env": names_a_proxy(),
         }
         return cls(kubernetes_client.ApiClient(configuration=configuration))
 

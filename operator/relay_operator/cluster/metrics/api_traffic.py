@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, Final
+from urllib.request import getproxies_environment
 
 import aiohttp
 from yarl import URL
@@ -37,7 +38,7 @@ class ApiTraffic:
             connector=aiohttp.TCPConnector(limit=0, ssl=tls),
             headers=headers,
             proxy=proxy,
-            trust_env=trust_env,
+            trust_env=trust_env and names_a_proxy(),
             trace_configs=[self.hooks()],
         )
 
@@ -94,6 +95,13 @@ class ApiTraffic:
         if now - self._answered_at > _GAP_SECONDS:
             self._answers_since = now
         self._answered_at = now
+
+
+def names_a_proxy() -> bool:
+    """Tells whether the environment names a proxy. Where it does not, trusting it would only have the HTTP client look for a
+    .netrc file before every request, in another thread.
+    """
+    return bool(getproxies_environment())
 
 
 def verb_of(method: str, url: URL, headers: Any) -> str:

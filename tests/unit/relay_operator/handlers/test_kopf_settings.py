@@ -112,3 +112,12 @@ async def test_kopf_hands_every_event_on_and_keeps_nothing_of_its_object(
         )
         assert list(memories.iter_all_memories()) == []
     assert seen == [(type_, memo) for type_ in types]
+
+
+def test_no_copy_of_an_object_is_made_for_handlers_that_are_not_there(
+    settings: kopf.OperatorSettings,
+) -> None:
+    raw: Any = {"metadata": {"name": "p", "uid": "u"}, "spec": {"a": ["b"]}}
+    storage, body = settings.persistence.diffbase_storage, kopf.Body(raw)
+    assert storage.build(body=body, extra_fields=set()) == {}
+    assert storage.fetch(body=body) is None

@@ -14,7 +14,12 @@ from yarl import URL
 
 from relay_operator.cluster.api_server import KubernetesApiServer
 from relay_operator.cluster.leadership.fence import FencedRequest
-from relay_operator.cluster.metrics.api_traffic import ApiTraffic, verb_of, watch_of
+from relay_operator.cluster.metrics.api_traffic import (
+    ApiTraffic,
+    names_a_proxy,
+    verb_of,
+    watch_of,
+)
 from relay_operator.errors import NotLeading, OperatorError, Unavailable
 
 CONFIGMAP = {"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}}
@@ -208,3 +213,14 @@ def test_apply_and_patch_are_told_apart() -> None:
 )
 def test_a_watch_is_named_by_what_it_is_of(path: str, watch: str) -> None:
     assert watch_of(URL(f"https://api.test{path}")) == watch
+
+
+def test_the_environment_is_trusted_where_it_names_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert not names_a_proxy()
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    assert names_a_proxy()
