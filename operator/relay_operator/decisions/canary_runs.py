@@ -52,6 +52,17 @@ class CanaryRuns:
     ahead_seconds: Callable[[], float] = lambda: 0.0
     runs: dict[RouteKey, Run] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
+    _lively: dict[RouteKey, None] = field(default_factory=dict)
+
+    def on_trial(self) -> list[tuple[RouteKey, Run]]:
+        """Returns the runs of which something is to be found out: by measuring, by probing, or from shadow copies.
+
+        Costs those, and the ones that somebody has decided on since the last call; never all that there are.
+        """
+        found = [(key, self.runs[key]) for key in self._lively]
+        kept = [(key, run) for key, run in found if run.is_on_trial]
+        self._lively = dict.fromkeys(key for key, _ in kept)
+        return kept
 
     def in_namespace(self, namespace: str) -> list[tuple[RouteKey, Run]]:
         """Returns the runs of a tenant's routes, at the cost of those alone."""
@@ -106,6 +117,7 @@ class CanaryRuns:
                 run.verdict, run.measured_at = NOT_MEASURED, 0.0
                 run.judge, run.remembered = None, ""
         run.plan, run.objective, run.stable_fingerprint = plan, objective, stable_fingerprint
+        self._lively[key] = None
         return run
 
     def hold(
@@ -138,6 +150,7 @@ class CanaryRuns:
             self._begin(key, run, progress)
         adopt(run, in_force, now)
         run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)
+        self._lively[key] = None
         return run
 
     def go_on_by_another_clock(self, ahead_seconds: float, *, now: float) -> list[RouteKey]:
@@ -150,7 +163,10 @@ class CanaryRuns:
     def obey_lower(self, key: RouteKey, in_force: document.Route, *, now: float) -> bool:
         """Brings a run down to a lower weight that relays were found to have in force; True when it was above."""
         run = self.runs.get(key)
-        return run is not None and obey_lower(run, in_force, now)
+        if run is None:
+            return False
+        self._lively[key] = None
+        return obey_lower(run, in_force, now)
 
     def return_to_stable(self, key: RouteKey, *, message: str, now: float) -> None:
         """Ends the run of a canary that lost its weight to another one, which cannot start yet."""
@@ -174,6 +190,7 @@ class CanaryRuns:
         self.budget.doubt(key, now=now)
 
     def _drop(self, key: RouteKey) -> None:
+        self._lively.pop(key, None)
         if self.runs.pop(key, None) is not None:
             names = self._names[key[0]]
             names.discard(key[1])
@@ -259,6 +276,7 @@ class CanaryRuns:
         canary's first weight (None: what the last look found); until then it does not rise.
         """
         run = self.runs[key]
+        self._lively[key] = None
         before = run.state.weight_percent
         moved = self._decide(key, run, now=now, stored=stored, lacking=lacking)
         self._settle_place(key, run, rose=run.state.weight_percent > before, now=now)

@@ -170,6 +170,11 @@ class Run:
         return is_due and self.state.fingerprint == self.plan.fingerprint
 
     @property
+    def is_on_trial(self) -> bool:
+        """Tells whether anything is to be found out of the run."""
+        return self.is_measured or self.is_shadowed or self.preflight_token is not None
+
+    @property
     def copies_calls(self) -> bool:
         """Tells whether calls may be copied to the canary: with a phase for that in it and with weight, at no other time."""
         if self.plan.shadow is None:

@@ -49,7 +49,7 @@ class BreakerWatch:
             self._questions.ask_in(())
 
     def _measured(self) -> list[RouteKey]:
-        return [key for key, run in self._canaries.runs.items() if run.is_measured]
+        return [key for key, run in self._canaries.on_trial() if run.is_measured]
 
     def _judge(self, namespace: str) -> None:
         serving = self._questions.serving(namespace)

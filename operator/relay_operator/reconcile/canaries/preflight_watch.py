@@ -66,7 +66,7 @@ class PreflightWatch:
     def _probed(self) -> dict[str, set[tuple[str, str]]]:
         """Returns route and token of the canaries that are to be probed, by tenant."""
         probed: dict[str, set[tuple[str, str]]] = {}
-        for (namespace, name), run in self._canaries.runs.items():
+        for (namespace, name), run in self._canaries.on_trial():
             token = run.preflight_token
             if token is not None:
                 probed.setdefault(namespace, set()).add((name, token))

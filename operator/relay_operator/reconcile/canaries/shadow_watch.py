@@ -48,7 +48,7 @@ class ShadowWatch:
     async def tick(self) -> None:
         """Takes in what is new of every shadowed canary, and decides on it."""
         shadowed = {
-            key: run.state.run_token for key, run in self._canaries.runs.items() if run.is_shadowed
+            key: run.state.run_token for key, run in self._canaries.on_trial() if run.is_shadowed
         }
         runs = self._canaries.runs
         self._evidence.follow({key: runs[key].plan.fingerprint for key in shadowed})

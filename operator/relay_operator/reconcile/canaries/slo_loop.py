@@ -49,7 +49,7 @@ class SloLoop:
     async def tick(self, *, now: float) -> None:
         """Measures and judges every active canary once. Asks Prometheus only when a scrape of one of them is due."""
         active = {
-            key: run.state.run_token for key, run in self._canaries.runs.items() if run.is_measured
+            key: run.state.run_token for key, run in self._canaries.on_trial() if run.is_measured
         }
         self._canaries.follow(active)
         if active:

@@ -620,3 +620,49 @@ def test_runs_of_a_namespace_are_found_until_their_routes_go() -> None:
     life.runs.forget(KEY)
     life.runs.forget(KEY)
     assert life.runs.in_namespace(KEY[0]) == []
+
+
+def test_a_run_is_on_trial_while_something_is_to_be_found_out_of_it() -> None:
+    life = Life(a_route())
+    assert life.runs.on_trial() == []
+    life.look()
+    assert life.run.is_measured
+    assert life.runs.on_trial() == [(KEY, life.run)]
+    life.fail()
+    assert life.runs.on_trial() == [(KEY, life.run)]
+    life.look()
+    assert life.run.state.phase is Phase.ROLLED_BACK
+    assert life.runs.on_trial() == []
+    # another canary of the same route
+    life.route = a_route(canary={**CANARY, "provider": "newer"})
+    life.runs.accept(life.route, PROVIDERS, in_force=None, now=life.now)
+    life.look(seconds=1)
+    assert life.runs.on_trial() == [(KEY, life.run)]
+    life.runs.forget(KEY)
+    assert life.runs.on_trial() == []
+
+
+def test_a_canary_that_a_former_life_began_is_on_trial_from_the_first_look() -> None:
+    life = started().restarted()
+    assert life.run.is_measured
+    assert life.runs.on_trial() == [(KEY, life.run)]
+
+
+def test_a_canary_that_is_to_be_probed_is_on_trial() -> None:
+    life = Life(a_route())
+    assert life.runs.decide(KEY, now=life.now)
+    assert life.run.preflight_token is not None
+    assert life.runs.on_trial() == [(KEY, life.run)]
+
+
+def test_runs_at_rest_cost_a_tick_nothing() -> None:
+    runs = CanaryRuns(evidence=Evidence(scrape_seconds=20))
+    for number in range(100):
+        route = a_route(canary=None, analysis=None)
+        metadata = route.metadata.model_copy(update={"name": f"r{number}"})
+        moved = route.model_copy(update={"metadata": metadata})
+        runs.accept(moved, PROVIDERS, in_force=None, now=START)
+        runs.decide(("relay-finance", f"r{number}"), now=START)
+    assert runs.on_trial() == []
+    assert len(runs.runs) == 100
+    assert not runs._lively
