@@ -26,8 +26,14 @@ CHANGES: Final = 100
 CANARIES: Final = 100
 PERIOD_SECONDS: Final = 1.11
 HEALTHY_SCRAPES: Final = 600
-_RECONCILES: Final = re.compile(r"^relay_operator_reconciles_total\{.*\} (\S+)", re.MULTILINE)
+_COUNTED: Final = "relay_operator_reconcile_duration_seconds_count"
+_RECONCILES: Final = re.compile(rf"^{_COUNTED}\{{.*\}} (\S+)", re.MULTILINE)
 _QUIET_SECONDS: Final = 5.0
+_QUIET_LOOKS: Final = 3
+RESYNC_SECONDS: Final = 600.0
+"""The chart's operator.resyncSeconds."""
+_RESYNCS: Final = 2.0
+"""Times its rate that counts as quiet."""
 
 
 @dataclass(slots=True)
@@ -60,10 +66,12 @@ class Measures:
         self, place: Place, api: ApiClient, fleet: Fleet, say: Callable[[str], None]
     ) -> None:
         self._place, self._api, self._fleet, self._say = place, api, fleet, say
+        self._tenants = 0
 
     async def of(self, tenants: int, before: int) -> Figures:
         """Lets the fleet grow from a size to another, and measures it there."""
         found = Figures(tenants)
+        self._tenants = tenants
         await self._settle(found, before)
         await self._quiet()
         await self._rest(found)
@@ -254,7 +262,8 @@ class Measures:
             os.kill(one.pid, signal.SIGKILL)
 
     def _reconciles(self) -> float:
-        return sum(map(float, _RECONCILES.findall(self._place.operator_metrics())))
+        found = _RECONCILES.findall(self._place.operator_metrics(_COUNTED))
+        return sum(map(float, found))
 
     async def _reconciled(self, count: int) -> None:
         """Waits until the leader, which began to count anew, has finished so many reconciles."""
@@ -268,13 +277,15 @@ class Measures:
         await until(left, "reconciles to come", seconds=READY_SECONDS, say=self._say)
 
     async def _quiet(self) -> None:
-        """Waits until the leader reconciles next to nothing."""
-        last = self._reconciles()
+        """Waits until the leader reconciles little more than the resync for a while; one that lists, or has just won, does less."""
+        last, quiet = self._reconciles(), 0
+        few = _QUIET_SECONDS * (1 + _RESYNCS * 2 * self._tenants / RESYNC_SECONDS)
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             await asyncio.sleep(_QUIET_SECONDS)
             now = self._reconciles()
-            if now - last < _QUIET_SECONDS:
+            quiet = quiet + 1 if now - last < few else 0
+            if quiet == _QUIET_LOOKS:
                 return
             last = now
         raise TimeoutError("the operator does not come to rest")

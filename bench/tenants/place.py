@@ -62,10 +62,10 @@ class Place:
         mark = str(self.record.directory)
         return {name: costs.process(costs.program(name, argument=mark)) for name in PROGRAMS}
 
-    def operator_metrics(self) -> str:
-        """Returns the page of metrics of the leader."""
+    def operator_metrics(self, name: str) -> str:
+        """Returns a metric of the leader: the whole page would take its time from what is measured."""
         pod = leaders.pod_of(leaders.leader(self.cluster))
-        path = f"/api/v1/namespaces/{leaders.NAMESPACE}/pods/{pod}:8090/proxy/metrics"
+        path = f"/api/v1/namespaces/{leaders.NAMESPACE}/pods/{pod}:8090/proxy/metrics?name[]={name}"
         return self.cluster.kubectl("get", "--raw", path)
 
 

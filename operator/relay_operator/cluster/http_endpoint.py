@@ -71,8 +71,9 @@ class OperatorEndpoint:
         answer = self._targets().answer(scrape)
         return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        text = await exposition.written(REGISTRY)
+    async def _metrics(self, request: web.Request) -> web.Response:
+        named = request.query.getall("name[]", [])
+        text = await exposition.written(REGISTRY.restricted_registry(named) if named else REGISTRY)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _health(self, _: web.Request) -> web.Response:

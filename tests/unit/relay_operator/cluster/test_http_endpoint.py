@@ -120,5 +120,12 @@ async def test_metrics_are_in_text_exposition(tmp_path: Path) -> None:
     assert "# HELP python_info" in text
 
 
+async def test_metrics_can_be_asked_for_by_name(tmp_path: Path) -> None:
+    status, text = await got(Operator(), tmp_path, "/metrics?name[]=python_info")
+    assert status == 200
+    assert text.splitlines()[-1].startswith("python_info{")
+    assert "process_" not in text
+
+
 async def test_an_endpoint_that_never_started_can_be_stopped() -> None:
     await Operator().endpoint.stop()
