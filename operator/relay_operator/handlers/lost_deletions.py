@@ -18,6 +18,7 @@ from relay_operator.cluster.owned_objects import ChildKey
 from relay_operator.errors import OperatorError
 from relay_operator.handlers import owned_objects, resources
 from relay_operator.handlers.context import Context
+from relay_operator.reconcile.fleet import resync
 from relay_operator.reconcile.work_queue import Key
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class LostDeletions:
     async def run(self) -> None:
         """Compares once a period, until cancelled."""
         while True:
-            await asyncio.sleep(self._period_seconds + self._context.queue.spare_seconds())
+            period = resync.period_seconds(self._context.watched_state, self._period_seconds)
+            await asyncio.sleep(period + self._context.queue.spare_seconds())
             try:
                 await self.compare()
             except OperatorError as error:

@@ -10,6 +10,7 @@ from relay_operator.cluster.metrics.catalogue import RECONCILES
 from relay_operator.decisions import outcome
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.errors import ApiServerRefused, Conflict, OperatorError, Unavailable
+from relay_operator.reconcile.fleet import resync
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
@@ -33,7 +34,7 @@ _STUCK_SECONDS = 180.0
 
 
 class Workers:
-    """Works on each key with one worker at a time, and on every known object again within resync_seconds."""
+    """Works on each key with one worker at a time, and on every known object again within resync_seconds, later in a large fleet."""
 
     def __init__(
         self,
@@ -132,12 +133,12 @@ class Workers:
         What was looked at all at once, after a start, is so spread over the period the next time.
         """
         name = f"{key.kind}/{key.namespace}/{key.name}".encode()
-        moment = zlib.crc32(name) / 2**32 * self._resync_seconds
-        passed = asyncio.get_running_loop().time() % self._resync_seconds
-        wait = (moment - passed) % self._resync_seconds
+        period = resync.period_seconds(self._watched_state, self._resync_seconds)
+        moment = zlib.crc32(name) / 2**32 * period
+        passed = asyncio.get_running_loop().time() % period
+        wait = (moment - passed) % period
         # this look may be the one that was due now
-        is_now = wait < _SAME_MOMENT * self._resync_seconds
-        return wait + self._resync_seconds if is_now else wait
+        return wait + period if wait < _SAME_MOMENT * period else wait
 
     async def _tell_unless_reported(self, key: Key, error: OperatorError) -> None:
         """Lets a status tell of an error whose reconcile did not; of a conflict, which mostly ends by itself, when it

@@ -7,6 +7,7 @@ connect to loopback and its own addresses by a name (`relay.http.connecting.inne
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from relay_operator.api.provider import Provider
 
@@ -30,6 +31,8 @@ _NEVER = {
 _NETWORKS = {ipaddress.ip_network(text): what for text, what in _NEVER.items()}
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: an IPv4 address in the last 32 bits."""
+_KEPT = 512
+"""Answers, which are the same for every tenant of a Provider."""
 _API_SERVER = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
 _CLUSTER = "an address of this cluster"
 
@@ -69,22 +72,35 @@ def obstacle_of(provider: Provider, cluster_cidrs: Iterable[str]) -> str:
 
 def open_part(text: str, cluster_cidrs: Iterable[str]) -> tuple[str, list[str]] | None:
     """Returns an address block, and the parts of it that are to stay closed; None where all of it is."""
+    found = _open_part(text, tuple(cluster_cidrs))
+    return None if found is None else (found[0], [*found[1]])
+
+
+@lru_cache(_KEPT)
+def _open_part(text: str, cluster_cidrs: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
     wanted = block(text)
     closed = [*_NETWORKS, *(block(one) for one in cluster_cidrs)]
     if any(_is_within(wanted, one) for one in closed):
         return None
-    return str(wanted), [str(one) for one in closed if _is_within(one, wanted)]
+    return str(wanted), tuple(str(one) for one in closed if _is_within(one, wanted))
 
 
 def beside(known: list[str], cluster_cidrs: Iterable[str], *, version: int) -> list[str]:
     """Returns blocks that are closed anyway, with those of the forbidden ones of an IP version that are in none of them."""
+    return [*_beside(tuple(known), tuple(cluster_cidrs), version)]
+
+
+@lru_cache(_KEPT)
+def _beside(
+    known: tuple[str, ...], cluster_cidrs: tuple[str, ...], version: int
+) -> tuple[str, ...]:
     networks = [ipaddress.ip_network(one) for one in known]
     more = [
         str(one)
         for one in (*_NETWORKS, *(block(text) for text in cluster_cidrs))
         if one.version == version and not any(_is_within(one, other) for other in networks)
     ]
-    return known + list(dict.fromkeys(more))
+    return *known, *dict.fromkeys(more)
 
 
 def _named(provider: Provider) -> Iterator[tuple[str, str, Network | None]]:

@@ -12,6 +12,8 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 UNREADY_SECONDS = 10.0
 """Pods none of which is ready for this long are probed all the same."""
+_SECONDS_EACH = 0.5
+"""Two tenants a second at most are probed for no reason but that it is long ago: each of 5,000 every 42 minutes."""
 
 Incarnation = tuple[str, int]
 
@@ -73,8 +75,9 @@ class IsolationRecords:
     def note(self, namespace: str, found: Finding, *, jitter: float) -> bool:
         """Takes in what a round of probes found; tells whether the tenant has to be reconciled because of it."""
         before = self.of(namespace)
+        period = max(self._period_seconds, self._watched_state.tenants.count * _SECONDS_EACH)
         after = records.after(
-            before, found, now=self._clock(), period_seconds=self._period_seconds, jitter=jitter
+            before, found, now=self._clock(), period_seconds=period, jitter=jitter
         )
         if after.proven_at != before.proven_at:
             after = replace(after, proven_at=self._wall())

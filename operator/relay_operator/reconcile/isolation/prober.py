@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,10 +10,9 @@ from relay_contract.endpoints import TRAFFIC_PORT
 from relay_contract.isolation_probe import Outcome, ProbeAnswer, Target, TargetKind
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
-from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.isolation.finding import Finding, PodSight, Sight, judge
-from relay_operator.errors import OperatorError, Unavailable
+from relay_operator.errors import Unavailable
 from relay_operator.manifests import probe_targets, reach
 from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.probe_targets import Aim, Around, Neighbour
@@ -53,12 +52,10 @@ class Prober:
     def __init__(
         self,
         *,
-        api: ApiServer,
         connections: Connections,
         watched_state: WatchedState,
         operator: Operator,
     ) -> None:
-        self._api = api
         self._connections = connections
         self._watched_state = watched_state
         self._operator = operator
@@ -71,13 +68,13 @@ class Prober:
         around = Around(
             decoys=self._operator.addresses,
             api_server=self._operator.api_server,
-            neighbours=await self._neighbours(space),
+            neighbours=self._neighbours(space),
             cluster_cidrs=self._operator.cluster_cidrs,
         )
         sights = [self._look(tenant, pod, around, upstreams) for pod in pods]
         return judge(await asyncio.gather(*sights), namespace=space)
 
-    async def _neighbours(self, space: str) -> list[Neighbour]:
+    def _neighbours(self, space: str) -> list[Neighbour]:
         """Chooses relay pods of other tenants, others each time."""
         chosen = self._watched_state.directory.draw(_NEIGHBOURS, but=space)
         return [
@@ -85,17 +82,10 @@ class Prober:
                 namespace=pod.namespace,
                 address=pod.ip,
                 host_address=pod.host_ip,
-                service=await self._service(pod.namespace),
+                service=self._watched_state.service(pod.namespace),
             )
             for pod in chosen
         ]
-
-    async def _service(self, namespace: str) -> Mapping[str, object] | None:
-        try:
-            return await self._api.get("Service", names.RELAY, namespace=namespace)
-        except OperatorError:
-            # one target less
-            return None
 
     async def _look(
         self, tenant: Tenant, pod: Pod, around: Around, upstreams: Sequence[Upstream]
