@@ -345,7 +345,6 @@ async def _operate(
     isolation_watch = IsolationWatch(
         records=isolation,
         prober=Prober(
-            api=api,
             connections=probes,
             watched_state=watched_state,
             operator=_operator(settings),
@@ -357,10 +356,12 @@ async def _operate(
     )
     context = Context(watched_state=watched_state, queue=queue, children=children)
     lost = LostDeletions(api=api, context=context, period_seconds=settings.resync_seconds)
+    secret_watch = SecretWatch(api=api, context=context, versions=key_versions)
     checks = SecretChecks(
         api=api,
         context=context,
         key_versions=key_versions,
+        is_followed=secret_watch.is_followed,
         period_seconds=settings.secret_check_seconds,
         operator_namespace=settings.namespace,
     )
@@ -383,7 +384,7 @@ async def _operate(
         "provider-probes": provider_probes.run(),
         "quota-lending": quota_lending.run(),
         "service-checks": services.run(),
-        "secret-watch": SecretWatch(api=api, context=context, versions=key_versions).run(),
+        "secret-watch": secret_watch.run(),
     }
     if webhook is not None:
         acting["webhook"] = webhook.run()

@@ -71,6 +71,8 @@ class OwnedObjects:
         self._homes: dict[str, dict[ChildKey, _Child]] = {}
         self._packer = Packer()
         self._restored: dict[str, list[Restoration]] = {}
+        self.observed = 0
+        """How often a watch has shown a child so far."""
 
     async def apply(self, manifest: Manifest, *, first: Manifest | None = None) -> bool:
         """Brings the child to what the manifest says; True when that took a write. A missing one is made from `first`,
@@ -115,6 +117,7 @@ class OwnedObjects:
 
     def observe(self, body: Manifest, *, deleted: bool) -> bool:
         """Takes in what a watch shows; True when the child is not as we left it and its owner must be reconciled."""
+        self.observed += 1
         key, version = _key(body), _version(body)
         child = self._child(key)
         if version < child.version:
@@ -146,6 +149,11 @@ class OwnedObjects:
         """Returns how long to leave a child as it is: who undoes what was just restored is answered once a second."""
         since = asyncio.get_running_loop().time() - self._child(_key(body)).restored_at
         return _PAUSE_SECONDS if since < _FIGHT_SECONDS else 0.0
+
+    def version(self, key: ChildKey) -> str:
+        """Returns the newest version of a child that was read, written or shown; empty for none."""
+        version = self._child(key).version
+        return str(version) if version else ""
 
     def namespaces(self) -> tuple[str, ...]:
         """Returns the namespaces of which anything is remembered."""

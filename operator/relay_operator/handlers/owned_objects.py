@@ -6,7 +6,7 @@ import kopf
 
 from relay_operator import names
 from relay_operator.handlers.context import Context
-from relay_operator.reconcile.work_queue import Key
+from relay_operator.reconcile.work_queue import Key, Urgency
 
 _OWNED = (
     ("", "v1", "namespaces"),
@@ -56,10 +56,10 @@ async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> No
     context: Context = memo
     if not context.watched_state.take_in_pod(body, deleted=type == "DELETED"):
         return
-    namespace = body["metadata"]["namespace"]
-    context.queue.add(Key("Tenant", "", namespace.removeprefix(names.NAMESPACE_PREFIX)))
+    namespace, urgency = body["metadata"]["namespace"], _urgency(type)
+    context.queue.add(Key("Tenant", "", namespace.removeprefix(names.NAMESPACE_PREFIX)), urgency)
     for route in context.watched_state.routes.names(namespace=namespace):
-        context.queue.add(Key("RelayRoute", namespace, route))
+        context.queue.add(Key("RelayRoute", namespace, route), urgency)
 
 
 async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
@@ -67,13 +67,22 @@ async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     plain = dict(body)
     metadata = plain["metadata"]
     tenant = names.owner_of(plain["kind"], metadata.get("namespace", ""), metadata["name"])
-    if tenant is None or context.watched_state.tenants.get(tenant) is None:
+    watched_state = context.watched_state
+    if tenant is None or (watched_state.are_tenants_listed and tenant not in watched_state.tenants):
         return
     deleted, key = type == "DELETED", Key("Tenant", "", tenant)
-    changed = context.watched_state.take_in_child(plain, deleted=deleted)
+    changed = watched_state.take_in_child(plain, deleted=deleted)
     disturbed = context.children.observe(plain, deleted=deleted)
     pause_seconds = context.children.pause_seconds(plain) if disturbed else 0.0
+    if tenant not in watched_state.tenants:
+        # its children are listed before it, and are not to be read one by one later
+        return
     if pause_seconds:
         context.queue.add_after(key, pause_seconds)
     elif disturbed or changed:
-        context.queue.add(key)
+        context.queue.add(key, _urgency(type))
+
+
+def _urgency(type_: str | None) -> Urgency:
+    """Returns how soon a Tenant is to be looked at for what is shown: one of a list of all goes after what somebody changes."""
+    return Urgency.BACKGROUND if type_ is None else Urgency.NORMAL

@@ -6,7 +6,7 @@ from typing import Any
 import kopf
 
 from relay_operator import names
-from relay_operator.decisions import brake, route_status
+from relay_operator.decisions import brake
 from relay_operator.decisions.api_keys import withdrawal
 from relay_operator.handlers.context import Context
 from relay_operator.reconcile.work_queue import Key, Urgency
@@ -59,12 +59,9 @@ async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
     namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-    is_first = not context.watched_state.routes.was_queued(name, namespace=namespace)
     news = context.watched_state.take_in_route(body, deleted=type == "DELETED")
     if news is None:
         return
-    if is_first and route_status.is_on_trial(body.get("status") or {}):
-        _look_at_first(context, namespace, name)
     goes = type == "DELETED" or "deletionTimestamp" in body["metadata"]
     urgent = goes or brake.lowers(body)
     urgency = Urgency.URGENT if urgent else _urgency(body, type)
@@ -81,22 +78,6 @@ def _urgency(body: kopf.Body, type_: str | None) -> Urgency:
     told = (body.get("status") or {}).get("observedGeneration")
     is_settled = type_ is None and told == body["metadata"].get("generation", 1)
     return Urgency.BACKGROUND if is_settled else Urgency.NORMAL
-
-
-def _look_at_first(context: Context, namespace: str, name: str) -> None:
-    """Queues a canary that an earlier life of the operator began before all that is at rest, with what its run begins from.
-
-    Until then nobody watches it but the breakers of its relays.
-    """
-    tenant = context.watched_state.tenant_of_namespace(namespace)
-    if tenant is None:
-        return
-    context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
-    watched = context.watched_state.routes.get(name, namespace=namespace)
-    for provider in watched.mentions if watched is not None else ():
-        if provider in context.watched_state.providers:
-            context.queue.add(Key("Provider", "", provider), Urgency.URGENT)
-    context.queue.add(Key("RelayRoute", namespace, name), Urgency.URGENT)
 
 
 def _takes_keys_away(body: kopf.Body) -> bool:

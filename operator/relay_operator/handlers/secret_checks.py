@@ -1,14 +1,15 @@
-"""The Secrets of tenants and Providers, looked at in turn.
+"""The Secrets of tenants and Providers that no watch shows, looked at in turn.
 
-Watching them would need the right to read every Secret of the cluster. A kubelet takes a deleted Secret's files from
-running pods within about a minute, and a renewed certificate is wanted soon, so they are looked at more often than the rest is
-reconciled.
+Watching all would need the right to read every Secret of the cluster. Those with names of ours are watched by name
+(handlers/secret_watch.py), and looked at here only while that watch is silent; a certificate has a name of the tenant's choice. A
+kubelet takes a deleted Secret's files from running pods within about a minute, and a renewed certificate is wanted soon, so
+they are looked at more often than the rest is reconciled, but never more of them in a second than the API server hardly notices.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
 
 from relay_operator import names
 from relay_operator.api.tenant import Tenant
@@ -23,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["Tenant", "Provider"]
 
-_SECRETS = (names.API_KEYS_SECRET, names.UPSTREAM_SECRET)
+_SECRETS: Final = (names.API_KEYS_SECRET, names.UPSTREAM_SECRET)
+_FEWEST_SECONDS_EACH: Final = 0.1
+"""Ten Tenants or Providers a second at most, however many there are: of more than 300 each one's turn comes later than usual."""
 
 
 class SecretChecks:
@@ -35,19 +38,22 @@ class SecretChecks:
         api: ApiServer,
         context: Context,
         key_versions: SecretVersions,
+        is_followed: Callable[[str], bool],
         period_seconds: float,
         operator_namespace: str,
     ) -> None:
+        """is_followed tells of a name whether a watch shows the Secrets of this name."""
         self._api = api
         self._context = context
         self._key_versions = key_versions
+        self._is_followed = is_followed
         self._period_seconds = period_seconds
         self._operator_namespace = operator_namespace
-        self._versions: dict[str, tuple[str, ...]] = {}
+        self._versions: dict[str, dict[str, str]] = {}
         self._versions_of_providers: dict[str, tuple[str, ...]] = {}
 
     async def run(self) -> None:
-        """Looks at every Tenant and Provider once a period, spread evenly over it, until cancelled."""
+        """Looks at what no watch shows once a period, spread evenly over it, until cancelled."""
         while True:
             state = self._context.watched_state
             tenants, providers = state.our_tenants(), state.providers.names()
@@ -55,12 +61,14 @@ class SecretChecks:
                 del self._versions[gone]
             for gone in self._versions_of_providers.keys() - providers:
                 del self._versions_of_providers[gone]
-            pause = self._period_seconds / max(len(tenants) + len(providers), 1)
-            for name in tenants:
+            unseen = [name for name in tenants if self._unseen_of(name)]
+            count = len(unseen) + len(providers)
+            pause = max(self._period_seconds / max(count, 1), _FEWEST_SECONDS_EACH)
+            for name in unseen:
                 await self._look("Tenant", name, pause)
             for name in providers:
                 await self._look("Provider", name, pause)
-            if not tenants and not providers:
+            if not count:
                 await asyncio.sleep(pause)
 
     async def _look(self, kind: Kind, name: str, pause_seconds: float) -> None:
@@ -89,29 +97,36 @@ class SecretChecks:
         self._versions_of_providers[name] = versions
 
     async def check(self, tenant: str) -> None:
-        """Compares the versions of one tenant's Secrets. Raises ApiServerRefused or Unavailable."""
-        space = names.tenant_namespace(tenant)
-        watched = self._context.watched_state.tenants.get(tenant)
-        if watched is None:
-            return
-        named = (*_SECRETS, *_certificate_of(watched.resource))
-        found = [await self._api.get("Secret", name, namespace=space) for name in named]
-        versions = tuple(one["metadata"]["resourceVersion"] if one else "" for one in found)
-        is_news = _may_be_brought_keys(watched.resource) and await self._is_news_of_digests(space)
-        before = self._versions.get(tenant)
-        # at the first look too, as above, which is no news that would end a backoff
-        if is_news or "" in versions or versions != before:
+        """Compares the versions of one tenant's Secrets that no watch shows. Raises ApiServerRefused or Unavailable."""
+        space, before = names.tenant_namespace(tenant), self._versions.get(tenant)
+        found, is_news = {}, False
+        for name in self._unseen_of(tenant):
+            secret = await self._api.get("Secret", name, namespace=space)
+            version = secret["metadata"]["resourceVersion"] if secret else ""
+            if name == names.KEY_DIGESTS_SECRET:
+                # none at all may be as it was
+                is_news |= self._key_versions.is_news(space, name, version)
+                continue
+            found[name] = version
+            # at the first look too, as above, which is no news that would end a backoff
+            is_news |= not version or version != (before or {}).get(name)
+        if is_news:
             if before is not None:
                 self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)
             key = Key("Tenant", "", tenant)
             self._context.queue.add(key, reset_backoff=before is not None)
-        self._versions[tenant] = versions
+        self._versions[tenant] = {**(before or {}), **found}
 
-    async def _is_news_of_digests(self, space: str) -> bool:
-        """Tells whether the digests that the platform brings are others than were read last; none at all may be as it was."""
-        secret = await self._api.get("Secret", names.KEY_DIGESTS_SECRET, namespace=space)
-        version = secret["metadata"]["resourceVersion"] if secret is not None else ""
-        return self._key_versions.is_news(space, names.KEY_DIGESTS_SECRET, version)
+    def _unseen_of(self, tenant: str) -> list[str]:
+        """Returns the names of a tenant's Secrets that are to be looked at."""
+        watched = self._context.watched_state.tenants.get(tenant)
+        if watched is None:
+            return []
+        named = [*_SECRETS]
+        if _may_be_brought_keys(watched.resource):
+            named.append(names.KEY_DIGESTS_SECRET)
+        unseen = [name for name in named if not self._is_followed(name)]
+        return [*unseen, *_certificate_of(watched.resource)]
 
 
 def _may_be_brought_keys(tenant: Tenant | Invalid) -> bool:

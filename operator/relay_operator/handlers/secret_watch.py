@@ -1,8 +1,9 @@
-"""The Secrets of tenants' keys, watched by name.
+"""The Secrets of tenants whose names are ours, watched by name: API keys, and what their relays show the providers.
 
 RBAC can grant the watch of Secrets of one name in every namespace and of no other (resourceNames, which a watch with the field
-selector metadata.name is checked against), and the API server sends their metadata alone: no key travels. Deletions in a gap
-between two watches, and whatever else is missed, are found by handlers/secret_checks.py.
+selector metadata.name is checked against), and the API server sends their metadata alone: no key travels. While a watch is
+silent, handlers/secret_checks.py looks at its Secrets one by one. A deletion in a gap after which the watch begins anew is found
+when the Tenant is reconciled again, which reads them: within the resync period.
 """
 
 import asyncio
@@ -20,7 +21,9 @@ from relay_operator.reconcile.work_queue import Key, Urgency
 
 logger = logging.getLogger(__name__)
 
-WATCHED: Final = (names.API_KEYS_SECRET, names.KEY_DIGESTS_SECRET)
+WATCHED: Final = (names.API_KEYS_SECRET, names.KEY_DIGESTS_SECRET, names.UPSTREAM_SECRET)
+_SILENT_SECONDS: Final = 150.0
+"""Bookmarks come about once a minute."""
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 
@@ -32,6 +35,14 @@ class SecretWatch:
         self._api = api
         self._context = context
         self._versions = versions
+        self._heard_at: dict[str, float] = {}
+
+    def is_followed(self, secret: str) -> bool:
+        """Tells whether a watch shows the Secrets of this name, as far as is known."""
+        heard_at = self._heard_at.get(secret)
+        return (
+            heard_at is not None and asyncio.get_running_loop().time() - heard_at < _SILENT_SECONDS
+        )
 
     async def run(self) -> None:
         """Watches until cancelled."""
@@ -43,10 +54,12 @@ class SecretWatch:
             try:
                 async for event in self._api.watch_metadata("Secret", secret, since=version):
                     version, pause = event.version or version, _FIRST_PAUSE_SECONDS
+                    self._heard_at[secret] = asyncio.get_running_loop().time()
                     self._take_in(secret, event)
             except OperatorError as error:
-                if isinstance(error, ApiServerRefused) and error.status == 410:
-                    version = ""
+                if isinstance(error, ApiServerRefused):
+                    self._heard_at.pop(secret, None)
+                    version = "" if error.status == 410 else version
                 fields = {"secret": secret, "why": str(error)}
                 logger.info("watch of Secrets interrupted, will go on", extra=fields)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
@@ -63,6 +76,9 @@ class SecretWatch:
         if event.type == "ADDED" and not self._versions.was_read(space, secret):
             # at the operator's start this shows every Secret there is, of tenants that are all to be looked at anyway
             self._context.queue.add(Key("Tenant", "", tenant), Urgency.BACKGROUND)
+            return
+        if secret == names.UPSTREAM_SECRET:
+            self._context.queue.add(Key("Tenant", "", tenant))
             return
         # a key may have been taken out, which must not wait for a reconcile of this tenant or of others
         self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)

@@ -44,6 +44,17 @@ class Neighbour:
         return next((one["nodePort"] for one in ports if one.get("nodePort")), None)
 
 
+def of_service(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns of a Service what a Neighbour looks at: one is kept for each tenant."""
+    spec = body.get("spec") or {}
+    node_ports = [port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")]
+    kept = {
+        "clusterIPs": tuple(spec.get("clusterIPs") or ()),
+        "ports": tuple({"nodePort": one} for one in node_ports),
+    }
+    return {"spec": kept}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
     """Holds what stands around a relay pod. api_server is the address and port that every pod is told for it.

@@ -14,7 +14,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
-from relay_operator.handlers import initial_list
+from relay_operator.handlers import listing
 from relay_operator.handlers import owned_objects as child_handlers
 from relay_operator.handlers import resources as parent_handlers
 from relay_operator.handlers.context import Context
@@ -69,7 +69,11 @@ class Life:
         self._elector = elector
         self._stop = stop
         self._beginning = Beginning(
-            api=api, watched_state=context.watched_state, lost=lost, confirm=confirm
+            api=api,
+            context=context,
+            lost=lost,
+            is_listing=traffic.watch_ages.unopened,
+            confirm=confirm,
         )
         self._hearing = Hearing(api=api, traffic=traffic, watched_state=context.watched_state)
         self._over, self._end_watching = asyncio.Event(), asyncio.Event()
@@ -157,6 +161,7 @@ class Life:
             if not begun:
                 for run in acting.values():
                     run.close()
+        listing.look_at_canaries_first(self._context)
         self._context.queue.begin()
         workers = {
             f"worker-{n}": self._workers.run() for n in range(self._settings.workers + SPARE)
@@ -176,7 +181,7 @@ class Life:
 
     async def _watch(self) -> None:
         registry = kopf.OperatorRegistry()
-        for part in (Login(self._traffic), initial_list, parent_handlers, child_handlers):
+        for part in (Login(self._traffic), parent_handlers, child_handlers):
             part.register(registry)
         settings = kopf.OperatorSettings()
         configure(settings)

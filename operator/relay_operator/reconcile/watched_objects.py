@@ -106,12 +106,23 @@ class WatchedObjects(Generic[R]):
         self._complete_since: dict[str, int] = {}
         self._turned: dict[str, set[str]] = {}
         self._changes = 0
+        self._count_of_all = 0
 
     def get(self, name: str, *, namespace: str = "") -> Watched[R] | None:
         return self._objects.get(namespace, {}).get(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._objects.get("", {})
+
+    @property
+    def count(self) -> int:
+        """How many objects there are in all namespaces."""
+        return self._count_of_all
+
+    @property
+    def changes(self) -> int:
+        """How many intents were shown so far, those of objects that went included."""
+        return self._changes
 
     def names(self, *, namespace: str = "") -> tuple[str, ...]:
         return tuple(self._objects.get(namespace, ()))
@@ -180,10 +191,6 @@ class WatchedObjects(Generic[R]):
         self._queued[key] = watched
         return True
 
-    def was_queued(self, name: str, *, namespace: str = "") -> bool:
-        """Tells whether any intent of the object has been queued in this life of the operator."""
-        return (namespace, name) in self._queued
-
     def mentioned_in(self, namespace: str) -> frozenset[str]:
         """Returns everything that an object of the namespace mentions."""
         return frozenset(self._mentioned.get(namespace, ()))
@@ -234,6 +241,7 @@ class WatchedObjects(Generic[R]):
     ) -> None:
         """Keeps the revision of the namespace, and who mentions what, at the cost of one object."""
         namespace, name = key
+        self._count_of_all += (before is None) - (after is None)
         if before is None or after is None or before.intent != after.intent:
             self._changes += 1
             self._revisions[namespace] = self._changes

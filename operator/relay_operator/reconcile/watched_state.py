@@ -19,7 +19,7 @@ from relay_operator.decisions import brake, conditions, route_acceptance, tenant
 from relay_operator.decisions.relay_pods import load_balancer, troubles
 from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
-from relay_operator.manifests import composable
+from relay_operator.manifests import composable, probe_targets
 from relay_operator.manifests.environment import Upstream
 from relay_operator.reconcile.fleet.relay_directory import RelayDirectory
 from relay_operator.reconcile.publishing.route_conflicts import Conflicts
@@ -55,6 +55,7 @@ class _Matches:
 class WatchedState:
     """upstreams are kept by provider, once resolved.
 
+    are_tenants_listed tells that every Tenant has been shown: one that is not known is none.
     shards tell which Tenants are this operator's: it knows all of the cluster, among whom Providers are divided, and acts for its own.
     claims tell who has a part in which provider. resolved are the providers that were looked at since the operator's start: what is missing in upstreams has no
     address for certain only then.
@@ -73,6 +74,7 @@ class WatchedState:
     resolved: set[str] = field(default_factory=set)
     claims: ProviderClaims = field(init=False)
     directory: RelayDirectory = field(init=False)
+    are_tenants_listed: bool = False
     _owned: dict[str, bool] = field(default_factory=dict)
     openness: Openness = field(default_factory=Openness)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class WatchedState:
     _resolutions: int = 0
     _undeployed: dict[str, str] = field(default_factory=dict)
     _entries: dict[str, str] = field(default_factory=dict)
+    _services: dict[str, Body] = field(default_factory=dict)
     _matches: dict[str, _Matches] = field(default_factory=dict)
     _by_age: dict[str, tuple[int, tuple[RelayRoute, ...]]] = field(default_factory=dict)
 
@@ -171,6 +174,7 @@ class WatchedState:
         self.directory.note(namespace)
         self._undeployed.pop(namespace, None)
         self._entries.pop(namespace, None)
+        self._services.pop(namespace, None)
         self._forget_rollout(namespace)
         self._queued_rollouts.pop(namespace, None)
 
@@ -197,6 +201,10 @@ class WatchedState:
     def take_in_service(self, body: Body, *, deleted: bool) -> bool:
         """Stores the load balancer's address of a tenant's Service; True when that has changed."""
         namespace = body["metadata"]["namespace"]
+        if deleted:
+            self._services.pop(namespace, None)
+        else:
+            self._services[namespace] = probe_targets.of_service(body)
         address = "" if deleted else load_balancer.address_of(body)
         changed = self._entries.get(namespace, "") != address
         if address:
@@ -204,6 +212,10 @@ class WatchedState:
         else:
             self._entries.pop(namespace, None)
         return changed
+
+    def service(self, namespace: str) -> Body | None:
+        """Returns what probes need of a tenant's Service, as the watch last showed it; None without one."""
+        return self._services.get(namespace)
 
     def entry(self, namespace: str) -> str:
         """Returns the load balancer's address of a tenant's Service; empty without one."""

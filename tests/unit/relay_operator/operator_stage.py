@@ -38,7 +38,7 @@ from relay_operator.decisions.analysis.shadow_evidence import ShadowQuestion
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.errors import MetricsUnavailable
-from relay_operator.handlers import initial_list, owned_objects, resources
+from relay_operator.handlers import listing, owned_objects, resources
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
 from relay_operator.handlers.secret_checks import SecretChecks
@@ -83,13 +83,12 @@ PLATFORM = Platform(
     prometheus_namespace="monitoring",
     dns_namespace="kube-system",
 )
-_WATCHED: dict[str, tuple[Any, Any]] = {
-    "Tenant": (initial_list.tenant_listed, resources.tenant_seen),
-    "Provider": (initial_list.provider_listed, resources.provider_seen),
-    "RelayRoute": (initial_list.route_listed, resources.route_seen),
-    "Pod": (initial_list.pod_listed, owned_objects.pod_seen),
-    **dict.fromkeys(owned_objects.KINDS, (None, owned_objects.child_seen)),
-    "Deployment": (initial_list.deployment_listed, owned_objects.child_seen),
+_WATCHED: dict[str, Any] = {
+    "Tenant": resources.tenant_seen,
+    "Provider": resources.provider_seen,
+    "RelayRoute": resources.route_seen,
+    "Pod": owned_objects.pod_seen,
+    **dict.fromkeys(owned_objects.KINDS, owned_objects.child_seen),
 }
 _OWNED = frozenset({"Pod", *owned_objects.KINDS})
 _WATCH_SECONDS = 0.05
@@ -247,7 +246,6 @@ class Life:
         self.isolation_watch = IsolationWatch(
             records=self.isolation,
             prober=Prober(
-                api=api,
                 connections=stage.network,
                 watched_state=self.watched_state,
                 operator=Operator(
@@ -358,18 +356,21 @@ class Life:
         self.context = Context(
             watched_state=self.watched_state, queue=self.queue, children=children
         )
+        self.secret_watch = SecretWatch(api=api, context=self.context, versions=self.key_versions)
         self.secret_checks = SecretChecks(
             api=api,
             context=self.context,
             key_versions=self.key_versions,
+            is_followed=self.secret_watch.is_followed,
             period_seconds=30,
             operator_namespace=SYSTEM,
         )
         self.service_checks = ServiceChecks(api=api, context=self.context, period_seconds=5)
-        self.secret_watch = SecretWatch(api=api, context=self.context, versions=self.key_versions)
         self.provider_secret_watch = ProviderSecretWatch(
             api=api, context=self.context, operator_namespace=SYSTEM
         )
+        self.lists = 0
+        """How many first lists are still being read."""
         self.lagging: set[str] = set()
         """Kinds whose watches tell nothing for now."""
         self._server = stage.server
@@ -390,6 +391,7 @@ class Life:
     def lead(self, *, workers: int = 4) -> None:
         """Begins to act."""
         self.term.begin()
+        listing.look_at_canaries_first(self.context)
         self.queue.places = workers
         running = [self.workers.run() for _ in range(workers + SPARE)]
         running += [self.workers.run(Urgency.IMMEDIATE) for _ in range(2)]
@@ -445,12 +447,11 @@ class Life:
             kind: [one for one in self._server.list(kind) if _is_watched(kind, one)]
             for kind in _WATCHED
         }
-        for kind, (store, _) in _WATCHED.items():
-            for body in listed[kind] if store else ():
-                await store(body=body, memo=self.context)
-        for kind, (_, seen) in _WATCHED.items():
+        # children before their Tenants, since lists come in any order
+        for kind in reversed(_WATCHED):
             for body in listed[kind]:
-                await seen(body=body, type=None, memo=self.context)
+                await _WATCHED[kind](body=body, type=None, memo=self.context)
+        listing.tenants_are_listed(self.context)
 
     async def _follow(self, watches: dict[str, Watch], news: asyncio.Event) -> None:
         while True:
@@ -468,10 +469,7 @@ class Life:
                         await self._tell(kind, "DELETED", event.object)
 
     async def _tell(self, kind: str, type_: str, body: Manifest) -> None:
-        store, seen = _WATCHED[kind]
-        if store is not None and type_ != "DELETED":
-            await store(body=body, memo=self.context)
-        await seen(body=body, type=type_, memo=self.context)
+        await _WATCHED[kind](body=body, type=type_, memo=self.context)
 
 
 class Stage:

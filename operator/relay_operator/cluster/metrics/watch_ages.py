@@ -52,6 +52,10 @@ class WatchAges:
                 watch.heard_at, watch.heard_bytes = now, watch.stream.total_bytes
         self._show(now)
 
+    def unopened(self) -> bool:
+        """Tells whether one that is expected has not been opened yet, which follows the end of the first list of its kind."""
+        return any(watch.stream is None for watch in self._watches.values())
+
     def silent(self, seconds: float, *, now: float) -> Iterator[str]:
         """Goes through the watches that have brought nothing for so long."""
         return (name for name, one in self._watches.items() if now - one.heard_at >= seconds)

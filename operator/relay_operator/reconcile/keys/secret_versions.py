@@ -1,4 +1,4 @@
-"""The versions of the Secrets of tenants' keys that the newest look at each was made with."""
+"""The versions of tenants' Secrets that the newest look at each was made with."""
 
 
 class SecretVersions:

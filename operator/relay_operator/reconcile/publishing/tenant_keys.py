@@ -8,6 +8,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.decisions.api_keys.in_force import digest_of
 from relay_operator.manifests import credentials
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.publishing import mounts
 from relay_operator.reconcile.watched_state import WatchedState
 
@@ -17,9 +18,15 @@ _AGAIN_SECONDS = 3.0
 
 class TenantKeys:
     def __init__(
-        self, *, api: ApiServer, children: OwnedObjects, watched_state: WatchedState
+        self,
+        *,
+        api: ApiServer,
+        children: OwnedObjects,
+        watched_state: WatchedState,
+        versions: SecretVersions,
     ) -> None:
         self._api = api
+        self._versions = versions
         self._children = children
         self._watched_state = watched_state
         self._brought: dict[str, tuple[str, float]] = {}
@@ -37,7 +44,10 @@ class TenantKeys:
         """
         space = names.tenant_namespace(spec.metadata.name)
         pods = self._watched_state.relay_pods(space)
-        if await self._children.apply(credentials.upstream_keys(spec, keys)):
+        wrote = await self._children.apply(credentials.upstream_keys(spec, keys))
+        version = self._children.version(("Secret", space, names.UPSTREAM_SECRET))
+        self._versions.note(space, names.UPSTREAM_SECRET, version)
+        if wrote:
             mark = digest_of(repr(sorted(keys.items())))[:12]
             self._brought[space] = mark, now
             await mounts.refresh(self._api, pods, mark)

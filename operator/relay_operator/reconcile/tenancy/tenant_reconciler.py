@@ -121,7 +121,9 @@ class TenantReconciler:
             access=access,
             api_keys=self._api_keys,
             withdrawal=self._withdrawal,
-            keys=TenantKeys(api=api, children=children, watched_state=watched_state),
+            keys=TenantKeys(
+                api=api, children=children, watched_state=watched_state, versions=key_versions
+            ),
             certificate=certificate,
             isolation=isolation,
             image_pull=ImagePull(api=api, children=children, platform=platform),

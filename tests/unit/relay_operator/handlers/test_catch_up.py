@@ -10,15 +10,15 @@ from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
 
 from relay_operator.errors import Unavailable
-from relay_operator.handlers import initial_list
+from relay_operator.handlers import resources
 from relay_operator.handlers.catch_up import caught_up
 from relay_operator.handlers.context import Context
 
 SPACE = "relay-finance"
 SHOW = {
-    "Tenant": initial_list.tenant_listed,
-    "Provider": initial_list.provider_listed,
-    "RelayRoute": initial_list.route_listed,
+    "Tenant": resources.tenant_seen,
+    "Provider": resources.provider_seen,
+    "RelayRoute": resources.route_seen,
 }
 
 
@@ -40,7 +40,7 @@ async def show(server: InMemoryApiServer, context: Context, *kinds: str) -> None
     for kind in kinds:
         for body in server.list(kind):
             raw: Any = body
-            await SHOW[kind](body=kopf.Body(raw), memo=context)
+            await SHOW[kind](body=kopf.Body(raw), type="MODIFIED", memo=context)
 
 
 async def is_over(waiting: asyncio.Task[None]) -> bool:

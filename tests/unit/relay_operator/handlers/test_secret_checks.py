@@ -1,10 +1,18 @@
-"""Looks at Secrets: one that the API server refuses is told by the Tenant whose Secret it is."""
+"""Looks at Secrets: only at those that no watch shows, some in a second; a refused one is told by the Tenant whose it is."""
 
+import asyncio
 import logging
+from typing import Any
 
 import pytest
-from tests.unit.relay_operator.operator_stage import Stage
-from tests.unit.relay_operator.virtual_time import in_virtual_time
+from tests.unit.relay_operator.handlers.recording_queue import a_context
+from tests.unit.relay_operator.handlers.test_watching import a_body, tenant_event
+from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
+from tests.unit.relay_operator.operator_stage import Life, Stage
+from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
+
+from relay_operator.handlers.secret_checks import SecretChecks
+from relay_operator.reconcile.keys.secret_versions import SecretVersions
 
 
 @in_virtual_time
@@ -19,8 +27,58 @@ async def test_a_refused_look_is_told_by_the_tenant_and_not_by_the_log_alone(
     stage.pod()
     await stage.settle(40)
     assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    # the watch is silent, so that there are looks
+    life.secret_watch._heard_at.clear()
     life.api.failures.statuses = {"Secret": 403}
     await stage.settle(60)
     assert "403" in stage.condition("Tenant", "finance", "Ready")["message"]
     assert "Secrets not looked at" not in caplog.text
     await life.end()
+
+
+def looks(life: Life) -> int:
+    """Counts the Secrets that were read so far."""
+    return life.api.reads_of["Secret"]
+
+
+@in_virtual_time
+async def test_secrets_that_a_watch_shows_are_not_looked_at() -> None:
+    stage = Stage()
+    for number in range(20):
+        stage.tenant(f"t{number}")
+    life = await stage.operator()
+    await stage.settle(5)
+    for number in range(20):
+        stage.pod(tenant=f"t{number}", ip=f"10.0.0.{number + 1}")
+    await stage.settle(35)
+    before = looks(life)
+    await stage.settle(90)
+    # but for the resync, which reads what it compares; looks at each every 30 s would be 120
+    assert looks(life) - before < 40
+    await life.end()
+
+
+@in_virtual_time
+async def test_however_many_tenants_there_are_few_looks_are_made_in_a_second() -> None:
+    context, queue = a_context()
+    server = InMemoryApiServer(running_clock())
+    for number in range(2000):
+        await tenant_event(context, "ADDED", a_body(f"t{number}", spec={}))
+    api = server.connect()
+    client: Any = api
+    checks = SecretChecks(
+        api=client,
+        context=context,
+        key_versions=SecretVersions(),
+        is_followed=lambda _: False,
+        period_seconds=30,
+        operator_namespace="relay-system",
+    )
+    queue.drained()
+    checking = asyncio.create_task(checks.run())
+    await asyncio.sleep(100)
+    # two Secrets of each
+    assert 1900 <= api.reads_of["Secret"] <= 2000
+    await asyncio.sleep(110)
+    assert len({*queue.drained()}) == 2000
+    checking.cancel()

@@ -14,13 +14,14 @@ from relay_operator.handlers.secret_watch import WATCHED, SecretWatch
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 
 Act = WatchEvent | OperatorError
-KEYS, DIGESTS = WATCHED
+KEYS, DIGESTS, UPSTREAM = WATCHED
 
 
 class Server:
     """An API server whose watches go as arranged: each begins with the next list, and ends with it or its error."""
 
-    def __init__(self, *watches: list[Act]) -> None:
+    def __init__(self, *watches: list[Act], name: str = KEYS) -> None:
+        self.name = name
         self.watches = list(watches)
         self.since: list[str] = []
 
@@ -28,7 +29,7 @@ class Server:
         self, kind: str, name: str, *, since: str
     ) -> AsyncIterator[WatchEvent]:
         assert kind == "Secret"
-        if name != KEYS or not self.watches:
+        if name != self.name or not self.watches:
             await asyncio.Event().wait()
         self.since.append(since)
         for act in self.watches.pop(0):
@@ -122,3 +123,50 @@ async def test_without_the_right_to_watch_the_operator_goes_on() -> None:
     assert found == []
     # with growing pauses
     assert 5 <= len(since) <= 20
+
+
+@in_virtual_time
+async def test_what_relays_show_the_providers_is_put_back_at_once() -> None:
+    context, queue = a_context()
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
+    queue.drained()
+    queue.immediate.clear()
+    versions = SecretVersions()
+    versions.note("relay-finance", UPSTREAM, "1")
+    server: Any = Server([event("ADDED", "1"), event("DELETED", "2")], name=UPSTREAM)
+    watch = SecretWatch(api=server, context=context, versions=versions)
+    watching = asyncio.create_task(watch.run())
+    await asyncio.sleep(1)
+    # no API key went
+    assert (queue.drained(), queue.immediate) == (["Tenant/finance"], [])
+    watching.cancel()
+
+
+@in_virtual_time
+async def test_a_watch_is_followed_while_it_is_heard_and_not_when_it_is_refused() -> None:
+    context, _ = a_context()
+    forbidden = ApiServerRefused("forbidden", status=403)
+    server: Any = Server([event("BOOKMARK", "1")], [event("BOOKMARK", "2"), forbidden])
+    watch = SecretWatch(api=server, context=context, versions=SecretVersions())
+    assert not watch.is_followed(KEYS)
+    watching = asyncio.create_task(watch.run())
+    await asyncio.sleep(0.1)
+    assert watch.is_followed(KEYS)
+    assert not watch.is_followed(DIGESTS)
+    # refused at the second watch
+    await asyncio.sleep(10)
+    assert not watch.is_followed(KEYS)
+    watching.cancel()
+
+
+@in_virtual_time
+async def test_a_watch_that_is_silent_for_long_is_followed_no_more() -> None:
+    context, _ = a_context()
+    server: Any = Server([event("BOOKMARK", "1")])
+    watch = SecretWatch(api=server, context=context, versions=SecretVersions())
+    watching = asyncio.create_task(watch.run())
+    await asyncio.sleep(100)
+    assert watch.is_followed(KEYS)
+    await asyncio.sleep(100)
+    assert not watch.is_followed(KEYS)
+    watching.cancel()

@@ -1,6 +1,7 @@
 """Handlers update the watched state and enqueue each intent once, in whatever order an object comes to be known."""
 
 import copy
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.unit.relay_operator.manifests.test_tenant_objects import every_object
 
 from relay_operator import names
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.handlers import initial_list, owned_objects, resources
+from relay_operator.handlers import listing, owned_objects, resources
 from relay_operator.handlers.context import Context
 
 PROVIDERS = ("Provider/p", "Provider/q")
@@ -46,21 +47,15 @@ def a_body(
 
 
 async def tenant_event(context: Context, type_: str | None, body: kopf.Body) -> None:
-    """Calls the functions as kopf does for one event: the index first, unless the object went."""
-    if type_ != "DELETED":
-        await initial_list.tenant_listed(body=body, memo=context, type=type_, index="ignored")
+    """Calls the function as kopf does for one event."""
     await resources.tenant_seen(body=body, memo=context, type=type_, event="ignored")
 
 
 async def route_event(context: Context, type_: str | None, body: kopf.Body) -> None:
-    if type_ != "DELETED":
-        await initial_list.route_listed(body=body, memo=context, type=type_)
     await resources.route_seen(body=body, memo=context, type=type_)
 
 
 async def pod_event(context: Context, type_: str | None, body: kopf.Body) -> None:
-    if type_ != "DELETED":
-        await initial_list.pod_listed(body=body, memo=context, type=type_)
     await owned_objects.pod_seen(body=body, memo=context, type=type_)
 
 
@@ -76,12 +71,6 @@ async def test_a_listed_object_is_queued_once() -> None:
     assert queue.drained() == ["Tenant/finance"]
     await tenant_event(context, "ADDED", a_body("finance", spec={}))
     assert queue.drained() == []
-
-
-async def test_a_watch_without_an_index_call_is_enough() -> None:
-    context, queue = a_context("p", "q", "r")
-    await resources.tenant_seen(body=a_body("finance", spec={}), type="ADDED", memo=context)
-    assert queue.drained() == ["Tenant/finance"]
 
 
 async def test_what_appears_after_the_watch_began_is_queued_whatever_its_kind() -> None:
@@ -224,7 +213,6 @@ async def test_a_provider_that_a_route_no_longer_names_is_queued_too() -> None:
 async def test_a_deleted_object_is_forgotten_and_queued_once_more() -> None:
     context, queue = a_context("p", "q", "r")
     body = a_body("p", spec={})
-    await initial_list.provider_listed(body=body, memo=context)
     await resources.provider_seen(body=body, type="ADDED", memo=context)
     assert queue.drained() == ["Provider/p"]
     await resources.provider_seen(body=body, type="DELETED", memo=context)
@@ -338,21 +326,57 @@ async def test_a_pod_of_no_tenant_wakes_nobody() -> None:
     assert queue.drained() == []
 
 
-async def test_the_first_list_is_known_before_any_of_it_is_queued() -> None:
+@pytest.mark.parametrize("order", [*itertools.permutations(("tenant", "route", "pod", "child"))])
+async def test_first_lists_come_in_any_order(order: tuple[str, ...]) -> None:
     context, queue = a_context("p", "q", "r")
-    tenant, route = (
-        a_body("finance", spec={}),
-        a_body("chat", namespace="relay-finance", spec=ROUTE),
-    )
-    await initial_list.tenant_listed(body=tenant, memo=context)
-    await initial_list.provider_listed(body=a_body("p", spec={}), memo=context)
-    await initial_list.route_listed(body=route, memo=context)
-    await initial_list.pod_listed(body=a_relay_pod("True"), memo=context)
-    assert queue.drained() == []
+    server = InMemoryApiServer()
+    server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "relay-finance"}})
+    child = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "relay-document", "namespace": "relay-finance"},
+        "data": {"relay.json": "{}"},
+    }
+    await OwnedObjects(server.connect()).apply(child)
+    ours: Any = server.stored("ConfigMap", "relay-document", namespace="relay-finance")
+    connection = server.connect()
+    context = replace(context, children=OwnedObjects(connection))
+    for one in order:
+        match one:
+            case "tenant":
+                await tenant_event(context, None, a_body("finance", spec={}))
+            case "route":
+                body = a_body("chat", namespace="relay-finance", spec=ROUTE)
+                await route_event(context, None, body)
+            case "pod":
+                await pod_event(context, None, a_relay_pod("True"))
+            case _:
+                await owned_objects.child_seen(body=kopf.Body(ours), type=None, memo=context)
+    listing.tenants_are_listed(context)
+    assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", *PROVIDERS}
     assert len(context.watched_state.relay_pods("relay-finance")) == 1
     assert context.watched_state.tenants_concerned("p") == {"finance"}
-    await resources.tenant_seen(body=tenant, type=None, memo=context)
-    assert set(queue.drained()) == {"Tenant/finance", "RelayRoute/chat", *PROVIDERS}
+    # it was kept, so nothing is read
+    assert not await context.children.apply(child)
+    assert connection.reads == 0
+
+
+async def test_children_of_no_tenant_are_dropped_once_all_are_listed() -> None:
+    context, queue = a_context()
+    raw: Any = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "relay", "namespace": "relay-nobody", "uid": "u"},
+    }
+    await tenant_event(context, None, a_body("finance", spec={}))
+    queue.drained()
+    await owned_objects.child_seen(body=kopf.Body(raw), type=None, memo=context)
+    assert context.children.namespaces() == ("relay-nobody",)
+    listing.tenants_are_listed(context)
+    assert context.children.namespaces() == ()
+    await owned_objects.child_seen(body=kopf.Body(raw), type="MODIFIED", memo=context)
+    assert context.children.namespaces() == ()
+    assert queue.drained() == []
 
 
 async def test_a_child_that_somebody_else_changed_wakes_its_tenant() -> None:
@@ -378,6 +402,7 @@ async def test_a_child_that_somebody_else_changed_wakes_its_tenant() -> None:
     server = InMemoryApiServer()
     server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "relay-finance"}})
     context = replace(context, children=OwnedObjects(server.connect()))
+    context.watched_state.are_tenants_listed = True
     await context.children.apply(child)
     ours = server.stored("ConfigMap", "relay-document", namespace="relay-finance")
     theirs = at(21) | {"data": {"relay.json": "theirs"}}
@@ -405,16 +430,15 @@ CHILDREN = (
 )
 
 
-def test_every_kind_is_registered_for_lists_and_for_events() -> None:
+def test_every_kind_is_registered_and_none_waits_for_the_lists_of_others() -> None:
     registry = kopf.OperatorRegistry()
-    for module in (initial_list, resources, owned_objects):
+    for module in (resources, owned_objects):
         module.register(registry)
-    handlers = [*registry._indexing.get_all_handlers(), *registry._watching.get_all_handlers()]
-    assert {handler.id for handler in handlers} == {
-        f"{kind}-{way}"
-        for kind in ("tenants", "providers", "relayroutes", "pods", "deployments")
-        for way in ("listed", "seen")
-    } | {f"{kind}-seen" for kind in CHILDREN}
+    kinds = ("tenants", "providers", "relayroutes", "pods", *CHILDREN)
+    seen = {handler.id for handler in registry._watching.get_all_handlers()}
+    assert seen == {f"{kind}-seen" for kind in kinds}
+    # at N objects that are held back until all are indexed, kopf takes N * N steps
+    assert registry._indexing.get_all_handlers() == []
 
 
 def test_every_child_is_watched_by_its_name() -> None:

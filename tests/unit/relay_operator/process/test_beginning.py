@@ -29,7 +29,13 @@ def of(life: Life, confirm: Confirmation) -> Beginning:
     """Wires the beginning of a life."""
     api: Any = life.api
     lost = LostDeletions(api=api, context=life.context, period_seconds=600)
-    return Beginning(api=api, watched_state=life.watched_state, lost=lost, confirm=confirm)
+    return Beginning(
+        api=api,
+        context=life.context,
+        lost=lost,
+        is_listing=lambda: life.lists > 0,
+        confirm=confirm,
+    )
 
 
 def given_back() -> float:
@@ -163,3 +169,37 @@ async def test_a_standby_is_not_ready_while_a_relay_pod_is_on_its_way() -> None:
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     await life.end()
+
+
+@in_virtual_time
+async def test_a_leader_waits_for_long_lists_while_they_show_more() -> None:
+    stage, before = a_stage(), given_back()
+    life = stage.life()
+    life.lists = 1
+    acting = asyncio.create_task(of(life, Confirmation()).may_act())
+    for number in range(20):
+        await stage.settle(8)
+        life.context.children.observe(_config_map(number), deleted=False)
+    assert not acting.done()
+    await life.stand_by()
+    life.lists = 0
+    await stage.settle(1)
+    assert acting.done()
+    assert await acting
+    assert given_back() == before
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_leader_gives_the_lead_back_when_a_list_stalls() -> None:
+    stage = a_stage()
+    life = stage.life()
+    life.lists = 1
+    began = stage.clock.now
+    assert not await of(life, Confirmation()).may_act()
+    assert 20 <= stage.clock.now - began < 27
+
+
+def _config_map(number: int) -> dict[str, Any]:
+    metadata = {"name": "relay-document", "namespace": f"relay-t{number}", "uid": f"u{number}"}
+    return {"kind": "ConfigMap", "metadata": metadata}

@@ -12,7 +12,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.handlers import initial_list, resources
+from relay_operator.handlers import listing, resources
 from relay_operator.handlers.context import Context
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -39,9 +39,9 @@ at_rest = st.sampled_from(
     ]
 )
 bodies_seen = {
-    "Tenant": (initial_list.tenant_listed, resources.tenant_seen),
-    "Provider": (initial_list.provider_listed, resources.provider_seen),
-    "RelayRoute": (initial_list.route_listed, resources.route_seen),
+    "Tenant": resources.tenant_seen,
+    "Provider": resources.provider_seen,
+    "RelayRoute": resources.route_seen,
 }
 
 
@@ -90,10 +90,8 @@ async def test_canaries_are_taken_before_hundreds_of_tenants(
     for kind in order:
         random.Random(seed).shuffle(shown[kind])
         for one in shown[kind]:
-            await bodies_seen[kind][0](body=one, memo=context)
-    for kind in order:
-        for one in shown[kind]:
-            await bodies_seen[kind][1](body=one, memo=context, type=None)
+            await bodies_seen[kind](body=one, memo=context, type=None)
+    listing.look_at_canaries_first(context)
     wanted = {Key("Provider", "", name) for name in ("legacy", "new")}
     wanted |= {Key("Tenant", "", f"t{n}") for n in trials}
     wanted |= {Key("RelayRoute", f"relay-t{n}", "chat") for n in trials}
