@@ -25,6 +25,10 @@ _FIGHT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
 _ROUNDS = 4
 """Somebody else may write between our read and our write; the next reconcile goes on after that many."""
+_MADE_AT_ONCE = {"Service": 3}
+"""The API server gives new Services their addresses at some five a second, whoever asks: of fifty that are asked for at once each one's
+call is given up before its turn, and what it was given goes back, so that none is ever made.
+"""
 _MOST_REPORTS = 10
 """Writes to the status of an object alone, which only make our own write to its managers be asked again."""
 
@@ -71,6 +75,7 @@ class OwnedObjects:
         self._homes: dict[str, dict[ChildKey, _Child]] = {}
         self._packer = Packer()
         self._restored: dict[str, list[Restoration]] = {}
+        self._making = {kind: asyncio.Semaphore(most) for kind, most in _MADE_AT_ONCE.items()}
         self.observed = 0
         """How often a watch has shown a child so far."""
 
@@ -267,12 +272,20 @@ class OwnedObjects:
         """
         kind, namespace, name = key = _key(manifest)
         if live is None:
-            return await self._api.apply(first)
+            return await self._make(first)
         if live_fields.cannot_follow(live, manifest):
             await self._api.delete(kind, name, namespace=namespace, uid=live["metadata"]["uid"])
         elif not await self._take_over(manifest, live):
             return await self._read(key)
         return await self._api.apply(manifest)
+
+    async def _make(self, first: Manifest) -> Manifest:
+        """Makes an object that is not there; of some kinds not before its turn."""
+        turn = self._making.get(first["kind"])
+        if turn is None:
+            return await self._api.apply(first)
+        async with turn:
+            return await self._api.apply(first)
 
     async def _take_over(self, manifest: Manifest, live: Manifest) -> bool:
         """Gives our name to fields that would stay somebody's beside us; tells whether the manifest can be applied now.

@@ -1,10 +1,13 @@
 """An unchanged child costs no write; one that somebody else changed is written again."""
 
+import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
 from tests.unit.relay_operator.in_memory_api_server import Connection, InMemoryApiServer, Watch
 from tests.unit.relay_operator.injected_failures import InjectedFailures
+from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
 
 from relay_operator import names
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -47,6 +50,46 @@ async def test_an_unchanged_child_costs_no_write(server: InMemoryApiServer) -> N
     written = [await children.apply(a_configmap(value)) for value in ("x", "x", "y")]
     assert written == [True, False, True]
     assert len(api.writes) == 2
+
+
+class _SlowMaker:
+    """A connection whose applies take a moment, and that counts how many of a kind are under way at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._under_way: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    async def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any] | None:
+        return await self._connection.get(kind, name, namespace=namespace)
+
+    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        kind = manifest["kind"]
+        self._under_way[kind] += 1
+        self.most[kind] = max(self.most[kind], self._under_way[kind])
+        await asyncio.sleep(0.2)
+        self._under_way[kind] -= 1
+        return await self._connection.apply(manifest)
+
+
+@in_virtual_time
+async def test_services_are_made_a_few_at_a_time_and_others_all_at_once() -> None:
+    server = InMemoryApiServer(running_clock())
+    spaces = [f"relay-t{number}" for number in range(30)]
+    for space in spaces:
+        server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
+    maker = _SlowMaker(server.connect())
+    api: Any = maker
+    children = OwnedObjects(api)
+    made = [
+        children.apply(
+            {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x", "namespace": space}}
+        )
+        for space in spaces
+        for kind in ("Service", "ConfigMap")
+    ]
+    assert all(await asyncio.gather(*made))
+    assert maker.most == {"Service": 3, "ConfigMap": 30}
 
 
 async def test_our_own_writes_are_no_change_however_late_the_watch_shows_them(
