@@ -28,6 +28,7 @@ class Need(StrEnum):
     """Something that is built before a tier can run."""
 
     CLUSTER = "the programs and images of a cluster"
+    POSTGRESQL = "a server of Debian's PostgreSQL"
     COMPILED_RELAY = "the relay with its hot path compiled"
 
 
@@ -45,6 +46,7 @@ class Tier:
 TIERS: Final = (
     Tier("unit", "tests/unit", measured=True, processes=2),
     Tier("simulation", "tests/simulation", measured=True, processes=2),
+    Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER})),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2),
@@ -115,6 +117,10 @@ def _prepare(need: Need) -> dict[str, str]:
     match need:
         case Need.CLUSTER:
             subprocess.run([sys.executable, "-m", "tests.demo.prepare"], cwd=ROOT, check=True)
+            return {}
+        case Need.POSTGRESQL:
+            command = [sys.executable, "-m", "tests.ledger.postgresql_server"]
+            subprocess.run(command, cwd=ROOT, check=True)
             return {}
         case Need.COMPILED_RELAY:
             command = [sys.executable, "-m", "tests.blackbox.compiled"]

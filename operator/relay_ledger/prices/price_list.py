@@ -100,6 +100,10 @@ class PriceList:
         object.__setattr__(self, "by_model", by_model)
         object.__setattr__(self, "version", f"{self.name}@{digest}")
 
+    def has(self, model: str) -> bool:
+        """Returns whether an entry names the model."""
+        return normal_model(model) in self.by_model
+
 
 def _content(entry: PriceEntry) -> list[Any]:
     hours = entry.hours

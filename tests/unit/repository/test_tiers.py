@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_quickest_tier_runs_first_and_the_real_cluster_last() -> None:
     assert [run.title for run in full_runs(TIERS)] == [
-        *("unit", "simulation", "chart", "contract", "blackbox", "compiled", "e2e")
+        *("unit", "simulation", "ledger", "chart", "contract", "blackbox", "compiled", "e2e")
     ]
 
 
@@ -57,7 +57,11 @@ def test_a_chosen_test_without_a_cluster_builds_nothing(only: list[str]) -> None
     ],
 )
 def test_a_chosen_test_that_may_want_a_cluster_gets_one(only: list[str]) -> None:
-    assert chosen_run(only).needs == {Need.CLUSTER}
+    assert Need.CLUSTER in chosen_run(only).needs
+
+
+def test_a_chosen_test_of_the_ledger_gets_a_database_alone() -> None:
+    assert chosen_run(["tests/ledger/test_booking.py"]).needs == {Need.POSTGRESQL}
 
 
 def made(*arguments: str) -> str:

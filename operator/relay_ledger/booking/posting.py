@@ -1,0 +1,215 @@
+"""The posting of an attempt: debit of the platform at its provider, credit from its tenant; the difference is the margin.
+
+Postings are only added. What a later one says is the difference to those before it, so every figure is the sum of its postings.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptOpened, AttemptRecord
+from relay_contract.billing.token_buckets import BUCKETS, UNITS, BilledUnits, TokenBuckets
+from relay_ledger.booking.price_book import Account, PriceBook
+from relay_ledger.prices.price_list import PriceList
+from relay_ledger.prices.pricing import Priced, Unpriced, Use, price_of
+
+PostingKind = Literal["usage", "swept", "reversal", "repricing"]
+AmountState = Literal["priced", "free", "unpriced", "unknown"]
+"""free: nothing was used, or nobody is to pay for it. unpriced: there is no price yet. unknown: nobody can tell what was
+used."""
+FIGURES: Final = (
+    "attempts",
+    "delivered",
+    *BUCKETS,
+    *UNITS,
+    "cost_pico",
+    "charge_pico",
+    "held_pico",
+    "cost_unpriced",
+    "charge_unpriced",
+)
+"""What is summed. held_pico is the worst case of attempts whose use is unknown; the last two are numbers of attempts."""
+Figures = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """One account of a posting: pico-USD, and the version of the list that they come from; detail says what is missing."""
+
+    state: AmountState
+    pico: int = 0
+    version: str = ""
+    detail: str = ""
+
+
+FREE: Final = Amount("free")
+UNKNOWN: Final = Amount("unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """By what sums can be told apart."""
+
+    route: str
+    side: str
+    provider: str
+    model: str
+    key_name: str
+    usage_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A row of the ledger. sequence counts the postings of one attempt from 1."""
+
+    tenant_uid: str
+    event_id: str
+    dispatched_at: int
+    sequence: int
+    kind: PostingKind
+    dimensions: Dimensions
+    cost: Amount
+    charge: Amount
+    figures: Figures
+
+
+def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> Posting:
+    """Books an attempt that has ended. Its provider is paid for every attempt, the tenant pays for the delivered one."""
+    cost = _amount(closed, book, "cost", closed.provider, closed.answered_model)
+    charge = FREE
+    if closed.delivered:
+        charge = _amount(closed, book, "charge", closed.tenant_uid, _public_model(closed, book))
+    source = closed.usage_source
+    return Posting(
+        tenant_uid=closed.tenant_uid,
+        event_id=closed.id,
+        dispatched_at=closed.dispatched_at,
+        sequence=sequence,
+        kind="usage",
+        dimensions=_dimensions(closed, closed.answered_model or closed.routed_model, source),
+        cost=cost,
+        charge=charge,
+        figures={
+            **dict.fromkeys(FIGURES, 0),
+            "attempts": 1,
+            "delivered": int(closed.delivered),
+            **dict((closed.tokens or TokenBuckets()).counts()),
+            **dict(closed.units.counts()),
+            **_money(cost, charge, closed.reserved_pico),
+        },
+    )
+
+
+def swept_posting(opened: AttemptOpened) -> Posting:
+    """Books an attempt of which nobody has heard again: it may have cost as much as was reserved for it."""
+    return Posting(
+        tenant_uid=opened.tenant_uid,
+        event_id=opened.id,
+        dispatched_at=opened.dispatched_at,
+        sequence=1,
+        kind="swept",
+        dimensions=_dimensions(opened, opened.routed_model, "unknown"),
+        cost=UNKNOWN,
+        charge=FREE,
+        figures={
+            **dict.fromkeys(FIGURES, 0),
+            "attempts": 1,
+            **_money(UNKNOWN, FREE, opened.reserved_pico),
+        },
+    )
+
+
+def reversal_of(posting: Posting, *, sequence: int) -> Posting:
+    """Takes a posting back, by one that makes the sum of both nothing."""
+    figures = {name: -figure for name, figure in posting.figures.items()}
+    return replace(posting, sequence=sequence, kind="reversal", figures=figures)
+
+
+def repricing_of(
+    closed: AttemptClosed,
+    booked: Mapping[Account, Amount],
+    book: PriceBook,
+    *,
+    sequence: int,
+) -> Posting | None:
+    """Returns what today's prices change of an attempt, None if nothing; booked is the latest amount of each account."""
+    target = posting_of(closed, book, sequence=sequence)
+    now: dict[Account, Amount] = {"cost": target.cost, "charge": target.charge}
+    if all(_same_money(now[account], booked[account]) for account in now):
+        return None
+    before = _money(booked["cost"], booked["charge"], closed.reserved_pico)
+    after = _money(target.cost, target.charge, closed.reserved_pico)
+    difference = {name: after[name] - before[name] for name in after}
+    return replace(
+        target,
+        kind="repricing",
+        figures={**dict.fromkeys(FIGURES, 0), **difference},
+    )
+
+
+def _same_money(one: Amount, other: Amount) -> bool:
+    return (one.state, one.pico) == (other.state, other.pico)
+
+
+def _money(cost: Amount, charge: Amount, reserved: int | None) -> dict[str, int]:
+    return {
+        "cost_pico": cost.pico,
+        "charge_pico": charge.pico,
+        "held_pico": (reserved or 0) if cost.state == "unknown" else 0,
+        "cost_unpriced": int(cost.state == "unpriced"),
+        "charge_unpriced": int(charge.state == "unpriced"),
+    }
+
+
+def _dimensions(record: AttemptRecord, model: str, usage_source: str) -> Dimensions:
+    return Dimensions(
+        route=record.route,
+        side=record.side,
+        provider=record.provider,
+        model=model,
+        key_name=record.key_name,
+        usage_source=usage_source,
+    )
+
+
+def _public_model(closed: AttemptClosed, book: PriceBook) -> str | None:
+    """Returns the name to look for in a tenant's list: of the model that answered, else the one that was asked for."""
+    prices = book.price_list("charge", closed.tenant_uid, closed.dispatched_at)
+    answered = closed.answered_model or closed.routed_model
+    if prices is not None and not prices.has(answered) and prices.has(closed.requested_model):
+        return closed.requested_model
+    return answered
+
+
+def _amount(
+    closed: AttemptClosed, book: PriceBook, account: Account, subject: str, model: str | None
+) -> Amount:
+    prices = book.price_list(account, subject, closed.dispatched_at)
+    if prices is None and account == "charge":
+        # a tenant without a list is not billed
+        return FREE
+    match closed.usage_source:
+        case "none":
+            return FREE
+        case "unknown":
+            return UNKNOWN
+    if prices is None:
+        return Amount("unpriced", detail=f"no price list of {subject}")
+    return _priced(closed, prices, model or closed.routed_model)
+
+
+def _priced(closed: AttemptClosed, prices: PriceList, model: str) -> Amount:
+    use = Use(
+        provider=closed.provider,
+        model=model,
+        dispatched_at=closed.dispatched_at,
+        tokens=closed.tokens or TokenBuckets(),
+        units=closed.units or BilledUnits(),
+        service_tier=closed.service_tier,
+        region=closed.region,
+    )
+    match price_of(use, prices):
+        case Priced(pico, version):
+            return Amount("priced", pico, version)
+        case Unpriced(reason, detail, version):
+            return Amount("unpriced", 0, version, f"{reason} {detail}"[:256])

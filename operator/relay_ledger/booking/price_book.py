@@ -1,0 +1,43 @@
+"""Which price list is whose, and since when."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from relay_ledger.prices.price_list import PriceList
+
+Account = Literal["cost", "charge"]
+"""cost: what the platform pays a provider. charge: what a tenant pays the platform."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A list that holds from a time on: of a provider by its name (cost), or of a tenant by its UID (charge)."""
+
+    account: Account
+    subject: str
+    starts_at: int
+    list_name: str
+
+
+class PriceBook:
+    """All lists by name, each in the version in force, and whose they are. A value: it does not change."""
+
+    __slots__ = ("_assigned", "lists")
+
+    def __init__(self, lists: Mapping[str, PriceList], assignments: Iterable[Assignment]) -> None:
+        self.lists = dict(lists)
+        self._assigned: dict[tuple[Account, str], list[Assignment]] = {}
+        for one in sorted(assignments, key=lambda one: one.starts_at):
+            self._assigned.setdefault((one.account, one.subject), []).append(one)
+
+    def price_list(self, account: Account, subject: str, at: int) -> PriceList | None:
+        """Returns the list that held at that time, microseconds since 1970; None where none was named for it.
+
+        One that is named and missing prices nothing, which is not the same.
+        """
+        held = [one for one in self._assigned.get((account, subject), ()) if one.starts_at <= at]
+        if not held:
+            return None
+        name = held[-1].list_name
+        return self.lists.get(name) or PriceList(name, ())

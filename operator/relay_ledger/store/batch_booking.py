@@ -1,0 +1,340 @@
+"""The booking of one batch of one tenant, in the transaction that it is given: all of it, or nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
+from relay_contract.billing.event_line import content_digest, event_line
+from relay_ledger.booking.attempt_life import Change, LedgerPhase, Tally, change_of
+from relay_ledger.booking.posting import (
+    FIGURES,
+    Amount,
+    Dimensions,
+    Posting,
+    posting_of,
+    reversal_of,
+    swept_posting,
+)
+from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.store.databases import insert_into
+from relay_ledger.store.tables import (
+    DIMENSIONS,
+    EVENTS,
+    IN_FLIGHT,
+    POSTINGS,
+    QUARANTINE,
+    QUARTER_MICROSECONDS,
+    SUMS,
+    TALLIES,
+)
+
+DAY_MICROSECONDS: Final = 86_400_000_000
+_TALLIED: Final = ("opened", "closed", "swept", "unopened")
+MAX_DETAIL: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A line that is not booked: its reason is unreadable, conflict, early or late."""
+
+    digest: str
+    reason: str
+    detail: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch."""
+
+    booked: int
+    repeated: int
+    quarantined: tuple[Quarantined, ...]
+    unpriced: Mapping[str, int] = field(default_factory=dict)
+    """Postings without a price in this batch, by account."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """A record of the batch as it is stored."""
+
+    record: AttemptRecord
+    digest: str
+    line: bytes
+
+
+class BatchBooking:
+    """Lives for one transaction, in which nobody else books for this tenant."""
+
+    def __init__(self, connection: Connection, tenant_uid: str, *, now: int) -> None:
+        self._connection = connection
+        self._tenant_uid = tenant_uid
+        self._now = now
+        self._phases: dict[str, set[LedgerPhase]] = {}
+        self._digests: dict[tuple[str, str], str] = {}
+
+    def book(
+        self, records: Sequence[AttemptRecord], refused: Sequence[Quarantined], prices: PriceBook
+    ) -> Receipt:
+        """Books what is new, and keeps apart what contradicts what is booked."""
+        self._recall(records)
+        fresh: list[_Record] = []
+        quarantined = list(refused)
+        for record in records:
+            stored = _Record(record, content_digest(record), event_line(record))
+            known = self._digests.get((record.id, record.phase))
+            if known is None:
+                self._digests[record.id, record.phase] = stored.digest
+                fresh.append(stored)
+            elif known != stored.digest:
+                quarantined.append(_conflict(stored, known))
+        postings = self._postings(fresh, prices)
+        self._store_events(
+            (one.record.id, one.record.phase, one.record.dispatched_at, one.digest, one.line)
+            for one in fresh
+        )
+        self._store_postings(postings)
+        self._follow_lives(
+            [(one.record.id, one.record.dispatched_at, one.record.phase) for one in fresh]
+        )
+        self._quarantine(quarantined)
+        return Receipt(
+            booked=len(fresh),
+            repeated=len(records) - len(fresh) - (len(quarantined) - len(refused)),
+            quarantined=tuple(quarantined),
+            unpriced=_unpriced(postings),
+        )
+
+    def sweep(self, opened: Sequence[AttemptRecord]) -> int:
+        """Closes attempts that are still in flight; returns how many were."""
+        self._recall(opened)
+        swept = [one for one in opened if self._phases.get(one.id) == {"opened"}]
+        self._store_events((one.id, "swept", one.dispatched_at, "", b"") for one in swept)
+        self._store_postings([swept_posting(one) for one in swept if one.phase == "opened"])
+        self._follow_lives([(one.id, one.dispatched_at, "swept") for one in swept])
+        return len(swept)
+
+    def add(self, postings: Sequence[Posting]) -> None:
+        """Adds postings to attempts that are booked."""
+        self._store_postings(postings)
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    def _recall(self, records: Sequence[AttemptRecord]) -> None:
+        """Reads what is stored of these attempts."""
+        if not records:
+            return
+        columns = (EVENTS.c.event_id, EVENTS.c.phase, EVENTS.c.digest)
+        for event_id, phase, digest in self._connection.execute(
+            select(*columns).where(*_among(EVENTS, self._tenant_uid, records))
+        ):
+            self._phases.setdefault(event_id, set()).add(phase)
+            self._digests[event_id, phase] = digest
+
+    def _postings(self, fresh: Iterable[_Record], prices: PriceBook) -> list[Posting]:
+        closed = [one.record for one in fresh if isinstance(one.record, AttemptClosed)]
+        late = [record for record in closed if "swept" in self._phases.get(record.id, ())]
+        swept = {posting.event_id: posting for posting in self._swept_postings(late)}
+        postings: list[Posting] = []
+        for record in closed:
+            before = swept.get(record.id)
+            if before is None:
+                postings.append(posting_of(record, prices))
+            else:
+                postings.append(reversal_of(before, sequence=before.sequence + 1))
+                postings.append(posting_of(record, prices, sequence=before.sequence + 2))
+        return postings
+
+    def _swept_postings(self, records: Sequence[AttemptRecord]) -> list[Posting]:
+        if not records:
+            return []
+        rows = self._connection.execute(
+            select(POSTINGS).where(
+                *_among(POSTINGS, self._tenant_uid, records), POSTINGS.c.kind == "swept"
+            )
+        )
+        return [posting_from(row) for row in rows]
+
+    # -- what is added ----------------------------------------------------------------------------------------------
+
+    def _store_events(self, rows: Iterable[tuple[str, str, int, str, bytes]]) -> None:
+        self._insert_all(
+            EVENTS,
+            [
+                {
+                    "tenant_uid": self._tenant_uid,
+                    "event_id": event_id,
+                    "phase": phase,
+                    "dispatched_at": dispatched_at,
+                    "received_at": self._now,
+                    "digest": digest,
+                    "line": line.decode(),
+                }
+                for event_id, phase, dispatched_at, digest, line in rows
+            ],
+        )
+
+    def _store_postings(self, postings: Sequence[Posting]) -> None:
+        self._insert_all(POSTINGS, [row_of(posting, self._now) for posting in postings])
+        sums: dict[tuple[Any, ...], dict[str, int]] = {}
+        for posting in postings:
+            quarter = posting.dispatched_at // QUARTER_MICROSECONDS * QUARTER_MICROSECONDS
+            key = (quarter, *asdict(posting.dimensions).values())
+            total = sums.setdefault(key, dict.fromkeys(FIGURES, 0))
+            for name, figure in posting.figures.items():
+                total[name] += figure
+        rows = [
+            {
+                "tenant_uid": self._tenant_uid,
+                **dict(zip(("quarter", *DIMENSIONS), key, strict=True)),
+                **sums[key],
+            }
+            for key in sorted(sums)
+        ]
+        self._add_up(SUMS, FIGURES, rows)
+
+    def _follow_lives(self, steps: Sequence[tuple[str, int, LedgerPhase]]) -> None:
+        """Counts what new phases change, and keeps the list of what is in flight."""
+        new: dict[str, set[LedgerPhase]] = {}
+        times: dict[str, int] = {}
+        for event_id, dispatched_at, phase in steps:
+            new.setdefault(event_id, set()).add(phase)
+            times[event_id] = dispatched_at
+        changes = {
+            one: change_of(self._phases.get(one, set()), phases) for one, phases in new.items()
+        }
+        self._count(changes, times)
+        begun = [one for one, change in changes.items() if change.in_flight > 0]
+        ended = [one for one, change in changes.items() if change.in_flight < 0]
+        self._insert_all(
+            IN_FLIGHT,
+            [
+                {"tenant_uid": self._tenant_uid, "event_id": one, "dispatched_at": times[one]}
+                for one in begun
+            ],
+        )
+        if ended:
+            self._connection.execute(
+                delete(IN_FLIGHT).where(
+                    IN_FLIGHT.c.tenant_uid == self._tenant_uid, IN_FLIGHT.c.event_id.in_(ended)
+                )
+            )
+
+    def _count(self, changes: Mapping[str, Change], times: Mapping[str, int]) -> None:
+        days: dict[int, Tally] = {}
+        for event_id, change in changes.items():
+            day = times[event_id] // DAY_MICROSECONDS * DAY_MICROSECONDS
+            days[day] = days.get(day, Tally()) + change.tally
+        rows = [
+            {"tenant_uid": self._tenant_uid, "day": day, **asdict(days[day])}
+            for day in sorted(days)
+        ]
+        self._add_up(TALLIES, _TALLIED, rows)
+
+    def _quarantine(self, lines: Sequence[Quarantined]) -> None:
+        rows = [
+            {
+                "tenant_uid": self._tenant_uid,
+                "digest": one.digest,
+                "reason": one.reason,
+                "received_at": self._now,
+                "detail": one.detail[:MAX_DETAIL],
+                "line": one.line,
+            }
+            for one in lines
+        ]
+        if rows:
+            statement = insert_into(self._connection, QUARANTINE).on_conflict_do_nothing()
+            self._connection.execute(statement, rows)
+
+    def _insert_all(self, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        # without rows SQLAlchemy would insert one of defaults
+        if rows:
+            self._connection.execute(insert(table), rows)
+
+    def _add_up(self, table: Any, names: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        statement = insert_into(self._connection, table)
+        added = {name: table.c[name] + statement.excluded[name] for name in names}
+        self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(table.primary_key.columns), set_=added
+            ),
+            rows,
+        )
+
+
+def _among(table: Any, tenant_uid: str, records: Sequence[AttemptRecord]) -> tuple[Any, ...]:
+    """Returns the conditions for rows of these attempts; the times let PostgreSQL look into few partitions."""
+    times = [record.dispatched_at for record in records]
+    return (
+        table.c.tenant_uid == tenant_uid,
+        table.c.event_id.in_({record.id for record in records}),
+        table.c.dispatched_at.between(min(times), max(times)),
+    )
+
+
+def _conflict(stored: _Record, known: str) -> Quarantined:
+    record = stored.record
+    return Quarantined(
+        digest=stored.digest,
+        reason="conflict",
+        detail=f"{record.phase} {record.id} is booked with another content, of digest {known}",
+        line=stored.line.decode(),
+    )
+
+
+def _unpriced(postings: Sequence[Posting]) -> dict[str, int]:
+    return {
+        account: sum(posting.figures[f"{account}_unpriced"] for posting in postings)
+        for account in ("cost", "charge")
+    }
+
+
+def row_of(posting: Posting, now: int) -> dict[str, Any]:
+    """Returns the posting as a row."""
+    return {
+        "tenant_uid": posting.tenant_uid,
+        "event_id": posting.event_id,
+        "sequence": posting.sequence,
+        "dispatched_at": posting.dispatched_at,
+        "booked_at": now,
+        "kind": posting.kind,
+        **asdict(posting.dimensions),
+        "cost_state": posting.cost.state,
+        "cost_version": posting.cost.version,
+        "cost_detail": posting.cost.detail,
+        "charge_state": posting.charge.state,
+        "charge_version": posting.charge.version,
+        "charge_detail": posting.charge.detail,
+        **posting.figures,
+    }
+
+
+def posting_from(row: Row[Any]) -> Posting:
+    """Returns the posting that a row holds. Its amounts are what it added."""
+    fields = row._mapping
+    return Posting(
+        tenant_uid=fields["tenant_uid"],
+        event_id=fields["event_id"],
+        dispatched_at=fields["dispatched_at"],
+        sequence=fields["sequence"],
+        kind=fields["kind"],
+        dimensions=Dimensions(**{name: fields[name] for name in DIMENSIONS}),
+        cost=_amount(fields, "cost"),
+        charge=_amount(fields, "charge"),
+        figures={name: fields[name] for name in FIGURES},
+    )
+
+
+def _amount(fields: Mapping[Any, Any], account: str) -> Amount:
+    return Amount(
+        state=fields[f"{account}_state"],
+        pico=fields[f"{account}_pico"],
+        version=fields[f"{account}_version"],
+        detail=fields[f"{account}_detail"],
+    )

@@ -1,0 +1,105 @@
+"""Connections to SQLite and PostgreSQL, made so that what is committed is on disk and no two bookings of a tenant meet."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+
+BUSY_SECONDS: Final = 30
+"""A statement, or a wait for a lock, of this length has failed."""
+_POSTGRESQL_OPTIONS: Final = (
+    f"-c statement_timeout={BUSY_SECONDS}s -c lock_timeout={BUSY_SECONDS}s"
+    f" -c idle_in_transaction_session_timeout={2 * BUSY_SECONDS}s -c timezone=UTC"
+)
+Insert = sqlite.Insert | postgresql.Insert
+
+
+class DatabaseMisconfigured(Exception):
+    """An address that is none of a database of the ledger; the message has no password."""
+
+
+def open_database(address: str, *, connections: int = 4) -> Engine:
+    """Returns an engine for `sqlite:////path` or `postgresql://user:password@host/name`; raises DatabaseMisconfigured."""
+    url = _url(address)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, pool_size=connections, connect_args={"timeout": BUSY_SECONDS})
+        _prepare_sqlite(engine)
+        return engine
+    return create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5},
+    )
+
+
+def _url(address: str) -> URL:
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        raise DatabaseMisconfigured("it is no address of a database") from None
+    match url.drivername:
+        case "sqlite" if url.database and url.database != ":memory:":
+            return url
+        case "postgresql" | "postgresql+psycopg":
+            return url.set(drivername="postgresql+psycopg")
+    raise DatabaseMisconfigured(
+        f"{url.render_as_string(hide_password=True)}: a ledger is kept in sqlite:////path or postgresql://…"
+    )
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    def prepare(connection: Any, _: object) -> None:
+        # transactions are begun below, not by the driver
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+        # a commit is on disk when it returns
+        connection.execute("PRAGMA synchronous = FULL")
+
+    def begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("reads", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
+
+
+def is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def insert_into(connection: Connection, table: Table) -> Insert:
+    """Returns an INSERT that knows ON CONFLICT; both databases spell it the same."""
+    return sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Opens a transaction that sees one state and locks nobody out."""
+    with engine.connect() as connection:
+        isolation = {} if is_sqlite(connection) else {"isolation_level": "REPEATABLE READ"}
+        connection = connection.execution_options(reads=True, **isolation)
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def writing(engine: Engine, tenant_uid: str) -> Iterator[Connection]:
+    """Opens a transaction in which nobody else books for the tenant. On SQLite nobody else writes at all."""
+    with engine.begin() as connection:
+        if not is_sqlite(connection):
+            lock(connection, f"tenant/{tenant_uid}")
+        yield connection
+
+
+def lock(connection: Connection, name: str) -> None:
+    """Waits on PostgreSQL until this transaction alone has the name, up to its end."""
+    digest = hashlib.sha256(name.encode()).digest()[:8]
+    key = int.from_bytes(digest, "big", signed=True)
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})

@@ -1,0 +1,113 @@
+"""Price lists in the database: every version that was ever in force stays, and the last one of a name counts."""
+
+from sqlalchemy import Connection, Engine, func, insert, select
+
+from relay_ledger.booking.price_book import Account, Assignment, PriceBook
+from relay_ledger.prices.price_file import read_price_list
+from relay_ledger.prices.price_list import InvalidPrices, PriceList
+from relay_ledger.store.databases import is_sqlite, lock, reading
+from relay_ledger.store.tables import ASSIGNMENTS, PRICE_LISTS
+
+
+class PriceBookStore:
+    """Loads lists and says whose they are. Reads again only what has changed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._book = PriceBook({}, ())
+        self._state: tuple[int, int] = (0, 0)
+        self._lists: dict[str, PriceList] = {}
+
+    def load(self, content: str, *, now: int) -> PriceList:
+        """Puts a list into force, unless it is the one in force; raises InvalidPrices."""
+        prices = read_price_list(content)
+        with self._engine.begin() as connection:
+            self._lock(connection)
+            latest = connection.execute(
+                select(PRICE_LISTS.c.number, PRICE_LISTS.c.version)
+                .where(PRICE_LISTS.c.name == prices.name)
+                .order_by(PRICE_LISTS.c.number.desc())
+                .limit(1)
+            ).one_or_none()
+            if latest is None or latest.version != prices.version:
+                row = {
+                    "name": prices.name,
+                    "number": 1 if latest is None else latest.number + 1,
+                    "version": prices.version,
+                    "loaded_at": now,
+                    "content": content,
+                }
+                connection.execute(insert(PRICE_LISTS), [row])
+        return prices
+
+    def assign(self, assignment: Assignment, *, now: int) -> None:
+        """Says whose a list is from a time on; the same again changes nothing. Raises InvalidPrices for an unknown list."""
+        with self._engine.begin() as connection:
+            self._lock(connection)
+            is_named = PRICE_LISTS.c.name == assignment.list_name
+            if connection.execute(select(PRICE_LISTS.c.name).where(is_named)).first() is None:
+                raise InvalidPrices(f"there is no price list {assignment.list_name}: load it first")
+            where = (
+                ASSIGNMENTS.c.account == assignment.account,
+                ASSIGNMENTS.c.subject == assignment.subject,
+                ASSIGNMENTS.c.starts_at == assignment.starts_at,
+            )
+            latest = connection.execute(
+                select(ASSIGNMENTS.c.number, ASSIGNMENTS.c.list_name)
+                .where(*where)
+                .order_by(ASSIGNMENTS.c.number.desc())
+                .limit(1)
+            ).one_or_none()
+            if latest is None or latest.list_name != assignment.list_name:
+                row = {
+                    "account": assignment.account,
+                    "subject": assignment.subject,
+                    "starts_at": assignment.starts_at,
+                    "number": 1 if latest is None else latest.number + 1,
+                    "list_name": assignment.list_name,
+                    "loaded_at": now,
+                }
+                connection.execute(insert(ASSIGNMENTS), [row])
+
+    def book(self) -> PriceBook:
+        """Returns all that is in force now."""
+        with reading(self._engine) as connection:
+            state = (
+                connection.execute(select(func.count()).select_from(PRICE_LISTS)).scalar_one(),
+                connection.execute(select(func.count()).select_from(ASSIGNMENTS)).scalar_one(),
+            )
+            if state != self._state:
+                self._book = PriceBook(self._read_lists(connection), _assignments(connection))
+                self._state = state
+        return self._book
+
+    def _read_lists(self, connection: Connection) -> dict[str, PriceList]:
+        latest = (
+            select(PRICE_LISTS.c.name, func.max(PRICE_LISTS.c.number).label("number"))
+            .group_by(PRICE_LISTS.c.name)
+            .subquery()
+        )
+        rows = connection.execute(
+            select(PRICE_LISTS.c.name, PRICE_LISTS.c.version, PRICE_LISTS.c.content).join(
+                latest,
+                (latest.c.name == PRICE_LISTS.c.name) & (latest.c.number == PRICE_LISTS.c.number),
+            )
+        )
+        for name, version, content in rows:
+            known = self._lists.get(name)
+            if known is None or known.version != version:
+                self._lists[name] = read_price_list(content)
+        return self._lists
+
+    def _lock(self, connection: Connection) -> None:
+        if not is_sqlite(connection):
+            lock(connection, "prices")
+
+
+def _assignments(connection: Connection) -> list[Assignment]:
+    rows = connection.execute(select(ASSIGNMENTS).order_by(ASSIGNMENTS.c.number))
+    last: dict[tuple[Account, str, int], Assignment] = {}
+    for row in rows:
+        one = Assignment(row.account, row.subject, row.starts_at, row.list_name)
+        last[one.account, one.subject, one.starts_at] = one
+    return list(last.values())

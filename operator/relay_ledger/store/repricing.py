@@ -1,0 +1,136 @@
+"""Corrections of prices for a time that has passed: a dry run says what they change, a run books the differences."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, func, select, tuple_
+
+from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.event_line import read_event
+from relay_ledger.booking.posting import Amount, Posting, repricing_of
+from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.store.batch_booking import BatchBooking
+from relay_ledger.store.databases import reading, writing
+from relay_ledger.store.tables import EVENTS, POSTINGS
+
+PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What new prices change for a tenant: attempts, and pico-USD of both accounts."""
+
+    attempts: int = 0
+    cost_pico: int = 0
+    charge_pico: int = 0
+
+    def with_posting(self, posting: Posting) -> "Difference":
+        """Returns the difference with one more attempt."""
+        return Difference(
+            self.attempts + 1,
+            self.cost_pico + posting.figures["cost_pico"],
+            self.charge_pico + posting.figures["charge_pico"],
+        )
+
+
+class Repricing:
+    """Goes through the attempts of a time, from start up to but without end (microseconds since 1970), a page at a time."""
+
+    def __init__(self, engine: Engine, prices: PriceBook, *, start: int, end: int) -> None:
+        self._engine = engine
+        self._prices = prices
+        self._between = EVENTS.c.dispatched_at.between(start, end - 1)
+
+    def dry_run(self) -> dict[str, Difference]:
+        """Returns by tenant what would change; nothing is booked."""
+        differences: dict[str, Difference] = {}
+        for tenant_uid, page in self._pages():
+            with reading(self._engine) as connection:
+                _count(differences, tenant_uid, self._postings(connection, tenant_uid, page))
+        return differences
+
+    def run(self, *, now: int) -> dict[str, Difference]:
+        """Books the differences and returns them. After an interruption it goes on where it was: what is booked is the same."""
+        differences: dict[str, Difference] = {}
+        for tenant_uid, page in self._pages():
+            with writing(self._engine, tenant_uid) as connection:
+                postings = self._postings(connection, tenant_uid, page)
+                BatchBooking(connection, tenant_uid, now=now).add(postings)
+            _count(differences, tenant_uid, postings)
+        return differences
+
+    def _pages(self) -> Iterator[tuple[str, list[AttemptClosed]]]:
+        """Yields attempts that have ended, each page of one tenant."""
+        after = ("", "")
+        while True:
+            key = (EVENTS.c.tenant_uid, EVENTS.c.event_id)
+            with reading(self._engine) as connection:
+                rows = connection.execute(
+                    select(*key, EVENTS.c.line)
+                    .where(self._between, EVENTS.c.phase == "closed", tuple_(*key) > after)
+                    .order_by(*key)
+                    .limit(PAGE)
+                ).all()
+            if not rows:
+                return
+            after = (rows[-1].tenant_uid, rows[-1].event_id)
+            tenants: dict[str, list[AttemptClosed]] = {}
+            for tenant_uid, _, line in rows:
+                record = read_event(line.encode())
+                assert isinstance(record, AttemptClosed)
+                tenants.setdefault(tenant_uid, []).append(record)
+            yield from tenants.items()
+
+    def _postings(
+        self, connection: Connection, tenant_uid: str, page: Sequence[AttemptClosed]
+    ) -> list[Posting]:
+        rows = _booked(connection, tenant_uid, page)
+        postings = []
+        for record in page:
+            last, cost_pico, charge_pico = rows[record.id]
+            posting = repricing_of(
+                record,
+                {
+                    "cost": Amount(last.cost_state, cost_pico),
+                    "charge": Amount(last.charge_state, charge_pico),
+                },
+                self._prices,
+                sequence=last.sequence + 1,
+            )
+            if posting is not None:
+                postings.append(posting)
+        return postings
+
+
+def _booked(
+    connection: Connection, tenant_uid: str, page: Sequence[AttemptClosed]
+) -> dict[str, tuple[Any, int, int]]:
+    """Returns by attempt its last posting, and what all of them make."""
+    times = [record.dispatched_at for record in page]
+    where = (
+        POSTINGS.c.tenant_uid == tenant_uid,
+        POSTINGS.c.event_id.in_([record.id for record in page]),
+        POSTINGS.c.dispatched_at.between(min(times), max(times)),
+    )
+    sums = connection.execute(
+        select(
+            POSTINGS.c.event_id, func.sum(POSTINGS.c.cost_pico), func.sum(POSTINGS.c.charge_pico)
+        )
+        .where(*where)
+        .group_by(POSTINGS.c.event_id)
+    ).all()
+    columns = [POSTINGS.c[name] for name in ("event_id", "sequence", "cost_state", "charge_state")]
+    last = {
+        row.event_id: row
+        for row in connection.execute(select(*columns).where(*where).order_by(POSTINGS.c.sequence))
+    }
+    return {event_id: (last[event_id], int(cost), int(charge)) for event_id, cost, charge in sums}
+
+
+def _count(
+    differences: dict[str, Difference], tenant_uid: str, postings: Sequence[Posting]
+) -> None:
+    for posting in postings:
+        known = differences.get(tenant_uid, Difference())
+        differences[tenant_uid] = known.with_posting(posting)

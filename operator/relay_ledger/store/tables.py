@@ -1,0 +1,163 @@
+"""The tables. Money, tokens and times are integers on both databases: SQLite has no decimals, and tests on it have to prove something.
+
+`events` and `postings` only grow; triggers refuse to change a row. `sums` and `tallies` are what they add up to, changed in
+the same transaction; `in_flight` is what is opened and not closed. On PostgreSQL the first two are partitioned by the month of dispatch.
+"""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text
+
+from relay_ledger.booking.posting import FIGURES
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+# a STRICT table of SQLite takes whole numbers alone, but knows no other name for them
+_Whole: Final = BigInteger().with_variant(Integer(), "sqlite")
+_Small: Final = SmallInteger().with_variant(Integer(), "sqlite")
+QUARTER_MICROSECONDS: Final = 15 * 60 * 1_000_000
+"""Sums are of quarters of an hour: every zone of today begins its days at one (Nepal is 5:45 ahead)."""
+PARTITIONED: Final = ("events", "postings")
+GROWING: Final = ("events", "postings", "price_lists", "assignments", "quarantine")
+"""Tables whose rows never change."""
+
+
+def _text(name: str, *, key: bool = False, default: str | None = None) -> Column[str]:
+    return Column(name, Text(), primary_key=key, nullable=False, server_default=default)
+
+
+def _whole(name: str, *, key: bool = False) -> Column[int]:
+    return Column(name, _Whole, primary_key=key, nullable=False, autoincrement=False)
+
+
+def _figures() -> list[Column[int]]:
+    return [_whole(name) for name in FIGURES]
+
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("event_id", key=True),
+    _text("phase", key=True),
+    _whole("dispatched_at", key=True),
+    _whole("received_at"),
+    _text("digest"),
+    _text("line"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (dispatched_at)",
+)
+"""Each record as it came. phase is opened, closed, or swept for what the ledger closed itself."""
+
+POSTINGS: Final = Table(
+    "postings",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("event_id", key=True),
+    Column("sequence", _Small, primary_key=True, nullable=False, autoincrement=False),
+    _whole("dispatched_at", key=True),
+    _whole("booked_at"),
+    _text("kind"),
+    _text("route"),
+    _text("side"),
+    _text("provider"),
+    _text("model"),
+    _text("key_name"),
+    _text("usage_source"),
+    _text("cost_state"),
+    _text("cost_version"),
+    _text("cost_detail"),
+    _text("charge_state"),
+    _text("charge_version"),
+    _text("charge_detail"),
+    *_figures(),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (dispatched_at)",
+)
+
+DIMENSIONS: Final = ("route", "side", "provider", "model", "key_name", "usage_source")
+SUMS: Final = Table(
+    "sums",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _whole("quarter", key=True),
+    *(_text(name, key=True) for name in DIMENSIONS),
+    *_figures(),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Sums of the postings of attempts that were sent in a quarter of an hour, which begins at `quarter`, microseconds since 1970."""
+
+TALLIES: Final = Table(
+    "tallies",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _whole("day", key=True),
+    _whole("opened"),
+    _whole("closed"),
+    _whole("swept"),
+    _whole("unopened"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Attempts that were sent on a day of UTC. swept: closed by the ledger and by nobody else yet. unopened: closed, but no record of their
+opening has come yet."""
+
+IN_FLIGHT: Final = Table(
+    "in_flight",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("event_id", key=True),
+    _whole("dispatched_at"),
+    Index(None, "dispatched_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+QUARANTINE: Final = Table(
+    "quarantine",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("digest", key=True),
+    _text("reason", key=True),
+    _whole("received_at"),
+    _text("detail"),
+    _text("line"),
+    Index(None, "received_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Lines that are not booked and not lost: reason is unreadable, conflict, early or late."""
+
+PRICE_LISTS: Final = Table(
+    "price_lists",
+    METADATA,
+    _text("name", key=True),
+    _whole("number", key=True),
+    _text("version"),
+    _whole("loaded_at"),
+    _text("content"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Every version of every list, by number from 1; the highest of a name is in force."""
+
+ASSIGNMENTS: Final = Table(
+    "assignments",
+    METADATA,
+    _text("account", key=True),
+    _text("subject", key=True),
+    _whole("starts_at", key=True),
+    _whole("number", key=True),
+    _text("list_name"),
+    _whole("loaded_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Whose list is which since when; of the same time the highest number counts."""

@@ -1,0 +1,89 @@
+"""Fixtures of the ledger's suite: a fresh database of either kind, with tables and prices."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from tests.ledger.postgresql_server import PostgresqlServer
+
+from relay_ledger.booking.price_book import Assignment, PriceBook
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.store.schema import upgrade
+
+COSTS = """
+name: openai
+currency: USD
+entries:
+- models: [gpt-4.1]
+  prices: {input: '2', cacheRead: '0.5', output: '8'}
+  perPiece: {webSearch: '0.01'}
+"""
+RETAIL = """
+name: retail
+currency: USD
+entries:
+- models: [gpt-4.1]
+  prices: {input: '3', cacheRead: '0.75', output: '12'}
+  perPiece: {webSearch: '0.015'}
+"""
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    server = PostgresqlServer()
+    try:
+        server.start()
+        engine = open_database(server.create("upgraded"))
+        upgrade(engine)
+        engine.dispose()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a fresh database with tables."""
+    if request.param == "sqlite":
+        address = f"sqlite:///{tmp_path}/ledger.db"
+        engine = open_database(address)
+        upgrade(engine)
+        engine.dispose()
+        return address
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return server.create(f"ledger_{next(_numbers)}", template="upgraded")
+
+
+@dataclass(frozen=True)
+class Books:
+    """A ledger with prices; uid-a and everybody named tenant-* is billed."""
+
+    engine: Engine
+    ledger: Ledger
+    store: PriceBookStore
+
+    @property
+    def prices(self) -> PriceBook:
+        return self.store.book()
+
+    def bill(self, tenant_uid: str) -> None:
+        self.store.assign(Assignment("charge", tenant_uid, 0, "retail"), now=1)
+
+
+@pytest.fixture
+def books(address: str) -> Iterator[Books]:
+    engine = open_database(address)
+    store = PriceBookStore(engine)
+    store.load(COSTS, now=1)
+    store.load(RETAIL, now=1)
+    store.assign(Assignment("cost", "openai", 0, "openai"), now=1)
+    opened = Books(engine, Ledger(engine), store)
+    opened.bill("uid-a")
+    yield opened
+    engine.dispose()

@@ -1,0 +1,145 @@
+"""A PostgreSQL server in a directory of its own, without a network, run by a user without rights.
+
+python -m tests.ledger.postgresql_server     installs Debian's package where it is missing
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.cluster.build import debian_packages
+
+PACKAGE: Final = "postgresql"
+START_SECONDS: Final = 60
+_NOBODY: Final = 65534
+
+
+def programs() -> Path | None:
+    """Returns the directory of the newest server's programs, None if there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_version)
+    return found[-1].parent if found else None
+
+
+def _version(program: Path) -> int:
+    return int(program.parts[-3])
+
+
+def ensure_installed() -> Path:
+    """Installs the server if it is missing, without starting it; returns the directory of its programs."""
+    if programs() is None:
+        debian_packages.install([PACKAGE], lambda line: print(line, file=sys.stderr))
+    found = programs()
+    assert found is not None, f"{PACKAGE} is installed, and there is no server"
+    return found
+
+
+class PostgresqlServer:
+    """One server, reached through a Unix socket. stop and kill leave its files; remove takes them away."""
+
+    def __init__(self) -> None:
+        self._programs = ensure_installed()
+        self._directory = Path(tempfile.mkdtemp(prefix="ledger-postgresql."))
+        self._user = _NOBODY if os.geteuid() == 0 else None
+        if self._user is not None:
+            os.chown(self._directory, self._user, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "-A", "trust", "-U", "ledger", "-E", "UTF8", "--locale=C", "--no-sync")
+
+    def address(self, database: str) -> str:
+        return f"postgresql://ledger@/{database}?host={self._directory}"
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(self._programs / "postgres"),
+                    *("-D", str(self._data)),
+                    # what a killed process has written is in the system's memory: no test here cuts the power
+                    *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "jit=off"),
+                    *(
+                        "-c",
+                        "listen_addresses=",
+                        "-c",
+                        f"unix_socket_directories={self._directory}",
+                    ),
+                    *("-c", "shared_buffers=64MB", "-c", "max_connections=40"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                user=self._user,
+                group=self._user,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, self._log()
+            assert time.monotonic() < deadline, self._log()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ends it in order, breaking off what is under way."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Ends it and all its processes at once."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        if self._process is not None:
+            self.stop()
+        shutil.rmtree(self._directory)
+
+    def create(self, database: str, *, template: str = "template1") -> str:
+        """Makes a database like another; returns its address."""
+        self._psql(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
+        return self.address(database)
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    def _end(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(timeout=START_SECONDS)
+        self._process = None
+
+    def _answers(self) -> bool:
+        command = [str(self._programs / "pg_isready"), "-q", "-h", str(self._directory)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _psql(self, statement: str) -> None:
+        command = ["psql", "-h", str(self._directory), "-U", "ledger", "-d", "postgres"]
+        subprocess.run(
+            [str(self._programs / command[0]), *command[1:], "-q", "-c", statement], check=True
+        )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._programs / program), "-D", str(self._data), *arguments],
+            check=True,
+            cwd=self._directory,
+            user=self._user,
+            group=self._user,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _log(self) -> str:
+        return (self._directory / "log").read_text(errors="replace")[-2000:]
+
+
+if __name__ == "__main__":
+    ensure_installed()

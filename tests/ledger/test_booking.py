@@ -1,0 +1,305 @@
+"""Whatever comes, in whatever order, however often, and whatever breaks: the sums are those of the attempts there were."""
+
+import itertools
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Table, select, text, update
+from sqlalchemy.exc import DBAPIError
+from tests.ledger.conftest import Books
+from tests.unit.relay_contract.billing.records import NOON, closed, opened
+
+from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
+from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
+from relay_ledger.store.batch_booking import BatchBooking
+from relay_ledger.store.databases import reading, writing
+from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.tables import EVENTS, POSTINGS, QUARANTINE, SUMS
+
+EVER = {"start": 0, "end": 2**60}
+QUARTER = 15 * 60 * 10**6
+_tenants = itertools.count()
+
+
+class Crash(Exception):
+    """The ledger dies before it commits."""
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[list[AttemptRecord]]:
+    """Returns the records of some attempts: opened and closed, or only one of the two."""
+    tenant_uid = f"tenant-{next(_tenants)}"
+    attempts: list[list[AttemptRecord]] = []
+    for number in range(draw(st.integers(1, 6))):
+        same: dict[str, Any] = {
+            "tenant_uid": tenant_uid,
+            "attempt_id": f"call-{number}",
+            "dispatched_at": NOON + draw(st.integers(-2, 2)) * QUARTER,
+            "provider": draw(st.sampled_from(["openai", "unknown"])),
+            "side": draw(st.sampled_from(["stable", "canary"])),
+            "reserved_pico": draw(st.none() | st.integers(0, 10**15)),
+        }
+        source = draw(st.sampled_from(["provider", "partial", "unknown", "none"]))
+        counted = source in ("provider", "partial")
+        ending = closed(
+            **same,
+            usage_source=source,
+            tokens=TokenBuckets(
+                input=draw(st.integers(0, 10**6)), output=draw(st.integers(0, 10**5))
+            )
+            if counted
+            else None,
+            units=BilledUnits(web_search=draw(st.integers(0, 2))) if counted else BilledUnits(),
+            delivered=draw(st.booleans()),
+            answered_model=draw(st.sampled_from(["gpt-4.1", "gpt-0", None])),
+        )
+        which = draw(st.sampled_from(["both", "both", "opened", "closed"]))
+        attempts.append(
+            [
+                *([opened(**same)] if which != "closed" else []),
+                *([ending] if which != "opened" else []),
+            ]
+        )
+    return attempts
+
+
+def usd_micro(record: AttemptClosed, prices: dict[str, int]) -> int | None:
+    """Returns what an attempt costs, by hand; None where there is no price."""
+    if record.tokens is None:
+        return 0
+    if (record.answered_model or record.routed_model) != "gpt-4.1":
+        return None
+    searches = record.units.web_search * prices["search"] * 10**6
+    return (
+        record.tokens.input * prices["input"] + record.tokens.output * prices["output"] + searches
+    )
+
+
+def expected(attempts: list[list[AttemptRecord]]) -> dict[str, int]:
+    """Returns the sums once everything has come and what is open is swept."""
+    money = ("cost_pico", "charge_pico", "held_pico", "cost_unpriced", "charge_unpriced")
+    sums = dict.fromkeys(("attempts", "delivered", "input", "output", "web_search", *money), 0)
+    for records in attempts:
+        last = records[-1]
+        sums["attempts"] += 1
+        if not isinstance(last, AttemptClosed):
+            sums["held_pico"] += last.reserved_pico or 0
+            continue
+        if last.tokens is not None:
+            sums["input"] += last.tokens.input
+            sums["output"] += last.tokens.output
+            sums["web_search"] += last.units.web_search
+        sums["delivered"] += last.delivered
+        if last.usage_source == "unknown":
+            sums["held_pico"] += last.reserved_pico or 0
+        cost = usd_micro(last, {"input": 2_000_000, "output": 8_000_000, "search": 10_000})
+        if last.tokens is not None and last.provider != "openai":
+            cost = None
+        sums["cost_pico"] += cost or 0
+        sums["cost_unpriced"] += cost is None
+        if last.delivered:
+            charge = usd_micro(last, {"input": 3_000_000, "output": 12_000_000, "search": 15_000})
+            sums["charge_pico"] += charge or 0
+            sums["charge_unpriced"] += charge is None
+    return sums
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(attempts=lives(), data=st.data())
+def test_any_order_any_repetition_and_any_crash_give_the_same_sums(
+    books: Books, attempts: list[list[AttemptRecord]], data: st.DataObject
+) -> None:
+    records = [record for life in attempts for record in life]
+    tenant_uid = records[0].tenant_uid
+    books.bill(tenant_uid)
+    # every record once at least, some again, in any order
+    deliveries = data.draw(
+        st.permutations(records + data.draw(st.lists(st.sampled_from(records), max_size=8)))
+    )
+    while deliveries:
+        size = data.draw(st.integers(1, len(deliveries)))
+        batch, deliveries = deliveries[:size], deliveries[size:]
+        event = data.draw(st.sampled_from(["book", "book", "crash", "sweep"]))
+        if event == "crash":
+            crash_while_booking(books, tenant_uid, batch)
+            # the relay had no answer, so it sends again
+            deliveries = deliveries + batch
+            continue
+        if event == "sweep":
+            books.ledger.sweep(sent_before=2**60, now=NOON)
+        books.ledger.book(tenant_uid, batch, books.prices, now=NOON)
+    books.ledger.sweep(sent_before=2**60, now=NOON)
+    sums = books.ledger.sums(tenant_uid, **EVER)
+    wanted = expected(attempts)
+    assert {name: sums[name] for name in wanted} == wanted
+    assert sum(sums.values()) == sum(wanted.values())
+    standing = books.ledger.standing(tenant_uid)
+    assert standing.tally.in_flight == standing.in_flight == 0
+    assert standing.tally.opened == sum(life[0].phase == "opened" for life in attempts)
+    assert standing.tally.closed == sum(life[-1].phase == "closed" for life in attempts)
+    assert standing.quarantined == 0
+    assert [one for one in books.ledger.differences(**EVER) if one["key"][0] == tenant_uid] == []
+
+
+def crash_while_booking(books: Books, tenant_uid: str, batch: list[AttemptRecord]) -> None:
+    Partitions(books.engine).ensure(record.dispatched_at for record in batch)
+
+    def book_and_die() -> None:
+        with writing(books.engine, tenant_uid) as connection:
+            BatchBooking(connection, tenant_uid, now=NOON).book(batch, (), books.prices)
+            raise Crash
+
+    with pytest.raises(Crash):
+        book_and_die()
+
+
+def count(books: Books, table: Table, tenant_uid: str = "uid-a") -> int:
+    with reading(books.engine) as connection:
+        return len(connection.execute(select(table).where(table.c.tenant_uid == tenant_uid)).all())
+
+
+def test_the_same_storm_from_four_sides_at_once_books_everything_once(books: Books) -> None:
+    calls = [f"call-{number}" for number in range(120)]
+    records: list[AttemptRecord] = [opened(attempt_id=call) for call in calls]
+    records += [closed(attempt_id=call) for call in calls]
+
+    def storm(side: int) -> int:
+        booked = 0
+        # each begins at another place, and goes round twice
+        order = (records[side * 60 :] + records[: side * 60]) * 2
+        for start in range(0, len(order), 50):
+            batch = order[start : start + 50]
+            booked += books.ledger.book("uid-a", batch, books.prices, now=NOON).booked
+        return booked
+
+    with ThreadPoolExecutor(4) as sides:
+        booked = sum(sides.map(storm, range(4)))
+    assert booked == len(records)
+    assert books.ledger.sums("uid-a", **EVER)["cost_pico"] == 120 * 2_800_000_000
+    assert books.ledger.standing("uid-a").tally.in_flight == 0
+    assert books.ledger.differences(**EVER) == []
+
+
+def test_tenants_do_not_swallow_each_others_attempts(books: Books) -> None:
+    for tenant_uid in ("uid-a", "uid-b"):
+        receipt = books.ledger.book(
+            tenant_uid, [closed(tenant_uid=tenant_uid)], books.prices, now=NOON
+        )
+        assert receipt.booked == 1
+    # the one is billed, the other is not
+    assert books.ledger.sums("uid-a", **EVER)["charge_pico"] == 4_200_000_000
+    assert books.ledger.sums("uid-b", **EVER)["charge_pico"] == 0
+    assert books.ledger.sums("uid-b", **EVER)["cost_pico"] == 2_800_000_000
+
+
+def test_nobody_books_for_another_tenant(books: Books) -> None:
+    with pytest.raises(ValueError, match="records of one tenant"):
+        books.ledger.book("uid-b", [closed()], books.prices, now=NOON)
+
+
+def test_the_same_id_with_another_content_is_kept_apart_and_told(books: Books) -> None:
+    books.ledger.book("uid-a", [closed()], books.prices, now=NOON)
+    other = closed(tokens=TokenBuckets(input=9))
+    for _ in range(2):
+        receipt = books.ledger.book("uid-a", [other, closed()], books.prices, now=NOON)
+        assert (receipt.booked, receipt.repeated) == (0, 1)
+        (told,) = receipt.quarantined
+        assert told.reason == "conflict"
+        assert other.id in told.detail
+    assert count(books, QUARANTINE) == 1
+    assert books.ledger.sums("uid-a", **EVER)["input"] == 1000
+    receipt = books.ledger.book(
+        "uid-a",
+        [closed(attempt_id="x"), closed(attempt_id="x", status=201)],
+        books.prices,
+        now=NOON,
+    )
+    assert (receipt.booked, len(receipt.quarantined)) == (1, 1)
+
+
+def postings(books: Books) -> list[tuple[str, str, int, int]]:
+    with reading(books.engine) as connection:
+        rows = connection.execute(select(POSTINGS).order_by(POSTINGS.c.sequence))
+        return [(row.kind, row.cost_state, row.cost_pico, row.held_pico) for row in rows]
+
+
+def test_what_a_crash_left_open_is_closed_at_its_worst_and_put_right_by_its_end(
+    books: Books,
+) -> None:
+    books.ledger.book("uid-a", [opened(reserved_pico=77)], books.prices, now=NOON)
+    assert books.ledger.standing().in_flight == 1
+    assert books.ledger.sweep(sent_before=NOON, now=NOON) == 0
+    assert books.ledger.sweep(sent_before=NOON + 1, now=NOON) == 1
+    assert books.ledger.sweep(sent_before=NOON + 1, now=NOON) == 0
+    assert postings(books) == [("swept", "unknown", 0, 77)]
+    assert books.ledger.standing().tally.swept == 1
+    for _ in range(2):
+        books.ledger.book("uid-a", [closed(reserved_pico=77)], books.prices, now=NOON)
+    assert postings(books) == [
+        ("swept", "unknown", 0, 77),
+        ("reversal", "unknown", 0, -77),
+        ("usage", "priced", 2_800_000_000, 0),
+    ]
+    standing = books.ledger.standing()
+    assert (standing.tally.swept, standing.tally.closed, standing.in_flight) == (0, 1, 0)
+    assert books.ledger.sums("uid-a", **EVER)["attempts"] == 1
+    assert books.ledger.differences(**EVER) == []
+
+
+def test_more_is_swept_than_one_batch(books: Books) -> None:
+    records = [opened(attempt_id=f"call-{number}") for number in range(1100)]
+    books.ledger.book("uid-a", records, books.prices, now=NOON)
+    assert books.ledger.sweep(sent_before=2**60, now=NOON) == 1100
+    assert books.ledger.standing().in_flight == 0
+
+
+@pytest.mark.parametrize("table", [EVENTS, POSTINGS, QUARANTINE])
+def test_the_database_refuses_to_change_what_is_booked(books: Books, table: Table) -> None:
+    books.ledger.book("uid-a", [closed()], books.prices, now=NOON)
+    books.ledger.book("uid-a", [closed(status=201)], books.prices, now=NOON)
+    assert count(books, table) == 1
+    with pytest.raises(DBAPIError, match="never changed"), books.engine.begin() as connection:
+        connection.execute(update(table).values(tenant_uid="uid-b"))
+
+
+def test_a_sum_that_is_not_that_of_its_postings_is_found(books: Books) -> None:
+    books.ledger.book("uid-a", [closed()], books.prices, now=NOON)
+    assert books.ledger.differences(**EVER) == []
+    with books.engine.begin() as connection:
+        connection.execute(update(SUMS).values(cost_pico=SUMS.c.cost_pico + 1))
+    (difference,) = books.ledger.differences(**EVER)
+    assert difference["key"][0] == "uid-a"
+    assert difference["sums"]["cost_pico"] - difference["postings"]["cost_pico"] == 1
+
+
+def months(books: Books) -> Iterable[str]:
+    with reading(books.engine) as connection:
+        for (line,) in connection.execute(select(EVENTS.c.dispatched_at)):
+            yield str(line)
+
+
+def test_months_go_as_a_whole_and_their_sums_stay(books: Books) -> None:
+    days = [NOON - 60 * 86_400 * 10**6, NOON]
+    for day in days:
+        record = closed(attempt_id=f"call-{day}", dispatched_at=day)
+        books.ledger.book("uid-a", [record], books.prices, now=NOON)
+    assert books.ledger.drop_before(NOON - 90 * 86_400 * 10**6) == []
+    gone = books.ledger.drop_before(NOON)
+    assert len(gone) == 2
+    assert list(months(books)) == [str(NOON)]
+    assert books.ledger.sums("uid-a", **EVER)["attempts"] == 2
+    # a month that is gone is made again for what comes late
+    late = closed(attempt_id="late", dispatched_at=days[0])
+    assert books.ledger.book("uid-a", [late], books.prices, now=NOON).booked == 1
+
+
+def test_an_address_is_no_statement(books: Books) -> None:
+    label = "'); DROP TABLE sums; -- \U0001f4b6 %s :x {y}"
+    record = closed(route=label, key_name=label, requested_model=label)
+    books.ledger.book("uid-a", [record], books.prices, now=NOON)
+    with reading(books.engine) as connection:
+        assert connection.execute(text("SELECT route FROM sums")).scalar_one() == label

@@ -1,0 +1,75 @@
+"""The tables: migrations make what the code expects, once, and a database of a newer ledger is left alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from tests.ledger.postgresql_server import PostgresqlServer
+from tests.unit.relay_contract.billing.records import NOON
+
+from relay_ledger.store.databases import DatabaseMisconfigured, open_database, reading
+from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.schema import NewerSchema, upgrade
+from relay_ledger.store.tables import METADATA, PARTITIONED
+
+
+def _is_ours(thing: Any, name: str | None, kind: str, *_: object) -> bool:
+    return kind != "table" or name in METADATA.tables
+
+
+def test_migrations_make_the_tables_of_the_code(address: str) -> None:
+    engine = open_database(address)
+    Partitions(engine).ensure([NOON])
+    with reading(engine) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"include_object": _is_ours, "compare_type": True}
+        )
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_ledgers_that_start_at_once_make_the_tables_once(
+    tmp_path: Path, postgresql: PostgresqlServer
+) -> None:
+    for address in (f"sqlite:///{tmp_path}/fresh.db", postgresql.create("fresh")):
+        engine = open_database(address)
+        with ThreadPoolExecutor(3) as starts:
+            list(starts.map(upgrade, [engine] * 3))
+        with reading(engine) as connection:
+            assert connection.execute(text("SELECT count(*) FROM sums")).scalar_one() == 0
+        engine.dispose()
+
+
+def test_tables_of_a_newer_ledger_are_left_alone(address: str) -> None:
+    engine = open_database(address)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(NewerSchema, match="of version 9999, which this ledger does not know"):
+        upgrade(engine)
+    engine.dispose()
+
+
+def test_months_are_made_by_several_at_once(postgresql: PostgresqlServer) -> None:
+    engine = open_database(postgresql.create("months", template="upgraded"))
+    year = [NOON + month * 31 * 86_400 * 10**6 for month in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: Partitions(engine).ensure(year), range(4)))
+    with reading(engine) as connection:
+        made = connection.execute(text("SELECT count(*) FROM pg_inherits")).scalar_one()
+    # two tables of twelve months or thirteen, and the indexes of each
+    assert made in (2 * 2 * 12, 2 * 2 * 13)
+    assert set(PARTITIONED) == {"events", "postings"}
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nonsense", "sqlite://", "sqlite:///:memory:", "mysql://user:hush@host/name"]
+)
+def test_an_address_of_something_else_is_refused_without_its_password(address: str) -> None:
+    with pytest.raises(DatabaseMisconfigured) as refused:
+        open_database(address)
+    assert "hush" not in str(refused.value)

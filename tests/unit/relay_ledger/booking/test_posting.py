@@ -1,0 +1,124 @@
+"""Postings: every attempt costs the platform, the delivered one earns, and nothing without a price is 0."""
+
+from typing import Any
+
+import pytest
+from tests.unit.relay_contract.billing.records import NOON, closed, opened
+
+from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
+from relay_ledger.booking.posting import (
+    FIGURES,
+    FREE,
+    UNKNOWN,
+    Amount,
+    Posting,
+    posting_of,
+    repricing_of,
+    reversal_of,
+    swept_posting,
+)
+from relay_ledger.booking.price_book import Assignment, PriceBook
+from relay_ledger.prices.price_file import read_price_list
+
+
+def prices(name: str, *entries: str) -> str:
+    return f"name: {name}\ncurrency: USD\nentries:\n" + "".join(f"- {entry}\n" for entry in entries)
+
+
+COST = read_price_list(
+    prices(
+        "cost",
+        "{models: [gpt-4.1], prices: {input: '2', output: '8'}, perPiece: {webSearch: '0.01'}}",
+        "{models: [claude], prices: {input: '3', output: '15'}}",
+    )
+)
+RETAIL = read_price_list(
+    prices("retail", "{models: [gpt, gpt-4.1-mini], prices: {input: '4', output: '16'}}")
+)
+BOOK = PriceBook(
+    {"cost": COST, "retail": RETAIL},
+    [
+        Assignment("cost", "openai", 0, "cost"),
+        Assignment("charge", "uid-a", NOON, "retail"),
+        Assignment("charge", "uid-b", NOON, "nowhere"),
+    ],
+)
+PRICED = Amount("priced", 2_800_000_000, COST.version)
+CHARGED = Amount("priced", 5_600_000_000, RETAIL.version)
+
+
+def booked(**changes: Any) -> Posting:
+    return posting_of(closed(**changes), BOOK)
+
+
+def test_a_delivered_attempt_costs_and_earns() -> None:
+    posting = booked()
+    assert (posting.cost, posting.charge) == (PRICED, CHARGED)
+    assert posting.figures["cost_pico"] == 2_800_000_000
+    assert posting.figures["charge_pico"] == 5_600_000_000
+    assert posting.figures.keys() == set(FIGURES)
+    assert {name for name, figure in posting.figures.items() if figure} == {
+        *("attempts", "delivered", "input", "output", "cost_pico", "charge_pico")
+    }
+
+
+@pytest.mark.parametrize("side", ["stable", "shadow", "preflight"])
+def test_an_attempt_whose_answer_nobody_got_costs_the_platform_alone(side: str) -> None:
+    posting = booked(side=side, delivered=False, attempt_id="c0ffee-2")
+    assert (posting.cost, posting.charge) == (PRICED, FREE)
+
+
+def test_the_model_that_answered_has_the_price() -> None:
+    assert booked(answered_model="claude").cost.pico == 1000 * 3_000_000 + 100 * 15_000_000
+    assert booked(answered_model=None).cost == PRICED
+    # a tenant's list has the names that the tenant knows
+    assert booked(answered_model="gpt-4.1-mini").charge == CHARGED
+    assert booked(requested_model="other").charge.state == "unpriced"
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"provider": "azure"}, "no price list of azure"),
+        ({"answered_model": "gpt-0"}, "model gpt-0"),
+        ({"service_tier": "flex"}, "tier flex"),
+        ({"tokens": TokenBuckets(audio_output=1)}, "dimension audio_output"),
+        ({"units": BilledUnits(web_fetch=1)}, "dimension web_fetch"),
+    ],
+)
+def test_what_has_no_price_is_counted_as_such(changes: dict[str, Any], detail: str) -> None:
+    posting = booked(**changes)
+    assert posting.cost.state == "unpriced"
+    assert posting.cost.detail == detail
+    assert (posting.figures["cost_unpriced"], posting.figures["cost_pico"]) == (1, 0)
+
+
+def test_a_tenant_without_a_list_is_not_billed_and_one_whose_list_is_missing_is_unpriced() -> None:
+    assert booked(dispatched_at=NOON - 1).charge == FREE
+    assert booked(tenant_uid="uid-c").charge == FREE
+    assert booked(tenant_uid="uid-b").charge.state == "unpriced"
+
+
+def test_nothing_used_is_free_and_nobody_knows_is_not() -> None:
+    none = booked(usage_source="none", tokens=None, delivered=False, reserved_pico=5)
+    assert (none.cost, none.figures["held_pico"]) == (FREE, 0)
+    unknown = booked(usage_source="unknown", tokens=None, delivered=False, reserved_pico=5)
+    assert (unknown.cost, unknown.figures["held_pico"]) == (UNKNOWN, 5)
+    assert booked(usage_source="unknown", tokens=None).charge == UNKNOWN
+
+
+def test_what_was_swept_and_taken_back_is_nothing() -> None:
+    swept = swept_posting(opened(reserved_pico=7))
+    back = reversal_of(swept, sequence=2)
+    assert (swept.figures["attempts"], swept.figures["held_pico"]) == (1, 7)
+    assert {swept.figures[name] + back.figures[name] for name in FIGURES} == {0}
+    assert (back.sequence, back.kind, back.dimensions) == (2, "reversal", swept.dimensions)
+
+
+def test_a_correction_is_the_difference_to_what_is_booked() -> None:
+    unpriced = Amount("unpriced")
+    posting = repricing_of(closed(), {"cost": unpriced, "charge": CHARGED}, BOOK, sequence=2)
+    assert posting is not None
+    changed = {name: figure for name, figure in posting.figures.items() if figure}
+    assert changed == {"cost_pico": 2_800_000_000, "cost_unpriced": -1}
+    assert repricing_of(closed(), {"cost": PRICED, "charge": CHARGED}, BOOK, sequence=2) is None
