@@ -1,0 +1,12 @@
+"""How a relay delivers records to the ledger: lines of JSON in one request, answered once they are on disk.
+
+A relay sends what has no answer of 200 again, as often as it takes. What 200 tells is done with: booked, booked before, or kept apart.
+"""
+
+from typing import Final
+
+ATTEMPTS_PATH: Final = "/v1/attempts"
+INGEST_PORT: Final = 8090
+MAX_BATCH_BYTES: Final = 1024 * 1024
+MAX_BATCH_LINES: Final = 1000
+"""As many records as book well together. What is larger is refused with 413, and has to be divided."""

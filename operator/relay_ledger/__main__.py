@@ -1,0 +1,5 @@
+"""`python -m relay_ledger`."""
+
+from relay_ledger.main import main
+
+main()

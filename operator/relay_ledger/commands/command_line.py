@@ -1,0 +1,75 @@
+"""The command line of `relay-ledger`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from relay_ledger.commands import audit, price_commands
+from relay_ledger.commands.serve import serve
+from relay_ledger.prices.price_list import InvalidPrices
+from relay_ledger.settings import Settings
+from relay_ledger.store.databases import DatabaseMisconfigured
+from relay_ledger.store.schema import NewerSchema
+
+
+class Misconfigured(Exception):
+    """A setting that cannot be used; the message names it."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code: 0, 1 for what is wrong in what was asked, 2 for settings and the database."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except InvalidPrices as error:
+        return _fail(1, str(error))
+    except (Misconfigured, NewerSchema) as error:
+        return _fail(2, str(error))
+    except DatabaseMisconfigured as error:
+        return _fail(2, f"RELAY_LEDGER_DATABASE: {error}")
+    except DBAPIError as error:
+        # the statement may hold what is nobody's business
+        return _fail(2, f"the database: {str(error.orig).strip()}")
+
+
+def _fail(code: int, message: str) -> int:
+    sys.stderr.write(f"relay-ledger: {message}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="relay-ledger", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="take records from relays until SIGTERM")
+    audit.add_arguments(
+        commands.add_parser("audit", help="compare sums with what they are the sums of")
+    )
+    price_commands.add_parsers(commands.add_parser("prices", help="price lists"))
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "prices" and price_commands.run_offline(options):
+        return 0
+    settings = _settings()
+    match options.command:
+        case "serve":
+            serve(settings)
+        case "audit":
+            return audit.run(options, settings.database.get_secret_value())
+        case "prices":
+            price_commands.run(options, settings.database.get_secret_value())
+    return 0
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()  # type: ignore[call-arg]  # the required ones come from the environment
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        message = first["msg"].removeprefix("Value error, ")
+        raise Misconfigured(f"RELAY_LEDGER_{name}: {message}" if name else message) from None

@@ -1,0 +1,136 @@
+"""`relay-ledger prices`: makes lists of public prices, checks them, puts them into force, and corrects what is booked."""
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine
+
+from relay_ledger.booking.price_book import Assignment
+from relay_ledger.money.amounts import usd_text
+from relay_ledger.prices.price_file import read_price_list, write_price_list
+from relay_ledger.prices.price_list import InvalidPrices, PriceList
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.store.repricing import Repricing
+from relay_ledger.store.schema import upgrade
+
+SECOND: Final = 1_000_000
+
+
+def moment(value: str) -> int:
+    """Reads a day or a time of UTC as microseconds since 1970."""
+    try:
+        read = datetime.fromisoformat(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is no time: 2026-01-31 or 2026-01-31T10:00:00Z"
+        ) from None
+    utc = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    return int(utc.timestamp()) * SECOND + utc.microsecond
+
+
+def add_parsers(parser: argparse.ArgumentParser) -> None:
+    """Adds the commands below `prices`."""
+    commands = parser.add_subparsers(dest="prices_command", required=True, metavar="COMMAND")
+    imported = commands.add_parser("import", help="write a price list of genai-prices as YAML")
+    imported.add_argument("provider", help="as genai-prices names it: openai, anthropic, ...")
+    imported.add_argument("--name", help="of the list; the provider's by default")
+    imported.add_argument(
+        "--model", action="append", default=[], help="this one alone; may be repeated"
+    )
+    checked = commands.add_parser("check", help="read price lists and say what is wrong with them")
+    checked.add_argument("files", nargs="+", type=Path)
+    loaded = commands.add_parser("load", help="put price lists into force")
+    loaded.add_argument("files", nargs="+", type=Path)
+    assigned = commands.add_parser("assign", help="say whose a list is")
+    assigned.add_argument("account", choices=["cost", "charge"])
+    assigned.add_argument(
+        "subject", help="cost: the name of a Provider; charge: the UID of a Tenant"
+    )
+    assigned.add_argument("list_name", metavar="LIST")
+    assigned.add_argument("--from", dest="start", type=moment, default=0)
+    repriced = commands.add_parser(
+        "reprice",
+        help="show what the prices in force change of what is booked; book it with --commit",
+    )
+    repriced.add_argument("--from", dest="start", type=moment, required=True)
+    repriced.add_argument("--until", dest="end", type=moment, required=True)
+    repriced.add_argument("--commit", action="store_true")
+
+
+def run_offline(options: argparse.Namespace) -> bool:
+    """Runs a command that needs no database; returns whether it was one. Raises InvalidPrices."""
+    match options.prices_command:
+        case "import":
+            # its data takes half a second and 50 MB, which no other command needs
+            from relay_ledger.catalogues.genai_catalogue import genai_price_list
+
+            name = options.name or options.provider.replace("_", "-")
+            imported = genai_price_list(options.provider, name=name, models=options.model)
+            sys.stdout.write(
+                write_price_list(
+                    imported.prices, comments=("from genai-prices", *imported.warnings)
+                )
+            )
+            return True
+        case "check":
+            for path in options.files:
+                prices = _read(path)
+                sys.stdout.write(
+                    f"{path}: {prices.version}, {len(prices.entries)} entries of {len(prices.by_model)} models\n"
+                )
+            return True
+    return False
+
+
+def run(options: argparse.Namespace, address: str) -> None:
+    """Runs a command on the database; raises InvalidPrices, DatabaseMisconfigured, NewerSchema."""
+    engine = open_database(address)
+    try:
+        upgrade(engine)
+        _run(options, engine)
+    finally:
+        engine.dispose()
+
+
+def _run(options: argparse.Namespace, engine: Engine) -> None:
+    store, now = PriceBookStore(engine), time.time_ns() // 1000
+    match options.prices_command:
+        case "load":
+            for path in options.files:
+                _read(path)
+            for path in options.files:
+                sys.stdout.write(f"{path}: {store.load(_text(path), now=now).version}\n")
+        case "assign":
+            assignment = Assignment(
+                options.account, options.subject, options.start, options.list_name
+            )
+            store.assign(assignment, now=now)
+        case "reprice":
+            repricing = Repricing(engine, store.book(), start=options.start, end=options.end)
+            changes = repricing.run(now=now) if options.commit else repricing.dry_run()
+            for tenant_uid, change in sorted(changes.items()):
+                sys.stdout.write(
+                    f"{tenant_uid}: {change.attempts} attempts,"
+                    f" cost {usd_text(change.cost_pico)} USD, charge {usd_text(change.charge_pico)} USD\n"
+                )
+            what = "booked" if options.commit else "dry run, nothing is booked"
+            sys.stdout.write(f"{len(changes)} tenants; {what}\n")
+
+
+def _read(path: Path) -> PriceList:
+    try:
+        return read_price_list(_text(path))
+    except InvalidPrices as error:
+        raise InvalidPrices(f"{path}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidPrices(f"{path}: {error}") from None

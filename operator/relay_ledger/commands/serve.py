@@ -1,0 +1,140 @@
+"""`relay-ledger serve`: takes records until SIGTERM, then finishes what is in hand."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine, text
+
+from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.ingest_port import IngestPort
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.ingest.tenant_tokens import TenantTokens
+from relay_ledger.settings import Settings
+from relay_ledger.store.databases import open_database, reading
+from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.store.schema import upgrade
+from relay_ledger.upkeep.rounds import Upkeep, watch_tokens
+
+READY_SECONDS: Final = 2.0
+HEALTH_PATH: Final = "/healthz"
+READY_PATH: Final = "/readyz"
+METRICS_PATH: Final = "/metrics"
+
+
+def log(event: str, **fields: Any) -> None:
+    """Writes a log line as JSON."""
+    line = {"ts": round(time.time(), 6), "event": event, **fields}
+    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT; raises DatabaseMisconfigured, NewerSchema, or what the database says at the start."""
+    logging.basicConfig(level=settings.log_level.upper(), format="%(message)s", stream=sys.stderr)
+    engine = open_database(settings.database.get_secret_value())
+    try:
+        upgrade(engine)
+        asyncio.run(_serve(settings, engine))
+    finally:
+        engine.dispose()
+
+
+async def _serve(settings: Settings, engine: Engine) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    metrics, tokens = LedgerMetrics(), TenantTokens(settings.tenants_directory)
+    ledger, prices = Ledger(engine), PriceBookStore(engine)
+    desk = BookingDesk(ledger, prices.book(), metrics, max_batches=settings.max_batches)
+    upkeep = Upkeep(settings, ledger, prices, desk=desk, metrics=metrics, log=log)
+    await upkeep.round()
+    ingest = IngestPort(settings, tokens, desk, metrics, log)
+    admin = _admin(engine, desk, metrics)
+    async with AsyncExitStack() as stack:
+        stack.callback(desk.close)
+        enter = stack.enter_async_context
+        await enter(_running(upkeep.run()))
+        await enter(_running(watch_tokens(tokens, settings.tenants_poll_seconds, log)))
+        admin_port = await enter(_listening(admin, settings.admin_host, settings.admin_port, 1.0))
+        ingest_port = await enter(
+            _listening(
+                ingest.application(),
+                settings.ingest_host,
+                settings.ingest_port,
+                settings.drain_seconds,
+            )
+        )
+        log("listening", ingest_port=ingest_port, admin_port=admin_port)
+        await stopping.wait()
+        log("stopping")
+    log("stopped")
+
+
+@asynccontextmanager
+async def _running(work: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def _listening(
+    application: web.Application, host: str, port: int, drain_seconds: float
+) -> AsyncIterator[int]:
+    """Serves on a port and yields its number; at the end answers what is in hand, in bounded time."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=drain_seconds)
+    await runner.setup()
+    try:
+        # a kernel without IPv6 knows no "::"
+        listen = host if host != "::" or socket.has_dualstack_ipv6() else "0.0.0.0"
+        site = web.TCPSite(runner, None if listen == "::" else listen, port)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _admin(engine: Engine, desk: BookingDesk, metrics: LedgerMetrics) -> web.Application:
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await desk.in_thread(lambda: _ask(engine))
+        except (DatabaseAway, TimeoutError):
+            return web.Response(status=503, text="the database does not answer\n")
+        return web.Response(text="ok\n")
+
+    async def scraped(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    application = web.Application()
+    application.router.add_get(HEALTH_PATH, healthy)
+    application.router.add_get(READY_PATH, ready)
+    application.router.add_get(METRICS_PATH, scraped)
+    return application
+
+
+def _ask(engine: Engine) -> None:
+    with reading(engine) as connection:
+        connection.execute(text("SELECT 1"))

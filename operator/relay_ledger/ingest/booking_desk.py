@@ -1,0 +1,125 @@
+"""Books batches in threads: those of one tenant one after the other, and never more in hand than there is room for."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.ingest.batch_lines import Batch, unbookable
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.store.batch_booking import Quarantined, Receipt
+from relay_ledger.store.ledger import Ledger
+
+THREADS: Final = 4
+_UNBOOKABLE: Final = (DataError, IntegrityError, OverflowError)
+"""What a database says of rows that it cannot hold: a sum beyond 63 bits, above all."""
+_Result = TypeVar("_Result")
+
+
+class TooBusy(Exception):
+    """As many batches are in hand as there may be."""
+
+
+class DatabaseAway(Exception):
+    """The database did not answer, or broke the transaction off: nothing is booked, and the same may be tried again."""
+
+
+class BookingDesk:
+    """Lives as long as the process. prices are those in force; upkeep puts newer ones in their place."""
+
+    def __init__(
+        self, ledger: Ledger, prices: PriceBook, metrics: LedgerMetrics, *, max_batches: int
+    ) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._most = max_batches
+        self._in_hand = 0
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="booking")
+        self.prices = prices
+
+    def close(self) -> None:
+        """Ends the threads once what they do is done."""
+        self._threads.shutdown()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Holds a place for a batch, from before its body is read; raises TooBusy."""
+        if self._in_hand >= self._most:
+            raise TooBusy
+        self._in_hand += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+
+    async def book(self, tenant_uid: str, batch: Batch) -> Receipt:
+        """Books a batch; returns once it is on disk. Raises DatabaseAway."""
+        started = time.monotonic()
+        async with self._turn(tenant_uid):
+            receipt = await self.in_thread(lambda: self._book(tenant_uid, batch))
+        self._metrics.booking_seconds.observe(time.monotonic() - started)
+        self._metrics.booked(receipt)
+        return receipt
+
+    async def in_thread(self, work: Callable[[], _Result]) -> _Result:
+        """Does work with the database in a thread; raises DatabaseAway."""
+        loop = asyncio.get_running_loop()
+        try:
+            # a request that is given up does not undo what a thread has begun
+            return await asyncio.shield(loop.run_in_executor(self._threads, work))
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            raise DatabaseAway(type(error).__name__) from error
+
+    def _book(self, tenant_uid: str, batch: Batch) -> Receipt:
+        now = time.time_ns() // 1000
+        try:
+            return self._ledger.book(
+                tenant_uid, batch.records, self.prices, now=now, refused=batch.refused
+            )
+        except _UNBOOKABLE:
+            # one of them is what the database cannot hold; the others must not wait for ever behind it
+            return self._book_one_by_one(tenant_uid, batch, now)
+
+    def _book_one_by_one(self, tenant_uid: str, batch: Batch, now: int) -> Receipt:
+        refused = list(batch.refused)
+        booked = repeated = 0
+        kept: list[Quarantined] = []
+        unpriced = {"cost": 0, "charge": 0}
+        for record in batch.records:
+            try:
+                receipt = self._ledger.book(tenant_uid, [record], self.prices, now=now)
+            except _UNBOOKABLE as error:
+                refused.append(unbookable(record, _cause(error)))
+                continue
+            booked, repeated = booked + receipt.booked, repeated + receipt.repeated
+            kept += receipt.quarantined
+            unpriced = {name: unpriced[name] + receipt.unpriced.get(name, 0) for name in unpriced}
+        self._ledger.book(tenant_uid, [], self.prices, now=now, refused=refused)
+        return Receipt(booked, repeated, (*kept, *refused), unpriced)
+
+    @asynccontextmanager
+    async def _turn(self, tenant_uid: str) -> AsyncIterator[None]:
+        """Waits for the tenant's batches before: a thread is not to wait for a lock of the database."""
+        lock, users = self._turns.get(tenant_uid, (asyncio.Lock(), 0))
+        self._turns[tenant_uid] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._turns[tenant_uid]
+            if users == 1:
+                del self._turns[tenant_uid]
+            else:
+                self._turns[tenant_uid] = lock, users - 1
+
+
+def _cause(error: Exception) -> str:
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return f"{type(error).__name__}: {said}".split("\n")[0]

@@ -1,0 +1,134 @@
+"""The HTTP port for relays. What it answers is short JSON; an error says what is wrong and what to do."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from relay_contract.billing.delivery import ATTEMPTS_PATH, MAX_BATCH_BYTES
+from relay_ledger.ingest.batch_lines import SECOND, BatchRefused, Window, read_batch, told
+from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway, TooBusy
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.ingest.tenant_tokens import TenantTokens
+from relay_ledger.settings import Settings
+
+DAY_SECONDS: Final = 86_400
+_BEARER: Final = "bearer "
+_RETRY_SOON: Final = {"Retry-After": "1"}
+Problem = Callable[..., None]
+"""Writes a log line: an event and its fields."""
+
+
+class IngestPort:
+    """The one route that relays use."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: TenantTokens,
+        desk: BookingDesk,
+        metrics: LedgerMetrics,
+        log: Problem,
+    ) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._desk = desk
+        self._metrics = metrics
+        self._log = log
+
+    def application(self) -> web.Application:
+        """Makes the application."""
+        application = web.Application(client_max_size=MAX_BATCH_BYTES)
+        application.router.add_post(ATTEMPTS_PATH, self._take)
+        return application
+
+    async def _take(self, request: web.Request) -> web.Response:
+        tenant_uid = self._caller(request)
+        if tenant_uid is None:
+            return self._refuse(
+                HTTPStatus.UNAUTHORIZED,
+                "unauthorized",
+                "the token in Authorization is missing or of no tenant",
+            )
+        try:
+            async with self._desk.place():
+                return await self._book(request, tenant_uid)
+        except TooBusy:
+            return self._refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "busy",
+                "as many batches are in hand as there may be: send it again",
+            )
+
+    async def _book(self, request: web.Request, tenant_uid: str) -> web.Response:
+        try:
+            body = await self._body(request)
+            batch = read_batch(body, tenant_uid, self._window())
+        except BatchRefused as refused:
+            if refused.reason == "forged":
+                self._log("forged_batch", tenant_uid=tenant_uid, detail=str(refused))
+            return self._refuse(_STATUSES[refused.reason], refused.reason, str(refused))
+        try:
+            receipt = await self._desk.book(tenant_uid, batch)
+        except DatabaseAway as away:
+            self._log("database_away", detail=str(away.__cause__).split("\n")[0])
+            return self._refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "database",
+                "the database does not answer: nothing is booked, send it again",
+            )
+        for line in receipt.quarantined[:20]:
+            self._log("quarantined", tenant_uid=tenant_uid, reason=line.reason, detail=line.detail)
+        return web.json_response(
+            {
+                "booked": receipt.booked,
+                "repeated": receipt.repeated,
+                "quarantined": len(receipt.quarantined),
+                "details": list(told(receipt.quarantined)),
+            }
+        )
+
+    def _caller(self, request: web.Request) -> str | None:
+        value = request.headers.get("Authorization", "")
+        if value[: len(_BEARER)].lower() != _BEARER:
+            return None
+        return self._tokens.tenant_of(value[len(_BEARER) :].strip())
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Reads the body, of bounded size and in bounded time; raises BatchRefused."""
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise BatchRefused("encoding", "a batch is sent as it is, without Content-Encoding")
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise BatchRefused(
+                "too_long", f"a batch has at most {MAX_BATCH_BYTES} bytes: divide it"
+            ) from None
+        except TimeoutError:
+            raise BatchRefused("slow", "the batch did not come in time") from None
+
+    def _window(self) -> Window:
+        now = time.time_ns() // 1000
+        return Window(
+            earliest=now - self._settings.past_days * DAY_SECONDS * SECOND,
+            latest=now + self._settings.future_seconds * SECOND,
+        )
+
+    def _refuse(self, status: HTTPStatus, reason: str, message: str) -> web.Response:
+        self._metrics.refused(reason)
+        headers = _RETRY_SOON if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+        return web.json_response(
+            {"error": {"code": reason, "message": message}}, status=status, headers=headers
+        )
+
+
+_STATUSES: Final = {
+    "forged": HTTPStatus.FORBIDDEN,
+    "too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "encoding": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "slow": HTTPStatus.REQUEST_TIMEOUT,
+}

@@ -1,0 +1,91 @@
+"""The metrics of the ledger."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from relay_ledger.store.batch_booking import Receipt
+from relay_ledger.store.ledger import Standing
+
+
+class LedgerMetrics:
+    """What is counted here since the start, and what the database says now."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._records = Counter(
+            "relay_ledger_records",
+            "Records by what became of them: booked, repeated (booked before), quarantined.",
+            ["result"],
+            registry=self.registry,
+        )
+        self._quarantined = Counter(
+            "relay_ledger_quarantined_records",
+            "Records kept apart: unreadable, conflict, early, late, unbookable.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._unpriced = Counter(
+            "relay_ledger_unpriced_attempts",
+            "Attempts booked without a price, by account: cost (of a provider), charge (of a tenant).",
+            ["account"],
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            "relay_ledger_refused_batches",
+            "Batches of which nothing was booked, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.booking_seconds = Histogram(
+            "relay_ledger_booking_seconds",
+            "From a batch's last byte to its commit.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
+        self._attempts = Gauge(
+            "relay_ledger_attempts",
+            "Attempts known: opened, closed, swept (closed by the ledger alone), unopened (closed, and not opened yet)."
+            " opened + unopened = closed + swept + in flight.",
+            ["state"],
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "relay_ledger_in_flight_attempts",
+            "Attempts that are opened and not closed.",
+            registry=self.registry,
+        )
+        self._quarantine = Gauge(
+            "relay_ledger_quarantine_lines",
+            "Lines that are kept apart now.",
+            registry=self.registry,
+        )
+        for result in ("booked", "repeated", "quarantined"):
+            self._records.labels(result)
+        for account in ("cost", "charge"):
+            self._unpriced.labels(account)
+
+    def booked(self, receipt: Receipt) -> None:
+        """Counts a batch that is on disk."""
+        self._records.labels("booked").inc(receipt.booked)
+        self._records.labels("repeated").inc(receipt.repeated)
+        self._records.labels("quarantined").inc(len(receipt.quarantined))
+        self._count_reasons(line.reason for line in receipt.quarantined)
+        for account, attempts in receipt.unpriced.items():
+            self._unpriced.labels(account).inc(attempts)
+
+    def refused(self, reason: str) -> None:
+        """Counts a batch of which nothing is booked."""
+        self._refused.labels(reason).inc()
+
+    def stand(self, standing: Standing) -> None:
+        """Shows what the database says."""
+        tally = standing.tally
+        for state in ("opened", "closed", "swept", "unopened"):
+            self._attempts.labels(state).set(getattr(tally, state))
+        self._in_flight.set(standing.in_flight)
+        self._quarantine.set(standing.quarantined)
+
+    def _count_reasons(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            self._quarantined.labels(reason).inc()

@@ -1,0 +1,62 @@
+"""Settings of the ledger, from its environment."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from relay_contract.billing.delivery import INGEST_PORT
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+LONGEST_MONTH_DAYS = 31
+
+
+class Settings(BaseSettings):
+    """Read once from RELAY_LEDGER_*."""
+
+    model_config = SettingsConfigDict(env_prefix="RELAY_LEDGER_", frozen=True, extra="ignore")
+
+    database: SecretStr
+    """`sqlite:////path/ledger.db`, or `postgresql://user:password@host/name`."""
+    tenants_directory: Path = Path("/etc/relay-ledger/tenants")
+    """A file for each tenant, named by its UID: the SHA-256 digests, in hexadecimal, of the tokens of its relays, one a line."""
+    tenants_poll_seconds: Seconds = 2.0
+
+    ingest_host: str = "::"
+    ingest_port: Port = INGEST_PORT
+    """0 takes a free port, named in the log line `listening`; for tests."""
+    admin_host: str = "::"
+    admin_port: Port = 8091
+    """Probes and metrics."""
+    body_seconds: Seconds = 10.0
+    """From a batch's head to its last byte."""
+    max_batches: Count = 64
+    """Batches in hand at a time; more are refused with 503, and come again."""
+    drain_seconds: Seconds = 20.0
+    """From SIGTERM to the exit at the latest."""
+
+    past_days: Annotated[int, Field(ge=1, le=366)] = 35
+    """Records of older attempts are kept apart: their months may be closed."""
+    future_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
+    """Records of attempts that are to be sent later than this are kept apart: a clock is wrong."""
+    open_seconds: Annotated[int, Field(ge=60)] = 6 * 3600
+    """An attempt of which nobody has heard for so long after it was sent is closed by the ledger; more than the longest stream takes."""
+    upkeep_seconds: Seconds = 15.0
+    """Between looks for what is overdue, new prices, and the numbers of the metrics."""
+    kept_days: Annotated[int, Field(ge=1)] = 400
+    """Whole months older than this go; their sums stay."""
+
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @model_validator(mode="after")
+    def _keeps_what_it_takes(self) -> Self:
+        # a record may be known as repeated only while its month is there
+        if self.kept_days < self.past_days + LONGEST_MONTH_DAYS:
+            raise ValueError(
+                f"RELAY_LEDGER_KEPT_DAYS is {self.kept_days}; it has to be RELAY_LEDGER_PAST_DAYS and a month"
+                f" ({self.past_days + LONGEST_MONTH_DAYS}) at least, or what comes again would be booked again"
+            )
+        return self

@@ -1,0 +1,81 @@
+"""A round of upkeep, again and again. What fails is told and tried again in the next round."""
+
+import asyncio
+import time
+from typing import Final
+
+from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.ingest_port import Problem
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.ingest.tenant_tokens import TenantTokens
+from relay_ledger.settings import Settings
+from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.price_book_store import PriceBookStore
+
+SECOND: Final = 1_000_000
+DAY: Final = 86_400 * SECOND
+RETENTION_SECONDS: Final = 3600.0
+"""Between looks for months that are old enough."""
+
+
+class Upkeep:
+    """One per process. Several processes on one database do each other no harm: each step takes the same locks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        prices: PriceBookStore,
+        *,
+        desk: BookingDesk,
+        metrics: LedgerMetrics,
+        log: Problem,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._prices = prices
+        self._desk = desk
+        self._metrics = metrics
+        self._log = log
+        self._retained_at = float("-inf")
+
+    async def run(self) -> None:
+        """Goes round until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.upkeep_seconds)
+            try:
+                await self.round()
+            except DatabaseAway as away:
+                self._log("database_away", detail=str(away.__cause__).split("\n")[0])
+
+    async def round(self) -> None:
+        """Does everything that is due now; raises DatabaseAway."""
+        now = time.time_ns() // 1000
+        self._desk.prices = await self._desk.in_thread(self._prices.book)
+        overdue = now - self._settings.open_seconds * SECOND
+        swept = await self._desk.in_thread(lambda: self._ledger.sweep(sent_before=overdue, now=now))
+        if swept:
+            self._log("swept", attempts=swept)
+        await self._retain(now)
+        self._metrics.stand(await self._desk.in_thread(self._ledger.standing))
+
+    async def _retain(self, now: int) -> None:
+        if time.monotonic() - self._retained_at < RETENTION_SECONDS:
+            return
+        cutoff = now - self._settings.kept_days * DAY
+        gone = await self._desk.in_thread(lambda: self._ledger.drop_before(cutoff))
+        self._retained_at = time.monotonic()
+        if gone:
+            self._log("dropped", tables=gone)
+
+
+async def watch_tokens(tokens: TenantTokens, seconds: float, log: Problem) -> None:
+    """Looks for changed tokens until it is cancelled; tells of a problem once."""
+    told: list[str] = []
+    while True:
+        problems = await asyncio.to_thread(tokens.refresh)
+        for problem in problems:
+            if problem not in told:
+                log("tenant_tokens", detail=problem)
+        told = problems
+        await asyncio.sleep(seconds)

@@ -1,0 +1,159 @@
+"""A `relay-ledger serve` process and a relay's way of delivering to it: again and again, until it has an answer."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from relay_contract.billing.attempt_event import AttemptRecord
+from relay_contract.billing.delivery import ATTEMPTS_PATH
+from relay_contract.billing.event_line import event_line
+
+START_SECONDS: Final = 60.0
+COMMAND: Final = (sys.executable, "-m", "relay_ledger")
+
+
+def environment(address: str, directory: Path, **settings: Any) -> dict[str, str]:
+    """Returns the environment of a ledger on free ports of this machine."""
+    values = {
+        "database": address,
+        "tenants_directory": directory,
+        "tenants_poll_seconds": 0.1,
+        "ingest_host": "127.0.0.1",
+        "ingest_port": 0,
+        "admin_host": "127.0.0.1",
+        "admin_port": 0,
+        "upkeep_seconds": 0.2,
+        **settings,
+    }
+    named = {f"RELAY_LEDGER_{name.upper()}": str(value) for name, value in values.items()}
+    return {**os.environ, **named}
+
+
+def token_of(tenant_uid: str) -> str:
+    return f"token-of-{tenant_uid}"
+
+
+def give_token(directory: Path, tenant_uid: str, *tokens: str) -> None:
+    """Writes the tokens of a tenant's relays, as a mounted Secret would change: at once."""
+    digests = [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
+    temporary = directory / f".{tenant_uid}"
+    temporary.write_text("\n".join(digests) + "\n")
+    temporary.rename(directory / tenant_uid)
+
+
+def lines(records: Sequence[AttemptRecord]) -> bytes:
+    return b"".join(event_line(record) + b"\n" for record in records)
+
+
+class LedgerProcess:
+    """One process; started again it serves the same database on other ports."""
+
+    def __init__(self, address: str, directory: Path, **settings: Any) -> None:
+        self.directory = directory
+        self._log = directory / ".log"
+        self._environment = environment(address, directory, **settings)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ports: dict[str, int] = {}
+        # no connection outlives a request: each is to meet the process as it is
+        self._client = httpx.Client(
+            timeout=60, limits=httpx.Limits(max_keepalive_connections=0), trust_env=False
+        )
+
+    def start(self) -> None:
+        self._log.write_bytes(b"")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*COMMAND, "serve"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._ports = self.logged("listening")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def stop(self) -> int:
+        """Ends it in order; returns its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(timeout=START_SECONDS)
+        self._process = None
+        return code
+
+    def end(self) -> None:
+        self._client.close()
+        if self._process is not None:
+            self.kill()
+
+    def logged(self, event: str) -> dict[str, Any]:
+        """Waits for a log line of this event and returns it."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            text = self._log.read_text(errors="replace")
+            for line in text.splitlines(keepends=True):
+                with contextlib.suppress(json.JSONDecodeError):
+                    fields = json.loads(line) if line.endswith("\n") else None
+                    if isinstance(fields, dict) and fields.get("event") == event:
+                        return fields
+            assert self._process is not None
+            assert self._process.poll() is None, text
+            assert time.monotonic() < deadline, text
+            time.sleep(0.02)
+
+    def log_text(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def send(
+        self,
+        records: Sequence[AttemptRecord] | bytes,
+        *,
+        token: str | None = token_of("uid-a"),
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        body = records if isinstance(records, bytes) else lines(records)
+        authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
+        url = f"http://127.0.0.1:{self._ports['ingest_port']}{ATTEMPTS_PATH}"
+        return self._client.post(url, content=body, headers={**authorization, **(headers or {})})
+
+    def deliver(self, records: Sequence[AttemptRecord], *, token: str) -> None:
+        """Sends a batch until the ledger says that it is on disk."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                response = self.send(records, token=token)
+                if response.status_code == httpx.codes.OK:
+                    return
+                assert response.status_code == httpx.codes.SERVICE_UNAVAILABLE, response.text
+            assert time.monotonic() < deadline, self.log_text()
+            time.sleep(0.02)
+
+    def admin(self, path: str) -> httpx.Response:
+        return self._client.get(f"http://127.0.0.1:{self._ports['admin_port']}{path}")
+
+    def metric(self, name: str) -> float:
+        """Returns a sample by its name and labels as they are written; 0 where there is none."""
+        for line in self.admin("/metrics").text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def wait_for_metric(self, name: str, value: float) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while (found := self.metric(name)) != value:
+            assert time.monotonic() < deadline, f"{name} is {found}, not {value}"
+            time.sleep(0.05)

@@ -1,0 +1,130 @@
+"""What a person runs: prices from the public list into force, corrections, the audit, and what is said of mistakes."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from tests.ledger.conftest import COSTS, Books
+from tests.ledger.ledger_process import environment
+from tests.unit.relay_contract.billing.records import NOON, closed
+
+from relay_ledger.commands import command_line
+from relay_ledger.store.tables import SUMS
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs commands in this process, as they would run in one of their own."""
+
+    directory: Path
+    patch: pytest.MonkeyPatch
+    captured: pytest.CaptureFixture[str]
+
+    def run(self, address: str, *arguments: str, **settings: str) -> tuple[int, str, str]:
+        for name, value in environment(address, self.directory, **settings).items():
+            self.patch.setenv(name, value)
+        self.captured.readouterr()
+        try:
+            code = command_line.main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = self.captured.readouterr()
+        return code, said.out, said.err
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    return Shell(tmp_path, monkeypatch, capsys)
+
+
+def test_public_prices_come_into_force_and_correct_what_is_booked(
+    books: Books, address: str, tmp_path: Path, shell: Shell
+) -> None:
+    azure = closed(provider="azure", attempt_id="azure")
+    books.ledger.book("uid-a", [closed(), azure], books.prices, now=NOON)
+    code, listed, _ = shell.run(
+        address, "prices", "import", "openai", "--model", "gpt-4.1", "--name", "public"
+    )
+    assert code == 0
+    assert listed.startswith("# from genai-prices\n")
+    path = tmp_path / "public.yaml"
+    path.write_text(listed)
+    code, checked, _ = shell.run("nowhere", "prices", "check", str(path))
+    assert (code, checked.split(", ")[1]) == (0, "4 entries of 2 models\n")
+    for command in (
+        ["load", str(path)],
+        ["assign", "cost", "azure", "public", "--from", "2020-01-01"],
+    ):
+        code, _, said = shell.run(address, "prices", *command)
+        assert (code, said) == (0, "")
+    between = ["--from", "2020-01-01", "--until", "2030-01-01T00:00:00Z"]
+    code, dry, _ = shell.run(address, "prices", "reprice", *between)
+    assert (code, dry) == (
+        0,
+        "uid-a: 1 attempts, cost 0.0028 USD, charge 0.00 USD\n1 tenants; dry run, nothing is booked\n",
+    )
+    code, _, _ = shell.run(address, "prices", "reprice", *between, "--commit")
+    assert code == 0
+    assert books.ledger.sums("uid-a", start=0, end=2**60)["cost_pico"] == 5_600_000_000
+    code, audited, _ = shell.run(address, "audit", *between)
+    assert (code, audited) == (
+        0,
+        "0 opened + 2 unopened = 2 closed + 0 swept + 0 in flight; 0 lines in quarantine; 0 sums differ\n",
+    )
+    with books.engine.begin() as connection:
+        connection.execute(update(SUMS).values(attempts=7))
+    code, audited, _ = shell.run(address, "audit", *between)
+    assert code == 1
+    assert "sums differ from postings" in audited
+
+
+@pytest.mark.parametrize(
+    ("arguments", "database", "code", "said"),
+    [
+        (("prices", "import", "nobody"), "", 1, "genai-prices knows no provider nobody"),
+        (("prices", "check", "missing.yaml"), "", 1, "missing.yaml: "),
+        (("prices", "check", "wrong.yaml"), "", 1, "wrong.yaml: entries.0.prices.input: '-2' is no price"),
+        (("prices", "load", "wrong.yaml"), "sqlite:///{}/l.db", 1, "'-2' is no price"),
+        (("prices", "assign", "cost", "a", "b"), "sqlite:///{}/l.db", 1, "there is no price list b: load it first"),
+        (("prices", "reprice", "--from", "yesterday", "--until", "2026-01-01"), "", 2, "'yesterday' is no time"),
+        (("serve",), "mysql://u:hush@h/n", 2, "RELAY_LEDGER_DATABASE: mysql://u:***@h/n: a ledger is kept in"),
+        (("serve",), "sqlite:////no/such/directory/l.db", 2, "the database: unable to open database file"),
+        (("serve",), "postgresql://u:hush@/n?host=/no/such/directory", 2, "the database: connection"),
+        ((), "", 2, "the following arguments are required: COMMAND"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_a_sentence(
+    arguments: tuple[str, ...], database: str, code: int, said: str, tmp_path: Path, shell: Shell
+) -> None:
+    (tmp_path / "wrong.yaml").write_text(COSTS.replace("'2'", "'-2'"))
+    placed = [str(tmp_path / one) if one.endswith(".yaml") else one for one in arguments]
+    returned, _, error = shell.run(database.format(tmp_path), *placed)
+    assert (returned, said in error) == (code, True), error
+    assert "Traceback" not in error
+    assert "hush" not in error
+
+
+def test_a_ledger_keeps_what_it_takes(tmp_path: Path, shell: Shell) -> None:
+    code, _, error = shell.run(f"sqlite:///{tmp_path}/l.db", "serve", kept_days="60")
+    assert code == 2
+    assert (
+        "RELAY_LEDGER_KEPT_DAYS is 60; it has to be RELAY_LEDGER_PAST_DAYS and a month (66)"
+        in error
+    )
+
+
+def test_the_command_says_which_libraries_it_lacks() -> None:
+    # -S leaves the installed packages out, as an image without the extra would
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "relay_ledger", "serve"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "is not installed; the ledger needs relay-operator[ledger]" in done.stderr
