@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image plugin lock dashboards sync-crds reference
+.PHONY: help setup check unit blackbox fuzz test demo demo-down bench image plugin lock dashboards sync-crds reference chart-readme
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -66,6 +66,7 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra ledger --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
 	$(VENV)/bin/uv pip compile pyproject.toml -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
+	echo checkov==3.3.30 | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o tests/chart/linters/checkov.lock
 
 dashboards: setup ## Write the chart's dashboards from tests/dashboards
 	$(PYTHON) -m tests.dashboards
@@ -75,3 +76,6 @@ sync-crds: ## Copy crds/ into the chart
 
 reference: setup ## Write docs/reference anew from the code and the custom resource definitions
 	$(PYTHON) -m tests.pages.reference
+
+chart-readme: setup ## Write the chart's README from its values (helm-docs)
+	$(PYTHON) -c 'from pathlib import Path; from tests.chart.linters.programs import helm_docs; c = Path("charts/relay-operator"); (c / "README.md").write_text(helm_docs(c))'

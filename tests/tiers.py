@@ -47,7 +47,7 @@ TIERS: Final = (
     Tier("unit", "tests/unit", measured=True, processes=2),
     Tier("simulation", "tests/simulation", measured=True, processes=2),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True),
-    Tier("chart", "tests/chart", frozenset({Need.CLUSTER})),
+    Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2),

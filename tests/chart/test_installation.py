@@ -186,7 +186,7 @@ def test_definitions_are_applied_by_an_account_that_exists_for_the_hook_alone(
     assert not [one for one in rendered() if one["metadata"]["name"].endswith("-crds")]
     objects = rendered("crds.upgradeJob.enabled=true")
     made = [one for one in objects if one["metadata"]["name"] == "relay-operator-crds"]
-    assert len(made) == 5
+    assert len(made) == 6
     for one in made:
         annotations = one["metadata"]["annotations"]
         assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"

@@ -86,6 +86,18 @@ def ensure_binaries(say: Say = say_on_stderr) -> Path:
     return collection
 
 
+def ensure_tool(module: Module, say: Say = say_on_stderr) -> Path:
+    """Builds the one program of a module if it is missing; returns its path."""
+    go = find_go()
+    version = go_version(go)
+    (program,) = module.programs
+    built = go_programs.module_directory(module, version) / program.name
+    if not built.exists():
+        with _only_builder(say) as lock:
+            _Builder(go=go, version=version, lock=lock, say=say).build_all((module,))
+    return built
+
+
 @dataclass(frozen=True, slots=True)
 class _Builder:
     """A build with one toolchain, which holds the lock (a file descriptor)."""
@@ -95,8 +107,8 @@ class _Builder:
     lock: int
     say: Say
 
-    def build_all(self) -> None:
-        programs = [(module, program) for module in MODULES for program in module.programs]
+    def build_all(self, modules: tuple[Module, ...] = MODULES) -> None:
+        programs = [(module, program) for module in modules for program in module.programs]
         began = time.monotonic()
         for number, (module, program) in enumerate(programs, 1):
             target = go_programs.module_directory(module, self.version) / program.name

@@ -93,6 +93,17 @@ MODULES = (
     Module("kwok", (Program("kwok", "sigs.k8s.io/kwok/cmd/kwok"),)),
 )
 
+CHART_TOOLS = {
+    module.directory: module
+    for module in (
+        Module("helm-docs", (Program("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs"),)),
+        Module(
+            "kubeconform", (Program("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),)
+        ),
+    )
+}
+"""What looks at the chart and is no part of a cluster: built by the tests that need it."""
+
 Version = tuple[int, ...]
 
 
@@ -100,7 +111,7 @@ def required_go_version() -> Version:
     """Returns the newest `go` directive of our modules: an older toolchain refuses to build them."""
     return max(
         parse_go_directive((module.path / "go.mod").read_text(), module.directory)
-        for module in MODULES
+        for module in (*MODULES, *CHART_TOOLS.values())
     )
 
 

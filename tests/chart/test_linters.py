@@ -1,0 +1,73 @@
+"""The chart is clean under kubeconform and checkov, and its README is what helm-docs makes of values.yaml.
+
+What a linter is to leave alone stands in the templates, as an annotation beside the reason.
+"""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.chart.linters import installed, programs
+from tests.cluster.session import provider
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "relay-operator"
+EVERYTHING = (
+    "podMonitors.enabled=true",
+    "alerts.enabled=true",
+    "crds.upgradeJob.enabled=true",
+    "image.pullSecrets[0]=registry",
+    "prometheus.url=https://prometheus.test",
+    "prometheus.tls.secretName=metrics-tls",
+    "prometheus.auth.type=bearer",
+    "prometheus.auth.secretName=metrics",
+    "webhook.url=https://receiver.test/hook",
+    "webhook.secretName=hook",
+    "operator.shards[0].name=eu",
+    "operator.shards[0].tenantSelector=region=eu",
+)
+"""Values with which the chart makes all that it can make."""
+
+
+@pytest.fixture(scope="module", params=["default", "everything"])
+def manifests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a file with what the chart makes."""
+    sets = EVERYTHING if request.param == "everything" else ()
+    values = [part for one in sets for part in ("--set", one)]
+    command = [str(provider.find().helm), "template", "relay-operator", str(CHART), *values]
+    done = subprocess.run(
+        [*command, "--namespace", "relay-system"], capture_output=True, text=True, check=True
+    )
+    file = tmp_path_factory.mktemp("rendered") / f"{request.param}.yaml"
+    file.write_text(done.stdout)
+    return file
+
+
+@pytest.mark.parametrize("version", installed.VERSIONS)
+def test_every_object_fits_the_schemas_of_kubernetes(manifests: Path, version: str) -> None:
+    assert programs.kubeconform(manifests, version) == []
+
+
+def test_checkov_finds_nothing(manifests: Path) -> None:
+    assert programs.checkov(manifests) == []
+
+
+def test_what_does_not_fit_is_found(tmp_path: Path) -> None:
+    """Shows that the linters look: each finds what was put there to be found."""
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(WRONG)
+    assert "unknownField" in "".join(programs.kubeconform(wrong, "1.36.0"))
+    assert "CKV_K8S_16" in "".join(programs.checkov(wrong))
+
+
+WRONG = """
+apiVersion: v1
+kind: Pod
+metadata: {name: wrong, namespace: other, unknownField: 1}
+spec:
+  containers:
+  - {name: it, image: "it:latest", securityContext: {privileged: true}}
+"""
+
+
+def test_the_readme_is_what_helm_docs_makes() -> None:
+    assert (CHART / "README.md").read_text() == programs.helm_docs(CHART), "run make chart-readme"
