@@ -421,6 +421,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         prometheus_namespace=settings.prometheus_namespace,
         prometheus_pods=labels(settings.prometheus_pod_selector),
         dns_namespace=settings.dns_namespace,
+        dns_pods=labels(settings.dns_pod_selector),
         dns_cidrs=split(settings.dns_cidrs),
         dns_nameservers=split(settings.dns_nameservers),
         cluster_cidrs=split(settings.cluster_cidrs),

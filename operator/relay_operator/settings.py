@@ -111,10 +111,13 @@ class Settings(BaseSettings):
     dns_namespace: str = Field(
         default="kube-system", description="namespace of the cluster's DNS pods"
     )
+    dns_pod_selector: str = Field(
+        default="k8s-app=kube-dns",
+        description="labels of the DNS pods there; empty for every pod of that namespace",
+    )
     dns_cidrs: str = Field(
         default="", description="comma-separated addresses of DNS servers that are no pods"
     )
-
     dns_nameservers: str = Field(
         default="",
         description="comma-separated addresses of the DNS servers that relays ask in place of the cluster's; empty asks those",
@@ -177,7 +180,7 @@ class Settings(BaseSettings):
             ipaddress.ip_address(address)
         return text
 
-    @field_validator("pod_selector", "prometheus_pod_selector")
+    @field_validator("pod_selector", "prometheus_pod_selector", "dns_pod_selector")
     @classmethod
     def _every_label_is_one(cls, text: str) -> str:
         if wrong := [one for one in split(text) if not _LABEL.fullmatch(one)]:

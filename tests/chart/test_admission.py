@@ -168,6 +168,26 @@ def test_prometheus_pods_are_named_once_for_relays_and_operator(
     assert dict(settings_labels(settings.prometheus_pod_selector)) == labels
 
 
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ((), {"k8s-app": "kube-dns"}),
+        (("dns.namespace=openshift-dns",), {}),
+        (("dns.podSelector=",), {}),
+        (
+            ("dns.namespace=openshift-dns", "dns.podSelector=dns.operator.openshift.io/daemonset-dns=default"),
+            {"dns.operator.openshift.io/daemonset-dns": "default"},
+        ),
+    ],
+)  # fmt: skip
+def test_of_the_namespace_of_dns_relays_reach_the_dns_pods_alone(
+    values: tuple[str, ...], labels: dict[str, str]
+) -> None:
+    environment, _ = operator(*values)
+    settings = Settings(dns_pod_selector=environment["OPERATOR_DNS_POD_SELECTOR"])
+    assert dict(settings_labels(settings.dns_pod_selector)) == labels
+
+
 def test_the_operator_tells_relays_the_labels_of_its_own_pods() -> None:
     environment, _ = operator()
     labels = dict(settings_labels(environment["OPERATOR_POD_SELECTOR"]))

@@ -45,6 +45,7 @@ PLATFORM = Platform(
     public_keys="k",
     prometheus_namespace="monitoring",
     dns_namespace="kube-system",
+    dns_pods=(("k8s-app", "kube-dns"),),
 )
 SECONDS = 20.0
 

@@ -113,6 +113,12 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "relay-operator.name" 
 {{- toJson $labels }}
 {{- end }}
 
+{{- /* labels of the cluster's DNS pods; nothing for every pod of their namespace */}}
+{{- define "relay-operator.dnsPods" -}}
+{{- $usual := eq .Values.dns.namespace "kube-system" | ternary "k8s-app=kube-dns" "" }}
+{{- kindIs "string" .Values.dns.podSelector | ternary .Values.dns.podSelector $usual }}
+{{- end }}
+
 {{/* PriorityClass of the operator's pods: the platform's, else one of the release's name; nothing for the cluster's default. */}}
 {{- define "relay-operator.priorityClass" -}}
 {{- if .Values.operator.priorityClassName }}

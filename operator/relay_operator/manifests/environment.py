@@ -12,7 +12,7 @@ class Platform:
     long new relay pods may take until they count as not coming up; rollouts_at_once how many tenants' pods a change of the
     platform rolls at a time.
 
-    operator_pods and prometheus_pods are labels that the pods have, each in its namespace; none for every pod of it.
+    operator_pods, prometheus_pods and dns_pods are labels that the pods have, each in its namespace; none for every pod of it.
     image_pull_secrets are Secrets of the operator's namespace with credentials for the registry of relay_image.
     cluster_cidrs are the addresses of the cluster itself, which no relay may reach.
     """
@@ -28,6 +28,7 @@ class Platform:
     operator_pods: tuple[tuple[str, str], ...] = ()
     prometheus_pods: tuple[tuple[str, str], ...] = ()
     dns_namespace: str
+    dns_pods: tuple[tuple[str, str], ...] = ()
     dns_cidrs: tuple[str, ...] = ()
     dns_nameservers: tuple[str, ...] = ()
     cluster_cidrs: tuple[str, ...] = ()

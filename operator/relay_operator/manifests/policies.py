@@ -12,12 +12,17 @@ from relay_operator.manifests.namespace import metadata
 
 NOT_PUBLIC_V4 = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-    "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
+    "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 ]  # fmt: skip
-"""RFC 1918, RFC 6598, link-local with the metadata address (RFC 3927), loopback, multicast, reserved."""
-NOT_PUBLIC_V6 = ["::/128", "::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"]
-"""RFC 4193, RFC 4291, RFC 6052. IPv4-mapped addresses (::ffff:0:0/96) are absent on purpose: they never appear on the
-network, where such a connection is one of IPv4, and the API server refuses them in a policy.
+"""RFC 1918, RFC 6598, RFC 6890, link-local with the metadata address (RFC 3927), loopback, multicast, reserved."""
+NOT_PUBLIC_V6 = [
+    "::/128", "::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fc00::/7", "fe80::/10",
+    "fec0::/10", "ff00::/8",
+]  # fmt: skip
+"""RFC 4193, RFC 4291, site-local (RFC 3879), and what leads to an IPv4 address in it: RFC 6052, RFC 8215, Teredo (RFC 4380), 6to4 (RFC 3056).
+
+IPv4-mapped addresses (::ffff:0:0/96) are absent on purpose: they never appear on the network, where such a connection is one
+of IPv4, and the API server refuses them in a policy.
 """
 
 
@@ -108,7 +113,7 @@ def _dns(platform: Platform) -> Manifest:
     own = [str(ipaddress.ip_network(server)) for server in platform.dns_nameservers]
     servers = [_block(cidr) for cidr in (*own, *platform.dns_cidrs)]
     return {
-        "to": servers if own else [_namespace(platform.dns_namespace), *servers],
+        "to": servers if own else [_pods(platform.dns_namespace, platform.dns_pods), *servers],
         "ports": [{"protocol": "UDP", "port": 53}, _tcp(53)],
     }
 

@@ -20,6 +20,7 @@ _NEVER = {
     "224.0.0.0/4": "multicast",
     "100.100.100.200/32": "a metadata service",
     "168.63.129.16/32": "a metadata service",
+    "192.0.0.192/32": "a metadata service",
     "::/128": "this host",
     "::1/128": "loopback",
     "fe80::/10": "link-local",

@@ -24,6 +24,7 @@ PLATFORM = Platform(
     prometheus_namespace="monitoring",
     prometheus_pods=(("app.kubernetes.io/name", "prometheus"),),
     dns_namespace="kube-system",
+    dns_pods=(("k8s-app", "kube-dns"),),
 )
 
 PROVIDERS: dict[str, Manifest] = {
@@ -116,6 +117,8 @@ def every_policy() -> dict[str, Manifest]:
     }
     any_scraper = replace(PLATFORM, prometheus_pods=())
     cases["a Prometheus of any pod"] = policies.relay_traffic(nobody, any_scraper, [])
+    any_dns = replace(PLATFORM, dns_pods=())
+    cases["DNS of any pod"] = policies.relay_traffic(nobody, any_dns, [])
     cases["DNS servers by address"] = policies.relay_traffic(nobody, dns, [])
     own_dns = replace(dns, dns_nameservers=("203.0.113.53", "2001:db8:1::53"))
     cases["DNS servers of the platform"] = policies.relay_traffic(nobody, own_dns, [])

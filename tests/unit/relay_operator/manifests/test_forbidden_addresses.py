@@ -33,6 +33,7 @@ def provider(url: str = "https://api.example.com/v1", **spec: Any) -> Provider:
         ("http://[fe80::1]/v1", "link-local"),
         ("http://[fd00:ec2::254]/v1", "a metadata service"),
         ("http://168.63.129.16/", "a metadata service"),
+        ("http://192.0.0.192/", "a metadata service"),
         ("https://10.9.1.2:6443/v1", "an address of this cluster"),
         ("https://[fd00:9::1]/v1", "an address of this cluster"),
         ("https://kubernetes.default.svc/v1", "the API server"),

@@ -54,6 +54,35 @@ def test_an_upstream_of_any_public_address_has_exceptions_in_both_versions() -> 
     assert all(block["except"] for block in found)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.1.2.3", "172.31.0.1", "192.168.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "192.0.0.192",
+        "198.18.0.1", "224.0.0.1", "255.255.255.255", "168.63.129.16",
+        "::1", "fd00::1", "fe80::1", "fec0::1", "ff02::1", "64:ff9b::a00:1", "64:ff9b:1::a00:1", "2001:0:a00:1::",
+        "2002:a00:1::1",
+    ],
+)  # fmt: skip
+def test_no_address_inside_is_taken_for_a_public_one_however_it_is_written(address: str) -> None:
+    found = ipaddress.ip_address(address)
+    opened = [
+        block
+        for block in blocks(POLICIES["url"])
+        if found in ipaddress.ip_network(block["cidr"])
+        and not any(found in ipaddress.ip_network(one) for one in block["except"])
+    ]
+    assert not opened
+
+
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "192.0.1.1", "2001:4860:4860::8888", "2606:4700::1"]
+)
+def test_a_public_address_is_open(address: str) -> None:
+    found = ipaddress.ip_address(address)
+    [block] = [one for one in blocks(POLICIES["url"]) if found in ipaddress.ip_network(one["cidr"])]
+    assert not any(found in ipaddress.ip_network(one) for one in block["except"])
+
+
 def test_declared_blocks_are_written_as_the_api_server_takes_them() -> None:
     def written(case: str) -> list[str]:
         return [block["cidr"] for block in blocks(POLICIES[case])]

@@ -19,6 +19,7 @@ PLATFORM = Platform(
     public_keys="k",
     prometheus_namespace="monitoring",
     dns_namespace="kube-system",
+    dns_pods=(("k8s-app", "kube-dns"),),
     dns_cidrs=("198.51.100.2/32",),
 )
 
@@ -130,9 +131,18 @@ def test_callers_are_let_in_by_the_namespaces_unforgeable_label_or_by_address() 
 
 
 def test_a_relay_reaches_dns_and_nothing_else_without_upstreams() -> None:
-    rules = egress_of()
-    assert len(rules) == 1
-    assert {port["port"] for port in rules[0]["ports"]} == {53}
+    [rule] = egress_of()
+    assert {port["port"] for port in rule["ports"]} == {53}
+    # of the namespace of the DNS pods these alone
+    in_namespace = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
+    }
+    dns_pods = {"podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
+    servers = {"ipBlock": {"cidr": "198.51.100.2/32"}}
+    assert rule["to"] == [in_namespace | dns_pods, servers]
+    any_pod = replace(PLATFORM, dns_pods=())
+    [rule] = policies.relay_traffic(a_tenant(), any_pod, [])["spec"]["egress"]
+    assert rule["to"] == [in_namespace, servers]
 
 
 def test_a_service_upstream_becomes_its_pods() -> None:
