@@ -22,7 +22,12 @@ def thief(
         kubectl("create", "namespace", STRANGER)
         for manifest in scene.home_of(scene.a_tenant(kubectl, "robbed")):
             assert account.apply(manifest) == "", manifest
+        # of somebody else, as a backup tool's
+        held = '{"metadata": {"finalizers": ["platform.test/kept"], "annotations": {"a": "b"}}}'
+        kubectl("patch", "tenant", "robbed", "--type=merge", "-p", held)
         yield account
+        released = '{"metadata": {"finalizers": null}}'
+        kubectl("patch", "tenant", "robbed", "--type=merge", "-p", released)
         kubectl("delete", "tenant", "robbed")
         kubectl("delete", "namespace", STRANGER, "--wait=false")
 
@@ -122,6 +127,7 @@ OWNERS = "/metadata/ownerReferences"
 POD_SECURITY = "/metadata/labels/pod-security.kubernetes.io~1enforce"
 STAMP = "/metadata/annotations/relay-operator.dev~1tenant-uid"
 OFFER = "/metadata/annotations/relay-operator.dev~1tenant"
+FINALIZERS = "/metadata/finalizers"
 POD = "/spec/template/spec"
 
 EVIL = {"name": "evil", "image": "evil"}
@@ -143,6 +149,7 @@ OF_NAMESPACES: dict[str, Edit] = {
     "an older pod security": ("namespace", SPACE, [("replace", f"{POD_SECURITY}-version", "v1.0")], "enforces restricted pods"),
     "a label that others' policies go by": ("namespace", SPACE, [("add", "/metadata/labels/team", "payments")], "its own labels and annotations only"),
     "an annotation that others go by": ("namespace", SPACE, [("add", "/metadata/annotations/linkerd.io~1inject", "enabled")], "its own labels and annotations only"),
+    "a finalizer that nobody removes, on a namespace": ("namespace", SPACE, [("add", FINALIZERS, ["evil.test/held"])], "no finalizer but its own"),
     "an offer by itself": ("namespace", SPACE, [("add", OFFER, "robbed")], "only the platform offers"),
 }  # fmt: skip
 OF_OBJECTS: dict[str, Edit] = {
@@ -161,16 +168,29 @@ OF_OBJECTS: dict[str, Edit] = {
     "the node's files": ("deployment", "relay", [("add", f"{POD}/volumes/-", {"name": "root", "hostPath": {"path": "/"}})], "without the node's resources"),
     "a token mounted": ("deployment", "relay", [("replace", f"{POD}/automountServiceAccountToken", True)], "without a token"),
     "a token as a volume": ("deployment", "relay", [("add", f"{POD}/volumes/-", {"name": "token", "projected": TOKEN})], "without a token"),
+    "a priority before all others": ("deployment", "relay", [("add", f"{POD}/priorityClassName", "system-node-critical")], "without a priority"),
+    "a node of its choice": ("deployment", "relay", [("add", f"{POD}/nodeName", "control-plane")], "without a priority or node"),
+    "a finalizer that nobody removes": ("deployment", "relay", [("add", FINALIZERS, ["evil.test/held"])], "no finalizer but its own"),
     "privileges": ("deployment", "relay", [("add", f"{POD}/containers/0/securityContext/privileged", True), ("replace", f"{POD}/containers/0/securityContext/allowPrivilegeEscalation", True)], "without privileges"),
     "a token for relay pods": ("serviceaccount", "relay", [("replace", "/automountServiceAccountToken", True)], "without a token"),
     "an address of the API server's": ("service", "relay", [("add", "/spec/externalIPs", ["10.96.0.1"])], "relay pods only"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [*OF_NAMESPACES, *OF_OBJECTS])
+OF_TENANTS: dict[str, Edit] = {
+    "an owner that is gone, so that it is collected with its namespace": ("tenant", "robbed", [("add", OWNERS, owned_by("Node", "u-1"))], "its finalizer on Tenants only"),
+    "a label that opens Providers": ("tenant", "robbed", [("add", "/metadata/labels", {"residency": "eu"})], "its finalizer on Tenants only"),
+    "an annotation that asks for something": ("tenant", "robbed", [("add", "/metadata/annotations/relay-operator.dev~1rotate-keys", "x")], "its finalizer on Tenants only"),
+    "the finalizer of somebody else taken away": ("tenant", "robbed", [("replace", FINALIZERS, [])], "its finalizer on Tenants only"),
+    "a finalizer that nobody removes, on a Tenant": ("tenant", "robbed", [("add", f"{FINALIZERS}/-", "evil.test/held")], "no finalizer but its own"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*OF_NAMESPACES, *OF_OBJECTS, *OF_TENANTS])
 def test_a_thief_edits_nothing_beyond_its_bounds(thief: Account, case: str) -> None:
-    kind, name, operations, says = (OF_NAMESPACES | OF_OBJECTS)[case]
-    refusal = thief.patch(kind, name, "" if kind == "namespace" else SPACE, *operations)
+    kind, name, operations, says = (OF_NAMESPACES | OF_OBJECTS | OF_TENANTS)[case]
+    space = "" if kind in ("namespace", "tenant") else SPACE
+    refusal = thief.patch(kind, name, space, *operations)
     assert says in refusal
     assert "relay-operator-bounds" in refusal
 

@@ -16,6 +16,7 @@ from relay_operator import names
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.errors import ApiServerRefused
 from relay_operator.manifests import namespace
+from relay_operator.reconcile.tenancy import finalizers
 
 POD = "/spec/template/spec"
 OWNERS = "/metadata/ownerReferences"
@@ -114,6 +115,18 @@ async def test_the_operator_undoes_foreign_edits_within_the_bounds(
             await OwnedObjects(api).apply(manifest)
         told = {"status": {"observedGeneration": 1}}
         await api.patch("Tenant", "mended", told, subresource="status")
+        # and its finalizer comes and goes beside those of others
+        held = (
+            '{"metadata": {"finalizers": ["platform.test/kept"], "labels": {"team": "payments"}}}'
+        )
+        kubectl("patch", "tenant", "mended", "--type=merge", "-p", held)
+        for bring in (finalizers.ensure, finalizers.remove):
+            await bring(api, kubectl.json("get", "tenant", "mended"))
+        left = kubectl.json("get", "tenant", "mended")["metadata"]
+        assert left["finalizers"] == ["platform.test/kept"]
+        kubectl(
+            "patch", "tenant", "mended", "--type=merge", "-p", '{"metadata": {"finalizers": null}}'
+        )
         for kind, name, operation, path, value in edits:
             space = "" if kind == "namespace" else "relay-mended"
             assert breaker.patch(kind, name, space, (operation, path, value)) == ""
