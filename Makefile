@@ -15,10 +15,13 @@ help: ## Print what each target does
 
 $(STAMP):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, found $$(python3 --version)"; exit 1; }
-	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -y --no-install-recommends python3-venv; }
-	python3 -m venv --clear $(VENV)
-	@echo "installing the development tools, about a minute"
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@python3 -c 'import ensurepip' 2>/dev/null || { \
+		echo "installing python3-venv"; \
+		{ apt-get update && apt-get install -y --no-install-recommends python3-venv; } > /tmp/relay-python3-venv.log 2>&1 \
+		|| { cat /tmp/relay-python3-venv.log; exit 1; }; }
+	@echo "installing the development tools into $(VENV), about a minute"
+	@python3 -m venv --clear $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 setup: $(STAMP) ## Install the Python environment (hash-pinned) into .venv
@@ -47,11 +50,13 @@ fuzz: setup ## Fuzz the scan of bodies with sanitizers, then the relay from both
 test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (8 to 13 minutes once); ONLY=path for some
 	$(PYTHON) -m tests.tiers $(if $(ONLY),--only '$(ONLY)')
 
-demo: setup ## Show a canary promoted, one rolled back and one kept, on a real Kubernetes
-	$(PYTHON) -m tests.demo
+demo: ## Show a canary promoted, one rolled back and one kept, on a real Kubernetes; KEEP=1 leaves the cluster to play with
+	@python3 -m tests.demo.plan $(if $(KEEP),--keep)
+	@$(MAKE) --silent --no-print-directory setup
+	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
 demo-down: setup ## Remove the demonstration's cluster and its files
-	$(PYTHON) -m tests.demo --down
+	@$(PYTHON) -m tests.demo --down
 
 bench: setup ## Side-by-side benchmarks; ONLY=relay, isolation, slo, healthy, rollback or tenants for one
 	$(PYTHON) -m bench $(ONLY)

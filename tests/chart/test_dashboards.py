@@ -15,6 +15,7 @@ from tests.chart.test_chart import rendered
 from tests.dashboards import generated
 from tests.dashboards.rare import RARE, VARIABLES
 from tests.dashboards.reading import Asked, asked
+from tests.demo.view.figures import QUESTION
 
 from relay.accounting.usage_event import Outcome
 
@@ -162,6 +163,17 @@ def queries_of_runbooks() -> list[tuple[str, str]]:
         for page in sorted(RUNBOOKS.iterdir())
         for query in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL)
     ]
+
+
+def test_the_question_of_the_demonstrations_view_parses_and_names_what_is_exported(
+    promtool: Path, tmp_path: Path
+) -> None:
+    assert list(mistakes(QUESTION.replace('"figure"', '"side"'))) == []
+    rule = {"record": "q:0", "expr": QUESTION}
+    groups = {"groups": [{"name": "view", "rules": [rule]}]}
+    (tmp_path / "queries.yaml").write_text(yaml.safe_dump(groups))
+    done = checked(promtool, "check", "rules", "queries.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_query_of_a_runbook_parses_and_names_what_is_exported(

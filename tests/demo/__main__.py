@@ -1,110 +1,158 @@
-"""Runs `make demo`: a cluster, the operator, a tenant, a canary that is promoted and one that is rolled back."""
+"""Runs `make demo`: a cluster, the operator, a tenant, a canary that is promoted, one that is rolled back and one that is kept."""
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
+from rich.console import Console
 from tests.cluster.errors import ClusterError
 from tests.cluster.session import provider
-from tests.demo import prepare, stage, story
+from tests.demo import prepare, quiet_command, stage, story, things_to_try
 from tests.demo.commands import Cluster, DemoFailed
-from tests.demo.stage import say
+from tests.demo.view.screen import Screen, say
 
-CLUSTER = "relay-demo"
-STATE = stage.ROOT / ".demo"
+CLUSTER: Final = "relay-demo"
+STATE: Final = stage.ROOT / ".demo"
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
     """Runs the command and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.demo")
-    parser.add_argument(
-        "--down",
-        action="store_true",
-        help="delete the demonstration's cluster",
-    )
+    parser.add_argument("--down", action="store_true", help="delete the demonstration's cluster")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster to play with")
     arguments = parser.parse_args()
-    found = provider.find()
-    if arguments.down:
-        return _down(found)
-    try:
-        outcome = _up(found)
-    except (DemoFailed, ClusterError, subprocess.TimeoutExpired, AssertionError) as error:
-        say(f"demo: failed\n{error}")
-        return 1
-    say("To look around: export KUBECONFIG=" + str(STATE / "kubeconfig"))
-    say("                kubectl get relay -A; kubectl -n relay-finance describe relayroute chat")
-    say("To delete the cluster: make demo-down")
-    say(outcome.line())
-    return 0
+    demonstration = Demonstration(Console(highlight=False), provider.find())
+    return demonstration.remove() if arguments.down else demonstration.run(keep=arguments.keep)
 
 
-def _up(found: provider.Provider) -> story.Outcome:
-    say(f"cluster: {found.reason}")
-    prepare.prepare(found)
-    STATE.mkdir(exist_ok=True)
-    kubeconfig = STATE / "kubeconfig"
-    began = time.monotonic()
-    fresh = CLUSTER not in _kind(found, "get", "clusters").split()
-    if fresh:
-        _kind(
-            found,
-            "create",
-            "cluster",
-            "--name",
-            CLUSTER,
-            "--kubeconfig",
-            str(kubeconfig),
-            "--wait",
-            "120s",
-            show=True,
+class Demonstration:
+    """The demonstration's cluster and what is told of it."""
+
+    def __init__(self, console: Console, found: provider.Provider, *, state: Path = STATE) -> None:
+        self._console = console
+        self._found = found
+        self._state = state
+        self._cluster = Cluster(CLUSTER, state / "kubeconfig", found.kubectl, found.helm)
+
+    def run(self, *, keep: bool) -> int:
+        """Runs all of it; returns the exit code. The cluster stays only if keep says so, and never after Ctrl-C."""
+        last, code = "", 0
+        # what ends us otherwise is to leave no more behind
+        for one in _ENDING:
+            signal.signal(one, signal.default_int_handler)
+        try:
+            last = self._show().line()
+        except (DemoFailed, ClusterError, subprocess.TimeoutExpired, AssertionError) as error:
+            say(self._console, f"demo: failed\n{error}")
+            code = 1
+        except KeyboardInterrupt:
+            say(self._console, "demo: interrupted")
+            keep, code = False, INTERRUPTED
+        except BaseException:
+            # a defect of ours: told by its traceback
+            self.remove()
+            raise
+        if keep and self._cluster.kubeconfig.exists():
+            say(self._console, things_to_try.text(self._cluster))
+            say(self._console, "The cluster stays. To remove it: make demo-down")
+        else:
+            code = self.remove() or code
+        if code == 0:
+            say(self._console, last)
+        return code
+
+    def remove(self) -> int:
+        """Deletes the cluster and its files; a further Ctrl-C does not keep it from that."""
+        before = {one: signal.signal(one, signal.SIG_IGN) for one in _ENDING}
+        try:
+            self._kind("delete", "cluster", "--name", CLUSTER)
+        except DemoFailed as error:
+            say(self._console, f"demo: failed: the cluster is not removed\n{error}")
+            return 1
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+        for leftover in self._state.glob("*"):
+            leftover.unlink()
+        if self._state.exists():
+            self._state.rmdir()
+        say(self._console, f"the cluster {CLUSTER} is removed")
+        return 0
+
+    def _show(self) -> story.Outcome:
+        say(self._console, f"cluster: {self._found.reason}")
+        prepare.prepare(self._found, self._console)
+        fresh = self._create()
+        with self._doing("images loaded"):
+            stage.load_images(self._found.kind, CLUSTER)
+        with self._doing("installed: the operator (helm), two simulated providers, Prometheus"):
+            if not fresh:
+                stage.clear(self._cluster)
+            stage.install(self._cluster, dns_cidrs=stage.dns_server_cidrs(self._cluster))
+        with Screen(self._console, self._cluster) as screen:
+            return story.run(self._cluster, screen.tell)
+
+    def _create(self) -> bool:
+        """Creates the cluster, or takes the one that KEEP=1 left; returns whether it is a new one."""
+        self._state.mkdir(exist_ok=True)
+        at = ("--name", CLUSTER, "--kubeconfig", str(self._cluster.kubeconfig))
+        if CLUSTER in self._kind("get", "clusters").split():
+            self._kind("export", "kubeconfig", *at)
+            say(self._console, f"cluster {CLUSTER}: there is one, it is used again")
+            return False
+        quiet_command.run(
+            [str(self._found.kind), "create", "cluster", *at, "--wait", "120s"],
+            does=f"cluster {CLUSTER}",
+            console=self._console,
+            log=self._state / "create.log",
+            environment=self._environment(),
         )
-    else:
-        _kind(found, "export", "kubeconfig", "--name", CLUSTER, "--kubeconfig", str(kubeconfig))
-    say(
-        f"cluster {CLUSTER} {'is running' if fresh else 'was already running'} ({time.monotonic() - began:.1f} s)"
-    )
-    cluster = Cluster(CLUSTER, kubeconfig, found.kubectl, found.helm)
-    began = time.monotonic()
-    stage.load_images(found.kind, CLUSTER)
-    say(f"images loaded ({time.monotonic() - began:.1f} s)")
-    began = time.monotonic()
-    if not fresh:
-        stage.clear(cluster)
-    stage.install(cluster, dns_cidrs=stage.dns_server_cidrs(cluster))
-    say(
-        f"installed: the operator (helm), two simulated providers, Prometheus ({time.monotonic() - began:.1f} s)"
-    )
-    return story.run(cluster, say)
+        return True
+
+    def _environment(self) -> dict[str, str]:
+        # keeps kind from merging its kubeconfig into the user's own
+        return {**os.environ, "KUBECONFIG": str(self._cluster.kubeconfig)}
+
+    def _kind(self, *arguments: str) -> str:
+        command = [str(self._found.kind), *arguments]
+        done = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise DemoFailed(f"{' '.join(command)}\n{done.stderr}")
+        return done.stdout
+
+    def _doing(self, does: str) -> "_Timed":
+        return _Timed(self._console, does)
 
 
-def _down(found: provider.Provider) -> int:
-    _kind(found, "delete", "cluster", "--name", CLUSTER)
-    for leftover in STATE.glob("*"):
-        leftover.unlink()
-    if STATE.exists():
-        STATE.rmdir()
-    say("the demonstration's cluster is deleted")
-    return 0
+class _Timed:
+    """Tells what was done once it is, and how long it took; meanwhile a terminal has a spinner."""
 
+    def __init__(self, console: Console, does: str) -> None:
+        self._console = console
+        self._does = does
+        self._status = console.status(f"{does} ...") if console.is_terminal else None
+        self._began = 0.0
 
-def _kind(found: provider.Provider, *arguments: str, show: bool = False) -> str:
-    # keeps kind from merging its kubeconfig into the user's own
-    environment = {**os.environ, "KUBECONFIG": str(Path(STATE / "kubeconfig"))}
-    stderr = None if show else subprocess.PIPE
-    done = subprocess.run(
-        [str(found.kind), *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise DemoFailed(f"{found.kind} {' '.join(arguments)}\n{done.stderr or ''}")
-    return done.stdout
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+        if self._status is not None:
+            self._status.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+        if kind is None:
+            say(self._console, f"{self._does} ({time.monotonic() - self._began:.1f} s)")
 
 
 if __name__ == "__main__":

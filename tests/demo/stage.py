@@ -3,7 +3,6 @@
 import base64
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -129,9 +128,3 @@ def _secret(
 
 def _apply(cluster: Cluster, manifest: Mapping[str, object]) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-
-
-def say(text: str) -> None:
-    """Prints a line of the demonstration."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""The live view of the demonstration: what every route's canary does now, in one line a route."""
