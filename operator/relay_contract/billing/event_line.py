@@ -36,7 +36,12 @@ def event_line(record: AttemptRecord) -> bytes:
 
 def content_digest(record: AttemptRecord) -> str:
     """Returns what two records have in common that say the same, however they were written: 32 hexadecimal digits."""
-    return hashlib.sha256(event_line(record)).hexdigest()[:32]
+    return line_digest(event_line(record))
+
+
+def line_digest(line: bytes) -> str:
+    """Returns the digest of a line: that of its record, if event_line wrote it."""
+    return hashlib.sha256(line).hexdigest()[:32]
 
 
 def read_event(line: bytes) -> AttemptRecord:

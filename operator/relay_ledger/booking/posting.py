@@ -57,6 +57,17 @@ class Dimensions:
     key_name: str
     usage_source: str
 
+    def key(self) -> tuple[str, ...]:
+        """Returns them in this order."""
+        return (
+            self.route,
+            self.side,
+            self.provider,
+            self.model,
+            self.key_name,
+            self.usage_source,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Posting:

@@ -1,6 +1,5 @@
 """The lines of a batch: which are records of the tenant that sent them, and which are kept apart and why."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +10,7 @@ from relay_contract.billing.event_line import (
     MAX_EVENT_BYTES,
     UnreadableEvent,
     event_line,
+    line_digest,
     read_event,
 )
 from relay_ledger.store.batch_booking import Quarantined
@@ -83,7 +83,7 @@ def read_batch(body: bytes, tenant_uid: str, window: Window) -> Batch:
 def _unreadable(line: bytes, detail: str) -> Quarantined:
     # a database takes no NUL; the digest is of what came
     shown = line[:MAX_EVENT_BYTES].decode(errors="replace").replace("\0", "\ufffd")
-    return Quarantined(_digest(line), "unreadable", detail, shown)
+    return Quarantined(line_digest(line), "unreadable", detail, shown)
 
 
 def _missed(record: AttemptRecord, reason: str) -> Quarantined:
@@ -91,17 +91,13 @@ def _missed(record: AttemptRecord, reason: str) -> Quarantined:
     detail = (
         f"{record.phase} {record.id} was sent at {record.dispatched_at} microseconds since 1970"
     )
-    return Quarantined(_digest(line), reason, detail, line.decode())
+    return Quarantined(line_digest(line), reason, detail, line.decode())
 
 
 def unbookable(record: AttemptRecord, detail: str) -> Quarantined:
     """Returns the line of a record that the database refuses."""
     line = event_line(record)
-    return Quarantined(_digest(line), "unbookable", detail, line.decode())
-
-
-def _digest(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()[:32]
+    return Quarantined(line_digest(line), "unbookable", detail, line.decode())
 
 
 def told(lines: tuple[Quarantined, ...], most: int = 20) -> Iterator[dict[str, str]]:

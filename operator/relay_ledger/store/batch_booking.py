@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
-from relay_contract.billing.event_line import content_digest, event_line
+from relay_contract.billing.event_line import event_line, line_digest
 from relay_ledger.booking.attempt_life import Change, LedgerPhase, Tally, change_of
 from relay_ledger.booking.posting import (
     FIGURES,
@@ -84,7 +84,8 @@ class BatchBooking:
         fresh: list[_Record] = []
         quarantined = list(refused)
         for record in records:
-            stored = _Record(record, content_digest(record), event_line(record))
+            line = event_line(record)
+            stored = _Record(record, line_digest(line), line)
             known = self._digests.get((record.id, record.phase))
             if known is None:
                 self._digests[record.id, record.phase] = stored.digest
@@ -182,7 +183,7 @@ class BatchBooking:
         sums: dict[tuple[Any, ...], dict[str, int]] = {}
         for posting in postings:
             quarter = posting.dispatched_at // QUARTER_MICROSECONDS * QUARTER_MICROSECONDS
-            key = (quarter, *asdict(posting.dimensions).values())
+            key = (quarter, *posting.dimensions.key())
             total = sums.setdefault(key, dict.fromkeys(FIGURES, 0))
             for name, figure in posting.figures.items():
                 total[name] += figure
@@ -304,7 +305,7 @@ def row_of(posting: Posting, now: int) -> dict[str, Any]:
         "dispatched_at": posting.dispatched_at,
         "booked_at": now,
         "kind": posting.kind,
-        **asdict(posting.dimensions),
+        **dict(zip(DIMENSIONS, posting.dimensions.key(), strict=True)),
         "cost_state": posting.cost.state,
         "cost_version": posting.cost.version,
         "cost_detail": posting.cost.detail,
