@@ -114,7 +114,7 @@ def endpoint(name: str) -> Manifest:
 
 
 _LABELLED = {"app": "evil"}
-_OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "u-1"}
+OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "u-1"}
 _ANNOUNCED = {
     "type": "example.test/Announced",
     "status": "True",
@@ -163,7 +163,7 @@ OF_THE_OPERATOR: dict[str, Attempt] = {
     "the Service's selector": patch("service", "relay", ("replace", "/spec/selector", _LABELLED)),
     "the labels of a pod, as a part of the status": report("pod", POD, metadata={"labels": {"app": "evil"}}),
     "the labels of the Service, as a part of the status": report("service", "relay", metadata={"labels": {"app": "evil"}}),
-    "the owner of the Service, as a part of the status": report("service", "relay", metadata={"ownerReferences": [_OWNER]}),
+    "the owner of the Service, as a part of the status": report("service", "relay", metadata={"ownerReferences": [OWNER]}),
     "the annotations of a pod": patch("pod", POD, ("add", "/metadata/annotations", {"a": "b"})),
     "the status of the Deployment": report("deployment", "relay", status={"observedGeneration": 1000}),
     "addresses of the Service": create(an_object("discovery.k8s.io/v1", "EndpointSlice", "evil", **_SLICE)),

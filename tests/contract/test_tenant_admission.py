@@ -1,9 +1,11 @@
 """Tenants' namespaces against their own people, against admins of the namespace, and against other operators."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cluster.session.clients import Client
@@ -13,6 +15,7 @@ from tests.contract.tenancy_attempts import (
     ENDPOINTS,
     OF_THE_OPERATOR,
     OF_THE_PLATFORM,
+    OWNER,
     POD,
     RBAC,
     SPACE,
@@ -189,6 +192,48 @@ def test_a_tenant_writes_routes_and_reads_its_keys_and_nothing_else(
     for attempt in [*reading, *OF_THE_OPERATOR.values(), *OF_THE_PLATFORM.values()]:
         refusal = attempt(tenant)
         assert "orbidden" in refusal or "not found" in refusal, refusal
+
+
+FAT: dict[str, tuple[str, Any, str]] = {
+    "labels": ("labels", {f"l{number}": "x" * 63 for number in range(33)}, "at most 32 labels"),
+    "annotations": ("annotations", {f"a{number}": "" for number in range(33)}, "at most 32 annotations"),
+    "long annotations": ("annotations", {"a": "x" * 40_000, "b": "x" * 40_000}, "64 KiB together"),
+    "finalizers": ("finalizers", [f"a.test/{number}" for number in range(9)], "at most 8 finalizers"),
+    "owners": ("ownerReferences", [OWNER | {"uid": f"u-{number}"} for number in range(9)], "at most 8 owners"),
+    "the name of an owner": ("ownerReferences", [OWNER | {"name": "x" * 100_000}], "at most 8 owners"),
+}  # fmt: skip
+"""What nothing else bounds of an object that people of tenants write, and that the operators hold in memory."""
+
+
+@pytest.mark.parametrize("case", FAT)
+def test_a_route_carries_nothing_that_fills_the_operators_memory(
+    kubectl: Client, home: str, case: str
+) -> None:
+    field, value, says = FAT[case]
+    for who in (namespace_admin(kubectl, "everything"), cluster_admin(kubectl)):
+        made = route("fat")
+        refusal = who.create(made | {"metadata": {**made["metadata"], field: value}})
+        assert says in refusal
+        assert "relay-operator-route-sizes" in refusal
+        if "name of" not in case:
+            # kubectl takes no longer one on its command line
+            assert says in who.patch(
+                "relayroute", "chat", SPACE, ("add", f"/metadata/{field}", value)
+            )
+    # the history of an object is the API server's own: what somebody makes up of it is not kept
+    made = route("fat")
+    told = [{"manager": "x", "operation": "Update", "apiVersion": "relay-operator.dev/v1alpha1", "fieldsType": "FieldsV1", "fieldsV1": {f"f:{number}": {} for number in range(1000)}}]  # fmt: skip
+    assert (
+        cluster_admin(kubectl).create(
+            made | {"metadata": {**made["metadata"], "managedFields": told}}
+        )
+        == ""
+    )
+    try:
+        kept = kubectl.json("get", "relayroute", "fat", "-n", SPACE, "--show-managed-fields")
+        assert len(json.dumps(kept["metadata"]["managedFields"])) < 2000
+    finally:
+        kubectl("delete", "relayroute", "fat", "-n", SPACE)
 
 
 def test_looking_into_a_relay_pod_and_deleting_it_takes_rights_in_the_cluster(

@@ -9,6 +9,7 @@ from relay_operator import names
 from relay_operator.decisions import brake
 from relay_operator.decisions.api_keys import withdrawal
 from relay_operator.handlers.context import Context
+from relay_operator.manifests import capacity
 from relay_operator.reconcile.work_queue import Key, Urgency
 
 
@@ -69,6 +70,17 @@ async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     for sibling in news.routes - {name}:
         context.queue.add(Key("RelayRoute", namespace, sibling))
     _add_providers(context, news.providers)
+    if type != "DELETED":
+        _bound_routes(context, namespace)
+
+
+def _bound_routes(context: Context, namespace: str) -> None:
+    """Queues a tenant that has just got more routes than are left to it without a bound."""
+    count = context.watched_state.routes.count_in(namespace)
+    tenant = context.watched_state.tenant_of_namespace(namespace)
+    is_first = capacity.are_routes_bounded(count) and not capacity.are_routes_bounded(count - 1)
+    if is_first and tenant is not None:
+        context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
 
 
 def _urgency(body: kopf.Body, type_: str | None) -> Urgency:

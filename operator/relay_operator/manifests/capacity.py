@@ -6,9 +6,14 @@ from decimal import Decimal
 from relay_operator import names
 from relay_operator.api.quantities import amount, amount_text
 from relay_operator.api.tenant import Tenant
+from relay_operator.manifests.document_size import MOST_ROUTES
 from relay_operator.manifests.environment import Manifest
 from relay_operator.manifests.namespace import metadata
 from relay_operator.manifests.workload import SURGE_PODS
+
+MOST_ROUTES_KEPT = MOST_ROUTES + 100
+"""Routes of one tenant that the API server keeps; those that no document has room for say so, and can be changed or deleted."""
+_ROUTES = f"count/relayroutes.{names.GROUP}"
 
 Amounts = Iterable[tuple[str, str, str]]
 """Compute resources of pods: requests or limits, cpu or memory, amount."""
@@ -28,8 +33,12 @@ def most_pods(tenant: Tenant) -> int:
     return 2 * tenant.spec.relay.most_pods + SURGE_PODS
 
 
-def quota(tenant: Tenant, present: Amounts = ()) -> Manifest:
-    """Returns the ResourceQuota. present are the resources of pods that there are, or may be again, of other templates."""
+def quota(tenant: Tenant, present: Amounts = (), *, routes: int = 0) -> Manifest:
+    """Returns the ResourceQuota. present are the resources of pods that there are, or may be again, of other templates.
+
+    routes are those that there are. From more than a document holds they are bounded as well, or one tenant's would fill the
+    operators' memory; not before, for right after the installation the API server cannot count them yet, and would refuse all.
+    """
     pods = most_pods(tenant)
     each = _largest(tenant, present)
     hard = {
@@ -40,8 +49,20 @@ def quota(tenant: Tenant, present: Amounts = ()) -> Manifest:
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": metadata(tenant, names.RELAY),
-        "spec": {"hard": {"pods": str(pods), **hard, **dict.fromkeys(_NOTHING_ELSE, "0")}},
+        "spec": {
+            "hard": {
+                "pods": str(pods),
+                **hard,
+                **dict.fromkeys(_NOTHING_ELSE, "0"),
+                **({_ROUTES: str(MOST_ROUTES_KEPT)} if are_routes_bounded(routes) else {}),
+            }
+        },
     }
+
+
+def are_routes_bounded(routes: int) -> bool:
+    """Tells whether a tenant with that many routes is kept from making ever more."""
+    return routes > MOST_ROUTES
 
 
 def limit_range(tenant: Tenant, present: Amounts = ()) -> Manifest:

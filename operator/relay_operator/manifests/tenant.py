@@ -7,9 +7,11 @@ from relay_operator.manifests import capacity, namespace, policies, workload
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
 
 
-def bounds(tenant: Tenant, present: capacity.Amounts = ()) -> tuple[Manifest, ...]:
-    """Returns what bounds what may run in the namespace. present are the resources of pods of other templates."""
-    return capacity.quota(tenant, present), capacity.limit_range(tenant, present)
+def bounds(
+    tenant: Tenant, present: capacity.Amounts = (), *, routes: int = 0
+) -> tuple[Manifest, ...]:
+    """Returns what bounds what may be in the namespace. present are the resources of pods of other templates; routes are counted."""
+    return capacity.quota(tenant, present, routes=routes), capacity.limit_range(tenant, present)
 
 
 def sealing_off(tenant: Tenant) -> tuple[Manifest, ...]:

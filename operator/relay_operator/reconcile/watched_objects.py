@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from relay_operator import names
 from relay_operator.errors import InvalidSpec
 from relay_operator.names import Reason
 
@@ -17,13 +18,14 @@ _KEPT_METADATA = (
     "name",
     "namespace",
     "uid",
-    "labels",
     "generation",
     "resourceVersion",
     "deletionTimestamp",
     "finalizers",
 )
 
+_OURS = f"{names.GROUP}/"
+"""Beginning of the annotations that ask something of the operator."""
 _MOST_DELETIONS = 64
 """Remembered of a namespace with few objects."""
 
@@ -127,6 +129,10 @@ class WatchedObjects(Generic[R]):
     def names(self, *, namespace: str = "") -> tuple[str, ...]:
         return tuple(self._objects.get(namespace, ()))
 
+    def count_in(self, namespace: str) -> int:
+        """Returns how many objects of a namespace there are."""
+        return len(self._objects.get(namespace, ()))
+
     def in_namespace(self, namespace: str) -> tuple[Watched[R], ...]:
         return tuple(self._objects.get(namespace, {}).values())
 
@@ -162,14 +168,15 @@ class WatchedObjects(Generic[R]):
             # a list, an index and an event each show it
             return
         if before is None or not _is_older(metadata, before.body["metadata"]):
-            shown = _kept(body)
-            intent = _intent(metadata, with_labels=self._labels_count)
+            shown = _kept(body, with_labels=self._labels_count)
+            asked = _asked(metadata)
+            intent = _intent(metadata, asked, with_labels=self._labels_count)
             is_read = before is not None and _is_same_spec(intent, before.intent)
             watched = kept[metadata["name"]] = Watched(
                 body=shown,
                 resource=_with_status(before.resource, shown["status"])
                 if before is not None and is_read
-                else self._parsed({**body, "status": shown["status"]}),
+                else self._parsed(body, asked, shown["status"]),
                 intent=intent,
                 mentions=before.mentions
                 if before is not None and is_read
@@ -272,12 +279,12 @@ class WatchedObjects(Generic[R]):
             self._journal[namespace] = {one: at for one, at in journal.items() if one in kept}
             self._complete_since[namespace] = self._changes
 
-    def _parsed(self, body: Body) -> R | Invalid:
+    def _parsed(self, body: Body, asked: dict[str, str], status: Mapping[str, Any]) -> R | Invalid:
+        metadata = {**body["metadata"], "annotations": asked}
         try:
-            return self._parse(body)
+            return self._parse({**body, "metadata": metadata, "status": status})
         except InvalidSpec as error:
-            annotations = body["metadata"].get("annotations") or {}
-            return Invalid(str(error), body.get("spec"), error.reason, dict(annotations))
+            return Invalid(str(error), body.get("spec"), error.reason, asked)
 
 
 def _decrement(counters: dict[str, Counter[str]], name: str, counted: str) -> None:
@@ -288,9 +295,15 @@ def _decrement(counters: dict[str, Counter[str]], name: str, counted: str) -> No
         del counters[name]
 
 
-def _intent(metadata: Body, *, with_labels: bool) -> tuple[Any, ...]:
+def _asked(metadata: Body) -> dict[str, str]:
+    """Returns the annotations that ask something of the operator; a tenant can write a quarter of a MiB of others."""
+    annotations = metadata.get("annotations") or {}
+    return {name: value for name, value in annotations.items() if name.startswith(_OURS)}
+
+
+def _intent(metadata: Body, asked: Mapping[str, str], *, with_labels: bool) -> tuple[Any, ...]:
     """Returns what changes when somebody else wants something; our own status writes do not change it."""
-    annotations = tuple(sorted((metadata.get("annotations") or {}).items()))
+    annotations = tuple(sorted(asked.items()))
     labels = tuple(sorted((metadata.get("labels") or {}).items())) if with_labels else ()
     return (
         metadata["uid"],
@@ -301,10 +314,10 @@ def _intent(metadata: Body, *, with_labels: bool) -> tuple[Any, ...]:
     )
 
 
-def _kept(body: Body) -> dict[str, Any]:
+def _kept(body: Body, *, with_labels: bool) -> dict[str, Any]:
     metadata = {name: body["metadata"][name] for name in _KEPT_METADATA if name in body["metadata"]}
-    if "labels" in metadata:
-        metadata["labels"] = dict(metadata["labels"] or {})
+    if with_labels:
+        metadata["labels"] = dict(body["metadata"].get("labels") or {})
     kept: dict[str, Any] = _shared({"metadata": metadata, "status": dict(body.get("status") or {})})
     return kept
 

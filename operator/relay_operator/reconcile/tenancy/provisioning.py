@@ -78,7 +78,9 @@ class Provisioning:
         used = self._used_providers(publication)
         if self._watched_state.unresolved(used):
             return None
-        await self._apply_all(tenant.bounds(spec, self._watched_state.present_resources(space)))
+        present = self._watched_state.present_resources(space)
+        routes = self._watched_state.routes.count_in(space)
+        await self._apply_all(tenant.bounds(spec, present, routes=routes))
         upstreams = await self._access.addresses(publication, used)
         note = self._access.note(publication)
         if await self._apply_all(

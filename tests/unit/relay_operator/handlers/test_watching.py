@@ -15,6 +15,7 @@ from relay_operator import names
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.handlers import listing, owned_objects, resources
 from relay_operator.handlers.context import Context
+from relay_operator.manifests import capacity
 
 PROVIDERS = ("Provider/p", "Provider/q")
 ROUTE = {"stable": {"provider": "p"}, "canary": {"provider": "q", "percent": 10}}
@@ -143,9 +144,32 @@ async def test_a_new_spec_an_annotation_or_a_deletion_is_queued() -> None:
     queue.drained()
     await tenant_event(context, "MODIFIED", a_body("finance", spec={}, generation=2))
     assert queue.drained() == ["Tenant/finance"]
-    noted = a_body("finance", spec={}, generation=2, annotations={"a": "b"})
+    noted = a_body(
+        "finance", spec={}, generation=2, annotations={names.ANNOTATION_ROTATE_KEYS: "b"}
+    )
     await tenant_event(context, "MODIFIED", noted)
     assert queue.drained() == ["Tenant/finance"]
+    others = {names.ANNOTATION_ROTATE_KEYS: "b", "of.somebody/else": "c"}
+    await tenant_event(
+        context, "MODIFIED", a_body("finance", spec={}, generation=2, annotations=others)
+    )
+    assert queue.drained() == []
+
+
+async def test_a_tenant_that_has_more_routes_than_a_document_holds_is_queued_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capacity, "MOST_ROUTES", 3)
+    context, queue = a_context("p", "q", "r")
+    await tenant_event(context, "ADDED", a_body("finance", spec={}))
+    queue.drained()
+    found = []
+    for number in range(6):
+        name = f"r{number}"
+        body = a_body(name, namespace="relay-finance", spec=ROUTE | {"match": {"tasks": [name]}})
+        await route_event(context, "ADDED", body)
+        found.append("Tenant/finance" in queue.drained())
+    assert found == [False, False, False, True, False, False]
 
 
 async def test_only_what_status_writing_needs_is_kept_in_memory() -> None:
@@ -154,7 +178,7 @@ async def test_only_what_status_writing_needs_is_kept_in_memory() -> None:
     watched = context.watched_state.tenants.get("finance")
     assert watched is not None
     assert watched.body == {
-        "metadata": {"name": "finance", "uid": "uid-finance", "generation": 1},
+        "metadata": {"name": "finance", "uid": "uid-finance", "generation": 1, "labels": {}},
         "status": {},
     }
 

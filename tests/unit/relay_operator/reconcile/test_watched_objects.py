@@ -10,6 +10,35 @@ from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Tenant
 from relay_operator.reconcile.watched_objects import WatchedObjects
 
+
+def test_of_what_others_write_on_an_object_nothing_is_kept() -> None:
+    """Who may write routes can write a MiB of labels and a quarter of one of annotations on each."""
+    routes = WatchedObjects(RelayRoute.parse)
+    asked = {"relay-operator.dev/retry": "3f2a"}
+    metadata = {
+        "name": "chat",
+        "namespace": "relay-finance",
+        "uid": "u-1",
+        "generation": 1,
+        "labels": {f"l{number}": "x" * 63 for number in range(100)},
+        "annotations": {"notes": "planted " * 1000} | asked,
+        "managedFields": [{"manager": "planted"}],
+    }
+    for version, spec in enumerate(({"stable": {"provider": "legacy"}}, {"stable": 3})):
+        body = {"metadata": {**metadata, "resourceVersion": str(version)}, "spec": spec}
+        assert routes.take_in(body, deleted=False) == (version == 0)
+        kept = routes.get("chat", namespace="relay-finance")
+        assert kept is not None
+        found = kept.resource
+        annotations = (
+            found.metadata.annotations if isinstance(found, RelayRoute) else found.annotations
+        )
+        assert annotations == asked
+        assert "planted" not in repr(kept)
+        assert "x" * 63 not in repr(kept)
+        metadata["generation"] = 1
+
+
 CHANGES = ("spec", "status", "made again")
 WAYS = ("event", "listed, then event", "lost", "listed again")
 

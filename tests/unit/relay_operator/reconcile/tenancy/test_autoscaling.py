@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.document import TenantDocument
 from relay_operator import names
+from relay_operator.manifests import capacity
 
 SPACE = "relay-finance"
 SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 6}}
@@ -157,6 +159,32 @@ async def test_the_quota_has_room_for_the_most_pods_and_their_successors() -> No
     hard = stage.server.stored("ResourceQuota", "relay", namespace=SPACE)["spec"]["hard"]
     assert hard["pods"] == "13"
     assert (hard["requests.cpu"], hard["limits.memory"]) == ("1300m", "6656Mi")
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_tenant_makes_no_more_routes_than_the_operators_memory_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capacity, "MOST_ROUTES", 3)
+    stage, life = await a_tenant()
+    stage.provider("legacy")
+    bound = "count/relayroutes.relay-operator.dev"
+
+    def hard() -> dict[str, str]:
+        found: dict[str, str] = stage.server.stored("ResourceQuota", "relay", namespace=SPACE)[
+            "spec"
+        ]["hard"]
+        return found
+
+    for number in range(3):
+        stage.route(f"r{number}", match={"tasks": [f"t{number}"]})
+    await stage.settle()
+    # no others yet: right after the installation the API server could not count them
+    assert bound not in hard()
+    stage.route("r3", match={"tasks": ["t3"]})
+    await stage.settle()
+    assert hard()[bound] == str(capacity.MOST_ROUTES_KEPT)
     await life.end()
 
 
