@@ -290,7 +290,7 @@ async def _operate(
             queue=queue,
             clock=time.time,
             operator_namespace=settings.namespace,
-            cluster_cidrs=split(settings.cluster_cidrs),
+            cluster_cidrs=settings.closed_addresses,
             probes=provider_probes,
         ),
         routes=RouteReconciler(
@@ -424,7 +424,7 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         dns_pods=labels(settings.dns_pod_selector),
         dns_cidrs=split(settings.dns_cidrs),
         dns_nameservers=split(settings.dns_nameservers),
-        cluster_cidrs=split(settings.cluster_cidrs),
+        cluster_cidrs=settings.closed_addresses,
         drain_seconds=settings.drain_seconds,
         rollout_seconds=settings.rollout_seconds,
         rollouts_at_once=settings.rollouts_at_once,

@@ -306,6 +306,16 @@ class Settings(BaseSettings):
         default="json", pattern="^(json|text)$", description="json in a cluster, text for people"
     )
 
+    @property
+    def closed_addresses(self) -> tuple[str, ...]:
+        """Addresses and blocks of the cluster that no Provider leads relays to: those that are named, and the API server's own."""
+        named = split(self.cluster_cidrs)
+        try:
+            return (*named, str(ipaddress.ip_address(self.api_server_host)))
+        except ValueError:
+            # none, or a name
+            return named
+
 
 def split(text: str) -> tuple[str, ...]:
     """Returns the entries of a comma-separated setting."""

@@ -72,3 +72,14 @@ def test_settings_that_nothing_could_use_are_refused(wrong: dict[str, Any], why:
     with pytest.raises(ValidationError, match=why) as caught:
         Settings(**wrong)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "closed"),
+    [("10.96.0.1", ("10.0.0.0/16", "10.96.0.1")), ("fd00:10::1", ("10.0.0.0/16", "fd00:10::1")), ("api.test", ("10.0.0.0/16",)), ("", ("10.0.0.0/16",))],
+)  # fmt: skip
+def test_the_api_servers_address_is_closed_whether_or_not_somebody_names_it(
+    monkeypatch: pytest.MonkeyPatch, host: str, closed: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    assert Settings(cluster_cidrs="10.0.0.0/16").closed_addresses == closed

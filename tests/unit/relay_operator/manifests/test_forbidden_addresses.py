@@ -83,6 +83,19 @@ def test_declared_addresses_are_checked_as_well(spec: dict[str, Any], field: str
     assert found.startswith(f"{field} names ")
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [{"url": "https://10.96.0.1/v1"}, {"egressCIDRs": ["10.96.0.1/32"]}, {"url": "https://[fd00:96::1]/"}],
+)  # fmt: skip
+def test_a_single_address_of_the_cluster_is_closed_as_a_block_is(spec: dict[str, Any]) -> None:
+    closed = ("10.96.0.1", "fd00:96::1")
+    assert "an address of this cluster" in forbidden_addresses.obstacle_of(provider(**spec), closed)
+    assert forbidden_addresses.open_part("10.96.0.0/12", closed) == (
+        "10.96.0.0/12",
+        ["10.96.0.1/32"],
+    )
+
+
 def egress(upstream: Upstream) -> list[Any]:
     platform = Platform(
         operator_namespace="relay-system",
