@@ -48,15 +48,15 @@ async def measured(place: Place, kubeconfig: str) -> list[Figures]:
             for size in SIZES:
                 _say(f"{size} tenants")
                 found.append(await measures.of(size, found[-1].tenants if found else 0))
+                _say(table.summary(found[-1]))
     return found
 
 
 def main() -> int:
-    """Prints a table and a line."""
+    """Prints a line for each size, and a table."""
     with _cluster() as cluster, prepared(cluster, most_tenants=SIZES[-1]) as place:
         found = asyncio.run(measured(place, cluster.kubeconfig.read_text()))
     _say(table.of(found))
-    _say(table.summary(found[-1]))
     return 0
 
 
