@@ -7,10 +7,10 @@ from typing import Final
 
 from relay_operator.reconcile.watched_state import WatchedState
 
-_SECONDS_EACH: Final = 0.3
+SECONDS_EACH: Final = 0.3
 """Of one Tenant or route: a thousand of each are looked at in ten minutes, five thousand in fifty."""
 
 
 def period_seconds(state: WatchedState, least: float) -> float:
     """Returns the time in which every Tenant and route known is looked at once; at least as long as was asked for."""
-    return max(least, (state.tenants.count + state.routes.count) * _SECONDS_EACH)
+    return max(least, (state.tenants.count + state.routes.count) * SECONDS_EACH)
