@@ -92,6 +92,10 @@ MODULES = (
     Module("coredns", (Program("coredns", "github.com/coredns/coredns"),)),
     Module("kwok", (Program("kwok", "sigs.k8s.io/kwok/cmd/kwok"),)),
 )
+"""What a cluster consists of."""
+
+KSTATUS = Module("kstatus", (Program("kstatus", "relay-operator.dev/cluster/kstatus"),))
+"""A few lines of our own around the library by which GitOps tools and helm read status; no part of a cluster."""
 
 CHART_TOOLS = {
     module.directory: module
@@ -132,8 +136,18 @@ def parse_go_version(output: str) -> Version:
     return tuple(int(part) for part in found[1].split("."))
 
 
-def cache_key(module: Module, *, go_mod: bytes, go_sum: bytes, go_version: str) -> str:
-    """Returns the 16 hex digits that name a module's build. Each input is delimited by its length."""
+def cache_key(
+    module: Module,
+    *,
+    go_mod: bytes,
+    go_sum: bytes,
+    go_version: str,
+    sources: tuple[bytes, ...] = (),
+) -> str:
+    """Returns the 16 hex digits that name a module's build. Each input is delimited by its length.
+
+    sources are the module's own files of Go; most modules only pin those of others.
+    """
     digest = hashlib.sha256()
     packages = "\n".join(f"{program.name} {program.package}" for program in module.programs)
     inputs = (
@@ -144,6 +158,7 @@ def cache_key(module: Module, *, go_mod: bytes, go_sum: bytes, go_version: str) 
         " ".join(BUILD_FLAGS).encode(),
         module.linker_flags.encode(),
         repr(sorted(BUILD_ENVIRONMENT.items())).encode(),
+        *sources,
     )
     for part in inputs:
         digest.update(f"{len(part)}:".encode())
@@ -158,6 +173,7 @@ def module_directory(module: Module, go_version: str) -> Path:
         go_mod=(module.path / "go.mod").read_bytes(),
         go_sum=(module.path / "go.sum").read_bytes(),
         go_version=go_version,
+        sources=tuple(path.read_bytes() for path in sorted(module.path.glob("*.go"))),
     )
     return paths.binaries_root() / f"{module.directory}-{key}"
 

@@ -60,6 +60,13 @@ def test_every_program_is_built_once_and_found_in_one_directory(toolchain: Toolc
     assert len(toolchain.built) == len(PROGRAMS)
 
 
+def test_kstatus_is_built_for_those_who_ask_for_it(toolchain: Toolchain) -> None:
+    program = go_build.ensure_tool(go_programs.KSTATUS, silently)
+    assert program.read_text() == "relay-operator.dev/cluster/kstatus\n"
+    assert go_build.ensure_tool(go_programs.KSTATUS, silently) == program
+    assert toolchain.built == ["relay-operator.dev/cluster/kstatus"]
+
+
 def test_progress_counts_the_programs(toolchain: Toolchain) -> None:
     said: list[str] = []
     go_build.ensure_binaries(said.append)

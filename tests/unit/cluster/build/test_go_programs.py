@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.cluster.build import go_programs
-from tests.cluster.build.go_programs import MODULES, Module, Program
+from tests.cluster.build.go_programs import KSTATUS, MODULES, Module, Program
 from tests.cluster.errors import ClusterError
 
 MODULE = Module("tool", (Program("tool", "example.com/tool"),))
@@ -25,6 +25,7 @@ def test_equal_inputs_have_one_key() -> None:
         key(go_mod=b"module y"),
         key(go_sum=b"other"),
         key(go_version="go1.26.9"),
+        key(sources=(b"package main",)),
         key(replace(MODULE, linker_flags="-s")),
         key(replace(MODULE, programs=(Program("tool", "example.com/other"),))),
         key(replace(MODULE, programs=(Program("other", "example.com/tool"),))),
@@ -37,7 +38,7 @@ def test_any_different_input_changes_the_key(other: str) -> None:
 
 
 def test_every_module_is_pinned_and_provides_its_programs() -> None:
-    for module in MODULES:
+    for module in (*MODULES, KSTATUS):
         go_mod = (module.path / "go.mod").read_text()
         assert go_mod.startswith("module relay-operator.dev/cluster/")
         assert (module.path / "go.sum").stat().st_size > 0
