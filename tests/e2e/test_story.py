@@ -4,7 +4,8 @@ import base64
 
 import pytest
 from tests.demo import stage, story
-from tests.demo.commands import Cluster
+from tests.demo.commands import Cluster, wait_until
+from tests.e2e.plugin import Plugin
 
 SECONDS = 420
 
@@ -88,3 +89,80 @@ def test_no_secret_shows_in_status_events_logs_or_the_document(
     )
     assert len(planted) >= 3
     assert [value for value in planted if value in shown] == []
+
+
+@pytest.fixture(scope="module")
+def plugin(
+    outcome: story.Outcome, staged: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Plugin:
+    """Returns kubectl relay, where the demonstration left a canary with half of the traffic."""
+    return Plugin.built(staged, tmp_path_factory.mktemp("plugin"))
+
+
+def test_the_plugin_tells_the_story(plugin: Plugin) -> None:
+    assert plugin("--version").startswith("kubectl relay ")
+    assert "chat" in plugin("status")
+    told = plugin("status", "finance")
+    assert "Tenant finance  Ready True (Available)" in told
+    assert "chat  Holding  [#####     ] 50 % of 50 %" in told
+    why = plugin("why", "chat", "-n", "relay-finance")
+    assert "Errors" in why
+    # the rollback of the run before is among the last moves
+    moves = plugin.data("why", "finance/chat")["moves"]
+    assert {"SloBreach", "Started"} <= {one["reason"] for one in moves}
+    assert "stays at its target of 50 %" in plugin("plan", "chat", "-t", "finance")
+
+
+def test_the_plugin_tells_how_to_call_and_calls(plugin: Plugin, staged: Cluster) -> None:
+    secret = staged.get("secret", "relay-api-keys", "-n", "relay-finance")
+    key = base64.b64decode(secret["data"]["production"]).decode()
+    told = plugin("keys", "finance")
+    assert "http://relay.relay-finance.svc:8080/v1" in told
+    assert "production" in told
+    assert key not in told
+    shown = plugin.attempt("keys", "finance", "--show", "production")
+    assert shown.stdout == f"{key}\n"
+    found = plugin.data("probe", "finance", "--model", "gpt-4.1")
+    assert found["passed"]
+    names = {one["name"] for one in found["checks"] if one["passed"]}
+    assert {"Isolated", "GET /v1/me", "chat with gpt-4.1"} <= names
+    assert key not in str(found)
+
+
+def test_the_plugin_steers_the_canary(plugin: Plugin, staged: Cluster) -> None:
+    route = ("chat", "-n", "relay-finance")
+
+    def phase() -> str:
+        return str(staged.get("relayroute", *route)["status"]["phase"])
+
+    plugin("pause", *route)
+    wait_until("a pause", phase, lambda seen: seen == "Paused", seconds=30)
+    assert "is paused already" in plugin("pause", *route)
+    plugin("resume", *route)
+    wait_until("the end of the pause", phase, lambda seen: seen == "Holding", seconds=30)
+    for command, why_not in (("approve", "needs no approval"), ("retry", "nothing to be tried")):
+        refused = plugin.attempt(command, *route)
+        assert (refused.returncode, why_not in refused.stderr) == (1, True), refused
+    assert plugin.data("back", *route, "--dry-run")["written"] is False
+    assert phase() == "Holding"
+    plugin("back", *route)
+    wait_until("the way back", phase, lambda seen: seen == "Stable", seconds=30)
+
+
+def test_the_plugin_says_what_a_person_of_the_tenant_may_not_read(plugin: Plugin) -> None:
+    who = ("--as=ann", "--as-group=finance")
+    plugin.cluster.kubectl(
+        "create", "rolebinding", "finance", "-n", "relay-finance", "--clusterrole=relay-tenant", "--group=finance"
+    )  # fmt: skip
+    told = plugin("status", "finance", *who)
+    assert "chat" in told
+    assert "you have no right to read Tenant finance" in told
+    plugin("why", "chat", "-n", "relay-finance", *who)
+    refused = plugin.attempt("status", "-n", "relay-other", *who)
+    assert refused.returncode == 1
+    assert "you have no right to list RelayRoutes in relay-other" in refused.stderr
+
+
+def test_kubectl_completes_the_plugin(plugin: Plugin) -> None:
+    assert "finance/chat" in plugin.completions("why", "")
+    assert plugin.completions("why", "finance/c")[0] == "finance/chat"

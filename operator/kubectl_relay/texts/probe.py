@@ -8,7 +8,7 @@ from kubectl_relay.views.probe import ProbeView
 _MARKS: dict[bool | None, tuple[str, Colour]] = {
     True: ("ok", "good"),
     False: ("FAILED", "bad"),
-    None: ("not known", "waiting"),
+    None: ("warning", "waiting"),
 }
 
 

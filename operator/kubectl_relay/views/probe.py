@@ -12,7 +12,7 @@ _TOLD = ("RelayAvailable", "Programmed", "CredentialsReady", "CertificateReady",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckView:
-    """One finding. passed is None where nothing could be found out."""
+    """One finding. passed is None where nothing could be found out, or what was found does no harm."""
 
     name: str
     passed: bool | None
@@ -39,11 +39,13 @@ def told_by_tenant(tenant: Object) -> Iterable[CheckView]:
 
 
 def told_by_providers(providers: Iterable[Object]) -> Iterable[CheckView]:
-    """Returns what relay pods found of the providers."""
+    """Returns what relay pods found of the providers. What leaves a Provider ready (a model that it does not list) fails nothing."""
     for one in providers:
-        found = raw.condition(one, "Probed")
+        found, ready = raw.condition(one, "Probed"), raw.condition(one, "Ready")
         if found.reason:
-            yield _of_condition(f"provider {raw.name_of(one)}", found.status, found.message)
+            harmless = found.status == "False" and ready.status == "True"
+            status = "Unknown" if harmless else found.status
+            yield _of_condition(f"provider {raw.name_of(one)}", status, found.message)
 
 
 def answered(name: str, seconds: float, message: str) -> CheckView:
