@@ -107,9 +107,12 @@ def with_token(kubectl: Client, token: str, directory: Path) -> Account:
 
 
 def rendered(helm: Client, *values: str) -> list[Manifest]:
-    """Returns what the chart installs of roles and policies."""
+    """Returns what the chart installs of roles and policies, without what `helm test` and upgrades have of their own."""
     sets = ",".join(("image.repository=relay-operator", "image.tag=dev", *values))
-    text = helm("template", "relay-operator", str(CHART), "--namespace", SYSTEM, "--set", sets)
+    hooks = ("--no-hooks", "--skip-tests")
+    text = helm(
+        "template", "relay-operator", str(CHART), *hooks, "--namespace", SYSTEM, "--set", sets
+    )
     return [one for one in yaml.safe_load_all(text) if one and one["kind"] in INSTALLED]
 
 
