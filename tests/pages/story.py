@@ -1,7 +1,18 @@
-"""The order in which the pages' commands are pasted into one cluster, from an empty one to an empty one, and what is the reader's own."""
+"""The order in which the pages' commands are pasted into one cluster, from an empty one to an empty one, and what is the reader's own.
+
+No test pastes them yet: the one that does has not been run on a cluster. Until then the marks say where a block belongs, not that it was run.
+"""
 
 from typing import Final
 
+from tests.pages.blocks import Fate, blocks_of, pages
+
+RUNBOOKS: Final = tuple(
+    page
+    for page in pages()
+    if page.startswith("docs/runbooks/")
+    and any(block.fate is Fate.CLUSTER for block in blocks_of(page))
+)
 PAGES: Final = (
     "README.md",
     "examples/14-prometheus/README.md",
@@ -13,9 +24,11 @@ PAGES: Final = (
     "examples/06-manual-approval/README.md",
     "examples/07-provider-outage/README.md",
     "examples/08-evacuation/README.md",
+    "docs/kubectl-relay.md",
     "examples/09-shadow-first/README.md",
     "docs/how-to/first-migration.md",
     "docs/troubleshooting.md",
+    *RUNBOOKS,
     "examples/10-key-rotation/README.md",
     "docs/api-keys.md",
     "docs/tenancy.md",
