@@ -3,7 +3,7 @@
 The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. One
 module is C, the scan of request bodies, with a stand-in in Python.
 RELAY_COMPILE=1 makes the wheel build call this (a hatchling hook) and fail if it cannot; otherwise the
-wheel is pure.
+wheel is pure. RELAY_COMPILED names a directory where compile_hot_path has been, of these very sources: the wheel takes what is there.
 """
 
 import os
@@ -116,10 +116,15 @@ def compile_hot_path(target: Path) -> list[Path]:
         text=True,
         check=False,
     )
-    built = sorted((target / "relay").rglob("*.so")) + sorted(target.glob("*.so"))
+    built = shared_objects(target)
     if finished.returncode or len(built) != len(modules) + 1:
         raise CompilationFailed(f"mypyc: {(finished.stdout + finished.stderr)[-2000:]}")
     return [*built, compile_body_scan(target)]
+
+
+def shared_objects(target: Path) -> list[Path]:
+    """Returns what compile_hot_path has built below target."""
+    return [*sorted((target / "relay").rglob("*.so")), *sorted(target.glob("*.so"))]
 
 
 def _compiler_flags() -> str:
@@ -133,13 +138,14 @@ class HotPathHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if os.environ.get("RELAY_COMPILE") != "1":
             return
-        self._directory = tempfile.mkdtemp(prefix="relay-hot-path.")
-        target = Path(self._directory)
-        for built in compile_hot_path(target):
+        known = os.environ.get("RELAY_COMPILED")
+        target = Path(known or tempfile.mkdtemp(prefix="relay-hot-path."))
+        self._made = None if known else target
+        for built in shared_objects(target) if known else compile_hot_path(target):
             build_data["force_include"][str(built)] = str(built.relative_to(target))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        if os.environ.get("RELAY_COMPILE") == "1":
-            shutil.rmtree(self._directory)
+        if os.environ.get("RELAY_COMPILE") == "1" and self._made is not None:
+            shutil.rmtree(self._made)

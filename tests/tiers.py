@@ -48,6 +48,7 @@ TIERS: Final = (
     Tier("simulation", "tests/simulation", measured=True, processes=2),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
+    Tier("image", "tests/image", frozenset({Need.CLUSTER})),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2),

@@ -47,6 +47,9 @@ DROPPED = (
 ACCOUNTS = (("root", 0), ("relay", 65532), ("nobody", 65534))
 CERTIFICATES = "usr/share/ca-certificates"
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+PACKAGES = "usr/share/doc/packages"
+"""A line `NAME VERSION ARCHITECTURE` for each package that the base is taken from."""
+_ARCHIVES = "var/cache/apt/archives"
 
 
 def architecture() -> str:
@@ -76,6 +79,7 @@ def _build_base(tree: Path) -> None:
         bundle = [path.read_bytes() for path in sorted((unpacked / CERTIFICATES).rglob("*.crt"))]
         # in place of the package's maintainer script, which does not run for an unpacked tree
         layers.put_file(tree / BUNDLE, b"".join(bundle))
+        layers.copy_file(unpacked / PACKAGES, tree / PACKAGES, mode=0o644)
     _write_accounts(tree)
     for name in ("proc", "sys", "dev", "run", "var/lib", "home"):
         (tree / name).mkdir(parents=True, exist_ok=True)
@@ -89,6 +93,11 @@ def _unpack(packages: Sequence[str], work: Path) -> Path:
     """Unpacks these packages of SUITE and their dependencies; runs no maintainer scripts."""
     archive, unpacked = work / "root.tar", work / "root"
     command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"]
+    # no package is configured, so that dpkg knows none: what was unpacked is told by what was fetched
+    shown = "${Package} ${Version} ${Architecture}\\n"
+    each = f"dpkg-deb --show --showformat='{shown}' \"$one\""
+    listing = f'mkdir -p "$1/usr/share/doc"; for one in "$1"/{_ARCHIVES}/*.deb; do {each}; done > "$1/{PACKAGES}"'
+    command.append(f"--extract-hook={listing}")
     run([*command, SUITE, str(archive)], f"unpacking Debian {SUITE}'s {', '.join(packages)}")
     unpack_tar(archive, unpacked)
     return unpacked

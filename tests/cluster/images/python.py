@@ -1,6 +1,7 @@
 """Layers from this repository: the locked dependencies, the operator's wheel, the provider simulator."""
 
 import configparser
+import os
 import platform
 import shutil
 import sys
@@ -20,6 +21,8 @@ RECIPE = Path(__file__).read_bytes()
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
 """The directory in which Debian's Python looks for packages from elsewhere."""
 COMMANDS = "usr/local/bin"
+DESCRIPTIONS = "usr/local/share/doc/relay-operator"
+"""License and bill of materials."""
 PYTHON_VERSION = "3.11"
 WHEEL_PLATFORMS = ("manylinux_2_36", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 """bookworm has glibc 2.36; older tags are compatible (PEP 600)."""
@@ -53,7 +56,8 @@ def _build_dependencies(tree: Path) -> None:
 
 def operator_layer() -> Layer:
     """Builds this checkout's wheel and its commands."""
-    sources = source_digest(("operator", "pyproject.toml", "README.md", "LICENSE"))
+    # the bill of materials names what is in the layer of the dependencies
+    sources = source_digest(("operator", "pyproject.toml", "README.md", "LICENSE", LOCK))
     builder = f"{sys.version_info.major}.{sys.version_info.minor}".encode()
     key = layers.key("relay-operator", RECIPE, sources, builder, debian.base_key().encode())
     return layers.cached(key, _build_operator)
@@ -64,7 +68,7 @@ def _build_operator(tree: Path) -> None:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         # the build backend is locked with the development tools: nothing is fetched
         command += ["--no-build-isolation", f"--wheel-dir={work}", str(paths.REPOSITORY)]
-        compiled = {"RELAY_COMPILE": "1"} if can_compile() else {}
+        compiled = _compiled() if can_compile() else {}
         debian.run(command, "building the relay-operator wheel", environment=compiled)
         (wheel,) = Path(work).glob("*.whl")
         with zipfile.ZipFile(wheel) as content:
@@ -72,7 +76,39 @@ def _build_operator(tree: Path) -> None:
     (described,) = (tree / SITE_PACKAGES).glob("*.dist-info/entry_points.txt")
     for name, target in console_scripts(described.read_text()).items():
         layers.put_file(tree / COMMANDS / name, launcher(target).encode(), mode=0o755)
+    _describe(tree)
     _finish(tree, SITE_PACKAGES)
+
+
+def _compiled() -> dict[str, str]:
+    """Compiles the relay's hot path, or takes what was compiled of these sources; returns what the wheel's build needs to know."""
+    command = [sys.executable, "-m", "tests.blackbox.compiled"]
+    path = os.pathsep.join((str(paths.REPOSITORY / "operator"), str(paths.REPOSITORY)))
+    done = debian.run(
+        command,
+        "compiling the relay's hot path",
+        cwd=paths.REPOSITORY,
+        environment={"PYTHONPATH": path},
+    )
+    return {"RELAY_COMPILE": "1", "RELAY_COMPILED": done.strip()}
+
+
+def _describe(tree: Path) -> None:
+    """Puts the license and the bill of materials where somebody looks for them."""
+    layers.copy_file(paths.REPOSITORY / "LICENSE", tree / DESCRIPTIONS / "LICENSE", mode=0o644)
+    with tempfile.TemporaryDirectory(prefix="described.") as work:
+        for layer, files in (
+            (debian.base_layer(), debian.PACKAGES),
+            (dependencies_layer(), f"{SITE_PACKAGES}/*.dist-info/*"),
+        ):
+            command = ["tar", "--extract", f"--file={layer.path}", f"--directory={work}"]
+            debian.run([*command, "--wildcards", files], f"reading {files}")
+        script = paths.REPOSITORY / "operator" / "bill_of_materials.py"
+        command = [sys.executable, str(script), "--distributions"]
+        command += [str(tree / SITE_PACKAGES), f"{work}/{SITE_PACKAGES}"]
+        command += ["--packages", f"{work}/{debian.PACKAGES}"]
+        command += ["--output", str(tree / DESCRIPTIONS / "sbom.cdx.json")]
+        debian.run(command, "writing the bill of materials")
 
 
 def can_compile() -> bool:

@@ -14,7 +14,17 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_quickest_tier_runs_first_and_the_real_cluster_last() -> None:
     assert [run.title for run in full_runs(TIERS)] == [
-        *("unit", "simulation", "ledger", "chart", "contract", "blackbox", "compiled", "e2e")
+        *(
+            "unit",
+            "simulation",
+            "ledger",
+            "chart",
+            "image",
+            "contract",
+            "blackbox",
+            "compiled",
+            "e2e",
+        )
     ]
 
 
