@@ -129,7 +129,7 @@ def _promotion(cluster: Cluster, tell: Tell) -> None:
         "kubectl apply -f examples/02-canary/next/adopt.yaml # make holysheep the stable side; no traffic moves"
     )
     cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "next" / "adopt.yaml"))
-    _follow(cluster, tell, until="Stable", seconds=20)
+    _follow(cluster, tell, until="Stable", seconds=60)
 
 
 def _rollback(cluster: Cluster, tell: Tell) -> tuple[float, dict[str, Any]]:
@@ -137,14 +137,14 @@ def _rollback(cluster: Cluster, tell: Tell) -> tuple[float, dict[str, Any]]:
         "kubectl apply -f examples/02-canary/next/second.yaml # start another canary, back to legacy"
     )
     cluster.kubectl("apply", "-f", str(stage.EXAMPLES / "02-canary" / "next" / "second.yaml"))
-    _follow(cluster, tell, until="Progressing", seconds=20)
+    _follow(cluster, tell, until="Progressing", seconds=60)
     legacy = SimulatedProvider(cluster, "legacy")
     wait_until(
-        "a healthy verdict", lambda: _healthy_samples(cluster), lambda seen: seen, seconds=30
+        "a healthy verdict", lambda: _healthy_samples(cluster), lambda seen: seen, seconds=60
     )
     fault_at = legacy.behave(**FAULT)
     tell("fault injected: from now on a quarter of legacy's answers are errors")
-    _follow(cluster, tell, until="RolledBack", seconds=30)
+    _follow(cluster, tell, until="RolledBack", seconds=60)
     # streams that began before the rollback may still run; no new call may arrive
     time.sleep(2)
     last_served = float(legacy.stats()["last_request_at"])
