@@ -29,7 +29,7 @@ class Step:
 
 
 def steps(*, venv: bool, programs: bool, images: bool, embedded: bool) -> Sequence[Step]:
-    """Returns the steps. The times are measured on two cores (docs/embedded-cluster.md)."""
+    """Returns the steps. Times are those of runs on two cores; that of images with an empty cache is an estimate."""
     first = Step("development tools into .venv", "1 min", "there", venv)
     cluster = (
         Step("compile Kubernetes, etcd, helm (once)", "8 to 13 min", "there", programs),

@@ -45,7 +45,7 @@ def table(lines: Sequence[RouteLine], *, width: int) -> Table:
         caption_justify="left",
     )
     drawn.add_column("route", width=30 if wide else 18, overflow="ellipsis", no_wrap=True)
-    drawn.add_column("weight", min_width=_BAR + 1, no_wrap=True)
+    drawn.add_column("weight", min_width=_BAR + 2, no_wrap=True)
     drawn.add_column("errors", min_width=14 if wide else 6, no_wrap=True)
     drawn.add_column(
         "first token" if wide else "latency", min_width=11 if wide else 7, no_wrap=True
