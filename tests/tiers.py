@@ -46,7 +46,7 @@ class Tier:
 TIERS: Final = (
     Tier("unit", "tests/unit", measured=True, processes=2),
     Tier("simulation", "tests/simulation", measured=True, processes=2),
-    Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True),
+    Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
     Tier("image", "tests/image", frozenset({Need.CLUSTER})),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
