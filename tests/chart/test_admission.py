@@ -7,10 +7,13 @@ import pytest
 from tests.chart.test_chart import CHART, helm, operator, rendered
 
 from relay_operator import names
+from relay_operator.handlers import owned_objects
 from relay_operator.settings import Settings
 from relay_operator.settings import labels as settings_labels
 
-POLICIES = ("relay-operator-bounds", "relay-operator-deletions", "relay-operator-route-sizes", "relay-operator-tenant-namespaces", "relay-operator-tenant-objects")  # fmt: skip
+POLICIES = ("relay-operator-bounds", "relay-operator-deletions", "relay-operator-labels", "relay-operator-route-sizes", "relay-operator-tenant-namespaces", "relay-operator-tenant-objects")  # fmt: skip
+OF_EVERYBODY = ("relay-operator-labels", "relay-operator-route-sizes")
+"""Policies that the cluster's own controllers keep as well."""
 Manifest = dict[str, Any]
 
 
@@ -44,6 +47,19 @@ def test_the_policy_of_tenants_objects_reaches_no_other_namespace() -> None:
     assert names.LABEL_TENANT in names.standard_labels("finance", component="tenant")
 
 
+def test_the_operators_label_is_kept_for_it_on_every_kind_that_it_watches() -> None:
+    constraints = of_kind("ValidatingAdmissionPolicy")["relay-operator-labels"]["spec"][
+        "matchConstraints"
+    ]
+    guarded = {one for rule in constraints["resourceRules"] for one in rule["resources"]}
+    assert guarded == set(owned_objects.watched())
+    assert constraints["objectSelector"] == {
+        "matchLabels": {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+    }
+    [expression] = constraints["namespaceSelector"]["matchExpressions"]
+    assert expression == {"key": names.LABEL_TENANT, "operator": "DoesNotExist"}
+
+
 def test_what_plugins_report_of_pods_and_services_is_left_to_rights_in_the_whole_cluster() -> None:
     spec = of_kind("ValidatingAdmissionPolicy")["relay-operator-tenant-objects"]["spec"]
     variables = {one["name"]: one["expression"] for one in spec["variables"]}
@@ -58,9 +74,7 @@ def test_what_plugins_report_of_pods_and_services_is_left_to_rights_in_the_whole
     ]
 
 
-@pytest.mark.parametrize(
-    "policy", [one for one in POLICIES[1:] if one != "relay-operator-route-sizes"]
-)
+@pytest.mark.parametrize("policy", [one for one in POLICIES[1:] if one not in OF_EVERYBODY])
 def test_who_is_not_concerned_is_named(policy: str) -> None:
     found = conditions(policy)
     for name in (

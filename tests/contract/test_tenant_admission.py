@@ -26,6 +26,7 @@ from tests.contract.tenancy_attempts import (
     pod,
     policy,
     route,
+    template,
 )
 
 KEPT = "kept by the relay-operator alone"
@@ -261,6 +262,38 @@ def test_only_who_may_write_tenants_marks_a_namespace(
     assert forger.ask(*dry, stdin=unmarked) == ""
     # restored from a backup, or offered for adoption
     assert cluster_admin(kubectl).ask(*dry, stdin=marked) == ""
+
+
+def test_nobody_sets_the_label_by_which_the_operator_watches(
+    kubectl: Client, home: str, namespace: str
+) -> None:
+    labels = {"app.kubernetes.io/managed-by": "relay-operator"}
+    metadata = {"name": "mine", "namespace": namespace}
+    mine = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}
+    spaced = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "relay-like", "labels": labels},
+    }
+    add = ("add", "/metadata/labels", labels)
+    for who in (cluster_admin(kubectl), other_operator(kubectl)):
+        for labelled in (mine | {"metadata": metadata | {"labels": labels}}, spaced):
+            assert "choose another value" in who.create(labelled)
+        assert who.create(mine) == ""
+        assert "choose another value" in who.patch("configmap", "mine", namespace, add)
+        # one that has it from before is in nobody's way
+        assert break_glass(kubectl).patch("configmap", "mine", namespace, add) == ""
+        assert who.patch("configmap", "mine", namespace, ("add", "/data/c", "d")) == ""
+        assert who.patch("configmap", "mine", namespace, ("remove", "/metadata/labels", None)) == ""
+        assert who.ask("delete", "configmap", "mine", "-n", namespace) == ""
+    # nor by the template of a ReplicaSet, whose pods a controller of the cluster makes
+    controller = scene.somebody(
+        kubectl, "system:serviceaccount:kube-system:replicaset-controller", "system:masters"
+    )
+    made = an_object("v1", "Pod", "mine", spec=template()["spec"])
+    assert "choose another value" in controller.create(
+        made | {"metadata": metadata | {"labels": labels}}
+    )
 
 
 def test_other_namespaces_are_nobodys_concern(kubectl: Client, home: str, namespace: str) -> None:
