@@ -153,6 +153,9 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
 
 
 def _provisioned(found: Provisioned) -> list[Condition]:
+    stalled = _stalled(found)
+    # what waits for a person is not on its way: GitOps tools would wait for it too, instead of telling the failure
+    on_its_way = [] if stalled.status == "True" else [_reconciling(found)]
     return [
         _ready(found),
         _owned(found),
@@ -160,8 +163,8 @@ def _provisioned(found: Provisioned) -> list[Condition]:
         _isolated(found),
         *_relay(found),
         *_certificate(found),
-        _reconciling(found),
-        _stalled(found),
+        *on_its_way,
+        stalled,
     ]
 
 

@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay_operator.decisions import provider_conditions, route_conditions, tenant_conditions
 from relay_operator.decisions.analysis.verdict import Outcome, Verdict
+from relay_operator.decisions.api_keys.in_force import ApiKeys
 from relay_operator.decisions.canary.state import Decision, Phase, State
 from relay_operator.decisions.conditions import Condition, merge, not_accepted, with_grace
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting, obstacle_of
@@ -319,3 +322,22 @@ def test_ready_is_kept_for_some_seconds_if_it_was_true(
     assert ready.status == ("True" if kept else "False")
     assert ready.message == ("all is well" if kept else "0 of 1")
     assert with_grace(wanted, status, on_its_way=(), now=now) == wanted
+
+
+@given(
+    found=st.builds(
+        Provisioned,
+        wanted_pods=st.just(2),
+        ready_pods=st.integers(0, 2),
+        pods=st.just(2),
+        acknowledged_pods=st.integers(0, 2),
+        missing_keys=st.sampled_from([(), ("Secret legacy-key is missing",)]),
+        api_keys=st.sampled_from([ApiKeys(), ApiKeys(obstacle="the Secret is immutable")]),
+        awaits_entry=st.booleans(),
+    )
+)
+def test_what_waits_for_a_person_is_not_on_its_way(found: Provisioned) -> None:
+    told = {one.type for one in tenant_conditions.conditions(found) if one.status == "True"}
+    both = {ConditionType.STALLED, ConditionType.RECONCILING}
+    assert not both <= told
+    assert not {ConditionType.STALLED, ConditionType.READY} <= told
