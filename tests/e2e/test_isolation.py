@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,29 @@ pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(400)]
 WITHIN_SECONDS = 60.0
 TENANTS = ("attacker", "victim")
 NODE_PORT = 30991
+UDP_PORT = 9953
+_HEAR = """
+import socket, sys
+heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+heard.bind(("0.0.0.0", int(sys.argv[1])))
+heard.settimeout(6)
+print("listening", flush=True)
+try:
+    heard.recv(16)
+    print("heard")
+except TimeoutError:
+    print("nothing")
+"""
+_SEND = """
+import socket, sys, time
+sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(8):
+    try:
+        sending.sendto(b"hello", (sys.argv[1], int(sys.argv[2])))
+    except OSError:
+        pass  # a policy of the sender may say so
+    time.sleep(0.25)
+"""
 KEYS = ("secret", "relay-upstream", "-n", "relay-attacker")
 
 
@@ -111,6 +135,23 @@ def opened(cluster: Cluster) -> set[str]:
     }
 
 
+def is_heard_by_udp(cluster: Cluster) -> bool:
+    """Tells whether one of a few datagrams of the attacker's relay pod arrives in the victim's."""
+    address = relay_pod(cluster, "victim")["status"]["podIP"]
+    inside = ("deployment/relay", "--", "python3", "-c")
+    listen = [
+        str(cluster.kubectl_path), "--kubeconfig", str(cluster.kubeconfig),
+        "exec", "-n", "relay-victim", *inside, _HEAR, str(UDP_PORT),
+    ]  # fmt: skip
+    with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as hearing:
+        assert hearing.stdout is not None
+        assert hearing.stdout.readline().strip() == "listening"
+        cluster.kubectl("exec", "-n", "relay-attacker", *inside, _SEND, address, str(UDP_PORT))
+        told = hearing.stdout.readline().strip()
+    assert told in ("heard", "nothing")
+    return told == "heard"
+
+
 def test_a_tenant_reaches_no_other_and_the_operator_notices_a_network_that_lets_it(
     neighbours: Cluster,
 ) -> None:
@@ -124,9 +165,11 @@ def test_a_tenant_reaches_no_other_and_the_operator_notices_a_network_that_lets_
         )
     assert opened(neighbours) == set()
     assert connect(neighbours, "attacker", "169.254.169.254", 80) == "closed"
+    assert not is_heard_by_udp(neighbours)
     with policies_ignored(neighbours):
         # each of them would be there to be reached
         assert opened(neighbours) == ways_to_the_victim(neighbours).keys()
+        assert is_heard_by_udp(neighbours)
         becomes_isolated(neighbours, "False", *TENANTS)
         ready = condition(neighbours, "tenant", "attacker", "Ready")
         assert (ready["status"], ready["reason"]) == ("False", "NotEnforced")

@@ -67,6 +67,7 @@ def sovereign(staged: Cluster) -> Iterator[Cluster]:
         "allowedTenants": {"matchLabels": {"residency": "eu"}},
         "models": [{"name": "gpt-4.1"}],
         "limits": {"requestsPerMinute": 600},
+        "probeStream": {"model": "gpt-4.1"},
     }
     # the one that the simulated provider takes
     secret(staged, "provider-key-of-legacy")
@@ -105,7 +106,12 @@ def test_a_provider_is_open_to_the_tenants_it_selects_alone(sovereign: Cluster) 
     wait_until(
         "a call is served", lambda: call(sovereign), lambda seen: seen == "200", seconds=SECONDS
     )
-    becomes(sovereign, "provider", PROVIDER, "Probed", "Answers")
+    wait_until(
+        "the story of a probe with a stream",
+        lambda: condition(sovereign, "provider", PROVIDER, "Probed"),
+        lambda seen: seen["reason"] == "Answers" and "it streams (gpt-4.1)" in seen["message"],
+        seconds=SECONDS,
+    )
     assert sovereign.get("provider", PROVIDER)["status"]["tenants"] == 1
     # another key is handed on within seconds
     secret(sovereign, "the-second-key")
@@ -134,13 +140,18 @@ def test_a_provider_is_open_to_the_tenants_it_selects_alone(sovereign: Cluster) 
 
 
 def test_an_address_of_the_cluster_or_of_a_node_is_no_provider(staged: Cluster) -> None:
-    spec = {"endpoint": {"url": "http://169.254.169.254/v1"}}
-    apply(staged, "Provider", "metadata", spec)
-    try:
-        found = becomes(staged, "provider", "metadata", "Ready", "AddressForbidden")
-        assert "link-local" in found["message"]
-    finally:
-        staged.kubectl("delete", "providers.relay-operator.dev", "metadata")
+    # the API server's address is known without anybody naming it
+    for url, says in (
+        ("http://169.254.169.254/v1", "link-local"),
+        ("https://10.96.0.1/v1", "an address of this cluster"),
+    ):
+        spec = {"endpoint": {"url": url}, "egressCIDRs": ["10.96.0.0/12"]}
+        apply(staged, "Provider", "smuggler", spec)
+        try:
+            found = becomes(staged, "provider", "smuggler", "Ready", "AddressForbidden")
+            assert says in found["message"]
+        finally:
+            staged.kubectl("delete", "providers.relay-operator.dev", "smuggler")
     refused = {
         "apiVersion": API_VERSION,
         "kind": "Provider",
