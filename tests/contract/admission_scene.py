@@ -202,6 +202,7 @@ def home_of(owner: Tenant) -> list[Manifest]:
         *tenant.isolation(owner, PLATFORM, []),
         credentials.api_keys(owner, keys, stamps="{}"),
         credentials.upstream_keys(owner, {"legacy": "k"}),
+        credentials.image_pull(owner, {"registry.test": {"auth": "eDp5"}}),
         credentials.document_configmap(owner, "{}"),
         workload.service(owner),
         # none, so that no image is needed

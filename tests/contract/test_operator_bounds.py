@@ -90,6 +90,8 @@ def a_service(space: str, **spec: Any) -> Manifest:
 
 MORE = {"kind": "User", "name": "thief", "apiGroup": "rbac.authorization.k8s.io"}
 
+REGISTRY = {".dockerconfigjson": "e30="}
+
 CREATIONS: dict[str, tuple[Manifest, str]] = {
     # towards rights elsewhere
     "its role in kube-system": (scene.binding("kube-system"), "tenants' namespaces and its own only"),
@@ -100,6 +102,8 @@ CREATIONS: dict[str, tuple[Manifest, str]] = {
     "a token of an account beside it": (token_of("default", "stolen", SYSTEM), "its own Secrets"),
     "a token as its signing key": (token_of("default", "relay-operator-signing-key", SYSTEM), "its own Secrets"),
     "a token in a tenant's namespace": (token_of("default", "stolen", SPACE), "its own Secrets"),
+    "a token for the registry": (token_of("default", "relay-image-pull", SPACE), "its own Secrets"),
+    "keys of another type": (a_secret("relay-upstream", SPACE, type="kubernetes.io/dockerconfigjson", data=REGISTRY), "its own Secrets"),
     "a Secret beside it": (a_secret("sh.helm.release.v1.x", SYSTEM), "its own Secrets"),
     "a Secret of a stranger": (a_secret("other-tls", SPACE), "its own Secrets"),
     # towards pods of its own
