@@ -402,11 +402,14 @@ REFUSED = [
         ("Provider", "p", {"endpoint": URL, "headers": {name: "x"}}, "relays write hop-by-hop")
         for name in ("Connection", "TRANSFER-ENCODING", "te", "Content-Length", "X-Request-ID")
     ),
-    (
-        "Provider",
-        "p",
-        {"endpoint": URL, "auth": {"secretName": "s", "header": "Upgrade"}},
-        "relays write this header",
+    *(
+        (
+            "Provider",
+            "p",
+            {"endpoint": URL, "auth": {"secretName": "s", "header": name}},
+            "relays write this header",
+        )
+        for name in ("Upgrade", "Host")
     ),
     (
         "Provider",

@@ -34,7 +34,16 @@ def _settable(name: str) -> str:
     return name
 
 
+def _carries_key(name: str) -> str:
+    if name.lower() == "host":
+        raise ValueError(
+            "host says which server is meant; choose the header that the provider reads its key from"
+        )
+    return name
+
+
 SettableName = Annotated[HeaderName, AfterValidator(_settable)]
+KeyHeader = Annotated[SettableName, AfterValidator(_carries_key)]
 
 
 def host_of(url: str) -> str:
@@ -82,7 +91,7 @@ class Endpoint(Part):
 class Auth(Part):
     secret_name: str
     secret_key: str = "api-key"  # noqa: S105 - the name of an entry
-    header: SettableName = "Authorization"
+    header: KeyHeader = "Authorization"
     scheme: HeaderText = "Bearer"
 
 

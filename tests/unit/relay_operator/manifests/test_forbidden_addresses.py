@@ -160,6 +160,11 @@ def test_no_header_of_framing_or_of_a_connection_can_be_set(name: str) -> None:
         provider(auth={"secretName": "s", "header": name})
 
 
+def test_a_key_does_not_travel_as_the_name_of_the_server() -> None:
+    with pytest.raises(InvalidSpec, match="which server is meant"):
+        provider(auth={"secretName": "s", "header": "Host"})
+
+
 @pytest.mark.parametrize(
     "spec",
     [
