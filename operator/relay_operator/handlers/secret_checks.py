@@ -65,7 +65,9 @@ class SecretChecks:
             count = len(unseen) + len(providers)
             pause = max(self._period_seconds / max(count, 1), _FEWEST_SECONDS_EACH)
             for name in unseen:
-                await self._look("Tenant", name, pause)
+                # those of a leader that has just begun are shown by a watch a moment later, and keep nobody waiting
+                if self._unseen_of(name):
+                    await self._look("Tenant", name, pause)
             for name in providers:
                 await self._look("Provider", name, pause)
             if not count:

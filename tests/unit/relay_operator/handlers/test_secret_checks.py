@@ -12,6 +12,7 @@ from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
 
 from relay_operator.handlers.secret_checks import SecretChecks
+from relay_operator.handlers.secret_watch import WATCHED
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 
 
@@ -81,4 +82,32 @@ async def test_however_many_tenants_there_are_few_looks_are_made_in_a_second() -
     assert 1900 <= api.reads_of["Secret"] <= 2000
     await asyncio.sleep(110)
     assert len({*queue.drained()}) == 2000
+    checking.cancel()
+
+
+@in_virtual_time
+async def test_a_certificate_is_looked_at_soon_after_a_start_among_a_thousand_tenants() -> None:
+    context, queue = a_context()
+    server = InMemoryApiServer(running_clock())
+    followed: set[str] = set()
+    for number in range(1000):
+        await tenant_event(context, "ADDED", a_body(f"t{number}", spec={}))
+    tls = {"network": {"tls": {"secretName": "mine"}}}
+    await tenant_event(context, "ADDED", a_body("last", spec=tls))
+    client: Any = server.connect()
+    checks = SecretChecks(
+        api=client,
+        context=context,
+        key_versions=SecretVersions(),
+        is_followed=lambda secret: secret in followed,
+        period_seconds=30,
+        operator_namespace="relay-system",
+    )
+    queue.drained()
+    checking = asyncio.create_task(checks.run())
+    await asyncio.sleep(1)
+    # the first watch of Secrets was answered
+    followed |= {*WATCHED}
+    await asyncio.sleep(31)
+    assert "Tenant/last" in queue.drained()
     checking.cancel()
