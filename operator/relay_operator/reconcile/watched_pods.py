@@ -35,6 +35,8 @@ class WatchedPods:
         self._queued: dict[str, Pod] = {}
         self._strange: set[str] = set()
         self._are_tenants_listed = False
+        self.changes = 0
+        """How often a pod was shown that was not known, or not like that."""
         self.changed: Callable[[str], None] = lambda _namespace: None
         """Called with the namespace of a pod that came, went or is another than before."""
 
@@ -58,6 +60,7 @@ class WatchedPods:
         kept = self._pods.setdefault(pod.namespace, {})
         before, kept[pod.uid] = kept.get(pod.uid), pod
         if before != pod:
+            self.changes += 1
             self.changed(pod.namespace)
 
     def take_in(self, body: Body, *, deleted: bool, claimed: Container[str]) -> bool:

@@ -191,6 +191,29 @@ async def test_a_leader_waits_for_long_lists_while_they_show_more() -> None:
 
 
 @in_virtual_time
+async def test_a_leader_waits_for_the_list_of_pods_when_it_is_the_last() -> None:
+    stage = a_stage()
+    life = stage.life()
+    life.lagging.add("Pod")
+    await life.stand_by()
+    stage.server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "relay-finance"}})  # fmt: skip
+    for number in range(20):
+        stage.pod(f"relay-{number}", ip=f"10.0.0.{number + 1}")
+    pods = stage.server.list("Pod")
+    life.lists = 1
+    acting = asyncio.create_task(of(life, Confirmation()).may_act())
+    for pod in pods:
+        await stage.settle(8)
+        assert not acting.done()
+        life.watched_state.store_pod(pod)
+    life.lists = 0
+    await stage.settle(1)
+    assert acting.done()
+    assert await acting
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_leader_gives_the_lead_back_when_a_list_stalls() -> None:
     stage = a_stage()
     life = stage.life()
