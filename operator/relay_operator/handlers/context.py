@@ -17,3 +17,8 @@ class Context:
     def __copy__(self) -> Self:
         # kopf copies the memo for every object; ours is one and the same
         return self
+
+    def forget(self, namespace: str) -> None:
+        """Drops what watches have shown of the children in a namespace without a Tenant."""
+        self.children.forget(namespace)
+        self.watched_state.forget(namespace)

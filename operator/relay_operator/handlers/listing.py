@@ -17,8 +17,7 @@ def tenants_are_listed(context: Context) -> None:
     state.pods.tenants_are_listed(state.tenants)
     for namespace in context.children.namespaces():
         if namespace.removeprefix(names.NAMESPACE_PREFIX) not in state.tenants:
-            context.children.forget(namespace)
-            state.forget(namespace)
+            context.forget(namespace)
 
 
 def look_at_canaries_first(context: Context) -> None:

@@ -30,6 +30,9 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
     if not context.watched_state.tenants.take_in(body, deleted=type == "DELETED"):
         return
     name = body["metadata"]["name"]
+    if type == "DELETED":
+        # its children go after it, and are nobody's then; a standby reconciles nothing that would forget them
+        context.forget(names.tenant_namespace(name))
     urgent = (
         brake.suspends(body.get("spec"))
         or "deletionTimestamp" in body["metadata"]

@@ -403,6 +403,27 @@ async def test_children_of_no_tenant_are_dropped_once_all_are_listed() -> None:
     assert queue.drained() == []
 
 
+async def test_a_standby_keeps_nothing_of_the_children_of_a_tenant_that_goes() -> None:
+    context, _ = a_context()
+    await tenant_event(context, None, a_body("finance", spec={}))
+    listing.tenants_are_listed(context)
+    children = [one for one in every_object() if one["kind"] in ("Deployment", "Service")]
+    bodies = [a_copy(one, uid=f"u-{one['kind']}") for one in children]
+    for body in bodies:
+        await owned_objects.child_seen(body=body, type=None, memo=context)
+    state = context.watched_state
+    assert context.children.namespaces() == ("relay-finance",)
+    assert [*state.rollouts] == ["relay-finance"]
+    assert state.service("relay-finance") is not None
+    # the garbage collector takes them once their owner is gone
+    await tenant_event(context, "DELETED", a_body("finance", spec={}))
+    for body in bodies:
+        await owned_objects.child_seen(body=body, type="DELETED", memo=context)
+    assert context.children.namespaces() == ()
+    assert [*state.rollouts] == []
+    assert state.service("relay-finance") is None
+
+
 async def test_a_child_that_somebody_else_changed_wakes_its_tenant() -> None:
     context, queue = a_context()
     child = {
@@ -490,3 +511,9 @@ async def test_a_tenant_that_names_fewer_keys_or_revokes_one_is_urgent() -> None
         context, queue = a_context("p", "q", "r")
         await tenant_event(context, "ADDED", body)
         assert ("Tenant/finance" in queue.urgent) is is_urgent
+
+
+def a_copy(manifest: dict[str, Any], *, uid: str) -> kopf.Body:
+    """Returns an object as the API server keeps it."""
+    raw: Any = {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
+    return kopf.Body(raw)
