@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,19 @@ def test_the_bill_of_materials_names_all_that_is_installed(root: Path) -> None:
     for package in debian.BASE_PACKAGES:
         begins = f"pkg:deb/debian/{quote(package)}@"
         assert any(one.startswith(begins) for one in named), package
+
+
+def test_no_library_lists_scripts_of_the_machine_that_built_the_image(
+    image: archive.Image,
+) -> None:
+    """Their hashes would differ from machine to machine, and the files are not there."""
+    with tarfile.open(image.layers[1].path) as layer:
+        records = [one for one in layer if one.name.endswith(".dist-info/RECORD")]
+        assert len(records) > 10
+        for one in records:
+            content = layer.extractfile(one)
+            assert content is not None
+            assert b"../bin/" not in content.read(), one.name
 
 
 def test_equal_sources_give_equal_bytes(

@@ -49,9 +49,16 @@ def _build_dependencies(tree: Path) -> None:
         *(f"--requirement={paths.REPOSITORY / LOCK}", f"--target={target}"),
     ]
     debian.run(command, f"installing {LOCK}")
-    # scripts of libraries name the building machine's interpreter
-    shutil.rmtree(target / "bin", ignore_errors=True)
+    _drop_scripts(target)
     _finish(tree, SITE_PACKAGES)
+
+
+def _drop_scripts(target: Path) -> None:
+    """Removes the libraries' scripts, and their hashes: they name the building machine's interpreter."""
+    shutil.rmtree(target / "bin", ignore_errors=True)
+    for record in target.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith("../../bin/")))
 
 
 def operator_layer() -> Layer:
