@@ -613,6 +613,13 @@ def test_a_new_object_does_not_count_as_observed_before_the_operator_saw_it(
     assert done.stdout == "-1"
 
 
+OF_OTHER_PRODUCTS = {
+    *("argoproj.io", "cert-manager.io"),
+    *("helm.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io", "source.toolkit.fluxcd.io"),
+}
+"""Groups whose definitions this API server has not; the objects of ours beside them are tried."""
+
+
 @pytest.mark.parametrize(
     "example",
     sorted((ROOT / "examples").rglob("*.yaml")),
@@ -622,6 +629,8 @@ def test_every_example_is_accepted(kubectl: Client, crds: None, example: Path) -
     for manifest in yaml.safe_load_all(example.read_text()):
         # the tenant's namespace does not exist in this tier
         manifest["metadata"].pop("namespace", None)
+        if manifest["apiVersion"].partition("/")[0] in OF_OTHER_PRODUCTS:
+            continue
         done = kubectl.attempt(
             "apply",
             "--dry-run=server",
@@ -677,7 +686,9 @@ def test_a_condition_is_waited_for_and_a_change_is_watched(
         lines = [watch.stdout.readline(), watch.stdout.readline()]
         now = "2026-11-26T12:00:00Z"
         ready = {"type": "Ready", "status": "True", "reason": "Healthy", "message": "m"}
-        status = {"phase": "Baking", "conditions": [ready | {"lastTransitionTime": now}]}
+        conditions = [ready | {"lastTransitionTime": now}]
+        # a condition of an older generation than the spec's is not waited for
+        status = {"phase": "Baking", "observedGeneration": 1, "conditions": conditions}
         patch = json.dumps({"status": status})
         kubectl("patch", *place, "--subresource=status", "--type=merge", "-p", patch)
         lines.append(watch.stdout.readline())
