@@ -150,6 +150,12 @@ class OwnedObjects:
         child.intent, child.live, child.is_disturbed = None, self._packer.pack(body), True
         return True
 
+    def has_seen(self, body: Manifest) -> bool:
+        """Tells whether this very child was read, written or shown before, as far as it is remembered."""
+        key = _key(body)
+        child = self._homes.get(_home(key), {}).get(key)
+        return child is not None and bool(child.uid) and child.uid == body["metadata"].get("uid")
+
     def pause_seconds(self, body: Manifest) -> float:
         """Returns how long to leave a child as it is: who undoes what was just restored is answered once a second."""
         since = asyncio.get_running_loop().time() - self._child(_key(body)).restored_at

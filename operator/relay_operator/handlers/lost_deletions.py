@@ -2,12 +2,13 @@
 
 After a connection was lost for long, kopf lists again: that shows what exists, not what went meanwhile. A Tenant that is
 only remembered would be given a namespace again, and a pod be pushed to for ever. So everything remembered is compared
-with the API server from time to time.
+with the API server soon after such a list, and from time to time.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import kopf
@@ -23,6 +24,8 @@ from relay_operator.reconcile.work_queue import Key
 
 logger = logging.getLogger(__name__)
 
+_AFTER_A_LIST_SECONDS: Final = 15.0
+"""Several kinds are mostly listed anew at the same time; and no more often than this is anything compared."""
 _LOOKED_AT_ONCE: Final = 100
 """Namespaces, between two turns of everything else."""
 
@@ -39,14 +42,23 @@ class LostDeletions:
         self._period_seconds = period_seconds
 
     async def run(self) -> None:
-        """Compares once a period, until cancelled."""
+        """Compares once a period, and after a list that shows what was known, until cancelled."""
         while True:
             period = resync.period_seconds(self._context.watched_state, self._period_seconds)
-            await asyncio.sleep(period + self._context.queue.spare_seconds())
+            await self._listed_anew(period)
+            await asyncio.sleep(self._context.queue.spare_seconds())
             try:
                 await self.compare()
             except OperatorError as error:
                 logger.warning("deletions not looked for, will retry", extra={"why": str(error)})
+
+    async def _listed_anew(self, longest_seconds: float) -> None:
+        """Waits for a list that shows what was known, and until others have come too; no longer than so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_seconds):
+                await self._context.relisted.wait()
+                await asyncio.sleep(_AFTER_A_LIST_SECONDS)
+        self._context.relisted.clear()
 
     async def compare(self) -> None:
         """Compares every remembered object with the API server. Raises ApiServerRefused or Unavailable."""

@@ -54,6 +54,7 @@ def watched() -> tuple[str, ...]:
 
 async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.note_event(type, is_known=context.watched_state.pods.has_shown(body))
     if not context.watched_state.take_in_pod(body, deleted=type == "DELETED"):
         return
     namespace, urgency = body["metadata"]["namespace"], _urgency(type)
@@ -70,6 +71,7 @@ async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> 
     watched_state = context.watched_state
     if tenant is None or (watched_state.are_tenants_listed and tenant not in watched_state.tenants):
         return
+    context.note_event(type, is_known=context.children.has_seen(plain))
     deleted, key = type == "DELETED", Key("Tenant", "", tenant)
     changed = watched_state.take_in_child(plain, deleted=deleted)
     disturbed = context.children.observe(plain, deleted=deleted)

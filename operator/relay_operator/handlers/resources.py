@@ -27,6 +27,7 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.note_event(type, is_known=context.watched_state.tenants.has_shown(body))
     if not context.watched_state.tenants.take_in(body, deleted=type == "DELETED"):
         return
     name = body["metadata"]["name"]
@@ -51,6 +52,7 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
 
 async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
+    context.note_event(type, is_known=context.watched_state.providers.has_shown(body))
     if not context.watched_state.providers.take_in(body, deleted=type == "DELETED"):
         return
     name = body["metadata"]["name"]
@@ -63,6 +65,7 @@ async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
     context: Context = memo
     namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+    context.note_event(type, is_known=context.watched_state.routes.has_shown(body))
     news = context.watched_state.take_in_route(body, deleted=type == "DELETED")
     if news is None:
         return

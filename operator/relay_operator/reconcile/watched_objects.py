@@ -113,6 +113,12 @@ class WatchedObjects(Generic[R]):
     def get(self, name: str, *, namespace: str = "") -> Watched[R] | None:
         return self._objects.get(namespace, {}).get(name)
 
+    def has_shown(self, body: Body) -> bool:
+        """Tells whether this very object is known, in whatever form."""
+        metadata = body["metadata"]
+        known = self.get(metadata["name"], namespace=metadata.get("namespace", ""))
+        return known is not None and known.uid == metadata["uid"]
+
     def __contains__(self, name: object) -> bool:
         return name in self._objects.get("", {})
 

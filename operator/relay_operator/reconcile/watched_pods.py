@@ -75,6 +75,10 @@ class WatchedPods:
         self._queued[uid] = pod
         return True
 
+    def has_shown(self, body: Body) -> bool:
+        """Tells whether this very pod is known, in whatever form."""
+        return body["metadata"]["uid"] in self._pods.get(body["metadata"]["namespace"], {})
+
     def _remove(self, namespace: str, uid: str) -> bool:
         self._queued.pop(uid, None)
         pods = self._pods.get(namespace, {})

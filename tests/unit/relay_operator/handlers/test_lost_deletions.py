@@ -174,3 +174,40 @@ async def test_a_failed_comparison_is_repeated_after_the_period() -> None:
     await asyncio.sleep(600)
     assert queue.drained() == ["Provider/p"]
     task.cancel()
+
+
+@pytest.mark.parametrize("kind", ["Tenant", "Provider", "RelayRoute", "Pod", "NetworkPolicy"])
+def test_what_went_before_a_later_list_is_found_soon_after_it(
+    server: InMemoryApiServer, kind: str
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        space = "" if kind in ("Tenant", "Provider") else SPACE
+        for name in (names.RELAY, names.DEFAULT_DENY):
+            server.put(an_object(kind, name))
+        context, queue = await watched(server)
+        seen = HANDLERS.get(kind, owned_objects.child_seen)
+        if kind == "NetworkPolicy":
+            for name in (names.RELAY, names.DEFAULT_DENY):
+                await seen(body=shown(server, kind, name, space), type=None, memo=context)
+        checking = asyncio.create_task(comparing(server.connect(), context).run())
+        await asyncio.sleep(60)
+        server.remove(kind, names.DEFAULT_DENY, namespace=space)
+        await asyncio.sleep(60)
+        queue.drained()
+        # the watch was lost meanwhile, and begins anew with a list
+        await seen(body=shown(server, kind, names.RELAY, space), type=None, memo=context)
+        queue.drained()
+        await asyncio.sleep(16)
+        missed = {"Pod": "Tenant/finance", "NetworkPolicy": "Tenant/finance"}
+        assert missed.get(kind, f"{kind}/{names.DEFAULT_DENY}") in queue.drained()
+        await asyncio.sleep(60)
+        assert queue.drained() == []
+        checking.cancel()
+
+    story()
+
+
+def shown(server: InMemoryApiServer, kind: str, name: str, namespace: str) -> kopf.Body:
+    raw: Any = server.stored(kind, name, namespace=namespace)
+    return kopf.Body(raw)
