@@ -126,9 +126,21 @@ async def _run(settings: Settings, tiers: Tiers, shards: Shards) -> None:
     )
     prometheus = _prometheus(settings)
     measuring = asyncio.create_task(LoopLag(traffic).run(), name="loop-lag")
+    is_first = True
     try:
         while not stop.is_set():
-            await _live(settings, tiers, shards, api, lease_api, traffic, prometheus, stop)
+            await _live(
+                settings,
+                tiers,
+                shards,
+                api,
+                lease_api,
+                traffic,
+                prometheus,
+                stop,
+                stands_back=not is_first,
+            )
+            is_first = False
     finally:
         measuring.cancel()
         if prometheus is not None:
@@ -146,6 +158,8 @@ async def _live(
     traffic: ApiTraffic,
     prometheus: Prometheus | None,
     stop: asyncio.Event,
+    *,
+    stands_back: bool,
 ) -> None:
     elector = Elector(
         lease_api,
@@ -157,7 +171,7 @@ async def _live(
     relays = Relays(
         timeout_seconds=settings.push_timeout_seconds, fence=elector, brake=Brake(elector)
     )
-    electing = asyncio.create_task(elector.run(), name="elector")
+    electing = asyncio.create_task(elector.run(stands_back=stands_back), name="elector")
     try:
         fenced = api.fenced(elector)
         async with waiting(settings.port):

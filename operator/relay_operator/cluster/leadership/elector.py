@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.25
 """After a step that did not succeed."""
 _RELEASE_SECONDS = 2.0
+_STAND_BACK_SHARE: Final = 1 / 6
+"""Of the lease: others look at it twice meanwhile (decisions/leadership/election.py)."""
 _SAME_CLOCK_SECONDS: Final = 5.0
 """A renewal tells when it was sent, and is seen or stored up to some seconds later."""
 _TOLD_SECONDS: Final = 1e-6
@@ -100,10 +102,16 @@ class Elector:
             self._election.note_epoch(epoch)
             self._hurry.set()
 
-    async def run(self) -> None:
-        """Stands by, leads, and ends once the lead is lost."""
+    async def run(self, *, stands_back: bool = False) -> None:
+        """Stands by, leads, and ends once the lead is lost.
+
+        stands_back lets others be first where nobody leads: who has just given the lead back has everything to list anew, and
+        the cause of that may still be there.
+        """
         beating = asyncio.create_task(self._heartbeat.run(), name="heartbeat")
         try:
+            if stands_back:
+                await asyncio.sleep(self._lease_seconds * _STAND_BACK_SHARE)
             while not self._election.is_lost:
                 self._hurry.clear()
                 await self._take_step()

@@ -58,7 +58,7 @@ class Stage:
     both: int = 0
     stepped_seconds: float = 0.0
 
-    def start(self) -> Operator:
+    def start(self, *, stands_back: bool = False) -> Operator:
         """Starts another operator."""
         clock, api = running_clock(), self.server.connect()
         stand_in: Any = api
@@ -72,7 +72,7 @@ class Stage:
             wall=lambda: clock() + self.stepped_seconds + started.wall_ahead,
             heartbeat=Heartbeat((clock,)),
         )
-        started.task = asyncio.create_task(started.elector.run())
+        started.task = asyncio.create_task(started.elector.run(stands_back=stands_back))
         self.operators.append(started)
         return started
 
@@ -105,6 +105,31 @@ async def on_stage(operators: int = 2) -> AsyncIterator[Stage]:
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert stage.both == 0
+
+
+@in_virtual_time
+async def test_who_gives_the_lead_back_lets_a_standby_be_first() -> None:
+    async with on_stage() as stage:
+        former = await stage.leading()
+        standby = next(one for one in stage.operators if one is not former)
+        for _ in range(10):
+            await asyncio.sleep(7.3)
+            await former.elector.end()
+            await former.is_killed()
+            # the next life of the same process
+            again = stage.start(stands_back=True)
+            assert await stage.leading(seconds=1.0) is standby
+            former, standby = standby, again
+
+
+@in_virtual_time
+async def test_who_gives_the_lead_back_leads_again_where_there_is_nobody_else() -> None:
+    async with on_stage(operators=1) as stage:
+        former = await stage.leading()
+        await former.elector.end()
+        await former.is_killed()
+        again = stage.start(stands_back=True)
+        assert await stage.leading(seconds=1.5) is again
 
 
 @in_virtual_time
