@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from relay_operator import names
@@ -78,6 +79,8 @@ class OwnedObjects:
         self._making = {kind: asyncio.Semaphore(most) for kind, most in _MADE_AT_ONCE.items()}
         self.observed = 0
         """How often a watch has shown a child so far."""
+        self.found: Callable[[Manifest], None] = lambda _: None
+        """Called with a child that is as it should be without a write, after which no watch needs to show anything."""
 
     async def apply(self, manifest: Manifest, *, first: Manifest | None = None) -> bool:
         """Brings the child to what the manifest says; True when that took a write. A missing one is made from `first`,
@@ -261,6 +264,8 @@ class OwnedObjects:
                     if noted:
                         before.restored_at = asyncio.get_running_loop().time()
                     self._keep(manifest, live, restored_at=before.restored_at)
+                    if not wrote:
+                        self.found(live)
                     return wrote
                 if is_final:
                     live = child.live.manifest() if child.live else None

@@ -198,6 +198,16 @@ class WatchedState:
             case _:
                 return False
 
+    def take_in_found(self, body: Body) -> None:
+        """Stores what a child tells that was read, if no watch has: what is shown of the children of no Tenant is dropped, and a
+        watch of Tenants may be behind the others.
+        """
+        namespace = body["metadata"].get("namespace", "")
+        if body["kind"] == "Deployment" and namespace not in self.rollouts:
+            self.take_in_deployment(body, deleted=False)
+        elif body["kind"] == "Service" and namespace not in self._services:
+            self.take_in_service(body, deleted=False)
+
     def take_in_service(self, body: Body, *, deleted: bool) -> bool:
         """Stores the load balancer's address of a tenant's Service; True when that has changed."""
         namespace = body["metadata"]["namespace"]

@@ -73,6 +73,7 @@ class TenantReconciler:
         self._queue = queue
         self._clock = clock
         self._pauses = GrowingPauses()
+        children.found = watched_state.take_in_found
         certificate = TenantCertificate(api=api, watched_state=watched_state)
         publications = TenantPublications(
             api=api, publisher=publisher, watched_state=watched_state, queue=queue

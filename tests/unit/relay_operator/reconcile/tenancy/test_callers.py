@@ -118,6 +118,35 @@ async def test_callers_taken_away_are_noticed_although_the_policy_follows_in_ano
         await life.end()
 
 
+@in_virtual_time
+async def test_the_address_is_known_to_a_leader_that_was_shown_the_service_before_its_tenant() -> (
+    None
+):
+    stage = Stage()
+    standby = stage.life()
+    await standby.stand_by()
+    # its watch of Tenants is down meanwhile
+    standby.lagging.add("Tenant")
+    life = await stage.operator()
+    stage.tenant(network={"service": RANGES})
+    await stage.settle()
+    stage.pod()
+    balance(stage, {"ip": "192.0.2.7"})
+    await stage.settle()
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    standby.lagging.clear()
+    # whatever happens, its watches tell what they have
+    stage.provider("another")
+    await stage.settle()
+    await life.end()
+    standby.lead()
+    await stage.settle(60)
+    assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    assert stage.status("Tenant", "finance")["endpoint"] == "http://192.0.2.7:8080/v1"
+    assert [*standby.watched_state.rollouts] == [SPACE]
+    await standby.end()
+
+
 RANGES = {"type": "LoadBalancer", "loadBalancerSourceRanges": ["203.0.113.0/24"]}
 
 
