@@ -55,7 +55,9 @@ def _processes_of(name: str) -> list[str]:
             command = (directory / "cmdline").read_text().replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if f"/rk-{name}" in groups or f"{paths.state_root()}/{name}/" in command:
+        # the first process of the namespaces has neither before it starts the others
+        marks = (f"{paths.state_root()}/{name}/", f"first_process {name} ")
+        if f"/rk-{name}" in groups or any(mark in command for mark in marks):
             found.append(command)
     return found
 
