@@ -185,7 +185,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     build(options.directory, options.archive_url)
-    print(f"{options.directory / PLUGIN}: put the directory on PATH, then: kubectl relay status")  # noqa: T201
+    print(f"{options.directory / PLUGIN}: put the directory on PATH, then: kubectl relay status")  # noqa: T201 - as a build says it
     return 0
 
 

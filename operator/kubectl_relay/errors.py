@@ -1,4 +1,4 @@
-"""What keeps a command from its answer, in words that a person can act on."""
+"""Names what keeps a command from its answer, in words that a person can act on."""
 
 
 class PluginError(Exception):

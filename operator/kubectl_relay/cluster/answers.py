@@ -1,4 +1,4 @@
-"""What kubectl says when something fails, as errors that say what to do."""
+"""Turns what kubectl says of a failure into errors that say what to do."""
 
 import re
 

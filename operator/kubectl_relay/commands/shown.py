@@ -1,4 +1,4 @@
-"""What a command hands back: a view for machines and its text for people."""
+"""Holds the result of a command: a view for machines and its text for people."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from relay_operator.names import NAMESPACE_PREFIX, tenant_namespace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to look: namespace and tenant as the options say, empty if they do not."""
+    """Names the namespace and the tenant of the options; empty if they name none."""
 
     namespace: str = ""
     tenant: str = ""

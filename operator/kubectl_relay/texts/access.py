@@ -1,4 +1,4 @@
-"""How a tenant is called, as text."""
+"""Writes as text how a tenant is called."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What was written, as text."""
+"""Writes as text what a command has changed."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a look at a tenant found, as text."""
+"""Writes as text what a look at a tenant found."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""How a tenant is called: its address, its keys by name, and who may call. No secret."""
+"""Tells how a tenant is called: its address, its keys by name, and who may call. No secret."""
 
 from dataclasses import dataclass
 

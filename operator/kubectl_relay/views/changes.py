@@ -1,4 +1,4 @@
-"""What approve, retry, pause, resume and back write: the annotation or field that GitOps would."""
+"""Computes the writes of approve, retry, pause, resume and back: the annotation or field that GitOps would."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanView:
-    """What lies ahead. takes says what each step needs; waits_for is what holds the canary at present, empty if nothing does:
+    """Lists what lies ahead. takes says what each step needs; waits_for is what holds the canary at present, empty if nothing does:
     then the steps are those that follow once that ends, if it ended now.
     """
 

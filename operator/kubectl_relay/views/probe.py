@@ -1,4 +1,4 @@
-"""What a look at a tenant found: what the operator measured, and a call through the relay itself."""
+"""Holds the findings of a look at a tenant: what the operator measured, and a call through the relay itself."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -55,7 +55,7 @@ class MetricView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowView:
-    """What shadow copies have shown. differences are kind and counts of canary and stable."""
+    """Counts what shadow copies have shown. differences are kind and counts of canary and stable."""
 
     started_at: str
     compared: int
@@ -68,7 +68,7 @@ class ShadowView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyView:
-    """What moved a route, and what that rests on. cause is why a canary was rolled back or frozen; commands are those by which a
+    """Tells what moved a route, and what that rests on. cause is why a canary was rolled back or frozen; commands are those by which a
     person decides, where one has to.
     """
 

@@ -63,7 +63,7 @@ def event_id(*, tenant_uid: str, attempt_id: str, dispatched_at: int, kind: Kind
 
 
 class Attempt(Part):
-    """What both records say. Times are microseconds since 1970, of the relay's clock.
+    """Holds what both records say. Times are microseconds since 1970, of the relay's clock.
 
     call_id is the logical call, of which attempt_id is one attempt and `attempt` its number from 1. request_id is the caller's
     X-Request-ID, a label that proves nothing. requested_model is the caller's word, routed_model what the provider was asked

@@ -1,4 +1,4 @@
-"""How a relay delivers records to the ledger: lines of JSON in one request, answered once they are on disk.
+"""Names the form in which a relay delivers records to the ledger: lines of JSON in one request, answered once they are on disk.
 
 A relay sends what has no answer of 200 again, as often as it takes. What 200 tells is done with: booked, booked before, or kept apart.
 """

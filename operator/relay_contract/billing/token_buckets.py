@@ -41,7 +41,7 @@ UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
 
 
 class TokenBuckets(Part):
-    """What an attempt used. A bucket that is left out holds no token; an attempt whose tokens are not known has no buckets.
+    """Counts what an attempt used. A bucket that is left out holds no token; an attempt whose tokens are not known has no buckets.
 
     input is what came from no cache and went into none. cache_write is kept for the provider's shortest time (5 minutes at
     Anthropic), cache_write_hour for an hour. output is what the answer shows, reasoning what it does not. tool_prompt is
@@ -82,7 +82,7 @@ class TokenBuckets(Part):
 
 
 class BilledUnits(Part):
-    """What the provider did for an attempt and bills by the piece."""
+    """Counts what the provider did for an attempt and bills by the piece."""
 
     web_search: UnitCount = 0
     web_fetch: UnitCount = 0

@@ -1,4 +1,4 @@
-"""What becomes of an attempt when records of it come, in whatever order.
+"""Decides what becomes of an attempt when records of it come, in whatever order.
 
 An attempt is in flight from the record that opens it to the one that closes it. The ledger sweeps one of which nobody is heard
 again; if its end comes after all, that is what counts. `opened + unopened = closed + swept + in flight` holds after every step.

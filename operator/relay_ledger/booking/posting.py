@@ -28,7 +28,7 @@ FIGURES: Final = (
     "cost_unpriced",
     "charge_unpriced",
 )
-"""What is summed. held_pico is the worst case of attempts whose use is unknown; the last two are numbers of attempts."""
+"""Names what is summed. held_pico is the worst case of attempts whose use is unknown; the last two are numbers of attempts."""
 Figures = Mapping[str, int]
 
 

@@ -42,7 +42,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a request holds: records to book, and lines to keep apart."""
+    """Holds the content of a request: records to book, and lines to keep apart."""
 
     records: tuple[AttemptRecord, ...]
     refused: tuple[Quarantined, ...]

@@ -9,7 +9,7 @@ from relay_ledger.store.ledger import Standing
 
 
 class LedgerMetrics:
-    """What is counted here since the start, and what the database says now."""
+    """Counts since the start, and holds what the database says now."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -15,7 +15,7 @@ of a kind that the entry has no price for."""
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What is priced: who answered, when the attempt was sent (microseconds since 1970), and what it used."""
+    """Describes what is priced: who answered, when the attempt was sent (microseconds since 1970), and what it used."""
 
     provider: str
     model: str

@@ -48,7 +48,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a batch."""
+    """Tells what became of a batch."""
 
     booked: int
     repeated: int

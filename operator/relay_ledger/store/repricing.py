@@ -19,7 +19,7 @@ PAGE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What new prices change for a tenant: attempts, and pico-USD of both accounts."""
+    """Counts what new prices change for a tenant: attempts, and pico-USD of both accounts."""
 
     attempts: int = 0
     cost_pico: int = 0

@@ -1,1 +1,1 @@
-"""What the ledger does by itself: closes what was left open, takes new prices and tokens, drops old months."""
+"""Closes what was left open, takes new prices and tokens, drops old months: the ledger's work without a request."""

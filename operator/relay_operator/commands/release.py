@@ -26,5 +26,5 @@ async def run(tenants: Sequence[str]) -> int:
             count += 1
     finally:
         await api.close()
-    print(f"{count} released")  # noqa: T201
+    print(f"{count} released")  # noqa: T201 - as above
     return 0
