@@ -39,12 +39,6 @@ class OthersAtTheCluster:
         self._kubectl("patch", kind, name, *options, "--patch", json.dumps(operations))
 
 
-@pytest.fixture(scope="module")
-def crds(kubectl: Client) -> None:
-    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-
-
 @pytest.fixture
 async def api(kubectl: Client) -> AsyncIterator[KubernetesApiServer]:
     configuration = kubernetes_client.Configuration()
