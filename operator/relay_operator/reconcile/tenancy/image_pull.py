@@ -27,6 +27,7 @@ class ImagePull:
         self._named = platform.image_pull_secrets
         self._namespace = platform.operator_namespace
         self._told: set[str] = set()
+        self._without: set[str] = set()
 
     async def bring(self, tenant: Tenant) -> None:
         """Writes the credentials of all named Secrets; without one that can be read, the last ones stay."""
@@ -41,6 +42,25 @@ class ImagePull:
             self._told.discard(name)
             auths |= found
         await self._children.apply(credentials.image_pull(tenant, auths))
+
+    async def take_back(self, tenant: Tenant) -> None:
+        """Deletes the Secret where the platform names none any more; for a tenant whose pods have all been made without it.
+
+        Asked for once a tenant in a life of the operator: Secrets of this name are not watched.
+        """
+        space = names.tenant_namespace(tenant.metadata.name)
+        if self._named or space in self._without:
+            return
+        live = await self._api.get("Secret", names.IMAGE_PULL_SECRET, namespace=space)
+        labels = (live or {}).get("metadata", {}).get("labels") or {}
+        if live is not None and labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY:
+            uid = live["metadata"]["uid"]
+            await self._api.delete("Secret", names.IMAGE_PULL_SECRET, namespace=space, uid=uid)
+        self._without.add(space)
+
+    def forget(self, namespace: str) -> None:
+        """Forgets that a namespace was looked at, when its tenant is gone."""
+        self._without.discard(namespace)
 
     def _tell(self, name: str) -> None:
         """Logs once what is missing: image.pullSecrets of the chart is wrong for every tenant at once."""

@@ -104,6 +104,9 @@ class Provisioning:
         await self._publisher.distribute(space)
         await self._image_pull.bring(spec)
         await self._serve(spec)
+        if self._rollouts.is_everywhere(spec.metadata.name):
+            # pods that were made with it still need it, for another pull of their image
+            await self._image_pull.take_back(spec)
         await self._publisher.acknowledged(space)
         await self._api_keys.rotate(spec, publication)
         await self._certificate.bring(publication, now)

@@ -153,6 +153,13 @@ class Rollouts:
         del self._begun[name]
         return changes.is_flying(rollout)
 
+    def is_everywhere(self, name: str) -> bool:
+        """Tells whether all pods of a tenant are of the template that the platform and its spec ask for now."""
+        rollout = self._watched_state.rollouts.get(names.tenant_namespace(name))
+        if rollout is None or name in self._waiting:
+            return False
+        return rollout.is_done and rollout.note.template == self._given_last.get(name)
+
     def note_unwritten(self, name: str, why: str) -> None:
         """Takes in that the Deployment which the tenant was given last may not have been written."""
         known = self._unwritten.get(name)

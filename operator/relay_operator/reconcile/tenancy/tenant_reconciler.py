@@ -113,6 +113,7 @@ class TenantReconciler:
             platform=platform,
             signing_key=signing_key,
         )
+        self._image_pull = ImagePull(api=api, children=children, platform=platform)
         self._provisioning = Provisioning(
             children=children,
             publications=publications,
@@ -127,7 +128,7 @@ class TenantReconciler:
             ),
             certificate=certificate,
             isolation=isolation,
-            image_pull=ImagePull(api=api, children=children, platform=platform),
+            image_pull=self._image_pull,
             rollouts=self._rollouts,
             platform=platform,
         )
@@ -262,6 +263,7 @@ class TenantReconciler:
     def _drop(self, name: str) -> None:
         space = names.tenant_namespace(name)
         self._rollouts.forget(name)
+        self._image_pull.forget(space)
         self._publisher.forget(space)
         self._pauses.forget(name)
         self._children.forget(space)
