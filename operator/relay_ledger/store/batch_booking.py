@@ -4,15 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
 from relay_contract.billing.event_line import event_line, line_digest
+from relay_ledger.booking.answer_times import ANSWER_FIGURES, answer_figures, step_of
 from relay_ledger.booking.attempt_life import Change, LedgerPhase, Tally, change_of
 from relay_ledger.booking.posting import (
     FIGURES,
-    Amount,
-    Dimensions,
     Posting,
     posting_of,
     reversal_of,
@@ -20,7 +19,9 @@ from relay_ledger.booking.posting import (
 )
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.databases import insert_into
+from relay_ledger.store.posting_rows import posting_from, row_of
 from relay_ledger.store.tables import (
+    ANSWERS,
     DIMENSIONS,
     EVENTS,
     IN_FLIGHT,
@@ -98,6 +99,7 @@ class BatchBooking:
             for one in fresh
         )
         self._store_postings(postings)
+        self._store_answers(one.record for one in fresh if isinstance(one.record, AttemptClosed))
         self._follow_lives(
             [(one.record.id, one.record.dispatched_at, one.record.phase) for one in fresh]
         )
@@ -182,8 +184,7 @@ class BatchBooking:
         self._insert_all(POSTINGS, [row_of(posting, self._now) for posting in postings])
         sums: dict[tuple[Any, ...], dict[str, int]] = {}
         for posting in postings:
-            quarter = posting.dispatched_at // QUARTER_MICROSECONDS * QUARTER_MICROSECONDS
-            key = (quarter, *posting.dimensions.key())
+            key = (_quarter(posting.dispatched_at), *posting.dimensions.key())
             total = sums.setdefault(key, dict.fromkeys(FIGURES, 0))
             for name, figure in posting.figures.items():
                 total[name] += figure
@@ -196,6 +197,23 @@ class BatchBooking:
             for key in sorted(sums)
         ]
         self._add_up(SUMS, FIGURES, rows)
+
+    def _store_answers(self, ended: Iterable[AttemptClosed]) -> None:
+        totals: dict[tuple[int, int], dict[str, int]] = {}
+        for record in ended:
+            figures = answer_figures(record)
+            if figures is not None:
+                total = totals.setdefault(
+                    (_quarter(record.dispatched_at), step_of(record)),
+                    dict.fromkeys(ANSWER_FIGURES, 0),
+                )
+                for name, figure in figures.items():
+                    total[name] += figure
+        rows = [
+            {"tenant_uid": self._tenant_uid, "quarter": quarter, "step": step, **total}
+            for (quarter, step), total in sorted(totals.items())
+        ]
+        self._add_up(ANSWERS, ANSWER_FIGURES, rows)
 
     def _follow_lives(self, steps: Sequence[tuple[str, int, LedgerPhase]]) -> None:
         """Counts what new phases change, and keeps the list of what is in flight."""
@@ -279,6 +297,10 @@ def _among(table: Any, tenant_uid: str, records: Sequence[AttemptRecord]) -> tup
     )
 
 
+def _quarter(at: int) -> int:
+    return at // QUARTER_MICROSECONDS * QUARTER_MICROSECONDS
+
+
 def _conflict(stored: _Record, known: str) -> Quarantined:
     record = stored.record
     return Quarantined(
@@ -294,48 +316,3 @@ def _unpriced(postings: Sequence[Posting]) -> dict[str, int]:
         account: sum(posting.figures[f"{account}_unpriced"] for posting in postings)
         for account in ("cost", "charge")
     }
-
-
-def row_of(posting: Posting, now: int) -> dict[str, Any]:
-    """Returns the posting as a row."""
-    return {
-        "tenant_uid": posting.tenant_uid,
-        "event_id": posting.event_id,
-        "sequence": posting.sequence,
-        "dispatched_at": posting.dispatched_at,
-        "booked_at": now,
-        "kind": posting.kind,
-        **dict(zip(DIMENSIONS, posting.dimensions.key(), strict=True)),
-        "cost_state": posting.cost.state,
-        "cost_version": posting.cost.version,
-        "cost_detail": posting.cost.detail,
-        "charge_state": posting.charge.state,
-        "charge_version": posting.charge.version,
-        "charge_detail": posting.charge.detail,
-        **posting.figures,
-    }
-
-
-def posting_from(row: Row[Any]) -> Posting:
-    """Returns the posting that a row holds. Its amounts are what it added."""
-    fields = row._mapping
-    return Posting(
-        tenant_uid=fields["tenant_uid"],
-        event_id=fields["event_id"],
-        dispatched_at=fields["dispatched_at"],
-        sequence=fields["sequence"],
-        kind=fields["kind"],
-        dimensions=Dimensions(**{name: fields[name] for name in DIMENSIONS}),
-        cost=_amount(fields, "cost"),
-        charge=_amount(fields, "charge"),
-        figures={name: fields[name] for name in FIGURES},
-    )
-
-
-def _amount(fields: Mapping[Any, Any], account: str) -> Amount:
-    return Amount(
-        state=fields[f"{account}_state"],
-        pico=fields[f"{account}_pico"],
-        version=fields[f"{account}_version"],
-        detail=fields[f"{account}_detail"],
-    )

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text
 
+from relay_ledger.booking.answer_times import ANSWER_FIGURES
 from relay_ledger.booking.posting import FIGURES
 
 METADATA: Final = MetaData(
@@ -22,7 +23,10 @@ _Small: Final = SmallInteger().with_variant(Integer(), "sqlite")
 QUARTER_MICROSECONDS: Final = 15 * 60 * 1_000_000
 """Sums are of quarters of an hour: every zone of today begins its days at one (Nepal is 5:45 ahead)."""
 PARTITIONED: Final = ("events", "postings")
-GROWING: Final = ("events", "postings", "price_lists", "assignments", "quarantine")
+GROWING: Final = (
+    *("events", "postings", "price_lists", "assignments", "quarantine"),
+    *("terms", "exchange_rates", "statements", "credits"),
+)
 """Tables whose rows never change."""
 
 
@@ -94,6 +98,18 @@ SUMS: Final = Table(
 )
 """Sums of the postings of attempts that were sent in a quarter of an hour, which begins at `quarter`, microseconds since 1970."""
 
+ANSWERS: Final = Table(
+    "answers",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _whole("quarter", key=True),
+    Column("step", _Small, primary_key=True, nullable=False, autoincrement=False),
+    *(_whole(name) for name in ANSWER_FIGURES),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Counts calls and answers of a quarter of an hour by the step of their time."""
+
 TALLIES: Final = Table(
     "tallies",
     METADATA,
@@ -161,3 +177,60 @@ ASSIGNMENTS: Final = Table(
     sqlite_with_rowid=False,
 )
 """Whose list is which since when; of the same time the highest number counts."""
+
+TERMS: Final = Table(
+    "terms",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _whole("starts_at", key=True),
+    _whole("number", key=True),
+    _text("zone"),
+    _whole("anchor_day"),
+    _text("currency"),
+    _text("tenant"),
+    _whole("loaded_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What tenants' contracts say of periods and currency, since when; of the same time the highest number counts."""
+
+EXCHANGE_RATES: Final = Table(
+    "exchange_rates",
+    METADATA,
+    _text("currency", key=True),
+    _whole("starts_at", key=True),
+    _whole("number", key=True),
+    _whole("rate_micro"),
+    _text("source"),
+    _whole("loaded_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Micro-units of a currency for one USD, since when."""
+
+STATEMENTS: Final = Table(
+    "statements",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _whole("starts_at", key=True),
+    _whole("ends_at"),
+    _text("name"),
+    _whole("finalized_at"),
+    _text("content"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Final statements, as they were sent."""
+
+CREDITS: Final = Table(
+    "credits",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("reference", key=True),
+    _whole("amount_pico"),
+    _text("note"),
+    _whole("booked_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Money that was paid in advance, each under the reference of its payment."""
