@@ -21,9 +21,9 @@ class Settings(BaseSettings):
 
     database: SecretStr
     """`sqlite:////path/ledger.db`, or `postgresql://user:password@host/name`."""
-    tenants_directory: Path = Path("/etc/relay-ledger/tenants")
-    """A file for each tenant, named by its UID: the SHA-256 digests, in hexadecimal, of the tokens of its relays, one a line."""
-    tenants_poll_seconds: Seconds = 2.0
+    keys_file: Path = Path("/etc/relay-ledger/keys/keys")
+    """Keys of the tokens of relays and of the operator, one a line; relay_contract.billing.ledger_token says which does what."""
+    keys_poll_seconds: Seconds = 2.0
 
     ingest_host: str = "::"
     ingest_port: Port = INGEST_PORT

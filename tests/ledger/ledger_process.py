@@ -1,7 +1,6 @@
 """A `relay-ledger serve` process and a relay's way of delivering to it: again and again, until it has an answer."""
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -17,8 +16,10 @@ import httpx
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.delivery import ATTEMPTS_PATH
 from relay_contract.billing.event_line import event_line
+from relay_contract.billing.ledger_token import read_keys
 
 START_SECONDS: Final = 60.0
+KEY: Final = "the-key-of-the-tests-of-the-ledger"
 COMMAND: Final = (sys.executable, "-m", "relay_ledger")
 
 
@@ -26,8 +27,8 @@ def environment(address: str, directory: Path, **settings: Any) -> dict[str, str
     """Returns the environment of a ledger on free ports of this machine."""
     values = {
         "database": address,
-        "tenants_directory": directory,
-        "tenants_poll_seconds": 0.1,
+        "keys_file": directory / "keys",
+        "keys_poll_seconds": 0.1,
         "ingest_host": "127.0.0.1",
         "ingest_port": 0,
         "admin_host": "127.0.0.1",
@@ -39,16 +40,15 @@ def environment(address: str, directory: Path, **settings: Any) -> dict[str, str
     return {**os.environ, **named}
 
 
-def token_of(tenant_uid: str) -> str:
-    return f"token-of-{tenant_uid}"
+def token_of(tenant_uid: str, key: str = KEY) -> str:
+    return read_keys(key).tenant_token(tenant_uid)
 
 
-def give_token(directory: Path, tenant_uid: str, *tokens: str) -> None:
-    """Writes the tokens of a tenant's relays, as a mounted Secret would change: at once."""
-    digests = [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
-    temporary = directory / f".{tenant_uid}"
-    temporary.write_text("\n".join(digests) + "\n")
-    temporary.rename(directory / tenant_uid)
+def give_keys(directory: Path, *keys: str) -> None:
+    """Writes the keys as a mounted Secret would change: at once."""
+    temporary = directory / ".keys"
+    temporary.write_text("\n".join(keys) + "\n")
+    temporary.rename(directory / "keys")
 
 
 def lines(records: Sequence[AttemptRecord]) -> bytes:
@@ -61,6 +61,7 @@ class LedgerProcess:
     def __init__(self, address: str, directory: Path, **settings: Any) -> None:
         self.directory = directory
         self._log = directory / ".log"
+        give_keys(directory, KEY)
         self._environment = environment(address, directory, **settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: dict[str, int] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 from tests.ledger.conftest import COSTS, Books
-from tests.ledger.ledger_process import LedgerProcess, give_token, token_of
+from tests.ledger.ledger_process import LedgerProcess, token_of
 from tests.ledger.postgresql_server import PostgresqlServer
 from tests.unit.relay_contract.billing.records import closed, opened
 
@@ -84,8 +84,6 @@ def check(ledger: Ledger, tenants: Sequence[str] = TENANTS) -> None:
 def test_a_ledger_that_is_killed_again_and_again_loses_nothing_and_books_nothing_twice(
     books: Books, address: str, tmp_path: Path
 ) -> None:
-    for tenant_uid in TENANTS:
-        give_token(tmp_path, tenant_uid, token_of(tenant_uid))
     process = LedgerProcess(address, tmp_path)
     chance = random.Random(9)
     kills = 0
@@ -114,8 +112,6 @@ def test_a_database_that_is_killed_is_waited_for(tmp_path: Path) -> None:
         store = PriceBookStore(engine)
         store.load(COSTS, now=1)
         store.assign(Assignment("cost", "openai", 0, "openai"), now=1)
-        for tenant_uid in TENANTS:
-            give_token(tmp_path, tenant_uid, token_of(tenant_uid))
         process = LedgerProcess(address, tmp_path)
         process.start()
         with delivering(process, time.time_ns() // 1000):
@@ -138,7 +134,6 @@ def test_a_database_that_is_killed_is_waited_for(tmp_path: Path) -> None:
 def test_a_ledger_that_is_told_to_end_answers_what_it_has_in_hand(
     books: Books, address: str, tmp_path: Path
 ) -> None:
-    give_token(tmp_path, "uid-a", token_of("uid-a"))
     process = LedgerProcess(address, tmp_path)
     try:
         process.start()

@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 from tests.ledger.conftest import COSTS, Books
-from tests.ledger.ledger_process import LedgerProcess, give_token, lines, token_of
+from tests.ledger.ledger_process import KEY, LedgerProcess, give_keys, lines, token_of
 from tests.unit.relay_contract.billing.records import closed, opened
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.delivery import MAX_BATCH_BYTES, MAX_BATCH_LINES
 from relay_contract.billing.event_line import event_line
+from relay_contract.billing.ledger_token import read_keys
 from relay_contract.billing.token_buckets import TokenBuckets
 
 EVER = {"start": 0, "end": 2**60}
@@ -26,11 +27,7 @@ def now() -> int:
 
 @pytest.fixture
 def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
-    tenants = tmp_path / "tenants"
-    tenants.mkdir()
-    for tenant_uid in ("uid-a", "uid-b"):
-        give_token(tenants, tenant_uid, token_of(tenant_uid))
-    process = LedgerProcess(address, tenants, body_seconds=1.0)
+    process = LedgerProcess(address, tmp_path, body_seconds=1.0)
     try:
         process.start()
         yield process
@@ -66,7 +63,9 @@ def test_records_are_booked_once_and_each_for_its_own_tenant(
     assert books.ledger.sums("uid-a", **EVER)["charge_pico"] == 4_200_000_000
     # no token, nobody's token, another tenant's records among its own
     assert refusal(serving.send(records, token=None), 401) == "unauthorized"
-    assert refusal(serving.send(records, token="token-of-nobody"), 401) == "unauthorized"
+    assert refusal(serving.send(records, token="uid-a.nobody"), 401) == "unauthorized"
+    operators = read_keys(KEY).operator_token()
+    assert refusal(serving.send(records, token=operators), 401) == "unauthorized"
     basic = {"Authorization": "Basic dWlkLWE6eA=="}
     assert refusal(serving.send(records, token=None, headers=basic), 401) == "unauthorized"
     own = closed(tenant_uid="uid-b", dispatched_at=at)
@@ -168,30 +167,29 @@ def test_a_batch_that_does_not_come_is_given_up(serving: LedgerProcess) -> None:
     assert serving.metric('relay_ledger_refused_batches_total{reason="slow"}') == 1
 
 
-def test_tokens_change_without_a_restart_and_a_broken_file_changes_nothing(
+def test_keys_change_without_a_restart_and_a_broken_file_changes_nothing(
     serving: LedgerProcess,
 ) -> None:
-    give_token(serving.directory, "uid-a", "next", token_of("uid-a"))
+    new = "another-key-of-the-tests-of-the-ledger"
+    give_keys(serving.directory, new, KEY)
     deadline = time.monotonic() + 60
-    while serving.send(b"", token="next").status_code != httpx.codes.OK:
+    while serving.send(b"", token=token_of("uid-a", new)).status_code != httpx.codes.OK:
         assert time.monotonic() < deadline
     assert serving.send(b"").status_code == httpx.codes.OK
-    (serving.directory / "uid-a").write_text("no digest")
-    assert "every line is the SHA-256 digest" in serving.logged("tenant_tokens")["detail"]
-    assert serving.send(b"", token="next").status_code == httpx.codes.OK
-    give_token(serving.directory, "uid-a", "next")
+    give_keys(serving.directory, "too-short")
+    detail = serving.logged("keys")["detail"]
+    assert "the keys known before stay in force" in detail
+    assert "too-short" not in detail
+    assert serving.send(b"", token=token_of("uid-a", new)).status_code == httpx.codes.OK
+    give_keys(serving.directory, new)
     while serving.send(b"").status_code != httpx.codes.UNAUTHORIZED:
         assert time.monotonic() < deadline
-    # a token that two tenants have is nobody's
-    give_token(serving.directory, "uid-b", "next")
-    while serving.send(b"", token="next").status_code != httpx.codes.UNAUTHORIZED:
-        assert time.monotonic() < deadline
+    assert serving.send(b"", token=token_of("uid-a", new)).status_code == httpx.codes.OK
 
 
 def test_what_is_left_open_is_closed_by_the_ledger(
     books: Books, address: str, tmp_path: Path
 ) -> None:
-    give_token(tmp_path, "uid-a", token_of("uid-a"))
     process = LedgerProcess(address, tmp_path, open_seconds=60)
     try:
         process.start()

@@ -18,14 +18,14 @@ from sqlalchemy import Engine, text
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import IngestPort
+from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
-from relay_ledger.ingest.tenant_tokens import TenantTokens
 from relay_ledger.settings import Settings
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
-from relay_ledger.upkeep.rounds import Upkeep, watch_tokens
+from relay_ledger.upkeep.rounds import Upkeep, watch_keys
 
 READY_SECONDS: Final = 2.0
 HEALTH_PATH: Final = "/healthz"
@@ -56,18 +56,20 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    metrics, tokens = LedgerMetrics(), TenantTokens(settings.tenants_directory)
+    metrics, keys = LedgerMetrics(), KeyFile(settings.keys_file)
     ledger, prices = Ledger(engine), PriceBookStore(engine)
     desk = BookingDesk(ledger, prices.book(), metrics, max_batches=settings.max_batches)
     upkeep = Upkeep(settings, ledger, prices, desk=desk, metrics=metrics, log=log)
     await upkeep.round()
-    ingest = IngestPort(settings, tokens, desk, metrics, log)
+    # no relay is turned away because it came before the first look; watch_keys tells of a problem
+    keys.refresh()
+    ingest = IngestPort(settings, keys, desk, metrics, log)
     admin = _admin(engine, desk, metrics)
     async with AsyncExitStack() as stack:
         stack.callback(desk.close)
         enter = stack.enter_async_context
         await enter(_running(upkeep.run()))
-        await enter(_running(watch_tokens(tokens, settings.tenants_poll_seconds, log)))
+        await enter(_running(watch_keys(keys, settings.keys_poll_seconds, log)))
         admin_port = await enter(_listening(admin, settings.admin_host, settings.admin_port, 1.0))
         ingest_port = await enter(
             _listening(

@@ -11,8 +11,8 @@ from aiohttp import web
 from relay_contract.billing.delivery import ATTEMPTS_PATH, MAX_BATCH_BYTES
 from relay_ledger.ingest.batch_lines import SECOND, BatchRefused, Window, read_batch, told
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway, TooBusy
+from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
-from relay_ledger.ingest.tenant_tokens import TenantTokens
 from relay_ledger.settings import Settings
 
 DAY_SECONDS: Final = 86_400
@@ -28,13 +28,13 @@ class IngestPort:
     def __init__(
         self,
         settings: Settings,
-        tokens: TenantTokens,
+        keys: KeyFile,
         desk: BookingDesk,
         metrics: LedgerMetrics,
         log: Problem,
     ) -> None:
         self._settings = settings
-        self._tokens = tokens
+        self._keys = keys
         self._desk = desk
         self._metrics = metrics
         self._log = log
@@ -95,7 +95,7 @@ class IngestPort:
         value = request.headers.get("Authorization", "")
         if value[: len(_BEARER)].lower() != _BEARER:
             return None
-        return self._tokens.tenant_of(value[len(_BEARER) :].strip())
+        return self._keys.tenant_of(value[len(_BEARER) :].strip())
 
     async def _body(self, request: web.Request) -> bytes:
         """Reads the body, of bounded size and in bounded time; raises BatchRefused."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import Problem
+from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
-from relay_ledger.ingest.tenant_tokens import TenantTokens
 from relay_ledger.settings import Settings
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.price_book_store import PriceBookStore
@@ -69,13 +69,12 @@ class Upkeep:
             self._log("dropped", tables=gone)
 
 
-async def watch_tokens(tokens: TenantTokens, seconds: float, log: Problem) -> None:
-    """Looks for changed tokens until it is cancelled; tells of a problem once."""
-    told: list[str] = []
+async def watch_keys(keys: KeyFile, seconds: float, log: Problem) -> None:
+    """Looks for changed keys until it is cancelled; tells of a problem once."""
+    told: str | None = None
     while True:
-        problems = await asyncio.to_thread(tokens.refresh)
-        for problem in problems:
-            if problem not in told:
-                log("tenant_tokens", detail=problem)
-        told = problems
+        problem = await asyncio.to_thread(keys.refresh)
+        if problem not in (None, told):
+            log("keys", detail=problem)
+        told = problem
         await asyncio.sleep(seconds)
