@@ -1,4 +1,4 @@
-"""The chart is clean under kubeconform and checkov, and its README is what helm-docs makes of values.yaml.
+"""The chart is clean under kubeconform, checkov and kube-score, and its README is what helm-docs makes of values.yaml.
 
 What a linter is to leave alone stands in the templates, as an annotation beside the reason.
 """
@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.chart.linters import installed, programs
 from tests.cluster.session import provider
 
@@ -51,12 +52,35 @@ def test_checkov_finds_nothing(manifests: Path) -> None:
     assert programs.checkov(manifests) == []
 
 
+def test_kube_score_finds_nothing(manifests: Path) -> None:
+    assert programs.kube_score(manifests) == []
+
+
+def test_a_policy_limits_who_reaches_each_pod(manifests: Path) -> None:
+    """Looks at what kube-score is told to leave alone, since it has one check for both directions."""
+    objects = [one for one in yaml.safe_load_all(manifests.read_text()) if one]
+    chosen = [
+        one["spec"]["podSelector"]["matchLabels"].items()
+        for one in objects
+        if one["kind"] == "NetworkPolicy" and "Ingress" in one["spec"]["policyTypes"]
+    ]
+    pods = [
+        (one if one["kind"] == "Pod" else one["spec"]["template"])["metadata"]["labels"]
+        for one in objects
+        if one["kind"] in ("Deployment", "Job", "Pod")
+    ]
+    assert pods
+    for labels in pods:
+        assert any(selector <= labels.items() for selector in chosen), labels
+
+
 def test_what_does_not_fit_is_found(tmp_path: Path) -> None:
     """Shows that the linters look: each finds what was put there to be found."""
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(WRONG)
     assert "unknownField" in "".join(programs.kubeconform(wrong, "1.36.0"))
     assert "CKV_K8S_16" in "".join(programs.checkov(wrong))
+    assert "container-security-context-privileged" in "".join(programs.kube_score(wrong))
 
 
 WRONG = """

@@ -5,9 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from tests.chart.linters import installed
 from tests.cluster.build import go_build, go_programs
+
+_ALMOST_OK: Final = 7
+"""Of kube-score's grades: 1 is critical, 5 a warning, 10 all right."""
 
 
 def tool(name: str) -> Path:
@@ -32,6 +36,21 @@ def kubeconform(manifests: Path, version: str) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     return [f"{one['kind']} {one['name']}: {one['msg']}" for one in found.get("resources", ())]
+
+
+def kube_score(manifests: Path) -> list[str]:
+    """Returns what is critical and what is a warning, of all objects but those that say beside the reason what to leave alone."""
+    command = [str(tool("kube-score")), "score", "--output-format=json"]
+    # the oldest that the chart allows
+    command += ["--kubernetes-version=v1.31", str(manifests)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [
+        f"{one['object_name']}: {check['check']['id']}: {comment['summary']}"
+        for one in json.loads(done.stdout)
+        for check in one["checks"]
+        if not check["skipped"] and check["grade"] < _ALMOST_OK
+        for comment in check["comments"] or ({"summary": check["check"]["name"]},)
+    ]
 
 
 def checkov(manifests: Path) -> list[str]:

@@ -104,6 +104,7 @@ CHART_TOOLS = {
         Module(
             "kubeconform", (Program("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),)
         ),
+        Module("kube-score", (Program("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),)),
     )
 }
 """What looks at the chart and is no part of a cluster: built by the tests that need it."""
