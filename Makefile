@@ -70,7 +70,7 @@ plugin: ## Build kubectl relay, its completion and the archive and manifest for 
 lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra ledger --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
-	$(VENV)/bin/uv pip compile pyproject.toml -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --extra ledger -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
 	echo checkov==3.3.30 | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o tests/chart/linters/checkov.lock
 
 dashboards: setup ## Write the chart's dashboards from tests/dashboards

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -42,6 +43,7 @@ def _fail(code: int, message: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="relay-ledger", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"relay-ledger {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="take records from relays until SIGTERM")
     audit.add_arguments(
@@ -49,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     price_commands.add_parsers(commands.add_parser("prices", help="price lists"))
     return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("relay-operator")
+    except metadata.PackageNotFoundError:
+        return "unknown, it runs from sources that are not installed"
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ PYTHON_ENVIRONMENT = (
 
 
 def relay_operator() -> Image:
-    """Builds the image of both processes; a pod chooses by `command: [relay-operator]` or `command: [relay]`."""
+    """Builds the image of all processes; a pod chooses by `command: [relay-operator]`, `[relay]` or `[relay-ledger, serve]`."""
     return Image(
         reference=complete_reference(f"relay-operator:{TAG}"),
         layers=(debian.base_layer(), python.dependencies_layer(), python.operator_layer()),
