@@ -45,6 +45,16 @@ TLS_MOUNT = "/etc/relay/tls"
 KEPT_TLS_MOUNT = "/var/lib/relay-tls"
 """An emptyDir in memory: the last good pair survives a container restart here, and is never on a disk."""
 
+LEDGER_TOKEN_MOUNT = "/etc/relay/ledger"  # noqa: S105 - a directory
+"""Directory of the token by which the ledger knows the tenant's relays."""
+OUTBOX_MOUNT = "/var/lib/relay/outbox"
+"""An emptyDir: records of attempts that the ledger does not have yet survive a container restart here."""
+
+ENV_LEDGER_URL = "RELAY_LEDGER_URL"
+ENV_LEDGER_TOKEN_FILE = "RELAY_LEDGER_TOKEN_FILE"  # noqa: S105 - the name of a variable
+ENV_OUTBOX_DIRECTORY = "RELAY_OUTBOX_DIRECTORY"
+ENV_OUTBOX_MEBIBYTES = "RELAY_OUTBOX_MEBIBYTES"
+"""Absent, all four of them, where there is no ledger."""
 ENV_TENANT_UID = "RELAY_TENANT_UID"
 ENV_DOCUMENT_PUBLIC_KEYS = "RELAY_DOCUMENT_PUBLIC_KEYS"
 """Comma-separated base64 of raw 32-byte Ed25519 public keys; several during a rotation of the signing key."""

@@ -21,6 +21,7 @@ from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.fence import Brake, Fence, boot_seconds
+from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.cluster.metrics.loop_lag import LoopLag
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -44,7 +45,7 @@ from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
 from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
-from relay_operator.manifests.environment import Platform
+from relay_operator.manifests.environment import Ledger, Platform
 from relay_operator.process import logs
 from relay_operator.process.life import Life, obey
 from relay_operator.process.waiting import waiting
@@ -240,6 +241,7 @@ async def _operate(
         ahead_seconds=lambda: elector.clock_ahead_seconds,
     )
     clock = StepClock(wall=time.time, steady=boot_seconds, canaries=canaries, queue=queue)
+    ledger_keys = KeyFile(settings.ledger_keys_file) if settings.ledger_url else None
     webhook, key_versions = _webhook(settings, elector), SecretVersions()
     isolation = IsolationRecords(
         watched_state=watched_state,
@@ -293,6 +295,7 @@ async def _operate(
             isolation=isolation,
             key_versions=key_versions,
             platform=_platform(settings, key_secrets.public_key_text(key)),
+            ledger_keys=ledger_keys,
             signing_key=key,
             clock=time.time,
         ),
@@ -442,6 +445,17 @@ def _platform(settings: Settings, public_keys: str) -> Platform:
         drain_seconds=settings.drain_seconds,
         rollout_seconds=settings.rollout_seconds,
         rollouts_at_once=settings.rollouts_at_once,
+        ledger=_ledger(settings),
+    )
+
+
+def _ledger(settings: Settings) -> Ledger | None:
+    if not settings.ledger_url:
+        return None
+    return Ledger(
+        url=settings.ledger_url,
+        pods=labels(settings.ledger_pod_selector),
+        outbox_mebibytes=settings.outbox_mebibytes,
     )
 
 

@@ -70,6 +70,8 @@ API_KEYS_SECRET = "relay-api-keys"  # noqa: S105 - the name of a Secret, not a s
 KEY_DIGESTS_SECRET = "relay-api-key-digests"  # noqa: S105 - as above
 UPSTREAM_SECRET = "relay-upstream"  # noqa: S105 - as above
 IMAGE_PULL_SECRET = "relay-image-pull"  # noqa: S105 - as above
+LEDGER_SECRET = "relay-ledger"  # noqa: S105 - as above
+LEDGER_TOKEN_ENTRY = "token"  # noqa: S105 - as above
 DOCKER_CONFIG = ".dockerconfigjson"
 """The one entry of a Secret of type kubernetes.io/dockerconfigjson."""
 SIGNING_KEY_SECRET = "relay-operator-signing-key"  # noqa: S105 - as above

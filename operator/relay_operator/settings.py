@@ -108,6 +108,25 @@ class Settings(BaseSettings):
     webhook_ca_file: str = Field(
         default="", description="certificates that sign the receiver's; empty takes the system's"
     )
+    ledger_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^@/ ]+)?$",
+        description="where relays and the operator reach relay-ledger; empty for a platform without a ledger",
+    )
+    ledger_keys_file: str = Field(
+        default="",
+        description="keys of the tokens of relays and operator, one a line; those of the ledger, and read again when they change",
+    )
+    ledger_pod_selector: str = Field(
+        default="app.kubernetes.io/name=relay-operator-ledger,app.kubernetes.io/instance=relay-operator",
+        description="labels of the ledger's pods, where the operator runs; relays may reach them",
+    )
+    outbox_mebibytes: int = Field(
+        default=64,
+        ge=4,
+        le=65536,
+        description="space in each relay pod for records that the ledger does not have yet, in MiB",
+    )
     dns_namespace: str = Field(
         default="kube-system", description="namespace of the cluster's DNS pods"
     )
@@ -160,6 +179,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _the_ledger_knows_who_asks(self) -> Self:
+        if self.ledger_url and not self.ledger_keys_file:
+            raise ValueError("ledger_url needs ledger_keys_file: relays and operator show a token")
+        return self
+
+    @model_validator(mode="after")
     def _files_come_in_pairs(self) -> Self:
         for one, other in (
             ("prometheus_certificate_file", "prometheus_key_file"),
@@ -180,7 +205,9 @@ class Settings(BaseSettings):
             ipaddress.ip_address(address)
         return text
 
-    @field_validator("pod_selector", "prometheus_pod_selector", "dns_pod_selector")
+    @field_validator(
+        "pod_selector", "prometheus_pod_selector", "dns_pod_selector", "ledger_pod_selector"
+    )
     @classmethod
     def _every_label_is_one(cls, text: str) -> str:
         if wrong := [one for one in split(text) if not _LABEL.fullmatch(one)]:

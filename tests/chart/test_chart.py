@@ -144,6 +144,7 @@ YOUNGER_VALUES = (
     "operator.podLabels",
     "operator.podAnnotations",
     "operator.topologySpreadConstraints",
+    "ledger",
 )
 """What the first release did not have: with --reuse-values its values are the only ones."""
 

@@ -23,16 +23,19 @@ EVERYTHING = (
     "prometheus.auth.secretName=metrics",
     "webhook.url=https://receiver.test/hook",
     "webhook.secretName=hook",
+    "ledger.enabled=true",
+    "ledger.database.secretName=ledger-dsn",
     "operator.shards[0].name=eu",
     "operator.shards[0].tenantSelector=region=eu",
 )
 """Values with which the chart makes all that it can make."""
+SETS = {"default": (), "ledger": ("ledger.enabled=true",), "everything": EVERYTHING}
 
 
-@pytest.fixture(scope="module", params=["default", "everything"])
+@pytest.fixture(scope="module", params=["default", "ledger", "everything"])
 def manifests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a file with what the chart makes."""
-    sets = EVERYTHING if request.param == "everything" else ()
+    sets = SETS[request.param]
     values = [part for one in sets for part in ("--set", one)]
     command = [str(provider.find().helm), "template", "relay-operator", str(CHART), *values]
     done = subprocess.run(

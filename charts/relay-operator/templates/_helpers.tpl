@@ -66,7 +66,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "relay-operator.name" 
 
 {{- /* names of the Secrets that the operator writes in tenants' namespaces */}}
 {{- define "relay-operator.secrets" -}}
-['relay-api-keys', 'relay-upstream', 'relay-image-pull']
+['relay-api-keys', 'relay-upstream', 'relay-image-pull', 'relay-ledger']
 {{- end }}
 
 {{- define "relay-operator.breakGlassGroups" -}}

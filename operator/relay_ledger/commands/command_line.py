@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +16,9 @@ from relay_ledger.prices.price_list import InvalidPrices
 from relay_ledger.settings import Settings
 from relay_ledger.store.databases import DatabaseMisconfigured
 from relay_ledger.store.schema import NewerSchema
+
+SECRETS: Final = Path("/etc/relay-ledger/secrets")
+"""A file relay_ledger_database there is RELAY_LEDGER_DATABASE, so that a password need not stand in a pod's environment."""
 
 
 class Misconfigured(Exception):
@@ -76,7 +81,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _settings() -> Settings:
     try:
-        return Settings()  # type: ignore[call-arg]  # the required ones come from the environment
+        # the required ones come from the environment, or from files named like them
+        return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()

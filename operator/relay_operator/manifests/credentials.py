@@ -42,6 +42,11 @@ def image_pull(tenant: Tenant, auths: Mapping[str, Any]) -> Manifest:
     return {**secret, "type": "kubernetes.io/dockerconfigjson"}
 
 
+def ledger_token(tenant: Tenant, token: str) -> Manifest:
+    """Returns the Secret with the token by which the ledger knows the tenant's relays."""
+    return _secret(tenant, names.LEDGER_SECRET, {names.LEDGER_TOKEN_ENTRY: token})
+
+
 def _secret(tenant: Tenant, name: str, entries: Mapping[str, str]) -> Manifest:
     return {
         "apiVersion": "v1",

@@ -7,6 +7,15 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """The platform's ledger: its URL, labels of its pods in the operator's namespace, and the space of a relay pod's outbox."""
+
+    url: str
+    pods: tuple[tuple[str, str], ...]
+    outbox_mebibytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """The operator's surroundings. public_keys is the text of endpoints.ENV_DOCUMENT_PUBLIC_KEYS; rollout_seconds how
     long new relay pods may take until they count as not coming up; rollouts_at_once how many tenants' pods a change of the
@@ -35,6 +44,7 @@ class Platform:
     drain_seconds: int = 60
     rollout_seconds: int = 300
     rollouts_at_once: int = 5
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

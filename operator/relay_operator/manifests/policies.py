@@ -8,6 +8,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Peer, Tenant
 from relay_operator.manifests.addresses import forbidden_addresses
 from relay_operator.manifests.environment import Manifest, Platform, Upstream
+from relay_operator.manifests.ledger import delivery
 from relay_operator.manifests.namespace import metadata
 
 NOT_PUBLIC_V4 = [
@@ -36,8 +37,8 @@ def default_deny(tenant: Tenant) -> Manifest:
 def relay_traffic(
     tenant: Tenant, platform: Platform, upstreams: Iterable[Upstream], *, note: str = ""
 ) -> Manifest:
-    """Lets callers in on the traffic port, Prometheus and the operator on the admin port; and the relay out to DNS
-    and to its upstreams, each at its one port. note is kept as an annotation.
+    """Lets callers in on the traffic port, Prometheus and the operator on the admin port; and the relay out to DNS,
+    to its upstreams, each at its one port, and to the ledger. note is kept as an annotation.
     """
     ingress = [
         {
@@ -61,6 +62,7 @@ def relay_traffic(
             "egress": [
                 _dns(platform),
                 *filter(None, (_upstream(upstream, platform) for upstream in upstreams)),
+                *_ledger(platform),
             ],
         },
     )
@@ -116,6 +118,13 @@ def _dns(platform: Platform) -> Manifest:
         "to": servers if own else [_pods(platform.dns_namespace, platform.dns_pods), *servers],
         "ports": [{"protocol": "UDP", "port": 53}, _tcp(53)],
     }
+
+
+def _ledger(platform: Platform) -> list[Manifest]:
+    if platform.ledger is None:
+        return []
+    pods = _pods(platform.operator_namespace, platform.ledger.pods)
+    return [{"to": [pods], "ports": delivery.ports()}]
 
 
 def _upstream(upstream: Upstream, platform: Platform) -> Manifest | None:

@@ -6,6 +6,7 @@ from relay_contract import endpoints
 from relay_operator import names
 from relay_operator.api.tenant import Entry, Tenant
 from relay_operator.manifests.environment import Manifest, Platform
+from relay_operator.manifests.ledger import delivery
 from relay_operator.manifests.namespace import metadata
 from relay_operator.manifests.policies import canonical
 
@@ -84,7 +85,7 @@ def _pod(tenant: Tenant, platform: Platform) -> Manifest:
         ],
         **_image_pull(platform),
         "containers": [_container(tenant, platform)],
-        "volumes": _volumes(tenant),
+        "volumes": [*_volumes(tenant), *delivery.volumes(platform.ledger)],
         **_dns(platform),
     }
 
@@ -135,6 +136,7 @@ def _container(tenant: Tenant, platform: Platform) -> Manifest:
                 "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
             },
             {"name": "RELAY_DRAIN_SECONDS", "value": str(platform.drain_seconds)},
+            *delivery.environment(platform.ledger),
         ],
         "ports": [
             _container_port("traffic", endpoints.TRAFFIC_PORT),
@@ -150,7 +152,7 @@ def _container(tenant: Tenant, platform: Platform) -> Manifest:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": _mounts(tenant),
+        "volumeMounts": [*_mounts(tenant), *delivery.mounts(platform.ledger)],
     }
 
 

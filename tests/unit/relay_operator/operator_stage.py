@@ -28,6 +28,7 @@ from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.fence import Brake, Unfenced
 from relay_operator.cluster.leadership.heartbeat import Heartbeat
+from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus.client import Fetched
 from relay_operator.cluster.status_writer import StatusWriter
@@ -291,6 +292,7 @@ class Life:
                 isolation=self.isolation,
                 key_versions=self.key_versions,
                 platform=stage.platform,
+                ledger_keys=stage.ledger_keys,
                 signing_key=SIGNING_KEY,
                 clock=wall,
             ),
@@ -487,6 +489,7 @@ class Stage:
         self.network = Network(self.relays)
         self.isolation_is_required = True
         self.webhook: Webhook | None = None
+        self.ledger_keys: KeyFile | None = None
         self.numbers = itertools.count(1)
         self.server.put(_namespace(SYSTEM))
 

@@ -14,6 +14,7 @@ from relay_operator.reconcile.isolation.isolation_records import IsolationRecord
 from relay_operator.reconcile.isolation.withheld_keys import withhold
 from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
 from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
+from relay_operator.reconcile.ledger.relay_tokens import RelayTokens
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
@@ -41,6 +42,7 @@ class Provisioning:
         certificate: TenantCertificate,
         isolation: IsolationRecords,
         image_pull: ImagePull,
+        relay_tokens: RelayTokens,
         rollouts: Rollouts,
         platform: Platform,
     ) -> None:
@@ -56,6 +58,7 @@ class Provisioning:
         self._certificate = certificate
         self._isolation = isolation
         self._image_pull = image_pull
+        self._relay_tokens = relay_tokens
         self._rollouts = rollouts
         self._platform = platform
 
@@ -103,6 +106,7 @@ class Provisioning:
         self._set_reachable(publication, frozenset(upstreams) - keyless, keys.missing_words())
         await self._publisher.distribute(space)
         await self._image_pull.bring(spec)
+        await self._relay_tokens.bring(spec)
         await self._serve(spec)
         if self._rollouts.is_everywhere(spec.metadata.name):
             # pods that were made with it still need it, for another pull of their image

@@ -14,7 +14,12 @@ from relay_operator.manifests import namespace
 from relay_operator.manifests.environment import Manifest
 
 _ROUNDS: Final = 5
-_SECRETS = (names.UPSTREAM_SECRET, names.IMAGE_PULL_SECRET, names.API_KEYS_SECRET)
+_SECRETS = (
+    names.UPSTREAM_SECRET,
+    names.IMAGE_PULL_SECRET,
+    names.LEDGER_SECRET,
+    names.API_KEYS_SECRET,
+)
 
 
 async def release(api: ApiServer, tenant: Tenant) -> None:
@@ -106,6 +111,7 @@ def _what_goes(tenant: Tenant) -> Iterator[tuple[str, str]]:
     yield from (child for child in names.watched_children() if child != binding)
     yield "Secret", names.UPSTREAM_SECRET
     yield "Secret", names.IMAGE_PULL_SECRET
+    yield "Secret", names.LEDGER_SECRET
     if tenant.spec.deletion_policy == "Delete":
         yield "Secret", names.API_KEYS_SECRET
     # the last one: it is the right to write the others

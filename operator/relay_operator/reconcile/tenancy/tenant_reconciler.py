@@ -10,6 +10,7 @@ from relay_operator import names
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import outcome
@@ -25,6 +26,7 @@ from relay_operator.reconcile.keys.held_keys import HeldKeys
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
 from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
+from relay_operator.reconcile.ledger.relay_tokens import RelayTokens
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
 from relay_operator.reconcile.tenancy import finalizers
@@ -65,6 +67,7 @@ class TenantReconciler:
         platform: Platform,
         signing_key: Ed25519PrivateKey,
         clock: Callable[[], float],
+        ledger_keys: KeyFile | None = None,
     ) -> None:
         self._api = api
         self._watched_state = watched_state
@@ -129,6 +132,7 @@ class TenantReconciler:
             certificate=certificate,
             isolation=isolation,
             image_pull=self._image_pull,
+            relay_tokens=RelayTokens(children=children, keys=ledger_keys),
             rollouts=self._rollouts,
             platform=platform,
         )

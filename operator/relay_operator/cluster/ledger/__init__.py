@@ -1,0 +1,1 @@
+"""The ledger: the keys of its tokens, and how it is asked."""

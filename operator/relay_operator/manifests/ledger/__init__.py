@@ -1,0 +1,1 @@
+"""The ledger as tenants meet it: what their relays deliver by, and what their prices are."""

@@ -1,0 +1,53 @@
+"""What a relay needs to deliver records to the ledger: settings, a token, a place to keep them, and a way there.
+
+Nothing of it is in a manifest where the platform runs no ledger.
+"""
+
+from relay_contract import endpoints
+from relay_contract.billing.delivery import INGEST_PORT
+from relay_operator import names
+from relay_operator.manifests.environment import Ledger, Manifest
+
+_SPARE_MEBIBYTES = 16
+"""Beyond the outbox itself: a pod that goes over the limit of its volume is evicted."""
+
+
+def environment(ledger: Ledger | None) -> list[Manifest]:
+    """Returns the relay's settings."""
+    if ledger is None:
+        return []
+    return [
+        {"name": endpoints.ENV_LEDGER_URL, "value": ledger.url},
+        {
+            "name": endpoints.ENV_LEDGER_TOKEN_FILE,
+            "value": f"{endpoints.LEDGER_TOKEN_MOUNT}/{names.LEDGER_TOKEN_ENTRY}",
+        },
+        {"name": endpoints.ENV_OUTBOX_DIRECTORY, "value": endpoints.OUTBOX_MOUNT},
+        {"name": endpoints.ENV_OUTBOX_MEBIBYTES, "value": str(ledger.outbox_mebibytes)},
+    ]
+
+
+def mounts(ledger: Ledger | None) -> list[Manifest]:
+    """Returns where the container finds them."""
+    if ledger is None:
+        return []
+    return [
+        {"name": "ledger", "mountPath": endpoints.LEDGER_TOKEN_MOUNT, "readOnly": True},
+        {"name": "outbox", "mountPath": endpoints.OUTBOX_MOUNT},
+    ]
+
+
+def volumes(ledger: Ledger | None) -> list[Manifest]:
+    """Returns the volumes: the token, and the outbox, which outlives the container and goes with the pod."""
+    if ledger is None:
+        return []
+    limit = f"{ledger.outbox_mebibytes + _SPARE_MEBIBYTES}Mi"
+    return [
+        {"name": "ledger", "secret": {"secretName": names.LEDGER_SECRET, "optional": True}},
+        {"name": "outbox", "emptyDir": {"sizeLimit": limit}},
+    ]
+
+
+def ports() -> list[Manifest]:
+    """Returns the ports of the ledger that relays may reach."""
+    return [{"protocol": "TCP", "port": INGEST_PORT}]

@@ -1,0 +1,1 @@
+"""The ledger: tokens of relays, prices in force, and what it tells."""

@@ -1,0 +1,179 @@
+"""The chart's ledger: off by default, on SQLite or PostgreSQL, and reached by whom it is for."""
+
+import base64
+from typing import Any
+
+import pytest
+from tests.chart.test_chart import CHART, helm, rendered
+
+from relay_contract.billing.delivery import INGEST_PORT
+from relay_contract.billing.ledger_token import read_keys
+from relay_ledger.settings import Settings as LedgerSettings
+from relay_operator.settings import Settings
+
+NAME = "relay-operator-ledger"
+POSTGRESQL = ("ledger.enabled=true", "ledger.database.secretName=ledger-dsn")
+
+
+def objects(*values: str) -> dict[str, dict[str, Any]]:
+    """Returns what is called like the ledger, by kind."""
+    found = rendered(*values)
+    return {one["kind"]: one for one in found if one["metadata"]["name"].startswith(NAME)}
+
+
+def pod_of(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    pod: dict[str, Any] = made["Deployment"]["spec"]["template"]["spec"]
+    return pod
+
+
+def operator_environment(*values: str) -> dict[str, str]:
+    [deployment] = [
+        one
+        for one in rendered(*values)
+        if (one["kind"], one["metadata"]["name"]) == ("Deployment", "relay-operator")
+    ]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    return {one["name"]: one["value"] for one in container["env"] if "value" in one}
+
+
+def test_it_is_off_by_default_and_no_operator_knows_of_one() -> None:
+    assert objects() == {}
+    assert not {name for name in operator_environment() if "LEDGER" in name or "OUTBOX" in name}
+
+
+def test_on_sqlite_it_is_one_pod_with_a_volume_that_reaches_nothing() -> None:
+    made = objects(
+        "ledger.enabled=true",
+        "ledger.database.sqlite.size=20Gi",
+        "ledger.database.sqlite.storageClass=fast",
+    )
+    assert set(made) == {
+        *("Deployment", "ServiceAccount", "Service", "NetworkPolicy"),
+        *("PersistentVolumeClaim", "Secret"),
+    }
+    spec = made["Deployment"]["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    claim = made["PersistentVolumeClaim"]
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi"
+    assert made["NetworkPolicy"]["spec"]["egress"] == []
+    # what holds what was booked, and what lets relays in, outlives the release
+    for kind in ("PersistentVolumeClaim", "Secret"):
+        assert made[kind]["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_on_postgresql_there_are_several_pods_and_the_address_is_in_a_file() -> None:
+    made = objects(*POSTGRESQL, "ledger.replicas=3", "ledger.database.secretKey=uri")
+    assert "PersistentVolumeClaim" not in made
+    assert made["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    assert made["Deployment"]["spec"]["replicas"] == 3
+    pod = pod_of(made)
+    [database] = [one for one in pod["volumes"] if one["name"] == "database"]
+    assert database["secret"]["secretName"] == "ledger-dsn"
+    assert database["secret"]["items"] == [{"key": "uri", "path": "relay_ledger_database"}]
+    assert not [one for one in pod["containers"][0]["env"] if "DATABASE" in one["name"]]
+    ports = [
+        [port["port"] for port in rule["ports"]] for rule in made["NetworkPolicy"]["spec"]["egress"]
+    ]
+    assert ports == [[53, 53], [5432]]
+
+
+def test_where_the_database_is_named_nothing_else_is_reached() -> None:
+    made = objects(
+        *POSTGRESQL, "ledger.database.namespace=db", "ledger.database.cidrs={10.20.0.5/32}"
+    )
+    assert made["NetworkPolicy"]["spec"]["egress"][1]["to"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "db"}}},
+        {"ipBlock": {"cidr": "10.20.0.5/32"}},
+    ]
+
+
+@pytest.mark.parametrize("values", [("ledger.enabled=true",), POSTGRESQL])
+def test_its_pod_is_restricted_and_has_no_right_in_the_cluster(values: tuple[str, ...]) -> None:
+    made = objects(*values)
+    pod = pod_of(made)
+    [container] = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    subjects = [
+        subject["name"]
+        for one in rendered(*values)
+        if one["kind"] in ("RoleBinding", "ClusterRoleBinding")
+        for subject in one["subjects"]
+    ]
+    assert NAME not in subjects
+    # no selector of the operators' takes its pods for theirs
+    labels = made["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    for one in rendered(*values):
+        selector = one.get("spec", {}).get("podSelector", {}).get("matchLabels")
+        if one["metadata"]["name"] == "relay-operator" and selector:
+            assert not selector.items() <= labels.items()
+
+
+def test_relays_and_operator_reach_it_and_prometheus_its_metrics() -> None:
+    policy = objects("ledger.enabled=true", "podMonitors.enabled=true")["NetworkPolicy"]
+    [calls, scrapes] = policy["spec"]["ingress"]
+    assert [one["port"] for one in calls["ports"]] == ["ingest"]
+    assert calls["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "relay"
+    assert calls["from"][1]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == (
+        "relay-operator"
+    )
+    assert [one["port"] for one in scrapes["ports"]] == ["admin"]
+
+
+def test_chart_operator_and_ledger_agree() -> None:
+    environment = operator_environment("ledger.enabled=true", "ledger.outboxMebibytes=128")
+    fields = {name.removeprefix("OPERATOR_").lower(): value for name, value in environment.items()}
+    settings = Settings.model_validate(fields)
+    made = objects("ledger.enabled=true")
+    assert settings.ledger_url == f"http://{NAME}.relay-system.svc:{INGEST_PORT}"
+    assert settings.outbox_mebibytes == 128
+    wanted = dict(one.split("=") for one in settings.ledger_pod_selector.split(","))
+    assert wanted == made["Deployment"]["spec"]["selector"]["matchLabels"]
+    assert wanted == made["Service"]["spec"]["selector"]
+    [container] = pod_of(made)["containers"]
+    own = {
+        one["name"].removeprefix("RELAY_LEDGER_").lower(): one["value"] for one in container["env"]
+    }
+    assert set(own) <= set(LedgerSettings.model_fields)
+    LedgerSettings.model_validate(own)
+    assert {one["containerPort"] for one in container["ports"]} == {INGEST_PORT, 8091}
+    key = base64.b64decode(made["Secret"]["data"]["keys"]).decode()
+    assert read_keys(key).operator_token()
+
+
+def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
+    made = objects(
+        "ledger.enabled=true", "ledger.keys.secretName=mine", "ledger.keys.secretKey=hmac"
+    )
+    assert "Secret" not in made
+    [keys] = [one["secret"] for one in pod_of(made)["volumes"] if one["name"] == "keys"]
+    assert keys["secretName"] == "mine"
+    assert keys["items"] == [{"key": "hmac", "path": "keys"}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ledger.enabled=yes",
+        "ledger.replicas=0",
+        "ledger.databases=x",
+        "ledger.database.sqlite.size=much",
+        "ledger.database.secretName=Not_A_Name",
+        "ledger.database.secretKey=a b",
+        "ledger.database.port=0",
+        "ledger.database.cidrs[0]=10.0.0.5",
+        "ledger.keys.secretName=Not_A_Name",
+        "ledger.outboxMebibytes=1",
+        "ledger.keptDays=30",
+    ],
+)
+def test_an_unknown_or_invalid_value_is_refused(value: str) -> None:
+    done = helm("template", "x", str(CHART), "--set", value)
+    assert "don't meet the specifications of the schema" in done.stderr
