@@ -40,6 +40,10 @@ def environment(address: str, directory: Path, **settings: Any) -> dict[str, str
     return {**os.environ, **named}
 
 
+def operator_token() -> str:
+    return read_keys(KEY).operator_token()
+
+
 def token_of(tenant_uid: str, key: str = KEY) -> str:
     return read_keys(key).tenant_token(tenant_uid)
 
@@ -130,6 +134,18 @@ class LedgerProcess:
         authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
         url = f"http://127.0.0.1:{self._ports['ingest_port']}{ATTEMPTS_PATH}"
         return self._client.post(url, content=body, headers={**authorization, **(headers or {})})
+
+    def ask(
+        self, method: str, path: str, *, token: str | None = None, body: bytes | None = None
+    ) -> httpx.Response:
+        """Sends a request to the port of relays; with uid-a's token if none is named."""
+        token = token_of("uid-a") if token is None else token
+        return self._client.request(
+            method,
+            f"http://127.0.0.1:{self._ports['ingest_port']}{path}",
+            content=body,
+            headers={"Authorization": f"Bearer {token}"},
+        )
 
     def deliver(self, records: Sequence[AttemptRecord], *, token: str) -> None:
         """Sends a batch until the ledger says that it is on disk."""

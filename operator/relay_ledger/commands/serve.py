@@ -16,10 +16,12 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine, text
 
-from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.booking_desk import THREADS, BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import IngestPort
 from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.reading.reading_port import ReadingPort
+from relay_ledger.reading.usage_desk import READERS, UsageDesk
 from relay_ledger.settings import Settings
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
@@ -43,7 +45,7 @@ def log(event: str, **fields: Any) -> None:
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT; raises DatabaseMisconfigured, NewerSchema, or what the database says at the start."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(message)s", stream=sys.stderr)
-    engine = open_database(settings.database.get_secret_value())
+    engine = open_database(settings.database.get_secret_value(), connections=THREADS + READERS)
     try:
         upgrade(engine)
         asyncio.run(_serve(settings, engine))
@@ -63,17 +65,20 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await upkeep.round()
     # no relay is turned away because it came before the first look; watch_keys tells of a problem
     keys.refresh()
-    ingest = IngestPort(settings, keys, desk, metrics, log)
+    application = IngestPort(settings, keys, desk, metrics, log).application()
+    usage = UsageDesk(engine)
+    ReadingPort(usage, keys, log, body_seconds=settings.body_seconds).add_routes(application)
     admin = _admin(engine, desk, metrics)
     async with AsyncExitStack() as stack:
         stack.callback(desk.close)
+        stack.callback(usage.close)
         enter = stack.enter_async_context
         await enter(_running(upkeep.run()))
         await enter(_running(watch_keys(keys, settings.keys_poll_seconds, log)))
         admin_port = await enter(_listening(admin, settings.admin_host, settings.admin_port, 1.0))
         ingest_port = await enter(
             _listening(
-                ingest.application(),
+                application,
                 settings.ingest_host,
                 settings.ingest_port,
                 settings.drain_seconds,

@@ -30,11 +30,12 @@ DEFAULT = Terms()
 class Contract:
     """All terms of a tenant that were ever in force. A tenant of whom nothing is said has calendar months of UTC, in USD."""
 
-    __slots__ = ("_terms",)
+    __slots__ = ("_terms", "is_known")
 
     def __init__(self, terms: Iterable[Terms]) -> None:
         ordered = sorted(terms, key=lambda one: one.starts_at)
         first = replace(ordered[0], starts_at=0) if ordered else DEFAULT
+        self.is_known = bool(ordered)
         self._terms: Sequence[Terms] = (first, *ordered[1:])
 
     def terms_at(self, at: int) -> Terms:

@@ -27,7 +27,8 @@ class ContractStore:
         if terms.starts_at % QUARTER:
             raise TermsRefused("terms begin at a quarter of an hour")
         with writing(self._engine, tenant_uid) as connection:
-            if _same(contract_of(connection, tenant_uid), terms):
+            known = contract_of(connection, tenant_uid)
+            if known.is_known and _same(known, terms):
                 return False
             final_until = connection.execute(
                 select(func.max(STATEMENTS.c.ends_at)).where(STATEMENTS.c.tenant_uid == tenant_uid)

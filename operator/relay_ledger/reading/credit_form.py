@@ -1,0 +1,63 @@
+"""A payment as JSON, read strictly: an amount is text, and its currency is named."""
+
+import json
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+
+from relay_contract.billing.attempt_event import Identifier
+from relay_ledger.money.amounts import PICOS_PER_MICRO, micro_usd
+from relay_ledger.reports.usage_history import BadQuestion
+from relay_ledger.store.credits import Payment
+
+MAX_MICRO: Final = 10**12
+"""A million USD in one payment."""
+
+
+class CreditForm(BaseModel):
+    """The body of `POST /v1/credits`. A negative amount takes back what was paid."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tenant_uid: Identifier
+    reference: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+    amount: Annotated[str, Field(max_length=32)]
+    currency: Literal["USD"]
+    note: Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+
+    @field_validator("amount")
+    @classmethod
+    def _is_an_amount(cls, amount: str) -> str:
+        if not 0 < abs(_micro(amount)) <= MAX_MICRO:
+            raise ValueError("it is not 0, and at most 1000000")
+        return amount
+
+    @property
+    def payment(self) -> Payment:
+        """Returns the payment."""
+        return Payment(self.reference, _micro(self.amount) * PICOS_PER_MICRO, self.note)
+
+
+def _micro(amount: str) -> int:
+    digits = amount.removeprefix("-")
+    return micro_usd(digits) * (-1 if digits != amount else 1)
+
+
+def read_credit(body: bytes) -> CreditForm:
+    """Reads a request's body; raises BadQuestion."""
+    try:
+        return CreditForm.model_validate(json.loads(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadQuestion(f"{place}: {message}" if place else message) from None
+    except (ValueError, RecursionError):
+        raise BadQuestion("the body is no JSON") from None
