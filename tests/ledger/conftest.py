@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 from tests.ledger.postgresql_server import PostgresqlServer
+from tests.ledger.shell import Shell
 
 from relay_ledger.booking.price_book import Assignment, PriceBook
 from relay_ledger.store.databases import open_database
@@ -87,3 +88,10 @@ def books(address: str) -> Iterator[Books]:
     opened.bill("uid-a")
     yield opened
     engine.dispose()
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    return Shell(tmp_path, monkeypatch, capsys)

@@ -2,44 +2,15 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 from tests.ledger.conftest import COSTS, Books
-from tests.ledger.ledger_process import environment
+from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import NOON, closed
 
-from relay_ledger.commands import command_line
 from relay_ledger.store.tables import SUMS
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Runs commands in this process, as they would run in one of their own."""
-
-    directory: Path
-    patch: pytest.MonkeyPatch
-    captured: pytest.CaptureFixture[str]
-
-    def run(self, address: str, *arguments: str, **settings: str) -> tuple[int, str, str]:
-        for name, value in environment(address, self.directory, **settings).items():
-            self.patch.setenv(name, value)
-        self.captured.readouterr()
-        try:
-            code = command_line.main(arguments)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        said = self.captured.readouterr()
-        return code, said.out, said.err
-
-
-@pytest.fixture
-def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Shell:
-    return Shell(tmp_path, monkeypatch, capsys)
 
 
 def test_public_prices_come_into_force_and_correct_what_is_booked(

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -10,12 +10,29 @@ from typing import Final
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from relay_ledger.commands import audit, price_commands
+from relay_ledger.commands import (
+    audit,
+    contract_commands,
+    price_commands,
+    report_command,
+    statement_command,
+)
 from relay_ledger.commands.serve import serve
+from relay_ledger.money.amounts import NotAnAmount
+from relay_ledger.periods.moments import NotATime
+from relay_ledger.periods.zones import UnknownZone
 from relay_ledger.prices.price_list import InvalidPrices
 from relay_ledger.settings import Settings
+from relay_ledger.statements.statement import NoRate, NotDue
+from relay_ledger.store.contracts import TermsRefused
 from relay_ledger.store.databases import DatabaseMisconfigured
 from relay_ledger.store.schema import NewerSchema
+from relay_ledger.store.statement_store import PostingsGone
+
+_WRONG_QUESTIONS: Final = (
+    *(InvalidPrices, NotAnAmount, NotATime, UnknownZone),
+    *(NoRate, NotDue, PostingsGone, TermsRefused),
+)
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")
 """A file relay_ledger_database there is RELAY_LEDGER_DATABASE, so that a password need not stand in a pod's environment."""
@@ -30,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _run(options)
-    except InvalidPrices as error:
+    except (*_WRONG_QUESTIONS, OSError) as error:
         return _fail(1, str(error))
     except (Misconfigured, NewerSchema) as error:
         return _fail(2, str(error))
@@ -55,6 +72,18 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("audit", help="compare sums with what they are the sums of")
     )
     price_commands.add_parsers(commands.add_parser("prices", help="price lists"))
+    report_command.add_arguments(
+        commands.add_parser("report", help="say what attempts cost and earned")
+    )
+    statement_command.add_arguments(
+        commands.add_parser("statement", help="say what tenants owe for a month")
+    )
+    contract_commands.add_terms(
+        commands.add_parser("terms", help="say what zone and currency a tenant's statements have")
+    )
+    contract_commands.add_rates(
+        commands.add_parser("rates", help="say what a currency is worth, since when")
+    )
     return parser
 
 
@@ -72,11 +101,21 @@ def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "serve":
             serve(settings)
-        case "audit":
-            return audit.run(options, settings.database.get_secret_value())
         case "prices":
             price_commands.run(options, settings.database.get_secret_value())
+        case "statement":
+            return statement_command.run(options, settings)
+        case name:
+            return _READERS[name](options, settings.database.get_secret_value())
     return 0
+
+
+_READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
+    "audit": audit.run,
+    "report": report_command.run,
+    "terms": contract_commands.run_terms,
+    "rates": contract_commands.run_rates,
+}
 
 
 def _settings() -> Settings:

@@ -20,6 +20,16 @@ class Currency:
 
 USD: Final = Currency("USD", 2)
 CNY: Final = Currency("CNY", 2)
+CURRENCIES: Final = {
+    currency.code: currency
+    for currency in (
+        *(USD, CNY),
+        *(Currency(code, 2) for code in ("AUD", "CAD", "CHF", "EUR", "GBP", "HKD", "INR", "SGD")),
+        *(Currency(code, 0) for code in ("JPY", "KRW")),
+        *(Currency(code, 3) for code in ("BHD", "KWD")),
+    )
+}
+"""By code: those that a statement may be in."""
 
 
 def half_even(numerator: int, denominator: int) -> int:

@@ -19,9 +19,9 @@ from sqlalchemy import (
 from relay_ledger.booking.answer_times import ANSWER_FIGURES
 from relay_ledger.booking.posting import FIGURES
 from relay_ledger.store.databases import reading
-from relay_ledger.store.tables import ANSWERS, DIMENSIONS, SUMS
+from relay_ledger.store.tables import ANSWERS, SUMS
 
-GROUPS: Final = ("tenant_uid", *DIMENSIONS)
+DAY_MICROSECONDS: Final = 86_400_000_000
 Row = tuple[tuple[str, ...], dict[str, int]]
 
 
@@ -45,6 +45,23 @@ class UsageReading:
             return sums_in(
                 connection, start=start, end=end, by=by, tenant_uid=tenant_uid, sides=sides
             )
+
+    def days(self, *, start: int, end: int, by: Sequence[str]) -> list[tuple[int, Row]]:
+        """Returns figures of all tenants by days of UTC, each with the moment at which its day begins."""
+        day = (SUMS.c.quarter - SUMS.c.quarter % DAY_MICROSECONDS).label("day")
+        columns = [day, *(SUMS.c[name] for name in by)]
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                select(*columns, *_totals(SUMS, FIGURES))
+                .where(SUMS.c.quarter >= start, SUMS.c.quarter < end)
+                .group_by(*columns)
+                .order_by(*columns)
+            )
+            width = len(columns)
+            return [
+                (int(row[0]), (tuple(map(str, row[1:width])), _named(FIGURES, row[width:])))
+                for row in rows
+            ]
 
     def parts(
         self, tenant_uid: str, parts: Sequence[tuple[int, int]], *, sides: Sequence[str]

@@ -1,0 +1,71 @@
+"""`relay-ledger report`: what attempts cost and earned, by tenant, model, provider, key, side."""
+
+import argparse
+import sys
+from typing import Final
+
+from relay_ledger.commands.periods import add_time, time_of
+from relay_ledger.periods.moments import NotATime
+from relay_ledger.reports.cost_report import BY, cost_csv, cost_json
+from relay_ledger.reports.figures import Group
+from relay_ledger.reports.focus import DAY, FOCUS_DIMENSIONS, DayRow, focus_csv
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.schema import upgrade
+from relay_ledger.store.usage_reading import UsageReading
+
+_DEFAULT: Final = "tenant,model"
+
+
+def _by(value: str) -> tuple[str, ...]:
+    names = tuple(value.split(","))
+    if len(set(names)) < len(names) or not set(names) <= BY.keys():
+        raise argparse.ArgumentTypeError(f"name some of {', '.join(BY)}, each once")
+    return names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the time, the dimensions and the form."""
+    add_time(parser)
+    parser.add_argument(
+        "--by", type=_by, default=_by(_DEFAULT), help=f"of {', '.join(BY)}; {_DEFAULT} by default"
+    )
+    parser.add_argument("--tenant", metavar="UID", help="of this tenant alone")
+    parser.add_argument("--format", choices=["csv", "json", "focus"], default="csv")
+
+
+def run(options: argparse.Namespace, address: str) -> int:
+    """Writes the report; raises NotATime."""
+    start, end = time_of(options)
+    engine = open_database(address)
+    try:
+        upgrade(engine)
+        sys.stdout.write(_report(options, UsageReading(engine), start, end))
+    finally:
+        engine.dispose()
+    return 0
+
+
+def _report(options: argparse.Namespace, usage: UsageReading, start: int, end: int) -> str:
+    if options.format == "focus":
+        return _focus(options, usage, start, end)
+    columns = [BY[name] for name in options.by]
+    groups = [
+        Group(dict(zip(columns, names, strict=True)), figures)
+        for names, figures in usage.sums(
+            start=start, end=end, by=columns, tenant_uid=options.tenant
+        )
+    ]
+    if options.format == "json":
+        return cost_json(groups, options.by, start=start, end=end) + "\n"
+    return cost_csv(groups, options.by)
+
+
+def _focus(options: argparse.Namespace, usage: UsageReading, start: int, end: int) -> str:
+    if start % DAY or end % DAY:
+        raise NotATime("rows of FOCUS are days of UTC: let the time begin and end at one")
+    rows = [
+        DayRow(day, dict(zip(FOCUS_DIMENSIONS, names, strict=True)), figures)
+        for day, (names, figures) in usage.days(start=start, end=end, by=FOCUS_DIMENSIONS)
+    ]
+    tenant = options.tenant
+    return focus_csv(row for row in rows if tenant is None or row.names["tenant_uid"] == tenant)

@@ -1,0 +1,107 @@
+"""What providers bill, as rows of FOCUS 1.2 (FinOps Open Cost and Usage Specification): a row a UTC day, costs with every digit they have.
+
+Costs are those of the platform. What tenants are charged stands in columns of our own, whose names begin with x_, as the
+specification has it. A cost is of attempts that have a price; how many have none stands in x_UnpricedAttempts.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relay_ledger.booking.posting import Figures
+from relay_ledger.money.amounts import usd_text
+from relay_ledger.periods.months import month_at, month_period
+from relay_ledger.periods.zones import SECOND, utc_text, zone
+from relay_ledger.reports.figures import all_tokens
+from relay_ledger.reports.text_cells import cell
+
+DAY: Final = 86_400 * SECOND
+FOCUS_DIMENSIONS: Final = ("tenant_uid", "provider", "model", "key_name", "side", "route")
+_SERVICE_CATEGORY: Final = "AI and Machine Learning"
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """Sums of a day of UTC; names are by FOCUS_DIMENSIONS."""
+
+    day: int
+    names: Mapping[str, str]
+    figures: Figures
+
+
+def focus_csv(rows: Iterable[DayRow]) -> str:
+    """Returns the rows with their header."""
+    out = io.StringIO()
+    table = csv.DictWriter(out, COLUMNS, lineterminator="\r\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow(_fields(row))
+    return out.getvalue()
+
+
+def _fields(row: DayRow) -> dict[str, Any]:
+    names, figures = row.names, row.figures
+    cost = usd_text(figures["cost_pico"])
+    month = month_period(month_at(row.day, zone("UTC")), zone("UTC"))
+    provider, model = cell(names["provider"]), cell(names["model"])
+    tokens = all_tokens(figures)
+    return {
+        **dict.fromkeys(COLUMNS, ""),
+        "BilledCost": cost,
+        "EffectiveCost": cost,
+        "ListCost": cost,
+        "ContractedCost": cost,
+        "BillingAccountId": provider,
+        "BillingAccountName": provider,
+        "BillingAccountType": "Provider",
+        "BillingCurrency": "USD",
+        "BillingPeriodStart": utc_text(month.start),
+        "BillingPeriodEnd": utc_text(month.end),
+        "ChargeCategory": "Usage",
+        "ChargeDescription": f"{figures['attempts']} attempts of {model}",
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodStart": utc_text(row.day),
+        "ChargePeriodEnd": utc_text(row.day + DAY),
+        "ConsumedQuantity": tokens,
+        "ConsumedUnit": "Tokens",
+        "PricingQuantity": tokens,
+        "PricingUnit": "Tokens",
+        "PricingCategory": "Standard",
+        "ProviderName": provider,
+        "PublisherName": provider,
+        "InvoiceIssuerName": provider,
+        "ResourceId": model,
+        "ResourceName": model,
+        "ResourceType": "Model",
+        "ServiceCategory": _SERVICE_CATEGORY,
+        "ServiceSubcategory": "Generative AI",
+        "ServiceName": provider,
+        "SkuId": model,
+        "SubAccountId": names["tenant_uid"],
+        "SubAccountName": names["tenant_uid"],
+        "SubAccountType": "Tenant",
+        "x_ApiKeyName": cell(names["key_name"]),
+        "x_Route": names["route"],
+        "x_Side": names["side"],
+        "x_Attempts": figures["attempts"],
+        "x_UnpricedAttempts": figures["cost_unpriced"],
+        "x_TenantCharge": usd_text(figures["charge_pico"]),
+        "x_Margin": usd_text(figures["charge_pico"] - figures["cost_pico"]),
+    }
+
+
+COLUMNS: Final = (
+    *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType"),
+    *("BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart"),
+    *("ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency"),
+    *("ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit"),
+    *("ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost"),
+    *("PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName"),
+    *("RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType"),
+    *("ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId"),
+    *("SubAccountId", "SubAccountName", "SubAccountType"),
+    *("x_ApiKeyName", "x_Route", "x_Side", "x_Attempts", "x_UnpricedAttempts"),
+    *("x_TenantCharge", "x_Margin"),
+)

@@ -1,0 +1,174 @@
+"""A statement: lines of a period, rounded once, and adjustments of periods whose statements are final.
+
+It is a draft while its period lasts and in grace until late records have come. Then it can be made final, and never changes: what comes
+later is an adjustment line of the next one, which names the period that it belongs to.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from relay_ledger.money.rounding import CURRENCIES, USD, USD_RATE, Currency, statement_lines
+from relay_ledger.periods.contracts import Terms
+from relay_ledger.periods.months import Period
+
+State = Literal["draft", "grace", "final"]
+LineKind = Literal["usage", "adjustment"]
+
+
+class NotDue(ValueError):
+    """A statement that cannot be made final yet; the message says when it can."""
+
+
+class NoRate(ValueError):
+    """A currency without an exchange rate at that time; the message says how to give one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was used of a model, or the change of a former period's. price_version names all versions of prices in it.
+
+    period_start and period are those that the use belongs to. tokens are of billed attempts alone, so that they times the prices are the
+    amount. unpriced are requests that nothing is charged for until they have a price.
+    """
+
+    kind: LineKind
+    period_start: int
+    period: str
+    model: str
+    price_version: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    unpriced: int
+    amount_pico: int
+    amount_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Micro-units of a currency for one USD, from a time on, and who says so."""
+
+    currency: Currency = USD
+    micro: int = USD_RATE
+    since: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a tenant owes for a period, in the currency of its contract. Times are microseconds since 1970."""
+
+    tenant_uid: str
+    tenant: str
+    state: State
+    period: Period
+    zone: str
+    rate: Rate
+    made_at: int
+    lines: tuple[Line, ...]
+
+    @property
+    def total_pico(self) -> int:
+        """Returns the exact total in pico-USD."""
+        return sum(line.amount_pico for line in self.lines)
+
+    @property
+    def total_minor(self) -> int:
+        """Returns the total in the minor unit of the currency: that of the lines, to the last unit."""
+        return sum(line.amount_minor for line in self.lines)
+
+    @property
+    def unpriced(self) -> int:
+        """Returns how many requests are not in the total, because they have no price."""
+        return sum(line.unpriced for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a model of a former period amounts to now, in pico-USD."""
+
+    period: Period
+    model: str
+    amount_pico: int
+
+
+def state_at(now: int, period: Period) -> State:
+    """Returns the state of a statement that is not final."""
+    return "draft" if now < period.end else "grace"
+
+
+def refuse_before(now: int, period: Period, grace: int) -> None:
+    """Raises NotDue before the grace is over."""
+    if now < period.end + grace:
+        hours = -(-(period.end + grace - now) // 3_600_000_000)
+        raise NotDue(
+            f"late records of {period.name} are waited for: it can be made final in {hours} hours"
+        )
+
+
+def made(
+    *,
+    tenant_uid: str,
+    terms: Terms,
+    period: Period,
+    state: State,
+    rate: Rate,
+    lines: Sequence[Line],
+    now: int,
+) -> Statement:
+    """Makes a statement of lines that are not rounded yet."""
+    minors = statement_lines([line.amount_pico for line in lines], rate.currency, rate=rate.micro)
+    return Statement(
+        tenant_uid=tenant_uid,
+        tenant=terms.tenant or tenant_uid,
+        state=state,
+        period=period,
+        zone=terms.zone,
+        rate=rate,
+        made_at=now,
+        lines=tuple(
+            replace(line, amount_minor=minor) for line, minor in zip(lines, minors, strict=True)
+        ),
+    )
+
+
+def adjustments(changed: Iterable[Changed], finals: Sequence[Statement]) -> list[Line]:
+    """Returns a line for each model of a final period that amounts to something else than what was billed of it, in any statement."""
+    billed: dict[tuple[int, str], int] = {}
+    for final in finals:
+        for line in final.lines:
+            key = line.period_start, line.model
+            billed[key] = billed.get(key, 0) + line.amount_pico
+    periods = {final.period.start: final.period for final in finals}
+    now = {(one.period.start, one.model): one.amount_pico for one in changed}
+    return [
+        _adjustment(
+            periods[start], model, now.get((start, model), 0) - billed.get((start, model), 0)
+        )
+        for start, model in sorted(now.keys() | billed.keys())
+        if start in periods and now.get((start, model), 0) != billed.get((start, model), 0)
+    ]
+
+
+def _adjustment(period: Period, model: str, amount_pico: int) -> Line:
+    return Line(
+        kind="adjustment",
+        period_start=period.start,
+        period=period.name,
+        model=model,
+        price_version="",
+        requests=0,
+        input_tokens=0,
+        output_tokens=0,
+        unpriced=0,
+        amount_pico=amount_pico,
+    )
+
+
+def currency(code: str) -> Currency:
+    """Returns a currency by its code; raises NoRate for one that no statement can be in."""
+    known = CURRENCIES.get(code)
+    if known is None:
+        raise NoRate(f"{code} is no currency of statements; there are {', '.join(CURRENCIES)}")
+    return known

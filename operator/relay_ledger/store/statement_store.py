@@ -1,0 +1,205 @@
+"""Statements from the tables: made anew while they may change, kept once they are final."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, insert, or_, select
+
+from relay_contract.billing.token_buckets import INPUT_BUCKETS
+from relay_ledger.periods.contracts import Contract
+from relay_ledger.periods.months import Month, Period
+from relay_ledger.reports.figures import OUTPUT_BUCKETS
+from relay_ledger.statements import kept_statement
+from relay_ledger.statements.statement import (
+    Changed,
+    Line,
+    Statement,
+    adjustments,
+    currency,
+    made,
+    refuse_before,
+    state_at,
+)
+from relay_ledger.store.contracts import contract_of
+from relay_ledger.store.databases import reading, writing
+from relay_ledger.store.exchange_rates import rate_at
+from relay_ledger.store.tables import POSTINGS, STATEMENTS, SUMS, TERMS
+from relay_ledger.store.usage_reading import sums_in
+
+
+class PostingsGone(ValueError):
+    """A period whose postings are not kept any more, or do not make its sums; the message says what to do."""
+
+
+class StatementStore:
+    """Makes statements of a tenant; grace is in microseconds."""
+
+    def __init__(self, engine: Engine, *, grace: int) -> None:
+        self._engine = engine
+        self._grace = grace
+
+    def tenants(self) -> list[str]:
+        """Returns the UIDs of all that have terms or use."""
+        with reading(self._engine) as connection:
+            found = {
+                row.tenant_uid
+                for table in (TERMS, SUMS)
+                for row in connection.execute(select(table.c.tenant_uid).distinct())
+            }
+        return sorted(found)
+
+    def statements(self, tenant_uid: str, month: Month, *, now: int) -> list[Statement]:
+        """Returns a month's statement, or those of its parts: as they were made final, or as they stand."""
+        with reading(self._engine) as connection:
+            contract = contract_of(connection, tenant_uid)
+            finals = {one.period.start: one for one in _finals(connection, tenant_uid)}
+            return [
+                finals.get(period.start)
+                or self._drafted(connection, tenant_uid, contract, period, now)
+                for period in contract.of_month(month)
+            ]
+
+    def finalize(self, tenant_uid: str, month: Month, *, now: int) -> list[Statement]:
+        """Makes a month's statements final and returns them; those that are stay as they are. Raises NotDue, NoRate."""
+        with writing(self._engine, tenant_uid) as connection:
+            contract = contract_of(connection, tenant_uid)
+            finals = {one.period.start: one for one in _finals(connection, tenant_uid)}
+            statements = []
+            for period in contract.of_month(month):
+                known = finals.get(period.start)
+                statements.append(
+                    known or self._finalized(connection, tenant_uid, contract, period, now)
+                )
+            return statements
+
+    def _finalized(
+        self, connection: Connection, tenant_uid: str, contract: Contract, period: Period, now: int
+    ) -> Statement:
+        refuse_before(now, period, self._grace)
+        final = self._drafted(connection, tenant_uid, contract, period, now, final=True)
+        row = {
+            "tenant_uid": tenant_uid,
+            "starts_at": period.start,
+            "ends_at": period.end,
+            "name": period.name,
+            "finalized_at": now,
+            "content": kept_statement.written(final),
+        }
+        connection.execute(insert(STATEMENTS), [row])
+        return final
+
+    def _drafted(
+        self,
+        connection: Connection,
+        tenant_uid: str,
+        contract: Contract,
+        period: Period,
+        now: int,
+        *,
+        final: bool = False,
+    ) -> Statement:
+        terms = contract.terms_at(period.start)
+        earlier = [
+            one for one in _finals(connection, tenant_uid) if one.period.start < period.start
+        ]
+        changed = [
+            Changed(one.period, model, amount)
+            for one in earlier
+            for model, amount in _charges(connection, tenant_uid, one.period).items()
+        ]
+        return made(
+            tenant_uid=tenant_uid,
+            terms=terms,
+            period=period,
+            state="final" if final else state_at(now, period),
+            rate=rate_at(connection, currency(terms.currency), min(now, period.end - 1)),
+            lines=[*_usage(connection, tenant_uid, period), *adjustments(changed, earlier)],
+            now=now,
+        )
+
+
+def _finals(connection: Connection, tenant_uid: str) -> list[Statement]:
+    rows = connection.execute(
+        select(STATEMENTS.c.content)
+        .where(STATEMENTS.c.tenant_uid == tenant_uid)
+        .order_by(STATEMENTS.c.starts_at)
+    )
+    return [kept_statement.read(content) for (content,) in rows]
+
+
+def _charges(connection: Connection, tenant_uid: str, period: Period) -> dict[str, int]:
+    """Returns what each model of a period amounts to now."""
+    rows = sums_in(
+        connection, start=period.start, end=period.end, by=("model",), tenant_uid=tenant_uid
+    )
+    return {names[0]: figures["charge_pico"] for names, figures in rows if figures["charge_pico"]}
+
+
+def _usage(connection: Connection, tenant_uid: str, period: Period) -> list[Line]:
+    """Returns the lines of a period, from the postings of what is billed."""
+    at = POSTINGS.c.dispatched_at
+    keys = (POSTINGS.c.model, POSTINGS.c.charge_version)
+    rows = connection.execute(
+        select(
+            *keys,
+            *(
+                func.sum(column).label(name)
+                for name, column in (
+                    ("requests", POSTINGS.c.delivered),
+                    ("input_tokens", _sum(INPUT_BUCKETS)),
+                    ("output_tokens", _sum(OUTPUT_BUCKETS)),
+                    ("unpriced", POSTINGS.c.charge_unpriced),
+                    ("amount_pico", POSTINGS.c.charge_pico),
+                )
+            ),
+        )
+        .where(
+            POSTINGS.c.tenant_uid == tenant_uid,
+            at >= period.start,
+            at < period.end,
+            or_(
+                POSTINGS.c.delivered != 0,
+                POSTINGS.c.charge_pico != 0,
+                POSTINGS.c.kind == "repricing",
+            ),
+        )
+        .group_by(*keys)
+        .order_by(*keys)
+    ).all()
+    lines = [_line(period, list(same)) for _, same in groupby(rows, key=lambda row: row.model)]
+    _refuse_what_does_not_agree(connection, tenant_uid, period, lines)
+    return [line for line in lines if line.requests or line.amount_pico or line.unpriced]
+
+
+def _line(period: Period, rows: Sequence[Row[Any]]) -> Line:
+    """Returns the line of a model; rows are by the version of its prices."""
+    names = ("requests", "input_tokens", "output_tokens", "unpriced", "amount_pico")
+    totals = {name: sum(int(row._mapping[name]) for row in rows) for name in names}
+    return Line(
+        kind="usage",
+        period_start=period.start,
+        period=period.name,
+        model=rows[0].model,
+        price_version=", ".join(row.charge_version for row in rows if row.amount_pico),
+        **totals,
+    )
+
+
+def _sum(names: Sequence[str]) -> Any:
+    first, *rest = (POSTINGS.c[name] for name in names)
+    total: Any = first
+    for one in rest:
+        total = total + one
+    return total
+
+
+def _refuse_what_does_not_agree(
+    connection: Connection, tenant_uid: str, period: Period, lines: Sequence[Line]
+) -> None:
+    summed = sum(_charges(connection, tenant_uid, period).values())
+    if summed != sum(line.amount_pico for line in lines):
+        raise PostingsGone(
+            f"the postings of {period.name} do not make its sums: they are older than RELAY_LEDGER_KEPT_DAYS,"
+            " or `relay-ledger audit` says what differs"
+        )

@@ -1,0 +1,316 @@
+"""What the platform reads: costs, charges and margins to the last digit, and statements that never change once they are final."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, update
+from sqlalchemy.exc import DBAPIError
+from tests.ledger.conftest import RETAIL, Books
+from tests.ledger.shell import Shell
+from tests.unit.relay_contract.billing.records import closed
+
+from relay_contract.billing.attempt_event import AttemptRecord
+from relay_contract.billing.token_buckets import TokenBuckets
+from relay_ledger.periods.contracts import Terms
+from relay_ledger.periods.months import Month
+from relay_ledger.statements.statement import NoRate, NotDue, Statement
+from relay_ledger.store.contracts import ContractStore
+from relay_ledger.store.repricing import Repricing
+from relay_ledger.store.statement_store import PostingsGone, StatementStore
+from relay_ledger.store.tables import STATEMENTS
+
+HOUR = 3600 * 10**6
+DAY = 24 * HOUR
+GRACE = 72 * HOUR
+MARCH, APRIL, MAY = (Month(2026, number) for number in (3, 4, 5))
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**6
+
+
+def book(books: Books, *records: AttemptRecord, tenant: str = "uid-a") -> None:
+    books.ledger.book(tenant, records, books.prices, now=at("2026-03-01"))
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def used(attempt_id: str, when: str, **changes: Any) -> AttemptRecord:
+    return closed(attempt_id=attempt_id, dispatched_at=at(when), **changes)
+
+
+def test_a_report_says_what_came_in_what_went_out_and_what_nobody_knows(
+    books: Books, address: str, shell: Shell
+) -> None:
+    lost = {"delivered": False, "tokens": None, "answered_model": None, "usage_source": "unknown"}
+    book(
+        books,
+        used("one", "2026-03-01"),
+        used("two", "2026-03-31T23:59:59", tokens=TokenBuckets(input=1)),
+        used("retried", "2026-03-05", delivered=False, outcome="truncated"),
+        used("lost", "2026-03-05", reserved_pico=10**12 // 3, **lost),
+        used("dear", "2026-03-05", answered_model="=gpt-0", key_name="+ops", side="canary"),
+        used("april", "2026-04-01"),
+    )
+    book(books, used("other", "2026-03-02", tenant_uid="uid-b", tenant="b"), tenant="uid-b")
+    code, out, _ = shell.run(address, "report", "--month", "2026-03")
+    assert code == 0
+    first, second, third = rows(out)
+    assert (first["tenant"], first["model"]) == ("uid-a", "'=gpt-0")
+    assert (first["cost_unpriced"], first["charge_unpriced"], first["cost_usd"]) == (
+        "1",
+        "1",
+        "0.00",
+    )
+    # 2,001 at 2 and 200 at 8 are spent, 1,001 at 3 and 100 at 12 come in, USD per million
+    assert (second["attempts"], second["delivered"], second["input"]) == ("4", "2", "2001")
+    assert (second["cost_usd"], second["charge_usd"]) == ("0.005602", "0.004203")
+    assert second["margin_usd"] == "-0.001399"
+    assert second["held_usd"] == "0.333333333333"
+    # the other is not billed: it costs, and brings nothing in
+    assert (third["tenant"], third["margin_usd"]) == ("uid-b", "-0.0028")
+    code, out, _ = shell.run(
+        address, "report", "--from", "2026-03-01", "--until", "2026-04-01",
+        "--by", "provider,key,side", "--tenant", "uid-a", "--format", "json",
+    )  # fmt: skip
+    report = json.loads(out)
+    assert [(row["key"], row["side"]) for row in report["rows"]] == [
+        ("+ops", "canary"),
+        ("app", "stable"),
+    ]
+    assert report["total"]["margin_usd"] == "-0.001399"
+    assert report["total"]["cost_unpriced"] == 1
+
+
+def test_focus_has_exact_costs_of_whole_days(books: Books, address: str, shell: Shell) -> None:
+    book(
+        books,
+        used("one", "2026-03-01", tokens=TokenBuckets(cache_read=1)),
+        used("two", "2026-03-01T23:59:59"),
+        used("three", "2026-03-02", answered_model="gpt-0"),
+    )
+    code, out, _ = shell.run(address, "report", "--month", "2026-03", "--format", "focus")
+    assert code == 0
+    first, second = sorted(rows(out), key=lambda row: row["ChargePeriodStart"])
+    assert first["BilledCost"] == first["EffectiveCost"] == "0.0028005"
+    assert (first["ChargePeriodStart"], first["ChargePeriodEnd"]) == (
+        "2026-03-01T00:00:00Z",
+        "2026-03-02T00:00:00Z",
+    )
+    assert (first["BillingPeriodStart"], first["BillingPeriodEnd"]) == (
+        "2026-03-01T00:00:00Z",
+        "2026-04-01T00:00:00Z",
+    )
+    assert (first["ChargeCategory"], first["BillingCurrency"]) == ("Usage", "USD")
+    assert (first["ConsumedQuantity"], first["ConsumedUnit"]) == ("1101", "Tokens")
+    assert first["x_TenantCharge"] == "0.00420075"
+    assert (second["x_UnpricedAttempts"], second["ResourceId"]) == ("1", "gpt-0")
+    code, _, said = shell.run(
+        address, "report", "--month", "2026-03", "--zone", "Asia/Kathmandu", "--format", "focus"
+    )
+    assert (code, "days of UTC" in said) == (1, True)
+
+
+@pytest.fixture
+def statements(books: Books) -> StatementStore:
+    return StatementStore(books.engine, grace=GRACE)
+
+
+def only(found: Iterable[Statement]) -> Statement:
+    (statement,) = found
+    return statement
+
+
+def test_a_statement_goes_from_draft_over_grace_to_final(
+    books: Books, statements: StatementStore
+) -> None:
+    ContractStore(books.engine).put("uid-a", Terms(0, "Asia/Shanghai", tenant="acme"), now=1)
+    midnight, end = at("2026-02-28T16:00:00"), at("2026-03-31T16:00:00")
+    for name, when in (
+        ("before", midnight - 1),
+        ("first", midnight),
+        ("last", end - 1),
+        ("after", end),
+    ):
+        book(books, closed(attempt_id=name, dispatched_at=when))
+    draft = only(statements.statements("uid-a", MARCH, now=end - 1))
+    assert (draft.state, draft.period.start, draft.period.end) == ("draft", midnight, end)
+    (line,) = draft.lines
+    assert (line.requests, line.input_tokens, line.output_tokens) == (2, 2000, 200)
+    assert (line.amount_pico, line.amount_minor) == (8_400_000_000, 1)
+    assert line.price_version.startswith("retail@")
+    assert only(statements.statements("uid-a", MARCH, now=end)).state == "grace"
+    with pytest.raises(NotDue, match="in 1 hours"):
+        statements.finalize("uid-a", MARCH, now=end + GRACE - 1)
+    final = only(statements.finalize("uid-a", MARCH, now=end + GRACE))
+    assert (final.state, final.lines) == ("final", draft.lines)
+
+
+def test_a_final_statement_never_changes_and_the_next_ones_say_what_did(
+    books: Books, statements: StatementStore
+) -> None:
+    due = {month: at(f"2026-{month.number + 1:02d}-01") + GRACE for month in (MARCH, APRIL, MAY)}
+    book(books, used("march", "2026-03-10"), used("april", "2026-04-10"))
+    march = only(statements.finalize("uid-a", MARCH, now=due[MARCH]))
+    # late records, and a correction of a price
+    book(books, used("late", "2026-03-11"), used("unpriced", "2026-03-12", answered_model="gpt-0"))
+    assert only(statements.statements("uid-a", MARCH, now=due[APRIL])) == march
+    april = only(statements.finalize("uid-a", APRIL, now=due[APRIL]))
+    own, late = april.lines
+    assert (own.kind, own.amount_pico) == ("usage", 4_200_000_000)
+    assert (late.kind, late.period, late.amount_pico) == ("adjustment", "2026-03", 4_200_000_000)
+    books.store.load(RETAIL.replace("[gpt-4.1]", "[gpt-4.1, gpt-0]").replace("'12'", "'11'"), now=2)
+    Repricing(books.engine, books.prices, start=0, end=2**60).run(now=3)
+    may = only(statements.finalize("uid-a", MAY, now=due[MAY]))
+    changes = {(line.period, line.model): line.amount_pico for line in may.lines}
+    # each of three attempts costs 100 tokens at 1 less; the one without a price 1,000 at 3 and 100 at 11
+    assert changes == {
+        ("2026-03", "gpt-0"): 4_100_000_000,
+        ("2026-03", "gpt-4.1"): -200_000_000,
+        ("2026-04", "gpt-4.1"): -100_000_000,
+    }
+    total = sum(
+        only(statements.statements("uid-a", month, now=due[MAY])).total_pico
+        for month in (MARCH, APRIL, MAY)
+    )
+    assert total == books.ledger.sums("uid-a", start=0, end=2**60)["charge_pico"]
+    assert only(statements.statements("uid-a", MARCH, now=due[MAY])) == march
+    june = only(statements.statements("uid-a", Month(2026, 6), now=due[MAY]))
+    assert (june.lines, june.total_minor) == ((), 0)
+    for statement in (update(STATEMENTS).values(content="{}"), delete(STATEMENTS)):
+        with pytest.raises(DBAPIError, match="never changed"), books.engine.begin() as connection:
+            connection.execute(statement)
+
+
+def test_a_change_of_terms_gives_a_statement_for_each_part(
+    books: Books, statements: StatementStore
+) -> None:
+    change = at("2026-03-17T06:15:00")
+    contracts = ContractStore(books.engine)
+    contracts.put("uid-a", Terms(0, "UTC"), now=1)
+    contracts.put("uid-a", Terms(change, "Asia/Kathmandu"), now=1)
+    book(
+        books,
+        closed(attempt_id="before", dispatched_at=change - 1),
+        closed(attempt_id="after", dispatched_at=change),
+    )
+    first, second = statements.finalize("uid-a", MARCH, now=at("2026-05-01"))
+    assert [len(first.lines), len(second.lines)] == [1, 1]
+    assert (first.period.end, second.period.start) == (change, change)
+    assert (first.zone, second.zone) == ("UTC", "Asia/Kathmandu")
+
+
+def test_a_statement_in_yuan_is_by_the_rate_of_its_time(
+    books: Books, address: str, shell: Shell, tmp_path: Path, statements: StatementStore
+) -> None:
+    many = [used(f"call-{number}", "2026-03-10") for number in range(1000)]
+    books.store.load(RETAIL.replace("[gpt-4.1]", "[gpt-4.1, '<b>gpt</b>', third]"), now=2)
+    others = [
+        used(f"other-{place}-{number}", "2026-03-10", answered_model=model)
+        for place, model in enumerate(("<b>gpt</b>", "third"))
+        for number in range(1001)
+    ]
+    book(books, *many, *others, used("none", "2026-03-10", answered_model="gpt-0"))
+    command = [
+        "terms",
+        "uid-a",
+        "--name",
+        "acme & co",
+        "--currency",
+        "CNY",
+        "--zone",
+        "Asia/Shanghai",
+    ]
+    assert shell.run(address, *command)[0] == 0
+    with pytest.raises(NoRate, match="relay-ledger rates"):
+        statements.statements("uid-a", MARCH, now=at("2026-05-01"))
+    for rate, day in (("7.1025", "2026-01-01"), ("7.25", "2026-03-31"), ("6.9", "2026-04-01")):
+        code, out, _ = shell.run(address, "rates", "CNY", rate, "--from", day, "--source", "PBOC")
+        assert (code, out) == (0, f"1 USD = {rate} CNY, in force\n")
+    code, out, _ = shell.run(
+        address, "statement", "--month", "2026-03", "--tenant", "uid-a", "--finalize"
+    )
+    assert code == 0
+    *lines, total = rows(out)
+    # 4.2042 USD are 30.48045 CNY twice, 4.2 are 30.45: together 91.4109, which is 91.41
+    assert [(line["amount_usd"], line["amount"]) for line in lines] == [
+        ("4.2042", "30.48"),
+        ("0.00", "0.00"),
+        ("4.20", "30.45"),
+        ("4.2042", "30.48"),
+    ]
+    assert (total["kind"], total["amount"], total["rate"]) == ("total", "91.41", "7.25")
+    assert total["unpriced_requests"] == "1"
+    code, out, _ = shell.run(
+        address, "statement", "--month", "2026-03", "--format", "html",
+        "--directory", str(tmp_path), "--tenant", "uid-a",
+    )  # fmt: skip
+    page = (tmp_path / "uid-a-2026-03-final.html").read_text()
+    assert out == f"{tmp_path}/uid-a-2026-03-final.html\n"
+    assert "acme &amp; co" in page
+    assert "&lt;b&gt;gpt&lt;/b&gt;" in page
+    assert "<b>" not in page
+    assert "91.41 CNY" in page
+    assert "1 USD = 7.25 CNY" in page
+    assert "1 requests have no price yet" in page
+    assert "2026-03-01 up to 2026-04-01, Asia/Shanghai" in page
+    code, out, _ = shell.run(
+        address, "statement", "--month", "2026-03", "--tenant", "uid-a", "--format", "json"
+    )
+    document = json.loads(out)
+    assert (document["total"], document["total_usd"]) == ("91.41", "12.6084")
+    assert document["rate_source"] == "PBOC"
+    # a rate that comes later changes nothing
+    shell.run(address, "rates", "CNY", "8", "--from", "2026-03-31", "--source", "PBOC")
+    assert only(statements.statements("uid-a", MARCH, now=at("2026-06-01"))).total_minor == 9141
+
+
+def test_sums_without_their_postings_give_no_statement(
+    books: Books, statements: StatementStore
+) -> None:
+    book(books, used("march", "2026-03-10"))
+    books.ledger.drop_before(at("2026-05-01"))
+    with pytest.raises(PostingsGone, match="KEPT_DAYS"):
+        statements.finalize("uid-a", MARCH, now=at("2026-05-01"))
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        (["report"], "--month"),
+        (["report", "--month", "2026-03", "--from", "2026-03-01"], "--month"),
+        (["report", "--from", "2026-03-02", "--until", "2026-03-01"], "after"),
+        (["report", "--month", "2026-3"], "2026-03"),
+        (["report", "--month", "2026-03", "--by", "tenant,price"], "name some of"),
+        (["report", "--month", "2026-03", "--zone", "Mars"], "IANA"),
+        (["statement", "--month", "2100-01", "--tenant", "uid-a", "--finalize"], "waited for"),
+        (["terms", "uid-a", "--zone", "Mars"], "IANA"),
+        (["terms", "uid-a", "--from", "2026-01-01T00:01:00Z"], "quarter"),
+        (["rates", "CNY", "0", "--from", "2026-01-01"], "above 0"),
+        (["rates", "CNY", "7,1", "--from", "2026-01-01"], "digits"),
+        (["rates", "USD", "1", "--from", "2026-01-01"], "invalid choice"),
+    ],
+)
+def test_what_cannot_be_asked_says_what_can(
+    command: list[str], word: str, address: str, shell: Shell
+) -> None:
+    code, _, said = shell.run(address, *command)
+    assert code in (1, 2)
+    assert word in said
+    assert "Traceback" not in said
+
+
+def test_a_file_that_cannot_be_written_is_told(books: Books, address: str, shell: Shell) -> None:
+    book(books, used("march", "2026-03-10"))
+    code, _, said = shell.run(
+        address, "statement", "--month", "2026-03", "--directory", "/nowhere/at/all"
+    )
+    assert (code, "/nowhere/at/all" in said) == (1, True)
