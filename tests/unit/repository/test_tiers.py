@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests import coverage_report
 from tests.coverage_report import Count
-from tests.tiers import TIERS, Need, chosen_run, full_runs
+from tests.tier_runs import Need, Run, Took, run_all, times
+from tests.tiers import TIERS, chosen_run, full_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -111,3 +112,74 @@ def test_a_room_is_a_package_within_its_package() -> None:
     source = ROOT / "operator"
     assert coverage_report.room(source / "relay" / "main.py") == "relay"
     assert coverage_report.room(source / "relay" / "calls" / "exchange.py") == "relay/calls"
+
+
+def test_properties_run_beside_the_tiers_that_wait_and_the_real_cluster_runs_alone() -> None:
+    beside = [run.title for run in full_runs(TIERS) if run.beside]
+    assert beside == ["simulation"]
+
+
+def run_of(title: str, script: str, *, beside: bool = False) -> Run:
+    """Returns a run of a small program in place of pytest."""
+    return Run(title, ("-c", script), beside=beside, program=("-S",))
+
+
+def test_what_runs_beside_is_told_before_the_last_run_with_the_times(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = tmp_path / "done"
+    wait = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)\n"
+    runs = [
+        run_of("first", "print('1 passed')"),
+        run_of("beside", f"{wait}print('2 passed')", beside=True),
+        run_of("second", f"print('3 passed'); open({str(done)!r}, 'w').close()"),
+        run_of("last", "print('4 passed')"),
+    ]
+    assert run_all(runs) == 0
+    lines = capfd.readouterr().out.splitlines()
+    order = [line.split()[1].rstrip(":") for line in lines if line.startswith("---")]
+    assert order == ["first", "second", "beside", "last"]
+    assert [line for line in lines if line.endswith("passed")] == [
+        f"{number} passed" for number in (1, 3, 2, 4)
+    ]
+    assert lines[-1] == "4 passed"
+    assert sum(line.startswith("time, minutes") for line in lines) == 1
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_first_run_that_fails_is_told_and_ends_all(
+    capfd: pytest.CaptureFixture[str], beside: bool
+) -> None:
+    runs = [
+        run_of("failing", "print('why'); raise SystemExit(3)", beside=beside),
+        run_of("last", "print('never')"),
+    ]
+    assert run_all(runs) == 3
+    told = capfd.readouterr().out
+    assert "why" in told
+    assert "never" not in told
+
+
+def test_a_run_that_fails_ends_what_runs_beside_it(capfd: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        run_of("beside", "import time; time.sleep(600)", beside=True),
+        run_of("failing", "raise SystemExit(4)"),
+        run_of("last", ""),
+    ]
+    assert run_all(runs) == 4
+    assert "beside" not in capfd.readouterr().out
+
+
+def test_times_are_told_by_tier_and_the_sum_is_of_what_ran_alone() -> None:
+    took = [
+        Took(title="unit", building=0.2, testing=61),
+        Took(title="simulation", building=0, testing=300, beside=True),
+        Took(title="chart", building=130, testing=59.9),
+    ]
+    assert [line.split() for line in times(took).splitlines()] == [
+        ["time,", "minutes", "building", "tests"],
+        ["unit", "-", "1:01"],
+        ["simulation", "-", "5:00", "beside", "the", "others"],
+        ["chart", "2:10", "0:59"],
+        ["one", "after", "the", "other", "2:10", "2:00"],
+    ]
