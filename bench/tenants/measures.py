@@ -1,6 +1,7 @@
 """Measures a fleet of one size, step by step."""
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -29,6 +30,7 @@ PERIOD_SECONDS: Final = 1.11
 HEALTHY_SCRAPES: Final = 600
 _COUNTED: Final = "relay_operator_reconcile_duration_seconds_count"
 _RECONCILES: Final = re.compile(rf"^{_COUNTED}\{{.*\}} (\S+)", re.MULTILINE)
+_LOOK_SECONDS: Final = 0.1
 _QUIET_SECONDS: Final = 5.0
 _QUIET_LOOKS: Final = 3
 RESYNC_SECONDS: Final = 600.0
@@ -168,8 +170,8 @@ class Measures:
         """Changes Tenants while all are looked at after a restart; then, after another, lets canaries turn bad at once."""
         count = min(CANARIES, found.tenants)
         self._kill()
-        await self._reconciled(1)
         found.changes_busy = await self._changes_while(found.tenants)
+        self._say(f"  changes in a resync: {len(found.changes_busy)}")
         await self._quiet()
         await self._bring_up(count)
         steps = story.STORY.steps
@@ -188,10 +190,43 @@ class Measures:
         await self._each(count, objects.without_canary())
 
     async def _changes_while(self, tenants: int) -> list[float]:
-        found: list[float] = []
-        while len(found) < CHANGES and self._reconciles() < 2 * tenants:
-            found += await self._changes(tenants, 1)
-        return found
+        """Changes Tenants from before a new leader acts until it has looked at all; returns what those took that came meanwhile.
+
+        Counting its reconciles and changing Tenants go on side by side: one after the other, all may be looked at between two changes.
+        """
+        began = time.monotonic()
+        timed: list[tuple[float, float]] = []
+        changing = asyncio.create_task(self._change_on(tenants, timed))
+        try:
+            first = await self._seen_to_reconcile(1)
+            last = await self._seen_to_reconcile(2 * tenants)
+        finally:
+            changing.cancel()
+            await asyncio.gather(changing, return_exceptions=True)
+        self._say(
+            f"  {2 * tenants} reconciles from {first - began:.1f} to {last - began:.1f} s after the kill"
+        )
+        return [seconds for at, seconds in timed if first <= at < last]
+
+    async def _change_on(self, tenants: int, timed: list[tuple[float, float]]) -> None:
+        """Changes one Tenant after the other until cancelled; keeps when each change began, and the seconds to its first child."""
+        while True:
+            began = time.monotonic()
+            # of one that was asked for while nobody led, the wait is no measure
+            with contextlib.suppress(TimeoutError):
+                [seconds] = await self._changes(tenants, 1)
+                timed.append((began, seconds))
+
+    async def _seen_to_reconcile(self, count: int) -> float:
+        """Returns when the leader, which began to count anew, was first seen to have finished so many reconciles."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            # kubectl takes its time, in which changes go on
+            with contextlib.suppress(Exception):
+                if await asyncio.to_thread(self._reconciles) >= count:
+                    return time.monotonic()
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise TimeoutError(f"the operator has not reconciled {count} times")
 
     async def _bring_up(self, count: int) -> None:
         await self._each(count, objects.with_canary())
