@@ -49,19 +49,19 @@ class SecretChecks:
         self._is_followed = is_followed
         self._period_seconds = period_seconds
         self._operator_namespace = operator_namespace
+        self._certified: set[str] = set()
+        self._revision = -1
         self._versions: dict[str, dict[str, str]] = {}
         self._versions_of_providers: dict[str, tuple[str, ...]] = {}
 
     async def run(self) -> None:
         """Looks at what no watch shows once a period, spread evenly over it, until cancelled."""
         while True:
-            state = self._context.watched_state
-            tenants, providers = state.our_tenants(), state.providers.names()
-            for gone in self._versions.keys() - tenants:
-                del self._versions[gone]
+            self._take_in_changes()
+            providers = self._context.watched_state.providers.names()
             for gone in self._versions_of_providers.keys() - providers:
                 del self._versions_of_providers[gone]
-            unseen = [name for name in tenants if self._unseen_of(name)]
+            unseen = self._unseen()
             count = len(unseen) + len(providers)
             pause = max(self._period_seconds / max(count, 1), _FEWEST_SECONDS_EACH)
             for name in unseen:
@@ -72,6 +72,27 @@ class SecretChecks:
                 await self._look("Provider", name, pause)
             if not count:
                 await asyncio.sleep(pause)
+
+    def _take_in_changes(self) -> None:
+        """Takes in which Tenants name a certificate, at the cost of those that changed: at rest nothing is gone through."""
+        state = self._context.watched_state
+        changed = state.tenants.changed_since("", self._revision)
+        self._revision = state.tenants.revision("")
+        if changed is None:
+            changed = {*state.tenants.names(), *self._versions, *self._certified}
+        for name in changed:
+            watched = state.tenants.get(name)
+            if watched is None or not state.is_ours(name):
+                self._versions.pop(name, None)
+            is_certified = watched is not None and bool(_certificate_of(watched.resource))
+            (self._certified.add if is_certified else self._certified.discard)(name)
+
+    def _unseen(self) -> list[str]:
+        """Returns the Tenants with a Secret that is to be looked at: while no watch is silent, those that name a certificate."""
+        state = self._context.watched_state
+        if all(map(self._is_followed, (*_SECRETS, names.KEY_DIGESTS_SECRET))):
+            return [*filter(state.is_ours, sorted(self._certified))]
+        return [name for name in state.our_tenants() if self._unseen_of(name)]
 
     async def _look(self, kind: Kind, name: str, pause_seconds: float) -> None:
         await asyncio.sleep(pause_seconds + self._context.queue.spare_seconds())

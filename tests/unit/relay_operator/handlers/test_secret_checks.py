@@ -5,12 +5,14 @@ import logging
 from typing import Any
 
 import pytest
+from tests.unit.relay_operator.counted_lines import Lines
 from tests.unit.relay_operator.handlers.recording_queue import a_context
 from tests.unit.relay_operator.handlers.test_watching import a_body, tenant_event
 from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time, running_clock
 
+from relay_operator.handlers.context import Context
 from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.handlers.secret_watch import WATCHED
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
@@ -110,4 +112,55 @@ async def test_a_certificate_is_looked_at_soon_after_a_start_among_a_thousand_te
     followed |= {*WATCHED}
     await asyncio.sleep(31)
     assert "Tenant/last" in queue.drained()
+    checking.cancel()
+
+
+def checks_of(context: Context, server: InMemoryApiServer) -> SecretChecks:
+    """Looks at what no watch shows, while watches show all that they can."""
+    client: Any = server.connect()
+    return SecretChecks(
+        api=client,
+        context=context,
+        key_versions=SecretVersions(),
+        is_followed=lambda secret: secret in WATCHED,
+        period_seconds=30,
+        operator_namespace="relay-system",
+    )
+
+
+async def lines_at_rest(tenants: int) -> int:
+    """Returns the lines that run in five minutes without a change, one Tenant of which names a certificate."""
+    context, _ = a_context()
+    tls = {"network": {"tls": {"secretName": "mine"}}}
+    for number in range(tenants):
+        await tenant_event(context, "ADDED", a_body(f"t{number}", spec={} if number else tls))
+    checking = asyncio.create_task(checks_of(context, InMemoryApiServer(running_clock())).run())
+    await asyncio.sleep(61)
+    lines = Lines()
+    with lines.being_counted():
+        await asyncio.sleep(300)
+    checking.cancel()
+    return lines.count
+
+
+@in_virtual_time
+async def test_at_rest_looks_cost_the_same_among_many_tenants() -> None:
+    assert await lines_at_rest(200) <= await lines_at_rest(2) + 10
+
+
+@in_virtual_time
+async def test_a_certificate_is_looked_at_from_when_it_is_named_until_it_is_not() -> None:
+    context, queue = a_context()
+    server = InMemoryApiServer(running_clock())
+    await tenant_event(context, "ADDED", a_body("t", spec={}))
+    await tenant_event(context, "ADDED", a_body("other", spec={}))
+    checking = asyncio.create_task(checks_of(context, server).run())
+    await asyncio.sleep(61)
+    queue.drained()
+    tls = {"network": {"tls": {"secretName": "mine"}}}
+    for spec, generation, is_seen in ((tls, 2, True), ({}, 3, False)):
+        await tenant_event(context, "MODIFIED", a_body("t", spec=spec, generation=generation))
+        queue.drained()
+        await asyncio.sleep(61)
+        assert ("Tenant/t" in queue.drained()) is is_seen
     checking.cancel()
