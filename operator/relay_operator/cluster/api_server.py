@@ -86,7 +86,9 @@ class ApiServer(Protocol):
     async def list_metadata(
         self, kind: str, *, selector: str = "", namespace: str = ""
     ) -> list[Manifest]:
-        """Lists the metadata of all objects of a kind, in every namespace or in one, that match a label selector."""
+        """Lists the metadata, but for managedFields, of all objects of a kind, in every namespace or in one, that match a label
+        selector.
+        """
 
     def watch_metadata(
         self, kind: str, name: str = "", *, since: str = "", namespace: str = "", selector: str = ""
@@ -169,7 +171,7 @@ class KubernetesApiServer:
             query = {field: value for field, value in asked.items() if value}
             answer = await self._call("GET", path, query=query, accept=_METADATA_ONLY)
             # a list of metadata without an entry is null
-            found += (item["metadata"] for item in answer.get("items") or ())
+            found += map(_told, answer.get("items") or ())
             following = str((answer.get("metadata") or {}).get("continue") or "")
             if not following:
                 return found
@@ -362,6 +364,13 @@ async def _use_kubeconfig(
             f"no API server is known: this is no pod with the token of a ServiceAccount ({no_pod}), and there is no "
             f"kubeconfig that can be used, in $KUBECONFIG or ~/.kube/config ({error})"
         ) from error
+
+
+def _told(item: Manifest) -> Manifest:
+    """Returns an object's metadata without who set which field, which of thousands of objects is most of a list."""
+    metadata: Manifest = item["metadata"]
+    metadata.pop("managedFields", None)
+    return metadata
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relay_contract import seal
 from relay_contract.document import Document, ProviderLimits, Route, TenantDocument
 from relay_operator import names
+from relay_operator.api.equal_parts import with_equal_parts
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -120,6 +121,8 @@ class DocumentPublisher:
         if known.tenant.uid != tenant.metadata.uid:
             return None
         self._leadership.meet(known)
+        with_equal_parts(known.tenant)
+        with_equal_parts(known.catalogue)
         return known, digest
 
     def forget(self, namespace: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from relay_operator import names
+from relay_operator.api.equal_parts import with_equal_parts
 from relay_operator.errors import InvalidSpec
 from relay_operator.names import Reason
 
@@ -288,9 +289,10 @@ class WatchedObjects(Generic[R]):
     def _parsed(self, body: Body, asked: dict[str, str], status: Mapping[str, Any]) -> R | Invalid:
         metadata = {**body["metadata"], "annotations": asked}
         try:
-            return self._parse({**body, "metadata": metadata, "status": status})
+            parsed = self._parse({**body, "metadata": metadata, "status": status})
         except InvalidSpec as error:
             return Invalid(str(error), body.get("spec"), error.reason, asked)
+        return with_equal_parts(parsed) if isinstance(parsed, BaseModel) else parsed
 
 
 def _decrement(counters: dict[str, Counter[str]], name: str, counted: str) -> None:

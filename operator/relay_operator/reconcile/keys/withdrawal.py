@@ -174,7 +174,8 @@ class KeyWithdrawal:
             overlap_seconds=_overlap_seconds(watched.resource),
         )
         suspended = base.suspended or asks_to_suspend(watched)
-        publication.base = base.model_copy(update={"keys": keys, "suspended": suspended})
+        if (keys, suspended) != (base.keys, base.suspended):
+            publication.base = base.model_copy(update={"keys": keys, "suspended": suspended})
 
     def _publish(self, publication: Publication) -> None:
         """Pushes, and again in a moment while a pod that takes calls does not run it."""

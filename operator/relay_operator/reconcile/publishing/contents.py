@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from relay_contract import document
+from relay_operator.api.equal_parts import equal_part
 from relay_operator.api.provider import Provider
 from relay_operator.manifests import composition
 from relay_operator.manifests.document_size import Claim
@@ -81,7 +82,7 @@ class Contents:
         name = provider.metadata.name
         known = self._sources.get(name)
         if known is None or known[0] is not provider or known[1] != share:
-            part = composition.provider_part(provider, share=share)
+            part = equal_part(composition.provider_part(provider, share=share))
             known = self._sources[name] = provider, share, part
         return known[2]
 

@@ -6,6 +6,7 @@ from typing import Any
 from relay_contract import endpoints
 from relay_contract.document import ApiKey
 from relay_operator import names
+from relay_operator.api.equal_parts import with_equal_parts
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions import namespace_ownership, route_status
@@ -98,12 +99,14 @@ class TenantPublications:
         publication.newest_note = self._publisher.valid_specs.note(spec)
         if not publication.spec_note:
             publication.settle_spec_note()
-        publication.base = composition.tenant_part(
+        base = composition.tenant_part(
             spec,
             keys,
             replicas=sharing or spec.spec.relay.fewest_pods,
             renewals=publication.base.renewals,
         )
+        if publication.base != base:
+            publication.base = with_equal_parts(base)
         self._publisher.refresh_providers(publication)
         if publication.without_room:
             # a Provider may need less now; this route looks for all of them whether they fit
