@@ -42,6 +42,31 @@ EDITS: list[tuple[str, str, str, str, Any]] = [
 SECRET_EDITS: list[tuple[str, str, str, str, Any]] = [
     ("secret", "relay-upstream", "add", "/immutable", True),
 ]
+STRANGERS: list[dict[str, Any]] = [
+    {
+        "kind": "RoleBinding",
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "metadata": {"name": "relay-operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "relay-tenant"},
+    },
+    {
+        "kind": "Deployment",
+        "apiVersion": "apps/v1",
+        "metadata": {"name": "relay"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "other"}},
+            "template": {"metadata": {"labels": {"app": "other"}}, "spec": {"containers": [CONTAINER]}},
+        },
+    },
+    {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {"name": "relay"},
+        "spec": {"clusterIP": "None", "ports": [{"port": 80}]},
+    },
+]  # fmt: skip
+"""Objects of our names with fields that can never be changed to ours: they can only be made anew."""
 NAMES = [f"{kind}/{name}" for kind, name, *_ in EDITS]
 
 
@@ -165,6 +190,8 @@ def test_whatever_was_edited_while_the_operator_was_down_is_undone_and_told(
     mended.kubectl("delete", "events.events.k8s.io", "--all", "-n", "default")
     for edit in edits:
         _edit(mended, *edit)
+    strangers = json.dumps({"apiVersion": "v1", "kind": "List", "items": STRANGERS})
+    mended.break_glass("replace", "--force", "-n", SPACE, "-f", "-", stdin=strangers)
     _start(mended)
     del before["configmap/relay-document"]  # composed anew, with another generation
     _restored(mended, before, what="all edits, after the start of the operator")
@@ -172,6 +199,11 @@ def test_whatever_was_edited_while_the_operator_was_down_is_undone_and_told(
     notes = _notes(mended)
     for kind, name, _, path, _ in edits:
         assert re.search(_told(kind, name, path), notes), f"no Event of {kind}/{name} in:\n{notes}"
+    for one in STRANGERS:
+        told = (
+            f"{one['kind']} {SPACE}/{one['metadata']['name']} had been changed by .* was replaced"
+        )
+        assert re.search(f"(?i){told}", notes), f"{told}\n{notes}"
 
 
 @pytest.mark.timeout(240)

@@ -14,6 +14,10 @@ CNI_DIRECTORY = "/usr/lib/cni"
 COMPONENT_USERS = ("controller-manager", "scheduler", "kube-proxy", "kubelet", "admin")
 
 
+OPERATOR_ACCOUNT = "system:serviceaccount:relay-system:relay-operator"
+"""Of the operator in the tests' clusters."""
+
+
 def write(record: ClusterRecord, *, snapshotter: str) -> None:
     """Writes every file that components are started with to the state directory."""
     directory = record.directory
@@ -32,7 +36,10 @@ def write(record: ClusterRecord, *, snapshotter: str) -> None:
 
 
 def audit_policy() -> dict[str, Any]:
-    """Returns what the API server logs, if it does: changes that pods make, and which pod made each; not those of the control plane."""
+    """Returns what the API server logs, if it does: changes that pods make, and which pod made each; not those of the control plane.
+
+    Of the operator it logs what it reads, too: tests compare its rights with what it uses.
+    """
     changes = ["create", "update", "patch", "delete", "deletecollection"]
     pods = {
         "level": "Metadata",
@@ -40,11 +47,17 @@ def audit_policy() -> dict[str, Any]:
         "verbs": changes,
         "omitStages": ["RequestReceived"],
     }
+    operator = {
+        "level": "Metadata",
+        "users": [OPERATOR_ACCOUNT],
+        "verbs": ["get", "list", "watch"],
+        "omitStages": ["RequestReceived"],
+    }
     control_plane = {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]}
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
-        "rules": [control_plane, pods, {"level": "None"}],
+        "rules": [control_plane, pods, operator, {"level": "None"}],
     }
 
 

@@ -1,0 +1,119 @@
+"""The operator uses each right that the chart grants it, and asks for no other: by the audit log of everything that ran before.
+
+The file is the last one by its name. A part of the tests uses a part of the rights, so without the others only what is asked for is
+compared.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.config import new_client_from_config
+from tests.cluster import cluster_records
+from tests.cluster.session.fixtures import tell
+from tests.demo import stage
+from tests.demo.commands import Cluster, wait_until
+from tests.e2e import used_rights
+from tests.e2e.test_tenancy import apply
+
+pytestmark = pytest.mark.embedded_only
+
+ROLES = {
+    "clusterrole/relay-operator": "",
+    "clusterrole/relay-operator-tenant": "",
+    "role/relay-operator": stage.OPERATOR_NAMESPACE,
+}
+RARE = {
+    "clusterrole/relay-operator: bind clusterroles.rbac.authorization.k8s.io": "no request has this verb: it is asked for "
+    "when the RoleBinding is made",
+}
+"""Rights that no test uses, each with the reason for which it is granted."""
+PROVIDER = {"endpoint": {"url": "https://busy.example.com"}, "models": [{"name": "busy"}]}
+ROUTE = {"match": {"models": ["busy"]}, "stable": {"provider": "busy", "model": "busy"}}
+CHANGES: dict[str, list[dict[str, Any]]] = {
+    "providers": [{"models": [{"name": name}, {"name": "busy"}]} for name in ("one", "other")],
+    "relayroutes": [{"match": {"models": ["busy", name]}} for name in ("one", "other")],
+}
+"""Specs that an object changes between."""
+
+
+@pytest.fixture
+def log(staged: Cluster) -> Path:
+    record = cluster_records.read(staged.name)
+    assert record is not None
+    return record.audit_log_path
+
+
+def others_write(cluster: Cluster, log: Path, kind: str, *where: str) -> None:
+    """Changes an object's spec, and then annotations without a pause, until the operator has read it to write its status."""
+    client = new_client_from_config(str(cluster.kubeconfig))
+    path = f"/apis/relay-operator.dev/v1alpha1/{'/'.join((*where[:-1], kind, where[-1]))}"
+    read = {(f"{kind}.relay-operator.dev", "get")}
+    deadline = time.monotonic() + 60
+
+    def patch(**body: object) -> None:
+        parts = client.param_serialize(
+            *("PATCH", path),
+            header_params={"Content-Type": "application/merge-patch+json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        client.call_api(*parts).read()
+
+    def is_read() -> bool:
+        used = used_rights.used(log)
+        return read <= {(f"{one.resource}.{one.group}", one.verb) for one in used}
+
+    with client:
+        while not is_read():
+            assert time.monotonic() < deadline, f"no write of a status of {path} met another"
+            for turn in range(3):
+                patch(spec=CHANGES[kind][turn % 2])
+                for count in range(30):
+                    patch(metadata={"annotations": {"example.com/count": str(count)}})
+
+
+def follows(cluster: Cluster, *where: str) -> None:
+    generation = cluster.get(*where)["metadata"]["generation"]
+    wait_until(
+        "a status of the newest spec",
+        lambda: cluster.get(*where)["status"].get("observedGeneration"),
+        generation.__eq__,
+        seconds=30,
+    )
+
+
+@pytest.mark.timeout(240)
+def test_a_status_is_written_while_others_write(staged: Cluster, log: Path) -> None:
+    apply(staged, "Provider", "busy", PROVIDER)
+    apply(staged, "Tenant", "busy", {})
+    staged.kubectl("wait", "tenant/busy", "--for=condition=Ready", "--timeout=90s")
+    apply(staged, "RelayRoute", "busy", ROUTE, "relay-busy")
+    others_write(staged, log, "providers", "busy")
+    others_write(staged, log, "relayroutes", "namespaces", "relay-busy", "busy")
+    for where in (("provider", "busy"), ("relayroute", "busy", "-n", "relay-busy")):
+        follows(staged, *where)
+    staged.kubectl("delete", "tenant/busy", "provider/busy", "--wait=false")
+
+
+def test_the_operator_asks_for_nothing_that_no_rule_grants(log: Path, staged: Cluster) -> None:
+    assert used_rights.refused(log, used_rights.granted(staged, ROLES)) == []
+
+
+def test_the_operator_uses_every_right_that_it_has(
+    log: Path, staged: Cluster, request: pytest.FixtureRequest
+) -> None:
+    granted = used_rights.granted(staged, ROLES)
+    # everybody may ask for the API's description, through roles of the cluster's own
+    used = {right for right in used_rights.used(log) if right.role in ROLES}
+    unused = {str(one) for one in granted - used} - RARE.keys()
+    files = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    ran = {Path(str(item.path)).name for item in request.session.items}
+    tell(request.config, f"  {len(granted)} rights, {len(granted & used)} of them used")
+    assert {str(one) for one in used - granted} == set()
+    assert {one for one in RARE if one in {str(right) for right in used}} == set()
+    if files <= ran:
+        assert unused == set()
+    else:
+        tell(request.config, f"  not used by these tests: {'; '.join(sorted(unused)) or 'none'}")
