@@ -1,9 +1,9 @@
 """Settings of one relay process, from its environment; everything about the tenant stands in the document instead."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay_contract.endpoints import (
@@ -11,6 +11,7 @@ from relay_contract.endpoints import (
     DOCUMENT_KEY,
     DOCUMENT_MOUNT,
     KEPT_TLS_MOUNT,
+    OUTBOX_MOUNT,
     STATE_MOUNT,
     TLS_MOUNT,
     TRAFFIC_PORT,
@@ -124,7 +125,33 @@ class Settings(BaseSettings):
     shadow_max_body_bytes: Count = 1 * MIB
     """Larger requests are not copied: a shadow may not cost the memory of a user's call."""
 
+    ledger_url: Annotated[str, Field(pattern="^https?://[^/ ]+/?$")] | None = None
+    """Where relay-ledger takes records of attempts; without it none are written."""
+    ledger_token_file: Path | None = None
+    """The token by which the ledger knows this tenant's relays, read anew for each delivery."""
+    outbox_directory: Path = Path(OUTBOX_MOUNT)
+    """Records of attempts are kept here until the ledger has them; has to outlive the container, and needs the space below."""
+    outbox_mebibytes: Annotated[int, Field(ge=4, le=65_536)] = 64
+    """All that the files of the outbox take; some 4,000 attempts a mebibyte. At least 4 for each worker."""
+    outbox_when_full: Literal["serve", "refuse"] = "serve"
+    """serve: attempts are sent without being recorded, and counted as dropped. refuse: calls are refused until there is room."""
+    outbox_drain_seconds: Seconds = 3.0
+    """For the last deliveries after the workers have ended; with drain_seconds below the pod's termination grace period."""
+
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     """The least important lines that are written."""
     usage_log: bool = True
     """One line per provider attempt on standard output."""
+
+    @model_validator(mode="after")
+    def _has_what_an_outbox_needs(self) -> Self:
+        if self.ledger_url is None:
+            return self
+        if self.ledger_token_file is None:
+            raise ValueError("RELAY_LEDGER_URL is set, so RELAY_LEDGER_TOKEN_FILE has to be")
+        least = 4 * self.workers
+        if self.outbox_mebibytes < least:
+            raise ValueError(
+                f"RELAY_OUTBOX_MEBIBYTES is {self.outbox_mebibytes}; {self.workers} workers need {least}"
+            )
+        return self

@@ -14,7 +14,7 @@ from hatch_build import (
 )
 
 RELAY = SOURCE_ROOT / "relay"
-HOT_ROOMS = ("calls", "accounting", "routing", "admission", "dialect", "http")
+HOT_ROOMS = ("calls", "accounting", "outbox", "routing", "admission", "dialect", "http")
 """Rooms that a call passes through."""
 
 

@@ -1,0 +1,206 @@
+"""The records in a segment: a header with length and checksum, then the body, each at a multiple of eight bytes.
+
+names    JSON of what attempts of one kind have in common; the other records of the segment refer to it by number.
+opened   dispatch time, number of the attempt, call, caller's request id.
+closed   the same bytes, then how it ended: complete in itself but for the names.
+
+A record counts if its checksum is right. One that a killed process left half written is none, and neither is what a disk made of
+it; whoever reads goes on at the next mark. All numbers are little-endian.
+"""
+
+import struct
+import zlib
+from typing import Final
+
+from relay.dialect.usage.billed_usage import BilledUsage
+from relay_contract.billing.attempt_event import AttemptOutcome, Doubt, UsageSource
+
+MAGIC: Final = b"RLYOUT01"
+"""Begins every segment; another format has another."""
+FIRST_OFFSET: Final = len(MAGIC)
+MARK: Final = b"\xa5\x5aR"
+MARK_OFFSET: Final = 13
+HEADER: Final = struct.Struct("<IIIB3s")
+"""Bytes of the body, its checksum, number of its names, kind, mark."""
+HEADER_BYTES: Final = 16
+
+NAMES: Final = 1
+OPENED: Final = 2
+CLOSED: Final = 3
+
+OPENING: Final = struct.Struct("<QH?B32s")
+"""Dispatch in microseconds since 1970, number of the attempt, whether it is a stream, bytes of the request id, id of the call."""
+OPENING_BYTES: Final = 44
+CALL_ID_DIGITS: Final = 32
+CLOSING: Final = struct.Struct("<QHBBBBBBB9IHH")
+"""Microseconds that it took, status, outcome, source, doubt, then bytes of four texts; buckets, units. Flags stand with the doubt."""
+CLOSING_BYTES: Final = 57
+DELIVERED: Final = 64
+CACHE_REPORTED: Final = 128
+_DOUBT_BITS: Final = 63
+MAX_TEXT_BYTES: Final = 255
+
+OUTCOMES: Final[tuple[AttemptOutcome, ...]] = (
+    "ok",
+    "client_error",
+    "throttled",
+    "failed",
+    "unreachable",
+    "timeout",
+    "truncated",
+    "invalid",
+    "cancelled",
+    "no_key",
+)
+SOURCES: Final[tuple[UsageSource, ...]] = ("provider", "partial", "estimated", "none", "unknown")
+DOUBTS: Final[tuple[Doubt | None, ...]] = (
+    None,
+    "negative",
+    "total",
+    "parts",
+    "range",
+    "shape",
+    "models",
+)
+_OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
+_SOURCE_NUMBERS: Final = {name: number for number, name in enumerate(SOURCES)}
+_DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
+
+
+def record_bytes(body_bytes: int) -> int:
+    """Returns what a record with such a body takes in a segment."""
+    return (HEADER_BYTES + body_bytes + 7) & ~7
+
+
+def sealed(kind: int, names: int, body: bytes) -> bytes:
+    """Puts the header in front of a body."""
+    checksum = zlib.crc32(body, names * 4 + kind)
+    return HEADER.pack(len(body), checksum, names, kind, MARK) + body
+
+
+class Found:
+    """A record that was read. names is the number of its names."""
+
+    __slots__ = ("body", "kind", "names")
+
+    def __init__(self, kind: int, names: int, body: bytes) -> None:
+        self.kind = kind
+        self.names = names
+        self.body = body
+
+
+def record_at(data: bytes, offset: int) -> Found | None:
+    """Returns the record that begins there, None if none does, or not a whole one."""
+    start = offset + HEADER_BYTES
+    if start > len(data):
+        return None
+    length, checksum, names, kind, mark = HEADER.unpack_from(data, offset)
+    end = start + length
+    if mark != MARK or end > len(data):
+        return None
+    body = data[start:end]
+    if zlib.crc32(body, (names * 4 + kind) & 0xFFFFFFFF) != checksum:
+        return None
+    return Found(kind, names, body)
+
+
+def opening_of(
+    *, dispatched_at: int, attempt: int, stream: bool, call_id: str, request_id: str
+) -> bytes:
+    """Returns the body of the record opened; dispatched_at in microseconds since 1970."""
+    name = request_id.encode()[:MAX_TEXT_BYTES]
+    return OPENING.pack(dispatched_at, attempt, stream, len(name), call_id.encode()) + name
+
+
+def dispatched_at(found: Found) -> int:
+    """Returns when the attempt of a record was sent, in microseconds since 1970."""
+    return int.from_bytes(found.body[:8], "little")
+
+
+class Closing:
+    """How an attempt ended; the names are those of AttemptClosed. usage is None where the source has no tokens."""
+
+    __slots__ = (
+        "answered_model",
+        "delivered",
+        "doubt",
+        "elapsed",
+        "outcome",
+        "service_tier",
+        "source",
+        "status",
+        "upstream_request_id",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        *,
+        elapsed: int,
+        outcome: AttemptOutcome,
+        status: int,
+        delivered: bool,
+        source: UsageSource,
+        usage: BilledUsage | None,
+        doubt: Doubt | None,
+        answered_model: str | None,
+        service_tier: str | None,
+        upstream_request_id: str | None,
+    ) -> None:
+        self.elapsed = elapsed
+        self.outcome = outcome
+        self.status = status
+        self.delivered = delivered
+        self.source = source
+        self.usage = usage
+        self.doubt = doubt
+        self.answered_model = answered_model
+        self.service_tier = service_tier
+        self.upstream_request_id = upstream_request_id
+
+
+_NOTHING: Final = BilledUsage(input=0)
+
+
+def closed_body(opening: bytes, closing: Closing) -> bytes:
+    """Returns the body of the record closed."""
+    usage = closing.usage or _NOTHING
+    model, upstream_id = _text(closing.answered_model), _text(closing.upstream_request_id)
+    tier, region = _text(closing.service_tier), _text(usage.region)
+    flags = _DOUBT_NUMBERS[closing.doubt]
+    if closing.delivered:
+        flags |= DELIVERED
+    if usage.cache_reported:
+        flags |= CACHE_REPORTED
+    numbers = CLOSING.pack(
+        closing.elapsed,
+        closing.status,
+        _OUTCOME_NUMBERS[closing.outcome],
+        _SOURCE_NUMBERS[closing.source],
+        flags,
+        len(model),
+        len(tier),
+        len(region),
+        len(upstream_id),
+        usage.input,
+        usage.cache_read,
+        usage.cache_write,
+        usage.cache_write_hour,
+        usage.output,
+        usage.reasoning,
+        usage.audio_input,
+        usage.audio_output,
+        0,
+        usage.web_search,
+        usage.web_fetch,
+    )
+    return opening + numbers + model + tier + region + upstream_id
+
+
+def _text(value: str | None) -> bytes:
+    return b"" if value is None else value.encode()[:MAX_TEXT_BYTES]
+
+
+def doubt_of(flags: int) -> Doubt | None:
+    """Returns the doubt that stands in the flags of a closed record."""
+    return DOUBTS[flags & _DOUBT_BITS]

@@ -1,0 +1,98 @@
+"""The files of an outbox: segments of one size, named so that they sort by writer and then by age.
+
+Whoever writes a segment holds a lock on it, which the kernel lets go with the process, however that ended: a segment without a lock
+gets no more records. The space is allocated before it is used, since a write to a mapped page that has none on a full disk kills the
+process.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from relay.outbox.record_format import FIRST_OFFSET, MAGIC
+
+SEGMENT_BYTES: Final = 1024 * 1024
+SUFFIX: Final = ".segment"
+UNFINISHED_SUFFIX: Final = ".new"
+"""A segment between its creation and its first record: another process may not take it for one that is left."""
+
+
+class NoRoom(Exception):
+    """No segment can be made; the message says why."""
+
+
+class WritableSegment:
+    """A segment that this process writes: mapped, locked, and of zeros but for the magic."""
+
+    __slots__ = ("_descriptor", "map")
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = descriptor
+        # mypyc knows no buffer: what is assigned to a slice of it goes to the page cache at once
+        self.map: Any = mmap.mmap(descriptor, size)
+        self.map[:FIRST_OFFSET] = MAGIC
+
+    def close(self) -> None:
+        """Lets go of the segment: nothing more comes into it."""
+        self.map.close()
+        os.close(self._descriptor)
+
+
+def make_segment(directory: Path, name: str, *, size: int, most: int) -> WritableSegment:
+    """Makes a segment with this name, unless there are as many as there may be; raises NoRoom."""
+    unfinished = directory / (name + UNFINISHED_SUFFIX)
+    try:
+        if len(segments(directory)) >= most:
+            raise NoRoom(f"{most} segments of {size} bytes are full and not delivered yet")
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NoRoom(f"{directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.posix_fallocate(descriptor, 0, size)
+        segment = WritableSegment(descriptor, size)
+        os.rename(unfinished, directory / (name + SUFFIX))
+    except (OSError, ValueError) as error:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise NoRoom(f"{directory}: {error}") from error
+    return segment
+
+
+def segments(directory: Path) -> list[str]:
+    """Returns the names of the segments, those of one writer in the order in which they are written; raises OSError."""
+    return sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))
+
+
+def writer_of(name: str) -> str:
+    """Returns the writer of a segment by its name, which is the writer's and a number."""
+    return name.rpartition("-")[0]
+
+
+def segment_name(writer: str, number: int) -> str:
+    """Returns the name of a writer's segment, without the suffix."""
+    return f"{writer}-{number:08d}"
+
+
+def is_written(descriptor: int) -> bool:
+    """Returns whether a process still has the segment open for writing."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def remove_unfinished(directory: Path, *, older_than: float) -> None:
+    """Removes segments whose making was broken off; older_than is a time of the file system, in seconds."""
+    for name in os.listdir(directory):
+        if name.endswith(UNFINISHED_SUFFIX):
+            path = directory / name
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < older_than:
+                    path.unlink()

@@ -1,0 +1,158 @@
+"""Reads a segment while it is written, and whatever a killed process or a disk has left of it."""
+
+import contextlib
+import mmap
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from relay.outbox.record_format import (
+    FIRST_OFFSET,
+    HEADER_BYTES,
+    MAGIC,
+    MARK,
+    MARK_OFFSET,
+    NAMES,
+    Found,
+    record_at,
+    record_bytes,
+)
+from relay.outbox.segment_files import is_written
+
+NO_NAMES: Final[dict[str, Any]] = {}
+
+
+class SegmentReader:
+    """One segment. skipped_bytes counts those in which no record could be found.
+
+    is_finished says that all of it was read, and outstanding how many of its records are to be delivered; both are for whoever
+    reads it.
+    """
+
+    __slots__ = (
+        "_descriptor",
+        "_doubted",
+        "_map",
+        "_names",
+        "_offset",
+        "is_finished",
+        "outstanding",
+        "path",
+        "size",
+        "skipped_bytes",
+    )
+
+    def __init__(self, path: Path) -> None:
+        """Opens it; raises OSError or ValueError if there is nothing to read."""
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._map: Any = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):
+            os.close(self._descriptor)
+            raise
+        self.size = len(self._map)
+        self._offset = FIRST_OFFSET
+        self._doubted = -1
+        self._names: dict[int, dict[str, Any]] = {}
+        self.skipped_bytes = 0
+        self.outstanding = 0
+        self.is_finished = False
+        if self._map[:FIRST_OFFSET] != MAGIC:
+            self.skipped_bytes += FIRST_OFFSET
+
+    @property
+    def unread_bytes(self) -> int:
+        """Returns the bytes of records that were not read yet; the end of a segment is empty while it is written."""
+        last = int(self._map.rfind(MARK))
+        return max(0, last + len(MARK) - self._offset)
+
+    def next(self, *, is_written: bool) -> Found | None:
+        """Returns the next record of an attempt, None where none is complete yet; is_written says that more may come."""
+        while True:
+            found = self._record(self._offset)
+            if found is None:
+                if not self._skip(is_written=is_written):
+                    return None
+                continue
+            self._offset += record_bytes(len(found.body))
+            if found.kind == NAMES:
+                self._keep_names(found)
+            elif found.names in self._names:
+                return found
+            else:
+                # its names were lost, so nobody can tell whose it is
+                self.skipped_bytes += record_bytes(len(found.body))
+
+    def names(self, number: int) -> dict[str, Any]:
+        """Returns the fields that go by this number."""
+        return self._names.get(number, NO_NAMES)
+
+    def is_written(self) -> bool:
+        """Returns whether a process still writes to it."""
+        return is_written(self._descriptor)
+
+    def sync(self) -> None:
+        """Has the system write to the disk what is only in memory."""
+        with contextlib.suppress(OSError):
+            os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._map.close()
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """Removes the file: all of it is delivered."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        self.close()
+
+    def _record(self, offset: int) -> Found | None:
+        end = offset + HEADER_BYTES
+        if end > self.size:
+            return None
+        header = self._map[offset:end]
+        if header[MARK_OFFSET:HEADER_BYTES] != MARK:
+            return None
+        end += int.from_bytes(header[:4], "little")
+        if end > self.size:
+            return None
+        return record_at(self._map[offset:end], 0)
+
+    def _keep_names(self, found: Found) -> None:
+        try:
+            fields = orjson.loads(found.body)
+        except orjson.JSONDecodeError:
+            return
+        if isinstance(fields, dict):
+            self._names[found.names] = fields
+
+    def _skip(self, *, is_written: bool) -> bool:
+        """Goes on at the next record after what is none; returns False if there is no further one.
+
+        While the segment is written that has to be seen twice: memory may show a later record first.
+        """
+        following = self._next_record(self._offset + 1)
+        if is_written and (following < 0 or self._doubted != self._offset):
+            self._doubted = self._offset
+            return False
+        if following < 0:
+            rest = self._map[self._offset :].rstrip(b"\0")
+            self.skipped_bytes += len(rest)
+            self._offset = self.size
+            return False
+        self.skipped_bytes += following - self._offset
+        self._offset = following
+        return True
+
+    def _next_record(self, offset: int) -> int:
+        place = self._map.find(MARK, offset + MARK_OFFSET)
+        while place >= 0:
+            start = place - MARK_OFFSET
+            if start >= offset and start % 8 == 0 and self._record(start) is not None:
+                return int(start)
+            place = self._map.find(MARK, place + 1)
+        return -1

@@ -1,0 +1,77 @@
+"""Attempts for the tests of the outbox: written as a worker does, and read as who delivers them does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from relay.dialect.usage.billed_usage import BilledUsage
+from relay.outbox.attempt_names import AttemptNames
+from relay.outbox.attempt_writer import AttemptWriter
+from relay.outbox.outbox_reader import OutboxReader, Parcel
+from relay.outbox.record_format import Closing
+
+TENANT_UID = "0b9c5f52-8d4e-4a51-9d0e-5a8f1f5a2f10"
+FIELDS = {
+    "tenant": "acme",
+    "side": "stable",
+    "route": "chat",
+    "keyName": "main",
+    "provider": "openai",
+    "endpoint": "chat.completions",
+    "requestedModel": "gpt-test",
+    "routedModel": "gpt-test-1",
+}
+
+
+def call_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+def new_writer(
+    directory: Path, *, most_segments: int = 8, segment_bytes: int = 16 * 1024
+) -> AttemptWriter:
+    """Makes a writer of small segments, which are soon full."""
+    return AttemptWriter(
+        directory,
+        relay="relay-0",
+        most_segments=most_segments,
+        now=0.0,
+        segment_bytes=segment_bytes,
+    )
+
+
+def open_attempt(writer: AttemptWriter, names: AttemptNames, number: int) -> bytes:
+    return writer.open_attempt(
+        names, attempt=1, stream=False, call_id=call_id(number), request_id=f"req-{number}"
+    )
+
+
+def closing(**changed: Any) -> Closing:
+    values: dict[str, Any] = {
+        "elapsed": 1500,
+        "outcome": "ok",
+        "status": 200,
+        "delivered": True,
+        "source": "provider",
+        "usage": BilledUsage(input=10, output=5),
+        "doubt": None,
+        "answered_model": "gpt-test-1-2026",
+        "service_tier": None,
+        "upstream_request_id": "up-1",
+    }
+    return Closing(**{**values, **changed})
+
+
+def told(parcels: list[Parcel]) -> list[tuple[str, int]]:
+    """Returns the phase and the number of the call of each line."""
+    lines = [json.loads(parcel.line) for parcel in parcels]
+    return [(line["phase"], int(line["callId"], 16)) for line in lines]
+
+
+def new_reader(directory: Path) -> OutboxReader:
+    return OutboxReader(directory, TENANT_UID)
+
+
+def read_all(reader: OutboxReader, *, now: float = 0.0) -> list[Parcel]:
+    """Reads what there is after all writers have ended: twice, since an end has to be seen twice."""
+    return [*reader.read(now, most=10**6), *reader.read(now, most=10**6)]

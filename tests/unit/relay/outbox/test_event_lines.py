@@ -1,0 +1,147 @@
+"""Lines made of the outbox's records are those of the contract, to the byte."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.relay.outbox.attempts import (
+    FIELDS,
+    TENANT_UID,
+    call_id,
+    closing,
+    new_reader,
+    new_writer,
+    open_attempt,
+    read_all,
+)
+
+from relay.dialect.usage.billed_usage import BilledUsage
+from relay.outbox.attempt_names import label
+from relay.outbox.event_lines import event_line_of
+from relay.outbox.record_format import (
+    CLOSED,
+    DOUBTS,
+    OPENED,
+    OUTCOMES,
+    SOURCES,
+    Found,
+    closed_body,
+    opening_of,
+)
+from relay_contract.billing.attempt_event import COUNTED, AttemptClosed
+from relay_contract.billing.event_line import event_line, read_event
+from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
+
+_texts = st.text(max_size=300)
+_names = {**FIELDS, "relay": "relay-0"}
+
+
+def _openings() -> st.SearchStrategy[bytes]:
+    return st.builds(
+        opening_of,
+        dispatched_at=st.integers(0, 4_000_000_000_000_000),
+        attempt=st.integers(1, 1000),
+        stream=st.booleans(),
+        call_id=st.integers(0, 2**128 - 1).map(call_id),
+        request_id=st.text(max_size=128),
+    )
+
+
+@st.composite
+def _closings(draw: st.DrawFn) -> Any:
+    source = draw(st.sampled_from(SOURCES))
+    counts = st.integers(0, 10**8)
+    usage = BilledUsage(
+        input=draw(counts),
+        cache_read=draw(counts),
+        cache_write=draw(counts),
+        cache_write_hour=draw(counts),
+        output=draw(counts),
+        reasoning=draw(counts),
+        audio_input=draw(counts),
+        audio_output=draw(counts),
+        web_search=draw(st.integers(0, 10_000)),
+        web_fetch=draw(st.integers(0, 10_000)),
+        cache_reported=draw(st.booleans()),
+        region=draw(st.none() | _texts),
+    )
+    return closing(
+        elapsed=draw(st.integers(0, 10**11)),
+        outcome=draw(st.sampled_from(OUTCOMES)),
+        status=draw(st.just(0) | st.integers(100, 599)),
+        delivered=draw(st.booleans()),
+        source=source,
+        usage=usage if source in COUNTED else None,
+        doubt=draw(st.sampled_from(DOUBTS)),
+        answered_model=draw(st.none() | _texts),
+        service_tier=draw(st.none() | _texts),
+        upstream_request_id=draw(st.none() | _texts),
+    )
+
+
+@given(opening=_openings())
+def test_what_was_opened_is_a_record_of_the_contract(opening: bytes) -> None:
+    line = event_line_of(Found(OPENED, 1, opening), _names, TENANT_UID)
+    record = read_event(line)
+    assert record.phase == "opened"
+    assert event_line(record) == line
+
+
+@given(opening=_openings(), ended=_closings())
+def test_what_was_closed_is_a_record_of_the_contract(opening: bytes, ended: Any) -> None:
+    line = event_line_of(Found(CLOSED, 1, closed_body(opening, ended)), _names, TENANT_UID)
+    record = read_event(line)
+    assert isinstance(record, AttemptClosed)
+    assert event_line(record) == line
+    assert (record.outcome, record.usage_source, record.doubt) == (
+        ended.outcome,
+        ended.source,
+        ended.doubt,
+    )
+    assert record.closed_at - record.dispatched_at == ended.elapsed
+    assert record.delivered is ended.delivered
+    usage = ended.usage
+    if usage is not None:
+        assert record.tokens == TokenBuckets(
+            input=usage.input,
+            cache_read=usage.cache_read,
+            cache_write=usage.cache_write,
+            cache_write_hour=usage.cache_write_hour,
+            output=usage.output,
+            reasoning=usage.reasoning,
+            audio_input=usage.audio_input,
+            audio_output=usage.audio_output,
+        )
+        assert record.units == BilledUnits(web_search=usage.web_search, web_fetch=usage.web_fetch)
+        assert record.cache_reported is usage.cache_reported
+
+
+@pytest.mark.parametrize("model", ["x" * 1000, "line\nbreak\x7f", "模型" * 200])
+def test_a_model_that_a_caller_made_up_makes_no_record_unreadable(
+    tmp_path: Path, model: str
+) -> None:
+    writer = new_writer(tmp_path)
+    names = writer.names({**FIELDS, "requestedModel": model})
+    writer.close_attempt(names, open_attempt(writer, names, 1), closing(answered_model=model))
+    writer.end()
+    (parcel,) = read_all(new_reader(tmp_path))
+    record = read_event(parcel.line)
+    assert record.requested_model == label(model)
+
+
+def test_a_copy_of_a_call_has_an_id_of_its_own(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path)
+    stable = writer.names(FIELDS)
+    shadow = writer.names({**FIELDS, "side": "shadow"})
+    for names in (stable, shadow):
+        opening = open_attempt(writer, names, 1)
+        writer.close_attempt(names, opening, closing(delivered=False))
+    writer.end()
+    lines = [json.loads(parcel.line) for parcel in read_all(new_reader(tmp_path))]
+    assert [line["attemptId"] for line in lines] == [
+        f"{call_id(1)}-1",
+        f"{call_id(1)}-shadow-1",
+    ]
