@@ -19,6 +19,7 @@ from tests.blackbox.process import free_ports
 from tests.cluster.session.clients import Client
 
 from relay_operator import names
+from relay_operator.decisions.leadership import lease as leases
 
 Seen = TypeVar("Seen")
 
@@ -168,6 +169,11 @@ def scene(kubectl: Client, namespace: str, tmp_path: Path) -> Iterator[Scene]:
 def test_another_operator_goes_on_whatever_happens_to_the_leader(scene: Scene) -> None:
     first = scene.leader()
     assert scene.acts(11)["epoch"] == scene.lease()["leaseTransitions"] == 1
+    # the API server tells when it stored a renewal, by which a later leader compares clocks
+    stored = leases.read(
+        scene.kubectl.json("get", *LEASE, "-n", scene.namespace, "--show-managed-fields")
+    )
+    assert abs(stored.renewed_at - stored.stored_at) < 5
 
     # ended in order: it gives the Lease back
     name = scene.holder()

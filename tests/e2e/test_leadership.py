@@ -1,15 +1,12 @@
 """Two operators on a real cluster: one acts, and another one goes on when it is killed, ended, stopped or cut off."""
 
-import os
-import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.cluster.session.fixtures import tell
 from tests.demo.commands import Cluster, wait_until
-from tests.e2e import leaders
+from tests.e2e import leaders, stopped_leaders
 from tests.e2e.test_tenancy import apply
 
 pytestmark = pytest.mark.timeout(240)
@@ -104,36 +101,32 @@ def test_the_leader_outlives_its_lease(led: Cluster) -> None:
 def test_a_leader_that_was_stopped_acts_no_more(
     led: Cluster, request: pytest.FixtureRequest
 ) -> None:
-    """Counts what the former leader sends to the relay after it goes on: nothing, although it was in the middle of pushes."""
+    """Counts what the former leader changes, and sends to the relay, after it goes on: nothing, although it was in the middle of it."""
     leaders.both_run(led)
     first = leaders.leader(led)
     pod = led.get("pod", leaders.pod_of(first), "-n", leaders.NAMESPACE)
     relay = led.get("pods", "-n", SPACE, "-l", "app.kubernetes.io/name=relay")["items"][0]
     ways = f"ip saddr {pod['status']['podIP']} ip daddr {relay['status']['podIP']} tcp dport 8081"
-    number = leaders.process(led, leaders.pod_of(first))
     for depth in range(20, 24):
         apply(led, "Tenant", TENANT, tenant(depth))
-    os.kill(number, signal.SIGSTOP)
+    gone_on = stopped_leaders.stop(led, before_it_goes_on=lambda: count_pushes(led, ways))
     try:
-        seconds = leaders.taken_over(led, first)
         acts(led, 14)
-        rule = f"{ways} tcp flags & psh == psh counter"
-        chain = (
-            f"chain pass {{ type filter hook postrouting priority -300; policy accept; {rule}\n}}"
-        )
-        leaders.nft(led, f"table ip {TABLE} {{\n{chain}\n}}\n")
-    finally:
-        os.kill(number, signal.SIGCONT)
-    try:
-        # longer than any push of the former leader may take: what it still sent would be counted
-        time.sleep(8)
+        told = stopped_leaders.check(led, gone_on, relays=SPACE)
         counted = leaders.nft(led, f"list table ip {TABLE}\n")
     finally:
         leaders.nft(led, f"delete table ip {TABLE}\n")
-    tell(request.config, f"  stopped: another one led after {seconds:.1f} s")
+    tell(request.config, f"  {told}")
     assert "counter packets 0 bytes 0" in counted, counted
     assert leaders.leader(led) != first
     acts(led, 15)
+
+
+def count_pushes(led: Cluster, ways: str) -> None:
+    """Counts what goes these ways from now on; what leaves a process that was stopped with its connections open is data."""
+    rule = f"{ways} tcp flags & psh == psh counter"
+    chain = f"chain pass {{ type filter hook postrouting priority -300; policy accept; {rule}\n}}"
+    leaders.nft(led, f"table ip {TABLE} {{\n{chain}\n}}\n")
 
 
 @pytest.mark.embedded_only
