@@ -220,7 +220,7 @@ def third(first: Acts) -> Callable[[str], None]:
         if first.results[name].error is None
     }
     since = time.monotonic()
-    interruptions.interrupt(first.world.cluster)
+    interruptions.interrupt(first.world.cluster, first.say)
     # as long as it takes to read Prometheus again, to judge and to write a status
     time.sleep(8)
 

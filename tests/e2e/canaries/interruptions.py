@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.cluster import cluster_records
 from tests.demo import stage
 from tests.demo.commands import Cluster, wait_until
-from tests.e2e import leaders
+from tests.e2e import leaders, stopped_leaders
 from tests.e2e.canaries.breaches import ERRORS, gets_no_more_calls
 from tests.e2e.canaries.decisions import ANALYSIS, BAD
 from tests.e2e.canaries.playing import Script
@@ -16,6 +17,7 @@ from tests.e2e.canaries.scene import Scene
 
 OPERATOR = ("deployment/relay-operator", "-n", stage.OPERATOR_NAMESPACE)
 OPERATOR_PODS = ("-l", "app.kubernetes.io/name=relay-operator", "-n", stage.OPERATOR_NAMESPACE)
+RELAYS = "relay-plays"
 REPLICAS = 2
 
 
@@ -39,7 +41,18 @@ def _delete_lease(cluster: Cluster) -> None:
     leaders.leader(cluster)
 
 
-INTERRUPTIONS: dict[str, Callable[[Cluster], None]] = {
+def _stop_leader(cluster: Cluster) -> str:
+    """Stops the leader in the middle of a climb, lets it go on when another one leads, and tells what it has changed since."""
+    record = cluster_records.read(cluster.name)
+    if record is None or record.inner is None:
+        return "not stopped: its process is out of reach"
+    gone_on = stopped_leaders.stop(cluster)
+    return stopped_leaders.check(cluster, gone_on, relays=RELAYS)
+
+
+INTERRUPTIONS: dict[str, Callable[[Cluster], str | None]] = {
+    # first, while the canary in motion has the most of its climb before it
+    "leader stopped": _stop_leader,
     "all killed": _kill_all,
     "leader killed": _kill_leader,
     "leader ended": _end_leader,
@@ -47,11 +60,13 @@ INTERRUPTIONS: dict[str, Callable[[Cluster], None]] = {
 }
 
 
-def interrupt(cluster: Cluster) -> None:
+def interrupt(cluster: Cluster, say: Callable[[str], None]) -> None:
     """Interrupts the operators in every way, one after the other, each time once both run."""
-    for interruption in INTERRUPTIONS.values():
+    for name, interruption in INTERRUPTIONS.items():
         leaders.both_run(cluster)
-        interruption(cluster)
+        told = interruption(cluster)
+        if told is not None:
+            say(f"  {name}: {told}")
         # a decision that the interruption caused would fall into this time
         time.sleep(3)
 
@@ -133,7 +148,7 @@ MOVING = "in-motion"
 
 def moves(scene: Scene) -> Script:
     """A canary that climbs while the operator is killed."""
-    canary = scene.canary(step=5, every="2s")
+    canary = scene.canary(step=5, every="3s")
     canary["progression"]["minRequests"] = 2
     scene.apply(scene.spec(canary=canary, analysis=ERRORS | {"minRequests": 2}))
     yield scene.weighs(5)
