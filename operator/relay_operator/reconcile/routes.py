@@ -229,7 +229,7 @@ class RouteReconciler:
         self._queue_whose_turn_it_is()
         if ruling is not None:
             self._claim(watched, publication, ruling)
-            self._arrange(body, publication, ruling)
+            self._arrange(body, publication, ruling, now)
         if ruling is None or _is_premature(body, publication, ruling.outcome):
             what = "unread" if ruling is None else "premature"
             self._look_again(body, self._pause_of_pending(body, what), _urgency_at_start(body))
@@ -392,7 +392,9 @@ class RouteReconciler:
             # what a Provider is now takes its place with network access and key, once no route keeps what it was
             self._queue.add(Key("Tenant", "", publication.tenant.metadata.name), Urgency.URGENT)
 
-    def _arrange(self, body: dict[str, Any], publication: Publication, ruling: Ruling) -> None:
+    def _arrange(
+        self, body: dict[str, Any], publication: Publication, ruling: Ruling, decided_at: float
+    ) -> None:
         """Queues what has to follow the outcome."""
         match ruling.outcome:
             case Waiting() if ruling.weight_percent is None:
@@ -401,11 +403,11 @@ class RouteReconciler:
             case Waiting():
                 self._look_again(body, self._pause_of_pending(body, "key"))
             case Decided(decision=decision, measured=measured, pending=pending):
-                now = self._clock()
                 told_anew = measured or decision.state.phase is Phase.SHADOWING
                 waits = [EVIDENCE_SECONDS] if told_anew else []
                 waits += [self._pause_of_pending(body, "key")] if pending else []
-                waits += [decision.due - now] if decision.due > now else []
+                # it may be due by now, and nothing has been done about that
+                waits += [decision.due - decided_at] if decision.due > decided_at else []
                 if waits:
                     self._look_again(body, min(waits))
             case Refused():

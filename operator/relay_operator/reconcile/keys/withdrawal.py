@@ -64,7 +64,7 @@ class KeyWithdrawal:
             publication = await self._publications.of(watched)
             if publication is not None:
                 before = publication.base
-                self._take_what_is_unwanted(publication, publication.api_keys)
+                self._take_what_is_unwanted(publication, publication.api_keys, self._clock())
                 if publication.base != before:
                     await self._publisher.distribute(publication.base.namespace)
 
@@ -83,15 +83,15 @@ class KeyWithdrawal:
         publication = self._publisher.publication(space)
         if publication is None:
             return
-        before = publication.base
-        self._take_what_is_unwanted(publication, publication.api_keys)
+        before, now = publication.base, self._clock()
+        self._take_what_is_unwanted(publication, publication.api_keys, now)
         is_shut_out = self._publisher.close_providers(publication)
         if is_shut_out or publication.base != before:
             self._taken_at[name] = asyncio.get_running_loop().time()
             # stores it
             self._queue.add(Key("Tenant", "", name), Urgency.URGENT)
         self._publish(publication)
-        self._plan(publication)
+        self._plan(publication, now)
 
     async def look_at_secrets(self, name: str) -> None:
         """Starts to push what the Secrets of a tenant's keys do not hold any more; what is new in them is the reconcile's."""
@@ -121,11 +121,12 @@ class KeyWithdrawal:
     def hold_to_newest(self, publication: Publication, began: int) -> None:
         """Takes out of what a reconcile has read, since that moment, what was taken away meanwhile."""
         name, before = publication.tenant.metadata.name, publication.base
+        now = self._clock()
         self._limit(publication, self._held_keys.newer_than(publication.base.namespace, began))
-        self._take_what_is_unwanted(publication, publication.api_keys)
+        self._take_what_is_unwanted(publication, publication.api_keys, now)
         if publication.base != before:
             self._queue.add(Key("Tenant", "", name), Urgency.URGENT)
-        self._plan(publication)
+        self._plan(publication, now)
 
     def forget(self, name: str) -> None:
         """Forgets a Tenant that is gone."""
@@ -157,7 +158,7 @@ class KeyWithdrawal:
         if keys != publication.base.keys:
             publication.base = publication.base.model_copy(update={"keys": keys})
 
-    def _take_what_is_unwanted(self, publication: Publication, known: ApiKeys) -> None:
+    def _take_what_is_unwanted(self, publication: Publication, known: ApiKeys, now: float) -> None:
         """Takes out of what is in force whatever the newest form of the Tenant does not want, also one that is refused."""
         tenant, base = publication.tenant.metadata, publication.base
         watched = self._watched_state.tenants.get(tenant.name)
@@ -169,7 +170,7 @@ class KeyWithdrawal:
             known,
             named=named_keys(watched.resource),
             requests=requests.read(annotations_of(watched.resource)),
-            now=self._clock(),
+            now=now,
             nobodys=_nobodys,
             overlap_seconds=_overlap_seconds(watched.resource),
         )
@@ -193,9 +194,8 @@ class KeyWithdrawal:
             return
         self._queue.add_after(Key("Withdrawal", "", name), _AGAIN_SECONDS, Urgency.IMMEDIATE)
 
-    def _plan(self, publication: Publication) -> None:
-        """Looks again when an overlap ends, whatever a reconcile waits for then."""
-        now = self._clock()
+    def _plan(self, publication: Publication, now: float) -> None:
+        """Looks again when an overlap ends that had not ended when the keys were looked at, whatever a reconcile waits for then."""
         ends = withdrawal.overlap_ends(publication.api_keys.states, now=now)
         if ends < math.inf:
             wait = min(ends - now + _SETTLING_SECONDS, _FARTHEST_SECONDS)

@@ -133,9 +133,10 @@ class Rollouts:
         self._unjudged.discard(name)
 
     def _flying(self) -> Iterator[Member]:
+        now = self._clock()
         for name in self._begun.keys() | self._watched_state.flying_tenants():
             if name not in self._waiting and self._is_known(name):
-                stuck = self._is_stuck(name)
+                stuck = self._is_stuck(name, now)
                 yield Member(name, Judgement.STUCK if stuck else Judgement.MOVING)
 
     def _is_known(self, name: str) -> bool:
@@ -178,16 +179,15 @@ class Rollouts:
             self._unwritten.pop(name, None)
         return self._unwritten.get(name)
 
-    def _is_stuck(self, name: str) -> bool:
+    def _is_stuck(self, name: str, now: float) -> bool:
         space = names.tenant_namespace(name)
         unwritten = self._still_unwritten(name)
         if unwritten is not None:
-            return unwritten.is_for_long(self._clock())
+            return unwritten.is_for_long(now)
         rollout = self._watched_state.rollouts.get(space)
         if rollout is None or rollout.is_done:
             self._patience.pop(name, None)
             return False
-        now = self._clock()
         patience = self._patience.setdefault(name, Patience())
         patience.look(rollout, "; ".join(self._watched_state.troubles(space)), now)
         return rollout.is_late or patience.is_over(now)
@@ -247,7 +247,8 @@ class Rollouts:
         if name in self._waiting:
             most = self._platform.rollouts_at_once
             return changes.held(self._wave().stopped_by, most=most)
-        is_stuck = self._is_stuck(name)
+        now = self._clock()
+        is_stuck = self._is_stuck(name, now)
         unwritten = self._unwritten.get(name)
         if unwritten is not None:
             return changes.unwritten(
@@ -257,7 +258,7 @@ class Rollouts:
                 by_platform=name in self._begun,
             )
         patience = self._patience.get(name, Patience())
-        seconds = patience.seconds_left(self._clock())
+        seconds = patience.seconds_left(now)
         if seconds:
             self._queue.add_after(Key("Tenant", "", name), seconds)
         return changes.under_way(

@@ -7,6 +7,8 @@ from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.preflight import Preflight
+from relay_operator.reconcile.canaries.step_clock import StepClock
+from relay_operator.reconcile.routes import RouteReconciler
 
 SPACE = "relay-finance"
 PROGRESSION = {"stepPercent": 25, "every": "10s", "minRequests": 20}
@@ -78,6 +80,32 @@ async def test_a_canary_whose_key_is_refused_gets_no_weight_until_a_probe_passes
     assert ready(stage)[0] == "True"
     assert "preflight" not in status(stage)
     assert sorted(stage.moves()) == ["PreflightFailed", "Started"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_falls_due_while_a_decision_is_made_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lets every reconcile of a route begin a moment before what it is woken for, as a busy event loop's clock does, and take longer."""
+    early: list[float] = []
+    reconcile, read = RouteReconciler.reconcile, StepClock.__call__
+
+    async def begin_early(self: RouteReconciler, namespace: str, name: str) -> None:
+        early.append(0.02)
+        await reconcile(self, namespace, name)
+
+    monkeypatch.setattr(RouteReconciler, "reconcile", begin_early)
+    monkeypatch.setattr(
+        StepClock, "__call__", lambda self: read(self) - (early.pop() if early else 0.0)
+    )
+    stage, life = await a_stage()
+    stage.relays.fail_probes("new", "Throttled", "429 to a probe of new")
+    stage.route(canary=CANARY, analysis=ANALYSIS)
+    await stage.settle(40)
+    assert ready(stage) == ("True", "Preflight")
+    await stage.settle(40)
+    assert ready(stage) == ("False", "PreflightFailed")
     await life.end()
 
 
