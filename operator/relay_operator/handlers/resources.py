@@ -1,7 +1,7 @@
 """Tenants, Providers and RelayRoutes: each event updates the watched state and enqueues; nothing else happens here."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
@@ -11,6 +11,9 @@ from relay_operator.decisions.api_keys import withdrawal
 from relay_operator.handlers.context import Context
 from relay_operator.manifests import capacity
 from relay_operator.reconcile.work_queue import Key, Urgency
+
+_GATHERING_SECONDS: Final = 1.0
+"""Until a Provider is looked at because of who uses it: of hundreds of tenants that come at the same time, once for all."""
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
@@ -111,4 +114,4 @@ def _add_providers(context: Context, names_: Iterable[str]) -> None:
     for provider in names_:
         # what a route mentions need not exist: only a Provider's own event makes work for an unknown one
         if context.watched_state.providers.get(provider) is not None:
-            context.queue.add(Key("Provider", "", provider))
+            context.queue.add_after(Key("Provider", "", provider), _GATHERING_SECONDS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from relay_operator import names
@@ -189,11 +189,10 @@ class ProviderReconciler:
             # all find the same, and one tells
             return
         name = body["metadata"]["name"]
-        tenants = self._watched_state.tenants_using(name)
         loans = self._watched_state.claims.loans(name)
         told = ProviderStatus(
             url=url,
-            tenants=len(tenants),
+            tenants=len(self._watched_state.claims.weights(name)),
             lending=len(loans.lenders),
             borrowing=len(loans.borrowers),
         )
@@ -204,9 +203,7 @@ class ProviderReconciler:
             "Provider",
             body,
             fields,
-            provider_conditions.conditions(
-                found, load=self._load(name, tenants), health=self._health(body)
-            ),
+            provider_conditions.conditions(found, load=self._load(name), health=self._health(body)),
             on_its_way=(),
             now=now,
         )
@@ -218,14 +215,11 @@ class ProviderReconciler:
         told = health.told(body.get("status") or {}, generation=metadata.get("generation"))
         return found or told or health.NOT_PROBED
 
-    def _load(self, name: str, tenants: Iterable[str]) -> Oversubscription | None:
+    def _load(self, name: str) -> Oversubscription | None:
         watched = self._watched_state.providers.get(name)
         if watched is None or isinstance(watched.resource, Invalid):
             return None
-        known = filter(None, map(self._watched_state.tenants.get, tenants))
-        promised = (
-            one.resource.spec.limits for one in known if not isinstance(one.resource, Invalid)
-        )
+        promised = self._watched_state.claims.promised(name)
         return oversubscription.of_provider(watched.resource.spec.limits, promised)
 
     async def _resolve(self, provider: Provider, now: float) -> ProviderOutcome:

@@ -398,6 +398,7 @@ class WatchedState:
             tenant=tenant,
             weight=self._weight(tenant),
             may_use=lambda provider: self.is_open(provider, tenant),
+            limits=None if isinstance(watched.resource, Invalid) else watched.resource.spec.limits,
         )
 
     def _provider_changed(self, _: str, name: str) -> None:

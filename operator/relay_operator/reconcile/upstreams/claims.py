@@ -10,22 +10,29 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from relay_operator.api.tenant import Limits
 from relay_operator.decisions.providers.lending import Loans
+from relay_operator.decisions.providers.oversubscription import Promised
 
 _NOBODY: Mapping[str, int] = {}
 _EXACT: Final = 50
 """Tenants of one Provider among whom it is divided to the last part."""
 _STEP: Final = 1.02
 NO_LOANS: Final = Loans()
+NOTHING: Final = Promised()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """A tenant that may have parts in Providers: one that owns its namespace and is not being deleted."""
+    """A tenant that may have parts in Providers: one that owns its namespace and is not being deleted.
+
+    limits are its own, None while its spec cannot be used.
+    """
 
     tenant: str
     weight: int
     may_use: Callable[[str], bool]
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class _Part:
     tenant: str
     weight: int
     providers: frozenset[str]
+    limits: Limits | None
 
 
 @dataclass(slots=True)
@@ -51,6 +59,7 @@ class ProviderClaims:
     _parts: dict[str, _Part] = field(default_factory=dict)
     _weights: dict[str, dict[str, int]] = field(default_factory=dict)
     _totals: Counter[str] = field(default_factory=Counter)
+    _promised: dict[str, Promised] = field(default_factory=dict)
     _divisions: Counter[str] = field(default_factory=Counter)
     _loans: dict[str, Loans] = field(default_factory=dict)
 
@@ -99,6 +108,11 @@ class ProviderClaims:
         """Returns the tenants that have a part in a Provider, each with its weight."""
         self._settle()
         return self._weights.get(provider, _NOBODY)
+
+    def promised(self, provider: str) -> Promised:
+        """Returns what the tenants that have a part in a Provider may use by their own limits."""
+        self._settle()
+        return self._promised.get(provider, NOTHING)
 
     def division(self, provider: str) -> int:
         """Returns a number that changes with the shares that tenants have in a Provider, and never comes back."""
@@ -158,8 +172,7 @@ class ProviderClaims:
             if after is not None:
                 self._parts[namespace] = after
                 for provider in after.providers:
-                    self._weights.setdefault(provider, {})[after.tenant] = after.weight
-                    self._totals[provider] += after.weight
+                    self._put_in(provider, after)
             # where each share is one of many, most changes leave those of all others as they are
             self._divisions.update(
                 provider
@@ -181,11 +194,19 @@ class ProviderClaims:
         steps = math.ceil(math.log(total, _STEP))
         return max(math.ceil(_STEP**steps), total)
 
+    def _put_in(self, provider: str, part: _Part) -> None:
+        self._weights.setdefault(provider, {})[part.tenant] = part.weight
+        self._totals[provider] += part.weight
+        promised = self._promised.get(provider, NOTHING)
+        self._promised[provider] = promised if part.limits is None else promised.plus(part.limits)
+
     def _take_out(self, provider: str, part: _Part) -> None:
         del self._weights[provider][part.tenant]
         self._totals[provider] -= part.weight
+        if part.limits is not None:
+            self._promised[provider] = self._promised[provider].minus(part.limits)
         if not self._weights[provider]:
-            del self._weights[provider], self._totals[provider]
+            del self._weights[provider], self._totals[provider], self._promised[provider]
 
     def _part(self, namespace: str) -> _Part | None:
         wanted = {*self._of_routes.get(namespace, ()), *self._in_force.get(namespace, ())}
@@ -193,7 +214,7 @@ class ProviderClaims:
         if party is None:
             return None
         providers = frozenset(one for one in wanted if party.may_use(one))
-        return _Part(party.tenant, party.weight, providers)
+        return _Part(party.tenant, party.weight, providers, party.limits)
 
 
 def _divided(before: _Part | None, after: _Part | None) -> set[str]:

@@ -11,7 +11,7 @@ from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
 
 class RecordingQueue(WorkQueue):
-    """Remembers what was enqueued instead of ordering it; what is immediate, apart."""
+    """Remembers what was enqueued instead of ordering it; what is immediate, apart. seconds are those after which it was to be."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,6 +19,7 @@ class RecordingQueue(WorkQueue):
         self.urgent: set[str] = set()
         self.background: set[str] = set()
         self.immediate: list[str] = []
+        self.seconds: dict[str, float] = {}
 
     def add(self, key: Key, urgency: Urgency | None = None, **_: Any) -> None:
         if urgency is Urgency.IMMEDIATE:
@@ -29,6 +30,10 @@ class RecordingQueue(WorkQueue):
             self.urgent.add(f"{key.kind}/{key.name}")
         if urgency is Urgency.BACKGROUND:
             self.background.add(f"{key.kind}/{key.name}")
+
+    def add_after(self, key: Key, seconds: float, urgency: Urgency = Urgency.NORMAL) -> None:
+        self.seconds[f"{key.kind}/{key.name}"] = seconds
+        self.add(key, urgency)
 
     def drained(self) -> list[str]:
         """Kind and name of what was enqueued since the last time, in order and once each."""

@@ -84,6 +84,8 @@ async def test_what_appears_after_the_watch_began_is_queued_whatever_its_kind() 
     assert queue.drained() == ["Tenant/legal"]
     await route_event(context, "ADDED", a_body("chat", namespace="relay-legal", spec=ROUTE))
     assert set(queue.drained()) == {"RelayRoute/chat", "Provider/p", "Provider/q"}
+    # once for all that come in the same second
+    assert queue.seconds == {"Provider/p": 1.0, "Provider/q": 1.0}
     await pod_event(context, "ADDED", a_relay_pod("True", uid="u2"))
     assert queue.drained() == ["Tenant/finance", "RelayRoute/chat"]
 

@@ -14,9 +14,9 @@ _MOST_GROWTH = 1.15
 """Of the lines that one change costs, for five times as many tenants."""
 
 
-async def a_fleet(tenants: int) -> tuple[Stage, Life]:
+async def a_fleet(tenants: int, limits: dict[str, int] | None = None) -> tuple[Stage, Life]:
     stage = Stage()
-    stage.provider("legacy")
+    stage.provider("legacy", limits=limits or {})
     stage.provider("fresh")
     for number in range(tenants):
         stage.tenant(f"t{number}")
@@ -74,6 +74,20 @@ async def lines_of(scene: str, tenants: int) -> tuple[int, int]:
     calls = _calls(life) - before - calls_at_rest
     await life.end()
     return lines.count - at_rest.count, calls
+
+
+@in_virtual_time
+async def test_a_look_at_a_provider_with_a_quota_costs_the_same_among_many_tenants() -> None:
+    counts = []
+    for tenants in (FEW, MANY):
+        stage, life = await a_fleet(tenants, {"requestsPerMinute": 10**6})
+        assert stage.status("Provider", "legacy")["tenants"] == tenants
+        lines = Lines()
+        with lines.being_counted():
+            await life.workers._providers.reconcile("legacy")
+        await life.end()
+        counts.append(lines.count)
+    assert counts[1] <= counts[0] + 20
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay_operator.api.tenant import Limits
 from relay_operator.reconcile.upstreams.claims import Party, ProviderClaims
 
 SPACES = ("relay-a", "relay-b", "relay-c")
@@ -28,6 +29,7 @@ class Tenants:
             tenant=tenant,
             weight=self.weights[namespace],
             may_use=lambda provider: provider not in closed,
+            limits=Limits(requests_per_minute=self.weights[namespace]) if closed else None,
         )
 
 
@@ -113,6 +115,10 @@ def _compare(
             and provider not in tenants.closed[space]
         }
         assert dict(claims.weights(provider)) == wanted
+        limited = [one for one in wanted if tenants.closed[f"relay-{one}"]]
+        promised = claims.promised(provider)
+        assert promised.rates == (sum(wanted[one] for one in limited), 0)
+        assert (promised.limited, promised.tenants) == ((len(limited), 0), len(limited))
         total = sum(wanted.values())
         for tenant, weight in wanted.items():
             assert claims.share(provider, tenant, weight=1) == weight / total
