@@ -68,6 +68,11 @@ class BookingDesk:
         self._metrics.booked(receipt)
         return receipt
 
+    async def in_turn(self, tenant_uid: str, work: Callable[[], _Result]) -> _Result:
+        """Does work that changes what there is of a tenant, after what is in hand of it; raises DatabaseAway."""
+        async with self._turn(tenant_uid):
+            return await self.in_thread(work)
+
     async def in_thread(self, work: Callable[[], _Result]) -> _Result:
         """Does work with the database in a thread; raises DatabaseAway."""
         loop = asyncio.get_running_loop()

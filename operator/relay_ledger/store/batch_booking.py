@@ -19,6 +19,7 @@ from relay_ledger.booking.posting import (
 )
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.databases import insert_into
+from relay_ledger.store.limits.tenant_limits import BEFORE, Booked, TenantLimits
 from relay_ledger.store.posting_rows import posting_from, row_of
 from relay_ledger.store.tables import (
     ANSWERS,
@@ -98,6 +99,7 @@ class BatchBooking:
             (one.record.id, one.record.phase, one.record.dispatched_at, one.digest, one.line)
             for one in fresh
         )
+        self._spend(postings, {one.record.id: one.record.relay for one in fresh})
         self._store_postings(postings)
         self._store_answers(one.record for one in fresh if isinstance(one.record, AttemptClosed))
         self._follow_lives(
@@ -122,6 +124,7 @@ class BatchBooking:
 
     def add(self, postings: Sequence[Posting]) -> None:
         """Adds postings to attempts that are booked."""
+        self._spend(postings, {})
         self._store_postings(postings)
 
     # -- what is known ----------------------------------------------------------------------------------------------
@@ -160,6 +163,15 @@ class BatchBooking:
             )
         )
         return [posting_from(row) for row in rows]
+
+    def _spend(self, postings: Sequence[Posting], pods: Mapping[str, str]) -> None:
+        """Books what is charged on the tenant's budget and credit."""
+        charges = [
+            Booked(pods.get(one.event_id, BEFORE), one.dispatched_at, one.figures["charge_pico"])
+            for one in postings
+        ]
+        if charges:
+            TenantLimits(self._connection, self._tenant_uid).book(charges, self._now)
 
     # -- what is added ----------------------------------------------------------------------------------------------
 

@@ -234,3 +234,52 @@ CREDITS: Final = Table(
     sqlite_with_rowid=False,
 )
 """Money that was paid in advance, each under the reference of its payment."""
+
+BUDGETS: Final = Table(
+    "budgets",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("zone"),
+    _text("content"),
+    _whole("loaded_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What bounds each tenant's spending now, as relay_contract.billing.budget.TenantBudget."""
+
+LIMIT_PODS: Final = Table(
+    "limit_pods",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("kind", key=True),
+    _whole("starts_at", key=True),
+    _text("pod", key=True),
+    _whole("ends_at"),
+    _whole("granted"),
+    _whole("reported"),
+    _whole("booked"),
+    _whole("until"),
+    _whole("sequence"),
+    Index(None, "ends_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What each relay pod has of a limit, in pico-USD since its beginning; the pod without a name has what was booked before there was one."""
+
+BUDGET_ALERTS: Final = Table(
+    "budget_alerts",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("kind", key=True),
+    _whole("starts_at", key=True),
+    _whole("amount_pico", key=True),
+    _whole("threshold", key=True),
+    _whole("ends_at"),
+    _whole("spent_pico"),
+    _whole("crossed_at"),
+    _whole("told_at"),
+    Index(None, "told_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Each threshold that was crossed, once; told_at is 0 until somebody was told."""

@@ -1,0 +1,333 @@
+"""Budgets in the ledger: booked and leased money together is never more than the amount, and each threshold is told once."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.ledger.conftest import Books
+from tests.ledger.ledger_process import LedgerProcess, operator_token
+from tests.unit.relay_contract.billing.records import closed
+
+from relay_contract.billing.budget import (
+    ALERTS_TOLD_PATH,
+    BUDGETS_PATH,
+    LEASE_SECONDS,
+    LEASES_PATH,
+    AlertsTold,
+    Budgets,
+    BudgetStandings,
+    BudgetTerms,
+    CreditTerms,
+    Lease,
+    LeaseAnswer,
+    LeaseAsk,
+    LeaseRequest,
+    TenantBudget,
+)
+from relay_contract.billing.token_buckets import TokenBuckets
+from relay_ledger.booking.price_book import Assignment
+from relay_ledger.budgets.leasing import OutdatedAsk
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.limits.budget_store import BudgetStore
+
+SECOND = 10**6
+HOUR = 3600 * SECOND
+MIDNIGHT = int(datetime(2026, 9, 22, tzinfo=UTC).timestamp()) * SECOND
+NOON = MIDNIGHT + 12 * HOUR
+CALL = 1000 * 3 * 10**6 + 100 * 12 * 10**6
+"""What the attempt of the records costs its tenant: 1,000 tokens in at 3 USD a million, 100 out at 12."""
+
+
+def budget(amount: int = 100 * CALL, **changes: Any) -> TenantBudget:
+    terms = {"period": "Day", "hard": True, "alert_at_percent": (50, 80, 100), **changes}
+    return TenantBudget(
+        tenant_uid="uid-a",
+        tenant="acme",
+        budget=BudgetTerms.model_validate({"amount_pico": amount, **terms}),
+    )
+
+
+class Pod:
+    """A relay pod that asks for leases."""
+
+    def __init__(self, store: BudgetStore, name: str) -> None:
+        self.store = store
+        self.name = name
+        self.sequence = 0
+        self.spent = self.held = 0
+        self.lease: Lease | None = None
+
+    def ask(self, now: int, *, wanted: int = 0, least: int = 0, **changes: Any) -> Lease:
+        self.sequence += 1
+        asks: tuple[LeaseAsk, ...] = ()
+        if self.lease is not None:
+            asks = (
+                LeaseAsk(
+                    kind=self.lease.kind,
+                    starts_at=self.lease.starts_at,
+                    allowance=self.lease.allowance,
+                    spent=self.spent,
+                    held=self.held,
+                    wanted=wanted,
+                    least=least,
+                ),
+            )
+        request = LeaseRequest(
+            pod=self.name, sequence=self.sequence, fresh=self.lease is None, limits=asks, **changes
+        )
+        leases = self.store.lease("uid-a", request, now=now).leases
+        (self.lease,) = (one for one in leases if one.starts_at <= now < one.ends_at)
+        return self.lease
+
+
+def attempts(number: int, at: int = NOON, relay: str = "a", **changes: Any) -> list[Any]:
+    return [
+        closed(attempt_id=f"{relay}-{at}-{one}", dispatched_at=at + one, relay=relay, **changes)
+        for one in range(number)
+    ]
+
+
+def test_pods_lease_parts_of_what_is_left(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    books.ledger.book("uid-a", attempts(10, relay="old"), books.prices, now=NOON)
+    assert store.put(budget(), now=NOON)
+    assert not store.put(budget(), now=NOON)
+    pods = [Pod(store, name) for name in "abc"]
+    for pod in pods:
+        pod.ask(NOON)
+        pod.ask(NOON, wanted=1000 * CALL)
+    leases = [pod.lease for pod in pods if pod.lease is not None]
+    assert sum(lease.allowance for lease in leases) + leases[-1].left == 90 * CALL
+    assert leases[-1].elsewhere == leases[0].allowance + leases[1].allowance
+    assert leases[0].ends_at == MIDNIGHT + 24 * HOUR
+
+
+def test_what_a_pod_reports_is_not_counted_again_when_it_is_booked(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(), now=NOON)
+    pod = Pod(store, "a")
+    pod.ask(NOON, wanted=20 * CALL)
+    pod.spent = 5 * CALL
+    lease = pod.ask(NOON, wanted=20 * CALL)
+    before = lease.left + lease.allowance
+    books.ledger.book("uid-a", attempts(5), books.prices, now=NOON)
+    lease = pod.ask(NOON, wanted=20 * CALL)
+    assert (lease.base, lease.left + lease.allowance) == (5 * CALL, before)
+    # and what it has not reported is spent all the same
+    books.ledger.book("uid-a", attempts(3, at=NOON + SECOND), books.prices, now=NOON)
+    assert pod.ask(NOON).base == 8 * CALL
+
+
+def test_a_dead_pods_lease_comes_back_when_it_ends(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(), now=NOON)
+    dead, other = Pod(store, "dead"), Pod(store, "other")
+    dead.ask(NOON)
+    granted = dead.ask(NOON, least=60 * CALL).allowance
+    assert granted == 60 * CALL
+    assert other.ask(NOON, least=41 * CALL).allowance < 41 * CALL
+    later = NOON + LEASE_SECONDS * SECOND
+    assert other.ask(later, least=90 * CALL).allowance == 90 * CALL
+
+
+def test_a_lease_outlives_the_time_in_which_nobody_could_ask(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(), now=NOON)
+    first = Pod(store, "a")
+    first.ask(NOON)
+    first.ask(NOON, least=60 * CALL)
+    after = NOON + 10 * LEASE_SECONDS * SECOND
+    request = LeaseRequest(pod="b", sequence=1, fresh=True)
+    answer = store.lease("uid-a", request, now=after, grace_until=after + SECOND)
+    assert answer.leases[0].elsewhere == 60 * CALL
+
+
+def test_an_overtaken_ask_changes_nothing(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(), now=NOON)
+    pod = Pod(store, "a")
+    pod.ask(NOON)
+    pod.ask(NOON, wanted=10 * CALL)
+    with pytest.raises(OutdatedAsk):
+        store.lease("uid-a", LeaseRequest(pod="a", sequence=1, fresh=True), now=NOON)
+
+
+def test_a_call_is_on_the_budget_of_the_day_it_was_sent_in(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget().model_copy(update={"zone": "Asia/Kathmandu"}), now=NOON)
+    midnight = MIDNIGHT + 24 * HOUR - 5 * HOUR - 45 * 60 * SECOND
+    pod = Pod(store, "a")
+    leases = store.lease(
+        "uid-a", LeaseRequest(pod="z", sequence=1, fresh=True), now=midnight - SECOND
+    ).leases
+    # the next day's part is there before it begins
+    assert [(one.starts_at, one.ends_at) for one in leases] == [
+        (midnight - 24 * HOUR, midnight),
+        (midnight, midnight + 24 * HOUR),
+    ]
+    books.ledger.book("uid-a", attempts(2, at=midnight - 2), books.prices, now=midnight)
+    books.ledger.book("uid-a", attempts(3, at=midnight), books.prices, now=midnight)
+    assert pod.ask(midnight - 1).base == 2 * CALL
+    pod.lease = None
+    assert pod.ask(midnight).base == 3 * CALL
+
+
+def test_a_price_that_changes_does_not_change_what_was_spent_before(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(), now=NOON)
+    books.ledger.book("uid-a", attempts(2), books.prices, now=NOON)
+    books.store.load(
+        "{name: dear, currency: USD, entries: [{models: [gpt-4.1], prices: {input: '30', output: '120'}}]}",
+        now=2,
+    )
+    books.store.assign(Assignment("charge", "uid-a", NOON + SECOND, "dear"), now=2)
+    # sent before the change and ended after it, and sent after it
+    stream = attempts(1, at=NOON + SECOND - 1, closed_at=NOON + HOUR)
+    books.ledger.book("uid-a", stream, books.prices, now=NOON + HOUR)
+    books.ledger.book("uid-a", attempts(1, at=NOON + SECOND), books.prices, now=NOON + HOUR)
+    assert Pod(store, "a").ask(NOON + HOUR).base == 13 * CALL
+
+
+def test_a_threshold_is_told_once_however_many_see_it(books: Books, address: str) -> None:
+    store = BudgetStore(books.engine)
+    store.put(budget(amount=20 * CALL), now=NOON)
+    start = threading.Barrier(3)
+
+    def replica(name: str) -> None:
+        engine = open_database(address)
+        try:
+            start.wait()
+            for step in range(6):
+                at = NOON + step * SECOND
+                Ledger(engine).book("uid-a", attempts(1, at, name), books.prices, now=at)
+                request = LeaseRequest(pod=name, sequence=step + 1, fresh=True)
+                BudgetStore(engine).lease("uid-a", request, now=at)
+        finally:
+            engine.dispose()
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(replica, "abc"))
+    found = store.standings(["uid-a"], now=NOON + HOUR)
+    assert found.standings[0].spent == 18 * CALL
+    assert sorted(one.alert.threshold for one in found.alerts) == [50, 80]
+    store.told(found.alerts, now=NOON + HOUR)
+    assert store.standings([], now=NOON + HOUR).alerts == ()
+    # a raised budget, and a new day, warn anew
+    store.put(budget(amount=30 * CALL), now=NOON + HOUR)
+    raised = store.standings([], now=NOON + HOUR).alerts
+    assert [(one.alert.threshold, one.alert.amount) for one in raised] == [(50, 30 * CALL)]
+
+
+def test_credit_is_spent_until_nothing_is_left(books: Books) -> None:
+    store = BudgetStore(books.engine)
+    terms = CreditTerms(alert_below_pico=(5 * CALL,))
+    store.put(TenantBudget(tenant_uid="uid-a", tenant="acme", credit=terms), now=NOON)
+    pod = Pod(store, "a")
+    assert pod.ask(NOON).allowance == 0
+    pay(books, "uid-a", 20 * CALL, NOON)
+    pod.lease = None
+    assert pod.ask(NOON).allowance > 0
+    assert pod.ask(NOON, least=20 * CALL).allowance == 20 * CALL
+    tokens = TokenBuckets(input=16_000, output=1600)
+    books.ledger.book("uid-a", attempts(1, tokens=tokens), books.prices, now=NOON)
+    (alert,) = store.standings([], now=NOON).alerts
+    assert (alert.alert.kind, alert.alert.threshold) == ("credit", 5 * CALL)
+
+
+def pay(books: Books, tenant_uid: str, amount: int, now: int) -> None:
+    from sqlalchemy import insert
+
+    from relay_ledger.store.tables import CREDITS
+
+    with books.engine.begin() as connection:
+        connection.execute(
+            insert(CREDITS),
+            [
+                {
+                    "tenant_uid": tenant_uid,
+                    "reference": f"wire-{now}",
+                    "amount_pico": amount,
+                    "note": "",
+                    "booked_at": now,
+                }
+            ],
+        )
+
+
+# -- the routes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
+    process = LedgerProcess(address, tmp_path, body_seconds=1.0)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.end()
+
+
+def put(serving: LedgerProcess, *tenants: TenantBudget) -> None:
+    body = Budgets(tenants=tenants).model_dump_json(by_alias=True).encode()
+    response = serving.ask("PUT", BUDGETS_PATH, token=operator_token(), body=body)
+    assert response.status_code == 200, response.text
+
+
+def lease(serving: LedgerProcess, request: LeaseRequest) -> LeaseAnswer:
+    body = request.model_dump_json(by_alias=True).encode()
+    response = serving.ask("POST", LEASES_PATH, body=body)
+    assert response.status_code == 200, response.text
+    return LeaseAnswer.model_validate_json(response.text)
+
+
+def test_a_relay_leases_by_its_token_and_the_operator_hears_of_alerts(
+    serving: LedgerProcess,
+) -> None:
+    put(serving, budget(amount=2 * CALL))
+    (leased,) = lease(serving, LeaseRequest(pod="a", sequence=1, fresh=True)).leases
+    assert 0 < leased.allowance <= leased.amount == 2 * CALL
+    now = time.time_ns() // 1000
+    assert serving.send(attempts(2, at=now - 2)).status_code == 200
+    path = f"{BUDGETS_PATH}?tenantUid=uid-a"
+    standings = BudgetStandings.model_validate_json(
+        serving.ask("GET", path, token=operator_token()).text
+    )
+    assert standings.standings[0].spent == 2 * CALL
+    assert [one.alert.threshold for one in standings.alerts] == [50, 80, 100]
+    told = AlertsTold(alerts=standings.alerts).model_dump_json(by_alias=True).encode()
+    assert (
+        serving.ask("POST", ALERTS_TOLD_PATH, token=operator_token(), body=told).status_code == 200
+    )
+    assert not json.loads(serving.ask("GET", path, token=operator_token()).text)["alerts"]
+
+
+def test_nobody_sets_their_own_budget_and_nonsense_is_told(serving: LedgerProcess) -> None:
+    body = Budgets(tenants=(budget(),)).model_dump_json(by_alias=True).encode()
+    for method, path in (("PUT", BUDGETS_PATH), ("GET", BUDGETS_PATH), ("POST", ALERTS_TOLD_PATH)):
+        assert serving.ask(method, path, body=body).status_code == 401
+    assert serving.ask("POST", LEASES_PATH, token="uid-a.0", body=b"{}").status_code == 401
+    assert serving.ask("POST", LEASES_PATH, body=b"[]").status_code == 400
+    assert serving.ask("POST", LEASES_PATH, body=b"x" * 20_000).status_code == 413
+    nowhere = budget().model_copy(update={"zone": "Europe/Atlantis"})
+    body = Budgets(tenants=(nowhere,)).model_dump_json(by_alias=True).encode()
+    response = serving.ask("PUT", BUDGETS_PATH, token=operator_token(), body=body)
+    assert "Europe/Atlantis" in response.text
+    assert lease(serving, LeaseRequest(pod="a", sequence=1, fresh=True)).leases == ()
+
+
+def test_a_ledger_that_was_killed_lets_no_lease_end_before_its_pod_could_ask(
+    serving: LedgerProcess,
+) -> None:
+    put(serving, budget())
+    (mine,) = lease(serving, LeaseRequest(pod="a", sequence=1, fresh=True)).leases
+    serving.kill()
+    serving.start()
+    (other,) = lease(serving, LeaseRequest(pod="b", sequence=1, fresh=True)).leases
+    assert other.elsewhere == mine.allowance
