@@ -135,6 +135,11 @@ class LedgerProcess:
         url = f"http://127.0.0.1:{self._ports['ingest_port']}{ATTEMPTS_PATH}"
         return self._client.post(url, content=body, headers={**authorization, **(headers or {})})
 
+    @property
+    def url(self) -> str:
+        """Where relays reach it."""
+        return f"http://127.0.0.1:{self._ports['ingest_port']}"
+
     def ask(
         self, method: str, path: str, *, token: str | None = None, body: bytes | None = None
     ) -> httpx.Response:
@@ -142,7 +147,7 @@ class LedgerProcess:
         token = token_of("uid-a") if token is None else token
         return self._client.request(
             method,
-            f"http://127.0.0.1:{self._ports['ingest_port']}{path}",
+            f"{self.url}{path}",
             content=body,
             headers={"Authorization": f"Bearer {token}"},
         )

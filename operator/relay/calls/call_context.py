@@ -6,6 +6,7 @@ from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
+from relay.calls.ledger.ledger_access import LedgerAccess
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
 
@@ -23,6 +24,7 @@ class CallContext:
         "shadows",
         "stream_keepalive_seconds",
         "tenants",
+        "usage",
     )
 
     def __init__(
@@ -36,6 +38,7 @@ class CallContext:
         exceptions: ExceptionLog,
         max_body_bytes: int,
         stream_keepalive_seconds: float,
+        usage: LedgerAccess,
     ) -> None:
         self.tenants: Final = tenants
         self.providers: Final = providers
@@ -45,3 +48,4 @@ class CallContext:
         self.exceptions: Final = exceptions
         self.max_body_bytes: Final = max_body_bytes
         self.stream_keepalive_seconds: Final = stream_keepalive_seconds
+        self.usage: Final = usage

@@ -14,8 +14,8 @@ from relay.calls.call_context import CallContext
 from relay.calls.client_connections import ClientConnections
 from relay.calls.connection_renewal import ConnectionRenewal
 from relay.calls.exchanges import Exchanges
+from relay.calls.ledger.ledger_access import LedgerAccess
 from relay.calls.own_request import (
-    MeRequest,
     ModelListRequest,
     ModelRequest,
     OtherMethods,
@@ -28,7 +28,20 @@ from relay.calls.preflight.preflights import Preflights
 from relay.calls.preflight.stream_probe import StreamProbe, plan_to
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
-from relay.dialect.endpoints import CALLS, ME, MODEL, MODELS, OTHER
+from relay.calls.usage_reading.usage_requests import (
+    MeRequest,
+    UsageHistoryRequest,
+    UsageReportRequest,
+)
+from relay.dialect.endpoints import (
+    CALLS,
+    ME,
+    MODEL,
+    MODELS,
+    OTHER,
+    USAGE_HISTORY,
+    USAGE_REPORT,
+)
 from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
 from relay.routing.breaker import BreakerState
@@ -70,6 +83,7 @@ class CallService:
             exceptions=self.exceptions,
             max_body_bytes=settings.max_body_bytes,
             stream_keepalive_seconds=settings.stream_keepalive_seconds,
+            usage=LedgerAccess(settings),
         )
         self.connections = ClientConnections(
             settings,
@@ -203,6 +217,10 @@ def _paths(context: CallContext) -> PathTable:
         paths.register(path, PathEntry(_WRITES, Exchanges(context, endpoint), others))
     paths.register(MODELS, _own(context, OwnRequests(context, ModelListRequest)))
     paths.register(ME, _own(context, OwnRequests(context, MeRequest)))
+    paths.register(USAGE_REPORT, _own(context, OwnRequests(context, UsageReportRequest)))
+    others = OtherMethods(context, endpoint=OTHER, methods=b"POST")
+    history = OwnRequests(context, UsageHistoryRequest)
+    paths.register(USAGE_HISTORY, PathEntry(_WRITES, history, others))
     paths.register_prefix(MODEL, _own(context, OwnRequests(context, ModelRequest)))
     return paths
 

@@ -158,15 +158,6 @@ class ModelRequest(TenantRequest):
             self.send(200, own_responses.JSON, body)
 
 
-class MeRequest(TenantRequest):
-    """GET /v1/me."""
-
-    __slots__ = ()
-
-    def tell(self, caller: Caller) -> None:
-        self.send(200, own_responses.JSON, own_responses.me_body(caller, time.monotonic()))
-
-
 class UnknownPathRequest(OwnRequest):
     """A request for a path that the relay does not know."""
 

@@ -44,7 +44,10 @@ def duration(seconds: float) -> str:
 
 
 def rate_fields(view: RateView) -> str:
-    """Renders x-ratelimit-* of whatever is limited; nothing for what is not."""
+    """Renders x-ratelimit-* of whatever is limited; nothing for what is not.
+
+    Beside OpenAI's names stand those without a unit, of requests: their reset is in whole seconds.
+    """
     text = ""
     limit, left = view.limit_requests, view.remaining_requests
     if limit is not None and left is not None:
@@ -52,6 +55,8 @@ def rate_fields(view: RateView) -> str:
         text = (
             f"x-ratelimit-limit-requests: {limit}\r\nx-ratelimit-remaining-requests: {left}\r\n"
             f"x-ratelimit-reset-requests: {reset}\r\n"
+            f"x-ratelimit-limit: {limit}\r\nx-ratelimit-remaining: {left}\r\n"
+            f"x-ratelimit-reset: {math.ceil(view.reset_requests_seconds or 0.0)}\r\n"
         )
     limit, left = view.limit_tokens, view.remaining_tokens
     if limit is not None and left is not None:
@@ -122,8 +127,11 @@ def no_such_model(snapshot: Snapshot, model: str) -> str:
     return f"The model `{model[:128]}` does not exist{known}."
 
 
-def me_body(caller: Caller, now: float) -> bytes:
-    """Renders GET /v1/me: who the caller is and what is left for it in this pod."""
+def me_body(caller: Caller, now: float, *, balance: str | None) -> bytes:
+    """Renders GET /v1/me: who the caller is and what is left for it in this pod.
+
+    balance is the tenant's credit in USD, None where there is none. `data` says the same in the form that scripts of older relays read.
+    """
     snapshot, admission = caller.snapshot, caller.tenant.admission
     document, key = snapshot.document, caller.key
     view = admission.limiter.view(key=key.name, model="", now=now)
@@ -154,6 +162,12 @@ def me_body(caller: Caller, now: float) -> bytes:
                 "in_flight_here": admission.queue.in_flight,
             },
             "isolation": {"relay": "dedicated", "namespace": document.tenant.namespace},
+            "data": {
+                "subscription_tier": document.tenant.tier or None,
+                "limits": _least_limits(document.tenant.limits, _key_limits(snapshot, key.name)),
+                "credits": {"balance": balance},
+                "isolation": {"level": "dedicated"},
+            },
         }
     )
 
@@ -188,6 +202,18 @@ def _key_limits(snapshot: Snapshot, name: str) -> Mapping[str, Any]:
                 "tokens_per_minute": key.tokens_per_minute,
             }
     return {}
+
+
+def _least_limits(limits: Limits, of_key: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Renders what holds for calls with this key: the lower of its own limit and the tenant's, null for none."""
+    own = {
+        "requests_per_minute": limits.requests_per_minute,
+        "tokens_per_minute": limits.tokens_per_minute,
+    }
+    return {
+        name: min((each for each in (limit, of_key.get(name)) if each is not None), default=None)
+        for name, limit in own.items()
+    }
 
 
 def _remaining(view: RateView) -> Mapping[str, Any]:

@@ -29,6 +29,8 @@ RESPONSES: Final = Endpoint.RESPONSES
 MODELS: Final = b"/v1/models"
 MODEL: Final = b"/v1/models/"
 ME: Final = b"/v1/me"
+USAGE_REPORT: Final = b"/v1/usage/report"
+USAGE_HISTORY: Final = b"/v1/usage/history"
 
 OTHER: Final = "other"
 """Stands in metrics for every path that takes no calls."""

@@ -235,6 +235,31 @@ class Refusal(Enum):
         "relay_overloaded",
         "The relay has no memory left for a body of this size; smaller ones may still fit. Try again shortly.",
     )
+    usage_question_invalid = RefusalRow(
+        400,
+        INVALID,
+        "invalid_usage_question",
+        "This cannot be asked of the tenant's use.",
+    )
+    usage_not_kept = RefusalRow(
+        404,
+        INVALID,
+        "usage_not_kept",
+        "This platform keeps no ledger, so there is nothing to tell of the tenant's use.",
+        retry=False,
+    )
+    usage_busy = RefusalRow(
+        429,
+        "requests",
+        "rate_limit_exceeded",
+        "The tenant's use is asked for too often; keep what was answered, and ask less.",
+    )
+    usage_unavailable = RefusalRow(
+        503,
+        SERVER,
+        "usage_unavailable",
+        "The ledger does not answer now. Calls are served all the same; ask again later.",
+    )
     upstream_key_missing = RefusalRow(
         503,
         SERVER,

@@ -56,6 +56,7 @@ def test_only_what_is_limited_is_told() -> None:
     assert told == (
         "x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\n"
         "x-ratelimit-reset-requests: 1s\r\n"
+        "x-ratelimit-limit: 60\r\nx-ratelimit-remaining: 59\r\nx-ratelimit-reset: 1\r\n"
     )
 
 

@@ -1,0 +1,1 @@
+"""Requests for a tenant's own use, which the ledger answers. No call waits for it."""
