@@ -2,7 +2,8 @@
 
 Every stack serves the same provider. Rounds interleave the stacks, so that a slow minute of the machine hits all of them;
 figures are medians over rounds, and the claims are ratios. Envoy is there twice: as a bare reverse proxy, and (`Envoy+`) with
-those of the relay's duties that it has. The last line is for machines.
+those of the relay's duties that it has. The relay is there twice as well: `relay+` records every attempt and delivers it to a
+ledger. `--ledger` measures these two and Envoy alone. The last line is for machines.
 """
 
 import statistics
@@ -26,6 +27,8 @@ CHAT_100K: Final = Shape("real chat 100 KB, 16 connections", 16, 100_000, 3, cha
 STREAM_32: Final = Shape("SSE, 32 streams", 32, 400, 4, stream=True)
 STREAM_256: Final = Shape("SSE, 256 streams", 256, 400, 4, stream=True)
 ALONE: Final = Shape("unary 1 KB, 1 connection", 1, 850, 3)
+RECORDED: Final = Shape("unary 1 KB, ledger off and on", 32, 850, 4)
+RECORDED_STREAM: Final = Shape("SSE, 32, ledger off and on", 32, 400, 4, stream=True)
 LITELLM_UNARY: Final = Shape(UNARY.name, 8, 850, 5)
 """Eight connections: LiteLLM answers a hundred calls a second, and more connections would only queue."""
 
@@ -41,16 +44,45 @@ def main() -> int:
         work = Path(name)
         provider = running.enter_context(stacks.provider(provider_binary))
         relay = running.enter_context(stacks.relay(relay_site, work))
+        recording = running.enter_context(stacks.recording_relay(relay_site, work))
         envoy = running.enter_context(stacks.envoy(rivals, work))
         duties = running.enter_context(stacks.envoy_with_duties(rivals, work))
         litellm = running.enter_context(stacks.litellm(rivals, work))
         others = (envoy, duties)
         for number in range(1, ROUNDS + 1):
             _round(table, provider=provider, relay=relay, others=others, litellm=litellm)
+            _round_of_records(table, relay=relay, recording=recording)
             _say(f"round {number} of {ROUNDS} after {time.monotonic() - began:.0f} s")
-        memory = {stack.name: stack.memory_mib() for stack in (relay, envoy, duties, litellm)}
+        measured = (relay, recording, envoy, duties, litellm)
+        memory = {stack.name: stack.memory_mib() for stack in measured}
     _report(table, memory)
     _say(_summary(table, memory))
+    return 0
+
+
+def records_alone() -> int:
+    """Measures what a ledger costs the relay, with Envoy beside them; returns 0 if all were measured."""
+    rivals, relay_site, provider_binary = tools.install()
+    table: Table = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="bench-relay.") as name, ExitStack() as running:
+        work = Path(name)
+        running.enter_context(stacks.provider(provider_binary))
+        relay = running.enter_context(stacks.relay(relay_site, work))
+        recording = running.enter_context(stacks.recording_relay(relay_site, work))
+        envoy = running.enter_context(stacks.envoy(rivals, work))
+        for _ in range(ROUNDS):
+            _measure(table, envoy, RECORDED)
+            _round_of_records(table, relay=relay, recording=recording)
+        memory = {stack.name: stack.memory_mib() for stack in (relay, recording)}
+    _report(table, memory)
+    off = _ratio(table, RECORDED, "Envoy", "rate")
+    on = _of_recording(table, RECORDED, "rate")
+    _say(
+        f"ledger: unary_vs_envoy={off:.2f} unary_ledger_on_vs_off={on:.3f}"
+        f" unary_cpu_on_vs_off={_of_recording(table, RECORDED, 'cpu_us'):.3f}"
+        f" sse_cpu_ledger_on_vs_off={_of_recording(table, RECORDED_STREAM, 'cpu_us'):.3f}"
+        f" rss_mib_on={memory['relay+']:.0f} rss_mib_off={memory['relay']:.0f}"
+    )
     return 0
 
 
@@ -65,6 +97,13 @@ def _round(
     _measure(table, litellm, LITELLM_UNARY)
 
 
+def _round_of_records(table: Table, *, relay: Stack, recording: Stack) -> None:
+    """Runs the relay without and with a ledger, next to each other in time, in turns."""
+    for shape in (RECORDED, RECORDED_STREAM):
+        for stack in (relay, recording):
+            _measure(table, stack, shape)
+
+
 def _measure(table: Table, stack: Stack, shape: Shape) -> None:
     table[stack.name, shape.name].append(load.run(stack, shape))
 
@@ -74,6 +113,14 @@ def _ratio(table: Table, shape: Shape, rival: str, figure: str) -> float:
     pairs = zip(table["relay", shape.name], table[rival, shape.name], strict=True)
     return statistics.median(
         float(getattr(ours, figure)) / float(getattr(theirs, figure)) for ours, theirs in pairs
+    )
+
+
+def _of_recording(table: Table, shape: Shape, figure: str) -> float:
+    """Returns the median over rounds of the figure with a ledger divided by that without."""
+    pairs = zip(table["relay+", shape.name], table["relay", shape.name], strict=True)
+    return statistics.median(
+        float(getattr(on, figure)) / float(getattr(off, figure)) for on, off in pairs
     )
 
 
@@ -110,6 +157,8 @@ def _summary(table: Table, memory: dict[str, float]) -> str:
         f"body100k_vs_envoy={_ratio(table, BODY_100K, 'Envoy', 'rate'):.2f} "
         f"chat100k_vs_envoy={_ratio(table, CHAT_100K, 'Envoy', 'rate'):.2f} "
         f"sse_cpu_vs_envoy={stream_cpu:.2f} "
+        f"unary_ledger_on_vs_off={_of_recording(table, RECORDED, 'rate'):.3f} "
+        f"sse_cpu_ledger_on_vs_off={_of_recording(table, RECORDED_STREAM, 'cpu_us'):.3f} "
         f"added_p50_us={added['p50_us']:.0f} added_p99_us={added['p99_us']:.0f} "
         f"rss_mib={memory['relay']:.0f}"
     )
@@ -121,4 +170,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(records_alone() if "--ledger" in sys.argv[1:] else main())

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.relay import envoy_config, places
+from bench.relay import envoy_config, ledger, places
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -137,12 +137,41 @@ def litellm(site: Path, work: Path) -> Iterator[Stack]:
 @contextmanager
 def relay(site: Path, work: Path) -> Iterator[Stack]:
     """Runs the relay with every feature on: limits, a provider's quota, queue, sticky canary, objectives, usage log."""
+    ports = places.RELAY_PORT, places.RELAY_ADMIN_PORT
+    with _relay("relay", ports, site, work / "relay", {}) as stack:
+        yield stack
+
+
+@contextmanager
+def recording_relay(site: Path, work: Path) -> Iterator[Stack]:
+    """Runs the same relay, which records every attempt and delivers it to a ledger on SQLite, on the core of the load."""
+    directory = work / "recording"
+    outbox = directory / "outbox"
+    outbox.mkdir(parents=True)
+    with ledger.running(work / "ledger") as booking:
+        settings = {
+            "RELAY_LEDGER_URL": booking.url,
+            "RELAY_LEDGER_TOKEN_FILE": str(booking.token_file),
+            "RELAY_OUTBOX_DIRECTORY": str(outbox),
+            # one core's calls of the whole run: none is to be dropped
+            "RELAY_OUTBOX_MEBIBYTES": "1024",
+        }
+        ports = places.RECORDING_PORT, places.RECORDING_ADMIN_PORT
+        with _relay("relay+", ports, site, directory, settings) as stack:
+            yield stack
+
+
+@contextmanager
+def _relay(
+    name: str, ports: tuple[int, int], site: Path, work: Path, settings: dict[str, str]
+) -> Iterator[Stack]:
+    work.mkdir(exist_ok=True)
     key = Ed25519PrivateKey.generate()
     public = base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
     keys = work / "keys"
     keys.mkdir()
-    for name in ("legacy", "holysheep"):
-        (keys / name).write_text(f"key-of-{name}")
+    for provider_name in ("legacy", "holysheep"):
+        (keys / provider_name).write_text(f"key-of-{provider_name}")
     document = work / "relay.json"
     document.write_text(seal(_document(), key))
     environment = {
@@ -150,17 +179,18 @@ def relay(site: Path, work: Path) -> Iterator[Stack]:
         "RELAY_TENANT_UID": "uid-bench",
         "RELAY_DOCUMENT_PUBLIC_KEYS": public.decode(),
         "RELAY_TRAFFIC_HOST": "127.0.0.1",
-        "RELAY_TRAFFIC_PORT": str(places.RELAY_PORT),
+        "RELAY_TRAFFIC_PORT": str(ports[0]),
         "RELAY_ADMIN_HOST": "127.0.0.1",
-        "RELAY_ADMIN_PORT": str(places.RELAY_ADMIN_PORT),
+        "RELAY_ADMIN_PORT": str(ports[1]),
         "RELAY_DOCUMENT_PATH": str(document),
         "RELAY_STATE_DIRECTORY": str(work),
         "RELAY_UPSTREAM_KEYS_DIRECTORY": str(keys),
         "RELAY_TLS_DIRECTORY": str(work / "no-tls"),
+        **settings,
     }
     command = [places.PYTHON, "-m", "relay"]
     with _running(
-        "relay", places.PROXY_CPU, command, environment, places.RELAY_PORT, work / "relay.log"
+        name, places.PROXY_CPU, command, environment, ports[0], work / "relay.log"
     ) as stack:
         yield stack
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -116,7 +117,7 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
     polling.add_done_callback(lambda _: stopping.set())
     await stopping.wait()
     polling.cancel()
-    await _drain(supervisor, settings.drain_seconds)
+    await _drain(supervisor, settings.drain_seconds, last_seconds=settings.outbox_drain_seconds)
     await admin.close()
     log.event("info", "stopped")
     with contextlib.suppress(asyncio.CancelledError):
@@ -133,14 +134,18 @@ def _within_memory(settings: Settings, log: Log) -> Settings:
     return settings.model_copy(update=plan.settings)
 
 
-async def _drain(supervisor: Supervisor, seconds: float) -> None:
-    """Ends the workers, at the latest after `seconds`."""
+async def _drain(supervisor: Supervisor, seconds: float, *, last_seconds: float) -> None:
+    """Ends the workers, at the latest after `seconds`, and then what delivers their records, which may take what is left of
+    them and `last_seconds`."""
+    until = time.monotonic() + seconds
     supervisor.drain()
     try:
         async with asyncio.timeout(seconds):
             await supervisor.workers_gone.wait()
     except TimeoutError:
         supervisor.kill()
+    left = max(0.0, until - time.monotonic())
+    await supervisor.shipping.finish(left + last_seconds)
 
 
 def _listeners(settings: Settings) -> list[socket.socket]:

@@ -1,4 +1,4 @@
-"""Counts the attempts of one tenant: metrics, SLO counters, what calls usually use, and the usage log."""
+"""Counts the attempts of one tenant: metrics, SLO counters, what calls usually use, the usage log, and the ledger's records."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,6 +10,9 @@ from relay.accounting.token_estimates import TokenEstimator
 from relay.accounting.usage_event import FAILURES, Subject, UsageEvent
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
+from relay.outbox.attempt_names import AttemptNames
+from relay.outbox.attempt_writer import AttemptWriter
+from relay.outbox.record_format import Closing
 from relay.routing.routes import Target
 from relay.routing.snapshot import RoutePlan
 
@@ -18,17 +21,34 @@ REMEMBERED_SUBJECTS: Final = 4096
 
 
 class AttemptRecorder:
-    """One per tenant and worker; outlives every document. metrics and log are the worker's."""
+    """One per tenant and worker; outlives every document. metrics, log and records are the worker's; without a ledger there
+    are no records."""
 
-    __slots__ = ("_log", "_metrics", "_subjects", "_tenant", "_tenant_uid", "estimator", "slo")
+    __slots__ = (
+        "_log",
+        "_metrics",
+        "_records",
+        "_subjects",
+        "_tenant",
+        "_tenant_uid",
+        "estimator",
+        "slo",
+    )
 
     def __init__(
-        self, *, tenant: str, tenant_uid: str, metrics: WorkerMetrics, log: WorkerLog
+        self,
+        *,
+        tenant: str,
+        tenant_uid: str,
+        metrics: WorkerMetrics,
+        log: WorkerLog,
+        records: AttemptWriter | None = None,
     ) -> None:
         self._tenant = tenant
         self._tenant_uid = tenant_uid
         self._metrics = metrics
         self._log = log
+        self._records = records
         self._subjects: dict[tuple[Target, Endpoint, str], Subject] = {}
         self.estimator = TokenEstimator()
         self.slo = SloCounters(tenant_uid)
@@ -85,6 +105,26 @@ class AttemptRecorder:
             series=self._metrics.attempts(plan.name, side, target.provider, model_label),
             slo=self.slo.side(plan.name, side, fingerprint),
         )
+
+    def opened(
+        self, subject: Subject, *, attempt: int, stream: bool, call_id: str, request_id: str
+    ) -> bytes:
+        """Records for the ledger that an attempt is about to be sent; returns what its end refers to, empty without a ledger."""
+        records = self._records
+        if records is None:
+            return b""
+        names = subject.record_names
+        if names is None:
+            names = subject.record_names = _record_names(records, subject)
+        return records.open_attempt(
+            names, attempt=attempt, stream=stream, call_id=call_id, request_id=request_id
+        )
+
+    def closed(self, subject: Subject, opening: bytes, closing: Closing) -> None:
+        """Records for the ledger how an attempt has ended."""
+        records, names = self._records, subject.record_names
+        if records is not None and names is not None:
+            records.close_attempt(names, opening, closing)
 
     def started(self, subject: Subject) -> None:
         """Counts an attempt that is sent."""
@@ -151,6 +191,21 @@ class AttemptRecorder:
             if subject.is_served:
                 # what copies and probes use says nothing of the calls that limits hold tokens for
                 self.estimator.learn(subject.model_label, event.estimate, tokens)
+
+
+def _record_names(records: AttemptWriter, subject: Subject) -> AttemptNames:
+    return records.names(
+        {
+            "tenant": subject.tenant,
+            "side": subject.side,
+            "route": subject.route,
+            "keyName": subject.key,
+            "provider": subject.provider,
+            "endpoint": subject.endpoint.value,
+            "requestedModel": subject.model,
+            "routedModel": subject.upstream_model,
+        }
+    )
 
 
 def sides(plans: Iterable[RoutePlan]) -> list[SideName]:

@@ -164,6 +164,66 @@ FAMILIES: Final = (
         "Log lines given up because standard output was stuck.",
     ),
     MetricFamily(
+        "relay_outbox_attempts_opened_total",
+        "counter",
+        (),
+        "Attempts recorded for the ledger; opened are closed, under way or left open.",
+    ),
+    MetricFamily(
+        "relay_outbox_attempts_closed_total", "counter", (), "Of those opened, those that ended."
+    ),
+    MetricFamily(
+        "relay_outbox_attempts_left_open_total",
+        "counter",
+        (),
+        "Of those opened, those whose process was killed; the ledger closes them as unknown.",
+    ),
+    MetricFamily(
+        "relay_outbox_attempts_under_way", "gauge", (), "Of those opened, those that go on."
+    ),
+    MetricFamily(
+        "relay_outbox_records_dropped_total",
+        "counter",
+        ("record",),
+        "Records (opened, closed) for which the outbox had no room.",
+    ),
+    MetricFamily(
+        "relay_outbox_records_shipped_total", "counter", (), "Records that the ledger has."
+    ),
+    MetricFamily(
+        "relay_outbox_records_quarantined_total",
+        "counter",
+        (),
+        "Of the shipped, those that the ledger kept apart instead of booking them.",
+    ),
+    MetricFamily(
+        "relay_outbox_records_waiting",
+        "gauge",
+        (),
+        "Records that are read and not delivered; more wait in relay_outbox_unread_bytes.",
+    ),
+    MetricFamily("relay_outbox_unread_bytes", "gauge", (), "Bytes of records not read yet."),
+    MetricFamily("relay_outbox_bytes", "gauge", (), "Space that the outbox takes."),
+    MetricFamily(
+        "relay_outbox_oldest_seconds",
+        "gauge",
+        (),
+        "Age of the oldest record that waits for the ledger.",
+        merge="max",
+    ),
+    MetricFamily(
+        "relay_outbox_deliveries_total",
+        "counter",
+        ("answer",),
+        "Batches by the ledger's answer: a status, or none.",
+    ),
+    MetricFamily(
+        "relay_outbox_skipped_bytes_total",
+        "counter",
+        (),
+        "Bytes of the outbox in which no record could be found.",
+    ),
+    MetricFamily(
         "relay_slo_attempts_started_total", "counter", _SIDE, "Attempts begun.", page="slo"
     ),
     MetricFamily(

@@ -8,6 +8,7 @@ from relay.accounting.slo_counters import SideCounters
 from relay.accounting.token_estimates import CallEstimate
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
+from relay.outbox.attempt_names import AttemptNames
 from relay.routing.snapshot import SERVED, SideLabel
 
 Outcome = Literal[
@@ -34,7 +35,7 @@ class Subject:
     Kept by the recorder and used again, so that an attempt is counted without building or looking up a name. objectives
     maps a signal to its limit in seconds, and signals are its items; model_label is the model as metrics name it, from a
     bounded set. is_served says that callers get its answers. `names` belongs to the usage log: the subject as it writes it,
-    None before the first line.
+    None before the first line; record_names are the same for the ledger's records.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Subject:
         "names",
         "objectives",
         "provider",
+        "record_names",
         "route",
         "series",
         "side",
@@ -92,6 +94,7 @@ class Subject:
         self.series = series
         self.slo = slo
         self.names: str | None = None
+        self.record_names: AttemptNames | None = None
 
 
 class UsageEvent:

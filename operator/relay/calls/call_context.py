@@ -9,6 +9,7 @@ from relay.calls.attempts.shadow import Shadows
 from relay.calls.ledger.ledger_access import LedgerAccess
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
+from relay.outbox.attempt_writer import AttemptWriter
 
 
 @final
@@ -20,6 +21,7 @@ class CallContext:
         "exceptions",
         "max_body_bytes",
         "metrics",
+        "needed_records",
         "providers",
         "shadows",
         "stream_keepalive_seconds",
@@ -36,6 +38,7 @@ class CallContext:
         budget: RetryBudget,
         metrics: WorkerMetrics,
         exceptions: ExceptionLog,
+        needed_records: AttemptWriter | None,
         max_body_bytes: int,
         stream_keepalive_seconds: float,
         usage: LedgerAccess,
@@ -46,6 +49,8 @@ class CallContext:
         self.budget: Final = budget
         self.metrics: Final = metrics
         self.exceptions: Final = exceptions
+        # calls are refused while it is full; None where they are served without being recorded
+        self.needed_records: Final = needed_records
         self.max_body_bytes: Final = max_body_bytes
         self.stream_keepalive_seconds: Final = stream_keepalive_seconds
         self.usage: Final = usage

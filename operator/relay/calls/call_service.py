@@ -44,9 +44,11 @@ from relay.dialect.endpoints import (
 )
 from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
+from relay.outbox.attempt_writer import AttemptWriter
+from relay.outbox.segment_files import SEGMENT_BYTES
 from relay.routing.breaker import BreakerState
 from relay.routing.snapshot import Snapshot, Upstream
-from relay.settings import Settings
+from relay.settings import MIB, Settings
 from relay_contract.provider_probe import ProviderProbe
 from relay_contract.quota_use import QuotaLevel
 
@@ -65,6 +67,8 @@ class CallService:
         self.metrics = WorkerMetrics()
         self.exceptions = ExceptionLog(log)
         self.tenants = TenantMap()
+        self.records = records_of(settings, now=time.monotonic())
+        self._told_trouble = ""
         self.providers = ProviderAccess(settings, self._wheel, self.outbox, log)
         self._shadows = Shadows(
             self.providers,
@@ -81,6 +85,7 @@ class CallService:
             budget=RetryBudget(ratio=settings.retry_ratio, burst=settings.retry_burst),
             metrics=self.metrics,
             exceptions=self.exceptions,
+            needed_records=self.records if settings.outbox_when_full == "refuse" else None,
             max_body_bytes=settings.max_body_bytes,
             stream_keepalive_seconds=settings.stream_keepalive_seconds,
             usage=LedgerAccess(settings),
@@ -106,6 +111,7 @@ class CallService:
             metrics=self.metrics,
             log=self._log,
             now=time.monotonic(),
+            records=self.records,
         )
         self.providers.install(self._upstreams())
         self.preflights.install(self.tenants.all())
@@ -120,11 +126,25 @@ class CallService:
         self.providers.refresh_keys(self._upstreams())
         self.preflights.tick(now)
         self.renewal.tick(now)
+        if self.records is not None:
+            self._tend_records(self.records, now)
+
+    def _tend_records(self, records: AttemptWriter, now: float) -> None:
+        records.tick(now)
+        if records.trouble != self._told_trouble:
+            self._told_trouble = records.trouble
+            self._log.event(
+                "error" if records.trouble else "info",
+                "outbox_room",
+                message=records.trouble or "there is room again",
+            )
 
     def stop(self) -> None:
         """Aborts what runs for nobody: the process is about to end."""
         self._shadows.stop()
         self.preflights.stop()
+        if self.records is not None:
+            self.records.end()
 
     def missing_keys(self) -> list[str]:
         """Returns the providers in the current document that have no key file. Re-reads the files first."""
@@ -199,6 +219,11 @@ class CallService:
         report["relay_upstream_connections"] = [
             ((name,), count) for name, count in self.providers.open_connections()
         ]
+        if self.records is not None:
+            report["relay_outbox_records_dropped_total"] = [
+                (("opened",), self.records.dropped_opened),
+                (("closed",), self.records.dropped_closed),
+            ]
         return report
 
     def _upstreams(self) -> list[Upstream]:
@@ -207,6 +232,20 @@ class CallService:
             for tenant in self.tenants.all()
             for upstream in tenant.snapshot.upstreams.values()
         ]
+
+
+def records_of(settings: Settings, *, now: float) -> AttemptWriter | None:
+    """Makes the writer of this worker's records for the ledger; None without a ledger."""
+    if settings.ledger_url is None:
+        return None
+    # each worker may look for room at the same moment and find the same
+    spare = settings.workers - 1
+    return AttemptWriter(
+        settings.outbox_directory,
+        relay=settings.pod_name or "relay",
+        most_segments=settings.outbox_mebibytes * MIB // SEGMENT_BYTES - spare,
+        now=now,
+    )
 
 
 def _paths(context: CallContext) -> PathTable:

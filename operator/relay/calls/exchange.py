@@ -29,7 +29,7 @@ from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.refusals import Refusal
-from relay.dialect.request_body import read_body
+from relay.dialect.request_body import CallBody, read_body
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
 from relay.http.problem import Problem
@@ -126,7 +126,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self.ready_at = time.monotonic()
         request, caller = self.request, self.caller
         assert caller is not None
-        body = read_body(request.body)
+        body = self._read_body(request)
         if isinstance(body, Refusal):
             self.refuse(body)
             return
@@ -155,6 +155,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._admitted = True
         self._move(WAITING)
         caller.tenant.admission.enter(self, self.ready_at)
+
+    def _read_body(self, request: Request) -> CallBody | Refusal:
+        records = self._context.needed_records
+        if records is not None and records.is_full:
+            return Refusal.outbox_full
+        return read_body(request.body)
 
     # -- admission -------------------------------------------------------------------------------------------------
 
@@ -421,6 +427,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _pass_on(self, attempt: Attempt, error: PassedOnError) -> None:
         now = time.monotonic()
+        attempt.passed_on()
         status, fields, body = error
         keep = self._connection.keeps_alive(self.request, now)
         if self._may_be_paid and b"x-should-retry" not in fields:

@@ -229,6 +229,12 @@ class Refusal(Enum):
         retry=False,
     )
     not_ready = RefusalRow(503, SERVER, "relay_not_ready", "The relay has no configuration yet.")
+    outbox_full = RefusalRow(
+        503,
+        SERVER,
+        "usage_not_recorded",
+        "The relay has no room to record what calls use, and is set to refuse them until it has. Try again shortly.",
+    )
     overloaded = RefusalRow(
         503,
         SERVER,

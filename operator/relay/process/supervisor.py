@@ -25,6 +25,7 @@ from relay.process.pod_state.open_breakers import OpenBreakers
 from relay.process.pod_state.preflights import PodPreflights
 from relay.process.pod_state.quota_use import PodQuotaUse
 from relay.process.provider_probing import ProviderProbing, stamps_of
+from relay.process.shipping.shipping import Shipping
 from relay.process.traffic.client_certificate import CertificateMount
 from relay.process.traffic.traffic_port import CLOSED, Serving, mode_of
 from relay.process.worker import run_worker
@@ -103,6 +104,7 @@ class Supervisor:
             ),
         )
         self.isolation = IsolationProbe(acceptance, lambda: self.unready_reason() is None)
+        self.shipping = Shipping(settings, log)
         self.draining = False
         self.workers_gone = asyncio.Event()
 
@@ -124,6 +126,7 @@ class Supervisor:
         self._certificate.look()
         for number in range(len(self._listeners)):
             self._fork(number)
+        self.shipping.start()
 
     def _remember_leader(self) -> None:
         with contextlib.suppress(DocumentRejected):
@@ -320,7 +323,7 @@ class Supervisor:
     async def metrics(self) -> dict[str, dict[Labels, object]]:
         """Merges the counts of all workers, those that have ended included."""
         reports = await asyncio.gather(*(self._report(w) for w in self._workers.values()))
-        return merge([self._retired, *reports])
+        return merge([self._retired, *reports, *self.shipping.reports])
 
     async def _report(self, worker: WorkerHandle) -> Report:
         answer = await self._ask(worker, "metrics")
@@ -380,6 +383,7 @@ class Supervisor:
 
     def reap(self) -> None:
         """Replaces workers that have ended."""
+        self.shipping.reap()
         for worker in list(self._workers.values()):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:

@@ -14,6 +14,7 @@ from relay_contract.seal import seal
 PROMISED = (
     *("unary_vs_envoy", "unary_vs_litellm", "body100k_vs_envoy", "sse_cpu_vs_envoy"),
     "chat100k_vs_envoy",
+    *("unary_ledger_on_vs_off", "sse_cpu_ledger_on_vs_off"),
     *("added_p50_us", "added_p99_us", "rss_mib"),
 )
 
@@ -34,6 +35,9 @@ def table() -> relay_bench.Table:
         figures["relay", shape.name] = rounds(3000, 1500, 3000)
         figures["Envoy", shape.name] = rounds(2000, 1000, 2000, cpu_us=30.0)
         figures["Envoy+", shape.name] = rounds(1000, 500, 1000)
+    for shape in (relay_bench.RECORDED, relay_bench.RECORDED_STREAM):
+        figures["relay", shape.name] = rounds(3000, 1500, 3000)
+        figures["relay+", shape.name] = rounds(2910, 1455, 2910, cpu_us=20.4)
     figures["LiteLLM", relay_bench.UNARY.name] = rounds(10, 5, 10)
     figures["relay", relay_bench.ALONE.name] = rounds(1, 1, 1, p50_us=80.0)
     figures["provider", relay_bench.ALONE.name] = rounds(1, 1, 1, p50_us=30.0)
@@ -50,6 +54,8 @@ def test_the_relays_last_line_has_the_promised_figures() -> None:
     assert figures["unary_vs_envoy_with_duties"] == 3.0
     assert figures["unary_vs_litellm"] == 300
     assert figures["sse_cpu_vs_envoy"] == 1.5
+    assert figures["unary_ledger_on_vs_off"] == 0.97
+    assert figures["sse_cpu_ledger_on_vs_off"] == 1.02
     assert (figures["added_p50_us"], figures["added_p99_us"]) == (50, 100)
 
 

@@ -8,6 +8,7 @@ from relay.calls.attempts.attempt_outcome import judge_error, judge_status, judg
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.unary_body import UnaryBody
 from relay.dialect.answers.answer_content import decoded, generated_bytes, has_answer
+from relay.dialect.answers.answer_labels import model_in, service_tier_in
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.event_stream import SseScan, may_begin
 from relay.dialect.answers.response_id_marker import ResponseIdMarker
@@ -266,6 +267,18 @@ class Answer:
     def reported_usage(self) -> object:
         """Returns the usage object that was read so far, None without one."""
         return self.stream.usage if self.stream is not None else self.usage
+
+    def answered_model(self) -> str | None:
+        """Returns the model that answered, by the provider's word; None where it does not say, or nobody looked."""
+        if self.stream is not None:
+            return self.stream.model
+        return None if self.unary is None else model_in(self.unary.head)
+
+    def service_tier(self) -> str | None:
+        """Returns the tier of service that the call was given, by the provider's word."""
+        if self.stream is not None:
+            return self.stream.service_tier
+        return None if self.unary is None else service_tier_in(self.unary.tail)
 
     def estimated_tokens(self, received_bytes: int) -> int:
         """Estimates the tokens of an answer, as far as it came, whose usage is not known."""

@@ -10,6 +10,7 @@ from relay.calls.attempts.answer import Answer
 from relay.calls.attempts.attempt_outcome import TROUBLE_OUTCOMES, Trouble
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.provider_access import ProviderAccess
+from relay.calls.attempts.usage_evidence import usage_evidence
 from relay.dialect.answers.error_report import UNPROCESSED
 from relay.dialect.answers.retry_after import retry_after_seconds
 from relay.dialect.endpoints import RESPONSES
@@ -18,6 +19,7 @@ from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
+from relay.outbox.record_format import Closing
 from relay.random_ids import random_id
 from relay.routing.routes import Target
 
@@ -76,6 +78,8 @@ class Attempt(ResponseReceiver):
         "_auth",
         "_connection",
         "_counted_slow",
+        "_delivered",
+        "_opening",
         "_overhead_seconds",
         "_pool",
         "_probe",
@@ -134,6 +138,9 @@ class Attempt(ResponseReceiver):
         self.settled = False
         self.received_bytes = 0
         self._overhead_seconds = 0.0
+        # what the ledger's record of the end refers to; empty without one, and once it is written
+        self._opening = b""
+        self._delivered = False
         self._counted_slow: tuple[str, ...] = ()
         self.started_at = self.sent_at = self.first_byte_at = self.first_token_at = (
             self.ended_at
@@ -162,6 +169,13 @@ class Attempt(ResponseReceiver):
         auth = self._providers.auth_line(destination.upstream)
         # nothing that could raise stands between this and the count: whatever ends was started
         self.started_at = now
+        self._opening = tenant.recorder.opened(
+            subject,
+            attempt=self.number,
+            stream=call.body.stream,
+            call_id=call.call_id,
+            request_id=call.request_id,
+        )
         if auth is None:
             # never sent, and the platform's own lack: no side's SLO counts it
             self._fail("no_key")
@@ -282,6 +296,11 @@ class Attempt(ResponseReceiver):
     def answer_begins(self, now: float, *, waited_seconds: float) -> None:
         """Notes the time the relay added: before the attempt, and since the provider's first byte."""
         self._overhead_seconds = waited_seconds + now - self.first_byte_at
+        self._delivered = True
+
+    def passed_on(self) -> None:
+        """Notes that the client gets the provider's error."""
+        self._delivered = True
 
     def count_overdue(self, now: float) -> None:
         """Counts the attempt as slow for each objective it has exceeded while still under way."""
@@ -500,9 +519,42 @@ class Attempt(ResponseReceiver):
             counted_slow=self._counted_slow,
             probe=self._probe,
         )
+        if self._opening:
+            self._record_end(tokens, now)
         self.settled = True
         call.tenant.attempt_ended(event, now)
         self.consumer.attempt_settled(self, event)
+
+    def _record_end(self, tokens: Tokens | None, now: float) -> None:
+        """Records for the ledger how the attempt ended; tokens are those reported or estimated."""
+        opening, self._opening = self._opening, b""
+        answer, outcome = self.answer, self.outcome
+        assert outcome is not None
+        evidence = usage_evidence(
+            answer,
+            endpoint=self.call.endpoint,
+            outcome=outcome,
+            was_sent=self.sent_at > 0,
+            has_begun=self.first_token_at > 0,
+            client_gone=self.client_gone,
+            unreadable=self._unreadable,
+            tokens=tokens,
+        )
+        usage = evidence.usage
+        tier = usage.service_tier if usage is not None else None
+        closing = Closing(
+            elapsed=int((now - self.started_at) * 1_000_000),
+            outcome=outcome,
+            status=self.status if 100 <= self.status <= 599 else 0,
+            delivered=self._delivered,
+            source=evidence.source,
+            usage=usage,
+            doubt=evidence.doubt,
+            answered_model=answer.answered_model() if answer is not None else None,
+            service_tier=tier or (answer.service_tier() if answer is not None else None),
+            upstream_request_id=self.upstream_request_id,
+        )
+        self.call.tenant.recorder.closed(self.subject, opening, closing)
 
     def _first_token_seconds(self) -> float | None:
         return (

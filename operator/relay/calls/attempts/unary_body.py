@@ -49,6 +49,20 @@ class UnaryBody:
         return None if self._excerpt is None else self._excerpt.usage()
 
     @property
+    def head(self) -> bytes:
+        """Returns the first bytes of the body, as many as were kept in one piece."""
+        if self._excerpt is not None:
+            return self._excerpt.head
+        return self._first if self._first is not None else b""
+
+    @property
+    def tail(self) -> bytes:
+        """Returns the last bytes of the body, as many as were kept in one piece."""
+        if self._excerpt is not None:
+            return self._excerpt.tail
+        return self._rest[-1] if self._rest else self.head
+
+    @property
     def kept(self) -> bytes | None:
         """Returns the body, None where there is none or it was too much."""
         first, rest = self._first, self._rest

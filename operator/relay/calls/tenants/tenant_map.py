@@ -6,6 +6,7 @@ from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
 from relay.calls.tenants.key_use import LAST_USED, KeyUse, labels
 from relay.calls.tenants.tenant_runtime import TenantRuntime
+from relay.outbox.attempt_writer import AttemptWriter
 from relay.routing.snapshot import KeyGrant, Snapshot
 
 
@@ -40,13 +41,14 @@ class TenantMap:
         metrics: WorkerMetrics,
         log: WorkerLog,
         now: float,
+        records: AttemptWriter | None = None,
     ) -> None:
         """Puts the snapshot in force for its tenant, which is a new one if its UID is."""
         uid = snapshot.document.tenant.uid
         tenant = self._tenants.get(uid)
         if tenant is None:
             self._tenants[uid] = TenantRuntime(
-                snapshot, share=share, metrics=metrics, log=log, now=now
+                snapshot, share=share, metrics=metrics, log=log, now=now, records=records
             )
         else:
             tenant.install(snapshot, share=share, now=now)

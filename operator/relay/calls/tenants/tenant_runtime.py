@@ -8,6 +8,7 @@ from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.usage_event import FAILURES, UsageEvent
 from relay.admission.admission import Admission
+from relay.outbox.attempt_writer import AttemptWriter
 from relay.routing.breaker import BreakerState
 from relay.routing.router import Router
 from relay.routing.routes import Target
@@ -30,6 +31,7 @@ class TenantRuntime:
         metrics: WorkerMetrics,
         log: WorkerLog,
         now: float,
+        records: AttemptWriter | None = None,
     ) -> None:
         tenant = snapshot.document.tenant
         self.uid = tenant.uid
@@ -38,7 +40,7 @@ class TenantRuntime:
         self.router = Router(random.random)
         self.router.install(snapshot)
         self.recorder = AttemptRecorder(
-            tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log
+            tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log, records=records
         )
         self._log = log
 

@@ -45,7 +45,7 @@ _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
 class SseScan:
     """Scans a stream as it passes.
 
-    usage: the provider's usage object. error: what it said went wrong. ended: the stream's own end marker was seen.
+    usage: the provider's usage object. model, service_tier: what it says of itself in the events that are decoded. error: what it said went wrong. ended: the stream's own end marker was seen.
     generated: content, reasoning or a tool call has passed. garbage: it does not begin like a stream of events.
     pieces: how many pieces of text have passed.
     between_events: the client has whole events only, so that a comment may follow. With hide_usage the event that only
@@ -69,8 +69,10 @@ class SseScan:
         "finish_reason",
         "garbage",
         "generated",
+        "model",
         "pieces",
         "response_id",
+        "service_tier",
         "started",
         "usage",
     )
@@ -97,6 +99,8 @@ class SseScan:
         self.error: ErrorReport | None = None
         self.finish_reason: str | None = None
         self.response_id: str | None = None
+        self.model: str | None = None
+        self.service_tier: str | None = None
         self.started = self.ended = self.generated = self.garbage = False
 
     @property
@@ -210,6 +214,7 @@ class SseScan:
             payload = _payload(event)
             if payload is not None and generates(payload):
                 self.generated = True
+                self._take_labels(payload)
                 self._sample = event
                 return
 
@@ -246,6 +251,7 @@ class SseScan:
                 continue
             if isinstance(response.get("id"), str):
                 self.response_id = response["id"]
+            self._take_labels(response)
             if isinstance(response.get("usage"), dict):
                 self.usage = response["usage"]
             if kind[1] in _LAST_TYPES:
@@ -287,10 +293,19 @@ class SseScan:
             usage = usage_of_event(payload) if payload is not None else None
             if payload is not None and usage is not None:
                 self.usage = usage
+                self._take_labels(payload)
                 if not payload.get("choices") and not _reports_error(event, payload):
                     continue
             kept.append(event)
         return b"".join(kept)
+
+    def _take_labels(self, payload: dict[str, Any]) -> None:
+        """Takes what an event says of the model and the tier that answered; the last word counts."""
+        model, tier = payload.get("model"), payload.get("service_tier")
+        if model and isinstance(model, str):
+            self.model = model
+        if tier and isinstance(tier, str):
+            self.service_tier = tier
 
 
 def may_begin(data: bytes) -> bool:

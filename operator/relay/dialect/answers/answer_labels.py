@@ -1,0 +1,39 @@
+"""Finds what a document says of the model and the tier that answered, without decoding it.
+
+Within a string the quotes would be escaped, so a name that is found is a field's. Providers put the model in front of the
+answer and the tier behind it.
+"""
+
+import re
+from typing import Final
+
+import orjson
+
+_SEARCHED_BYTES: Final = 4096
+_MODEL: Final = re.compile(
+    rb'"model"[ \t\r\n]*+:[ \t\r\n]*+("(?:[^"\\]++|\\.){1,512}+")', re.DOTALL
+)
+_TIER: Final = re.compile(
+    rb'"service_tier"[ \t\r\n]*+:[ \t\r\n]*+("(?:[^"\\]++|\\.){1,64}+")', re.DOTALL
+)
+
+
+def model_in(beginning: bytes) -> str | None:
+    """Returns the first model that a document names in its first bytes."""
+    return _text(_MODEL.search(beginning, 0, _SEARCHED_BYTES))
+
+
+def service_tier_in(end: bytes) -> str | None:
+    """Returns the tier that a document names in its last bytes."""
+    start = max(0, len(end) - _SEARCHED_BYTES)
+    return _text(_TIER.search(end, start)) if b"_tier" in end else None
+
+
+def _text(match: re.Match[bytes] | None) -> str | None:
+    if match is None:
+        return None
+    try:
+        value = orjson.loads(match[1])
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,102 @@
+"""The delivering process as the supervisor sees it: started, started again after a crash, and told to finish."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from typing import Final
+
+from relay.accounting.logs import Log
+from relay.accounting.metric_report import Report, merge, received, without_gauges
+from relay.process.forking import become_worker
+from relay.process.shipping.shipping_process import run_shipper
+from relay.process.worker_channel import Message, WorkerChannel
+from relay.settings import Settings
+
+RESTART_SECONDS: Final = 1.0
+
+
+class Shipping:
+    """One per pod; does nothing without a ledger. report is what the process told last, of all its lives."""
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self._settings = settings
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._pid = 0
+        self._channel: WorkerChannel | None = None
+        self._finishing: float | None = None
+        self._gone = asyncio.Event()
+        self._retired: Report = {}
+        self._report: Report = {}
+        self._connecting: asyncio.Task[None] | None = None
+
+    @property
+    def reports(self) -> list[Report]:
+        """Returns the counts of the process, and of those before it."""
+        return [self._retired, self._report]
+
+    def start(self) -> None:
+        """Starts the process, if there is a ledger."""
+        if self._settings.ledger_url is None or self._finishing is not None:
+            return
+        ours, theirs = socket.socketpair()
+        # as for workers: what is in memory stays shared
+        gc.freeze()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            become_worker(
+                lambda: run_shipper(self._settings, theirs), keep={0, 1, 2, theirs.fileno()}
+            )
+        gc.unfreeze()
+        theirs.close()
+        self._pid = pid
+        self._connecting = self._loop.create_task(self._connect(ours))
+
+    def reap(self) -> None:
+        """Starts the process again if it has ended."""
+        if not self._pid:
+            return
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if not pid:
+            return
+        self._pid = 0
+        self._channel = None
+        merged = merge([self._retired, without_gauges(self._report)])
+        self._retired = {name: list(series.items()) for name, series in merged.items()}
+        self._report = {}
+        if self._finishing is not None:
+            self._gone.set()
+            return
+        code = os.waitstatus_to_exitcode(status)
+        self._log.event("error", "shipper_ended", code=code, again_in=RESTART_SECONDS)
+        self._loop.call_later(RESTART_SECONDS, self.start)
+
+    async def finish(self, seconds: float) -> None:
+        """Lets the process deliver what is left, and ends it; takes that time at the most."""
+        self._finishing = seconds
+        if not self._pid:
+            return
+        if self._channel is not None:
+            self._channel.send("finish", seconds=seconds)
+        try:
+            async with asyncio.timeout(seconds + 0.5):
+                await self._gone.wait()
+        except TimeoutError:
+            os.kill(self._pid, signal.SIGKILL)
+            await self._gone.wait()
+        waiting = merge(self.reports).get("relay_outbox_records_waiting", {})
+        self._log.event("info", "outbox_left", records=sum(waiting.values()))
+
+    async def _connect(self, control: socket.socket) -> None:
+        channel = WorkerChannel(self._received, lambda: None)
+        await self._loop.create_connection(lambda: channel, sock=control)
+        self._channel = channel
+        if self._finishing is not None:
+            channel.send("finish", seconds=self._finishing)
+
+    def _received(self, message: Message) -> None:
+        if message["kind"] == "metrics":
+            self._report = received(message["report"])

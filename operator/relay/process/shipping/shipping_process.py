@@ -1,0 +1,84 @@
+"""The process that delivers: forked from the supervisor, it lives as long as that does, and ends when all is delivered."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+from relay.accounting.library_log import take_over_library_logs
+from relay.accounting.logs import Log
+from relay.outbox.outbox_reader import OutboxReader
+from relay.outbox.segment_files import remove_unfinished
+from relay.process.shipping.delivery import LedgerClient
+from relay.process.shipping.shipper import Shipper
+from relay.process.worker_channel import Message, WorkerChannel
+from relay.settings import MIB, Settings
+
+PROCESS_NAME: Final = "relay-shipper"
+REPORT_SECONDS: Final = 1.0
+UNFINISHED_SECONDS: Final = 60.0
+
+
+def run_shipper(settings: Settings, control: socket.socket) -> int:
+    """Delivers in this fresh process until it is told to finish, or the supervisor is gone; returns the exit code."""
+    # the supervisor decides when it ends: the workers' last records come after a signal to the group
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        # the name in a list of processes
+        Path("/proc/self/comm").write_text(PROCESS_NAME)
+    asyncio.run(_life(settings, control))
+    return os.EX_OK
+
+
+async def _life(settings: Settings, control: socket.socket) -> None:
+    assert settings.ledger_url is not None
+    assert settings.ledger_token_file is not None
+    log = Log(level=settings.log_level, pod=settings.pod_name, process="shipper")
+    take_over_library_logs(log)
+    reader = OutboxReader(settings.outbox_directory, settings.tenant_uid)
+    gone = asyncio.Event()
+    async with LedgerClient(settings.ledger_url, settings.ledger_token_file) as ledger:
+        shipper = Shipper(
+            reader, ledger, log.event, calm_bytes=settings.outbox_mebibytes * MIB // 4
+        )
+
+        def received(message: Message) -> None:
+            if message["kind"] == "finish":
+                shipper.finish(message["seconds"])
+
+        channel = WorkerChannel(received, gone.set)
+        await asyncio.get_running_loop().create_connection(lambda: channel, sock=control)
+        _tidy(settings)
+        reporting = asyncio.create_task(_report(shipper, channel))
+        running = asyncio.create_task(shipper.run())
+        waiting = asyncio.create_task(gone.wait())
+        await asyncio.wait({running, waiting, reporting}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (running, waiting, reporting):
+            task.cancel()
+        ended = await asyncio.gather(running, waiting, reporting, return_exceptions=True)
+        channel.send("metrics", report=shipper.report())
+        channel.close()
+    for problem in ended:
+        if isinstance(problem, Exception):
+            raise problem
+    shipper.close()
+    reader.close()
+
+
+async def _report(shipper: Shipper, channel: WorkerChannel) -> None:
+    while True:
+        channel.send("metrics", report=shipper.report())
+        await asyncio.sleep(REPORT_SECONDS)
+
+
+def _tidy(settings: Settings) -> None:
+    try:
+        remove_unfinished(settings.outbox_directory, older_than=time.time() - UNFINISHED_SECONDS)
+    except OSError:
+        # reading will say why
+        return
