@@ -130,6 +130,8 @@ class WatchedState:
 
     def is_our_namespace(self, namespace: str) -> bool:
         """Tells whether this operator acts for the routes of a namespace; those in nobody's are the main operator's."""
+        if not self.shards.listed:
+            return True
         tenant = self.tenant_of_namespace(namespace)
         return self.shards.is_main if tenant is None else self.is_ours(tenant)
 

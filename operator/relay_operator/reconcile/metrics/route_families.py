@@ -1,12 +1,10 @@
 """Series about one route each: its phase and weight, and while its canary is on trial what that is held to and what speaks against it."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
-
+from relay_operator.cluster.metrics.written_metric import Lines, line
 from relay_operator.decisions import conditions
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Phase
@@ -17,7 +15,7 @@ _ROUTE: Final = ("namespace", "route")
 _TEST: Final = (*_ROUTE, "metric", "test")
 _NOT_ON_TRIAL: Final = (Phase.STABLE, Phase.PROMOTED)
 """Phases whose figures nobody looks at: most routes of a fleet are in one of them, at a dozen series each."""
-_SHAPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+SHAPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ready": ("1 while the condition Ready of the RelayRoute is True.", _ROUTE),
     "phase": ("1 for the phase that the route is in.", (*_ROUTE, "phase")),
     "canary_weight_percent": ("Share of the sessions that the canary has.", _ROUTE),
@@ -69,35 +67,51 @@ _SHAPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         _ROUTE,
     ),
 }
-"""Help and labels of each metric relay_operator_route_..."""
+"""Help and labels of each metric."""
+PREFIX: Final = "relay_operator_route_"
 
 
-class RouteFamilies:
-    """The families of one scrape, filled route by route."""
+def made_of(watched: object, run: Run | None) -> tuple[object, ...] | None:
+    """Returns what a route's lines depend on while nothing is on trial; None of one whose figures are others at every scrape."""
+    if run is None:
+        return (watched,) + (None,) * 6
+    if run.state.phase not in _NOT_ON_TRIAL:
+        return None
+    return (
+        watched,
+        run,
+        run.state,
+        run.plan,
+        run.standing,
+        run.unmeasurable_since,
+        run.is_measured,
+    )
+
+
+def lines_of(namespace: str, route: str, status: Mapping[str, Any], run: Run | None) -> Lines:
+    """Returns the lines about a route; its status tells of one that has no run in this life of the operator yet."""
+    return _RouteLines().of([namespace, route], status, run)
+
+
+class _RouteLines:
+    """The lines about one route, series by series."""
 
     def __init__(self) -> None:
-        self._families = {
-            name: GaugeMetricFamily(f"relay_operator_route_{name}", help_, labels=labels)
-            for name, (help_, labels) in _SHAPES.items()
-        }
+        self._lines: dict[str, str] = {}
 
-    def add(self, labels: list[str], status: Mapping[str, Any], run: Run | None) -> None:
-        """Adds a route; its status tells of one that has no run in this life of the operator yet."""
+    def of(self, labels: list[str], status: Mapping[str, Any], run: Run | None) -> Lines:
         ready = conditions.find(status, ConditionType.READY).get("status") == "True"
         self._put("ready", labels, float(ready))
         if run is None:
             if status.get("phase"):
                 self._put("phase", [*labels, str(status["phase"])], 1)
-            return
+            return self._lines
         self._add_position(labels, run)
         if run.state.fingerprint:
             self._add_canary(labels, run)
             if run.state.phase not in _NOT_ON_TRIAL:
                 self._add_trial(labels, run)
-
-    def all(self) -> Iterable[Metric]:
-        """Returns the families with the routes that were added."""
-        return self._families.values()
+        return self._lines
 
     def _add_position(self, labels: list[str], run: Run) -> None:
         self._put("phase", [*labels, run.state.phase.value], 1)
@@ -140,5 +154,6 @@ class RouteFamilies:
             for kind, drift in judge.tokens.items():
                 self._put("token_drift_percent", [*labels, kind], drift.least_percent)
 
-    def _put(self, name: str, labels: list[str], value: float) -> None:
-        self._families[name].add_metric(labels, value)
+    def _put(self, name: str, values: Sequence[str], value: float) -> None:
+        metric, labels = PREFIX + name, dict(zip(SHAPES[name][1], values, strict=True))
+        self._lines[metric] = self._lines.get(metric, "") + line(metric, labels, value)

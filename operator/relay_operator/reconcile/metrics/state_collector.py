@@ -1,25 +1,54 @@
-"""Series about every tenant and route, computed when Prometheus asks: one state, and no counter that could be behind it."""
+"""Series about every tenant and route, made of what is known when Prometheus asks: one state, and no counter that could be behind it.
+
+Lines of what is as it was at the last scrape are kept, so that a scrape of a fleet costs what has changed.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
 
 from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from relay_operator import names
+from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.metrics.written_metric import KeptLines, Lines, WrittenMetric, line
 from relay_operator.decisions import conditions, tenant_status, timestamps
 from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.decisions.isolation.record import Record
 from relay_operator.names import ConditionType, Reason
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
-from relay_operator.reconcile.metrics.route_families import RouteFamilies
+from relay_operator.reconcile.metrics import route_families
 from relay_operator.reconcile.watched_objects import Watched
 from relay_operator.reconcile.watched_state import WatchedState
 
-_TENANT = ("namespace", "tenant")
-_KEY = (*_TENANT, "key")
+_READY: Final = "relay_operator_tenant_ready"
+_PODS: Final = "relay_operator_tenant_relay_pods"
+_PROGRAMMED: Final = "relay_operator_tenant_relay_pods_programmed"
+_DUE: Final = "relay_operator_api_key_rotation_due_timestamp_seconds"
+_UNTIL: Final = "relay_operator_api_key_previous_until_timestamp_seconds"
+_ISOLATED: Final = "relay_operator_tenant_isolated"
+_PROBED: Final = "relay_operator_tenant_isolation_probed_timestamp_seconds"
+_ROLLOUTS: Final = "relay_operator_rollout_tenants"
+_HELP: Final[Mapping[str, str]] = {
+    _READY: "1 while the condition Ready of the Tenant is True.",
+    _PODS: "Relay pods that the Tenant asks for.",
+    _PROGRAMMED: "Relay pods that are ready and run the newest configuration.",
+    _ROLLOUTS: "Tenants that wait for a change of the platform, whose relay pods are being rolled, or whose new ones do not come up.",
+    _DUE: "When the current API key of this name is due to be rotated; absent without a schedule.",
+    _UNTIL: "Until when the API key before the current one is accepted; absent without one.",
+    _ISOLATED: (
+        "1 while the tenant is shown to be kept apart, 0 while it is shown not to be; absent while that is unknown."
+    ),
+    _PROBED: (
+        "When a probe last judged the tenant's isolation; absent before the first in this life of the operator."
+    ),
+    **{route_families.PREFIX + name: help_ for name, (help_, _) in route_families.SHAPES.items()},
+}
+_AT_ONCE: Final = 250
+"""Objects that are gone through between two turns of everything else."""
 _ROLLOUT_STATES = {
     "waiting": (Reason.AWAITING_TURN, Reason.WAVE_STOPPED),
     "rolling": (Reason.ROLLING_OUT,),
@@ -42,6 +71,7 @@ class StateCollector(Collector):
         self._canaries = canaries
         self._isolation = isolation
         self._leads = leads
+        self._tenants, self._routes = KeptLines(), KeptLines()
 
     def describe(self) -> Iterable[Metric]:
         """Names no metric beforehand, so that registering computes nothing."""
@@ -53,110 +83,89 @@ class StateCollector(Collector):
         An operator that is a shard has those of its own Tenants.
         """
         if not self._leads():
+            self._tenants.clear()
+            self._routes.clear()
             return
-        yield from self._tenants()
-        yield self._rollouts()
-        yield from self._keys()
-        yield from self._isolations()
-        yield from self._routes()
+        page: dict[str, list[str]] = {name: [] for name in _HELP}
+        steps = self._steps(page)
+        for name, lines in page.items():
+            yield WrittenMetric(name, _HELP[name], lines, steps)
 
-    def _tenants(self) -> Iterable[Metric]:
-        ready = _gauge(
-            "relay_operator_tenant_ready",
-            "1 while the condition Ready of the Tenant is True.",
-            _TENANT,
+    def _steps(self, page: dict[str, list[str]]) -> Iterator[None]:
+        """Puts the lines of all objects into the page, some at a time."""
+        yield from self._put_tenants(page)
+        yield from self._put_routes(page)
+        found = Counter(page[_ROLLOUTS])
+        page[_ROLLOUTS][:] = (
+            line(_ROLLOUTS, {"state": state}, sum(found[reason.value] for reason in reasons))
+            for state, reasons in _ROLLOUT_STATES.items()
         )
-        pods = _gauge(
-            "relay_operator_tenant_relay_pods", "Relay pods that the Tenant asks for.", _TENANT
-        )
-        programmed = _gauge(
-            "relay_operator_tenant_relay_pods_programmed",
-            "Relay pods that are ready and run the newest configuration.",
-            _TENANT,
-        )
-        for watched in self._our_tenants():
-            status = watched.body["status"]
-            labels = [names.tenant_namespace(watched.name), watched.name]
-            ready.add_metric(labels, float(_holds(status, ConditionType.READY)))
-            told = tenant_status.from_status(status)
-            if told is not None:
-                pods.add_metric(labels, told.replicas)
-                programmed.add_metric(labels, min(told.ready, told.acknowledged))
-        return ready, pods, programmed
 
-    def _our_tenants(self) -> Iterable[Watched[Tenant]]:
-        known = map(self._watched_state.tenants.get, self._watched_state.our_tenants())
-        return filter(None, known)
+    def _put_tenants(self, page: dict[str, list[str]]) -> Iterator[None]:
+        seen: set[Hashable] = set()
+        for number, name in enumerate(self._watched_state.our_tenants()):
+            if not number % _AT_ONCE:
+                yield
+            watched = self._watched_state.tenants.get(name)
+            if watched is None:
+                continue
+            seen.add(name)
+            record = self._isolation.of(names.tenant_namespace(name))
+            lines = self._tenants.of(name, (watched, record), partial(_of_tenant, watched, record))
+            _put(page, lines)
+        self._tenants.forget_others(seen)
 
-    def _rollouts(self) -> Metric:
-        family = _gauge(
-            "relay_operator_rollout_tenants",
-            "Tenants that wait for a change of the platform, whose relay pods are being rolled, or whose new ones do not come up.",
-            ("state",),
-        )
-        found = Counter(
-            conditions.find(watched.body["status"], ConditionType.ROLLED_OUT).get("reason")
-            for watched in self._our_tenants()
-        )
-        for state, reasons in _ROLLOUT_STATES.items():
-            family.add_metric([state], sum(found[reason.value] for reason in reasons))
-        return family
+    def _put_routes(self, page: dict[str, list[str]]) -> Iterator[None]:
+        seen: set[Hashable] = set()
+        for number, (namespace, watched) in enumerate(self._our_routes()):
+            if not number % _AT_ONCE:
+                yield
+            key = namespace, watched.name
+            run = self._canaries.runs.get(key)
+            write = partial(route_families.lines_of, *key, watched.body["status"], run)
+            made_of = route_families.made_of(watched, run)
+            if made_of is None:
+                _put(page, write())
+                continue
+            seen.add(key)
+            _put(page, self._routes.of(key, made_of, write))
+        self._routes.forget_others(seen)
 
-    def _keys(self) -> Iterable[Metric]:
-        due = _gauge(
-            "relay_operator_api_key_rotation_due_timestamp_seconds",
-            "When the current API key of this name is due to be rotated; absent without a schedule.",
-            _KEY,
-        )
-        until = _gauge(
-            "relay_operator_api_key_previous_until_timestamp_seconds",
-            "Until when the API key before the current one is accepted; absent without one.",
-            _KEY,
-        )
-        for watched in self._our_tenants():
-            for told in watched.body["status"].get("keys") or ():
-                labels = [names.tenant_namespace(watched.name), watched.name, told["name"]]
-                for family, field in ((due, "rotatesAt"), (until, "previousUntil")):
-                    if field in told:
-                        family.add_metric(labels, timestamps.from_text(told[field]))
-        return due, until
-
-    def _isolations(self) -> Iterable[Metric]:
-        isolated = _gauge(
-            "relay_operator_tenant_isolated",
-            "1 while the tenant is shown to be kept apart, 0 while it is shown not to be; absent while that is unknown.",
-            _TENANT,
-        )
-        probed = _gauge(
-            "relay_operator_tenant_isolation_probed_timestamp_seconds",
-            "When a probe last judged the tenant's isolation; absent before the first in this life of the operator.",
-            _TENANT,
-        )
-        for name in self._watched_state.our_tenants():
-            namespace = names.tenant_namespace(name)
-            record = self._isolation.of(namespace)
-            if record.finding.holds is not None:
-                isolated.add_metric([namespace, name], float(record.finding.holds))
-            if record.proven_at:
-                probed.add_metric([namespace, name], record.proven_at)
-        return isolated, probed
-
-    def _routes(self) -> Iterable[Metric]:
-        families = RouteFamilies()
+    def _our_routes(self) -> Iterator[tuple[str, Watched[RelayRoute]]]:
         routes = self._watched_state.routes
-        for namespace in filter(self._watched_state.is_our_namespace, routes.namespaces()):
-            for watched in routes.in_namespace(namespace):
-                labels = [namespace, watched.name]
-                families.add(
-                    labels,
-                    watched.body["status"],
-                    self._canaries.runs.get((namespace, watched.name)),
-                )
-        return families.all()
+        for namespace in routes.namespaces():
+            if self._watched_state.is_our_namespace(namespace):
+                for watched in routes.in_namespace(namespace):
+                    yield namespace, watched
 
 
-def _gauge(name: str, help_: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, help_, labels=labels)
+def _put(page: dict[str, list[str]], lines: Lines) -> None:
+    for name, written in lines.items():
+        page[name].append(written)
+
+
+def _of_tenant(watched: Watched[Tenant], record: Record) -> Lines:
+    """Writes the lines about a Tenant, and in place of one the reason by which it counts among rollouts."""
+    status, namespace = watched.body["status"], names.tenant_namespace(watched.name)
+    labels = {"namespace": namespace, "tenant": watched.name}
+    values = {_READY: float(_holds(status, ConditionType.READY))}
+    told = tenant_status.from_status(status)
+    if told is not None:
+        values[_PODS] = told.replicas
+        values[_PROGRAMMED] = min(told.ready, told.acknowledged)
+    if record.finding.holds is not None:
+        values[_ISOLATED] = float(record.finding.holds)
+    if record.proven_at:
+        values[_PROBED] = record.proven_at
+    lines = {name: line(name, labels, value) for name, value in values.items()}
+    lines[_ROLLOUTS] = str(conditions.find(status, ConditionType.ROLLED_OUT).get("reason"))
+    for told_key in status.get("keys") or ():
+        for name, field in ((_DUE, "rotatesAt"), (_UNTIL, "previousUntil")):
+            if field in told_key:
+                at = timestamps.from_text(told_key[field])
+                written = line(name, {**labels, "key": told_key["name"]}, at)
+                lines[name] = lines.get(name, "") + written
+    return lines
 
 
 def _holds(status: Mapping[str, Any], wanted: ConditionType) -> bool:

@@ -1,10 +1,20 @@
 """What Prometheus scrapes is what the library writes, and others have their turn while it is written."""
 
 import asyncio
+from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
+from prometheus_client.registry import Collector
 
 from relay_operator.cluster.metrics import exposition
+from relay_operator.cluster.metrics.written_metric import WrittenMetric, line
 
 
 def a_registry(series: int) -> CollectorRegistry:
@@ -37,3 +47,51 @@ async def test_others_have_their_turn_between_the_pieces() -> None:
     await exposition.written(a_registry(20_000))
     running.cancel()
     assert turns >= 20
+
+
+class Written(Collector):
+    """Has some thousand lines, written in steps of a hundred."""
+
+    def __init__(self, series: int) -> None:
+        self._series = series
+
+    def collect(self) -> Iterable[Metric]:
+        lines: list[str] = []
+        others: list[str] = []
+        steps = self._steps(lines, others)
+        yield WrittenMetric("tenant_ready", "Says \\ and\nmore.", lines, steps)
+        yield WrittenMetric("tenant_pods", "Of each.", others, steps)
+
+    def _steps(self, lines: list[str], others: list[str]) -> Iterator[None]:
+        for number in range(self._series):
+            if not number % 100:
+                yield
+            labels = {"tenant": f't{number} # "\\\n', "key": "k"}
+            lines.append(line("tenant_ready", labels, number / 4))
+            others.append(line("tenant_pods", labels, number))
+
+
+async def test_lines_are_what_the_library_writes_of_their_samples() -> None:
+    for series in (0, 1, 250):
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Written(series))
+        text = await exposition.written(registry)
+        assert text == generate_latest(registry)
+        assert text.count(b"\n") == 4 + 2 * series
+
+
+async def test_others_have_their_turn_while_lines_are_written() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Written(5000))
+    running = asyncio.create_task(others())
+    await exposition.written(registry)
+    running.cancel()
+    assert turns >= 50

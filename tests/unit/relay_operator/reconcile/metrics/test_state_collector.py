@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.relay_operator.counted_lines import Lines
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.reconcile.scenes import annotate_keys, with_a_tenant
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_operator.cluster.metrics import exposition
 from relay_operator.decisions import timestamps
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 
@@ -206,4 +208,46 @@ async def test_rotations_and_overlaps_of_keys_are_told_by_name() -> None:
     assert abs(until - stage.clock.now - 24 * 3600) < 10
     batch = TENANT | {"key": "batch"}
     assert value(life, "api_key_rotation_due_timestamp_seconds", batch) is None
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_second_scrape_costs_what_changed_and_tells_what_is() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    for number in range(20):
+        stage.tenant(f"t{number}")
+    life = await stage.operator()
+    await stage.settle(2)
+    for number in range(20):
+        stage.pod(tenant=f"t{number}", ip=f"10.0.1.{number}")
+        stage.route(tenant=f"t{number}")
+    await stage.settle(60)
+    collector = StateCollector(
+        watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
+    )
+    registry = CollectorRegistry()
+    registry.register(collector)
+    costs = []
+    for _ in range(2):
+        lines = Lines()
+        with lines.being_counted():
+            first = await exposition.written(registry)
+        costs.append(lines.count)
+    assert costs[1] < costs[0] / 2
+    stage.pod(tenant="t3", ip="10.0.1.3", ready=False)
+    stage.server.remove("Tenant", "t7")
+    stage.server.collect_garbage()
+    await stage.settle(20)
+    text = (await exposition.written(registry)).decode()
+    assert text != first.decode()
+    assert 'tenant="t7"' not in text
+    assert 'relay_operator_tenant_ready{namespace="relay-t3",tenant="t3"} 0.0' in text
+    anew = CollectorRegistry()
+    anew.register(
+        StateCollector(
+            watched_state=life.watched_state, canaries=life.canaries, isolation=life.isolation
+        )
+    )
+    assert text == (await exposition.written(anew)).decode()
     await life.end()
