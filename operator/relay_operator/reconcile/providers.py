@@ -142,6 +142,7 @@ class ProviderReconciler:
     async def _look(self, name: str, watched: Watched[Provider] | None, now: float) -> None:
         if watched is None:
             self._watched_state.unresolve(name)
+            self._watched_state.shown_secrets.forget(name)
             self._status.forget("Provider", "", name)
             self._probes.forget(name)
             self._shown.pop(name, None)
@@ -234,9 +235,12 @@ class ProviderReconciler:
             self._watched_state.resolve(name, None)
             return Refused(reason=found.reason, message=found.message)
         self._watched_state.resolve(name, found)
+        # until it is read: it may be what has changed
+        self._watched_state.shown_secrets.forget(name)
         shown = await provider_secrets.read(
             self._api, provider, namespace=self._operator_namespace, now=now
         )
+        self._watched_state.shown_secrets.note(provider, shown)
         self._shown[name] = _digest(sorted(shown.entries.items()), shown.problems)
         if shown.problems:
             message = "; ".join(problem.message for problem in shown.problems)

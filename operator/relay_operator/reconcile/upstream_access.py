@@ -123,13 +123,15 @@ class UpstreamAccess:
         return *gone, *replaced
 
     async def keys(self, publication: Publication, providers: Iterable[str], now: float) -> Keys:
-        """Reads what relays show the providers; what a provider in force was last shown stays while there is no other."""
+        """Collects what relays show the providers, read here where no reconcile of theirs has; what a provider in force was last shown stays while there is no other."""
         values: dict[str, str] = {}
         missing: dict[str, tuple[Problem, ...]] = {}
         unread: dict[str, OperatorError] = {}
         for name, provider in self._shown(publication, providers).items():
             try:
-                found = await provider_secrets.read(
+                found = self._watched_state.shown_secrets.of(
+                    provider
+                ) or await provider_secrets.read(
                     self._api, provider, namespace=self._operator_namespace, now=now
                 )
             except (ApiServerRefused, Unavailable) as error:

@@ -26,6 +26,7 @@ from relay_operator.reconcile.publishing.route_conflicts import Conflicts
 from relay_operator.reconcile.upstreams import route_claims
 from relay_operator.reconcile.upstreams.claims import Party, ProviderClaims
 from relay_operator.reconcile.upstreams.openness import Openness
+from relay_operator.reconcile.upstreams.shown_secrets import ShownSecrets
 from relay_operator.reconcile.watched_objects import Body, Invalid, Watched, WatchedObjects
 from relay_operator.reconcile.watched_pods import WatchedPods
 
@@ -72,6 +73,7 @@ class WatchedState:
     pods: WatchedPods = field(default_factory=WatchedPods)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     resolved: set[str] = field(default_factory=set)
+    shown_secrets: ShownSecrets = field(default_factory=ShownSecrets)
     claims: ProviderClaims = field(init=False)
     directory: RelayDirectory = field(init=False)
     are_tenants_listed: bool = False

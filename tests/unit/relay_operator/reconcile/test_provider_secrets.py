@@ -317,3 +317,19 @@ async def test_secrets_without_the_label_are_not_watched() -> None:
     await stage.settle(2)
     assert life.api.reads == reads
     await life.end()
+
+
+@in_virtual_time
+async def test_a_look_at_a_tenant_reads_no_secret_of_a_provider_that_was_read_already() -> None:
+    _, life, _ = await a_stage(**SHOWN)
+    # nobody else reads from here on
+    await life.end()
+    reads = []
+    for is_read in (True, False):
+        if not is_read:
+            life.watched_state.shown_secrets.forget("legacy")
+        before = life.api.reads_of["Secret"]
+        await life.workers._tenants.reconcile("finance")
+        reads.append(life.api.reads_of["Secret"] - before)
+    # its API keys, and what its relays show; beside them the key, the certificate and the credentials of the proxy
+    assert reads == [2, 5]
