@@ -1,6 +1,7 @@
 """`relay-ledger serve`: takes records until SIGTERM, then finishes what is in hand."""
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -32,6 +33,8 @@ from relay_ledger.store.schema import upgrade
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys
 
 READY_SECONDS: Final = 2.0
+GC_THRESHOLD: Final = 50_000
+"""New objects between looks; a batch makes some ten thousand and no cycles."""
 HEALTH_PATH: Final = "/healthz"
 READY_PATH: Final = "/readyz"
 METRICS_PATH: Final = "/metrics"
@@ -50,9 +53,16 @@ def serve(settings: Settings) -> None:
     engine = open_database(settings.database.get_secret_value(), connections=THREADS + READERS)
     try:
         upgrade(engine)
+        _spare_collections()
         asyncio.run(_serve(settings, engine))
     finally:
         engine.dispose()
+
+
+def _spare_collections() -> None:
+    """Takes what was imported out of the garbage collector's sight, and lets it look less often: it took a quarter of the time."""
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
 async def _serve(settings: Settings, engine: Engine) -> None:

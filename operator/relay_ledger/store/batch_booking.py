@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
 from relay_contract.billing.attempt_event import AttemptClosed, AttemptRecord
 from relay_contract.billing.event_line import event_line, line_digest
@@ -18,6 +18,7 @@ from relay_ledger.booking.posting import (
     swept_posting,
 )
 from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import insert_into
 from relay_ledger.store.limits.tenant_limits import BEFORE, Booked, TenantLimits
 from relay_ledger.store.posting_rows import posting_from, row_of
@@ -176,7 +177,8 @@ class BatchBooking:
     # -- what is added ----------------------------------------------------------------------------------------------
 
     def _store_events(self, rows: Iterable[tuple[str, str, int, str, bytes]]) -> None:
-        self._insert_all(
+        insert_rows(
+            self._connection,
             EVENTS,
             [
                 {
@@ -193,7 +195,9 @@ class BatchBooking:
         )
 
     def _store_postings(self, postings: Sequence[Posting]) -> None:
-        self._insert_all(POSTINGS, [row_of(posting, self._now) for posting in postings])
+        insert_rows(
+            self._connection, POSTINGS, [row_of(posting, self._now) for posting in postings]
+        )
         sums: dict[tuple[Any, ...], dict[str, int]] = {}
         for posting in postings:
             key = (_quarter(posting.dispatched_at), *posting.dimensions.key())
@@ -240,7 +244,8 @@ class BatchBooking:
         self._count(changes, times)
         begun = [one for one, change in changes.items() if change.in_flight > 0]
         ended = [one for one, change in changes.items() if change.in_flight < 0]
-        self._insert_all(
+        insert_rows(
+            self._connection,
             IN_FLIGHT,
             [
                 {"tenant_uid": self._tenant_uid, "event_id": one, "dispatched_at": times[one]}
@@ -280,11 +285,6 @@ class BatchBooking:
         if rows:
             statement = insert_into(self._connection, QUARANTINE).on_conflict_do_nothing()
             self._connection.execute(statement, rows)
-
-    def _insert_all(self, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        # without rows SQLAlchemy would insert one of defaults
-        if rows:
-            self._connection.execute(insert(table), rows)
 
     def _add_up(self, table: Any, names: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
