@@ -20,9 +20,9 @@ from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.periods.contracts import Terms
 from relay_ledger.periods.months import Month
 from relay_ledger.statements.statement import NoRate, NotDue, Statement
+from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.repricing import Repricing
-from relay_ledger.store.statement_store import PostingsGone, StatementStore
 from relay_ledger.store.tables import STATEMENTS
 
 HOUR = 3600 * 10**6

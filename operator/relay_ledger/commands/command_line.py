@@ -14,24 +14,28 @@ from relay_ledger.commands import (
     audit,
     contract_commands,
     price_commands,
+    reconcile_command,
     report_command,
     statement_command,
 )
+from relay_ledger.commands.provider_api import ProviderRefused
 from relay_ledger.commands.serve import serve
 from relay_ledger.money.amounts import NotAnAmount
 from relay_ledger.periods.moments import NotATime
 from relay_ledger.periods.zones import UnknownZone
 from relay_ledger.prices.price_list import InvalidPrices
+from relay_ledger.reconciliation.provider_report import UnreadableReport
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate, NotDue
+from relay_ledger.store.bills.statement_store import PostingsGone
 from relay_ledger.store.contracts import TermsRefused
 from relay_ledger.store.databases import DatabaseMisconfigured
 from relay_ledger.store.schema import NewerSchema
-from relay_ledger.store.statement_store import PostingsGone
 
 _WRONG_QUESTIONS: Final = (
     *(InvalidPrices, NotAnAmount, NotATime, UnknownZone),
     *(NoRate, NotDue, PostingsGone, TermsRefused),
+    *(UnreadableReport, ProviderRefused),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")
@@ -75,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     report_command.add_arguments(
         commands.add_parser("report", help="say what attempts cost and earned")
     )
+    reconcile_command.add_arguments(
+        commands.add_parser("reconcile", help="compare with a provider's usage and cost reports")
+    )
     statement_command.add_arguments(
         commands.add_parser("statement", help="say what tenants owe for a month")
     )
@@ -112,6 +119,7 @@ def _run(options: argparse.Namespace) -> int:
 
 _READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
     "audit": audit.run,
+    "reconcile": reconcile_command.run,
     "report": report_command.run,
     "terms": contract_commands.run_terms,
     "rates": contract_commands.run_rates,

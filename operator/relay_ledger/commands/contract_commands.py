@@ -9,9 +9,9 @@ from relay_ledger.money.amounts import micro_usd, price_text
 from relay_ledger.money.rounding import CURRENCIES
 from relay_ledger.periods.contracts import Terms
 from relay_ledger.statements.statement import NoRate, Rate, currency
+from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import open_database
-from relay_ledger.store.exchange_rates import put_rate
 from relay_ledger.store.schema import upgrade
 
 

@@ -11,9 +11,9 @@ from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import Statement
 from relay_ledger.statements.statement_page import statement_page
 from relay_ledger.statements.statement_table import csv_table, json_document
+from relay_ledger.store.bills.statement_store import StatementStore
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.schema import upgrade
-from relay_ledger.store.statement_store import StatementStore
 
 HOUR: Final = 3600 * 1_000_000
 _FORMS: Final = {"csv": csv_table, "html": statement_page, "json": json_document}

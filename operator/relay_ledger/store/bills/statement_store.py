@@ -21,9 +21,9 @@ from relay_ledger.statements.statement import (
     refuse_before,
     state_at,
 )
+from relay_ledger.store.bills.exchange_rates import rate_at
 from relay_ledger.store.contracts import contract_of
 from relay_ledger.store.databases import reading, writing
-from relay_ledger.store.exchange_rates import rate_at
 from relay_ledger.store.tables import POSTINGS, STATEMENTS, SUMS, TERMS
 from relay_ledger.store.usage_reading import sums_in
 

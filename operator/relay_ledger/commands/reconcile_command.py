@@ -1,0 +1,166 @@
+"""`relay-ledger reconcile`: what a provider's own usage and cost reports say beside what is booked, with the causes of each difference."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine
+
+from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
+from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.commands.periods import month
+from relay_ledger.commands.provider_api import ReportApi
+from relay_ledger.money.amounts import usd_text
+from relay_ledger.periods.months import month_period
+from relay_ledger.periods.zones import SECOND, utc_text, zone
+from relay_ledger.prices.pricing import Priced, Use, price_of
+from relay_ledger.reconciliation.comparison import Difference, causes_told
+from relay_ledger.reconciliation.own_use import OwnUse
+from relay_ledger.reconciliation.provider_report import ProviderReport, Tokens, read_pages
+from relay_ledger.reconciliation.reconciling import (
+    PriceOf,
+    Reconciliation,
+    Terms,
+    reconciled,
+)
+from relay_ledger.store.bills.own_use_reading import attempts_of, cost_of
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.store.schema import upgrade
+
+DAY: Final = 86_400 * SECOND
+FLAGGED: Final = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the provider, the month, and where its reports are."""
+    parser.add_argument("provider", help="the name of the Provider, as attempts have it")
+    parser.add_argument("--period", type=month, required=True, help="a month of UTC, as 2026-10")
+    parser.add_argument("--dialect", choices=["openai", "anthropic"], required=True)
+    parser.add_argument(
+        "--file", type=Path, action="append", default=[], help="a page of a report; may be repeated"
+    )
+    parser.add_argument(
+        "--api-key-file", type=Path, help="ask the provider with this key of an administrator"
+    )
+    parser.add_argument("--api-base", help="another address than the provider's own")
+    parser.add_argument(
+        "--own-key",
+        action="append",
+        default=[],
+        help="id of a key that only relays have; may be repeated",
+    )
+    parser.add_argument(
+        "--settle-hours", type=int, default=48, help="younger buckets are provisional"
+    )
+    parser.add_argument("--format", choices=["text", "json"], default="text")
+
+
+def run(options: argparse.Namespace, address: str) -> int:
+    """Writes the reconciliation; returns 3 if something is flagged. Raises UnreadableReport, ProviderRefused, OSError."""
+    period = month_period(options.period, zone("UTC"))
+    report = read_pages(_pages(options, period.start, period.end), options.dialect)
+    engine = open_database(address)
+    try:
+        upgrade(engine)
+        found = _reconciled(options, engine, report, period.start, period.end)
+    finally:
+        engine.dispose()
+    write = _json if options.format == "json" else _text
+    sys.stdout.write(write(found))
+    return FLAGGED if found.flagged else 0
+
+
+def _pages(options: argparse.Namespace, start: int, end: int) -> Iterator[str]:
+    for path in options.file:
+        yield path.read_text(encoding="utf-8")
+    if options.api_key_file is not None:
+        api = ReportApi(options.dialect, key_file=options.api_key_file, base=options.api_base)
+        yield from api.pages(start=start, end=end)
+
+
+def _reconciled(
+    options: argparse.Namespace, engine: Engine, report: ProviderReport, start: int, end: int
+) -> Reconciliation:
+    buckets = {(use.start, use.end) for use in report.uses}
+    if not buckets:
+        buckets = {(at, at + DAY) for at in range(start, end, DAY)}
+    own = OwnUse(buckets)
+    # what was sent before may have been counted within
+    for attempt in attempts_of(engine, options.provider, start=start - DAY, end=end):
+        own.add(attempt)
+    costs = {
+        cost.start: cost_of(engine, options.provider, start=cost.start, end=cost.end)
+        for cost in report.costs
+    }
+    unsettled = time.time_ns() // 1000 - options.settle_hours * 3600 * SECOND
+    terms = Terms(frozenset(options.own_key), unsettled)
+    book = PriceBookStore(engine).book()
+    return reconciled(own, report, costs, terms, _prices(book, options.provider))
+
+
+def _prices(book: PriceBook, provider: str) -> PriceOf:
+    def price(at: int, model: str, kind: Tokens, tokens: int) -> int:
+        prices = book.price_list("cost", provider, at)
+        if prices is None:
+            return 0
+        one = Use(provider, model, at, TokenBuckets(**{kind: 1}), BilledUnits())
+        found = price_of(one, prices)
+        return found.pico * tokens if isinstance(found, Priced) else 0
+
+    return price
+
+
+def _text(found: Reconciliation) -> str:
+    lines = [
+        *(f"{utc_text(one.start)} {_line(one.difference, str)}" for one in found.tokens),
+        *(f"{utc_text(start)} {_line(one, usd_text)}" for start, one in found.money),
+        *(f"in all {_line(one, str)}" for one in found.tokens_in_all),
+    ]
+    if found.money_in_all is not None:
+        lines.append(f"in all {_line(found.money_in_all, usd_text)}")
+    lines.append(f"{len(found.flagged)} are more than 1 % apart")
+    return "\n".join(lines) + "\n"
+
+
+def _line(one: Difference, text: Any) -> str:
+    state = "FLAGGED" if one.is_flagged else "provisional" if one.provisional else "ok"
+    causes = ", ".join(f"{cause} {text(part)}" for cause, part in causes_told(one.parts))
+    because = f" = {causes}" if causes else ""
+    return f"{one.name}: booked {text(one.ours)}, reported {text(one.theirs)}, {state}: {text(one.amount)}{because}"
+
+
+def _json(found: Reconciliation) -> str:
+    content = {
+        "tokens": [
+            {"start": utc_text(one.start), "model": one.model, "kind": one.kind}
+            | _fields(one.difference, lambda number: number)
+            for one in found.tokens
+        ],
+        "money": [
+            {"start": utc_text(start)} | _fields(one, usd_text) for start, one in found.money
+        ],
+        "tokens_in_all": [
+            {"name": one.name} | _fields(one, lambda number: number) for one in found.tokens_in_all
+        ],
+        "money_in_all": None
+        if found.money_in_all is None
+        else _fields(found.money_in_all, usd_text),
+        "flagged": len(found.flagged),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _fields(one: Difference, form: Any) -> dict[str, Any]:
+    return {
+        "booked": form(one.ours),
+        "reported": form(one.theirs),
+        "difference": form(one.amount),
+        "causes": {cause: form(part) for cause, part in one.parts.items()},
+        "provisional": one.provisional,
+        "flagged": one.is_flagged,
+    }

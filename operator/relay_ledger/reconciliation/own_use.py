@@ -1,0 +1,127 @@
+"""What is booked, as a reconciliation looks at it: each attempt with its bucket, its tokens, and what speaks for a cause."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.token_buckets import Bucket, TokenBuckets
+from relay_ledger.prices.price_list import STANDARD, normal_model, normal_tier
+from relay_ledger.reconciliation.comparison import Cause, Evidence
+from relay_ledger.reconciliation.provider_report import TOKENS, Tokens
+
+_KINDS: Final[Mapping[Tokens, tuple[Bucket, ...]]] = {
+    "input": ("input", "audio_input", "tool_prompt"),
+    "cache_read": ("cache_read",),
+    "cache_write": ("cache_write", "cache_write_hour"),
+    "output": ("output", "reasoning", "audio_output"),
+}
+
+
+@dataclass(slots=True)
+class Booked:
+    """Sums of a bucket and a model: tokens by kind, and evidence of causes by kind."""
+
+    tokens: dict[Tokens, int]
+    more: dict[tuple[Cause, Tokens], int]
+    less: dict[tuple[Cause, Tokens], int]
+    reasoning: int = 0
+    counted: int = 0
+    unknown: int = 0
+    other_tiers: int = 0
+
+
+class OwnUse:
+    """Adds attempts up, in the order of their dispatch."""
+
+    def __init__(self, buckets: Iterable[tuple[int, int]]) -> None:
+        self._ordered = sorted(set(buckets))
+        self._starts = [start for start, _ in self._ordered]
+        self._requests: set[str] = set()
+        self.booked: dict[tuple[int, str], Booked] = {}
+
+    def add(self, attempt: AttemptClosed) -> None:
+        """Adds an attempt; one that is in no bucket counts as evidence alone."""
+        model = normal_model(attempt.answered_model or attempt.routed_model)
+        own = self._bucket(attempt.dispatched_at)
+        ended = self._bucket(attempt.closed_at)
+        tokens = kinds(attempt.tokens or TokenBuckets())
+        if ended is not None and ended != own:
+            _add(self._of(ended, model).less, "bucket_edge", tokens)
+        if own is None:
+            return
+        booked = self._of(own, model)
+        self._count(booked, attempt, tokens)
+        if ended != own:
+            _add(booked.more, "bucket_edge", tokens)
+
+    def evidence(self, start: int, model: str, kind: Tokens) -> dict[Cause, Evidence]:
+        """Returns what speaks for causes in a bucket, a model and a kind of token."""
+        booked = self.booked.get((start, model))
+        if booked is None:
+            return {}
+        causes = {cause for cause, of in (*booked.more, *booked.less) if of == kind}
+        found = {
+            cause: Evidence(booked.more.get((cause, kind), 0), booked.less.get((cause, kind), 0))
+            for cause in causes
+        }
+        if booked.unknown and booked.counted:
+            # nobody knows what they used; as much as the others did is likely
+            likely = -(-booked.tokens[kind] * booked.unknown // booked.counted)
+            known = found.get("not_reported", Evidence())
+            found["not_reported"] = Evidence(known.more, known.less + likely)
+        return found
+
+    def _count(self, booked: Booked, attempt: AttemptClosed, tokens: Mapping[Tokens, int]) -> None:
+        if attempt.usage_source == "unknown":
+            booked.unknown += 1
+            return
+        if attempt.tokens is None:
+            return
+        booked.counted += 1
+        booked.reasoning += attempt.tokens.reasoning
+        booked.other_tiers += normal_tier(attempt.service_tier) != STANDARD
+        for kind in TOKENS:
+            booked.tokens[kind] += tokens[kind]
+        for cause in self._causes(attempt):
+            _add(booked.more, cause, tokens)
+            if cause in ("not_reported", "stream_without_usage"):
+                _add(booked.less, cause, tokens)
+
+    def _causes(self, attempt: AttemptClosed) -> list[Cause]:
+        """Returns the causes that an attempt itself speaks for."""
+        request = attempt.upstream_request_id
+        if request and request in self._requests:
+            return ["duplicate"]
+        if request:
+            self._requests.add(request)
+        causes: list[Cause] = []
+        if attempt.usage_source in ("partial", "estimated"):
+            whole = attempt.stream and attempt.outcome == "ok"
+            causes.append("stream_without_usage" if whole else "not_reported")
+        if not attempt.delivered:
+            causes.append("retried")
+        return causes
+
+    def _bucket(self, at: int) -> int | None:
+        place = bisect_right(self._starts, at) - 1
+        return self._starts[place] if place >= 0 and at < self._ordered[place][1] else None
+
+    def _of(self, start: int, model: str) -> Booked:
+        key = start, model
+        if key not in self.booked:
+            self.booked[key] = Booked(dict.fromkeys(TOKENS, 0), {}, {})
+        return self.booked[key]
+
+
+def kinds(tokens: TokenBuckets) -> dict[Tokens, int]:
+    """Returns tokens by the kinds that providers report."""
+    return {kind: sum(getattr(tokens, name) for name in names) for kind, names in _KINDS.items()}
+
+
+def _add(
+    amounts: dict[tuple[Cause, Tokens], int], cause: Cause, tokens: Mapping[Tokens, int]
+) -> None:
+    for kind in TOKENS:
+        amounts[cause, kind] = amounts.get((cause, kind), 0) + tokens[kind]

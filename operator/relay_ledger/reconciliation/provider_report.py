@@ -1,0 +1,155 @@
+"""Usage and cost reports of OpenAI and Anthropic, read into one form: disjoint tokens by bucket, model and key, and costs by day.
+
+OpenAI: `GET /v1/organization/usage/completions` and `/v1/organization/costs` (openai-openapi). Its input_tokens hold the cached ones.
+Anthropic: `GET /v1/organizations/usage_report/messages` and `/v1/organizations/cost_report`. Its amounts are text in cents.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, Literal
+
+from relay_ledger.money.amounts import PICOS
+from relay_ledger.periods.zones import SECOND
+
+Dialect = Literal["openai", "anthropic"]
+Tokens = Literal["input", "cache_read", "cache_write", "output"]
+TOKENS: Final[tuple[Tokens, ...]] = ("input", "cache_read", "cache_write", "output")
+MAX_TOKENS: Final = 10**15
+_CENT: Final = PICOS // 100
+
+
+class UnreadableReport(ValueError):
+    """A report that cannot be read; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the provider counted in a bucket of time, half open, microseconds since 1970. key is its own id of an API key."""
+
+    start: int
+    end: int
+    model: str
+    key: str
+    tier: str
+    tokens: Mapping[Tokens, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the provider charged for a day, in pico-USD."""
+
+    start: int
+    end: int
+    item: str
+    pico: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderReport:
+    """All pages together."""
+
+    uses: tuple[Use, ...]
+    costs: tuple[Cost, ...]
+
+
+def read_pages(texts: Iterable[str], dialect: Dialect) -> ProviderReport:
+    """Reads pages of usage and of costs, in any order; raises UnreadableReport."""
+    uses: list[Use] = []
+    costs: list[Cost] = []
+    for number, text in enumerate(texts, 1):
+        try:
+            content = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+            for bucket in content["data"]:
+                start, end = _time(bucket, "start"), _time(bucket, "end")
+                for result in bucket["results"]:
+                    one = _result(result, start, end, dialect)
+                    if isinstance(one, Use):
+                        uses.append(one)
+                    else:
+                        costs.append(one)
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
+            what = f"{type(error).__name__} {error}"[:120]
+            raise UnreadableReport(
+                f"page {number} is no usage or cost report of {dialect}: {what}"
+            ) from None
+    return ProviderReport(tuple(uses), tuple(costs))
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+def _time(bucket: Mapping[str, Any], edge: str) -> int:
+    """Returns the edge of a bucket: seconds at OpenAI, RFC 3339 at Anthropic."""
+    if f"{edge}_time" in bucket:
+        return _count(bucket[f"{edge}_time"]) * SECOND
+    return int(datetime.fromisoformat(bucket[f"{edge}ing_at"]).timestamp()) * SECOND
+
+
+def _result(result: Mapping[str, Any], start: int, end: int, dialect: Dialect) -> Use | Cost:
+    if "amount" in result:
+        return _cost(result, start, end, dialect)
+    tokens = _openai(result) if dialect == "openai" else _anthropic(result)
+    return Use(
+        start=start,
+        end=end,
+        model=str(result.get("model") or ""),
+        key=str(result.get("api_key_id") or ""),
+        tier="batch" if result.get("batch") is True else str(result.get("service_tier") or ""),
+        tokens=tokens,
+    )
+
+
+def _openai(result: Mapping[str, Any]) -> dict[Tokens, int]:
+    cached = _count(result.get("input_cached_tokens") or 0)
+    return {
+        "input": _count(result["input_tokens"]) - cached,
+        "cache_read": cached,
+        "cache_write": 0,
+        "output": _count(result["output_tokens"]),
+    }
+
+
+def _anthropic(result: Mapping[str, Any]) -> dict[Tokens, int]:
+    created = result.get("cache_creation") or {}
+    return {
+        "input": _count(result["uncached_input_tokens"]),
+        "cache_read": _count(result.get("cache_read_input_tokens") or 0),
+        "cache_write": sum(_count(number) for number in created.values()),
+        "output": _count(result["output_tokens"]),
+    }
+
+
+def _cost(result: Mapping[str, Any], start: int, end: int, dialect: Dialect) -> Cost:
+    amount = result["amount"]
+    if dialect == "openai":
+        if str(amount["currency"]).lower() != "usd":
+            raise ValueError("an amount is not in USD")
+        return Cost(start, end, str(result.get("line_item") or ""), _pico(amount["value"], PICOS))
+    if str(result.get("currency", "USD")).upper() != "USD":
+        raise ValueError("an amount is not in USD")
+    if not isinstance(amount, str):
+        raise ValueError("an amount of Anthropic's is text, in cents")
+    return Cost(
+        start,
+        end,
+        str(result.get("description") or result.get("model") or ""),
+        _pico(amount, _CENT),
+    )
+
+
+def _pico(amount: Any, unit: int) -> int:
+    """Returns pico-USD; what is below one is rounded away, half to even: providers print sums of floats."""
+    value = Decimal(amount)
+    if not value.is_finite() or abs(value) > 10**9:
+        raise ValueError(f"{str(amount)[:40]} is no amount")
+    return int((value * unit).to_integral_value())
+
+
+def _count(number: Any) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MAX_TOKENS:
+        raise ValueError(f"{str(number)[:40]} is no count")
+    return number

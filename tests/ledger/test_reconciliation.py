@@ -1,0 +1,379 @@
+"""A provider's report beside what is booked: what is more than 1 % apart is flagged, with its cause, and nothing that is booked changes."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.ledger.conftest import Books
+from tests.ledger.shell import Shell
+from tests.ledger.usage_report_api import (
+    ADMIN_KEY,
+    UsageReportApi,
+    anthropic_page,
+    openai_cost,
+    openai_page,
+    openai_usage,
+)
+from tests.unit.relay_contract.billing.records import closed
+
+from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.token_buckets import TokenBuckets
+from relay_ledger.commands.reconcile_command import FLAGGED
+
+DAY_SECONDS = 86_400
+FIRST = int(datetime(2026, 3, 10, tzinfo=UTC).timestamp())
+HOUR = 3600 * 10**6
+INPUT, CACHED, OUTPUT = 1_000_000, 100_000, 100_000
+"""What the attempt that both sides agree on used: input without what was cached."""
+Attempts = list[AttemptClosed]
+
+
+def micros(seconds: int) -> int:
+    return seconds * 10**6
+
+
+def used(name: str, tokens: TokenBuckets, **changes: Any) -> AttemptClosed:
+    at = changes.pop("dispatched_at", micros(FIRST) + HOUR)
+    return closed(attempt_id=name, dispatched_at=at, tokens=tokens, **changes)
+
+
+def agreed(**more: int) -> AttemptClosed:
+    counts = {"input": INPUT, "cache_read": CACHED, "output": OUTPUT, **more}
+    return used("agreed", TokenBuckets(**counts), upstream_request_id="req-1")
+
+
+def reported(
+    *,
+    start: int = FIRST,
+    fresh: int = INPUT,
+    cached: int = CACHED,
+    output: int = OUTPUT,
+    **rest: Any,
+) -> dict[str, Any]:
+    counts = {
+        "input_tokens": fresh + cached,
+        "input_cached_tokens": cached,
+        "output_tokens": output,
+    }
+    return openai_usage(start, **counts, **rest)
+
+
+class Reconciler:
+    """Books, runs the command on files, and reads its answer."""
+
+    def __init__(self, books: Books, address: str, shell: Shell, directory: Path) -> None:
+        self.books = books
+        self._address = address
+        self._shell = shell
+        self._directory = directory
+
+    def book(self, attempts: Attempts) -> None:
+        self.books.ledger.book("uid-a", attempts, self.books.prices, now=1)
+
+    def run(self, *pages: dict[str, Any], options: tuple[str, ...] = ()) -> tuple[int, Any]:
+        files: list[str] = []
+        for number, page in enumerate(pages):
+            path = self._directory / f"page-{number}.json"
+            path.write_text(json.dumps(page))
+            files += ["--file", str(path)]
+        command = ["reconcile", "openai", "--period", "2026-03", "--dialect", "openai"]
+        code, out, said = self._shell.run(
+            self._address, *command, "--format", "json", *files, *options
+        )
+        assert code in (0, FLAGGED), said
+        return code, json.loads(out)
+
+
+@pytest.fixture
+def reconciler(books: Books, address: str, shell: Shell, tmp_path: Path) -> Reconciler:
+    return Reconciler(books, address, shell, tmp_path)
+
+
+def kind_of(found: Any, kind: str) -> Any:
+    (one,) = [row for row in found["tokens"] if row["kind"] == kind]
+    return one
+
+
+def test_what_agrees_is_not_flagged(reconciler: Reconciler) -> None:
+    reconciler.book([agreed()])
+    # 1,000,000 at 2, 100,000 at 0.5 and at 8 USD per million
+    code, found = reconciler.run(openai_page([reported()]), openai_page([openai_cost(FIRST, 2.85)]))
+    assert (code, found["flagged"]) == (0, 0)
+    assert {row["kind"]: row["difference"] for row in found["tokens"]} == {
+        "input": 0,
+        "cache_read": 0,
+        "output": 0,
+    }
+    assert found["money_in_all"]["difference"] == "0.00"
+
+
+Plant = Callable[[int], tuple[Attempts, dict[str, Any]]]
+
+
+def more(name: str, **changes: Any) -> Plant:
+    """Plants an attempt that is booked and not reported, of so many tokens of input."""
+
+    def plant(tokens: int) -> tuple[Attempts, dict[str, Any]]:
+        return [agreed(), used(name, TokenBuckets(input=tokens), **changes)], reported()
+
+    return plant
+
+
+def edge(tokens: int) -> tuple[Attempts, dict[str, Any]]:
+    last = micros(FIRST + DAY_SECONDS) - 1
+    one = used("edge", TokenBuckets(input=tokens), dispatched_at=last, closed_at=last + 1_000_000)
+    return [agreed(), one], reported()
+
+
+def foreign(tokens: int) -> tuple[Attempts, dict[str, Any]]:
+    page = reported()
+    page["results"] += reported(fresh=tokens, cached=0, output=0, api_key_id="key_elsewhere")[
+        "results"
+    ]
+    return [agreed()], page
+
+
+def lost(tokens: int) -> tuple[Attempts, dict[str, Any]]:
+    unknown = closed(
+        attempt_id="lost",
+        dispatched_at=micros(FIRST) + HOUR,
+        usage_source="unknown",
+        tokens=None,
+        delivered=False,
+    )
+    return [agreed(), unknown], reported(fresh=INPUT + tokens)
+
+
+def unexplained(tokens: int) -> tuple[Attempts, dict[str, Any]]:
+    return [agreed()], reported(fresh=INPUT - tokens)
+
+
+PLANTS: dict[str, Plant] = {
+    "duplicate": more("again", upstream_request_id="req-1"),
+    "not_reported": more("partial", usage_source="partial", outcome="cancelled"),
+    "retried": more("retried", delivered=False, outcome="failed", status=500),
+    "stream_without_usage": more("stream", usage_source="estimated", stream=True),
+    "bucket_edge": edge,
+    "unknown_key": foreign,
+    "unexplained": unexplained,
+}
+
+
+@pytest.mark.parametrize("cause", PLANTS)
+def test_a_cause_is_flagged_above_one_percent_and_named(cause: str, reconciler: Reconciler) -> None:
+    """Of 1,000,000 reported tokens 9,000 are not flagged, and 11,200 are, whichever side they are on."""
+    attempts, page = PLANTS[cause](11_200)
+    reconciler.book(attempts)
+    before = reconciler.books.ledger.sums("uid-a", start=0, end=2**60)
+    code, found = reconciler.run(openai_page([page]), options=("--own-key", "key_ours"))
+    one = kind_of(found, "input")
+    assert (code, one["flagged"]) == (FLAGGED, True)
+    assert list(one["causes"]) == [cause]
+    assert sum(one["causes"].values()) == one["difference"] == one["booked"] - one["reported"]
+    assert reconciler.books.ledger.sums("uid-a", start=0, end=2**60) == before
+    assert reconciler.books.ledger.differences(start=0, end=2**60) == []
+
+
+@pytest.mark.parametrize("cause", PLANTS)
+def test_a_cause_below_one_percent_is_named_and_not_flagged(
+    cause: str, reconciler: Reconciler
+) -> None:
+    attempts, page = PLANTS[cause](9_000)
+    reconciler.book(attempts)
+    code, found = reconciler.run(openai_page([page]), options=("--own-key", "key_ours"))
+    one = kind_of(found, "input")
+    assert (code, one["flagged"], list(one["causes"])) == (0, False, [cause])
+
+
+def test_attempts_of_unknown_use_explain_what_is_missing(reconciler: Reconciler) -> None:
+    attempts, page = lost(11_200)
+    reconciler.book(attempts)
+    code, found = reconciler.run(openai_page([page]))
+    assert (code, kind_of(found, "input")["causes"]) == (FLAGGED, {"not_reported": -11_200})
+
+
+def test_conventions_show_in_the_amount(reconciler: Reconciler) -> None:
+    """Cached tokens counted as input too, and reasoning left out."""
+    reconciler.book([agreed(reasoning=30_000, output=OUTPUT - 30_000)])
+    code, found = reconciler.run(
+        openai_page([reported(fresh=INPUT + 2 * CACHED, output=OUTPUT - 30_000)])
+    )
+    assert code == FLAGGED
+    assert kind_of(found, "input")["causes"] == {"cache_convention": -2 * CACHED}
+    assert kind_of(found, "output")["causes"] == {"reasoning": 30_000}
+
+
+@pytest.mark.parametrize(("usd", "flagged"), [(2.85, False), (2.825, False), (2.80, True)])
+def test_money_that_differs_while_tokens_agree_is_a_matter_of_prices(
+    usd: float, flagged: bool, reconciler: Reconciler
+) -> None:
+    reconciler.book([agreed()])
+    code, found = reconciler.run(openai_page([reported()]), openai_page([openai_cost(FIRST, usd)]))
+    assert (code == FLAGGED) == flagged
+    assert set(found["money"][0]["causes"]) <= {"price"}
+    assert found["money"][0]["flagged"] == found["money_in_all"]["flagged"] == flagged
+
+
+def test_money_of_another_tier_is_told_apart(reconciler: Reconciler) -> None:
+    reconciler.book([agreed()])
+    page = reported(service_tier="flex")
+    code, found = reconciler.run(openai_page([page]), openai_page([openai_cost(FIRST, 1.425)]))
+    assert (code, found["money_in_all"]["causes"]) == (FLAGGED, {"tier": "1.425"})
+
+
+def test_money_of_tokens_that_differ_has_their_causes(reconciler: Reconciler) -> None:
+    attempts, page = PLANTS["duplicate"](100_000)
+    reconciler.book(attempts)
+    _, found = reconciler.run(openai_page([page]), openai_page([openai_cost(FIRST, 2.85)]))
+    # 100,000 at 2 USD per million
+    assert found["money_in_all"]["causes"] == {"duplicate": "0.20"}
+
+
+def test_opposite_errors_are_flagged_by_bucket_though_the_month_agrees(
+    reconciler: Reconciler,
+) -> None:
+    following = FIRST + DAY_SECONDS
+    second = used("second", TokenBuckets(input=INPUT), dispatched_at=micros(following) + HOUR)
+    reconciler.book([agreed(), second])
+    pages = openai_page(
+        [
+            reported(fresh=INPUT + 50_000),
+            reported(start=following, fresh=INPUT - 50_000, cached=0, output=0),
+        ]
+    )
+    code, found = reconciler.run(pages)
+    assert code == FLAGGED
+    assert [row["flagged"] for row in found["tokens"] if row["kind"] == "input"] == [True, True]
+    in_all = {one["name"]: one for one in found["tokens_in_all"]}
+    assert (in_all["gpt-4.1 input"]["difference"], in_all["gpt-4.1 input"]["flagged"]) == (0, False)
+
+
+def test_what_is_too_young_is_provisional(reconciler: Reconciler) -> None:
+    reconciler.book([agreed()])
+    code, found = reconciler.run(
+        openai_page([reported(fresh=1)]), options=("--settle-hours", "9999999")
+    )
+    one = kind_of(found, "input")
+    assert (code, one["provisional"], one["flagged"]) == (0, True, False)
+    assert one["causes"] == {"provider_lag": INPUT - 1}
+
+
+def test_what_is_reported_of_nothing_booked_is_flagged(reconciler: Reconciler) -> None:
+    code, found = reconciler.run(openai_page([reported(fresh=1, cached=0, output=0)]))
+    assert (code, kind_of(found, "input")["difference"]) == (FLAGGED, -1)
+
+
+@pytest.fixture
+def api() -> Iterator[Callable[[dict[str, list[dict[str, Any]]]], UsageReportApi]]:
+    started: list[UsageReportApi] = []
+
+    def start(pages: dict[str, list[dict[str, Any]]]) -> UsageReportApi:
+        started.append(UsageReportApi(pages))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def test_openais_api_is_read_page_after_page(
+    reconciler: Reconciler, api: Any, tmp_path: Path
+) -> None:
+    reconciler.book([agreed()])
+    served = api(
+        {
+            "/v1/organization/usage/completions": [
+                openai_page([reported(fresh=INPUT - 1)], more="1"),
+                openai_page([reported(fresh=1, cached=0, output=0)]),
+            ],
+            "/v1/organization/costs": [openai_page([openai_cost(FIRST, 2.85)])],
+        }
+    )
+    key = tmp_path / "admin-key"
+    key.write_text(ADMIN_KEY + "\n")
+    options = ("--api-key-file", str(key), "--api-base", served.base)
+    code, found = reconciler.run(options=options)
+    assert (code, found["flagged"], found["money_in_all"]["difference"]) == (0, 0, "0.00")
+    assert [path for path, _ in served.asked] == [
+        "/v1/organization/usage/completions",
+        "/v1/organization/usage/completions",
+        "/v1/organization/costs",
+    ]
+    assert served.asked[0][1]["start_time"] == [
+        str(int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()))
+    ]
+    assert served.asked[1][1]["page"] == ["1"]
+
+
+def test_anthropics_api_is_read_in_cents(
+    books: Books, address: str, shell: Shell, api: Any, tmp_path: Path
+) -> None:
+    tokens = TokenBuckets(input=1000, cache_read=10, cache_write=20, cache_write_hour=30, output=40)
+    books.ledger.book("uid-a", [used("one", tokens, provider="claude")], books.prices, now=1)
+    usage = {
+        "uncached_input_tokens": 1000,
+        "cache_read_input_tokens": 10,
+        "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30},
+        "output_tokens": 40,
+        "model": "gpt-4.1",
+        "api_key_id": "apikey_1",
+        "service_tier": "standard",
+    }
+    cost = {"currency": "USD", "amount": "123.78912", "description": "Claude usage"}
+    served = api(
+        {
+            "/v1/organizations/usage_report/messages": [
+                anthropic_page("2026-03-10", "2026-03-11", usage)
+            ],
+            "/v1/organizations/cost_report": [anthropic_page("2026-03-10", "2026-03-11", cost)],
+        }
+    )
+    key = tmp_path / "admin-key"
+    key.write_text(ADMIN_KEY)
+    command = ["reconcile", "claude", "--period", "2026-03", "--dialect", "anthropic"]
+    code, out, _ = shell.run(
+        address, *command, "--api-key-file", str(key), "--api-base", served.base
+    )
+    # the ledger has no price of it, which is not 0: the money is apart
+    assert code == FLAGGED
+    assert "gpt-4.1 cache_write: booked 50, reported 50, ok: 0" in out
+    assert "USD: booked 0.00, reported 1.2378912, FLAGGED: -1.2378912" in out
+    assert ADMIN_KEY not in out
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("{", "page 1"),
+        ("[]", "page 1"),
+        ('{"data": [{"results": []}]}', "page 1"),
+        (json.dumps(openai_page([openai_usage(FIRST, input_tokens=-1)])), "no count"),
+        (json.dumps(openai_page([openai_usage(FIRST, input_tokens=1.5)])), "no count"),
+        (json.dumps(openai_page([openai_cost(FIRST, "nan")])), "no number"),
+        (json.dumps(openai_page([openai_cost(FIRST, "1e300")])), "no amount"),
+    ],
+)
+def test_what_is_no_report_is_told(
+    text: str, word: str, address: str, shell: Shell, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    command = ["reconcile", "openai", "--period", "2026-03", "--dialect", "openai"]
+    code, _, said = shell.run(address, *command, "--file", str(path))
+    assert (code, "Traceback" in said) == (1, False)
+    assert word in said
+
+
+def test_a_key_that_the_provider_refuses_is_told_and_not_shown(
+    address: str, shell: Shell, api: Any, tmp_path: Path
+) -> None:
+    key = tmp_path / "admin-key"
+    key.write_text("sk-of-somebody-else")
+    command = ["reconcile", "openai", "--period", "2026-03", "--dialect", "openai"]
+    code, _, said = shell.run(
+        address, *command, "--api-key-file", str(key), "--api-base", api({}).base
+    )
+    assert (code, "answered 401" in said, "somebody" in said) == (1, True, False)
