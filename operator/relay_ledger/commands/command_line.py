@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from relay_ledger.commands import (
     audit,
+    compare_command,
     contract_commands,
     price_commands,
     reconcile_command,
@@ -25,6 +26,7 @@ from relay_ledger.periods.moments import NotATime
 from relay_ledger.periods.zones import UnknownZone
 from relay_ledger.prices.price_list import InvalidPrices
 from relay_ledger.reconciliation.provider_report import UnreadableReport
+from relay_ledger.reports.what_if import UnreadableHistory
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate, NotDue
 from relay_ledger.store.bills.statement_store import PostingsGone
@@ -35,7 +37,7 @@ from relay_ledger.store.schema import NewerSchema
 _WRONG_QUESTIONS: Final = (
     *(InvalidPrices, NotAnAmount, NotATime, UnknownZone),
     *(NoRate, NotDue, PostingsGone, TermsRefused),
-    *(UnreadableReport, ProviderRefused),
+    *(UnreadableReport, ProviderRefused, UnreadableHistory),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")
@@ -85,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     statement_command.add_arguments(
         commands.add_parser("statement", help="say what tenants owe for a month")
     )
+    compare_command.add_arguments(
+        commands.add_parser("compare", help="say what a month would have cost by another list")
+    )
     contract_commands.add_terms(
         commands.add_parser("terms", help="say what zone and currency a tenant's statements have")
     )
@@ -120,6 +125,7 @@ def _run(options: argparse.Namespace) -> int:
 _READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
     "audit": audit.run,
     "reconcile": reconcile_command.run,
+    "compare": compare_command.run,
     "report": report_command.run,
     "terms": contract_commands.run_terms,
     "rates": contract_commands.run_rates,

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ledger.conftest import Books
-from tests.ledger.shell import Shell
-from tests.ledger.usage_report_api import (
+from tests.ledger.bills.usage_report_api import (
     ADMIN_KEY,
     UsageReportApi,
     anthropic_page,
@@ -17,6 +15,8 @@ from tests.ledger.usage_report_api import (
     openai_page,
     openai_usage,
 )
+from tests.ledger.conftest import Books
+from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.attempt_event import AttemptClosed

@@ -1,0 +1,160 @@
+"""What attempts would have cost by another price list, beside what they did cost. What either side has no price for is counted, and compared with nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.token_buckets import MAX_TOKENS, BilledUnits, TokenBuckets
+from relay_ledger.money.amounts import usd_text
+from relay_ledger.prices.price_list import PriceList
+from relay_ledger.prices.pricing import Priced, Use, price_of
+from relay_ledger.reports.figures import share
+
+MAX_POINTS: Final = 100_000
+
+
+class UnreadableHistory(ValueError):
+    """A usage history that cannot be read; the message says where."""
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Sums of a model: attempts that both sides have a price for, and how many one of them has none for."""
+
+    attempts: int = 0
+    booked_pico: int = 0
+    other_pico: int = 0
+    unpriced: int = 0
+    other_unpriced: int = 0
+
+    def fields(self) -> dict[str, Any]:
+        """Returns the sums as they are shown; a negative difference is what the other list saves."""
+        difference = self.other_pico - self.booked_pico
+        return {
+            "attempts": self.attempts,
+            "booked_usd": usd_text(self.booked_pico),
+            "other_usd": usd_text(self.other_pico),
+            "difference_usd": usd_text(difference),
+            "other_of_booked": share(self.other_pico, self.booked_pico),
+            "unpriced_attempts": self.unpriced,
+            "unpriced_attempts_of_other": self.other_unpriced,
+        }
+
+
+@dataclass(slots=True)
+class WhatIf:
+    """Adds attempts up by the model that answered. models says which model of the list stands for another name."""
+
+    prices: PriceList
+    models: Mapping[str, str]
+    provider: str | None = None
+    by_model: dict[str, Comparison] = field(default_factory=dict)
+
+    def add(self, closed: AttemptClosed, booked_pico: int | None) -> None:
+        """Adds an attempt; booked_pico is None where it is booked without a price."""
+        if closed.tokens is None:
+            return
+        model = closed.answered_model or closed.routed_model
+        sums = self.by_model.setdefault(model, Comparison())
+        other = self._price(closed, model)
+        sums.unpriced += booked_pico is None
+        sums.other_unpriced += other is None
+        if booked_pico is not None and other is not None:
+            sums.attempts += 1
+            sums.booked_pico += booked_pico
+            sums.other_pico += other
+
+    def total(self) -> Comparison:
+        """Returns the sums of all models."""
+        total = Comparison()
+        for sums in self.by_model.values():
+            total.attempts += sums.attempts
+            total.booked_pico += sums.booked_pico
+            total.other_pico += sums.other_pico
+            total.unpriced += sums.unpriced
+            total.other_unpriced += sums.other_unpriced
+        return total
+
+    def _price(self, closed: AttemptClosed, model: str) -> int | None:
+        use = Use(
+            provider=self.provider or closed.provider,
+            model=self.models.get(model, model),
+            dispatched_at=closed.dispatched_at,
+            tokens=closed.tokens or TokenBuckets(),
+            units=closed.units,
+            service_tier=closed.service_tier,
+        )
+        found = price_of(use, self.prices)
+        return found.pico if isinstance(found, Priced) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What an old relay's history says of a time: tokens, and its slowest and worst point."""
+
+    points: int
+    input_tokens: int
+    output_tokens: int
+    latency_p99: float | None
+    error_rate: float | None
+
+    def cost(self, prices: PriceList, model: str, at: int) -> int | None:
+        """Returns what its tokens cost as those of one model, none of them cached; None without a price."""
+        pico = 0
+        for tokens, bucket in ((self.input_tokens, "input"), (self.output_tokens, "output")):
+            # a history is of more tokens than one attempt can have: the price of one, times all
+            use = Use("", model, at, TokenBuckets(**{bucket: 1}), BilledUnits())
+            found = price_of(use, prices)
+            if not isinstance(found, Priced):
+                return None
+            pico += found.pico * tokens
+        return pico
+
+
+def read_baseline(text: str, *, start: int, end: int) -> Baseline:
+    """Reads what `POST /usage/history` answered, and takes the points of a time (microseconds since 1970); raises UnreadableHistory."""
+    try:
+        data = json.loads(text)["data"]
+        if not isinstance(data, list) or len(data) > MAX_POINTS:
+            raise ValueError(f"data is no list of at most {MAX_POINTS} points")
+        points = [point for point in data if start <= _at(point["timestamp"]) < end]
+        return Baseline(
+            points=len(points),
+            input_tokens=sum(_count(point["input_tokens"]) for point in points),
+            output_tokens=sum(_count(point["output_tokens"]) for point in points),
+            latency_p99=_largest(points, "latency_p99"),
+            error_rate=_largest(points, "error_rate"),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UnreadableHistory(
+            f"it is no usage history: {type(error).__name__} {error}"[:200]
+        ) from None
+
+
+def _at(timestamp: Any) -> int:
+    if isinstance(timestamp, int):
+        return timestamp * 1_000_000
+    moment = datetime.fromisoformat(timestamp)
+    if moment.tzinfo is None:
+        raise ValueError(f"{timestamp} has no offset")
+    return int(moment.timestamp()) * 1_000_000
+
+
+def _count(number: Any) -> int:
+    if (
+        not isinstance(number, int)
+        or isinstance(number, bool)
+        or not 0 <= number <= 10**6 * MAX_TOKENS
+    ):
+        raise ValueError(f"{str(number)[:40]} is no count of tokens")
+    return number
+
+
+def _largest(points: list[Any], name: str) -> float | None:
+    found = [point[name] for point in points if point.get(name) is not None]
+    if not all(isinstance(one, int | float) and 0 <= one < 10**9 for one in found):
+        raise ValueError(f"a {name} is no number")
+    return max(found, default=None)

@@ -1,0 +1,1 @@
+"""Reports, statements, reconciliation and comparisons, on both databases."""
