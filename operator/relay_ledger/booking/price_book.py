@@ -12,7 +12,7 @@ Account = Literal["cost", "charge"]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A list that holds from a time on: of a provider by its name (cost), or of a tenant by its UID (charge)."""
+    """A list that holds from a time on: of a provider by its name (cost), or of a tenant by its UID (charge). "" ends the one before."""
 
     account: Account
     subject: str
@@ -40,4 +40,7 @@ class PriceBook:
         if not held:
             return None
         name = held[-1].list_name
+        if not name:
+            # it had one, and has none any more
+            return None
         return self.lists.get(name) or PriceList(name, ())

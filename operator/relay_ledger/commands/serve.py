@@ -22,12 +22,15 @@ from relay_ledger.ingest.ingest_port import IngestPort
 from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.lease_port import LeasePort
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.ingest.operator_port import OperatorPort
 from relay_ledger.reading.reading_port import ReadingPort
 from relay_ledger.reading.usage_desk import READERS, UsageDesk
 from relay_ledger.settings import Settings
+from relay_ledger.store.book_store import BookStore
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_ledger.store.month_sums import MonthSums
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys
@@ -82,6 +85,14 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     ReadingPort(usage, keys, log, body_seconds=settings.body_seconds).add_routes(application)
     budgets = BudgetStore(engine)
     LeasePort(budgets, keys, desk, body_seconds=settings.body_seconds).add_routes(application)
+    OperatorPort(
+        keys,
+        desk,
+        prices=prices,
+        books=BookStore(engine, prices),
+        months=MonthSums(engine),
+        log=log,
+    ).add_routes(application)
     admin = _admin(engine, desk, metrics)
     async with AsyncExitStack() as stack:
         stack.callback(desk.close)

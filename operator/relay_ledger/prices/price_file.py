@@ -1,5 +1,6 @@
 """A price list as YAML, read strictly: amounts are quoted, nothing is repeated, nothing is ignored."""
 
+import json
 from collections.abc import Hashable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -98,7 +99,7 @@ class _Entry(_Form):
 
 
 class _File(_Form):
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,125}[a-z0-9])?$")]
     currency: Literal["USD"]
     entries: Annotated[list[_Entry], Field(max_length=20_000)]
 
@@ -131,14 +132,24 @@ def read_price_list(text: str) -> PriceList:
     if len(text.encode()) > MAX_FILE_BYTES:
         raise InvalidPrices(f"more than {MAX_FILE_BYTES} bytes: divide the list")
     try:
-        content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that takes less
-        form = _File.model_validate(content)
-    except ValidationError as error:
-        raise InvalidPrices(_problem(error)) from None
+        if text.startswith("{"):
+            # as the operator's book has it: JSON is YAML, and read in a hundredth of the time
+            content = json.loads(text)
+        else:
+            content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that takes less
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         if isinstance(error, InvalidPrices):
             raise
         raise InvalidPrices(f"no YAML: {' '.join(str(error).split())[:200]}") from None
+    return price_list_of(content)
+
+
+def price_list_of(content: Any) -> PriceList:
+    """Returns the price list of a file's content; raises InvalidPrices as read_price_list does."""
+    try:
+        form = _File.model_validate(content)
+    except ValidationError as error:
+        raise InvalidPrices(_problem(error)) from None
     entries = tuple(_entry(place, entry) for place, entry in enumerate(form.entries))
     return PriceList(form.name, entries)
 

@@ -1,5 +1,7 @@
 """Price lists in the database: every version that was ever in force stays, and the last one of a name counts."""
 
+from typing import Any
+
 from sqlalchemy import Connection, Engine, func, insert, select
 
 from relay_ledger.booking.price_book import Account, Assignment, PriceBook
@@ -23,51 +25,68 @@ class PriceBookStore:
         prices = read_price_list(content)
         with self._engine.begin() as connection:
             self._lock(connection)
-            latest = connection.execute(
-                select(PRICE_LISTS.c.number, PRICE_LISTS.c.version)
-                .where(PRICE_LISTS.c.name == prices.name)
-                .order_by(PRICE_LISTS.c.number.desc())
-                .limit(1)
-            ).one_or_none()
-            if latest is None or latest.version != prices.version:
-                row = {
-                    "name": prices.name,
-                    "number": 1 if latest is None else latest.number + 1,
-                    "version": prices.version,
-                    "loaded_at": now,
-                    "content": content,
-                }
-                connection.execute(insert(PRICE_LISTS), [row])
+            self.load_in(connection, prices, content, now=now)
         return prices
+
+    def load_in(
+        self, connection: Connection, prices: PriceList, content: str, *, now: int
+    ) -> int | None:
+        """Puts a list into force in a transaction that has the lock; returns its number, None if it is in force already."""
+        latest = _latest(connection, prices.name)
+        if latest is not None and latest.version == prices.version:
+            return None
+        row = {
+            "name": prices.name,
+            "number": 1 if latest is None else latest.number + 1,
+            "version": prices.version,
+            "loaded_at": now,
+            "content": content,
+        }
+        connection.execute(insert(PRICE_LISTS), [row])
+        return int(row["number"])
+
+    def current(self, connection: Connection, name: str) -> PriceList | None:
+        """Returns the version of a list that is in force, None for a name that is not known."""
+        latest = _latest(connection, name)
+        return None if latest is None else read_price_list(latest.content)
+
+    def is_assigned(self, connection: Connection, account: Account, subject: str) -> bool:
+        """Returns whether anything was ever said of whose list somebody has."""
+        where = (ASSIGNMENTS.c.account == account, ASSIGNMENTS.c.subject == subject)
+        return connection.execute(select(ASSIGNMENTS.c.number).where(*where)).first() is not None
 
     def assign(self, assignment: Assignment, *, now: int) -> None:
         """Says whose a list is from a time on; the same again changes nothing. Raises InvalidPrices for an unknown list."""
         with self._engine.begin() as connection:
             self._lock(connection)
-            is_named = PRICE_LISTS.c.name == assignment.list_name
-            if connection.execute(select(PRICE_LISTS.c.name).where(is_named)).first() is None:
-                raise InvalidPrices(f"there is no price list {assignment.list_name}: load it first")
-            where = (
-                ASSIGNMENTS.c.account == assignment.account,
-                ASSIGNMENTS.c.subject == assignment.subject,
-                ASSIGNMENTS.c.starts_at == assignment.starts_at,
-            )
-            latest = connection.execute(
-                select(ASSIGNMENTS.c.number, ASSIGNMENTS.c.list_name)
-                .where(*where)
-                .order_by(ASSIGNMENTS.c.number.desc())
-                .limit(1)
-            ).one_or_none()
-            if latest is None or latest.list_name != assignment.list_name:
-                row = {
-                    "account": assignment.account,
-                    "subject": assignment.subject,
-                    "starts_at": assignment.starts_at,
-                    "number": 1 if latest is None else latest.number + 1,
-                    "list_name": assignment.list_name,
-                    "loaded_at": now,
-                }
-                connection.execute(insert(ASSIGNMENTS), [row])
+            self.assign_in(connection, assignment, now=now)
+
+    def assign_in(self, connection: Connection, assignment: Assignment, *, now: int) -> None:
+        """Does so in a transaction that has the lock."""
+        name = assignment.list_name
+        if name and _latest(connection, name) is None:
+            raise InvalidPrices(f"there is no price list {name}: load it first")
+        where = (
+            ASSIGNMENTS.c.account == assignment.account,
+            ASSIGNMENTS.c.subject == assignment.subject,
+            ASSIGNMENTS.c.starts_at == assignment.starts_at,
+        )
+        latest = connection.execute(
+            select(ASSIGNMENTS.c.number, ASSIGNMENTS.c.list_name)
+            .where(*where)
+            .order_by(ASSIGNMENTS.c.number.desc())
+            .limit(1)
+        ).one_or_none()
+        if latest is None or latest.list_name != name:
+            row = {
+                "account": assignment.account,
+                "subject": assignment.subject,
+                "starts_at": assignment.starts_at,
+                "number": 1 if latest is None else latest.number + 1,
+                "list_name": name,
+                "loaded_at": now,
+            }
+            connection.execute(insert(ASSIGNMENTS), [row])
 
     def book(self) -> PriceBook:
         """Returns all that is in force now."""
@@ -102,6 +121,16 @@ class PriceBookStore:
     def _lock(self, connection: Connection) -> None:
         if not is_sqlite(connection):
             lock(connection, "prices")
+
+
+def _latest(connection: Connection, name: str) -> Any:
+    """Returns the newest row of a list, None if there is none."""
+    return connection.execute(
+        select(PRICE_LISTS)
+        .where(PRICE_LISTS.c.name == name)
+        .order_by(PRICE_LISTS.c.number.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def _assignments(connection: Connection) -> list[Assignment]:

@@ -11,8 +11,8 @@ from relay_contract.billing.event_line import read_event
 from relay_ledger.booking.posting import Amount, Posting, repricing_of
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.batch_booking import BatchBooking
-from relay_ledger.store.databases import reading, writing
-from relay_ledger.store.tables import EVENTS, POSTINGS
+from relay_ledger.store.databases import insert_into, reading, writing
+from relay_ledger.store.tables import EVENTS, POSTINGS, REPRICINGS
 
 PAGE: Final = 500
 
@@ -40,6 +40,7 @@ class Repricing:
     def __init__(self, engine: Engine, prices: PriceBook, *, start: int, end: int) -> None:
         self._engine = engine
         self._prices = prices
+        self._start, self._end = start, end
         self._between = EVENTS.c.dispatched_at.between(start, end - 1)
 
     def dry_run(self) -> dict[str, Difference]:
@@ -58,6 +59,9 @@ class Repricing:
                 postings = self._postings(connection, tenant_uid, page)
                 BatchBooking(connection, tenant_uid, now=now).add(postings)
             _count(differences, tenant_uid, postings)
+        with self._engine.begin() as connection:
+            row = {"booked_at": now, "starts_at": self._start, "ends_at": self._end}
+            connection.execute(insert_into(connection, REPRICINGS).on_conflict_do_nothing(), [row])
         return differences
 
     def _pages(self) -> Iterator[tuple[str, list[AttemptClosed]]]:

@@ -283,3 +283,38 @@ BUDGET_ALERTS: Final = Table(
     sqlite_with_rowid=False,
 )
 """Each threshold that was crossed, once; told_at is 0 until somebody was told."""
+BOOKS: Final = Table(
+    "books",
+    METADATA,
+    _whole("number", key=True),
+    _whole("loaded_at"),
+    _text("digest"),
+    _text("content"),
+    _text("problems"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Every book of the operator, without its lists, which are above; the highest number is in force. problems is what was wrong with it."""
+
+BACK_DATED: Final = Table(
+    "back_dated",
+    METADATA,
+    _text("name", key=True),
+    _whole("number", key=True),
+    _whole("since"),
+    _text("models"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Versions of price lists that change prices of a time that had passed when they came, from `since` on; models are lines."""
+
+REPRICINGS: Final = Table(
+    "repricings",
+    METADATA,
+    _whole("booked_at", key=True),
+    _whole("starts_at"),
+    _whole("ends_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""Corrections that were booked, each of a time."""

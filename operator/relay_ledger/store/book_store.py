@@ -1,0 +1,226 @@
+"""The operator's book in the database: every version stays, and what cannot be used of one leaves what was in force."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from sqlalchemy import Connection, Engine, func, insert, select
+
+from relay_contract.billing.price_book import book_digest
+from relay_ledger.booking.price_book import Account, Assignment
+from relay_ledger.periods.contracts import Terms
+from relay_ledger.periods.zones import QUARTER, UnknownZone
+from relay_ledger.prices.back_dating import back_dated
+from relay_ledger.prices.price_file import price_list_of
+from relay_ledger.prices.price_list import InvalidPrices
+from relay_ledger.store.contracts import ContractStore, TermsRefused
+from relay_ledger.store.databases import is_sqlite, lock, reading
+from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.store.tables import BACK_DATED, BOOKS, PRICE_LISTS, REPRICINGS
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+_MOST_TOLD_MODELS: Final = 20
+
+
+class BookRefused(ValueError):
+    """Something that is no book; the message says what is wrong."""
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Tenant(_Form):
+    name: Name
+    list: Name | None = None
+    zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "UTC"
+
+
+class _Book(_Form):
+    v: Annotated[int, Field(ge=1, le=1)]
+    lists: list[dict[str, Any]] = []
+    costs: dict[Name, Name] = {}
+    tenants: dict[Name, _Tenant] = {}
+
+
+@dataclass(slots=True)
+class Problems:
+    """What of a book could not come into force: by list, and by tenant."""
+
+    lists: dict[str, str] = field(default_factory=dict)
+    tenants: dict[str, str] = field(default_factory=dict)
+
+
+class BookStore:
+    """Puts books into force, one at a time."""
+
+    def __init__(self, engine: Engine, prices: PriceBookStore) -> None:
+        self._engine = engine
+        self._prices = prices
+        self._contracts = ContractStore(engine)
+
+    def put(self, content: bytes, *, now: int) -> None:
+        """Puts a book into force, unless it is the one in force; raises BookRefused. now is in microseconds since 1970."""
+        digest = book_digest(content)
+        former, former_digest = self._latest()
+        if digest == former_digest:
+            return
+        book = _read(content)
+        problems = Problems()
+        self._put_terms(book, former, problems, now=now)
+        with self._engine.begin() as connection:
+            if not is_sqlite(connection):
+                lock(connection, "prices")
+            for one in book.lists:
+                self._put_list(connection, one, problems, now=now)
+            self._assign(connection, book, former, problems, now=now)
+            number = connection.execute(select(func.max(BOOKS.c.number))).scalar() or 0
+            row = {
+                "number": number + 1,
+                "loaded_at": now,
+                "digest": digest,
+                "content": book.model_dump_json(exclude={"lists"}),
+                "problems": json.dumps({"lists": problems.lists, "tenants": problems.tenants}),
+            }
+            connection.execute(insert(BOOKS), [row])
+
+    def told(self) -> dict[str, Any]:
+        """Returns what is in force, and what keeps the newest book from it, as the operator is told."""
+        with reading(self._engine) as connection:
+            latest = connection.execute(
+                select(BOOKS).order_by(BOOKS.c.number.desc()).limit(1)
+            ).one_or_none()
+            lists = _lists(connection)
+        problems = Problems(**json.loads(latest.problems)) if latest is not None else Problems()
+        for name, problem in problems.lists.items():
+            lists.setdefault(name, {"version": ""})["problem"] = problem
+        return {
+            "book": latest.digest if latest is not None else None,
+            "lists": lists,
+            "tenants": problems.tenants,
+        }
+
+    def tenants(self) -> Mapping[str, str]:
+        """Returns the tenants of the book in force by UID, each with the zone of its months."""
+        book, _ = self._latest()
+        return {uid: tenant.zone for uid, tenant in book.tenants.items()}
+
+    def _latest(self) -> tuple[_Book, str | None]:
+        with reading(self._engine) as connection:
+            latest = connection.execute(
+                select(BOOKS.c.content, BOOKS.c.digest).order_by(BOOKS.c.number.desc()).limit(1)
+            ).one_or_none()
+        if latest is None:
+            return _Book(v=1), None
+        return _Book.model_validate_json(latest.content), latest.digest
+
+    def _put_terms(self, book: _Book, former: _Book, problems: Problems, *, now: int) -> None:
+        """Has the months of a tenant be those of its zone from now on; nothing else of its terms changes."""
+        for uid, tenant in book.tenants.items():
+            before = former.tenants.get(uid)
+            if before is not None and (before.name, before.zone) == (tenant.name, tenant.zone):
+                continue
+            held = self._contracts.contract(uid).terms_at(now)
+            terms = Terms(
+                now // QUARTER * QUARTER,
+                tenant.zone,
+                held.anchor_day,
+                held.currency,
+                tenant.name,
+            )
+            try:
+                self._contracts.put(uid, terms, now=now)
+            except (UnknownZone, TermsRefused) as error:
+                problems.tenants[uid] = str(error)
+
+    def _put_list(
+        self, connection: Connection, content: dict[str, Any], problems: Problems, *, now: int
+    ) -> None:
+        try:
+            prices = price_list_of(content)
+        except InvalidPrices as error:
+            problems.lists[str(content.get("name"))[:253]] = str(error)[:1000]
+            return
+        former = self._prices.current(connection, prices.name)
+        number = self._prices.load_in(connection, prices, json.dumps(content), now=now)
+        changed = None if former is None or number is None else back_dated(former, prices, now=now)
+        if changed is not None:
+            row = {
+                "name": prices.name,
+                "number": number,
+                "since": changed.since or 0,
+                "models": "\n".join(changed.models),
+            }
+            connection.execute(insert(BACK_DATED), [row])
+
+    def _assign(
+        self, connection: Connection, book: _Book, former: _Book, problems: Problems, *, now: int
+    ) -> None:
+        """Says whose the lists are. The first of somebody holds for all time before, and another one from now on."""
+        for account, wanted, before in (
+            ("cost", book.costs, former.costs),
+            ("charge", _lists_of(book), _lists_of(former)),
+        ):
+            for subject in sorted(wanted.keys() | before.keys()):
+                name = wanted.get(subject, "")
+                if name == before.get(subject, ""):
+                    continue
+                self._assign_one(connection, account, subject, name, problems, now=now)
+
+    def _assign_one(
+        self,
+        connection: Connection,
+        account: Any,
+        subject: str,
+        name: str,
+        problems: Problems,
+        *,
+        now: int,
+    ) -> None:
+        is_first = not self._prices.is_assigned(connection, account, subject)
+        assignment = Assignment(account, subject, 0 if is_first else now, name)
+        try:
+            self._prices.assign_in(connection, assignment, now=now)
+        except InvalidPrices as error:
+            told: dict[Account, dict[str, str]] = {
+                "cost": problems.lists,
+                "charge": problems.tenants,
+            }
+            told[account].setdefault(name if account == "cost" else subject, str(error))
+
+
+def _read(content: bytes) -> _Book:
+    try:
+        return _Book.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BookRefused(f"{place or 'the book'}: {first['msg']}"[:1000]) from None
+
+
+def _lists_of(book: _Book) -> dict[str, str]:
+    return {uid: tenant.list for uid, tenant in book.tenants.items() if tenant.list is not None}
+
+
+def _lists(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Returns the version in force of every list, and what of it is dated back and not corrected since."""
+    newest = connection.execute(
+        select(PRICE_LISTS.c.name, PRICE_LISTS.c.version).order_by(PRICE_LISTS.c.number)
+    )
+    found: dict[str, dict[str, Any]] = {name: {"version": version} for name, version in newest}
+    corrected_at = connection.execute(select(func.max(REPRICINGS.c.booked_at))).scalar() or 0
+    changed = connection.execute(
+        select(BACK_DATED.c.name, BACK_DATED.c.since, BACK_DATED.c.models).join(
+            PRICE_LISTS,
+            (PRICE_LISTS.c.name == BACK_DATED.c.name)
+            & (PRICE_LISTS.c.number == BACK_DATED.c.number)
+            & (PRICE_LISTS.c.loaded_at > corrected_at),
+        )
+    )
+    for name, since, models in changed:
+        told = found[name].setdefault("backDated", {"since": since, "models": []})
+        told["since"] = min(told["since"], since)
+        told["models"] = sorted({*told["models"], *models.split("\n")})[:_MOST_TOLD_MODELS]
+    return found

@@ -1,0 +1,225 @@
+"""The operator's book: all of it in force at once and only once, what cannot be used leaves the last good, and nothing of the past changes."""
+
+import copy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+from tests.ledger.conftest import Books
+from tests.ledger.ledger_process import KEY, LedgerProcess, token_of
+from tests.unit.relay_contract.billing.records import NOON, closed
+
+from relay_contract.billing.ledger_token import read_keys
+from relay_contract.billing.price_book import (
+    BOOKS_PATH,
+    MAX_BOOK_BYTES,
+    STANDING_PATH,
+    book_bytes,
+    book_digest,
+)
+from relay_ledger.store.book_store import BookRefused, BookStore
+from relay_ledger.store.databases import reading
+from relay_ledger.store.month_sums import MonthSums
+from relay_ledger.store.repricing import Repricing
+from relay_ledger.store.tables import BOOKS
+
+DAY = 86_400 * 10**6
+BOOK: dict[str, Any] = {
+    "v": 1,
+    "lists": [
+        {
+            "name": "cost.openai",
+            "currency": "USD",
+            "entries": [{"models": ["gpt-4.1"], "prices": {"input": "2", "output": "8"}}],
+        },
+        {
+            "name": "standard",
+            "currency": "USD",
+            "entries": [{"models": ["gpt-4.1"], "prices": {"input": "3", "output": "12"}}],
+        },
+    ],
+    "costs": {"openai": "cost.openai"},
+    "tenants": {
+        "uid-b": {"name": "finance", "list": "standard", "zone": "Asia/Shanghai"},
+        "uid-c": {"name": "free"},
+    },
+}
+
+
+def changed(**entry: Any) -> dict[str, Any]:
+    """Returns the book with other fields in the entry of the list of tenants."""
+    book = copy.deepcopy(BOOK)
+    book["lists"][1]["entries"][0] |= entry
+    return book
+
+
+def store_of(books: Books) -> BookStore:
+    return BookStore(books.engine, books.store)
+
+
+def put(books: Books, book: dict[str, Any], *, now: int = NOON) -> dict[str, Any]:
+    store = store_of(books)
+    store.put(book_bytes(book), now=now)
+    return store.told()
+
+
+def spent(books: Books, uid: str = "uid-b", *, now: int = NOON) -> str:
+    return MonthSums(books.engine).spent(store_of(books).tenants(), now=now)[uid]["spent"]
+
+
+def test_a_book_is_in_force_once_and_prices_what_is_booked(books: Books) -> None:
+    told = put(books, BOOK)
+    assert told["book"] == book_digest(book_bytes(BOOK))
+    assert set(told["lists"]) == {"cost.openai", "standard", "openai", "retail"}
+    assert told["tenants"] == {}
+    for _ in range(2):
+        put(books, BOOK, now=NOON + 1)
+    with reading(books.engine) as connection:
+        assert connection.execute(select(func.count()).select_from(BOOKS)).scalar_one() == 1
+    for uid in ("uid-b", "uid-c"):
+        records = [closed(tenant_uid=uid)]
+        books.ledger.book(uid, records, books.prices, now=NOON)
+    # 1,000 of input, 100 of output in the records of these tests; who has no list is not billed
+    assert spent(books) == "0.0042"
+    assert spent(books, "uid-c") == "0.00"
+
+
+def test_what_cannot_be_used_leaves_what_was_in_force_and_is_told(books: Books) -> None:
+    before = put(books, BOOK)["lists"]["standard"]["version"]
+    bad = changed(prices={"input": "NaN"})
+    bad["lists"].append({"name": "half", "currency": "USD"})
+    bad["tenants"]["uid-d"] = {"name": "lost", "list": "gold"}
+    bad["tenants"]["uid-e"] = {"name": "mars", "list": "standard", "zone": "Mars/Olympus"}
+    bad["costs"]["azure"] = "cost.azure"
+    told = put(books, bad)
+    assert told["lists"]["standard"]["version"] == before
+    assert "entries.0.prices.input: 'NaN' is no price" in told["lists"]["standard"]["problem"]
+    assert told["lists"]["half"] == {"version": "", "problem": "entries: Field required"}
+    assert "there is no price list cost.azure" in told["lists"]["cost.azure"]["problem"]
+    assert "there is no price list gold" in told["tenants"]["uid-d"]
+    assert "'Mars/Olympus' is no time zone" in told["tenants"]["uid-e"]
+    # a life of the ledger later it is told all the same
+    assert store_of(books).told() == told
+    # who has a list, has it: its tenant's zone alone was wrong
+    assert books.prices.price_list("charge", "uid-e", NOON) is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"v": 2}', b'{"v": 1, "x": 2}', b"\xff"])
+def test_what_is_no_book_changes_nothing(books: Books, content: bytes) -> None:
+    put(books, BOOK)
+    before = store_of(books).told()
+    with pytest.raises(BookRefused):
+        store_of(books).put(content, now=NOON)
+    assert store_of(books).told() == before
+
+
+def test_another_list_of_a_tenant_holds_from_now_on_and_none_ends_it(books: Books) -> None:
+    put(books, BOOK)
+    gold = copy.deepcopy(BOOK)
+    gold["lists"].append(copy.deepcopy(BOOK["lists"][1]) | {"name": "gold"})
+    gold["tenants"]["uid-b"]["list"] = "gold"
+    put(books, gold, now=NOON + DAY)
+    gone = copy.deepcopy(gold)
+    del gone["tenants"]["uid-b"]["list"]
+    put(books, gone, now=NOON + 2 * DAY)
+    book = books.prices
+    found = [book.price_list("charge", "uid-b", NOON + day * DAY) for day in (-300, 0, 1, 2)]
+    assert [one.name if one else None for one in found] == ["standard", "standard", "gold", None]
+
+
+def test_a_price_of_the_past_changes_nothing_that_is_booked_until_somebody_corrects_it(
+    books: Books,
+) -> None:
+    put(books, BOOK)
+    books.ledger.book("uid-b", [closed(tenant_uid="uid-b")], books.prices, now=NOON)
+    told = put(books, changed(prices={"input": "6", "output": "12"}), now=NOON + DAY)
+    assert told["lists"]["standard"]["backDated"] == {"since": 0, "models": ["gpt-4.1"]}
+    assert spent(books) == "0.0042"
+    # another change does not hide the first
+    told = put(books, changed(prices={"input": "7", "output": "12"}), now=NOON + 2 * DAY)
+    assert "backDated" in told["lists"]["standard"]
+    Repricing(books.engine, books.prices, start=NOON - DAY, end=NOON + DAY).run(now=NOON + 3 * DAY)
+    assert "backDated" not in store_of(books).told()["lists"]["standard"]
+    assert spent(books) == "0.0082"
+
+
+def test_a_price_from_now_on_is_not_dated_back(books: Books) -> None:
+    put(books, BOOK)
+    divided = copy.deepcopy(BOOK)
+    [entry] = divided["lists"][1]["entries"]
+    divided["lists"][1]["entries"] = [
+        entry | {"until": "2030-01-01"},
+        entry | {"from": "2030-01-01", "prices": {"input": "9"}},
+        {"models": ["gpt-5"], "from": "2030-01-01", "prices": {"input": "1"}},
+    ]
+    told = put(books, divided)
+    assert "backDated" not in told["lists"]["standard"]
+    later = copy.deepcopy(divided)
+    later["lists"][1]["entries"][2]["from"] = "2026-01-01"
+    told = put(books, later)
+    assert told["lists"]["standard"]["backDated"]["models"] == ["gpt-5"]
+
+
+def test_months_are_those_of_the_tenants_zone_and_models_without_a_price_are_named(
+    books: Books,
+) -> None:
+    put(books, BOOK)
+    # 17:00 UTC on 31 October is the first of November in Shanghai
+    at = 1_793_466_000_000_000
+    for number, (model, sent) in enumerate((("gpt-4.1", at), ("gpt-9", at), ("gpt-4.1", at - DAY))):
+        record = closed(
+            tenant_uid="uid-b",
+            attempt_id=f"call-{number}",
+            answered_model=model,
+            dispatched_at=sent,
+        )
+        books.ledger.book("uid-b", [record], books.prices, now=sent)
+    sums = MonthSums(books.engine)
+    month = sums.spent(store_of(books).tenants(), now=at)["uid-b"]
+    assert month == {"month": "2026-11", "spent": "0.0042"}
+    assert sums.unpriced(now=at) == {"cost": {"openai": ["gpt-9"]}, "charge": {"uid-b": ["gpt-9"]}}
+
+
+@pytest.fixture
+def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
+    process = LedgerProcess(address, tmp_path)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.end()
+
+
+def ask(
+    serving: LedgerProcess, method: str, path: str, *, token: str, content: bytes = b""
+) -> httpx.Response:
+    url = f"http://127.0.0.1:{serving._ports['ingest_port']}{path}"
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.request(method, url, content=content, headers=headers, timeout=60, trust_env=False)
+
+
+def test_the_operator_alone_gives_books_and_what_is_booked_next_has_the_prices(
+    serving: LedgerProcess, books: Books
+) -> None:
+    operators = read_keys(KEY).operator_token()
+    content = book_bytes(BOOK)
+    for token in (token_of("uid-b"), token_of("operator"), "operator.x"):
+        assert ask(serving, "PUT", BOOKS_PATH, token=token, content=content).status_code == 401
+        assert ask(serving, "GET", STANDING_PATH, token=token).status_code == 401
+    answer = ask(serving, "PUT", BOOKS_PATH, token=operators, content=content)
+    assert answer.status_code == 200
+    assert answer.json()["book"] == book_digest(content)
+    at = time.time_ns() // 1000
+    record = closed(tenant_uid="uid-b", dispatched_at=at)
+    assert serving.send([record], token=token_of("uid-b")).json()["booked"] == 1
+    standing = ask(serving, "GET", STANDING_PATH, token=operators).json()
+    assert standing["months"]["uid-b"]["spent"] == "0.0042"
+    assert standing["book"] == book_digest(content)
+    refused = ask(serving, "PUT", BOOKS_PATH, token=operators, content=b'{"v": 3}')
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "book")
+    large = b" " * (MAX_BOOK_BYTES + 1)
+    assert ask(serving, "PUT", BOOKS_PATH, token=operators, content=large).status_code == 422
