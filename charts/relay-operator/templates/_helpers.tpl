@@ -198,5 +198,5 @@ checkov.io/skip2: "CKV_K8S_38=it works through the API server"
 checkov.io/skip3: "CKV_K8S_43=image.digest names the image by digest where the platform wants it"
 checkov.io/skip4: "CKV_K8S_15=image.pullPolicy says Always where tags are moved"
 # for the reasons of skip1 and skip4; its one check of resources wants limits of CPU too, the rest of it checkov holds
-kube-score/ignore: container-resources,container-image-pull-policy,pod-networkpolicy{{ if eq (.component | default "") "trial" }},pod-probes{{ end }}
+kube-score/ignore: container-resources,container-image-pull-policy,pod-networkpolicy{{ if eq (.component | default "") "trial" }},pod-probes{{ end }}{{ if eq (.component | default "") "ledger-of-one" }},deployment-strategy,deployment-replicas{{ end }}
 {{- end }}
