@@ -44,6 +44,10 @@ class DocumentRefused(Unavailable):
     """A relay pod cannot use the document that it was sent; one of an earlier version does not know all of it."""
 
 
+class LedgerUnavailable(OperatorError):
+    """The ledger did not answer, or not as a ledger does; what it had before stays in force."""
+
+
 class MetricsUnavailable(OperatorError):
     """Prometheus gave no usable answer; never a reason to move traffic."""
 

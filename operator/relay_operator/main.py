@@ -21,6 +21,7 @@ from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.fence import Brake, Fence, boot_seconds
+from relay_operator.cluster.ledger.client import LedgerClient
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.cluster.metrics.loop_lag import LoopLag
@@ -63,6 +64,8 @@ from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.late_pushes import LatePushes
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.ledger.price_push import PricePush
 from relay_operator.reconcile.metrics.queue_collector import QueueCollector
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -242,6 +245,7 @@ async def _operate(
     )
     clock = StepClock(wall=time.time, steady=boot_seconds, canaries=canaries, queue=queue)
     ledger_keys = KeyFile(settings.ledger_keys_file) if settings.ledger_url else None
+    ledger_news = LedgerNews() if settings.ledger_url else None
     webhook, key_versions = _webhook(settings, elector), SecretVersions()
     isolation = IsolationRecords(
         watched_state=watched_state,
@@ -296,6 +300,7 @@ async def _operate(
             key_versions=key_versions,
             platform=_platform(settings, key_secrets.public_key_text(key)),
             ledger_keys=ledger_keys,
+            ledger_news=ledger_news,
             signing_key=key,
             clock=time.time,
         ),
@@ -309,6 +314,7 @@ async def _operate(
             operator_namespace=settings.namespace,
             cluster_cidrs=settings.closed_addresses,
             probes=provider_probes,
+            ledger_news=ledger_news,
         ),
         routes=RouteReconciler(
             watched_state=watched_state,
@@ -403,6 +409,18 @@ async def _operate(
         "service-checks": services.run(),
         "secret-watch": secret_watch.run(),
     }
+    if ledger_keys is not None and ledger_news is not None:
+        acting["price-push"] = PricePush(
+            api=api,
+            client=LedgerClient(settings.ledger_url, ledger_keys),
+            news=ledger_news,
+            watched_state=watched_state,
+            status=status,
+            announcer=announcer,
+            queue=queue,
+            clock=time.monotonic,
+            wall=time.time,
+        ).run()
     if webhook is not None:
         acting["webhook"] = webhook.run()
     life = Life(

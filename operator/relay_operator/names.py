@@ -108,6 +108,8 @@ class ConditionType(StrEnum):
     WITHIN_SLO = "WithinSLO"
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
+    PRICES_IN_FORCE = "PricesInForce"
+    PRICED = "Priced"
 
 
 class Reason(StrEnum):
@@ -183,6 +185,15 @@ class Reason(StrEnum):
     WRITE_CONFLICT = "WriteConflict"
     TOOK_TOO_LONG = "TookTooLong"
     INTERNAL_ERROR = "InternalError"
+
+    IN_FORCE = "InForce"
+    BACK_DATED = "BackDated"
+    PRICES_REFUSED = "PricesRefused"
+    LEDGER_UNAVAILABLE = "LedgerUnavailable"
+    AWAITING_LEDGER = "AwaitingLedger"
+    PRICED = "Priced"
+    UNPRICED = "Unpriced"
+    PRICE_LIST_NOT_FOUND = "PriceListNotFound"
 
     RESTORED = "Restored"
     READY = "Ready"

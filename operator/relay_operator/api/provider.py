@@ -1,7 +1,7 @@
 """Provider: an upstream the platform owns."""
 
 from ipaddress import ip_address
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -162,6 +162,9 @@ class Model(Part):
     upstream_name: str | None = None
     input_price: int = 0
     output_price: int = 0
+    prices: tuple[dict[str, Any], ...] = ()
+    """As they were written: the ledger reads them, and says what is wrong with them."""
+    answers_as: tuple[str, ...] = ()
     drop_parameters: tuple[str, ...] = ()
     capabilities: Capabilities | None = None
 

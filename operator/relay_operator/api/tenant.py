@@ -152,6 +152,14 @@ class Network(Part):
         return (*self.allow_from, *(Peer(cidr=one) for one in ranges))
 
 
+class Billing(Part):
+    """What the ledger charges the tenant by; it decides nothing of how calls are served."""
+
+    price_list: str | None = None
+    markup_percent: int = 0
+    zone: str = "UTC"
+
+
 class TenantSpec(Part):
     """tier is the one that has supplied what was left out (api/tiers.py), empty without one."""
 
@@ -165,6 +173,7 @@ class TenantSpec(Part):
     api_keys: tuple[ApiKey, ...] = (ApiKey(name=names.DEFAULT_API_KEY),)
     key_rotation: KeyRotation | None = None
     network: Network = Network()
+    billing: Billing = Billing()
 
     @property
     def keeps_namespace(self) -> bool:

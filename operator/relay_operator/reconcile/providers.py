@@ -12,6 +12,8 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import outcome, provider_conditions, provider_status
+from relay_operator.decisions.conditions import Condition
+from relay_operator.decisions.ledger import price_conditions
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.provider_conditions import Configured, ProviderOutcome
 from relay_operator.decisions.provider_status import ProviderStatus
@@ -26,6 +28,7 @@ from relay_operator.manifests.environment import Upstream
 from relay_operator.manifests.upstreams import Unusable
 from relay_operator.names import Reason
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.upstreams.provider_news import Form, ProviderNews
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.watched_objects import Invalid, Watched
@@ -62,6 +65,7 @@ class ProviderReconciler:
         operator_namespace: str,
         probes: ProviderProbes,
         cluster_cidrs: tuple[str, ...] = (),
+        ledger_news: LedgerNews | None = None,
     ) -> None:
         self._api = api
         self._watched_state = watched_state
@@ -72,6 +76,7 @@ class ProviderReconciler:
         self._operator_namespace = operator_namespace
         self._cluster_cidrs = cluster_cidrs
         self._probes = probes
+        self._ledger_news = ledger_news
         self._news = ProviderNews(clock=asyncio.get_running_loop().time)
         self._shown: dict[str, str] = {}
 
@@ -204,7 +209,12 @@ class ProviderReconciler:
             "Provider",
             body,
             fields,
-            provider_conditions.conditions(found, load=self._load(name), health=self._health(body)),
+            [
+                *provider_conditions.conditions(
+                    found, load=self._load(name), health=self._health(body)
+                ),
+                *self._prices(body),
+            ],
             on_its_way=(),
             now=now,
         )
@@ -215,6 +225,15 @@ class ProviderReconciler:
         found = self._probes.health(metadata["name"])
         told = health.told(body.get("status") or {}, generation=metadata.get("generation"))
         return found or told or health.NOT_PROBED
+
+    def _prices(self, body: dict[str, Any]) -> list[Condition]:
+        """Returns what the ledger says of the Provider's prices, nothing where the platform has none."""
+        watched = self._watched_state.providers.get(body["metadata"]["name"])
+        if self._ledger_news is None or watched is None or isinstance(watched.resource, Invalid):
+            return []
+        if self._ledger_news.standing is None:
+            return price_conditions.told_before(self._status.told("Provider", body))
+        return self._ledger_news.of_provider(watched.resource)
 
     def _load(self, name: str) -> Oversubscription | None:
         watched = self._watched_state.providers.get(name)

@@ -60,6 +60,8 @@ from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.late_pushes import LatePushes
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.ledger.price_push import PricePush
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
@@ -273,6 +275,20 @@ class Life:
             queue=self.queue,
             clock=stage.clock,
         )
+        ledger_news = None if stage.ledger is None else LedgerNews()
+        self.price_push = None
+        if ledger_news is not None:
+            self.price_push = PricePush(
+                api=api,
+                client=stage.ledger,
+                news=ledger_news,
+                watched_state=self.watched_state,
+                status=status,
+                announcer=announcer,
+                queue=self.queue,
+                clock=clock,
+                wall=wall,
+            )
         self.workers = Workers(
             queue=self.queue,
             tenants=TenantReconciler(
@@ -293,6 +309,7 @@ class Life:
                 key_versions=self.key_versions,
                 platform=stage.platform,
                 ledger_keys=stage.ledger_keys,
+                ledger_news=ledger_news,
                 signing_key=SIGNING_KEY,
                 clock=wall,
             ),
@@ -305,6 +322,7 @@ class Life:
                 clock=wall,
                 operator_namespace=SYSTEM,
                 probes=self.provider_probes,
+                ledger_news=ledger_news,
             ),
             routes=RouteReconciler(
                 watched_state=self.watched_state,
@@ -411,7 +429,8 @@ class Life:
             self.isolation_watch.run(),
             self.secret_watch.run(),
         )
-        self._tasks += [asyncio.create_task(one) for one in (*running, *background)]
+        pushes = () if self.price_push is None else (self.price_push.run(),)
+        self._tasks += [asyncio.create_task(one) for one in (*running, *background, *pushes)]
 
     async def elect(self) -> None:
         """Lists and watches, stands for the lead, and acts once it has it; ends with it."""
@@ -490,6 +509,8 @@ class Stage:
         self.isolation_is_required = True
         self.webhook: Webhook | None = None
         self.ledger_keys: KeyFile | None = None
+        self.ledger: Any = None
+        """Answers as a LedgerClient does."""
         self.numbers = itertools.count(1)
         self.server.put(_namespace(SYSTEM))
 

@@ -50,6 +50,11 @@ API_CALL_DURATION: Final = Histogram(
     ["verb"],
     buckets=_CALL_BUCKETS,
 )
+UNPRICED_MODELS: Final = Gauge(
+    "relay_operator_unpriced_models",
+    "Models of this month without a price, each counted for every Provider (cost) or Tenant (charge) that the ledger has booked it for.",
+    ["account"],
+)
 WATCH_AGE: Final = Gauge(
     "relay_operator_watch_age_seconds",
     "Time since the watch of this kind last brought an event or a bookmark.",

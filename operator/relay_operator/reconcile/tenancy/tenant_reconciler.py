@@ -26,6 +26,7 @@ from relay_operator.reconcile.keys.held_keys import HeldKeys
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.keys.tenant_api_keys import TenantApiKeys
 from relay_operator.reconcile.keys.withdrawal import KeyWithdrawal
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.ledger.relay_tokens import RelayTokens
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.publishing.tenant_keys import TenantKeys
@@ -68,6 +69,7 @@ class TenantReconciler:
         signing_key: Ed25519PrivateKey,
         clock: Callable[[], float],
         ledger_keys: KeyFile | None = None,
+        ledger_news: LedgerNews | None = None,
     ) -> None:
         self._api = api
         self._watched_state = watched_state
@@ -148,6 +150,7 @@ class TenantReconciler:
             homes=self._homes,
             rollouts=self._rollouts,
             clock=clock,
+            ledger_news=ledger_news,
         )
         self._revocation = Revocation(
             publications=publications, publisher=publisher, watched_state=watched_state

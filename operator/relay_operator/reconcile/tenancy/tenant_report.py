@@ -12,6 +12,8 @@ from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import tenant_conditions, tenant_status
 from relay_operator.decisions.api_keys import in_force
 from relay_operator.decisions.api_keys.in_force import ApiKeys
+from relay_operator.decisions.conditions import Condition
+from relay_operator.decisions.ledger import price_conditions
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
 from relay_operator.decisions.tenant_status import TenantStatus
@@ -22,10 +24,12 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_status
 from relay_operator.reconcile.fleet.unheard_pods import UnheardPods
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.tenancy.homes import Homes
 from relay_operator.reconcile.tenancy.rollouts import Rollouts
 from relay_operator.reconcile.upstream_access import Keys, UpstreamAccess
+from relay_operator.reconcile.watched_objects import Invalid
 from relay_operator.reconcile.watched_state import WatchedState
 
 _ON_ITS_WAY = frozenset({Reason.WAITING_FOR_PODS})
@@ -49,7 +53,9 @@ class TenantReport:
         homes: Homes,
         rollouts: Rollouts,
         clock: Callable[[], float],
+        ledger_news: LedgerNews | None = None,
     ) -> None:
+        self._ledger_news = ledger_news
         self._homes = homes
         self._status = status
         self._announcer = announcer
@@ -84,6 +90,9 @@ class TenantReport:
             "keys": in_force.to_status(found.api_keys),
             "effective": tenant_status.effective(spec),
         }
+        if self._ledger_news is None:
+            # what a ledger said that the platform has no more
+            fields["billing"] = None
         await self.write(body, found, now, fields=fields)
         is_quiet = found.tls is None or found.tls.is_settled
         return found.available and found.acknowledged_pods == found.pods and is_quiet
@@ -112,10 +121,19 @@ class TenantReport:
             "Tenant",
             body,
             (fields or {}) | self._homes.status_fields(body),
-            tenant_conditions.conditions(found),
+            [*tenant_conditions.conditions(found), *self._prices(body)],
             on_its_way=_ON_ITS_WAY,
             now=now,
         )
+
+    def _prices(self, body: dict[str, Any]) -> list[Condition]:
+        """Returns what the ledger says of the Tenant's prices, nothing where it is not billed."""
+        watched = self._watched_state.tenants.get(body["metadata"]["name"])
+        if self._ledger_news is None or watched is None or isinstance(watched.resource, Invalid):
+            return []
+        if self._ledger_news.standing is None:
+            return price_conditions.told_before(self._status.told("Tenant", body))
+        return self._ledger_news.of_tenant(watched.resource)
 
     async def announce_restored(self, body: dict[str, Any], now: float) -> None:
         """Tells in Events what of the tenant's objects others had edited or removed."""

@@ -1,0 +1,130 @@
+"""Conditions of prices: whether a list is in force, and which models have none. Nothing of it keeps a Tenant or a Provider from being Ready."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from relay_operator.decisions import timestamps
+from relay_operator.decisions.conditions import Condition, condition, find, not_accepted
+from relay_operator.decisions.ledger.standing import ToldList
+from relay_operator.decisions.outcome import Refused, Waiting
+from relay_operator.names import ConditionType, Reason
+
+_NAMED: Final = 8
+_MICROSECONDS: Final = 1_000_000
+
+
+def of_price_list(told: Sequence[tuple[str, ToldList]], away: str) -> list[Condition]:
+    """Builds the conditions of a PriceList. told is what the ledger has of it, by name: of the list itself first, then of it with
+    the percentages that Tenants have; none before the ledger has heard of it. away says why it cannot be asked, empty if it answers.
+    """
+    refused = next(((name, one) for name, one in told if one.problem), None)
+    if refused is not None:
+        name, one = refused
+        kept = f"version {one.version} stays in force" if one.version else "none is in force"
+        obstacle = Refused(
+            reason=Reason.PRICES_REFUSED,
+            message=f"the ledger cannot use {name}: {one.problem}; {kept}. Correct the list",
+        )
+        return not_accepted(
+            obstacle, _in_force(bool(one.version), obstacle.reason, obstacle.message)
+        )
+    if not told:
+        reason = Reason.LEDGER_UNAVAILABLE if away else Reason.AWAITING_LEDGER
+        why = f"the ledger has not taken the list: {away}" if away else "the ledger is told of it"
+        waiting = Waiting(
+            reason=reason,
+            message=f"{why}; what it had of it before stays in force, and it is tried again",
+        )
+        return not_accepted(waiting, _in_force(None, reason, waiting.message))
+    message = f"the ledger books by version {told[0][1].version}"
+    dated = [one for _, one in told if one.since is not None]
+    if dated:
+        message = f"{message}. {_dated_back(dated)}"
+        reason = Reason.BACK_DATED
+    else:
+        reason = Reason.IN_FORCE
+    return [
+        condition(ConditionType.READY, True, reason, reason, message),
+        _in_force(True, reason, message),
+    ]
+
+
+def of_provider(unpriced: Sequence[str], problem: str) -> Condition:
+    """Builds the condition of a Provider; problem is what the ledger says of its prices."""
+    if problem:
+        return _priced(
+            False,
+            Reason.PRICES_REFUSED,
+            f"the ledger cannot use its prices: {problem}; the last stay in force",
+        )
+    if unpriced:
+        return _priced(
+            False,
+            Reason.UNPRICED,
+            f"nothing says what these models cost: {named(unpriced)}. Their calls are booked without a cost; "
+            "write spec.models[].prices, or answersAs where the provider answers under other names, then correct what is "
+            "booked with relay-ledger prices reprice",
+        )
+    return _priced(True, Reason.PRICED, "every model has a price")
+
+
+def of_tenant(
+    *, price_list: str, is_there: bool, unpriced: Sequence[str], problem: str
+) -> Condition:
+    """Builds the condition of a Tenant that is billed; is_there tells whether its PriceList exists."""
+    if not is_there:
+        return _priced(
+            False,
+            Reason.PRICE_LIST_NOT_FOUND,
+            f"there is no PriceList {price_list}; what the ledger had of it stays in force. Create it, or name another one",
+        )
+    if problem:
+        return _priced(
+            False, Reason.PRICES_REFUSED, f"the ledger cannot use spec.billing: {problem}"
+        )
+    if unpriced:
+        return _priced(
+            False,
+            Reason.UNPRICED,
+            f"PriceList {price_list} has no price for these models, which were used this month: {named(unpriced)}. Their "
+            "calls are booked without a charge; add them, then correct what is booked with relay-ledger prices reprice",
+        )
+    return _priced(
+        True,
+        Reason.PRICED,
+        f"PriceList {price_list} has a price for every model that was used this month",
+    )
+
+
+def told_before(status: Mapping[str, Any]) -> list[Condition]:
+    """Returns what a status says of prices, for an operator that has not heard of the ledger yet: it is no news that it has begun."""
+    told = find(status, ConditionType.PRICED)
+    reason = next((one for one in Reason if one == told.get("reason")), None)
+    if reason is None or told.get("status") not in ("True", "False"):
+        return []
+    return [_priced(told["status"] == "True", reason, str(told.get("message", "")))]
+
+
+def named(models: Sequence[str]) -> str:
+    """Lists a few models by name."""
+    more = f" and {len(models) - _NAMED} more" if len(models) > _NAMED else ""
+    return ", ".join(models[:_NAMED]) + more
+
+
+def _dated_back(dated: Sequence[ToldList]) -> str:
+    since = min(one.since or 0 for one in dated)
+    models = sorted({model for one in dated for model in one.models})
+    start = timestamps.to_text(since / _MICROSECONDS) if since else "the beginning"
+    argument = timestamps.to_text(since / _MICROSECONDS) if since else "TIME"
+    return (
+        f"It has other prices for a time that has passed, since {start}: {named(models)}. What is booked keeps its price; "
+        f"`relay-ledger prices reprice --from {argument} --until TIME` shows the difference, and books it with --commit"
+    )
+
+
+def _in_force(holds: bool | None, reason: Reason, message: str) -> Condition:
+    return condition(ConditionType.PRICES_IN_FORCE, holds, reason, reason, message)
+
+
+def _priced(holds: bool, reason: Reason, message: str) -> Condition:
+    return condition(ConditionType.PRICED, holds, reason, reason, message)

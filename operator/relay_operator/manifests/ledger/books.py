@@ -1,0 +1,157 @@
+"""The book that the operator gives the ledger: price lists, what Providers cost, and what each Tenant pays.
+
+A book has everything that people have written, whether or not it can be used: the ledger judges every list by itself, keeps the last good one
+in force, and says why.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from relay_contract.billing.price_book import FORM_VERSION
+
+Fields = Mapping[str, Any]
+
+_AMOUNT: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
+_MICROS: Final = 10**6
+_ENTRY: Final = (
+    "from",
+    "until",
+    "serviceTier",
+    "region",
+    "aboveInputTokens",
+    "hours",
+    "perPiece",
+)
+"""Fields of an entry that a price file has by the same names."""
+
+
+def book(
+    price_lists: Mapping[str, Fields],
+    providers: Mapping[str, Fields],
+    tenants: Mapping[str, Fields],
+) -> dict[str, Any]:
+    """Returns the book of these specs, by name; of tenants each with its name and billing, by UID."""
+    billed = {uid: _tenant(tenant) for uid, tenant in tenants.items()}
+    costs = {name: _provider_list(name, spec) for name, spec in providers.items()}
+    priced = {name: prices for name, prices in costs.items() if prices["entries"]}
+    return {
+        "v": FORM_VERSION,
+        "lists": [*_charges(price_lists, tenants.values()), *priced.values()],
+        "costs": {name: prices["name"] for name, prices in priced.items()},
+        "tenants": billed,
+    }
+
+
+def charge_list(billing: Fields) -> str | None:
+    """Returns the name of the list that a Tenant is charged by, None if it is not billed."""
+    name, percent = billing.get("priceList"), billing.get("markupPercent") or 0
+    return name if name is None or not percent else f"{name}.markup.{percent}"
+
+
+def cost_list(provider: str) -> str:
+    """Returns the name of the list of what a Provider costs. No PriceList's has two points."""
+    return f"cost..{provider}"
+
+
+def unpriced_models(provider: Fields) -> list[str]:
+    """Returns the models of a Provider's spec that nothing says the price of."""
+    models: Iterable[Fields] = provider.get("models") or ()
+    return [str(model["name"]) for model in models if not list(_model_prices(model))]
+
+
+def _tenant(tenant: Fields) -> dict[str, Any]:
+    billing = tenant.get("billing") or {}
+    told = {
+        "name": tenant["name"],
+        "list": charge_list(billing),
+        "zone": billing.get("zone"),
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _charges(
+    price_lists: Mapping[str, Fields], tenants: Iterable[Fields]
+) -> Iterator[dict[str, Any]]:
+    """Yields every list as it is, and each with the percentages that Tenants have."""
+    percents: dict[str, set[int]] = {}
+    for tenant in tenants:
+        billing = tenant.get("billing") or {}
+        if billing.get("markupPercent"):
+            percents.setdefault(str(billing.get("priceList")), set()).add(billing["markupPercent"])
+    for name, spec in sorted(price_lists.items()):
+        entries = [
+            {**_entry(price), **_of_model(model)}
+            for model in _in_order(spec.get("models") or ())
+            for price in model.get("prices") or ()
+        ]
+        currency = spec.get("currency")
+        yield {"name": name, "currency": currency, "entries": entries}
+        for percent in sorted(percents.get(name, ())):
+            marked = charge_list({"priceList": name, "markupPercent": percent})
+            dearer = [_with_markup(entry, percent) for entry in entries]
+            yield {"name": marked, "currency": currency, "entries": dearer}
+
+
+def _in_order(models: Iterable[Fields]) -> list[Fields]:
+    # another order of the same prices is no other version
+    return sorted(models, key=lambda model: (str(model.get("name")), str(model.get("provider"))))
+
+
+def _of_model(model: Fields) -> dict[str, Any]:
+    named = {"models": [model.get("name")]}
+    return named | ({"provider": model["provider"]} if model.get("provider") else {})
+
+
+def _provider_list(name: str, spec: Fields) -> dict[str, Any]:
+    taken: set[str] = set()
+    entries: list[dict[str, Any]] = []
+    for model in _in_order(spec.get("models") or ()):
+        answers = (model.get("name"), model.get("upstreamName"), *(model.get("answersAs") or ()))
+        # several of our names may lead to one of the provider's; the first one's prices are its
+        own = [one for one in dict.fromkeys(answers) if one and one.lower() not in taken]
+        taken |= {one.lower() for one in own}
+        if own:
+            entries += [{**price, "models": own} for price in _model_prices(model)]
+    return {"name": cost_list(name), "currency": "USD", "entries": entries}
+
+
+def _model_prices(model: Fields) -> Iterator[dict[str, Any]]:
+    prices = model.get("prices") or ()
+    yield from map(_entry, prices)
+    short = {
+        "input": model.get("inputPrice") or 0,
+        "output": model.get("outputPrice") or 0,
+    }
+    if not prices and any(short.values()):
+        yield {"prices": {name: _text(micro) for name, micro in short.items()}}
+
+
+def _entry(price: Fields) -> dict[str, Any]:
+    entry = {name: price[name] for name in _ENTRY if name in price}
+    return entry | {"prices": price.get("perMillionTokens")}
+
+
+def _with_markup(entry: dict[str, Any], percent: int) -> dict[str, Any]:
+    marked = dict(entry)
+    for field in ("prices", "perPiece"):
+        if isinstance(entry.get(field), Mapping):
+            marked[field] = {
+                name: _marked_up(amount, percent) for name, amount in entry[field].items()
+            }
+    return marked
+
+
+def _marked_up(amount: Any, percent: int) -> Any:
+    """Adds a percentage to an amount and rounds it once, half to even; what is no amount stays, for the ledger to refuse."""
+    found = _AMOUNT.fullmatch(amount) if isinstance(amount, str) else None
+    if found is None:
+        return amount
+    micro = int(found[1]) * _MICROS + int((found[2] or "").ljust(6, "0"))
+    quotient, rest = divmod(micro * (100 + percent), 100)
+    return _text(quotient + (rest > 50 or (rest == 50 and quotient % 2 == 1)))
+
+
+def _text(micro: int) -> str:
+    whole, fraction = divmod(micro, _MICROS)
+    return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")

@@ -1,0 +1,42 @@
+"""What the ledger has told last, for the conditions of Tenants and Providers."""
+
+from relay_operator.api.provider import Provider
+from relay_operator.api.tenant import Tenant
+from relay_operator.decisions.conditions import Condition
+from relay_operator.decisions.ledger import price_conditions
+from relay_operator.decisions.ledger.standing import Standing, ToldList
+from relay_operator.manifests.ledger import books
+
+
+class LedgerNews:
+    """Shared by the loop that asks and the reconcilers that tell. standing is None until the ledger has answered once."""
+
+    def __init__(self) -> None:
+        self.standing: Standing | None = None
+        self.price_lists: frozenset[str] = frozenset()
+
+    def of_provider(self, provider: Provider) -> list[Condition]:
+        """Returns the condition of a Provider, none before the ledger has answered."""
+        if self.standing is None:
+            return []
+        name = provider.metadata.name
+        spec = provider.spec.model_dump(mode="json", by_alias=True, include={"models"})
+        told = self.standing.lists.get(books.cost_list(name), ToldList())
+        unpriced = dict.fromkeys(books.unpriced_models(spec))
+        unpriced |= dict.fromkeys(self.standing.unpriced_costs.get(name, ()))
+        return [price_conditions.of_provider(list(unpriced), told.problem)]
+
+    def of_tenant(self, tenant: Tenant) -> list[Condition]:
+        """Returns the condition of a Tenant that is billed."""
+        name = tenant.spec.billing.price_list
+        if self.standing is None or name is None:
+            return []
+        uid = tenant.metadata.uid
+        return [
+            price_conditions.of_tenant(
+                price_list=name,
+                is_there=name in self.price_lists,
+                unpriced=self.standing.unpriced_charges.get(uid, ()),
+                problem=self.standing.problems.get(uid, ""),
+            )
+        ]

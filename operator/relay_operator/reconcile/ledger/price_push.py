@@ -1,0 +1,293 @@
+"""Keeps the ledger's book of prices that of the cluster, and tells in status what the ledger says.
+
+One loop, at a pace of its own: nothing of traffic waits for it, and a ledger that is away costs a question now and then.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from relay_contract.billing.price_book import book_bytes, book_digest
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.ledger.client import LedgerClient
+from relay_operator.cluster.metrics.catalogue import UNPRICED_MODELS
+from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.decisions import conditions
+from relay_operator.decisions.ledger import price_conditions
+from relay_operator.decisions.ledger.standing import Month, Standing, ToldList
+from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable, Unavailable
+from relay_operator.manifests.ledger import books
+from relay_operator.names import ConditionType
+from relay_operator.reconcile.failure_report import report_status
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.ledger.price_lists import PriceLists
+from relay_operator.reconcile.watched_objects import Invalid, Watched
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
+
+Fields = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 5.0
+"""Between looks at what people have written."""
+STANDING_SECONDS: Final = 60.0
+"""Between questions how things stand; a ledger that has lost its database has its book again after so long."""
+_NOT_FOUND: Final = 404
+MONTH_SECONDS: Final = 300.0
+"""Between two writes of what one tenant has spent."""
+
+
+class PricePush:
+    """Pushes what has changed, asks from time to time, and writes PriceLists' status and Tenants' month."""
+
+    def __init__(
+        self,
+        *,
+        api: ApiServer,
+        client: LedgerClient,
+        news: LedgerNews,
+        watched_state: WatchedState,
+        status: StatusWriter,
+        announcer: EventRecorder,
+        queue: WorkQueue,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._api = api
+        self._client = client
+        self._news = news
+        self._watched_state = watched_state
+        self._status = status
+        self._announcer = announcer
+        self._queue = queue
+        self._clock = clock
+        self._wall = wall
+        self._lists = PriceLists(api)
+        self._asked_at = float("-inf")
+        self._seen: tuple[Any, ...] = ()
+        self._book = _Composed()
+        self._taken: Mapping[str, bytes] = {}
+        self._away = ""
+        self._told: dict[Key, Any] = {}
+        self._written: dict[str, tuple[Month | None, float]] = {}
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (ApiServerRefused, Conflict, Unavailable) as error:
+                logger.warning("prices not looked at, will retry", extra={"why": str(error)})
+            except Exception:  # the loop goes on whatever one list has
+                logger.exception("prices not looked at, will retry")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Does once what is due. Raises ApiServerRefused, Conflict or Unavailable."""
+        await self._lists.look()
+        has_changed = self._compose()
+        has_heard = await self._talk()
+        if has_changed or has_heard:
+            self._queue_whom_it_concerns()
+        if self._watched_state.shards.is_main:
+            await self._tell_of_lists()
+        if has_heard:
+            await self._write_months()
+
+    def _compose(self) -> bool:
+        """Makes the book anew where anything of it may have changed; tells whether that was so."""
+        state = self._watched_state
+        versions = {
+            name: (body["metadata"]["uid"], body["metadata"].get("generation"))
+            for name, body in self._lists.bodies.items()
+        }
+        seen = (state.tenants.changes, state.providers.changes, versions)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self._news.price_lists = frozenset(versions)
+        price_lists = {name: body.get("spec") or {} for name, body in self._lists.bodies.items()}
+        self._book = _composed(price_lists, self._providers(), self._tenants())
+        return True
+
+    def _providers(self) -> dict[str, Mapping[str, Any]]:
+        state = self._watched_state.providers
+        found = {name: state.get(name) for name in state.names()}
+        return {name: _spec(one, {"models"}) for name, one in found.items() if one is not None}
+
+    def _tenants(self) -> dict[str, Mapping[str, Any]]:
+        state = self._watched_state.tenants
+        found = {name: state.get(name) for name in state.names()}
+        return {
+            one.uid: {"name": name, **_spec(one, {"billing"})}
+            for name, one in found.items()
+            if one is not None
+        }
+
+    async def _talk(self) -> bool:
+        """Pushes the book unless the ledger has it, and asks how things stand when it is time; tells whether it was heard of."""
+        is_due = self._clock() - self._asked_at >= STANDING_SECONDS
+        try:
+            if is_due:
+                self._hear(await self._client.standing())
+                self._asked_at = self._clock()
+            if self._must_push():
+                self._hear(await self._client.put_book(self._book.content))
+                # whose months they are the ledger knows since then
+                self._asked_at = float("-inf")
+                self._away = ""
+                return True
+        except LedgerUnavailable as error:
+            if str(error) != self._away:
+                logger.warning("the ledger is away, will retry", extra={"why": str(error)})
+            self._away = str(error)
+            return False
+        self._away = ""
+        return is_due
+
+    def _must_push(self) -> bool:
+        if not self._watched_state.shards.is_main or not self._lists.is_defined:
+            return False
+        told = self._news.standing
+        return told is None or told.book != self._book.digest
+
+    def _hear(self, told: Standing) -> None:
+        """Keeps what was told. The answer to a book says nothing of months and models."""
+        before = self._news.standing
+        if before is not None and not told.is_complete:
+            told = replace(before, book=told.book, lists=told.lists, problems=told.problems)
+        self._news.standing = told
+        if told.book == self._book.digest:
+            self._taken = self._book.lists
+        for account, unpriced in (("cost", told.unpriced_costs), ("charge", told.unpriced_charges)):
+            UNPRICED_MODELS.labels(account).set(sum(map(len, unpriced.values())))
+
+    def _queue_whom_it_concerns(self) -> None:
+        """Has those looked at whose conditions are others now."""
+        state = self._watched_state
+        now = {
+            **{
+                Key("Provider", "", name): self._news.of_provider(provider)
+                for name, provider in state.providers.valid().items()
+            },
+            **{
+                Key("Tenant", "", name): self._news.of_tenant(tenant)
+                for name, tenant in state.tenants.valid().items()
+            },
+        }
+        for key, words in now.items():
+            if words != self._told.get(key, []):
+                self._queue.add(key, Urgency.BACKGROUND)
+        self._told = now
+
+    async def _tell_of_lists(self) -> None:
+        for name, body in self._lists.bodies.items():
+            if self._news.standing is None and _is_told_in_force(body):
+                # an operator that has just begun knows nothing better
+                continue
+            told = self._told_of(name)
+            fields = {"tenants": self._book.counts[name]}
+            await report_status(
+                self._status,
+                self._announcer,
+                "PriceList",
+                body,
+                fields | ({"version": told[0][1].version or None} if told else {}),
+                price_conditions.of_price_list(told, self._away),
+                on_its_way=(),
+                now=self._wall(),
+            )
+
+    def _told_of(self, name: str) -> list[tuple[str, ToldList]]:
+        """Returns what the ledger has of a list, and of it with its Tenants' percentages; nothing until it has taken all of them."""
+        standing = self._news.standing
+        lists = [name, *sorted(self._book.made_of.get(name, set()) - {name})]
+        if standing is None or any(self._book.lists[one] != self._taken.get(one) for one in lists):
+            return []
+        return [(one, standing.lists.get(one, ToldList())) for one in lists]
+
+    async def _write_months(self) -> None:
+        """Writes what has changed of tenants' months, each tenant's every few minutes at most."""
+        told = self._news.standing
+        if told is None:
+            return
+        now = self._clock()
+        for name in self._watched_state.our_tenants():
+            watched = self._watched_state.tenants.get(name)
+            month = told.months.get(watched.uid) if watched is not None else None
+            if watched is None or month is None:
+                continue
+            written, at = self._written.get(watched.uid, (_month_in(watched), float("-inf")))
+            if written == month or now - at < MONTH_SECONDS:
+                continue
+            await self._write_month(name, month)
+            self._written[watched.uid] = month, now
+
+    async def _write_month(self, name: str, month: Month) -> None:
+        patch = {"status": {"billing": {"month": month.month, "spent": month.spent}}}
+        try:
+            await self._api.patch("Tenant", name, patch, subresource="status")
+        except ApiServerRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Composed:
+    """A book as it is sent, and of it: each list, how many Tenants name a PriceList, and which lists are made of it for them."""
+
+    content: bytes = b""
+    digest: str = ""
+    lists: Mapping[str, bytes] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    made_of: Mapping[str, set[str]] = field(default_factory=dict)
+
+
+def _composed(
+    price_lists: Mapping[str, Fields],
+    providers: Mapping[str, Fields],
+    tenants: Mapping[str, Fields],
+) -> _Composed:
+    book = books.book(price_lists, providers, tenants)
+    content = book_bytes(book)
+    counts: Counter[str] = Counter()
+    made_of: dict[str, set[str]] = {}
+    for tenant in tenants.values():
+        billing = tenant.get("billing") or {}
+        if (name := billing.get("priceList")) is not None:
+            counts[name] += 1
+            made_of.setdefault(name, set()).add(str(books.charge_list(billing)))
+    return _Composed(
+        content=content,
+        digest=book_digest(content),
+        lists={one["name"]: book_bytes(one) for one in book["lists"]},
+        counts=counts,
+        made_of=made_of,
+    )
+
+
+def _spec(watched: Watched[Any], fields: set[str]) -> dict[str, Any]:
+    """Returns some fields of a spec as somebody wrote them: one that cannot be used for relays has prices all the same."""
+    if isinstance(watched.resource, Invalid):
+        spec = watched.resource.spec
+        return {name: spec[name] for name in fields if isinstance(spec, Mapping) and name in spec}
+    dumped: dict[str, Any] = watched.resource.spec.model_dump(
+        mode="json", by_alias=True, include=fields, exclude_defaults=True
+    )
+    return dumped
+
+
+def _is_told_in_force(body: Mapping[str, Any]) -> bool:
+    told = conditions.find(body.get("status") or {}, ConditionType.PRICES_IN_FORCE)
+    generation = body["metadata"].get("generation", 1)
+    return told.get("status") == "True" and told.get("observedGeneration") == generation
+
+
+def _month_in(watched: Watched[Any]) -> Month | None:
+    told = (watched.body.get("status") or {}).get("billing") or {}
+    return Month(told["month"], told["spent"]) if told.get("month") and told.get("spent") else None

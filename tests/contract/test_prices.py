@@ -1,0 +1,150 @@
+"""The API server refuses prices that are no amounts, stand twice or hold at one time, with a message that a person can act on."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+from tests.cluster.session.clients import Client
+from tests.contract.test_custom_resources import API_VERSION, HTTPS, attempt
+
+INPUT = {"perMillionTokens": {"input": "2"}}
+NEXT_YEAR = "2027-01-01T00:00:00Z"
+
+
+def of_list(*prices: dict[str, Any], **model: Any) -> dict[str, Any]:
+    return {"currency": "USD", "models": [{"name": "gpt-4.1", "prices": list(prices), **model}]}
+
+
+def of_provider(*prices: dict[str, Any], **model: Any) -> dict[str, Any]:
+    return HTTPS | {"models": [{"name": "gpt-4.1", "prices": list(prices), **model}]}
+
+
+def amount(text: Any) -> dict[str, Any]:
+    return {"perMillionTokens": {"output": text}}
+
+
+def large() -> dict[str, Any]:
+    """Returns the largest list: every entry of a model is alike but for its time."""
+    times = [f"20{year:02d}-01-01T00:00:00Z" for year in range(20, 33)]
+    prices = [
+        {
+            "from": start,
+            "until": end,
+            "serviceTier": "priority",
+            "region": "eu-west-1",
+            "aboveInputTokens": 200_000,
+            "perMillionTokens": {"input": "999.999999", "output": "1000"},
+        }
+        for start, end in pairwise(times)
+    ]
+    models = [{"name": f"model-{n}", "provider": "openai", "prices": prices} for n in range(256)]
+    return {"currency": "USD", "models": models}
+
+
+ACCEPTED = [
+    *(amount(text) for text in ("0", "0.075", "0.000001", "999.999999", "1000", "1000.0")),
+    INPUT | {"perPiece": {"webSearch": "0.01", "webFetch": "0", "call": "100"}},
+    INPUT | {"hours": {"start": "16:30", "end": "00:30"}},
+]
+
+
+@pytest.mark.parametrize("entry", ACCEPTED)
+def test_an_entry_is_accepted_of_lists_and_of_providers(
+    kubectl: Client, crds: None, entry: dict[str, Any]
+) -> None:
+    assert attempt(kubectl, "PriceList", "p", of_list(entry)) == ""
+    assert attempt(kubectl, "Provider", "p", of_provider(entry)) == ""
+
+
+WHOLE = [
+    ("PriceList", of_list(INPUT | {"until": NEXT_YEAR}, INPUT | {"from": NEXT_YEAR})),
+    ("PriceList", of_list(INPUT, INPUT | {"serviceTier": "batch"}, INPUT | {"region": "eu"})),
+    ("PriceList", of_list(INPUT, INPUT | {"hours": {"start": "00:00", "end": "08:00"}})),
+    ("PriceList", of_list(INPUT, INPUT | {"aboveInputTokens": 200_000})),
+    ("Provider", HTTPS | {"models": [{"name": "m", "inputPrice": 2_000_000}]}),
+    ("Tenant", {"billing": {}}),
+    ("Tenant", {"billing": {"priceList": "standard", "markupPercent": -99}}),
+    ("Tenant", {"billing": {"priceList": "standard", "zone": "America/Argentina/Buenos_Aires"}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec"), WHOLE)
+def test_prices_that_do_not_meet_are_accepted(
+    kubectl: Client, crds: None, kind: str, spec: dict[str, Any]
+) -> None:
+    assert attempt(kubectl, kind, "p", spec) == ""
+
+
+def test_the_largest_list_is_accepted(kubectl: Client, crds: None) -> None:
+    """Shows that the rules are within what the API server spends on one object."""
+    manifest = {
+        "apiVersion": API_VERSION,
+        "kind": "PriceList",
+        "metadata": {"name": "large"},
+        "spec": large(),
+    }
+    done = kubectl.attempt("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
+    assert done.stderr == ""
+
+
+MEET = "give the earlier one an until"
+REFUSED = [
+    *((amount(text), "output") for text in ("-1", "NaN", "Infinity", "1e3", "0.0000001", "1001")),
+    *((amount(text), "output") for text in ("", " 1", "1,5", "01", ".5", "5.", "0x1", 0.5, 2)),
+    ({"perMillionTokens": {}}, "perMillionTokens"),
+    ({"perMillionTokens": {"inputs": "1"}}, "inputs"),
+    ({"perPiece": {"call": "1"}}, "perMillionTokens"),
+    (INPUT | {"perPiece": {"call": "100.5"}}, "call"),
+    (INPUT | {"from": "2026-12-01"}, "from"),
+    (INPUT | {"from": "2026-13-01T00:00:00Z"}, "from"),
+    (INPUT | {"from": "2026-12-01T00:00:00+02:00"}, "from"),
+    (INPUT | {"from": NEXT_YEAR, "until": NEXT_YEAR}, "until is not after from"),
+    (INPUT | {"hours": {"start": "08:00", "end": "08:00"}}, "remove hours for the whole day"),
+    (INPUT | {"hours": {"start": "24:00", "end": "08:00"}}, "start"),
+    (INPUT | {"aboveInputTokens": 0}, "aboveInputTokens"),
+]
+
+
+@pytest.mark.parametrize(("entry", "says"), REFUSED)
+def test_an_entry_is_refused_with_its_reason(
+    kubectl: Client, crds: None, entry: dict[str, Any], says: str
+) -> None:
+    assert says in attempt(kubectl, "PriceList", "p", of_list(entry))
+    assert says in attempt(kubectl, "Provider", "p", of_provider(entry))
+
+
+REFUSED_WHOLE = [
+    ("PriceList", of_list(INPUT, INPUT), MEET),
+    ("Provider", of_provider(INPUT, INPUT), MEET),
+    (
+        "PriceList",
+        of_list(INPUT | {"until": "2027-01-01T00:00:01Z"}, INPUT | {"from": NEXT_YEAR}),
+        MEET,
+    ),
+    ("PriceList", of_list(INPUT, INPUT | {"from": NEXT_YEAR}), MEET),
+    ("PriceList", of_list(INPUT | {"region": "eu"}, INPUT | {"region": "eu"}), MEET),
+    ("PriceList", of_list(), "prices"),
+    ("PriceList", {"currency": "USD", "models": []}, "models"),
+    ("PriceList", {"models": of_list(INPUT)["models"]}, "currency"),
+    ("PriceList", of_list(INPUT) | {"currency": "CNY"}, "currency"),
+    ("PriceList", {"currency": "USD", "models": of_list(INPUT)["models"] * 2}, "Duplicate value"),
+    ("PriceList", of_list(INPUT, provider="Not A Provider"), "provider"),
+    ("Provider", of_provider(INPUT, inputPrice=1), "remove the latter"),
+    ("Tenant", {"billing": {"markupPercent": 5}}, "set priceList, or remove markupPercent"),
+    ("Tenant", {"billing": {"priceList": "standard", "markupPercent": -100}}, "markupPercent"),
+    ("Tenant", {"billing": {"priceList": "Standard"}}, "priceList"),
+    ("Tenant", {"billing": {"zone": "../etc/passwd"}}, "zone"),
+    ("Tenant", {"billing": {"budget": {}}}, "budget"),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec", "says"), REFUSED_WHOLE)
+def test_prices_that_meet_or_stand_twice_are_refused_with_their_reason(
+    kubectl: Client, crds: None, kind: str, spec: dict[str, Any], says: str
+) -> None:
+    assert says in attempt(kubectl, kind, "p", spec)
+
+
+def test_a_name_that_no_tenant_could_write_is_refused(kubectl: Client, crds: None) -> None:
+    assert "DNS label" in attempt(kubectl, "PriceList", "a.b", of_list(INPUT))
