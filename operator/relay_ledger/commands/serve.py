@@ -26,11 +26,11 @@ from relay_ledger.ingest.operator_port import OperatorPort
 from relay_ledger.reading.reading_port import ReadingPort
 from relay_ledger.reading.usage_desk import READERS, UsageDesk
 from relay_ledger.settings import Settings
-from relay_ledger.store.book_store import BookStore
+from relay_ledger.store.books.book_store import BookStore
+from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
-from relay_ledger.store.month_sums import MonthSums
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys

@@ -11,8 +11,8 @@ from relay_contract.billing.price_book import BOOKS_PATH, MAX_BOOK_BYTES, STANDI
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import Problem
 from relay_ledger.ingest.key_file import KeyFile
-from relay_ledger.store.book_store import BookRefused, BookStore
-from relay_ledger.store.month_sums import MonthSums
+from relay_ledger.store.books.book_store import BookRefused, BookStore
+from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.price_book_store import PriceBookStore
 
 _BEARER: Final = "bearer "

@@ -10,10 +10,10 @@ from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_ledger.booking.price_book import PriceBook
-from relay_ledger.store.book_store import BookStore
+from relay_ledger.store.books.book_store import BookStore
+from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.ledger import Ledger
-from relay_ledger.store.month_sums import MonthSums
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.schema import upgrade

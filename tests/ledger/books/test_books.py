@@ -21,9 +21,9 @@ from relay_contract.billing.price_book import (
     book_bytes,
     book_digest,
 )
-from relay_ledger.store.book_store import BookRefused, BookStore
+from relay_ledger.store.books.book_store import BookRefused, BookStore
+from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import reading
-from relay_ledger.store.month_sums import MonthSums
 from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.tables import BOOKS
 

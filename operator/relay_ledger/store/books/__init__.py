@@ -1,0 +1,1 @@
+"""The books of prices that the operator gives."""
