@@ -34,6 +34,7 @@ class SegmentReader:
     __slots__ = (
         "_descriptor",
         "_doubted",
+        "_is_at_tail",
         "_map",
         "_names",
         "_offset",
@@ -56,6 +57,7 @@ class SegmentReader:
         self.size = len(self._map)
         self._offset = FIRST_OFFSET
         self._doubted = -1
+        self._is_at_tail = False
         self._names: dict[int, dict[str, Any]] = {}
         self.skipped_bytes = 0
         self.outstanding = 0
@@ -66,8 +68,10 @@ class SegmentReader:
     @property
     def unread_bytes(self) -> int:
         """Returns the bytes of records that were not read yet; the end of a segment is empty while it is written."""
-        last = int(self._map.rfind(MARK))
-        return max(0, last + len(MARK) - self._offset)
+        if self.is_finished or self._is_at_tail:
+            return 0
+        end = self._offset + HEADER_BYTES
+        return self.size - self._offset if any(self._map[self._offset : end]) else 0
 
     def next(self, *, is_written: bool) -> Found | None:
         """Returns the next record of an attempt, None where none is complete yet; is_written says that more may come."""
@@ -75,8 +79,10 @@ class SegmentReader:
             found = self._record(self._offset)
             if found is None:
                 if not self._skip(is_written=is_written):
+                    self._is_at_tail = True
                     return None
                 continue
+            self._is_at_tail = False
             self._offset += record_bytes(len(found.body))
             if found.kind == NAMES:
                 self._keep_names(found)
@@ -149,10 +155,12 @@ class SegmentReader:
         return True
 
     def _next_record(self, offset: int) -> int:
-        place = self._map.find(MARK, offset + MARK_OFFSET)
+        # a copy, since mmap's own find compares byte by byte
+        rest: bytes = self._map[offset:]
+        place = rest.find(MARK, MARK_OFFSET)
         while place >= 0:
-            start = place - MARK_OFFSET
-            if start >= offset and start % 8 == 0 and self._record(start) is not None:
-                return int(start)
-            place = self._map.find(MARK, place + 1)
+            start = offset + place - MARK_OFFSET
+            if start % 8 == 0 and self._record(start) is not None:
+                return start
+            place = rest.find(MARK, place + 1)
         return -1

@@ -20,6 +20,8 @@ SUPERVISOR_BYTES: Final = 64 * MIB
 """The supervisor and one worker without a call, measured 50 to 56 MiB, and the free memory that the worker keeps."""
 WORKER_BYTES: Final = 24 * MIB + KEPT_BYTES
 """Each further worker, which shares the pages of code and libraries, and the free memory that it keeps."""
+SHIPPER_BYTES: Final = 20 * MIB
+"""The process that delivers records to a ledger, measured 11 MiB beside the others, and the lines that it has in hand."""
 
 BODIES_PART: Final = 0.65
 BODY_COST: Final = 1.25
@@ -119,6 +121,8 @@ def memory_plan(settings: Settings, limit: int, *, tls: bool) -> MemoryPlan:
     The largest body is held a second time while its pieces are joined, and must leave room for another of its size.
     """
     fixed = SUPERVISOR_BYTES + WORKER_BYTES * (settings.workers - 1)
+    if settings.ledger_url is not None:
+        fixed += SHIPPER_BYTES
     usable = max(0.0, USABLE_PART * limit - fixed) / settings.workers
     most = BODIES_PART * usable
     whole = min(settings.max_body_bytes, most / (2 * BODY_COST + 1))

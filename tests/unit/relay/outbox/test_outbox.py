@@ -281,3 +281,19 @@ def test_segments_are_of_one_size(tmp_path: Path) -> None:
     sizes = {(tmp_path / name).stat().st_size for name in segments(tmp_path)}
     assert sizes == {16 * 1024}
     writer.end()
+
+
+def test_a_clock_that_is_set_back_neither_loses_nor_turns_anything_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(10**18, 0, -(10**15)))
+    monkeypatch.setattr("time.time_ns", lambda: next(clock))
+    reader = new_reader(tmp_path)
+    for number in range(3):
+        writer = new_writer(tmp_path)
+        names = writer.names(FIELDS)
+        writer.close_attempt(names, open_attempt(writer, names, number), closing())
+        writer.end()
+    lines = [json.loads(parcel.line) for parcel in read_all(reader)]
+    assert len(lines) == len({line["id"] for line in lines}) == 3
+    assert {line["closedAt"] - line["dispatchedAt"] for line in lines} == {1500}

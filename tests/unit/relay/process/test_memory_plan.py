@@ -11,8 +11,10 @@ from relay.process.memory_plan import (
     CONNECTION_BYTES,
     LEAST_BODIES,
     LEAST_CONNECTIONS,
+    SHIPPER_BYTES,
     SUPERVISOR_BYTES,
     TLS_CONNECTION_BYTES,
+    USABLE_PART,
     WORKER_BYTES,
     memory_limit,
     memory_plan,
@@ -144,3 +146,13 @@ def test_a_small_pod_refuses_what_it_cannot_hold() -> None:
     plan = memory_plan(settings(), 96 * MIB, tls=False)
     assert plan.max_body_bytes < 8 * MIB
     assert plan.max_connections >= LEAST_CONNECTIONS
+
+
+def test_what_delivers_to_a_ledger_has_its_memory_apart() -> None:
+    plain = Settings(tenant_uid="uid", document_public_keys="key")
+    recording = plain.model_copy(update={"ledger_url": "http://ledger:8090"})
+    least = SUPERVISOR_BYTES + 64 * MIB
+    without = memory_plan(plain, least, tls=False)
+    beside = memory_plan(recording, least + round(SHIPPER_BYTES / USABLE_PART), tls=False)
+    assert abs(beside.max_buffered_bytes - without.max_buffered_bytes) < MIB
+    assert memory_plan(recording, least, tls=False).max_buffered_bytes < without.max_buffered_bytes
