@@ -49,13 +49,15 @@ class Place:
     def operators(self) -> list[costs.Process]:
         """Returns the operators' processes, the leader first."""
         leading = leaders.pod_of(leaders.leader(self.cluster))
+        named = sorted(self.operator_pods(), key=lambda n: n != leading)
+        return [costs.process(leaders.process(self.cluster, name)) for name in named]
+
+    def operator_pods(self) -> list[str]:
+        """Returns the names of the operators' pods, which they keep when their processes are killed."""
         found = self.cluster.get(
             "pods", "-n", leaders.NAMESPACE, "-l", "app.kubernetes.io/name=relay-operator"
         )
-        named = sorted(
-            (one["metadata"]["name"] for one in found["items"]), key=lambda n: n != leading
-        )
-        return [costs.process(leaders.process(self.cluster, name)) for name in named]
+        return [one["metadata"]["name"] for one in found["items"]]
 
     def programs(self) -> dict[str, costs.Process]:
         """Returns the processes of the control plane by name."""
@@ -65,8 +67,12 @@ class Place:
     def operator_metrics(self, name: str) -> str:
         """Returns a metric of the leader: the whole page would take its time from what is measured."""
         pod = leaders.pod_of(leaders.leader(self.cluster))
-        path = f"/api/v1/namespaces/{leaders.NAMESPACE}/pods/{pod}:8090/proxy/metrics?name[]={name}"
-        return self.cluster.kubectl("get", "--raw", path)
+        return self.cluster.kubectl("get", "--raw", f"{metrics_path(pod)}?name[]={name}")
+
+
+def metrics_path(pod: str) -> str:
+    """Returns where the API server passes on what an operator's pod tells of itself."""
+    return f"/api/v1/namespaces/{leaders.NAMESPACE}/pods/{pod}:8090/proxy/metrics"
 
 
 @contextlib.contextmanager
