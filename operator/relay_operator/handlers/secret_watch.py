@@ -2,8 +2,8 @@
 
 RBAC can grant the watch of Secrets of one name in every namespace and of no other (resourceNames, which a watch with the field
 selector metadata.name is checked against), and the API server sends their metadata alone: no key travels. While a watch is
-silent, handlers/secret_checks.py looks at its Secrets one by one. A deletion in a gap after which the watch begins anew is found
-when the Tenant is reconciled again, which reads them: within the resync period.
+silent, handlers/secret_checks.py looks at its Secrets one by one. A watch that begins anew shows all there is: what was known and
+is not among that was deleted in the gap.
 """
 
 import asyncio
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 WATCHED: Final = (names.API_KEYS_SECRET, names.KEY_DIGESTS_SECRET, names.UPSTREAM_SECRET)
 _SILENT_SECONDS: Final = 150.0
 """Bookmarks come about once a minute."""
+_SHOWN_SECONDS: Final = 10.0
+"""From the first event of a watch that begins anew until it has shown all there is, which comes at once."""
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 
@@ -51,10 +53,17 @@ class SecretWatch:
     async def _follow(self, secret: str) -> None:
         version, pause = "", _FIRST_PAUSE_SECONDS
         while True:
+            unshown = set() if version else self._versions.holders(secret)
+            is_begun = bool(version)
             try:
                 async for event in self._api.watch_metadata("Secret", secret, since=version):
                     version, pause = event.version or version, _FIRST_PAUSE_SECONDS
-                    self._heard_at[secret] = asyncio.get_running_loop().time()
+                    loop = asyncio.get_running_loop()
+                    self._heard_at[secret] = loop.time()
+                    if not is_begun:
+                        is_begun = True
+                        loop.call_later(_SHOWN_SECONDS, self._take_in_gone, secret, unshown)
+                    unshown.discard(str(event.metadata.get("namespace", "")))
                     self._take_in(secret, event)
             except OperatorError as error:
                 if isinstance(error, ApiServerRefused):
@@ -64,6 +73,11 @@ class SecretWatch:
                 logger.info("watch of Secrets interrupted, will go on", extra=fields)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _take_in_gone(self, secret: str, unshown: set[str]) -> None:
+        """Takes in the deletions of what was there before the watch began, and which it has not shown."""
+        for space in sorted(unshown):
+            self._take_in(secret, WatchEvent("DELETED", {"namespace": space}))
 
     def _take_in(self, secret: str, event: WatchEvent) -> None:
         space = str(event.metadata.get("namespace", ""))

@@ -15,6 +15,10 @@ class SecretVersions:
         """Tells whether a Secret was looked at in this life of the operator."""
         return secret in self._known.get(namespace, {})
 
+    def holders(self, secret: str) -> set[str]:
+        """Returns the namespaces in which a Secret of this name was, when it was last looked at."""
+        return {space for space, known in self._known.items() if known.get(secret)}
+
     def is_news(self, namespace: str, secret: str, version: str) -> bool:
         """Tells whether nobody has looked at this version yet."""
         return self._known.get(namespace, {}).get(secret) != version

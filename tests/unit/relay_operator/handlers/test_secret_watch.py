@@ -101,7 +101,7 @@ async def test_what_was_read_or_written_meanwhile_is_no_news() -> None:
 @in_virtual_time
 async def test_secrets_of_strangers_queue_nothing() -> None:
     others = [event("ADDED", "5", space) for space in ("web", "relay-nobody", "relay-", "finance")]
-    assert (await queued([*others]))[0] == []
+    assert (await queued([event("ADDED", "1"), *others]))[0] == []
 
 
 @in_virtual_time
@@ -114,6 +114,23 @@ async def test_a_watch_goes_on_where_it_ended_and_begins_anew_where_that_is_too_
     )
     assert since == ["", "4", "4", ""]
     assert found == ["Tenant/finance"]
+
+
+@in_virtual_time
+async def test_what_a_watch_that_begins_anew_does_not_show_was_deleted_in_the_gap() -> None:
+    gone = ApiServerRefused("too old", status=410)
+    queue, since = await recorded(
+        [event("ADDED", "1"), gone], [event("BOOKMARK", "9", "")], seen="1"
+    )
+    assert since[:2] == ["", ""]
+    assert (queue.immediate, queue.drained()) == (["KeySecrets/finance"], ["Tenant/finance"])
+    for shown in ("ADDED", "DELETED"):
+        # as it was, or told by itself
+        found, _ = await queued([event("ADDED", "1"), gone], [event(shown, "1")])
+        assert found == []
+    # one that ended, and goes on where it did, shows only what is new
+    found, since = await queued([event("ADDED", "1")], [event("BOOKMARK", "9", "")])
+    assert (found, since[1]) == ([], "1")
 
 
 @in_virtual_time
