@@ -115,13 +115,16 @@ async def _serve(settings: Settings, acceptance: Acceptance) -> None:
     polling = asyncio.create_task(supervisor.poll())
     # a relay that no longer polls the mount would serve an old document unnoticed: end in order, be started anew
     polling.add_done_callback(lambda _: stopping.set())
+    leasing = asyncio.create_task(supervisor.leases.run())
     await stopping.wait()
     polling.cancel()
     await _drain(supervisor, settings.drain_seconds, last_seconds=settings.outbox_drain_seconds)
+    leasing.cancel()
     await admin.close()
     log.event("info", "stopped")
-    with contextlib.suppress(asyncio.CancelledError):
-        await polling
+    for task in (polling, leasing):
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _within_memory(settings: Settings, log: Log) -> Settings:

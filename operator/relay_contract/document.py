@@ -7,14 +7,12 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints, model_validator
+
+from relay_contract.part import Model as Model
+from relay_contract.part import Name as Name
+from relay_contract.part import Part as Part
+from relay_contract.spending import Spending
 
 MAX_DOCUMENT_BYTES = 512 * 1024
 """An envelope, which is text in text, may have twice this: as much as a ConfigMap holds. The operator admits routes only
@@ -41,8 +39,6 @@ SIGNALS: tuple[Signal, ...] = get_args(Signal)
 Failure = Literal["Timeout", "Disconnect", "InvalidAnswer"]
 """A failure of a provider without a status: silence, a closed connection, an answer that is none."""
 MAX_COOL_DOWN_SECONDS = 3600.0
-Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-Model = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Percent = Annotated[int, Field(ge=0, le=100)]
 PreflightToken = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._/-]{1,64}$")]
@@ -55,19 +51,6 @@ def _unique(noun: str, names: Iterable[str]) -> None:
         if name in seen:
             raise ValueError(f"{noun} {name} stands twice in the document")
         seen.add(name)
-
-
-class Part(BaseModel):
-    """A frozen part of a document: camelCase on the wire, unknown fields refused."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        # a model field named model_* is ours, not pydantic's
-        protected_namespaces=(),
-    )
 
 
 def _is_unset(value: object) -> bool:
@@ -355,7 +338,8 @@ class TenantDocument(Part):
     uid is the Tenant object's: a recreated tenant inherits nothing. replicas is the number of pods that share the
     tenant's limits and seats (ready or terminating). client_tls asks for TLS with callers: without a certificate nobody is
     served. renewals grows when callers are taken away by a network policy, which no connection notices that is there
-    already: connections that were made before are closed.
+    already: connections that were made before are closed. spending is None where nothing
+    bounds it.
     """
 
     name: Name
@@ -370,6 +354,7 @@ class TenantDocument(Part):
     queue: Queue = Queue()
     limits: Limits = Limits()
     routes: tuple[Route, ...] = ()
+    spending: Annotated[Spending | None, Field(exclude_if=_is_unset)] = None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from relay_contract.billing.budget import LEASE_SECONDS
 from relay_contract.billing.delivery import INGEST_PORT
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -37,6 +38,9 @@ class Settings(BaseSettings):
     """Batches in hand at a time; more are refused with 503, and come again."""
     drain_seconds: Seconds = 20.0
     """From SIGTERM to the exit at the latest."""
+
+    lease_seconds: Annotated[int, Field(ge=2, le=3600)] = LEASE_SECONDS
+    """What a relay pod has leased of a budget and not spent comes back so long after its last word."""
 
     past_days: Annotated[int, Field(ge=1, le=366)] = 35
     """Records of older attempts are kept apart: their months may be closed."""

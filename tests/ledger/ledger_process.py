@@ -86,6 +86,11 @@ class LedgerProcess:
             )
         self._ports = self.logged("listening")
 
+    @property
+    def ingest_port(self) -> int:
+        """The port that relays speak to."""
+        return self._ports["ingest_port"]
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()

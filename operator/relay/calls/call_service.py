@@ -8,6 +8,8 @@ from relay.accounting.exception_log import ExceptionLog
 from relay.accounting.logs import WorkerLog
 from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
+from relay.budgets.purse import Purse
+from relay.budgets.shared_counters import shared_counters
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.attempts.shadow import Shadows
 from relay.calls.call_context import CallContext
@@ -59,7 +61,7 @@ _READS: Final = frozenset({b"GET", b"HEAD"})
 class CallService:
     """The calls of one worker."""
 
-    def __init__(self, settings: Settings, log: WorkerLog) -> None:
+    def __init__(self, settings: Settings, log: WorkerLog, purse: Purse | None = None) -> None:
         self._workers = settings.workers
         self._log = log
         self._wheel = DeadlineWheel(time.monotonic())
@@ -69,6 +71,7 @@ class CallService:
         self.tenants = TenantMap()
         self.records = records_of(settings, now=time.monotonic())
         self._told_trouble = ""
+        self.purse = purse if purse is not None else Purse(shared_counters(1), 0)
         self.providers = ProviderAccess(settings, self._wheel, self.outbox, log)
         self._shadows = Shadows(
             self.providers,
@@ -110,6 +113,7 @@ class CallService:
             share=1 / (snapshot.document.tenant.replicas * self._workers),
             metrics=self.metrics,
             log=self._log,
+            purse=self.purse,
             now=time.monotonic(),
             records=self.records,
         )

@@ -15,6 +15,7 @@ from relay.calls.attempts.call import Call, new_call
 from relay.calls.attempts.shadow_comparison import Comparison
 from relay.calls.call_context import CallContext
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
+from relay.calls.money.call_money import CallMoney, MoneyRefused, reserve_money
 from relay.calls.provider_error import PassedOnError
 from relay.calls.refusal_of import (
     BROKEN_STREAM_REFUSAL,
@@ -51,6 +52,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         "_endpoint",
         "_index",
         "_may_be_paid",
+        "_money",
         "_paused",
         "_request_id",
         "_targets",
@@ -87,6 +89,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._attempts = 0
         # an attempt before the last one may have been processed
         self._may_be_paid = False
+        self._money: CallMoney | None = None
         self._targets: tuple[Target, ...] = ()
         self._index = 0
         self._paused = False
@@ -151,6 +154,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         targets = router.targets(routed, body, request.fields)
         self._targets = targets
         self._keep(router.open_targets(routed.plan, targets, self.ready_at), self.ready_at)
+        if caller.tenant.spender.binds and not self._reserve_money(call):
+            return
         self.reservation = Reservation(call.ask(caller, self._targets[0]))
         self._admitted = True
         self._move(WAITING)
@@ -161,6 +166,20 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if records is not None and records.is_full:
             return Refusal.outbox_full
         return read_body(request.body)
+
+    def _reserve_money(self, call: Call) -> bool:
+        """Reserves what the call may cost; answers it where there is not enough."""
+        session = self.request.fields.get(b"x-session-id")
+        reserved = reserve_money(call, self._targets, session, self.ready_at)
+        if isinstance(reserved, MoneyRefused):
+            self.refuse(
+                reserved.refusal,
+                message=reserved.message,
+                retry_after_seconds=reserved.retry_seconds,
+            )
+            return False
+        self._money = reserved
+        return True
 
     # -- admission -------------------------------------------------------------------------------------------------
 
@@ -393,10 +412,12 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def attempt_settled(self, attempt: Attempt, event: UsageEvent) -> None:
         self._used_tokens += event.charged_tokens
+        if self._money is not None:
+            self._money.count(self.call, attempt.target, event)
         if self.phase is OVER:
             if self.comparison is not None:
                 self.comparison.served(attempt, event)
-            self.reservation.settle(self._used_tokens, attempt.ended_at)
+            self._settle(attempt.ended_at)
             # the attempt refers to us: let go, or only the collector could free the call's body
             self._attempt = None
 
@@ -506,8 +527,14 @@ class Exchange(Consumer, Applicant, RequestHandler):
         """Gives back seat, quota and limits; what is given back already stays so."""
         if self._admitted:
             self.call.tenant.admission.leave(self.reservation, now)
-            self.reservation.settle(self._used_tokens, now)
+            self._settle(now)
         self._attempt = None
+
+    def _settle(self, now: float) -> None:
+        """Charges what the call used; a second time changes nothing."""
+        self.reservation.settle(self._used_tokens, now)
+        if self._money is not None:
+            self._money.settle()
 
     def client_gone(self) -> None:
         if self.phase is OVER:
@@ -547,7 +574,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if waiting_or_later:
             self.call.tenant.admission.leave(self.reservation, now)
             if self._attempt is None or self._attempt.settled:
-                self.reservation.settle(self._used_tokens, now)
+                self._settle(now)
                 self._attempt = None
         model = self.call.model_label if waiting_or_later else ""
         series = self._context.metrics.calls(self._endpoint, model)

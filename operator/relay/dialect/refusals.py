@@ -14,6 +14,8 @@ from relay.dialect.body_fields import MAX_NESTING
 
 INVALID: Final = "invalid_request_error"
 SERVER: Final = "server_error"
+QUOTA: Final = "insufficient_quota"
+"""Client libraries and agents know this code: money is missing, and waiting does not bring it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,31 @@ class Refusal(Enum):
         "requests",
         "queue_wait_too_long",
         "The expected wait in the tenant's queue exceeds the maximum wait.",
+    )
+    budget_spent = RefusalRow(429, QUOTA, QUOTA, "The tenant's budget is spent.", retry=False)
+    credit_spent = RefusalRow(429, QUOTA, QUOTA, "The tenant's credit is spent.", retry=False)
+    budget_pending = RefusalRow(
+        429,
+        "requests",
+        "budget_pending",
+        "The part of the tenant's budget that this relay pod holds does not cover the call; more was asked for.",
+    )
+    session_capped = RefusalRow(
+        429, "requests", "session_limit_exceeded", "This session has reached its cap.", retry=False
+    )
+    model_unpriced = RefusalRow(
+        503,
+        SERVER,
+        "model_unpriced",
+        "The tenant has a budget, and this model has no price to reserve by; the platform team has to act.",
+        retry=False,
+        param="model",
+    )
+    ledger_away = RefusalRow(
+        503,
+        SERVER,
+        "ledger_unavailable",
+        "What this relay may spend of the tenant's budget is used up, and the ledger does not answer.",
     )
     not_implemented = RefusalRow(
         501, SERVER, "not_implemented", "The relay does not know this HTTP method.", retry=False

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from typing import Final
+from typing import Any, Final
 
 from relay.accounting.logs import Log
 from relay.accounting.metric_catalogue import Labels
@@ -21,6 +21,8 @@ from relay.process.document_acceptance import NOBODY, Acceptance, Accepted, Lead
 from relay.process.document_files import DocumentMount, LeaderFile, StateFile
 from relay.process.forking import become_worker
 from relay.process.isolation_probe import IsolationProbe
+from relay.process.money.lease_round import LeaseRound
+from relay.process.money.pod_money import PodMoney
 from relay.process.pod_state.open_breakers import OpenBreakers
 from relay.process.pod_state.preflights import PodPreflights
 from relay.process.pod_state.quota_use import PodQuotaUse
@@ -43,6 +45,8 @@ RESTART_SECONDS: Final = (0.1, 5.0)
 """First and longest pause before a worker that keeps crashing is started again; the first crash costs none."""
 STUCK_SECONDS: Final = 30.0
 """A worker that does not answer for this long, though asked every second or so, is stuck: the kubelet may restart us."""
+LEDGER_SECONDS: Final = 5.0
+"""More than a worker waits for the ledger."""
 STABLE_SECONDS: Final = 30.0
 """A worker that lived this long starts the pauses anew."""
 
@@ -106,7 +110,45 @@ class Supervisor:
         self.isolation = IsolationProbe(acceptance, lambda: self.unready_reason() is None)
         self.shipping = Shipping(settings, log)
         self.draining = False
+        self._drains_since = 0.0
+        money = PodMoney(settings.pod_name or socket.gethostname(), settings.workers)
+        self.leases = LeaseRound(
+            money,
+            ask=self._ask_ledger,
+            tell=self._tell,
+            workers=self._connected,
+            wanted=self._has_limits,
+            releases=self._releases_money,
+            log=log,
+        )
         self.workers_gone = asyncio.Event()
+
+    # -- money -----------------------------------------------------------------------------------------------------
+
+    def _has_limits(self) -> bool:
+        spending = self.accepted.document.tenant.spending if self.accepted else None
+        return spending is not None and bool(spending.limits)
+
+    def _releases_money(self) -> bool:
+        """Returns whether no new calls come any more, so that the ledger may have back what is free."""
+        quiet = self._settings.drain_accept_seconds + 1.0
+        return self.draining and time.monotonic() - self._drains_since > quiet
+
+    async def _ask_ledger(self, body: str) -> Message:
+        """Has one worker ask the ledger; empty without an answer."""
+        for number in self._connected():
+            return await self._ask(
+                self._workers[number], "lease", seconds=LEDGER_SECONDS, body=body
+            )
+        return {}
+
+    def _connected(self) -> list[int]:
+        return [one.number for one in self._workers.values() if one.channel is not None]
+
+    def _tell(self, number: int, kind: str, **fields: Any) -> None:
+        worker = self._workers.get(number)
+        if worker is not None and worker.channel is not None:
+            worker.channel.send(kind, **fields)
 
     # -- documents -------------------------------------------------------------------------------------------------
 
@@ -370,6 +412,7 @@ class Supervisor:
         if self.draining:
             return
         self.draining = True
+        self._drains_since = time.monotonic()
         self.open_breakers.end()
         self.preflights.end()
         self.quota_use.end()
@@ -398,6 +441,7 @@ class Supervisor:
         del self._workers[worker.number]
         self.open_breakers.forget(worker.number)
         self.quota_use.forget(worker.number)
+        self.leases.ended(worker.number)
         merged = merge([self._retired, without_gauges(worker.report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
         for future in worker.questions.values():
@@ -422,14 +466,14 @@ class Supervisor:
         if self.draining:
             return
         ours, theirs = socket.socketpair()
-        listener = self._listeners[number]
+        listener, counters = self._listeners[number], self.leases.money.counters
         # the collector then leaves these objects alone, and their pages stay shared
         gc.freeze()
         pid = os.fork()
         if pid == 0:
             ours.close()
             become_worker(
-                lambda: run_worker(self._settings, listener, theirs, number),
+                lambda: run_worker(self._settings, listener, theirs, number, counters),
                 keep={0, 1, 2, listener.fileno(), theirs.fileno()},
             )
         gc.unfreeze()
@@ -463,8 +507,7 @@ class Supervisor:
 
     def _give_preflight_duty(self) -> None:
         """Lets one worker probe canaries; a worker that is new, or that had no duty, has none."""
-        connected = [one.number for one in self._workers.values() if one.channel is not None]
-        if self.draining or not self.preflights.give_duty(connected):
+        if self.draining or not self.preflights.give_duty(self._connected()):
             return
         worker = self._workers[self.preflights.worker or 0]
         if worker.channel is not None:
@@ -489,7 +532,7 @@ class Supervisor:
             case "in_force":
                 worker.digest = message["digest"]
                 worker.generation = message["generation"]
-            case "metrics" | "keys" | "provider_probe":
+            case "metrics" | "keys" | "provider_probe" | "lease":
                 future = worker.questions.pop(message["id"], None)
                 if future is not None and not future.done():
                     future.set_result(message)
@@ -509,3 +552,5 @@ class Supervisor:
                 self.preflights.report(worker.number, message["digest"], message["rows"])
             case "tripped":
                 self._tell_others(worker, message)
+            case "money_short" | "money_returned":
+                self.leases.take_in(worker.number, message)

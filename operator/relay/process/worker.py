@@ -13,10 +13,13 @@ import uvloop
 
 from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import WorkerLog
+from relay.budgets.purse import Purse
 from relay.calls.call_service import CallService
 from relay.calls.preflight.preflights import PreflightRow
 from relay.process.allocator import keep_freed_memory
 from relay.process.drain import Drain
+from relay.process.money.lease_client import lease_client
+from relay.process.money.worker_money import WorkerMoney
 from relay.process.traffic.traffic_port import Serving, TrafficPort
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.routing.snapshot import SnapshotRejected, compile_snapshot
@@ -33,7 +36,9 @@ GC_THRESHOLD: Final = 50_000
 class Worker:
     """The service with its loop, its socket and its supervisor."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, number: int) -> None:
+    def __init__(
+        self, settings: Settings, listener: socket.socket, number: int, counters: Any
+    ) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self.log = WorkerLog(
@@ -44,7 +49,8 @@ class Worker:
             loop=self._loop,
         )
         take_over_library_logs(self.log)
-        self.service = CallService(settings, self.log)
+        purse = Purse(counters, number)
+        self.service = CallService(settings, self.log, purse)
         self._loop.set_exception_handler(self._unhandled)
         self._channel = WorkerChannel(self._received, self._supervisor_gone)
         self._port = TrafficPort(
@@ -52,6 +58,7 @@ class Worker:
             self.service.connections,
             handshake_seconds=settings.header_timeout_seconds,
         )
+        self._money = WorkerMoney(purse, lease_client(settings), self._channel.send)
         self._serving: set[asyncio.Task[None]] = set()
         self._drain: Drain | None = None
         self.service.preflights.watcher = self._report_preflights
@@ -66,6 +73,7 @@ class Worker:
         await self._loop.create_connection(lambda: self._channel, sock=control)
         self._tick()
         await self.ended.wait()
+        await self._money.close()
         self.service.stop()
         self.log.close()
 
@@ -74,6 +82,7 @@ class Worker:
         self.service.tick()
         self._report_trips()
         self._report_quota_use()
+        self._money.tick()
         if self._drain is not None:
             self._drain.advance(time.monotonic())
             if self._drain.over:
@@ -122,6 +131,8 @@ class Worker:
                 self._serve(Serving(message["name"], message["certificate"], message["key"]))
             case "drain":
                 self._begin_drain()
+            case _:
+                self._money.take_in(message)
 
     def _install(self, digest: str, payload: str) -> None:
         try:
@@ -195,7 +206,7 @@ class Worker:
 
 
 def run_worker(
-    settings: Settings, listener: socket.socket, control: socket.socket, number: int
+    settings: Settings, listener: socket.socket, control: socket.socket, number: int, counters: Any
 ) -> int:
     """Runs a worker in this fresh process until it ends; returns the exit code."""
     # the supervisor decides when workers end: a signal to the whole group must not race it
@@ -205,7 +216,7 @@ def run_worker(
     keep_freed_memory()
 
     async def life() -> None:
-        await Worker(settings, listener, number).serve(control)
+        await Worker(settings, listener, number, counters).serve(control)
 
     with contextlib.suppress(asyncio.CancelledError):
         uvloop.run(life())

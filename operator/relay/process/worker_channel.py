@@ -3,11 +3,13 @@
 to a worker    document {digest, payload}   metrics {id}   keys {id}   tripped {tenant_uid, route, fingerprint}   drain {}
                provider_probe {id, provider, stream}
                serve {name, certificate, key}   preflight_duty {on, passed: [tenant_uid, route, token]}
+               money {away, rows}   money_back {slot, starts_at}   lease {id, body}
 to supervisor  listening {name}   in_force {digest, generation}   metrics {id, report}   tripped {tenant_uid, route, fingerprint}
                refused {digest, message}   keys {id, missing}   provider_probe {id, probe}
                breakers {open: [tenant_uid, route, fingerprint, failed_probes]}
                quota_use {rows: [provider, level]}
                preflights {digest, rows: [tenant_uid, route, token, state, reason, message]}
+               money_short {least}   money_returned {slot, starts_at, allowance}   lease {id, status, body}
 """
 
 import asyncio

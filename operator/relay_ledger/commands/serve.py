@@ -83,8 +83,8 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     application = IngestPort(settings, keys, desk, metrics, log).application()
     usage = UsageDesk(engine)
     ReadingPort(usage, keys, log, body_seconds=settings.body_seconds).add_routes(application)
-    budgets = BudgetStore(engine)
-    LeasePort(budgets, keys, desk, body_seconds=settings.body_seconds).add_routes(application)
+    budgets = BudgetStore(engine, lease_seconds=settings.lease_seconds)
+    LeasePort(budgets, keys, desk, settings).add_routes(application)
     OperatorPort(
         keys,
         desk,

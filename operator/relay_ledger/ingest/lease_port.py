@@ -14,7 +14,6 @@ from pydantic import BaseModel, ValidationError
 from relay_contract.billing.budget import (
     ALERTS_TOLD_PATH,
     BUDGETS_PATH,
-    LEASE_SECONDS,
     LEASES_PATH,
     MAX_LEASE_BYTES,
     AlertsTold,
@@ -26,6 +25,7 @@ from relay_ledger.budgets.leasing import OutdatedAsk
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway, TooBusy
 from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.periods.zones import SECOND, UnknownZone, zone
+from relay_ledger.settings import Settings
 from relay_ledger.store.limits.budget_store import BudgetStore
 
 MAX_BUDGETS_BYTES: Final = 1024 * 1024
@@ -47,12 +47,13 @@ class LeasePort:
     """Adds its routes to the application that relays speak to."""
 
     def __init__(
-        self, budgets: BudgetStore, keys: KeyFile, desk: BookingDesk, *, body_seconds: float
+        self, budgets: BudgetStore, keys: KeyFile, desk: BookingDesk, settings: Settings
     ) -> None:
         self._budgets = budgets
         self._keys = keys
         self._desk = desk
-        self._body_seconds = body_seconds
+        self._body_seconds = settings.body_seconds
+        self._lease_microseconds = settings.lease_seconds * SECOND
         self._reachable_since = _now()
 
     def add_routes(self, application: web.Application) -> None:
@@ -85,7 +86,7 @@ class LeasePort:
             raise _Refused(*_UNAUTHORIZED)
         asked = await self._read(request, LeaseRequest, MAX_LEASE_BYTES)
         # who could not ask while we were away keeps its lease until it had the time to
-        grace_until = self._reachable_since + LEASE_SECONDS * SECOND
+        grace_until = self._reachable_since + self._lease_microseconds
         try:
             async with self._desk.place():
                 answer = await self._desk.in_turn(

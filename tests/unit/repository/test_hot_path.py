@@ -14,7 +14,7 @@ from hatch_build import (
 )
 
 RELAY = SOURCE_ROOT / "relay"
-HOT_ROOMS = ("calls", "accounting", "outbox", "routing", "admission", "dialect", "http")
+HOT_ROOMS = ("calls", "accounting", "outbox", "routing", "admission", "budgets", "dialect", "http")
 """Rooms that a call passes through."""
 
 

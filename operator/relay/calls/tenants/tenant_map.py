@@ -4,6 +4,7 @@ from relay.accounting.logs import WorkerLog
 from relay.accounting.metric_catalogue import Labels
 from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
+from relay.budgets.purse import Purse
 from relay.calls.tenants.key_use import LAST_USED, KeyUse, labels
 from relay.calls.tenants.tenant_runtime import TenantRuntime
 from relay.outbox.attempt_writer import AttemptWriter
@@ -40,6 +41,7 @@ class TenantMap:
         share: float,
         metrics: WorkerMetrics,
         log: WorkerLog,
+        purse: Purse,
         now: float,
         records: AttemptWriter | None = None,
     ) -> None:
@@ -48,7 +50,13 @@ class TenantMap:
         tenant = self._tenants.get(uid)
         if tenant is None:
             self._tenants[uid] = TenantRuntime(
-                snapshot, share=share, metrics=metrics, log=log, now=now, records=records
+                snapshot,
+                share=share,
+                metrics=metrics,
+                log=log,
+                purse=purse,
+                now=now,
+                records=records,
             )
         else:
             tenant.install(snapshot, share=share, now=now)

@@ -8,6 +8,8 @@ from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
 from relay.accounting.usage_event import FAILURES, UsageEvent
 from relay.admission.admission import Admission
+from relay.budgets.purse import Purse
+from relay.budgets.spender import Spender
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.routing.breaker import BreakerState
 from relay.routing.router import Router
@@ -21,7 +23,7 @@ class TenantRuntime:
     share is the part of what the tenant is granted that this worker holds.
     """
 
-    __slots__ = ("_log", "admission", "recorder", "router", "snapshot", "uid")
+    __slots__ = ("_log", "admission", "recorder", "router", "snapshot", "spender", "uid")
 
     def __init__(
         self,
@@ -30,6 +32,7 @@ class TenantRuntime:
         share: float,
         metrics: WorkerMetrics,
         log: WorkerLog,
+        purse: Purse,
         now: float,
         records: AttemptWriter | None = None,
     ) -> None:
@@ -42,6 +45,8 @@ class TenantRuntime:
         self.recorder = AttemptRecorder(
             tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log, records=records
         )
+        self.spender = Spender(purse)
+        self.spender.install(tenant.spending)
         self._log = log
 
     def install(self, snapshot: Snapshot, *, share: float, now: float) -> None:
@@ -49,6 +54,7 @@ class TenantRuntime:
         self.snapshot = snapshot
         self.router.install(snapshot)
         self.recorder.forget_subjects()
+        self.spender.install(snapshot.document.tenant.spending)
         self.admission.reconfigure(
             snapshot.document.tenant, snapshot.quotas(), share=share, now=now
         )

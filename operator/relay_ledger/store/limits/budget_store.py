@@ -38,8 +38,9 @@ AHEAD: Final = 2 * LEASE_SECONDS * SECOND
 class BudgetStore:
     """Times are microseconds since 1970. A lease does not end before `grace_until`: pods could not ask before."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, lease_seconds: int = LEASE_SECONDS) -> None:
         self._engine = engine
+        self._lease_seconds = lease_seconds
 
     def put(self, budget: TenantBudget, *, now: int) -> bool:
         """Puts a tenant's budget into force; returns whether that changed anything."""
@@ -78,11 +79,12 @@ class BudgetStore:
         """Gives a pod its part of each limit; raises OutdatedAsk."""
         with writing(self._engine, tenant_uid) as connection:
             limits = TenantLimits(connection, tenant_uid)
+            until = now + self._lease_seconds * SECOND
             leases = [
-                _leased(limits, limit, request, now=now, grace_until=grace_until)
+                _leased(limits, limit, request, now=now, until=until, grace_until=grace_until)
                 for limit in _asked(limits, request, now)
             ]
-        return LeaseAnswer(seconds=LEASE_SECONDS, leases=tuple(leases))
+        return LeaseAnswer(seconds=self._lease_seconds, leases=tuple(leases))
 
     def standings(self, tenant_uids: Sequence[str], *, now: int) -> BudgetStandings:
         """Tells how these tenants stand, and of alerts of anybody that nobody was told of yet."""
@@ -130,7 +132,13 @@ def _asked(limits: TenantLimits, request: LeaseRequest, now: int) -> list[Limit]
 
 
 def _leased(
-    limits: TenantLimits, limit: Limit, request: LeaseRequest, *, now: int, grace_until: int
+    limits: TenantLimits,
+    limit: Limit,
+    request: LeaseRequest,
+    *,
+    now: int,
+    until: int,
+    grace_until: int,
 ) -> Lease:
     accounts = limits.accounts(limit)
     if now < grace_until:
@@ -145,7 +153,7 @@ def _leased(
         request.pod,
         ask,
         now=now,
-        until=now + LEASE_SECONDS * SECOND,
+        until=until,
     )
     limits.keep(limit, {request.pod: account})
     accounts[request.pod] = account

@@ -7,6 +7,8 @@ from tests.unit.relay.memory import KeptLog
 
 from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
+from relay.budgets.purse import Purse
+from relay.budgets.shared_counters import shared_counters
 from relay.calls.tenants.caller import Caller, identify
 from relay.calls.tenants.tenant_map import TenantMap
 from relay.dialect.refusals import Refusal
@@ -14,12 +16,14 @@ from relay.http.message import Request
 from relay.routing.snapshot import compile_snapshot
 from relay_contract.document import ApiKey, Document
 
+PURSE = Purse(shared_counters(1), 0)
+
 
 def tenants(*documents: Document) -> TenantMap:
     served, metrics, log = TenantMap(), WorkerMetrics(), KeptLog()
     for one in documents:
         snapshot = compile_snapshot(one, f"digest-{one.generation}")
-        served.install(snapshot, share=1.0, metrics=metrics, log=log, now=0.0)
+        served.install(snapshot, share=1.0, metrics=metrics, log=log, purse=PURSE, now=0.0)
     return served
 
 
@@ -75,7 +79,9 @@ async def test_a_caller_is_out_of_date_after_the_next_document() -> None:
     assert isinstance(before, Caller)
     assert before.up_to_date
     snapshot = compile_snapshot(document(generation=2), "digest-2")
-    served.install(snapshot, share=1.0, metrics=WorkerMetrics(), log=KeptLog(), now=1.0)
+    served.install(
+        snapshot, share=1.0, metrics=WorkerMetrics(), log=KeptLog(), purse=PURSE, now=1.0
+    )
     after = asked(API_KEY, served)
     assert isinstance(after, Caller)
     assert (before.up_to_date, after.up_to_date) == (False, True)
@@ -134,7 +140,9 @@ async def test_the_last_use_of_a_key_is_told_and_outlives_the_document_in_which_
         keys=(ApiKey(name="production", sha256=sha256("new"), previous_sha256=sha256(API_KEY)),),
     )
     snapshot = compile_snapshot(news, "digest-3")
-    served.install(snapshot, share=1.0, metrics=WorkerMetrics(), log=KeptLog(), now=10.0)
+    served.install(
+        snapshot, share=1.0, metrics=WorkerMetrics(), log=KeptLog(), purse=PURSE, now=10.0
+    )
     assert uses(served, now=20.0) == {
         ("production", "current"): 0,
         ("production", "previous"): 1007,

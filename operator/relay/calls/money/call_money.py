@@ -1,0 +1,165 @@
+"""The money of one call: reserved before it waits for anything, and settled with what it cost."""
+
+import time
+from datetime import UTC, datetime
+from typing import Final, final
+
+from relay.accounting.usage_event import UsageEvent
+from relay.budgets.purse import MoneyHold, Shortage, Shortfall, Slice
+from relay.budgets.session_caps import SessionUse, reached
+from relay.budgets.spender import Spender
+from relay.calls.attempts.call import Call
+from relay.dialect.refusals import Refusal
+from relay.routing.routes import Target
+
+RETRY_SECONDS: Final = 1.0
+"""A slice that was asked for is there by then."""
+_PICOS: Final = 10**12
+
+
+@final
+class CallMoney:
+    """What one call has reserved and used."""
+
+    __slots__ = ("_cost", "_hold", "_spender", "_tokens", "_use", "_wall")
+
+    def __init__(
+        self, spender: Spender, hold: MoneyHold | None, use: SessionUse | None, wall: int
+    ) -> None:
+        self._spender = spender
+        self._hold = hold
+        self._use = use
+        self._wall = wall
+        self._cost = 0
+        self._tokens = 0
+
+    def count(self, call: Call, target: Target, event: UsageEvent) -> None:
+        """Notes what an attempt used; the tenant pays for the one whose answer its caller got, which is the last."""
+        tokens = event.tokens
+        self._cost = 0
+        if tokens is None:
+            return
+        self._tokens += tokens.input + tokens.output
+        cost = self._spender.card.cost(
+            target.provider,
+            target.model,
+            call.body.model,
+            self._wall,
+            input_tokens=tokens.input,
+            cached_tokens=tokens.cached,
+            output_tokens=tokens.output,
+        )
+        self._cost = max(cost, 0)
+
+    def settle(self) -> None:
+        """Books what the call has cost, once."""
+        hold, use = self._hold, self._use
+        if hold is not None:
+            hold.settle(self._cost)
+        if use is not None:
+            use.tokens += self._tokens
+            use.pico += self._cost
+        self._hold = self._use = None
+
+
+@final
+class MoneyRefused:
+    """Tells the caller why the call is not reserved; retry_seconds is None where trying again does not help."""
+
+    __slots__ = ("message", "refusal", "retry_seconds")
+
+    def __init__(
+        self, refusal: Refusal, message: str | None, retry_seconds: float | None = None
+    ) -> None:
+        self.refusal = refusal
+        self.message = message
+        self.retry_seconds = retry_seconds
+
+
+def reserve_money(
+    call: Call, targets: tuple[Target, ...], session: bytes | None, now: float
+) -> CallMoney | MoneyRefused:
+    """Reserves the most that a call is expected to cost, at whichever of its targets it ends."""
+    spender = call.tenant.spender
+    wall = time.time_ns() // 1000
+    use = _session_use(spender, session)
+    caps = spender.caps
+    if use is not None and caps is not None:
+        cap = reached(caps, use)
+        if cap:
+            return MoneyRefused(Refusal.session_capped, _capped(cap))
+    hold: MoneyHold | None = None
+    if spender.limits:
+        cost = _most(call, targets, wall)
+        if cost < 0:
+            return MoneyRefused(Refusal.model_unpriced, None)
+        reserved = spender.purse.reserve(
+            spender.limits, cost, wall=wall, now=now, serve_when_away=spender.serve_when_away
+        )
+        if isinstance(reserved, Shortfall):
+            return _refused(reserved, cost)
+        hold = reserved
+    if use is not None:
+        use.calls += 1
+    return CallMoney(spender, hold, use, wall)
+
+
+def _session_use(spender: Spender, session: bytes | None) -> SessionUse | None:
+    return spender.sessions.use(session) if session and spender.caps is not None else None
+
+
+def _most(call: Call, targets: tuple[Target, ...], wall: int) -> int:
+    """Returns the cost at the dearest of the targets, -1 if one has no price."""
+    estimate, most = call.estimate, 0
+    bound = estimate.bound.tokens
+    for target in targets:
+        cost = call.tenant.spender.card.cost(
+            target.provider,
+            target.model,
+            call.body.model,
+            wall,
+            input_tokens=estimate.input_tokens,
+            cached_tokens=0,
+            output_tokens=estimate.output_tokens if bound is None else bound,
+        )
+        if cost < 0:
+            return -1
+        most = max(most, cost)
+    return most
+
+
+def _refused(shortfall: Shortfall, cost: int) -> MoneyRefused:
+    match shortfall.reason:
+        case Shortage.PENDING:
+            return MoneyRefused(Refusal.budget_pending, None, RETRY_SECONDS)
+        case Shortage.AWAY:
+            return MoneyRefused(Refusal.ledger_away, None)
+    of = shortfall.slice
+    assert of is not None
+    refusal = Refusal.credit_spent if shortfall.kind == "credit" else Refusal.budget_spent
+    return MoneyRefused(refusal, _spent(of, cost))
+
+
+def _spent(of: Slice, cost: int) -> str:
+    left = max(of.free + of.left + of.elsewhere, 0)
+    needs = f"{usd(left)} USD are left, and this call may cost up to {usd(cost)} USD"
+    if of.kind == "credit":
+        return f"The tenant's credit is spent: {needs}. Add credit, or make the call smaller."
+    renews = datetime.fromtimestamp(of.ends_at // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f"The tenant's budget of {usd(of.amount)} USD is spent: {needs}."
+        f" It renews at {renews}; the platform team can raise it."
+    )
+
+
+def _capped(cap: str) -> str:
+    named = "money" if cap == "amount" else cap
+    return f"This X-Session-ID has used all the {named} that one session may. Begin another one if that was meant."
+
+
+def usd(pico: int) -> str:
+    """Writes an amount to a hundredth of a cent, rounded up."""
+    parts = -(-pico * 10_000 // _PICOS)
+    whole, fraction = divmod(parts, 10_000)
+    digits = f"{fraction:04d}"
+    return f"{whole}.{digits[:2]}{digits[2:].rstrip('0')}"
