@@ -44,6 +44,10 @@ def operator_token() -> str:
     return read_keys(KEY).operator_token()
 
 
+def payments_token() -> str:
+    return read_keys(KEY).payments_token()
+
+
 def token_of(tenant_uid: str, key: str = KEY) -> str:
     return read_keys(key).tenant_token(tenant_uid)
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.ledger.conftest import Books
-from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
+from tests.ledger.ledger_process import LedgerProcess, operator_token, payments_token, token_of
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.attempt_event import AttemptRecord
@@ -165,6 +165,10 @@ def test_nobody_reads_without_a_token_of_a_tenant(serving: LedgerProcess) -> Non
     # the operator reads no tenant's use by these routes, and a tenant adds no credit
     error(serving.ask("GET", REPORT, token=operator_token()), 401)
     error(serving.ask("POST", "/v1/credits", body=b"{}"), 401)
+    # who takes payments reads nobody's use; the operator may add credit too
+    for method, path in asked[:3]:
+        error(serving.ask(method, path, token=payments_token()), 401)
+    error(serving.ask("POST", "/v1/credits", token=operator_token(), body=b"{}"), 400)
 
 
 def test_questions_that_cannot_be_answered_say_what_to_ask(serving: LedgerProcess) -> None:
@@ -221,7 +225,7 @@ def credit(**changes: Any) -> bytes:
 
 def test_credit_is_booked_once_under_its_reference(serving: LedgerProcess, books: Books) -> None:
     def pay(**changes: Any) -> httpx.Response:
-        return serving.ask("POST", "/v1/credits", token=operator_token(), body=credit(**changes))
+        return serving.ask("POST", "/v1/credits", token=payments_token(), body=credit(**changes))
 
     error(pay(), 404, "uid-a")
     ContractStore(books.engine).put("uid-a", Terms(), now=1)

@@ -1,4 +1,4 @@
-"""Tokens by which relays and the operator show the ledger who they are: a name, and its HMAC under a key that operator and ledger share.
+"""Tokens by which relays, the operator and payment systems show the ledger who they are: a name, and its HMAC under a key that operator and ledger share.
 
 A relay has its token and not the key, so it can show no other tenant's. There is no list to keep in step: a tenant's token is known from
 the moment there is the tenant. A file of keys holds one key a line. The first makes tokens, all of them verify: to change the key, put a
@@ -13,12 +13,14 @@ from typing import Final
 
 AUTHORIZATION_SCHEME: Final = "Bearer"
 OPERATOR_NAME: Final = "operator"
+PAYMENTS_NAME: Final = "payments"
 MAX_KEYS: Final = 8
 MAX_KEY_FILE_BYTES: Final = 4096
 _KEY: Final = re.compile(r"[!-~]{32,256}")
 _TENANT_UID: Final = re.compile(r"[0-9A-Za-z_-]{1,96}")
 _TENANT_PURPOSE: Final = b"relay-ledger/1/tenant\n"
 _OPERATOR_PURPOSE: Final = b"relay-ledger/1/operator\n"
+_PAYMENTS_PURPOSE: Final = b"relay-ledger/1/payments\n"
 """What a key signs begins with its purpose, so that a tenant of that UID is not taken for the operator."""
 
 
@@ -46,6 +48,10 @@ class LedgerKeys:
         """Returns the operator's token."""
         return f"{OPERATOR_NAME}.{_mac(self._keys[0], _OPERATOR_PURPOSE, OPERATOR_NAME)}"
 
+    def payments_token(self) -> str:
+        """Returns the token of payment systems: it adds credit, and nothing else."""
+        return f"{PAYMENTS_NAME}.{_mac(self._keys[0], _PAYMENTS_PURPOSE, PAYMENTS_NAME)}"
+
     def tenant_of(self, token: str) -> str | None:
         """Returns the UID of the tenant whose relays have this token, None if it is no tenant's."""
         tenant_uid, _, mac = token.partition(".")
@@ -57,6 +63,11 @@ class LedgerKeys:
         """Returns whether this is the operator's token."""
         name, _, mac = token.partition(".")
         return name == OPERATOR_NAME and self._verifies(_OPERATOR_PURPOSE, name, mac)
+
+    def is_payments(self, token: str) -> bool:
+        """Returns whether this is the token of payment systems."""
+        name, _, mac = token.partition(".")
+        return name == PAYMENTS_NAME and self._verifies(_PAYMENTS_PURPOSE, name, mac)
 
     def _verifies(self, purpose: bytes, name: str, mac: str) -> bool:
         # every key is tried, each in constant time: how long it takes tells nothing

@@ -14,11 +14,13 @@ from relay_ledger.commands import (
     audit,
     compare_command,
     contract_commands,
+    credit_commands,
     price_commands,
     reconcile_command,
     report_command,
     statement_command,
 )
+from relay_ledger.commands.credit_commands import CreditRefused
 from relay_ledger.commands.provider_api import ProviderRefused
 from relay_ledger.commands.serve import serve
 from relay_ledger.money.amounts import NotAnAmount
@@ -26,6 +28,7 @@ from relay_ledger.periods.moments import NotATime
 from relay_ledger.periods.zones import UnknownZone
 from relay_ledger.prices.price_list import InvalidPrices
 from relay_ledger.reconciliation.provider_report import UnreadableReport
+from relay_ledger.reports.usage_history import BadQuestion
 from relay_ledger.reports.what_if import UnreadableHistory
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate, NotDue
@@ -38,6 +41,7 @@ _WRONG_QUESTIONS: Final = (
     *(InvalidPrices, NotAnAmount, NotATime, UnknownZone),
     *(NoRate, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
+    *(BadQuestion, CreditRefused),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")
@@ -90,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     compare_command.add_arguments(
         commands.add_parser("compare", help="say what a month would have cost by another list")
     )
+    credit_commands.add_credit(
+        commands.add_parser("credit", help="add a payment of a tenant, or tell its balance")
+    )
+    commands.add_parser(
+        "payments-token", help="write the token by which payment systems add credit"
+    )
     contract_commands.add_terms(
         commands.add_parser("terms", help="say what zone and currency a tenant's statements have")
     )
@@ -115,6 +125,8 @@ def _run(options: argparse.Namespace) -> int:
             serve(settings)
         case "prices":
             price_commands.run(options, settings.database.get_secret_value())
+        case "payments-token":
+            return credit_commands.run_token(settings)
         case "statement":
             return statement_command.run(options, settings)
         case name:
@@ -126,6 +138,7 @@ _READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
     "audit": audit.run,
     "reconcile": reconcile_command.run,
     "compare": compare_command.run,
+    "credit": credit_commands.run_credit,
     "report": report_command.run,
     "terms": contract_commands.run_terms,
     "rates": contract_commands.run_rates,

@@ -26,6 +26,10 @@ class KeyFile:
         """Returns whether this is the operator's token."""
         return self._keys is not None and self._keys.is_operators(token)
 
+    def is_payments(self, token: str) -> bool:
+        """Returns whether this is the token of payment systems."""
+        return self._keys is not None and self._keys.is_payments(token)
+
     def refresh(self) -> str | None:
         """Looks for another content; returns a sentence if it cannot be used, without anything that is in it."""
         try:

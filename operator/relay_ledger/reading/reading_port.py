@@ -41,6 +41,8 @@ class Callers(Protocol):
 
     def is_operators(self, token: str) -> bool: ...
 
+    def is_payments(self, token: str) -> bool: ...
+
 
 class ReadingPort:
     """Adds its routes to the application that relays speak to."""
@@ -118,7 +120,8 @@ class ReadingPort:
         return web.json_response(_credit_body(balance))
 
     async def _add_credit(self, request: web.Request) -> web.Response:
-        if not self._callers.is_operators(_token(request)):
+        token = _token(request)
+        if not (self._callers.is_payments(token) or self._callers.is_operators(token)):
             return _refusal(*_UNAUTHORIZED)
         return await self._bounded(lambda: self._booked(request))
 

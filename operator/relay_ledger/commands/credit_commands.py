@@ -1,0 +1,74 @@
+"""`relay-ledger credit` and `relay-ledger payments-token`: money paid in advance, by hand, and the token by which payment systems tell of it."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from relay_contract.billing.ledger_token import UnusableKeys, read_keys
+from relay_ledger.money.amounts import usd_text
+from relay_ledger.reading.credit_form import read_credit
+from relay_ledger.settings import Settings
+from relay_ledger.store.credits import CreditStore, ReferenceTaken, UnknownTenant
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.schema import upgrade
+
+
+class CreditRefused(ValueError):
+    """A payment that is not booked; the message says why."""
+
+
+def add_credit(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `credit`."""
+    parser.add_argument("tenant", metavar="UID")
+    parser.add_argument("--amount", help="in USD, as 25.00; without it the balance alone is told")
+    parser.add_argument("--reference", default="", help="the payment's own, booked once")
+    parser.add_argument("--note", default="")
+
+
+def run_credit(options: argparse.Namespace, address: str) -> int:
+    """Books a payment and tells the balance; raises BadQuestion, CreditRefused."""
+    engine = open_database(address)
+    try:
+        upgrade(engine)
+        store = CreditStore(engine)
+        if options.amount is not None:
+            _book(store, options)
+        balance = store.balance(options.tenant)
+    finally:
+        engine.dispose()
+    sys.stdout.write("no credit\n" if balance is None else f"{usd_text(balance)} USD\n")
+    return 0
+
+
+def _book(store: CreditStore, options: argparse.Namespace) -> None:
+    form = read_credit(
+        json.dumps(
+            {
+                "tenant_uid": options.tenant,
+                "reference": options.reference,
+                "amount": options.amount,
+                "currency": "USD",
+                "note": options.note,
+            }
+        ).encode()
+    )
+    try:
+        new = store.add(form.tenant_uid, form.payment, now=time.time_ns() // 1000)
+    except UnknownTenant:
+        raise CreditRefused(f"the ledger knows no tenant of UID {form.tenant_uid}") from None
+    except ReferenceTaken:
+        raise CreditRefused(f"{form.reference} is booked with another amount") from None
+    sys.stdout.write("booked\n" if new else "booked before\n")
+
+
+def run_token(settings: Settings) -> int:
+    """Writes the token of payment systems; raises CreditRefused, OSError."""
+    path: Path = settings.keys_file
+    try:
+        keys = read_keys(path.read_text(encoding="ascii"))
+    except (UnusableKeys, UnicodeDecodeError):
+        raise CreditRefused(f"{path} is no file of keys") from None
+    sys.stdout.write(keys.payments_token() + "\n")
+    return 0

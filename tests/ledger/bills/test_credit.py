@@ -1,0 +1,45 @@
+"""Credit by hand, and the token by which payment systems add it."""
+
+from tests.ledger.conftest import Books
+from tests.ledger.ledger_process import KEY, payments_token
+from tests.ledger.shell import Shell
+
+from relay_contract.billing.ledger_token import read_keys
+from relay_ledger.periods.contracts import Terms
+from relay_ledger.store.contracts import ContractStore
+
+
+def test_a_payment_is_booked_once_and_the_balance_told(
+    books: Books, address: str, shell: Shell
+) -> None:
+    pay = ["credit", "uid-a", "--amount", "25.00", "--reference", "wire-1"]
+    code, _, said = shell.run(address, *pay)
+    assert (code, "knows no tenant" in said) == (1, True)
+    ContractStore(books.engine).put("uid-a", Terms(), now=1)
+    assert shell.run(address, "credit", "uid-a")[:2] == (0, "no credit\n")
+    assert shell.run(address, *pay)[:2] == (0, "booked\n25.00 USD\n")
+    assert shell.run(address, *pay)[:2] == (0, "booked before\n25.00 USD\n")
+    other = ["credit", "uid-a", "--amount", "26.00", "--reference", "wire-1"]
+    code, _, said = shell.run(address, *other)
+    assert (code, "another amount" in said) == (1, True)
+    refund = ["credit", "uid-a", "--amount=-5.5", "--reference", "wire-2"]
+    assert shell.run(address, *refund)[:2] == (0, "booked\n19.50 USD\n")
+    for amount in ("NaN", "0", "1e3"):
+        code, _, said = shell.run(address, *pay[:2], f"--amount={amount}", "--reference", "x")
+        assert (code, "Traceback" in said) == (1, False)
+
+
+def test_the_token_of_payment_systems_is_nobody_elses(
+    books: Books, address: str, shell: Shell
+) -> None:
+    (shell.directory / "keys").write_text(KEY + "\n")
+    assert shell.run(address, "payments-token")[:2] == (0, payments_token() + "\n")
+    keys = read_keys(KEY)
+    assert keys.is_payments(keys.payments_token())
+    for token in (keys.operator_token(), keys.tenant_token("payments"), keys.tenant_token("a"), ""):
+        assert not keys.is_payments(token)
+    assert not keys.is_operators(keys.payments_token())
+    assert keys.tenant_of(keys.payments_token()) is None
+    (shell.directory / "keys").write_text("short\n")
+    code, _, said = shell.run(address, "payments-token")
+    assert (code, "short" in said, "no file of keys" in said) == (1, False, True)
