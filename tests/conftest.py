@@ -1,10 +1,11 @@
 """Fixtures for every suite: the session's cluster (created when the first test asks for it) and its clients."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("tests.cluster.session.fixtures",)
 
-# no deadline: a timing claim is a benchmark, never a timed assertion
-settings.register_profile("quick", max_examples=20, deadline=None)
-settings.register_profile("thorough", max_examples=200, deadline=None)
+# neither deadline nor too_slow: a timing claim is a benchmark, never a timed assertion
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("untimed"), max_examples=20)
+settings.register_profile("thorough", settings.get_profile("untimed"), max_examples=200)
 settings.load_profile("quick")
