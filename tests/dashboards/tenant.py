@@ -129,7 +129,7 @@ def _calls() -> Row:
                     f"sum by (reason) (rate(relay_rejections_total{{{_ITS}}}{RATE}))", "{{reason}}"
                 ),
                 unit="reqps",
-                about="Limits, queue, keys; README has each reason.",
+                about="Limits, queue, keys; docs/reference/refusals.md has each reason.",
             ),
             graph(
                 "Seats and line",
