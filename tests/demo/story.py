@@ -196,7 +196,7 @@ def _usual_errors(cluster: Cluster, tell: Tell) -> _Kept:
         f"of the traffic: {status['analysis']['message']}"
     )
     for row in status["analysis"]["metrics"]:
-        tell(f"  {row['name']}: limit {row['limit']}; evidence {row['evidence']}")
+        tell(f"  {row['name']}: {row['message']}")
     return kept
 
 
@@ -223,12 +223,15 @@ def _healthy_samples(cluster: Cluster) -> bool:
 
 
 def _follow(cluster: Cluster, tell: Tell, *, until: str, seconds: float) -> None:
-    """Prints every change of phase and weight until the phase is reached."""
+    """Prints every change of phase and weight since the newest spec, until the phase is reached."""
     told = ""
 
     def look() -> tuple[str, int]:
         nonlocal told
-        status = _status(cluster)
+        route = cluster.get("relayroute", "chat", "-n", "relay-finance")
+        status = route.get("status", {})
+        if status.get("observedGeneration", -1) != route["metadata"]["generation"]:
+            return "", 0
         phase, weight = status.get("phase", ""), status.get("weights", {}).get("canaryPercent", 0)
         messages = {one["type"]: one["message"] for one in status.get("conditions", [])}
         line = f"  {phase:<12} canary {weight:>3} %"
@@ -239,14 +242,9 @@ def _follow(cluster: Cluster, tell: Tell, *, until: str, seconds: float) -> None
             raise DemoFailed(
                 f"rolled back while waiting for phase {until}: {messages.get('Ready', '')}"
             )
-        generation_seen = status.get("observedGeneration", -1)
-        return (phase if generation_seen == _generation(cluster) else ""), weight
+        return phase, weight
 
     wait_until(f"phase {until}", look, lambda seen: seen[0] == until, seconds=seconds, every=0.2)
-
-
-def _generation(cluster: Cluster) -> int:
-    return int(cluster.get("relayroute", "chat", "-n", "relay-finance")["metadata"]["generation"])
 
 
 def _settled(cluster: Cluster) -> dict[str, Any]:

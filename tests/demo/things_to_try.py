@@ -44,7 +44,7 @@ def things() -> Sequence[Thing]:
                 "kubectl -n relay-finance port-forward svc/relay 18080:8080 >/dev/null & sleep 2",
                 "KEY=$(kubectl -n relay-finance get secret relay-api-keys -o jsonpath='{.data.production}' | base64 -d)",
                 'curl -sS http://127.0.0.1:18080/v1/chat/completions -H "Authorization: Bearer $KEY" '
-                f"-H 'Content-Type: application/json' -d '{body}'; kill %1",
+                f"-H 'Content-Type: application/json' -d '{body}'; echo; kill $!",
             ),
         ),
         Thing(

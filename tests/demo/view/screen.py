@@ -1,5 +1,6 @@
 """Where the demonstration tells what it does: on a terminal above a live table of all routes, elsewhere line by line."""
 
+import textwrap
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -107,8 +108,8 @@ class Screen(AbstractContextManager["Screen"]):
         self._stack.close()
 
     def tell(self, text: str) -> None:
-        """Writes lines of the story. On a terminal tables and long messages, which the view shows too, are cut off at its width."""
-        if is_live(self._console) and ("\n" in text or text.startswith("  ")):
+        """Writes lines of the story. On a terminal tables are cut off at its width, and messages folded below where they begin."""
+        if is_live(self._console) and "\n" in text:
             self._console.print(
                 text,
                 markup=False,
@@ -117,6 +118,8 @@ class Screen(AbstractContextManager["Screen"]):
                 no_wrap=True,
                 overflow="ellipsis",
             )
+        elif is_live(self._console) and text.startswith("  "):
+            say(self._console, folded(text, self._console.width))
         else:
             say(self._console, text)
 
@@ -128,6 +131,12 @@ class Screen(AbstractContextManager["Screen"]):
 def is_live(console: Console) -> bool:
     """Tells whether there is a terminal that can be drawn on."""
     return console.is_terminal and not console.is_dumb_terminal
+
+
+def folded(text: str, width: int) -> str:
+    """Folds a line between words; what goes on stands below the last column, which three blanks set off."""
+    column = text.rfind("   ") + 3 if "   " in text.strip() else 4
+    return textwrap.fill(text, max(width, column + 20), subsequent_indent=" " * column)
 
 
 def say(console: Console, text: str) -> None:

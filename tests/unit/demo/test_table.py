@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from tests.demo.view.figures import Evidence, Figures, Side
 from tests.demo.view.route_line import RouteLine
-from tests.demo.view.screen import say
+from tests.demo.view.screen import folded, say
 from tests.demo.view.table import table
 
 
@@ -91,3 +91,15 @@ def test_what_is_said_is_cut_nowhere(is_terminal: bool) -> None:
     say(console, last)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == f"{last}\n"
+
+
+def test_a_long_message_is_folded_below_where_it_begins() -> None:
+    line = "  RolledBack   canary   0 %   rolled back from 25 %: 29 of 108 requests failed (27 %, limit 1 %)"
+    assert folded(line, 70).splitlines() == [
+        "  RolledBack   canary   0 %   rolled back from 25 %: 29 of 108",
+        "                              requests failed (27 %, limit 1 %)",
+    ]
+    assert folded("  Errors: 3 of 371 requests failed", 24).splitlines() == [
+        "  Errors: 3 of 371",
+        "    requests failed",
+    ]
