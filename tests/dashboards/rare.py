@@ -32,6 +32,12 @@ RARE: Final[Mapping[tuple[str, str, str], Mapping[str, str]]] = {
     ("relay-operator", "Messages of the webhook", "{{outcome}}"): _one(
         "relay_operator_webhook_messages_total", f'{_OPERATOR},outcome="delivered"', _RISING
     ),
+    ("relay-fleet", "Calls that relays refused", "{{reason}}"): _one(
+        "relay_rejections_total", f'{_RELAY},reason="queue_full"', _RISING
+    ),
+    ("relay-tenant", "Calls refused by the relay", "{{reason}}"): _one(
+        "relay_rejections_total", f'{_RELAY},reason="queue_full"', _RISING
+    ),
     ("relay-fleet", "Tenants that are not Ready", "Ready"): _one(
         "relay_operator_tenant_ready", _TENANT, "0x20"
     ),
@@ -58,6 +64,9 @@ RARE: Final[Mapping[tuple[str, str, str], Mapping[str, str]]] = {
     ),
     ("relay-tenant", "Usage that was not reported", "{{side}} unreadable"): _one(
         "relay_usage_unreadable_total", f'{_RELAY},route="chat",side="stable"', _RISING
+    ),
+    ("relay-migration", "Certified", "certified"): _one(
+        "relay_operator_route_step_certified", _ROUTE
     ),
     ("relay-migration", "Drift of tokens", "{{kind}}, for certain"): _one(
         "relay_operator_route_token_drift_percent", f'{_ROUTE},kind="output"'

@@ -1,24 +1,67 @@
 """The demonstration of `make demo` as a test: the chart installed by helm on a real cluster."""
 
 import base64
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
 
 import pytest
-from tests.demo import stage, story
+import yaml
+from rich.console import Console
+from tests.dashboards.rare import RARE, VARIABLES
+from tests.dashboards.reading import Asked, asked
+from tests.demo import stage, story, things_to_try
 from tests.demo.commands import Cluster, wait_until
+from tests.demo.view.api_proxy import ApiProxy
+from tests.demo.view.figures import QUESTION, read
+from tests.demo.view.screen import Screen
 from tests.e2e.plugin import Plugin
+from tests.pages import blocks, output
+from tests.pages.story import YOURS
 
 SECONDS = 420
 
 
 @pytest.fixture(scope="module")
-def told() -> list[str]:
-    return []
+def drawn() -> io.StringIO:
+    """What a terminal of 120 columns was sent."""
+    return io.StringIO()
 
 
 @pytest.fixture(scope="module")
-def outcome(staged: Cluster, told: list[str]) -> story.Outcome:
-    """Runs the demonstration once."""
-    return story.run(staged, told.append)
+def began() -> float:
+    return time.time()
+
+
+@pytest.fixture(scope="module")
+def outcome(staged: Cluster, drawn: io.StringIO, began: float) -> story.Outcome:
+    """Runs the demonstration once, with its live view."""
+    console = Console(file=drawn, force_terminal=True, width=120, color_system=None)
+    with Screen(console, staged) as screen:
+        return story.run(staged, screen.tell)
+
+
+def pasted(staged: Cluster, commands: str) -> subprocess.CompletedProcess[str]:
+    """Runs commands as somebody does who pastes them into a shell in the root of the checkout."""
+    environment = {
+        **os.environ,
+        **YOURS,
+        "KUBECONFIG": str(staged.kubeconfig),
+        "PATH": f"{staged.kubectl_path.parent}:{staged.helm_path.parent}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=stage.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.timeout(SECONDS)
@@ -113,6 +156,14 @@ def test_the_plugin_tells_the_story(plugin: Plugin) -> None:
     assert "stays at its target of 50 %" in plugin("plan", "chat", "-t", "finance")
 
 
+def test_the_plugin_looks_as_its_page_shows(plugin: Plugin) -> None:
+    samples = blocks.samples_of("docs/kubectl-relay.md")
+    assert {one.command.split()[2] for one in samples} == {"status", "why"}
+    for one in samples:
+        printed = plugin(*shlex.split(one.command)[2:])
+        assert output.absent(one.shown, printed) == [], one.command
+
+
 def test_the_plugin_tells_how_to_call_and_calls(plugin: Plugin, staged: Cluster) -> None:
     secret = staged.get("secret", "relay-api-keys", "-n", "relay-finance")
     key = base64.b64decode(secret["data"]["production"]).decode()
@@ -166,3 +217,75 @@ def test_the_plugin_says_what_a_person_of_the_tenant_may_not_read(plugin: Plugin
 def test_kubectl_completes_the_plugin(plugin: Plugin) -> None:
     assert "finance/chat" in plugin.completions("why", "")
     assert plugin.completions("why", "finance/c")[0] == "finance/chat"
+
+
+def questions(staged: Cluster) -> list[Asked]:
+    """Returns what the dashboards ask, as the chart makes them."""
+    made = staged.helm(
+        "template", "relay-operator", str(stage.CHART), "--namespace", stage.OPERATOR_NAMESPACE,
+        "--set", "dashboards.enabled=true", "--show-only", "templates/dashboards.yaml",
+    )  # fmt: skip
+    return [
+        one for text in yaml.safe_load(made)["data"].values() for one in asked(json.loads(text))
+    ]
+
+
+def test_every_panel_of_every_dashboard_has_had_series(
+    outcome: story.Outcome, staged: Cluster, began: float
+) -> None:
+    """Those that only a bad day has are in RARE, and tried with series of their own (tests/chart/test_dashboards.py)."""
+    variables = VARIABLES | {"__rate_interval": "30s"}
+    empty = []
+    with ApiProxy(staged) as proxy:
+        for one in questions(staged):
+            expr, seconds = one.filled(variables), time.time() - began
+            answer = proxy.ask_over(expr, seconds=seconds, step_seconds=2)
+            if not answer["data"]["result"] and one.name not in RARE:
+                empty.append(one.name)
+    assert not empty, "\n".join(map(str, empty))
+
+
+def test_the_live_view_showed_the_canary_climb_and_fall(
+    outcome: story.Outcome, drawn: io.StringIO
+) -> None:
+    shown = drawn.getvalue()
+    for wanted in ("kubectl apply -f examples/02-canary/climb.yaml", "Progressing", "RolledBack"):
+        assert wanted in shown
+    assert re.search(r"█{5}▒{5}", shown), "half of all calls, on the way to all"
+    assert re.search(r"\d\.\d % \(≤ 1 %\)", shown), "the canary's errors and their limit"
+    assert re.search(r"p90 \d+ ms", shown)
+    assert re.search(r"\d\.\d of 6\.2", shown), "evidence, of what convicts"
+    assert re.search(r"\bin \d s\b", shown), "the time until the next step"
+
+
+def test_the_live_view_knows_both_sides_and_the_evidence(
+    outcome: story.Outcome, staged: Cluster, began: float
+) -> None:
+    with ApiProxy(staged) as proxy:
+        answer = proxy.ask_over(QUESTION, seconds=time.time() - began, step_seconds=2)
+    for series in answer["data"]["result"]:
+        # the last value of each, as if all had been there at once
+        series["value"] = next(
+            (one for one in reversed(series["values"]) if one[1] != "NaN"), (0, "NaN")
+        )
+    figures = read(answer)["relay-finance", "chat"]
+    for side in (figures.stable, figures.canary):
+        assert side.errors is not None
+        assert side.slow is not None
+        assert side.first_token_seconds is not None
+    assert figures.foremost is not None
+    assert figures.foremost.needed > 6
+    assert figures.allowed("Errors") == pytest.approx(0.01)
+
+
+def test_what_is_suggested_to_try_works_as_pasted(outcome: story.Outcome, staged: Cluster) -> None:
+    said = [
+        pasted(staged, "\n".join((things_to_try.setting(staged), *thing.commands)))
+        for thing in things_to_try.things()
+    ]
+    assert [done.stderr for done in said if done.returncode] == []
+    look, call, moved = (done.stdout for done in said)
+    assert "relay-finance" in look
+    assert "Progress" in look or "Holding" in look
+    assert json.loads(call)["choices"]
+    assert "condition met" in moved

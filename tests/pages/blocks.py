@@ -3,12 +3,13 @@
 A comment in the line before a block of commands (sh, python) says so. It is not shown where pages are rendered. A block of YAML
 may have one: its objects are then sent to the cluster as a dry run.
 
-    <!-- run: cluster -->                            pasted into a shell of the story tests/e2e/test_pages.py, after the blocks before it
+    <!-- run: cluster -->                            pasted into a shell of the story tests/e2e/test_written_pages.py, after the blocks before it
     <!-- run: cluster, until "Promoted" -->          the same; it is done, and interrupted, when its output has this
     <!-- run by: tests/e2e/test_story.py -->         another test does the same
     <!-- yours: REGISTRY KEY -->                     sets these variables to the reader's own values; the story sets its own
     <!-- needs a cloud: a registry to push to -->    no test can run it, for this reason
     <!-- shows -->                                   before another block: what the commands before it print
+    <!-- shown in: tests/e2e/test_story.py -->       before another block: a command after `$ `, and what it prints in that test
 """
 
 import re
@@ -22,7 +23,9 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMMANDS: Final = ("sh", "bash", "shell", "console", "python")
 _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^`]*$")
-_MARK: Final = re.compile(r"^ *<!-- (?P<text>(?:run|run by|yours|needs a cloud|shows)\b.*) -->$")
+_MARK: Final = re.compile(
+    r"^ *<!-- (?P<text>(?:run|run by|yours|needs a cloud|shows|shown in)\b.*) -->$"
+)
 _INLINE: Final = re.compile(r"`([^`]+)`")
 _LOOK: Final = re.compile(r"kubectl (?!.* (?:-w|-f)\b)(?:-n \S+ )?(?:get|describe|explain) .+")
 _STANDS_FOR: Final = {
@@ -32,6 +35,7 @@ _STANDS_FOR: Final = {
     "ROUTE": "chat",
 }
 """Words in capitals within sentences, and what they are in the story."""
+_SHOWN_IN: Final = "shown in: "
 _WAIT: Final = re.compile(r'cluster(?:, until "(?P<until>[^"]+)")?')
 
 
@@ -118,6 +122,33 @@ def read(page: str, text: str) -> list[Block]:
                 )
             )
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A command that another test runs, and what a page shows of its output."""
+
+    test: str
+    command: str
+    shown: str
+
+
+def samples_of(page: str) -> list[Sample]:
+    """Returns those of a page, in its order."""
+    return samples_in(page, (ROOT / page).read_text())
+
+
+def samples_in(page: str, text: str) -> list[Sample]:
+    """Returns those in the text of a page."""
+    return [
+        Sample(
+            test=block.mark.removeprefix(_SHOWN_IN),
+            command=block.text.partition("\n")[0].removeprefix("$ "),
+            shown=block.text.partition("\n")[2],
+        )
+        for block in _fenced(page, text)
+        if block.mark.startswith(_SHOWN_IN)
+    ]
 
 
 def looks_of(page: str) -> list[Block]:

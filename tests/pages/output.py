@@ -5,13 +5,15 @@ from typing import Final
 
 ANYTHING: Final = "..."
 _DURATION: Final = re.compile(r"(?:\d+(?:d|h|m|s|ms))+")
+_LONG_DURATION: Final = re.compile(r"(?:\b\d+ (?:d|h|min|s)\b ?)+")
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
 def absent(shown: str, printed: str) -> list[str]:
     """Returns the lines of the page that the output does not have, in this order.
 
-    Blanks count as one. Words that hold digits are alike if they are when every number and every duration is the same one;
+    Blanks count as one. Words that hold digits are alike if they are when every number and every duration is the same one
+    (`1m5s`, `1 min 5 s`);
     `...` stands for any words, none included. Lines of the output that the page leaves out do not matter.
     """
     lines = [_words(line) for line in printed.splitlines()]
@@ -29,7 +31,7 @@ def absent(shown: str, printed: str) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    return [_general(word) for word in line.split()]
+    return [_general(word) for word in _LONG_DURATION.sub("0s ", " ".join(line.split())).split()]
 
 
 def _general(word: str) -> str:

@@ -1,6 +1,6 @@
 """The order in which the pages' commands are pasted into one cluster, from an empty one to an empty one, and what is the reader's own.
 
-No test pastes them yet: the one that does has not been run on a cluster. Until then the marks say where a block belongs, not that it was run.
+tests/e2e/test_written_pages.py pastes them.
 """
 
 from typing import Final

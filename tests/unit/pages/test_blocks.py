@@ -2,7 +2,7 @@
 
 import pytest
 from tests.pages import blocks
-from tests.pages.blocks import Fate
+from tests.pages.blocks import Fate, Sample
 
 PAGE = """\
 Words.
@@ -77,3 +77,16 @@ def test_commands_within_sentences_that_only_look_are_found() -> None:
 def test_a_mark_is_understood_or_is_none(mark: str, fate: Fate | None) -> None:
     [block] = blocks.read("page.md", f"<!-- {mark} -->\n```sh\ntrue\n```\n")
     assert block.fate is fate
+
+
+def test_a_sample_is_a_command_and_what_another_test_sees_of_its_output() -> None:
+    mark = "<!-- shown in: tests/e2e/test_story.py -->"
+    text = f"{mark}\n```\n$ kubectl relay why chat\nchat  Holding\n```\n"
+    assert blocks.samples_in("page.md", text) == [
+        Sample(
+            test="tests/e2e/test_story.py",
+            command="kubectl relay why chat",
+            shown="chat  Holding\n",
+        )
+    ]
+    assert blocks.read("page.md", text) == []

@@ -8,6 +8,7 @@ NAME    READY   RELAYS   ENDPOINT                       AGE
 other   False   0/1                                     3s
 chat    True    2/2      http://relay.svc:8080/v1       2m41s
 sk-relay-finance-abc
+  1 min 52 s ago  chat: Started
 """
 
 
@@ -18,6 +19,7 @@ sk-relay-finance-abc
         "chat ... 1h2m3s",
         "chat True 1/9 ... 5s",
         "...\n\nsk-relay-...",
+        "7 s ago chat: Started",
     ],
 )
 def test_numbers_times_blanks_and_lines_in_between_may_differ(shown: str) -> None:

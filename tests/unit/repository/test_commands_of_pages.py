@@ -50,6 +50,15 @@ def test_what_another_test_runs_names_that_test() -> None:
     assert absent == []
 
 
+def test_what_another_test_shows_names_that_test() -> None:
+    samples = [one for page in blocks.pages() for one in blocks.samples_of(page)]
+    assert samples
+    for one in samples:
+        assert "samples_of" in (ROOT / one.test).read_text(), one
+        assert one.command.startswith("kubectl "), one
+        assert one.shown, one
+
+
 def test_what_is_the_readers_own_is_set_by_the_story_and_nothing_else_is() -> None:
     for block in of(Fate.YOURS):
         exported = re.findall(r"(\w+)=", block.text)
