@@ -1,6 +1,7 @@
 """Every block of commands on a page says which test is to run it, or why none can."""
 
 import re
+from pathlib import Path
 
 import pytest
 from tests.pages import blocks, story
@@ -43,6 +44,23 @@ def test_every_mark_stands_before_a_block() -> None:
 def test_every_page_with_commands_for_a_cluster_is_in_the_story_once() -> None:
     wanted = {block.page for block in of(Fate.CLUSTER)}
     assert sorted(story.PAGES) == sorted(wanted), ADVICE
+
+
+def applied(block: Block) -> set[Path]:
+    """Returns the files and directories that a block gives to kubectl."""
+    directory, found = ROOT, set()
+    for line in block.text.splitlines():
+        if entered := re.match(r"cd (\S+)", line):
+            directory = directory / entered[1]
+        found |= {directory / name for name in re.findall(r" -f ([^\s;]+)", line)}
+    return found
+
+
+def test_every_file_of_the_examples_is_applied_by_the_story() -> None:
+    given = {path for block in of(Fate.CLUSTER) for path in applied(block)}
+    files = list((ROOT / "examples").rglob("*.yaml"))
+    assert len({file.relative_to(ROOT).parts[1] for file in files}) == 14
+    assert [file for file in files if not {file, file.parent} & given] == []
 
 
 def test_what_another_test_runs_names_that_test() -> None:
