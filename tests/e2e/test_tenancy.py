@@ -41,13 +41,20 @@ def condition(
 
 
 def becomes(
-    cluster: Cluster, kind: str, name: str, wanted: str, reason: str, namespace: str = ""
+    cluster: Cluster,
+    kind: str,
+    name: str,
+    wanted: str,
+    reason: str,
+    namespace: str = "",
+    *,
+    seconds: float = SECONDS,
 ) -> dict[str, str]:
     def look() -> dict[str, str]:
         return condition(cluster, kind, name, wanted, namespace)
 
     return wait_until(
-        f"{wanted}/{reason}", look, lambda seen: seen.get("reason") == reason, seconds=SECONDS
+        f"{wanted}/{reason}", look, lambda seen: seen.get("reason") == reason, seconds=seconds
     )
 
 

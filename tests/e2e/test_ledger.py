@@ -1,0 +1,216 @@
+"""The ledger in a cluster: installed by the chart, given prices by the operator, reached by relays and by nobody else."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.demo import stage
+from tests.demo.commands import Cluster, wait_until
+from tests.e2e.test_tenancy import _CONNECT, apply, becomes, condition
+
+LEDGER = "relay-operator-ledger"
+SPACE = stage.OPERATOR_NAMESPACE
+CLASS = "of-the-ledgers-test"
+VALUES = {
+    "ledger.enabled": True,
+    "ledger.database.sqlite": {"size": "1Gi", "storageClass": CLASS},
+    "ledger.outboxMebibytes": 16,
+}
+DIRECTORY = "/var/tmp/relay-ledger-test"
+MAKE = f"import os; os.makedirs('{DIRECTORY}', exist_ok=True); os.chmod('{DIRECTORY}', 0o777)"
+CLEAR = f"import shutil; shutil.rmtree('{DIRECTORY}', ignore_errors=True)"
+THIS_MONTH = ("--from", "2026-01-01", "--until", "2100-01-01")
+# makes one call from a pod to the relay in it, and prints the status
+_CALL = """
+import json, sys, urllib.request
+message = {"role": "user", "content": "hello"}
+body = json.dumps({"model": sys.argv[2], "messages": [message], "max_tokens": 4}).encode()
+headers = {"authorization": "Bearer " + sys.argv[1], "content-type": "application/json"}
+request = urllib.request.Request("http://127.0.0.1:8080/v1/chat/completions", body, headers)
+print(urllib.request.urlopen(request, timeout=20).status)
+"""
+PRICES = [{"perMillionTokens": {"input": "3", "output": "12"}}]
+PROVIDER = {
+    "endpoint": {"serviceRef": {"namespace": "providers", "name": "legacy", "port": 80}},
+    "auth": {"secretName": "legacy-key"},
+    "models": [{"name": "gpt-4.1", "prices": PRICES}, {"name": "gpt-new"}],
+}
+
+
+def volume(node: str) -> dict[str, Any]:
+    """Returns a volume on the node: the embedded cluster makes none by itself."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": CLASS},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": CLASS,
+            "persistentVolumeReclaimPolicy": "Retain",
+            "local": {"path": DIRECTORY},
+            "nodeAffinity": {
+                "required": {
+                    "nodeSelectorTerms": [
+                        {
+                            "matchExpressions": [
+                                {
+                                    "key": "kubernetes.io/hostname",
+                                    "operator": "In",
+                                    "values": [node],
+                                }
+                            ]
+                        }
+                    ]
+                }
+            },
+        },
+    }
+
+
+def on_the_node(cluster: Cluster, name: str, node: str, program: str) -> None:
+    """Runs a program as root where the node's directory is."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "restartPolicy": "Never",
+            "nodeName": node,
+            "containers": [
+                {
+                    "name": "it",
+                    "image": "relay-operator:dev",
+                    "imagePullPolicy": "Never",
+                    "command": ["python3", "-c", program],
+                    "securityContext": {"runAsUser": 0},
+                    "volumeMounts": [{"name": "node", "mountPath": "/var/tmp"}],
+                }
+            ],
+            "volumes": [{"name": "node", "hostPath": {"path": "/var/tmp"}}],
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+    cluster.kubectl(
+        "wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
+    )
+    cluster.kubectl("delete", "pod", name, "--grace-period=1")
+
+
+@pytest.fixture(scope="module")
+def ledger(staged: Cluster) -> Iterator[Cluster]:
+    """Installs the ledger, with a Tenant that is billed and a route."""
+    [node, *_] = [one["metadata"]["name"] for one in staged.get("nodes")["items"]]
+    on_the_node(staged, "makes-the-directory", node, MAKE)
+    staged.kubectl("apply", "-f", "-", stdin=json.dumps(volume(node)))
+    dns = stage.dns_server_cidrs(staged)
+    stage.install_chart(staged, dns_cidrs=dns, more=VALUES)
+    models = [{"name": "gpt-4.1", "prices": PRICES}]
+    apply(staged, "PriceList", "standard", {"currency": "USD", "models": models})
+    apply(staged, "Provider", "billed", PROVIDER)
+    apply(staged, "Tenant", "billed", {"billing": {"priceList": "standard", "markupPercent": 10}})
+    staged.kubectl("wait", "tenant/billed", "--for=condition=Ready", "--timeout=90s")
+    apply(staged, "RelayRoute", "chat", {"stable": {"provider": "billed"}}, "relay-billed")
+    yield staged
+    staged.kubectl("delete", "tenant", "billed", "--timeout=90s")
+    staged.kubectl("delete", "provider/billed", "pricelist/standard")
+    stage.install_chart(staged, dns_cidrs=dns)
+    staged.kubectl("delete", "pvc", LEDGER, "-n", SPACE, "--timeout=60s")
+    staged.kubectl("delete", "pv", CLASS)
+    on_the_node(staged, "clears-the-directory", node, CLEAR)
+
+
+def ask(cluster: Cluster, *words: str) -> str:
+    """Runs relay-ledger in its pod."""
+    return cluster.kubectl(
+        "exec", f"deployment/{LEDGER}", "-n", SPACE, "--", "relay-ledger", *words
+    )
+
+
+@pytest.mark.timeout(300)
+def test_prices_are_in_force_within_seconds_and_what_lacks_one_is_told(ledger: Cluster) -> None:
+    in_force = becomes(ledger, "pricelist", "standard", "PricesInForce", "InForce")
+    assert "the ledger books by version standard@" in in_force["message"]
+    unpriced = becomes(ledger, "provider", "billed", "Priced", "Unpriced")
+    assert "gpt-new." in unpriced["message"]
+    assert becomes(ledger, "tenant", "billed", "Priced", "Priced")["status"] == "True"
+    assert condition(ledger, "tenant", "billed", "Ready")["status"] == "True"
+    billing = wait_until(
+        "a month in status",
+        lambda: ledger.get("tenant", "billed")["status"].get("billing", {}),
+        lambda seen: "spent" in seen,
+        seconds=90,
+    )
+    assert billing["spent"] == "0.00"
+    listed = ledger.kubectl("get", "pricelist", "standard", "--no-headers")
+    assert listed.split()[:3] == ["standard", "True", "InForce"]
+    # another price from the first moment on changes nothing by itself
+    dearer = [{"name": "gpt-4.1", "prices": [{"perMillionTokens": {"input": "4"}}]}]
+    apply(ledger, "PriceList", "standard", {"currency": "USD", "models": dearer})
+    told = becomes(ledger, "pricelist", "standard", "PricesInForce", "BackDated")
+    assert "relay-ledger prices reprice" in told["message"]
+    command = ("prices", "reprice", "--from", "2026-01-01", "--until", "2027-01-01")
+    assert "dry run, nothing is booked" in ask(ledger, *command)
+    assert "booked" in ask(ledger, *command, "--commit")
+    becomes(ledger, "pricelist", "standard", "PricesInForce", "InForce", seconds=90)
+
+
+def test_a_relay_has_its_token_and_reaches_the_ledgers_one_port(ledger: Cluster) -> None:
+    secret = ledger.get("secret", "relay-ledger", "-n", "relay-billed")
+    token = base64.b64decode(secret["data"]["token"]).decode()
+    assert token.startswith(f"{ledger.get('tenant', 'billed')['metadata']['uid']}.")
+    [pod] = ledger.get("pods", "-n", SPACE, "-l", f"app.kubernetes.io/name={LEDGER}")["items"]
+    address = pod["status"]["podIP"]
+
+    def connect(port: int) -> str:
+        command = (
+            "exec",
+            "deployment/relay",
+            "-n",
+            "relay-billed",
+            "--",
+            "python3",
+            "-c",
+            _CONNECT,
+        )
+        return ledger.kubectl(*command, address, str(port)).strip()
+
+    wait_until(
+        "the way to the ledger", lambda: connect(8090), lambda seen: seen == "open", seconds=30
+    )
+    assert connect(8091).startswith("closed")
+
+
+@pytest.mark.timeout(300)
+def test_calls_are_booked_with_cost_and_charge_and_one_without_a_price_is_told(
+    ledger: Cluster,
+) -> None:
+    ledger.kubectl(
+        *("wait", "relayroute/chat", "-n", "relay-billed"),
+        *("--for=condition=Ready", "--timeout=60s"),
+    )
+    keys = ledger.get("secret", "relay-api-keys", "-n", "relay-billed")["data"]
+    key = base64.b64decode(keys["default"]).decode()
+    for model in ("gpt-4.1", "gpt-4.1", "gpt-new"):
+        command = ("exec", "-n", "relay-billed", "deployment/relay", "--", "python3", "-c", _CALL)
+        assert ledger.kubectl(*command, key, model).strip() == "200"
+
+    def booked() -> dict[str, dict[str, Any]]:
+        rows = json.loads(ask(ledger, "report", *THIS_MONTH, "--by", "model", "--format", "json"))
+        return {row["model"]: row for row in rows["rows"]}
+
+    found = wait_until("three attempts", booked, lambda seen: _attempts(seen) == 3, seconds=60)
+    assert float(found["gpt-4.1"]["charge"]) > float(found["gpt-4.1"]["cost"]) > 0
+    told = becomes(ledger, "tenant", "billed", "Priced", "Unpriced", seconds=90)
+    assert "gpt-new" in told["message"]
+
+
+def _attempts(rows: dict[str, dict[str, Any]]) -> int:
+    return sum(int(row["attempts"]) for row in rows.values())
+
+
+def test_all_sums_are_those_of_their_parts(ledger: Cluster) -> None:
+    said = ask(ledger, "audit", "--from", "2026-11-01", "--until", "2027-01-01")
+    assert "0 sums differ" in said
