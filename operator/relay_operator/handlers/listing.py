@@ -20,11 +20,25 @@ def tenants_are_listed(context: Context) -> None:
             context.forget(namespace)
 
 
-def look_at_canaries_first(context: Context) -> None:
-    """Queues every canary that an earlier leader began before all that is at rest, with what its run begins from.
+def look_at_first(context: Context) -> None:
+    """Queues before all that is at rest every canary that an earlier leader began, and every tenant that a Provider is closed to."""
+    _look_at_shut_out(context)
+    _look_at_canaries(context)
 
-    Until then nobody watches it but the breakers of its relays.
+
+def _look_at_shut_out(context: Context) -> None:
+    """Queues the Tenants that may have nothing of a Provider that a route of theirs names.
+
+    Their labels may have changed while no operator ran, of which their status tells nothing.
     """
+    state = context.watched_state
+    for provider in state.providers.names():
+        for tenant in filter(state.is_ours, state.tenants_shut_out(provider)):
+            context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
+
+
+def _look_at_canaries(context: Context) -> None:
+    """Queues every canary on trial with what its run begins from: until then nobody watches it but the breakers of its relays."""
     state = context.watched_state
     for namespace in filter(state.is_our_namespace, state.routes.namespaces()):
         tenant = state.tenant_of_namespace(namespace)

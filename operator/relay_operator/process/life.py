@@ -161,7 +161,7 @@ class Life:
             if not begun:
                 for run in acting.values():
                     run.close()
-        listing.look_at_canaries_first(self._context)
+        listing.look_at_first(self._context)
         self._context.queue.begin()
         workers = {
             f"worker-{n}": self._workers.run() for n in range(self._settings.workers + SPARE)

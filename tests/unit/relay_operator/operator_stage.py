@@ -411,7 +411,7 @@ class Life:
     def lead(self, *, workers: int = 4) -> None:
         """Begins to act."""
         self.term.begin()
-        listing.look_at_canaries_first(self.context)
+        listing.look_at_first(self.context)
         self.queue.places = workers
         running = [self.workers.run() for _ in range(workers + SPARE)]
         running += [self.workers.run(Urgency.IMMEDIATE) for _ in range(2)]

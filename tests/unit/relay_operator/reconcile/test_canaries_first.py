@@ -1,4 +1,4 @@
-"""Canaries that a former leader began are looked at before everything that is at rest."""
+"""What must not wait is looked at before everything that is at rest: canaries that a former leader began, and who is shut out."""
 
 import asyncio
 import random
@@ -52,6 +52,11 @@ def body(name: str, *, namespace: str = "", **fields: Any) -> dict[str, Any]:
     return {"metadata": metadata, **fields}
 
 
+def a_context() -> Context:
+    """Returns what handlers are given."""
+    return Context(WatchedState(), WorkQueue(), OwnedObjects(InMemoryApiServer().connect()))
+
+
 async def taken_first(queue: WorkQueue, most: int) -> list[Key]:
     """Takes what is not immediate, as workers do one after the other."""
     found: list[Key] = []
@@ -73,8 +78,8 @@ async def taken_first(queue: WorkQueue, most: int) -> list[Key]:
 async def test_canaries_are_taken_before_hundreds_of_tenants(
     trials: dict[int, Any], rest: Any, order: list[str], seed: int
 ) -> None:
-    queue = WorkQueue()
-    context = Context(WatchedState(), queue, OwnedObjects(InMemoryApiServer().connect()))
+    context = a_context()
+    queue = context.queue
     spec = {"stable": {"provider": "legacy"}, "canary": {"provider": "new", "percent": 100}}
     shown: dict[str, list[Any]] = {
         "Tenant": [body(f"t{n}", spec={}) for n in range(_TENANTS)],
@@ -91,11 +96,34 @@ async def test_canaries_are_taken_before_hundreds_of_tenants(
         random.Random(seed).shuffle(shown[kind])
         for one in shown[kind]:
             await bodies_seen[kind](body=one, memo=context, type=None)
-    listing.look_at_canaries_first(context)
+    listing.look_at_first(context)
     wanted = {Key("Provider", "", name) for name in ("legacy", "new")}
     wanted |= {Key("Tenant", "", f"t{n}") for n in trials}
     wanted |= {Key("RelayRoute", f"relay-t{n}", "chat") for n in trials}
     assert {*await taken_first(queue, len(wanted))} == wanted
+
+
+async def test_who_lost_a_provider_by_a_label_while_no_operator_ran_is_taken_first() -> None:
+    context, only_eu = a_context(), {"allowedTenants": {"matchLabels": {"region": "eu"}}}
+    told = {"observedGeneration": 1}
+    for number in range(100):
+        # of what labels were, no generation and no status tells
+        one: Any = body(f"t{number}", spec={}, status=told)
+        one["metadata"]["labels"] = {"region": "us" if number == 70 else "eu"}
+        await resources.tenant_seen(body=one, memo=context, type=None)
+    spec = {"endpoint": {"url": "https://eu.example.com/v1"}, **only_eu}
+    provider: Any = body("eu", spec=spec)
+    await resources.provider_seen(body=provider, memo=context, type=None)
+    for number in range(100):
+        route: Any = body(
+            "chat",
+            namespace=f"relay-t{number}",
+            spec={"stable": {"provider": "eu"}},
+            status={**told, "phase": "Stable"},
+        )
+        await resources.route_seen(body=route, memo=context, type=None)
+    listing.look_at_first(context)
+    assert await taken_first(context.queue, 1) == [Key("Tenant", "", "t70")]
 
 
 @in_virtual_time
