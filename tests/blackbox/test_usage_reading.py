@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import KEY, TENANT_UID, Platform, api_key
+from tests.blackbox.upstream import Upstream
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer
 from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
@@ -54,6 +55,7 @@ def reading(new_relay: NewRelay, url: str, tmp_path: Path) -> Relay:
     """Starts a relay of a ledger at this place."""
     token = tmp_path / "token"
     token.write_text(token_of(TENANT_UID) + "\n")
+    (tmp_path / "outbox").mkdir()
     return new_relay(
         ledger_url=url,
         ledger_token_file=str(token),
@@ -96,6 +98,23 @@ def test_a_tenant_reads_what_the_ledger_has_booked_for_it(
     assert relay.ask("POST", REPORT, body=b"{}").status == 405
     assert relay.ask("GET", HISTORY).status == 405
     assert token_of(TENANT_UID) not in relay.output()
+
+
+def test_a_call_is_in_the_tenants_report_once_it_is_delivered(
+    new_relay: NewRelay, ledger: LedgerProcess, stable: Upstream, tmp_path: Path
+) -> None:
+    relay = reading(new_relay, ledger.url, tmp_path)
+    stable.behave(prompt_tokens=400, completion_tokens=70)
+    assert relay.chat().status == 200
+    # beside the attempt that the ledger had; who looks this often is told to wait
+    summary = eventually(
+        lambda: relay.ask("GET", REPORT).json().get("summary", {}),
+        lambda found: found.get("requests") == 2,
+        within_seconds=30,
+        what="the call in the report",
+    )
+    assert (summary["input_tokens"], summary["output_tokens"]) == (1400, 170)
+    assert summary["usage_source"]["provider"]["attempts"] == 2
 
 
 def test_v1_me_tells_the_credit_and_the_limits_that_hold(
