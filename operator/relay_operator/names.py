@@ -77,6 +77,7 @@ DOCKER_CONFIG = ".dockerconfigjson"
 SIGNING_KEY_SECRET = "relay-operator-signing-key"  # noqa: S105 - as above
 SIGNING_KEY_ENTRY = "ed25519"
 TENANT_ROLE_BINDING = "relay-operator"
+OPERATOR_BINDING = "relay-operator-one-per-cluster"
 LEADER_LEASE = "relay-operator-leader"
 DEFAULT_DENY = "default-deny"
 DEFAULT_API_KEY = "default"

@@ -1,5 +1,6 @@
 """The chart fits any release name, namespace, registry and monitoring, and what it runs beside the operators has its own rights."""
 
+import itertools
 import json
 import subprocess
 from pathlib import Path
@@ -244,3 +245,44 @@ def test_two_releases_have_trials_of_different_names() -> None:
         return str(next(one for one in objects if one["kind"] == "Namespace")["metadata"]["name"])
 
     assert len({home(), home(name="other"), home(space="elsewhere")}) == 3
+
+
+def test_two_releases_share_no_object_of_the_cluster_but_those_that_refuse_the_second() -> None:
+    """Of a binding the role can never be changed, so an API server refuses the second one's, whatever applies it."""
+    releases = [("relay-operator", "relay-system"), ("relay-operator", "b"), ("b", "relay-system")]
+    found: list[dict[tuple[str, str], Object]] = []
+    for name, space in releases:
+        objects = rendered("operator.priority=0", name=name, space=space)
+        found.append(
+            {
+                (one["kind"], one["metadata"]["name"]): one
+                for one in of_release(objects)
+                if "namespace" not in one["metadata"]
+            }
+        )
+    binding = ("ClusterRoleBinding", names.OPERATOR_BINDING)
+    for one, other in itertools.combinations(found, 2):
+        assert one[binding]["roleRef"] != other[binding]["roleRef"]
+        shared = {
+            kind: name
+            for kind, name in one.keys() & other.keys() - {binding}
+            if one[kind, name].get("spec") or one[kind, name].get("subjects")
+        }
+        assert shared == {}
+        assert ("ValidatingAdmissionPolicy", "relay-operator-tenant-objects") in found[0]
+
+
+def test_policies_that_know_the_operator_by_its_name_hold_for_the_release_with_rights_alone() -> (
+    None
+):
+    """Shows why a second release that was applied in part locks nobody out: its account is bound to nothing."""
+    objects = rendered(name="second", space="elsewhere")
+    asked = "authorizer.serviceAccount('elsewhere', 'second')"
+    for one in objects:
+        if one["kind"] != "ValidatingAdmissionPolicy":
+            continue
+        conditions = {
+            each["name"]: each["expression"] for each in one["spec"].get("matchConditions", ())
+        }
+        if "is-not-the-operator" in conditions:
+            assert asked in conditions["is-of-the-release-that-operates"]

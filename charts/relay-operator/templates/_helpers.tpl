@@ -4,6 +4,11 @@
 {{- regexMatch "^[0-9]" $name | ternary (printf "r%s" $name) $name }}
 {{- end }}
 
+{{- /* the same for objects of the whole cluster: two releases have two names, whatever their namespaces; in the usual one it is the short one */}}
+{{- define "relay-operator.clusterName" -}}
+{{ include "relay-operator.name" . }}{{ if ne .Release.Namespace "relay-system" }}.{{ .Release.Namespace }}{{ end }}
+{{- end }}
+
 {{- /* names of all operators, as JSON: "" for the main ones, then the shards in their order */}}
 {{- define "relay-operator.shards" -}}
 {{- $names := list "" }}
@@ -88,6 +93,15 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "relay-operator.name" 
 {{- join " || " $found }}
 {{- end }}
 
+{{- /*
+A matchCondition: false in a release that is not the cluster's, since its account is bound to no rights (rbac.yaml). Its policies would
+take the operator of the other one for a stranger.
+*/}}
+{{- define "relay-operator.isBound" -}}
+- name: is-of-the-release-that-operates
+  expression: {{ printf "authorizer.serviceAccount('%s', '%s').group('relay-operator.dev').resource('tenants').subresource('status').check('patch').allowed()" .Release.Namespace (include "relay-operator.name" .) | quote }}
+{{- end }}
+
 {{- /* matchConditions: true for everybody but the operator, the cluster's own controllers and nodes, and break-glass groups */}}
 {{- define "relay-operator.concerned" -}}
 {{- $admission := .Values.admission | default dict }}
@@ -99,6 +113,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "relay-operator.name" 
   expression: {{ printf "!(request.userInfo.username in %s)" (toJson $users) | quote }}
 - name: is-in-no-exempt-group
   expression: {{ printf "!has(request.userInfo.groups) || !request.userInfo.groups.exists(one, one in %s)" (toJson $groups) | quote }}
+{{ include "relay-operator.isBound" . }}
 {{- end }}
 
 {{- /* labels of Prometheus' pods; none for every pod of its namespace */}}
