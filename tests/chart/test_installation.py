@@ -269,6 +269,7 @@ def test_two_releases_share_no_object_of_the_cluster_but_those_that_refuse_the_s
             if one[kind, name].get("spec") or one[kind, name].get("subjects")
         }
         assert shared == {}
+        assert one["ClusterRole", "relay-tenant"] == other["ClusterRole", "relay-tenant"]
         assert ("ValidatingAdmissionPolicy", "relay-operator-tenant-objects") in found[0]
 
 

@@ -239,7 +239,7 @@ def _of_the_policies(thief: Account) -> list[str]:
     return [
         thief.ask("delete", kind, "relay-operator-bounds"),
         thief.ask("delete", f"{kind}binding", "relay-operator-bounds"),
-        thief.ask("delete", "clusterrolebinding", "relay-operator"),
+        thief.ask("delete", "clusterrolebinding", "relay-operator-one-per-cluster"),
         thief.patch("clusterrole", "relay-operator-tenant", "", ("replace", "/rules", [])),
     ]
 
