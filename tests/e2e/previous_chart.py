@@ -34,3 +34,9 @@ def upgrade(cluster: Cluster) -> None:
     files = [part for crd in crds for part in ("-f", str(crd))]
     cluster.kubectl("apply", "--server-side", "--force-conflicts", *files)
     cluster.helm(*_RELEASE, str(stage.CHART), *_HOW)
+
+
+def roll_back(cluster: Cluster) -> None:
+    """Takes the last upgrade back as Helm does it: the former chart and its values, and the custom resources as they are."""
+    revision = ("rollback", "relay-operator", "--namespace", stage.OPERATOR_NAMESPACE)
+    cluster.helm(*revision, "--wait", "--timeout", "110s")

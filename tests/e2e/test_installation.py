@@ -15,7 +15,7 @@ import pytest
 from tests.demo import stage
 from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.e2e import leaders
-from tests.e2e.test_continuity import RELAYS, loaded, losses
+from tests.e2e.test_continuity import RELAYS, climbing, loaded, losses, relay_pods
 from tests.e2e.test_tenancy import apply
 
 __all__ = ["loaded"]
@@ -76,6 +76,61 @@ def test_a_second_release_is_refused_in_words(staged: Cluster) -> None:
     staged.kubectl("delete", "namespace", "elsewhere", "--ignore-not-found", "--wait=false")
 
 
+def waits(cluster: Cluster, space: str) -> str:
+    """Returns why the operator of a namespace waits, by its log; empty if it does not."""
+    lines = cluster.kubectl(
+        *("logs", "-n", space, "-l", "app.kubernetes.io/name=relay-operator"),
+        *("--tail=20", "--ignore-errors"),
+    ).splitlines()
+    said = [json.loads(line) for line in lines if line.startswith("{")]
+    return next((one["why"] for one in said if "lacks" in one["message"]), "")
+
+
+@pytest.mark.timeout(240)
+def test_a_second_release_that_is_applied_without_helm_changes_nothing(staged: Cluster) -> None:
+    values = json.loads(staged.helm("get", "values", *RELEASE, "-o", "json"))
+    image = [f"image.{name}={value}" for name, value in values["image"].items()]
+    sets = [part for one in (*image, "operator.priority=0") for part in ("--set", one)]
+    staged.kubectl("create", "namespace", "elsewhere")
+    try:
+        what = ("second", str(stage.CHART), "-n", "elsewhere", "--no-hooks")
+        second = staged.helm("template", *what, *sets)
+        with pytest.raises(DemoFailed) as refused:
+            staged.kubectl("apply", "-n", "elsewhere", "-f", "-", stdin=second)
+        assert "relay-operator-one-per-cluster" in str(refused.value)
+        assert "cannot change roleRef" in str(refused.value)
+        why = wait_until(
+            "an operator that says why it waits",
+            lambda: waits(staged, "elsewhere"),
+            bool,
+            seconds=90,
+        )
+        assert "system:serviceaccount:elsewhere:second" in why
+        assert "kubectl describe clusterrolebinding relay-operator-one-per-cluster" in why
+        pods = staged.get("pods", "-n", "elsewhere")["items"]
+        conditions = {c["type"]: c["status"] for one in pods for c in one["status"]["conditions"]}
+        assert conditions["Ready"] == "False"
+        # the one that is there goes on, in tenants' namespaces too
+        apply(staged, "Tenant", LEFT, {})
+        staged.kubectl("wait", f"tenant/{LEFT}", "--for=condition=Ready", "--timeout=90s")
+        staged.break_glass("delete", "configmap", "relay-document", "-n", f"relay-{LEFT}")
+        wait_until(
+            "the ConfigMap, made again",
+            lambda: staged.kubectl("get", "configmaps", "-n", f"relay-{LEFT}", "-o", "name"),
+            lambda listed: "relay-document" in listed,
+            seconds=30,
+        )
+        assert staged.get("leases", "-n", "elsewhere")["items"] == []
+    finally:
+        mine = ("-l", "app.kubernetes.io/instance=second", "--ignore-not-found")
+        policies = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+        staged.kubectl("delete", policies, *mine)
+        staged.kubectl("delete", "clusterrole", "second.elsewhere", "second-tenant")
+        staged.kubectl("delete", "namespace", "elsewhere", "--wait=false")
+        how = ("--reset-then-reuse-values", "--wait", "--timeout", "110s")
+        staged.helm("upgrade", RELEASE[0], str(stage.CHART), *RELEASE[1:], *how)
+
+
 def description(cluster: Cluster) -> str:
     schema = cluster.get(*DEFINITION)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return str(schema["description"])
@@ -99,8 +154,18 @@ def test_an_upgrade_brings_the_definitions_up_to_date_by_a_job_that_leaves_no_ri
     staged.helm(*how, "--set", "crds.upgradeJob.enabled=false", "--wait", "--timeout", "110s")
 
 
-def relay_pods(cluster: Cluster) -> set[str]:
-    return {one["metadata"]["uid"] for one in cluster.get("pods", "-n", RELAYS)["items"]}
+def route(cluster: Cluster) -> dict[str, Any]:
+    """Returns the status of the route chat."""
+    found: dict[str, Any] = cluster.get("relayroute", "chat", "-n", RELAYS).get("status", {})
+    return found
+
+
+def phase(cluster: Cluster) -> str:
+    return str(route(cluster).get("phase"))
+
+
+def weight(cluster: Cluster) -> int:
+    return int(route(cluster).get("weights", {}).get("canaryPercent", 0))
 
 
 def release(cluster: Cluster, tenant: str) -> str:
@@ -141,9 +206,12 @@ def test_calls_go_on_while_the_operator_is_uninstalled_and_installed_anew(
 ) -> None:
     apply(loaded, "Tenant", LEFT, {})
     loaded.kubectl("wait", f"tenant/{LEFT}", "--for=condition=Ready", "--timeout=90s")
+    apply(loaded, "RelayRoute", "chat", climbing(), RELAYS)
+    wait_until("20 %", lambda: weight(loaded), lambda seen: seen >= 20, seconds=90)
     before, pods = losses(loaded), relay_pods(loaded)
     loaded.helm("uninstall", *RELEASE, "--wait", "--timeout", "110s")
     assert "Terminating" not in loaded.kubectl("get", "namespaces")
+    reached = weight(loaded)
     # without an operator, the deletion of a Tenant waits for the command
     loaded.kubectl("delete", "tenant", LEFT, "--wait=false")
     assert loaded.get("tenant", LEFT)["metadata"]["deletionTimestamp"]
@@ -151,6 +219,7 @@ def test_calls_go_on_while_the_operator_is_uninstalled_and_installed_anew(
     loaded.kubectl("wait", "--for=delete", f"tenant/{LEFT}", "--timeout=30s")
     loaded.kubectl("wait", "--for=delete", f"namespace/relay-{LEFT}", "--timeout=90s")
     assert losses(loaded) == before
+    assert weight(loaded) == reached
     install(loaded, values)
     leaders.leader(loaded)
     loaded.kubectl("wait", "tenant/finance", "--for=condition=Ready", "--timeout=90s")
@@ -160,5 +229,10 @@ def test_calls_go_on_while_the_operator_is_uninstalled_and_installed_anew(
         loaded.get("tenant", "finance")["metadata"]["generation"].__eq__,
         seconds=60,
     )
+    wait_until("the promotion", lambda: phase(loaded), "Promoted".__eq__, seconds=120)
     assert losses(loaded) == before
     assert relay_pods(loaded) == pods
+    made = [(one["reason"], one.get("canaryPercent")) for one in route(loaded)["history"]]
+    steps = [percent for reason, percent in made if reason == "StepPassed"]
+    # each step once, in their order; the history keeps the latest
+    assert steps == list(range(steps[0], 101, 10)), made
