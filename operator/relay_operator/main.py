@@ -47,7 +47,7 @@ from relay_operator.handlers.secret_checks import SecretChecks
 from relay_operator.handlers.secret_watch import SecretWatch
 from relay_operator.handlers.service_checks import ServiceChecks
 from relay_operator.manifests.environment import Ledger, Platform
-from relay_operator.process import logs, requirements
+from relay_operator.process import definitions, logs, requirements
 from relay_operator.process.life import Life, obey
 from relay_operator.process.waiting import waiting
 from relay_operator.reconcile.canaries.breaker_watch import BreakerWatch
@@ -136,6 +136,7 @@ async def _run(settings: Settings, tiers: Tiers, shards: Shards) -> None:
             async with waiting(settings.port):
                 if not await requirements.are_met(api, stop=stop):
                     break
+                await definitions.compare(api.published_schemas)
             await _live(
                 settings,
                 tiers,

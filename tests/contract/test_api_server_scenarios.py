@@ -12,6 +12,7 @@ from tests.cluster.session.clients import Client
 from tests.unit.relay_operator import child_scenarios
 from tests.unit.relay_operator.api_server_scenarios import Scenario, expected
 
+from relay_operator.api.definitions import lacking
 from relay_operator.cluster.api_server import KubernetesApiServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,3 +86,14 @@ async def test_the_number_of_pods_changes_hands_and_is_never_lost(
 ) -> None:
     others = OthersAtTheCluster(kubectl)
     await child_scenarios.a_scaled_deployment_keeps_its_pods(api, others, namespace)
+
+
+async def test_it_publishes_the_schemas_that_definitions_are_compared_by(
+    crds: None, api: KubernetesApiServer
+) -> None:
+    published = await api.published_schemas()
+    assert {"Tenant", "Provider", "RelayRoute"} <= published.keys()
+    assert lacking(published) == ()
+    # of earlier definitions
+    del published["Tenant"]["properties"]["spec"]["properties"]["tier"]
+    assert lacking(published) == ("Tenant.spec.tier",)

@@ -151,6 +151,18 @@ class KubernetesApiServer:
     async def close(self) -> None:
         await self._client.close()
 
+    async def published_schemas(self) -> Mapping[str, Mapping[str, Any]]:
+        """Returns the schemas of our own kinds by kind, as the API server publishes them to everybody (OpenAPI 3)."""
+        path = f"/openapi/v3{_OWN_API}{names.VERSION}"
+        status, _, data = await self._once("GET", path, {}, None, {"Accept": _JSON})
+        if status != 200:
+            raise error_of(status, f"GET {path}: {status} {_message(data)}")
+        try:
+            found = json.loads(data)["components"]["schemas"]
+            return {name.rpartition(".")[2]: schema for name, schema in found.items()}
+        except (ValueError, LookupError, AttributeError, RecursionError) as error:
+            raise Unavailable(f"GET {path}: the answer is no description of an API") from error
+
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
         try:
             return await self._call("GET", _path(kind, namespace, name))
