@@ -63,4 +63,6 @@ class ProviderSecretWatch:
             self._versions[name] = version
         for provider, resource in self._context.watched_state.providers.valid().items():
             if name in resource.secret_names:
+                # a Tenant that is looked at before it reads for itself
+                self._context.watched_state.shown_secrets.forget(provider)
                 self._context.queue.add(Key("Provider", "", provider))

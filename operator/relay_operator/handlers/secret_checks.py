@@ -116,6 +116,7 @@ class SecretChecks:
         versions = tuple(one["metadata"]["resourceVersion"] if one else "" for one in found)
         # at the first look too: one may have changed since the reconcile that read it
         if versions != self._versions_of_providers.get(name, ()):
+            self._context.watched_state.shown_secrets.forget(name)
             self._context.queue.add(Key("Provider", "", name))
         self._versions_of_providers[name] = versions
 

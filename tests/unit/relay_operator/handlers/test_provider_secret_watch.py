@@ -8,6 +8,7 @@ import pytest
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.provider_secrets import ProviderSecrets
 from relay_operator.cluster.watch_stream import WatchEvent
 from relay_operator.errors import ApiServerRefused, OperatorError, Unavailable
 from relay_operator.handlers.context import Context
@@ -59,10 +60,17 @@ def secret(name: str, version: str) -> dict[str, Any]:
 
 
 async def told(watches: Watches, seconds: float) -> list[str]:
+    return (await told_and_forgotten(watches, seconds))[0]
+
+
+async def told_and_forgotten(watches: Watches, seconds: float) -> tuple[list[str], set[str]]:
+    """Returns what was queued, and the Providers of which is not known any more what they were shown."""
     state = WatchedState()
     for name in ("a", "b"):
         spec = {"endpoint": {"url": "https://a.example.com"}, "auth": {"secretName": f"{name}-key"}}
         state.providers.store({"metadata": {"name": name, "uid": name}, "spec": spec})
+    for provider in state.providers.valid().values():
+        state.shown_secrets.note(provider, ProviderSecrets())
     queue = Queue()
     api: Any = watches
     context = Context(watched_state=state, queue=queue, children=OwnedObjects(api))
@@ -71,7 +79,14 @@ async def told(watches: Watches, seconds: float) -> list[str]:
     )
     await asyncio.sleep(seconds)
     watch.cancel()
-    return queue.added
+    known = state.providers.valid()
+    return queue.added, {one for one in known if state.shown_secrets.of(known[one]) is None}
+
+
+@in_virtual_time
+async def test_what_a_provider_was_shown_is_not_used_again_once_its_secret_has_changed() -> None:
+    watches = Watches(([("DELETED", secret("b-key", "1"))], None))
+    assert await told_and_forgotten(watches, 0.1) == (["b"], {"b"})
 
 
 @in_virtual_time

@@ -59,6 +59,7 @@ async def paused() -> tuple[Stage, Life]:
 async def without_the_key_in_force() -> tuple[Stage, Life]:
     stage, life, _ = await a_stage(canary=None, analysis=None)
     stage.server.remove("Secret", "legacy-key", namespace=SYSTEM)
+    await stage.settle(1)
     stage.server.remove("Secret", "relay-upstream", namespace="relay-finance")
     await stage.settle(40)
     # another document, with which the pod says that it lacks the key
