@@ -67,8 +67,16 @@ class WrittenMetric(Metric):
     """A gauge for many objects. Its lines are complete once the steps were gone through, which several metrics may share."""
 
     def __init__(
-        self, name: str, documentation: str, lines: list[str], steps: Iterator[None]
+        self,
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...],
+        *,
+        lines: list[str],
+        steps: Iterator[None],
     ) -> None:
         super().__init__(name, documentation, "gauge")
+        # as the library's own families have them
+        self._labelnames = labels
         self.lines, self.steps = lines, steps
         self.samples = _Samples(self)

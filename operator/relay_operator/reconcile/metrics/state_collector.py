@@ -32,21 +32,35 @@ _UNTIL: Final = "relay_operator_api_key_previous_until_timestamp_seconds"
 _ISOLATED: Final = "relay_operator_tenant_isolated"
 _PROBED: Final = "relay_operator_tenant_isolation_probed_timestamp_seconds"
 _ROLLOUTS: Final = "relay_operator_rollout_tenants"
-_HELP: Final[Mapping[str, str]] = {
-    _READY: "1 while the condition Ready of the Tenant is True.",
-    _PODS: "Relay pods that the Tenant asks for.",
-    _PROGRAMMED: "Relay pods that are ready and run the newest configuration.",
-    _ROLLOUTS: "Tenants that wait for a change of the platform, whose relay pods are being rolled, or whose new ones do not come up.",
-    _DUE: "When the current API key of this name is due to be rotated; absent without a schedule.",
-    _UNTIL: "Until when the API key before the current one is accepted; absent without one.",
+_TENANT: Final = ("namespace", "tenant")
+_KEY: Final = (*_TENANT, "key")
+_SHAPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    _READY: ("1 while the condition Ready of the Tenant is True.", _TENANT),
+    _PODS: ("Relay pods that the Tenant asks for.", _TENANT),
+    _PROGRAMMED: ("Relay pods that are ready and run the newest configuration.", _TENANT),
+    _ROLLOUTS: (
+        "Tenants that wait for a change of the platform, whose relay pods are being rolled, or whose new ones do not come up.",
+        ("state",),
+    ),
+    _DUE: (
+        "When the current API key of this name is due to be rotated; absent without a schedule.",
+        _KEY,
+    ),
+    _UNTIL: (
+        "Until when the API key before the current one is accepted; absent without one.",
+        _KEY,
+    ),
     _ISOLATED: (
-        "1 while the tenant is shown to be kept apart, 0 while it is shown not to be; absent while that is unknown."
+        "1 while the tenant is shown to be kept apart, 0 while it is shown not to be; absent while that is unknown.",
+        _TENANT,
     ),
     _PROBED: (
-        "When a probe last judged the tenant's isolation; absent before the first in this life of the operator."
+        "When a probe last judged the tenant's isolation; absent before the first in this life of the operator.",
+        _TENANT,
     ),
-    **{route_families.PREFIX + name: help_ for name, (help_, _) in route_families.SHAPES.items()},
+    **{route_families.PREFIX + name: shape for name, shape in route_families.SHAPES.items()},
 }
+"""Help and labels of each metric."""
 _AT_ONCE: Final = 250
 """Objects that are gone through between two turns of everything else."""
 _ROLLOUT_STATES = {
@@ -86,10 +100,10 @@ class StateCollector(Collector):
             self._tenants.clear()
             self._routes.clear()
             return
-        page: dict[str, list[str]] = {name: [] for name in _HELP}
+        page: dict[str, list[str]] = {name: [] for name in _SHAPES}
         steps = self._steps(page)
         for name, lines in page.items():
-            yield WrittenMetric(name, _HELP[name], lines, steps)
+            yield WrittenMetric(name, *_SHAPES[name], lines=lines, steps=steps)
 
     def _steps(self, page: dict[str, list[str]]) -> Iterator[None]:
         """Puts the lines of all objects into the page, some at a time."""

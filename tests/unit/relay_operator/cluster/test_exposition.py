@@ -59,8 +59,9 @@ class Written(Collector):
         lines: list[str] = []
         others: list[str] = []
         steps = self._steps(lines, others)
-        yield WrittenMetric("tenant_ready", "Says \\ and\nmore.", lines, steps)
-        yield WrittenMetric("tenant_pods", "Of each.", others, steps)
+        labels = ("tenant", "key")
+        yield WrittenMetric("tenant_ready", "Says \\ and\nmore.", labels, lines=lines, steps=steps)
+        yield WrittenMetric("tenant_pods", "Of each.", labels, lines=others, steps=steps)
 
     def _steps(self, lines: list[str], others: list[str]) -> Iterator[None]:
         for number in range(self._series):
