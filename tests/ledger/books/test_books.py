@@ -108,6 +108,43 @@ def test_what_cannot_be_used_leaves_what_was_in_force_and_is_told(books: Books) 
     assert books.prices.price_list("charge", "uid-e", NOON) is not None
 
 
+def test_a_list_that_comes_after_who_names_it_is_theirs_all_the_same(books: Books) -> None:
+    early = copy.deepcopy(BOOK)
+    late = [early["lists"].pop(), early["lists"].pop()]
+    told = put(books, early)
+    assert "there is no price list standard" in told["tenants"]["uid-b"]
+    # another book without it: it is told again
+    early["tenants"]["uid-c"]["name"] = "gratis"
+    assert "there is no price list standard" in put(books, early, now=NOON + 1)["tenants"]["uid-b"]
+    told = put(books, {**early, "lists": late}, now=NOON + 2)
+    assert told["tenants"] == {}
+    charged = books.prices.price_list("charge", "uid-b", NOON + 3)
+    paid = books.prices.price_list("cost", "openai", NOON + 3)
+    assert charged is not None
+    assert paid is not None
+    assert (charged.name, paid.name) == ("standard", "cost.openai")
+
+
+def test_who_names_a_list_that_is_not_there_keeps_the_last_until_it_comes(books: Books) -> None:
+    put(books, BOOK)
+    wants = copy.deepcopy(BOOK)
+    wants["tenants"]["uid-b"]["list"] = "gold"
+    put(books, wants, now=NOON + 1)
+    assert books.prices.price_list("charge", "uid-b", NOON + 2).name == "standard"  # type: ignore[union-attr]
+    wants["lists"].append({**BOOK["lists"][1], "name": "gold"})
+    put(books, wants, now=NOON + 3)
+    assert books.prices.price_list("charge", "uid-b", NOON + 4).name == "gold"  # type: ignore[union-attr]
+
+
+def test_a_zone_that_is_none_is_told_until_it_is_one(books: Books) -> None:
+    wrong = copy.deepcopy(BOOK)
+    wrong["tenants"]["uid-b"]["zone"] = "Mars/Olympus"
+    put(books, wrong)
+    wrong["tenants"]["uid-c"]["name"] = "gratis"
+    assert "is no time zone" in put(books, wrong, now=NOON + 1)["tenants"]["uid-b"]
+
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"v": 2}', b'{"v": 1, "x": 2}', b"\xff"])
 def test_what_is_no_book_changes_nothing(books: Books, content: bytes) -> None:
     put(books, BOOK)

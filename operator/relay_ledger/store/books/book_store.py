@@ -53,6 +53,19 @@ class Problems:
     tenants: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """The newest book, its digest, and what of it could not come into force."""
+
+    book: _Book
+    digest: str | None
+    problems: Problems
+
+    def had_problem(self, account: str, subject: str, name: str) -> bool:
+        """Tells whether its word that a subject has the list of this name may have come to nothing."""
+        return name in self.problems.lists if account == "cost" else subject in self.problems.tenants
+
+
 class BookStore:
     """Puts books into force, one at a time."""
 
@@ -64,8 +77,8 @@ class BookStore:
     def put(self, content: bytes, *, now: int) -> None:
         """Puts a book into force, unless it is the one in force; raises BookRefused. now is in microseconds since 1970."""
         digest = book_digest(content)
-        former, former_digest = self._latest()
-        if digest == former_digest:
+        former = self._latest()
+        if digest == former.digest:
             return
         book = _read(content)
         problems = Problems()
@@ -104,23 +117,24 @@ class BookStore:
 
     def tenants(self) -> Mapping[str, str]:
         """Returns the tenants of the book in force by UID, each with the zone of its months."""
-        book, _ = self._latest()
-        return {uid: tenant.zone for uid, tenant in book.tenants.items()}
+        return {uid: tenant.zone for uid, tenant in self._latest().book.tenants.items()}
 
-    def _latest(self) -> tuple[_Book, str | None]:
+    def _latest(self) -> _Former:
         with reading(self._engine) as connection:
             latest = connection.execute(
-                select(BOOKS.c.content, BOOKS.c.digest).order_by(BOOKS.c.number.desc()).limit(1)
+                select(BOOKS).order_by(BOOKS.c.number.desc()).limit(1)
             ).one_or_none()
         if latest is None:
-            return _Book(v=1), None
-        return _Book.model_validate_json(latest.content), latest.digest
+            return _Former(_Book(v=1), None, Problems())
+        book = _Book.model_validate_json(latest.content)
+        return _Former(book, latest.digest, Problems(**json.loads(latest.problems)))
 
-    def _put_terms(self, book: _Book, former: _Book, problems: Problems, *, now: int) -> None:
+    def _put_terms(self, book: _Book, former: _Former, problems: Problems, *, now: int) -> None:
         """Has the months of a tenant be those of its zone from now on; nothing else of its terms changes."""
         for uid, tenant in book.tenants.items():
-            before = former.tenants.get(uid)
-            if before is not None and (before.name, before.zone) == (tenant.name, tenant.zone):
+            before = former.book.tenants.get(uid)
+            is_same = before is not None and (before.name, before.zone) == (tenant.name, tenant.zone)
+            if is_same and uid not in former.problems.tenants:
                 continue
             held = self._contracts.contract(uid).terms_at(now)
             terms = Terms(
@@ -156,16 +170,20 @@ class BookStore:
             connection.execute(insert(BACK_DATED), [row])
 
     def _assign(
-        self, connection: Connection, book: _Book, former: _Book, problems: Problems, *, now: int
+        self, connection: Connection, book: _Book, former: _Former, problems: Problems, *, now: int
     ) -> None:
-        """Says whose the lists are. The first of somebody holds for all time before, and another one from now on."""
+        """Says whose the lists are. The first of somebody holds for all time before, and another one from now on.
+
+        A list that was not there when the former book named it may be there now.
+        """
         for account, wanted, before in (
-            ("cost", book.costs, former.costs),
-            ("charge", _lists_of(book), _lists_of(former)),
+            ("cost", book.costs, former.book.costs),
+            ("charge", _lists_of(book), _lists_of(former.book)),
         ):
             for subject in sorted(wanted.keys() | before.keys()):
                 name = wanted.get(subject, "")
-                if name == before.get(subject, ""):
+                is_same = name == before.get(subject, "")
+                if is_same and not former.had_problem(account, subject, name):
                     continue
                 self._assign_one(connection, account, subject, name, problems, now=now)
 
