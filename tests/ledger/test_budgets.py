@@ -241,6 +241,19 @@ def test_credit_is_spent_until_nothing_is_left(books: Books) -> None:
     assert (alert.alert.kind, alert.alert.threshold) == ("credit", 5 * CALL)
 
 
+def test_a_batch_from_before_and_after_the_first_payment_is_on_the_credit_as_far_as_it_is_after(
+    books: Books,
+) -> None:
+    store = BudgetStore(books.engine)
+    pay(books, "uid-a", 10 * CALL, NOON)
+    store.put(budget().model_copy(update={"credit": CreditTerms()}), now=NOON)
+    store.lease("uid-a", LeaseRequest(pod="a", sequence=1, fresh=True), now=NOON)
+    both = [*attempts(1, at=NOON - HOUR), *attempts(2, at=NOON)]
+    books.ledger.book("uid-a", both, books.prices, now=NOON)
+    standings = store.standings(["uid-a"], now=NOON).standings
+    assert {one.kind: one.spent for one in standings} == {"budget": 3 * CALL, "credit": 2 * CALL}
+
+
 def pay(books: Books, tenant_uid: str, amount: int, now: int) -> None:
     from sqlalchemy import insert
 

@@ -54,14 +54,17 @@ class TenantLimits:
         if self._latest and all(one.starts_at <= at < one.ends_at for one in self._latest):
             return self._latest
         limits: list[Limit] = []
+        is_before_credit = False
         if terms.budget is not None:
             limits.append(budget_limit(terms.budget, self._periods(terms), at))
         if terms.credit is not None:
             limit = credit_limit(terms.credit, self._paid())
             # what was used before the first payment is on a statement
-            if limit.starts_at <= at:
+            is_before_credit = at < limit.starts_at
+            if not is_before_credit:
                 limits.append(limit)
-        self._latest = limits
+        # later in the same period there is one more
+        self._latest = [] if is_before_credit else limits
         return limits
 
     def accounts(self, limit: Limit, *, keep: bool = True) -> dict[str, Account]:
