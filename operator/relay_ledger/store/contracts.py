@@ -1,8 +1,10 @@
 """The terms of tenants in the database: each change is a row, and what a final statement was made by is not changed any more."""
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from relay_ledger.periods.contracts import Contract, Terms
+from relay_ledger.periods.contracts import DEFAULT, Contract, Terms
 from relay_ledger.periods.zones import QUARTER
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.tables import STATEMENTS, TERMS
@@ -21,7 +23,8 @@ class ContractStore:
     def put(self, tenant_uid: str, terms: Terms, *, now: int) -> bool:
         """Puts terms into force from their time on; returns whether that changed anything. Raises TermsRefused, UnknownZone.
 
-        The first terms of a tenant hold for all time before, too.
+        The first terms of a tenant hold for all time before, too, but where a statement is final that was made without any: its
+        periods stay, or what is billed would be billed again.
         """
         _ = terms.where
         if terms.starts_at % QUARTER:
@@ -37,28 +40,34 @@ class ContractStore:
                 raise TermsRefused(
                     "a final statement covers the time from which the terms are to hold: let them begin after its end"
                 )
-            latest = connection.execute(
-                select(func.max(TERMS.c.number)).where(
-                    TERMS.c.tenant_uid == tenant_uid, TERMS.c.starts_at == terms.starts_at
-                )
-            ).scalar()
-            row = {
-                "tenant_uid": tenant_uid,
-                "starts_at": terms.starts_at,
-                "number": (latest or 0) + 1,
-                "zone": terms.zone,
-                "anchor_day": terms.anchor_day,
-                "currency": terms.currency,
-                "tenant": terms.tenant,
-                "loaded_at": now,
-            }
-            connection.execute(insert(TERMS), [row])
+            if final_until is not None and not known.is_known:
+                _insert(connection, tenant_uid, replace(DEFAULT, tenant=terms.tenant), now=now)
+            _insert(connection, tenant_uid, terms, now=now)
         return True
 
     def contract(self, tenant_uid: str) -> Contract:
         """Returns all terms of a tenant."""
         with reading(self._engine) as connection:
             return contract_of(connection, tenant_uid)
+
+
+def _insert(connection: Connection, tenant_uid: str, terms: Terms, *, now: int) -> None:
+    latest = connection.execute(
+        select(func.max(TERMS.c.number)).where(
+            TERMS.c.tenant_uid == tenant_uid, TERMS.c.starts_at == terms.starts_at
+        )
+    ).scalar()
+    row = {
+        "tenant_uid": tenant_uid,
+        "starts_at": terms.starts_at,
+        "number": (latest or 0) + 1,
+        "zone": terms.zone,
+        "anchor_day": terms.anchor_day,
+        "currency": terms.currency,
+        "tenant": terms.tenant,
+        "loaded_at": now,
+    }
+    connection.execute(insert(TERMS), [row])
 
 
 def contract_of(connection: Connection, tenant_uid: str) -> Contract:

@@ -208,6 +208,20 @@ def test_a_change_of_terms_gives_a_statement_for_each_part(
     assert (first.zone, second.zone) == ("UTC", "Asia/Kathmandu")
 
 
+def test_the_first_terms_do_not_bill_again_what_was_billed_without_any(
+    books: Books, statements: StatementStore
+) -> None:
+    book(books, used("one", "2026-03-05"), used("two", "2026-04-05"))
+    (final,) = statements.finalize("uid-a", MARCH, now=at("2026-04-05"))
+    first = Terms(at("2026-04-10"), zone="Asia/Shanghai", tenant="acme")
+    ContractStore(books.engine).put("uid-a", first, now=at("2026-04-10"))
+    march = statements.statements("uid-a", MARCH, now=at("2026-04-11"))
+    april = statements.statements("uid-a", APRIL, now=at("2026-05-11"))
+    assert march == [final]
+    assert sum(one.total_pico for one in [*march, *april]) == 2 * final.total_pico
+
+
+
 def test_a_statement_in_yuan_is_by_the_rate_of_its_time(
     books: Books, address: str, shell: Shell, tmp_path: Path, statements: StatementStore
 ) -> None:
