@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Hashable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -132,16 +133,29 @@ def read_price_list(text: str) -> PriceList:
     if len(text.encode()) > MAX_FILE_BYTES:
         raise InvalidPrices(f"more than {MAX_FILE_BYTES} bytes: divide the list")
     try:
-        if text.startswith("{"):
-            # as the operator's book has it: JSON is YAML, and read in a hundredth of the time
-            content = json.loads(text)
-        else:
-            content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that takes less
+        content = _content(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         if isinstance(error, InvalidPrices):
             raise
         raise InvalidPrices(f"no YAML: {' '.join(str(error).split())[:200]}") from None
     return price_list_of(content)
+
+
+def _content(text: str) -> Any:
+    if text.startswith("{"):
+        # as the operator's book has it: JSON is YAML, and read in a hundredth of the time
+        with suppress(json.JSONDecodeError):
+            return json.loads(text, object_pairs_hook=_unrepeated)
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that takes less
+
+
+def _unrepeated(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in fields:
+        if name in found:
+            raise InvalidPrices(f"{name!r} stands twice")
+        found[name] = value
+    return found
 
 
 def price_list_of(content: Any) -> PriceList:

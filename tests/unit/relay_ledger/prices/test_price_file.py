@@ -1,5 +1,6 @@
 """Price lists as files: read strictly, written back as the same, and every mistake told by its place."""
 
+import json
 from typing import Any
 
 import pytest
@@ -58,6 +59,12 @@ def test_a_list_of_another_content_has_another_version() -> None:
     assert read_price_list(LIST.replace("2025-04-14\n", "2025-04-15\n")).version != version
 
 
+def test_a_list_may_be_json_or_look_like_it() -> None:
+    entry = "{models: [gpt-4.1], prices: {input: '3'}}"
+    in_braces = f"{{name: retail, currency: USD, entries: [{entry}]}}"
+    assert read_price_list(in_braces) == read_price_list(json.dumps(yaml.safe_load(in_braces)))
+
+
 def without(text: str) -> str:
     return LIST.replace(text, "")
 
@@ -68,6 +75,7 @@ def without(text: str) -> str:
         ("", "the file: "),
         ("[1]", "the file: "),
         ("{", "no YAML: "),
+        ('{"name": "a", "currency": "USD", "name": "b"}', "'name' stands twice"),
         ("a: &b [*b]", "no aliases"),
         ("!!python/object:os.system {}", "no YAML: could not determine a constructor"),
         ("[" * 5000, "no YAML: "),
