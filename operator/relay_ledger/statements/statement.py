@@ -133,14 +133,18 @@ def made(
     )
 
 
-def adjustments(changed: Iterable[Changed], finals: Sequence[Statement]) -> list[Line]:
-    """Returns a line for each model of a final period that amounts to something else than what was billed of it, in any statement."""
+def adjustments(
+    changed: Iterable[Changed], finals: Sequence[Statement], *, before: int
+) -> list[Line]:
+    """Returns a line for each model of a final period, begun before a time, that amounts to something else than what was billed of
+    it in any statement, also a later one.
+    """
     billed: dict[tuple[int, str], int] = {}
     for final in finals:
         for line in final.lines:
             key = line.period_start, line.model
             billed[key] = billed.get(key, 0) + line.amount_pico
-    periods = {final.period.start: final.period for final in finals}
+    periods = {one.period.start: one.period for one in finals if one.period.start < before}
     now = {(one.period.start, one.model): one.amount_pico for one in changed}
     return [
         _adjustment(

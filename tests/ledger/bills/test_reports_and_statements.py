@@ -208,6 +208,19 @@ def test_a_change_of_terms_gives_a_statement_for_each_part(
     assert (first.zone, second.zone) == ("UTC", "Asia/Kathmandu")
 
 
+def test_a_month_that_is_made_final_late_does_not_adjust_what_a_later_one_has(
+    books: Books, statements: StatementStore
+) -> None:
+    book(books, used("one", "2026-03-05"), used("two", "2026-04-05"), used("three", "2026-05-05"))
+    now = at("2026-08-01")
+    (march,) = statements.finalize("uid-a", MARCH, now=now)
+    book(books, used("late", "2026-03-31"))
+    (may,) = statements.finalize("uid-a", MAY, now=now)
+    (april,) = statements.finalize("uid-a", APRIL, now=now)
+    assert may.total_pico == 2 * march.total_pico
+    assert april.total_pico == march.total_pico
+
+
 def test_the_first_terms_do_not_bill_again_what_was_billed_without_any(
     books: Books, statements: StatementStore
 ) -> None:
@@ -219,7 +232,6 @@ def test_the_first_terms_do_not_bill_again_what_was_billed_without_any(
     april = statements.statements("uid-a", APRIL, now=at("2026-05-11"))
     assert march == [final]
     assert sum(one.total_pico for one in [*march, *april]) == 2 * final.total_pico
-
 
 
 def test_a_statement_in_yuan_is_by_the_rate_of_its_time(

@@ -100,12 +100,11 @@ class StatementStore:
         final: bool = False,
     ) -> Statement:
         terms = contract.terms_at(period.start)
-        earlier = [
-            one for one in _finals(connection, tenant_uid) if one.period.start < period.start
-        ]
+        finals = _finals(connection, tenant_uid)
         changed = [
             Changed(one.period, model, amount)
-            for one in earlier
+            for one in finals
+            if one.period.start < period.start
             for model, amount in _charges(connection, tenant_uid, one.period).items()
         ]
         return made(
@@ -114,7 +113,10 @@ class StatementStore:
             period=period,
             state="final" if final else state_at(now, period),
             rate=rate_at(connection, currency(terms.currency), min(now, period.end - 1)),
-            lines=[*_usage(connection, tenant_uid, period), *adjustments(changed, earlier)],
+            lines=[
+                *_usage(connection, tenant_uid, period),
+                *adjustments(changed, finals, before=period.start),
+            ],
             now=now,
         )
 
