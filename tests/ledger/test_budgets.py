@@ -179,6 +179,28 @@ def test_a_call_is_on_the_budget_of_the_day_it_was_sent_in(books: Books) -> None
     assert pod.ask(midnight).base == 3 * CALL
 
 
+def test_a_budget_of_the_day_that_becomes_one_of_the_month_knows_all_of_the_month(
+    books: Books,
+) -> None:
+    store, first = BudgetStore(books.engine), MIDNIGHT - 21 * 24 * HOUR
+    store.put(budget(), now=first)
+    pod = Pod(store, "a")
+    for day in range(3):
+        at = first + day * 24 * HOUR
+        pod.lease = None
+        pod.ask(at)
+        books.ledger.book("uid-a", attempts(2, at=at), books.prices, now=at)
+    now = first + 60 * HOUR
+    store.put(budget(period="Month"), now=now)
+    (standing,) = store.standings(["uid-a"], now=now).standings
+    assert (standing.starts_at, standing.spent) == (first, 6 * CALL)
+    pod.lease = None
+    assert pod.ask(now).base == 2 * CALL
+    books.ledger.book("uid-a", attempts(1, at=now), books.prices, now=now)
+    (standing,) = store.standings(["uid-a"], now=now).standings
+    assert standing.spent == 7 * CALL
+
+
 def test_a_price_that_changes_does_not_change_what_was_spent_before(books: Books) -> None:
     store = BudgetStore(books.engine)
     store.put(budget(), now=NOON)

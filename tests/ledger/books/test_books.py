@@ -144,7 +144,6 @@ def test_a_zone_that_is_none_is_told_until_it_is_one(books: Books) -> None:
     assert "is no time zone" in put(books, wrong, now=NOON + 1)["tenants"]["uid-b"]
 
 
-
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"v": 2}', b'{"v": 1, "x": 2}', b"\xff"])
 def test_what_is_no_book_changes_nothing(books: Books, content: bytes) -> None:
     put(books, BOOK)

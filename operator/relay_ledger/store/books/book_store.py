@@ -63,7 +63,9 @@ class _Former:
 
     def had_problem(self, account: str, subject: str, name: str) -> bool:
         """Tells whether its word that a subject has the list of this name may have come to nothing."""
-        return name in self.problems.lists if account == "cost" else subject in self.problems.tenants
+        return (
+            name in self.problems.lists if account == "cost" else subject in self.problems.tenants
+        )
 
 
 class BookStore:
@@ -133,7 +135,10 @@ class BookStore:
         """Has the months of a tenant be those of its zone from now on; nothing else of its terms changes."""
         for uid, tenant in book.tenants.items():
             before = former.book.tenants.get(uid)
-            is_same = before is not None and (before.name, before.zone) == (tenant.name, tenant.zone)
+            is_same = before is not None and (before.name, before.zone) == (
+                tenant.name,
+                tenant.zone,
+            )
             if is_same and uid not in former.problems.tenants:
                 continue
             held = self._contracts.contract(uid).terms_at(now)

@@ -68,22 +68,24 @@ class TenantLimits:
         return limits
 
     def accounts(self, limit: Limit, *, keep: bool = True) -> dict[str, Account]:
-        """Returns what pods have of a limit; one that nobody has asked for yet begins with what is booked already.
+        """Returns what pods have of a limit; one that nobody has asked for yet begins with what is booked already, and so does one
+        that ends at another time than it did: a day that has become a month.
 
         With keep that beginning is written: from then on charges are added to it.
         """
-        accounts = {
-            row.pod: Account(*(int(getattr(row, name)) for name in _FIGURES))
-            for row in self._connection.execute(
-                select(LIMIT_PODS).where(
-                    LIMIT_PODS.c.tenant_uid == self._tenant_uid,
-                    LIMIT_PODS.c.kind == limit.kind,
-                    LIMIT_PODS.c.starts_at == limit.starts_at,
-                )
+        rows = self._connection.execute(
+            select(LIMIT_PODS).where(
+                LIMIT_PODS.c.tenant_uid == self._tenant_uid,
+                LIMIT_PODS.c.kind == limit.kind,
+                LIMIT_PODS.c.starts_at == limit.starts_at,
             )
+        ).all()
+        accounts = {
+            row.pod: Account(*(int(getattr(row, name)) for name in _FIGURES)) for row in rows
         }
-        if BEFORE not in accounts:
-            accounts[BEFORE] = Account(booked=self._charged(limit))
+        if not any(row.pod == BEFORE and row.ends_at == limit.ends_at for row in rows):
+            of_pods = sum(one.booked for pod, one in accounts.items() if pod != BEFORE)
+            accounts[BEFORE] = Account(booked=max(self._charged(limit) - of_pods, 0))
             if keep:
                 self.keep(limit, {BEFORE: accounts[BEFORE]})
         return accounts
