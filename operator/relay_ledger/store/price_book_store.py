@@ -50,6 +50,11 @@ class PriceBookStore:
         latest = _latest(connection, name)
         return None if latest is None else read_price_list(latest.content)
 
+    def is_written(self, connection: Connection, name: str, content: str) -> bool:
+        """Returns whether the version of a list that is in force was written like this, to the last character."""
+        latest = _latest(connection, name)
+        return latest is not None and latest.content == content
+
     def is_assigned(self, connection: Connection, account: Account, subject: str) -> bool:
         """Returns whether anything was ever said of whose list somebody has."""
         where = (ASSIGNMENTS.c.account == account, ASSIGNMENTS.c.subject == subject)

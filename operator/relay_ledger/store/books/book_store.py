@@ -157,13 +157,17 @@ class BookStore:
     def _put_list(
         self, connection: Connection, content: dict[str, Any], problems: Problems, *, now: int
     ) -> None:
+        written = json.dumps(content)
+        if self._prices.is_written(connection, str(content.get("name")), written):
+            # nobody books while a book is put: most lists of one are those of the last, and reading them would take seconds
+            return
         try:
             prices = price_list_of(content)
         except InvalidPrices as error:
             problems.lists[str(content.get("name"))[:253]] = str(error)[:1000]
             return
         former = self._prices.current(connection, prices.name)
-        number = self._prices.load_in(connection, prices, json.dumps(content), now=now)
+        number = self._prices.load_in(connection, prices, written, now=now)
         changed = None if former is None or number is None else back_dated(former, prices, now=now)
         if changed is not None:
             row = {
