@@ -6,7 +6,7 @@ from pydantic import Field
 
 from relay_contract.part import Model, Name, Part
 
-MAX_RATES: Final = 1024
+MAX_RATES: Final = 256
 MAX_SPEND_MICROS: Final = 2**53
 """Of integers in a document; as micro-USD nine thousand million USD."""
 LimitName = Literal["budget", "credit"]

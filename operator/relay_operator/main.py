@@ -21,6 +21,7 @@ from relay_operator.cluster.api_server import ApiServer, KubernetesApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.leadership.fence import Brake, Fence, boot_seconds
+from relay_operator.cluster.ledger.budget_client import BudgetClient
 from relay_operator.cluster.ledger.client import LedgerClient
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
@@ -64,6 +65,7 @@ from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.late_pushes import LatePushes
+from relay_operator.reconcile.ledger.budget_push import BudgetPush
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.ledger.price_push import PricePush
 from relay_operator.reconcile.metrics.queue_collector import QueueCollector
@@ -421,6 +423,17 @@ async def _operate(
             watched_state=watched_state,
             status=status,
             announcer=announcer,
+            queue=queue,
+            clock=time.monotonic,
+            wall=time.time,
+        ).run()
+        acting["budget-push"] = BudgetPush(
+            api=api,
+            client=BudgetClient(settings.ledger_url, ledger_keys),
+            news=ledger_news,
+            watched_state=watched_state,
+            announcer=announcer,
+            webhook=webhook,
             queue=queue,
             clock=time.monotonic,
             wall=time.time,

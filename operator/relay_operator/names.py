@@ -111,6 +111,7 @@ class ConditionType(StrEnum):
     ROLLED_BACK = "RolledBack"
     PRICES_IN_FORCE = "PricesInForce"
     PRICED = "Priced"
+    WITHIN_BUDGET = "WithinBudget"
 
 
 class Reason(StrEnum):
@@ -195,6 +196,10 @@ class Reason(StrEnum):
     PRICED = "Priced"
     UNPRICED = "Unpriced"
     PRICE_LIST_NOT_FOUND = "PriceListNotFound"
+    WITHIN_BUDGET = "WithinBudget"
+    BUDGET_SPENT = "BudgetSpent"
+    CREDIT_SPENT = "CreditSpent"
+    BUDGET_ALERT = "BudgetAlert"
 
     RESTORED = "Restored"
     READY = "Ready"

@@ -152,12 +152,39 @@ class Network(Part):
         return (*self.allow_from, *(Peer(cidr=one) for one in ranges))
 
 
+class Budget(Part):
+    """An amount for a day or a month of the zone, in USD as text."""
+
+    amount: str
+    period: Literal["Day", "Month"] = "Month"
+    hard: bool = True
+    alert_at_percent: tuple[int, ...] = (50, 80, 100)
+
+
+class Credit(Part):
+    """Calls are served from what was paid in advance; an alert below each of these amounts."""
+
+    alert_below: tuple[str, ...] = ()
+
+
+class SessionCaps(Part):
+    """The most of one X-Session-ID."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    amount: str | None = None
+
+
 class Billing(Part):
-    """What the ledger charges the tenant by; it decides nothing of how calls are served."""
+    """What the ledger charges the tenant by, and what it may spend."""
 
     price_list: str | None = None
     markup_percent: int = 0
     zone: str = "UTC"
+    budget: Budget | None = None
+    credit: Credit | None = None
+    on_ledger_away: Literal["Refuse", "Serve"] = "Refuse"
+    session_caps: SessionCaps | None = None
 
 
 class TenantSpec(Part):

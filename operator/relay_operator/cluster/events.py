@@ -22,6 +22,7 @@ _WARNINGS = frozenset(
         names.Reason.THROTTLED,
         names.Reason.STABLE_UNHEALTHY,
         names.Reason.EVACUATED,
+        names.Reason.BUDGET_ALERT,
     }
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from relay_contract import document
+from relay_contract.spending import Spending
 from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import Canary, RelayRoute, Side, fingerprint
@@ -10,7 +11,12 @@ from relay_operator.api.tenant import Tenant
 
 
 def tenant_part(
-    tenant: Tenant, keys: Mapping[str, document.ApiKey], *, replicas: int, renewals: int = 0
+    tenant: Tenant,
+    keys: Mapping[str, document.ApiKey],
+    *,
+    replicas: int,
+    renewals: int = 0,
+    spending: Spending | None = None,
 ) -> document.TenantDocument:
     """Composes the tenant's part of the document, without routes. keys are taken by name, for their digests alone."""
     spec = tenant.spec
@@ -50,6 +56,7 @@ def tenant_part(
             burst_seconds=spec.limits.burst_seconds,
             models=tuple(document.ModelLimit(**limit.model_dump()) for limit in spec.limits.models),
         ),
+        spending=spending,
     )
 
 

@@ -60,6 +60,7 @@ from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
 from relay_operator.reconcile.keys.secret_versions import SecretVersions
 from relay_operator.reconcile.late_pushes import LatePushes
+from relay_operator.reconcile.ledger.budget_push import BudgetPush
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.ledger.price_push import PricePush
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -289,6 +290,19 @@ class Life:
                 clock=clock,
                 wall=wall,
             )
+        self.budget_push = None
+        if ledger_news is not None and stage.budgets is not None:
+            self.budget_push = BudgetPush(
+                api=api,
+                client=stage.budgets,
+                news=ledger_news,
+                watched_state=self.watched_state,
+                announcer=announcer,
+                webhook=stage.webhook,
+                queue=self.queue,
+                clock=clock,
+                wall=wall,
+            )
         self.workers = Workers(
             queue=self.queue,
             tenants=TenantReconciler(
@@ -429,7 +443,7 @@ class Life:
             self.isolation_watch.run(),
             self.secret_watch.run(),
         )
-        pushes = () if self.price_push is None else (self.price_push.run(),)
+        pushes = [one.run() for one in (self.price_push, self.budget_push) if one is not None]
         self._tasks += [asyncio.create_task(one) for one in (*running, *background, *pushes)]
 
     async def elect(self) -> None:
@@ -511,6 +525,8 @@ class Stage:
         self.ledger_keys: KeyFile | None = None
         self.ledger: Any = None
         """Answers as a LedgerClient does."""
+        self.budgets: Any = None
+        """Answers as a BudgetClient does."""
         self.numbers = itertools.count(1)
         self.server.put(_namespace(SYSTEM))
 

@@ -55,6 +55,17 @@ UNPRICED_MODELS: Final = Gauge(
     "Models of this month without a price, each counted for every Provider (cost) or Tenant (charge) that the ledger has booked it for.",
     ["account"],
 )
+BUDGETS_SPENT: Final = Gauge(
+    "relay_operator_budgets_spent", "Budgets and credits of Tenants of which nothing is left."
+)
+BUDGET_ALERTS: Final = Counter(
+    "relay_operator_budget_alerts_total",
+    "Thresholds of budgets and credits that were crossed, each once in the life of the operator.",
+    ["limit"],
+)
+for _limit in ("budget", "credit"):
+    # so that the first one is an increase
+    BUDGET_ALERTS.labels(_limit)
 WATCH_AGE: Final = Gauge(
     "relay_operator_watch_age_seconds",
     "Time since the watch of this kind last brought an event or a bookmark.",

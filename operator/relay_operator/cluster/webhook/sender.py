@@ -64,6 +64,7 @@ class _Waiting:
     message: Message
     due: float
     until: float
+    ended: Callable[[str], None] | None = None
     failures: int = 0
 
 
@@ -101,15 +102,17 @@ class Webhook:
         self._news = asyncio.Event()
         self._gone: tuple[bytes, ...] = ()
 
-    def tell(self, message: Message) -> None:
-        """Queues a message; the oldest one gives way when the queue is full."""
+    def tell(self, message: Message, ended: Callable[[str], None] | None = None) -> None:
+        """Queues a message; the oldest one gives way when the queue is full. ended is called with how it ended, if it was queued."""
         if self._is_gone() or message.id in self._waiting:
             return
         if len(self._waiting) >= MOST_WAITING:
             oldest = next(iter(self._waiting))
             self._drop(oldest, "dropped", f"{MOST_WAITING} messages wait already")
         now = asyncio.get_running_loop().time()
-        self._waiting[message.id] = _Waiting(message, due=now, until=now + LONGEST_SECONDS)
+        self._waiting[message.id] = _Waiting(
+            message, due=now, until=now + LONGEST_SECONDS, ended=ended
+        )
         _WAITING.set(len(self._waiting))
         self._news.set()
 
@@ -241,8 +244,11 @@ class Webhook:
         self._end(id_, outcome)
 
     def _end(self, id_: str, outcome: str) -> None:
-        if self._waiting.pop(id_, None) is not None:
+        waiting = self._waiting.pop(id_, None)
+        if waiting is not None:
             _MESSAGES.labels(outcome).inc()
+            if waiting.ended is not None:
+                waiting.ended(outcome)
         _WAITING.set(len(self._waiting))
 
 

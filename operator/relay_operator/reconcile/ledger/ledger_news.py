@@ -1,11 +1,16 @@
 """What the ledger has told last, for the conditions of Tenants and Providers."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from relay_contract.billing.budget import BudgetStanding
+from relay_contract.spending import Spending
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.decisions.conditions import Condition
-from relay_operator.decisions.ledger import price_conditions
+from relay_operator.decisions.ledger import budget_conditions, price_conditions
 from relay_operator.decisions.ledger.standing import Standing, ToldList
-from relay_operator.manifests.ledger import books
+from relay_operator.manifests.ledger import books, spending
 
 
 class LedgerNews:
@@ -14,6 +19,17 @@ class LedgerNews:
     def __init__(self) -> None:
         self.standing: Standing | None = None
         self.price_lists: frozenset[str] = frozenset()
+        # None until they were read once
+        self.price_specs: Mapping[str, Mapping[str, Any]] | None = None
+        self.budgets: Mapping[str, tuple[BudgetStanding, ...]] = {}
+
+    def spending(self, tenant: Tenant, in_force: Spending | None) -> Spending | None:
+        """Returns what bounds a tenant's spending; in_force is what its document says while the price lists are not known."""
+        billing = tenant.spec.billing
+        if self.price_specs is None and billing.price_list is not None:
+            return in_force
+        specs = self.price_specs or {}
+        return spending.spending(billing, specs.get(billing.price_list or ""))
 
     def of_provider(self, provider: Provider) -> list[Condition]:
         """Returns the condition of a Provider, none before the ledger has answered."""
@@ -32,11 +48,13 @@ class LedgerNews:
         if self.standing is None or name is None:
             return []
         uid = tenant.metadata.uid
+        budgets = budget_conditions.of_tenant(tenant.spec.billing, self.budgets.get(uid, ()))
         return [
+            *budgets,
             price_conditions.of_tenant(
                 price_list=name,
                 is_there=name in self.price_lists,
                 unpriced=self.standing.unpriced_charges.get(uid, ()),
                 problem=self.standing.problems.get(uid, ""),
-            )
+            ),
         ]

@@ -112,6 +112,7 @@ class PricePush:
         self._seen = seen
         self._news.price_lists = frozenset(versions)
         price_lists = {name: body.get("spec") or {} for name, body in self._lists.bodies.items()}
+        self._news.price_specs = price_lists
         self._book = _composed(price_lists, self._providers(), self._tenants())
         return True
 

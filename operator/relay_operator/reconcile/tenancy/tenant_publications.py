@@ -5,6 +5,7 @@ from typing import Any
 
 from relay_contract import endpoints
 from relay_contract.document import ApiKey
+from relay_contract.spending import Spending
 from relay_operator import names
 from relay_operator.api.equal_parts import with_equal_parts
 from relay_operator.api.tenant import Tenant
@@ -13,6 +14,7 @@ from relay_operator.decisions import namespace_ownership, route_status
 from relay_operator.manifests import composition
 from relay_operator.manifests.environment import Manifest
 from relay_operator.reconcile.document_publisher import DocumentPublisher
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
@@ -29,7 +31,9 @@ class TenantPublications:
         publisher: DocumentPublisher,
         watched_state: WatchedState,
         queue: WorkQueue,
+        ledger_news: LedgerNews | None = None,
     ) -> None:
+        self._ledger_news = ledger_news
         self._api = api
         self._publisher = publisher
         self._watched_state = watched_state
@@ -104,6 +108,7 @@ class TenantPublications:
             keys,
             replicas=sharing or spec.spec.relay.fewest_pods,
             renewals=publication.base.renewals,
+            spending=self._spending(spec, publication),
         )
         if publication.base != base:
             publication.base = with_equal_parts(base)
@@ -111,6 +116,14 @@ class TenantPublications:
         if publication.without_room:
             # a Provider may need less now; this route looks for all of them whether they fit
             self._queue.add(Key("RelayRoute", space, min(publication.without_room)))
+
+    def _spending(self, spec: Tenant, publication: Publication) -> Spending | None:
+        """Returns what bounds the tenant's spending; after a start that in force stays until the price lists are known."""
+        if self._ledger_news is None:
+            return None
+        known = publication.document
+        in_force = known.tenant.spending if known is not None else None
+        return self._ledger_news.spending(spec, in_force)
 
 
 def identity(watched: Watched[Tenant]) -> Tenant:

@@ -81,7 +81,11 @@ class TenantReconciler:
         children.found = watched_state.take_in_found
         certificate = TenantCertificate(api=api, watched_state=watched_state)
         publications = TenantPublications(
-            api=api, publisher=publisher, watched_state=watched_state, queue=queue
+            api=api,
+            publisher=publisher,
+            watched_state=watched_state,
+            queue=queue,
+            ledger_news=ledger_news,
         )
         key_clock = SteadyClock(wall=clock, monotonic=asyncio.get_running_loop().time)
         self._withdrawal = KeyWithdrawal(

@@ -1,0 +1,76 @@
+"""Gives the ledger tenants' budgets, and asks how they stand, under the operator's token."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+from pydantic import ValidationError
+
+from relay_contract.billing.budget import (
+    ALERTS_TOLD_PATH,
+    BUDGETS_PATH,
+    AlertsTold,
+    Budgets,
+    BudgetStanding,
+    BudgetStandings,
+    TenantAlert,
+    TenantBudget,
+)
+from relay_operator.cluster.ledger.key_file import KeyFile
+from relay_operator.errors import LedgerUnavailable
+
+_SECONDS: Final = 20.0
+_MOST_TENANTS: Final = 100
+"""Of one question: their UIDs stand in its address."""
+
+
+class BudgetClient:
+    """Opens a connection for each question, as the client for prices does."""
+
+    def __init__(self, url: str, keys: KeyFile) -> None:
+        self._url = url
+        self._keys = keys
+
+    async def put(self, budgets: Sequence[TenantBudget]) -> None:
+        """Puts these tenants' budgets into force. Raises LedgerUnavailable."""
+        for start in range(0, len(budgets), _MOST_TENANTS):
+            some = Budgets(tenants=tuple(budgets[start : start + _MOST_TENANTS]))
+            await self._ask("PUT", BUDGETS_PATH, some.model_dump_json(by_alias=True))
+
+    async def standings(self, tenant_uids: Sequence[str]) -> BudgetStandings:
+        """Asks how these tenants stand, and for alerts that nobody was told of. Raises LedgerUnavailable."""
+        standings: list[BudgetStanding] = []
+        alerts: dict[TenantAlert, None] = {}
+        for start in range(0, max(len(tenant_uids), 1), _MOST_TENANTS):
+            some = tenant_uids[start : start + _MOST_TENANTS]
+            query = httpx.QueryParams([("tenantUid", uid) for uid in some])
+            body = await self._ask("GET", f"{BUDGETS_PATH}?{query}")
+            try:
+                answer = BudgetStandings.model_validate_json(body)
+            except ValidationError as error:
+                raise LedgerUnavailable("it answers what is no answer of a ledger") from error
+            standings += answer.standings
+            alerts |= dict.fromkeys(answer.alerts)
+        return BudgetStandings(standings=tuple(standings), alerts=tuple(alerts))
+
+    async def told(self, alerts: Sequence[TenantAlert]) -> None:
+        """Says that these were delivered. Raises LedgerUnavailable."""
+        body = AlertsTold(alerts=tuple(alerts)).model_dump_json(by_alias=True)
+        await self._ask("POST", ALERTS_TOLD_PATH, body)
+
+    async def _ask(self, method: str, path: str, body: str | None = None) -> bytes:
+        keys = self._keys.keys()
+        if keys is None:
+            raise LedgerUnavailable("the key of its tokens is not known (Secret of ledger.keys)")
+        headers = {"Authorization": f"Bearer {keys.operator_token()}"}
+        try:
+            async with httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as client:
+                answer = await client.request(
+                    method, f"{self._url}{path}", content=body, headers=headers
+                )
+        except httpx.HTTPError as error:
+            raise LedgerUnavailable(f"it does not answer ({type(error).__name__})") from error
+        if answer.status_code != HTTPStatus.OK:
+            raise LedgerUnavailable(f"it answers {answer.status_code}: {answer.text[:300]}")
+        return answer.content

@@ -1,0 +1,118 @@
+"""What bounds a tenant's spending, as its relays get it and as the ledger does.
+
+A relay reckons with the prices of the standard tier, of no region and of all hours; the ledger books by what was served.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from relay_contract import spending as contract
+from relay_contract.billing.budget import BudgetTerms, CreditTerms, TenantBudget
+from relay_contract.spending import MAX_RATES, Rate, Spending
+from relay_operator.api.tenant import Billing, Tenant
+from relay_operator.manifests.ledger import books
+from relay_operator.manifests.ledger.money import PICOS_PER_MICRO, micro_usd
+
+Fields = Mapping[str, Any]
+_STANDARD: Final = frozenset({"", "standard", "default"})
+_ANY_UID: Final = "-"
+
+
+def spending(billing: Billing, price_list: Fields | None) -> Spending | None:
+    """Composes a tenant's part of the document; price_list is the spec of the list it names, None if there is none."""
+    limits: list[contract.LimitName] = []
+    if billing.budget is not None and billing.budget.hard:
+        limits.append("budget")
+    if billing.credit is not None:
+        limits.append("credit")
+    caps = billing.session_caps
+    if not limits and caps is None:
+        return None
+    return Spending(
+        limits=tuple(limits),
+        on_ledger_away=billing.on_ledger_away,
+        rates=_rates(billing, price_list) if limits or (caps and caps.amount) else (),
+        session_caps=None
+        if caps is None
+        else contract.SessionCaps(
+            calls=caps.calls,
+            tokens=caps.tokens,
+            amount_micro=micro_usd(caps.amount) if caps.amount is not None else None,
+        ),
+    )
+
+
+def tenant_budget(tenant: Tenant) -> TenantBudget:
+    """Composes what the ledger is told of a tenant."""
+    billing = tenant.spec.billing
+    budget, credit = billing.budget, billing.credit
+    return TenantBudget(
+        tenant_uid=tenant.metadata.uid,
+        tenant=tenant.metadata.name,
+        zone=billing.zone,
+        budget=None
+        if budget is None
+        else BudgetTerms(
+            amount_pico=micro_usd(budget.amount) * PICOS_PER_MICRO,
+            period=budget.period,
+            hard=budget.hard,
+            alert_at_percent=tuple(sorted(set(budget.alert_at_percent))),
+        ),
+        credit=None
+        if credit is None
+        else CreditTerms(
+            alert_below_pico=tuple(
+                sorted({micro_usd(below) * PICOS_PER_MICRO for below in credit.alert_below})
+            )
+        ),
+    )
+
+
+def _rates(billing: Billing, price_list: Fields | None) -> tuple[Rate, ...]:
+    if price_list is None or billing.price_list is None:
+        return ()
+    named = {
+        "priceList": billing.price_list,
+        "markupPercent": billing.markup_percent,
+    }
+    tenant = {"name": _ANY_UID, "billing": named}
+    book = books.book({billing.price_list: price_list}, {}, {_ANY_UID: tenant})
+    wanted = books.charge_list(named)
+    entries = [entry for one in book["lists"] if one["name"] == wanted for entry in one["entries"]]
+    usable = [entry for entry in entries if _is_plain(entry)]
+    return tuple(_rate(entry, model) for entry in usable for model in entry["models"] if model)[
+        :MAX_RATES
+    ]
+
+
+def _is_plain(entry: Fields) -> bool:
+    tier = str(entry.get("serviceTier") or "").lower()
+    return tier in _STANDARD and not entry.get("region") and not entry.get("hours")
+
+
+def _rate(entry: Fields, model: str) -> Rate:
+    prices, pieces = entry.get("prices") or {}, entry.get("perPiece") or {}
+    read = micro_usd(prices.get("input") or "0")
+    written = max(micro_usd(prices.get(name) or "0") for name in ("output", "reasoning"))
+    cached = prices.get("cacheRead")
+    return Rate(
+        model=model.strip().lower(),
+        provider=entry.get("provider") or None,
+        starts_at=_micros(entry.get("from")) or 0,
+        ends_at=_micros(entry.get("until")),
+        above_input_tokens=entry.get("aboveInputTokens") or 0,
+        input=read,
+        cached=read if cached is None else micro_usd(cached),
+        output=written,
+        call=micro_usd(pieces.get("call") or "0"),
+    )
+
+
+def _micros(moment: Any) -> int | None:
+    if moment is None:
+        return None
+    at = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return int(at.timestamp()) * 10**6

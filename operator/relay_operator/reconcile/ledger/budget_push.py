@@ -1,0 +1,211 @@
+"""Keeps tenants' budgets in the ledger those of the cluster, and tells of thresholds: Events, the webhook, status.
+
+A loop at a pace of its own. An alert is told again and again until the webhook has delivered it; its id stays the same.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
+from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.events import EventRecorder
+from relay_operator.cluster.ledger.budget_client import BudgetClient
+from relay_operator.cluster.metrics.catalogue import BUDGET_ALERTS, BUDGETS_SPENT
+from relay_operator.cluster.webhook.budget_message import alert_id, of_alert
+from relay_operator.cluster.webhook.sender import Webhook
+from relay_operator.decisions.ledger import budget_conditions
+from relay_operator.decisions.route_status import Move
+from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable, Unavailable
+from relay_operator.manifests.ledger.spending import tenant_budget
+from relay_operator.names import Reason
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.watched_state import WatchedState
+from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 5.0
+ASK_SECONDS: Final = 15.0
+"""Between questions how budgets stand: as late as this may an alert be."""
+WRITE_SECONDS: Final = 300.0
+"""Between two writes of how much of one budget is spent."""
+_NOT_FOUND: Final = 404
+
+
+class BudgetPush:
+    """Pushes what has changed and asks from time to time."""
+
+    def __init__(
+        self,
+        *,
+        api: ApiServer,
+        client: BudgetClient,
+        news: LedgerNews,
+        watched_state: WatchedState,
+        announcer: EventRecorder,
+        webhook: Webhook | None,
+        queue: WorkQueue,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._api = api
+        self._client = client
+        self._news = news
+        self._watched_state = watched_state
+        self._announcer = announcer
+        self._webhook = webhook
+        self._queue = queue
+        self._clock = clock
+        self._wall = wall
+        self._asked_at = float("-inf")
+        self._in_force: dict[str, TenantBudget] = {}
+        self._spending: dict[str, Any] = {}
+        self._words: dict[str, Any] = {}
+        self._written: dict[str, tuple[int, float]] = {}
+        self._announced: set[str] = set()
+        self._delivered: list[TenantAlert] = []
+        self._away = ""
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (ApiServerRefused, Conflict, Unavailable) as error:
+                logger.warning("budgets not looked at, will retry", extra={"why": str(error)})
+            except Exception:  # the loop goes on whatever one tenant has
+                logger.exception("budgets not looked at, will retry")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Does once what is due. Raises ApiServerRefused, Conflict or Unavailable."""
+        tenants = self._billed()
+        self._queue_changed_spending(tenants)
+        try:
+            await self._push(tenants)
+            if self._clock() - self._asked_at < ASK_SECONDS:
+                return
+            bounded = [
+                uid
+                for uid, one in self._in_force.items()
+                if one.budget is not None or one.credit is not None
+            ]
+            if bounded:
+                await self._hear(tenants, await self._client.standings(bounded))
+            self._asked_at = self._clock()
+            self._away = ""
+        except LedgerUnavailable as error:
+            if str(error) != self._away:
+                logger.warning("budgets are not told the ledger", extra={"why": str(error)})
+            self._away = str(error)
+
+    def _billed(self) -> dict[str, Tenant]:
+        """Returns our tenants with a price list, by UID."""
+        valid = self._watched_state.tenants.valid()
+        ours = (valid.get(name) for name in self._watched_state.our_tenants())
+        return {
+            one.metadata.uid: one
+            for one in ours
+            if one is not None and one.spec.billing.price_list is not None
+        }
+
+    def _queue_changed_spending(self, tenants: dict[str, Tenant]) -> None:
+        """Has documents composed anew whose rates are others now: a PriceList has changed."""
+        if self._news.price_specs is None:
+            return
+        now = {uid: self._news.spending(one, None) for uid, one in tenants.items()}
+        for uid, spending in now.items():
+            if self._spending.get(uid) != spending:
+                self._queue.add(Key("Tenant", "", tenants[uid].metadata.name), Urgency.BACKGROUND)
+        self._spending = now
+
+    async def _push(self, tenants: dict[str, Tenant]) -> None:
+        wanted = {uid: tenant_budget(one) for uid, one in tenants.items()}
+        for uid, held in self._in_force.items():
+            # no longer billed: nothing bounds it any more
+            if uid not in wanted and (held.budget or held.credit):
+                wanted[uid] = held.model_copy(update={"budget": None, "credit": None})
+        changed = [one for uid, one in wanted.items() if self._in_force.get(uid) != one]
+        if changed:
+            await self._client.put(changed)
+            self._asked_at = float("-inf")
+        self._in_force = wanted
+
+    async def _hear(self, tenants: dict[str, Tenant], told: BudgetStandings) -> None:
+        by_uid: dict[str, list[Any]] = {}
+        for one in told.standings:
+            by_uid.setdefault(one.tenant_uid, []).append(one)
+        self._news.budgets = {uid: tuple(found) for uid, found in by_uid.items()}
+        spent = [one for one in told.standings if one.spent >= one.amount]
+        BUDGETS_SPENT.set(len(spent))
+        for uid, tenant in tenants.items():
+            standings = self._news.budgets.get(uid, ())
+            words = budget_conditions.of_tenant(tenant.spec.billing, standings)
+            if words != self._words.get(uid, []):
+                self._words[uid] = words
+                self._queue.add(Key("Tenant", "", tenant.metadata.name), Urgency.BACKGROUND)
+            if standings:
+                await self._write(tenant, budget_conditions.percent(standings))
+        for alert in told.alerts:
+            if alert.tenant_uid in tenants:
+                await self._tell(tenants[alert.tenant_uid], alert)
+        await self._settle()
+
+    async def _tell(self, tenant: Tenant, found: TenantAlert) -> None:
+        identity = alert_id(found.tenant_uid, found.alert)
+        if identity not in self._announced:
+            BUDGET_ALERTS.labels(found.alert.kind).inc()
+            await self._announce(tenant, found, identity)
+            self._announced.add(identity)
+        if self._webhook is None:
+            self._delivered.append(found)
+            return
+
+        def ended(outcome: str) -> None:
+            if outcome == "delivered":
+                self._delivered.append(found)
+
+        message = of_alert(tenant.metadata.name, found.tenant_uid, found.alert)
+        self._webhook.tell(message, ended)
+
+    async def _announce(self, tenant: Tenant, found: TenantAlert, identity: str) -> None:
+        watched = self._watched_state.tenants.get(tenant.metadata.name)
+        if watched is None:
+            return
+        move = Move(
+            at=self._wall(),
+            reason=Reason.BUDGET_ALERT,
+            message=budget_conditions.alert_message(found.alert),
+            canary_percent=0,
+        )
+        await self._announcer.announce(
+            watched.body, kind="Tenant", action="Bill", move=move, identity=identity
+        )
+
+    async def _settle(self) -> None:
+        """Says to the ledger what was delivered."""
+        delivered, self._delivered = self._delivered, []
+        if not delivered:
+            return
+        try:
+            await self._client.told(delivered)
+        except LedgerUnavailable:
+            self._delivered += delivered
+            raise
+
+    async def _write(self, tenant: Tenant, percent: int) -> None:
+        """Writes how much is spent, each tenant's every few minutes at most."""
+        uid, now = tenant.metadata.uid, self._clock()
+        written, at = self._written.get(uid, (-1, float("-inf")))
+        if written == percent or now - at < WRITE_SECONDS:
+            return
+        patch = {"status": {"billing": {"budgetPercent": percent}}}
+        try:
+            await self._api.patch("Tenant", tenant.metadata.name, patch, subresource="status")
+        except ApiServerRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+        self._written[uid] = percent, now

@@ -1,0 +1,106 @@
+"""What a Tenant's billing says of spending comes to its relays and to the ledger, in whole numbers."""
+
+from typing import Any
+
+from tests.unit.relay_operator.specs import tenant_with_billing
+
+from relay_contract.spending import Rate, SessionCaps
+from relay_operator.manifests.ledger.money import micro_usd
+from relay_operator.manifests.ledger.spending import spending, tenant_budget
+
+LIST: dict[str, Any] = {
+    "currency": "USD",
+    "models": [
+        {
+            "name": "GPT-4.1",
+            "prices": [
+                {
+                    "perMillionTokens": {"input": "3", "cacheRead": "0.75", "output": "12"},
+                    "until": "2026-12-01T00:00:00Z",
+                },
+                {"perMillionTokens": {"input": "2", "output": "8"}, "from": "2026-12-01T00:00:00Z"},
+                {"perMillionTokens": {"input": "1", "output": "4"}, "serviceTier": "flex"},
+            ],
+        },
+        {
+            "name": "o3",
+            "provider": "azure",
+            "prices": [
+                {
+                    "perMillionTokens": {"input": "1", "output": "4", "reasoning": "5"},
+                    "perPiece": {"call": "0.01"},
+                }
+            ],
+        },
+    ],
+}
+DECEMBER = 1_796_083_200 * 10**6
+
+
+def test_text_is_micro_usd_exactly() -> None:
+    assert [micro_usd(text) for text in ("1", "0.000001", "12.5", "999999.999999")] == [
+        *(1_000_000, 1, 12_500_000, 999_999_999_999),
+    ]
+
+
+def test_a_hard_budget_comes_with_the_rates_to_reserve_by() -> None:
+    billing = tenant_with_billing(priceList="retail", budget={"amount": "10"}).spec.billing
+    told = spending(billing, LIST)
+    assert told is not None
+    assert (told.limits, told.on_ledger_away, told.session_caps) == (("budget",), "Refuse", None)
+    dated = [one for one in told.rates if one.model == "gpt-4.1"]
+    assert dated == [
+        Rate(model="gpt-4.1", input=3_000_000, cached=750_000, output=12_000_000, ends_at=DECEMBER),
+        Rate(
+            model="gpt-4.1", input=2_000_000, cached=2_000_000, output=8_000_000, starts_at=DECEMBER
+        ),
+    ]
+    (other,) = (one for one in told.rates if one.model == "o3")
+    assert (other.provider, other.output, other.call) == ("azure", 5_000_000, 10_000)
+
+
+def test_the_tenants_percentage_is_in_its_rates() -> None:
+    billing = tenant_with_billing(
+        priceList="retail", markupPercent=10, credit={}, onLedgerAway="Serve"
+    ).spec.billing
+    told = spending(billing, LIST)
+    assert told is not None
+    assert (told.limits, told.on_ledger_away) == (("credit",), "Serve")
+    assert told.rates[0].input == 3_300_000
+
+
+def test_what_bounds_nothing_is_not_in_the_document() -> None:
+    soft = {"amount": "10", "hard": False}
+    for billing in ({}, {"priceList": "retail"}, {"priceList": "retail", "budget": soft}):
+        assert spending(tenant_with_billing(**billing).spec.billing, LIST) is None
+
+
+def test_caps_of_sessions_need_rates_for_money_alone() -> None:
+    counted = tenant_with_billing(sessionCaps={"calls": 5}).spec.billing
+    told = spending(counted, None)
+    assert told is not None
+    assert (told.session_caps, told.rates) == (SessionCaps(calls=5), ())
+    paid = tenant_with_billing(priceList="retail", sessionCaps={"amount": "0.5"}).spec.billing
+    told = spending(paid, LIST)
+    assert told is not None
+    assert told.session_caps == SessionCaps(amount_micro=500_000)
+    assert told.rates
+
+
+def test_the_ledger_is_told_amounts_and_thresholds() -> None:
+    told = tenant_budget(
+        tenant_with_billing(
+            priceList="retail",
+            zone="Asia/Shanghai",
+            budget={"amount": "12.5", "period": "Day", "alertAtPercent": [100, 50]},
+            credit={"alertBelow": ["1"]},
+        )
+    )
+    assert told.budget is not None
+    assert told.credit is not None
+    assert (told.zone, told.budget.amount_pico, told.budget.period) == (
+        *("Asia/Shanghai", 12_500_000_000_000),
+        "Day",
+    )
+    assert told.budget.alert_at_percent == (50, 100)
+    assert told.credit.alert_below_pico == (10**12,)

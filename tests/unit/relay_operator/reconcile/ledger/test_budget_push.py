@@ -1,0 +1,157 @@
+"""Budgets of Tenants are in force in the ledger and in relays, and each threshold is told once. The ledger is the real one, on SQLite."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.reconcile.ledger.test_price_push import (
+    LedgerOnSqlite,
+    price_list,
+    stage_with,
+    told,
+    uid,
+)
+from tests.unit.relay_operator.virtual_time import in_virtual_time
+
+from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
+from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_operator.cluster.webhook.message import Message
+from relay_operator.errors import LedgerUnavailable
+
+CALL = 1000 * 3 * 10**6 + 100 * 12 * 10**6
+"""What the attempt of the records costs: 0.0042 USD."""
+
+
+class BudgetsOnSqlite:
+    """A ledger's routes of budgets without their port."""
+
+    def __init__(self, ledger: LedgerOnSqlite) -> None:
+        self._ledger = ledger
+        self._store = BudgetStore(ledger.engine)
+        self.puts: list[TenantBudget] = []
+        self.told_of: list[TenantAlert] = []
+
+    async def put(self, budgets: Sequence[TenantBudget]) -> None:
+        self._answer()
+        self.puts += budgets
+        for one in budgets:
+            self._store.put(one, now=_now())
+
+    async def standings(self, tenant_uids: Sequence[str]) -> BudgetStandings:
+        self._answer()
+        return self._store.standings(tenant_uids, now=_now())
+
+    async def told(self, alerts: Sequence[TenantAlert]) -> None:
+        self._answer()
+        self.told_of += alerts
+        self._store.told(alerts, now=_now())
+
+    def _answer(self) -> None:
+        if self._ledger.is_away:
+            raise LedgerUnavailable("it does not answer (ConnectError)")
+
+
+class KeptWebhook:
+    """Keeps messages, and ends each as it is set to."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.outcome = "delivered"
+
+    def tell(self, message: Message, ended: Any = None) -> None:
+        self.messages.append(message)
+        if ended is not None:
+            ended(self.outcome)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def stage_with_budgets(directory: Path) -> tuple[Stage, LedgerOnSqlite, BudgetsOnSqlite, Any]:
+    stage, ledger = stage_with(directory)
+    stage.budgets = budgets = BudgetsOnSqlite(ledger)
+    webhook: Any = KeptWebhook()
+    stage.webhook = webhook
+    price_list(stage)
+    return stage, ledger, budgets, webhook
+
+
+def budget(amount: str = "0.0084", **changes: Any) -> dict[str, Any]:
+    return {"priceList": "standard", "budget": {"amount": amount, "period": "Day"} | changes}
+
+
+def events(stage: Stage) -> list[str]:
+    return [
+        one["note"]
+        for one in stage.server.list("Event", namespace="default")
+        if one["reason"] == "BudgetAlert"
+    ]
+
+
+@in_virtual_time
+async def test_a_budget_is_in_force_and_its_thresholds_are_told_once(tmp_path: Path) -> None:
+    stage, ledger, budgets, webhook = stage_with_budgets(tmp_path)
+    stage.tenant(billing=budget())
+    life = await stage.operator()
+    await stage.settle(40)
+    assert told(stage, "Tenant", "finance", "WithinBudget") == ("True", "WithinBudget")
+    assert [one.budget.amount_pico for one in budgets.puts if one.budget] == [2 * CALL]
+    ledger.sell(uid(stage))
+    await stage.settle(60)
+    (message,) = webhook.messages
+    content = json.loads(message.body)
+    assert content["type"] == "tenant.budget_alert"
+    assert (content["data"]["threshold"], content["data"]["spent"]) == ("50%", "0.0042")
+    assert len(events(stage)) == 1
+    assert len(budgets.told_of) == 1
+    ledger.sell(uid(stage), attempt_id="second")
+    await stage.settle(400)
+    assert [json.loads(one.body)["data"]["threshold"] for one in webhook.messages] == [
+        *("50%", "80%", "100%"),
+    ]
+    assert told(stage, "Tenant", "finance", "WithinBudget") == ("False", "BudgetSpent")
+    assert stage.server.stored("Tenant", "finance")["status"]["billing"]["budgetPercent"] == 100
+    await life.end()
+
+
+@in_virtual_time
+async def test_an_alert_that_nobody_takes_is_told_again_under_the_same_id(tmp_path: Path) -> None:
+    stage, ledger, budgets, webhook = stage_with_budgets(tmp_path)
+    webhook.outcome = "given_up"
+    stage.tenant(billing=budget(alertAtPercent=[50]))
+    life = await stage.operator()
+    await stage.settle(40)
+    ledger.sell(uid(stage))
+    await stage.settle(60)
+    assert len(webhook.messages) > 1
+    assert budgets.told_of == []
+    webhook.outcome = "delivered"
+    await stage.settle(40)
+    count = len(webhook.messages)
+    await stage.settle(100)
+    assert len(webhook.messages) == count
+    assert len({one.id for one in webhook.messages}) == 1
+    assert len(budgets.told_of) == len(events(stage)) == 1
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_ledger_that_is_away_and_a_budget_that_is_taken_back(tmp_path: Path) -> None:
+    stage, ledger, budgets, _ = stage_with_budgets(tmp_path)
+    stage.tenant(billing=budget())
+    ledger.is_away = True
+    life = await stage.operator()
+    await stage.settle(40)
+    assert budgets.puts == []
+    ledger.is_away = False
+    await stage.settle(40)
+    assert len(budgets.puts) == 1
+    stage.tenant(billing={"priceList": "standard"})
+    await stage.settle(40)
+    assert budgets.puts[-1].budget is None
+    assert told(stage, "Tenant", "finance", "WithinBudget") == ("", "")
+    await life.end()
