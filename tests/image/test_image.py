@@ -1,21 +1,30 @@
 """The image: what is in it and what is not, that it tells of itself, and that equal sources give equal bytes."""
 
+import base64
+import hashlib
+import http.server
 import json
 import re
 import stat
 import subprocess
 import tarfile
+import threading
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from tests.cluster import paths
 from tests.cluster.images import archive, catalogue, debian, layers, python
 
-MOST_BYTES = 310 * 10**6
-"""Uncompressed, all layers: 289 MB are there, 123 of them the client library of Kubernetes."""
+from relay_operator import names
+
+MOST_BYTES = 230 * 10**6
+"""Uncompressed, all layers: 215 MB are there, 50 of them the ledger's libraries."""
 LAUNCHERS = ("relay", "relay-ledger", "relay-operator")
 
 
@@ -35,10 +44,10 @@ def root(image: archive.Image, tmp_path_factory: pytest.TempPathFactory) -> Iter
     subprocess.run(["rm", "-rf", str(place)], check=True)
 
 
-def inside(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command of the image as its user, with the image's environment."""
+def inside(root: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command of the image as its user, with the image's environment and more."""
     arguments = ["/usr/sbin/chroot", f"--userspec={catalogue.NON_ROOT}", str(root), *command]
-    variables = dict(one.split("=", 1) for one in catalogue.PYTHON_ENVIRONMENT)
+    variables = dict(one.split("=", 1) for one in catalogue.PYTHON_ENVIRONMENT) | more
     return subprocess.run(
         arguments, env=variables, capture_output=True, text=True, check=False, timeout=60
     )
@@ -89,6 +98,112 @@ def test_it_runs_as_nobody_in_particular_and_holds_no_tools(
 
 def test_it_does_not_grow_unseen(image: archive.Image) -> None:
     assert sum(layer.size for layer in image.layers) < MOST_BYTES
+
+
+def test_what_is_installed_is_whole_and_fits_together(root: Path) -> None:
+    """Looks as `pip check` does, and at every file that a distribution says it has."""
+    place = root / python.SITE_PACKAGES
+    installed = {canonicalize_name(one.name): one for one in distributions(path=[str(place)])}
+    assert len(installed) > 30
+    environment = {"extra": "", "python_version": python.PYTHON_VERSION}
+    for one in installed.values():
+        for text in one.requires or ():
+            wanted = Requirement(text)
+            if wanted.marker is None or wanted.marker.evaluate(environment):
+                found = installed[canonicalize_name(wanted.name)]
+                assert found.version in wanted.specifier, f"{one.name} needs {text}"
+        for file in one.files or ():
+            content = Path(str(one.locate_file(file))).read_bytes()
+            if file.hash is not None:
+                digest = hashlib.new(file.hash.mode, content).digest()
+                assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == file.hash.value
+
+
+def test_whatever_a_process_imports_is_there(root: Path) -> None:
+    """Imports every module of both processes, and says with what the Kubernetes client names and loads on demand."""
+    script = (
+        "import importlib, pkgutil, sys\n"
+        "for name in ('relay', 'relay_contract', 'relay_operator'):\n"
+        "    package = importlib.import_module(name)\n"
+        "    for one in pkgutil.walk_packages(package.__path__, f'{name}.'):\n"
+        "        if not one.name.endswith('.__main__'):\n"
+        "            importlib.import_module(one.name)\n"
+        "print(len(sys.modules))\n"
+        "print(*(name for name in sys.modules if name.startswith('kubernetes.')\n"
+        "        and name.split('.')[-2] in ('api', 'models')))\n"
+    )
+    done = inside(root, "python3", "-c", script)
+    assert done.returncode == 0, done.stderr
+    loaded, generated = done.stdout.splitlines()
+    assert int(loaded) > 500
+    assert generated == ""
+
+
+class _Tenants(http.server.BaseHTTPRequestHandler):
+    """An API server with one Tenant that waits for its finalizer."""
+
+    asked: ClassVar[list[str]] = []
+    tenant: ClassVar[dict[str, Any]] = {}
+
+    def do_GET(self) -> None:
+        self.asked.append(f"GET {self.path}")
+        self._answer(404 if "/namespaces/" in self.path else 200)
+
+    def do_PATCH(self) -> None:
+        self.asked.append(f"PATCH {self.path}")
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200)
+
+    def _answer(self, status: int) -> None:
+        if status != 200:
+            answer: dict[str, Any] = {"kind": "Status"}
+        elif self.path.partition("?")[0].endswith("/tenants"):
+            answer = {"kind": "PartialObjectMetadataList", "items": [self.tenant]}
+        else:
+            answer = self.tenant
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Says nothing: the requests are kept."""
+
+
+def test_a_command_speaks_to_an_api_server(root: Path) -> None:
+    """Runs `relay-operator release` with a kubeconfig: the image's Kubernetes client logs in, asks and writes."""
+    _Tenants.tenant = {
+        "apiVersion": "relay-operator.dev/v1alpha1",
+        "kind": "Tenant",
+        "metadata": {
+            "name": "finance",
+            "uid": "1",
+            "resourceVersion": "1",
+            "finalizers": [names.FINALIZER],
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {},
+    }
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tenants) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "it",
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "clusters": [
+                {"name": "it", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+            ],
+            "users": [{"name": "it", "user": {"token": "secret"}}],
+        }
+        (root / "tmp" / "config").write_text(json.dumps(config))
+        done = inside(root, "relay-operator", "release", "finance", KUBECONFIG="/tmp/config")
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert "tenant finance: released" in done.stdout
+    assert any(one.startswith("PATCH ") and "/tenants/finance" in one for one in _Tenants.asked)
 
 
 def test_the_license_is_inside(root: Path) -> None:

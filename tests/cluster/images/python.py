@@ -24,17 +24,22 @@ COMMANDS = "usr/local/bin"
 DESCRIPTIONS = "usr/local/share/doc/relay-operator"
 """License and bill of materials."""
 PYTHON_VERSION = "3.11"
-WHEEL_PLATFORMS = ("manylinux_2_36", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
+WHEEL_PLATFORMS = (
+    *("manylinux_2_36", "manylinux_2_34", "manylinux_2_28", "manylinux_2_17"),
+    "manylinux2014",
+)
 """bookworm has glibc 2.36; older tags are compatible (PEP 600)."""
 LOCK = "requirements.lock"
+SLIMMING = "operator/slim_distributions.py"
 SIMULATOR = "tests/simulator"
 SIMULATOR_HOME = "opt/simulator"
 
 
 def dependencies_layer() -> Layer:
     """Builds the packages of the lock file, checked against their hashes and byte-compiled."""
-    lock = (paths.REPOSITORY / LOCK).read_bytes()
-    key = layers.key("dependencies", RECIPE, lock, debian.base_key().encode())
+    lock, slimming = (paths.REPOSITORY / file for file in (LOCK, SLIMMING))
+    inputs = lock.read_bytes(), slimming.read_bytes()
+    key = layers.key("dependencies", RECIPE, *inputs, debian.base_key().encode())
     return layers.cached(key, _build_dependencies)
 
 
@@ -50,6 +55,8 @@ def _build_dependencies(tree: Path) -> None:
     ]
     debian.run(command, f"installing {LOCK}")
     _drop_scripts(target)
+    command = [sys.executable, str(paths.REPOSITORY / SLIMMING), str(target)]
+    debian.run(command, "removing what no process imports")
     _finish(tree, SITE_PACKAGES)
 
 
