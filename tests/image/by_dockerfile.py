@@ -20,7 +20,7 @@ BASE: Final = "docker.io/library/debian:bookworm-slim"
 IGNORED: Final = "operator/Dockerfile.dockerignore"
 INPUTS: Final = (
     *("operator", "pyproject.toml", "README.md", "LICENSE"),
-    *("requirements.lock", "requirements-build.lock"),
+    *("requirements.lock", "requirements-dev.lock"),
 )
 ROOT: Final = "usr/local"
 """What the Dockerfile adds to Debian's Python."""
