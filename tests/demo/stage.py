@@ -16,7 +16,7 @@ CHART = ROOT / "charts" / "relay-operator"
 IMAGES = tuple(docker_engine.DOCKERFILES)
 OPERATOR_NAMESPACE = "relay-system"
 PROVIDERS = ("legacy", "holysheep")
-KEYS_ARE_FOR = {"legacy": "legacy_reached_rotors_shared_sink_steady_usual"}
+KEYS_ARE_FOR = {"legacy": "legacy_billed_reached_rotors_shared_sink_steady_usual"}
 """The Providers that cluster tests make for the same simulated provider."""
 PROMETHEUS_URL = "http://prometheus.monitoring.svc.cluster.local:9090"
 
