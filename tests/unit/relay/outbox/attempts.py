@@ -21,6 +21,7 @@ FIELDS = {
     "requestedModel": "gpt-test",
     "routedModel": "gpt-test-1",
 }
+_READERS: list[OutboxReader] = []
 
 
 def call_id(number: int) -> str:
@@ -69,7 +70,15 @@ def told(parcels: list[Parcel]) -> list[tuple[str, int]]:
 
 
 def new_reader(directory: Path) -> OutboxReader:
-    return OutboxReader(directory, TENANT_UID)
+    reader = OutboxReader(directory, TENANT_UID)
+    _READERS.append(reader)
+    return reader
+
+
+def close_readers() -> None:
+    """Lets go of the files of all readers made here; a test does not have to."""
+    while _READERS:
+        _READERS.pop().close()
 
 
 def read_all(reader: OutboxReader, *, now: float = 0.0) -> list[Parcel]:
