@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,17 @@ VALUES = {
 DIRECTORY = "/var/tmp/relay-ledger-test"
 MAKE = f"import os; os.makedirs('{DIRECTORY}', exist_ok=True); os.chmod('{DIRECTORY}', 0o777)"
 CLEAR = f"import shutil; shutil.rmtree('{DIRECTORY}', ignore_errors=True)"
+TODAY = datetime.now(UTC).date()
+THIS_MONTH = ("--from", f"{TODAY - timedelta(days=1)}", "--until", f"{TODAY + timedelta(days=2)}")
+# makes one call from a pod to the relay in it, and prints the status
+_CALL = """
+import json, sys, urllib.request
+message = {"role": "user", "content": "hello"}
+body = json.dumps({"model": sys.argv[2], "messages": [message], "max_tokens": 4}).encode()
+headers = {"authorization": "Bearer " + sys.argv[1], "content-type": "application/json"}
+request = urllib.request.Request("http://127.0.0.1:8080/v1/chat/completions", body, headers)
+print(urllib.request.urlopen(request, timeout=20).status)
+"""
 PRICES = [{"perMillionTokens": {"input": "3", "output": "12"}}]
 PROVIDER = {
     "endpoint": {"serviceRef": {"namespace": "providers", "name": "legacy", "port": 80}},
@@ -171,6 +183,34 @@ def test_a_relay_has_its_token_and_reaches_the_ledgers_one_port(ledger: Cluster)
         "the way to the ledger", lambda: connect(8090), lambda seen: seen == "open", seconds=30
     )
     assert connect(8091).startswith("closed")
+
+
+@pytest.mark.timeout(300)
+def test_calls_are_booked_with_cost_and_charge_and_one_without_a_price_is_told(
+    ledger: Cluster,
+) -> None:
+    ledger.kubectl(
+        *("wait", "relayroute/chat", "-n", "relay-billed"),
+        *("--for=condition=Ready", "--timeout=60s"),
+    )
+    keys = ledger.get("secret", "relay-api-keys", "-n", "relay-billed")["data"]
+    key = base64.b64decode(keys["default"]).decode()
+    for model in ("gpt-4.1", "gpt-4.1", "gpt-new"):
+        command = ("exec", "-n", "relay-billed", "deployment/relay", "--", "python3", "-c", _CALL)
+        assert ledger.kubectl(*command, key, model).strip() == "200"
+
+    def booked() -> dict[str, dict[str, Any]]:
+        rows = json.loads(ask(ledger, "report", *THIS_MONTH, "--by", "model", "--format", "json"))
+        return {row["model"]: row for row in rows["rows"]}
+
+    found = wait_until("three attempts", booked, lambda seen: _attempts(seen) == 3, seconds=60)
+    assert float(found["gpt-4.1"]["charge_usd"]) > float(found["gpt-4.1"]["cost_usd"]) > 0
+    told = becomes(ledger, "tenant", "billed", "Priced", "Unpriced", seconds=90)
+    assert "gpt-new" in told["message"]
+
+
+def _attempts(rows: dict[str, dict[str, Any]]) -> int:
+    return sum(int(row["attempts"]) for row in rows.values())
 
 
 def test_all_sums_are_those_of_their_parts(ledger: Cluster) -> None:
