@@ -18,6 +18,8 @@ SECONDS = float(os.environ.get("STOPPED_LEADER_SECONDS", "0"))
 
 From half a minute on the kubelet restarts the container, unless the Deployment's liveness probe is told to wait.
 """
+CHANGES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+"""Verbs as the audit log has them; it has the reads too."""
 LONGEST_CALL_SECONDS = 8.0
 """What the former leader still sends has this time to arrive: longer than any call of it lasts."""
 
@@ -90,7 +92,8 @@ def _changes(cluster: Cluster, since: float, until: float) -> Iterator[dict[str,
             event = json.loads(line)
             is_ours = group in event["user"].get("groups", ())
             at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
-            taken = event.get("responseStatus", {}).get("code", 500) < 300
+            is_change = event["verb"] in CHANGES
+            taken = is_change and event.get("responseStatus", {}).get("code", 500) < 300
             if is_ours and taken and since <= at <= until:
                 yield event
 
