@@ -113,11 +113,17 @@ def python_module(module: str, *arguments: str) -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports that nobody listens on now; different sessions search different ranges."""
-    start = _FIRST_PORT + (os.getpid() * 37) % (_LAST_PORT - _FIRST_PORT)
+    """Returns ports that nobody listens on now.
+
+    Different sessions search different ranges; the processes of one session take ports in turn, also while none listens there
+    because a test has just killed who did.
+    """
+    worker, workers = _place_in_session()
+    span = (_LAST_PORT - _FIRST_PORT) // workers
+    start = (os.getppid() if workers > 1 else os.getpid()) * 37 % span
     found: list[int] = []
-    for offset in range(_LAST_PORT - _FIRST_PORT):
-        port = _FIRST_PORT + (start - _FIRST_PORT + offset) % (_LAST_PORT - _FIRST_PORT)
+    for offset in range(span):
+        port = _FIRST_PORT + (start + offset) % span * workers + worker
         if port not in _HANDED_OUT and _is_free(port):
             _HANDED_OUT.add(port)
             found.append(port)
@@ -127,6 +133,12 @@ def free_ports(count: int) -> list[int]:
 
 
 _HANDED_OUT: set[int] = set()
+
+
+def _place_in_session() -> tuple[int, int]:
+    """Returns the number of this process of a session of tests, and of how many."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return int(worker), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
 def _is_free(port: int) -> bool:

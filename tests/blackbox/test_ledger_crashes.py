@@ -22,6 +22,7 @@ from relay.outbox.attempt_writer import AttemptWriter
 
 pytestmark = pytest.mark.timeout(240)
 CALLERS = 4
+FEWEST_KILLS = 5
 CALLS = 60
 """Of each caller."""
 
@@ -112,7 +113,7 @@ def test_workers_the_shipper_and_the_ledger_are_killed_at_any_moment(
     )
     callers = Callers(relay)
     kills = 0
-    while not callers.are_done:
+    while not callers.are_done or kills < FEWEST_KILLS:
         kills += 1
         time.sleep(chance.uniform(0.05, 0.4))
         victim = chance.choice(["worker", "shipper", "ledger"])
@@ -125,7 +126,6 @@ def test_workers_the_shipper_and_the_ledger_are_killed_at_any_moment(
             time.sleep(chance.uniform(0, 0.3))
             ledger.process.start()
     callers.join()
-    assert kills >= 5
     check_books(ledger, stable, callers.answered)
 
 
@@ -233,7 +233,7 @@ def test_a_full_outbox_serves_on_counts_what_it_drops_and_goes_on(
         lambda counts: counts == [1, 1],
         what="the records that were dropped",
     )
-    assert "outbox_room" in relay.output()
+    eventually(lambda: "outbox_room" in relay.output())
     # the ledger takes what is there, so there is room again
     ledger.process.start()
     eventually(lambda: "there is room again" in relay.output(), within_seconds=30)
