@@ -19,7 +19,7 @@ from tests.cluster.node.image_import import CTR
 from tests.cluster.session.provider import Provider
 from tests.demo import stage
 from tests.demo import story as demonstration
-from tests.demo.commands import Cluster, DemoFailed
+from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.demo.providers import SimulatedProvider
 from tests.pages import blocks, definitions, output, story
 from tests.pages.blocks import ROOT, Block, Fate
@@ -38,6 +38,19 @@ def _emptied(cluster: Cluster) -> None:
     cluster.helm("uninstall", "relay-operator", "-n", stage.OPERATOR_NAMESPACE, "--ignore-not-found", "--wait")  # fmt: skip
     spare = [*SPARE, stage.OPERATOR_NAMESPACE]
     cluster.kubectl("delete", "namespace", *spare, "--ignore-not-found", "--timeout=90s")
+    # namespaces of Tenants end after them; what is applied to one that ends would go with it
+    wait_until("the end of their namespaces", lambda: _ending(cluster), [].__eq__, seconds=90)
+
+
+def _ending(cluster: Cluster) -> list[str]:
+    """Lists the namespaces that end, or will since their Tenant has."""
+    found = [one["metadata"] for one in cluster.get("namespaces")["items"]]
+    return [
+        one["name"]
+        for one in found
+        if "deletionTimestamp" in one
+        or any(owner["kind"] == "Tenant" for owner in one.get("ownerReferences", ()))
+    ]
 
 
 def _pushed(cluster: Cluster, found: Provider) -> None:

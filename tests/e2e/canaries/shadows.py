@@ -8,7 +8,7 @@ from tests.e2e.canaries.playing import Script
 from tests.e2e.canaries.scene import Scene
 
 ANALYSIS = ERRORS | {"minRequests": 10}
-SHADOW: dict[str, Any] = {"percent": 50, "minDuration": "5s", "minRequests": 20}
+SHADOW: dict[str, Any] = {"percent": 50, "minDuration": "20s", "minRequests": 20}
 
 
 def climbs_after_its_copies(scene: Scene) -> Script:

@@ -7,13 +7,15 @@ from typing import Any
 from tests.cluster.node.configuration_files import OPERATOR_ACCOUNT
 from tests.e2e.used_rights import Right, refused, used
 
+POD = "authentication.kubernetes.io/pod-name"
+
 
 def event(verb: str, resource: str, *, user: str = OPERATOR_ACCOUNT, **more: Any) -> str:
     reason = f'RBAC: allowed by RoleBinding "relay-operator/relay-a" of ClusterRole "tenant" to ServiceAccount "{user}"'
     return json.dumps(
         {
             "verb": verb,
-            "user": {"username": user},
+            "user": {"username": user, "extra": more.pop("extra", {POD: ["relay-operator-0"]})},
             "requestURI": f"/api/v1/{resource}?limit=1",
             "objectRef": {"resource": resource, "apiGroup": "apps"} | more.pop("about", {}),
             "responseStatus": {"code": more.pop("code", 200)},
@@ -53,6 +55,8 @@ def test_what_was_asked_for_and_no_rule_grants_is_told(tmp_path: Path) -> None:
     log = written(
         tmp_path,
         event("list", "secrets", decision="forbid", code=403),
+        # a test tries what a stolen token allows
+        event("create", "pods", decision="forbid", code=403, extra={}),
         # its role is bound in a moment
         event("get", "deployments", decision="forbid", code=403),
     )
