@@ -149,7 +149,7 @@ def test_prices_are_in_force_within_seconds_and_what_lacks_one_is_told(ledger: C
     listed = ledger.kubectl("get", "pricelist", "standard", "--no-headers")
     assert listed.split()[:3] == ["standard", "True", "InForce"]
     # another price from the first moment on changes nothing by itself
-    dearer = [{"name": "gpt-4.1", "prices": [{"perMillionTokens": {"input": "4"}}]}]
+    dearer = [{"name": "gpt-4.1", "prices": [{"perMillionTokens": {"input": "4", "output": "12"}}]}]
     apply(ledger, "PriceList", "standard", {"currency": "USD", "models": dearer})
     told = becomes(ledger, "pricelist", "standard", "PricesInForce", "BackDated")
     assert "relay-ledger prices reprice" in told["message"]
