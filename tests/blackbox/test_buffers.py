@@ -18,6 +18,8 @@ from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Wire, request_bytes
 
 MIB = 1024 * 1024
+MOST_KEPT = 20_000
+"""Bytes. The connection itself takes 3 kB; the allocator keeps some of what was freed."""
 
 
 def buffered(relay: Relay) -> float:
@@ -78,6 +80,15 @@ def test_small_bodies_find_room_where_large_ones_are_refused(new_relay: NewRelay
 def test_an_idle_connection_keeps_little_of_its_heads(
     new_relay: NewRelay, head_bytes: int, different: bool
 ) -> None:
+    kept = _kept_of_heads(new_relay, head_bytes, different)
+    if kept >= MOST_KEPT:
+        # now and then the allocator keeps more of what was freed; twice it is the relay
+        kept = _kept_of_heads(new_relay, head_bytes, different)
+    assert kept < MOST_KEPT
+
+
+def _kept_of_heads(new_relay: NewRelay, head_bytes: int, different: bool) -> float:
+    """Returns the bytes by which a new relay grows for each connection that has sent such heads, and is idle."""
     connections, calls = 80, 10 if different else 2
     relay = new_relay(max_header_bytes=str(64 * 1024))
     assert relay.chat(headers={"x-padding": "a" * head_bytes}).status == 200
@@ -90,9 +101,7 @@ def test_an_idle_connection_keeps_little_of_its_heads(
                 fields = {"authorization": f"Bearer {KEY}", "x-padding": padding}
                 wire.send(request_bytes("POST", CHAT, fields, chat_body()))
                 assert wire.answer().status == 200
-        kept = (relay.process.memory_bytes() - before) / connections
-    # the connection itself takes 3 kB; the allocator keeps some of what was freed
-    assert kept < 20_000
+        return (relay.process.memory_bytes() - before) / connections
 
 
 @pytest.mark.parametrize("field", ["x-task-type", "x-session-id"])
