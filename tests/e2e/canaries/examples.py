@@ -161,7 +161,7 @@ def leaves_a_failing_provider(scene: Scene) -> Script:
 def is_copied_to_first(scene: Scene) -> Script:
     """09: copies of a tenth of the calls, compared, before the canary has any; then it climbs."""
     scene.apply(spec_of(scene, "09-shadow-first", minDuration="5s", every="2s"))
-    yield scene.reaches("Shadowing")
+    yield scene.has_reached("Shadowing")
     scene.forget_losses()
     began = time.monotonic()
     yield scene.weighs(10, seconds=180)

@@ -168,6 +168,14 @@ class Scene:
             f"phase {phase}", lambda: self.is_looked_at() and self.phase == phase, seconds=seconds
         )
 
+    def has_reached(self, phase: str, *, seconds: float = SECONDS) -> Until:
+        """Waits for a phase that may be over when the story is looked at next: dozens are looked at in turn."""
+        return self.until(
+            f"phase {phase} at any time",
+            lambda: any(one.phase == phase for one in self.seen(since=0.0)),
+            seconds=seconds,
+        )
+
     def weighs(self, weight: int, *, seconds: float = SECONDS) -> Until:
         """Waits for at least this weight."""
         return self.until(f"{weight} %", lambda: self.weight >= weight, seconds=seconds)
