@@ -29,7 +29,7 @@ _REPLICAS: Final = 2
 
 
 class Way(StrEnum):
-    """How the leader ends; the breach becomes visible a moment later, while nobody leads."""
+    """Names how the leader ends; the breach becomes visible a moment later, while nobody leads."""
 
     KILLED = "killed"
     ENDED = "ended"

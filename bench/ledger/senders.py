@@ -32,7 +32,7 @@ def batches(tenant_uid: str, *, number: int, records: int, round_number: int) ->
 
 @dataclass
 class Delivered:
-    """What senders saw: seconds in all, and of each batch."""
+    """Holds what senders saw: seconds in all, and of each batch."""
 
     seconds: float = 0.0
     records: int = 0

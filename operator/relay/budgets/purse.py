@@ -1,4 +1,4 @@
-"""What one worker may spend: slices of the tenant's limits, from which each call is reserved before it is sent."""
+"""Keeps what one worker may spend: slices of the tenant's limits, from which each call is reserved before it is sent."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -11,7 +11,7 @@ class Shortage(IntEnum):
     """A reason for which a call is not reserved."""
 
     SPENT = 0
-    """What nobody has spent yet does not cover it."""
+    """Says that what nobody has spent yet does not cover the call."""
     PENDING = 1
     """The ledger has more, and was asked for it."""
     AWAY = 2
@@ -97,7 +97,7 @@ class Shortfall:
 
 @final
 class MoneyHold:
-    """What is reserved for one call, on every limit."""
+    """Holds what is reserved for one call, on every limit."""
 
     __slots__ = ("_slices", "cost", "settled")
 

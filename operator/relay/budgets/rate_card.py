@@ -1,4 +1,4 @@
-"""What calls cost the tenant, in pico-USD: micro-USD per million tokens are pico-USD per token."""
+"""Reckons what calls cost the tenant, in pico-USD: micro-USD per million tokens are pico-USD per token."""
 
 from typing import Final, final
 
