@@ -89,6 +89,7 @@ def _append(connection: Connection, lines: Sequence[bytes]) -> None:
     if is_sqlite(connection):
         connection.exec_driver_sql("INSERT INTO appended VALUES (?, ?)", rows)
         return
+    # SQLAlchemy's type is that of any driver; this one is psycopg's by the address
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     with driver.cursor() as cursor, cursor.copy("COPY appended FROM STDIN") as copy:
         for row in rows:
