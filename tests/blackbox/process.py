@@ -64,13 +64,19 @@ class Process:
         return code
 
     def kill(self) -> None:
-        """Kills the process and everything it started."""
+        """Kills the process and everything it started, and waits until none of them holds a file or a port any more."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
         finally:
             self._popen.wait(10)
+        eventually(
+            self.members,
+            lambda members: not members,
+            within_seconds=10,
+            what=f"the end of what process {self.pid} had started",
+        )
 
     def members(self) -> list[int]:
         """Returns the process ids of its session: itself and its workers."""
