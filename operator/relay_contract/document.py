@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 from relay_contract.part import Model as Model
 from relay_contract.part import Name as Name
 from relay_contract.part import Part as Part
+from relay_contract.part import Sha256Hex as Sha256Hex
 from relay_contract.spending import Spending
 
 MAX_DOCUMENT_BYTES = 512 * 1024
@@ -39,7 +40,6 @@ SIGNALS: tuple[Signal, ...] = get_args(Signal)
 Failure = Literal["Timeout", "Disconnect", "InvalidAnswer"]
 """A failure of a provider without a status: silence, a closed connection, an answer that is none."""
 MAX_COOL_DOWN_SECONDS = 3600.0
-Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Percent = Annotated[int, Field(ge=0, le=100)]
 PreflightToken = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._/-]{1,64}$")]
 """Names one preflight of a route: a relay that has passed it does not repeat it."""
