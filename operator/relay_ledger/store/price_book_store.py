@@ -24,7 +24,7 @@ class PriceBookStore:
         """Puts a list into force, unless it is the one in force; raises InvalidPrices."""
         prices = read_price_list(content)
         with self._engine.begin() as connection:
-            self._lock(connection)
+            lock_prices(connection)
             self.load_in(connection, prices, content, now=now)
         return prices
 
@@ -63,7 +63,7 @@ class PriceBookStore:
     def assign(self, assignment: Assignment, *, now: int) -> None:
         """Says whose a list is from a time on; the same again changes nothing. Raises InvalidPrices for an unknown list."""
         with self._engine.begin() as connection:
-            self._lock(connection)
+            lock_prices(connection)
             self.assign_in(connection, assignment, now=now)
 
     def assign_in(self, connection: Connection, assignment: Assignment, *, now: int) -> None:
@@ -123,9 +123,19 @@ class PriceBookStore:
                 self._lists[name] = read_price_list(content)
         return self._lists
 
-    def _lock(self, connection: Connection) -> None:
-        if not is_sqlite(connection):
-            lock(connection, "prices")
+
+def lock_prices(connection: Connection) -> None:
+    """Waits until nobody else changes prices, up to the end of this transaction."""
+    if not is_sqlite(connection):
+        lock(connection, "prices")
+
+
+def versions_in_force(connection: Connection) -> dict[str, str]:
+    """Returns the version of every list that is in force."""
+    rows = connection.execute(
+        select(PRICE_LISTS.c.name, PRICE_LISTS.c.version).order_by(PRICE_LISTS.c.number)
+    )
+    return {row.name: row.version for row in rows}
 
 
 def _latest(connection: Connection, name: str) -> Any:

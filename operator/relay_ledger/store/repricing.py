@@ -12,6 +12,7 @@ from relay_ledger.booking.posting import Amount, Posting, repricing_of
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.batch_booking import BatchBooking
 from relay_ledger.store.databases import insert_into, reading, writing
+from relay_ledger.store.price_book_store import lock_prices, versions_in_force
 from relay_ledger.store.tables import EVENTS, POSTINGS, REPRICINGS
 
 PAGE: Final = 500
@@ -52,7 +53,10 @@ class Repricing:
         return differences
 
     def run(self, *, now: int) -> dict[str, Difference]:
-        """Books the differences and returns them. After an interruption it goes on where it was: what is booked is the same."""
+        """Books the differences and returns them. After an interruption it goes on where it was: what is booked is the same.
+
+        It counts as a correction of the lists in force unless another version came since their prices were read.
+        """
         differences: dict[str, Difference] = {}
         for tenant_uid, page in self._pages():
             with writing(self._engine, tenant_uid) as connection:
@@ -60,9 +64,16 @@ class Repricing:
                 BatchBooking(connection, tenant_uid, now=now).add(postings)
             _count(differences, tenant_uid, postings)
         with self._engine.begin() as connection:
-            row = {"booked_at": now, "starts_at": self._start, "ends_at": self._end}
-            connection.execute(insert_into(connection, REPRICINGS).on_conflict_do_nothing(), [row])
+            lock_prices(connection)
+            if self._has_prices_in_force(connection):
+                row = {"booked_at": now, "starts_at": self._start, "ends_at": self._end}
+                statement = insert_into(connection, REPRICINGS).on_conflict_do_nothing()
+                connection.execute(statement, [row])
         return differences
+
+    def _has_prices_in_force(self, connection: Connection) -> bool:
+        versions = {name: prices.version for name, prices in self._prices.lists.items()}
+        return versions_in_force(connection) == versions
 
     def _pages(self) -> Iterator[tuple[str, list[AttemptClosed]]]:
         """Yields attempts that have ended, each page of one tenant."""

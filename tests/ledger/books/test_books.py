@@ -183,6 +183,35 @@ def test_a_price_of_the_past_changes_nothing_that_is_booked_until_somebody_corre
     assert spent(books) == "0.0082"
 
 
+def test_a_correction_of_another_time_leaves_the_notice_of_a_back_dated_list(books: Books) -> None:
+    put(books, BOOK)
+    for number, sent in enumerate((NOON, NOON + 2 * DAY)):
+        record = closed(tenant_uid="uid-b", attempt_id=f"call-{number}", dispatched_at=sent)
+        books.ledger.book("uid-b", [record], books.prices, now=sent)
+    put(books, changed(prices={"input": "6", "output": "12"}), now=NOON + 5 * DAY)
+
+    def notice_after(start: int, end: int, *, now: int) -> bool:
+        Repricing(books.engine, books.prices, start=start, end=end).run(now=now)
+        return "backDated" in store_of(books).told()["lists"]["standard"]
+
+    late, day = NOON + 6 * DAY, NOON // DAY * DAY
+    # a day before all of it, and one of the two
+    assert notice_after(day - 9 * DAY, day - 8 * DAY, now=late)
+    assert notice_after(day + 2 * DAY, day + 3 * DAY, now=late + 1)
+    # what was used is corrected with the other: on the days between, nothing was
+    assert not notice_after(day, day + DAY, now=late + 2)
+    assert spent(books) == "0.0144"
+
+
+def test_a_correction_by_prices_that_are_no_longer_in_force_leaves_the_notice(books: Books) -> None:
+    put(books, BOOK)
+    books.ledger.book("uid-b", [closed(tenant_uid="uid-b")], books.prices, now=NOON)
+    former = books.prices
+    put(books, changed(prices={"input": "6", "output": "12"}), now=NOON + DAY)
+    Repricing(books.engine, former, start=0, end=NOON + DAY).run(now=NOON + 2 * DAY)
+    assert "backDated" in store_of(books).told()["lists"]["standard"]
+
+
 def test_a_price_from_now_on_is_not_dated_back(books: Books) -> None:
     put(books, BOOK)
     divided = copy.deepcopy(BOOK)

@@ -15,10 +15,11 @@ from relay_ledger.periods.zones import QUARTER, UnknownZone
 from relay_ledger.prices.back_dating import back_dated
 from relay_ledger.prices.price_file import price_list_of
 from relay_ledger.prices.price_list import InvalidPrices
+from relay_ledger.store.books.corrections import uncorrected
 from relay_ledger.store.contracts import ContractStore, TermsRefused
-from relay_ledger.store.databases import is_sqlite, lock, reading
-from relay_ledger.store.price_book_store import PriceBookStore
-from relay_ledger.store.tables import BACK_DATED, BOOKS, PRICE_LISTS, REPRICINGS
+from relay_ledger.store.databases import reading
+from relay_ledger.store.price_book_store import PriceBookStore, lock_prices, versions_in_force
+from relay_ledger.store.tables import BACK_DATED, BOOKS
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 _MOST_TOLD_MODELS: Final = 20
@@ -86,8 +87,7 @@ class BookStore:
         problems = Problems()
         self._put_terms(book, former, problems, now=now)
         with self._engine.begin() as connection:
-            if not is_sqlite(connection):
-                lock(connection, "prices")
+            lock_prices(connection)
             for one in book.lists:
                 self._put_list(connection, one, problems, now=now)
             self._assign(connection, book, former, problems, now=now)
@@ -233,21 +233,11 @@ def _lists_of(book: _Book) -> dict[str, str]:
 
 def _lists(connection: Connection) -> dict[str, dict[str, Any]]:
     """Returns the version in force of every list, and what of it is dated back and not corrected since."""
-    newest = connection.execute(
-        select(PRICE_LISTS.c.name, PRICE_LISTS.c.version).order_by(PRICE_LISTS.c.number)
-    )
-    found: dict[str, dict[str, Any]] = {name: {"version": version} for name, version in newest}
-    corrected_at = connection.execute(select(func.max(REPRICINGS.c.booked_at))).scalar() or 0
-    changed = connection.execute(
-        select(BACK_DATED.c.name, BACK_DATED.c.since, BACK_DATED.c.models).join(
-            PRICE_LISTS,
-            (PRICE_LISTS.c.name == BACK_DATED.c.name)
-            & (PRICE_LISTS.c.number == BACK_DATED.c.number)
-            & (PRICE_LISTS.c.loaded_at > corrected_at),
-        )
-    )
-    for name, since, models in changed:
-        told = found[name].setdefault("backDated", {"since": since, "models": []})
-        told["since"] = min(told["since"], since)
-        told["models"] = sorted({*told["models"], *models.split("\n")})[:_MOST_TOLD_MODELS]
+    found: dict[str, dict[str, Any]] = {
+        name: {"version": version} for name, version in versions_in_force(connection).items()
+    }
+    for one in uncorrected(connection):
+        told = found[one.name].setdefault("backDated", {"since": one.since, "models": []})
+        told["since"] = min(told["since"], one.since)
+        told["models"] = sorted({*told["models"], *one.models})[:_MOST_TOLD_MODELS]
     return found

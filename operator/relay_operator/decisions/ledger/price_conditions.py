@@ -115,7 +115,7 @@ def _dated_back(dated: Sequence[ToldList]) -> str:
     since = min(one.since or 0 for one in dated)
     models = sorted({model for one in dated for model in one.models})
     start = timestamps.to_text(since / _MICROSECONDS) if since else "the beginning"
-    argument = timestamps.to_text(since / _MICROSECONDS) if since else "TIME"
+    argument = timestamps.to_text(since / _MICROSECONDS) if since else "1970-01-01"
     return (
         f"It has other prices for a time that has passed, since {start}: {named(models)}. What is booked keeps its price; "
         f"`relay-ledger prices reprice --from {argument} --until TIME` shows the difference, and books it with --commit"

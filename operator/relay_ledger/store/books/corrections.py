@@ -1,0 +1,71 @@
+"""What of back-dated price lists nobody has corrected yet: attempts of that time stand in the ledger at the prices of before."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from relay_ledger.store.batch_booking import DAY_MICROSECONDS
+from relay_ledger.store.tables import BACK_DATED, PRICE_LISTS, REPRICINGS, TALLIES
+
+Span = tuple[int, int]
+"""A half-open time, microseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncorrected:
+    """A version of a list that changes prices of the past, since when, and of which models."""
+
+    name: str
+    since: int
+    models: tuple[str, ...]
+
+
+def uncorrected(connection: Connection) -> Iterator[Uncorrected]:
+    """Yields the back-dated versions of lists whose time is not all corrected since they came.
+
+    A correction counts for the time that it went through and for no other. Once there was one, days of UTC without any attempt
+    need no other.
+    """
+    dated = connection.execute(
+        select(BACK_DATED, PRICE_LISTS.c.loaded_at).join(
+            PRICE_LISTS,
+            (PRICE_LISTS.c.name == BACK_DATED.c.name)
+            & (PRICE_LISTS.c.number == BACK_DATED.c.number),
+        )
+    ).all()
+    repricings = connection.execute(select(REPRICINGS)).all() if dated else []
+    for row in dated:
+        # what is sent from loaded_at on is booked by the new version
+        corrected = [
+            (one.starts_at, one.ends_at) for one in repricings if one.booked_at > row.loaded_at
+        ]
+        missing = left_of((row.since, row.loaded_at), corrected)
+        if not corrected or any(_has_attempts(connection, span) for span in missing):
+            yield Uncorrected(row.name, row.since, tuple(row.models.split("\n")))
+
+
+def left_of(whole: Span, taken: Iterable[Span]) -> list[Span]:
+    """Returns the parts of a time that none of these others covers, in order."""
+    left: list[Span] = []
+    at, end = whole
+    for start, until in sorted(taken):
+        if start >= end:
+            break
+        if start > at:
+            left.append((at, start))
+        at = max(at, until)
+    if at < end:
+        left.append((at, end))
+    return left
+
+
+def _has_attempts(connection: Connection, span: Span) -> bool:
+    start, end = span
+    found: Any = connection.execute(
+        select(TALLIES.c.day)
+        .where(TALLIES.c.day > start - DAY_MICROSECONDS, TALLIES.c.day < end)
+        .limit(1)
+    ).first()
+    return found is not None
