@@ -112,6 +112,7 @@ class ConditionType(StrEnum):
     PRICES_IN_FORCE = "PricesInForce"
     PRICED = "Priced"
     WITHIN_BUDGET = "WithinBudget"
+    RECONCILED = "Reconciled"
 
 
 class Reason(StrEnum):
@@ -200,6 +201,11 @@ class Reason(StrEnum):
     BUDGET_SPENT = "BudgetSpent"
     CREDIT_SPENT = "CreditSpent"
     BUDGET_ALERT = "BudgetAlert"
+    WITHIN_ONE_PERCENT = "WithinOnePercent"
+    DIFFERENCE_FOUND = "DifferenceFound"
+    NEVER_RECONCILED = "NeverReconciled"
+    NOTHING_COMPARED = "NothingCompared"
+    NOT_SETTLED = "NotSettled"
 
     RESTORED = "Restored"
     READY = "Ready"

@@ -10,7 +10,9 @@ PUT BOOKS_PATH has all that is to be in force, so that a ledger that has lost it
 The answer tells of each list the version in force, what keeps the one in the book from it, and since when it differs from what was booked:
     {"book": DIGEST, "lists": {LIST: {"version", "problem", "backDated": {"since", "models"}}}, "tenants": {UID: PROBLEM}}
 GET STANDING_PATH tells the same, and beside it what is true now: {..., "months": {UID: {"month", "spent"}},
-"unpriced": {"cost": {PROVIDER: [MODEL, ...]}, "charge": {UID: [MODEL, ...]}}}.
+"unpriced": {"cost": {PROVIDER: [MODEL, ...]}, "charge": {UID: [MODEL, ...]}},
+"reconciliations": {PROVIDER: {"start", "end", "madeAt", "compared", "flagged", "provisional", "unit", "booked", "reported", "causes", "names"}}}:
+what `relay-ledger reconcile` found last of the last period of a Provider.
 """
 
 import hashlib

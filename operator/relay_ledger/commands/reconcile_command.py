@@ -27,7 +27,9 @@ from relay_ledger.reconciliation.reconciling import (
     Terms,
     reconciled,
 )
+from relay_ledger.reconciliation.summary import summary_of
 from relay_ledger.store.bills.own_use_reading import attempts_of, cost_of
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
@@ -61,13 +63,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, address: str) -> int:
-    """Writes the reconciliation; returns 3 if something is flagged. Raises UnreadableReport, ProviderRefused, OSError."""
+    """Writes the reconciliation and keeps it; returns 3 if something is flagged. Raises UnreadableReport, ProviderRefused, OSError."""
     period = month_period(options.period, zone("UTC"))
     report = read_pages(_pages(options, period.start, period.end), options.dialect)
     engine = open_database(address)
     try:
         upgrade(engine)
         found = _reconciled(options, engine, report, period.start, period.end)
+        ReconciliationStore(engine).keep(
+            options.provider,
+            summary_of(found),
+            _json(found),
+            start=period.start,
+            end=period.end,
+            now=time.time_ns() // 1000,
+        )
     finally:
         engine.dispose()
     write = _json if options.format == "json" else _text

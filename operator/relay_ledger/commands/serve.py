@@ -26,6 +26,7 @@ from relay_ledger.ingest.operator_port import OperatorPort
 from relay_ledger.reading.reading_port import ReadingPort
 from relay_ledger.reading.usage_desk import READERS, UsageDesk
 from relay_ledger.settings import Settings
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import open_database, reading
@@ -91,6 +92,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         prices=prices,
         books=BookStore(engine, prices),
         months=MonthSums(engine),
+        reconciliations=ReconciliationStore(engine),
         log=log,
     ).add_routes(application)
     admin = _admin(engine, desk, metrics)

@@ -11,6 +11,7 @@ from relay_contract.billing.price_book import BOOKS_PATH, MAX_BOOK_BYTES, STANDI
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import Problem
 from relay_ledger.ingest.key_file import KeyFile
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.books.book_store import BookRefused, BookStore
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.price_book_store import PriceBookStore
@@ -30,6 +31,7 @@ class OperatorPort:
         prices: PriceBookStore,
         books: BookStore,
         months: MonthSums,
+        reconciliations: ReconciliationStore,
         log: Problem,
     ) -> None:
         self._keys = keys
@@ -37,6 +39,7 @@ class OperatorPort:
         self._prices = prices
         self._books = books
         self._months = months
+        self._reconciliations = reconciliations
         self._log = log
 
     def add_routes(self, application: web.Application) -> None:
@@ -76,6 +79,7 @@ class OperatorPort:
             **self._books.told(),
             "months": self._months.spent(self._books.tenants(), now=now),
             "unpriced": self._months.unpriced(now=now),
+            "reconciliations": self._reconciliations.latest(),
         }
 
     def _is_operator(self, request: web.Request) -> bool:

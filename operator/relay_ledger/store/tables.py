@@ -318,3 +318,17 @@ REPRICINGS: Final = Table(
     sqlite_with_rowid=False,
 )
 """Corrections that were booked, each of a time."""
+
+RECONCILIATIONS: Final = Table(
+    "reconciliations",
+    METADATA,
+    _text("provider", key=True),
+    _whole("starts_at", key=True),
+    _whole("made_at", key=True),
+    _whole("ends_at"),
+    _text("summary"),
+    _text("content"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What was found each time a provider's reports were compared with what is booked; the newest of the last period counts."""

@@ -13,7 +13,7 @@ from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.decisions import outcome, provider_conditions, provider_status
 from relay_operator.decisions.conditions import Condition
-from relay_operator.decisions.ledger import price_conditions
+from relay_operator.decisions.ledger.told_before import told_before
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.provider_conditions import Configured, ProviderOutcome
 from relay_operator.decisions.provider_status import ProviderStatus
@@ -232,7 +232,7 @@ class ProviderReconciler:
         if self._ledger_news is None or watched is None or isinstance(watched.resource, Invalid):
             return []
         if self._ledger_news.standing is None:
-            return price_conditions.told_before(self._status.told("Provider", body))
+            return told_before(self._status.told("Provider", body))
         return self._ledger_news.of_provider(watched.resource)
 
     def _load(self, name: str) -> Oversubscription | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import DatabaseError
 from tests.ledger.bills.usage_report_api import (
     ADMIN_KEY,
     UsageReportApi,
@@ -22,6 +23,9 @@ from tests.unit.relay_contract.billing.records import closed
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.commands.reconcile_command import FLAGGED
+from relay_ledger.reconciliation.summary import Summary
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
+from relay_ledger.store.tables import RECONCILIATIONS
 
 DAY_SECONDS = 86_400
 FIRST = int(datetime(2026, 3, 10, tzinfo=UTC).timestamp())
@@ -85,6 +89,10 @@ class Reconciler:
         )
         assert code in (0, FLAGGED), said
         return code, json.loads(out)
+
+    def kept(self, provider: str = "openai") -> dict[str, Any]:
+        """Returns what a ledger tells the operator of a provider."""
+        return ReconciliationStore(self.books.engine).latest()[provider]
 
 
 @pytest.fixture
@@ -377,3 +385,44 @@ def test_a_key_that_the_provider_refuses_is_told_and_not_shown(
         address, *command, "--api-key-file", str(key), "--api-base", api({}).base
     )
     assert (code, "answered 401" in said, "somebody" in said) == (1, True, False)
+
+
+def test_what_was_found_is_kept_and_the_newest_run_of_the_last_month_is_told(
+    reconciler: Reconciler,
+) -> None:
+    reconciler.book([agreed()])
+    pages = openai_page([reported()]), openai_page([openai_cost(FIRST, 2.85)])
+    reconciler.run(*pages)
+    agrees = reconciler.kept()
+    assert (agrees["compared"], agrees["flagged"], agrees["provisional"]) == (4, 0, 0)
+    assert (agrees["unit"], agrees["booked"], agrees["reported"]) == ("USD", "2.85", "2.85")
+    assert (agrees["difference"], agrees["percent"], agrees["causes"]) == ("0.00", "0.00", [])
+    assert agrees["start"] == micros(int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()))
+    # the same month once more, with another invoice
+    reconciler.run(openai_page([reported()]), openai_page([openai_cost(FIRST, 3.0)]))
+    differs = reconciler.kept()
+    assert differs["madeAt"] > agrees["madeAt"]
+    assert (differs["flagged"], differs["names"], differs["causes"]) == (2, ["USD"], ["price"])
+    assert (differs["difference"], differs["percent"]) == ("-0.15", "5.00")
+    # an older month that is compared later is not what counts
+    older = Summary(1, 1, 0, "tokens", "1", "2", "-1", "50.00")
+    ReconciliationStore(reconciler.books.engine).keep(
+        "openai", older, "{}", start=0, end=1, now=2**60
+    )
+    assert reconciler.kept() == differs
+
+
+def test_tokens_are_summed_up_where_the_reports_have_no_money(reconciler: Reconciler) -> None:
+    reconciler.book([agreed()])
+    reconciler.run(openai_page([reported()]))
+    kept = reconciler.kept()
+    assert (kept["unit"], kept["booked"], kept["difference"]) == ("tokens", "1200000", "0")
+
+
+def test_what_was_found_never_changes(books: Books) -> None:
+    store = ReconciliationStore(books.engine)
+    store.keep(
+        "openai", Summary(0, 0, 0, "USD", "0.00", "0.00", "0.00", ""), "{}", start=0, end=1, now=1
+    )
+    with pytest.raises(DatabaseError), books.engine.begin() as connection:
+        connection.execute(RECONCILIATIONS.update().values(summary="{}"))

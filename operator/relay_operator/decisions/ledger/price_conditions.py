@@ -1,10 +1,10 @@
 """Conditions of prices: whether a list is in force, and which models have none. Nothing of it keeps a Tenant or a Provider from being Ready."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from relay_operator.decisions import timestamps
-from relay_operator.decisions.conditions import Condition, condition, find, not_accepted
+from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.ledger.standing import ToldList
 from relay_operator.decisions.outcome import Refused, Waiting
 from relay_operator.names import ConditionType, Reason
@@ -94,15 +94,6 @@ def of_tenant(
         Reason.PRICED,
         f"PriceList {price_list} has a price for every model that was used this month",
     )
-
-
-def told_before(status: Mapping[str, Any]) -> list[Condition]:
-    """Returns what a status says of prices, for an operator that has not heard of the ledger yet: it is no news that it has begun."""
-    told = find(status, ConditionType.PRICED)
-    reason = next((one for one in Reason if one == told.get("reason")), None)
-    if reason is None or told.get("status") not in ("True", "False"):
-        return []
-    return [_priced(told["status"] == "True", reason, str(told.get("message", "")))]
 
 
 def named(models: Sequence[str]) -> str:

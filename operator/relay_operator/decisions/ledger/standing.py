@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+_RECONCILED_TEXTS: Final = ("unit", "booked", "reported", "difference", "percent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,29 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was found last of a provider's last period, in the ledger's words: how many figures were compared, are more than 1 % apart, and
+    are too young to count; what is booked and reported in all, in the unit. Times are microseconds since 1970.
+    """
+
+    start: int
+    made_at: int
+    compared: int
+    flagged: int
+    provisional: int
+    unit: str
+    booked: str
+    reported: str
+    difference: str
+    percent: str
+    causes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """book is the digest of the one in force. problems are by tenant, months by tenant; unpriced models by Provider, and by tenant.
+    reconciled is by Provider, None where the ledger does not tell.
 
     is_complete tells whether months and models were told: the answer to a book has neither.
     """
@@ -38,6 +61,7 @@ class Standing:
     months: Mapping[str, Month] = field(default_factory=dict)
     unpriced_costs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unpriced_charges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reconciled: Mapping[str, Reconciled] | None = None
     is_complete: bool = False
 
 
@@ -54,6 +78,7 @@ def read(told: Mapping[str, Any]) -> Standing:
         },
         unpriced_costs=_models(unpriced.get("cost")),
         unpriced_charges=_models(unpriced.get("charge")),
+        reconciled=_reconciliations(told.get("reconciliations")),
         is_complete="months" in told,
     )
 
@@ -66,6 +91,21 @@ def _list(told: Mapping[str, Any]) -> ToldList:
         since=None if dated is None else int(dated["since"]),
         models=() if dated is None else tuple(map(str, dated["models"])),
     )
+
+
+def _reconciliations(told: Mapping[str, Any] | None) -> dict[str, Reconciled] | None:
+    if told is None:
+        return None
+    return {
+        provider: Reconciled(
+            **{name: int(one[name]) for name in ("start", "compared", "flagged", "provisional")},
+            **{name: str(one[name]) for name in _RECONCILED_TEXTS},
+            made_at=int(one["madeAt"]),
+            causes=tuple(map(str, one["causes"])),
+            names=tuple(map(str, one["names"])),
+        )
+        for provider, one in told.items()
+    }
 
 
 def _models(told: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,11 @@ from relay_contract.spending import Spending
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.decisions.conditions import Condition
-from relay_operator.decisions.ledger import budget_conditions, price_conditions
+from relay_operator.decisions.ledger import (
+    budget_conditions,
+    price_conditions,
+    reconciled_condition,
+)
 from relay_operator.decisions.ledger.standing import Standing, ToldList
 from relay_operator.manifests.ledger import books, spending
 
@@ -32,7 +36,7 @@ class LedgerNews:
         return spending.spending(billing, specs.get(billing.price_list or ""))
 
     def of_provider(self, provider: Provider) -> list[Condition]:
-        """Returns the condition of a Provider, none before the ledger has answered."""
+        """Returns the conditions of a Provider, none before the ledger has answered."""
         if self.standing is None:
             return []
         name = provider.metadata.name
@@ -40,7 +44,11 @@ class LedgerNews:
         told = self.standing.lists.get(books.cost_list(name), ToldList())
         unpriced = dict.fromkeys(books.unpriced_models(spec))
         unpriced |= dict.fromkeys(self.standing.unpriced_costs.get(name, ()))
-        return [price_conditions.of_provider(list(unpriced), told.problem)]
+        found = [price_conditions.of_provider(list(unpriced), told.problem)]
+        reconciled = self.standing.reconciled
+        if reconciled is not None:
+            found.append(reconciled_condition.of_provider(name, reconciled.get(name)))
+        return found
 
     def of_tenant(self, tenant: Tenant) -> list[Condition]:
         """Returns the condition of a Tenant that is billed."""

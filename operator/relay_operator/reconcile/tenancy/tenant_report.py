@@ -13,7 +13,7 @@ from relay_operator.decisions import tenant_conditions, tenant_status
 from relay_operator.decisions.api_keys import in_force
 from relay_operator.decisions.api_keys.in_force import ApiKeys
 from relay_operator.decisions.conditions import Condition
-from relay_operator.decisions.ledger import price_conditions
+from relay_operator.decisions.ledger.told_before import told_before
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
 from relay_operator.decisions.tenant_status import TenantStatus
@@ -132,7 +132,7 @@ class TenantReport:
         if self._ledger_news is None or watched is None or isinstance(watched.resource, Invalid):
             return []
         if self._ledger_news.standing is None:
-            return price_conditions.told_before(self._status.told("Tenant", body))
+            return told_before(self._status.told("Tenant", body))
         return self._ledger_news.of_tenant(watched.resource)
 
     async def announce_restored(self, body: dict[str, Any], now: float) -> None:

@@ -10,6 +10,8 @@ from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.reconciliation.summary import Summary
+from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import open_database
@@ -38,6 +40,7 @@ class LedgerOnSqlite:
         upgrade(engine)
         self.engine, self.prices = engine, PriceBookStore(engine)
         self.books, self.months = BookStore(engine, self.prices), MonthSums(engine)
+        self.reconciliations = ReconciliationStore(engine)
 
     @property
     def book(self) -> PriceBook:
@@ -59,7 +62,9 @@ class LedgerOnSqlite:
         now = _now()
         months = self.months.spent(self.books.tenants(), now=now)
         unpriced = self.months.unpriced(now=now)
-        return _through_json({**self.books.told(), "months": months, "unpriced": unpriced})
+        reconciled = self.reconciliations.latest()
+        further = {"months": months, "unpriced": unpriced, "reconciliations": reconciled}
+        return _through_json({**self.books.told(), **further})
 
     def _answer(self) -> None:
         if self.is_away:
@@ -281,4 +286,31 @@ async def test_without_a_ledger_nothing_is_told_of_prices(tmp_path: Path) -> Non
     assert told(stage, "Provider", "openai", "Priced") == ("", "")
     assert told(stage, "Tenant", "finance", "Priced") == ("", "")
     assert "billing" not in stage.server.stored("Tenant", "finance")["status"]
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_a_reconciliation_found_stands_on_its_provider_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    stage, ledger = stage_with(tmp_path)
+    stage.provider("openai", models=[{"name": "gpt-4.1", "prices": PRICES}])
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle(20)
+    assert told(stage, "Provider", "openai", "Reconciled") == ("Unknown", "NeverReconciled")
+    differs = Summary(3, 1, 0, "USD", "2.85", "3.00", "-0.15", "5.00", ("price",), ("USD",))
+    start = 1_790_812_800 * SECOND
+    ledger.reconciliations.keep("openai", differs, "{}", start=start, end=start + 1, now=start)
+    await stage.settle(120)
+    found = condition(stage, "Provider", "openai", "Reconciled")
+    assert (found["status"], found["reason"]) == ("False", "DifferenceFound")
+    assert "difference -0.15, 5.00 % apart" in found["message"]
+    # nothing of it keeps a Provider from being ready
+    assert told(stage, "Provider", "openai", "Ready")[0] == "True"
+    await life.end()
+    ledger.is_away = True
+    life = await stage.operator()
+    await stage.settle(20)
+    assert condition(stage, "Provider", "openai", "Reconciled") == found
     await life.end()

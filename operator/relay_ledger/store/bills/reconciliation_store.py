@@ -1,0 +1,59 @@
+"""Keeps what reconciliations have found, and tells the newest of each provider."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Engine, func, insert, select
+
+from relay_ledger.reconciliation.summary import Summary
+from relay_ledger.store.databases import reading
+from relay_ledger.store.tables import RECONCILIATIONS
+
+
+class ReconciliationStore:
+    """Rows are only added: what was found once stays found, and the next run adds what it finds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def keep(
+        self, provider: str, summary: Summary, content: str, *, start: int, end: int, now: int
+    ) -> None:
+        """Keeps what was found of a provider's period; content is the whole of it as JSON. Times are microseconds since 1970."""
+        row = {
+            "provider": provider,
+            "starts_at": start,
+            "ends_at": end,
+            "made_at": now,
+            "summary": json.dumps(summary.told()),
+            "content": content,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(RECONCILIATIONS), [row])
+
+    def latest(self) -> dict[str, dict[str, Any]]:
+        """Returns by provider what was found last of its last period, with start, end and madeAt."""
+        table = RECONCILIATIONS.c
+        place = func.row_number().over(
+            partition_by=table.provider,
+            order_by=(table.starts_at.desc(), table.made_at.desc()),
+        )
+        ordered = select(
+            table.provider,
+            table.starts_at,
+            table.ends_at,
+            table.made_at,
+            table.summary,
+            place.label("place"),
+        ).subquery()
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(ordered).where(ordered.c.place == 1)).all()
+        return {
+            row.provider: {
+                "start": row.starts_at,
+                "end": row.ends_at,
+                "madeAt": row.made_at,
+                **json.loads(row.summary),
+            }
+            for row in rows
+        }
