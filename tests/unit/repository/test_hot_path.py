@@ -14,7 +14,17 @@ from hatch_build import (
 )
 
 RELAY = SOURCE_ROOT / "relay"
-HOT_ROOMS = ("calls", "accounting", "outbox", "routing", "admission", "budgets", "dialect", "http")
+HOT_ROOMS = (
+    "calls",
+    "accounting",
+    "outbox",
+    "routing",
+    "admission",
+    "budgets",
+    "dialect",
+    "http",
+    "tools",
+)
 """Rooms that a call passes through."""
 
 

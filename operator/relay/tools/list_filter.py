@@ -1,0 +1,131 @@
+"""Leaves of a page of a server's list what the tenant may see. What stays, stays as the server wrote it."""
+
+from typing import Any, Final
+
+from relay.tools.cursors import Place, cursor_to
+from relay.tools.decisions import Question
+from relay.tools.permissions import ListKind, Permissions
+from relay.tools.reading.edits import Edit, edited, replaced, without, without_items
+from relay.tools.reading.eras import Era
+from relay.tools.reading.json_text import Item, Member, items_at, members_at
+from relay.tools.reading.messages import has_lookalike_of
+from relay_contract.tools.definitions import definition_digest
+
+MAX_TTL_MS: Final = 60_000
+"""How long a client may go by a list without asking again. A call is decided on anew in any case."""
+
+_LIST_KEYS: Final = {
+    ListKind.TOOLS: "tools",
+    ListKind.PROMPTS: "prompts",
+    ListKind.RESOURCES: "resources",
+    ListKind.TEMPLATES: "resourceTemplates",
+}
+_NAMED_BY: Final = {
+    ListKind.TOOLS: "name",
+    ListKind.PROMPTS: "name",
+    ListKind.RESOURCES: "uri",
+    ListKind.TEMPLATES: "uriTemplate",
+}
+_KEPT: Final = frozenset({"resultType", "nextCursor", "ttlMs", "cacheScope"})
+"""Members that stay beside the list; others, totals and metadata, tell of what is not granted."""
+
+
+class InvalidList(Exception):
+    """The result is no page of the list that was asked for."""
+
+
+def filtered(text: str, result: Member, question: Question, permissions: Permissions) -> str:
+    """Returns the message with only the granted entries of the page in result; raises InvalidList."""
+    kind = question.list_kind
+    assert kind is not None
+    members, end = members_at(text, result.start)
+    by_key = {member.key: member for member in members}
+    page = by_key.get(_LIST_KEYS[kind])
+    if page is None or not isinstance(page.value, list):
+        raise InvalidList
+    unknown = [key for key in by_key if key not in _KEPT and key != page.key]
+    edits = without(members, *unknown)
+    edits += _entry_edits(text, page, kind, question.server, permissions)
+    edits += _hint_edits(by_key)
+    added = ""
+    if question.era is Era.MODERN and "cacheScope" not in by_key:
+        added = ',"cacheScope":"private"'
+    cursor = _next_cursor(by_key.get("nextCursor"), kind, question.server, permissions)
+    if cursor is not None:
+        if "nextCursor" in by_key:
+            edits.append(replaced(by_key["nextCursor"], cursor))
+        else:
+            added += f',"nextCursor":"{cursor}"'
+    if added:
+        edits.append(Edit(end - 1, end - 1, added))
+    return edited(text, edits)
+
+
+def _entry_edits(
+    text: str, page: Member, kind: ListKind, server: str, permissions: Permissions
+) -> list[Edit]:
+    items, _ = items_at(text, page.start)
+    names = [_seen_as(item.value, kind, server, permissions) for item in items]
+    edits = without_items(items, [name is None for name in names])
+    for item, name in zip(items, names, strict=True):
+        if name is not None:
+            edits += _name_edits(text, item, kind, name)
+    return edits
+
+
+def _seen_as(entry: Any, kind: ListKind, server: str, permissions: Permissions) -> str | None:
+    """Returns the name or URI under which the tenant sees an entry; None for one that it does not see."""
+    key = _NAMED_BY[kind]
+    if not isinstance(entry, dict) or has_lookalike_of(key, entry):
+        return None
+    name = entry.get(key)
+    if not isinstance(name, str):
+        return None
+    if kind is ListKind.TOOLS or kind is ListKind.PROMPTS:
+        known = permissions.published(kind, server).get(name)
+        approved = known is not None and known.digest == definition_digest(entry)
+        return known.name if known is not None and approved else None
+    if kind is ListKind.RESOURCES:
+        permitted = permissions.resource(name)
+    else:
+        permitted = permissions.template(name)
+    return name if permitted is not None and permitted.server == server else None
+
+
+def _name_edits(text: str, item: Item, kind: ListKind, name: str) -> list[Edit]:
+    if item.value[_NAMED_BY[kind]] == name:
+        return []
+    members, _ = members_at(text, item.start)
+    return [replaced(member, name) for member in members if member.key == _NAMED_BY[kind]]
+
+
+def _hint_edits(by_key: dict[str, Member]) -> list[Edit]:
+    """Returns the changes that keep a list to its reader, and for a short time."""
+    edits: list[Edit] = []
+    scope, ttl = by_key.get("cacheScope"), by_key.get("ttlMs")
+    if scope is not None and scope.value != "private":
+        edits.append(replaced(scope, "private"))
+    if ttl is not None and not _is_short(ttl.value):
+        edits.append(replaced(ttl, MAX_TTL_MS))
+    return edits
+
+
+def _is_short(ttl: Any) -> bool:
+    return isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl <= MAX_TTL_MS
+
+
+def _next_cursor(
+    member: Member | None, kind: ListKind, server: str, permissions: Permissions
+) -> str | None:
+    """Returns the cursor of the next page: of this server's, or else of the next server's first one."""
+    own = None if member is None else member.value
+    if own is not None:
+        cursor = (
+            cursor_to(Place(server, own), permissions.revision) if isinstance(own, str) else None
+        )
+        if cursor is None:
+            raise InvalidList
+        return cursor
+    servers = permissions.servers(kind)
+    following = servers[servers.index(server) + 1 :] if server in servers else ()
+    return cursor_to(Place(following[0], None), permissions.revision) if following else None

@@ -1,0 +1,146 @@
+"""A manifest made ready for decisions: each is a few look-ups, whether a name is granted, denied or unknown."""
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from relay_contract.tools.definitions import Definition
+from relay_contract.tools.manifest import Manifest, revision
+from relay_contract.tools.patterns import STAR, covers
+
+_UNPLAIN: Final = re.compile(
+    r"[^!-~]|\\|%(?:2[ef]|5c|25|[01][0-9a-f]|7f)|[/:]\.{1,2}(?:[/?#;]|$)", re.IGNORECASE
+)
+"""What servers resolve differently: dot segments, encoded dots, slashes, percent signs and control characters."""
+
+
+class ListKind(Enum):
+    """What servers have lists of."""
+
+    TOOLS = "tools"
+    PROMPTS = "prompts"
+    RESOURCES = "resources"
+    TEMPLATES = "templates"
+
+
+class Permitted:
+    """Something that a tenant may use: at which server, by which name there, and the pattern that says so.
+
+    digest is the approved definition's; empty of a resource, which has none.
+    """
+
+    __slots__ = ("digest", "name", "rule", "server")
+
+    def __init__(self, server: str, name: str, rule: str, digest: str = "") -> None:
+        self.server = server
+        self.name = name
+        self.rule = rule
+        self.digest = digest
+
+
+class Published:
+    """What a server's own name stands for in the tenant's lists, and the digest that it has to have."""
+
+    __slots__ = ("digest", "name")
+
+    def __init__(self, name: str, digest: str) -> None:
+        self.name = name
+        self.digest = digest
+
+
+class Permissions:
+    """What one manifest permits, and its revision. Names are those that callers see."""
+
+    __slots__ = (
+        "_by_length",
+        "_exact_resources",
+        "_lengths",
+        "_published",
+        "_servers",
+        "prompts",
+        "revision",
+        "tools",
+    )
+
+    def __init__(self, manifest: Manifest, tenant_uid: str) -> None:
+        self.revision = revision(manifest, tenant_uid)
+        self.tools: dict[str, Permitted] = {}
+        self.prompts: dict[str, Permitted] = {}
+        self._exact_resources: dict[str, Permitted] = {}
+        self._by_length: dict[int, dict[str, Permitted]] = {}
+        self._published: dict[tuple[ListKind, str], dict[str, Published]] = {}
+        self._servers: dict[ListKind, tuple[str, ...]] = dict.fromkeys(ListKind, ())
+        for grant in manifest.grants:
+            server, prefix = grant.server, grant.prefix
+            self._define(ListKind.TOOLS, server, prefix, grant.tools, grant.tool_definitions)
+            self._define(ListKind.PROMPTS, server, prefix, grant.prompts, grant.prompt_definitions)
+            for pattern in grant.resources:
+                self._grant_resources(server, pattern)
+        self._lengths = sorted(self._by_length, reverse=True)
+
+    def servers(self, kind: ListKind) -> tuple[str, ...]:
+        """Returns the servers whose lists of this kind can have something for the tenant, in the manifest's order."""
+        return self._servers[kind]
+
+    def published(self, kind: ListKind, server: str) -> dict[str, Published]:
+        """Returns what of the server's tools or prompts the tenant may see, by the server's own names."""
+        return self._published.get((kind, server), {})
+
+    def resource(self, uri: str) -> Permitted | None:
+        """Returns the grant of a resource.
+
+        One that stands in the manifest letter by letter counts as it is; by a pattern only a URI that every server resolves
+        alike.
+        """
+        exact = self._exact_resources.get(uri)
+        if exact is not None:
+            return exact
+        found = self._by_prefix(uri, uri)
+        return None if _UNPLAIN.search(uri) is not None else found
+
+    def template(self, template: str) -> Permitted | None:
+        """Returns the grant that covers every URI of a template (RFC 6570), as far as the template itself can tell."""
+        literal, brace, _ = template.partition("{")
+        if not brace:
+            return self.resource(template)
+        found = self._by_prefix(literal, template)
+        return None if _UNPLAIN.search(literal) is not None else found
+
+    def _by_prefix(self, text: str, name: str) -> Permitted | None:
+        found: Permitted | None = None
+        for length in self._lengths:
+            granted = self._by_length[length].get(text[:length])
+            if granted is not None and found is None:
+                found = Permitted(granted.server, name, granted.rule)
+        return found
+
+    def _define(
+        self,
+        kind: ListKind,
+        server: str,
+        prefix: str,
+        patterns: tuple[str, ...],
+        definitions: Iterable[Definition],
+    ) -> None:
+        permitted = self.tools if kind is ListKind.TOOLS else self.prompts
+        seen: dict[str, Published] = {}
+        for definition in definitions:
+            rule = next(one for one in patterns if covers(one, definition.name))
+            name = prefix + definition.name
+            permitted[name] = Permitted(server, definition.name, rule, definition.digest)
+            seen[definition.name] = Published(name, definition.digest)
+        if seen:
+            self._published[(kind, server)] = seen
+            self._servers[kind] += (server,)
+
+    def _grant_resources(self, server: str, pattern: str) -> None:
+        granted = Permitted(server, pattern, pattern)
+        if pattern.endswith(STAR):
+            prefix = pattern[:-1]
+            self._by_length.setdefault(len(prefix), {})[prefix] = granted
+        else:
+            self._exact_resources[pattern] = granted
+        for kind in (ListKind.RESOURCES, ListKind.TEMPLATES):
+            if server not in self._servers[kind]:
+                self._servers[kind] += (server,)

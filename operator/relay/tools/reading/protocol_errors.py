@@ -1,0 +1,64 @@
+"""The errors that the relay itself answers to messages of the protocol, in one table.
+
+What a tenant may not know of is worded as what does not exist: the row holds no name, so that its bytes are always the same.
+"""
+
+import json
+from enum import Enum
+from typing import Final
+
+from relay.tools.reading.eras import Era
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+HEADER_MISMATCH: Final = -32020
+UNSUPPORTED_VERSION: Final = -32022
+LEGACY_RESOURCE_NOT_FOUND: Final = -32002
+
+
+class ProtocolError(Enum):
+    """HTTP status, JSON-RPC code and message.
+
+    Statuses are those of MCP 2026-07-28, basic/transports/streamable-http; an error that the protocol knows as the outcome
+    of a well-formed request has status 200.
+    """
+
+    not_json = (400, PARSE_ERROR, "The body is not JSON in UTF-8")
+    too_large = (413, INVALID_REQUEST, "The message is too large")
+    too_deep = (400, INVALID_REQUEST, "The message nests too deeply or holds too many values")
+    ambiguous = (400, INVALID_REQUEST, "A key stands twice in the message, or in another spelling")
+    batch = (400, INVALID_REQUEST, "Batches are not supported: send each message by itself")
+    invalid_request = (400, INVALID_REQUEST, "Invalid Request")
+    invalid_params = (400, INVALID_PARAMS, "Invalid params")
+    header_mismatch = (400, HEADER_MISMATCH, "A header is missing or does not match the body")
+    unsupported_version = (400, UNSUPPORTED_VERSION, "Unsupported protocol version")
+    unknown_method = (404, METHOD_NOT_FOUND, "Method not found")
+    unknown_tool = (200, INVALID_PARAMS, "Unknown tool")
+    unknown_prompt = (200, INVALID_PARAMS, "Unknown prompt")
+    unknown_resource = (200, INVALID_PARAMS, "Resource not found")
+    invalid_cursor = (200, INVALID_PARAMS, "Invalid cursor")
+    server_unavailable = (502, INTERNAL_ERROR, "The tool server is not available")
+    invalid_answer = (502, INTERNAL_ERROR, "The tool server gave an invalid answer")
+
+    def status(self, era: Era) -> int:
+        """Returns the status of the HTTP answer. To a legacy client 404 says that its session is over."""
+        if self is ProtocolError.unknown_method and era is Era.LEGACY:
+            return 200
+        status: int = self.value[0]
+        return status
+
+    def body(self, id_text: str, era: Era, data: str = "") -> bytes:
+        """Returns the JSON-RPC message. id_text is the request's id as it was written, empty where none could be read.
+
+        data is JSON for `error.data`, empty without any.
+        """
+        code: int = self.value[1]
+        message: str = self.value[2]
+        if self is ProtocolError.unknown_resource and era is Era.LEGACY:
+            code = LEGACY_RESOURCE_NOT_FOUND
+        members = f'"code":{code},"message":{json.dumps(message)}' + (data and f',"data":{data}')
+        identity = id_text and f'"id":{id_text},'
+        return f'{{"jsonrpc":"2.0",{identity}"error":{{{members}}}}}'.encode()
