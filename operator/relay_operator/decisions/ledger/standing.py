@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-_RECONCILED_TEXTS: Final = ("unit", "booked", "reported", "difference", "percent")
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +96,16 @@ def _reconciliations(told: Mapping[str, Any] | None) -> dict[str, Reconciled] | 
         return None
     return {
         provider: Reconciled(
-            **{name: int(one[name]) for name in ("start", "compared", "flagged", "provisional")},
-            **{name: str(one[name]) for name in _RECONCILED_TEXTS},
+            start=int(one["start"]),
             made_at=int(one["madeAt"]),
+            compared=int(one["compared"]),
+            flagged=int(one["flagged"]),
+            provisional=int(one["provisional"]),
+            unit=str(one["unit"]),
+            booked=str(one["booked"]),
+            reported=str(one["reported"]),
+            difference=str(one["difference"]),
+            percent=str(one["percent"]),
             causes=tuple(map(str, one["causes"])),
             names=tuple(map(str, one["names"])),
         )
