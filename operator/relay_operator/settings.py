@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -126,6 +126,16 @@ class Settings(BaseSettings):
         ge=4,
         le=65536,
         description="space in each relay pod for records that the ledger does not have yet, in MiB",
+    )
+    outbox_when_full: Literal["serve", "refuse"] = Field(
+        default="serve",
+        description="what a relay does without that space: serve calls that are not recorded, or refuse them",
+    )
+    outbox_drain_seconds: int = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        description="grace period of relay pods beyond drain_seconds: for records that the ledger does not have yet",
     )
     dns_namespace: str = Field(
         default="kube-system", description="namespace of the cluster's DNS pods"

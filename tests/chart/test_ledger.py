@@ -128,12 +128,18 @@ def test_relays_and_operator_reach_it_and_prometheus_its_metrics() -> None:
 
 
 def test_chart_operator_and_ledger_agree() -> None:
-    environment = operator_environment("ledger.enabled=true", "ledger.outboxMebibytes=128")
+    environment = operator_environment(
+        "ledger.enabled=true",
+        "ledger.outboxMebibytes=128",
+        "ledger.outboxWhenFull=refuse",
+        "ledger.outboxDrainSeconds=30",
+    )
     fields = {name.removeprefix("OPERATOR_").lower(): value for name, value in environment.items()}
     settings = Settings.model_validate(fields)
     made = objects("ledger.enabled=true")
     assert settings.ledger_url == f"http://{NAME}.relay-system.svc:{INGEST_PORT}"
     assert settings.outbox_mebibytes == 128
+    assert (settings.outbox_when_full, settings.outbox_drain_seconds) == ("refuse", 30)
     wanted = dict(one.split("=") for one in settings.ledger_pod_selector.split(","))
     assert wanted == made["Deployment"]["spec"]["selector"]["matchLabels"]
     assert wanted == made["Service"]["spec"]["selector"]
@@ -171,6 +177,8 @@ def test_keys_of_the_platforms_own_are_used_as_they_are() -> None:
         "ledger.database.cidrs[0]=10.0.0.5",
         "ledger.keys.secretName=Not_A_Name",
         "ledger.outboxMebibytes=1",
+        "ledger.outboxWhenFull=drop",
+        "ledger.outboxDrainSeconds=0",
         "ledger.keptDays=30",
     ],
 )

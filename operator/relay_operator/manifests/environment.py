@@ -8,11 +8,16 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """The platform's ledger: its URL, labels of its pods in the operator's namespace, and the space of a relay pod's outbox."""
+    """The platform's ledger: its URL, labels of its pods in the operator's namespace, and the outbox of a relay pod.
+
+    outbox_when_full and outbox_drain_seconds are the relay's settings of these names.
+    """
 
     url: str
     pods: tuple[tuple[str, str], ...]
     outbox_mebibytes: int
+    outbox_when_full: str = "serve"
+    outbox_drain_seconds: int = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

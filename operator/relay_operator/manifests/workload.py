@@ -12,6 +12,8 @@ from relay_operator.manifests.policies import canonical
 
 _PRE_STOP_SECONDS = 3
 """Longer than an endpoint takes to leave every node's proxy, so that no new connection is refused."""
+_EXIT_SECONDS = 5
+"""For the processes to end once nothing is left to do."""
 
 SURGE_PODS = 1
 """Pods beyond those asked for, of the newest template, while others of a former one still serve."""
@@ -71,7 +73,10 @@ def _pod(tenant: Tenant, platform: Platform) -> Manifest:
         "serviceAccountName": names.RELAY,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": platform.drain_seconds + _PRE_STOP_SECONDS + 5,
+        "terminationGracePeriodSeconds": platform.drain_seconds
+        + delivery.grace_seconds(platform.ledger)
+        + _PRE_STOP_SECONDS
+        + _EXIT_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,

@@ -24,7 +24,14 @@ def environment(ledger: Ledger | None) -> list[Manifest]:
         },
         {"name": endpoints.ENV_OUTBOX_DIRECTORY, "value": endpoints.OUTBOX_MOUNT},
         {"name": endpoints.ENV_OUTBOX_MEBIBYTES, "value": str(ledger.outbox_mebibytes)},
+        {"name": endpoints.ENV_OUTBOX_WHEN_FULL, "value": ledger.outbox_when_full},
+        {"name": endpoints.ENV_OUTBOX_DRAIN_SECONDS, "value": str(ledger.outbox_drain_seconds)},
     ]
+
+
+def grace_seconds(ledger: Ledger | None) -> int:
+    """Returns what a pod that ends may take beyond its calls, to deliver what the ledger does not have yet."""
+    return 0 if ledger is None else ledger.outbox_drain_seconds
 
 
 def mounts(ledger: Ledger | None) -> list[Manifest]:

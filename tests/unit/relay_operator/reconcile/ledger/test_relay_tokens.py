@@ -18,6 +18,8 @@ LEDGER = Ledger(
     url="http://relay-operator-ledger.relay-system.svc:8090",
     pods=(("app.kubernetes.io/name", "relay-operator-ledger"),),
     outbox_mebibytes=64,
+    outbox_when_full="refuse",
+    outbox_drain_seconds=40,
 )
 
 
@@ -59,6 +61,8 @@ async def test_relays_have_a_token_of_their_tenant_and_the_way_to_the_ledger(
     environment = {one["name"]: one.get("value") for one in container["env"]}
     assert environment["RELAY_LEDGER_URL"] == LEDGER.url
     assert environment["RELAY_OUTBOX_MEBIBYTES"] == "64"
+    assert environment["RELAY_OUTBOX_WHEN_FULL"] == "refuse"
+    assert environment["RELAY_OUTBOX_DRAIN_SECONDS"] == "40"
     mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
     volumes = {one["name"]: one for one in pod["volumes"]}
     file = Path(str(environment["RELAY_LEDGER_TOKEN_FILE"]))
@@ -77,6 +81,21 @@ async def test_relays_have_a_token_of_their_tenant_and_the_way_to_the_ledger(
         "ports": [{"protocol": "TCP", "port": 8090}],
     }
     await life.end()
+
+
+@in_virtual_time
+async def test_a_pod_that_ends_has_time_for_its_calls_and_then_for_its_records(
+    tmp_path: Path,
+) -> None:
+    with_ledger, without = stage_with(tmp_path), Stage()
+    without.tenant()
+    grace: list[int] = []
+    for stage in (with_ledger, without):
+        life = await stage.operator()
+        await stage.settle()
+        grace.append(pod_spec(stage)["terminationGracePeriodSeconds"])
+        await life.end()
+    assert grace[0] == grace[1] + LEDGER.outbox_drain_seconds
 
 
 @in_virtual_time
