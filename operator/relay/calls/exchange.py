@@ -163,7 +163,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _read_body(self, request: Request) -> CallBody | Refusal:
         records = self._context.needed_records
-        if records is not None and records.is_full:
+        if records is not None and not records.ensure_room():
             return Refusal.outbox_full
         return read_body(request.body)
 

@@ -5,11 +5,13 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from relay.outbox.attempt_names import AttemptNames, label
+from relay.outbox.attempt_names import MAX_NAMES_BYTES, AttemptNames, label
 from relay.outbox.record_format import (
     CLOSED,
     FIRST_OFFSET,
+    MAX_TEXT_BYTES,
     OPENED,
+    OPENING_BYTES,
     Closing,
     closed_body,
     opening_of,
@@ -26,7 +28,9 @@ from relay.outbox.segment_files import (
 
 KEPT_FOR_CLOSES: Final = 8
 """The part of the last segment, an eighth, for closing what is under way when no attempt is opened any more."""
-LARGEST_OPENING: Final = 4096
+LARGEST_OPENING: Final = record_bytes(MAX_NAMES_BYTES) + record_bytes(
+    OPENING_BYTES + MAX_TEXT_BYTES
+)
 """Bytes of an opened record with its names, all labels at their longest."""
 ROLL_SECONDS: Final = 3600.0
 """A segment is ended at this age, so that no file holds what was delivered long ago."""
@@ -88,14 +92,11 @@ class AttemptWriter:
         self._prepare()
         self._advance(now)
 
-    @property
-    def is_full(self) -> bool:
-        """Returns whether no attempt can be opened any more."""
-        return (
-            self._next is None
-            and self._tried
-            and self._offset + LARGEST_OPENING > self._opening_end
-        )
+    def ensure_room(self) -> bool:
+        """Makes room for opening an attempt, whatever its names, where there is none; returns whether there is room."""
+        if self._next is not None or self._offset + LARGEST_OPENING <= self._opening_end:
+            return True
+        return not self._tried and self._prepare()
 
     @property
     def _opening_end(self) -> int:

@@ -18,6 +18,8 @@ SEGMENT_BYTES: Final = 1024 * 1024
 SUFFIX: Final = ".segment"
 UNFINISHED_SUFFIX: Final = ".new"
 """A segment between its creation and its first record: another process may not take it for one that is left."""
+UNFINISHED_SECONDS: Final = 10.0
+"""Making a segment takes milliseconds; whoever was killed meanwhile leaves it."""
 
 
 class NoRoom(Exception):
@@ -42,10 +44,13 @@ class WritableSegment:
 
 
 def make_segment(directory: Path, name: str, *, size: int, most: int) -> WritableSegment:
-    """Makes a segment with this name, unless there are as many as there may be; raises NoRoom."""
+    """Makes a segment with this name, unless there are as many as there may be; raises NoRoom.
+
+    Unfinished ones count: they take the same space.
+    """
     unfinished = directory / (name + UNFINISHED_SUFFIX)
     try:
-        if len(segments(directory)) >= most:
+        if len(_names(directory, SUFFIX, UNFINISHED_SUFFIX)) >= most:
             raise NoRoom(f"{most} segments of {size} bytes are full and not delivered yet")
         descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -65,7 +70,11 @@ def make_segment(directory: Path, name: str, *, size: int, most: int) -> Writabl
 
 def segments(directory: Path) -> list[str]:
     """Returns the names of the segments, those of one writer in the order in which they are written; raises OSError."""
-    return sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))
+    return sorted(_names(directory, SUFFIX))
+
+
+def _names(directory: Path, *suffixes: str) -> list[str]:
+    return [name for name in os.listdir(directory) if name.endswith(suffixes)]
 
 
 def writer_of(name: str) -> str:
@@ -89,10 +98,17 @@ def is_written(descriptor: int) -> bool:
 
 
 def remove_unfinished(directory: Path, *, older_than: float) -> None:
-    """Removes segments whose making was broken off; older_than is a time of the file system, in seconds."""
-    for name in os.listdir(directory):
-        if name.endswith(UNFINISHED_SUFFIX):
-            path = directory / name
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < older_than:
-                    path.unlink()
+    """Removes segments whose making was broken off; older_than is a time of the file system, in seconds. Raises OSError."""
+    for name in _names(directory, UNFINISHED_SUFFIX):
+        path = directory / name
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < older_than and not _is_being_made(path):
+                path.unlink()
+
+
+def _is_being_made(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return is_written(descriptor)
+    finally:
+        os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import Final
 from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import Log
 from relay.outbox.outbox_reader import OutboxReader
-from relay.outbox.segment_files import remove_unfinished
+from relay.outbox.segment_files import UNFINISHED_SECONDS, remove_unfinished
 from relay.process.shipping.delivery import LedgerClient
 from relay.process.shipping.shipper import Shipper
 from relay.process.worker_channel import Message, WorkerChannel
@@ -20,7 +20,6 @@ from relay.settings import MIB, Settings
 
 PROCESS_NAME: Final = "relay-shipper"
 REPORT_SECONDS: Final = 1.0
-UNFINISHED_SECONDS: Final = 60.0
 
 
 def run_shipper(settings: Settings, control: socket.socket) -> int:
@@ -53,14 +52,15 @@ async def _life(settings: Settings, control: socket.socket) -> None:
 
         channel = WorkerChannel(received, gone.set)
         await asyncio.get_running_loop().create_connection(lambda: channel, sock=control)
-        _tidy(settings)
+        tidying = asyncio.create_task(_tidy(settings.outbox_directory))
         reporting = asyncio.create_task(_report(shipper, channel))
         running = asyncio.create_task(shipper.run())
         waiting = asyncio.create_task(gone.wait())
-        await asyncio.wait({running, waiting, reporting}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (running, waiting, reporting):
+        tasks = (running, waiting, reporting, tidying)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
             task.cancel()
-        ended = await asyncio.gather(running, waiting, reporting, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
         channel.send("metrics", report=shipper.report())
         channel.close()
     for problem in ended:
@@ -76,9 +76,10 @@ async def _report(shipper: Shipper, channel: WorkerChannel) -> None:
         await asyncio.sleep(REPORT_SECONDS)
 
 
-def _tidy(settings: Settings) -> None:
-    try:
-        remove_unfinished(settings.outbox_directory, older_than=time.time() - UNFINISHED_SECONDS)
-    except OSError:
-        # reading will say why
-        return
+async def _tidy(directory: Path) -> None:
+    """Takes away what workers that were killed have left, so that it takes no room from the others."""
+    while True:
+        # reading says why a directory cannot be read
+        with contextlib.suppress(OSError):
+            remove_unfinished(directory, older_than=time.time() - UNFINISHED_SECONDS)
+        await asyncio.sleep(UNFINISHED_SECONDS)

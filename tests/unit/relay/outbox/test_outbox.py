@@ -1,7 +1,9 @@
 """Attempts on their way from a worker through the files to whoever delivers them."""
 
+import fcntl
 import json
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,12 @@ from tests.unit.relay.outbox.attempts import (
 from relay.outbox.attempt_names import AttemptNames
 from relay.outbox.attempt_writer import ROLL_SECONDS, AttemptWriter
 from relay.outbox.outbox_reader import OPEN_SECONDS, Parcel
-from relay.outbox.segment_files import segments
+from relay.outbox.segment_files import (
+    UNFINISHED_SECONDS,
+    UNFINISHED_SUFFIX,
+    remove_unfinished,
+    segments,
+)
 
 
 def _fill(writer: AttemptWriter, names: AttemptNames, count: int) -> None:
@@ -100,7 +107,7 @@ def test_the_space_is_bounded_and_what_does_not_fit_is_counted(tmp_path: Path) -
     names = writer.names(FIELDS)
     under_way = [open_attempt(writer, names, number) for number in range(5)]
     _fill(writer, names, 2_000)
-    assert (writer.is_full, "not delivered" in writer.trouble) == (True, True)
+    assert (writer.ensure_room(), "not delivered" in writer.trouble) == (False, True)
     assert len(segments(tmp_path)) == 3
     assert writer.dropped_opened > 0
     # those that are under way can still be closed
@@ -118,7 +125,7 @@ def test_the_space_is_bounded_and_what_does_not_fit_is_counted(tmp_path: Path) -
     reader.read(1.0, most=10**6)
     # as soon as there is room again
     writer.tick(2.0)
-    assert (writer.is_full, writer.trouble) == (False, "")
+    assert (writer.ensure_room(), writer.trouble) == (True, "")
     writer.close_attempt(names, open_attempt(writer, names, 99_999), closing())
     assert told(reader.read(2.0, most=10**6))[-1] == ("closed", 99_999)
     writer.end()
@@ -130,10 +137,47 @@ def test_room_is_left_for_closing_what_is_under_way(tmp_path: Path) -> None:
     openings: list[bytes] = []
     while not writer.dropped_opened:
         openings.append(open_attempt(writer, names, len(openings)))
-    assert writer.is_full
+    assert not writer.ensure_room()
     for opening in openings[:6]:
         writer.close_attempt(names, opening, closing())
     assert writer.dropped_closed == 0
+    writer.end()
+
+
+def test_an_attempt_with_the_longest_names_is_recorded_or_refused(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path, most_segments=1, segment_bytes=64 * 1024)
+    number = 0
+    while writer.ensure_room():
+        # each the first of its kind, so that its names are written too
+        names = writer.names({name: "\U0001f600" * 1000 for name in FIELDS})
+        open_attempt(writer, names, number)
+        number += 1
+    assert number > 1
+    assert writer.dropped_opened == 0
+    writer.end()
+    assert told(read_all(new_reader(tmp_path))) == [("opened", one) for one in range(number)]
+
+
+def test_segments_that_a_killed_worker_has_not_finished_count_and_are_removed(
+    tmp_path: Path,
+) -> None:
+    left = tmp_path / f"00000000000000000001-1-00000001{UNFINISHED_SUFFIX}"
+    made = tmp_path / f"00000000000000000001-2-00000001{UNFINISHED_SUFFIX}"
+    left.write_bytes(bytes(16 * 1024))
+    with made.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writer = new_writer(tmp_path, most_segments=3)
+        names = writer.names(FIELDS)
+        _fill(writer, names, 200)
+        assert len(segments(tmp_path)) == 1
+        assert "not delivered" in writer.trouble
+        remove_unfinished(tmp_path, older_than=time.time() - UNFINISHED_SECONDS)
+        assert left.exists()
+        remove_unfinished(tmp_path, older_than=time.time() + 1)
+        assert (left.exists(), made.exists()) == (False, True)
+    writer.tick(1.0)
+    assert writer.trouble == ""
+    assert len(segments(tmp_path)) == 2
     writer.end()
 
 
@@ -145,7 +189,7 @@ def test_a_directory_that_is_missing_drops_records_and_is_found_when_it_comes(
     names = writer.names(FIELDS)
     opening = open_attempt(writer, names, 1)
     assert writer.dropped_opened == 1
-    assert writer.is_full
+    assert not writer.ensure_room()
     assert "No such file" in writer.trouble
     place.mkdir()
     writer.tick(1.0)
