@@ -49,10 +49,12 @@ class Measured:
 
 
 def run(stack: Stack, shape: Shape) -> Measured:
-    """Runs the shape's load on this stack, after a short warm-up."""
+    """Runs the shape's load on this stack, after a short warm-up; what it does for these calls later is part of their cost."""
     _wrk(stack, shape, seconds=1)
+    stack.settle()
     before = stack.cpu_seconds()
     calls, seconds, p50, p99 = _wrk(stack, shape, seconds=shape.duration)
+    stack.settle()
     return Measured(calls, seconds, p50, p99, (stack.cpu_seconds() - before) / calls * 1e6)
 
 

@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.relay import envoy_config, ledger, places
@@ -33,6 +34,8 @@ from relay_contract.document import (
 )
 from relay_contract.seal import seal
 
+_SETTLE_SECONDS = 120.0
+
 
 class StackFailed(Exception):
     """A process did not start; the message ends with its log."""
@@ -40,11 +43,27 @@ class StackFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running proxy with all its processes."""
+    """A running proxy with all its processes. admin_port is that of a relay that keeps records."""
 
     name: str
     port: int
     pids: tuple[int, ...]
+    admin_port: int = 0
+
+    def settle(self) -> None:
+        """Waits until what the load has left to do is done: the delivery of its records."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while self.admin_port and self._undelivered():
+            if time.monotonic() > until:
+                raise StackFailed(f"{self.name} has records left after {_SETTLE_SECONDS:g} s")
+            time.sleep(0.5)
+
+    def _undelivered(self) -> float:
+        address = f"http://127.0.0.1:{self.admin_port}/metrics"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        names = ("relay_outbox_records_waiting ", "relay_outbox_unread_bytes ")
+        return sum(float(line.split()[1]) for line in lines if line.startswith(names))
 
     def cpu_seconds(self) -> float:
         """Returns the CPU time of all threads so far, in nanoseconds, since streams cost only ticks per run."""
@@ -158,7 +177,7 @@ def recording_relay(site: Path, work: Path) -> Iterator[Stack]:
         }
         ports = places.RECORDING_PORT, places.RECORDING_ADMIN_PORT
         with _relay("relay+", ports, site, directory, settings) as stack:
-            yield stack
+            yield replace(stack, admin_port=ports[1])
 
 
 @contextmanager
