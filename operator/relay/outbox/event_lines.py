@@ -1,4 +1,8 @@
-"""Records of a segment as lines of JSON, byte for byte what relay_contract.billing.event_line makes of them."""
+"""Records of a segment as lines of JSON, byte for byte what relay_contract.billing.event_line makes of them.
+
+A line for each attempt is most of what the delivery costs, so what attempts of one kind have in common is rendered once, and the
+line of an attempt that was closed is put together of these pieces, in the order of the fields' names.
+"""
 
 import re
 from typing import Any, Final
@@ -21,6 +25,8 @@ from relay.outbox.record_format import (
 from relay_contract.billing.attempt_event import COUNTED, EVENT_VERSION, event_id
 from relay_contract.billing.token_buckets import BUCKETS, UNITS
 
+REMEMBERED_KINDS: Final = 4096
+"""Of attempts, and of texts that many answers share; callers make up models, so the memory needs a bound."""
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 _BUCKET_FIELDS: Final = tuple(
     name.split("_")[0] + "".join(part.title() for part in name.split("_")[1:]) for name in BUCKETS
@@ -28,6 +34,29 @@ _BUCKET_FIELDS: Final = tuple(
 _UNIT_FIELDS: Final = tuple(
     name.split("_")[0] + "".join(part.title() for part in name.split("_")[1:]) for name in UNITS
 )
+_FIRST_BUCKET: Final = 9
+_FIRST_UNIT: Final = _FIRST_BUCKET + len(BUCKETS)
+_SORTED_BUCKETS: Final = tuple(
+    sorted((name, place + _FIRST_BUCKET) for place, name in enumerate(_BUCKET_FIELDS))
+)
+"""Fields in the order of their names, and where their numbers stand among those of relay.outbox.record_format.CLOSING."""
+_SORTED_UNITS: Final = tuple(
+    sorted((name, place + _FIRST_UNIT) for place, name in enumerate(_UNIT_FIELDS))
+)
+_NAMED: Final = frozenset(
+    {
+        "endpoint",
+        "keyName",
+        "provider",
+        "relay",
+        "requestedModel",
+        "routedModel",
+        "route",
+        "side",
+        "tenant",
+    }
+)
+_COUNTED_SOURCES: Final = tuple(source in COUNTED for source in SOURCES)
 
 
 class UnreadableRecord(ValueError):
@@ -43,85 +72,188 @@ def opening_in(found: Found) -> bytes:
     return body[:end]
 
 
-def event_line_of(found: Found, names: dict[str, Any], tenant_uid: str) -> bytes:
-    """Writes a record of kind opened or closed as a line without the newline; raises UnreadableRecord."""
-    opening = opening_in(found)
-    fields = {**names, **_opened(opening, str(names.get("side")), tenant_uid)}
-    if found.kind == CLOSED:
-        _add_closing(fields, found.body, len(opening))
-    elif len(found.body) != len(opening):
-        raise UnreadableRecord(f"{len(found.body)} bytes")
-    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+class _Kind:
+    """What the lines of one kind of attempts have in common: its fields, and pieces of them between those of an attempt."""
+
+    __slots__ = (
+        "attempt_prefix",
+        "endpoint",
+        "fields",
+        "key_name",
+        "models",
+        "provider",
+        "relay",
+        "side",
+        "tenant",
+    )
+
+    def __init__(self, fields: dict[str, Any], tenant_uid: str) -> None:
+        self.fields = fields
+        # a copy of a call is counted from 1 again
+        self.attempt_prefix = "shadow-" if fields["side"] == "shadow" else ""
+        self.endpoint = _piece(fields, "endpoint")
+        self.key_name = _piece(fields, "keyName")
+        self.provider = _piece(fields, "provider")
+        self.relay = _piece(fields, "relay")
+        self.models = _piece(fields, "requestedModel", "route", "routedModel")
+        self.side = _piece(fields, "side")
+        self.tenant = _piece({**fields, "tenantUid": tenant_uid}, "tenant", "tenantUid")
 
 
-def _opened(opening: bytes, side: str, tenant_uid: str) -> dict[str, Any]:
-    dispatched_at, attempt, stream, _, digits = OPENING.unpack_from(opening)
-    call_id = digits.decode("ascii", "replace")
-    attempt_id = f"{call_id}-{'shadow-' if side == 'shadow' else ''}{attempt}"
-    fields: dict[str, Any] = {
-        "v": EVENT_VERSION,
-        "id": event_id(
-            tenant_uid=tenant_uid,
+class EventLines:
+    """Makes the lines of one tenant's records."""
+
+    __slots__ = ("_kinds", "_tenant_uid", "_texts")
+
+    def __init__(self, tenant_uid: str) -> None:
+        self._tenant_uid = tenant_uid
+        self._kinds: dict[bytes, _Kind] = {}
+        self._texts: dict[bytes, str] = {}
+
+    def line(self, found: Found, names: bytes) -> bytes:
+        """Writes a record of kind opened or closed as a line without the newline; raises UnreadableRecord.
+
+        names is the body of the record of names that it refers to.
+        """
+        kind = self._kinds.get(names)
+        if kind is None:
+            kind = self._new_kind(names)
+        opening = opening_in(found)
+        if found.kind == CLOSED:
+            return self._closed(kind, opening, found.body)
+        if len(found.body) != len(opening):
+            raise UnreadableRecord(f"{len(found.body)} bytes")
+        return self._opened(kind, opening)
+
+    def _new_kind(self, names: bytes) -> _Kind:
+        try:
+            fields = orjson.loads(names)
+        except orjson.JSONDecodeError as error:
+            raise UnreadableRecord(f"names are no JSON: {error}") from error
+        if not isinstance(fields, dict) or fields.keys() != _NAMED:
+            raise UnreadableRecord("names have other fields")
+        if len(self._kinds) >= REMEMBERED_KINDS:
+            self._kinds = {}
+        kind = self._kinds[names] = _Kind(fields, self._tenant_uid)
+        return kind
+
+    def _opened(self, kind: _Kind, opening: bytes) -> bytes:
+        """Writes the line of a record that few attempts come to: most are closed before it is their turn."""
+        dispatched_at, attempt, stream, _, digits = OPENING.unpack_from(opening)
+        call_id = digits.decode("ascii", "replace")
+        attempt_id = f"{call_id}-{kind.attempt_prefix}{attempt}"
+        fields: dict[str, Any] = {
+            **kind.fields,
+            "v": EVENT_VERSION,
+            "id": self._id(attempt_id, dispatched_at),
+            "phase": "opened",
+            "tenantUid": self._tenant_uid,
+            "callId": call_id,
+            "attemptId": attempt_id,
+            "attempt": attempt,
+            "dispatchedAt": dispatched_at,
+        }
+        if stream:
+            fields["stream"] = True
+        if len(opening) > OPENING_BYTES:
+            fields["requestId"] = _text(opening[OPENING_BYTES:])
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+
+    def _closed(self, kind: _Kind, opening: bytes, body: bytes) -> bytes:
+        texts_start = len(opening) + CLOSING_BYTES
+        if len(body) < texts_start:
+            raise UnreadableRecord(f"{len(body)} bytes")
+        dispatched_at, attempt, stream, _, digits = OPENING.unpack_from(opening)
+        numbers: tuple[int, ...] = CLOSING.unpack_from(body, len(opening))
+        elapsed, status, outcome, source, flags = numbers[:5]
+        if outcome >= len(OUTCOMES) or source >= len(SOURCES):
+            raise UnreadableRecord(f"outcome {outcome}, source {source}")
+        tier_start = texts_start + numbers[5]
+        region_start = tier_start + numbers[6]
+        region_end = region_start + numbers[7]
+        call_id = digits.decode("ascii", "replace")
+        attempt_id = f"{call_id}-{kind.attempt_prefix}{attempt}"
+        return "".join(
+            (
+                "{",
+                self._shared("answeredModel", body[texts_start:tier_start]),
+                f'"attempt":{attempt},"attemptId":"{attempt_id}",',
+                "" if flags & CACHE_REPORTED else '"cacheReported":false,',
+                f'"callId":"{call_id}","closedAt":{dispatched_at + elapsed},',
+                '"delivered":true,' if flags & DELIVERED else '"delivered":false,',
+                f'"dispatchedAt":{dispatched_at},',
+                _doubt(flags),
+                kind.endpoint,
+                f'"id":"{self._id(attempt_id, dispatched_at)}",',
+                kind.key_name,
+                f'"outcome":"{OUTCOMES[outcome]}","phase":"closed",',
+                kind.provider,
+                self._shared("region", body[region_start:region_end]),
+                kind.relay,
+                _field("requestId", opening[OPENING_BYTES:]),
+                kind.models,
+                self._shared("serviceTier", body[tier_start:region_start]),
+                kind.side,
+                f'"status":{status},' if status else "",
+                '"stream":true,' if stream else "",
+                kind.tenant,
+                _counts("tokens", _SORTED_BUCKETS, numbers) if _COUNTED_SOURCES[source] else "",
+                _units(numbers),
+                _field("upstreamRequestId", body[region_end : region_end + numbers[8]]),
+                f'"usageSource":"{SOURCES[source]}","v":{EVENT_VERSION}}}',
+            )
+        ).encode()
+
+    def _id(self, attempt_id: str, dispatched_at: int) -> str:
+        return event_id(
+            tenant_uid=self._tenant_uid,
             attempt_id=attempt_id,
             dispatched_at=dispatched_at,
             kind="usage",
-        ),
-        "phase": "opened",
-        "tenantUid": tenant_uid,
-        "callId": call_id,
-        "attemptId": attempt_id,
-        "attempt": attempt,
-        "dispatchedAt": dispatched_at,
-    }
-    if stream:
-        fields["stream"] = True
-    request_id = _text(opening[OPENING_BYTES:])
-    if request_id:
-        fields["requestId"] = request_id
-    return fields
+        )
+
+    def _shared(self, name: str, data: bytes) -> str:
+        """Writes the field of a text that many answers have in common; nothing where it is empty."""
+        if not data:
+            return ""
+        text = self._texts.get(data)
+        if text is None:
+            if len(self._texts) >= REMEMBERED_KINDS:
+                self._texts = {}
+            text = self._texts[data] = _quoted(_text(data))
+        return f'"{name}":{text},'
 
 
-def _add_closing(fields: dict[str, Any], body: bytes, start: int) -> None:
-    if len(body) < start + CLOSING_BYTES:
-        raise UnreadableRecord(f"{len(body)} bytes")
-    elapsed, status, outcome, source, flags, *rest = CLOSING.unpack_from(body, start)
-    lengths, buckets, units = rest[:4], rest[4:13], rest[13:]
+def _piece(fields: dict[str, Any], *names: str) -> str:
+    return "".join(f'"{name}":{_quoted(fields[name])},' for name in names)
+
+
+def _field(name: str, data: bytes) -> str:
+    return f'"{name}":{_quoted(_text(data))},' if data else ""
+
+
+def _doubt(flags: int) -> str:
     try:
-        fields["outcome"] = OUTCOMES[outcome]
-        fields["usageSource"] = SOURCES[source]
         doubt = doubt_of(flags)
     except IndexError as error:
         raise UnreadableRecord(str(error)) from error
-    fields["phase"] = "closed"
-    fields["closedAt"] = fields["dispatchedAt"] + elapsed
-    fields["delivered"] = bool(flags & DELIVERED)
-    if status:
-        fields["status"] = status
-    if doubt is not None:
-        fields["doubt"] = doubt
-    if not flags & CACHE_REPORTED:
-        fields["cacheReported"] = False
-    if SOURCES[source] in COUNTED:
-        fields["tokens"] = _counts(_BUCKET_FIELDS, buckets)
-    counted = _counts(_UNIT_FIELDS, units)
-    if counted:
-        fields["units"] = counted
-    _add_texts(fields, body, start + CLOSING_BYTES, lengths)
+    return "" if doubt is None else f'"doubt":"{doubt}",'
 
 
-def _counts(names: tuple[str, ...], numbers: list[int]) -> dict[str, int]:
-    return {name: number for name, number in zip(names, numbers, strict=True) if number}
+def _units(numbers: tuple[int, ...]) -> str:
+    return _counts("units", _SORTED_UNITS, numbers) if any(numbers[_FIRST_UNIT:]) else ""
 
 
-def _add_texts(fields: dict[str, Any], body: bytes, start: int, lengths: list[int]) -> None:
-    for name, length in zip(
-        ("answeredModel", "serviceTier", "region", "upstreamRequestId"), lengths, strict=True
-    ):
-        end = start + length
-        if length:
-            fields[name] = _text(body[start:end])
-        start = end
+def _counts(name: str, fields: tuple[tuple[str, int], ...], numbers: tuple[int, ...]) -> str:
+    counts = [f'"{field}":{numbers[place]}' for field, place in fields if numbers[place]]
+    return f'"{name}":{{{",".join(counts)}}},'
+
+
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode()
 
 
 def _text(data: bytes) -> str:
-    return _CONTROLS.sub("\ufffd", data.decode(errors="replace"))
+    text = data.decode(errors="replace")
+    # what can be printed has no control characters
+    return text if text.isprintable() else _CONTROLS.sub("\ufffd", text)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from relay.outbox.event_lines import UnreadableRecord, event_line_of, opening_in
+from relay.outbox.event_lines import EventLines, UnreadableRecord, opening_in
 from relay.outbox.record_format import OPENED, Found, dispatched_at, record_bytes
 from relay.outbox.segment_files import segments, writer_of
 from relay.outbox.segment_reader import SegmentReader
@@ -65,8 +65,8 @@ class OutboxReader:
 
     __slots__ = (
         "_directory",
+        "_lines",
         "_skipped",
-        "_tenant_uid",
         "_writers",
         "closed",
         "left_open",
@@ -76,7 +76,7 @@ class OutboxReader:
 
     def __init__(self, directory: Path, tenant_uid: str) -> None:
         self._directory = directory
-        self._tenant_uid = tenant_uid
+        self._lines = EventLines(tenant_uid)
         self._writers: dict[str, _Writer] = {}
         self._skipped = 0
         self.opened = self.closed = self.left_open = 0
@@ -224,7 +224,7 @@ class OutboxReader:
         self.problems.append(f"{segment.path.name}: {error}")
 
     def _parcel(self, found: Found, segment: SegmentReader) -> Parcel:
-        line = event_line_of(found, segment.names(found.names), self._tenant_uid)
+        line = self._lines.line(found, segment.names(found.names))
         return Parcel(line, dispatched_at(found), segment)
 
     def _remove_delivered(self, writer: _Writer) -> None:

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from relay.outbox.record_format import (
     FIRST_OFFSET,
     HEADER_BYTES,
@@ -21,7 +19,8 @@ from relay.outbox.record_format import (
 )
 from relay.outbox.segment_files import is_written
 
-NO_NAMES: Final[dict[str, Any]] = {}
+WINDOW_BYTES: Final = 64 * 1024
+"""Read at a time. No record is as long."""
 
 
 class SegmentReader:
@@ -38,6 +37,8 @@ class SegmentReader:
         "_map",
         "_names",
         "_offset",
+        "_window",
+        "_window_start",
         "is_finished",
         "outstanding",
         "path",
@@ -55,10 +56,11 @@ class SegmentReader:
             os.close(self._descriptor)
             raise
         self.size = len(self._map)
-        self._offset = FIRST_OFFSET
+        self._offset = self._window_start = FIRST_OFFSET
+        self._window = b""
         self._doubted = -1
         self._is_at_tail = False
-        self._names: dict[int, dict[str, Any]] = {}
+        self._names: dict[int, bytes] = {}
         self.skipped_bytes = 0
         self.outstanding = 0
         self.is_finished = False
@@ -85,16 +87,16 @@ class SegmentReader:
             self._is_at_tail = False
             self._offset += record_bytes(len(found.body))
             if found.kind == NAMES:
-                self._keep_names(found)
+                self._names[found.names] = found.body
             elif found.names in self._names:
                 return found
             else:
                 # its names were lost, so nobody can tell whose it is
                 self.skipped_bytes += record_bytes(len(found.body))
 
-    def names(self, number: int) -> dict[str, Any]:
-        """Returns the fields that go by this number."""
-        return self._names.get(number, NO_NAMES)
+    def names(self, number: int) -> bytes:
+        """Returns the body of the names that go by this number; empty where there are none."""
+        return self._names.get(number, b"")
 
     def is_written(self) -> bool:
         """Returns whether a process still writes to it."""
@@ -117,24 +119,13 @@ class SegmentReader:
         self.close()
 
     def _record(self, offset: int) -> Found | None:
-        end = offset + HEADER_BYTES
-        if end > self.size:
-            return None
-        header = self._map[offset:end]
-        if header[MARK_OFFSET:HEADER_BYTES] != MARK:
-            return None
-        end += int.from_bytes(header[:4], "little")
-        if end > self.size:
-            return None
-        return record_at(self._map[offset:end], 0)
-
-    def _keep_names(self, found: Found) -> None:
-        try:
-            fields = orjson.loads(found.body)
-        except orjson.JSONDecodeError:
-            return
-        if isinstance(fields, dict):
-            self._names[found.names] = fields
+        """Returns the record there: of the bytes that were read before, or else of what is there by now."""
+        found = record_at(self._window, offset - self._window_start)
+        if found is None:
+            self._window = self._map[offset : offset + WINDOW_BYTES]
+            self._window_start = offset
+            found = record_at(self._window, 0)
+        return found
 
     def _skip(self, *, is_written: bool) -> bool:
         """Goes on at the next record after what is none; returns False if there is no further one.
@@ -160,7 +151,7 @@ class SegmentReader:
         place = rest.find(MARK, MARK_OFFSET)
         while place >= 0:
             start = offset + place - MARK_OFFSET
-            if start % 8 == 0 and self._record(start) is not None:
+            if start % 8 == 0 and record_at(rest, start - offset) is not None:
                 return start
             place = rest.find(MARK, place + 1)
         return -1

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from tests.unit.relay.outbox.attempts import (
 
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox.attempt_names import label
-from relay.outbox.event_lines import event_line_of
+from relay.outbox.event_lines import EventLines
 from relay.outbox.record_format import (
     CLOSED,
     DOUBTS,
@@ -36,7 +37,8 @@ from relay_contract.billing.event_line import event_line, read_event
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 
 _texts = st.text(max_size=300)
-_names = {**FIELDS, "relay": "relay-0"}
+_names = orjson.dumps({**FIELDS, "relay": "relay-0", "keyName": 'a "key" of 100 %'})
+_lines = EventLines(TENANT_UID)
 
 
 def _openings() -> st.SearchStrategy[bytes]:
@@ -84,7 +86,7 @@ def _closings(draw: st.DrawFn) -> Any:
 
 @given(opening=_openings())
 def test_what_was_opened_is_a_record_of_the_contract(opening: bytes) -> None:
-    line = event_line_of(Found(OPENED, 1, opening), _names, TENANT_UID)
+    line = _lines.line(Found(OPENED, 1, opening), _names)
     record = read_event(line)
     assert record.phase == "opened"
     assert event_line(record) == line
@@ -92,7 +94,7 @@ def test_what_was_opened_is_a_record_of_the_contract(opening: bytes) -> None:
 
 @given(opening=_openings(), ended=_closings())
 def test_what_was_closed_is_a_record_of_the_contract(opening: bytes, ended: Any) -> None:
-    line = event_line_of(Found(CLOSED, 1, closed_body(opening, ended)), _names, TENANT_UID)
+    line = _lines.line(Found(CLOSED, 1, closed_body(opening, ended)), _names)
     record = read_event(line)
     assert isinstance(record, AttemptClosed)
     assert event_line(record) == line

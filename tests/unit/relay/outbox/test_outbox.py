@@ -149,7 +149,7 @@ def test_an_attempt_with_the_longest_names_is_recorded_or_refused(tmp_path: Path
     number = 0
     while writer.ensure_room():
         # each the first of its kind, so that its names are written too
-        names = writer.names({name: "\U0001f600" * 1000 for name in FIELDS})
+        names = writer.names(dict.fromkeys(FIELDS, "\U0001f600" * 1000))
         open_attempt(writer, names, number)
         number += 1
     assert number > 1
