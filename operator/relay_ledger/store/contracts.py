@@ -1,13 +1,19 @@
 """The terms of tenants in the database: each change is a row, and what a final statement was made by is not changed any more."""
 
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, func, select
 
 from relay_ledger.periods.contracts import DEFAULT, Contract, Terms
-from relay_ledger.periods.zones import QUARTER
+from relay_ledger.periods.zones import QUARTER, UnknownZone
+from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.tables import STATEMENTS, TERMS
+
+_TENANTS_AT_ONCE: Final = 250
+"""Whose terms change in one transaction: so long they wait with what they book, and nobody else does."""
 
 
 class TermsRefused(ValueError):
@@ -26,24 +32,31 @@ class ContractStore:
         The first terms of a tenant hold for all time before, too, but where a statement is final that was made without any: its
         periods stay, or what is billed would be billed again.
         """
-        _ = terms.where
-        if terms.starts_at % QUARTER:
-            raise TermsRefused("terms begin at a quarter of an hour")
         with writing(self._engine, tenant_uid) as connection:
-            known = contract_of(connection, tenant_uid)
-            if known.is_known and _same(known, terms):
-                return False
-            final_until = connection.execute(
-                select(func.max(STATEMENTS.c.ends_at)).where(STATEMENTS.c.tenant_uid == tenant_uid)
-            ).scalar()
-            if final_until is not None and terms.starts_at < final_until:
-                raise TermsRefused(
-                    "a final statement covers the time from which the terms are to hold: let them begin after its end"
-                )
-            if final_until is not None and not known.is_known:
-                _insert(connection, tenant_uid, replace(DEFAULT, tenant=terms.tenant), now=now)
-            _insert(connection, tenant_uid, terms, now=now)
-        return True
+            rows = _known(connection, (tenant_uid,))[tenant_uid].rows(terms, now=now)
+            insert_rows(connection, TERMS, rows)
+        return bool(rows)
+
+    def put_zones(self, tenants: Mapping[str, tuple[str, str]], *, now: int) -> dict[str, str]:
+        """Has the months of tenants, by UID, be those of a zone from now on, and keeps their names; each as zone and name.
+
+        Nothing else of their terms changes. Returns by tenant why its terms stay as they were.
+        """
+        problems: dict[str, str] = {}
+        uids = sorted(tenants)
+        for start in range(0, len(uids), _TENANTS_AT_ONCE):
+            some = uids[start : start + _TENANTS_AT_ONCE]
+            rows: list[_Row] = []
+            with writing(self._engine, *some) as connection:
+                known = _known(connection, some)
+                for uid in some:
+                    zone, name = tenants[uid]
+                    try:
+                        rows += known[uid].rows(known[uid].moved_to(zone, name, now=now), now=now)
+                    except (UnknownZone, TermsRefused) as error:
+                        problems[uid] = str(error)
+                insert_rows(connection, TERMS, rows)
+        return problems
 
     def contract(self, tenant_uid: str) -> Contract:
         """Returns all terms of a tenant."""
@@ -51,35 +64,81 @@ class ContractStore:
             return contract_of(connection, tenant_uid)
 
 
-def _insert(connection: Connection, tenant_uid: str, terms: Terms, *, now: int) -> None:
-    latest = connection.execute(
-        select(func.max(TERMS.c.number)).where(
-            TERMS.c.tenant_uid == tenant_uid, TERMS.c.starts_at == terms.starts_at
-        )
-    ).scalar()
-    row = {
-        "tenant_uid": tenant_uid,
-        "starts_at": terms.starts_at,
-        "number": (latest or 0) + 1,
-        "zone": terms.zone,
-        "anchor_day": terms.anchor_day,
-        "currency": terms.currency,
-        "tenant": terms.tenant,
-        "loaded_at": now,
-    }
-    connection.execute(insert(TERMS), [row])
+_Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What there is of a tenant: terms by their time, the highest number of each, and when its last final statement ends."""
+
+    tenant_uid: str
+    terms: dict[int, Terms] = field(default_factory=dict)
+    numbers: dict[int, int] = field(default_factory=dict)
+    final_until: int | None = None
+
+    def moved_to(self, zone: str, name: str, *, now: int) -> Terms:
+        """Returns the terms in force, with another zone and name from this quarter of an hour on."""
+        held = Contract(self.terms.values()).terms_at(now)
+        return replace(held, starts_at=now // QUARTER * QUARTER, zone=zone, tenant=name)
+
+    def rows(self, terms: Terms, *, now: int) -> list[_Row]:
+        """Returns the rows that put terms into force, none if they are; raises TermsRefused, UnknownZone."""
+        _ = terms.where
+        if terms.starts_at % QUARTER:
+            raise TermsRefused("terms begin at a quarter of an hour")
+        if self.terms and _same(Contract(self.terms.values()), terms):
+            return []
+        if self.final_until is not None and terms.starts_at < self.final_until:
+            raise TermsRefused(
+                "a final statement covers the time from which the terms are to hold: let them begin after its end"
+            )
+        new = [terms]
+        if self.final_until is not None and not self.terms:
+            new.insert(0, replace(DEFAULT, tenant=terms.tenant))
+        return [self._row(one, now) for one in new]
+
+    def _row(self, terms: Terms, now: int) -> _Row:
+        return {
+            "tenant_uid": self.tenant_uid,
+            "starts_at": terms.starts_at,
+            "number": self.numbers.get(terms.starts_at, 0) + 1,
+            "zone": terms.zone,
+            "anchor_day": terms.anchor_day,
+            "currency": terms.currency,
+            "tenant": terms.tenant,
+            "loaded_at": now,
+        }
+
+
+def _known(connection: Connection, tenant_uids: Sequence[str]) -> dict[str, _Known]:
+    found = {uid: _Known(uid) for uid in tenant_uids}
+    for row in _rows_of(connection, tenant_uids):
+        found[row.tenant_uid].terms[row.starts_at] = _terms(row)
+        found[row.tenant_uid].numbers[row.starts_at] = row.number
+    finals = connection.execute(
+        select(STATEMENTS.c.tenant_uid, func.max(STATEMENTS.c.ends_at))
+        .where(STATEMENTS.c.tenant_uid.in_(tenant_uids))
+        .group_by(STATEMENTS.c.tenant_uid)
+    )
+    for uid, ends_at in finals:
+        found[uid].final_until = ends_at
+    return found
 
 
 def contract_of(connection: Connection, tenant_uid: str) -> Contract:
     """Returns all terms of a tenant, as this transaction sees them."""
-    rows = connection.execute(
-        select(TERMS).where(TERMS.c.tenant_uid == tenant_uid).order_by(TERMS.c.number)
-    )
-    last = {
-        row.starts_at: Terms(row.starts_at, row.zone, row.anchor_day, row.currency, row.tenant)
-        for row in rows
-    }
+    last = {row.starts_at: _terms(row) for row in _rows_of(connection, (tenant_uid,))}
     return Contract(last.values())
+
+
+def _rows_of(connection: Connection, tenant_uids: Sequence[str]) -> Iterable[Any]:
+    return connection.execute(
+        select(TERMS).where(TERMS.c.tenant_uid.in_(tenant_uids)).order_by(TERMS.c.number)
+    )
+
+
+def _terms(row: Any) -> Terms:
+    return Terms(row.starts_at, row.zone, row.anchor_day, row.currency, row.tenant)
 
 
 def _same(contract: Contract, terms: Terms) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -92,20 +92,31 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine, tenant_uid: str) -> Iterator[Connection]:
-    """Opens a transaction in which nobody else books for the tenant. On SQLite nobody else writes at all."""
+def writing(engine: Engine, *tenant_uids: str) -> Iterator[Connection]:
+    """Opens a transaction in which nobody else books for these tenants. On SQLite nobody else writes at all.
+
+    Each takes a place among the locks of the server, which has some thousands in all: give it some hundred at most.
+    """
     if engine.dialect.name == "sqlite":
         # its own waiting is sleeping and trying again; four threads that do that book a quarter as much
         with _SQLITE_TURN, engine.begin() as connection:
             yield connection
         return
     with engine.begin() as connection:
-        lock(connection, f"tenant/{tenant_uid}")
+        _lock(connection, {f"tenant/{uid}" for uid in tenant_uids})
         yield connection
 
 
 def lock(connection: Connection, name: str) -> None:
     """Waits on PostgreSQL until this transaction alone has the name, up to its end."""
-    digest = hashlib.sha256(name.encode()).digest()[:8]
-    key = int.from_bytes(digest, "big", signed=True)
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    _lock(connection, (name,))
+
+
+def _lock(connection: Connection, names: Iterable[str]) -> None:
+    digests = (hashlib.sha256(name.encode()).digest()[:8] for name in names)
+    # two transactions that want the same ones take them in the same order
+    keys = sorted(int.from_bytes(digest, "big", signed=True) for digest in digests)
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key"),
+        {"keys": keys},
+    )

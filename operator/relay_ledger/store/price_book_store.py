@@ -1,5 +1,6 @@
 """Price lists in the database: every version that was ever in force stays, and the last one of a name counts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select
@@ -7,6 +8,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 from relay_ledger.booking.price_book import Account, Assignment, PriceBook
 from relay_ledger.prices.price_file import read_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
+from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import is_sqlite, lock, reading
 from relay_ledger.store.tables import ASSIGNMENTS, PRICE_LISTS
 
@@ -55,43 +57,49 @@ class PriceBookStore:
         latest = _latest(connection, name)
         return latest is not None and latest.content == content
 
-    def is_assigned(self, connection: Connection, account: Account, subject: str) -> bool:
-        """Returns whether anything was ever said of whose list somebody has."""
-        where = (ASSIGNMENTS.c.account == account, ASSIGNMENTS.c.subject == subject)
-        return connection.execute(select(ASSIGNMENTS.c.number).where(*where)).first() is not None
+    def assigned(self, connection: Connection, account: Account) -> set[str]:
+        """Returns of whom it was ever said which list they have."""
+        where = ASSIGNMENTS.c.account == account
+        return set(
+            connection.execute(select(ASSIGNMENTS.c.subject).where(where).distinct()).scalars()
+        )
 
     def assign(self, assignment: Assignment, *, now: int) -> None:
         """Says whose a list is from a time on; the same again changes nothing. Raises InvalidPrices for an unknown list."""
         with self._engine.begin() as connection:
             lock_prices(connection)
-            self.assign_in(connection, assignment, now=now)
+            if assignment.list_name not in {"", *versions_in_force(connection)}:
+                raise InvalidPrices(no_such_list(assignment.list_name))
+            self.assign_in(connection, [assignment], now=now)
 
-    def assign_in(self, connection: Connection, assignment: Assignment, *, now: int) -> None:
-        """Does so in a transaction that has the lock."""
-        name = assignment.list_name
-        if name and _latest(connection, name) is None:
-            raise InvalidPrices(f"there is no price list {name}: load it first")
-        where = (
-            ASSIGNMENTS.c.account == assignment.account,
-            ASSIGNMENTS.c.subject == assignment.subject,
-            ASSIGNMENTS.c.starts_at == assignment.starts_at,
-        )
-        latest = connection.execute(
-            select(ASSIGNMENTS.c.number, ASSIGNMENTS.c.list_name)
-            .where(*where)
-            .order_by(ASSIGNMENTS.c.number.desc())
-            .limit(1)
-        ).one_or_none()
-        if latest is None or latest.list_name != name:
-            row = {
-                "account": assignment.account,
-                "subject": assignment.subject,
-                "starts_at": assignment.starts_at,
-                "number": 1 if latest is None else latest.number + 1,
-                "list_name": name,
-                "loaded_at": now,
-            }
-            connection.execute(insert(ASSIGNMENTS), [row])
+    def assign_in(
+        self, connection: Connection, assignments: Sequence[Assignment], *, now: int
+    ) -> None:
+        """Says so of lists that there are, of each subject once, in a transaction that has the lock."""
+        times = {one.starts_at for one in assignments}
+        latest = {
+            (row.account, row.subject, row.starts_at): row
+            for row in connection.execute(
+                select(ASSIGNMENTS)
+                .where(ASSIGNMENTS.c.starts_at.in_(times))
+                .order_by(ASSIGNMENTS.c.number)
+            )
+        }
+        rows = []
+        for one in assignments:
+            known = latest.get((one.account, one.subject, one.starts_at))
+            if known is None or known.list_name != one.list_name:
+                rows.append(
+                    {
+                        "account": one.account,
+                        "subject": one.subject,
+                        "starts_at": one.starts_at,
+                        "number": 1 if known is None else known.number + 1,
+                        "list_name": one.list_name,
+                        "loaded_at": now,
+                    }
+                )
+        insert_rows(connection, ASSIGNMENTS, rows)
 
     def book(self) -> PriceBook:
         """Returns all that is in force now."""
@@ -136,6 +144,11 @@ def versions_in_force(connection: Connection) -> dict[str, str]:
         select(PRICE_LISTS.c.name, PRICE_LISTS.c.version).order_by(PRICE_LISTS.c.number)
     )
     return {row.name: row.version for row in rows}
+
+
+def no_such_list(name: str) -> str:
+    """Returns what is told of a list that is named and not there."""
+    return f"there is no price list {name}: load it first"
 
 
 def _latest(connection: Connection, name: str) -> Any:

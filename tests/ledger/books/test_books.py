@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import KEY, LedgerProcess, token_of
 from tests.unit.relay_contract.billing.records import NOON, closed
@@ -23,6 +23,7 @@ from relay_contract.billing.price_book import (
 )
 from relay_ledger.store.books.book_store import BookRefused, BookStore
 from relay_ledger.store.books.month_sums import MonthSums
+from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import reading
 from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.tables import BOOKS
@@ -106,6 +107,27 @@ def test_what_cannot_be_used_leaves_what_was_in_force_and_is_told(books: Books) 
     assert store_of(books).told() == told
     # who has a list, has it: its tenant's zone alone was wrong
     assert books.prices.price_list("charge", "uid-e", NOON) is not None
+
+
+def test_a_first_book_of_many_tenants_takes_few_statements(books: Books) -> None:
+    many = copy.deepcopy(BOOK)
+    many["tenants"] = {
+        f"uid-{number}": {"name": f"tenant-{number}", "list": "standard", "zone": "Asia/Shanghai"}
+        for number in range(1500)
+    }
+    many["tenants"]["uid-7"]["zone"] = "Mars/Olympus"
+    many["tenants"]["uid-8"]["list"] = "gold"
+    statements = []
+    event.listen(books.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    told = put(books, many)
+    # who waits for the answer waits 20 seconds: one statement a tenant were 1,500
+    assert len(statements) < 150
+    assert set(told["tenants"]) == {"uid-7", "uid-8"}
+    contracts = ContractStore(books.engine)
+    assert contracts.contract("uid-1499").terms_at(NOON).zone == "Asia/Shanghai"
+    assert not contracts.contract("uid-7").is_known
+    assert books.prices.price_list("charge", "uid-1499", 0).name == "standard"  # type: ignore[union-attr]
+    assert books.prices.price_list("charge", "uid-8", 0) is None
 
 
 def test_a_list_that_comes_after_who_names_it_is_theirs_all_the_same(books: Books) -> None:

@@ -10,15 +10,18 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from relay_contract.billing.price_book import book_digest
 from relay_ledger.booking.price_book import Account, Assignment
-from relay_ledger.periods.contracts import Terms
-from relay_ledger.periods.zones import QUARTER, UnknownZone
 from relay_ledger.prices.back_dating import back_dated
 from relay_ledger.prices.price_file import price_list_of
 from relay_ledger.prices.price_list import InvalidPrices
 from relay_ledger.store.books.corrections import uncorrected
-from relay_ledger.store.contracts import ContractStore, TermsRefused
+from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.databases import reading
-from relay_ledger.store.price_book_store import PriceBookStore, lock_prices, versions_in_force
+from relay_ledger.store.price_book_store import (
+    PriceBookStore,
+    lock_prices,
+    no_such_list,
+    versions_in_force,
+)
 from relay_ledger.store.tables import BACK_DATED, BOOKS
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
@@ -52,6 +55,11 @@ class Problems:
 
     lists: dict[str, str] = field(default_factory=dict)
     tenants: dict[str, str] = field(default_factory=dict)
+
+    def of_missing_list(self, account: Account, subject: str, name: str) -> None:
+        """Tells of a list that is named and not there, unless there is something else to tell."""
+        told, of = (self.lists, name) if account == "cost" else (self.tenants, subject)
+        told.setdefault(of, no_such_list(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,26 +141,16 @@ class BookStore:
 
     def _put_terms(self, book: _Book, former: _Former, problems: Problems, *, now: int) -> None:
         """Has the months of a tenant be those of its zone from now on; nothing else of its terms changes."""
+        changed: dict[str, tuple[str, str]] = {}
         for uid, tenant in book.tenants.items():
             before = former.book.tenants.get(uid)
             is_same = before is not None and (before.name, before.zone) == (
                 tenant.name,
                 tenant.zone,
             )
-            if is_same and uid not in former.problems.tenants:
-                continue
-            held = self._contracts.contract(uid).terms_at(now)
-            terms = Terms(
-                now // QUARTER * QUARTER,
-                tenant.zone,
-                held.anchor_day,
-                held.currency,
-                tenant.name,
-            )
-            try:
-                self._contracts.put(uid, terms, now=now)
-            except (UnknownZone, TermsRefused) as error:
-                problems.tenants[uid] = str(error)
+            if not is_same or uid in former.problems.tenants:
+                changed[uid] = tenant.zone, tenant.name
+        problems.tenants |= self._contracts.put_zones(changed, now=now)
 
     def _put_list(
         self, connection: Connection, content: dict[str, Any], problems: Problems, *, now: int
@@ -185,37 +183,26 @@ class BookStore:
 
         A list that was not there when the former book named it may be there now.
         """
-        for account, wanted, before in (
+        accounts: tuple[tuple[Account, Mapping[str, str], Mapping[str, str]], ...] = (
             ("cost", book.costs, former.book.costs),
             ("charge", _lists_of(book), _lists_of(former.book)),
-        ):
+        )
+        lists = {"", *versions_in_force(connection)}
+        assignments: list[Assignment] = []
+        for account, wanted, before in accounts:
+            known = self._prices.assigned(connection, account)
             for subject in sorted(wanted.keys() | before.keys()):
                 name = wanted.get(subject, "")
                 is_same = name == before.get(subject, "")
                 if is_same and not former.had_problem(account, subject, name):
                     continue
-                self._assign_one(connection, account, subject, name, problems, now=now)
-
-    def _assign_one(
-        self,
-        connection: Connection,
-        account: Any,
-        subject: str,
-        name: str,
-        problems: Problems,
-        *,
-        now: int,
-    ) -> None:
-        is_first = not self._prices.is_assigned(connection, account, subject)
-        assignment = Assignment(account, subject, 0 if is_first else now, name)
-        try:
-            self._prices.assign_in(connection, assignment, now=now)
-        except InvalidPrices as error:
-            told: dict[Account, dict[str, str]] = {
-                "cost": problems.lists,
-                "charge": problems.tenants,
-            }
-            told[account].setdefault(name if account == "cost" else subject, str(error))
+                if name not in lists:
+                    problems.of_missing_list(account, subject, name)
+                    continue
+                assignments.append(
+                    Assignment(account, subject, now if subject in known else 0, name)
+                )
+        self._prices.assign_in(connection, assignments, now=now)
 
 
 def _read(content: bytes) -> _Book:
