@@ -14,6 +14,8 @@ from relay_contract.part import Name as Name
 from relay_contract.part import Part as Part
 from relay_contract.part import Sha256Hex as Sha256Hex
 from relay_contract.spending import Spending
+from relay_contract.tools.manifest import Manifest
+from relay_contract.tools.tool_server import ToolServer
 
 MAX_DOCUMENT_BYTES = 512 * 1024
 """An envelope, which is text in text, may have twice this: as much as a ConfigMap holds. The operator admits routes only
@@ -322,13 +324,15 @@ class Route(Part):
 
 
 class Catalogue(Part):
-    """Providers of the platform, with their models and prices."""
+    """Providers of the platform, with their models and prices, and its tool servers."""
 
     providers: tuple[Provider, ...] = ()
+    tool_servers: Annotated[tuple[ToolServer, ...], Field(exclude_if=_is_unset)] = ()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         _unique("provider", (provider.name for provider in self.providers))
+        _unique("tool server", (server.name for server in self.tool_servers))
         return self
 
 
@@ -339,7 +343,7 @@ class TenantDocument(Part):
     tenant's limits and seats (ready or terminating). client_tls asks for TLS with callers: without a certificate nobody is
     served. renewals grows when callers are taken away by a network policy, which no connection notices that is there
     already: connections that were made before are closed. spending is None where nothing
-    bounds it.
+    bounds it. Without tools the tenant has no tool servers.
     """
 
     name: Name
@@ -355,6 +359,7 @@ class TenantDocument(Part):
     limits: Limits = Limits()
     routes: tuple[Route, ...] = ()
     spending: Annotated[Spending | None, Field(exclude_if=_is_unset)] = None
+    tools: Annotated[Manifest | None, Field(exclude_if=_is_unset)] = None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -385,6 +390,16 @@ class Document(Part):
                     raise ValueError(
                         f"route {route.name} names provider {side.provider}, which is not in the document"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _granted_servers_exist(self) -> Self:
+        servers = {server.name for server in self.catalogue.tool_servers}
+        for grant in self.tenant.tools.grants if self.tenant.tools is not None else ():
+            if grant.server not in servers:
+                raise ValueError(
+                    f"tools grant {grant.server}, a server that is not in the document"
+                )
         return self
 
 

@@ -30,6 +30,7 @@ from relay.calls.preflight.preflights import Preflights
 from relay.calls.preflight.stream_probe import StreamProbe, plan_to
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
+from relay.calls.tool_use.tool_request import ToolRequests
 from relay.calls.usage_reading.usage_requests import (
     MeRequest,
     UsageHistoryRequest,
@@ -37,6 +38,8 @@ from relay.calls.usage_reading.usage_requests import (
 )
 from relay.dialect.endpoints import (
     CALLS,
+    MCP,
+    MCP_LABEL,
     ME,
     MODEL,
     MODELS,
@@ -234,7 +237,7 @@ class CallService:
         return [
             upstream
             for tenant in self.tenants.all()
-            for upstream in tenant.snapshot.upstreams.values()
+            for upstream in tenant.snapshot.all_upstreams()
         ]
 
 
@@ -264,6 +267,8 @@ def _paths(context: CallContext) -> PathTable:
     others = OtherMethods(context, endpoint=OTHER, methods=b"POST")
     history = OwnRequests(context, UsageHistoryRequest)
     paths.register(USAGE_HISTORY, PathEntry(_WRITES, history, others))
+    others = OtherMethods(context, endpoint=MCP_LABEL, methods=b"POST")
+    paths.register(MCP, PathEntry(_WRITES, ToolRequests(context), others))
     paths.register_prefix(MODEL, _own(context, OwnRequests(context, ModelRequest)))
     return paths
 

@@ -32,5 +32,9 @@ ME: Final = b"/v1/me"
 USAGE_REPORT: Final = b"/v1/usage/report"
 USAGE_HISTORY: Final = b"/v1/usage/history"
 
+MCP: Final = b"/mcp"
+MCP_LABEL: Final = "mcp"
+"""Stands in metrics for messages to tool servers."""
+
 OTHER: Final = "other"
 """Stands in metrics for every path that takes no calls."""

@@ -17,6 +17,7 @@ from relay.http.connection_pool import Origin
 from relay.http.headers import HOP_BY_HOP, field_name, field_value
 from relay.http.tls import provider_context
 from relay.routing.sessions import session_seed
+from relay.tools.permissions import Permissions
 from relay_contract.document import (
     ApiKey,
     Breaker,
@@ -24,11 +25,13 @@ from relay_contract.document import (
     Failure,
     Priority,
     Provider,
+    ProviderAuth,
     ProviderLimits,
     RetryOn,
     Route,
     Side,
 )
+from relay_contract.tools.tool_server import ToolServer
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow", "preflight"]
 SERVED: Final[frozenset[SideLabel]] = frozenset({"stable", "canary", "fallback"})
@@ -38,6 +41,8 @@ COOL_DOWN_SECONDS: Final = 60.0
 _DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_PROVIDER
 _ROOT_DOT: Final = re.compile(r"\.(?=(?::[0-9]*)?\Z)")
 """At the end of a name it keeps the name service from trying search domains first; servers know no host of that name."""
+_OWN_TO_TOOLS: Final = ("mcp-", "content-", "accept", "transfer-encoding", "connection")
+"""How fields begin that a call to a tool server carries anyway."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -114,8 +119,20 @@ class RoutePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolAccess:
+    """What the tenant may use of tool servers, and how each is reached. heads hold a request's beginning, without what differs."""
+
+    permissions: Permissions
+    upstreams: Mapping[str, Upstream]
+    heads: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything one document puts in force. routes is keyed by model and task, either of them None for any."""
+    """Everything one document puts in force. routes is keyed by model and task, either of them None for any.
+
+    tools is None where the tenant has none.
+    """
 
     document: Document
     digest: str
@@ -127,6 +144,12 @@ class Snapshot:
     routes: Mapping[tuple[str | None, str | None], RoutePlan]
     models: tuple[str, ...]
     known_models: frozenset[str]
+    tools: ToolAccess | None
+
+    def all_upstreams(self) -> list[Upstream]:
+        """Returns everything that calls are sent to: providers and tool servers."""
+        servers = () if self.tools is None else self.tools.upstreams.values()
+        return [*self.upstreams.values(), *servers]
 
     def quotas(self) -> dict[str, ProviderLimits]:
         """Returns the tenant's part of each provider's quota, by provider."""
@@ -160,6 +183,7 @@ def compile_snapshot(document: Document, digest: str) -> Snapshot:
         routes=_index(document.tenant.routes, plans),
         models=models,
         known_models=frozenset(models) | limited,
+        tools=_tool_access(document),
     )
 
 
@@ -223,6 +247,44 @@ def _checked_upstream(provider: Provider) -> Upstream:
         first_byte_timeout=provider.first_byte_timeout_seconds,
         idle_timeout=provider.idle_timeout_seconds,
     )
+
+
+def _tool_access(document: Document) -> ToolAccess | None:
+    manifest = document.tenant.tools
+    if manifest is None:
+        return None
+    granted = {grant.server for grant in manifest.grants}
+    servers = [one for one in document.catalogue.tool_servers if one.name in granted]
+    upstreams = {server.name: _tool_upstream(server) for server in servers}
+    return ToolAccess(
+        permissions=Permissions(manifest, document.tenant.uid),
+        upstreams=upstreams,
+        heads={
+            server.name: _tool_head(urlsplit(server.url), upstreams[server.name])
+            for server in servers
+        },
+    )
+
+
+def _tool_upstream(server: ToolServer) -> Upstream:
+    """Returns a tool server as connections and credentials know it, by a name that no provider has."""
+    for name in server.headers:
+        if name.lower().startswith(_OWN_TO_TOOLS):
+            raise SnapshotRejected(f"tool server {server.name}: header {name} is the relay's own")
+    return _upstream(
+        Provider(
+            name=f"tools/{server.name}",
+            url=server.url,
+            auth=ProviderAuth(header=server.header, scheme=server.scheme, key_file=server.key_file),
+            headers=server.headers,
+            ca_bundle=server.ca_bundle,
+        )
+    )
+
+
+def _tool_head(url: SplitResult, upstream: Upstream) -> bytes:
+    _, _, fields = upstream.heads[Endpoint.CHAT].partition(b"\r\n")
+    return b"POST " + (field_value(url.path) or b"/") + b" HTTP/1.1\r\n" + fields
 
 
 def _origin(provider: Provider, url: SplitResult) -> Origin:

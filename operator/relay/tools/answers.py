@@ -80,6 +80,8 @@ def _asking_for_input(
             if not isinstance(member.value, str):
                 return ProtocolError.invalid_answer
             sealed = seal.sealed(member.value, question.binding)
+            if sealed is None:
+                return ProtocolError.invalid_answer
             return edited(message.text, [replaced(member, sealed)])
     return message.text
 

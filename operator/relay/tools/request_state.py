@@ -19,18 +19,22 @@ _KEY_PURPOSE: Final = b"relay request state v1"
 class StateSeal:
     """Seals and opens states for one caller at one moment.
 
-    secret is known to all relay pods of the tenant and to nobody else; caller names the API key; now is in seconds since 1970.
+    secret is known to all relay pods of the tenant and to no caller; while it is empty, nothing is sealed and nothing opens.
+    caller names the API key; now is in seconds since 1970.
     """
 
-    __slots__ = ("_caller", "_key", "_now")
+    __slots__ = ("_caller", "_has_secret", "_key", "_now")
 
     def __init__(self, *, secret: bytes, caller: str, now: float) -> None:
+        self._has_secret = bool(secret)
         self._key = hmac.new(secret, _KEY_PURPOSE, hashlib.sha256).digest()
         self._caller = caller
         self._now = int(now)
 
-    def sealed(self, state: str, binding: str) -> str:
-        """Returns what the client gets instead of a server's state."""
+    def sealed(self, state: str, binding: str) -> str | None:
+        """Returns what the client gets instead of a server's state; None without a secret."""
+        if not self._has_secret:
+            return None
         expiry = str(self._now + LIFETIME_SECONDS)
         return _SEPARATOR.join((expiry, self._mac(expiry, binding, state), state))
 
@@ -41,7 +45,7 @@ class StateSeal:
         expected = self._mac(expiry, binding, state)
         if not hmac.compare_digest(mac.encode("utf-8", "replace"), expected.encode()):
             return None
-        return state if self._now < int(expiry) else None
+        return state if self._has_secret and self._now < int(expiry) else None
 
     def _mac(self, expiry: str, binding: str, state: str) -> str:
         parts = json.dumps([self._caller, expiry, binding, state]).encode()

@@ -1,5 +1,6 @@
 """Reaches providers: connections, credentials and time limits."""
 
+import hashlib
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -62,6 +63,14 @@ class ProviderAccess:
             if line is None:
                 self._note_missing_key(upstream)
         return line
+
+    def shared_secret(self, upstreams: Iterable[Upstream]) -> bytes:
+        """Returns a secret that all pods of the tenant have in common, and no caller knows: made of these providers' credentials.
+
+        Empty where none of them has one.
+        """
+        lines = [line for line in map(self._keys.line, upstreams) if line]
+        return hashlib.sha256(b"".join(sorted(lines))).digest() if lines else b""
 
     def _line(self, upstream: Upstream) -> bytes | None:
         origin = upstream.origin

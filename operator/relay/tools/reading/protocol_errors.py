@@ -40,6 +40,9 @@ class ProtocolError(Enum):
     unknown_prompt = (200, INVALID_PARAMS, "Unknown prompt")
     unknown_resource = (200, INVALID_PARAMS, "Resource not found")
     invalid_cursor = (200, INVALID_PARAMS, "Invalid cursor")
+    forbidden_origin = (403, INVALID_REQUEST, "Requests of web pages are not accepted")
+    unsupported_media_type = (415, INVALID_REQUEST, "The content type has to be application/json")
+    busy = (429, INTERNAL_ERROR, "Too many calls are under way")
     server_unavailable = (502, INTERNAL_ERROR, "The tool server is not available")
     invalid_answer = (502, INTERNAL_ERROR, "The tool server gave an invalid answer")
 

@@ -96,6 +96,9 @@ def test_a_state_is_sealed_and_opens_for_the_same_call_alone() -> None:
 @given(state=st.text(max_size=20), at=st.integers(0, 200), sign=st.sampled_from("0aZ.é"))
 def test_a_state_that_was_changed_anywhere_does_not_open(state: str, at: int, sign: str) -> None:
     sealed = seal().sealed(state, "b")
+    assert sealed is not None
+    assert sealed is not None
+    assert sealed is not None
     at %= len(sealed)
     changed = sealed[:at] + sign + sealed[at + 1 :]
     opened = seal().opened(changed, "b")
@@ -104,6 +107,9 @@ def test_a_state_that_was_changed_anywhere_does_not_open(state: str, at: int, si
 
 def test_a_state_ends_with_its_time() -> None:
     sealed = seal(now=1000.0).sealed("s", "b")
+    assert sealed is not None
+    assert sealed is not None
+    assert sealed is not None
     assert seal(now=1000.0 + LIFETIME_SECONDS - 1).opened(sealed, "b") == "s"
     assert seal(now=1000.0 + LIFETIME_SECONDS).opened(sealed, "b") is None
 

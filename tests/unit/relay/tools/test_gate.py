@@ -271,7 +271,9 @@ def test_a_cursor_has_to_be_a_string() -> None:
 
 def state_for(method: str = "tools/call", **params: Any) -> str:
     asked = request(method, **params)
-    return seal().sealed("upstream state", binding_of("erp", method, asked.params))
+    sealed = seal().sealed("upstream state", binding_of("erp", method, asked.params))
+    assert sealed is not None
+    return sealed
 
 
 def test_a_state_comes_back_to_its_server_as_it_was() -> None:

@@ -1,0 +1,215 @@
+"""A message on its way to a tool server, and what comes back, held to it."""
+
+import time
+from abc import abstractmethod
+from typing import Final
+
+from mypy_extensions import trait
+
+from relay.accounting.exception_log import ExceptionLog
+from relay.calls.attempts.provider_access import ProviderAccess
+from relay.http.connection_pool import Pool
+from relay.http.headers import Field
+from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
+from relay.routing.snapshot import ToolAccess
+from relay.tools.answers import answer_text, may_pass
+from relay.tools.decisions import Passed
+from relay.tools.reading.event_stream import EventReader, EventTooLarge
+from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
+from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.request_state import StateSeal
+
+_JSON: Final = b"application/json"
+_EVENTS: Final = b"text/event-stream"
+_PASSED_STATUSES: Final = frozenset({400, 404})
+"""Statuses under which a server refuses a request in the protocol's own words (MCP 2026-07-28, basic/transports/streamable-http)."""
+
+
+@trait
+class AnswerReader:
+    """Takes what a client may get of a call's answer."""
+
+    @abstractmethod
+    def message(self, text: str) -> None:
+        """Takes a message on the way to the answer."""
+
+    @abstractmethod
+    def answered(self, status: int, text: str) -> None:
+        """Takes the answer; the last call."""
+
+    @abstractmethod
+    def failed(self, error: ProtocolError) -> None:
+        """Takes the reason why there is none; the last call."""
+
+
+class ToolCall(ResponseReceiver):
+    """Lives from `start` to the reader's last call or `abort`."""
+
+    __slots__ = (
+        "_access",
+        "_auth",
+        "_body",
+        "_connection",
+        "_events",
+        "_exceptions",
+        "_fields",
+        "_is_over",
+        "_passed",
+        "_pool",
+        "_providers",
+        "_reader",
+        "_seal",
+        "_status",
+    )
+
+    def __init__(
+        self,
+        providers: ProviderAccess,
+        exceptions: ExceptionLog,
+        access: ToolAccess,
+        passed: Passed,
+        fields: bytes,
+        seal: StateSeal,
+        reader: AnswerReader,
+    ) -> None:
+        self._providers = providers
+        self._exceptions = exceptions
+        self._access = access
+        self._passed = passed
+        self._fields = fields
+        self._seal = seal
+        self._reader = reader
+        self._auth = b""
+        self._status = 0
+        self._body = bytearray()
+        self._events: EventReader | None = None
+        self._connection: UpstreamConnection | None = None
+        self._pool: Pool | None = None
+        self._is_over = False
+
+    def start(self, auth: bytes) -> None:
+        """Sends the message as soon as there is a connection. auth is the server's credential as a header line."""
+        self._auth = auth
+        upstream = self._access.upstreams[self._passed.server]
+        self._pool = self._providers.pool(upstream.origin)
+        self._pool.acquire(self, time.monotonic())
+
+    def abort(self) -> None:
+        """Ends a call whose answer nobody wants any more: to the server that cancels it."""
+        if not self._is_over:
+            self._is_over = True
+            self._let_go()
+
+    def pause(self) -> None:
+        """Stops reading the server for now."""
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        """Reads the server again."""
+        if self._connection is not None:
+            self._connection.resume()
+
+    # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
+
+    def connected(self, connection: UpstreamConnection, now: float) -> None:
+        if self._is_over:
+            connection.close()
+            return
+        self._connection = connection
+        body = self._passed.text.encode()
+        head = self._access.heads[self._passed.server] + self._auth + self._fields
+        connection.send(
+            self,
+            [head + b"content-length: %d\r\n\r\n" % len(body) + body],
+            now,
+            first_byte=self._providers.first_byte_timeout,
+            idle=self._providers.idle_timeout,
+        )
+
+    def response(self, status: int, headers: list[Field], now: float) -> None:
+        self._status = status
+        media_type = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if status == 200 and media_type == _EVENTS:
+            self._events = EventReader(SERVER_BOUNDS.size)
+        elif media_type != _JSON or (status != 200 and status not in _PASSED_STATUSES):
+            self._fail(ProtocolError.server_unavailable)
+
+    def body_received(self, data: bytes, now: float) -> None:
+        if self._is_over:
+            return
+        if self._events is not None:
+            self._read_events(self._events, data)
+            return
+        self._body += data
+        if len(self._body) > SERVER_BOUNDS.size:
+            self._fail(ProtocolError.invalid_answer)
+
+    def read_ended(self, now: float, *, completed: bool) -> None:
+        if self._is_over or not completed:
+            return
+        self._connection = None
+        if self._events is not None:
+            self._fail(ProtocolError.invalid_answer)
+        else:
+            self._take_answer(read_message(bytes(self._body), SERVER_BOUNDS))
+
+    def failed(self, fault: Fault) -> None:
+        if not self._is_over:
+            self._connection = None
+            self._fail(ProtocolError.server_unavailable)
+
+    def crashed(self, error: Exception) -> None:
+        self._exceptions.note(error)
+        if not self._is_over:
+            self._fail(ProtocolError.server_unavailable)
+
+    # -- what was said ---------------------------------------------------------------------------------------------
+
+    def _read_events(self, events: EventReader, data: bytes) -> None:
+        try:
+            whole = events.feed(data)
+        except EventTooLarge:
+            self._fail(ProtocolError.invalid_answer)
+            return
+        for event in whole:
+            if self._is_over:
+                return
+            self._take_event(event)
+
+    def _take_event(self, data: bytes) -> None:
+        message = read_message(data, SERVER_BOUNDS)
+        if not isinstance(message, Message):
+            self._fail(ProtocolError.invalid_answer)
+        elif message.kind is Kind.RESPONSE:
+            self._take_answer(message)
+        else:
+            question = self._passed.question
+            if may_pass(message, question.era, question.server, self._access.permissions):
+                self._reader.message(message.text)
+
+    def _take_answer(self, message: object) -> None:
+        text: str | ProtocolError = ProtocolError.invalid_answer
+        if isinstance(message, Message):
+            text = answer_text(message, self._passed.question, self._access.permissions, self._seal)
+            if self._status != 200 and message.member("error") is None:
+                text = ProtocolError.invalid_answer
+        if isinstance(text, ProtocolError):
+            self._fail(text)
+            return
+        self._is_over = True
+        self._let_go()
+        self._reader.answered(self._status, text)
+
+    def _fail(self, error: ProtocolError) -> None:
+        self._is_over = True
+        self._let_go()
+        self._reader.failed(error)
+
+    def _let_go(self) -> None:
+        """Drops a connection that is not free by itself."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        elif self._pool is not None:
+            self._pool.cancel(self)

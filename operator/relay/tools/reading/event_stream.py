@@ -1,0 +1,72 @@
+"""Parts a stream of events into its events (WHATWG HTML, section 9.2), each of which holds one message."""
+
+from typing import Final
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class EventTooLarge(Exception):
+    """An event is longer than one may be."""
+
+
+class EventReader:
+    """Collects what arrives until an event is whole. max_bytes bounds one event."""
+
+    __slots__ = ("_buffer", "_data", "_ended_with_cr", "_max_bytes", "_size", "_started")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._data: list[bytes] = []
+        self._size = 0
+        self._ended_with_cr = False
+        self._started = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Returns the data of the events that are whole now; raises EventTooLarge. Comments and other fields are dropped."""
+        if self._ended_with_cr and data.startswith(b"\n"):
+            # the second half of a line end
+            data = data[1:]
+        if not data:
+            return []
+        self._ended_with_cr = data.endswith(b"\r")
+        self._size += len(data)
+        self._buffer += data
+        events: list[bytes] = []
+        if b"\n" in data or b"\r" in data:
+            events = self._whole_lines()
+        if self._size > self._max_bytes:
+            raise EventTooLarge
+        return events
+
+    def _whole_lines(self) -> list[bytes]:
+        text = bytes(self._buffer)
+        if not self._started:
+            self._started = True
+            text = text.removeprefix(_BOM)
+        *lines, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._buffer = bytearray(rest)
+        events = [event for event in map(self._line, lines) if event is not None]
+        if b"" in lines:
+            begun = lines[len(lines) - lines[::-1].index(b"") :]
+            self._size = len(rest) + sum(len(line) + 1 for line in begun)
+        return events
+
+    def _line(self, line: bytes) -> bytes | None:
+        """Takes a line; returns the data of the event that it ends."""
+        if not line:
+            data, self._data = self._data, []
+            return b"\n".join(data) if data else None
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            self._data.append(value.removeprefix(b" "))
+        return None
+
+
+def event(text: str) -> bytes:
+    """Returns a message as an event. JSON has line ends only where it may have any blank."""
+    return (
+        b"event: message\n"
+        + b"".join(b"data: %b\n" % line for line in text.encode().splitlines())
+        + b"\n"
+    )

@@ -1,0 +1,61 @@
+"""Streams of events: the same events however the stream is cut, and a bound on each."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.tools.reading.event_stream import EventReader, EventTooLarge, event
+
+MESSAGES = st.lists(st.dictionaries(st.text(max_size=4), st.integers(), max_size=2), max_size=4)
+
+
+def read(raw: bytes, cuts: list[int], *, max_bytes: int = 10_000) -> list[bytes]:
+    reader = EventReader(max_bytes)
+    found: list[bytes] = []
+    start = 0
+    for cut in sorted({*cuts, len(raw)}):
+        found += reader.feed(raw[start:cut])
+        start = max(start, cut)
+    return found
+
+
+@given(
+    messages=MESSAGES,
+    line_end=st.sampled_from([b"\n", b"\r", b"\r\n"]),
+    mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    indent=st.sampled_from([None, 1]),
+    cuts=st.lists(st.integers(0, 400), max_size=12),
+)
+def test_a_stream_split_at_any_byte_is_read_the_same(
+    messages: list[dict[str, int]],
+    line_end: bytes,
+    mark: bytes,
+    indent: int | None,
+    cuts: list[int],
+) -> None:
+    texts = [json.dumps(one, indent=indent) for one in messages]
+    raw = mark + b": comment\nid: 1\n\n".join([b"", *map(event, texts)])
+    found = read(raw.replace(b"\n", line_end), cuts)
+    assert [json.loads(one) for one in found] == messages
+
+
+def test_a_message_is_one_event_whatever_blanks_it_has() -> None:
+    assert event('{\n"a":1}') == b'event: message\ndata: {\ndata: "a":1}\n\n'
+    assert read(event('{\n"a":1}'), []) == [b'{\n"a":1}']
+
+
+def test_an_event_that_is_not_ended_is_none() -> None:
+    assert read(b"data: {}\n", []) == []
+    assert read(b"data:{}\n\nevent: x\n\ndata: 1", []) == [b"{}"]
+
+
+@pytest.mark.parametrize("raw", [b"data: " + b"x" * 200, b"data: x\n" * 40, b":" * 200])
+def test_an_event_is_bounded(raw: bytes) -> None:
+    with pytest.raises(EventTooLarge):
+        read(raw, list(range(0, 400, 7)), max_bytes=100)
+
+
+def test_many_small_events_are_not_one_large_one() -> None:
+    assert len(read(b"data: 1\n\n" * 100, list(range(0, 900, 10)), max_bytes=30)) == 100
