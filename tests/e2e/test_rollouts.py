@@ -3,12 +3,14 @@ what bounds a tenant's namespace, and who says how many relay pods there are.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.demo.stage import CHART, OPERATOR_NAMESPACE
+from tests.ecosystem.watching import WatchedStates
 
 TENANTS = tuple(f"fleet-{number}" for number in range(8))
 AT_ONCE = 2
@@ -127,6 +129,67 @@ def test_a_tier_that_does_not_work_stops_after_a_few_and_one_command_undoes_it(
     settles(fleet, "the undone change")
     settles(fleet, "everyone ready", "Ready")
     assert "900" not in requests(fleet).values()
+
+
+def rolling(deployment: dict[str, Any]) -> bool:
+    """Returns whether a Deployment is on its way to another template, as kubectl rollout status reads it."""
+    status = deployment.get("status", {})
+    wanted, updated = deployment["spec"]["replicas"], status.get("updatedReplicas", 0)
+    return (
+        status.get("observedGeneration", 0) < deployment["metadata"]["generation"]
+        or updated < wanted
+        or status.get("replicas", 0) > updated
+        or status.get("availableReplicas", 0) < updated
+    )
+
+
+def rolled_at_once(states: WatchedStates) -> tuple[int, set[str]]:
+    """Returns the most relays of the fleet that were on their way at one moment, and the tenants whose relay ever was."""
+    now: set[str] = set()
+    ever: set[str] = set()
+    most = 0
+    for body in states.bodies():
+        name = body["metadata"]["namespace"].removeprefix("relay-")
+        if name not in TENANTS:
+            continue
+        now = now | {name} if rolling(body) else now - {name}
+        most, ever = max(most, len(now)), ever | now
+    return most, ever
+
+
+def test_a_change_that_works_and_its_rollback_move_a_few_relays_at_once(
+    fleet: Cluster, tmp_path: Path
+) -> None:
+    def change() -> None:
+        requested = SMALL["requests"] | {"cpu": "11m"}
+        upgrade(fleet, {"relay": {"resources": {"requests": requested}}})
+
+    def undo() -> None:
+        fleet.helm("rollback", *RELEASE, "--wait", "--timeout", "90s")
+
+    def moved(how: Callable[[], None], cpu: str) -> tuple[int, set[str]]:
+        directory = tmp_path / cpu
+        directory.mkdir()
+        states = WatchedStates(fleet, directory, {"deployments": "/apis/apps/v1/deployments"})
+        states.start()
+        try:
+            how()
+            wait_until(
+                f"all relays with {cpu}",
+                lambda: {requests(fleet)[name] for name in TENANTS},
+                lambda seen: seen == {cpu},
+                seconds=STARTS_SECONDS,
+                every=1.0,
+            )
+            settles(fleet, "the change")
+        finally:
+            states.stop()
+        return rolled_at_once(states)
+
+    for how, cpu in ((change, "11m"), (undo, "10m")):
+        most, ever = moved(how, cpu)
+        assert ever == set(TENANTS)
+        assert most <= AT_ONCE, f"{most} relays were on their way to {cpu} at once"
 
 
 def test_an_autoscaler_says_how_many_pods_there_are_and_the_operator_lets_it(

@@ -3,26 +3,30 @@
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.demo.commands import Cluster
 
 KINDS = ("tenants", "providers", "relayroutes")
-_API = "/apis/relay-operator.dev/v1alpha1"
+_OURS = {kind: f"/apis/relay-operator.dev/v1alpha1/{kind}" for kind in KINDS}
 _AGAIN_SECONDS = 1.0
 
 
 class WatchedStates:
-    """Watches all objects of each kind from start to stop. A watch that ends, with the API server perhaps, begins again."""
+    """Watches all objects of each kind from start to stop. A watch that ends, with the API server perhaps, begins again.
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
+    paths has a kind's path at the API server, by a name for it.
+    """
+
+    def __init__(self, cluster: Cluster, directory: Path, paths: Mapping[str, str] = _OURS) -> None:
         self._cluster = cluster
+        self._paths = paths
         self._directory = directory
         self._ended = threading.Event()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._threads = [threading.Thread(target=self._watch, args=(kind,)) for kind in KINDS]
+        self._threads = [threading.Thread(target=self._watch, args=(kind,)) for kind in paths]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -38,7 +42,7 @@ class WatchedStates:
     def bodies(self) -> Iterator[dict[str, Any]]:
         """Yields every state that was seen, once."""
         seen = set()
-        for kind in KINDS:
+        for kind in self._paths:
             for event in _events(self._file(kind)):
                 body = event["object"]
                 version = body.get("metadata", {}).get("resourceVersion")
@@ -51,7 +55,7 @@ class WatchedStates:
 
     def _watch(self, kind: str) -> None:
         command = [str(self._cluster.kubectl_path), f"--kubeconfig={self._cluster.kubeconfig}"]
-        command += ["get", "--raw", f"{_API}/{kind}?watch=1&timeoutSeconds=3600"]
+        command += ["get", "--raw", f"{self._paths[kind]}?watch=1&timeoutSeconds=3600"]
         while not self._ended.is_set():
             with self._file(kind).open("ab") as file:
                 process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
