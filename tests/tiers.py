@@ -9,14 +9,17 @@ the coverage and the times of the others; the last line is the summary of the la
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.e2e import records
 from tests.tier_runs import ROOT, Need, Run, run_all
 
 
@@ -24,7 +27,7 @@ from tests.tier_runs import ROOT, Need, Run, run_all
 class Tier:
     """One kind of tests: what it needs, whether coverage sees it (code runs in pytest's processes), how many processes share it.
 
-    beside: it may run beside those after it, because no clock and no other process matters to it.
+    beside: it may run beside those after it, because no clock and no other process matters to it. options are pytest's.
     """
 
     name: str
@@ -33,8 +36,12 @@ class Tier:
     measured: bool = False
     processes: int = 1
     beside: bool = False
+    options: tuple[str, ...] = ()
 
 
+_AFTERWARDS: Final = "tests/e2e/afterwards"
+_TWO_CLUSTERS: Final = ("--dist", "loadfile", "--ignore", _AFTERWARDS)
+"""Each process has a cluster of its own, which waits more than it works."""
 TIERS: Final = (
     Tier("unit", "tests/unit", measured=True, processes=2),
     Tier("simulation", "tests/simulation", measured=True, processes=2, beside=True),
@@ -44,7 +51,8 @@ TIERS: Final = (
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2),
-    Tier("e2e", "tests/e2e", frozenset({Need.CLUSTER})),
+    Tier("e2e", "tests/e2e", frozenset({Need.CLUSTER}), processes=2, options=_TWO_CLUSTERS),
+    Tier("afterwards", _AFTERWARDS, frozenset({Need.CLUSTER})),
 )
 THOROUGH: Final = ("--hypothesis-profile=thorough",)
 """Properties try more examples in a full run than while somebody waits."""
@@ -55,7 +63,7 @@ def full_runs(tiers: Sequence[Tier]) -> list[Run]:
     return [
         Run(
             tier.name,
-            (tier.directory, "-q", *THOROUGH, *_side_by_side(tier)),
+            (tier.directory, "-q", *THOROUGH, *_side_by_side(tier), *tier.options),
             tier.needs,
             tier.measured,
             tier.beside,
@@ -105,7 +113,9 @@ def main(argv: Sequence[str]) -> int:
     if options.only:
         return run_all([chosen_run(shlex.split(options.only))])
     names = options.tier or [tier.name for tier in TIERS]
-    return run_all(full_runs([tier for tier in TIERS if tier.name in names]))
+    with tempfile.TemporaryDirectory(prefix="relay-e2e-") as directory:
+        os.environ[records.DIRECTORY] = directory
+        return run_all(full_runs([tier for tier in TIERS if tier.name in names]))
 
 
 if __name__ == "__main__":

@@ -69,14 +69,18 @@ def refused(log: Path, rights: Iterable[Right]) -> list[str]:
 
 def events(log: Path) -> Iterator[dict[str, Any]]:
     """Goes through what the log has of the operator's own account."""
+    for line in lines(log):
+        event = json.loads(line)
+        if event["user"]["username"] == OPERATOR_ACCOUNT:
+            yield event
+
+
+def lines(log: Path) -> Iterator[str]:
+    """Goes through the lines of the log that name the operator's account."""
     # a large log is put aside, under its name and the time
     for part in sorted(log.parent.glob(f"{log.stem}*{log.suffix}")):
-        with part.open() as lines:
-            for line in lines:
-                if OPERATOR_ACCOUNT in line:
-                    event = json.loads(line)
-                    if event["user"]["username"] == OPERATOR_ACCOUNT:
-                        yield event
+        with part.open() as file:
+            yield from (line for line in file if OPERATOR_ACCOUNT in line)
 
 
 def _about(event: Mapping[str, Any]) -> tuple[str, str]:

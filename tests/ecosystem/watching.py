@@ -11,6 +11,7 @@ from tests.demo.commands import Cluster
 
 KINDS = ("tenants", "providers", "relayroutes")
 _OURS = {kind: f"/apis/relay-operator.dev/v1alpha1/{kind}" for kind in KINDS}
+_SUFFIX = ".jsonl"
 _AGAIN_SECONDS = 1.0
 
 
@@ -41,17 +42,10 @@ class WatchedStates:
 
     def bodies(self) -> Iterator[dict[str, Any]]:
         """Yields every state that was seen, once."""
-        seen = set()
-        for kind in self._paths:
-            for event in _events(self._file(kind)):
-                body = event["object"]
-                version = body.get("metadata", {}).get("resourceVersion")
-                if event["type"] in ("ADDED", "MODIFIED") and (kind, version) not in seen:
-                    seen.add((kind, version))
-                    yield body
+        return bodies(self._directory)
 
     def _file(self, kind: str) -> Path:
-        return self._directory / f"{kind}.jsonl"
+        return self._directory / f"{kind}{_SUFFIX}"
 
     def _watch(self, kind: str) -> None:
         command = [str(self._cluster.kubectl_path), f"--kubeconfig={self._cluster.kubeconfig}"]
@@ -68,8 +62,20 @@ class WatchedStates:
             self._ended.wait(_AGAIN_SECONDS)
 
 
+def bodies(directory: Path) -> Iterator[dict[str, Any]]:
+    """Yields every state that was seen and written to files of the directory, once, in the order in which each kind's were."""
+    for path in sorted(directory.glob(f"*{_SUFFIX}")):
+        seen = set()
+        for event in _events(path):
+            body = event["object"]
+            version = body.get("metadata", {}).get("resourceVersion")
+            if event["type"] in ("ADDED", "MODIFIED") and version not in seen:
+                seen.add(version)
+                yield body
+
+
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text().splitlines():
         try:
             event = json.loads(line)
         except ValueError:

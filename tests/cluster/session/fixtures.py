@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,10 +84,15 @@ def tell(config: pytest.Config, line: str) -> None:
     """Prints a line at once, past the capture of output."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
-    if reporter is not None and capture is not None:
-        with capture.global_and_fixture_disabled():
+    if capture is None:
+        return
+    with capture.global_and_fixture_disabled():
+        if reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(line)
+        else:
+            # one of the processes of a session has no terminal, but standard error
+            print(line, file=sys.stderr, flush=True)
 
 
 @pytest.fixture(scope="session")

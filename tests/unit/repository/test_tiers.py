@@ -25,6 +25,7 @@ def test_the_quickest_tier_runs_first_and_the_real_cluster_last() -> None:
             "blackbox",
             "compiled",
             "e2e",
+            "afterwards",
         )
     ]
 

@@ -1,7 +1,6 @@
-"""The operator uses each right that the chart grants it, and asks for no other: by the audit log of everything that ran before.
+"""The operator uses each right that the chart grants it, and asks for no other: by the audit logs of everything that ran before.
 
-The file is the last one by its name. A part of the tests uses a part of the rights, so without the others only what is asked for is
-compared.
+A part of the tests uses a part of the rights, so without the others only what is asked for is compared.
 """
 
 import time
@@ -14,7 +13,7 @@ from tests.cluster import cluster_records
 from tests.cluster.session.fixtures import tell
 from tests.demo import stage
 from tests.demo.commands import Cluster, wait_until
-from tests.e2e import used_rights
+from tests.e2e import records, used_rights
 from tests.e2e.test_tenancy import apply
 
 pytestmark = pytest.mark.embedded_only
@@ -43,6 +42,13 @@ def log(staged: Cluster) -> Path:
     record = cluster_records.read(staged.name)
     assert record is not None
     return record.audit_log_path
+
+
+@pytest.fixture
+def logs(log: Path) -> list[Path]:
+    """Returns the logs of this session and of those before it."""
+    kept = (one / records.REQUESTS for one in records.others())
+    return [log, *(path for path in kept if path.exists())]
 
 
 def others_write(cluster: Cluster, log: Path, kind: str, *where: str) -> None:
@@ -97,19 +103,22 @@ def test_a_status_is_written_while_others_write(staged: Cluster, log: Path) -> N
     staged.kubectl("delete", "tenant/busy", "provider/busy", "--wait=false")
 
 
-def test_the_operator_asks_for_nothing_that_no_rule_grants(log: Path, staged: Cluster) -> None:
-    assert used_rights.refused(log, used_rights.granted(staged, ROLES)) == []
+def test_the_operator_asks_for_nothing_that_no_rule_grants(
+    logs: list[Path], staged: Cluster
+) -> None:
+    granted = used_rights.granted(staged, ROLES)
+    assert [request for log in logs for request in used_rights.refused(log, granted)] == []
 
 
 def test_the_operator_uses_every_right_that_it_has(
-    log: Path, staged: Cluster, request: pytest.FixtureRequest
+    logs: list[Path], staged: Cluster, request: pytest.FixtureRequest
 ) -> None:
     granted = used_rights.granted(staged, ROLES)
     # everybody may ask for the API's description, through roles of the cluster's own
-    used = {right for right in used_rights.used(log) if right.role in ROLES}
+    used = {right for log in logs for right in used_rights.used(log) if right.role in ROLES}
     unused = {str(one) for one in granted - used} - RARE.keys()
-    files = {path.name for path in Path(__file__).parent.glob("test_*.py")}
-    ran = {Path(str(item.path)).name for item in request.session.items}
+    files = {path.name for path in Path(__file__).parents[1].glob("test_*.py")}
+    ran = {item.path.name for item in request.session.items} | records.ran()
     tell(request.config, f"  {len(granted)} rights, {len(granted & used)} of them used")
     assert {str(one) for one in used - granted} == set()
     assert {one for one in RARE if one in {str(right) for right in used}} == set()

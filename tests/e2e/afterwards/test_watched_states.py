@@ -1,6 +1,6 @@
-"""Every state that the other stories of this session passed through, as the tools around Kubernetes read it.
+"""Every state that the stories of this run passed through, as the tools around Kubernetes read it.
 
-The last file of the tier, so that it has all of them; run alone, it has a short story of its own.
+Run alone, it has a short story of its own.
 """
 
 from collections import Counter
@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from tests.demo import stage
 from tests.demo.commands import Cluster
+from tests.e2e import records
 from tests.e2e.test_tenancy import apply
 from tests.ecosystem import argo_health, kstatus
-from tests.ecosystem.watching import WatchedStates
+from tests.ecosystem.watching import WatchedStates, bodies
 
 ARGO = {"Current": "Healthy", "Failed": "Degraded", "InProgress": "Progressing"}
 
@@ -28,7 +29,8 @@ def states(staged: Cluster, watched_states: WatchedStates) -> list[dict[str, Any
     apply(staged, "RelayRoute", "chat", {"stable": {"provider": "holysheep"}}, "relay-observed")
     staged.kubectl(*route, "--for=condition=Stalled")
     staged.kubectl("delete", "tenant", "observed", "--timeout=60s")
-    return list(watched_states.bodies())
+    before = (body for one in records.others() for body in bodies(one / records.STATES))
+    return [*before, *watched_states.bodies()]
 
 
 @pytest.mark.timeout(300)
