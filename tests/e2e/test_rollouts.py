@@ -91,46 +91,6 @@ def fleet(staged: Cluster) -> Iterator[Cluster]:
     staged.helm("rollback", *RELEASE[:1], str(revision), *RELEASE[1:], "--wait", "--timeout", "90s")
 
 
-def test_a_tier_that_does_not_work_stops_after_a_few_and_one_command_undoes_it(
-    fleet: Cluster,
-) -> None:
-    broken = {"requests": {"cpu": "900", "memory": "48Mi"}}
-    upgrade(fleet, {"relay": {"resources": broken}})
-    stopped = wait_until(
-        "a stopped rollout",
-        lambda: told(fleet),
-        lambda seen: (
-            [one[1] for one in seen.values()].count("WaveStopped") == len(TENANTS) - AT_ONCE
-        ),
-        seconds=STARTS_SECONDS,
-        every=1.0,
-    )
-    reached = sorted(name for name in TENANTS if requests(fleet)[name] == "900")
-    assert len(reached) == AT_ONCE
-    assert [stopped[name][1] for name in reached] == ["RolloutStuck"] * AT_ONCE
-    assert "Insufficient cpu" in message(fleet, reached[0], "RolledOut")
-    others = [name for name in TENANTS if name not in reached]
-    assert reached[0] in message(fleet, others[-1], "RolledOut")
-    # nobody is without a relay
-    assert {one[0] for one in told(fleet, "RelayAvailable").values()} == {"True"}
-    ready = told(fleet, "Ready")
-    assert {ready[name][0] for name in others} == {"True"}
-    # a tenant's own change waits for nobody
-    own = {"relay": {"resources": {"requests": {"cpu": "20m"}}}}
-    fleet.kubectl("apply", "-f", "-", stdin=tenant(others[-1], **own))
-    wait_until(
-        "the tenant's own change",
-        lambda: told(fleet)[others[-1]],
-        lambda seen: seen == ("True", "RolledOut"),
-        seconds=STARTS_SECONDS,
-        every=1.0,
-    )
-    fleet.helm("rollback", *RELEASE, "--wait", "--timeout", "90s")
-    settles(fleet, "the undone change")
-    settles(fleet, "everyone ready", "Ready")
-    assert "900" not in requests(fleet).values()
-
-
 def rolling(deployment: dict[str, Any]) -> bool:
     """Returns whether a Deployment is on its way to another template, as kubectl rollout status reads it."""
     status = deployment.get("status", {})
@@ -190,6 +150,46 @@ def test_a_change_that_works_and_its_rollback_move_a_few_relays_at_once(
         most, ever = moved(how, cpu)
         assert ever == set(TENANTS)
         assert most <= AT_ONCE, f"{most} relays were on their way to {cpu} at once"
+
+
+def test_a_tier_that_does_not_work_stops_after_a_few_and_one_command_undoes_it(
+    fleet: Cluster,
+) -> None:
+    broken = {"requests": {"cpu": "900", "memory": "48Mi"}}
+    upgrade(fleet, {"relay": {"resources": broken}})
+    stopped = wait_until(
+        "a stopped rollout",
+        lambda: told(fleet),
+        lambda seen: (
+            [one[1] for one in seen.values()].count("WaveStopped") == len(TENANTS) - AT_ONCE
+        ),
+        seconds=STARTS_SECONDS,
+        every=1.0,
+    )
+    reached = sorted(name for name in TENANTS if requests(fleet)[name] == "900")
+    assert len(reached) == AT_ONCE
+    assert [stopped[name][1] for name in reached] == ["RolloutStuck"] * AT_ONCE
+    assert "Insufficient cpu" in message(fleet, reached[0], "RolledOut")
+    others = [name for name in TENANTS if name not in reached]
+    assert reached[0] in message(fleet, others[-1], "RolledOut")
+    # nobody is without a relay
+    assert {one[0] for one in told(fleet, "RelayAvailable").values()} == {"True"}
+    ready = told(fleet, "Ready")
+    assert {ready[name][0] for name in others} == {"True"}
+    # a tenant's own change waits for nobody
+    own = {"relay": {"resources": {"requests": {"cpu": "20m"}}}}
+    fleet.kubectl("apply", "-f", "-", stdin=tenant(others[-1], **own))
+    wait_until(
+        "the tenant's own change",
+        lambda: told(fleet)[others[-1]],
+        lambda seen: seen == ("True", "RolledOut"),
+        seconds=STARTS_SECONDS,
+        every=1.0,
+    )
+    fleet.helm("rollback", *RELEASE, "--wait", "--timeout", "90s")
+    settles(fleet, "the undone change")
+    settles(fleet, "everyone ready", "Ready")
+    assert "900" not in requests(fleet).values()
 
 
 def test_an_autoscaler_says_how_many_pods_there_are_and_the_operator_lets_it(

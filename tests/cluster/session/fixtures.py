@@ -84,15 +84,14 @@ def tell(config: pytest.Config, line: str) -> None:
     """Prints a line at once, past the capture of output."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
-    if capture is None:
-        return
-    with capture.global_and_fixture_disabled():
-        if reporter is not None:
+    if reporter is not None and capture is not None:
+        with capture.global_and_fixture_disabled():
+            if "PYTEST_XDIST_WORKER" in os.environ:
+                # what one process of several reports ends nowhere, but standard error is everybody's
+                print(line, file=sys.stderr, flush=True)
+                return
             reporter.ensure_newline()
             reporter.write_line(line)
-        else:
-            # one of the processes of a session has no terminal, but standard error
-            print(line, file=sys.stderr, flush=True)
 
 
 @pytest.fixture(scope="session")
