@@ -33,7 +33,7 @@ from relay_operator.decisions.canary.resumption import (
     obey_lower,
     resume,
 )
-from relay_operator.decisions.canary.run import RAISED, Run
+from relay_operator.decisions.canary.run import PASSED, RAISED, Run
 from relay_operator.decisions.canary.state import ENDED, Decision, Phase, Plan, State
 from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
@@ -107,6 +107,7 @@ class CanaryRuns:
             )
             progress = route_status.from_status(route.status).progress
             if progress is not None:
+                _recall_passed(run, progress, route.status)
                 resume(run, progress, in_force, now, ahead_seconds=self.ahead_seconds())
             adopt_started(run, in_force, now)
             self._begin(key, run, progress)
@@ -146,6 +147,7 @@ class CanaryRuns:
             )
             progress = route_status.from_status(status).progress
             if progress is not None:
+                _recall_passed(run, progress, status)
                 resume(run, progress, in_force, now, ahead_seconds=self.ahead_seconds())
             self._begin(key, run, progress)
         adopt(run, in_force, now)
@@ -357,6 +359,11 @@ class CanaryRuns:
             self.budget.place(key)
         else:
             self.budget.hear(key)
+
+
+def _recall_passed(run: Run, progress: Progress, status: Mapping[str, Any]) -> None:
+    if any(_is_told(status, reason) for reason in PASSED):
+        run.told_passed = progress.state.step_token
 
 
 def _is_told(status: Mapping[str, Any], reason: Reason) -> bool:

@@ -16,6 +16,7 @@ def event(verb: str, resource: str, *, user: str = OPERATOR_ACCOUNT, **more: Any
         {
             "verb": verb,
             "user": {"username": user, "extra": more.pop("extra", {POD: ["relay-operator-0"]})},
+            "userAgent": more.pop("agent", "relay-operator/1.0"),
             "requestURI": f"/api/v1/{resource}?limit=1",
             "objectRef": {"resource": resource, "apiGroup": "apps"} | more.pop("about", {}),
             "responseStatus": {"code": more.pop("code", 200)},
@@ -57,6 +58,7 @@ def test_what_was_asked_for_and_no_rule_grants_is_told(tmp_path: Path) -> None:
         event("list", "secrets", decision="forbid", code=403),
         # a test tries what a stolen token allows
         event("create", "pods", decision="forbid", code=403, extra={}),
+        event("create", "pods", decision="forbid", code=403, agent="kubectl/v1.36.0 (linux/amd64)"),
         # its role is bound in a moment
         event("get", "deployments", decision="forbid", code=403),
     )

@@ -192,9 +192,11 @@ def _await_approval(state: State) -> Decision:
 
 
 def _still_passed(state: State, look: Look, plan: Plan) -> Decision | None:
-    """Keeps what was told of a passed step after a restart, until the canary is measured again."""
-    waited = state.phase is Phase.HOLDING and look.verdict.outcome is Outcome.HEALTHY
-    if not waited or look.is_fresh:
+    """Keeps what was told of a passed step while there is nothing to take it back: after a restart, and while nothing can be measured."""
+    outcome = look.verdict.outcome
+    remembered = outcome is Outcome.HEALTHY and not look.is_fresh
+    unseen = outcome is Outcome.UNMEASURABLE and look.told_passed
+    if state.phase is not Phase.HOLDING or not (remembered or unseen):
         return None
     is_approved = not plan.needs_approval or plan.approval == state.step_token
     if is_approved and plan.turn and state.weight_percent < plan.percent:

@@ -17,7 +17,7 @@ class Look:
     life of the operator: one that is only remembered raises, promotes and ends nothing. probes is what relay pods tell of
     the run's preflight, None before they were asked; shadow is what its shadow copies have shown, None before any. held_until is
     the last moment (seconds since the epoch) at which the run was held by something else than what it has to show: a deadline
-    counts from there.
+    counts from there. told_passed tells that status has the step as passed.
     """
 
     verdict: Verdict
@@ -29,3 +29,4 @@ class Look:
     probes: Probes | None = None
     shadow: Shadowed | None = None
     held_until: float = 0.0
+    told_passed: bool = False

@@ -26,7 +26,7 @@ _TOLD: Final = frozenset(
 RAISED: Final = (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING)
 _HOLDS: Final = frozenset({Reason.PAUSED, Reason.AWAITING_BUDGET})
 """Reasons for staying that are none of what a step has to show."""
-_PASSED: Final = frozenset({Reason.AWAITING_APPROVAL, Reason.AWAITING_BUDGET})
+PASSED: Final = frozenset({Reason.AWAITING_APPROVAL, Reason.AWAITING_BUDGET})
 """Reasons for staying of a step that is passed: what it was passed on must not be lost, or a restart would take that back."""
 _BRIEF_SECONDS: Final = 10.0
 """What is still to be read after a start holds for a moment, as a spec that is not in force does: that is not told."""
@@ -108,7 +108,12 @@ class Run:
             probes=self.probes,
             shadow=self.trial.shown if self.trial is not None else None,
             held_until=self.held_until,
+            told_passed=self._is_told_passed,
         )
+
+    @property
+    def _is_told_passed(self) -> bool:
+        return self.told_passed == self.state.step_token
 
     def _note_hold(self, now: float) -> None:
         long_enough = now - self.held_since >= _BRIEF_SECONDS
@@ -287,7 +292,7 @@ class Run:
         is_old = now - self.told_shadow_at >= EVIDENCE_SECONDS
         if self.trial is not None and (is_old or not self.is_shadowed):
             self.told_shadow, self.told_shadow_at = self.trial.shown, now
-        is_passed = self._stands_by(_PASSED) and self.told_passed != self.state.step_token
+        is_passed = self._stands_by(PASSED) and not self._is_told_passed
         if is_passed:
             self.told_passed = self.state.step_token
         is_due = is_passed or now - self.told_at >= EVIDENCE_SECONDS
@@ -303,7 +308,9 @@ class Run:
         assert self.standing is not None
         if self.state.phase in BEFORE_WEIGHT:
             return self.standing
-        look = Look(verdict=self.told, now=self.state.step_started_at)
+        look = Look(
+            verdict=self.told, now=self.state.step_started_at, told_passed=self._is_told_passed
+        )
         told = machine.next_state(self.state, look, plan=self.plan)
         return told if told.state == self.state else self.standing
 

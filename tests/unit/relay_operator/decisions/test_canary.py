@@ -260,6 +260,19 @@ def test_a_restart_does_not_take_back_that_a_step_waits_for_approval(approval: s
     assert again.state == state
 
 
+@pytest.mark.parametrize("approval", ["", f"{CANARY}/3/1"])
+def test_a_passed_step_goes_on_waiting_while_nothing_can_be_measured(approval: str) -> None:
+    plan = replace(CLIMB, needs_approval=True, approval=approval)
+    state = replace(climbing(), run=3, phase=Phase.HOLDING)
+    same: Any = {"plan": plan, "now": 9000.0}
+    waiting = next_state(state, UNDECIDED[1], told_passed=True, **same)
+    assert (waiting.state, waiting.reason) == (state, Reason.AWAITING_APPROVAL)
+    # what was never told to be passed, or shows something else, waits for evidence
+    for verdict, told in ((UNDECIDED[1], False), (UNDECIDED[0], True)):
+        other = next_state(state, verdict, told_passed=told, **same)
+        assert (other.state.phase, other.reason) == (Phase.PROGRESSING, Reason.AWAITING_EVIDENCE)
+
+
 def test_an_approval_passes_nothing_that_the_evidence_does_not() -> None:
     plan = replace(CLIMB, needs_approval=True, approval=f"{CANARY}/0/1")
     decision = next_state(climbing(), UNDECIDED[0], plan=plan, step_requests=500, now=9000.0)

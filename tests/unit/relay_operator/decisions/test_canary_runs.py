@@ -509,6 +509,25 @@ def test_a_verdict_that_comes_and_goes_while_approval_is_awaited_makes_no_histor
     assert [move.reason for move in life.run.history] == ["Started", "AwaitingApproval"]
 
 
+def test_a_restart_keeps_a_step_passed_while_nothing_can_be_measured() -> None:
+    life = Life(a_route(canary=CANARY | {"progression": PROGRESSION | {"approval": "Manual"}}))
+    life.look()
+    life.serve(50, seconds=11)
+    life.look(seconds=1)
+    before = life.run.state
+    assert before.phase is Phase.HOLDING
+    told = {"type": "Ready", "status": "False", "reason": "AwaitingApproval"}
+    status = life.status | {"conditions": [told]}
+    route = life.route.model_copy(update={"status": status})
+    after = Life(route, weight_in_force=before.weight_percent, now=life.now)
+    after.run.is_fresh = True
+    after.run.verdict = replace(after.run.verdict, outcome=Outcome.UNMEASURABLE)
+    after.look(seconds=1)
+    assert after.run.state == before
+    assert after.run.standing is not None
+    assert after.run.standing.reason is Reason.AWAITING_APPROVAL
+
+
 def test_a_message_in_the_history_has_an_end() -> None:
     life = started()
     life.run.record(Decision(state=life.run.state, reason=Reason.HELD, message="x" * 5000), now=1.0)
