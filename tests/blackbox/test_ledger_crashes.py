@@ -1,5 +1,6 @@
 """What the provider's own log has is in the ledger, attempt by attempt, whoever is killed, away, full or damaged meanwhile."""
 
+import json
 import random
 import shutil
 import signal
@@ -215,6 +216,29 @@ def test_a_drain_delivers_everything_and_leaves_no_file(
     assert relay.process.wait(30) == 0
     assert len(ledger.closed()) == CALLERS * 10
     assert list(outbox.iterdir()) == []
+    check_books(ledger, stable, callers.answered)
+
+
+def test_a_pod_that_ends_while_the_ledger_is_away_says_what_it_leaves(
+    new_relay: NewRelay, ledger: BookingLedger, outbox: Path, stable: Upstream
+) -> None:
+    ledger.process.kill()
+    relay = new_relay(
+        document="plain",
+        **ledger.settings(
+            outbox, drain_seconds="2", drain_accept_seconds="0", outbox_drain_seconds="1"
+        ),
+    )
+    callers = Callers(relay, 5)
+    callers.join()
+    relay.process.send_signal(signal.SIGTERM)
+    assert relay.process.wait(20) == 0
+    (told,) = [line for line in relay.output().splitlines() if "outbox_left" in line]
+    assert (json.loads(told)["level"], json.loads(told)["records"]) == ("error", CALLERS * 5)
+    # the next container of the pod delivers it; without one it is lost with the volume
+    assert list(outbox.iterdir())
+    ledger.process.start()
+    relay.restart()
     check_books(ledger, stable, callers.answered)
 
 

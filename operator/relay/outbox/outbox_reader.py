@@ -159,7 +159,7 @@ class OutboxReader:
             if is_written:
                 writer.tail_reached, writer.has_ended = True, False
                 return
-            segment.is_finished = True
+            segment.finish()
         # the writer may just have gone on in a segment that the next look shows
         writer.tail_reached = writer.has_ended
         writer.has_ended = True

@@ -62,6 +62,12 @@ DOUBTS: Final[tuple[Doubt | None, ...]] = (
     "shape",
     "models",
 )
+# looked up once, since each attempt needs them all
+_crc32: Final = zlib.crc32
+_pack_header: Final = HEADER.pack
+_unpack_header: Final = HEADER.unpack_from
+_pack_opening: Final = OPENING.pack
+_pack_closing: Final = CLOSING.pack
 _OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
 _SOURCE_NUMBERS: Final = {name: number for number, name in enumerate(SOURCES)}
 _DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
@@ -74,8 +80,7 @@ def record_bytes(body_bytes: int) -> int:
 
 def sealed(kind: int, names: int, body: bytes) -> bytes:
     """Puts the header in front of a body."""
-    checksum = zlib.crc32(body, names * 4 + kind)
-    return HEADER.pack(len(body), checksum, names, kind, MARK) + body
+    return _pack_header(len(body), _crc32(body, names * 4 + kind), names, kind, MARK) + body
 
 
 class Found:
@@ -94,12 +99,12 @@ def record_at(data: bytes, offset: int) -> Found | None:
     start = offset + HEADER_BYTES
     if start > len(data):
         return None
-    length, checksum, names, kind, mark = HEADER.unpack_from(data, offset)
+    length, checksum, names, kind, mark = _unpack_header(data, offset)
     end = start + length
     if mark != MARK or end > len(data):
         return None
     body = data[start:end]
-    if zlib.crc32(body, (names * 4 + kind) & 0xFFFFFFFF) != checksum:
+    if _crc32(body, (names * 4 + kind) & 0xFFFFFFFF) != checksum:
         return None
     return Found(kind, names, body)
 
@@ -109,7 +114,7 @@ def opening_of(
 ) -> bytes:
     """Returns the body of the record opened; dispatched_at in microseconds since 1970."""
     name = request_id.encode()[:MAX_TEXT_BYTES]
-    return OPENING.pack(dispatched_at, attempt, stream, len(name), call_id.encode()) + name
+    return _pack_opening(dispatched_at, attempt, stream, len(name), call_id.encode()) + name
 
 
 def dispatched_at(found: Found) -> int:
@@ -172,7 +177,7 @@ def closed_body(opening: bytes, closing: Closing) -> bytes:
         flags |= DELIVERED
     if usage.cache_reported:
         flags |= CACHE_REPORTED
-    numbers = CLOSING.pack(
+    numbers = _pack_closing(
         closing.elapsed,
         closing.status,
         _OUTCOME_NUMBERS[closing.outcome],

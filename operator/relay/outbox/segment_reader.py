@@ -26,8 +26,8 @@ WINDOW_BYTES: Final = 64 * 1024
 class SegmentReader:
     """One segment. skipped_bytes counts those in which no record could be found.
 
-    is_finished says that all of it was read, and outstanding how many of its records are to be delivered; both are for whoever
-    reads it.
+    is_finished says that all of it was read, and outstanding how many of its records are to be delivered, which is for whoever
+    reads it to count.
     """
 
     __slots__ = (
@@ -104,13 +104,23 @@ class SegmentReader:
 
     def sync(self) -> None:
         """Has the system write to the disk what is only in memory."""
-        with contextlib.suppress(OSError):
-            os.fdatasync(self._descriptor)
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.fdatasync(self._descriptor)
+
+    def finish(self) -> None:
+        """Notes that all of it was read and nothing more comes: what waits for the ledger keeps no more than its file's name."""
+        self.is_finished = True
+        self.sync()
+        self.close()
 
     def close(self) -> None:
         """Lets go of the file."""
-        self._map.close()
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            self._map.close()
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._window = b""
 
     def remove(self) -> None:
         """Removes the file: all of it is delivered."""
@@ -130,9 +140,11 @@ class SegmentReader:
     def _skip(self, *, is_written: bool) -> bool:
         """Goes on at the next record after what is none; returns False if there is no further one.
 
-        While the segment is written that has to be seen twice: memory may show a later record first.
+        While the segment is written that has to be seen twice: memory may show a later record first. What is far away is then left
+        for later, since the rest of a segment is empty, and it is looked at twice a second.
         """
-        following = self._next_record(self._offset + 1)
+        start = self._offset + 1
+        following = self._next_record(start, start + WINDOW_BYTES if is_written else self.size)
         if is_written and (following < 0 or self._doubted != self._offset):
             self._doubted = self._offset
             return False
@@ -145,9 +157,9 @@ class SegmentReader:
         self._offset = following
         return True
 
-    def _next_record(self, offset: int) -> int:
+    def _next_record(self, offset: int, end: int) -> int:
         # a copy, since mmap's own find compares byte by byte
-        rest: bytes = self._map[offset:]
+        rest: bytes = self._map[offset:end]
         place = rest.find(MARK, MARK_OFFSET)
         while place >= 0:
             start = offset + place - MARK_OFFSET

@@ -54,6 +54,7 @@ class Shipper:
         self._finish_until: float | None = None
         self._woken = asyncio.Event()
         self._synced_at = 0.0
+        self._synced_figures: dict[str, int] = {}
         # taken after each read, since the thread may be reading when they are asked for
         self._read_figures = _figures(reader)
 
@@ -127,8 +128,11 @@ class Shipper:
         return not self._waiting
 
     async def _pause(self, seconds: float) -> None:
-        if time.monotonic() - self._synced_at >= SYNC_SECONDS:
+        # figures that stay as they are while nothing waits: nobody has written anything
+        changed = self._waiting or self._read_figures != self._synced_figures
+        if changed and time.monotonic() - self._synced_at >= SYNC_SECONDS:
             self._synced_at = time.monotonic()
+            self._synced_figures = self._read_figures
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._background, self._reader.sync)
         try:

@@ -1,6 +1,7 @@
 """The delivering process as the supervisor sees it: started, started again after a crash, and told to finish."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -15,6 +16,8 @@ from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import Settings
 
 RESTART_SECONDS: Final = 1.0
+HEAR_SECONDS: Final = 0.5
+"""For what a process that has ended told before; it is in the socket already."""
 
 
 class Shipping:
@@ -28,6 +31,7 @@ class Shipping:
         self._channel: WorkerChannel | None = None
         self._finishing: float | None = None
         self._gone = asyncio.Event()
+        self._heard = asyncio.Event()
         self._retired: Report = {}
         self._report: Report = {}
         self._connecting: asyncio.Task[None] | None = None
@@ -63,13 +67,14 @@ class Shipping:
         if not pid:
             return
         self._pid = 0
+        if self._finishing is not None:
+            # what it has told last is what it leaves
+            self._gone.set()
+            return
         self._channel = None
         merged = merge([self._retired, without_gauges(self._report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
         self._report = {}
-        if self._finishing is not None:
-            self._gone.set()
-            return
         code = os.waitstatus_to_exitcode(status)
         self._log.event("error", "shipper_ended", code=code, again_in=RESTART_SECONDS)
         self._loop.call_later(RESTART_SECONDS, self.start)
@@ -87,11 +92,26 @@ class Shipping:
         except TimeoutError:
             os.kill(self._pid, signal.SIGKILL)
             await self._gone.wait()
-        waiting = merge(self.reports).get("relay_outbox_records_waiting", {})
-        self._log.event("info", "outbox_left", records=sum(waiting.values()))
+        await self._hear_out()
+        left = merge(self.reports)
+        records, unread = (
+            sum(left.get(name, {}).values())
+            for name in ("relay_outbox_records_waiting", "relay_outbox_unread_bytes")
+        )
+        # what the ledger does not have goes with the volume, if the pod does
+        level = "error" if records or unread else "info"
+        self._log.event(level, "outbox_left", records=records, unread_bytes=unread)
+
+    async def _hear_out(self) -> None:
+        """Waits until everything is read that the process has told."""
+        if self._channel is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEAR_SECONDS):
+                    await self._heard.wait()
 
     async def _connect(self, control: socket.socket) -> None:
-        channel = WorkerChannel(self._received, lambda: None)
+        self._heard.clear()
+        channel = WorkerChannel(self._received, self._heard.set)
         await self._loop.create_connection(lambda: channel, sock=control)
         self._channel = channel
         if self._finishing is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -11,8 +12,10 @@ from typing import Final
 
 from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import Log
+from relay.accounting.metric_report import Report
 from relay.outbox.outbox_reader import OutboxReader
 from relay.outbox.segment_files import UNFINISHED_SECONDS, remove_unfinished
+from relay.process.allocator import give_back_freed_memory
 from relay.process.shipping.delivery import LedgerClient
 from relay.process.shipping.shipper import Shipper
 from relay.process.worker_channel import Message, WorkerChannel
@@ -20,6 +23,7 @@ from relay.settings import MIB, Settings
 
 PROCESS_NAME: Final = "relay-shipper"
 REPORT_SECONDS: Final = 1.0
+GC_THRESHOLD: Final = 50_000
 
 
 def run_shipper(settings: Settings, control: socket.socket) -> int:
@@ -30,6 +34,9 @@ def run_shipper(settings: Settings, control: socket.socket) -> int:
     with contextlib.suppress(OSError):
         # the name in a list of processes
         Path("/proc/self/comm").write_text(PROCESS_NAME)
+    give_back_freed_memory()
+    # as in a worker: records make no cycles
+    gc.set_threshold(GC_THRESHOLD)
     asyncio.run(_life(settings, control))
     return os.EX_OK
 
@@ -71,8 +78,13 @@ async def _life(settings: Settings, control: socket.socket) -> None:
 
 
 async def _report(shipper: Shipper, channel: WorkerChannel) -> None:
+    """Tells the supervisor the counts whenever they have changed."""
+    told: Report = {}
     while True:
-        channel.send("metrics", report=shipper.report())
+        report = shipper.report()
+        if report != told:
+            told = report
+            channel.send("metrics", report=report)
         await asyncio.sleep(REPORT_SECONDS)
 
 
