@@ -3,10 +3,12 @@
 Every stack serves the same provider. Rounds interleave the stacks, so that a slow minute of the machine hits all of them;
 figures are medians over rounds, and the claims are ratios. Envoy is there twice: as a bare reverse proxy, and (`Envoy+`) with
 those of the relay's duties that it has. The relay is there twice as well: `relay+` records every attempt and delivers it to a
-ledger. `--ledger` measures these two and Envoy alone. The last line is for machines.
+ledger. `--ledger` measures these two and Envoy alone, `--outbox` the processor time of an attempt's records. The last line is for machines.
 """
 
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from bench.relay import load, stacks, tools
+from bench.relay import load, places, stacks, tools
 from bench.relay.load import Measured, Shape
 from bench.relay.stacks import Stack
 
@@ -84,6 +86,14 @@ def records_alone() -> int:
         f" rss_mib_on={memory['relay+']:.0f} rss_mib_off={memory['relay']:.0f}"
     )
     return 0
+
+
+def outbox_alone() -> int:
+    """Measures the processor time that an attempt's records take, which says something on a busy machine too."""
+    _, relay_site, _ = tools.install()
+    program = places.HERE / "outbox_cost.py"
+    environment = {**os.environ, "PYTHONPATH": str(relay_site)}
+    return subprocess.run([places.PYTHON, program], env=environment, check=False).returncode
 
 
 def _round(
@@ -170,4 +180,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--outbox" in sys.argv[1:]:
+        sys.exit(outbox_alone())
     sys.exit(records_alone() if "--ledger" in sys.argv[1:] else main())
