@@ -242,6 +242,21 @@ def test_a_pod_that_ends_while_the_ledger_is_away_says_what_it_leaves(
     check_books(ledger, stable, callers.answered)
 
 
+def test_a_pod_that_ends_just_after_its_shipper_was_killed_delivers_everything(
+    new_relay: NewRelay, ledger: BookingLedger, outbox: Path, stable: Upstream
+) -> None:
+    ledger.process.kill()
+    relay = new_relay(document="plain", **ledger.settings(outbox, drain_accept_seconds="0"))
+    callers = Callers(relay, 5)
+    callers.join()
+    ledger.process.start()
+    kill(shippers(relay))
+    relay.process.send_signal(signal.SIGTERM)
+    assert relay.process.wait(40) == 0
+    assert list(outbox.iterdir()) == []
+    check_books(ledger, stable, callers.answered)
+
+
 def test_a_full_outbox_serves_on_counts_what_it_drops_and_goes_on(
     new_relay: NewRelay, ledger: BookingLedger, outbox: Path, stable: Upstream
 ) -> None:

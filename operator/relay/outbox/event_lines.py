@@ -132,6 +132,8 @@ class EventLines:
             raise UnreadableRecord(f"names are no JSON: {error}") from error
         if not isinstance(fields, dict) or fields.keys() != _NAMED:
             raise UnreadableRecord("names have other fields")
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise UnreadableRecord("names are no texts")
         if len(self._kinds) >= REMEMBERED_KINDS:
             self._kinds = {}
         kind = self._kinds[names] = _Kind(fields, self._tenant_uid)

@@ -81,6 +81,9 @@ class Shipping:
 
     async def finish(self, seconds: float) -> None:
         """Lets the process deliver what is left, and ends it; takes that time at the most."""
+        if not self._pid:
+            # it has just crashed, and there is no time to wait until it is due
+            self.start()
         self._finishing = seconds
         if not self._pid:
             return

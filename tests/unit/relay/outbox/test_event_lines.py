@@ -21,7 +21,7 @@ from tests.unit.relay.outbox.attempts import (
 
 from relay.dialect.usage.billed_usage import BilledUsage
 from relay.outbox.attempt_names import label
-from relay.outbox.event_lines import EventLines
+from relay.outbox.event_lines import EventLines, UnreadableRecord
 from relay.outbox.record_format import (
     CLOSED,
     DOUBTS,
@@ -132,6 +132,26 @@ def test_a_model_that_a_caller_made_up_makes_no_record_unreadable(
     (parcel,) = read_all(new_reader(tmp_path))
     record = read_event(parcel.line)
     assert record.requested_model == label(model)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        b"",
+        b"{",
+        b"[]",
+        orjson.dumps(FIELDS),
+        orjson.dumps({**FIELDS, "relay": "relay-0", "later": "x"}),
+        orjson.dumps({**FIELDS, "relay": 7}),
+    ],
+)
+def test_names_of_another_version_make_no_line(names: bytes) -> None:
+    opening = opening_of(
+        dispatched_at=1, attempt=1, stream=False, call_id=call_id(1), request_id=""
+    )
+    for found in (Found(OPENED, 1, opening), Found(CLOSED, 1, closed_body(opening, closing()))):
+        with pytest.raises(UnreadableRecord):
+            EventLines(TENANT_UID).line(found, names)
 
 
 def test_a_copy_of_a_call_has_an_id_of_its_own(tmp_path: Path) -> None:
