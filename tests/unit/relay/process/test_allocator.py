@@ -21,11 +21,13 @@ print(min(faults_of_bodies() for _ in range(3)))
 
 def page_faults(first: str) -> int:
     """Returns how many pages the kernel had to clear for 5 MB of bodies, after as many were freed."""
+    return printed(BODIES.format(first=first))
+
+
+def printed(program: str) -> int:
+    """Returns the number that a process of its own prints: the allocator's settings are a process's."""
     done = subprocess.run(
-        [sys.executable, "-c", BODIES.format(first=first)],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     return int(done.stdout)
 
@@ -56,13 +58,7 @@ print(resident_pages() - before)
 
 def kept_pages(first: str) -> int:
     """Returns the pages that a process keeps of 30 MiB of freed batches, with 1.5 MiB between them that are not freed."""
-    done = subprocess.run(
-        [sys.executable, "-c", BATCHES.format(first=first)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout)
+    return printed(BATCHES.format(first=first))
 
 
 def test_a_process_that_is_to_stay_small_keeps_nothing_of_large_batches() -> None:
