@@ -1,11 +1,14 @@
 """Starts the simulator: `python -m tests.simulator --port 9000 --control-port 9001`."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import signal
 import ssl
 import sys
+from pathlib import Path
+from typing import TextIO
 
 import uvloop
 from aiohttp import web
@@ -22,10 +25,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Serves until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     settings = CliApp.run(Settings, cli_args=sys.argv[1:] if arguments is None else arguments)
-    uvloop.run(serve(settings))
+    with contextlib.ExitStack() as files:
+        uvloop.run(serve(settings, journal=_journal(settings.journal, files)))
 
 
-async def serve(settings: Settings) -> None:
+def _journal(path: Path | None, files: contextlib.ExitStack) -> TextIO | None:
+    # a line at a time, so that who reads it sees whole entries
+    return files.enter_context(path.open("a", buffering=1)) if path else None
+
+
+async def serve(settings: Settings, *, journal: TextIO | None = None) -> None:
     """Serves both ports; prints a ready line once they are open, and returns once drained."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -37,6 +46,7 @@ async def serve(settings: Settings) -> None:
         allow_override=settings.allow_header_override,
         seed=settings.seed,
         now=loop.time(),
+        journal=journal,
     )
     connections = Connections()
     server = await loop.create_server(

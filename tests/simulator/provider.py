@@ -6,10 +6,11 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TextIO
 
 import orjson
 from tests.simulator.api import chat, errors, responses
-from tests.simulator.api.call import BadCall, Call, Endpoint, Identity, parsed
+from tests.simulator.api.call import BadCall, Call, Endpoint, Identity, parsed, usage_of
 from tests.simulator.api.dialect import fragments, spoken
 from tests.simulator.api.embeddings import embeddings
 from tests.simulator.behaviour import Behaviour, BehaviourRejected, Fault, hits
@@ -64,8 +65,9 @@ class Provider:
         allow_override: bool,
         seed: int | None,
         now: float,
+        journal: TextIO | None = None,
     ) -> None:
-        self.records = Records(recorded_requests)
+        self.records = Records(recorded_requests, journal)
         self._initial = behaviour
         self._allow_override = allow_override
         self._chance = random.Random(seed)
@@ -158,10 +160,10 @@ class Provider:
         if over_quota is not None:
             return over_quota
         if self._draws_error(behaviour):
-            return self._error(behaviour)
+            return self._error(record, behaviour)
         if behaviour.strict_models and call.model not in behaviour.models:
             raise _unknown_model(call.model)
-        return self._answer(call, request, behaviour, unix_time)
+        return self._answer(call, request, record, behaviour, unix_time=unix_time)
 
     def _over_quota(self, behaviour: Behaviour, now: float) -> Plan | None:
         wait = self._quota.take(now) if self._quota else 0.0
@@ -190,8 +192,9 @@ class Provider:
             return True
         return hits(self._chance, behaviour.error_percent)
 
-    def _error(self, behaviour: Behaviour) -> Plan:
-        headers = _extra_headers(behaviour)
+    def _error(self, record: Record, behaviour: Behaviour) -> Plan:
+        self._serial += 1
+        headers = (_named(record, f"{self._serial:016x}"), *_extra_headers(behaviour))
         if behaviour.retry_after is not None:
             headers = (*headers, (b"retry-after", behaviour.retry_after.encode()))
         if behaviour.error_status < 400:
@@ -205,15 +208,24 @@ class Provider:
             latency_seconds=behaviour.latency_seconds(self._chance),
         )
 
-    def _answer(self, call: Call, request: Request, behaviour: Behaviour, unix_time: float) -> Plan:
+    def _answer(
+        self,
+        call: Call,
+        request: Request,
+        record: Record,
+        behaviour: Behaviour,
+        *,
+        unix_time: float,
+    ) -> Plan:
         self._serial += 1
         identity = Identity(f"{self._serial:016x}", int(unix_time))
         if call.endpoint is Endpoint.RESPONSES:
             self._remember(call, identity)
         latency = behaviour.latency_seconds(self._chance)
         fault = behaviour.drawn_fault(self._chance)
+        record.usage = usage_of(call, behaviour)
         extra: tuple[Header, ...] = (
-            (b"x-request-id", b"req_" + identity.serial.encode()),
+            _named(record, identity.serial),
             (b"openai-processing-ms", b"%d" % (latency * 1000)),
             (b"openai-version", b"2020-10-01"),
             *_extra_headers(behaviour),
@@ -264,6 +276,12 @@ def _body(call: Call, behaviour: Behaviour, identity: Identity) -> bytes:
             return responses.response(call, behaviour, identity)
         case Endpoint.EMBEDDINGS:
             return embeddings(call, behaviour)
+
+
+def _named(record: Record, serial: str) -> Header:
+    """Gives the answer its id, as the header that carries it."""
+    record.answer_id = f"req_{serial}"
+    return (b"x-request-id", record.answer_id.encode())
 
 
 def _extra_headers(behaviour: Behaviour) -> tuple[Header, ...]:

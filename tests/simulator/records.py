@@ -4,7 +4,10 @@ import base64
 import hashlib
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
+
+import orjson
+from tests.simulator.api.call import Usage
 
 SECRET_HEADERS = frozenset({b"authorization", b"proxy-authorization", b"api-key", b"x-api-key"})
 MAX_KEPT_BODY_BYTES = 1024 * 1024
@@ -13,7 +16,10 @@ MAX_KEPT_BODY_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class Record:
-    """A request and its outcome: open, answered, faulted or aborted (by the client)."""
+    """A request and its outcome: open, answered, faulted or aborted (by the client).
+
+    answer_id is what the answer carries as x-request-id, usage what the whole answer is billed.
+    """
 
     number: int
     at: float
@@ -25,10 +31,28 @@ class Record:
     endpoint: str = ""
     model: str = ""
     status: int = 0
+    answer_id: str = ""
+    usage: Usage | None = None
     outcome: str = "open"
     events_sent: int = 0
     bytes_sent: int = 0
     ended_at: float = 0.0
+
+    def entry(self) -> dict[str, Any]:
+        """Returns what the journal says of a call that has ended; requestId is the caller's label."""
+        labels = dict(self.headers)
+        usage = self.usage
+        return {
+            "answerId": self.answer_id,
+            "requestId": labels.get(b"x-request-id", b"").decode("latin-1"),
+            "model": self.model,
+            "status": self.status,
+            "outcome": self.outcome,
+            "eventsSent": self.events_sent,
+            "promptTokens": usage.prompt if usage else 0,
+            "completionTokens": usage.completion if usage else 0,
+            "at": self.at,
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Returns the record for GET /requests, with credentials as SHA-256."""
@@ -55,9 +79,13 @@ class Record:
 
 @dataclass(slots=True)
 class Records:
-    """Counts since the last reset. Times are Unix seconds; 0 means not yet."""
+    """Counts since the last reset. Times are Unix seconds; 0 means not yet.
+
+    journal gets a line of each call that has ended, whatever is reset.
+    """
 
     kept: int
+    journal: TextIO | None = None
     last: deque[Record] = field(init=False)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -100,6 +128,8 @@ class Records:
         record.ended_at = at
         self.in_flight -= 1
         self.outcomes[outcome] += 1
+        if self.journal is not None and record.endpoint:
+            self.journal.write(orjson.dumps(record.entry()).decode() + "\n")
         if outcome == "answered":
             self.last_served_at = at
         if outcome == "aborted" and streamed:

@@ -35,6 +35,8 @@ class Settings(Behaviour, BaseSettings):
     """If true, the request header x-simulate (a JSON object of behaviour fields) applies to its call."""
     recorded_requests: Annotated[int, Field(ge=0, le=100_000)] = 100
     """Requests kept for GET /requests; 0 keeps none, for benchmarks."""
+    journal: Path | None = None
+    """File to which each call is added once it has ended, as a line of JSON; None keeps no journal."""
     seed: int | None = None
     """Makes the draws of errors, faults and latency repeatable; None is a fresh seed."""
     drain_seconds: Annotated[float, Field(ge=0)] = 10.0

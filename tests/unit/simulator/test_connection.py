@@ -3,8 +3,10 @@
 import asyncio
 import functools
 import heapq
+import io
 import itertools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -173,6 +175,26 @@ def test_a_client_that_leaves_is_counted_and_nothing_fires_afterwards() -> None:
     records = caller.provider.records
     assert (records.aborted_streams, records.in_flight, records.connections_open) == (1, 0, 0)
     assert records.last[0].events_sent == sent
+
+
+def test_the_journal_has_a_line_of_each_call_that_has_ended_also_of_one_that_was_left() -> None:
+    caller = Caller(Behaviour(error_first=1, error_status=503, completion_tokens=5))
+    journal = caller.provider.records.journal = io.StringIO()
+    caller.send()
+    caller.send()
+    caller.provider.behave(Behaviour(latency_ms=50), now=0.0)
+    caller.send()
+    caller.provider.reset(now=0.0)
+    caller.connection.connection_lost(None)
+    entries = [json.loads(line) for line in journal.getvalue().splitlines()]
+    assert [(one["status"], one["outcome"]) for one in entries] == [
+        (503, "answered"),
+        (200, "answered"),
+        (200, "aborted"),
+    ]
+    assert [one["completionTokens"] for one in entries] == [0, 5, 16]
+    sent = re.findall(rb"x-request-id: (\S+)", caller.wire.sent)
+    assert [one["answerId"].encode() for one in entries[:2]] == sent
 
 
 def test_a_client_that_leaves_while_held_is_not_released() -> None:
