@@ -1,20 +1,21 @@
-"""A ledger of the test's own on SQLite, a relay that delivers to it, and what is booked there."""
+"""A ledger of the test's own, on SQLite unless another database is given, a relay that delivers to it, and what is booked there."""
 
 import json
 import os
+import secrets
 import signal
-import sqlite3
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
 from tests.blackbox.process import free_ports
 from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import TENANT_UID
 from tests.blackbox.waiting import eventually
-from tests.ledger.ledger_process import LedgerProcess, token_of
+from tests.ledger.ledger_process import LedgerProcess, give_keys, token_of
 
 from relay_contract.billing.event_line import read_event
-from relay_ledger.store.databases import open_database
+from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.schema import upgrade
 
 SHIPPER = "relay-shipper"
@@ -24,17 +25,21 @@ BOOKED_SECONDS = 90.0
 class BookingLedger:
     """A `relay-ledger` that can be killed and started again at the same address."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str = "", **settings: Any) -> None:
         directory.mkdir()
-        self._database = directory / "ledger.db"
-        address = f"sqlite:///{self._database}"
-        engine = open_database(address)
+        self.address = address or f"sqlite:///{directory}/ledger.db"
+        engine = open_database(self.address)
         upgrade(engine)
         engine.dispose()
         self.port, admin = free_ports(2)
+        self.process = LedgerProcess(
+            self.address, directory, ingest_port=self.port, admin_port=admin, **settings
+        )
+        # a ledger of another session that takes the port while ours is dead is not to take our records
+        key = secrets.token_hex(32)
+        give_keys(directory, key)
         self.token_file = directory / "token"
-        self.token_file.write_text(token_of(TENANT_UID))
-        self.process = LedgerProcess(address, directory, ingest_port=self.port, admin_port=admin)
+        self.token_file.write_text(token_of(TENANT_UID, key))
 
     def settings(self, outbox: Path, **changed: str) -> dict[str, str]:
         """Returns the settings of a relay that delivers here."""
@@ -49,11 +54,7 @@ class BookingLedger:
 
     def records(self) -> list[dict[str, Any]]:
         """Returns every record that a relay delivered, as its line says; each has to be one of the contract."""
-        with sqlite3.connect(f"file:{self._database}?mode=ro", uri=True) as database:
-            rows = database.execute(
-                "SELECT line FROM events WHERE phase != 'swept' ORDER BY received_at"
-            ).fetchall()
-        database.close()
+        rows = self.rows("SELECT line FROM events WHERE phase != 'swept' ORDER BY received_at")
         lines = [line for (line,) in rows]
         for line in lines:
             read_event(line.encode())
@@ -65,10 +66,17 @@ class BookingLedger:
 
     def quarantined(self) -> int:
         """Returns how many lines were kept apart."""
-        with sqlite3.connect(f"file:{self._database}?mode=ro", uri=True) as database:
-            (count,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
-        database.close()
+        ((count,),) = self.rows("SELECT count(*) FROM quarantine")
         return int(count)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Returns what the database answers, each time on a connection of its own: it may be killed between two."""
+        engine = open_database(self.address)
+        try:
+            with reading(engine) as connection:
+                return [tuple(row) for row in connection.execute(text(query))]
+        finally:
+            engine.dispose()
 
     def wait_closed(self, count: int) -> list[dict[str, Any]]:
         """Waits until so many attempts are closed, and returns them."""
