@@ -88,6 +88,20 @@ def _given_back(pod: str) -> str:
     return f'relay_operator_leads_given_back_total{{job="relay-operator",instance="{pod}"}}'
 
 
+def _deliveries(answer: str, values: str) -> Series:
+    return {f'relay_outbox_deliveries_total{{{_RELAY},answer="{answer}"}}': values}
+
+
+def _outbox(name: str, values: str, **labels: str) -> Series:
+    more = "".join(f',{label}="{value}"' for label, value in labels.items())
+    return {f"relay_outbox_{name}{{{_RELAY}{more}}}": values}
+
+
+def _of_the_ledger(series: str, values: str) -> Series:
+    """Returns what the operator tells of the ledger."""
+    return {"relay_operator_" + series % 'job="relay-operator"': values}
+
+
 def _route(name: str, values: str) -> Series:
     return {f"relay_operator_route_{name}{_OPERATOR}": values}
 
@@ -567,5 +581,66 @@ CASES = (
                 "push_duration_seconds", 'outcome="unanswered"', _LATE
             ),
         },
+    ),
+    Case(
+        alert="RelayLedgerDown",
+        fires=_deliveries("none", "0+2x40") | _deliveries("200", "9x40"),
+        minutes=30,
+        labels={},
+        not_before=10,
+        quiet={
+            "some that fail": _deliveries("503", "0+2x40") | _deliveries("200", "0+9x40"),
+            "nothing to deliver": _deliveries("none", "7x40"),
+        },
+    ),
+    Case(
+        alert="RelayOutboxFilling",
+        fires=_outbox("bytes", "0x5 48318382x30"),
+        minutes=15,
+        labels={"namespace": "relay-finance", "pod": "relay-1"},
+        value="72%",
+        not_before=9,
+        quiet={"less than half": _outbox("bytes", "33000000x40")},
+    ),
+    Case(
+        alert="RelayRecordsDropped",
+        fires=_outbox("records_dropped_total", "0x5 3x30", record="closed"),
+        minutes=10,
+        labels=NAMESPACE_LABELS,
+        severity="critical",
+        not_before=5,
+        quiet={"some long ago": _outbox("records_dropped_total", "3x40", record="closed")},
+    ),
+    Case(
+        alert="RelayRecordsQuarantined",
+        fires=_outbox("records_quarantined_total", "0x5 1x30"),
+        minutes=10,
+        labels=NAMESPACE_LABELS,
+        not_before=5,
+        quiet={"some long ago": _outbox("records_quarantined_total", "5x40")},
+    ),
+    Case(
+        alert="RelayAttemptsUnpriced",
+        fires=_of_the_ledger('unpriced_models{%s,account="charge"}', "0x3 2x40"),
+        minutes=25,
+        labels={"account": "charge"},
+        value="2",
+        not_before=17,
+        quiet={
+            "every model has a price": _of_the_ledger('unpriced_models{%s,account="cost"}', "0x40"),
+            "one that got it soon": _of_the_ledger(
+                'unpriced_models{%s,account="cost"}', "0x3 1x8 0x40"
+            ),
+        },
+    ),
+    Case(
+        alert="RelayBudgetSpent",
+        fires=_of_the_ledger("budgets_spent{%s}", "0x3 1x30"),
+        minutes=6,
+        labels={},
+        severity="info",
+        value="1",
+        not_before=2,
+        quiet={"something is left of each": _of_the_ledger("budgets_spent{%s}", "0x40")},
     ),
 )

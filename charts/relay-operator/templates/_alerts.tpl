@@ -200,7 +200,7 @@ groups:
     expr: sum(increase(relay_operator_webhook_messages_total{ {{- $operator }}, outcome!="delivered"}[15m])) > 0
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
-      summary: Messages about canaries did not reach the webhook's receiver.
+      summary: Messages about canaries or budgets did not reach the webhook's receiver.
       description: {{ printf "They were tried for an hour, or gave way to newer ones, or the receiver said that it is gone (410). kubectl -n %s logs deployment/%s says what it answered. Nothing else depends on it; Events and status have the same." .Release.Namespace (include "relay-operator.name" .) | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayWebhookFailing") | trim | nindent 6 }}
   - alert: RelayOperatorWithoutLeader
@@ -227,4 +227,5 @@ groups:
       description: {{ printf "Relays go on with their last configuration, and their breakers still act; but no canary is judged, raised or rolled back, and no change is brought into force. kubectl -n %s get pods -l app.kubernetes.io/name=relay-operator, and look at its log; then at the scrape job." .Release.Namespace | quote }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOperatorAbsent") | trim | nindent 6 }}
 {{ include "relay-operator.own-rules" . }}
+{{ include "relay-operator.ledger-rules" . }}
 {{- end }}

@@ -1,0 +1,65 @@
+{{/*
+The group of rules about the ledger, beside those of _alerts.tpl. Without a ledger there are no series that they could fire on.
+*/}}
+{{- define "relay-operator.ledger-rules" -}}
+{{- $operator := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.operator }}
+{{- $relays := printf "%s=%q" .Values.prometheus.labels.job .Values.alerts.jobs.relays }}
+{{- $namespace := .Values.prometheus.labels.namespace }}
+{{- $pod := .Values.prometheus.labels.pod }}
+{{- $limits := .Values.alerts.thresholds }}
+{{- $space := mul (.Values.ledger.outboxMebibytes | default 64) 1048576 }}
+- name: relay-operator-ledger
+  rules:
+  - alert: RelayLedgerDown
+    expr: |-
+      sum(increase(relay_outbox_deliveries_total{ {{- $relays }}, answer!="200"}[10m])) > 0
+      unless sum(increase(relay_outbox_deliveries_total{ {{- $relays }}, answer="200"}[10m])) > 0
+    for: {{ $limits.ledgerDownFor }}
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: The ledger takes no records from any relay.
+      description: {{ printf "Calls are served, and relays keep what they have to tell as long as there is room (relay_outbox_bytes). relay_outbox_deliveries_total by answer tells how it fails: none is no answer, 503 its database, 401 its keys. kubectl -n %s logs -l app.kubernetes.io/name=relay-operator-ledger tells why." .Release.Namespace | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayLedgerDown") | trim | nindent 6 }}
+  - alert: RelayOutboxFilling
+    expr: |-
+      max by ({{ $namespace }}, {{ $pod }}) (relay_outbox_bytes{ {{- $relays }}}) / {{ $space }} > {{ $limits.outboxPercent }} / 100
+    for: 5m
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: {{ printf `"{{ $value | humanizePercentage }} of the room for records is used in relay pod {{ $labels.%s }} in {{ $labels.%s }}."` $pod $namespace }}
+      description: {{ printf `"What does not fit any more is dropped, and no bill has it. relay_outbox_deliveries_total{%s=\"{{ $labels.%s }}\"} tells whether the ledger answers; if it does, it is slower than the calls are made. More room is ledger.outboxMebibytes of the chart, which rolls all relays: let them deliver first."` $namespace $namespace }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOutboxFilling") | trim | nindent 6 }}
+  - alert: RelayRecordsDropped
+    expr: |-
+      sum by ({{ $namespace }}) (increase(relay_outbox_records_dropped_total{ {{- $relays }}}[15m])) > 0
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "critical") | trim | nindent 6 }}
+    annotations:
+      summary: {{ printf `"Relays in {{ $labels.%s }} drop records of calls: no bill will have them."` $namespace }}
+      description: {{ printf `"The room for records is full, or its disk is. relay_outbox_bytes{%s=\"{{ $labels.%s }}\"} and the log event outbox_room of its pods tell which: kubectl -n {{ $labels.%s }} logs -l app.kubernetes.io/name=relay. Bring the ledger back; what is kept is delivered by itself."` $namespace $namespace $namespace }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayRecordsDropped") | trim | nindent 6 }}
+  - alert: RelayRecordsQuarantined
+    expr: |-
+      sum by ({{ $namespace }}) (increase(relay_outbox_records_quarantined_total{ {{- $relays }}}[1h])) > 0
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: {{ printf `"The ledger keeps records of {{ $labels.%s }} apart and does not book them."` $namespace }}
+      description: {{ printf "relay_ledger_quarantined_records_total by reason tells why: early and late are clocks, conflict is two records of one attempt that differ, unreadable a relay of another version, unbookable what the database cannot hold. kubectl -n %s logs -l app.kubernetes.io/name=relay-operator-ledger has more." .Release.Namespace | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayRecordsQuarantined") | trim | nindent 6 }}
+  - alert: RelayAttemptsUnpriced
+    expr: |-
+      max by (account) (relay_operator_unpriced_models{ {{- $operator }}}) > 0
+    for: 15m
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: {{`"Models without a price ({{ $labels.account }}) are booked without an amount: {{ $value }}."`}}
+      description: "The condition Priced of Providers (cost) and Tenants (charge) names them: kubectl get providers.relay-operator.dev,tenants -o json. Add the price, then book the difference with relay-ledger prices reprice."
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayAttemptsUnpriced") | trim | nindent 6 }}
+  - alert: RelayBudgetSpent
+    expr: |-
+      max(relay_operator_budgets_spent{ {{- $operator }}}) > 0
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "info") | trim | nindent 6 }}
+    annotations:
+      summary: {{`"Budgets or credits of which nothing is left: {{ $value }}."`}}
+      description: "Calls of a tenant with a hard budget are refused with 429 insufficient_quota. The condition WithinBudget names the tenant and when its budget renews: kubectl get tenants. A larger budget or more credit counts within seconds."
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayBudgetSpent") | trim | nindent 6 }}
+{{- end }}
