@@ -1,4 +1,4 @@
-"""Every metric that the operator and the relays export: what alerts, dashboard and docs/metrics.md may name."""
+"""Every metric that the operator, the relays and the ledger export: what alerts, dashboard and docs/metrics.md may name."""
 
 import ast
 import asyncio
@@ -14,6 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 import relay_operator.main
 from relay.accounting.metric_catalogue import FAMILIES
 from relay.process import admin
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_operator.decisions.analysis.evidence import Evidence
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
@@ -25,7 +26,7 @@ from relay_operator.reconcile.work_queue import WorkQueue
 
 assert relay_operator.main, "its import makes every metric known"
 
-OPERATOR, RELAY = "operator", "relay"
+OPERATOR, RELAY, LEDGER = "operator", "relay", "ledger"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,7 +54,9 @@ class Exported:
 def exported() -> tuple[Exported, ...]:
     """Returns all of them, by who exports them and by name."""
     relays = (Exported(RELAY, one.name, one.kind, tuple(one.labels), one.help) for one in FAMILIES)
-    return tuple(sorted((*_instruments(), *_collected(), *relays, *_of_documents())))
+    return tuple(
+        sorted((*_instruments(), *_collected(), *relays, *_of_documents(), *_of_the_ledger()))
+    )
 
 
 def _of_documents() -> Iterator[Exported]:
@@ -71,6 +74,16 @@ def _instruments() -> Iterator[Exported]:
     for one in list(REGISTRY._collector_to_names):
         if isinstance(one, MetricWrapperBase):
             yield _of(one._name, str(one._type), one._labelnames, one._documentation)
+
+
+def _of_the_ledger() -> Iterator[Exported]:
+    for one in list(LedgerMetrics().registry._collector_to_names):
+        if isinstance(one, MetricWrapperBase):
+            yield _of(one._name, str(one._type), one._labelnames, one._documentation, by=LEDGER)
+        else:
+            for family in one.collect():
+                labels = family._labelnames  # type: ignore[attr-defined]
+                yield _of(family.name, family.type, labels, family.documentation, by=LEDGER)
 
 
 def _collected() -> Iterator[Exported]:
@@ -98,6 +111,6 @@ async def _scraped() -> list[Any]:
     return [family for collector in collectors for family in collector.collect()]
 
 
-def _of(name: str, kind: str, labels: Iterable[str], help_: str) -> Exported:
+def _of(name: str, kind: str, labels: Iterable[str], help_: str, *, by: str = OPERATOR) -> Exported:
     full = f"{name}_total" if kind == "counter" else name
-    return Exported(OPERATOR, full, kind, tuple(labels), help_)
+    return Exported(by, full, kind, tuple(labels), help_)

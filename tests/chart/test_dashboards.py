@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from tests.chart.exported import OPERATOR, RELAY, Exported, exported
+from tests.chart.exported import LEDGER, OPERATOR, RELAY, Exported, exported
 from tests.chart.test_alerts import RUNBOOKS, checked, promtool, rules
 from tests.chart.test_chart import rendered
 from tests.dashboards import generated
@@ -255,12 +255,17 @@ def test_jobs_and_labels_that_are_named_otherwise_are_read() -> None:
         "alerts.jobs.relays=gateways",
     )
     exprs = [one.expr for board in found for one in asked(board)]
-    jobs = ('service="ops"', 'service="gateways"', 'service="counters"')
+    jobs = (
+        'service="ops"',
+        'service="gateways"',
+        'service="counters"',
+        'service="relay-ledger"',
+    )
     assert all(any(job in one for job in jobs) for one in exprs), exprs
     assert all(any(job in one for one in exprs) for job in jobs)
     assert 'ns="$namespace"' in " ".join(exprs)
     text = json.dumps(found)
-    assert not re.search(r"\{(OPERATOR|RELAYS|SLO)\b|NAMESPACE_LABEL", text)
+    assert not re.search(r"\{(OPERATOR|RELAYS|SLO|LEDGER)\b|NAMESPACE_LABEL", text)
 
 
 @pytest.mark.parametrize("name", list(generated.BOARDS))
@@ -289,7 +294,7 @@ def line(one: Exported) -> str:
 
 def test_the_page_has_a_line_for_each_metric_and_for_nothing_else() -> None:
     lines = [one for one in PAGE.read_text().splitlines() if one.startswith("| `")]
-    wanted = [line(one) for by in (OPERATOR, RELAY) for one in exported() if one.by == by]
+    wanted = [line(one) for by in (OPERATOR, RELAY, LEDGER) for one in exported() if one.by == by]
     assert lines == wanted, "write docs/metrics.md anew:\n" + "\n".join(wanted)
 
 

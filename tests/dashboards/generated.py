@@ -5,7 +5,7 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from tests.dashboards import fleet, migration, own_work, tenant
+from tests.dashboards import fleet, ledger, migration, own_work, tenant
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "charts" / "relay-operator" / "dashboards"
@@ -14,6 +14,7 @@ BOARDS = {
     "fleet": fleet.board,
     "tenant": tenant.board,
     "migration": migration.board,
+    "ledger": ledger.board,
 }
 """By the file's name; the ConfigMap has them as relay-NAME.json."""
 

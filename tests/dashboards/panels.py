@@ -1,6 +1,6 @@
 """Panels and boards in Grafana's types, with what all of ours have in common.
 
-Expressions name the scrape jobs as {OPERATOR}, {RELAYS} and {SLO}, and the label that Prometheus gives a pod's namespace as
+Expressions name the scrape jobs as {OPERATOR}, {RELAYS}, {SLO} and {LEDGER}, and the label that Prometheus gives a pod's namespace as
 NAMESPACE_LABEL; the chart fills in the names that its values have.
 """
 

@@ -17,13 +17,109 @@ _ROUTE: Final = f'{_OPERATOR},namespace="relay-finance",route="chat"'
 _TENANT: Final = f'{_OPERATOR},namespace="relay-finance",tenant="finance"'
 _RELAY: Final = 'job="relays",namespace="relay-finance",pod="relay-1"'
 _RISING: Final = "0+6x20"
+_Scene = Mapping[tuple[str, str, str], Mapping[str, str]]
 
 
 def _one(name: str, labels: str, values: str = "1x20") -> Mapping[str, str]:
     return {f"{name}{{{labels}}}": values}
 
 
-RARE: Final[Mapping[tuple[str, str, str], Mapping[str, str]]] = {
+_LEDGER: Final = 'job="relay-ledger",instance="a"'
+_SERVED: Final = f'{_LEDGER},provider="legacy",model="gpt-4.1"'
+
+
+def _ledger(panel: str, legend: str, *series: Mapping[str, str]) -> _Scene:
+    together = {name: values for one in series for name, values in one.items()}
+    return {("relay-ledger", panel, legend): together}
+
+
+def _booked_tries(source: str) -> Mapping[str, str]:
+    return _one("relay_ledger_booked_attempts_total", f'{_SERVED},source="{source}"', _RISING)
+
+
+def _micro_usd(account: str) -> Mapping[str, str]:
+    return _one("relay_ledger_booked_micro_usd_total", f'{_SERVED},account="{account}"', _RISING)
+
+
+_BUCKETS: Final = {
+    f'relay_ledger_booking_seconds_bucket{{{_LEDGER},le="{bound}"}}': _RISING
+    for bound in ("0.05", "+Inf")
+}
+_IN_FLIGHT: Final = _one("relay_ledger_in_flight_attempts", _LEDGER)
+LEDGER: Final[_Scene] = {
+    **_ledger("Kept apart", "lines", _one("relay_ledger_quarantine_lines", _LEDGER, "0x20")),
+    **_ledger("Open attempts", "attempts", _IN_FLIGHT),
+    **_ledger(
+        "Not accounted for",
+        "attempts",
+        _IN_FLIGHT,
+        _one("relay_ledger_attempts", f'{_LEDGER},state="opened"', "3x20"),
+        _one("relay_ledger_attempts", f'{_LEDGER},state="closed"', "2x20"),
+    ),
+    **_ledger(
+        "Oldest record that waits", "age", _one("relay_outbox_oldest_seconds", _RELAY, "0x20")
+    ),
+    **_ledger(
+        "Models without a price",
+        "{{account}}",
+        _one("relay_operator_unpriced_models", f'{_OPERATOR},account="cost"', "0x20"),
+    ),
+    **_ledger(
+        "Nothing left",
+        "budgets and credits",
+        _one("relay_operator_budgets_spent", _OPERATOR, "0x20"),
+    ),
+    **_ledger("Cost per model", "{{provider}} {{model}}", _micro_usd("cost")),
+    **_ledger("Charge per model", "{{model}}", _micro_usd("charge")),
+    **_ledger(
+        "Thresholds of budgets crossed",
+        "{{limit}}",
+        _one("relay_operator_budget_alerts_total", f'{_OPERATOR},limit="budget"', "0x20"),
+    ),
+    **_ledger("Attempts by evidence", "{{source}}", _booked_tries("partial")),
+    **_ledger(
+        "Share that providers counted",
+        "{{provider}}",
+        _booked_tries("provider"),
+        _booked_tries("unknown"),
+    ),
+    **_ledger(
+        "Records that wait",
+        "{{namespace}}",
+        _one("relay_outbox_records_waiting", _RELAY, "0x20"),
+    ),
+    **_ledger("Room that is used", "{{namespace}}", _one("relay_outbox_bytes", _RELAY)),
+    **_ledger(
+        "Deliveries by answer",
+        "{{answer}}",
+        _one("relay_outbox_deliveries_total", f'{_RELAY},answer="200"', _RISING),
+    ),
+    **_ledger(
+        "Records lost to the books",
+        "dropped {{record}}",
+        _one("relay_outbox_records_dropped_total", f'{_RELAY},record="opened"', "0x20"),
+    ),
+    **_ledger(
+        "Records lost to the books",
+        "kept apart",
+        _one("relay_outbox_records_quarantined_total", _RELAY, "0x20"),
+    ),
+    **_ledger(
+        "Records",
+        "{{result}}",
+        _one("relay_ledger_records_total", f'{_LEDGER},result="booked"', _RISING),
+    ),
+    **_ledger("Time to book a batch", "p50", _BUCKETS),
+    **_ledger("Time to book a batch", "p99", _BUCKETS),
+    **_ledger(
+        "Batches refused",
+        "{{reason}}",
+        _one("relay_ledger_refused_batches_total", f'{_LEDGER},reason="busy"', _RISING),
+    ),
+}
+"""Those about the ledger, which the demonstration does without."""
+
+RARE: Final[_Scene] = {
     ("relay-operator", "Reconciles that did not come to their end", "{{kind}} {{outcome}}"): _one(
         "relay_operator_reconcile_duration_seconds_count",
         f'{_OPERATOR},kind="Tenant",outcome="conflict"',
@@ -77,4 +173,5 @@ RARE: Final[Mapping[tuple[str, str, str], Mapping[str, str]]] = {
     ("relay-migration", "Shadow copies", "{{outcome}}"): _one(
         "relay_shadow_total", f'{_RELAY},route="chat",outcome="match"', _RISING
     ),
+    **LEDGER,
 }

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.ingest.batch_lines import Batch, unbookable
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
-from relay_ledger.store.batch_booking import Quarantined, Receipt
+from relay_ledger.store.batch_booking import BookedGroup, Quarantined, Receipt, Served
 from relay_ledger.store.ledger import Ledger
 
 THREADS: Final = 4
@@ -97,6 +97,7 @@ class BookingDesk:
         booked = repeated = 0
         kept: list[Quarantined] = []
         unpriced = {"cost": 0, "charge": 0}
+        served: dict[Served, BookedGroup] = {}
         for record in batch.records:
             try:
                 receipt = self._ledger.book(tenant_uid, [record], self.prices, now=now)
@@ -106,8 +107,10 @@ class BookingDesk:
             booked, repeated = booked + receipt.booked, repeated + receipt.repeated
             kept += receipt.quarantined
             unpriced = {name: unpriced[name] + receipt.unpriced.get(name, 0) for name in unpriced}
+            for one, group in receipt.served.items():
+                served[one] = served.get(one, BookedGroup()) + group
         self._ledger.book(tenant_uid, [], self.prices, now=now, refused=refused)
-        return Receipt(booked, repeated, (*kept, *refused), unpriced)
+        return Receipt(booked, repeated, (*kept, *refused), unpriced, served)
 
     @asynccontextmanager
     async def _turn(self, tenant_uid: str) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from relay_ledger.ingest.booked_use import BookedUse
 from relay_ledger.store.batch_booking import Receipt
 from relay_ledger.store.ledger import Standing
 
@@ -60,6 +61,8 @@ class LedgerMetrics:
             "Lines that are kept apart now.",
             registry=self.registry,
         )
+        self._use = BookedUse()
+        self.registry.register(self._use)
         for result in ("booked", "repeated", "quarantined"):
             self._records.labels(result)
         for account in ("cost", "charge"):
@@ -73,6 +76,7 @@ class LedgerMetrics:
         self._count_reasons(line.reason for line in receipt.quarantined)
         for account, attempts in receipt.unpriced.items():
             self._unpriced.labels(account).inc(attempts)
+        self._use.add(receipt.served)
 
     def refused(self, reason: str) -> None:
         """Counts a batch of which nothing is booked."""

@@ -49,6 +49,26 @@ class Quarantined:
     line: str
 
 
+Served = tuple[str, str, str]
+"""Provider, model and usage source of attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookedGroup:
+    """Sums of attempts that were served alike."""
+
+    attempts: int = 0
+    cost_pico: int = 0
+    charge_pico: int = 0
+
+    def __add__(self, other: "BookedGroup") -> "BookedGroup":
+        return BookedGroup(
+            self.attempts + other.attempts,
+            self.cost_pico + other.cost_pico,
+            self.charge_pico + other.charge_pico,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """Tells what became of a batch."""
@@ -58,6 +78,8 @@ class Receipt:
     quarantined: tuple[Quarantined, ...]
     unpriced: Mapping[str, int] = field(default_factory=dict)
     """Postings without a price in this batch, by account."""
+    served: Mapping[Served, BookedGroup] = field(default_factory=dict)
+    """What the attempts that ended in this batch come to."""
 
 
 @dataclass(slots=True)
@@ -112,6 +134,7 @@ class BatchBooking:
             repeated=len(records) - len(fresh) - (len(quarantined) - len(refused)),
             quarantined=tuple(quarantined),
             unpriced=_unpriced(postings),
+            served=_served(postings),
         )
 
     def sweep(self, opened: Sequence[AttemptRecord]) -> int:
@@ -328,3 +351,15 @@ def _unpriced(postings: Sequence[Posting]) -> dict[str, int]:
         account: sum(posting.figures[f"{account}_unpriced"] for posting in postings)
         for account in ("cost", "charge")
     }
+
+
+def _served(postings: Sequence[Posting]) -> dict[Served, BookedGroup]:
+    groups: dict[Served, BookedGroup] = {}
+    for posting in postings:
+        if posting.kind != "usage":
+            continue
+        by, figures = posting.dimensions, posting.figures
+        group = BookedGroup(figures["attempts"], figures["cost_pico"], figures["charge_pico"])
+        served = (by.provider, by.model, by.usage_source)
+        groups[served] = groups.get(served, BookedGroup()) + group
+    return groups
