@@ -94,13 +94,10 @@ def fleet(staged: Cluster) -> Iterator[Cluster]:
 def rolling(deployment: dict[str, Any]) -> bool:
     """Returns whether a Deployment is on its way to another template, as kubectl rollout status reads it."""
     status = deployment.get("status", {})
-    wanted, updated = deployment["spec"]["replicas"], status.get("updatedReplicas", 0)
-    return (
-        status.get("observedGeneration", 0) < deployment["metadata"]["generation"]
-        or updated < wanted
-        or status.get("replicas", 0) > updated
-        or status.get("availableReplicas", 0) < updated
-    )
+    wanted, updated = int(deployment["spec"]["replicas"]), int(status.get("updatedReplicas", 0))
+    is_read = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    is_moved = status.get("replicas", 0) <= updated <= status.get("availableReplicas", 0)
+    return not (is_read and is_moved and updated >= wanted)
 
 
 def rolled_at_once(states: WatchedStates) -> tuple[int, set[str]]:
