@@ -15,6 +15,9 @@ TOKEN_PRICES: Final = {"stable": (2_000_000, 8_000_000), "backup": (3_000_000, 1
 CHARGED: Final = (4_000_000, 16_000_000)
 UNSENT: Final = frozenset({"", "none"})
 """An attempt may be unknown to its provider if its relay died before a byte had left, or if it knows that nothing was used."""
+UNPROVEN: Final = frozenset({"unknown", "partial"})
+"""So may one that was sent into a connection which its provider was closing: no answer came, and the relay cannot prove that nothing was
+used (a reset is no proof). It may not say that the provider counted, nor that a caller got it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Verdict:
     left_open: int = 0
     by_answer: int = 0
     never_sent: int = 0
+    unproven: int = 0
     reported: int = 0
     cost: int = 0
     differences: list[str] = field(default_factory=list)
@@ -175,9 +179,12 @@ def _compare_names(noted: Sequence[Noted], booked: Sequence[Booked], verdict: Ve
         if len(attempts) < len(calls):
             verdict.differences.append(f"noted and not booked: {calls}, booked {attempts}")
             continue
-        unsent = [one for one in attempts if one.source in UNSENT]
-        verdict.never_sent += len(attempts) - len(calls)
-        if len(attempts) - len(calls) > len(unsent):
+        beyond = len(attempts) - len(calls)
+        unsent = min(beyond, sum(one.source in UNSENT for one in attempts))
+        unproven = sum(one.source in UNPROVEN and not one.delivered for one in attempts)
+        verdict.never_sent += unsent
+        verdict.unproven += beyond - unsent
+        if beyond - unsent > unproven:
             verdict.differences.append(f"booked and never noted: {attempts}, noted {calls}")
         served = [one for one in calls if one.status == 200]
         if len(served) > sum(one.source != "none" for one in attempts):

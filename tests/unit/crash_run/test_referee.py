@@ -34,6 +34,11 @@ def test_an_attempt_that_was_opened_and_never_sent_is_counted_and_is_no_differen
     assert (verdict.differences, verdict.never_sent) == ([], 1)
 
 
+def test_what_a_relay_cannot_prove_to_be_unused_is_counted_apart() -> None:
+    verdict = judged([NOTED], [BOOKED, replace(LEFT_OPEN, source="unknown")])
+    assert (verdict.differences, verdict.never_sent, verdict.unproven) == ([], 0, 1)
+
+
 @pytest.mark.parametrize(
     ("noted", "booked", "found"),
     [
@@ -41,7 +46,12 @@ def test_an_attempt_that_was_opened_and_never_sent_is_counted_and_is_no_differen
         ([NOTED, KILLED], [BOOKED], "noted and not booked"),
         ([NOTED], [BOOKED, replace(BOOKED, event_id="e9")], "booked twice"),
         ([NOTED], [BOOKED, replace(BOOKED, event_id="e9")], "delivered twice"),
-        ([NOTED], [BOOKED, replace(LEFT_OPEN, source="unknown")], "booked and never noted"),
+        ([NOTED], [BOOKED, replace(LEFT_OPEN, source="provider")], "booked and never noted"),
+        (
+            [NOTED],
+            [BOOKED, replace(LEFT_OPEN, source="partial", delivered=True)],
+            "booked and never noted",
+        ),
         ([NOTED], [replace(BOOKED, tokens=(10, 7))], "other tokens"),
         ([NOTED], [replace(BOOKED, status=500)], "booked as another call"),
         ([NOTED], [replace(BOOKED, name="c7.0")], "booked as another call"),
