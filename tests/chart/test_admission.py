@@ -230,3 +230,14 @@ def test_what_the_platform_sets_on_namespaces_is_let_through_by_key_and_value() 
     assert "(key == 'team' && variables.labels[key] == 'payments')" in found
     assert "|| key == 'example.com/zone' ||" in found.replace("false || ", "|| ")
     assert "(key == 'owner' && variables.annotations[key] == 'a b')" in found
+
+
+def test_relays_have_no_priority_class_but_those_that_the_platform_names() -> None:
+    def classes(*values: str) -> str:
+        spec = of_kind("ValidatingAdmissionPolicy", *values)["relay-operator-bounds"]["spec"]
+        expressions = " ".join(str(one["expression"]) for one in spec["validations"])
+        return expressions.partition("?priorityClassName.orValue('') in ")[2].partition(" &&")[0]
+
+    assert classes() == "['']"
+    named = ("admission.relayPriorityClasses[0]=tenants", "admission.relayPriorityClasses[1]=b.c")
+    assert classes(*named) == "['','tenants','b.c']"

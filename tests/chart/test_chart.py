@@ -62,6 +62,8 @@ def test_the_chart_passes_lint() -> None:
         "admission.namespaceLabels.team=it's",
         "admission.namespaceAnnotations.team=it's",
         "admission.namespaceAnnotations.te'am=a",
+        "admission.relayPriorityClasses[0]=system-node-critical",
+        "admission.relayPriorityClasses[0]=it's",
         "prometheus.labels.pod=not a label",
         "prometheus.auth.type=bearer",
         "prometheus.tls.clientCertificate=true",

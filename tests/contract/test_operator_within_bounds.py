@@ -30,6 +30,7 @@ MORE = {"kind": "User", "name": "thief", "apiGroup": "rbac.authorization.k8s.io"
 OF_THE_PLATFORM = (
     "admission.namespaceLabels.team=platform",
     "admission.namespaceAnnotations.example\\.com/seen=*",
+    "admission.relayPriorityClasses[0]=tenants",
 )
 
 
@@ -67,6 +68,10 @@ def test_the_operator_does_all_its_work_within_the_bounds(
         assert (
             operator.patch("deployment", "relay", space, ("add", "/spec/minReadySeconds", 1)) == ""
         )
+        # what mutating admission of the platform sets is let through, and no other
+        for priority, is_let_through in (("tenants", True), ("system-node-critical", False)):
+            change = ("add", f"{POD}/priorityClassName", priority)
+            assert (operator.patch("deployment", "relay", space, change) == "") is is_let_through
         # an object that can only be made anew
         for kind, name in (
             ("deployment", "relay"),
