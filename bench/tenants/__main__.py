@@ -3,7 +3,8 @@
 Nodes and pods are fake (KWOK) and one process stands in for all relay pods and for Prometheus; the operator, two replicas, is
 the chart's. It makes a cluster of its own and deletes it. The fleet grows from size to size; each is measured when it has settled.
 
-TENANTS_SIZES are the sizes, with a comma between; TENANTS_CLUSTER names a running cluster that is used instead and kept, with the
+TENANTS_SIZES are the sizes, with a comma between; TENANTS_SETTLE_SECONDS says when growing to one ends, and what is there then is
+measured, TENANTS_REST_SECONDS how long rest is measured; TENANTS_CLUSTER names a running cluster that is used instead and kept, with the
 kubeconfig of KUBECONFIG. It returns 1 if something was not measured; no figure is held to a limit.
 """
 
@@ -49,6 +50,9 @@ async def measured(place: Place, kubeconfig: str) -> list[Figures]:
                 _say(f"{size} tenants")
                 found.append(await measures.of(size, found[-1].tenants if found else 0))
                 _say(table.summary(found[-1]))
+                _say(table.of(found))
+                if found[-1].tenants < size:
+                    break
     return found
 
 

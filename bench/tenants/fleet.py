@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from bench.tenants import objects
@@ -12,6 +12,8 @@ from bench.tenants.api_client import ROUTES, TENANTS, ApiClient, Manifest
 _DOCUMENTS: Final = "/api/v1/configmaps"
 _POLL_SECONDS: Final = 0.25
 _CHILD_SECONDS: Final = 60.0
+_UNREADY: Final = 200
+"""Tenants at a time that are being brought up, more than the operator has under way: so that growing can end at any size."""
 
 
 class Fleet:
@@ -25,21 +27,34 @@ class Fleet:
         self._weights: dict[str, int] = {}
         self._documents: dict[str, asyncio.Future[float]] = {}
 
-    async def grow(self, numbers: Iterable[int]) -> None:
-        """Creates Tenants, and the route of each as soon as there is a namespace for it."""
+    async def grow(self, numbers: range, *, seconds: float, say: Callable[[str], None]) -> int:
+        """Creates Tenants, and the route of each as soon as there is a namespace for it; no more at a time than are soon ready.
+
+        Returns how many there are in all: those of all numbers, or as many as there are after that time.
+        """
+        began = told = time.monotonic()
+        made = numbers.start
+        while made < numbers.stop and time.monotonic() - began < seconds:
+            room = min(_UNREADY - self.unready(made) // 2, numbers.stop - made)
+            if room > 0:
+                coming = range(made, made + room)
+                await self._api.create_all((TENANTS, objects.tenant(number)) for number in coming)
+                made += room
+            if time.monotonic() - told > 30:
+                told = time.monotonic()
+                say(f"  {made} Tenants after {told - began:.0f} s, {self.unready(made)} unready")
+            await asyncio.sleep(_POLL_SECONDS)
+        return made
+
+    async def add_routes(self, numbers: range) -> None:
+        """Creates the route of each of these Tenants as soon as there is a namespace for it."""
         wanted = {objects.namespace(number): number for number in numbers}
-        creating = asyncio.create_task(
-            self._api.create_all((TENANTS, objects.tenant(number)) for number in wanted.values())
-        )
-        made = 0
         async with asyncio.TaskGroup() as group:
-            while made < len(wanted):
+            while wanted:
                 space = await self._new_namespaces.get()
                 if space in wanted:
-                    made += 1
-                    path = routes_of(space)
-                    group.create_task(self._api.create(path, objects.route(wanted[space])))
-        await creating
+                    route = objects.route(wanted.pop(space))
+                    group.create_task(self._api.create(routes_of(space), route))
 
     def unready(self, count: int) -> int:
         """Returns how many of the first so many Tenants, and of their routes, are not ready."""

@@ -7,12 +7,13 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
 from bench.rollback import story
+from bench.rollback.figures import quantile
 from bench.tenants import costs, objects
 from bench.tenants.api_client import ApiClient
 from bench.tenants.fleet import Fleet, routes_of, until
@@ -20,9 +21,11 @@ from bench.tenants.place import Place, metrics_path
 from tests.unit.relay_operator.relay_counters import RelayCounters
 
 from relay_operator.api.relay_route import Side, fingerprint
+from relay_operator.decisions.canary.run import EVIDENCE_SECONDS
 from relay_operator.reconcile.fleet import resync
 
-SETTLE_SECONDS: Final = 3000.0
+SETTLE_SECONDS: Final = float(os.environ.get("TENANTS_SETTLE_SECONDS", "3000"))
+"""Growing ends after that, and what there is then is measured."""
 READY_SECONDS: Final = 600.0
 REST_SECONDS: Final = float(os.environ.get("TENANTS_REST_SECONDS", "60"))
 CHANGES: Final = 100
@@ -38,6 +41,14 @@ RESYNC_SECONDS: Final = 600.0
 """The chart's operator.resyncSeconds."""
 _RESYNCS: Final = 2.0
 """Times its rate that counts as quiet."""
+
+
+def milliseconds(seconds: Sequence[float]) -> str:
+    """Tells p50 and p99 of times, and of how many."""
+    if not seconds:
+        return "none"
+    p50, p99 = (1000 * quantile(seconds, share) for share in (0.5, 0.99))
+    return f"{p50:.0f} / {p99:.0f} of {len(seconds)}"
 
 
 @dataclass(slots=True)
@@ -73,37 +84,59 @@ class Measures:
         self._tenants = 0
 
     async def of(self, tenants: int, before: int) -> Figures:
-        """Lets the fleet grow from a size to another, and measures it there."""
+        """Lets the fleet grow from a size to another, or as far as the time allows, and measures it there.
+
+        What takes too long is told, and leaves its figures out; every figure is told as soon as it is known.
+        """
         found = Figures(tenants)
-        self._tenants = tenants
         await self._settle(found, before)
-        await self._quiet()
-        await self._rest(found)
-        found.changes_idle = await self._changes(tenants, CHANGES)
-        self._say(f"  changes, idle: {len(found.changes_idle)}")
-        await self._canaries(found)
-        await self._restart(found)
-        await self._busy(found)
+        for name, measure in {
+            "rest": self._rest_of,
+            "changes, idle": self._idle,
+            "canaries": self._canaries,
+            "restart": self._restart,
+            "resync": self._busy,
+            "canaries that turn bad": self._bad,
+        }.items():
+            try:
+                await measure(found)
+            except TimeoutError as error:
+                self._say(f"  {name}: not measured, {error}")
         found.load = os.getloadavg()[2]
         return found
 
     async def _settle(self, found: Figures, before: int) -> None:
         cpu = self._operators()[0].cpu_seconds
         began = time.monotonic()
-        growing = asyncio.create_task(self._fleet.grow(range(before, found.tenants)))
+        numbers = range(before, found.tenants)
+        routes = asyncio.create_task(self._fleet.add_routes(numbers))
         try:
+            reached = await self._fleet.grow(numbers, seconds=SETTLE_SECONDS, say=self._say)
+            found.tenants = self._tenants = reached
             await until(
-                lambda: self._fleet.unready(found.tenants),
+                lambda: self._fleet.unready(reached),
                 "objects not ready",
-                seconds=SETTLE_SECONDS,
+                seconds=READY_SECONDS,
                 say=self._say,
             )
+        except TimeoutError as error:
+            self._say(f"  {error}")
         finally:
-            growing.cancel()
-            await asyncio.gather(growing, return_exceptions=True)
+            routes.cancel()
+            await asyncio.gather(routes, return_exceptions=True)
         found.settle_seconds = time.monotonic() - began
         found.settle_cpu_seconds = self._operators()[0].cpu_seconds - cpu
-        self._say(f"  settled in {found.settle_seconds:.0f} s")
+        self._say(
+            f"  {found.tenants} settled in {found.settle_seconds:.0f} s, {found.settle_cpu_seconds:.0f} s of CPU"
+        )
+
+    async def _rest_of(self, found: Figures) -> None:
+        await self._quiet()
+        await self._rest(found)
+
+    async def _idle(self, found: Figures) -> None:
+        found.changes_idle = await self._changes(found.tenants, CHANGES)
+        self._say(f"  changes, idle: {milliseconds(found.changes_idle)}")
 
     async def _rest(self, found: Figures) -> None:
         operators, programs = self._operators(), self._place.programs()
@@ -141,7 +174,7 @@ class Measures:
         await self._bring_up(count)
         self._tell_story(count, [(20, 0, 60)] * HEALTHY_SCRAPES)
         self._begin(count, scrapes_ahead=2, proof=None)
-        await self._quiet()
+        await self._quiet(canaries=count)
         leader = self._operators()[0]
         began = time.monotonic()
         await asyncio.sleep(REST_SECONDS)
@@ -168,11 +201,14 @@ class Measures:
         self._say(f"  restart: {found.restart_seconds:.0f} s, writes {found.restart_writes}")
 
     async def _busy(self, found: Figures) -> None:
-        """Changes Tenants while all are looked at after a restart; then, after another, lets canaries turn bad at once."""
-        count = min(CANARIES, found.tenants)
+        """Changes Tenants while all are looked at after a restart."""
         self._kill()
         found.changes_busy = await self._changes_while(found.tenants)
-        self._say(f"  changes in a resync: {len(found.changes_busy)}")
+        self._say(f"  changes in a resync: {milliseconds(found.changes_busy)}")
+
+    async def _bad(self, found: Figures) -> None:
+        """Lets canaries turn bad at once while all are looked at after a restart."""
+        count = min(CANARIES, found.tenants)
         await self._quiet()
         await self._bring_up(count)
         steps = story.STORY.steps
@@ -188,6 +224,7 @@ class Measures:
             say=self._say,
         )
         found.bad_seconds = self._place.tell("/seen")["seconds"]
+        self._say(f"  turned bad in a resync, to 0 %: {milliseconds(found.bad_seconds)}")
         await self._each(count, objects.without_canary())
 
     async def _changes_while(self, tenants: int) -> list[float]:
@@ -323,11 +360,14 @@ class Measures:
 
         await until(left, "reconciles to come", seconds=READY_SECONDS, say=self._say)
 
-    async def _quiet(self) -> None:
-        """Waits until the leader reconciles little more than the resync for a while; one that lists, or has just won, does less."""
+    async def _quiet(self, *, canaries: int = 0) -> None:
+        """Waits until the leader reconciles little more than the resync, and canaries to tell of them, for a while; one that lists,
+        or has just won, does less.
+        """
         last, quiet = self._reconciles(), 0
         resynced = min(2 * self._tenants / RESYNC_SECONDS, 1 / resync.SECONDS_EACH)
-        few = _QUIET_SECONDS * (1 + _RESYNCS * resynced)
+        told = canaries / EVIDENCE_SECONDS
+        few = _QUIET_SECONDS * (1 + _RESYNCS * (resynced + told))
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             await asyncio.sleep(_QUIET_SECONDS)

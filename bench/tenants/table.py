@@ -4,14 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bench.rollback.figures import quantile
-from bench.tenants.measures import Figures
-
-
-def _milliseconds(values: Sequence[float]) -> str:
-    if not values:
-        return "none"
-    p50, p99 = (1000 * quantile(values, share) for share in (0.5, 0.99))
-    return f"{p50:.0f} / {p99:.0f} of {len(values)}"
+from bench.tenants.measures import Figures, milliseconds
 
 
 def _mebibytes(count: float) -> str:
@@ -25,12 +18,12 @@ ROWS: Final[Sequence[tuple[str, Callable[[Figures], str]]]] = (
     ("leader, MiB", lambda one: _mebibytes(one.resident_bytes)),
     ("standby at rest, % of a core", lambda one: f"{one.standby_core_percent:.2f}"),
     ("standby, MiB", lambda one: _mebibytes(one.standby_resident_bytes)),
-    ("change to first child, idle, ms, p50 / p99", lambda one: _milliseconds(one.changes_idle)),
-    ("the same in a full resync", lambda one: _milliseconds(one.changes_busy)),
+    ("change to first child, idle, ms, p50 / p99", lambda one: milliseconds(one.changes_idle)),
+    ("the same in a full resync", lambda one: milliseconds(one.changes_busy)),
     ("100 canaries, % of a core more", lambda one: f"{one.canary_core_percent:.2f}"),
     ("restart to all looked at, s", lambda one: f"{one.restart_seconds:.0f}"),
     ("writes after a restart", lambda one: f"{sum(one.restart_writes.values())}"),
-    ("100 turn bad in a resync, ms to 0 %, p50 / p99", lambda one: _milliseconds(one.bad_seconds)),
+    ("100 turn bad in a resync, ms to 0 %, p50 / p99", lambda one: milliseconds(one.bad_seconds)),
     ("API server at rest, % of a core", lambda one: f"{one.api_server_core_percent:.1f}"),
     ("API server, MiB", lambda one: _mebibytes(one.api_server_bytes)),
     ("etcd, MiB", lambda one: _mebibytes(one.stored_bytes)),
