@@ -159,6 +159,11 @@ class OwnedObjects:
         child = self._homes.get(_home(key), {}).get(key)
         return child is not None and bool(child.uid) and child.uid == body["metadata"].get("uid")
 
+    def is_as_left(self, key: ChildKey) -> bool:
+        """Tells whether the child was read or written, and no watch has shown since that somebody changed it."""
+        child = self._homes.get(_home(key), {}).get(key)
+        return child is not None and bool(child.intent) and child.intent is not _NONE
+
     def pause_seconds(self, body: Manifest) -> float:
         """Returns how long to leave a child as it is: who undoes what was just restored is answered once a second."""
         since = asyncio.get_running_loop().time() - self._child(_key(body)).restored_at

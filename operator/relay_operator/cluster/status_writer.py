@@ -105,6 +105,16 @@ class StatusWriter:
             return written.status
         return body.get("status") or {}
 
+    def note_own_change(self, kind: str, changed: Mapping[str, Any]) -> None:
+        """Takes in an object as it is after a change of the operator's own beside its status, made to the version at hand.
+
+        The next status is for that version: the watched one is no more the newest, and nobody else has changed it in between.
+        """
+        metadata = changed["metadata"]
+        key = (kind, metadata.get("namespace", ""), metadata["name"])
+        status = dict(self.told(kind, changed))
+        self._written[key] = _Written(metadata["uid"], status, metadata["resourceVersion"])
+
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Drops the memory of an object that is gone."""
         self._written.pop((kind, namespace, name), None)

@@ -45,7 +45,10 @@ _NOT_STORED = "this weight is not stored yet; it is not raised until the API ser
 
 @dataclass(slots=True)
 class CanaryRuns:
-    """budget says how many canaries may be raised at once, ahead_seconds by how much our clock is ahead of the former leader's."""
+    """budget says how many canaries may be raised at once, ahead_seconds by how much our clock is ahead of the former leader's.
+
+    What is resumed later was told by others: by the operator whose Tenant it was, or by this one.
+    """
 
     evidence: Evidence
     budget: Budget = field(default_factory=Budget)
@@ -53,6 +56,7 @@ class CanaryRuns:
     runs: dict[RouteKey, Run] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
     _lively: dict[RouteKey, None] = field(default_factory=dict)
+    _inherited: set[RouteKey] = field(default_factory=set)
 
     def on_trial(self) -> list[tuple[RouteKey, Run]]:
         """Returns the runs of which something is to be found out: by measuring, by probing, or from shadow copies.
@@ -70,9 +74,14 @@ class CanaryRuns:
         return [(key, self.runs[key]) for key in keys]
 
     def recall(self, key: RouteKey, status: Mapping[str, Any], *, now: float) -> None:
-        """Takes from status, before the first decision of this life, which canaries have a place and which are in line."""
+        """Takes from the status that the former leader told, before the first decision of this life, which canaries have a place
+        and which are in line.
+        """
         progress = route_status.from_status(status).progress
-        if progress is None or not self.budget.most:
+        if progress is None:
+            return
+        self._inherited.add(key)
+        if not self.budget.most:
             return
         state = progress.state.by_another_clock(self.ahead_seconds(), now=now)
         waiting = _is_told(status, Reason.AWAITING_BUDGET)
@@ -108,7 +117,7 @@ class CanaryRuns:
             progress = route_status.from_status(route.status).progress
             if progress is not None:
                 _recall_passed(run, progress, route.status)
-                resume(run, progress, in_force, now, ahead_seconds=self.ahead_seconds())
+                resume(run, progress, in_force, now, ahead_seconds=self._ahead_seconds(key))
             adopt_started(run, in_force, now)
             self._begin(key, run, progress)
         if run.objective != objective:
@@ -148,7 +157,7 @@ class CanaryRuns:
             progress = route_status.from_status(status).progress
             if progress is not None:
                 _recall_passed(run, progress, status)
-                resume(run, progress, in_force, now, ahead_seconds=self.ahead_seconds())
+                resume(run, progress, in_force, now, ahead_seconds=self._ahead_seconds(key))
             self._begin(key, run, progress)
         adopt(run, in_force, now)
         run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)
@@ -193,6 +202,7 @@ class CanaryRuns:
 
     def _drop(self, key: RouteKey) -> None:
         self._lively.pop(key, None)
+        self._inherited.discard(key)
         if self.runs.pop(key, None) is not None:
             names = self._names[key[0]]
             names.discard(key[1])
@@ -336,9 +346,14 @@ class CanaryRuns:
         since = run.state.step_started_at if of_this else now
         return self.budget.why_not(key, since=since, now=now)
 
+    def _ahead_seconds(self, key: RouteKey) -> float:
+        """Returns by how much our clock is ahead of the one that the route's status was told by, as far as that is known."""
+        return self.ahead_seconds() if key in self._inherited else 0.0
+
     def _begin(self, key: RouteKey, run: Run, told: Progress | None) -> None:
         """Keeps a run that this life goes on with. A weight that status does not tell of has its place all the same."""
         self.runs[key] = run
+        self._inherited.discard(key)
         self._names.setdefault(key[0], set()).add(key[1])
         before = told.state.weight_percent if told is not None else 0
         if run.state.weight_percent > before and run.state.phase in RAISED:

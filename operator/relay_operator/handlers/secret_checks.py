@@ -135,6 +135,8 @@ class SecretChecks:
             # at the first look too, as above, which is no news that would end a backoff
             is_news |= not version or version != (before or {}).get(name)
         if is_news:
+            for name, version in found.items():
+                self._key_versions.show(space, name, version)
             if before is not None:
                 self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)
             key = Key("Tenant", "", tenant)

@@ -38,6 +38,7 @@ class SecretWatch:
         self._context = context
         self._versions = versions
         self._heard_at: dict[str, float] = {}
+        versions.is_followed = self.is_followed
 
     def is_followed(self, secret: str) -> bool:
         """Tells whether a watch shows the Secrets of this name, as far as is known."""
@@ -87,6 +88,7 @@ class SecretWatch:
         is_known = self._context.watched_state.tenants.get(tenant) is not None
         if not is_known or not self._versions.is_news(space, secret, event.version):
             return
+        self._versions.show(space, secret, event.version)
         if event.type == "ADDED" and not self._versions.was_read(space, secret):
             # at the operator's start this shows every Secret there is, of tenants that are all to be looked at anyway
             self._context.queue.add(Key("Tenant", "", tenant), Urgency.BACKGROUND)

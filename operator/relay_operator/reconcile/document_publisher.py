@@ -220,6 +220,15 @@ class DocumentPublisher:
             return 0, len(pods)
         return sum(publication.has_acknowledged(pod) for pod in pods), len(pods)
 
+    def are_first_asked(self, namespace: str) -> bool:
+        """Tells whether a pod of the tenant is still to answer the first push of this life of the operator, or to fail."""
+        publication = self._publications.get(namespace)
+        if publication is None:
+            return False
+        pods = [pod for pod in self._watched_state.relay_pods(namespace) if not pod.terminating]
+        behind = (pod for pod in pods if not publication.has_acknowledged(pod))
+        return publication.pushes.await_first(behind)
+
     async def acknowledged(self, namespace: str) -> tuple[int, int]:
         """Counts as count_acknowledged does, after one more distribution when a pod runs an older document.
 

@@ -21,12 +21,13 @@ _LATE_SECONDS = 0.25
 
 @dataclass(slots=True)
 class _Course:
-    """Record of the pushes to one form of a pod. started and resumes are times of the event loop."""
+    """Record of the pushes to one form of a pod. started and resumes are times of the event loop; has_ended tells of any so far."""
 
     pod: Pod
     failures: int = 0
     resumes: float = 0.0
     started: float = 0.0
+    has_ended: bool = False
     task: asyncio.Task[bool] | None = None
 
 
@@ -66,6 +67,11 @@ class PodPushes:
         for pod in pods:
             self._running(pod, push)
 
+    def await_first(self, pods: Iterable[Pod]) -> bool:
+        """Tells whether no push to one of the pods has ended yet, whether well or not."""
+        courses = map(self._courses.get, (pod.uid for pod in pods))
+        return any(course is None or not course.has_ended for course in courses)
+
     def _running(self, pod: Pod, push: Push) -> _Course | None:
         now = asyncio.get_running_loop().time()
         course = self._courses.get(pod.uid)
@@ -88,7 +94,7 @@ class PodPushes:
             async with self._places:
                 succeeded = await push(course.pod)
         finally:
-            course.task = None
+            course.task, course.has_ended = None, True
             now = asyncio.get_running_loop().time()
             if succeeded:
                 is_late = course.failures or now - course.started > _LATE_SECONDS

@@ -80,7 +80,6 @@ class RouteReconciler:
     async def reconcile(self, namespace: str, name: str) -> None:
         """Brings the route and its canary's weight into force, and writes its status."""
         now = self._clock()
-        self._recall(now)
         watched = self._watched_state.routes.get(name, namespace=namespace)
         publication = self._publisher.publication(namespace)
         if watched is None:
@@ -105,12 +104,15 @@ class RouteReconciler:
         self._unheard.forget(("RelayRoute", namespace, name))
         self._pending.forget((namespace, name))
 
-    def _recall(self, now: float) -> None:
-        """Tells the budget, once, of all canaries that an earlier life of the operator began or put in line."""
+    def recall(self) -> None:
+        """Takes in, once, all canaries that the former leader began or put in line: before anything else is done.
+
+        A Tenant that comes later has others' times in its routes' statuses.
+        """
         if self._recalled:
             return
         self._recalled = True
-        routes = self._watched_state.routes
+        now, routes = self._clock(), self._watched_state.routes
         for namespace in filter(self._watched_state.is_our_namespace, routes.namespaces()):
             for one in routes.in_namespace(namespace):
                 key = (namespace, one.name)
@@ -478,7 +480,8 @@ class RouteReconciler:
         is_as_told = programmed.acknowledged < programmed.pods and told == replace(
             programmed, acknowledged=programmed.pods
         )
-        return self._unheard.are_awaited(key, is_as_told=is_as_told)
+        are_asked = self._publisher.are_first_asked(key[1])
+        return self._unheard.are_awaited(key, is_as_told=is_as_told, are_asked=are_asked)
 
     def _compared(self, namespace: str, name: str) -> Compared | None:
         route = self._watched_state.parsed_route(namespace, name)

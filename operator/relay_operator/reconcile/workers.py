@@ -78,6 +78,7 @@ class Workers:
 
     async def run(self, slowest: Urgency = Urgency.BACKGROUND) -> None:
         """Runs one worker until cancelled; it takes what is at least that urgent."""
+        self._routes.recall()
         while True:
             # a reconcile that waits for nothing would leave no turn to the watches, the SLO loop and the pushes
             await asyncio.sleep(0)

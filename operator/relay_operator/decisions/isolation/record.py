@@ -19,6 +19,8 @@ _DOUBT_SECONDS = 45.0
 """A tenant that was isolated is told to be so for this long while probes judge nothing: a pod restarts."""
 _PATIENCE = 2
 """Probes in a row that judge nothing; after that a new tenant's keys wait for no more."""
+_OTHER_PROOFS = 3
+"""In a row with which another proof is told: by what each probe finds out in time, what is told would change every other time."""
 SETTLE_SECONDS = 0.5
 """From a change of policies to a probe: the network takes a moment."""
 
@@ -29,7 +31,8 @@ class Record:
     seconds since the epoch; all other times are of a clock that nobody sets.
 
     exposures are those in a row that are not in force yet, unjudged the probes in a row that judged nothing, the first of
-    them at doubted_at. due_at is when the tenant is to be probed again.
+    them at doubted_at, others the proofs in a row that rest on other targets than the one in force. due_at is when the tenant is
+    to be probed again.
     """
 
     finding: Finding = NOT_PROBED
@@ -37,6 +40,7 @@ class Record:
     exposures: int = 0
     unjudged: int = 0
     doubted_at: float = 0.0
+    others: int = 0
     retries: int = 0
     due_at: float = 0.0
 
@@ -68,6 +72,9 @@ def after(
         return _after_nothing(record, found, now)
     if found.holds:
         due_at = now + period_seconds * (0.9 + 0.2 * jitter)
+        others = record.others + 1 if record.finding.holds and found != record.finding else 0
+        if 0 < others < _OTHER_PROOFS:
+            return Record(finding=record.finding, proven_at=now, others=others, due_at=due_at)
         return Record(finding=found, proven_at=now, due_at=due_at)
     if record.finding.holds is not False and record.exposures + 1 < _EXPOSURES:
         return replace(

@@ -1,8 +1,10 @@
 """Keeps what is known of the isolation of every tenant, and whether its providers' keys are handed out."""
 
 import heapq
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.isolation import record as records
@@ -12,8 +14,8 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 UNREADY_SECONDS = 10.0
 """Pods none of which is ready for this long are probed all the same."""
-_SECONDS_EACH = 0.5
-"""Two tenants a second at most are probed for no reason but that it is long ago: each of 5,000 every 42 minutes."""
+_SECONDS_EACH = 1.5
+"""Two tenants in three seconds at most are probed for no reason but that it is long ago: each of 5,000 every two hours."""
 
 Incarnation = tuple[str, int]
 
@@ -65,8 +67,16 @@ class IsolationRecords:
         if self._uids.get(namespace) != watched.uid:
             self._uids[namespace] = watched.uid
             self._ready.pop(namespace, None)
-            self._keep(namespace, records.remembered(watched.body["status"]))
+            self._keep(namespace, self._remembered(namespace, watched.body["status"]))
         return self._records[namespace]
+
+    def _remembered(self, namespace: str, status: Mapping[str, Any]) -> Record:
+        """Returns what an earlier life of the operator told; who was isolated is probed in turn, as many a second as at rest."""
+        record = records.remembered(status)
+        if not record.finding.holds:
+            return record
+        turn = zlib.crc32(namespace.encode()) / 2**32 * self._watched_state.tenants.count
+        return replace(record, due_at=self._clock() + turn * _SECONDS_EACH)
 
     def begin(self, namespace: str) -> None:
         """Notes that a round of probes of a tenant begins: it sees what changed before."""
@@ -90,12 +100,15 @@ class IsolationRecords:
     def note_pods(self, namespace: str, pods: Iterable[Pod]) -> None:
         """Lets a tenant be probed within a moment where one of its pods is ready that was not when last looked at.
 
-        Where none is, it is probed all the same after a while: they may wait for a certificate.
+        Where none is, it is probed all the same after a while: they may wait for a certificate. Pods that a new life of the
+        operator finds are those of which an earlier one told, or wait for their tenant's turn.
         """
         staying = [pod for pod in pods if not pod.terminating]
         ready = frozenset((pod.uid, pod.incarnation) for pod in staying if pod.ready)
         record = self.of(namespace)
-        if ready - self._ready.get(namespace, frozenset()):
+        before = self._ready.get(namespace)
+        is_inherited = before is None and bool(record.finding.holds)
+        if not is_inherited and ready - (before or frozenset()):
             self.probe_anew(namespace)
         self._ready[namespace] = ready
         if ready or not staying:

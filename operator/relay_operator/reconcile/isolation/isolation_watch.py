@@ -29,6 +29,8 @@ _TICK_SECONDS: Final = 0.5
 _MOST_AT_ONCE: Final = 8
 _SENTINEL_SECONDS: Final = 20.0
 """Between probes of some tenant on a node."""
+_SECONDS_OF_A_NODE: Final = 1.0
+"""One node a second at most, however many there are: of more than twenty, each one's turn comes later."""
 _TRIED_ON_A_NODE: Final = 8
 """Tenants that are looked at for a pod to probe from."""
 _SWEEP_SECONDS: Final = 300.0
@@ -78,7 +80,9 @@ class IsolationWatch:
         for namespace in [one for one, task in self._probing.items() if task.done()]:
             self._end(namespace, self._probing.pop(namespace))
         self._take_in_changes()
-        if self._clock() - self._looked_at >= _SENTINEL_SECONDS:
+        nodes = len(self._watched_state.directory.hosts())
+        pause = max(_SENTINEL_SECONDS, nodes * _SECONDS_OF_A_NODE)
+        if self._clock() - self._looked_at >= pause:
             self._looked_at = self._clock()
             self._choose_sentinels()
         self._take_due()

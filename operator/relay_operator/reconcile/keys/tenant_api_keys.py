@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from relay_contract import document
@@ -35,6 +35,16 @@ _SETTLING_SECONDS: Final = 0.05
 """After the time of a change, so that the clock has reached it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Holds what a look has found. asked is what the Tenant asks for, version its Secret's, at a time of the event loop."""
+
+    asked: tuple[object, ...]
+    version: str
+    found: ApiKeys
+    at: float
+
+
 class TenantApiKeys:
     """A rotation keeps no state but the Secret: a next key that was pushed and not written is one that nobody has."""
 
@@ -57,12 +67,31 @@ class TenantApiKeys:
         self._versions = versions
         self._clock = clock
         self._prepared: dict[str, dict[str, str]] = {}
+        self._looks: dict[str, _Look] = {}
 
     async def read(self, spec: Tenant, publication: Publication | None) -> ApiKeys:
         """Reads the keys and brings their Secret to what is due now, but for rotations, which `rotate` finishes.
 
-        publication is what is in force, of which digests that cannot be read stay.
+        publication is what is in force, of which digests that cannot be read stay. What was found is not read again
+        where nothing can have changed.
         """
+        found = self._found_lately(spec)
+        if found is None:
+            found = await self._read(spec, publication)
+        self._look_again(spec, found.next_at - self._clock())
+        return found
+
+    def _found_lately(self, spec: Tenant) -> ApiKeys | None:
+        look = self._looks.get(spec.metadata.name)
+        if look is None or look.asked != _asked(spec) or self._clock() >= look.found.next_at:
+            return None
+        age = asyncio.get_running_loop().time() - look.at
+        space = names.tenant_namespace(spec.metadata.name)
+        stands = self._versions.stands(space, names.API_KEYS_SECRET, look.version, age=age)
+        return look.found if stands else None
+
+    async def _read(self, spec: Tenant, publication: Publication | None) -> ApiKeys:
+        self._looks.pop(spec.metadata.name, None)
         now, wanted = self._clock(), _wanted(spec)
         secret = await _once_bound(lambda: api_key_secrets.read(self._api, spec, now=now))
         settled = self._settle(spec, secret, wanted, {}, now)
@@ -73,8 +102,7 @@ class TenantApiKeys:
         order = [key.name for key in spec.spec.api_keys]
         digests, doubles = in_force.without_doubles({**mine, **others.digests}, order)
         theirs = _named(spec, "Digest")
-        self._look_again(spec, settled.next_at - now)
-        return ApiKeys(
+        found = ApiKeys(
             digests=digests,
             states=settled.states,
             brought=theirs,
@@ -83,6 +111,12 @@ class TenantApiKeys:
             obstacle=obstacle,
             next_at=settled.next_at,
         )
+        if not (theirs or prepared or obstacle):
+            space = names.tenant_namespace(spec.metadata.name)
+            version = self._versions.version(space, names.API_KEYS_SECRET)
+            at = asyncio.get_running_loop().time()
+            self._looks[spec.metadata.name] = _Look(_asked(spec), version, found, at)
+        return found
 
     async def rotate(self, spec: Tenant, publication: Publication) -> None:
         """Replaces the keys that are due in the Secret, if every relay pod that is called knows the next ones.
@@ -107,6 +141,7 @@ class TenantApiKeys:
     def forget(self, name: str) -> None:
         """Forgets a Tenant that is gone."""
         self._prepared.pop(name, None)
+        self._looks.pop(name, None)
         self._versions.forget(names.tenant_namespace(name))
 
     def _settle(
@@ -205,6 +240,11 @@ class TenantApiKeys:
         if seconds < math.inf:
             wait = min(max(seconds, 0.0) + _SETTLING_SECONDS, _FARTHEST_SECONDS)
             self._queue.add_after(Key("Tenant", "", spec.metadata.name), wait)
+
+
+def _asked(spec: Tenant) -> tuple[object, ...]:
+    metadata = spec.metadata
+    return metadata.uid, metadata.generation, tuple(sorted(metadata.annotations.items()))
 
 
 def _wanted(spec: Tenant) -> Wanted:

@@ -1,5 +1,6 @@
 """Homes of tenants: the namespace of each, and the operator's rights in it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from relay_operator.decisions.outcome import Obstacle
 from relay_operator.errors import ApiServerRefused, OperatorError
 from relay_operator.manifests import namespace
 from relay_operator.manifests.environment import Manifest, Platform
+from relay_operator.reconcile.keys.secret_versions import RECENT_SECONDS, SecretVersions
 from relay_operator.reconcile.publishing.signed_notes import SignedNotes
 from relay_operator.reconcile.tenancy import releases
 from relay_operator.reconcile.watched_state import WatchedState
@@ -34,10 +36,12 @@ class Homes:
         children: OwnedObjects,
         watched_state: WatchedState,
         queue: WorkQueue,
+        versions: SecretVersions,
         platform: Platform,
         signing_key: Ed25519PrivateKey,
     ) -> None:
         self._api = api
+        self._versions = versions
         self._children = children
         self._watched_state = watched_state
         self._queue = queue
@@ -46,6 +50,7 @@ class Homes:
         self._uids: dict[str, tuple[str, str]] = {}
         self._adopted: set[str] = set()
         self._cleared: dict[str, tuple[str, str]] = {}
+        self._owned_at: dict[str, tuple[tuple[str, int], float]] = {}
 
     def status_fields(self, body: Manifest) -> dict[str, Any]:
         """Returns what a Tenant's status says of its namespace, which proves from then on that it is the Tenant's."""
@@ -58,6 +63,8 @@ class Homes:
 
     async def own(self, body: Manifest, spec: Tenant) -> Obstacle | None:
         """Creates the namespace, or checks that it is this Tenant's or may be adopted, with nothing of a former one in it."""
+        if self._was_owned_lately(spec):
+            return None
         space = names.tenant_namespace(spec.metadata.name)
         existing = await self._api.get("Namespace", space)
         if existing is None:
@@ -75,7 +82,21 @@ class Homes:
             self._cleared[spec.metadata.name] = spec.metadata.uid, existing["metadata"]["uid"]
         # once: each change of it has the Tenant looked at again at once
         self._note_ownership(space, is_owned=obstacle is None)
+        if obstacle is None:
+            now = asyncio.get_running_loop().time()
+            self._owned_at[spec.metadata.name] = _asked(spec), now
         return obstacle
+
+    def _was_owned_lately(self, spec: Tenant) -> bool:
+        """Tells whether a look has found the namespace as it is to be, and nothing has changed that since."""
+        asked, at = self._owned_at.get(spec.metadata.name, (None, 0.0))
+        is_recent = asyncio.get_running_loop().time() - at < RECENT_SECONDS
+        space = names.tenant_namespace(spec.metadata.name)
+        ours = ("Namespace", "", space), ("RoleBinding", space, names.TENANT_ROLE_BINDING)
+        is_same = is_recent and asked == _asked(spec)
+        # of a namespace that goes, a Secret may be shown first
+        is_as_read = is_same and self._versions.are_as_read(space)
+        return is_as_read and all(map(self._children.is_as_left, ours))
 
     async def repair(self, body: Manifest, tenant: Tenant) -> bool:
         """Restores a namespace that is there and the operator's rights in it. False without one of this Tenant's."""
@@ -101,6 +122,7 @@ class Homes:
         self._uids.pop(name, None)
         self._adopted.discard(name)
         self._cleared.pop(name, None)
+        self._owned_at.pop(name, None)
 
     async def _remains(
         self,
@@ -190,6 +212,8 @@ class Homes:
         return text == _stamped(existing["metadata"]["name"], anchor)
 
     def _note_ownership(self, space: str, *, is_owned: bool) -> None:
+        if not is_owned:
+            self._owned_at.pop(space.removeprefix(names.NAMESPACE_PREFIX), None)
         if self._watched_state.note_owned(space, is_owned):
             # only a tenant with a namespace has a part in its providers' quota
             for provider in self._watched_state.routes.mentioned_in(space):
@@ -200,6 +224,10 @@ class Homes:
 def is_shut_out(error: OperatorError) -> bool:
     """Tells whether the API server answered as it does where the namespace or our RoleBinding in it is gone."""
     return isinstance(error, ApiServerRefused) and error.status in _NOT_THERE
+
+
+def _asked(spec: Tenant) -> tuple[str, int]:
+    return spec.metadata.uid, spec.metadata.generation
 
 
 def _stamp_on(existing: Manifest) -> str:

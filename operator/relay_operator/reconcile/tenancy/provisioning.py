@@ -116,6 +116,10 @@ class Provisioning:
         await self._certificate.bring(publication, now)
         return keys
 
+    def forget(self, space: str) -> None:
+        """Forgets a tenant that is gone."""
+        self._keys.forget(space)
+
     async def _has_keys(self, publication: Publication) -> bool:
         """Tells whether keys of providers were handed out already, which routes alone do not: a Provider may need none."""
         space = publication.base.namespace

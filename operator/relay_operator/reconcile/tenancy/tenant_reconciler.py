@@ -119,6 +119,7 @@ class TenantReconciler:
             children=children,
             watched_state=watched_state,
             queue=queue,
+            versions=key_versions,
             platform=platform,
             signing_key=signing_key,
         )
@@ -232,7 +233,9 @@ class TenantReconciler:
             obstacle = await self._homes.own(body, spec)
             if obstacle is None:
                 owned = True
-                await finalizers.ensure(self._api, body)
+                changed = await finalizers.ensure(self._api, body)
+                if changed is not None:
+                    self._report.note_own_change(changed)
                 keys = await self._provisioning.provision(spec, now)
         except (ApiServerRefused, Unavailable) as error:
             if is_shut_out(error):
@@ -275,6 +278,7 @@ class TenantReconciler:
         space = names.tenant_namespace(name)
         self._rollouts.forget(name)
         self._image_pull.forget(space)
+        self._provisioning.forget(space)
         self._publisher.forget(space)
         self._pauses.forget(name)
         self._children.forget(space)

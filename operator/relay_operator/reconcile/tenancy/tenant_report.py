@@ -104,7 +104,8 @@ class TenantReport:
             status, acknowledged=found.pods
         )
         key = ("Tenant", "", body["metadata"]["name"])
-        return self._unheard.are_awaited(key, is_as_told=is_as_told)
+        are_asked = self._publisher.are_first_asked(status.namespace)
+        return self._unheard.are_awaited(key, is_as_told=is_as_told, are_asked=are_asked)
 
     async def write(
         self,
@@ -134,6 +135,10 @@ class TenantReport:
         if self._ledger_news.standing is None:
             return told_before(self._status.told("Tenant", body))
         return self._ledger_news.of_tenant(watched.resource)
+
+    def note_own_change(self, changed: dict[str, Any]) -> None:
+        """Takes in what a Tenant is after a change of the operator's own beside its status."""
+        self._status.note_own_change("Tenant", changed)
 
     async def announce_restored(self, body: dict[str, Any], now: float) -> None:
         """Tells in Events what of the tenant's objects others had edited or removed."""

@@ -161,3 +161,19 @@ async def test_a_write_that_fails_is_not_remembered(server: InMemoryApiServer) -
         await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
     api.failures.statuses.clear()
     assert await writer.write("Provider", shown(server), {}, [READY], now=MONDAY)
+
+
+async def test_a_change_of_our_own_beside_the_status_costs_the_next_one_no_conflict(
+    server: InMemoryApiServer,
+) -> None:
+    api = server.connect()
+    writer, watched = StatusWriter(api), shown(server)
+    patch = {"metadata": {"finalizers": ["relay-operator.dev/tenant"]}}
+    writer.note_own_change("Provider", await api.patch("Provider", "p", patch))
+    assert await writer.write("Provider", watched, {"url": "u"}, [READY], now=MONDAY)
+    assert api.reads == 0
+    # what others write after it is not overwritten
+    body = shown(server)
+    server.put({**body, "status": {**body["status"], "url": "theirs"}})
+    with pytest.raises(Conflict):
+        await writer.write("Provider", watched, {"url": "v"}, [READY], now=MONDAY)

@@ -189,6 +189,53 @@ async def test_a_restarted_operator_writes_nothing(scene: Scene) -> None:
 
 
 @in_virtual_time
+async def test_a_restarted_operator_writes_nothing_while_pods_are_slow_to_answer() -> None:
+    """A machine that is busy with the restart itself lets thousands of pods answer after seconds."""
+    stage, life = await without_canary()
+    await stage.settle()
+    stage.relays.seconds["relay-1"] = 9.0
+    again = await restarted(stage, life)
+    await stage.settle(30)
+    assert again.changes == []
+    await again.end()
+
+
+@in_virtual_time
+async def test_a_restarted_operator_tells_of_a_pod_that_does_not_answer() -> None:
+    stage, life = await without_canary()
+    await stage.settle()
+    stage.relays.silent.add("relay-1")
+    again = await restarted(stage, life)
+    await stage.settle(30)
+    for kind, name, tenant in (("Tenant", "finance", ""), ("RelayRoute", "chat", "finance")):
+        told = stage.condition(kind, name, "Programmed", tenant=tenant)
+        assert (told["status"], told["reason"]) == ("False", Reason.WAITING_FOR_PODS)
+    await again.end()
+
+
+@in_virtual_time
+async def test_a_restarted_operator_writes_nothing_where_probes_prove_other_things_for_once() -> (
+    None
+):
+    stage, life = await without_canary()
+    await stage.settle()
+    told = stage.condition("Tenant", "finance", "Isolated")["message"]
+    assert "does not reach a metadata address" in told
+    # as a busy machine, which does not reach in time what it did before, and the other way round
+    stage.network.gone = set()
+    asked = len(stage.network.asked)
+    again = await restarted(stage, life)
+    await stage.settle(30)
+    assert len(stage.network.asked) > asked
+    assert again.changes == []
+    # what lasts is told
+    await stage.settle(60)
+    now_told = stage.condition("Tenant", "finance", "Isolated")["message"]
+    assert "a metadata address" in now_told != told
+    await again.end()
+
+
+@in_virtual_time
 async def test_a_refused_spec_leaves_the_last_good_part_of_a_quota_also_over_a_restart() -> None:
     stage, life = await of_a_tenant_whose_newest_spec_is_refused()
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
@@ -11,7 +12,7 @@ from relay_operator.api.shards import MAIN, Shards
 
 LIST = json.dumps([{"name": "premium", "tenantSelector": "tier=premium"}])
 PREMIUM = {"tier": "premium"}
-CANARY = {
+CANARY: dict[str, Any] = {
     "provider": "new",
     "percent": 100,
     "progression": {"stepPercent": 25, "every": "10s", "minRequests": 20},
@@ -59,6 +60,40 @@ async def a_climb(stage: Stage, labels: dict[str, str] | None) -> tuple[Life, Li
     await stage.settle(11)
     assert weight(stage) == 50
     return main, premium, route
+
+
+@pytest.mark.parametrize("hour", [3600.0, -3600.0], ids=["ahead", "behind"])
+def test_a_step_of_a_tenant_that_changes_hands_is_not_shifted_by_a_former_leaders_clock(
+    hour: float,
+) -> None:
+    """The Lease tells of the clock of who led before, which is not the one that this Tenant's status was told by."""
+
+    @in_virtual_time
+    async def story() -> None:
+        stage = Stage()
+        for provider in ("legacy", "new"):
+            stage.provider(provider)
+        stage.tenant()
+        main, premium = await operators(stage)
+        await stage.settle()
+        stage.pod()
+        progression = CANARY["progression"] | {"every": "60s"}
+        route = stage.route(canary=CANARY | {"progression": progression}, analysis=ANALYSIS)
+        await stage.settle()
+        stage.serve(route, 50)
+        await stage.settle(20)
+        assert weight(stage) == 25
+        premium.elector.clock_ahead_seconds = hour
+        stage.tenant(labels=PREMIUM)
+        # 25 seconds of 60 are over
+        for percent, seconds in ((25, 25), (50, 20)):
+            for _ in range(seconds):
+                stage.serve(route, 10)
+                await stage.settle(1)
+            assert weight(stage) == percent
+        await ended(main, premium)
+
+    story()
 
 
 @in_virtual_time

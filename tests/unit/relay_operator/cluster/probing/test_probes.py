@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-import httpx
+import aiohttp
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -43,7 +43,7 @@ async def probes_to(path: Path) -> AsyncIterator[Probes]:
         signing_key=KEY,
         decoy=Decoy(),
         timeout_seconds=DEADLINE_SECONDS,
-        transport=httpx.AsyncHTTPTransport(uds=str(path)),
+        connector=aiohttp.UnixConnector(str(path), force_close=True),
     )
     try:
         yield asking

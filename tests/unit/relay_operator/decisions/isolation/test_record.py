@@ -23,6 +23,17 @@ def test_a_proof_is_in_force_at_once_and_repeated_after_the_period_with_jitter()
     assert after(Record(), YES).finding == YES
 
 
+def test_another_proof_is_told_once_it_was_found_three_times_in_a_row() -> None:
+    """By what a probe finds out in time, a status would be written after every other one."""
+    other = Finding(holds=True, reason=Reason.PROBED, message="refused by fewer")
+    record = after(Record(), YES)
+    assert after(record, other, other).finding == YES
+    assert after(record, other, other, YES, other, other).finding == YES
+    assert after(record, other, other, other).finding == other
+    assert after(after(Record(), NO, NO), other).finding == other
+    assert after(record, other, now=3000).proven_at == 3000
+
+
 def test_an_exposure_is_in_force_once_it_is_seen_twice_in_a_row() -> None:
     once = after(after(Record(), YES), NO)
     assert (once.finding, once.due_at - 1000) == (YES, records.CONFIRM_SECONDS)

@@ -19,8 +19,8 @@ def a_fleet(count: int) -> WatchedState:
     return state
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(0, 600), (10, 600), (1000, 600), (2000, 1200)])
-def test_no_more_than_ten_objects_in_three_seconds_are_looked_at(count: int, seconds: int) -> None:
+@pytest.mark.parametrize(("count", "seconds"), [(0, 600), (10, 600), (750, 600), (2000, 1600)])
+def test_no_more_than_five_objects_in_two_seconds_are_looked_at(count: int, seconds: int) -> None:
     assert resync.period_seconds(a_fleet(count), 600) == pytest.approx(seconds)
 
 
@@ -30,4 +30,4 @@ def test_objects_that_went_count_no_more() -> None:
         name = f"t{number}"
         assert state.tenants.take_in({"metadata": {"name": name, "uid": name}}, deleted=True)
     assert state.tenants.count == 0
-    assert resync.period_seconds(state, 300) == pytest.approx(600)
+    assert resync.period_seconds(state, 300) == pytest.approx(800)

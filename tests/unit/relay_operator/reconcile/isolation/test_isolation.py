@@ -392,6 +392,24 @@ async def test_a_restarted_operator_goes_on_from_what_it_told() -> None:
 
 
 @in_virtual_time
+async def test_a_restarted_operator_probes_whom_it_told_isolated_in_turn() -> None:
+    names = [f"t{number}" for number in range(40)]
+    stage, life = await with_tenants(*names)
+    await stage.settle(60)
+    await life.end()
+    before, began = len(stage.network.asked), stage.clock.now
+    next_life = await stage.operator()
+    await stage.settle(70)
+    asked = stage.network.asked[before:]
+    assert {name for name, _ in asked} == {f"{name}-pod" for name in names}
+    for second in range(0, 60, 10):
+        # two in three seconds, not all at random in step, and one of the node every twenty
+        within = [name for name, at in asked if 0 <= at - began - second < 10]
+        assert len(within) <= 2 * 10
+    await next_life.end()
+
+
+@in_virtual_time
 async def test_after_an_upgrade_relays_that_do_not_probe_keep_what_they_have() -> None:
     stage, life = await with_tenants("finance")
     stage.route()

@@ -60,6 +60,31 @@ async def test_fifty_tenants_at_once_get_what_each_asks_for_and_no_more_writes_t
 
 
 @in_virtual_time
+async def test_a_new_tenant_with_a_route_costs_few_calls_until_it_is_ready() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    life = await stage.operator()
+    await stage.settle()
+    reads, writes = life.api.reads, len(life.api.writes)
+    stage.tenant()
+    await stage.settle(0.3)
+    stage.route()
+    await stage.settle(0.5)
+    stage.pod(ready=False)
+    await stage.settle(1)
+    stage.pod()
+    await stage.settle(10)
+    assert owned(stage, "finance")
+    found = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
+    assert found["status"] == "True"
+    # one of each child that is looked for before it is made, and hardly more
+    assert life.api.reads - reads <= 30
+    # no status was refused for the version that the operator's own finalizer has made old
+    assert life.api.reads_of["Tenant"] == 0
+    assert len(life.api.writes) - writes <= 36
+
+
+@in_virtual_time
 async def test_a_spec_that_is_changed_all_the_time_holds_up_no_other_tenant() -> None:
     stage = Stage()
     stage.tenant("restless")

@@ -263,17 +263,17 @@ async def test_a_new_key_makes_the_kubelet_refresh_the_pods_mounts() -> None:
     await life.end()
 
 
-@pytest.mark.parametrize(("status", "failures"), [(404, 0), (403, 1)], ids=["gone", "refused"])
+@pytest.mark.parametrize(("status", "fails"), [(404, False), (403, True)], ids=["gone", "refused"])
 @in_virtual_time
 async def test_a_pod_that_went_meanwhile_needs_no_refresh(
-    status: int, failures: int, caplog: pytest.LogCaptureFixture
+    status: int, fails: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage, life = await a_serving_tenant()
     life.api.failures.statuses["Pod"] = status
     stage.secret("legacy-key", value="bmV3")
     stage.tenant(queue={"concurrency": 3})
     await stage.settle(0.15)
-    assert caplog.messages.count("reconcile failed, will retry") == failures
+    assert ("reconcile failed, will retry" in caplog.messages) is fails
     secret = stage.server.stored("Secret", names.UPSTREAM_SECRET, namespace=SPACE)
     assert secret["data"] == {"legacy": "bmV3"}
     await life.end()
