@@ -1,7 +1,7 @@
 """A message on its way to a tool server, and what comes back, held to it."""
 
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Final
 
 from mypy_extensions import trait
@@ -26,7 +26,7 @@ _PASSED_STATUSES: Final = frozenset({400, 404})
 
 
 @trait
-class AnswerReader:
+class AnswerReader(ABC):
     """Takes what a client may get of a call's answer."""
 
     @abstractmethod

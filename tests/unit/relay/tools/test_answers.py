@@ -1,5 +1,7 @@
 """Answers are held to their requests; what a server sends on the way, to the table."""
 
+import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -103,6 +105,19 @@ def test_a_state_that_was_changed_anywhere_does_not_open(state: str, at: int, si
     changed = sealed[:at] + sign + sealed[at + 1 :]
     opened = seal().opened(changed, "b")
     assert opened == (state if changed == sealed else None)
+
+
+def test_without_a_secret_no_state_is_sealed_and_none_opens() -> None:
+    nobody = seal(secret=b"")
+    sealed = StateSeal(secret=b"s", caller="production", now=0.0).sealed("s", "b")
+    assert sealed is not None
+    assert nobody.sealed("s", "b") is None
+    asking = result({"resultType": "input_required", "requestState": "s"})
+    assert told(asking, question(), by=nobody) is ProtocolError.invalid_answer
+    key = hmac.new(b"", b"relay request state v1", hashlib.sha256).digest()
+    parts = json.dumps(["production", "9999999999", "b", "s"]).encode()
+    mac = hmac.new(key, parts, hashlib.sha256).hexdigest()
+    assert nobody.opened(f"9999999999.{mac}.s", "b") is None
 
 
 def test_a_state_ends_with_its_time() -> None:

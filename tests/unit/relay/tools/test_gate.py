@@ -16,6 +16,7 @@ from tests.unit.relay.tools.protocol import (
     seal,
 )
 
+from relay.tools.cursors import Place, cursor_to
 from relay.tools.decisions import Own, Passed, Spread
 from relay.tools.gate import Gate
 from relay.tools.methods import Rule
@@ -260,6 +261,12 @@ def test_a_list_begins_at_the_first_server_that_has_some() -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "eyJwYWdlIjogM30=", "..", "erp", "\ud800", "a" * 9000])
 def test_a_cursor_that_is_not_ours_is_invalid(cursor: str) -> None:
     assert gate().decide(request("tools/list", cursor=cursor)) is ProtocolError.invalid_cursor
+
+
+def test_a_cursor_to_a_server_that_is_not_granted_is_invalid() -> None:
+    for server in ("another", ""):
+        cursor = cursor_to(Place(server, "1"), PERMISSIONS.revision)
+        assert gate().decide(request("tools/list", cursor=cursor)) is ProtocolError.invalid_cursor
 
 
 def test_a_cursor_has_to_be_a_string() -> None:
