@@ -24,6 +24,7 @@ from relay_operator.cluster.leadership.fence import Brake, Fence, boot_seconds
 from relay_operator.cluster.ledger.budget_client import BudgetClient
 from relay_operator.cluster.ledger.client import LedgerClient
 from relay_operator.cluster.ledger.key_file import KeyFile
+from relay_operator.cluster.ledger.route_cost_client import RouteCostClient
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
 from relay_operator.cluster.metrics.loop_lag import LoopLag
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -68,6 +69,7 @@ from relay_operator.reconcile.late_pushes import LatePushes
 from relay_operator.reconcile.ledger.budget_push import BudgetPush
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.ledger.price_push import PricePush
+from relay_operator.reconcile.ledger.route_costs import RouteCostNews, RouteCostWatch
 from relay_operator.reconcile.metrics.queue_collector import QueueCollector
 from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
@@ -252,6 +254,7 @@ async def _operate(
     clock = StepClock(wall=time.time, steady=boot_seconds, canaries=canaries, queue=queue)
     ledger_keys = KeyFile(settings.ledger_keys_file) if settings.ledger_url else None
     ledger_news = LedgerNews() if settings.ledger_url else None
+    cost_news = RouteCostNews(has_ledger=bool(settings.ledger_url))
     webhook, key_versions = _webhook(settings, elector), SecretVersions()
     isolation = IsolationRecords(
         watched_state=watched_state,
@@ -331,6 +334,7 @@ async def _operate(
             queue=queue,
             clock=clock,
             webhook=webhook,
+            cost_news=cost_news,
         ),
         watched_state=watched_state,
         resync_seconds=settings.resync_seconds,
@@ -414,6 +418,16 @@ async def _operate(
         "quota-lending": quota_lending.run(),
         "service-checks": services.run(),
         "secret-watch": secret_watch.run(),
+        "route-costs": RouteCostWatch(
+            client=RouteCostClient(settings.ledger_url, ledger_keys) if ledger_keys else None,
+            news=cost_news,
+            canaries=canaries,
+            moves=moves,
+            watched_state=watched_state,
+            queue=queue,
+            clock=time.monotonic,
+            wall=time.time,
+        ).run(),
     }
     if ledger_keys is not None and ledger_news is not None:
         acting["price-push"] = PricePush(

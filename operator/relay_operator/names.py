@@ -113,6 +113,7 @@ class ConditionType(StrEnum):
     PRICED = "Priced"
     WITHIN_BUDGET = "WithinBudget"
     RECONCILED = "Reconciled"
+    WITHIN_COST = "WithinCost"
 
 
 class Reason(StrEnum):
@@ -206,6 +207,13 @@ class Reason(StrEnum):
     NEVER_RECONCILED = "NeverReconciled"
     NOTHING_COMPARED = "NothingCompared"
     NOT_SETTLED = "NotSettled"
+    WITHIN_COST = "WithinCost"
+    COST_HIGHER = "CostHigher"
+    COST_UNKNOWN = "CostUnknown"
+    NO_LEDGER = "NoLedger"
+    USAGE_UNKNOWN = "UsageUnknown"
+    NO_CALLS = "NoCalls"
+    KNOWN = "Known"
 
     RESTORED = "Restored"
     READY = "Ready"

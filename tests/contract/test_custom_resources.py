@@ -154,6 +154,17 @@ ACCEPTED = [
         "r",
         {
             "stable": SIDE,
+            "analysis": {
+                "errorRate": {"maxPercent": 1},
+                "cost": {"maxIncreasePercent": 0, "whenUnknown": "Continue"},
+            },
+        },
+    ),
+    (
+        "RelayRoute",
+        "r",
+        {
+            "stable": SIDE,
             "analysis": {"errorRate": {"maxPercent": 1}, "onStableBreach": "Evacuate"},
         },
     ),

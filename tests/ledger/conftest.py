@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from tests.ledger.ledger_process import LedgerProcess
 from tests.ledger.postgresql_server import PostgresqlServer
 from tests.ledger.shell import Shell
 
@@ -95,3 +96,14 @@ def shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Shell:
     return Shell(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
+    """A ledger that serves the database of `books`."""
+    process = LedgerProcess(address, tmp_path, body_seconds=1.0)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.end()

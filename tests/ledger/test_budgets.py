@@ -3,10 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,16 +295,6 @@ def pay(books: Books, tenant_uid: str, amount: int, now: int) -> None:
 
 
 # -- the routes ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
-    process = LedgerProcess(address, tmp_path, body_seconds=1.0)
-    try:
-        process.start()
-        yield process
-    finally:
-        process.end()
 
 
 def put(serving: LedgerProcess, *tenants: TenantBudget) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from tests.ledger.conftest import COSTS, Books
 from tests.ledger.ledger_process import KEY, LedgerProcess, give_keys, lines, token_of
 from tests.unit.relay_contract.billing.records import closed, opened
@@ -23,16 +22,6 @@ HOUR = 3600 * 10**6
 
 def now() -> int:
     return time.time_ns() // 1000
-
-
-@pytest.fixture
-def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
-    process = LedgerProcess(address, tmp_path, body_seconds=1.0)
-    try:
-        process.start()
-        yield process
-    finally:
-        process.end()
 
 
 def answer(response: httpx.Response) -> dict[str, Any]:

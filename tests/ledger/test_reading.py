@@ -2,13 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from tests.ledger.conftest import Books
 from tests.ledger.ledger_process import LedgerProcess, operator_token, payments_token, token_of
 from tests.unit.relay_contract.billing.records import closed
@@ -22,16 +19,6 @@ from relay_ledger.store.contracts import ContractStore
 DAY = 86_400 * 10**6
 REPORT = "/v1/usage/report"
 HISTORY = "/v1/usage/history"
-
-
-@pytest.fixture
-def serving(books: Books, address: str, tmp_path: Path) -> Iterator[LedgerProcess]:
-    process = LedgerProcess(address, tmp_path, body_seconds=1.0)
-    try:
-        process.start()
-        yield process
-    finally:
-        process.end()
 
 
 def answer(response: httpx.Response, status: int = 200) -> Any:

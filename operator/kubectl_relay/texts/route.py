@@ -38,6 +38,8 @@ def short(route: RouteView, screen: Screen) -> Iterator[str]:
     facts = [f"verdict {route.verdict}"] if route.verdict and route.canary else []
     if route.next:
         facts.append(f"next: {route.next}")
+    if route.cost:
+        facts.append(f"cost of 1,000 calls: {route.cost}")
     if route.pods_acknowledged < route.pods:
         facts.append(f"in force in {route.pods_acknowledged} of {route.pods} relay pods")
     if not route.is_observed:

@@ -10,7 +10,7 @@ from kubectl_relay.views.raw import ConditionView, Object
 class RouteView:
     """A route in short. canary_percent is in force, target_percent what the spec asks for, None without a canary.
 
-    next_at is RFC 3339, empty while no move is in sight. is_observed tells whether all this is about the newest spec.
+    next_at is RFC 3339, empty while no move is in sight. cost says what a thousand calls of each side cost, empty where that was not told. is_observed tells whether all this is about the newest spec.
     """
 
     name: str
@@ -27,6 +27,7 @@ class RouteView:
     next_at: str
     pods: int
     pods_acknowledged: int
+    cost: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,7 @@ def route_view(body: Object) -> RouteView:
         next_at=raw.text(raw.part(status, "step"), "nextAt"),
         pods=raw.number(programmed, "pods"),
         pods_acknowledged=raw.number(programmed, "acknowledged"),
+        cost=raw.text(raw.part(status, "cost"), "summary"),
     )
 
 

@@ -23,6 +23,7 @@ from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.lease_port import LeasePort
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.ingest.operator_port import OperatorPort
+from relay_ledger.ingest.route_costs_port import RouteCostsPort
 from relay_ledger.reading.reading_port import ReadingPort
 from relay_ledger.reading.usage_desk import READERS, UsageDesk
 from relay_ledger.settings import Settings
@@ -33,6 +34,7 @@ from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.price_book_store import PriceBookStore
+from relay_ledger.store.route_cost_reading import RouteCostReading
 from relay_ledger.store.schema import upgrade
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys
 
@@ -86,6 +88,9 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     ReadingPort(usage, keys, log, body_seconds=settings.body_seconds).add_routes(application)
     budgets = BudgetStore(engine, lease_seconds=settings.lease_seconds)
     LeasePort(budgets, keys, desk, settings).add_routes(application)
+    RouteCostsPort(
+        RouteCostReading(engine), keys, desk, body_seconds=settings.body_seconds
+    ).add_routes(application)
     OperatorPort(
         keys,
         desk,

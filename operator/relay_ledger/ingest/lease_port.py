@@ -1,15 +1,12 @@
 """The routes by which relay pods lease parts of budgets, and by which the operator sets them and hears of alerts."""
 
-import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from relay_contract.billing.budget import (
     ALERTS_TOLD_PATH,
@@ -22,25 +19,23 @@ from relay_contract.billing.budget import (
     LeaseRequest,
 )
 from relay_ledger.budgets.leasing import OutdatedAsk
-from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway, TooBusy
+from relay_ledger.ingest.booking_desk import BookingDesk
+from relay_ledger.ingest.json_routes import (
+    UNAUTHORIZED,
+    Answer,
+    RequestRefused,
+    answering,
+    json_answer,
+    read_form,
+    token_in,
+)
 from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.periods.zones import SECOND, UnknownZone, zone
 from relay_ledger.settings import Settings
 from relay_ledger.store.limits.budget_store import BudgetStore
 
 MAX_BUDGETS_BYTES: Final = 1024 * 1024
-_BEARER: Final = "bearer "
 _Form = TypeVar("_Form", bound=BaseModel)
-Answer = Callable[[web.Request], Awaitable[web.Response]]
-
-
-class _Refused(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
 
 
 class LeasePort:
@@ -65,25 +60,15 @@ class LeasePort:
         router.add_post(ALERTS_TOLD_PATH, self._answering(self._note_told))
 
     def _answering(self, answer: Answer) -> Answer:
-        async def answered(request: web.Request) -> web.Response:
-            try:
-                return await answer(request)
-            except _Refused as refused:
-                return _error(refused.status, refused.code, str(refused))
-            except TooBusy:
-                message = "as much is in hand as there may be: ask again"
-                return _error(HTTPStatus.SERVICE_UNAVAILABLE, "busy", message)
-            except DatabaseAway:
-                self._reachable_since = _now()
-                message = "the database does not answer: nothing has changed, ask again"
-                return _error(HTTPStatus.SERVICE_UNAVAILABLE, "database", message)
+        return answering(answer, on_away=self._note_away)
 
-        return answered
+    def _note_away(self) -> None:
+        self._reachable_since = _now()
 
     async def _lease(self, request: web.Request) -> web.Response:
-        tenant_uid = self._keys.tenant_of(_token(request))
+        tenant_uid = self._keys.tenant_of(token_in(request))
         if tenant_uid is None:
-            raise _Refused(*_UNAUTHORIZED)
+            raise RequestRefused(*UNAUTHORIZED)
         asked = await self._read(request, LeaseRequest, MAX_LEASE_BYTES)
         # who could not ask while we were away keeps its lease until it had the time to
         grace_until = self._reachable_since + self._lease_microseconds
@@ -97,8 +82,8 @@ class LeasePort:
                 )
         except OutdatedAsk:
             message = f"a later ask of {asked.pod} than {asked.sequence} was answered"
-            raise _Refused(HTTPStatus.CONFLICT, "outdated", message) from None
-        return _json(answer)
+            raise RequestRefused(HTTPStatus.CONFLICT, "outdated", message) from None
+        return json_answer(answer)
 
     async def _put(self, request: web.Request) -> web.Response:
         self._check_operator(request)
@@ -107,7 +92,9 @@ class LeasePort:
             try:
                 zone(one.zone)
             except UnknownZone as error:
-                raise _Refused(HTTPStatus.BAD_REQUEST, "zone", f"{one.tenant}: {error}") from None
+                raise RequestRefused(
+                    HTTPStatus.BAD_REQUEST, "zone", f"{one.tenant}: {error}"
+                ) from None
         changed = 0
         for one in budgets.tenants:
             put = partial(self._budgets.put, one, now=_now())
@@ -120,7 +107,7 @@ class LeasePort:
         standings: BudgetStandings = await self._desk.in_thread(
             lambda: self._budgets.standings(tenants, now=_now())
         )
-        return _json(standings)
+        return json_answer(standings)
 
     async def _note_told(self, request: web.Request) -> web.Response:
         self._check_operator(request)
@@ -129,59 +116,11 @@ class LeasePort:
         return web.json_response({"told": len(told.alerts)})
 
     def _check_operator(self, request: web.Request) -> None:
-        if not self._keys.is_operators(_token(request)):
-            raise _Refused(*_UNAUTHORIZED)
+        if not self._keys.is_operators(token_in(request)):
+            raise RequestRefused(*UNAUTHORIZED)
 
     async def _read(self, request: web.Request, form: type[_Form], most: int) -> _Form:
-        """Reads a body of bounded size, in bounded time; raises _Refused."""
-        if request.content_length is not None and request.content_length > most:
-            raise _Refused(*_too_long(most))
-        body = b""
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                while not request.content.at_eof() and len(body) <= most:
-                    body += await request.content.read(most + 1 - len(body))
-        except TimeoutError:
-            message = "the body did not come in time"
-            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "slow", message) from None
-        if len(body) > most:
-            raise _Refused(*_too_long(most))
-        try:
-            return form.model_validate(json.loads(body))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            message = f"{place}: {first['msg']}" if place else first["msg"]
-        except (ValueError, RecursionError):
-            message = "the body is no JSON"
-        raise _Refused(HTTPStatus.BAD_REQUEST, "invalid", message)
-
-
-_UNAUTHORIZED: Final = (
-    HTTPStatus.UNAUTHORIZED,
-    "unauthorized",
-    "the token in Authorization is missing, or nobody's who may ask this",
-)
-
-
-def _too_long(most: int) -> tuple[HTTPStatus, str, str]:
-    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_long", f"a message has at most {most} bytes"
-
-
-def _token(request: web.Request) -> str:
-    value = request.headers.get("Authorization", "")
-    return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else ""
-
-
-def _json(form: BaseModel) -> web.Response:
-    return web.json_response(text=form.model_dump_json(by_alias=True))
-
-
-def _error(status: HTTPStatus, code: str, message: str) -> web.Response:
-    headers = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return web.json_response(
-        {"error": {"code": code, "message": message}}, status=status, headers=headers
-    )
+        return await read_form(request, form, most_bytes=most, seconds=self._body_seconds)
 
 
 def _now() -> int:

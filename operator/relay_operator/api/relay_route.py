@@ -65,6 +65,13 @@ class Tokens(Part):
     max_drift_percent: float
 
 
+class Cost(Part):
+    """How much more than a call of stable one of the canary may cost, in percent; and what follows while that is not known."""
+
+    max_increase_percent: float
+    when_unknown: Literal["Hold", "Continue"] = "Hold"
+
+
 class Unmeasurable(Part):
     after: Duration = 1800.0
     action: Literal["Hold", "Rollback"] = "Hold"
@@ -76,6 +83,7 @@ class Analysis(Part):
     error_rate: ErrorRate | None = None
     latency: tuple[Latency, ...] = ()
     tokens: Tokens | None = None
+    cost: Cost | None = None
     on_breach: Literal["Rollback", "Freeze"] = "Rollback"
     on_stable_breach: Literal["Hold", "Continue", "Evacuate"] = "Hold"
     unmeasurable: Unmeasurable = Unmeasurable()

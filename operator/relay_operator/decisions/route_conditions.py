@@ -18,6 +18,8 @@ _WITHIN_SLO: dict[Outcome, bool | None] = {
     Outcome.INCONCLUSIVE: None,
     Outcome.UNMEASURABLE: None,
 }
+_BY_A_PERSON = (Reason.AWAITING_APPROVAL, Reason.COST_HIGHER, Reason.COST_UNKNOWN)
+"""Reasons for which a canary that does well waits for a person."""
 
 
 def conditions(
@@ -26,12 +28,14 @@ def conditions(
     *,
     obstacle: Obstacle | None = None,
     compared: Compared | None = None,
+    cost: Condition | None = None,
 ) -> list[Condition]:
     """Builds every condition of a route. obstacle is what kept a decided route from being stored or delivered, compared what the
-    catalogues say of its canary.
+    catalogues say of its canary, cost what the ledger's figures do.
     """
     capable = [] if compared is None else [_capable(compared)]
-    return [*_of_outcome(outcome, programmed, obstacle), *capable]
+    costs = [] if cost is None else [cost]
+    return [*_of_outcome(outcome, programmed, obstacle), *capable, *costs]
 
 
 def _capable(compared: Compared) -> Condition:
@@ -91,7 +95,7 @@ def _interrupted(table: list[Condition], obstacle: Obstacle) -> list[Condition]:
 
 
 def _ready(decision: Decision, acknowledged: bool, pods: str) -> Condition:
-    if _is_stalled(decision) or decision.reason is Reason.AWAITING_APPROVAL:
+    if _is_stalled(decision) or decision.reason in _BY_A_PERSON:
         rolled_back = decision.state.phase is Phase.ROLLED_BACK
         reason = Reason.ROLLED_BACK if rolled_back else decision.reason
         return condition(Type.READY, False, reason, reason, decision.message)

@@ -18,6 +18,7 @@ from relay_operator.decisions import (
     route_conditions,
     route_status,
 )
+from relay_operator.decisions.canary import costs
 from relay_operator.decisions.canary.plans import objective_of, policy_of
 from relay_operator.decisions.canary.run import EVIDENCE_SECONDS, Run
 from relay_operator.decisions.canary.state import Phase, Plan
@@ -35,6 +36,7 @@ from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
 from relay_operator.reconcile.fleet.pending_routes import PendingRoutes
 from relay_operator.reconcile.fleet.unheard_pods import UnheardPods
+from relay_operator.reconcile.ledger.route_costs import RouteCostNews
 from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.upstreams import route_claims
@@ -64,6 +66,7 @@ class RouteReconciler:
         queue: WorkQueue,
         clock: Callable[[], float],
         webhook: Webhook | None = None,
+        cost_news: RouteCostNews | None = None,
     ) -> None:
         self._watched_state = watched_state
         self._canaries = canaries
@@ -73,6 +76,7 @@ class RouteReconciler:
         self._queue = queue
         self._clock = clock
         self._webhook = webhook
+        self._cost_news = cost_news or RouteCostNews(has_ledger=False)
         self._recalled = False
         self._unheard = UnheardPods()
         self._pending = PendingRoutes()
@@ -458,12 +462,17 @@ class RouteReconciler:
             next_at=found.decision.earliest if isinstance(found, Decided) else 0.0,
         )
         wanted = route_conditions.conditions(
-            found, programmed, obstacle=obstacle, compared=self._compared(namespace, name)
+            found,
+            programmed,
+            obstacle=obstacle,
+            compared=self._compared(namespace, name),
+            cost=costs.within_cost(run.cost) if run is not None and run.has_cost_limit else None,
         )
         if isinstance(found, Waiting):
             # for as long as Ready stays true meanwhile
             self._look_again(body, _LOOK_AGAIN_SECONDS)
-        await self._write(body, route_status.to_status(status), wanted, now)
+        fields = route_status.to_status(status) | self._cost_news.of(namespace, name)
+        await self._write(body, fields, wanted, now)
         if run is not None:
             await self._announce(body, run, status.in_force)
 

@@ -63,6 +63,7 @@ from relay_operator.reconcile.late_pushes import LatePushes
 from relay_operator.reconcile.ledger.budget_push import BudgetPush
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.ledger.price_push import PricePush
+from relay_operator.reconcile.ledger.route_costs import RouteCostNews, RouteCostWatch
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
@@ -303,6 +304,7 @@ class Life:
                 clock=clock,
                 wall=wall,
             )
+        cost_news = RouteCostNews(has_ledger=stage.ledger is not None)
         self.workers = Workers(
             queue=self.queue,
             tenants=TenantReconciler(
@@ -347,12 +349,23 @@ class Life:
                 queue=self.queue,
                 clock=step_clock,
                 webhook=stage.webhook,
+                cost_news=cost_news,
             ),
             watched_state=self.watched_state,
             resync_seconds=600,
         )
         moves = CanaryMoves(
             canaries=self.canaries, publisher=self.publisher, queue=self.queue, clock=step_clock
+        )
+        self.cost_watch = RouteCostWatch(
+            client=stage.costs,
+            news=cost_news,
+            canaries=self.canaries,
+            moves=moves,
+            watched_state=self.watched_state,
+            queue=self.queue,
+            clock=clock,
+            wall=wall,
         )
         self.slo_loop = SloLoop(
             canaries=self.canaries,
@@ -442,6 +455,7 @@ class Life:
             self.service_checks.run(),
             self.isolation_watch.run(),
             self.secret_watch.run(),
+            self.cost_watch.run(),
         )
         pushes = [one.run() for one in (self.price_push, self.budget_push) if one is not None]
         self._tasks += [asyncio.create_task(one) for one in (*running, *background, *pushes)]
@@ -527,6 +541,8 @@ class Stage:
         """Answers as a LedgerClient does."""
         self.budgets: Any = None
         """Answers as a BudgetClient does."""
+        self.costs: Any = None
+        """Answers as a RouteCostClient does."""
         self.numbers = itertools.count(1)
         self.server.put(_namespace(SYSTEM))
 

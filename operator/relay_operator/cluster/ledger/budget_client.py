@@ -1,7 +1,6 @@
 """Gives the ledger tenants' budgets, and asks how they stand, under the operator's token."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Final
 
 import httpx
@@ -17,10 +16,10 @@ from relay_contract.billing.budget import (
     TenantAlert,
     TenantBudget,
 )
+from relay_operator.cluster.ledger.connection import LedgerConnection
 from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.errors import LedgerUnavailable
 
-_SECONDS: Final = 20.0
 _MOST_TENANTS: Final = 100
 """Of one question: their UIDs stand in its address."""
 
@@ -29,14 +28,13 @@ class BudgetClient:
     """Opens a connection for each question, as the client for prices does."""
 
     def __init__(self, url: str, keys: KeyFile) -> None:
-        self._url = url
-        self._keys = keys
+        self._ledger = LedgerConnection(url, keys)
 
     async def put(self, budgets: Sequence[TenantBudget]) -> None:
         """Puts these tenants' budgets into force. Raises LedgerUnavailable."""
         for start in range(0, len(budgets), _MOST_TENANTS):
             some = Budgets(tenants=tuple(budgets[start : start + _MOST_TENANTS]))
-            await self._ask("PUT", BUDGETS_PATH, some.model_dump_json(by_alias=True))
+            await self._ledger.ask("PUT", BUDGETS_PATH, some.model_dump_json(by_alias=True))
 
     async def standings(self, tenant_uids: Sequence[str]) -> BudgetStandings:
         """Asks how these tenants stand, and for alerts that nobody was told of. Raises LedgerUnavailable."""
@@ -45,7 +43,7 @@ class BudgetClient:
         for start in range(0, max(len(tenant_uids), 1), _MOST_TENANTS):
             some = tenant_uids[start : start + _MOST_TENANTS]
             query = httpx.QueryParams([("tenantUid", uid) for uid in some])
-            body = await self._ask("GET", f"{BUDGETS_PATH}?{query}")
+            body = await self._ledger.ask("GET", f"{BUDGETS_PATH}?{query}")
             try:
                 answer = BudgetStandings.model_validate_json(body)
             except ValidationError as error:
@@ -57,20 +55,4 @@ class BudgetClient:
     async def told(self, alerts: Sequence[TenantAlert]) -> None:
         """Says that these were delivered. Raises LedgerUnavailable."""
         body = AlertsTold(alerts=tuple(alerts)).model_dump_json(by_alias=True)
-        await self._ask("POST", ALERTS_TOLD_PATH, body)
-
-    async def _ask(self, method: str, path: str, body: str | None = None) -> bytes:
-        keys = self._keys.keys()
-        if keys is None:
-            raise LedgerUnavailable("the key of its tokens is not known (Secret of ledger.keys)")
-        headers = {"Authorization": f"Bearer {keys.operator_token()}"}
-        try:
-            async with httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as client:
-                answer = await client.request(
-                    method, f"{self._url}{path}", content=body, headers=headers
-                )
-        except httpx.HTTPError as error:
-            raise LedgerUnavailable(f"it does not answer ({type(error).__name__})") from error
-        if answer.status_code != HTTPStatus.OK:
-            raise LedgerUnavailable(f"it answers {answer.status_code}: {answer.text[:300]}")
-        return answer.content
+        await self._ledger.ask("POST", ALERTS_TOLD_PATH, body)

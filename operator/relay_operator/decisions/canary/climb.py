@@ -5,6 +5,7 @@ from typing import Final
 
 from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary import before_weight
+from relay_operator.decisions.canary.costs import costly
 from relay_operator.decisions.canary.incidents import throttled
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
@@ -103,9 +104,12 @@ def _is_healthy(look: Look) -> bool:
 
 
 def _pass_step(state: State, look: Look, plan: Plan) -> Decision:
-    if state.weight_percent < plan.percent and plan.turn:
-        return stay_in_line(state, plan)
     if state.weight_percent < plan.percent:
+        held = costly(state, look, plan)
+        if held is not None:
+            return held
+        if plan.turn:
+            return stay_in_line(state, plan)
         weight = min(state.weight_percent + plan.step_percent, plan.percent)
         risen = replace(
             state,
@@ -199,6 +203,10 @@ def _still_passed(state: State, look: Look, plan: Plan) -> Decision | None:
     if state.phase is not Phase.HOLDING or not (remembered or unseen):
         return None
     is_approved = not plan.needs_approval or plan.approval == state.step_token
+    if is_approved and state.weight_percent < plan.percent:
+        held = costly(state, look, plan)
+        if held is not None:
+            return held
     if is_approved and plan.turn and state.weight_percent < plan.percent:
         return stay_in_line(state, plan)
     return _await_approval(state) if plan.needs_approval else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay_operator.decisions.analysis.verdict import Verdict
 from relay_operator.decisions.canary.copies import Shadowed
 from relay_operator.decisions.canary.probes import Probes
+from relay_operator.decisions.judgement.cost_test import CostFinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,8 @@ class Look:
     life of the operator: one that is only remembered raises, promotes and ends nothing. probes is what relay pods tell of
     the run's preflight, None before they were asked; shadow is what its shadow copies have shown, None before any. held_until is
     the last moment (seconds since the epoch) at which the run was held by something else than what it has to show: a deadline
-    counts from there. told_passed tells that status has the step as passed.
+    counts from there. told_passed tells that status has the step as passed. cost is what is known of the canary's cost, None before the
+    ledger was asked.
     """
 
     verdict: Verdict
@@ -30,3 +32,4 @@ class Look:
     shadow: Shadowed | None = None
     held_until: float = 0.0
     told_passed: bool = False
+    cost: CostFinding | None = None

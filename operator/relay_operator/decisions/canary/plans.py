@@ -61,6 +61,8 @@ def policy_of(route: RelayRoute) -> Plan:
         freezes_on_breach=analysis.on_breach == "Freeze",
         on_stable_breach=analysis.on_stable_breach,
         cool_down_seconds=analysis.cool_down,
+        max_cost_increase_percent=analysis.cost.max_increase_percent if analysis.cost else None,
+        holds_on_unknown_cost=analysis.cost is None or analysis.cost.when_unknown == "Hold",
     )
 
 

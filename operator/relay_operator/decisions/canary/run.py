@@ -12,6 +12,7 @@ from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.probes import Probes
 from relay_operator.decisions.canary.state import BEFORE_WEIGHT, ENDED, Decision, Phase, Plan, State
 from relay_operator.decisions.judgement import memory
+from relay_operator.decisions.judgement.cost_test import CostFinding
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.route_status import Move, Progress
 from relay_operator.names import Reason
@@ -20,25 +21,32 @@ EVIDENCE_SECONDS: Final = 30.0
 """Figures in status are at least this old before newer ones of the same outcome replace them."""
 _HISTORY_LENGTH: Final = 10
 _TOLD: Final = frozenset(
-    {Reason.THROTTLED, Reason.AWAITING_BUDGET, Reason.PREFLIGHT_FAILED, Reason.SHADOW_DIFFERS}
+    {
+        Reason.THROTTLED,
+        Reason.AWAITING_BUDGET,
+        Reason.PREFLIGHT_FAILED,
+        Reason.SHADOW_DIFFERS,
+        Reason.COST_HIGHER,
+        Reason.COST_UNKNOWN,
+    }
 )
 """Reasons for staying that are told like a move, once."""
 RAISED: Final = (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING)
-_HOLDS: Final = frozenset({Reason.PAUSED, Reason.AWAITING_BUDGET})
+COSTS: Final = frozenset({Reason.COST_HIGHER, Reason.COST_UNKNOWN})
+"""Reasons for staying of a canary that costs too much, or of which that is not known."""
+_HOLDS: Final = COSTS | {Reason.PAUSED, Reason.AWAITING_BUDGET}
 """Reasons for staying that are none of what a step has to show."""
-PASSED: Final = frozenset({Reason.AWAITING_APPROVAL, Reason.AWAITING_BUDGET})
+PASSED: Final = COSTS | {Reason.AWAITING_APPROVAL, Reason.AWAITING_BUDGET}
 """Reasons for staying of a step that is passed: what it was passed on must not be lost, or a restart would take that back."""
 _BRIEF_SECONDS: Final = 10.0
 """What is still to be read after a start holds for a moment, as a spec that is not in force does: that is not told."""
-_BY_HAND: Final = frozenset(
-    {
-        Reason.AWAITING_APPROVAL,
-        Reason.AWAITING_BUDGET,
-        Reason.NO_ANALYSIS,
-        Reason.STEP_DEADLINE,
-        Reason.UNMEASURABLE,
-    }
-)
+_BY_HAND: Final = COSTS | {
+    Reason.AWAITING_APPROVAL,
+    Reason.AWAITING_BUDGET,
+    Reason.NO_ANALYSIS,
+    Reason.STEP_DEADLINE,
+    Reason.UNMEASURABLE,
+}
 """Reasons for which nothing moves, for long or until a person acts."""
 _MOST_CHARACTERS: Final = 1024
 """Of a message in the history; an Event takes no more either."""
@@ -54,7 +62,7 @@ class Run:
     what pods have to get before the first weight. trial holds what shadow copies have shown, of which told_shadow is in status
     since told_shadow_at. held_until is the last moment at which the run was held by a person, a spec that is not in force, or the
     platform's budget; held_since is when a spec was first seen not to be in force. told_passed names the step that status tells
-    to be passed, with what it was passed on.
+    to be passed, with what it was passed on. cost is what the ledger's figures say of it, None before it was asked.
     """
 
     plan: Plan
@@ -83,6 +91,7 @@ class Run:
     held_until: float = 0.0
     held_since: float = math.inf
     told_passed: str = ""
+    cost: CostFinding | None = None
 
     def look(self, now: float) -> Look:
         """Returns what the run shows now; a restart of the operator begins its waits anew."""
@@ -109,6 +118,7 @@ class Run:
             shadow=self.trial.shown if self.trial is not None else None,
             held_until=self.held_until,
             told_passed=self._is_told_passed,
+            cost=self.cost,
         )
 
     @property
@@ -125,8 +135,8 @@ class Run:
     def is_held(self) -> bool:
         """Tells whether the run waits for something else than what it has to show."""
         by_spec = bool(self.plan.held) or self.plan.paused
-        by_budget = self._stands_by({Reason.AWAITING_BUDGET})
-        return self.state.phase not in ENDED and (by_spec or by_budget)
+        waits = self._stands_by({*COSTS, Reason.AWAITING_BUDGET})
+        return self.state.phase not in ENDED and (by_spec or waits)
 
     def _stands_by(self, reasons: Set[Reason]) -> bool:
         return self.standing is not None and self.standing.reason in reasons
@@ -195,6 +205,11 @@ class Run:
             self.trial = Trial(started_at=self.state.step_started_at, limit_percent=limit)
         self.trial.hold_to(limit)
         return self.trial
+
+    @property
+    def has_cost_limit(self) -> bool:
+        """Tells whether the run goes on under a limit of cost."""
+        return self.plan.max_cost_increase_percent is not None and self.state.phase not in ENDED
 
     @property
     def has_passed(self) -> bool:
@@ -309,7 +324,10 @@ class Run:
         if self.state.phase in BEFORE_WEIGHT:
             return self.standing
         look = Look(
-            verdict=self.told, now=self.state.step_started_at, told_passed=self._is_told_passed
+            verdict=self.told,
+            now=self.state.step_started_at,
+            told_passed=self._is_told_passed,
+            cost=self.cost,
         )
         told = machine.next_state(self.state, look, plan=self.plan)
         return told if told.state == self.state else self.standing
@@ -319,6 +337,7 @@ class Run:
         self.verdict, self.measured_at = NOT_MEASURED, 0.0
         self.told, self.told_at = NOT_MEASURED, 0.0
         self.judge, self.remembered = None, ""
+        self.cost = None
         self.probes, self.probed_at = None, -math.inf
         self.forget_copies()
         self.unmeasurable_since, self.incident_at, self.is_fresh = math.inf, -math.inf, False

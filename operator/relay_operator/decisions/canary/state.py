@@ -70,8 +70,8 @@ class Plan:
 
     held tells why the weight may not rise; it is empty while it may. turn tells why it is not this canary's turn to be raised,
     by the platform's budget; empty if it is. A step that is not passed within deadline_seconds, and
-    a canary that cannot be measured for unmeasurable_seconds, is rolled back or held. retry and approval are what a
-    person wrote into the annotations of these names.
+    a canary that cannot be measured for unmeasurable_seconds, is rolled back or held. max_cost_increase_percent is how much more than stable a call
+    may cost, None without a limit. retry and approval are what a person wrote into the annotations of these names.
     """
 
     fingerprint: str = ""
@@ -93,6 +93,8 @@ class Plan:
     on_stable_breach: Literal["Hold", "Continue", "Evacuate"] = "Hold"
     cool_down_seconds: float = 0.0
     shadow: ShadowPlan | None = None
+    max_cost_increase_percent: float | None = None
+    holds_on_unknown_cost: bool = True
     retry: str = ""
     approval: str = ""
 

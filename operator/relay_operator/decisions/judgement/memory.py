@@ -14,10 +14,11 @@ from relay_operator.decisions.judgement.betting import LEAST_RENEWED, PRIOR
 from relay_operator.decisions.judgement.bound import Bound
 from relay_operator.decisions.judgement.clusters import ClusterSize
 from relay_operator.decisions.judgement.judged import Judged
+from relay_operator.decisions.judgement.mean_per_answer import FEWEST_TICKS, MeanPerAnswer
 from relay_operator.decisions.judgement.metric_test import MetricTest
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.judgement.rows import Counts
-from relay_operator.decisions.judgement.token_drift import FEWEST_TICKS, TokenDrift, TokenMean
+from relay_operator.decisions.judgement.token_drift import TokenDrift
 
 LONGEST_TEXT: Final = 8192
 _VERSION: Final = 1
@@ -175,7 +176,7 @@ def _is_spread(weights: Sequence[float]) -> bool:
 
 def _token_numbers(drift: TokenDrift) -> list[list[float]]:
     sides = (drift.canary, drift.stable)
-    rows = [[side.answers, side.tokens, side.squares, float(side.ticks)] for side in sides]
+    rows = [[side.answers, side.total, side.squares, float(side.ticks)] for side in sides]
     return [[_rounded(value) for value in row] for row in rows]
 
 
@@ -186,9 +187,9 @@ def _restore_tokens(drift: TokenDrift, rows: object) -> None:
     drift.canary, drift.stable = _token_mean(found[0]), _token_mean(found[1])
 
 
-def _token_mean(row: Sequence[float]) -> TokenMean:
-    mean = TokenMean()
-    mean.answers, mean.tokens = row[0], row[1]
+def _token_mean(row: Sequence[float]) -> MeanPerAnswer:
+    mean = MeanPerAnswer()
+    mean.answers, mean.total = row[0], row[1]
     # the square of a mean is the least that the mean of squares can be
     mean.squares = max(row[2], row[1] * row[1] / row[0] if row[0] else 0.0)
     # so that what follows decides, not what is read

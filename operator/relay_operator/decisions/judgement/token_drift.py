@@ -1,57 +1,8 @@
-"""Finds that the canary reports more or fewer tokens for an answer than stable.
+"""Finds that the canary reports more or fewer tokens for an answer than stable."""
 
-Token counts have no bound and heavy tails, so the test is asymptotic: a confidence sequence for the mean of each side
-(Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, arXiv 2103.06476), from sums per tick, valid at any time once there are
-many.
-"""
+from math import exp, log
 
-from math import exp, log, sqrt
-from typing import Final
-
-FEWEST_TICKS: Final = 30
-FEWEST_ANSWERS: Final = 100.0
-_ALPHA: Final = 0.0005
-"""For one side and one kind of tokens."""
-_TIGHTEST_AT: Final = 500.0
-_RHO_SQUARED: Final = (-2 * log(_ALPHA) + log(-2 * log(_ALPHA) + 1)) / _TIGHTEST_AT
-
-
-class TokenMean:
-    """The mean of a side's tokens per answer, and how certain it is."""
-
-    __slots__ = ("answers", "squares", "ticks", "tokens")
-
-    def __init__(self) -> None:
-        self.answers = self.tokens = self.squares = 0.0
-        self.ticks = 0
-
-    def add(self, answers: float, tokens: float) -> None:
-        """Adds the sum of one tick."""
-        if answers > 0:
-            self.answers += answers
-            self.tokens += tokens
-            self.squares += tokens * tokens / answers
-            self.ticks += 1
-
-    @property
-    def mean(self) -> float:
-        """Returns the tokens per answer."""
-        return self.tokens / self.answers if self.answers else 0.0
-
-    @property
-    def is_known(self) -> bool:
-        """Tells whether there are enough answers to say how certain the mean is."""
-        enough = self.ticks >= FEWEST_TICKS and self.answers >= FEWEST_ANSWERS
-        return enough and self.tokens > 0
-
-    @property
-    def log_radius(self) -> float:
-        """Returns how far the logarithm of the true mean may be away."""
-        count, mean = self.answers, self.mean
-        variance = max(self.squares - self.tokens * mean, 0.0) / (self.ticks - 1)
-        grown = count * _RHO_SQUARED + 1
-        width = sqrt(2 * grown / (count * count * _RHO_SQUARED) * log(sqrt(grown) / _ALPHA))
-        return sqrt(variance) / mean * width
+from relay_operator.decisions.judgement.mean_per_answer import MeanPerAnswer
 
 
 class TokenDrift:
@@ -60,7 +11,7 @@ class TokenDrift:
     __slots__ = ("canary", "stable")
 
     def __init__(self) -> None:
-        self.canary, self.stable = TokenMean(), TokenMean()
+        self.canary, self.stable = MeanPerAnswer(), MeanPerAnswer()
 
     @property
     def percent(self) -> float:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from relay_operator.cluster.metrics.written_metric import Lines, line
 from relay_operator.decisions import conditions
-from relay_operator.decisions.canary.run import Run
+from relay_operator.decisions.canary.run import COSTS, Run
 from relay_operator.decisions.canary.state import Phase
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.names import ConditionType, Reason
@@ -66,6 +66,15 @@ SHAPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "By how much the tokens an answer may differ (maxDriftPercent of the spec).",
         _ROUTE,
     ),
+    "cost_increase_percent": (
+        "By how much a call of the canary costs more than one of stable, as far as is known; negative where it costs less.",
+        _ROUTE,
+    ),
+    "cost_increase_limit_percent": (
+        "By how much it may (analysis.cost.maxIncreasePercent of the spec).",
+        _ROUTE,
+    ),
+    "cost_held": ("1 while the cost of the canary's calls, known or not, holds its climb.", _ROUTE),
 }
 """Help and labels of each metric."""
 PREFIX: Final = "relay_operator_route_"
@@ -135,9 +144,19 @@ class _RouteLines:
             self._put("verdict", [*labels, verdict.outcome.value, verdict.reason.value], 1)
             self._put("step_certified", labels, float(verdict.certified))
         self._put("step_requests_needed", labels, run.plan.min_requests)
+        limit = run.plan.max_cost_increase_percent
+        if limit is not None:
+            self._add_cost(labels, run, limit)
         if run.judge is not None:
             self._put("step_requests", labels, run.step_requests)
             self._add_tests(labels, run.judge)
+
+    def _add_cost(self, labels: list[str], run: Run, limit: float) -> None:
+        held = run.standing is not None and run.standing.reason in COSTS
+        self._put("cost_increase_limit_percent", labels, limit)
+        self._put("cost_held", labels, float(held))
+        if run.cost is not None and run.cost.increase_percent is not None:
+            self._put("cost_increase_percent", labels, run.cost.increase_percent)
 
     def _add_tests(self, labels: list[str], judge: RouteJudge) -> None:
         for figure in judge.figures():
