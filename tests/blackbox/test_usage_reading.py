@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -125,16 +126,30 @@ def test_v1_me_tells_the_credit_and_the_limits_that_hold(
     limits = Limits(requests_per_minute=600, tokens_per_minute=90_000)
     relay.push(platform.document(keys=keys, limits=limits))
     told = relay.ask("GET", "/v1/me").json()["data"]
-    assert told["credits"] == {"balance": None}
+    assert (told["credits"], told["budget"]) == ({"balance": None}, None)
     payment = {"tenant_uid": TENANT_UID, "reference": "wire-1", "amount": "12.5", "currency": "USD"}
     paid = ledger.ask(
         "POST", "/v1/credits", token=operator_token(), body=json.dumps(payment).encode()
     )
     assert paid.status_code == 201, paid.text
-    assert relay.ask("GET", "/v1/me").json()["data"] == {
+    terms = {"amountPico": 5 * 10**12, "period": "Month", "hard": True}
+    budget = {"tenantUid": TENANT_UID, "tenant": "acme", "budget": terms}
+    put = ledger.ask(
+        "PUT",
+        "/v1/budgets",
+        token=operator_token(),
+        body=json.dumps({"tenants": [budget]}).encode(),
+    )
+    assert put.status_code == 200, put.text
+    data = relay.ask("GET", "/v1/me").json()["data"]
+    resets_at = data["budget"].pop("resets_at")
+    assert datetime.fromisoformat(resets_at) > datetime.now(UTC)
+    assert data == {
         "subscription_tier": "premium",
         "limits": {"requests_per_minute": 60, "tokens_per_minute": 90_000},
         "credits": {"balance": "12.50"},
+        # the tenant has no price list, so nothing that it used is charged
+        "budget": {"period": "Month", "limit": "5.00", "spent": "0.00", "remaining": "5.00"},
         "isolation": {"level": "dedicated"},
     }
 
@@ -147,7 +162,8 @@ def test_calls_do_not_miss_a_ledger_that_is_away(
     away = relay.ask("GET", REPORT)
     assert code(away, 503) == "usage_unavailable"
     assert away.header("retry-after") == "1"
-    assert relay.ask("GET", "/v1/me").json()["data"]["credits"] == {"balance": None}
+    told = relay.ask("GET", "/v1/me").json()["data"]
+    assert (told["credits"], told["budget"]) == ({"balance": None}, None)
     assert relay.chat().status == 200
 
 

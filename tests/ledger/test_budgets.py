@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.ledger.conftest import Books
-from tests.ledger.ledger_process import LedgerProcess, operator_token
+from tests.ledger.ledger_process import LedgerProcess, operator_token, token_of
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.budget import (
@@ -329,6 +329,36 @@ def test_a_relay_leases_by_its_token_and_the_operator_hears_of_alerts(
         serving.ask("POST", ALERTS_TOLD_PATH, token=operator_token(), body=told).status_code == 200
     )
     assert not json.loads(serving.ask("GET", path, token=operator_token()).text)["alerts"]
+
+
+def test_a_tenant_is_told_its_budget_beside_its_credit_and_nobody_elses(
+    serving: LedgerProcess, books: Books
+) -> None:
+    now = time.time_ns() // 1000
+    store = BudgetStore(books.engine)
+    assert store.budget_now("uid-a", now=now) is None
+    put(
+        serving,
+        budget(3 * CALL, period="Month"),
+        budget(CALL).model_copy(update={"tenant_uid": "uid-b"}),
+    )
+
+    def told(uid: str) -> dict[str, Any]:
+        found: dict[str, Any] = serving.ask("GET", "/v1/credit", token=token_of(uid)).json()
+        return found
+
+    books.ledger.book("uid-a", attempts(1, at=now), books.prices, now=now)
+    mine = told("uid-a")
+    assert mine["balance"] is None
+    assert (mine["budget"]["period"], mine["budget"]["limit"]) == ("Month", "0.0126")
+    assert (mine["budget"]["spent"], mine["budget"]["remaining"]) == ("0.0042", "0.0084")
+    assert told("uid-b")["budget"]["spent"] == "0.00"
+    assert told("uid-c")["budget"] is None
+    # what is used beyond it leaves nothing, and not less
+    books.ledger.book("uid-a", attempts(4, at=now + 1), books.prices, now=now)
+    assert (told("uid-a")["budget"]["spent"], told("uid-a")["budget"]["remaining"]) == (
+        *("0.021", "0.00"),
+    )
 
 
 def test_nobody_sets_their_own_budget_and_nonsense_is_told(serving: LedgerProcess) -> None:

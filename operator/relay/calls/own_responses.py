@@ -127,10 +127,12 @@ def no_such_model(snapshot: Snapshot, model: str) -> str:
     return f"The model `{model[:128]}` does not exist{known}."
 
 
-def me_body(caller: Caller, now: float, *, balance: str | None) -> bytes:
+def me_body(
+    caller: Caller, now: float, *, balance: str | None, budget: Mapping[str, str] | None
+) -> bytes:
     """Renders GET /v1/me: who the caller is and what is left for it in this pod.
 
-    balance is the tenant's credit in USD, None where there is none. `data` says the same in the form that scripts of older relays read.
+    balance is the tenant's credit in USD, budget that of the period that is now, as the ledger has it; None where there is none. `data` says the same in the form that scripts of older relays read.
     """
     snapshot, admission = caller.snapshot, caller.tenant.admission
     document, key = snapshot.document, caller.key
@@ -166,6 +168,7 @@ def me_body(caller: Caller, now: float, *, balance: str | None) -> bytes:
                 "subscription_tier": document.tenant.tier or None,
                 "limits": _least_limits(document.tenant.limits, _key_limits(snapshot, key.name)),
                 "credits": {"balance": balance},
+                "budget": budget,
                 "isolation": {"level": "dedicated"},
             },
         }

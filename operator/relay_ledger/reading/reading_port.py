@@ -21,11 +21,13 @@ from relay_ledger.ingest.ingest_port import Problem
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.divisions import TooManyParts
 from relay_ledger.periods.moments import NotATime
+from relay_ledger.periods.zones import utc_text
 from relay_ledger.reading.credit_form import read_credit
 from relay_ledger.reading.pace import Pace
 from relay_ledger.reading.usage_desk import UsageDesk
 from relay_ledger.reports.usage_history import BadQuestion, read_question
 from relay_ledger.store.credits import ReferenceTaken, UnknownTenant
+from relay_ledger.store.limits.budget_store import BudgetNow
 
 QUESTIONS_PER_SECOND: Final = 5.0
 QUESTION_BURST: Final = 30
@@ -117,7 +119,10 @@ class ReadingPort:
 
     async def _credit(self, _: web.Request, tenant_uid: str) -> web.Response:
         balance = await self._desk.in_thread(lambda: self._desk.credits.balance(tenant_uid))
-        return web.json_response(_credit_body(balance))
+        budget = await self._desk.in_thread(
+            lambda: self._desk.budgets.budget_now(tenant_uid, now=_now())
+        )
+        return web.json_response(_credit_body(balance) | {"budget": _budget_body(budget)})
 
     async def _add_credit(self, request: web.Request) -> web.Response:
         token = _token(request)
@@ -168,6 +173,20 @@ def _credit_body(balance: int | None) -> dict[str, Any]:
         "object": "credit",
         "currency": "USD",
         "balance": None if balance is None else usd_text(balance),
+    }
+
+
+def _budget_body(budget: BudgetNow | None) -> dict[str, Any] | None:
+    """Renders the budget of the period that is now; null for a tenant without one. What is spent beyond it leaves nothing."""
+    if budget is None:
+        return None
+    limit, spent = budget.limit, budget.spent_pico
+    return {
+        "period": budget.period,
+        "limit": usd_text(limit.amount_pico),
+        "spent": usd_text(spent),
+        "remaining": usd_text(max(limit.amount_pico - spent, 0)),
+        "resets_at": utc_text(limit.ends_at),
     }
 
 

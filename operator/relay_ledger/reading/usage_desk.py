@@ -20,6 +20,7 @@ from relay_ledger.reports.usage_history import HistoryQuestion, Part, time_of, u
 from relay_ledger.reports.usage_report import ReportedTime, usage_report
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.credits import CreditStore
+from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.usage_reading import UsageReading
 
 READERS: Final = 2
@@ -33,6 +34,7 @@ class UsageDesk:
 
     def __init__(self, engine: Engine) -> None:
         self.credits = CreditStore(engine)
+        self.budgets = BudgetStore(engine)
         self._contracts = ContractStore(engine)
         self._usage = UsageReading(engine)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="reading")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from relay.calls import own_responses
-from relay.calls.ledger.ledger_question import OK, LedgerAnswer, LedgerQuestion
+from relay.calls.ledger.ledger_question import NO_ANSWER, OK, LedgerAnswer, LedgerQuestion
 from relay.calls.own_request import TenantRequest
 from relay.calls.own_responses import JSON
 from relay.calls.tenants.caller import Caller
@@ -24,6 +24,7 @@ CREDIT_SECONDS: Final = 1.0
 """Who asks who it is waits no longer for its credit."""
 MAX_QUERY_BYTES: Final = 512
 _MAX_MESSAGE: Final = 500
+_BUDGET_FIGURES: Final = ("period", "limit", "spent", "remaining", "resets_at")
 
 
 class UsageRequest(TenantRequest):
@@ -62,7 +63,7 @@ class UsageRequest(TenantRequest):
 
 
 class MeRequest(TenantRequest):
-    """GET /v1/me. The credit is the ledger's word; without a ledger, or one that answers in time, it is null."""
+    """GET /v1/me. Credit and budget are the ledger's word; without a ledger, or one that answers in time, they are null."""
 
     __slots__ = ()
 
@@ -72,15 +73,22 @@ class MeRequest(TenantRequest):
         )
         usage = self._context.usage
         if not usage.is_on or not usage.ask(question, self.answered):
-            self._send_with(caller, None)
+            self._send_with(caller, LedgerAnswer(NO_ANSWER))
 
     def answered(self, answer: LedgerAnswer) -> None:
-        """Answers with what the ledger knows of the credit."""
+        """Answers with what the ledger knows of credit and budget."""
         if not self._over and self.caller is not None:
-            self._send_with(self.caller, _balance(answer))
+            self._send_with(self.caller, answer)
 
-    def _send_with(self, caller: Caller, balance: str | None) -> None:
-        body = own_responses.me_body(caller, time.monotonic(), balance=balance)
+    def _send_with(self, caller: Caller, answer: LedgerAnswer) -> None:
+        told = _told(answer)
+        balance, budget = told.get("balance"), _texts(told.get("budget"))
+        body = own_responses.me_body(
+            caller,
+            time.monotonic(),
+            balance=balance if isinstance(balance, str) else None,
+            budget=budget,
+        )
         self.send(OK, JSON, body)
 
 
@@ -111,14 +119,24 @@ class UsageHistoryRequest(UsageRequest):
         )
 
 
-def _balance(answer: LedgerAnswer) -> str | None:
+def _told(answer: LedgerAnswer) -> dict[str, Any]:
+    """Returns what the ledger answered; nothing where it is no object."""
     if answer.status != OK:
-        return None
+        return {}
     try:
-        balance = orjson.loads(answer.body)["balance"]
-    except (ValueError, KeyError, TypeError):
+        told = orjson.loads(answer.body)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _texts(told: object) -> dict[str, str] | None:
+    """Returns the figures of a budget, each a text; None for what is none."""
+    if not isinstance(told, dict):
         return None
-    return balance if isinstance(balance, str) else None
+    found = {name: told.get(name) for name in _BUDGET_FIGURES}
+    texts = {name: text for name, text in found.items() if isinstance(text, str)}
+    return texts if len(texts) == len(found) else None
 
 
 def _retry(seconds: float) -> bytes:

@@ -1,6 +1,7 @@
 """Budgets in the database: what the operator puts into force, what pods lease, and what nobody was told of yet."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, select, update
@@ -9,6 +10,7 @@ from relay_contract.billing.budget import (
     LEASE_SECONDS,
     MAX_BUDGETS,
     Alert,
+    BudgetPeriod,
     BudgetStanding,
     BudgetStandings,
     Lease,
@@ -33,6 +35,15 @@ from relay_ledger.store.tables import BUDGET_ALERTS, BUDGETS
 
 AHEAD: Final = 2 * LEASE_SECONDS * SECOND
 """A part of the next period is leased so long before it begins: no call waits at midnight."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetNow:
+    """A budget, and what is spent of it, in pico-USD."""
+
+    period: BudgetPeriod
+    limit: Limit
+    spent_pico: int
 
 
 class BudgetStore:
@@ -102,6 +113,17 @@ class BudgetStore:
                 )
             ]
         return BudgetStandings(standings=tuple(found), alerts=tuple(alerts))
+
+    def budget_now(self, tenant_uid: str, *, now: int) -> BudgetNow | None:
+        """Returns the budget of the period that is now, None for a tenant without one."""
+        with reading(self._engine) as connection:
+            limits = TenantLimits(connection, tenant_uid)
+            terms = limits.terms.budget if limits.terms is not None else None
+            if terms is None:
+                return None
+            (limit,) = (one for one in limits.at(now) if one.kind == "budget")
+            spent = total_spent(limits.accounts(limit, keep=False).values())
+            return BudgetNow(terms.period, limit, spent)
 
     def told(self, alerts: Sequence[TenantAlert], *, now: int) -> None:
         """Notes that somebody was told of these."""
