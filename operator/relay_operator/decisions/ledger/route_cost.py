@@ -7,9 +7,9 @@ from typing import Any, Final
 from relay_contract.billing.route_costs import RouteCost
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.judgement.cost_test import MOST_UNKNOWN_PERCENT
+from relay_operator.decisions.ledger.usd import exact_usd_text
 from relay_operator.names import Reason
 
-_PICOS: Final = 10**12
 _PICOS_PER_MICRO: Final = 10**6
 _THOUSAND: Final = 1000
 _MICROSECONDS: Final = 1_000_000
@@ -55,7 +55,7 @@ class SideCost:
         )
         if micro == 0 < self.cost_pico:
             return "0.000001"
-        return _usd(micro * _PICOS_PER_MICRO)
+        return exact_usd_text(micro * _PICOS_PER_MICRO)
 
 
 def side_of(costs: Iterable[RouteCost], side: str, provider: str) -> SideCost:
@@ -97,10 +97,10 @@ def _side_fields(side: SideCost) -> Fields:
         "perThousandCalls": side.per_thousand or None,
         "calls": side.calls,
         "attempts": side.attempts,
-        "cost": _usd(side.cost_pico),
+        "cost": exact_usd_text(side.cost_pico),
         "unpricedAttempts": side.unpriced or None,
         "unknownAttempts": side.unknown or None,
-        "unknownAtMost": _usd(side.held_pico) if side.unknown else None,
+        "unknownAtMost": exact_usd_text(side.held_pico) if side.unknown else None,
     }
 
 
@@ -114,13 +114,6 @@ def _short(side: SideCost) -> str:
             return "usage unknown"
         case _:
             return "no calls"
-
-
-def _usd(pico: int) -> str:
-    """Writes an amount exactly, as the ledger does."""
-    sign = "-" if pico < 0 else ""
-    whole, fraction = divmod(abs(pico), _PICOS)
-    return f"{sign}{whole}.{f'{fraction:012d}'.rstrip('0').ljust(2, '0')}"
 
 
 def _present(value: Any) -> Any:

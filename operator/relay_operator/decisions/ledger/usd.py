@@ -1,4 +1,4 @@
-"""Amounts of USD in sentences."""
+"""Amounts of USD as text."""
 
 from typing import Final
 
@@ -11,3 +11,10 @@ def usd_text(pico: int) -> str:
     whole, rest = divmod(abs(pico), _PICOS)
     digits = f"{rest // 10**8:04d}"
     return f"{sign}{whole}.{digits[:2]}{digits[2:].rstrip('0')}"
+
+
+def exact_usd_text(pico: int) -> str:
+    """Writes an amount exactly, with two digits or more after the point, as the ledger does."""
+    sign = "-" if pico < 0 else ""
+    whole, rest = divmod(abs(pico), _PICOS)
+    return f"{sign}{whole}.{f'{rest:012d}'.rstrip('0').ljust(2, '0')}"
