@@ -108,7 +108,7 @@ def test_the_operator_alone_is_told_and_bad_questions_are_refused(
     record = closed(tenant_uid="uid-b", dispatched_at=at)
     serving.send([record], token=token_of("uid-b"))
     question = {"routes": [{"tenantUid": "uid-b", "route": "chat", "since": at}]}
-    for token in (token_of("uid-b"), token_of("operator"), ""):
+    for token in (token_of("uid-b"), token_of("operator"), "operator.x"):
         assert ask(serving, question, token=token).status_code == 401
     operators = read_keys(KEY).operator_token()
     answer = ask(serving, question, token=operators)
