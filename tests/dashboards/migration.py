@@ -293,6 +293,22 @@ def _more() -> Row:
                 about="By how much the tokens an answer differ from stable's. Nothing without analysis.tokens.",
             ),
             graph(
+                "Cost of a call",
+                Query(
+                    f"max(relay_operator_route_cost_increase_percent{{{_OF_IT}}})",
+                    "above stable's",
+                ),
+                Query(
+                    f"max(relay_operator_route_cost_increase_limit_percent{{{_OF_IT}}})",
+                    "limit",
+                    is_limit=True,
+                ),
+                Query(f"100 * max(relay_operator_route_cost_held{{{_OF_IT}}})", "holds the climb"),
+                unit="percent",
+                width=6,
+                about="By how much a call of the canary costs more than one of stable. Nothing without analysis.cost.",
+            ),
+            graph(
                 "Shadow copies",
                 Query(
                     f"sum by (outcome) (rate(relay_shadow_total{{{_ITS}}}{RATE}))", "{{outcome}}"

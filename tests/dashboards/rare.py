@@ -170,6 +170,15 @@ RARE: Final[_Scene] = {
     ("relay-migration", "Drift of tokens", "limit"): _one(
         "relay_operator_route_token_drift_limit_percent", _ROUTE, "5x20"
     ),
+    ("relay-migration", "Cost of a call", "above stable's"): _one(
+        "relay_operator_route_cost_increase_percent", _ROUTE, "12x20"
+    ),
+    ("relay-migration", "Cost of a call", "limit"): _one(
+        "relay_operator_route_cost_increase_limit_percent", _ROUTE, "10x20"
+    ),
+    ("relay-migration", "Cost of a call", "holds the climb"): _one(
+        "relay_operator_route_cost_held", _ROUTE, "1x20"
+    ),
     ("relay-migration", "Shadow copies", "{{outcome}}"): _one(
         "relay_shadow_total", f'{_RELAY},route="chat",outcome="match"', _RISING
     ),

@@ -21,7 +21,7 @@ from relay_operator.decisions.analysis.verdict import (
     Outcome,
     Verdict,
 )
-from relay_operator.decisions.canary import costs, machine
+from relay_operator.decisions.canary import machine
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary.plans import objective_of, plan_of
 from relay_operator.decisions.canary.probes import combined
@@ -35,6 +35,7 @@ from relay_operator.decisions.canary.resumption import (
 )
 from relay_operator.decisions.canary.run import PASSED, RAISED, Run
 from relay_operator.decisions.canary.state import ENDED, Decision, Phase, Plan, State
+from relay_operator.decisions.ledger import cost_hold
 from relay_operator.decisions.route_status import Progress
 from relay_operator.names import Reason
 
@@ -118,7 +119,7 @@ class CanaryRuns:
             if progress is not None:
                 _recall_passed(run, progress, route.status)
                 resume(run, progress, in_force, now, ahead_seconds=self._ahead_seconds(key))
-            run.cost = costs.remembered(route.status, run_token=run.state.run_token)
+            run.cost = cost_hold.remembered(route.status, run_token=run.state.run_token)
             adopt_started(run, in_force, now)
             self._begin(key, run, progress)
         if run.objective != objective:
@@ -159,7 +160,7 @@ class CanaryRuns:
             if progress is not None:
                 _recall_passed(run, progress, status)
                 resume(run, progress, in_force, now, ahead_seconds=self._ahead_seconds(key))
-            run.cost = costs.remembered(status, run_token=run.state.run_token)
+            run.cost = cost_hold.remembered(status, run_token=run.state.run_token)
             self._begin(key, run, progress)
         adopt(run, in_force, now)
         run.plan = replace(run.plan, fingerprint=run.state.fingerprint, percent=percent, held=why)

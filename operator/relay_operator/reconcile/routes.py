@@ -18,12 +18,12 @@ from relay_operator.decisions import (
     route_conditions,
     route_status,
 )
-from relay_operator.decisions.canary import costs
 from relay_operator.decisions.canary.plans import objective_of, policy_of
 from relay_operator.decisions.canary.run import EVIDENCE_SECONDS, Run
 from relay_operator.decisions.canary.state import Phase, Plan
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.conditions import Condition
+from relay_operator.decisions.ledger import cost_hold
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.providers import capabilities
 from relay_operator.decisions.providers.capabilities import Compared
@@ -466,7 +466,9 @@ class RouteReconciler:
             programmed,
             obstacle=obstacle,
             compared=self._compared(namespace, name),
-            cost=costs.within_cost(run.cost) if run is not None and run.has_cost_limit else None,
+            cost=cost_hold.within_cost(run.cost)
+            if run is not None and run.has_cost_limit
+            else None,
         )
         if isinstance(found, Waiting):
             # for as long as Ready stays true meanwhile

@@ -5,11 +5,11 @@ from typing import Final
 
 from relay_operator.decisions.analysis.verdict import Outcome
 from relay_operator.decisions.canary import before_weight
-from relay_operator.decisions.canary.costs import costly
 from relay_operator.decisions.canary.incidents import throttled
 from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.canary.stays import roll_back, stay, stay_in_line
+from relay_operator.decisions.ledger.cost_hold import costly
 from relay_operator.decisions.timestamps import to_text
 from relay_operator.names import ANNOTATION_APPROVE, Reason
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay_operator.decisions.analysis.verdict import Verdict
 from relay_operator.decisions.canary.copies import Shadowed
 from relay_operator.decisions.canary.probes import Probes
-from relay_operator.decisions.judgement.cost_test import CostFinding
+from relay_operator.decisions.judgement.means.cost_test import CostFinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

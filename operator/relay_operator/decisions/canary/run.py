@@ -12,7 +12,7 @@ from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.probes import Probes
 from relay_operator.decisions.canary.state import BEFORE_WEIGHT, ENDED, Decision, Phase, Plan, State
 from relay_operator.decisions.judgement import memory
-from relay_operator.decisions.judgement.cost_test import CostFinding
+from relay_operator.decisions.judgement.means.cost_test import CostFinding
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.route_status import Move, Progress
 from relay_operator.names import Reason

@@ -14,11 +14,11 @@ from relay_operator.decisions.judgement.betting import LEAST_RENEWED, PRIOR
 from relay_operator.decisions.judgement.bound import Bound
 from relay_operator.decisions.judgement.clusters import ClusterSize
 from relay_operator.decisions.judgement.judged import Judged
-from relay_operator.decisions.judgement.mean_per_answer import FEWEST_TICKS, MeanPerAnswer
+from relay_operator.decisions.judgement.means.mean_per_answer import FEWEST_TICKS, MeanPerAnswer
+from relay_operator.decisions.judgement.means.token_drift import TokenDrift
 from relay_operator.decisions.judgement.metric_test import MetricTest
 from relay_operator.decisions.judgement.route_judge import RouteJudge
 from relay_operator.decisions.judgement.rows import Counts
-from relay_operator.decisions.judgement.token_drift import TokenDrift
 
 LONGEST_TEXT: Final = 8192
 _VERSION: Final = 1

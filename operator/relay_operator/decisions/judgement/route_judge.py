@@ -19,6 +19,7 @@ from relay_operator.decisions.judgement.judged import (
     summed,
     timed,
 )
+from relay_operator.decisions.judgement.means.token_drift import TokenDrift
 from relay_operator.decisions.judgement.quota import FEWEST, QuotaWatch
 from relay_operator.decisions.judgement.rows import (
     Counts,
@@ -30,7 +31,6 @@ from relay_operator.decisions.judgement.rows import (
 )
 from relay_operator.decisions.judgement.served_share import ServedShare
 from relay_operator.decisions.judgement.stall import Stalled, StallWatch
-from relay_operator.decisions.judgement.token_drift import TokenDrift
 from relay_operator.names import Reason
 
 REFUSED_LARGE: Final = 0.5

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from relay_contract.billing.route_costs import RouteCost
-from relay_operator.decisions.judgement.cost_test import (
+from relay_operator.decisions.judgement.means.cost_test import (
     MOST_UNKNOWN_PERCENT,
     CostFinding,
     CostTest,

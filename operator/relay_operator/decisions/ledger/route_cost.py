@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from relay_contract.billing.route_costs import RouteCost
 from relay_operator.decisions import timestamps
-from relay_operator.decisions.judgement.cost_test import MOST_UNKNOWN_PERCENT
+from relay_operator.decisions.judgement.means.cost_test import MOST_UNKNOWN_PERCENT
 from relay_operator.decisions.ledger.usd import exact_usd_text
 from relay_operator.names import Reason
 

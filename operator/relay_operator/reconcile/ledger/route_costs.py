@@ -12,7 +12,7 @@ from relay_contract.billing.route_costs import RouteAsked, RouteCost, RouteCosts
 from relay_operator.decisions.analysis.scrapes import RouteKey
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.decisions.judgement.cost_test import CostFinding
+from relay_operator.decisions.judgement.means.cost_test import CostFinding
 from relay_operator.decisions.ledger import route_cost
 from relay_operator.decisions.ledger.cost_evidence import CostEvidence
 from relay_operator.decisions.ledger.route_cost import NO_LEDGER, Fields

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay_operator.decisions.judgement.cost_test import CostTest
+from relay_operator.decisions.judgement.means.cost_test import CostTest
 
 LIMIT = 10.0
 LOOK_SECONDS = 15

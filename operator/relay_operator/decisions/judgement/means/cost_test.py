@@ -7,7 +7,7 @@ hundred calls, and whoever compares it with a limit at each look holds healthy c
 from dataclasses import dataclass
 from typing import Final
 
-from relay_operator.decisions.judgement.mean_per_answer import (
+from relay_operator.decisions.judgement.means.mean_per_answer import (
     FEWEST_ANSWERS,
     FEWEST_TICKS,
     MeanPerAnswer,

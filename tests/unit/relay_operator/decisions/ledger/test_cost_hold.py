@@ -13,9 +13,9 @@ from tests.unit.relay_operator.decisions.test_canary import (
     next_state,
 )
 
-from relay_operator.decisions.canary import costs
 from relay_operator.decisions.canary.state import Decision, Phase, Plan
-from relay_operator.decisions.judgement.cost_test import CostFinding
+from relay_operator.decisions.judgement.means.cost_test import CostFinding
+from relay_operator.decisions.ledger import cost_hold
 from relay_operator.names import Reason
 
 LIMITED = replace(CLIMB, max_cost_increase_percent=10.0)
@@ -106,12 +106,12 @@ def test_a_restarted_operator_holds_on_by_what_was_told_until_it_knows_better() 
             {"type": "WithinCost", "status": "False", "reason": "CostHigher", "message": "dear"}
         ],
     }
-    found = costs.remembered(status, run_token=f"{CANARY}/2")
+    found = cost_hold.remembered(status, run_token=f"{CANARY}/2")
     assert found is not None
     assert (found.holds, found.message, found.is_remembered) == (False, "dear", True)
-    assert costs.remembered(status, run_token=f"{CANARY}/3") is None
+    assert cost_hold.remembered(status, run_token=f"{CANARY}/3") is None
     holding = replace(climbing(), phase=Phase.HOLDING)
     kept = next_state(holding, HEALTHY, plan=LIMITED, now=2000.0, is_fresh=False, cost=found)
     assert (kept.reason, kept.state) == (Reason.COST_HIGHER, holding)
     status["conditions"][0]["status"] = "Unknown"  # type: ignore[index]
-    assert costs.remembered(status, run_token=f"{CANARY}/2") is None
+    assert cost_hold.remembered(status, run_token=f"{CANARY}/2") is None

@@ -8,7 +8,7 @@ from relay_operator.decisions.canary.look import Look
 from relay_operator.decisions.canary.state import Decision, Phase, Plan, State
 from relay_operator.decisions.canary.stays import stay
 from relay_operator.decisions.conditions import Condition, condition, find
-from relay_operator.decisions.judgement.cost_test import CostFinding
+from relay_operator.decisions.judgement.means.cost_test import CostFinding
 from relay_operator.names import ConditionType, Reason
 
 NOT_ASKED: Final = CostFinding(

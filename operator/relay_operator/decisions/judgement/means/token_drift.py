@@ -2,7 +2,7 @@
 
 from math import exp, log
 
-from relay_operator.decisions.judgement.mean_per_answer import MeanPerAnswer
+from relay_operator.decisions.judgement.means.mean_per_answer import MeanPerAnswer
 
 
 class TokenDrift:

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from relay_operator.decisions.judgement.cost_test import CostTest
-from relay_operator.decisions.judgement.mean_per_answer import FEWEST_TICKS
+from relay_operator.decisions.judgement.means.cost_test import CostTest
+from relay_operator.decisions.judgement.means.mean_per_answer import FEWEST_TICKS
 
 PICOS = 10**12
 
