@@ -32,15 +32,51 @@ def book(
     tenants: Mapping[str, Fields],
 ) -> dict[str, Any]:
     """Returns the book of these specs, by name; of tenants each with its name and billing, by UID."""
-    billed = {uid: _tenant(tenant) for uid, tenant in tenants.items()}
-    costs = {name: _provider_list(name, spec) for name, spec in providers.items()}
-    priced = {name: prices for name, prices in costs.items() if prices["entries"]}
+    costs = [cost_prices(name, spec) for name, spec in sorted(providers.items())]
+    lists = [
+        *(
+            charge_prices(name, spec, percent)
+            for name, spec in sorted(price_lists.items())
+            for percent in (0, *percents(name, tenants.values()))
+        ),
+        *(prices for prices in costs if prices["entries"]),
+    ]
     return {
         "v": FORM_VERSION,
-        "lists": [*_charges(price_lists, tenants.values()), *priced.values()],
-        "costs": {name: prices["name"] for name, prices in priced.items()},
-        "tenants": billed,
+        "lists": lists,
+        "costs": {
+            name: cost_list(name)
+            for name, prices in zip(sorted(providers), costs, strict=True)
+            if prices["entries"]
+        },
+        "tenants": {uid: entry_of_tenant(tenant) for uid, tenant in tenants.items()},
     }
+
+
+def charge_prices(name: str, spec: Fields, percent: int) -> dict[str, Any]:
+    """Returns a PriceList as the ledger reads it, with the percentage of some Tenants on top."""
+    entries = [
+        {**_entry(price), **_of_model(model)}
+        for model in _in_order(spec.get("models") or ())
+        for price in model.get("prices") or ()
+    ]
+    return {
+        "name": charge_list({"priceList": name, "markupPercent": percent}),
+        "currency": spec.get("currency"),
+        "entries": [_with_markup(one, percent) for one in entries] if percent else entries,
+    }
+
+
+def percents(name: str, tenants: Iterable[Fields]) -> list[int]:
+    """Returns the percentages that Tenants have on top of a PriceList, in order."""
+    found = (tenant.get("billing") or {} for tenant in tenants)
+    return sorted(
+        {
+            one["markupPercent"]
+            for one in found
+            if one.get("priceList") == name and one.get("markupPercent")
+        }
+    )
 
 
 def charge_list(billing: Fields) -> str | None:
@@ -54,13 +90,8 @@ def cost_list(provider: str) -> str:
     return f"cost..{provider}"
 
 
-def unpriced_models(provider: Fields) -> list[str]:
-    """Returns the models of a Provider's spec that nothing says the price of."""
-    models: Iterable[Fields] = provider.get("models") or ()
-    return [str(model["name"]) for model in models if not list(_model_prices(model))]
-
-
-def _tenant(tenant: Fields) -> dict[str, Any]:
+def entry_of_tenant(tenant: Fields) -> dict[str, Any]:
+    """Returns what the book says of a Tenant, given its name and billing."""
     billing = tenant.get("billing") or {}
     told = {
         "name": tenant["name"],
@@ -70,27 +101,10 @@ def _tenant(tenant: Fields) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
-def _charges(
-    price_lists: Mapping[str, Fields], tenants: Iterable[Fields]
-) -> Iterator[dict[str, Any]]:
-    """Yields every list as it is, and each with the percentages that Tenants have."""
-    percents: dict[str, set[int]] = {}
-    for tenant in tenants:
-        billing = tenant.get("billing") or {}
-        if billing.get("markupPercent"):
-            percents.setdefault(str(billing.get("priceList")), set()).add(billing["markupPercent"])
-    for name, spec in sorted(price_lists.items()):
-        entries = [
-            {**_entry(price), **_of_model(model)}
-            for model in _in_order(spec.get("models") or ())
-            for price in model.get("prices") or ()
-        ]
-        currency = spec.get("currency")
-        yield {"name": name, "currency": currency, "entries": entries}
-        for percent in sorted(percents.get(name, ())):
-            marked = charge_list({"priceList": name, "markupPercent": percent})
-            dearer = [_with_markup(entry, percent) for entry in entries]
-            yield {"name": marked, "currency": currency, "entries": dearer}
+def unpriced_models(provider: Fields) -> list[str]:
+    """Returns the models of a Provider's spec that nothing says the price of."""
+    models: Iterable[Fields] = provider.get("models") or ()
+    return [str(model["name"]) for model in models if not list(_model_prices(model))]
 
 
 def _in_order(models: Iterable[Fields]) -> list[Fields]:
@@ -103,7 +117,8 @@ def _of_model(model: Fields) -> dict[str, Any]:
     return named | ({"provider": model["provider"]} if model.get("provider") else {})
 
 
-def _provider_list(name: str, spec: Fields) -> dict[str, Any]:
+def cost_prices(name: str, spec: Fields) -> dict[str, Any]:
+    """Returns what a Provider costs, as the ledger reads it; without entries nothing says so."""
     taken: set[str] = set()
     entries: list[dict[str, Any]] = []
     for model in _in_order(spec.get("models") or ()):

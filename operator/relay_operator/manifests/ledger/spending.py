@@ -16,11 +16,10 @@ from relay_operator.manifests.ledger.money import PICOS_PER_MICRO, micro_usd
 
 Fields = Mapping[str, Any]
 _STANDARD: Final = frozenset({"", "standard", "default"})
-_ANY_UID: Final = "-"
 
 
-def spending(billing: Billing, price_list: Fields | None) -> Spending | None:
-    """Composes a tenant's part of the document; price_list is the spec of the list it names, None if there is none."""
+def spending(billing: Billing, rates: tuple[Rate, ...]) -> Spending | None:
+    """Composes a tenant's part of the document; rates are what charge_rates makes of its price list."""
     limits: list[contract.LimitName] = []
     if billing.budget is not None and billing.budget.hard:
         limits.append("budget")
@@ -32,7 +31,7 @@ def spending(billing: Billing, price_list: Fields | None) -> Spending | None:
     return Spending(
         limits=tuple(limits),
         on_ledger_away=billing.on_ledger_away,
-        rates=_rates(billing, price_list) if limits or (caps and caps.amount) else (),
+        rates=rates if reckons(billing) else (),
         session_caps=None
         if caps is None
         else contract.SessionCaps(
@@ -41,6 +40,13 @@ def spending(billing: Billing, price_list: Fields | None) -> Spending | None:
             amount_micro=micro_usd(caps.amount) if caps.amount is not None else None,
         ),
     )
+
+
+def reckons(billing: Billing) -> bool:
+    """Tells whether relays reckon what a tenant's calls cost before they send them."""
+    is_hard = billing.budget is not None and billing.budget.hard
+    caps = billing.session_caps
+    return is_hard or billing.credit is not None or (caps is not None and caps.amount is not None)
 
 
 def tenant_budget(tenant: Tenant) -> TenantBudget:
@@ -69,17 +75,9 @@ def tenant_budget(tenant: Tenant) -> TenantBudget:
     )
 
 
-def _rates(billing: Billing, price_list: Fields | None) -> tuple[Rate, ...]:
-    if price_list is None or billing.price_list is None:
-        return ()
-    named = {
-        "priceList": billing.price_list,
-        "markupPercent": billing.markup_percent,
-    }
-    tenant = {"name": _ANY_UID, "billing": named}
-    book = books.book({billing.price_list: price_list}, {}, {_ANY_UID: tenant})
-    wanted = books.charge_list(named)
-    entries = [entry for one in book["lists"] if one["name"] == wanted for entry in one["entries"]]
+def charge_rates(price_list: Fields, percent: int) -> tuple[Rate, ...]:
+    """Returns what relays reckon by: the rates of a PriceList's spec, with a percentage on top."""
+    entries = books.charge_prices("", price_list, percent)["entries"]
     usable = [entry for entry in entries if _is_plain(entry)]
     return tuple(_rate(entry, model) for entry in usable for model in entry["models"] if model)[
         :MAX_RATES

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
+from relay_contract.spending import Rate
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
@@ -62,7 +63,8 @@ class BudgetPush:
         self._wall = wall
         self._asked_at = float("-inf")
         self._in_force: dict[str, TenantBudget] = {}
-        self._spending: dict[str, Any] = {}
+        self._budgets: dict[str, tuple[Tenant, TenantBudget]] = {}
+        self._rates: dict[str, tuple[Rate, ...]] = {}
         self._words: dict[str, Any] = {}
         self._written: dict[str, tuple[int, float]] = {}
         self._announced: set[str] = set()
@@ -83,7 +85,7 @@ class BudgetPush:
     async def look(self) -> None:
         """Does once what is due. Raises ApiServerRefused, Conflict or Unavailable."""
         tenants = self._billed()
-        self._queue_changed_spending(tenants)
+        self._queue_changed_rates(tenants)
         try:
             await self._push(tenants)
             if self._clock() - self._asked_at < ASK_SECONDS:
@@ -112,18 +114,19 @@ class BudgetPush:
             if one is not None and one.spec.billing.price_list is not None
         }
 
-    def _queue_changed_spending(self, tenants: dict[str, Tenant]) -> None:
+    def _queue_changed_rates(self, tenants: dict[str, Tenant]) -> None:
         """Has documents composed anew whose rates are others now: a PriceList has changed."""
         if self._news.price_specs is None:
             return
-        now = {uid: self._news.spending(one, None) for uid, one in tenants.items()}
-        for uid, spending in now.items():
-            if self._spending.get(uid) != spending:
+        now = {uid: self._news.rates(one) for uid, one in tenants.items()}
+        for uid, rates in now.items():
+            if self._rates.get(uid, ()) != rates:
                 self._queue.add(Key("Tenant", "", tenants[uid].metadata.name), Urgency.BACKGROUND)
-        self._spending = now
+        self._rates = now
 
     async def _push(self, tenants: dict[str, Tenant]) -> None:
-        wanted = {uid: tenant_budget(one) for uid, one in tenants.items()}
+        wanted = {uid: self._budget(one) for uid, one in tenants.items()}
+        self._budgets = {uid: (tenants[uid], one) for uid, one in wanted.items()}
         for uid, held in self._in_force.items():
             # no longer billed: nothing bounds it any more
             if uid not in wanted and (held.budget or held.credit):
@@ -133,6 +136,10 @@ class BudgetPush:
             await self._client.put(changed)
             self._asked_at = float("-inf")
         self._in_force = wanted
+
+    def _budget(self, tenant: Tenant) -> TenantBudget:
+        of, budget = self._budgets.get(tenant.metadata.uid, (None, None))
+        return budget if of is tenant and budget is not None else tenant_budget(tenant)
 
     async def _hear(self, tenants: dict[str, Tenant], told: BudgetStandings) -> None:
         by_uid: dict[str, list[Any]] = {}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay_contract.billing.budget import BudgetStanding
-from relay_contract.spending import Spending
+from relay_contract.spending import Rate, Spending
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.decisions.conditions import Condition
@@ -26,14 +26,28 @@ class LedgerNews:
         # None until they were read once
         self.price_specs: Mapping[str, Mapping[str, Any]] | None = None
         self.budgets: Mapping[str, tuple[BudgetStanding, ...]] = {}
+        self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], tuple[Rate, ...]]] = {}
 
     def spending(self, tenant: Tenant, in_force: Spending | None) -> Spending | None:
         """Returns what bounds a tenant's spending; in_force is what its document says while the price lists are not known."""
         billing = tenant.spec.billing
         if self.price_specs is None and billing.price_list is not None:
             return in_force
-        specs = self.price_specs or {}
-        return spending.spending(billing, specs.get(billing.price_list or ""))
+        return spending.spending(billing, self.rates(tenant))
+
+    def rates(self, tenant: Tenant) -> tuple[Rate, ...]:
+        """Returns the rates by which a tenant's relays reckon, none where they do not; the same object while its list says the same."""
+        billing = tenant.spec.billing
+        spec = (self.price_specs or {}).get(billing.price_list or "")
+        if spec is None or not spending.reckons(billing):
+            return ()
+        # thousands of tenants have a few lists among them
+        key = str(billing.price_list), billing.markup_percent
+        of, rates = self._rates.get(key, (None, ()))
+        if of is not spec:
+            rates = spending.charge_rates(spec, billing.markup_percent)
+            self._rates[key] = spec, rates
+        return rates
 
     def of_provider(self, provider: Provider) -> list[Condition]:
         """Returns the conditions of a Provider, none before the ledger has answered."""

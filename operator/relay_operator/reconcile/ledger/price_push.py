@@ -5,12 +5,10 @@ One loop, at a pace of its own: nothing of traffic waits for it, and a ledger th
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
-from relay_contract.billing.price_book import book_bytes, book_digest
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.ledger.client import LedgerClient
@@ -20,16 +18,16 @@ from relay_operator.decisions import conditions
 from relay_operator.decisions.ledger import price_conditions
 from relay_operator.decisions.ledger.standing import Month, Standing, ToldList
 from relay_operator.errors import ApiServerRefused, Conflict, LedgerUnavailable, Unavailable
-from relay_operator.manifests.ledger import books
 from relay_operator.names import ConditionType
 from relay_operator.reconcile.failure_report import report_status
+from relay_operator.reconcile.ledger.book_composer import BookComposer, ComposedBook
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.ledger.price_lists import PriceLists
-from relay_operator.reconcile.watched_objects import Invalid, Watched
+from relay_operator.reconcile.watched_objects import Watched, WatchedObjects
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
 
-Fields = Mapping[str, Any]
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +38,8 @@ STANDING_SECONDS: Final = 60.0
 _NOT_FOUND: Final = 404
 MONTH_SECONDS: Final = 300.0
 """Between two writes of what one tenant has spent."""
+_TENANTS_AT_ONCE: Final = 200
+"""Between two turns of the event loop."""
 
 
 class PricePush:
@@ -70,7 +70,8 @@ class PricePush:
         self._lists = PriceLists(api)
         self._asked_at = float("-inf")
         self._seen: tuple[Any, ...] = ()
-        self._book = _Composed()
+        self._composer = BookComposer()
+        self._book = ComposedBook()
         self._taken: Mapping[str, bytes] = {}
         self._away = ""
         self._told: dict[Key, Any] = {}
@@ -90,16 +91,16 @@ class PricePush:
     async def look(self) -> None:
         """Does once what is due. Raises ApiServerRefused, Conflict or Unavailable."""
         await self._lists.look()
-        has_changed = self._compose()
+        has_changed = await self._compose()
         has_heard = await self._talk()
         if has_changed or has_heard:
-            self._queue_whom_it_concerns()
+            await self._queue_whom_it_concerns()
         if self._watched_state.shards.is_main:
             await self._tell_of_lists()
         if has_heard:
             await self._write_months()
 
-    def _compose(self) -> bool:
+    async def _compose(self) -> bool:
         """Makes the book anew where anything of it may have changed; tells whether that was so."""
         state = self._watched_state
         versions = {
@@ -109,26 +110,14 @@ class PricePush:
         seen = (state.tenants.changes, state.providers.changes, versions)
         if seen == self._seen:
             return False
-        self._seen = seen
         self._news.price_lists = frozenset(versions)
         price_lists = {name: body.get("spec") or {} for name, body in self._lists.bodies.items()}
         self._news.price_specs = price_lists
-        self._book = _composed(price_lists, self._providers(), self._tenants())
+        self._book = await self._composer.compose(
+            price_lists, _shown(state.providers), _shown(state.tenants)
+        )
+        self._seen = seen
         return True
-
-    def _providers(self) -> dict[str, Mapping[str, Any]]:
-        state = self._watched_state.providers
-        found = {name: state.get(name) for name in state.names()}
-        return {name: _spec(one, {"models"}) for name, one in found.items() if one is not None}
-
-    def _tenants(self) -> dict[str, Mapping[str, Any]]:
-        state = self._watched_state.tenants
-        found = {name: state.get(name) for name in state.names()}
-        return {
-            one.uid: {"name": name, **_spec(one, {"billing"})}
-            for name, one in found.items()
-            if one is not None
-        }
 
     async def _talk(self) -> bool:
         """Pushes the book unless the ledger has it, and asks how things stand when it is time; tells whether it was heard of."""
@@ -168,19 +157,16 @@ class PricePush:
         for account, unpriced in (("cost", told.unpriced_costs), ("charge", told.unpriced_charges)):
             UNPRICED_MODELS.labels(account).set(sum(map(len, unpriced.values())))
 
-    def _queue_whom_it_concerns(self) -> None:
+    async def _queue_whom_it_concerns(self) -> None:
         """Has those looked at whose conditions are others now."""
-        state = self._watched_state
-        now = {
-            **{
-                Key("Provider", "", name): self._news.of_provider(provider)
-                for name, provider in state.providers.valid().items()
-            },
-            **{
-                Key("Tenant", "", name): self._news.of_tenant(tenant)
-                for name, tenant in state.tenants.valid().items()
-            },
-        }
+        state, news = self._watched_state, self._news
+        now: dict[Key, Any] = {}
+        for name, provider in state.providers.valid().items():
+            now[Key("Provider", "", name)] = news.of_provider(provider)
+        for number, (name, tenant) in enumerate(state.tenants.valid().items(), start=1):
+            if number % _TENANTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            now[Key("Tenant", "", name)] = news.of_tenant(tenant)
         for key, words in now.items():
             if words != self._told.get(key, []):
                 self._queue.add(key, Urgency.BACKGROUND)
@@ -238,49 +224,9 @@ class PricePush:
                 raise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Composed:
-    """A book as it is sent, and of it: each list, how many Tenants name a PriceList, and which lists are made of it for them."""
-
-    content: bytes = b""
-    digest: str = ""
-    lists: Mapping[str, bytes] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    made_of: Mapping[str, set[str]] = field(default_factory=dict)
-
-
-def _composed(
-    price_lists: Mapping[str, Fields],
-    providers: Mapping[str, Fields],
-    tenants: Mapping[str, Fields],
-) -> _Composed:
-    book = books.book(price_lists, providers, tenants)
-    content = book_bytes(book)
-    counts: Counter[str] = Counter()
-    made_of: dict[str, set[str]] = {}
-    for tenant in tenants.values():
-        billing = tenant.get("billing") or {}
-        if (name := billing.get("priceList")) is not None:
-            counts[name] += 1
-            made_of.setdefault(name, set()).add(str(books.charge_list(billing)))
-    return _Composed(
-        content=content,
-        digest=book_digest(content),
-        lists={one["name"]: book_bytes(one) for one in book["lists"]},
-        counts=counts,
-        made_of=made_of,
-    )
-
-
-def _spec(watched: Watched[Any], fields: set[str]) -> dict[str, Any]:
-    """Returns some fields of a spec as somebody wrote them: one that cannot be used for relays has prices all the same."""
-    if isinstance(watched.resource, Invalid):
-        spec = watched.resource.spec
-        return {name: spec[name] for name in fields if isinstance(spec, Mapping) and name in spec}
-    dumped: dict[str, Any] = watched.resource.spec.model_dump(
-        mode="json", by_alias=True, include=fields, exclude_defaults=True
-    )
-    return dumped
+def _shown(objects: WatchedObjects[R]) -> dict[str, Watched[R]]:
+    found = {name: objects.get(name) for name in objects.names()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _is_told_in_force(body: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from tests.unit.relay_operator.specs import tenant_with_billing
 
 from relay_contract.spending import Rate, SessionCaps
 from relay_operator.manifests.ledger.money import micro_usd
-from relay_operator.manifests.ledger.spending import spending, tenant_budget
+from relay_operator.manifests.ledger.spending import charge_rates, spending, tenant_budget
 
 LIST: dict[str, Any] = {
     "currency": "USD",
@@ -45,7 +45,7 @@ def test_text_is_micro_usd_exactly() -> None:
 
 def test_a_hard_budget_comes_with_the_rates_to_reserve_by() -> None:
     billing = tenant_with_billing(priceList="retail", budget={"amount": "10"}).spec.billing
-    told = spending(billing, LIST)
+    told = spending(billing, charge_rates(LIST, billing.markup_percent))
     assert told is not None
     assert (told.limits, told.on_ledger_away, told.session_caps) == (("budget",), "Refuse", None)
     dated = [one for one in told.rates if one.model == "gpt-4.1"]
@@ -63,7 +63,7 @@ def test_the_tenants_percentage_is_in_its_rates() -> None:
     billing = tenant_with_billing(
         priceList="retail", markupPercent=10, credit={}, onLedgerAway="Serve"
     ).spec.billing
-    told = spending(billing, LIST)
+    told = spending(billing, charge_rates(LIST, billing.markup_percent))
     assert told is not None
     assert (told.limits, told.on_ledger_away) == (("credit",), "Serve")
     assert told.rates[0].input == 3_300_000
@@ -72,16 +72,16 @@ def test_the_tenants_percentage_is_in_its_rates() -> None:
 def test_what_bounds_nothing_is_not_in_the_document() -> None:
     soft = {"amount": "10", "hard": False}
     for billing in ({}, {"priceList": "retail"}, {"priceList": "retail", "budget": soft}):
-        assert spending(tenant_with_billing(**billing).spec.billing, LIST) is None
+        assert spending(tenant_with_billing(**billing).spec.billing, charge_rates(LIST, 0)) is None
 
 
 def test_caps_of_sessions_need_rates_for_money_alone() -> None:
     counted = tenant_with_billing(sessionCaps={"calls": 5}).spec.billing
-    told = spending(counted, None)
+    told = spending(counted, charge_rates(LIST, 0))
     assert told is not None
     assert (told.session_caps, told.rates) == (SessionCaps(calls=5), ())
     paid = tenant_with_billing(priceList="retail", sessionCaps={"amount": "0.5"}).spec.billing
-    told = spending(paid, LIST)
+    told = spending(paid, charge_rates(LIST, 0))
     assert told is not None
     assert told.session_caps == SessionCaps(amount_micro=500_000)
     assert told.rates
