@@ -388,7 +388,7 @@ class Connection:
     ) -> Manifest:
         await asyncio.sleep(self.failures.seconds)
         bound(self.fence, 1.0, what="write")
-        self.failures.before_write("PATCH", kind)
+        self.failures.before_write("PATCH", kind, name)
         before = self._server.get(kind, name, namespace=namespace)
         manager = ("client-library", "Update")
         answer = self._server.patch(

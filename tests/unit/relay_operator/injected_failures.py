@@ -18,13 +18,14 @@ class OperatorDied(BaseException):
 class InjectedFailures:
     """What goes wrong, and when. Writes, and pushes to relays, are counted from 1 over the life of the connection.
 
-    seconds is how long each call takes, statuses maps a kind to the HTTP status of every call to it; failing_writes maps a write's number to the status it
-    gets without taking effect; dies_after is the number of the write after whose effect the operator is killed.
+    seconds is how long each call takes, statuses maps a kind to the HTTP status of every call to it; refused_objects maps kind and name to that of patches of
+    one object; failing_writes maps a write's number to the status it gets without taking effect; dies_after is the number of the write after whose effect the operator is killed.
     """
 
     unreachable: bool = False
     seconds: float = 0.0
     statuses: dict[str, int] = field(default_factory=dict)
+    refused_objects: dict[tuple[str, str], int] = field(default_factory=dict)
     failing_writes: dict[int, int] = field(default_factory=dict)
     dies_after: int | None = None
     on_death: Callable[[], None] = lambda: None
@@ -41,13 +42,16 @@ class InjectedFailures:
             status = self.statuses[kind]
             raise error_of(status, f"{verb} {kind}: {status} injected")
 
-    def before_write(self, verb: str, kind: str) -> None:
+    def before_write(self, verb: str, kind: str, name: str = "") -> None:
         """Counts the write; raises what it meets before it takes effect."""
         self.before_call(verb, kind)
         self.writes += 1
-        status = self.failing_writes.get(self.writes)
-        if status is not None:
-            raise error_of(status, f"{verb} {kind}: {status} injected into write {self.writes}")
+        if (kind, name) in self.refused_objects:
+            status = self.refused_objects[kind, name]
+            raise error_of(status, f"{verb} {kind} {name}: {status} injected")
+        failing = self.failing_writes.get(self.writes)
+        if failing is not None:
+            raise error_of(failing, f"{verb} {kind}: {failing} injected into write {self.writes}")
 
     def after_write(self) -> None:
         """Kills the operator when this was its last write; every later call of this life dies as well."""

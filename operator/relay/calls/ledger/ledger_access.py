@@ -53,7 +53,13 @@ class LedgerAccess:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(ended, answer)
 
-        threading.Thread(target=run, name="ledger-question", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="ledger-question", daemon=True).start()
+        except RuntimeError:
+            # the pod has as many threads as it may have: nothing was asked
+            self._in_hand -= 1
+            timer.cancel()
+            return False
         return True
 
     def _fetch(self, question: LedgerQuestion) -> LedgerAnswer:

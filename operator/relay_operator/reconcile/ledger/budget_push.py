@@ -34,6 +34,7 @@ ASK_SECONDS: Final = 15.0
 WRITE_SECONDS: Final = 300.0
 """Between two writes of how much of one budget is spent."""
 _NOT_FOUND: Final = 404
+_UNWRITTEN: Final = -1
 
 
 class BudgetPush:
@@ -206,7 +207,7 @@ class BudgetPush:
     async def _write(self, tenant: Tenant, percent: int) -> None:
         """Writes how much is spent, each tenant's every few minutes at most."""
         uid, now = tenant.metadata.uid, self._clock()
-        written, at = self._written.get(uid, (-1, float("-inf")))
+        written, at = self._written.get(uid, (_UNWRITTEN, float("-inf")))
         if written == percent or now - at < WRITE_SECONDS:
             return
         patch = {"status": {"billing": {"budgetPercent": percent}}}
@@ -214,5 +215,10 @@ class BudgetPush:
             await self._api.patch("Tenant", tenant.metadata.name, patch, subresource="status")
         except ApiServerRefused as error:
             if error.status != _NOT_FOUND:
-                raise
+                # alerts of everybody else are told all the same
+                logger.warning(
+                    "how much of a budget is spent is not written, will retry",
+                    extra={"tenant": tenant.metadata.name, "why": str(error)},
+                )
+                percent = _UNWRITTEN
         self._written[uid] = percent, now

@@ -177,18 +177,28 @@ class PricePush:
             if self._news.standing is None and _is_told_in_force(body):
                 # an operator that has just begun knows nothing better
                 continue
-            told = self._told_of(name)
-            fields = {"tenants": self._book.counts[name]}
-            await report_status(
-                self._status,
-                self._announcer,
-                "PriceList",
-                body,
-                fields | ({"version": told[0][1].version or None} if told else {}),
-                price_conditions.of_price_list(told, self._away),
-                on_its_way=(),
-                now=self._wall(),
-            )
+            try:
+                await self._tell_of_list(name, body)
+            except (ApiServerRefused, Conflict) as error:
+                # one that cannot be written keeps no other from its conditions
+                logger.warning(
+                    "the status of a price list is not written, will retry",
+                    extra={"price_list": name, "why": str(error)},
+                )
+
+    async def _tell_of_list(self, name: str, body: dict[str, Any]) -> None:
+        told = self._told_of(name)
+        fields = {"tenants": self._book.counts[name]}
+        await report_status(
+            self._status,
+            self._announcer,
+            "PriceList",
+            body,
+            fields | ({"version": told[0][1].version or None} if told else {}),
+            price_conditions.of_price_list(told, self._away),
+            on_its_way=(),
+            now=self._wall(),
+        )
 
     def _told_of(self, name: str) -> list[tuple[str, ToldList]]:
         """Returns what the ledger has of a list, and of it with its Tenants' percentages; nothing until it has taken all of them."""
@@ -212,16 +222,23 @@ class PricePush:
             written, at = self._written.get(watched.uid, (_month_in(watched), float("-inf")))
             if written == month or now - at < MONTH_SECONDS:
                 continue
-            await self._write_month(name, month)
-            self._written[watched.uid] = month, now
+            is_written = await self._write_month(name, month)
+            self._written[watched.uid] = month if is_written else None, now
 
-    async def _write_month(self, name: str, month: Month) -> None:
+    async def _write_month(self, name: str, month: Month) -> bool:
+        """Writes one month; tells whether that is done. A Tenant whose status the API server refuses keeps nobody else from theirs."""
         patch = {"status": {"billing": {"month": month.month, "spent": month.spent}}}
         try:
             await self._api.patch("Tenant", name, patch, subresource="status")
         except ApiServerRefused as error:
-            if error.status != _NOT_FOUND:
-                raise
+            if error.status == _NOT_FOUND:
+                return True
+            logger.warning(
+                "a tenant's month is not written, will retry",
+                extra={"tenant": name, "why": str(error)},
+            )
+            return False
+        return True
 
 
 def _shown(objects: WatchedObjects[R]) -> dict[str, Watched[R]]:

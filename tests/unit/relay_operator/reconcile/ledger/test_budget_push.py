@@ -119,6 +119,23 @@ async def test_a_budget_is_in_force_and_its_thresholds_are_told_once(tmp_path: P
 
 
 @in_virtual_time
+async def test_a_tenant_that_cannot_be_written_keeps_no_alert_back(tmp_path: Path) -> None:
+    stage, ledger, _, webhook = stage_with_budgets(tmp_path)
+    for name in ("acme", "finance"):
+        stage.tenant(name, billing=budget(alertAtPercent=[50]))
+    life = await stage.operator()
+    await stage.settle(40)
+    life.api.failures.refused_objects["Tenant", "acme"] = 422
+    for name in ("acme", "finance"):
+        ledger.sell(uid(stage, name))
+    await stage.settle(400)
+    told_of = [json.loads(one.body)["data"]["tenant"] for one in webhook.messages]
+    assert sorted(told_of) == ["acme", "finance"]
+    assert stage.server.stored("Tenant", "finance")["status"]["billing"]["budgetPercent"] == 50
+    await life.end()
+
+
+@in_virtual_time
 async def test_an_alert_that_nobody_takes_is_told_again_under_the_same_id(tmp_path: Path) -> None:
     stage, ledger, budgets, webhook = stage_with_budgets(tmp_path)
     webhook.outcome = "given_up"

@@ -154,6 +154,33 @@ async def test_a_month_is_written_every_few_minutes_at_most(tmp_path: Path) -> N
 
 
 @in_virtual_time
+async def test_who_cannot_be_written_keeps_nobody_else_from_its_status(tmp_path: Path) -> None:
+    stage, ledger = stage_with(tmp_path)
+    for name in ("a-list", "standard"):
+        price_list(stage, name)
+    for name in ("acme", "finance"):
+        stage.tenant(name, billing={"priceList": "standard"})
+    life = await stage.operator()
+    await stage.settle(20)
+    refused = life.api.failures.refused_objects
+    refused |= {("Tenant", "acme"): 422, ("PriceList", "a-list"): 422}
+    for name in ("acme", "finance"):
+        ledger.sell(uid(stage, name))
+    price_list(stage, models=[{"name": "m", "prices": [{"perMillionTokens": {"input": "NaN"}}]}])
+    price_list(stage, "a-list", models=[{"name": "m", "prices": [{"perMillionTokens": {}}]}])
+    await stage.settle(700)
+    assert stage.server.stored("Tenant", "finance")["status"]["billing"]["spent"] == "0.0042"
+    assert told(stage, "PriceList", "standard", "Ready") == ("False", "PricesRefused")
+    assert stage.server.stored("Tenant", "acme")["status"]["billing"]["spent"] == "0.00"
+    # what could not be written is written once it can be
+    refused.clear()
+    await stage.settle(700)
+    assert stage.server.stored("Tenant", "acme")["status"]["billing"]["spent"] == "0.0042"
+    assert told(stage, "PriceList", "a-list", "Ready") == ("False", "PricesRefused")
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_list_that_cannot_be_used_leaves_the_last_good_in_force(tmp_path: Path) -> None:
     stage, ledger = stage_with(tmp_path)
     price_list(stage)
