@@ -97,7 +97,9 @@ class BudgetPush:
                 if one.budget is not None or one.credit is not None
             ]
             if bounded:
-                await self._hear(tenants, await self._client.standings(bounded))
+                told = await self._client.standings(bounded)
+                self._tell_again(set(bounded) - {one.tenant_uid for one in told.standings})
+                await self._hear(tenants, told)
             self._asked_at = self._clock()
             self._away = ""
         except LedgerUnavailable as error:
@@ -137,6 +139,15 @@ class BudgetPush:
             await self._client.put(changed)
             self._asked_at = float("-inf")
         self._in_force = wanted
+
+    def _tell_again(self, unknown: set[str]) -> None:
+        """Has budgets pushed that the ledger does not know: it has begun anew, with another database or one of before."""
+        if unknown:
+            logger.warning(
+                "the ledger has lost budgets, it is told again", extra={"budgets": len(unknown)}
+            )
+        for uid in unknown:
+            del self._in_force[uid]
 
     def _budget(self, tenant: Tenant) -> TenantBudget:
         of, budget = self._budgets.get(tenant.metadata.uid, (None, None))

@@ -65,7 +65,7 @@ async def composed(composer: BookComposer, cluster: Cluster, **price_lists: Any)
 async def test_the_pieces_are_the_whole_book() -> None:
     cluster = cluster_of(60)
     made = await composed(BookComposer(), cluster, standard=STANDARD, gold=GOLD)
-    tenants = {
+    tenants: dict[str, Any] = {
         "uid-free": {"name": "free"},
         "uid-lost": {
             "name": "lost",
@@ -80,7 +80,7 @@ async def test_the_pieces_are_the_whole_book() -> None:
             for number in range(60)
         },
     }
-    providers = {
+    providers: dict[str, Any] = {
         "openai": {"models": [{"name": "gpt-4.1", "prices": PRICES}]},
         "unpriced": {"models": [{"name": "gpt-4.1"}]},
     }

@@ -29,10 +29,13 @@ class BudgetsOnSqlite:
     """A ledger's routes of budgets without their port."""
 
     def __init__(self, ledger: LedgerOnSqlite) -> None:
-        self._ledger = ledger
-        self._store = BudgetStore(ledger.engine)
+        self.begin_anew(ledger)
         self.puts: list[TenantBudget] = []
         self.told_of: list[TenantAlert] = []
+
+    def begin_anew(self, ledger: LedgerOnSqlite) -> None:
+        self._ledger = ledger
+        self._store = BudgetStore(ledger.engine)
 
     async def put(self, budgets: Sequence[TenantBudget]) -> None:
         self._answer()
@@ -115,6 +118,24 @@ async def test_a_budget_is_in_force_and_its_thresholds_are_told_once(tmp_path: P
     ]
     assert told(stage, "Tenant", "finance", "WithinBudget") == ("False", "BudgetSpent")
     assert stage.server.stored("Tenant", "finance")["status"]["billing"]["budgetPercent"] == 100
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_ledger_that_begins_anew_is_told_every_budget_again(tmp_path: Path) -> None:
+    stage, ledger, budgets, _ = stage_with_budgets(tmp_path)
+    stage.tenant(billing=budget())
+    life = await stage.operator()
+    await stage.settle(40)
+    ledger.begin_anew(tmp_path / "empty.db")
+    budgets.begin_anew(ledger)
+    await stage.settle(40)
+    (standing,) = (await budgets.standings([uid(stage)])).standings
+    assert (standing.amount, standing.hard) == (2 * CALL, True)
+    puts = len(budgets.puts)
+    assert puts == 2
+    await stage.settle(100)
+    assert len(budgets.puts) == puts
     await life.end()
 
 
