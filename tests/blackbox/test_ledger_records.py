@@ -119,6 +119,10 @@ ZERO = CHAT_ANSWER.replace(
     b'"prompt_tokens":0,"completion_tokens":0,"total_tokens":0',
 )
 WRONG = CHAT_ANSWER.replace(b'"total_tokens":4', b'"total_tokens":2')
+REFUSED_WITH_USAGE = (
+    b'{"error":{"message":"no","type":"server_error"},'
+    b'"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}'
+)
 ANSWERS: dict[str, tuple[Script, dict[str, Any], dict[str, Any]]] = {
     "tier": (
         unary(TIERED),
@@ -147,6 +151,23 @@ ANSWERS: dict[str, tuple[Script, dict[str, Any], dict[str, Any]]] = {
         unary(b'{"error":{"message":"no","type":"server_error"}}'),
         {},
         {"usageSource": "none", "delivered": True},
+    ),
+    # a status that says that nothing was done is what providers bill by, whatever the body says
+    "400-with-usage": (
+        unary(REFUSED_WITH_USAGE, status=b"400 X"),
+        {},
+        {"usageSource": "none", "delivered": True},
+    ),
+    "500-with-usage": (
+        unary(REFUSED_WITH_USAGE, status=b"500 X"),
+        {},
+        {"usageSource": "none", "outcome": "failed"},
+    ),
+    # under 200 the provider has worked, and says itself what for
+    "error-under-200-with-usage": (
+        unary(REFUSED_WITH_USAGE),
+        {},
+        {"usageSource": "provider", "tokens": {"input": 3, "output": 1}},
     ),
     "garbage": (
         unary(b"<html>"),

@@ -1,8 +1,9 @@
 """Says on what evidence the tokens of an ended attempt stand, and which they are, as they are booked.
 
 What a provider reported counts if it can be true and is of the whole answer. Of an answer that was broken off, input is booked in full,
-since it was read, and output as far as it came. What was never sent, and what was answered with an error, used nothing. What may
-have been processed and said nothing is unknown, and not zero.
+since it was read, and output as far as it came. What was never sent used nothing, and so did what was answered with a status from 300 on,
+whatever stands in its body: providers do not bill it. An error under 200 counts by the usage that comes with it, and as nothing without
+one. What may have been processed and said nothing is unknown, and not zero.
 """
 
 from typing import Final
