@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     upkeep_seconds: Seconds = 15.0
     """Between looks for what is overdue, new prices, and the numbers of the metrics."""
     grace_hours: Annotated[int, Field(ge=1, le=35 * 24)] = 72
-    """A period that is over waits so long for late records; then its statement can be made final."""
+    """A period that is over waits so long for late records; then its statement is made final."""
     kept_days: Annotated[int, Field(ge=1)] = 400
     """Whole months older than this go; their sums stay."""
 

@@ -24,10 +24,12 @@ from relay_ledger.ingest.lease_port import LeasePort
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.ingest.operator_port import OperatorPort
 from relay_ledger.ingest.route_costs_port import RouteCostsPort
+from relay_ledger.periods.zones import SECOND
 from relay_ledger.reading.reading_port import ReadingPort
 from relay_ledger.reading.usage_desk import READERS, UsageDesk
 from relay_ledger.settings import Settings
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
+from relay_ledger.store.bills.statement_store import StatementStore
 from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import open_database, reading
@@ -36,6 +38,7 @@ from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.route_cost_reading import RouteCostReading
 from relay_ledger.store.schema import upgrade
+from relay_ledger.upkeep.final_statements import FinalStatements
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys
 
 READY_SECONDS: Final = 2.0
@@ -80,6 +83,12 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     ledger, prices = Ledger(engine), PriceBookStore(engine)
     desk = BookingDesk(ledger, prices.book(), metrics, max_batches=settings.max_batches)
     upkeep = Upkeep(settings, ledger, prices, desk=desk, metrics=metrics, log=log)
+    statements = FinalStatements(
+        settings,
+        StatementStore(engine, grace=settings.grace_hours * 3600 * SECOND),
+        desk=desk,
+        log=log,
+    )
     await upkeep.round()
     # no relay is turned away because it came before the first look; watch_keys tells of a problem
     keys.refresh()
@@ -106,6 +115,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         stack.callback(usage.close)
         enter = stack.enter_async_context
         await enter(_running(upkeep.run()))
+        await enter(_running(statements.run()))
         await enter(_running(watch_keys(keys, settings.keys_poll_seconds, log)))
         admin_port = await enter(_listening(admin, settings.admin_host, settings.admin_port, 1.0))
         ingest_port = await enter(

@@ -1,5 +1,6 @@
 """What the platform reads: costs, charges and margins to the last digit, and statements that never change once they are final."""
 
+import asyncio
 import csv
 import io
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 from tests.ledger.conftest import RETAIL, Books
@@ -17,13 +19,19 @@ from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.token_buckets import TokenBuckets
+from relay_ledger.ingest.booking_desk import BookingDesk
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
+from relay_ledger.money.rounding import CURRENCIES
 from relay_ledger.periods.contracts import Terms
 from relay_ledger.periods.months import Month
-from relay_ledger.statements.statement import NoRate, NotDue, Statement
+from relay_ledger.settings import Settings
+from relay_ledger.statements.statement import NoRate, NotDue, Rate, Statement
+from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.tables import STATEMENTS
+from relay_ledger.upkeep.final_statements import FinalStatements
 
 HOUR = 3600 * 10**6
 DAY = 24 * HOUR
@@ -219,6 +227,53 @@ def test_a_month_that_is_made_final_late_does_not_adjust_what_a_later_one_has(
     (april,) = statements.finalize("uid-a", APRIL, now=now)
     assert may.total_pico == 2 * march.total_pico
     assert april.total_pico == march.total_pico
+
+
+def test_what_is_due_becomes_final_without_anybody_asking(
+    books: Books, statements: StatementStore
+) -> None:
+    for uid, currency in (("uid-a", "USD"), ("uid-b", "CNY"), ("uid-c", "USD")):
+        books.bill(uid)
+        ContractStore(books.engine).put(uid, Terms(0, tenant=uid, currency=currency), now=1)
+        for name, when in (("march", "2026-03-05"), ("may", "2026-05-05")):
+            book(books, used(name, when, tenant_uid=uid), tenant=uid)
+    logged: list[tuple[str, str, str]] = []
+    desk = BookingDesk(books.ledger, books.prices, LedgerMetrics(), max_batches=4)
+    settings = Settings(database=SecretStr("sqlite:////nowhere"))
+    finals = FinalStatements(
+        settings,
+        statements,
+        desk=desk,
+        log=lambda event, **told: logged.append((event, told["tenant_uid"], told["period"])),
+    )
+
+    def final(uid: str, month: Month) -> list[str]:
+        return [one.state for one in statements.statements(uid, month, now=at("2026-07-01"))]
+
+    def look(when: int) -> list[tuple[str, str, str]]:
+        logged.clear()
+        asyncio.run(finals.look(now=when))
+        return logged
+
+    assert look(at("2026-04-01") + GRACE - 1) == []
+    of_march = [(one, "2026-03") for one in ("uid-a", "uid-b", "uid-c")]
+    assert look(at("2026-04-01") + GRACE) == [
+        *(("statement_final", *of_march[0]), ("statement_held", *of_march[1])),
+        ("statement_final", *of_march[2]),
+    ]
+    # what waits is told once, and becomes final when it can; months without use are none
+    assert look(at("2026-06-01")) == []
+    put_rate(books.engine, Rate(CURRENCIES["CNY"], 7_000_000, 0, "PBOC"), now=at("2026-06-01"))
+    assert look(at("2026-06-01") + GRACE) == [
+        *(("statement_final", "uid-a", "2026-05"), ("statement_final", "uid-b", "2026-03")),
+        *(("statement_final", "uid-b", "2026-05"), ("statement_final", "uid-c", "2026-05")),
+    ]
+    assert final("uid-b", MARCH) == ["final"]
+    assert final("uid-b", APRIL) == ["grace"]
+    # a late record is an adjustment, and what is no longer kept is left alone
+    book(books, used("late", "2026-03-31"))
+    assert look(at("2026-07-01")) == look(at("2036-07-01")) == []
+    desk.close()
 
 
 def test_the_first_terms_do_not_bill_again_what_was_billed_without_any(

@@ -73,6 +73,40 @@ class StatementStore:
                 )
             return statements
 
+    def due(self, tenant_uid: str, *, since: int, now: int) -> list[Period]:
+        """Returns the periods of a tenant that were used, whose grace is over, and that are not final; none that begins before `since`."""
+        with reading(self._engine) as connection:
+            first = connection.execute(
+                select(func.min(SUMS.c.quarter)).where(
+                    SUMS.c.tenant_uid == tenant_uid, SUMS.c.quarter >= since
+                )
+            ).scalar()
+            over = now - self._grace
+            if first is None or first >= over:
+                return []
+            finals = select(STATEMENTS.c.starts_at).where(STATEMENTS.c.tenant_uid == tenant_uid)
+            known = set(connection.execute(finals).scalars())
+            return [
+                period
+                for period in contract_of(connection, tenant_uid).periods(first, over)
+                if since <= period.start not in known
+                and period.end <= over
+                and _is_used(connection, tenant_uid, period)
+            ]
+
+    def finalize_period(self, tenant_uid: str, period: Period, *, now: int) -> bool:
+        """Makes one period's statement final; returns False if it is, or if terms have changed and the period is none any more.
+
+        Raises NotDue, NoRate, PostingsGone.
+        """
+        with writing(self._engine, tenant_uid) as connection:
+            contract = contract_of(connection, tenant_uid)
+            finals = {one.period.start for one in _finals(connection, tenant_uid)}
+            if period.start in finals or contract.periods(period.start, period.end) != [period]:
+                return False
+            self._finalized(connection, tenant_uid, contract, period, now)
+        return True
+
     def _finalized(
         self, connection: Connection, tenant_uid: str, contract: Contract, period: Period, now: int
     ) -> Statement:
@@ -128,6 +162,15 @@ def _finals(connection: Connection, tenant_uid: str) -> list[Statement]:
         .order_by(STATEMENTS.c.starts_at)
     )
     return [kept_statement.read(content) for (content,) in rows]
+
+
+def _is_used(connection: Connection, tenant_uid: str, period: Period) -> bool:
+    within = (
+        SUMS.c.tenant_uid == tenant_uid,
+        SUMS.c.quarter >= period.start,
+        SUMS.c.quarter < period.end,
+    )
+    return connection.execute(select(SUMS.c.quarter).where(*within).limit(1)).first() is not None
 
 
 def _charges(connection: Connection, tenant_uid: str, period: Period) -> dict[str, int]:

@@ -1,0 +1,73 @@
+"""Makes statements final once their grace is over, without anybody asking."""
+
+import asyncio
+import time
+from typing import Final
+
+from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
+from relay_ledger.ingest.ingest_port import Problem
+from relay_ledger.periods.months import Period
+from relay_ledger.periods.zones import SECOND
+from relay_ledger.settings import Settings
+from relay_ledger.statements.statement import NoRate
+from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
+
+FIRST_LOOK_SECONDS: Final = 600.0
+"""After the start: terms that people and the operator give a new ledger come first."""
+LOOK_SECONDS: Final = 3600.0
+DAY: Final = 86_400 * SECOND
+
+
+class FinalStatements:
+    """One per process. Several on one database do each other no harm: who comes second finds the statement final."""
+
+    def __init__(
+        self, settings: Settings, statements: StatementStore, *, desk: BookingDesk, log: Problem
+    ) -> None:
+        self._settings = settings
+        self._statements = statements
+        self._desk = desk
+        self._log = log
+        self._told: set[tuple[str, int, str]] = set()
+
+    async def run(self) -> None:
+        """Looks until it is cancelled."""
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = LOOK_SECONDS
+            try:
+                await self.look(now=time.time_ns() // 1000)
+            except DatabaseAway as away:
+                self._log("database_away", detail=str(away.__cause__).split("\n")[0])
+
+    async def look(self, *, now: int) -> None:
+        """Makes final what is due, microseconds since 1970; raises DatabaseAway.
+
+        A period of which nothing is kept any more is left as it is.
+        """
+        since = now - self._settings.kept_days * DAY
+        for tenant_uid in await self._desk.in_thread(self._statements.tenants):
+            due = await self._desk.in_thread(
+                lambda uid=tenant_uid: self._statements.due(uid, since=since, now=now)
+            )
+            for period in due:
+                await self._finalize(tenant_uid, period, now)
+
+    async def _finalize(self, tenant_uid: str, period: Period, now: int) -> None:
+        try:
+            is_new = await self._desk.in_turn(
+                tenant_uid,
+                lambda: self._statements.finalize_period(tenant_uid, period, now=now),
+            )
+        except (NoRate, PostingsGone) as error:
+            # it waits, and nobody else's for it
+            found = tenant_uid, period.start, str(error)
+            if found not in self._told:
+                self._told.add(found)
+                self._log(
+                    "statement_held", tenant_uid=tenant_uid, period=period.name, detail=str(error)
+                )
+            return
+        if is_new:
+            self._log("statement_final", tenant_uid=tenant_uid, period=period.name)
