@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Final
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
@@ -49,7 +50,7 @@ class FinalStatements:
         since = now - self._settings.kept_days * DAY
         for tenant_uid in await self._desk.in_thread(self._statements.tenants):
             due = await self._desk.in_thread(
-                lambda uid=tenant_uid: self._statements.due(uid, since=since, now=now)
+                partial(self._statements.due, tenant_uid, since=since, now=now)
             )
             for period in due:
                 await self._finalize(tenant_uid, period, now)

@@ -580,6 +580,20 @@ class Stage:
     ) -> Manifest:
         return self._put("Tenant", name, spec, labels=labels)
 
+    def roll(self, name: str = "finance") -> None:
+        """Plays the Deployment controller: all pods of a tenant are of the newest template."""
+        body = self.server.stored("Deployment", "relay", namespace=f"relay-{name}")
+        status = {
+            "observedGeneration": body["metadata"]["generation"],
+            "replicas": 1,
+            "updatedReplicas": 1,
+            "availableReplicas": 1,
+            "conditions": [
+                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+            ],
+        }
+        self.server.put(body | {"status": status})
+
     def provider(self, name: str, *, key: bool = True, **spec: Any) -> Manifest:
         """Puts a provider at a public address, with a Secret for its key."""
         body = {

@@ -11,6 +11,7 @@ from relay_operator.cluster.api_server import ApiServer, Manifest
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.manifests import credentials
 from relay_operator.manifests.environment import Platform
+from relay_operator.reconcile.keys.retired_secrets import RetiredSecrets
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class ImagePull:
         self._named = platform.image_pull_secrets
         self._namespace = platform.operator_namespace
         self._told: set[str] = set()
-        self._without: set[str] = set()
+        self._retired = RetiredSecrets(api, names.IMAGE_PULL_SECRET)
 
     async def bring(self, tenant: Tenant) -> None:
         """Writes the credentials of all named Secrets; without one that can be read, the last ones stay."""
@@ -44,23 +45,13 @@ class ImagePull:
         await self._children.apply(credentials.image_pull(tenant, auths))
 
     async def take_back(self, tenant: Tenant) -> None:
-        """Deletes the Secret where the platform names none any more; for a tenant whose pods have all been made without it.
-
-        Asked for once a tenant in a life of the operator: Secrets of this name are not watched.
-        """
-        space = names.tenant_namespace(tenant.metadata.name)
-        if self._named or space in self._without:
-            return
-        live = await self._api.get("Secret", names.IMAGE_PULL_SECRET, namespace=space)
-        labels = (live or {}).get("metadata", {}).get("labels") or {}
-        if live is not None and labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY:
-            uid = live["metadata"]["uid"]
-            await self._api.delete("Secret", names.IMAGE_PULL_SECRET, namespace=space, uid=uid)
-        self._without.add(space)
+        """Deletes the Secret where the platform names none any more; for a tenant whose pods have all been made without it."""
+        if not self._named:
+            await self._retired.delete(names.tenant_namespace(tenant.metadata.name))
 
     def forget(self, namespace: str) -> None:
-        """Forgets that a namespace was looked at, when its tenant is gone."""
-        self._without.discard(namespace)
+        """Forgets a namespace whose tenant is gone."""
+        self._retired.forget(namespace)
 
     def _tell(self, name: str) -> None:
         """Logs once what is missing: image.pullSecrets of the chart is wrong for every tenant at once."""

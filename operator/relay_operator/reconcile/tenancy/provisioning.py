@@ -109,8 +109,9 @@ class Provisioning:
         await self._relay_tokens.bring(spec)
         await self._serve(spec)
         if self._rollouts.is_everywhere(spec.metadata.name):
-            # pods that were made with it still need it, for another pull of their image
+            # pods that were made with them still need them: for another pull of their image, to deliver what they have booked
             await self._image_pull.take_back(spec)
+            await self._relay_tokens.take_back(spec)
         await self._publisher.acknowledged(space)
         await self._api_keys.rotate(spec, publication)
         await self._certificate.bring(publication, now)

@@ -124,6 +124,7 @@ class TenantReconciler:
             signing_key=signing_key,
         )
         self._image_pull = ImagePull(api=api, children=children, platform=platform)
+        self._relay_tokens = RelayTokens(api=api, children=children, keys=ledger_keys)
         self._provisioning = Provisioning(
             children=children,
             publications=publications,
@@ -139,7 +140,7 @@ class TenantReconciler:
             certificate=certificate,
             isolation=isolation,
             image_pull=self._image_pull,
-            relay_tokens=RelayTokens(children=children, keys=ledger_keys),
+            relay_tokens=self._relay_tokens,
             rollouts=self._rollouts,
             platform=platform,
         )
@@ -279,6 +280,7 @@ class TenantReconciler:
         self._rollouts.forget(name)
         self._image_pull.forget(space)
         self._provisioning.forget(space)
+        self._relay_tokens.forget(space)
         self._publisher.forget(space)
         self._pauses.forget(name)
         self._children.forget(space)

@@ -132,3 +132,22 @@ async def test_without_a_ledger_there_is_nothing_of_it() -> None:
         len(stage.server.stored("NetworkPolicy", "relay", namespace=SPACE)["spec"]["egress"]) == 1
     )
     await life.end()
+
+
+@in_virtual_time
+async def test_a_ledger_that_is_switched_off_leaves_no_token_behind(tmp_path: Path) -> None:
+    stage = stage_with(tmp_path)
+    life = await stage.operator()
+    await stage.settle()
+    stage.roll()
+    await stage.settle()
+    await life.end()
+    stage.platform, stage.ledger_keys = replace(stage.platform, ledger=None), None
+    life = await stage.operator()
+    await stage.settle()
+    assert read_keys(OLD).tenant_of(token(stage)) == uid(stage), "former pods have to deliver yet"
+    stage.roll()
+    await stage.settle()
+    assert not {one["name"] for one in pod_spec(stage)["volumes"]} & {"ledger", "outbox"}
+    assert stage.server.get("Secret", "relay-ledger", namespace=SPACE) is None
+    await life.end()

@@ -82,28 +82,13 @@ async def test_a_secret_that_holds_none_keeps_nothing_else_from_the_tenant(value
     await life.end()
 
 
-def roll(stage: Stage) -> None:
-    """Plays the Deployment controller: all pods are of the newest template."""
-    body = stage.server.stored("Deployment", "relay", namespace=SPACE)
-    status = {
-        "observedGeneration": body["metadata"]["generation"],
-        "replicas": 1,
-        "updatedReplicas": 1,
-        "availableReplicas": 1,
-        "conditions": [
-            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
-        ],
-    }
-    stage.server.put(body | {"status": status})
-
-
 @in_virtual_time
 async def test_it_goes_when_none_is_named_any_more_and_no_pod_was_made_with_it() -> None:
     stage = stage_with("first")
     put(stage, "first", ".dockerconfigjson", {"auths": FIRST})
     life = await stage.operator()
     await stage.settle()
-    roll(stage)
+    stage.roll()
     await stage.settle()
     await life.end()
     stage.platform = replace(stage.platform, image_pull_secrets=())
@@ -111,7 +96,7 @@ async def test_it_goes_when_none_is_named_any_more_and_no_pod_was_made_with_it()
     await stage.settle()
     assert "imagePullSecrets" not in pod_spec(stage)
     assert copied(stage) == FIRST, "a former pod may have to pull its image once more"
-    roll(stage)
+    stage.roll()
     await stage.settle()
     assert copied(stage) is None
     await life.end()
@@ -126,7 +111,7 @@ async def test_one_of_the_name_that_is_not_the_operators_stays() -> None:
     life = await stage.operator()
     await stage.settle()
     stage.server.put(own | {"metadata": metadata, "data": {".dockerconfigjson": config}})
-    roll(stage)
+    stage.roll()
     await stage.settle()
     assert copied(stage) == SECOND
     await life.end()
