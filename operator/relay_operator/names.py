@@ -197,6 +197,7 @@ class Reason(StrEnum):
     AWAITING_LEDGER = "AwaitingLedger"
     PRICED = "Priced"
     UNPRICED = "Unpriced"
+    TOO_MANY_PRICES = "TooManyPrices"
     PRICE_LIST_NOT_FOUND = "PriceListNotFound"
     WITHIN_BUDGET = "WithinBudget"
     BUDGET_SPENT = "BudgetSpent"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from relay_contract.spending import MAX_RATES
 from relay_operator.decisions import timestamps
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.ledger.standing import ToldList
@@ -69,9 +70,16 @@ def of_provider(unpriced: Sequence[str], problem: str) -> Condition:
 
 
 def of_tenant(
-    *, price_list: str, is_there: bool, unpriced: Sequence[str], problem: str
+    *,
+    price_list: str,
+    is_there: bool,
+    unpriced: Sequence[str],
+    problem: str,
+    left_out: Sequence[str],
 ) -> Condition:
-    """Builds the condition of a Tenant that is billed; is_there tells whether its PriceList exists."""
+    """Builds the condition of a Tenant that is billed; is_there tells whether its PriceList exists, left_out are the models that its
+    relays, which have to reckon before each call, have no room for.
+    """
     if not is_there:
         return _priced(
             False,
@@ -88,6 +96,14 @@ def of_tenant(
             Reason.UNPRICED,
             f"PriceList {price_list} has no price for these models, which were used this month: {named(unpriced)}. Their "
             "calls are booked without a charge; add them, then correct what is booked with relay-ledger prices reprice",
+        )
+    if left_out:
+        return _priced(
+            False,
+            Reason.TOO_MANY_PRICES,
+            f"PriceList {price_list} has more prices than relays can reckon by ({MAX_RATES} that hold in general); they have none of these "
+            f"models: {named(left_out)}. While a budget, credit or sessionCaps.amount bounds the Tenant, calls for them are refused; take "
+            "prices of the past out of the list, or name one with the Tenant's own models alone",
         )
     return _priced(
         True,

@@ -75,13 +75,23 @@ def tenant_budget(tenant: Tenant) -> TenantBudget:
     )
 
 
-def charge_rates(price_list: Fields, percent: int) -> tuple[Rate, ...]:
-    """Returns what relays reckon by: the rates of a PriceList's spec, with a percentage on top."""
-    entries = books.charge_prices("", price_list, percent)["entries"]
-    usable = [entry for entry in entries if _is_plain(entry)]
-    return tuple(_rate(entry, model) for entry in usable for model in entry["models"] if model)[
-        :MAX_RATES
-    ]
+def charge_rates(price_list: Fields, percent: int) -> tuple[tuple[Rate, ...], tuple[str, ...]]:
+    """Returns what relays reckon by, the rates of a PriceList's spec with a percentage on top, and the models for which the document
+    has no room. Of those it has no rate: with some of their rates calls would be reckoned at wrong prices.
+    """
+    by_model: dict[str, list[Rate]] = {}
+    for entry in filter(_is_plain, books.charge_prices("", price_list, percent)["entries"]):
+        for model in filter(None, entry["models"]):
+            rate = _rate(entry, model)
+            by_model.setdefault(rate.model, []).append(rate)
+    rates: list[Rate] = []
+    left_out: list[str] = []
+    for model, found in by_model.items():
+        if len(rates) + len(found) > MAX_RATES:
+            left_out.append(model)
+        else:
+            rates += found
+    return tuple(rates), tuple(left_out)
 
 
 def _is_plain(entry: Fields) -> bool:

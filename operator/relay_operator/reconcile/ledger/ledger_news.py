@@ -1,7 +1,7 @@
 """What the ledger has told last, for the conditions of Tenants and Providers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from relay_contract.billing.budget import BudgetStanding
 from relay_contract.spending import Rate, Spending
@@ -16,6 +16,10 @@ from relay_operator.decisions.ledger import (
 from relay_operator.decisions.ledger.standing import Standing, ToldList
 from relay_operator.manifests.ledger import books, spending
 
+_Reckoned = tuple[tuple[Rate, ...], tuple[str, ...]]
+"""Rates, and the models that have none for want of room."""
+_NOTHING: Final[_Reckoned] = (), ()
+
 
 class LedgerNews:
     """Shared by the loop that asks and the reconcilers that tell. standing is None until the ledger has answered once."""
@@ -26,7 +30,7 @@ class LedgerNews:
         # None until they were read once
         self.price_specs: Mapping[str, Mapping[str, Any]] | None = None
         self.budgets: Mapping[str, tuple[BudgetStanding, ...]] = {}
-        self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], tuple[Rate, ...]]] = {}
+        self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], _Reckoned]] = {}
 
     def spending(self, tenant: Tenant, in_force: Spending | None) -> Spending | None:
         """Returns what bounds a tenant's spending; in_force is what its document says while the price lists are not known."""
@@ -37,17 +41,20 @@ class LedgerNews:
 
     def rates(self, tenant: Tenant) -> tuple[Rate, ...]:
         """Returns the rates by which a tenant's relays reckon, none where they do not; the same object while its list says the same."""
+        return self._reckoned(tenant)[0]
+
+    def _reckoned(self, tenant: Tenant) -> _Reckoned:
         billing = tenant.spec.billing
         spec = (self.price_specs or {}).get(billing.price_list or "")
         if spec is None or not spending.reckons(billing):
-            return ()
+            return (), ()
         # thousands of tenants have a few lists among them
         key = str(billing.price_list), billing.markup_percent
-        of, rates = self._rates.get(key, (None, ()))
+        of, reckoned = self._rates.get(key, (None, _NOTHING))
         if of is not spec:
-            rates = spending.charge_rates(spec, billing.markup_percent)
-            self._rates[key] = spec, rates
-        return rates
+            reckoned = spending.charge_rates(spec, billing.markup_percent)
+            self._rates[key] = spec, reckoned
+        return reckoned
 
     def of_provider(self, provider: Provider) -> list[Condition]:
         """Returns the conditions of a Provider, none before the ledger has answered."""
@@ -78,5 +85,6 @@ class LedgerNews:
                 is_there=name in self.price_lists,
                 unpriced=self.standing.unpriced_charges.get(uid, ()),
                 problem=self.standing.problems.get(uid, ""),
+                left_out=self._reckoned(tenant)[1],
             ),
         ]

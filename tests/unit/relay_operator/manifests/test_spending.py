@@ -1,5 +1,6 @@
 """What a Tenant's billing says of spending comes to its relays and to the ledger, in whole numbers."""
 
+import itertools
 from typing import Any
 
 from tests.unit.relay_operator.specs import tenant_with_billing
@@ -45,7 +46,7 @@ def test_text_is_micro_usd_exactly() -> None:
 
 def test_a_hard_budget_comes_with_the_rates_to_reserve_by() -> None:
     billing = tenant_with_billing(priceList="retail", budget={"amount": "10"}).spec.billing
-    told = spending(billing, charge_rates(LIST, billing.markup_percent))
+    told = spending(billing, charge_rates(LIST, billing.markup_percent)[0])
     assert told is not None
     assert (told.limits, told.on_ledger_away, told.session_caps) == (("budget",), "Refuse", None)
     dated = [one for one in told.rates if one.model == "gpt-4.1"]
@@ -63,7 +64,7 @@ def test_the_tenants_percentage_is_in_its_rates() -> None:
     billing = tenant_with_billing(
         priceList="retail", markupPercent=10, credit={}, onLedgerAway="Serve"
     ).spec.billing
-    told = spending(billing, charge_rates(LIST, billing.markup_percent))
+    told = spending(billing, charge_rates(LIST, billing.markup_percent)[0])
     assert told is not None
     assert (told.limits, told.on_ledger_away) == (("credit",), "Serve")
     assert told.rates[0].input == 3_300_000
@@ -72,16 +73,18 @@ def test_the_tenants_percentage_is_in_its_rates() -> None:
 def test_what_bounds_nothing_is_not_in_the_document() -> None:
     soft = {"amount": "10", "hard": False}
     for billing in ({}, {"priceList": "retail"}, {"priceList": "retail", "budget": soft}):
-        assert spending(tenant_with_billing(**billing).spec.billing, charge_rates(LIST, 0)) is None
+        assert (
+            spending(tenant_with_billing(**billing).spec.billing, charge_rates(LIST, 0)[0]) is None
+        )
 
 
 def test_caps_of_sessions_need_rates_for_money_alone() -> None:
     counted = tenant_with_billing(sessionCaps={"calls": 5}).spec.billing
-    told = spending(counted, charge_rates(LIST, 0))
+    told = spending(counted, charge_rates(LIST, 0)[0])
     assert told is not None
     assert (told.session_caps, told.rates) == (SessionCaps(calls=5), ())
     paid = tenant_with_billing(priceList="retail", sessionCaps={"amount": "0.5"}).spec.billing
-    told = spending(paid, charge_rates(LIST, 0))
+    told = spending(paid, charge_rates(LIST, 0)[0])
     assert told is not None
     assert told.session_caps == SessionCaps(amount_micro=500_000)
     assert told.rates
@@ -104,3 +107,23 @@ def test_the_ledger_is_told_amounts_and_thresholds() -> None:
     )
     assert told.budget.alert_at_percent == (50, 100)
     assert told.credit.alert_below_pico == (10**12,)
+
+
+def test_a_model_that_the_document_has_no_room_for_is_left_out_whole_and_named() -> None:
+    def model(name: str, prices: int) -> dict[str, Any]:
+        dates = [f"20{10 + number}-01-01" for number in range(prices + 1)]
+        return {
+            "name": name,
+            "prices": [
+                {"perMillionTokens": {"input": "1"}, "from": start, "until": end}
+                for start, end in itertools.pairwise(dates)
+            ],
+        }
+
+    models = [*(model(f"model-{number:02}", 12) for number in range(22)), model("one", 1)]
+    rates, left_out = charge_rates({"currency": "USD", "models": models}, 10)
+    # 21 models of twelve prices are 252: the next one does not fit, a small one after it does
+    assert left_out == ("model-21",)
+    assert len(rates) == 253
+    assert {rate.model for rate in rates} == {f"model-{n:02}" for n in range(21)} | {"one"}
+    assert charge_rates(LIST, 0)[1] == ()

@@ -227,6 +227,26 @@ async def test_models_without_a_price_are_named(tmp_path: Path) -> None:
 
 
 @in_virtual_time
+async def test_models_that_relays_have_no_room_for_are_named_where_money_bounds_a_tenant(
+    tmp_path: Path,
+) -> None:
+    stage, _ = stage_with(tmp_path)
+    price_list(
+        stage, models=[{"name": f"model-{number:03}", "prices": PRICES} for number in range(257)]
+    )
+    stage.tenant(billing={"priceList": "standard"})
+    stage.tenant("bounded", billing={"priceList": "standard", "budget": {"amount": "5"}})
+    life = await stage.operator()
+    await stage.settle(20)
+    assert told(stage, "Tenant", "finance", "Priced") == ("True", "Priced")
+    assert told(stage, "Tenant", "bounded", "Priced") == ("False", "TooManyPrices")
+    message = condition(stage, "Tenant", "bounded", "Priced")["message"]
+    assert "none of these models: model-256." in message
+    assert told(stage, "Tenant", "bounded", "NamespaceReady")[0] == "True"
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_price_of_the_past_is_told_with_the_command_that_corrects_it(
     tmp_path: Path,
 ) -> None:
