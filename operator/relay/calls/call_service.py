@@ -147,11 +147,12 @@ class CallService:
             )
 
     def stop(self) -> None:
-        """Aborts what runs for nobody: the process is about to end."""
+        """Aborts what runs for nobody: the process is about to end.
+
+        Calls may go on until it has, so their records do as well; the process lets go of the segments by its end.
+        """
         self._shadows.stop()
         self.preflights.stop()
-        if self.records is not None:
-            self.records.end()
 
     def missing_keys(self) -> list[str]:
         """Returns the providers in the current document that have no key file. Re-reads the files first."""
