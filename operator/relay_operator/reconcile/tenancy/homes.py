@@ -70,6 +70,7 @@ class Homes:
         if existing is None:
             # and with it everything that was in it
             self._children.distrust(space)
+            self._versions.forget(space)
         claim = await self._claim(body, spec, existing)
         obstacle = namespace_ownership.obstacle_of(existing, claim)
         if obstacle is None:

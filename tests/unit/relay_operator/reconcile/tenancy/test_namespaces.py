@@ -153,6 +153,24 @@ async def test_a_namespace_that_somebody_deletes_is_created_again_and_known_afte
 
 
 @in_virtual_time
+async def test_secrets_that_went_with_their_namespace_are_made_again_before_a_watch_shows_that() -> (
+    None
+):
+    stage, life = await a_serving_tenant()
+    for task in life._tasks[1:]:
+        if "SecretWatch" in repr(task.get_coro()):
+            task.cancel()
+    life.key_versions.is_followed = lambda _: True
+    stage.server.remove("Namespace", SPACE)
+    stage.server.collect_garbage()
+    await stage.settle()
+    assert namespace_ready(stage) == ("True", Reason.OWNED)
+    for secret in (names.API_KEYS_SECRET, names.UPSTREAM_SECRET):
+        assert stage.server.get("Secret", secret, namespace=SPACE) is not None
+    await life.end()
+
+
+@in_virtual_time
 async def test_an_annotated_namespace_is_adopted_and_released_with_nothing_of_ours_in_it() -> None:
     stage, life = await a_serving_tenant(namespacePolicy="Adopt")
     assert namespace_ready(stage) == ("True", Reason.ADOPTED)
