@@ -435,15 +435,16 @@ def test_a_server_without_its_key_is_not_asked(
 # -- state of calls in several rounds ------------------------------------------------------------------------------
 
 
-def test_a_state_is_of_use_to_its_caller_and_call_alone(finance: Relay, erp: ToolServer) -> None:
-    def asks_first(body: dict[str, Any]) -> Any:
-        state = body["params"].get("requestState")
-        if state is None:
-            asking = {"resultType": "input_required", "requestState": "invoice 7, step 1"}
-            return result(body, asking)
-        return result(body, called({"name": "read_invoice", "arguments": state}))
+def asking_first(body: dict[str, Any]) -> Any:
+    """Answers a call that has no state yet with one, and any other with what its state is."""
+    state = body["params"].get("requestState")
+    if state is None:
+        return result(body, {"resultType": "input_required", "requestState": "invoice 7, step 1"})
+    return result(body, called({"name": "read_invoice", "arguments": state}))
 
-    erp.behaviours["read_invoice"] = asks_first
+
+def test_a_state_is_of_use_to_its_caller_and_call_alone(finance: Relay, erp: ToolServer) -> None:
+    erp.behaviours["read_invoice"] = asking_first
     state = call(finance, "read_invoice").json()["result"]["requestState"]
     again = raw("tools/call", name="read_invoice", arguments={"n": 1}, requestState=state, id=2)
     assert "invoice 7, step 1" in ask(finance, again).json()["result"]["content"][0]["text"]
@@ -488,6 +489,24 @@ def test_a_cursor_of_one_tenant_is_invalid_for_the_other(
     cursor = listed(one)["nextCursor"]
     assert code(ask(other, raw("tools/list", cursor=cursor)), 200) == -32602
     assert listed(one, cursor=cursor)["tools"] == []
+
+
+def test_a_state_of_one_tenant_is_of_no_use_to_a_key_of_that_name_of_the_other(
+    new_relay: NewRelay, platform: Platform, erp: ToolServer
+) -> None:
+    erp.behaviours["read_invoice"] = asking_first
+    other_uid = "7b1f3c0e-55e2-4d0b-8a0e-2f54c1d6a902"
+    granted = document(platform, erp, FINANCE)
+    tenant = granted.tenant.model_copy(update={"uid": other_uid})
+    one, other = new_relay(document=None), new_relay(document=None, tenant_uid=other_uid)
+    for relay, given in ((one, granted), (other, granted.model_copy(update={"tenant": tenant}))):
+        relay.wait_listening()
+        relay.give_key("tools-erp", SECRET)
+        relay.push(given)
+    state = call(one, "read_invoice").json()["result"]["requestState"]
+    again = raw("tools/call", name="read_invoice", arguments={"n": 1}, requestState=state)
+    assert code(ask(other, again), 400) == -32602
+    assert "result" in ask(one, again).json()
 
 
 def test_answers_of_equal_ids_never_cross(tenants: tuple[Relay, Relay]) -> None:

@@ -20,7 +20,7 @@ class StateSeal:
     """Seals and opens states for one caller at one moment.
 
     secret is known to all relay pods of the tenant and to no caller; while it is empty, nothing is sealed and nothing opens.
-    caller names the API key; now is in seconds since 1970.
+    caller names the tenant and its API key; now is in seconds since 1970.
     """
 
     __slots__ = ("_caller", "_has_secret", "_key", "_now")

@@ -117,7 +117,9 @@ class ToolRequest(TenantRequest, AnswerReader):
         self, message: Message, caller: Caller, access: ToolAccess
     ) -> tuple[StateSeal, Decision]:
         secret = self._context.providers.shared_secret(access.upstreams.values())
-        seal = StateSeal(secret=secret, caller=caller.key.name, now=time.time())
+        # tenants may have one server, and so its credential, in common, and give their keys the same names
+        holder = f"{caller.snapshot.document.tenant.uid}/{caller.key.name}"
+        seal = StateSeal(secret=secret, caller=holder, now=time.time())
         return seal, Gate(access.permissions, Era.MODERN, seal).decide(message)
 
     def _pass_on(

@@ -27,6 +27,7 @@ class EventReader:
         if self._ended_with_cr and data.startswith(b"\n"):
             # the second half of a line end
             data = data[1:]
+            self._ended_with_cr = False
         if not data:
             return []
         self._ended_with_cr = data.endswith(b"\r")

@@ -66,9 +66,11 @@ def _folded(key: str) -> str:
     """Returns what a careless reader may take the key for.
 
     Go's decoder ignores case and reads the long s as s (GHSA-wvj2-96wp-fq3f), another one ended keys at a NUL
-    (GHSA-q382-vc8q-7jhj).
+    (GHSA-q382-vc8q-7jhj). It goes sign by sign, since to order the marks that a text stacks on one letter takes the square of their
+    number: of a message full of them, hours.
     """
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", key).casefold()))
+    plain = key if key.isascii() else "".join(unicodedata.normalize("NFKC", sign) for sign in key)
+    return "".join(filter(str.isalnum, plain.casefold()))
 
 
 _FOLDED_READ_KEYS: Final = frozenset(map(_folded, _READ_KEYS))

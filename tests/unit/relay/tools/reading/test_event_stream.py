@@ -41,6 +41,11 @@ def test_a_stream_split_at_any_byte_is_read_the_same(
     assert [json.loads(one) for one in found] == messages
 
 
+def test_line_ends_of_two_kinds_may_follow_each_other() -> None:
+    for raw in (b"data: 1\r\n\n", b"data: 1\n\r\n", b"data: 1\r\r\n"):
+        assert read(raw, []) == read(raw, list(range(len(raw)))) == [b"1"]
+
+
 def test_a_message_is_one_event_whatever_blanks_it_has() -> None:
     assert event('{\n"a":1}') == b'event: message\ndata: {\ndata: "a":1}\n\n'
     assert read(event('{\n"a":1}'), []) == [b'{\n"a":1}']

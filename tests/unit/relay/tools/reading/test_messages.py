@@ -1,6 +1,7 @@
 """Messages: what JSON-RPC and the protocol allow, and nothing that another reader could take for something else."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -146,6 +147,16 @@ def test_arguments_of_a_tool_may_be_named_in_any_way() -> None:
 def test_keys_that_no_reader_could_mistake_are_free(key: str) -> None:
     assert not has_lookalikes([key])
     assert isinstance(read({**CALL, "params": {"name": "x", key: 1}}), Message)
+
+
+def test_marks_stacked_on_a_letter_cost_no_more_than_others() -> None:
+    marks = "\u0301" * 20_000 + "\u0323" * 20_000
+    started = time.thread_time()
+    found = read({**CALL, "params": {"name": "x", "a" + marks: 1}})
+    assert time.thread_time() - started < 0.5
+    assert isinstance(found, Message)
+    # whoever leaves the marks out reads a name
+    assert error({**CALL, "params": {"n" + marks + "ame": 1}}) is ProtocolError.ambiguous
 
 
 @given(raw=st.binary(max_size=200))
