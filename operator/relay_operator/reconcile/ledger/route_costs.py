@@ -5,7 +5,7 @@ Nothing of traffic waits for it: a ledger that is away leaves what was told, and
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from relay_contract.billing.route_costs import RouteAsked, RouteCost, RouteCosts
@@ -36,6 +36,10 @@ _SHOWN_MICROSECONDS: Final = 86_400 * 10**6
 _EVIDENCE_MICROSECONDS: Final = 7_200 * 10**6
 """Of each look at a canary with a limit: what is booked later than that after its dispatch is not of the evidence."""
 _QUARTER_MICROSECONDS: Final = 900 * 10**6
+_ROUTES_AT_ONCE: Final = 50
+"""Between two turns of the event loop."""
+_TO_COME: Final = frozenset({Reason.TOO_FEW_REQUESTS, Reason.LEDGER_UNAVAILABLE})
+"""Reasons of what is not known that time ends; for any other, the spec says what a canary does that is not known to cost too much."""
 
 
 class Client(Protocol):
@@ -168,7 +172,7 @@ class RouteCostWatch:
         assert most is not None
         before = run.cost
         found = why or self._evidence[key].finding(most)
-        if before is not None and before.is_remembered and found.holds is None:
+        if before is not None and before.is_remembered and found.reason in _TO_COME:
             # a restart raises nothing: it stays until there is evidence again
             return
         is_other = before is None or (before.holds, before.reason) != (found.holds, found.reason)
@@ -180,13 +184,16 @@ class RouteCostWatch:
 
     async def _tell(self, client: Client, *, only_on_trial: bool) -> None:
         now = int(self._wall() * 10**6)
-        routes = {key: self._asked_to_tell(key, now) for key in self._keys(only_on_trial)}
-        asked = {key: one for key, one in routes.items() if one is not None}
+        asked: dict[RouteKey, RouteAsked] = {}
+        async for key in _in_turns(self._keys(only_on_trial)):
+            if (one := self._asked_to_tell(key, now)) is not None:
+                asked[key] = one
         if not asked:
             return
         told = await client.costs(list(asked.values()))
         by_route = _by_route(told.costs)
-        for key, one in asked.items():
+        async for key in _in_turns(asked):
+            one = asked[key]
             self._put(key, by_route.get((one.tenant_uid, key[1]), []), one.since, told.until)
         if not only_on_trial:
             self._news.keep(asked)
@@ -248,6 +255,14 @@ _SIDES: Final = ("stable", "canary")
 
 def _is_limited(run: Run) -> bool:
     return run.plan.max_cost_increase_percent is not None and run.is_measured
+
+
+async def _in_turns(keys: Iterable[RouteKey]) -> AsyncIterator[RouteKey]:
+    """Goes through the routes of a whole fleet, and lets the operator's other work go on between some and the next."""
+    for number, key in enumerate(keys, start=1):
+        if number % _ROUTES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        yield key
 
 
 def _asked(key: RouteKey, tenant_uid: str, since: int) -> RouteAsked:

@@ -147,6 +147,28 @@ async def test_a_restart_and_a_ledger_that_is_away_raise_no_canary_that_was_held
 
 
 @in_virtual_time
+async def test_a_hold_of_an_earlier_life_ends_where_nobody_can_tell_the_cost_any_more(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, cost={"maxIncreasePercent": 20})
+    life = await scene.begin()
+    await scene.traffic(900)
+    scene.put(cost={"maxIncreasePercent": 20, "whenUnknown": "Continue"})
+    await scene.traffic(30)
+    assert scene.told("WithinCost") == ("False", "CostHigher")
+    assert scene.status["weights"]["canaryPercent"] == 50
+    await life.end()
+    # the chart was upgraded to one without a ledger
+    scene.stage.ledger = scene.stage.costs = None
+    life = await scene.stage.operator()
+    for _ in range(4):
+        scene.stage.serve(scene.route, 50)
+        await scene.stage.settle(15)
+    assert scene.status["weights"]["canaryPercent"] == 100
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_canary_that_costs_the_same_climbs(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.stage.provider("new", models=[MODEL])
