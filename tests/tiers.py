@@ -40,8 +40,12 @@ class Tier:
 
 
 _AFTERWARDS: Final = "tests/e2e/afterwards"
-_TWO_CLUSTERS: Final = ("--dist", "loadfile", "--ignore", _AFTERWARDS)
-"""Each process has a cluster of its own, which waits more than it works."""
+_TWO_CLUSTERS: Final = (
+    *("--dist", "loadfile", "--no-loadscope-reorder"),
+    *("--durations", "40", "--durations-min", "10"),
+    *("--ignore", _AFTERWARDS),
+)
+"""Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
 TIERS: Final = (
     Tier("unit", "tests/unit", measured=True, processes=2),
     Tier("simulation", "tests/simulation", measured=True, processes=2, beside=True),
