@@ -8,7 +8,7 @@ from typing import Final
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import Problem
 from relay_ledger.periods.months import Period
-from relay_ledger.periods.zones import SECOND
+from relay_ledger.periods.zones import SECOND, UnknownZone
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate
 from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
@@ -29,7 +29,7 @@ class FinalStatements:
         self._statements = statements
         self._desk = desk
         self._log = log
-        self._told: set[tuple[str, int, str]] = set()
+        self._told: set[tuple[str, str, str]] = set()
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
@@ -49,9 +49,13 @@ class FinalStatements:
         """
         since = now - self._settings.kept_days * DAY
         for tenant_uid in await self._desk.in_thread(self._statements.tenants):
-            due = await self._desk.in_thread(
-                partial(self._statements.due, tenant_uid, since=since, now=now)
-            )
+            try:
+                due = await self._desk.in_thread(
+                    partial(self._statements.due, tenant_uid, since=since, now=now)
+                )
+            except UnknownZone as error:
+                self._hold(tenant_uid, "", str(error))
+                continue
             for period in due:
                 await self._finalize(tenant_uid, period, now)
 
@@ -62,13 +66,18 @@ class FinalStatements:
                 lambda: self._statements.finalize_period(tenant_uid, period, now=now),
             )
         except (NoRate, PostingsGone) as error:
-            # it waits, and nobody else's for it
-            found = tenant_uid, period.start, str(error)
-            if found not in self._told:
-                self._told.add(found)
-                self._log(
-                    "statement_held", tenant_uid=tenant_uid, period=period.name, detail=str(error)
-                )
+            self._hold(tenant_uid, period.name, str(error))
+            return
+        except DatabaseAway as away:
+            # if it does not answer at all, looking for what is due next says so
+            self._hold(tenant_uid, period.name, str(away.__cause__).split("\n")[0])
             return
         if is_new:
             self._log("statement_final", tenant_uid=tenant_uid, period=period.name)
+
+    def _hold(self, tenant_uid: str, period: str, detail: str) -> None:
+        """Tells once why a statement waits; nobody else's waits for it."""
+        found = tenant_uid, period, detail
+        if found not in self._told:
+            self._told.add(found)
+            self._log("statement_held", tenant_uid=tenant_uid, period=period, detail=detail)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import DBAPIError
 from tests.ledger.conftest import RETAIL, Books
 from tests.ledger.shell import Shell
@@ -30,7 +30,7 @@ from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.repricing import Repricing
-from relay_ledger.store.tables import STATEMENTS
+from relay_ledger.store.tables import STATEMENTS, TERMS
 from relay_ledger.upkeep.final_statements import FinalStatements
 
 HOUR = 3600 * 10**6
@@ -273,6 +273,50 @@ def test_what_is_due_becomes_final_without_anybody_asking(
     # a late record is an adjustment, and what is no longer kept is left alone
     book(books, used("late", "2026-03-31"))
     assert look(at("2026-07-01")) == look(at("2036-07-01")) == []
+    desk.close()
+
+
+FAILING = {
+    "sqlite": (
+        "CREATE TRIGGER failing BEFORE INSERT ON statements WHEN NEW.tenant_uid = 'uid-a' BEGIN"
+        " SELECT sum(x) FROM (SELECT 9223372036854775807 AS x UNION ALL SELECT 1); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'too slow' USING ERRCODE = 'query_canceled'; END$$",
+        "CREATE TRIGGER failing BEFORE INSERT ON statements FOR EACH ROW"
+        " WHEN (NEW.tenant_uid = 'uid-a') EXECUTE FUNCTION fail()",
+    ),
+}
+
+
+@pytest.mark.parametrize("problem", ["zone", "statement"])
+def test_no_statement_waits_for_one_of_another_tenant_that_fails(
+    books: Books, statements: StatementStore, problem: str
+) -> None:
+    for uid in ("uid-a", "uid-b"):
+        ContractStore(books.engine).put(uid, Terms(0, tenant=uid), now=1)
+        book(books, used("march", "2026-03-05", tenant_uid=uid), tenant=uid)
+    with books.engine.begin() as connection:
+        if problem == "zone":
+            # time zones are those of the image, and one may be gone with the next
+            gone = {"starts_at": at("2026-01-01"), "number": 1, "zone": "America/Gone"}
+            others = {"anchor_day": 1, "currency": "USD", "tenant": "uid-a", "loaded_at": 2}
+            connection.execute(insert(TERMS), [{"tenant_uid": "uid-a", **gone, **others}])
+        else:
+            for statement in FAILING[books.engine.dialect.name]:
+                connection.exec_driver_sql(statement)
+    logged: list[tuple[str, str]] = []
+    desk = BookingDesk(books.ledger, books.prices, LedgerMetrics(), max_batches=4)
+    finals = FinalStatements(
+        Settings(database=SecretStr("sqlite:////nowhere")),
+        statements,
+        desk=desk,
+        log=lambda event, **told: logged.append((event, told["tenant_uid"])),
+    )
+    for _ in range(2):
+        asyncio.run(finals.look(now=at("2026-04-20")))
+    assert logged == [("statement_held", "uid-a"), ("statement_final", "uid-b")]
     desk.close()
 
 
