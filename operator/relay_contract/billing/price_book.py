@@ -11,7 +11,8 @@ The answer tells of each list the version in force, what keeps the one in the bo
     {"book": DIGEST, "lists": {LIST: {"version", "problem", "backDated": {"since", "models"}}}, "tenants": {UID: PROBLEM}}
 GET STANDING_PATH tells the same, and beside it what is true now: {..., "months": {UID: {"month", "spent"}},
 "unpriced": {"cost": {PROVIDER: [MODEL, ...]}, "charge": {UID: [MODEL, ...]}},
-"reconciliations": {PROVIDER: {"start", "end", "madeAt", "compared", "flagged", "provisional", "unit", "booked", "reported", "causes", "names"}}}:
+"reconciliations": {PROVIDER: {"start", "end", "madeAt", "compared", "flagged", "provisional", "unit", "booked", "reported",
+"difference", "percent", "causes", "names"}}}:
 what `relay-ledger reconcile` found last of the last period of a Provider.
 """
 

@@ -33,8 +33,8 @@ class Grant(Part):
     """What a tenant may use of one server; what no pattern covers it may not.
 
     Patterns and definitions have the names that the server uses; callers see them behind the prefix. Of tools and prompts only
-    those exist that are defined here, which are the approved ones. Each pod lets 1/replicas of requests_per_minute through;
-    None is unlimited.
+    those exist that are defined here, which are the approved ones. requests_per_minute is for all pods together, None without
+    a limit; relays do not count by it yet.
     """
 
     server: ServerName

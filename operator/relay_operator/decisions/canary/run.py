@@ -127,16 +127,20 @@ class Run:
 
     def _note_hold(self, now: float) -> None:
         long_enough = now - self.held_since >= _BRIEF_SECONDS
-        if long_enough or self.plan.paused or self._stands_by(_HOLDS):
+        if long_enough or self._waits_for_others:
             self.held_until = now
         self.held_since = min(self.held_since, now) if self.plan.held else math.inf
 
     @property
     def is_held(self) -> bool:
         """Tells whether the run waits for something else than what it has to show."""
-        by_spec = bool(self.plan.held) or self.plan.paused
-        waits = self._stands_by({*COSTS, Reason.AWAITING_BUDGET})
-        return self.state.phase not in ENDED and (by_spec or waits)
+        return self.state.phase not in ENDED and (bool(self.plan.held) or self._waits_for_others)
+
+    @property
+    def _waits_for_others(self) -> bool:
+        """Tells whether the step has shown what it has to, or is not asked to."""
+        is_passed = self.standing is not None and self.standing.is_passed
+        return self.plan.paused or is_passed or self._stands_by(_HOLDS)
 
     def _stands_by(self, reasons: Set[Reason]) -> bool:
         return self.standing is not None and self.standing.reason in reasons

@@ -183,7 +183,7 @@ class Decision:
     coming says in a few words what can come next, and from when on; due is the moment (seconds since the epoch) at which
     the passing of time alone may change the decision, 0 if it cannot. earliest is the first moment at which the next move
     can come, 0 if none is in sight. certified tells of a passed step whether the canary was shown to keep to its limits on
-    it, None of every other decision.
+    it, None of every other decision. is_passed tells of a wait that the step has shown all that its deadline asks for.
     """
 
     state: State
@@ -193,3 +193,4 @@ class Decision:
     due: float = 0.0
     earliest: float = 0.0
     certified: bool | None = None
+    is_passed: bool = False

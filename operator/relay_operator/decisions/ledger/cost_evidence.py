@@ -9,6 +9,7 @@ from relay_operator.decisions.judgement.means.cost_test import (
     CostFinding,
     CostTest,
 )
+from relay_operator.decisions.judgement.means.mean_per_answer import FEWEST_ANSWERS
 from relay_operator.names import Reason
 
 _SIDES: Final = ("stable", "canary")
@@ -80,7 +81,8 @@ def _gap(side: str, costs: list[RouteCost]) -> tuple[Reason, str] | None:
     if unpriced > 0:
         message = f"{unpriced} attempts of {side} at Provider {mine[0].provider} have no price"
         return Reason.UNPRICED, message
-    if unknown * 100 > attempts * MOST_UNKNOWN_PERCENT:
+    # a part of few attempts says nothing, and there are too few to compare anyway
+    if attempts >= FEWEST_ANSWERS and unknown * 100 > attempts * MOST_UNKNOWN_PERCENT:
         message = f"of {unknown} of {attempts} attempts of {side} nobody can tell what they used"
         return Reason.USAGE_UNKNOWN, message
     return None

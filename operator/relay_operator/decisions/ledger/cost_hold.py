@@ -35,12 +35,13 @@ def costly(state: State, look: Look, plan: Plan) -> Decision | None:
     if not plan.holds_on_unknown_cost and found is not NOT_ASKED:
         return None
     if found.reason in (Reason.TOO_FEW_REQUESTS, Reason.AWAITING_LEDGER):
-        return stay(
+        waiting = stay(
             replace(state, phase=Phase.PROGRESSING),
             Reason.AWAITING_EVIDENCE,
             f"{at}, the step is passed but for its cost: {found.message}",
             coming="what calls of both sides cost",
         )
+        return replace(waiting, is_passed=True)
     message = (
         f"holds {at}: what calls cost is not known: {found.message}. The climb goes on once it is; or set "
         "spec.analysis.cost.whenUnknown to Continue"

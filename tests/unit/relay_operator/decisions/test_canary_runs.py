@@ -25,6 +25,7 @@ from relay_operator.decisions.canary.plans import objective_of, plan_of
 from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary.state import Decision, Phase, Plan
 from relay_operator.decisions.canary_runs import CanaryRuns
+from relay_operator.decisions.judgement.means.cost_test import CostFinding
 from relay_operator.decisions.route_status import RouteStatus
 from relay_operator.names import Reason
 
@@ -507,6 +508,28 @@ def test_a_verdict_that_comes_and_goes_while_approval_is_awaited_makes_no_histor
         life.run.verdict = replace(life.run.verdict, outcome=outcome)
         life.look(seconds=1)
     assert [move.reason for move in life.run.history] == ["Started", "AwaitingApproval"]
+
+
+def test_no_deadline_runs_while_a_passed_step_waits_for_calls_to_compare_costs_by() -> None:
+    deadline = {"after": "2m", "action": "Rollback"}
+    life = Life(
+        a_route(
+            canary=CANARY | {"progression": PROGRESSION | {"stepDeadline": deadline}},
+            analysis=ANALYSIS | {"cost": {"maxIncreasePercent": 10}},
+        )
+    )
+    life.look()
+    life.run.cost = CostFinding(holds=None, reason=Reason.TOO_FEW_REQUESTS, message="12 calls")
+    for _ in range(30):
+        life.serve(50, seconds=5)
+        life.look()
+    assert life.run.is_held
+    life.run.verdict = replace(life.run.verdict, outcome=Outcome.INCONCLUSIVE)
+    life.look(seconds=1)
+    assert (life.run.state.phase, life.run.state.weight_percent) == (Phase.PROGRESSING, 25)
+    # from here on it has to show something again
+    life.look(seconds=125)
+    assert life.run.state.phase is Phase.ROLLED_BACK
 
 
 def test_a_restart_keeps_a_step_passed_while_nothing_can_be_measured() -> None:

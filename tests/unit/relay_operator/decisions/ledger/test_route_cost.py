@@ -121,8 +121,10 @@ def test_what_has_no_price_or_no_known_use_is_said_and_its_looks_are_left_out() 
     # priced after all: what that adds is none of the last calls
     held.take(both(41, cost_pico=10**15))
     assert held.finding(10).increase_percent == pytest.approx(200)
-    unknown = evidence(both(1), both(2, unknown=2)).finding(10)
+    unknown = evidence(both(1), both(2, attempts=100, unknown=6)).finding(10)
     assert (unknown.holds, unknown.reason) == (None, "UsageUnknown")
+    few = evidence(both(1), both(2, attempts=10, unknown=2)).finding(10)
+    assert (few.holds, few.reason) == (None, "TooFewRequests")
 
 
 def test_calls_at_another_provider_are_of_another_canary() -> None:
