@@ -27,7 +27,7 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
     labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
     annotations:
       summary: {{ printf `"{{ $value | humanizePercentage }} of the room for records is used in relay pod {{ $labels.%s }} in {{ $labels.%s }}."` $pod $namespace }}
-      description: {{ printf `"What does not fit any more is dropped, and no bill has it. relay_outbox_deliveries_total{%s=\"{{ $labels.%s }}\"} tells whether the ledger answers; if it does, it is slower than the calls are made. More room is ledger.outboxMebibytes of the chart, which rolls all relays: let them deliver first."` $namespace $namespace }}
+      description: {{ printf `"What does not fit any more is dropped, and no bill has it; with ledger.outboxWhenFull=refuse calls are refused instead. relay_outbox_deliveries_total{%s=\"{{ $labels.%s }}\"} tells whether the ledger answers; if it does, it is slower than the calls are made. More room is ledger.outboxMebibytes of the chart, which rolls all relays: let them deliver first."` $namespace $namespace }}
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayOutboxFilling") | trim | nindent 6 }}
   - alert: RelayRecordsDropped
     expr: |-
