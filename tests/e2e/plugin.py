@@ -38,6 +38,8 @@ class Plugin:
         kubectl = self.cluster.kubectl_path
         environment = {
             **os.environ,
+            # as wide as the pages show it, whatever the terminal of the tests is
+            "COLUMNS": "100",
             "KUBECONFIG": str(self.cluster.kubeconfig),
             "PATH": f"{self.directory}:{kubectl.parent}:{os.environ['PATH']}",
         }

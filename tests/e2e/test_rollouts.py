@@ -3,6 +3,7 @@ what bounds a tenant's namespace, and who says how many relay pods there are.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,12 +155,12 @@ def test_a_tier_that_does_not_work_stops_after_a_few_and_one_command_undoes_it(
 ) -> None:
     broken = {"requests": {"cpu": "900", "memory": "48Mi"}}
     upgrade(fleet, {"relay": {"resources": broken}})
+    wanted = {"WaveStopped": len(TENANTS) - AT_ONCE, "RolloutStuck": AT_ONCE}
     stopped = wait_until(
         "a stopped rollout",
         lambda: told(fleet),
-        lambda seen: (
-            [one[1] for one in seen.values()].count("WaveStopped") == len(TENANTS) - AT_ONCE
-        ),
+        # the first that is stuck stops the wave, before the others of it are
+        lambda seen: Counter(one[1] for one in seen.values()) == wanted,
         seconds=STARTS_SECONDS,
         every=1.0,
     )
