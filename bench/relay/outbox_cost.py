@@ -1,4 +1,4 @@
-"""What the outbox costs for an attempt, in CPU time: its two records in a worker, and its line in the process that delivers.
+"""Measures the CPU time that an attempt costs the outbox: its two records in a worker, and its line in the process that delivers.
 
 A program of its own (`python -m bench.relay --outbox`), since it runs on what is measured: the relay with its hot path compiled. Bursts are short and
 the shortest counts, so that other work of the machine takes no part in it.

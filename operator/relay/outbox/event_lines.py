@@ -73,7 +73,7 @@ def opening_in(found: Found) -> bytes:
 
 
 class _Kind:
-    """What the lines of one kind of attempts have in common: its fields, and pieces of them between those of an attempt."""
+    """Holds what the lines of one kind of attempts share: its fields, and the pieces of JSON between the fields of an attempt."""
 
     __slots__ = (
         "attempt_prefix",

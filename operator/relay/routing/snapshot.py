@@ -42,7 +42,7 @@ _DROPPED: Final = HOP_BY_HOP | WITHHELD_FROM_PROVIDER
 _ROOT_DOT: Final = re.compile(r"\.(?=(?::[0-9]*)?\Z)")
 """At the end of a name it keeps the name service from trying search domains first; servers know no host of that name."""
 _OWN_TO_TOOLS: Final = ("mcp-", "content-", "accept", "transfer-encoding", "connection")
-"""How fields begin that a call to a tool server carries anyway."""
+"""Beginnings of header fields that every call to a tool server carries."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -120,7 +120,7 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class ToolAccess:
-    """What the tenant may use of tool servers, and how each is reached. heads hold a request's beginning, without what differs."""
+    """Holds what the tenant may use of tool servers, and how each is reached. heads hold a request's beginning, without what differs."""
 
     permissions: Permissions
     upstreams: Mapping[str, Upstream]

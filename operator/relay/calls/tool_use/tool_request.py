@@ -31,7 +31,7 @@ SERVED: Final = (MODERN_VERSION,)
 MOST_CALLS: Final = 64
 """Calls to tool servers that a worker has under way; answers of each may take some MiB."""
 RELEASE: Final = "1"
-"""What clients are told as the version of the server: that of this path, not of the software."""
+"""The version that clients are told: that of this path, not of the software."""
 _MEDIA_TYPE: Final = b"application/json"
 _PARAMETER: Final = b"mcp-param-"
 _STREAM_HEADERS: Final[list[Field]] = [
