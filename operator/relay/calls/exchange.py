@@ -391,6 +391,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         if attempt.is_broken_stream:
             self._end_early(BROKEN_STREAM_REFUSAL[attempt.outcome or "invalid"])
         else:
+            attempt.answer_ends(now)
             self._writer.end()
             self._finish(now, keep_alive=self._writer.keep_alive)
 
@@ -448,7 +449,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _pass_on(self, attempt: Attempt, error: PassedOnError) -> None:
         now = time.monotonic()
-        attempt.passed_on()
+        attempt.passed_on(now)
         status, fields, body = error
         keep = self._connection.keeps_alive(self.request, now)
         if self._may_be_paid and b"x-should-retry" not in fields:

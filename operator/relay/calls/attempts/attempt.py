@@ -77,8 +77,10 @@ class Attempt(ResponseReceiver):
     __slots__ = (
         "_auth",
         "_connection",
+        "_counted",
         "_counted_slow",
         "_delivered",
+        "_estimates",
         "_opening",
         "_overhead_seconds",
         "_pool",
@@ -86,6 +88,7 @@ class Attempt(ResponseReceiver):
         "_providers",
         "_sent_twice",
         "_unreadable",
+        "_used",
         "answer",
         "call",
         "client_gone",
@@ -141,6 +144,8 @@ class Attempt(ResponseReceiver):
         # what the ledger's record of the end refers to; empty without one, and once it is written
         self._opening = b""
         self._delivered = False
+        self._counted = self._estimates = False
+        self._used: Tokens | None = None
         self._counted_slow: tuple[str, ...] = ()
         self.started_at = self.sent_at = self.first_byte_at = self.first_token_at = (
             self.ended_at
@@ -298,9 +303,18 @@ class Attempt(ResponseReceiver):
         self._overhead_seconds = waited_seconds + now - self.first_byte_at
         self._delivered = True
 
-    def passed_on(self) -> None:
-        """Notes that the client gets the provider's error."""
+    def passed_on(self, now: float) -> None:
+        """Notes that the client is about to get the provider's error."""
         self._delivered = True
+        self.answer_ends(now)
+
+    def answer_ends(self, now: float) -> None:
+        """Records the end for the ledger; called before the last byte leaves for the client, the outcome being known.
+
+        A process that dies between the two must not have served a call that no book knows.
+        """
+        if self._opening:
+            self._record_end(now)
 
     def count_overdue(self, now: float) -> None:
         """Counts the attempt as slow for each objective it has exceeded while still under way."""
@@ -478,14 +492,7 @@ class Attempt(ResponseReceiver):
 
     def _settle(self, now: float) -> None:
         self.ended_at = now
-        answer = self.answer
-        tokens = self._tokens(answer.reported_usage) if answer is not None else None
-        # a provider that answered nothing usable and reports nothing has charged nothing
-        estimated = (
-            tokens is None and self.status < 300 and self.sent_at > 0 and not self.is_unusable
-        )
-        if estimated:
-            tokens = self._estimated()
+        answer, tokens = self.answer, self._used_tokens()
         call, outcome = self.call, self.outcome
         assert outcome is not None
         charged = self._charged(tokens) if tokens is not None else 0
@@ -507,7 +514,7 @@ class Attempt(ResponseReceiver):
             stream=call.body.stream,
             tokens=tokens,
             charged_tokens=charged,
-            estimated=estimated,
+            estimated=self._estimates,
             unreadable=self._unreadable,
             client_gone=self.client_gone,
             latency_seconds=now - started_at,
@@ -520,16 +527,31 @@ class Attempt(ResponseReceiver):
             probe=self._probe,
         )
         if self._opening:
-            self._record_end(tokens, now)
+            self._record_end(now)
         self.settled = True
         call.tenant.attempt_ended(event, now)
         self.consumer.attempt_settled(self, event)
 
-    def _record_end(self, tokens: Tokens | None, now: float) -> None:
-        """Records for the ledger how the attempt ended; tokens are those reported or estimated."""
+    def _used_tokens(self) -> Tokens | None:
+        """Returns the tokens of the whole attempt, reported or estimated; counts them once."""
+        if self._counted:
+            return self._used
+        answer = self.answer
+        tokens = self._tokens(answer.reported_usage) if answer is not None else None
+        # a provider that answered nothing usable and reports nothing has charged nothing
+        if tokens is None and self.status < 300 and self.sent_at > 0 and not self.is_unusable:
+            self._estimates = True
+            tokens = self._estimated()
+        self._counted = True
+        self._used = tokens
+        return tokens
+
+    def _record_end(self, now: float) -> None:
+        """Records for the ledger how the attempt ended."""
         opening, self._opening = self._opening, b""
         answer, outcome = self.answer, self.outcome
         assert outcome is not None
+        tokens = self._used_tokens()
         evidence = usage_evidence(
             answer,
             endpoint=self.call.endpoint,
