@@ -20,6 +20,7 @@ from tests.blackbox.tool_server import (
     serving,
 )
 from tests.blackbox.wire import Answer
+from tests.documents import with_tenant
 from tests.unit.relay.tools.protocol import META, approved, raw, tool
 
 from relay_contract.document import Document
@@ -267,6 +268,45 @@ def test_a_changed_definition_leaves_the_list(finance: Relay, erp: ToolServer) -
     assert [one["name"] for one in listed(finance)["tools"]] == ["list_orders", "stream"]
 
 
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_refuses_what_goes_to_its_server_in_one_shape(
+    finance: Relay, platform: Platform, erp: ToolServer
+) -> None:
+    finance.push(document(platform, erp, FINANCE, requests_per_minute=6))
+    call(finance, "read_invoice")
+    # at one call in ten seconds the bucket holds one
+    answers = [
+        call(finance, "read_invoice"),
+        call(finance, "list_orders"),
+        ask(finance, raw("tools/list")),
+    ]
+    for answer in answers:
+        assert code(answer, 429) == -32000
+        assert 1 <= int(answer.header("retry-after") or 0) <= 10
+    assert len({answer.body for answer in answers}) == 1
+    assert len(erp.requests) == 1
+
+
+def test_a_used_up_limit_tells_nothing_of_what_is_denied(
+    finance: Relay, platform: Platform, erp: ToolServer
+) -> None:
+    finance.push(document(platform, erp, FINANCE, requests_per_minute=6))
+    call(finance, "read_invoice")
+    assert code(call(finance, "read_invoice"), 429) == -32000
+    for name in ("pay", "no_such_tool"):
+        assert code(call(finance, name), 200) == -32602
+    assert ask(finance, raw("server/discover")).status == 200
+
+
+def test_pods_share_a_limit(finance: Relay, platform: Platform, erp: ToolServer) -> None:
+    granted = document(platform, erp, FINANCE, requests_per_minute=60)
+    finance.push(with_tenant(granted, replicas=5))
+    statuses = [call(finance, "read_invoice").status for _ in range(6)]
+    assert statuses.count(200) in (2, 3)
+
+
 # -- messages that could be read in two ways -----------------------------------------------------------------------
 
 
@@ -507,6 +547,17 @@ def test_a_state_of_one_tenant_is_of_no_use_to_a_key_of_that_name_of_the_other(
     again = raw("tools/call", name="read_invoice", arguments={"n": 1}, requestState=state)
     assert code(ask(other, again), 400) == -32602
     assert "result" in ask(one, again).json()
+
+
+def test_a_limit_that_one_tenant_used_up_is_whole_for_the_other(
+    tenants: tuple[Relay, Relay], platform: Platform, erp: ToolServer
+) -> None:
+    one, other = tenants
+    one.push(document(platform, erp, FINANCE, requests_per_minute=6))
+    other.push(document(platform, erp, MARKETING, requests_per_minute=6))
+    call(one, "read_invoice")
+    assert call(one, "read_invoice").status == 429
+    assert call(other, "pay").status == 200
 
 
 def test_answers_of_equal_ids_never_cross(tenants: tuple[Relay, Relay]) -> None:

@@ -25,7 +25,7 @@ from typing import Final
 
 from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
 from relay.admission.token_buckets import ROUNDING, Hold, RateLimit, local_grant
-from relay_contract.document import ApiKey, Limits, ProviderLimits
+from relay_contract.document import ApiKey, Limits, ModelLimit, ProviderLimits, TenantDocument
 
 QUOTA_BURST_SECONDS: Final = 10.0
 """Providers meter by the minute: 10 s of a quota at once keeps its worst minute at 1.17 of the quota."""
@@ -319,4 +319,20 @@ def quota_limits(quota: ProviderLimits) -> Limits:
         requests_per_minute=quota.requests_per_minute,
         tokens_per_minute=quota.tokens_per_minute,
         burst_seconds=QUOTA_BURST_SECONDS,
+    )
+
+
+def tool_limits(tenant: TenantDocument) -> Limits:
+    """Returns what the tenant may ask of each tool server, as limits of models with the servers' names.
+
+    Requests alone count. The servers have nothing in common, and the tenant's own limits are for calls of models.
+    """
+    grants = () if tenant.tools is None else tenant.tools.grants
+    return Limits(
+        burst_seconds=tenant.limits.burst_seconds,
+        models=tuple(
+            ModelLimit(name=grant.server, requests_per_minute=grant.requests_per_minute)
+            for grant in grants
+            if grant.requests_per_minute is not None
+        ),
     )

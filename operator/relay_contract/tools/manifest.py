@@ -33,8 +33,8 @@ class Grant(Part):
     """What a tenant may use of one server; what no pattern covers it may not.
 
     Patterns and definitions have the names that the server uses; callers see them behind the prefix. Of tools and prompts only
-    those exist that are defined here, which are the approved ones. requests_per_minute is for all pods together, None without
-    a limit; relays do not count by it yet.
+    those exist that are defined here, which are the approved ones. requests_per_minute bounds what all pods
+    together ask of the server for the tenant; None is without a limit.
     """
 
     server: ServerName

@@ -1,8 +1,10 @@
 """POST /mcp: one message of the protocol's stateless era (2026-07-28)."""
 
+import math
 import time
 from typing import Final
 
+from relay.admission.not_admitted import NotAdmitted
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
@@ -101,7 +103,7 @@ class ToolRequest(TenantRequest, AnswerReader):
     def _decide(self, message: Message, caller: Caller, access: ToolAccess) -> None:
         seal, decision = self._gate(message, caller, access)
         if isinstance(decision, Passed):
-            self._pass_on(message, decision, access, seal)
+            self._pass_on(message, decision, caller, access, seal)
         elif isinstance(decision, Own) and decision.rule is Rule.OWN:
             body = discover_body(self._id_text, access.permissions, SERVED, RELEASE)
             self.send(200, own_responses.JSON, body)
@@ -123,7 +125,12 @@ class ToolRequest(TenantRequest, AnswerReader):
         return seal, Gate(access.permissions, Era.MODERN, seal).decide(message)
 
     def _pass_on(
-        self, message: Message, passed: Passed, access: ToolAccess, seal: StateSeal
+        self,
+        message: Message,
+        passed: Passed,
+        caller: Caller,
+        access: ToolAccess,
+        seal: StateSeal,
     ) -> None:
         providers = self._context.providers
         auth = providers.auth_line(access.upstreams[passed.server])
@@ -131,7 +138,11 @@ class ToolRequest(TenantRequest, AnswerReader):
             self._send_error(ProtocolError.server_unavailable)
             return
         if self._use.under_way >= MOST_CALLS:
-            self._send_error(ProtocolError.busy)
+            self._send_error(ProtocolError.busy, retry_after_seconds=1.0)
+            return
+        refused = _over_limit(caller, passed.server)
+        if refused is not None:
+            self._send_error(ProtocolError.limited, retry_after_seconds=refused.retry_after_seconds)
             return
         self._use.under_way += 1
         self._is_counted = True
@@ -219,8 +230,12 @@ class ToolRequest(TenantRequest, AnswerReader):
             self._use.under_way -= 1
         super()._finish(now, keep_alive=keep_alive)
 
-    def _send_error(self, error: ProtocolError, data: str = "") -> None:
-        retry = b"retry-after: 1\r\n" if error is ProtocolError.busy else b""
+    def _send_error(
+        self, error: ProtocolError, data: str = "", *, retry_after_seconds: float | None = None
+    ) -> None:
+        retry = b""
+        if retry_after_seconds is not None:
+            retry = b"retry-after: %d\r\n" % max(1, math.ceil(retry_after_seconds))
         body = error.body(self._id_text, Era.MODERN, data)
         self.send(error.status(Era.MODERN), own_responses.JSON + retry, body)
 
@@ -248,6 +263,14 @@ def _unfit(request: Request) -> ProtocolError | None:
         return ProtocolError.forbidden_origin
     media_type = request.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return None if media_type == _MEDIA_TYPE else ProtocolError.unsupported_media_type
+
+
+def _over_limit(caller: Caller, server: str) -> NotAdmitted | None:
+    """Charges the caller's tenant one request to the server, or returns why it may not make it now."""
+    verdict = caller.tenant.admission.tool_limiter.admit(
+        model=server, input_tokens=0, output_tokens=0, now=time.monotonic()
+    )
+    return verdict if isinstance(verdict, NotAdmitted) else None
 
 
 def _mirrored(headers: list[Field]) -> MirroredHeaders:

@@ -14,6 +14,8 @@ INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
+SERVER_ERROR: Final = -32000
+"""The first of the codes that JSON-RPC 2.0, section 5.1, leaves to implementations."""
 HEADER_MISMATCH: Final = -32020
 UNSUPPORTED_VERSION: Final = -32022
 LEGACY_RESOURCE_NOT_FOUND: Final = -32002
@@ -43,6 +45,7 @@ class ProtocolError(Enum):
     forbidden_origin = (403, INVALID_REQUEST, "Requests of web pages are not accepted")
     unsupported_media_type = (415, INVALID_REQUEST, "The content type has to be application/json")
     busy = (429, INTERNAL_ERROR, "Too many calls are under way")
+    limited = (429, SERVER_ERROR, "Rate limit reached: retry-after says when to call again")
     server_unavailable = (502, INTERNAL_ERROR, "The tool server is not available")
     invalid_answer = (502, INTERNAL_ERROR, "The tool server gave an invalid answer")
 
