@@ -1,4 +1,4 @@
-"""Runs `make demo`: a cluster, the operator, a tenant, a canary that is promoted, one that is rolled back and one that is kept."""
+"""Runs `make demo`: a cluster, the operator, a tenant, a canary that is promoted, one that is rolled back and one that is kept, and the bill of it."""
 
 import argparse
 import os
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from tests.cluster import cluster_records
 from tests.cluster.errors import ClusterError
 from tests.cluster.session import provider
-from tests.demo import prepare, quiet_command, stage, story, things_to_try
+from tests.demo import billing, prepare, quiet_command, stage, story, things_to_try
 from tests.demo.commands import Cluster, DemoFailed
-from tests.demo.view.screen import Screen, say
+from tests.demo.view.screen import Screen, say, show_bill
 
 CLUSTER: Final = "relay-demo"
 STATE: Final = stage.ROOT / ".demo"
@@ -93,12 +94,25 @@ class Demonstration:
         fresh = self._create()
         with self._doing("images loaded"):
             stage.load_images(self._found.kind, CLUSTER)
-        with self._doing("installed: the operator (helm), two simulated providers, Prometheus"):
+        does = "installed: the operator and its ledger (helm), two simulated providers, Prometheus"
+        with self._doing(does):
             if not fresh:
                 stage.clear(self._cluster)
-            stage.install(self._cluster, dns_cidrs=stage.dns_server_cidrs(self._cluster))
+            stage.install(
+                self._cluster,
+                dns_cidrs=stage.dns_server_cidrs(self._cluster),
+                ledger_directory=self._ledger_directory(),
+            )
         with Screen(self._console, self._cluster) as screen:
-            return story.run(self._cluster, screen.tell)
+            outcome = story.run(self._cluster, screen.tell, billed=True)
+            bill = billing.read(self._cluster, answered=outcome.answered_requests)
+        show_bill(self._console, bill)
+        return outcome
+
+    def _ledger_directory(self) -> Path:
+        """Returns a directory of the node that goes with the cluster: a node of the embedded one has the files of this machine."""
+        record = cluster_records.read(CLUSTER) if self._found.embedded else None
+        return (record.directory if record is not None else Path("/var/lib")) / "relay-demo-ledger"
 
     def _create(self) -> bool:
         """Creates the cluster, or takes the one that KEEP=1 left; returns whether it is a new one."""

@@ -39,8 +39,13 @@ def steps(*, venv: bool, programs: bool, images: bool, embedded: bool) -> Sequen
     return (
         first,
         *(cluster if embedded else docker),
-        Step("a cluster, the operator by helm, providers, Prometheus", "40 s", "40 s", True),
-        Step("a tenant; its canary promoted, one rolled back, one kept", "2 min", "2 min", True),
+        Step("a cluster, the operator by helm, providers, Prometheus", "50 s", "50 s", True),
+        Step(
+            "a tenant; a canary promoted, one rolled back, one kept; the bill",
+            "2 min",
+            "2 min",
+            True,
+        ),
     )
 
 

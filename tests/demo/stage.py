@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.images import docker_engine
+from tests.demo import ledger_volume
 from tests.demo.commands import Cluster, DemoFailed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +19,12 @@ OPERATOR_NAMESPACE = "relay-system"
 PROVIDERS = ("legacy", "holysheep")
 KEYS_ARE_FOR = {"legacy": "legacy_billed_reached_rotors_shared_sink_steady_usual"}
 """The Providers that cluster tests make for the same simulated provider."""
+LEDGER_VOLUME = "relay-demo-ledger"
+LEDGER_VALUES: Mapping[str, object] = {
+    "ledger.enabled": True,
+    "ledger.database.sqlite": {"size": "1Gi", "storageClass": LEDGER_VOLUME},
+    "ledger.outboxMebibytes": 16,
+}
 PROMETHEUS_URL = "http://prometheus.monitoring.svc.cluster.local:9090"
 
 
@@ -30,12 +37,21 @@ def load_images(kind: Path, cluster: str) -> None:
             raise DemoFailed(f"{' '.join(command)}\n{done.stderr}")
 
 
-def install(cluster: Cluster, *, dns_cidrs: tuple[str, ...]) -> None:
-    """Installs providers, Prometheus and the operator, and the providers' keys in the operator's namespace."""
+def install(
+    cluster: Cluster, *, dns_cidrs: tuple[str, ...], ledger_directory: Path | None = None
+) -> None:
+    """Installs providers, Prometheus and the operator, and the providers' keys in the operator's namespace.
+
+    With a directory of the node it installs a ledger too, whose database is there.
+    """
     cluster.kubectl(
         "apply", "-f", str(MANIFESTS / "providers.yaml"), "-f", str(MANIFESTS / "prometheus.yaml")
     )
-    install_chart(cluster, dns_cidrs=dns_cidrs)
+    more: Mapping[str, object] = {}
+    if ledger_directory is not None:
+        ledger_volume.make(cluster, LEDGER_VOLUME, directory=ledger_directory)
+        more = LEDGER_VALUES
+    install_chart(cluster, dns_cidrs=dns_cidrs, more=more)
     install_provider_keys(cluster)
     for namespace, name in (
         ("providers", "legacy"),
@@ -117,6 +133,11 @@ def clear(cluster: Cluster) -> None:
         "uninstall", "relay-operator", "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait"
     )
     cluster.kubectl("delete", "pods", "--all", "-n", "providers", "--grace-period=1")
+    cluster.kubectl("delete", "pricelists.relay-operator.dev", "--all", "--timeout=60s")
+    # the chart leaves what was booked; the next demonstration begins with nothing
+    claim = ("pvc", "relay-operator-ledger", "-n", OPERATOR_NAMESPACE)
+    cluster.kubectl("delete", *claim, "--ignore-not-found", "--timeout=60s")
+    cluster.kubectl("delete", "pv", LEDGER_VOLUME, "--ignore-not-found", "--timeout=60s")
 
 
 def _secret(

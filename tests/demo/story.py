@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.demo import stage
+from tests.demo import billing, stage
 from tests.demo.commands import Cluster, DemoFailed, wait_until
 from tests.demo.providers import SimulatedProvider
 
@@ -41,6 +41,11 @@ class Outcome:
     dropped_requests: int
     sent_requests: int
 
+    @property
+    def answered_requests(self) -> int:
+        """Returns how many calls were answered without an error."""
+        return self.sent_requests - self.failed_requests - self.dropped_requests
+
     def line(self) -> str:
         """Returns the demonstration's last line, for machines."""
         return (
@@ -51,11 +56,14 @@ class Outcome:
         )
 
 
-def run(cluster: Cluster, tell: Tell) -> Outcome:
-    """Runs the demonstration; raises DemoFailed when a step does not end as expected."""
+def run(cluster: Cluster, tell: Tell, *, billed: bool = False) -> Outcome:
+    """Runs the demonstration; raises DemoFailed when a step does not end as expected. billed needs a ledger."""
     for name in stage.PROVIDERS:
         SimulatedProvider(cluster, name).reset()
     ready_seconds = _first_tenant(cluster, tell)
+    if billed:
+        billing.begin(cluster)
+        tell("tenant finance pays by the price list standard; the ledger books by it")
     stage.start_caller(cluster)
     wait_until(
         "an answered call",

@@ -4,14 +4,15 @@ import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.demo import stage
+from tests.demo import billing, ledger_volume, stage
 from tests.demo.commands import Cluster, wait_until
 from tests.e2e.test_tenancy import _CONNECT, apply, becomes
 
-LEDGER = "relay-operator-ledger"
+LEDGER = billing.LEDGER
 SPACE = stage.OPERATOR_NAMESPACE
 CLASS = "of-the-ledgers-test"
 VALUES = {
@@ -19,9 +20,7 @@ VALUES = {
     "ledger.database.sqlite": {"size": "1Gi", "storageClass": CLASS},
     "ledger.outboxMebibytes": 16,
 }
-DIRECTORY = "/var/tmp/relay-ledger-test"
-MAKE = f"import os; os.makedirs('{DIRECTORY}', exist_ok=True); os.chmod('{DIRECTORY}', 0o777)"
-CLEAR = f"import shutil; shutil.rmtree('{DIRECTORY}', ignore_errors=True)"
+DIRECTORY = Path("/var/tmp/relay-ledger-test")
 TODAY = datetime.now(UTC).date()
 THIS_MONTH = ("--from", f"{TODAY - timedelta(days=1)}", "--until", f"{TODAY + timedelta(days=2)}")
 # makes one call from a pod to the relay in it, and prints the status
@@ -41,72 +40,10 @@ PROVIDER = {
 }
 
 
-def volume(node: str) -> dict[str, Any]:
-    """Returns a volume on the node: the embedded cluster makes none by itself."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": CLASS},
-        "spec": {
-            "capacity": {"storage": "1Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": CLASS,
-            "persistentVolumeReclaimPolicy": "Retain",
-            "local": {"path": DIRECTORY},
-            "nodeAffinity": {
-                "required": {
-                    "nodeSelectorTerms": [
-                        {
-                            "matchExpressions": [
-                                {
-                                    "key": "kubernetes.io/hostname",
-                                    "operator": "In",
-                                    "values": [node],
-                                }
-                            ]
-                        }
-                    ]
-                }
-            },
-        },
-    }
-
-
-def on_the_node(cluster: Cluster, name: str, node: str, program: str) -> None:
-    """Runs a program as root where the node's directory is."""
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "restartPolicy": "Never",
-            "nodeName": node,
-            "containers": [
-                {
-                    "name": "it",
-                    "image": "relay-operator:dev",
-                    "imagePullPolicy": "Never",
-                    "command": ["python3", "-c", program],
-                    "securityContext": {"runAsUser": 0},
-                    "volumeMounts": [{"name": "node", "mountPath": "/var/tmp"}],
-                }
-            ],
-            "volumes": [{"name": "node", "hostPath": {"path": "/var/tmp"}}],
-        },
-    }
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-    cluster.kubectl(
-        "wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
-    )
-    cluster.kubectl("delete", "pod", name, "--grace-period=1")
-
-
 @pytest.fixture(scope="module")
 def ledger(staged: Cluster) -> Iterator[Cluster]:
     """Installs the ledger, with a Tenant that is billed and a route."""
-    [node, *_] = [one["metadata"]["name"] for one in staged.get("nodes")["items"]]
-    on_the_node(staged, "makes-the-directory", node, MAKE)
-    staged.kubectl("apply", "-f", "-", stdin=json.dumps(volume(node)))
+    ledger_volume.make(staged, CLASS, directory=DIRECTORY)
     dns = stage.dns_server_cidrs(staged)
     stage.install_chart(staged, dns_cidrs=dns, more=VALUES)
     models = [{"name": "gpt-4.1", "prices": PRICES}]
@@ -120,8 +57,7 @@ def ledger(staged: Cluster) -> Iterator[Cluster]:
     staged.kubectl("delete", "provider/billed", "pricelist/standard")
     stage.install_chart(staged, dns_cidrs=dns)
     staged.kubectl("delete", "pvc", LEDGER, "-n", SPACE, "--timeout=60s")
-    staged.kubectl("delete", "pv", CLASS)
-    on_the_node(staged, "clears-the-directory", node, CLEAR)
+    ledger_volume.remove(staged, CLASS, directory=DIRECTORY)
 
 
 def ask(cluster: Cluster, *words: str) -> str:
@@ -207,6 +143,16 @@ def test_calls_are_booked_with_cost_and_charge_and_one_without_a_price_is_told(
     assert float(found["gpt-4.1"]["charge_usd"]) > float(found["gpt-4.1"]["cost_usd"]) > 0
     told = becomes(ledger, "tenant", "billed", "Priced", "Unpriced", seconds=90)
     assert "gpt-new" in told["message"]
+
+
+def test_the_bill_of_the_demonstration_is_read_from_it(ledger: Cluster) -> None:
+    bill = billing.read(ledger, answered=3, tenant="billed", incumbent="billed")
+    assert bill.total.calls == 3
+    assert bill.unpriced == 1
+    assert bill.attempts_by_source["provider"] == 3
+    # what was paid and what the same provider asks is the same
+    assert bill.saving.paid == bill.saving.before
+    assert bill.saving.difference == "0.00"
 
 
 def _attempts(rows: dict[str, dict[str, Any]]) -> int:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from tests.demo.commands import Cluster
+from tests.demo.view import bill as bills
 from tests.demo.view.api_proxy import ApiProxy
 from tests.demo.view.figures import QUESTION, Figures, RouteKey, read
 from tests.demo.view.route_line import RouteLine, line_of
@@ -131,6 +132,14 @@ class Screen(AbstractContextManager["Screen"]):
 def is_live(console: Console) -> bool:
     """Tells whether there is a terminal that can be drawn on."""
     return console.is_terminal and not console.is_dumb_terminal
+
+
+def show_bill(console: Console, bill: bills.Bill) -> None:
+    """Shows a bill: on a terminal as a table, elsewhere as lines."""
+    if is_live(console):
+        console.print(bills.table(bill))
+    else:
+        say(console, bills.plain(bill))
 
 
 def folded(text: str, width: int) -> str:
