@@ -13,6 +13,8 @@ from typing import Literal
 import pytest
 from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import Platform, Signer
+from tests.blackbox.tool_calls import FINANCE, MARKETING, SECRET, TOOLS, document
+from tests.blackbox.tool_server import ToolServer, serving
 from tests.blackbox.upstream import Upstream
 
 from relay_contract.document import Document
@@ -186,3 +188,28 @@ def _give_keys(relay: Relay) -> None:
 
 def _urls(upstreams: dict[str, Upstream]) -> dict[str, str]:
     return {name: upstream.url for name, upstream in upstreams.items()}
+
+
+@pytest.fixture
+def erp() -> Iterator[ToolServer]:
+    """Starts a tool server with five tools."""
+    with serving(ToolServer(tools=[*TOOLS])) as server:
+        yield server
+
+
+@pytest.fixture
+def finance(relay: Relay, platform: Platform, erp: ToolServer) -> Relay:
+    """Gives the session's relay three of the five tools."""
+    relay.give_key("tools-erp", SECRET)
+    relay.push(document(platform, erp, FINANCE))
+    return relay
+
+
+@pytest.fixture
+def tenants(new_relay: NewRelay, platform: Platform, erp: ToolServer) -> tuple[Relay, Relay]:
+    """Starts the relays of two tenants with other tools of one server."""
+    relays = new_relay(), new_relay()
+    for relay, granted in zip(relays, (FINANCE, MARKETING), strict=True):
+        relay.give_key("tools-erp", SECRET)
+        relay.push(document(platform, erp, granted))
+    return relays

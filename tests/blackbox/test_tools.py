@@ -2,13 +2,24 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import KEY, OTHER_KEY, Platform
+from tests.blackbox.tool_calls import (
+    FINANCE,
+    MARKETING,
+    MCP,
+    SECRET,
+    TOOLS,
+    ask,
+    call,
+    code,
+    document,
+    listed,
+)
 from tests.blackbox.tool_server import (
     ToolServer,
     called,
@@ -17,88 +28,9 @@ from tests.blackbox.tool_server import (
     message,
     note,
     result,
-    serving,
 )
-from tests.blackbox.wire import Answer
 from tests.documents import with_tenant
-from tests.unit.relay.tools.protocol import META, approved, raw, tool
-
-from relay_contract.document import Document
-from relay_contract.tools.manifest import Grant, Manifest
-from relay_contract.tools.tool_server import ToolServer as DocumentedServer
-
-MCP = "/mcp"
-SECRET = "erp-upstream-secret-9d1c"
-TOOLS = [tool(name) for name in ("read_invoice", "pay", "list_orders", "list_secrets", "stream")]
-FINANCE = ("read_invoice", "list_orders", "stream")
-MARKETING = ("pay", "list_secrets")
-
-
-@pytest.fixture
-def erp() -> Iterator[ToolServer]:
-    """Starts a tool server with five tools."""
-    with serving(ToolServer(tools=[*TOOLS])) as server:
-        yield server
-
-
-def document(
-    platform: Platform, erp: ToolServer, granted: tuple[str, ...], **fields: Any
-) -> Document:
-    """Returns a tenant's document with these tools of the server."""
-    grant = Grant(
-        server="erp",
-        tools=granted,
-        tool_definitions=approved(*(one for one in TOOLS if one["name"] in granted)),
-        **fields,
-    )
-    server = DocumentedServer(name="erp", url=erp.url, key_file="tools-erp")
-    return platform.document(tool_servers=(server,), tools=Manifest(grants=(grant,)))
-
-
-@pytest.fixture
-def finance(relay: Relay, platform: Platform, erp: ToolServer) -> Relay:
-    """Gives the session's relay three of the five tools."""
-    relay.give_key("tools-erp", SECRET)
-    relay.push(document(platform, erp, FINANCE))
-    return relay
-
-
-def ask(relay: Relay, body: bytes, *, key: str | None = KEY, **headers: str | None) -> Answer:
-    """Posts a message with the headers that repeat it; None leaves one out."""
-    try:
-        content = json.loads(body)
-        name = content["params"].get("name")
-        mirrored = {"mcp-method": content["method"], "mcp-name": name}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        mirrored = {}
-    fields: dict[str, str | None] = {
-        "content-type": "application/json",
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": "2026-07-28",
-        **mirrored,
-        **{field.replace("_", "-"): value for field, value in headers.items()},
-    }
-    sent = {field: value for field, value in fields.items() if value is not None}
-    return relay.ask("POST", MCP, body=body, key=key, headers=sent)
-
-
-def call(relay: Relay, name: str, **kwargs: Any) -> Answer:
-    return ask(relay, raw("tools/call", name=name, arguments={"n": 1}), **kwargs)
-
-
-def listed(relay: Relay, **params: Any) -> dict[str, Any]:
-    answer = ask(relay, raw("tools/list", **params))
-    assert answer.status == 200, answer
-    content: dict[str, Any] = answer.json()["result"]
-    return content
-
-
-def code(answer: Answer, status: int) -> int:
-    assert answer.status == status, answer
-    assert answer.header("content-type") == "application/json"
-    found: int = answer.json()["error"]["code"]
-    return found
-
+from tests.unit.relay.tools.protocol import META, raw
 
 # -- what is granted -----------------------------------------------------------------------------------------------
 
@@ -498,16 +430,6 @@ def test_a_state_is_of_use_to_its_caller_and_call_alone(finance: Relay, erp: Too
 
 
 # -- two tenants ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tenants(new_relay: NewRelay, platform: Platform, erp: ToolServer) -> tuple[Relay, Relay]:
-    """Starts the relays of two tenants with other tools of one server."""
-    relays = new_relay(), new_relay()
-    for relay, granted in zip(relays, (FINANCE, MARKETING), strict=True):
-        relay.give_key("tools-erp", SECRET)
-        relay.push(document(platform, erp, granted))
-    return relays
 
 
 def test_neither_tenant_sees_or_reaches_the_others_tools(tenants: tuple[Relay, Relay]) -> None:

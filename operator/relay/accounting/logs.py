@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from relay.accounting.tool_call_event import ToolCallEvent, tool_call_line
 from relay.accounting.usage_event import UsageEvent
 from relay.accounting.usage_log_line import usage_line
 
@@ -58,6 +59,14 @@ class WorkerLog(Log):
         """Writes a usage event, if usage is logged."""
         if self._usage:
             self._write(usage_line(event, timestamp=time.time(), pod=self._pod))
+
+    def record_tool_call(self, event: ToolCallEvent, *, tenant: str, tenant_uid: str) -> None:
+        """Writes the record of a tool call: it is what an audit goes by, so no setting leaves it out."""
+        self._write(
+            tool_call_line(
+                event, tenant=tenant, tenant_uid=tenant_uid, timestamp=time.time(), pod=self._pod
+            )
+        )
 
     def close(self) -> None:
         """Flushes everything written so far; waits at most a second for the pipe."""

@@ -158,6 +158,19 @@ FAMILIES: Final = (
         "Attempts whose provider reported usage without token counts, or with counts that no such call can have.",
     ),
     MetricFamily(
+        "relay_tool_calls_total",
+        "counter",
+        ("server", "method", "outcome"),
+        "Requests for tools, prompts and resources by how they ended; server is empty of what is not granted.",
+    ),
+    MetricFamily(
+        "relay_tool_call_duration_seconds",
+        "histogram",
+        ("server",),
+        "From the first byte of such a request to its answer.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    MetricFamily(
         "relay_log_lines_dropped_total",
         "counter",
         (),

@@ -61,10 +61,12 @@ class WorkerMetrics:
         self.shadow: defaultdict[Labels, float] = defaultdict(int)
         self.estimated: defaultdict[Labels, float] = defaultdict(int)
         self.unreadable: defaultdict[Labels, float] = defaultdict(int)
+        self.tool_calls: defaultdict[Labels, float] = defaultdict(int)
         self.duration = Histogram(LATENCY_BUCKETS)
         self.overhead = Distribution(OVERHEAD_BUCKETS)
         self.first_token = Histogram(LATENCY_BUCKETS)
         self.queue_wait = Distribution(QUEUE_WAIT_BUCKETS)
+        self.tool_call_duration = Histogram(LATENCY_BUCKETS)
 
     def calls(self, endpoint: str, model: str) -> CallSeries:
         """Returns the series of answered calls."""
@@ -108,6 +110,8 @@ class WorkerMetrics:
             "relay_shadow_total": _rows(self.shadow),
             "relay_usage_estimated_total": _rows(self.estimated),
             "relay_usage_unreadable_total": _rows(self.unreadable),
+            "relay_tool_calls_total": _rows(self.tool_calls),
+            "relay_tool_call_duration_seconds": self.tool_call_duration.rows(),
             "relay_request_duration_seconds": self.duration.rows(),
             "relay_overhead_seconds": [((), self.overhead.row())],
             "relay_time_to_first_token_seconds": self.first_token.rows(),

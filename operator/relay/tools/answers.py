@@ -1,6 +1,6 @@
 """Holds what a server says to what was asked of it: answers, and messages on the way to them."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from relay.tools.decisions import MULTI_ROUND, Question
 from relay.tools.list_filter import InvalidList, filtered
@@ -13,6 +13,7 @@ from relay.tools.reading.messages import Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 
+SaidOutcome = Literal["ok", "tool_error", "protocol_error", "input_required"]
 _INPUT_METHODS: Final = frozenset({"elicitation/create", "sampling/createMessage", "roots/list"})
 """What a server may ask a client for inside a result (MCP 2026-07-28, basic/patterns/mrtr, InputRequests)."""
 _CHANGED: Final = {
@@ -42,6 +43,16 @@ def answer_text(
         return filtered(message.text, result, question, permissions)
     except InvalidList:
         return ProtocolError.invalid_answer
+
+
+def said_outcome(message: Message) -> SaidOutcome:
+    """Returns how a request ended by the answer to it."""
+    result = message.member("result")
+    if result is None:
+        return "protocol_error"
+    if result.value.get("resultType") == "input_required":
+        return "input_required"
+    return "tool_error" if result.value.get("isError") is True else "ok"
 
 
 def may_pass(message: Message, era: Era, server: str, permissions: Permissions) -> bool:
@@ -79,7 +90,7 @@ def _asking_for_input(
         if member.key == "requestState":
             if not isinstance(member.value, str):
                 return ProtocolError.invalid_answer
-            sealed = seal.sealed(member.value, question.binding)
+            sealed = seal.sealed(member.value, question.binding, question.call_id)
             if sealed is None:
                 return ProtocolError.invalid_answer
             return edited(message.text, [replaced(member, sealed)])

@@ -19,17 +19,21 @@ MULTI_ROUND: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 
 
 class Question:
-    """What a passed request asks, for its answer to be held to. binding is that of its state; empty where it has none."""
+    """What a passed request asks, for its answer to be held to. binding is that of its state; empty where it has none.
 
-    __slots__ = ("binding", "era", "id", "list_kind", "method", "server")
+    call_id is the one that the call began with, perhaps rounds ago.
+    """
 
-    def __init__(self, message: Message, era: Era, server: str, binding: str) -> None:
+    __slots__ = ("binding", "call_id", "era", "id", "list_kind", "method", "server")
+
+    def __init__(self, message: Message, era: Era, server: str, binding: str, call_id: str) -> None:
         self.id: Any = message.id
         self.era = era
         self.method = message.method
         self.server = server
         self.list_kind = LISTS.get(message.method)
         self.binding = binding
+        self.call_id = call_id
 
 
 class Passed:

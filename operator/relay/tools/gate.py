@@ -15,16 +15,19 @@ from relay.tools.reading.json_text import found, members_at
 from relay.tools.reading.messages import Kind, Message
 from relay.tools.reading.mirrored_headers import META_CAPABILITIES
 from relay.tools.reading.protocol_errors import ProtocolError
-from relay.tools.request_state import StateSeal, binding_of
+from relay.tools.request_state import OpenedState, StateSeal, binding_of
 from relay.tools.subscriptions import filters_by_server
 
 
 class Gate:
-    """The gate for the messages of one caller in one era."""
+    """The gate for the messages of one caller in one era. call_id is the id of a call that begins with the next message."""
 
-    __slots__ = ("_era", "_permissions", "_seal")
+    __slots__ = ("_call_id", "_era", "_permissions", "_seal")
 
-    def __init__(self, permissions: Permissions, era: Era, seal: StateSeal) -> None:
+    def __init__(
+        self, permissions: Permissions, era: Era, seal: StateSeal, call_id: str = ""
+    ) -> None:
+        self._call_id = call_id
         self._permissions = permissions
         self._era = era
         self._seal = seal
@@ -91,7 +94,8 @@ class Gate:
             opened = self._opened(state.value, binding)
             if opened is None:
                 return ProtocolError.invalid_params
-            edits.append(replaced(state, opened))
+            self._call_id = opened.call_id
+            edits.append(replaced(state, opened.state))
         return self._passed(message, permitted.server, edits, permitted=permitted, binding=binding)
 
     def _permitted(self, rule: Rule, name: str) -> Permitted | None:
@@ -101,7 +105,7 @@ class Gate:
             return self._permissions.prompts.get(name)
         return self._permissions.resource(name)
 
-    def _opened(self, state: Any, binding: str) -> str | None:
+    def _opened(self, state: Any, binding: str) -> OpenedState | None:
         return self._seal.opened(state, binding) if isinstance(state, str) else None
 
     def _completion(self, message: Message) -> Decision:
@@ -149,7 +153,7 @@ class Gate:
         binding: str = "",
     ) -> Passed:
         text = edited(message.text, edits + _extension_edits(message))
-        question = Question(message, self._era, server, binding)
+        question = Question(message, self._era, server, binding, self._call_id)
         name = "" if permitted is None else permitted.name
         return Passed(server, text, question, permitted, name)
 

@@ -24,6 +24,14 @@ NamePattern = Annotated[
 ]
 
 
+_NAME: Final = re.compile(rf"{_CHARACTERS}{{1,{MAX_NAME_CHARACTERS}}}")
+
+
+def is_name(text: str) -> bool:
+    """Returns whether a tool or prompt with this name could be granted."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _leads_past_its_authority(pattern: str) -> str:
     """Refuses a pattern that another host could match: `https://api.example.com*` has https://api.example.com.evil.org."""
     if pattern == STAR:

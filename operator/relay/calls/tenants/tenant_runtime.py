@@ -6,6 +6,7 @@ from relay.accounting.attempt_recorder import AttemptRecorder, sides
 from relay.accounting.logs import WorkerLog
 from relay.accounting.metric_report import Report
 from relay.accounting.metrics import WorkerMetrics
+from relay.accounting.tool_call_recorder import ToolCallRecorder
 from relay.accounting.usage_event import FAILURES, UsageEvent
 from relay.admission.admission import Admission
 from relay.budgets.purse import Purse
@@ -23,7 +24,16 @@ class TenantRuntime:
     share is the part of what the tenant is granted that this worker holds.
     """
 
-    __slots__ = ("_log", "admission", "recorder", "router", "snapshot", "spender", "uid")
+    __slots__ = (
+        "_log",
+        "admission",
+        "recorder",
+        "router",
+        "snapshot",
+        "spender",
+        "tool_calls",
+        "uid",
+    )
 
     def __init__(
         self,
@@ -44,6 +54,9 @@ class TenantRuntime:
         self.router.install(snapshot)
         self.recorder = AttemptRecorder(
             tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log, records=records
+        )
+        self.tool_calls = ToolCallRecorder(
+            tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log
         )
         self.spender = Spender(purse)
         self.spender.install(tenant.spending)

@@ -12,7 +12,7 @@ from relay.http.connection_pool import Pool
 from relay.http.headers import Field
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
-from relay.tools.answers import answer_text, may_pass
+from relay.tools.answers import SaidOutcome, answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed
 from relay.tools.reading.event_stream import EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
@@ -34,8 +34,8 @@ class AnswerReader(ABC):
         """Takes a message on the way to the answer."""
 
     @abstractmethod
-    def answered(self, status: int, text: str) -> None:
-        """Takes the answer; the last call."""
+    def answered(self, status: int, text: str, outcome: SaidOutcome) -> None:
+        """Takes the answer, and how by it the request ended; the last call."""
 
     @abstractmethod
     def failed(self, error: ProtocolError) -> None:
@@ -190,7 +190,9 @@ class ToolCall(ResponseReceiver):
 
     def _take_answer(self, message: object) -> None:
         text: str | ProtocolError = ProtocolError.invalid_answer
+        outcome: SaidOutcome = "protocol_error"
         if isinstance(message, Message):
+            outcome = said_outcome(message)
             text = answer_text(message, self._passed.question, self._access.permissions, self._seal)
             if self._status != 200 and message.member("error") is None:
                 text = ProtocolError.invalid_answer
@@ -199,7 +201,7 @@ class ToolCall(ResponseReceiver):
             return
         self._is_over = True
         self._let_go()
-        self._reader.answered(self._status, text)
+        self._reader.answered(self._status, text, outcome)
 
     def _fail(self, error: ProtocolError) -> None:
         self._is_over = True

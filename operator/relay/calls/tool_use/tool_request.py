@@ -4,6 +4,7 @@ import math
 import time
 from typing import Final
 
+from relay.accounting.tool_call_event import ToolOutcome
 from relay.admission.not_admitted import NotAdmitted
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
@@ -11,12 +12,15 @@ from relay.calls.own_request import TenantRequest
 from relay.calls.path_table import HandlerFactory
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
+from relay.calls.tool_use.tool_record import ToolRecord, record_of
 from relay.dialect.endpoints import MCP_LABEL
 from relay.dialect.refusals import Refusal
 from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.headers import Field
 from relay.http.message import Request
+from relay.random_ids import random_id
 from relay.routing.snapshot import ToolAccess
+from relay.tools.answers import SaidOutcome
 from relay.tools.decisions import Decision, Own, Passed
 from relay.tools.discovery import discover_body, unsupported_version_data
 from relay.tools.gate import Gate
@@ -57,7 +61,7 @@ class ToolUse:
 class ToolRequest(TenantRequest, AnswerReader):
     """One message and its answer."""
 
-    __slots__ = ("_call", "_id_text", "_is_counted", "_streams", "_use")
+    __slots__ = ("_call", "_id_text", "_is_counted", "_record", "_streams", "_use")
 
     def __init__(
         self, context: CallContext, connection: ClientConnection, request: Request, use: ToolUse
@@ -65,6 +69,7 @@ class ToolRequest(TenantRequest, AnswerReader):
         super().__init__(context, connection, request, MCP_LABEL)
         self._use = use
         self._call: ToolCall | None = None
+        self._record: ToolRecord | None = None
         self._id_text = ""
         self._is_counted = False
         self._streams = False
@@ -84,9 +89,20 @@ class ToolRequest(TenantRequest, AnswerReader):
             self._send_error(message.error)
             return
         self._id_text = message.id_text
+        call_id = random_id(32)
+        self._record = record_of(
+            message,
+            Era.MODERN,
+            caller,
+            access.permissions,
+            call_id=call_id,
+            request_id=self._request_id,
+            request_bytes=len(self.request.body),
+            received_at=self.request.received_at,
+        )
         error = self._mismatch(message)
         if error is None:
-            self._decide(message, caller, access)
+            self._decide(message, caller, access, call_id)
         elif error is ProtocolError.unsupported_version:
             asked = self.request.fields.get(b"mcp-protocol-version", b"").decode("latin-1")
             self._send_error(error, unsupported_version_data(asked, SERVED))
@@ -100,8 +116,10 @@ class ToolRequest(TenantRequest, AnswerReader):
         # no header of a notification is defined
         return check(message, headers) if message.kind is Kind.REQUEST else None
 
-    def _decide(self, message: Message, caller: Caller, access: ToolAccess) -> None:
-        seal, decision = self._gate(message, caller, access)
+    def _decide(self, message: Message, caller: Caller, access: ToolAccess, call_id: str) -> None:
+        seal, decision = self._gate(message, caller, access, call_id)
+        if self._record is not None:
+            self._record.decided(decision)
         if isinstance(decision, Passed):
             self._pass_on(message, decision, caller, access, seal)
         elif isinstance(decision, Own) and decision.rule is Rule.OWN:
@@ -116,13 +134,13 @@ class ToolRequest(TenantRequest, AnswerReader):
             self._send_error(ProtocolError.unknown_method)
 
     def _gate(
-        self, message: Message, caller: Caller, access: ToolAccess
+        self, message: Message, caller: Caller, access: ToolAccess, call_id: str
     ) -> tuple[StateSeal, Decision]:
         secret = self._context.providers.shared_secret(access.upstreams.values())
         # tenants may have one server, and so its credential, in common, and give their keys the same names
         holder = f"{caller.snapshot.document.tenant.uid}/{caller.key.name}"
         seal = StateSeal(secret=secret, caller=holder, now=time.time())
-        return seal, Gate(access.permissions, Era.MODERN, seal).decide(message)
+        return seal, Gate(access.permissions, Era.MODERN, seal, call_id).decide(message)
 
     def _pass_on(
         self,
@@ -165,9 +183,11 @@ class ToolRequest(TenantRequest, AnswerReader):
         self._writer.body(event(text))
         self._writer.flush()
 
-    def answered(self, status: int, text: str) -> None:
+    def answered(self, status: int, text: str, outcome: SaidOutcome) -> None:
+        body = text.encode()
+        self._book(outcome, len(body))
         if not self._streams:
-            self.send(status, own_responses.JSON, text.encode())
+            self.send(status, own_responses.JSON, body)
         else:
             self._end_stream(text)
 
@@ -175,6 +195,7 @@ class ToolRequest(TenantRequest, AnswerReader):
         if not self._streams:
             self._send_error(error)
         else:
+            self._book_refusal(error)
             self._end_stream(error.body(self._id_text, Era.MODERN).decode())
 
     def _begin_stream(self) -> None:
@@ -198,10 +219,12 @@ class ToolRequest(TenantRequest, AnswerReader):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def client_gone(self) -> None:
+        self._book("cancelled")
         self._drop_call()
         super().client_gone()
 
     def crashed(self, error: Exception) -> None:
+        self._book("crashed")
         self._drop_call()
         if self._streams and not self._over:
             self._context.exceptions.note(error)
@@ -218,6 +241,14 @@ class ToolRequest(TenantRequest, AnswerReader):
         if self._call is not None:
             self._call.resume()
 
+    def _book(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
+        if self._record is not None:
+            self._record.ended(outcome, answer_bytes, time.monotonic())
+
+    def _book_refusal(self, error: ProtocolError) -> None:
+        if self._record is not None:
+            self._record.refused(error, time.monotonic())
+
     def _drop_call(self) -> None:
         if self._call is not None:
             self._call.abort()
@@ -233,6 +264,7 @@ class ToolRequest(TenantRequest, AnswerReader):
     def _send_error(
         self, error: ProtocolError, data: str = "", *, retry_after_seconds: float | None = None
     ) -> None:
+        self._book_refusal(error)
         retry = b""
         if retry_after_seconds is not None:
             retry = b"retry-after: %d\r\n" % max(1, math.ceil(retry_after_seconds))

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.relay.tools.protocol import PERMISSIONS, answer, gate, message, raw, seal
+from tests.unit.relay.tools.protocol import PERMISSIONS, answer, message, raw, seal
 
-from relay.tools.answers import answer_text, may_pass
+from relay.tools.answers import answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed, Question
 from relay.tools.discovery import discover_body, unsupported_version_data
+from relay.tools.gate import Gate
 from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.protocol_errors import ProtocolError
@@ -25,7 +26,8 @@ CALLED = {"content": [{"type": "text", "text": "ok"}], "isError": False, "result
 
 def question(method: str = "tools/call", *, id: Any = 1, era: Era = Era.MODERN) -> Question:  # noqa: A002
     names = {"tools/call": {"name": "read_invoice"}, "resources/read": {"uri": "memo://rates"}}
-    decision = gate(era).decide(message(raw(method, id=id, **names.get(method, {}))))
+    asked = message(raw(method, id=id, **names.get(method, {})))
+    decision = Gate(PERMISSIONS, era, seal(), "call1").decide(asked)
     assert isinstance(decision, Passed)
     return decision.question
 
@@ -91,42 +93,52 @@ def test_a_state_is_sealed_and_opens_for_the_same_call_alone() -> None:
     assert isinstance(text, str)
     sealed = json.loads(text)["result"]["requestState"]
     assert sealed != "it's é."
-    assert seal().opened(sealed, asked.binding) == "it's é."
+    assert seal().opened(sealed, asked.binding) == ("it's é.", "call1")
     assert seal().opened(sealed, question("resources/read").binding) is None
 
 
 @given(state=st.text(max_size=20), at=st.integers(0, 200), sign=st.sampled_from("0aZ.é"))
 def test_a_state_that_was_changed_anywhere_does_not_open(state: str, at: int, sign: str) -> None:
-    sealed = seal().sealed(state, "b")
-    assert sealed is not None
-    assert sealed is not None
+    sealed = seal().sealed(state, "b", "call1")
     assert sealed is not None
     at %= len(sealed)
     changed = sealed[:at] + sign + sealed[at + 1 :]
     opened = seal().opened(changed, "b")
-    assert opened == (state if changed == sealed else None)
+    assert opened == ((state, "call1") if changed == sealed else None)
 
 
 def test_without_a_secret_no_state_is_sealed_and_none_opens() -> None:
     nobody = seal(secret=b"")
-    sealed = StateSeal(secret=b"s", caller="production", now=0.0).sealed("s", "b")
+    sealed = StateSeal(secret=b"s", caller="production", now=0.0).sealed("s", "b", "call1")
     assert sealed is not None
-    assert nobody.sealed("s", "b") is None
+    assert nobody.sealed("s", "b", "call1") is None
     asking = result({"resultType": "input_required", "requestState": "s"})
     assert told(asking, question(), by=nobody) is ProtocolError.invalid_answer
     key = hmac.new(b"", b"relay request state v1", hashlib.sha256).digest()
-    parts = json.dumps(["production", "9999999999", "b", "s"]).encode()
+    parts = json.dumps(["production", "9999999999", "call1", "b", "s"]).encode()
     mac = hmac.new(key, parts, hashlib.sha256).hexdigest()
-    assert nobody.opened(f"9999999999.{mac}.s", "b") is None
+    assert nobody.opened(f"9999999999.{mac}.call1.s", "b") is None
 
 
 def test_a_state_ends_with_its_time() -> None:
-    sealed = seal(now=1000.0).sealed("s", "b")
+    sealed = seal(now=1000.0).sealed("s", "b", "call1")
     assert sealed is not None
-    assert sealed is not None
-    assert sealed is not None
-    assert seal(now=1000.0 + LIFETIME_SECONDS - 1).opened(sealed, "b") == "s"
+    assert seal(now=1000.0 + LIFETIME_SECONDS - 1).opened(sealed, "b") == ("s", "call1")
     assert seal(now=1000.0 + LIFETIME_SECONDS).opened(sealed, "b") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome"),
+    [
+        (result({"content": []}), "ok"),
+        (result({"content": [], "isError": True}), "tool_error"),
+        (result({"content": [], "isError": "true"}), "ok"),
+        (result({"resultType": "input_required"}), "input_required"),
+        ({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": ""}}, "protocol_error"),
+    ],
+)
+def test_an_answer_says_how_its_request_ended(content: dict[str, Any], outcome: str) -> None:
+    assert said_outcome(answer(content)) == outcome
 
 
 # -- on the way to an answer ---------------------------------------------------------------------------------------

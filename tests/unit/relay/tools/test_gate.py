@@ -278,7 +278,7 @@ def test_a_cursor_has_to_be_a_string() -> None:
 
 def state_for(method: str = "tools/call", **params: Any) -> str:
     asked = request(method, **params)
-    sealed = seal().sealed("upstream state", binding_of("erp", method, asked.params))
+    sealed = seal().sealed("upstream state", binding_of("erp", method, asked.params), "call1")
     assert sealed is not None
     return sealed
 
@@ -295,6 +295,15 @@ def test_a_state_comes_back_to_its_server_as_it_was() -> None:
     params = content(passed(asked))["params"]
     assert params["requestState"] == "upstream state"
     assert params["inputResponses"] == {"login": {"action": "accept"}}
+
+
+def test_a_round_belongs_to_the_call_that_its_state_was_sealed_for() -> None:
+    asked: dict[str, Any] = {"name": "read_invoice", "arguments": {"n": 1}}
+    again = request("tools/call", **asked, requestState=state_for(**asked))
+    for asking, call_id in ((request("tools/call", **asked), "call2"), (again, "call1")):
+        decision = Gate(PERMISSIONS, Era.MODERN, seal(), "call2").decide(asking)
+        assert isinstance(decision, Passed)
+        assert decision.question.call_id == call_id
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""The record of a request for something of a tool server: who called what, under which rule, and how it ended."""
+
+from typing import Final, Literal
+
+import orjson
+
+from relay.random_ids import random_id
+
+ToolOutcome = Literal[
+    "ok",
+    "tool_error",
+    "protocol_error",
+    "input_required",
+    "invalid",
+    "unavailable",
+    "cancelled",
+    "denied",
+    "limited",
+    "refused",
+    "crashed",
+]
+"""How a request ends. tool_error: the tool says that it failed; protocol_error: the server refused in the protocol's words;
+input_required: the call goes on with another request; invalid: what the server said was no answer; unavailable: it was not reached, or
+fell silent; cancelled: the caller left; denied: not granted, whether or not it exists; limited: beyond a limit; refused: not as
+the protocol has it; crashed: an error of the relay."""
+SERVED: Final = frozenset({"ok", "tool_error"})
+"""Outcomes of calls that a server carried out; what becomes a charge is one of these."""
+
+
+class ToolCallEvent:
+    """A request that has ended. The requests of a call in several rounds have one call_id, and all but its last end as input_required.
+
+    method is the protocol's; server, name and rule (the pattern that grants it) are empty of what is denied, but for the name
+    that was asked for if a tool could have it. A URI is an argument: of resources the rule alone is told. revision is that of the manifest.
+    Sizes are in bytes.
+    """
+
+    __slots__ = (
+        "answer_bytes",
+        "call_id",
+        "key",
+        "method",
+        "name",
+        "outcome",
+        "request_bytes",
+        "request_id",
+        "revision",
+        "rule",
+        "seconds",
+        "server",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        name: str,
+        key: str,
+        revision: str,
+        call_id: str,
+        request_id: str,
+        request_bytes: int,
+    ) -> None:
+        self.method = method
+        self.name = name
+        self.key = key
+        self.revision = revision
+        self.call_id = call_id
+        self.request_id = request_id
+        self.request_bytes = request_bytes
+        self.answer_bytes = 0
+        self.server = ""
+        self.rule = ""
+        self.outcome: ToolOutcome = "refused"
+        self.seconds = 0.0
+
+
+def tool_call_line(
+    event: ToolCallEvent, *, tenant: str, tenant_uid: str, timestamp: float, pod: str
+) -> bytes:
+    """Renders the event as one JSON line; timestamp in seconds since the epoch."""
+    line = {
+        "ts": timestamp,
+        "event": "tool_call",
+        "event_id": random_id(32),
+        "call_id": event.call_id,
+        "pod": pod,
+        "tenant": tenant,
+        "tenant_uid": tenant_uid,
+        "key": event.key,
+        "method": event.method,
+        "server": event.server or None,
+        "name": event.name or None,
+        "manifest_revision": event.revision,
+        "rule": event.rule or None,
+        "outcome": event.outcome,
+        "duration_seconds": round(event.seconds, 6),
+        "request_bytes": event.request_bytes,
+        "answer_bytes": event.answer_bytes,
+        "request_id": event.request_id,
+    }
+    return orjson.dumps(line) + b"\n"

@@ -1,0 +1,106 @@
+"""What is booked of a request to a tool server, from its decision to its end."""
+
+from typing import Any, Final
+
+from relay.accounting.tool_call_event import ToolCallEvent, ToolOutcome
+from relay.calls.tenants.caller import Caller
+from relay.tools.decisions import Decision, Passed
+from relay.tools.methods import Rule, Sender, rule_of
+from relay.tools.permissions import Permissions
+from relay.tools.reading.eras import Era
+from relay.tools.reading.messages import Kind, Message
+from relay.tools.reading.protocol_errors import ProtocolError
+from relay_contract.tools.patterns import is_name
+
+_BOOKED: Final = frozenset({Rule.TOOL, Rule.PROMPT, Rule.RESOURCE, Rule.COMPLETION})
+"""Rules of the requests that name something: whoever asks for a list uses nothing yet."""
+_DENIED: Final = frozenset(
+    {
+        ProtocolError.unknown_tool,
+        ProtocolError.unknown_prompt,
+        ProtocolError.unknown_resource,
+    }
+)
+
+
+class ToolRecord:
+    """The record of one request; it is written once, by whichever end comes first."""
+
+    __slots__ = ("_caller", "_event", "_is_written", "_received_at")
+
+    def __init__(self, caller: Caller, event: ToolCallEvent, received_at: float) -> None:
+        self._caller = caller
+        self._event = event
+        self._received_at = received_at
+        self._is_written = False
+
+    def decided(self, decision: Decision) -> None:
+        """Notes whom the request goes to, under which rule, and which call it belongs to."""
+        if isinstance(decision, Passed) and decision.permitted is not None:
+            permitted = decision.permitted
+            self._event.server = permitted.server
+            self._event.rule = permitted.rule
+            self._event.call_id = decision.question.call_id
+
+    def refused(self, error: ProtocolError, now: float) -> None:
+        """Writes the end of a request that the relay answers with an error."""
+        self.ended(_outcome_of(error), 0, now)
+
+    def ended(self, outcome: ToolOutcome, answer_bytes: int, now: float) -> None:
+        """Writes the end of a request; later ends are none."""
+        if self._is_written:
+            return
+        self._is_written = True
+        event = self._event
+        event.outcome = outcome
+        event.answer_bytes = answer_bytes
+        event.seconds = now - self._received_at
+        self._caller.tenant.tool_calls.record(event)
+
+
+def record_of(
+    message: Message,
+    era: Era,
+    caller: Caller,
+    permissions: Permissions,
+    *,
+    call_id: str,
+    request_id: str,
+    request_bytes: int,
+    received_at: float,
+) -> ToolRecord | None:
+    """Begins the record of a request; None of a message that names nothing of a server's."""
+    if (
+        message.kind is not Kind.REQUEST
+        or rule_of(era, Sender.CLIENT, message.kind, message.method) not in _BOOKED
+    ):
+        return None
+    event = ToolCallEvent(
+        method=message.method,
+        name=_name(message.params),
+        key=caller.key.name,
+        revision=permissions.revision,
+        call_id=call_id,
+        request_id=request_id,
+        request_bytes=request_bytes,
+    )
+    return ToolRecord(caller, event, received_at)
+
+
+def _name(params: dict[str, Any]) -> str:
+    """Returns the name of a tool or prompt as the caller has it; empty if none could have it, or it is a URI."""
+    ref = params.get("ref")
+    name = ref.get("name") if isinstance(ref, dict) else params.get("name")
+    return name if isinstance(name, str) and is_name(name) else ""
+
+
+def _outcome_of(error: ProtocolError) -> ToolOutcome:
+    if error in _DENIED:
+        return "denied"
+    if error is ProtocolError.limited or error is ProtocolError.busy:
+        return "limited"
+    if error is ProtocolError.server_unavailable:
+        return "unavailable"
+    if error is ProtocolError.invalid_answer:
+        return "invalid"
+    return "refused"
