@@ -554,6 +554,8 @@ def _webhook(settings: Settings, fence: Fence) -> Webhook | None:
             url=settings.webhook_url,
             secret_file=settings.webhook_secret_file,
             ca_file=settings.webhook_ca_file,
+            allowed_cidrs=split(settings.webhook_allowed_cidrs),
+            cluster_cidrs=settings.closed_addresses,
         ),
         fence=fence,
     )

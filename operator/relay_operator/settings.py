@@ -108,6 +108,10 @@ class Settings(BaseSettings):
     webhook_ca_file: str = Field(
         default="", description="certificates that sign the receiver's; empty takes the system's"
     )
+    webhook_allowed_cidrs: str = Field(
+        default="",
+        description="comma-separated addresses that are not public where the receiver may be",
+    )
     ledger_url: str = Field(
         default="",
         pattern=r"^(https?://[^@/ ]+)?$",
@@ -234,7 +238,7 @@ class Settings(BaseSettings):
             raise ValueError(f"a pod has at most {_MOST_NAMESERVERS} DNS servers")
         return text
 
-    @field_validator("dns_cidrs", "cluster_cidrs")
+    @field_validator("dns_cidrs", "cluster_cidrs", "webhook_allowed_cidrs")
     @classmethod
     def _every_cidr_is_one(cls, text: str) -> str:
         # an error at the start, instead of network policies that are refused for every tenant

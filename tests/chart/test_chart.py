@@ -252,10 +252,12 @@ def test_a_webhook_has_its_secret_and_its_authority_mounted() -> None:
         "webhook.url=https://receiver.test/hook",
         "webhook.secretName=hook",
         "webhook.caSecretName=hook-ca",
+        "webhook.allowedCIDRs={10.96.0.0/12,fd00:10::/56}",
     )
     fields = {name.removeprefix("OPERATOR_").lower(): value for name, value in environment.items()}
     settings = Settings.model_validate(fields)
     assert settings.webhook_url == "https://receiver.test/hook"
+    assert settings.webhook_allowed_cidrs == "10.96.0.0/12,fd00:10::/56"
     for field, secret, key in (("secret", "hook", "secret"), ("ca", "hook-ca", "ca.crt")):
         path = Path(getattr(settings, f"webhook_{field}_file"))
         assert (mounts[str(path.parent)], path.name) == (secret, key)

@@ -18,6 +18,7 @@ from relay_operator.cluster.leadership import fence as fences
 from relay_operator.cluster.leadership.fence import Fence, Unfenced
 from relay_operator.cluster.relays import drop_location
 from relay_operator.cluster.webhook import signature
+from relay_operator.cluster.webhook.guarded_transport import AddressRefused, GuardedTransport
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.errors import NotLeading, OperatorError
 
@@ -47,11 +48,16 @@ _WAITING = Gauge("relay_operator_webhook_waiting", "Messages that wait to be del
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """Address of the receiver, and the files of the signing secret and of its certificate authority, if not a public one."""
+    """Address of the receiver, and the files of the signing secret and of its certificate authority, if not a public one.
+
+    allowed_cidrs are blocks that are not public where it may be; cluster_cidrs those of the cluster itself.
+    """
 
     url: str
     secret_file: str
     ca_file: str = ""
+    allowed_cidrs: tuple[str, ...] = ()
+    cluster_cidrs: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -150,7 +156,10 @@ class Webhook:
                 self._failed(waiting, str(error), error.wait_seconds)
         except TimeoutError:
             self._failed(waiting, f"no answer within {_ATTEMPT_SECONDS:g} s")
-        except (httpx.HTTPError, OSError, signature.SecretUnusable, NotLeading) as error:
+        except (
+            *(httpx.HTTPError, OSError),
+            *(AddressRefused, signature.SecretUnusable, NotLeading),
+        ) as error:
             self._failed(waiting, str(error) or type(error).__name__)
         except Exception as error:  # a message is worth no more than itself; the operator goes on
             logger.exception("webhook message not sent")
@@ -184,15 +193,25 @@ class Webhook:
                 ssl.create_default_context, cafile=self._receiver.ca_file or None
             )
             self._client = httpx.AsyncClient(
-                transport=self._transport(context) if self._transport else None,
-                verify=context,
+                transport=(self._transport or self._guarded)(context),
                 timeout=_ATTEMPT_SECONDS,
                 follow_redirects=False,
                 event_hooks={"response": [drop_location]},
                 trust_env=False,
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=0),
             )
         return self._client
+
+    def _guarded(self, context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+        """Returns a transport that makes a connection for each attempt, to a checked address."""
+        return GuardedTransport(
+            httpx.AsyncHTTPTransport(
+                verify=context,
+                trust_env=False,
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=0),
+            ),
+            allowed_cidrs=self._receiver.allowed_cidrs,
+            cluster_cidrs=self._receiver.cluster_cidrs,
+        )
 
     def _failed(self, waiting: _Waiting, why: str, wait_seconds: float = 0.0) -> None:
         _FAILED.inc()

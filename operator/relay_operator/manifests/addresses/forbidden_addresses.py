@@ -32,6 +32,10 @@ _NEVER = {
 _NETWORKS = {ipaddress.ip_network(text): what for text, what in _NEVER.items()}
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: an IPv4 address in the last 32 bits."""
+_PRIVATE_TOO = tuple(
+    map(ipaddress.IPv6Network, ("::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10"))
+)
+"""IPv6 that counts as global and leads to IPv4 of any kind, or into a site: RFC 4291, RFC 8215, RFC 7526, RFC 3879."""
 _KEPT = 512
 """Answers, which are the same for every tenant of a Provider."""
 _API_SERVER = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
@@ -69,6 +73,27 @@ def obstacle_of(provider: Provider, cluster_cidrs: Iterable[str]) -> str:
                 else f"{where} {what}: relays of tenants are not led there; name the provider's own address"
             )
     return ""
+
+
+def obstacle_of_receiver(
+    address: str, *, allowed: Iterable[str], cluster_cidrs: Iterable[str]
+) -> str:
+    """Says why the operator's webhook is not to connect to an address; empty where it may.
+
+    It may to public addresses, and to the blocks that are allowed. One of these opens loopback, link-local or a metadata service only
+    if it lies in their block: a broad one does not.
+    """
+    wanted, named = block(address), [block(text) for text in allowed]
+    for network, why in _NETWORKS.items():
+        if _is_within(wanted, network):
+            opened = (one for one in named if _is_within(one, network))
+            return "" if any(_is_within(wanted, one) for one in opened) else why
+    if any(_is_within(wanted, one) for one in named):
+        return ""
+    if any(_is_within(wanted, block(text)) for text in cluster_cidrs):
+        return _CLUSTER
+    is_inner = not wanted.network_address.is_global
+    return "private" if is_inner or any(_is_within(wanted, one) for one in _PRIVATE_TOO) else ""
 
 
 def open_part(text: str, cluster_cidrs: Iterable[str]) -> tuple[str, list[str]] | None:

@@ -177,3 +177,65 @@ def test_no_header_is_sent_twice(spec: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpec, match="headers: "):
         provider(**spec)
     assert provider(headers={"Authorization": "x", "X-Team": "a"}).spec.auth is None
+
+
+def receiver(
+    address: str, *, allowed: tuple[str, ...] = (), cluster: tuple[str, ...] = CLUSTER
+) -> str:
+    return forbidden_addresses.obstacle_of_receiver(address, allowed=allowed, cluster_cidrs=cluster)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "this host"),
+        ("169.254.169.254", "link-local"),
+        ("fe80::1", "link-local"),
+        ("168.63.129.16", "a metadata service"),
+        ("fd00:ec2::254", "a metadata service"),
+        ("224.0.0.1", "multicast"),
+        ("198.51.100.7", "an address of this cluster"),
+        ("10.8.0.1", "private"),
+        ("172.16.0.1", "private"),
+        ("192.168.1.1", "private"),
+        ("100.64.0.1", "private"),
+        ("198.18.0.1", "private"),
+        ("255.255.255.255", "private"),
+        ("fd12::1", "private"),
+        ("fec0::1", "private"),
+        ("2002:a08:1::1", "private"),
+        ("64:ff9b::a08:1", "private"),
+        ("64:ff9b:1::a08:1", "private"),
+        ("::10.8.0.1", "private"),
+    ],
+)
+def test_a_webhook_is_led_to_no_address_that_is_not_public(address: str, says: str) -> None:
+    assert receiver(address) == says
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_a_webhook_is_led_to_public_ones(address: str) -> None:
+    assert receiver(address) == ""
+
+
+def test_a_webhook_is_led_to_blocks_that_are_allowed_and_to_no_others() -> None:
+    allowed = ("10.8.0.0/16", "198.51.100.7/32")
+    assert receiver("10.8.0.1", allowed=allowed) == ""
+    assert receiver("::ffff:10.8.0.1", allowed=allowed) == ""
+    assert receiver("198.51.100.7", allowed=allowed) == ""
+    assert receiver("198.51.100.8", allowed=allowed) == "an address of this cluster"
+    assert receiver("10.7.0.1", allowed=allowed) == "private"
+
+
+def test_a_broad_block_opens_neither_loopback_nor_a_metadata_service() -> None:
+    broad = ("0.0.0.0/0", "::/0")
+    assert receiver("10.8.0.1", allowed=broad) == ""
+    assert receiver("127.0.0.1", allowed=broad) == "loopback"
+    assert receiver("169.254.169.254", allowed=broad) == "link-local"
+    assert receiver("168.63.129.16", allowed=broad) == "a metadata service"
+    assert receiver("127.0.0.1", allowed=("127.0.0.0/8",)) == ""
