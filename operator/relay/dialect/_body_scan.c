@@ -619,7 +619,7 @@ typedef struct {
     text end;
     short_string list, member;
     int complete; /* the list was found, and every item of it is as it should be */
-    span usage;
+    span usage, model, service_tier; /* the last of each, as for who decodes it */
 } answer_scan;
 
 /* Returns whether the valid value at p is a string, an array or an object that is not empty. */
@@ -694,7 +694,7 @@ static int scan_answer(answer_scan *scan, text start, size_t size)
 {
     short_string key;
     scan->end = start + size;
-    scan->usage = (span){NULL, NULL};
+    scan->usage = scan->model = scan->service_tier = (span){NULL, NULL};
     scan->complete = 0;
     text p = after_blanks(start);
     if (*p != '{' || !is_utf8(p, scan->end))
@@ -710,6 +710,10 @@ static int scan_answer(answer_scan *scan, text start, size_t size)
         scan->complete |= is_list;
         if (is_named(&key, "usage", 5))
             scan->usage = (span){p, after};
+        else if (is_named(&key, "model", 5))
+            scan->model = (span){p, after};
+        else if (is_named(&key, "service_tier", 12))
+            scan->service_tier = (span){p, after};
         p = after_blanks(after);
     } while (*p == ',');
     return *p == '}' && scan->complete && after_blanks(p + 1) == scan->end;
@@ -739,6 +743,24 @@ static PyObject *span_object(text origin, span found)
     PyTuple_SetItem(pair, 0, start);
     PyTuple_SetItem(pair, 1, end);
     return pair;
+}
+
+/* Returns (start, end, start, end, ...) of the spans in one tuple, 0 and 0 for one that is absent; NULL with an exception set. */
+static PyObject *places_object(text origin, const span *spans, Py_ssize_t count)
+{
+    PyObject *places = PyTuple_New(2 * count);
+    for (Py_ssize_t i = 0; places != NULL && i < 2 * count; i++) {
+        const span *one = &spans[i / 2];
+        text there = one->start == NULL ? origin : i % 2 ? one->end : one->start;
+        PyObject *place = PyLong_FromSsize_t(there - origin);
+        if (place == NULL) {
+            Py_DECREF(places);
+            places = NULL;
+        } else {
+            PyTuple_SetItem(places, i, place);
+        }
+    }
+    return places;
 }
 
 static PyObject *spans_object(const body_scan *scan, text origin)
@@ -890,7 +912,7 @@ static PyObject *base64_at(PyObject *module, PyObject *const *args, Py_ssize_t c
 }
 
 /* Looks for errors in the answer args[0], and for a list args[1] whose items have the member args[2]. */
-static PyObject *usage_in_answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
+static PyObject *reports_in_answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     char *start, *names[2];
     Py_ssize_t size, lengths[2];
@@ -910,9 +932,7 @@ static PyObject *usage_in_answer(PyObject *module, PyObject *const *args, Py_ssi
     read_short_string((text)names[1], (text)names[1] + lengths[1], &found.member);
     if (!scan_answer(&found, (text)start, (size_t)size))
         Py_RETURN_NONE;
-    if (found.usage.start == NULL)
-        found.usage = (span){(text)start, (text)start};
-    return span_object((text)start, found.usage);
+    return places_object((text)start, (span[]){found.usage, found.model, found.service_tier}, 3);
 }
 
 /* Reads the paths, a tuple of bytes; returns 0 with an exception set if they are none. */
@@ -963,7 +983,8 @@ static PyMethodDef methods[] = {
     {"string_at", FAST(string_at), "Returns the string there, of a long one the first characters; None for another value."},
     {"text_at", FAST(text_at), "Returns the same in UTF-8, and the number of its characters."},
     {"base64_at", FAST(base64_at), "Returns the first of the places, a stride apart, where base64 stands; -1 without one."},
-    {"usage_in_answer", FAST(usage_in_answer), "Returns where the usage of a whole answer stands; None for one that is to be decoded."},
+    {"reports_in_answer", FAST(reports_in_answer),
+     "Returns where usage, model and service tier of a whole answer stand; None for one that is to be decoded."},
     {"without", without, METH_VARARGS, "Returns a body that was scanned without the parameters at these paths; itself if it has none."},
     {NULL, NULL, 0, NULL},
 };

@@ -8,6 +8,8 @@ from typing import Final
 
 Span = tuple[int, int]
 Spans = tuple[Span | None, ...]
+Reports = tuple[int, int, int, int, int, int]
+"""Spans of an answer's usage, model and service tier, one after the other; empty where it has none."""
 
 MODEL: Final = 0
 EARLIER_MODEL: Final = 1

@@ -3,15 +3,15 @@
 try:
     from relay.dialect._body_scan import (
         base64_at,
+        reports_in_answer,
         scan,
         string_at,
         text_at,
-        usage_in_answer,
         without,
     )
 except ModuleNotFoundError:
     from relay.dialect.body_scan_pure import scan
-    from relay.dialect.body_texts_pure import base64_at, string_at, text_at, usage_in_answer
+    from relay.dialect.body_texts_pure import base64_at, reports_in_answer, string_at, text_at
     from relay.dialect.parameter_removal_pure import without
 
-__all__ = ("base64_at", "scan", "string_at", "text_at", "usage_in_answer", "without")
+__all__ = ("base64_at", "reports_in_answer", "scan", "string_at", "text_at", "without")

@@ -203,7 +203,8 @@ def closed_body(opening: bytes, closing: Closing) -> bytes:
 
 
 def _text(value: str | None) -> bytes:
-    return b"" if value is None else value.encode()[:MAX_TEXT_BYTES]
+    # a provider may write half of a surrogate pair
+    return b"" if value is None else value.encode("utf-8", "replace")[:MAX_TEXT_BYTES]
 
 
 def doubt_of(flags: int) -> Doubt | None:

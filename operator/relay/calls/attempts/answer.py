@@ -8,11 +8,12 @@ from relay.calls.attempts.attempt_outcome import judge_error, judge_status, judg
 from relay.calls.attempts.call import Call
 from relay.calls.attempts.unary_body import UnaryBody
 from relay.dialect.answers.answer_content import decoded, generated_bytes, has_answer
-from relay.dialect.answers.answer_labels import model_in, service_tier_in
+from relay.dialect.answers.answer_labels import model_in, service_tier_in, word_at
 from relay.dialect.answers.error_report import ErrorReport, read_error
 from relay.dialect.answers.event_stream import SseScan, may_begin
 from relay.dialect.answers.response_id_marker import ResponseIdMarker
-from relay.dialect.body_scan import usage_in_answer
+from relay.dialect.body_fields import Reports
+from relay.dialect.body_scan import reports_in_answer
 from relay.dialect.endpoints import RESPONSES, Endpoint
 from relay.http.content_coding import Inflater, is_coded
 from relay.routing.routes import Target
@@ -48,6 +49,7 @@ class Answer:
         "_marker",
         "_media_type",
         "_misnamed",
+        "_places",
         "_received",
         "_target",
         "_text",
@@ -79,6 +81,7 @@ class Answer:
         self._misnamed = self._received = self.undecided = self.unusable = False
         self.stream: SseScan | None = None
         self.unary: UnaryBody | None = None
+        self._places: Reports | None = None
         self.error: ErrorReport | None = None
         self.usage: object = None
         self.response_id: str | None = None
@@ -272,12 +275,16 @@ class Answer:
         """Returns the model that answered, by the provider's word; None where it does not say, or nobody looked."""
         if self.stream is not None:
             return self.stream.model
+        if self._places is not None:
+            return word_at(self.body(), self._places[2], self._places[3])
         return None if self.unary is None else model_in(self.unary.head)
 
     def service_tier(self) -> str | None:
         """Returns the tier of service that the call was given, by the provider's word."""
         if self.stream is not None:
             return self.stream.service_tier
+        if self._places is not None:
+            return word_at(self.body(), self._places[4], self._places[5])
         return None if self.unary is None else service_tier_in(self.unary.tail)
 
     def estimated_tokens(self, received_bytes: int) -> int:
@@ -328,10 +335,10 @@ class Answer:
         if parts is None or self._misnamed:
             return False
         items, member = parts
-        span = usage_in_answer(body, items, member)
-        if span is None:
+        places = self._places = reports_in_answer(body, items, member)
+        if places is None:
             return False
-        start, end = span
+        start, end = places[0], places[1]
         self.usage = decoded(body[start:end]) if start < end else None
         return True
 

@@ -1,6 +1,6 @@
 """Finds what a document says of the model and the tier that answered, without decoding it.
 
-Within a string the quotes would be escaped, so a name that is found is a field's. Providers put the model in front of the
+Where nobody has seen where they stand: within a string the quotes would be escaped, so a name that is found is a field's. Providers put the model in front of the
 answer and the tier behind it.
 """
 
@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 
 _SEARCHED_BYTES: Final = 4096
+_LONGEST_BYTES: Final = 4096
 _MODEL: Final = re.compile(
     rb'"model"[ \t\r\n]*+:[ \t\r\n]*+("(?:[^"\\]++|\\.){1,512}+")', re.DOTALL
 )
@@ -26,14 +27,21 @@ def model_in(beginning: bytes) -> str | None:
 def service_tier_in(end: bytes) -> str | None:
     """Returns the tier that a document names in its last bytes."""
     start = max(0, len(end) - _SEARCHED_BYTES)
-    return _text(_TIER.search(end, start)) if b"_tier" in end else None
+    return _text(_TIER.search(end, start)) if end.find(b"_tier", start) >= 0 else None
+
+
+def word_at(document: bytes, start: int, end: int) -> str | None:
+    """Returns the string that is spelled there; None for another value, an empty string and one that is no name by its length."""
+    return _word(document[start:end]) if 0 < end - start <= _LONGEST_BYTES else None
 
 
 def _text(match: re.Match[bytes] | None) -> str | None:
-    if match is None:
-        return None
+    return None if match is None else _word(match[1])
+
+
+def _word(spelled: bytes) -> str | None:
     try:
-        value = orjson.loads(match[1])
+        value = orjson.loads(spelled)
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, str) and value else None

@@ -79,7 +79,7 @@ static void check_thinning(text raw, size_t size, unsigned chosen)
     free(thinned);
 }
 
-/* An answer that passes for whole is one value, and its usage another inside it. */
+/* An answer that passes for whole is one value, and what it reports are others inside it. */
 static void check_answer(text raw, size_t size)
 {
     answer_scan answer;
@@ -90,6 +90,8 @@ static void check_answer(text raw, size_t size)
         return;
     claim(after_value(after_blanks(raw), raw + size, 0) != NULL, "no value passes for an answer", raw, size);
     check_span(answer.usage, raw, size);
+    check_span(answer.model, raw, size);
+    check_span(answer.service_tier, raw, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.relay.memory import (
+    COMPLETION,
     CONTENT,
     DONE,
     STREAM_HEAD,
@@ -14,6 +15,7 @@ from tests.unit.relay.memory import (
     Peer,
     call,
     chunk,
+    event,
     reply,
 )
 
@@ -21,6 +23,8 @@ from relay.outbox.attempt_writer import AttemptWriter
 
 STREAM_BODY = {"model": "gpt-4.1", "stream": True, "messages": []}
 LARGE = b'{"choices": [{"index": 0, "message": {"content": "%s"}, "finish_reason": "stop"}]}'
+JSON = "content-type: application/json\r\n"
+CHOICE = {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}
 CHUNKED = "content-type: application/json\r\ntransfer-encoding: chunked\r\n"
 
 
@@ -103,3 +107,30 @@ async def test_so_does_an_answer_behind_which_the_next_call_waits(relay: MemoryR
     client.send(call() + call())
     upstream.send(reply())
     assert transport.closed_by_then == [1]
+
+
+HALF = {"model": "gpt-\ud800", "service_tier": "\udfff"}
+"""Halves of surrogate pairs: JSON may spell them, and no text in UTF-8 holds one."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (call(), reply({**COMPLETION, **HALF}, headers="x-request-id: \xff\r\n" + JSON)),
+        (
+            call(STREAM_BODY),
+            STREAM_HEAD + chunk(event({**CHOICE, **HALF}) + USAGE + DONE) + b"0\r\n\r\n",
+        ),
+    ],
+    ids=["unary", "stream"],
+)
+async def test_whatever_a_provider_calls_itself_its_answer_is_recorded(
+    relay: MemoryRelay, asked: bytes, answered: bytes
+) -> None:
+    client, upstream = relay.client(), relay.provider()
+    client.send(asked)
+    upstream.send(answered)
+    assert relay.service.records is not None
+    assert relay.service.records.closed == 1
+    assert relay.log.events[0].outcome == "ok"
+    assert relay.log.lines == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hatch_build import BODY_SCAN
 from relay.dialect import body_fields
-from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Span, Spans
+from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Reports, Span, Spans
 
 Scan = Callable[[bytes], Spans | None]
 Removal = Callable[[bytes, tuple[bytes, ...]], bytes]
@@ -61,7 +61,7 @@ class BodyReader(Protocol):
     string_at: Callable[[bytes, Span | None, int], str | None]
     text_at: Callable[[bytes, Span | None, int], tuple[bytes, int] | None]
     base64_at: Callable[[bytes, int, int], int]
-    usage_in_answer: Callable[[bytes, bytes, bytes], Span | None]
+    reports_in_answer: Callable[[bytes, bytes, bytes], Reports | None]
     without: Removal
 
 

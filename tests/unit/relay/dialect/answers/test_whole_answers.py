@@ -13,6 +13,7 @@ from relay.dialect.answers.answer_content import decoded, has_answer
 from relay.dialect.answers.error_report import read_error
 from relay.dialect.endpoints import Endpoint
 
+REPORTS = ("usage", "model", "service_tier")
 PARTS = {Endpoint.CHAT: (b"choices", b"message"), Endpoint.EMBEDDINGS: (b"data", b"embedding")}
 SCALARS = st.sampled_from(
     (None, True, False, 0, 1.5, "", "error", "stop", "a\\u00e9\U0001f600", "\ud800")
@@ -35,7 +36,7 @@ ITEMS = st.lists(
     max_size=3,
 )
 ANSWERS = st.dictionaries(
-    st.sampled_from(("id", "object", "type", "error", "usage", "status", "choices", "data")),
+    st.sampled_from(("id", "object", "type", "error", *REPORTS, "status", "choices", "data")),
     VALUES | ITEMS,
     max_size=6,
 ) | st.builds(
@@ -49,16 +50,20 @@ ANSWERS = st.dictionaries(
         max_size=3,
     ),
     VALUES,
-    st.dictionaries(st.sampled_from(("id", "object", "error")), SCALARS, max_size=2),
+    st.dictionaries(
+        st.sampled_from(("id", "object", "error", "model", "service_tier")), SCALARS, max_size=4
+    ),
 )
 GOOD = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
+    "model": "gpt-4.1-2025-04-14",
     "choices": [
         {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
     ],
     "usage": {"prompt_tokens": 9, "completion_tokens": 1},
     "error": None,
+    "service_tier": "default",
 }
 
 
@@ -77,28 +82,32 @@ def test_what_passes_for_whole_is_whole_and_has_this_usage(
 ) -> None:
     raw = spelled(document, spelling)
     for endpoint, (items, member) in PARTS.items():
-        span = compiled.usage_in_answer(raw, items, member)
-        if span is None:
+        places = compiled.reports_in_answer(raw, items, member)
+        if places is None:
             continue
         whole = decoded(raw)
         assert isinstance(whole, dict)
         assert read_error(whole) is None
         assert has_answer(whole, endpoint)
-        usage = decoded(raw[span[0] : span[1]]) if span[0] < span[1] else None
-        assert usage == whole.get("usage")
+        for number, name in enumerate(REPORTS):
+            start, end = places[2 * number : 2 * number + 2]
+            reported = decoded(raw[start:end]) if start < end else None
+            assert reported == whole.get(name)
 
 
 @pytest.mark.parametrize("spelling", ["compact", "blanks"])
 def test_a_usual_answer_passes_without_being_decoded(compiled: BodyReader, spelling: str) -> None:
     raw = spelled(GOOD, spelling)
-    span = compiled.usage_in_answer(raw, b"choices", b"message")
-    assert span is not None
-    assert json.loads(raw[span[0] : span[1]]) == GOOD["usage"]
+    places = compiled.reports_in_answer(raw, b"choices", b"message")
+    assert places is not None
+    assert json.loads(raw[places[0] : places[1]]) == GOOD["usage"]
+    assert json.loads(raw[places[2] : places[3]]) == GOOD["model"]
+    assert json.loads(raw[places[4] : places[5]]) == GOOD["service_tier"]
 
 
-def test_usage_of_a_whole_answer_may_be_missing(compiled: BodyReader) -> None:
+def test_all_that_a_whole_answer_reports_may_be_missing(compiled: BodyReader) -> None:
     raw = b'{"data":[{"embedding":[0.5]},{"embedding":"AAAA"}]}'
-    assert compiled.usage_in_answer(raw, b"data", b"embedding") == (0, 0)
+    assert compiled.reports_in_answer(raw, b"data", b"embedding") == (0,) * 6
 
 
 @pytest.mark.parametrize(
@@ -124,8 +133,10 @@ def test_usage_of_a_whole_answer_may_be_missing(compiled: BodyReader) -> None:
     ],
 )
 def test_any_other_answer_is_to_be_decoded(compiled: BodyReader, raw: bytes) -> None:
-    assert compiled.usage_in_answer(raw, b"choices", b"message") is None
+    assert compiled.reports_in_answer(raw, b"choices", b"message") is None
 
 
 def test_without_the_compiled_functions_every_answer_is_decoded() -> None:
-    assert body_texts_pure.usage_in_answer(spelled(GOOD, "compact"), b"choices", b"message") is None
+    assert (
+        body_texts_pure.reports_in_answer(spelled(GOOD, "compact"), b"choices", b"message") is None
+    )
