@@ -634,6 +634,15 @@ CASES = (
         },
     ),
     Case(
+        alert="RelayBudgetAlertsUndelivered",
+        fires=_of_the_ledger("budget_alerts_undelivered{%s}", "0x3 2x30"),
+        minutes=6,
+        labels={},
+        value="2",
+        not_before=2,
+        quiet={"each was taken": _of_the_ledger("budget_alerts_undelivered{%s}", "0x40")},
+    ),
+    Case(
         alert="RelayBudgetSpent",
         fires=_of_the_ledger("budgets_spent{%s}", "0x3 1x30"),
         minutes=6,

@@ -1,19 +1,23 @@
 """The tables: migrations make what the code expects, once, and a database of a newer ledger is left alone."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import event, text
 from tests.ledger.postgresql_server import PostgresqlServer
 from tests.unit.relay_contract.billing.records import NOON
 
+from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import DatabaseMisconfigured, open_database, reading
+from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.partitions import Partitions
-from relay_ledger.store.schema import NewerSchema, upgrade
+from relay_ledger.store.schema import NewerSchema, _config, upgrade
 from relay_ledger.store.tables import METADATA, PARTITIONED
 
 
@@ -42,6 +46,50 @@ def test_ledgers_that_start_at_once_make_the_tables_once(
         with reading(engine) as connection:
             assert connection.execute(text("SELECT count(*) FROM sums")).scalar_one() == 0
         engine.dispose()
+
+
+def test_rows_of_an_older_ledger_stay(tmp_path: Path, postgresql: PostgresqlServer) -> None:
+    """Steps that change a table that has rows: those of alerts, which began without dead letters."""
+    for address in (f"sqlite:///{tmp_path}/old.db", postgresql.create("old")):
+        engine = open_database(address)
+        with engine.begin() as connection:
+            command.upgrade(_config(connection), "0005")
+            connection.execute(
+                text("INSERT INTO budget_alerts VALUES ('u','budget',1,2,50,3,4,5,0)")
+            )
+        upgrade(engine)
+        [one] = BudgetStore(engine).standings([], now=6).alerts
+        assert (one.tenant_uid, one.alert.threshold, one.alert.crossed_at) == ("u", 50, 5)
+        engine.dispose()
+
+
+def test_what_is_asked_of_all_tenants_goes_by_an_index_of_time(address: str) -> None:
+    engine, asked = open_database(address), list[str]()
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    months = MonthSums(engine)
+    months.spent({"u": "UTC"}, now=NOON)
+    months.unpriced(now=NOON)
+    event.remove(engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    questions = [one for one in asked if "FROM sums" in one]
+    assert len(questions) == 3
+    for question in questions:
+        with engine.connect() as connection:
+            if explain == "EXPLAIN":
+                # an empty table is read as a whole otherwise
+                connection.execute(text("SET enable_seqscan = off"))
+            plan = connection.exec_driver_sql(f"{explain} {_with_numbers(question)}").all()
+        assert "ix_sums_quarter" in str(plan), question
+    engine.dispose()
+
+
+def _with_numbers(question: str) -> str:
+    """Returns the question with a number in place of each parameter: all of these are numbers."""
+    return re.sub(r"\?|%\([a-z_0-9]+\)s(::[A-Z]+)?", "1", question)
 
 
 def test_tables_of_a_newer_ledger_are_left_alone(address: str) -> None:

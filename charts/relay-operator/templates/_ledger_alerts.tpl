@@ -54,6 +54,14 @@ The group of rules about the ledger, beside those of _alerts.tpl. Without a ledg
       summary: {{`"Models without a price ({{ $labels.account }}) are booked without an amount: {{ $value }}."`}}
       description: "The condition Priced of Providers (cost) and Tenants (charge) names them: kubectl get providers.relay-operator.dev,tenants -o json. Add the price, then book the difference with relay-ledger prices reprice."
       {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayAttemptsUnpriced") | trim | nindent 6 }}
+  - alert: RelayBudgetAlertsUndelivered
+    expr: |-
+      max(relay_operator_budget_alerts_undelivered{ {{- $operator }}}) > 0
+    labels: {{- include "relay-operator.alert-labels" (dict "root" . "severity" "warning") | trim | nindent 6 }}
+    annotations:
+      summary: {{`"Alerts of budgets that the webhook's receiver has not taken for three days: {{ $value }}."`}}
+      description: {{ printf "They are kept and not tried any more. kubectl -n %s exec deploy/%s-ledger -- relay-ledger alerts lists them, and with --send-again the operator sends them once the receiver takes messages." .Release.Namespace (include "relay-operator.name" .) | quote }}
+      {{- include "relay-operator.alert-annotations" (dict "root" . "alert" "RelayBudgetAlertsUndelivered") | trim | nindent 6 }}
   - alert: RelayBudgetSpent
     expr: |-
       max(relay_operator_budgets_spent{ {{- $operator }}}) > 0

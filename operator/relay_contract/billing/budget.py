@@ -146,10 +146,11 @@ class BudgetStanding(Part):
 
 
 class BudgetStandings(Part):
-    """The answer to the operator."""
+    """The answer to the operator. undelivered counts alerts that are given up and that nobody has sent again."""
 
     standings: tuple[BudgetStanding, ...] = ()
     alerts: tuple["TenantAlert", ...] = ()
+    undelivered: Annotated[int, Field(ge=0)] = 0
 
 
 class TenantAlert(Part):
@@ -160,9 +161,10 @@ class TenantAlert(Part):
 
 
 class AlertsTold(Part):
-    """The operator's word that these were delivered."""
+    """The operator's word that these were delivered, and that those of failed were tried for as long as a message is."""
 
     alerts: Annotated[tuple[TenantAlert, ...], Field(max_length=MAX_BUDGETS)]
+    failed: Annotated[tuple[TenantAlert, ...], Field(max_length=MAX_BUDGETS)] = ()
 
 
 BudgetStandings.model_rebuild()

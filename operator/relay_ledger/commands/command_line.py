@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from relay_ledger.commands import (
+    alert_commands,
     audit,
     compare_command,
     contract_commands,
@@ -97,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     credit_commands.add_credit(
         commands.add_parser("credit", help="add a payment of a tenant, or tell its balance")
     )
+    alert_commands.add_arguments(
+        commands.add_parser("alerts", help="list alerts that no receiver took, and send them again")
+    )
     commands.add_parser(
         "payments-token", help="write the token by which payment systems add credit"
     )
@@ -135,6 +139,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 _READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
+    "alerts": alert_commands.run,
     "audit": audit.run,
     "reconcile": reconcile_command.run,
     "compare": compare_command.run,

@@ -35,6 +35,7 @@ from relay_ledger.store.books.month_sums import MonthSums
 from relay_ledger.store.databases import open_database, reading
 from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_ledger.store.limits.dead_letters import DeadLetters
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.route_cost_reading import RouteCostReading
 from relay_ledger.store.schema import upgrade
@@ -96,7 +97,9 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     usage = UsageDesk(engine)
     ReadingPort(usage, keys, log, body_seconds=settings.body_seconds).add_routes(application)
     budgets = BudgetStore(engine, lease_seconds=settings.lease_seconds)
-    LeasePort(budgets, keys, desk, settings).add_routes(application)
+    LeasePort(budgets, DeadLetters(engine), keys=keys, desk=desk, settings=settings).add_routes(
+        application
+    )
     RouteCostsPort(
         RouteCostReading(engine), keys, desk, body_seconds=settings.body_seconds
     ).add_routes(application)

@@ -33,6 +33,7 @@ from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.periods.zones import SECOND, UnknownZone, zone
 from relay_ledger.settings import Settings
 from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_ledger.store.limits.dead_letters import DeadLetters
 
 MAX_BUDGETS_BYTES: Final = 1024 * 1024
 _Form = TypeVar("_Form", bound=BaseModel)
@@ -42,9 +43,16 @@ class LeasePort:
     """Adds its routes to the application that relays speak to."""
 
     def __init__(
-        self, budgets: BudgetStore, keys: KeyFile, desk: BookingDesk, settings: Settings
+        self,
+        budgets: BudgetStore,
+        dead_letters: DeadLetters,
+        *,
+        keys: KeyFile,
+        desk: BookingDesk,
+        settings: Settings,
     ) -> None:
         self._budgets = budgets
+        self._dead_letters = dead_letters
         self._keys = keys
         self._desk = desk
         self._body_seconds = settings.body_seconds
@@ -113,6 +121,7 @@ class LeasePort:
         self._check_operator(request)
         told = await self._read(request, AlertsTold, MAX_BUDGETS_BYTES)
         await self._desk.in_thread(lambda: self._budgets.told(told.alerts, now=_now()))
+        await self._desk.in_thread(lambda: self._dead_letters.failed(told.failed, now=_now()))
         return web.json_response({"told": len(told.alerts)})
 
     def _check_operator(self, request: web.Request) -> None:

@@ -93,6 +93,8 @@ SUMS: Final = Table(
     _whole("quarter", key=True),
     *(_text(name, key=True) for name in DIMENSIONS),
     *_figures(),
+    # what is asked of all tenants at once begins with a time, not with a tenant
+    Index(None, "quarter"),
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
@@ -278,11 +280,16 @@ BUDGET_ALERTS: Final = Table(
     _whole("spent_pico"),
     _whole("crossed_at"),
     _whole("told_at"),
+    _whole("given_up_at"),
+    _whole("sent_again_at"),
     Index(None, "told_at"),
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
-"""Each threshold that was crossed, once; told_at is 0 until somebody was told."""
+"""Each threshold that was crossed, once; told_at is 0 until somebody was told.
+
+given_up_at is not 0 for a dead letter, sent_again_at when a person last had it sent again."""
+
 BOOKS: Final = Table(
     "books",
     METADATA,

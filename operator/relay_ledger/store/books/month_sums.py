@@ -36,11 +36,11 @@ class MonthSums:
 
     def unpriced(self, *, now: int) -> dict[str, dict[str, list[str]]]:
         """Returns the models that attempts of this month of UTC have no price for, by account and subject."""
-        start = _month("UTC", now).start
+        month = _month("UTC", now)
         with reading(self._engine) as connection:
             return {
-                "cost": _models(connection, SUMS.c.provider, SUMS.c.cost_unpriced, start),
-                "charge": _models(connection, SUMS.c.tenant_uid, SUMS.c.charge_unpriced, start),
+                "cost": _models(connection, SUMS.c.provider, SUMS.c.cost_unpriced, month),
+                "charge": _models(connection, SUMS.c.tenant_uid, SUMS.c.charge_unpriced, month),
             }
 
 
@@ -63,11 +63,11 @@ def _charged(connection: Connection, month: Period) -> dict[str, int]:
 
 
 def _models(
-    connection: Connection, subject: ColumnElement[str], missing: ColumnElement[int], start: int
+    connection: Connection, subject: ColumnElement[str], missing: ColumnElement[int], month: Period
 ) -> dict[str, list[str]]:
     rows = connection.execute(
         select(subject, SUMS.c.model)
-        .where(SUMS.c.quarter >= start)
+        .where(SUMS.c.quarter >= month.start, SUMS.c.quarter < month.end)
         .group_by(subject, SUMS.c.model)
         .having(func.sum(missing) > 0)
         .order_by(subject, SUMS.c.model)

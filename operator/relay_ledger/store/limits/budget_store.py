@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, Engine, select, update
 
 from relay_contract.billing.budget import (
     LEASE_SECONDS,
     MAX_BUDGETS,
-    Alert,
     BudgetPeriod,
     BudgetStanding,
     BudgetStandings,
@@ -30,6 +29,7 @@ from relay_ledger.budgets.leasing import (
 from relay_ledger.budgets.limits import Limit
 from relay_ledger.periods.zones import SECOND
 from relay_ledger.store.databases import insert_into, reading, writing
+from relay_ledger.store.limits.alert_rows import alert_of, dead_letter_count, is_alert
 from relay_ledger.store.limits.tenant_limits import TenantLimits
 from relay_ledger.store.tables import BUDGET_ALERTS, BUDGETS
 
@@ -104,15 +104,18 @@ class BudgetStore:
             for uid in tenant_uids:
                 found += _standing(connection, uid, now)
             alerts = [
-                TenantAlert(tenant_uid=row.tenant_uid, alert=_alert(row))
+                TenantAlert(tenant_uid=row.tenant_uid, alert=alert_of(row))
                 for row in connection.execute(
                     select(BUDGET_ALERTS)
-                    .where(BUDGET_ALERTS.c.told_at == 0)
+                    .where(BUDGET_ALERTS.c.told_at == 0, BUDGET_ALERTS.c.given_up_at == 0)
                     .order_by(BUDGET_ALERTS.c.crossed_at)
                     .limit(MAX_BUDGETS)
                 )
             ]
-        return BudgetStandings(standings=tuple(found), alerts=tuple(alerts))
+            undelivered = dead_letter_count(connection)
+        return BudgetStandings(
+            standings=tuple(found), alerts=tuple(alerts), undelivered=undelivered
+        )
 
     def budget_now(self, tenant_uid: str, *, now: int) -> BudgetNow | None:
         """Returns the budget of the period that is now, None for a tenant without one."""
@@ -131,14 +134,7 @@ class BudgetStore:
             with writing(self._engine, one.tenant_uid) as connection:
                 connection.execute(
                     update(BUDGET_ALERTS)
-                    .where(
-                        BUDGET_ALERTS.c.tenant_uid == one.tenant_uid,
-                        BUDGET_ALERTS.c.kind == one.alert.kind,
-                        BUDGET_ALERTS.c.starts_at == one.alert.starts_at,
-                        BUDGET_ALERTS.c.amount_pico == one.alert.amount,
-                        BUDGET_ALERTS.c.threshold == one.alert.threshold,
-                        BUDGET_ALERTS.c.told_at == 0,
-                    )
+                    .where(*is_alert(one), BUDGET_ALERTS.c.told_at == 0)
                     .values(told_at=now)
                 )
 
@@ -239,15 +235,3 @@ def _standing(connection: Connection, tenant_uid: str, now: int) -> list[BudgetS
             )
         )
     return standings
-
-
-def _alert(row: Any) -> Alert:
-    return Alert(
-        kind=row.kind,
-        starts_at=row.starts_at,
-        ends_at=row.ends_at,
-        amount=row.amount_pico,
-        threshold=row.threshold,
-        spent=row.spent_pico,
-        crossed_at=row.crossed_at,
-    )

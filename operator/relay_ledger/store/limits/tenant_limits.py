@@ -144,6 +144,8 @@ class TenantLimits:
                 "spent_pico": spent,
                 "crossed_at": now,
                 "told_at": 0,
+                "given_up_at": 0,
+                "sent_again_at": 0,
             }
             for one in limit.crossed(spent)
         ]

@@ -14,9 +14,12 @@ def text_columns(*names: str) -> list[sa.Column[str]]:
     return [sa.Column(name, sa.Text(), nullable=False) for name in names]
 
 
-def whole_columns(*names: str) -> list[sa.Column[int]]:
-    """Returns columns of integers of 64 bits."""
-    return [sa.Column(name, _WHOLE, nullable=False, autoincrement=False) for name in names]
+def whole_columns(*names: str, default: str | None = None) -> list[sa.Column[int]]:
+    """Returns columns of integers of 64 bits. A table that has rows needs a default for those."""
+    return [
+        sa.Column(name, _WHOLE, nullable=False, autoincrement=False, server_default=default)
+        for name in names
+    ]
 
 
 def make_table(name: str, *columns: sa.Column[Any], key: tuple[str, ...]) -> None:

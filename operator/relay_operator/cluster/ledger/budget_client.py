@@ -39,6 +39,7 @@ class BudgetClient:
     async def standings(self, tenant_uids: Sequence[str]) -> BudgetStandings:
         """Asks how these tenants stand, and for alerts that nobody was told of. Raises LedgerUnavailable."""
         standings: list[BudgetStanding] = []
+        undelivered = 0
         alerts: dict[TenantAlert, None] = {}
         for start in range(0, max(len(tenant_uids), 1), _MOST_TENANTS):
             some = tenant_uids[start : start + _MOST_TENANTS]
@@ -50,9 +51,16 @@ class BudgetClient:
                 raise LedgerUnavailable("it answers what is no answer of a ledger") from error
             standings += answer.standings
             alerts |= dict.fromkeys(answer.alerts)
-        return BudgetStandings(standings=tuple(standings), alerts=tuple(alerts))
+            # each answer counts those of all tenants
+            undelivered = answer.undelivered
+        return BudgetStandings(
+            standings=tuple(standings), alerts=tuple(alerts), undelivered=undelivered
+        )
 
-    async def told(self, alerts: Sequence[TenantAlert]) -> None:
-        """Says that these were delivered. Raises LedgerUnavailable."""
-        body = AlertsTold(alerts=tuple(alerts)).model_dump_json(by_alias=True)
+    async def told(
+        self, alerts: Sequence[TenantAlert], *, failed: Sequence[TenantAlert] = ()
+    ) -> None:
+        """Says that these were delivered, and that others failed. Raises LedgerUnavailable."""
+        told = AlertsTold(alerts=tuple(alerts), failed=tuple(failed))
+        body = told.model_dump_json(by_alias=True, exclude_defaults=True)
         await self._ledger.ask("POST", ALERTS_TOLD_PATH, body)

@@ -66,6 +66,10 @@ BUDGET_ALERTS: Final = Counter(
 for _limit in ("budget", "credit"):
     # so that the first one is an increase
     BUDGET_ALERTS.labels(_limit)
+BUDGET_ALERTS_UNDELIVERED: Final = Gauge(
+    "relay_operator_budget_alerts_undelivered",
+    "Alerts of budgets and credits that the webhook's receiver has not taken for three days; relay-ledger alerts lists them.",
+)
 WATCH_AGE: Final = Gauge(
     "relay_operator_watch_age_seconds",
     "Time since the watch of this kind last brought an event or a bookmark.",

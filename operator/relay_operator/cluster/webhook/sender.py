@@ -109,8 +109,14 @@ class Webhook:
         self._gone: tuple[bytes, ...] = ()
 
     def tell(self, message: Message, ended: Callable[[str], None] | None = None) -> None:
-        """Queues a message; the oldest one gives way when the queue is full. ended is called with how it ended, if it was queued."""
-        if self._is_gone() or message.id in self._waiting:
+        """Queues a message; the oldest one gives way when the queue is full. ended is called with how it ended, at once where the
+        receiver is gone, and never for a message that waits already.
+        """
+        if message.id in self._waiting:
+            return
+        if self._is_gone():
+            if ended is not None:
+                ended("refused")
             return
         if len(self._waiting) >= MOST_WAITING:
             oldest = next(iter(self._waiting))

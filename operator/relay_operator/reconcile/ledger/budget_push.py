@@ -14,7 +14,11 @@ from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.ledger.budget_client import BudgetClient
-from relay_operator.cluster.metrics.catalogue import BUDGET_ALERTS, BUDGETS_SPENT
+from relay_operator.cluster.metrics.catalogue import (
+    BUDGET_ALERTS,
+    BUDGET_ALERTS_UNDELIVERED,
+    BUDGETS_SPENT,
+)
 from relay_operator.cluster.webhook.budget_message import alert_id, of_alert
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.ledger import budget_conditions
@@ -33,6 +37,8 @@ ASK_SECONDS: Final = 15.0
 """Between questions how budgets stand: as late as this may an alert be."""
 WRITE_SECONDS: Final = 300.0
 """Between two writes of how much of one budget is spent."""
+_FAILED: Final = frozenset({"given_up", "refused"})
+"""Ends of a message that no receiver took, however long it was tried."""
 _NOT_FOUND: Final = 404
 _UNWRITTEN: Final = -1
 
@@ -70,6 +76,7 @@ class BudgetPush:
         self._written: dict[str, tuple[int, float]] = {}
         self._announced: set[str] = set()
         self._delivered: list[TenantAlert] = []
+        self._failed: list[TenantAlert] = []
         self._away = ""
 
     async def run(self) -> None:
@@ -160,6 +167,7 @@ class BudgetPush:
         self._news.budgets = {uid: tuple(found) for uid, found in by_uid.items()}
         spent = [one for one in told.standings if one.spent >= one.amount]
         BUDGETS_SPENT.set(len(spent))
+        BUDGET_ALERTS_UNDELIVERED.set(told.undelivered)
         for uid, tenant in tenants.items():
             standings = self._news.budgets.get(uid, ())
             words = budget_conditions.of_tenant(tenant.spec.billing, standings)
@@ -186,6 +194,8 @@ class BudgetPush:
         def ended(outcome: str) -> None:
             if outcome == "delivered":
                 self._delivered.append(found)
+            elif outcome in _FAILED:
+                self._failed.append(found)
 
         message = of_alert(tenant.metadata.name, found.tenant_uid, found.alert)
         self._webhook.tell(message, ended)
@@ -205,14 +215,16 @@ class BudgetPush:
         )
 
     async def _settle(self) -> None:
-        """Says to the ledger what was delivered."""
+        """Says to the ledger what was delivered, and what failed: it gives up what fails for days."""
         delivered, self._delivered = self._delivered, []
-        if not delivered:
+        failed, self._failed = self._failed, []
+        if not delivered and not failed:
             return
         try:
-            await self._client.told(delivered)
+            await self._client.told(delivered, failed=failed)
         except LedgerUnavailable:
             self._delivered += delivered
+            # what fails again is said again
             raise
 
     async def _write(self, tenant: Tenant, percent: int) -> None:

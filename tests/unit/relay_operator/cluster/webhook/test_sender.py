@@ -301,7 +301,9 @@ async def test_a_receiver_that_is_gone_gets_nothing_any_more(
         webhook.tell(a_message(1))
         webhook.tell(a_message(2))
         await asyncio.sleep(600)
-        webhook.tell(a_message(3))
+        outcomes: list[str] = []
+        webhook.tell(a_message(3), outcomes.append)
+        assert outcomes == ["refused"]
         await asyncio.sleep(600)
     assert len(transport.attempts) == 1
     assert ended("refused") == before + 2

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+from prometheus_client import REGISTRY
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.reconcile.ledger.test_price_push import (
     LedgerOnSqlite,
@@ -18,6 +20,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_contract.billing.budget import BudgetStandings, TenantAlert, TenantBudget
 from relay_ledger.store.limits.budget_store import BudgetStore
+from relay_ledger.store.limits.dead_letters import TRIED_FOR, DeadLetters
 from relay_operator.cluster.webhook.message import Message
 from relay_operator.errors import LedgerUnavailable
 
@@ -32,6 +35,7 @@ class BudgetsOnSqlite:
         self.begin_anew(ledger)
         self.puts: list[TenantBudget] = []
         self.told_of: list[TenantAlert] = []
+        self.later = 0
 
     def begin_anew(self, ledger: LedgerOnSqlite) -> None:
         self._ledger = ledger
@@ -47,10 +51,13 @@ class BudgetsOnSqlite:
         self._answer()
         return self._store.standings(tenant_uids, now=_now())
 
-    async def told(self, alerts: Sequence[TenantAlert]) -> None:
+    async def told(
+        self, alerts: Sequence[TenantAlert], *, failed: Sequence[TenantAlert] = ()
+    ) -> None:
         self._answer()
         self.told_of += alerts
         self._store.told(alerts, now=_now())
+        DeadLetters(self._ledger.engine).failed(failed, now=_now() + self.later)
 
     def _answer(self) -> None:
         if self._ledger.is_away:
@@ -175,6 +182,57 @@ async def test_an_alert_that_nobody_takes_is_told_again_under_the_same_id(tmp_pa
     assert len({one.id for one in webhook.messages}) == 1
     assert len(budgets.told_of) == len(events(stage)) == 1
     await life.end()
+
+
+@pytest.mark.parametrize("outcome", ["given_up", "refused"])
+def test_an_alert_that_nobody_takes_for_days_is_kept_and_sent_again_when_asked(
+    tmp_path: Path, outcome: str
+) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        stage, ledger, budgets, webhook = stage_with_budgets(tmp_path)
+        webhook.outcome, budgets.later = outcome, TRIED_FOR
+        stage.tenant(billing=budget(alertAtPercent=[50]))
+        life = await stage.operator()
+        await stage.settle(40)
+        ledger.sell(uid(stage))
+        await stage.settle(60)
+        letters = DeadLetters(ledger.engine)
+        dead, count = letters.all(), len(webhook.messages)
+        assert len(dead) == 1
+        assert undelivered() == 1
+        await stage.settle(60)
+        assert len(webhook.messages) == count
+        webhook.outcome = "delivered"
+        letters.send_again(dead, now=_now())
+        await stage.settle(60)
+        assert len(webhook.messages) == count + 1
+        assert len({one.id for one in webhook.messages}) == 1
+        assert len(budgets.told_of) == 1
+        assert undelivered() == 0
+        await life.end()
+
+    run()
+
+
+@in_virtual_time
+async def test_what_gave_way_in_a_full_queue_was_not_tried_and_is_not_given_up(
+    tmp_path: Path,
+) -> None:
+    stage, ledger, budgets, webhook = stage_with_budgets(tmp_path)
+    webhook.outcome, budgets.later = "dropped", TRIED_FOR
+    stage.tenant(billing=budget(alertAtPercent=[50]))
+    life = await stage.operator()
+    await stage.settle(40)
+    ledger.sell(uid(stage))
+    await stage.settle(60)
+    assert len(webhook.messages) > 1
+    assert DeadLetters(ledger.engine).all() == []
+    await life.end()
+
+
+def undelivered() -> float | None:
+    return REGISTRY.get_sample_value("relay_operator_budget_alerts_undelivered")
 
 
 @in_virtual_time

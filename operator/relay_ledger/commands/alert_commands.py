@@ -1,0 +1,66 @@
+"""`relay-ledger alerts`: alerts of budgets that no receiver has taken, and how to have them sent again."""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from relay_ledger.money.amounts import usd_text
+from relay_ledger.periods.zones import utc_text
+from relay_ledger.store.databases import open_database
+from relay_ledger.store.limits.dead_letters import DeadLetter, DeadLetters
+from relay_ledger.store.schema import upgrade
+
+_COLUMNS: Final = (
+    *("tenant", "limit", "threshold", "period_start", "amount_usd", "spent_usd"),
+    *("crossed_at", "given_up_at"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds whose alerts, and what to do with them."""
+    parser.add_argument("--tenant", metavar="UID", help="of this tenant alone")
+    parser.add_argument(
+        "--send-again",
+        action="store_true",
+        help="have the operator send them again, under the ids that they had",
+    )
+
+
+def run(options: argparse.Namespace, address: str) -> int:
+    """Writes the alerts that were given up as CSV, or has them sent again and says how many."""
+    engine = open_database(address)
+    try:
+        upgrade(engine)
+        store = DeadLetters(engine)
+        letters = store.all(options.tenant)
+        if options.send_again:
+            count = store.send_again(letters, now=time.time_ns() // 1000)
+            sys.stdout.write(f"{count} alerts are sent again\n")
+        else:
+            _write(letters)
+    finally:
+        engine.dispose()
+    return 0
+
+
+def _write(letters: Sequence[DeadLetter]) -> None:
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for letter in letters:
+        alert = letter.alert.alert
+        is_budget = alert.kind == "budget"
+        table.writerow(
+            [
+                letter.alert.tenant_uid,
+                alert.kind,
+                f"{alert.threshold}%" if is_budget else f"below {usd_text(alert.threshold)}",
+                utc_text(alert.starts_at) if is_budget else "",
+                usd_text(alert.amount),
+                usd_text(alert.spent),
+                utc_text(alert.crossed_at),
+                utc_text(letter.given_up_at),
+            ]
+        )
