@@ -16,6 +16,7 @@ from relay.calls.attempts.shadow_comparison import Comparison
 from relay.calls.call_context import CallContext
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
 from relay.calls.money.call_money import CallMoney, MoneyRefused, reserve_money
+from relay.calls.permitted_tools import ToolsRefused, permitted_body
 from relay.calls.provider_error import PassedOnError
 from relay.calls.refusal_of import (
     BROKEN_STREAM_REFUSAL,
@@ -35,6 +36,7 @@ from relay.http.downstream import ClientConnection, RequestHandler
 from relay.http.message import Request
 from relay.http.problem import Problem
 from relay.routing.routes import Target
+from relay.tools.chat.chat_policy import ChatPolicy
 
 STREAM_COMMENT: Final = b": keep-alive\n\n"
 """Clients skip it (WHATWG HTML section 9.2.6)."""
@@ -50,6 +52,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         "_connection",
         "_context",
         "_endpoint",
+        "_hidden_tools",
         "_index",
         "_may_be_paid",
         "_money",
@@ -92,6 +95,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._money: CallMoney | None = None
         self._targets: tuple[Target, ...] = ()
         self._index = 0
+        self._hidden_tools = b""
         self._paused = False
         self._used_tokens = 0
         self.caller: Caller | None = None
@@ -129,9 +133,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self.ready_at = time.monotonic()
         request, caller = self.request, self.caller
         assert caller is not None
-        body = self._read_body(request)
-        if isinstance(body, Refusal):
-            self.refuse(body)
+        body = self._read_body(request, caller)
+        if body is None:
             return
         snapshot, router = caller.snapshot, caller.tenant.router
         routed = router.routed(snapshot, body.model, caller.task)
@@ -161,11 +164,31 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._move(WAITING)
         caller.tenant.admission.enter(self, self.ready_at)
 
-    def _read_body(self, request: Request) -> CallBody | Refusal:
+    def _read_body(self, request: Request, caller: Caller) -> CallBody | None:
+        """Returns what the call asks for; None where it was refused for that."""
         records = self._context.needed_records
         if records is not None and not records.ensure_room():
-            return Refusal.outbox_full
-        return read_body(request.body)
+            self.refuse(Refusal.outbox_full)
+            return None
+        body = read_body(request.body)
+        if isinstance(body, Refusal):
+            self.refuse(body)
+            return None
+        policy = caller.snapshot.chat_policy
+        return body if policy is None else self._permitted(body, policy)
+
+    def _permitted(self, body: CallBody, policy: ChatPolicy) -> CallBody | None:
+        """Returns the body without tools that the tenant may not offer a model; None where the call was refused for them."""
+        permitted = permitted_body(body, policy)
+        if isinstance(permitted, ToolsRefused):
+            self.refuse(permitted.refusal, message=permitted.message)
+            return None
+        left = permitted.body
+        if left is not body and not self._connection.reserve_copy(self.request, len(left.raw)):
+            self.unusable(Problem.BODY_MEMORY_FULL)
+            return None
+        self._hidden_tools = permitted.field
+        return left
 
     def _reserve_money(self, call: Call) -> bool:
         """Reserves what the call may cost; answers it where there is not enough."""
@@ -354,7 +377,7 @@ class Exchange(Consumer, Applicant, RequestHandler):
         self._writer.begin(
             attempt.status,
             attempt.headers,
-            fields,
+            fields + self._hidden_tools,
             stream=answer.is_stream,
             hold=answer.may_be_held,
             rewritten=answer.is_rewritten,
@@ -384,11 +407,16 @@ class Exchange(Consumer, Applicant, RequestHandler):
         now = time.monotonic()
         if self.phase is ATTEMPTING:
             # nothing can be added to a compressed stream, and nothing of it has left
+            if attempt.is_refused:
+                self.refuse(Refusal.tool_call_denied)
+                return
             if attempt.is_unusable or (attempt.is_broken_stream and not attempt.is_stream):
                 self._answer_unusable(attempt)
                 return
             self._begin_answering(attempt, now)
-        if attempt.is_broken_stream:
+        if attempt.is_refused:
+            self._end_early(Refusal.tool_call_denied)
+        elif attempt.is_broken_stream:
             self._end_early(BROKEN_STREAM_REFUSAL[attempt.outcome or "invalid"])
         else:
             attempt.answer_ends(now)
@@ -584,7 +612,8 @@ class Exchange(Consumer, Applicant, RequestHandler):
 
     def _common_fields(self, now: float) -> bytes:
         model = "" if self.phase is RECEIVING else self.call.body.model
-        return own_responses.common_fields(self._request_id, self.caller, model, now)
+        fields = own_responses.common_fields(self._request_id, self.caller, model, now)
+        return fields + self._hidden_tools
 
     def _move(self, target: int) -> None:
         assert may_move(self.phase, target), (self.phase, target)

@@ -612,6 +612,38 @@ static size_t thin_body(removal *from, text start, size_t size, char *out)
     return from->size;
 }
 
+/* -- all members ------------------------------------------------------------------------------------------------- */
+
+enum { MAX_MEMBERS = 128 };
+
+/* A member of the outermost object: its key with its quotes, and its value. */
+typedef struct {
+    span key, value;
+} member;
+
+/* Finds the members of the body of size bytes at start, which scan_body accepts; returns their number, -1 if there are more
+   than MAX_MEMBERS. */
+static int read_members(member *found, text start, size_t size)
+{
+    text end = start + size, p = after_blanks(after_blanks(start) + 1);
+    int count = 0;
+    while (*p == '"') {
+        if (count == MAX_MEMBERS)
+            return -1;
+        member *one = &found[count++];
+        one->key.start = p;
+        one->value.start = after_key(p, end);
+        one->key.end = after_string(p + 1, end);
+        one->value.end = one->value.start == NULL ? NULL : after_value(one->value.start, end, 1);
+        if (one->value.end == NULL) /* no body */
+            return -1;
+        p = after_blanks(one->value.end);
+        if (*p == ',')
+            p = after_blanks(p + 1);
+    }
+    return count;
+}
+
 /* -- answers ----------------------------------------------------------------------------------------------------- */
 
 /* What is looked for in an answer: that it reports no error and that each item of a list in it has a member that is not empty. */
@@ -977,6 +1009,30 @@ static PyObject *without(PyObject *module, PyObject *arguments)
     return thinned;
 }
 
+static PyObject *members(PyObject *module, PyObject *raw)
+{
+    char *start;
+    Py_ssize_t size;
+    member found[MAX_MEMBERS];
+
+    (void)module;
+    if (PyBytes_AsStringAndSize(raw, &start, &size) < 0)
+        return NULL;
+    int count = read_members(found, (text)start, (size_t)size);
+    if (count < 0)
+        Py_RETURN_NONE;
+    PyObject *spans = PyTuple_New(2 * (Py_ssize_t)count);
+    for (int i = 0; spans != NULL && i < 2 * count; i++) {
+        PyObject *item = span_object((text)start, i % 2 ? found[i / 2].value : found[i / 2].key);
+        if (item == NULL) {
+            Py_DECREF(spans);
+            return NULL;
+        }
+        PyTuple_SetItem(spans, (Py_ssize_t)i, item);
+    }
+    return spans;
+}
+
 #define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
 static PyMethodDef methods[] = {
     {"scan", scan, METH_O, "Returns where the fields stand that the relay reads; None for what is no JSON object."},
@@ -985,6 +1041,7 @@ static PyMethodDef methods[] = {
     {"base64_at", FAST(base64_at), "Returns the first of the places, a stride apart, where base64 stands; -1 without one."},
     {"reports_in_answer", FAST(reports_in_answer),
      "Returns where usage, model and service tier of a whole answer stand; None for one that is to be decoded."},
+    {"members", members, METH_O, "Returns where the keys and values of a body that was scanned stand, in turn; None for too many."},
     {"without", without, METH_VARARGS, "Returns a body that was scanned without the parameters at these paths; itself if it has none."},
     {NULL, NULL, 0, NULL},
 };

@@ -53,3 +53,5 @@ MAX_NESTING: Final = 512
 """More open brackets than that are no body: orjson and jiter, which the large providers' servers parse with, stop at 1,024
 and 200, and Python's own decoder at about 990.
 """
+MAX_MEMBERS: Final = 128
+"""More members of a body than that are not looked through one by one; no provider has as many parameters."""

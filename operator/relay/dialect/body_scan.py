@@ -3,6 +3,7 @@
 try:
     from relay.dialect._body_scan import (
         base64_at,
+        members,
         reports_in_answer,
         scan,
         string_at,
@@ -10,8 +11,17 @@ try:
         without,
     )
 except ModuleNotFoundError:
+    from relay.dialect.body_members_pure import members
     from relay.dialect.body_scan_pure import scan
     from relay.dialect.body_texts_pure import base64_at, reports_in_answer, string_at, text_at
     from relay.dialect.parameter_removal_pure import without
 
-__all__ = ("base64_at", "reports_in_answer", "scan", "string_at", "text_at", "without")
+__all__ = (
+    "base64_at",
+    "members",
+    "reports_in_answer",
+    "scan",
+    "string_at",
+    "text_at",
+    "without",
+)

@@ -86,6 +86,7 @@ _CONTENT: Final = 2
 
 _Pattern = re.Pattern[bytes]
 BLANKS: Final = re.compile(_BLANK)
+ANY_STRING: Final = re.compile(_STRING)
 ANY_KEY: Final = re.compile(_KEY)
 _FIELD_KEY: Final = re.compile(_spelled(*_FIELDS) + _COLON)
 _STREAM_OPTION_KEY: Final = re.compile(_spelled("include_usage") + _COLON)

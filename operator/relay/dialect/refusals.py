@@ -54,6 +54,21 @@ class Refusal(Enum):
     invalid_model = RefusalRow(
         400, INVALID, "invalid_model", "The model's name is not valid Unicode text.", param="model"
     )
+    tools_denied = RefusalRow(
+        400,
+        INVALID,
+        "tool_not_permitted",
+        "The call asks for a tool that this tenant may not use.",
+        param="tools",
+    )
+    tools_unreadable = RefusalRow(
+        400,
+        INVALID,
+        "invalid_tools",
+        "What the call offers the model cannot be told for certain: a field of it, or a key inside its tools, stands there twice "
+        "or in another spelling, or there are more than 512 KiB of tools or 128 fields.",
+        param="tools",
+    )
     missing_api_key = RefusalRow(
         401,
         INVALID,
@@ -331,6 +346,14 @@ class Refusal(Enum):
         SERVER,
         "upstream_invalid",
         "The provider answered with success, but without an answer to this call.",
+    )
+    tool_call_denied = RefusalRow(
+        502,
+        SERVER,
+        "tool_not_permitted",
+        "The model called a tool that this tenant may not use, or in a way that cannot be read for certain; its answer ends there.",
+        # whoever repeats the call pays for it again
+        retry=False,
     )
     upstream_reset = RefusalRow(
         502,

@@ -17,6 +17,7 @@ from relay.http.connection_pool import Origin
 from relay.http.headers import HOP_BY_HOP, field_name, field_value
 from relay.http.tls import provider_context
 from relay.routing.sessions import session_seed
+from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.permissions import Permissions
 from relay_contract.document import (
     ApiKey,
@@ -120,9 +121,13 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class ToolAccess:
-    """Holds what the tenant may use of tool servers, and how each is reached. heads hold a request's beginning, without what differs."""
+    """Holds what the tenant may use of tool servers, and how each is reached. heads hold a request's beginning, without what differs.
+
+    chat is what the same grants permit in chat calls.
+    """
 
     permissions: Permissions
+    chat: ChatPolicy
     upstreams: Mapping[str, Upstream]
     heads: Mapping[str, bytes]
 
@@ -145,6 +150,11 @@ class Snapshot:
     models: tuple[str, ...]
     known_models: frozenset[str]
     tools: ToolAccess | None
+
+    @property
+    def chat_policy(self) -> ChatPolicy | None:
+        """Returns what chat calls may offer a model; None where the tenant has no manifest, which leaves them as they are."""
+        return None if self.tools is None else self.tools.chat
 
     def all_upstreams(self) -> list[Upstream]:
         """Returns everything that calls are sent to: providers and tool servers."""
@@ -256,8 +266,10 @@ def _tool_access(document: Document) -> ToolAccess | None:
     granted = {grant.server for grant in manifest.grants}
     servers = [one for one in document.catalogue.tool_servers if one.name in granted]
     upstreams = {server.name: _tool_upstream(server) for server in servers}
+    permissions = Permissions(manifest, document.tenant.uid)
     return ToolAccess(
-        permissions=Permissions(manifest, document.tenant.uid),
+        permissions=permissions,
+        chat=ChatPolicy(permissions, manifest.on_denied),
         upstreams=upstreams,
         heads={
             server.name: _tool_head(urlsplit(server.url), upstreams[server.name])

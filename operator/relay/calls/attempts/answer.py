@@ -17,6 +17,7 @@ from relay.dialect.body_scan import reports_in_answer
 from relay.dialect.endpoints import RESPONSES, Endpoint
 from relay.http.content_coding import Inflater, is_coded
 from relay.routing.routes import Target
+from relay.tools.chat.answer_guard import AnswerGuard
 
 MAX_UNDECIDED_BYTES: Final = 4096
 """Blanks in front of an answer, which some providers send to keep the connection alive."""
@@ -27,6 +28,8 @@ _WHOLE: Final = {
     Endpoint.EMBEDDINGS: (b"data", b"embedding"),
 }
 """The list in an answer, and what each item of it has in one that is whole; relay.dialect.answers.answer_content has the rule."""
+_CALLING: Final = (Endpoint.CHAT, Endpoint.RESPONSES)
+"""Endpoints whose answers may call tools."""
 _JSON: Final = b"application/json"
 _EVENT_STREAM: Final = b"text/event-stream"
 _OTHER_STREAMS: Final = (b"stream", b"ndjson", b"jsonl")
@@ -44,6 +47,7 @@ class Answer:
     __slots__ = (
         "_beginning",
         "_call",
+        "_guard",
         "_holds_answer",
         "_inflater",
         "_marker",
@@ -85,6 +89,7 @@ class Answer:
         self.error: ErrorReport | None = None
         self.usage: object = None
         self.response_id: str | None = None
+        self._guard: AnswerGuard | None = None
         self._inflater: Inflater | None = None
         if content_encoding is not None and is_coded(content_encoding):
             self._inflater = Inflater(content_encoding)
@@ -96,6 +101,8 @@ class Answer:
         elif self._inflater is None or self._inflater.readable:
             self.undecided = call.body.stream
             self.unary = None if self.undecided else UnaryBody()
+        if call.chat_policy is not None and self._holds_answer and call.endpoint in _CALLING:
+            self._guard = AnswerGuard(call.chat_policy)
 
     # -- as it passes ----------------------------------------------------------------------------------------------
 
@@ -126,7 +133,14 @@ class Answer:
     @property
     def is_passed_on(self) -> bool:
         """True if the client gets the body as it comes, rather than what the relay makes of it."""
+        if self._guard is not None and self.stream is None:
+            return False
         return self._holds_answer and not self._misnamed and not self.undecided
+
+    @property
+    def is_refused(self) -> bool:
+        """True if it calls a tool that the tenant may not use, or cannot be read for that; nothing more of it is passed on."""
+        return self._guard is not None and self._guard.refuses
 
     @property
     def has_ended(self) -> bool:
@@ -171,22 +185,44 @@ class Answer:
             data, read = self._beginning, self._text
             self._beginning = self._text = b""
         stream, unary = self.stream, self.unary
+        shown = data
         if inflater is not None and not inflater.readable:
             self.stream = self.unary = None
         elif stream is not None:
             shown = stream.feed(read)
-            return shown if inflater is None else data
+            if inflater is not None:
+                shown = data
         elif unary is not None:
             unary.keep(read)
-        return data
+        guard = self._guard
+        return shown if guard is None else self._guarded(guard, shown)
+
+    def _guarded(self, guard: AnswerGuard, data: bytes) -> bytes:
+        """Returns what may pass. A document waits until it is whole; what can only be passed on unread may not."""
+        if self._inflater is not None or (self.stream is None and self.unary is None):
+            guard.refuses = True
+            return b""
+        if self.stream is not None:
+            return guard.events(data)
+        guard.keep(data)
+        return b""
 
     def rest(self) -> bytes:
         """Ends the answer; returns what was held back of it."""
         rest = self.stream.rest() if self.stream is not None else b""
         if self._inflater is not None:
             return b""
+        if self._guard is not None:
+            rest = self._rest_of(self._guard, rest)
         marker = self._marker
         return rest if marker is None else marker.feed(rest) + marker.rest()
+
+    def _rest_of(self, guard: AnswerGuard, rest: bytes) -> bytes:
+        """Returns what may pass of what is held, the id in it not marked yet unless the marker has begun."""
+        if self.stream is not None:
+            return guard.events(rest) + guard.rest() if rest else guard.rest()
+        document = b"" if self._misnamed else guard.document()
+        return self._marked(document) if document and self.is_rewritten else document
 
     def _marked(self, data: bytes) -> bytes:
         if self._marker is None:
@@ -249,6 +285,15 @@ class Answer:
 
     def judge(self) -> Outcome:
         """Judges the answer, whose HTTP message is whole or which is not read any further."""
+        outcome = self._judge()
+        if self.is_refused:
+            # it is answered by the relay, and paid
+            self.error = None
+            self.unusable = False
+            return "invalid"
+        return outcome
+
+    def _judge(self) -> Outcome:
         if self.status >= 300:
             return self._judge_refusal()
         if self.stream is not None:

@@ -279,6 +279,11 @@ class Attempt(ResponseReceiver):
         return answer is not None and answer.stream is not None and self.outcome in _BROKEN
 
     @property
+    def is_refused(self) -> bool:
+        """True if the answer calls a tool that the tenant may not use."""
+        return self.answer is not None and self.answer.is_refused
+
+    @property
     def is_unusable(self) -> bool:
         """True if the answer holds nothing that a caller could use."""
         return self.answer is not None and self.answer.unusable
@@ -384,6 +389,8 @@ class Attempt(ResponseReceiver):
                 self._connection.answer_begun(now)
         if shown and answer.is_passed_on:
             self.consumer.answer_body(shown)
+        if answer.is_refused:
+            self._end_at_once(now)
 
     def _end_at_once(self, now: float) -> None:
         """Ends an answer that will not get better, before the provider does."""

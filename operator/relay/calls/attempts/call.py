@@ -16,6 +16,7 @@ from relay.http.message import Request
 from relay.random_ids import random_id
 from relay.routing.routes import Target
 from relay.routing.snapshot import RoutePlan, Upstream
+from relay.tools.chat.chat_policy import ChatPolicy
 
 _COMPLETIONS: Final = Endpoint.COMPLETIONS
 OTHER_MODEL: Final = "other"
@@ -27,12 +28,14 @@ class Call:
 
     call_id is the relay's own and never repeats; request_id may be the caller's, who may use it again.
     heads keeps what the head becomes at each provider, up to the fields that differ per attempt; calls of one head share
-    it. thinned keeps the body without what a provider refuses, by the paths of that.
+    it. thinned keeps the body without what a provider refuses, by the paths of that. chat_policy says which tools the answer
+    may call; None for any.
     """
 
     __slots__ = (
         "body",
         "call_id",
+        "chat_policy",
         "connection_field",
         "endpoint",
         "estimate",
@@ -67,6 +70,7 @@ class Call:
         trace_id: str,
         trace_flags: str,
         estimate: CallEstimate,
+        chat_policy: ChatPolicy | None = None,
     ) -> None:
         self.tenant = tenant
         self.endpoint = endpoint
@@ -83,6 +87,7 @@ class Call:
         self.trace_id = trace_id
         self.trace_flags = trace_flags
         self.estimate = estimate
+        self.chat_policy = chat_policy
         self.thinned: dict[tuple[bytes, ...], CallBody] = {}
 
     def without_header(self, name: bytes) -> "Call":
@@ -103,6 +108,7 @@ class Call:
             trace_id=self.trace_id,
             trace_flags=self.trace_flags,
             estimate=self.estimate,
+            chat_policy=self.chat_policy,
         )
 
     def ask(self, caller: Caller, first: Target) -> Ask:
@@ -237,4 +243,5 @@ def new_call(
             attachments=attachments,
             bound=body.output_bound(endpoint),
         ),
+        chat_policy=caller.snapshot.chat_policy,
     )

@@ -62,7 +62,7 @@ _READ_KEYS: Final = frozenset(
 """Keys that a decision rests on, in whatever object of a message's parameters."""
 
 
-def _folded(key: str) -> str:
+def folded(key: str) -> str:
     """Returns what a careless reader may take the key for.
 
     Go's decoder ignores case and reads the long s as s (GHSA-wvj2-96wp-fq3f), another one ended keys at a NUL
@@ -73,17 +73,17 @@ def _folded(key: str) -> str:
     return "".join(filter(str.isalnum, plain.casefold()))
 
 
-_FOLDED_READ_KEYS: Final = frozenset(map(_folded, _READ_KEYS))
+_FOLDED_READ_KEYS: Final = frozenset(map(folded, _READ_KEYS))
 
 
 def has_lookalikes(keys: Iterable[str]) -> bool:
     """Returns whether one of these keys could be taken for one that a decision rests on."""
-    return any(key not in _READ_KEYS and _folded(key) in _FOLDED_READ_KEYS for key in keys)
+    return any(key not in _READ_KEYS and folded(key) in _FOLDED_READ_KEYS for key in keys)
 
 
 def has_lookalike_of(name: str, keys: Iterable[str]) -> bool:
     """Returns whether one of these keys could be taken for that one."""
-    return any(key != name and _folded(key) == _folded(name) for key in keys)
+    return any(key != name and folded(key) == folded(name) for key in keys)
 
 
 class Kind(Enum):

@@ -79,6 +79,21 @@ static void check_thinning(text raw, size_t size, unsigned chosen)
     free(thinned);
 }
 
+/* Members follow one another in a body, each a string and a value. */
+static void check_members(text raw, size_t size)
+{
+    member found[MAX_MEMBERS];
+    int count = read_members(found, raw, size);
+    text before = raw;
+
+    for (int i = 0; i < count; i++) {
+        claim(before < found[i].key.start && found[i].key.end < found[i].value.start, "out of order", raw, size);
+        claim(after_string(found[i].key.start + 1, raw + size) == found[i].key.end, "not one key", raw, size);
+        check_span(found[i].value, raw, size);
+        before = found[i].value.end;
+    }
+}
+
 /* An answer that passes for whole is one value, and what it reports are others inside it. */
 static void check_answer(text raw, size_t size)
 {
@@ -114,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (unsigned i = 0; i < found.opening_count; i++)
             check_span(found.openings[i], raw, size);
         claim(after_value(after_blanks(raw), raw + size, 0) != NULL, "not one value", raw, size);
+        check_members(raw, size);
         for (unsigned chosen = 0; chosen < 1u << PATH_COUNT; chosen += 1 + (unsigned)size % 7)
             check_thinning(raw, size, chosen);
     }

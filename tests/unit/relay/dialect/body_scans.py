@@ -15,6 +15,7 @@ from relay.dialect.body_fields import MAX_OPENING_MESSAGES, Reports, Span, Spans
 
 Scan = Callable[[bytes], Spans | None]
 Removal = Callable[[bytes, tuple[bytes, ...]], bytes]
+Members = Callable[[bytes], tuple[Span, ...] | None]
 Pairs = list[tuple[str, Any]]
 """An object as it is written, with every key that stands twice."""
 
@@ -63,6 +64,7 @@ class BodyReader(Protocol):
     base64_at: Callable[[bytes, int, int], int]
     reports_in_answer: Callable[[bytes, bytes, bytes], Reports | None]
     without: Removal
+    members: Members
 
 
 def loaded(path: Path) -> BodyReader:

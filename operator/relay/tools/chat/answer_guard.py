@@ -1,0 +1,148 @@
+"""Holds back of an answer what calls a tool that is not granted, whatever the pieces in which it comes."""
+
+import re
+from typing import Any, Final
+
+from relay.tools.chat.called_tools import CalledTools
+from relay.tools.chat.chat_policy import ChatPolicy
+from relay.tools.reading.json_text import Bounds, UnreadableJson, members_at, root_of, text_of
+
+MAX_EVENT_BYTES: Final = 1024 * 1024
+"""An event that is longer is not passed on."""
+MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
+"""An answer in one document that is longer is not passed on. What calls tools may have no more than ANSWER_BOUNDS."""
+ANSWER_BOUNDS: Final = Bounds(size=1024 * 1024, depth=128, brackets=128 * 1024)
+
+_MARKS: Final = (b"tool", b"_call", b"mcp", b"output_item", b'"output"')
+"""One of them stands in whatever calls a tool, in chat completions or the Responses API."""
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00(?:5[fF]|[67])")
+"""Letters that no encoder escapes, and that could spell a mark otherwise."""
+_BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_MOST_BEFORE: Final = 3
+"""Bytes of a blank line that may have come before its last one."""
+_DONE: Final = b"[DONE]"
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class AnswerGuard:
+    """Lets pass what it is given until something is called that is not granted; from then on nothing. refuses says so."""
+
+    __slots__ = ("_called", "_end", "_held", "_size", "refuses")
+
+    def __init__(self, policy: ChatPolicy) -> None:
+        self._called = CalledTools(policy)
+        self._held: list[bytes] = []
+        self._end = b""
+        self._size = 0
+        self.refuses = False
+
+    def events(self, data: bytes) -> bytes:
+        """Takes a piece of a stream of events; returns the whole events that may pass."""
+        if self.refuses:
+            return b""
+        # what is held has no blank line, but may end with the beginning of one
+        begun = len(self._end)
+        end = _end_of_events(self._end + data) - begun
+        if end <= 0:
+            self._hold(data)
+            return b""
+        events = b"".join((*self._held, data[:end])) if self._held else data[:end]
+        self._held = []
+        self._end = b""
+        self._size = 0
+        if end < len(data):
+            self._hold(data[end:])
+        return self._permitted(events)
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._size += len(data)
+        self._end = (self._end + data)[-_MOST_BEFORE:]
+        self._bound(MAX_EVENT_BYTES)
+
+    def _bound(self, most_bytes: int) -> None:
+        if self._size > most_bytes:
+            self.refuses = True
+            self._held = []
+
+    def rest(self) -> bytes:
+        """Ends a stream of events; returns what was held of it, which some clients read as an event."""
+        rest = self._taken()
+        return self._permitted(rest) if rest else b""
+
+    def keep(self, data: bytes) -> None:
+        """Takes a piece of an answer in one document."""
+        self._size += len(data)
+        if not self.refuses:
+            self._held.append(data)
+            self._bound(MAX_DOCUMENT_BYTES)
+
+    def document(self) -> bytes:
+        """Ends an answer in one document; returns it if it may pass."""
+        body = self._taken()
+        if not self.refuses and _may_call(body):
+            payload = _object_in(body)
+            self.refuses = payload is None or not self._called.permits(payload)
+        return b"" if self.refuses else body
+
+    def _taken(self) -> bytes:
+        held, self._held = self._held, []
+        return b"" if self.refuses else b"".join(held)
+
+    def _permitted(self, events: bytes) -> bytes:
+        """Returns the events up to the first that may not pass."""
+        if not _may_call(events):
+            return events
+        place = 0
+        while place < len(events):
+            blank = _BLANK_LINE.search(events, place)
+            end = len(events) if blank is None else blank.end()
+            if not self._permits(events[place:end]):
+                self.refuses = True
+                return events[:place]
+            place = end
+        return events
+
+    def _permits(self, event: bytes) -> bool:
+        if not _may_call(event):
+            return True
+        name, lines = b"", []
+        for line in event.removeprefix(_BOM).splitlines():
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                lines.append(value.strip())
+            elif field == b"event":
+                name = value.strip()
+        data = b"\n".join(lines)
+        if not data or data == _DONE:
+            return True
+        payload = _object_in(data)
+        return payload is not None and self._called.permits(payload, name.decode("latin-1"))
+
+
+def _may_call(text: bytes) -> bool:
+    """Returns whether something in the text may call a tool; most events only bring words."""
+    for mark in _MARKS:
+        if mark in text:
+            return True
+    return b"\\u00" in text and _ESCAPED_LETTER.search(text) is not None
+
+
+def _end_of_events(data: bytes) -> int:
+    """Returns the end of the last blank line."""
+    if data.endswith(b"\n\n"):
+        return len(data)
+    end = 0
+    for blank in _BLANK_LINE.finditer(data):
+        end = blank.end()
+    return end
+
+
+def _object_in(data: bytes) -> dict[str, Any] | None:
+    """Decodes an object in which no key stands twice; None for anything else."""
+    try:
+        text = text_of(data, ANSWER_BOUNDS)
+        members, end = members_at(text, root_of(text))
+    except UnreadableJson:
+        return None
+    return {member.key: member.value for member in members} if not text[end:].strip() else None

@@ -1,0 +1,147 @@
+"""Finds in what a provider says the calls of tools, and whether each is of one that is granted."""
+
+from typing import Any, Final
+
+from relay.tools.chat.chat_policy import ChatPolicy
+
+_NAMED_CALLS: Final = ("function_call", "custom_tool_call")
+"""Items of the Responses API that call a tool by its name."""
+_OTHER_ITEMS: Final = (
+    *("message", "reasoning", "compaction"),
+    *("function_call_output", "custom_tool_call_output"),
+)
+"""Items that call nothing. What is in neither list is the call of a tool that its provider runs, or may be."""
+_ARGUMENTS: Final = ("function_call_arguments", "custom_tool_call_input")
+"""Events of the Responses API, by the second part of their names, that bring the arguments of a call by name."""
+_ARGUMENT_KEYS: Final = ("arguments", "input")
+_LEGACY: Final = -1
+"""Stands for the number of the one call in `function_call`."""
+
+
+class CalledTools:
+    """The calls of one answer, in one document or in many events. Each has to say its name before its arguments."""
+
+    __slots__ = ("_items", "_names", "_policy")
+
+    def __init__(self, policy: ChatPolicy) -> None:
+        self._policy = policy
+        self._names: dict[tuple[int, int], str] = {}
+        self._items: set[object] = set()
+
+    def permits(self, payload: dict[str, Any], event: str = "") -> bool:
+        """Returns whether everything that is called here is granted. event is the name of the event that brings it."""
+        choices = payload.get("choices")
+        if choices is not None and not self._permits_choices(choices):
+            return False
+        for kind in (payload.get("type"), event):
+            if isinstance(kind, str) and not self._permits_event(kind, payload):
+                return False
+        response = payload.get("response")
+        items = [payload.get("output")]
+        if isinstance(response, dict):
+            items.append(response.get("output"))
+        return all(self._permits_items(one) for one in items) and self._permits_item(
+            payload.get("item"), payload.get("output_index")
+        )
+
+    # -- chat completions ------------------------------------------------------------------------------------------
+
+    def _permits_choices(self, choices: object) -> bool:
+        if not isinstance(choices, list):
+            return False
+        for place, choice in enumerate(choices):
+            if not isinstance(choice, dict):
+                return False
+            number = _number(choice, place)
+            for part in (choice, choice.get("delta"), choice.get("message")):
+                if isinstance(part, dict) and not self._permits_calls(part, number):
+                    return False
+        return True
+
+    def _permits_calls(self, part: dict[str, Any], choice: int) -> bool:
+        legacy = part.get("function_call")
+        if legacy and not self._permits_call({"function": legacy}, (choice, _LEGACY)):
+            return False
+        calls = part.get("tool_calls")
+        if not calls:
+            return True
+        if not isinstance(calls, list):
+            return False
+        return all(
+            self._permits_call(call, (choice, _number(call, place)))
+            for place, call in enumerate(calls)
+        )
+
+    def _permits_call(self, call: object, place: tuple[int, int]) -> bool:
+        """Judges a call or a piece of one: the name comes with the first piece, and a call that has an id is another one."""
+        if not isinstance(call, dict) or call.get("type") not in (None, "", "function", "custom"):
+            return False
+        said = [call, call.get("function"), call.get("custom")]
+        parts = [part for part in said if isinstance(part, dict)]
+        if any(part and not isinstance(part, dict) for part in said):
+            return False
+        known = self._names.get(place)
+        for part in parts:
+            name = part.get("name")
+            if not name:
+                continue
+            if not self._policy.permits(name) or (
+                known is not None and not _follows(call, name, known)
+            ):
+                return False
+            known = self._names[place] = name
+        return known is not None or not _has_arguments(parts)
+
+    # -- the Responses API -----------------------------------------------------------------------------------------
+
+    def _permits_event(self, kind: str, payload: dict[str, Any]) -> bool:
+        if not kind.startswith("response."):
+            return True
+        subject = kind.split(".")[1]
+        if subject in _ARGUMENTS:
+            return not self._items.isdisjoint(
+                _places(payload.get("item_id"), payload.get("output_index"))
+            )
+        return not ("call" in subject or "mcp" in subject or "tool" in subject)
+
+    def _permits_items(self, items: object) -> bool:
+        if items is None:
+            return True
+        if not isinstance(items, list):
+            return False
+        return all(
+            item is not None and self._permits_item(item, place) for place, item in enumerate(items)
+        )
+
+    def _permits_item(self, item: object, place: object) -> bool:
+        if item is None:
+            return True
+        if not isinstance(item, dict):
+            return False
+        kind = item.get("type")
+        if kind in _OTHER_ITEMS:
+            return True
+        if kind not in _NAMED_CALLS or not self._policy.permits(item.get("name")):
+            return False
+        self._items.update(_places(item.get("id"), place))
+        return True
+
+
+def _follows(call: dict[str, Any], name: str, known: str) -> bool:
+    """Returns whether a further name is the first one again, or that of another call; clients would join anything else to it."""
+    return name == known or bool(call.get("id"))
+
+
+def _has_arguments(parts: list[dict[str, Any]]) -> bool:
+    return any(part.get(key) for part in parts for key in _ARGUMENT_KEYS)
+
+
+def _number(holder: object, place: int) -> int:
+    """Returns the index that a choice or call gives itself; some providers give none."""
+    index = holder.get("index") if isinstance(holder, dict) else None
+    return index if isinstance(index, int) else place
+
+
+def _places(identity: object, place: object) -> list[object]:
+    """Returns by what an item is known: its id, and its place in the output."""
+    return [one for one in (identity, place) if isinstance(one, str | int)]

@@ -1,0 +1,275 @@
+"""Tools that a call offers a model: what no grant covers is taken out or refused, wherever and however it is written."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.relay.tools.chat.granted import HIDING, REFUSING, flat, function, offer_of
+from tests.unit.relay.tools.protocol import PERMISSIONS
+
+from relay.tools.chat.chat_policy import MAX_KEPT_LISTS, ChatPolicy
+from relay.tools.chat.offered_tools import DeniedTools
+from relay.tools.chat.tool_entries import TOOL_BOUNDS, UncheckableTools
+
+BODY = {"model": "m", "messages": []}
+
+
+@pytest.mark.parametrize("policy", [HIDING, REFUSING])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"tools": None},
+        {"tools": []},
+        {"tools": [function("read_invoice"), function("mail__send")], "tool_choice": "required"},
+        {"tools": [flat("list_orders")], "tool_choice": {"type": "function", "name": "list_orders"}},
+        {"tools": [{"type": "custom", "custom": {"name": "read_invoice", "format": {}}}]},
+        {"tools": [{"type": "custom", "name": "read_invoice"}]},
+        {"tools": [{"name": "read_invoice", "input_schema": {}}], "tool_choice": {"type": "any"}},
+        {"functions": [{"name": "read_invoice"}], "function_call": {"name": "read_invoice"}},
+        {"tool_choice": "read_invoice"},
+        {"tool_choice": {"type": "tool", "name": "read_invoice"}},
+        {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [flat("mail__send")]}},
+        {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": [function("mail__send")]}}},
+        {"web_search_options": None, "plugins": [], "enable_search": False},
+        {"prompt": "a text to complete"},
+        {"parallel_tool_calls": True, "x": {"tools": [function("pay")]}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_granted_stays_as_it_is(policy: ChatPolicy, fields: dict[str, Any]) -> None:
+    raw = json.dumps(BODY | fields)
+    offer = offer_of(raw, policy)
+    assert (offer.raw, offer.hidden) == (raw.encode(), ())
+
+
+DENIED_TOOLS: dict[str, tuple[dict[str, Any], str]] = {
+    "of no server": (function("pay"), "pay"),
+    "by a server's own name, which has a prefix": (flat("send"), "send"),
+    "in capitals": (function("Read_Invoice"), "Read_Invoice"),
+    "with a blank": (function("read_invoice "), "read_invoice?"),
+    "custom": ({"type": "custom", "custom": {"name": "pay"}}, "pay"),
+    "of two names": ({**function("read_invoice"), "name": "pay"}, "read_invoice"),
+    "of two names, turned": ({**function("pay"), "name": "read_invoice"}, "pay"),
+    "of two kinds": ({**function("read_invoice"), "custom": {"name": "pay"}}, "read_invoice"),
+    "hosted": ({"type": "web_search"}, "web_search"),
+    "hosted, by a granted name": ({"type": "web_search", "name": "read_invoice"}, "read_invoice"),
+    "a connector": ({"type": "mcp", "server_label": "erp", "server_url": "https://x"}, "mcp"),
+    "a namespace": ({"type": "namespace", "name": "read_invoice", "tools": []}, "read_invoice"),
+    "of another kind of API": ({"google_search": {}}, "unnamed"),
+    "of another kind beside a name": ({"name": "read_invoice", "google_search": {}}, "read_invoice"),
+    "nameless": ({"type": "function", "function": {}}, "function"),
+    "named by a number": ({"type": "function", "name": 5}, "function"),
+    "typed by a list": ({"type": ["function"], "name": "read_invoice"}, "read_invoice"),
+    "that would end the header": (function("a\r\nset-cookie: b,c"), "a??set-cookie:?b?c"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "told"), DENIED_TOOLS.values(), ids=DENIED_TOOLS)
+@pytest.mark.parametrize("field", ["tools", "functions"])
+def test_a_tool_that_is_not_granted_is_taken_out_or_refused(
+    entry: dict[str, Any], told: str, field: str
+) -> None:
+    tools = [function("read_invoice"), entry, flat("mail__send")]
+    offer = offer_of({"a": 1, field: tools, "b": 2})
+    assert json.loads(offer.raw) == {"a": 1, field: [tools[0], tools[2]], "b": 2}
+    assert offer.hidden == (told,)
+    with pytest.raises(DeniedTools) as raised:
+        offer_of({field: tools}, REFUSING)
+    assert (raised.value.field, raised.value.labels) == (field, (told,))
+
+
+@pytest.mark.parametrize("entry", ["read_invoice", 5, None, ["read_invoice"]])
+def test_an_entry_that_is_no_object_is_no_tool(entry: object) -> None:
+    assert json.loads(offer_of({"tools": [entry, flat("mail__send")]}).raw) == {
+        "tools": [flat("mail__send")]
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ({"a": 1, "tools": [function("pay")], "tool_choice": "auto", "parallel_tool_calls": True}, {"a": 1}),
+        ({"tools": [function("pay")], "tool_choice": {"type": "auto"}, "a": 1}, {"a": 1}),
+        ({"functions": [{"name": "pay"}], "function_call": "none"}, {}),
+        ({"functions": [{"name": "pay"}], "tools": [flat("mail__send")], "tool_choice": "required"},
+         {"tools": [flat("mail__send")], "tool_choice": "required"}),
+    ],
+)  # fmt: skip
+def test_with_the_last_tool_goes_what_stands_only_beside_tools(
+    body: dict[str, Any], left: dict[str, Any]
+) -> None:
+    assert json.loads(offer_of(body).raw) == left
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "required",
+        {"type": "function", "function": {"name": "read_invoice"}},
+        {"type": "allowed_tools", "mode": "auto", "tools": [flat("read_invoice")]},
+    ],
+    ids=str,
+)
+def test_a_model_that_has_to_call_a_tool_is_not_asked_without_one(choice: object) -> None:
+    with pytest.raises(DeniedTools) as raised:
+        offer_of({"tools": [function("pay")], "tool_choice": choice})
+    assert raised.value.field == "tool_choice"
+    with pytest.raises(DeniedTools):
+        offer_of({"functions": [{"name": "pay"}], "function_call": {"name": "read_invoice"}})
+
+
+@pytest.mark.parametrize("policy", [HIDING, REFUSING])
+@pytest.mark.parametrize("field", ["tool_choice", "function_call"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "pay",
+        function("pay"),
+        flat("pay"),
+        {"name": "pay"},
+        {"type": "tool", "name": "pay"},
+        {"type": "auto", "name": "pay"},
+        {"type": "web_search_preview"},
+        {"type": "mcp", "server_label": "erp"},
+        {"type": "allowed_tools", "tools": [flat("read_invoice"), flat("pay")]},
+        {"type": "allowed_tools", "allowed_tools": {"tools": [{"type": "mcp"}]}},
+        {"type": "allowed_tools", "tools": [flat("read_invoice")], "allowed_tools": {"tools": [flat("pay")]}},
+        {"type": "allowed_tools"},
+        {},
+        [],
+        True,
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_choice_of_what_is_not_granted_is_refused(
+    policy: ChatPolicy, field: str, choice: object
+) -> None:
+    with pytest.raises(DeniedTools) as raised:
+        offer_of({"tools": [function("read_invoice")], field: choice}, policy)
+    assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("web_search_options", {}),
+        ("plugins", [{"id": "web"}]),
+        ("mcp_servers", [{"url": "https://x"}]),
+        ("search_parameters", {"mode": "on"}),
+        ("data_sources", [{}]),
+        ("connectors", [{"id": "web-search"}]),
+        ("enable_search", True),
+    ],
+)
+def test_a_field_by_which_a_provider_runs_a_tool_is_one(field: str, value: object) -> None:
+    offer = offer_of({"a": 1, field: value})
+    assert (json.loads(offer.raw), offer.hidden) == ({"a": 1}, (field,))
+    with pytest.raises(DeniedTools):
+        offer_of({field: value}, REFUSING)
+
+
+def test_a_stored_prompt_may_bring_tools() -> None:
+    with pytest.raises(DeniedTools) as raised:
+        offer_of({"model": "m", "prompt": {"id": "pmpt_1"}})
+    assert raised.value.field == "prompt"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"tools":[],"tools":[]}',
+        '{"tools":[],"t\\u006fols":[]}',
+        '{"Tools":[{"name":"pay"}]}',
+        '{"tool\u017f":[{"name":"pay"}]}',
+        '{"tools\\u0000":[{"name":"pay"}]}',
+        '{"TOOL_CHOICE":"pay"}',
+        '{"webSearchOptions":{}}',
+        '{"tools":{"name":"pay"}}',
+        '{"tools":"pay"}',
+        '{"tools":[{"name":"read_invoice","name":"pay"}]}',
+        '{"tools":[{"type":"function","function":{"name":"pay","n\\u0061me":"read_invoice"}}]}',
+        '{"tools":[{"type":"function","function":{"name":"read_invoice","Name":"pay"}}]}',
+        '{"tools":[{"type":"function","name":"read_invoice","Function":{"name":"pay"}}]}',
+        '{"tools":[{"type":"function","name":"read_invoice","TYPE":"mcp"}]}',
+        '{"tool_choice":{"name":"read_invoice","name":"pay"}}',
+        '{"%s":1}' % ("_" * 300 + "tools"),
+    ],
+)  # fmt: skip
+def test_what_another_reader_could_read_otherwise_is_refused(body: str) -> None:
+    with pytest.raises(UncheckableTools):
+        offer_of(body)
+
+
+def test_a_key_in_escapes_is_read_as_any_reader_does() -> None:
+    offer = offer_of('{"a":1,"\\u0074ools":[{"name":"pay"}]}')
+    assert (json.loads(offer.raw), offer.hidden) == ({"a": 1}, ("pay",))
+
+
+def test_more_tools_than_can_be_read_are_refused() -> None:
+    with pytest.raises(UncheckableTools):
+        offer_of({"tools": [function("read_invoice", description="x" * TOOL_BOUNDS.size)]})
+    deep = "[" * 70 + "]" * 70
+    with pytest.raises(UncheckableTools):
+        offer_of(f'{{"tools":[{{"name":"read_invoice","parameters":{deep}}}]}}')
+
+
+def test_lists_are_kept_for_the_next_call_and_only_so_many() -> None:
+    policy = ChatPolicy(PERMISSIONS, "Hide")
+    first = policy.tool_list(b'[{"name":"pay"}]')
+    assert policy.tool_list(b'[{"name":"pay"}]') is first
+    for number in range(MAX_KEPT_LISTS):
+        policy.tool_list(b'[{"name":"x%d"}]' % number)
+    assert policy.tool_list(b'[{"name":"pay"}]') is not first
+
+
+NAMES = st.sampled_from(
+    ["read_invoice", "list_orders", "mail__send", "pay", "send", "Read_invoice", "", "\ud800"]
+)
+ENTRIES = st.builds(function, NAMES) | st.builds(flat, NAMES) | st.fixed_dictionaries(
+    {"type": st.sampled_from(["function", "custom", "mcp", "web_search", 5, None])},
+    optional={
+        "name": NAMES,
+        "function": st.fixed_dictionaries({"name": NAMES}) | st.none(),
+        "custom": st.fixed_dictionaries({"name": NAMES}),
+        "server_url": st.just("https://x"),
+    },
+)  # fmt: skip
+GRANTED = {"read_invoice", "list_orders", "list_invoices", "mail__send", "mail__list_invoices"}
+
+
+def names_in(value: Any) -> set[str]:
+    """Every name that stands anywhere in a value."""
+    if isinstance(value, dict):
+        own = {value["name"]} if isinstance(value.get("name"), str) else set()
+        return own.union(*map(names_in, value.values()))
+    return set().union(*map(names_in, value)) if isinstance(value, list) else set()
+
+
+@given(
+    tools=st.lists(ENTRIES, max_size=6),
+    functions=st.none() | st.lists(ENTRIES, max_size=3),
+    choice=st.sampled_from([None, "auto", "required", "pay", flat("pay"), flat("read_invoice")]),
+    indent=st.none() | st.integers(0, 2),
+)
+def test_no_denied_name_is_left_and_every_granted_tool_is(
+    tools: list[dict[str, Any]],
+    functions: list[dict[str, Any]] | None,
+    choice: object,
+    indent: int | None,
+) -> None:
+    body = {"tools": tools, "tool_choice": choice, "model": "m", "functions": functions}
+    try:
+        offer = offer_of(json.dumps(body, indent=indent))
+    except DeniedTools:
+        return
+    left = json.loads(offer.raw)
+    assert names_in(left) <= GRANTED
+    for name in ("tools", "functions"):
+        for entry in left.get(name) or ():
+            assert entry["type"] in ("function", "custom")
+        plain = [function(one) for one in GRANTED] + [flat(one) for one in GRANTED]
+        kept = [entry for entry in body[name] or () if entry in plain]  # type: ignore[attr-defined]
+        assert [entry for entry in left.get(name) or () if entry in plain] == kept
