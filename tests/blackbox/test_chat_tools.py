@@ -17,9 +17,8 @@ from tests.blackbox.scripted import (
     scripted,
     unary,
 )
-from tests.blackbox.tenant import KEY, Platform, provider
+from tests.blackbox.tenant import Platform, provider
 from tests.blackbox.upstream import Upstream
-from tests.blackbox.wire import Wire, request_bytes
 from tests.unit.relay.tools.protocol import approved, tool
 
 from relay_contract.document import Document
@@ -50,7 +49,7 @@ def test_a_provider_never_hears_of_hidden_tools(
     hidden = [function("pay"), {"type": "mcp", "server_url": "https://evil.example"}]
     answer = relay.chat(tools=[function("read_invoice"), *hidden], tool_choice="auto")
     assert answer.status == 200
-    assert answer.headers["x-relay-hidden-tools"] == "pay, mcp"
+    assert answer.header("x-relay-hidden-tools") == "pay, mcp"
     asked = stable.only_request()
     assert asked.json()["tools"] == [function("read_invoice")]
     assert b"pay" not in asked.body
@@ -104,7 +103,7 @@ def test_an_answer_calls_only_what_is_granted(
         answer = relay.chat()
     assert answer.status == status
     assert (answer.body == calling(name)) == (status == 200)
-    assert (b'"a"' in answer.body) == (status == 200)
+    assert (b"arguments" in answer.body) == (status == 200)
 
 
 def test_a_stream_ends_before_the_first_argument_and_frees_its_provider(
@@ -122,10 +121,7 @@ def test_a_stream_ends_before_the_first_argument_and_frees_its_provider(
     )
     with scripted(ScriptedProvider([script])) as model:
         relay.push(document(platform, providers=[provider("stable", model.url)]))
-        with Wire(relay.port) as wire:
-            headers = {"authorization": f"Bearer {KEY}", "connection": "close"}
-            wire.send(request_bytes("POST", CHAT, headers, chat_body(stream=True)))
-            answer = wire.read_answer()
+        answer = relay.chat(stream=True)
     assert answer.status == 200
     assert answer.body.startswith(first)
     assert b"pay" not in answer.body
