@@ -11,6 +11,7 @@ from tests.blackbox.scripted import (
     DONE,
     END,
     STREAM_HEAD,
+    Script,
     ScriptedProvider,
     chunk,
     piece,
@@ -114,7 +115,7 @@ def test_a_stream_ends_before_the_first_argument_and_frees_its_provider(
         '{"tool_calls":[{"index":0,"id":"c","function":{"name":"pay","arguments":"{se"}}]}'
     )
     more = chunk('{"tool_calls":[{"index":0,"function":{"arguments":"cret"}}]}')
-    script = (
+    script: Script = (
         *(STREAM_HEAD, piece(first), 0.1),
         *(piece(call[at : at + 9]) for at in range(0, len(call), 9)),
         *(piece(more), piece(DONE), END),

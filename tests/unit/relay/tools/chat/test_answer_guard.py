@@ -156,14 +156,13 @@ def test_comments_and_the_end_pass(data: bytes) -> None:
     assert passed([data]) == (data, False)
 
 
-def test_an_event_without_an_end_is_held_only_so_long() -> None:
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_event_without_an_end_is_held_only_so_long(more: int) -> None:
     guard = AnswerGuard(HIDING)
-    for _ in range(MAX_EVENT_BYTES // 1024):
-        assert guard.events(b"data: " + b"x" * 1018) == b""
-    assert not guard.refuses
-    assert guard.events(b"x") == b""
-    assert guard.refuses
-    assert guard.rest() == b""
+    pieces = [b"data: " + b"x" * 1018] * (MAX_EVENT_BYTES // 1024) + [b"x" * more]
+    assert b"".join(map(guard.events, pieces)) == b""
+    assert guard.refuses == bool(more)
+    assert len(guard.rest()) == (0 if more else MAX_EVENT_BYTES)
 
 
 def document_of(body: bytes, *, pieces: int = 2) -> tuple[bytes, bool]:
