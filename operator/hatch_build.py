@@ -26,7 +26,6 @@ INTERPRETED: Final = {
     "accounting/library_log.py": "a handler of the standard library; no call writes to it",
     "process": "documents, signals and the admin port; no call passes through it",
     "calls/ledger/ledger_access.py": "a thread for each question to the ledger",
-    "dialect/body_members_pure.py": "stands in for a part of the scan in C",
     "dialect/body_scan_pure.py": "stands in for the scan in C where that is not built",
     "dialect/body_texts_pure.py": "stands in for the functions beside it",
     "dialect/parameter_removal_pure.py": "stands in for a part of it in the same way",

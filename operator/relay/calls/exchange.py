@@ -16,7 +16,6 @@ from relay.calls.attempts.shadow_comparison import Comparison
 from relay.calls.call_context import CallContext
 from relay.calls.call_phases import ANSWERING, ATTEMPTING, OVER, RECEIVING, WAITING, may_move
 from relay.calls.money.call_money import CallMoney, MoneyRefused, reserve_money
-from relay.calls.permitted_tools import ToolsRefused, permitted_body
 from relay.calls.provider_error import PassedOnError
 from relay.calls.refusal_of import (
     BROKEN_STREAM_REFUSAL,
@@ -29,6 +28,7 @@ from relay.calls.refusal_of import (
 )
 from relay.calls.response_writer import ResponseWriter
 from relay.calls.tenants.caller import Caller, check_size, identify, request_id
+from relay.calls.tool_policy.permitted_tools import ToolsRefused, permitted_body
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.refusals import Refusal
 from relay.dialect.request_body import CallBody, read_body

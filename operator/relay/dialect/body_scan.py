@@ -11,10 +11,9 @@ try:
         without,
     )
 except ModuleNotFoundError:
-    from relay.dialect.body_members_pure import members
     from relay.dialect.body_scan_pure import scan
     from relay.dialect.body_texts_pure import base64_at, reports_in_answer, string_at, text_at
-    from relay.dialect.parameter_removal_pure import without
+    from relay.dialect.parameter_removal_pure import members, without
 
 __all__ = (
     "base64_at",

@@ -1,9 +1,12 @@
-"""Takes parameters out of a request body in Python, for a relay without the compiled scan: the same results, slower."""
+"""Takes parameters out of a request body, and finds all of them, in Python, for a relay without the compiled scan: the same
+results, slower.
+"""
 
 import json
 from typing import Final
 
-from relay.dialect.body_scan_pure import ANY_KEY, BLANKS, after_value
+from relay.dialect.body_fields import MAX_MEMBERS, Span
+from relay.dialect.body_scan_pure import ANY_KEY, ANY_STRING, BLANKS, after_value
 
 MAX_PATHS: Final = 16
 MAX_STEPS: Final = 6
@@ -105,3 +108,22 @@ def without(raw: bytes, paths: tuple[bytes, ...]) -> bytes:
     removal.object(_after_blanks(raw, 0), steps)
     removal.take_out(len(raw), len(raw))
     return raw if len(removal.left) == len(raw) else bytes(removal.left)
+
+
+def members(raw: bytes) -> tuple[Span, ...] | None:
+    """Returns where the keys and the values of a body that was scanned stand, in turn; None for more than MAX_MEMBERS.
+
+    A key stands there with its quotes.
+    """
+    spans: list[Span] = []
+    place = _after_blanks(raw, _after_blanks(raw, 0) + 1)
+    while raw[place : place + 1] != b"}":
+        if len(spans) == 2 * MAX_MEMBERS:
+            return None
+        key, name = ANY_KEY.match(raw, place), ANY_STRING.match(raw, place)
+        assert key is not None
+        assert name is not None
+        end = _after_value(raw, key.end())
+        spans += (name.span(), (key.end(), end))
+        place = _after_comma(raw, end)
+    return tuple(spans)

@@ -5,7 +5,7 @@ from tests.cluster.build import debian_packages
 from tests.unit.relay.dialect.body_scans import BodyReader, Members, Removal, Scan, loaded
 
 from hatch_build import compile_body_scan
-from relay.dialect import body_members_pure, body_scan_pure, parameter_removal_pure
+from relay.dialect import body_scan_pure, parameter_removal_pure
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +49,6 @@ def scan(request: pytest.FixtureRequest) -> Scan:
 def members(request: pytest.FixtureRequest) -> Members:
     """Each of the two readings of members in turn."""
     if request.param == "pure":
-        return body_members_pure.members
+        return parameter_removal_pure.members
     compiled: BodyReader = request.getfixturevalue("compiled")
     return compiled.members

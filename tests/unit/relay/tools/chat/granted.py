@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.unit.relay.tools.protocol import PERMISSIONS
 
-from relay.dialect.body_members_pure import members
+from relay.dialect.parameter_removal_pure import members
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.chat.offered_tools import Offer, offered
 

@@ -1,0 +1,1 @@
+"""Holds chat calls to the tools of their tenant's manifest."""
