@@ -17,7 +17,7 @@ CHART = ROOT / "charts" / "relay-operator"
 IMAGES = tuple(docker_engine.DOCKERFILES)
 OPERATOR_NAMESPACE = "relay-system"
 PROVIDERS = ("legacy", "holysheep")
-KEYS_ARE_FOR = {"legacy": "legacy_billed_reached_rotors_shared_sink_steady_usual"}
+KEYS_ARE_FOR = {"legacy": "legacy_billed_dearer_reached_rotors_shared_sink_steady_usual"}
 """The Providers that cluster tests make for the same simulated provider."""
 LEDGER_VOLUME = "relay-demo-ledger"
 LEDGER_VALUES: Mapping[str, object] = {

@@ -325,7 +325,7 @@ class Run:
     def told_decision(self) -> Decision:
         """Returns the standing decision in the words of the verdict that status has."""
         assert self.standing is not None
-        if self.state.phase in BEFORE_WEIGHT:
+        if self.state.phase in BEFORE_WEIGHT or self.standing.is_passed:
             return self.standing
         look = Look(
             verdict=self.told,

@@ -175,7 +175,7 @@ class RouteCostWatch:
         if before is not None and before.is_remembered and found.reason in _TO_COME:
             # a restart raises nothing: it stays until there is evidence again
             return
-        is_other = before is None or (before.holds, before.reason) != (found.holds, found.reason)
+        is_other = before is None or _gist(before) != _gist(found)
         is_old = self._clock() - self._found_at.get(key, float("-inf")) >= TOLD_SECONDS
         if before is not None and not (is_other or is_old or before.is_remembered):
             return
@@ -255,6 +255,12 @@ _SIDES: Final = ("stable", "canary")
 
 def _is_limited(run: Run) -> bool:
     return run.plan.max_cost_increase_percent is not None and run.is_measured
+
+
+def _gist(found: CostFinding) -> tuple[bool | None, Reason, str]:
+    """Returns what makes a finding another one: what is awaited has no figures, whose change is told now and then."""
+    awaited = found.message if found.reason is Reason.TOO_FEW_REQUESTS else ""
+    return found.holds, found.reason, awaited
 
 
 async def _in_turns(keys: Iterable[RouteKey]) -> AsyncIterator[RouteKey]:

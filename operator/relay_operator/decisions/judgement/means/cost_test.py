@@ -68,17 +68,13 @@ class CostTest:
     def finding(self, most_percent: float) -> CostFinding:
         """Says whether the canary costs more than so many percent above stable."""
         canary, stable = self._canary, self._stable
+        increase = 100 * (canary.mean / stable.mean - 1) if stable.mean > 0 else None
+        if canary.ticks < FEWEST_TICKS or min(self.calls.values()) < FEWEST_ANSWERS:
+            return _found(None, Reason.TOO_FEW_REQUESTS, self._too_few(most_percent), increase)
         figures = (
             f"canary {_told(canary, self.calls['canary'])}, stable {_told(stable, self.calls['stable'])} at the same "
             f"times; the limit is {most_percent:g} % more"
         )
-        increase = 100 * (canary.mean / stable.mean - 1) if stable.mean > 0 else None
-        if canary.ticks < FEWEST_TICKS or min(self.calls.values()) < FEWEST_ANSWERS:
-            message = (
-                f"{figures}. It takes {FEWEST_ANSWERS:g} calls of each, in {FEWEST_TICKS} looks at the ledger with calls "
-                "of both, to tell a difference from chance"
-            )
-            return _found(None, Reason.TOO_FEW_REQUESTS, message, increase)
         if stable.mean <= 0 < canary.mean:
             return _found(False, Reason.COST_HIGHER, f"{figures}, and stable costs nothing", None)
         certain = certain_increase(canary, stable)
@@ -91,10 +87,17 @@ class CostTest:
             True, Reason.WITHIN_COST, f"{figures}, which is not exceeded for certain", increase
         )
 
+    def _too_few(self, most_percent: float) -> str:
+        """Says what is awaited, without figures, which would be old before they are told again."""
+        without = [side for side, calls in self.calls.items() if not calls]
+        lack = f"no calls of {' and '.join(without)}" if without else "too few calls of both sides"
+        return (
+            f"{lack} have been compared yet: it takes {FEWEST_ANSWERS:g} of each, in {FEWEST_TICKS} looks at the ledger with "
+            f"calls of both, to tell a difference from chance; the limit is {most_percent:g} % more"
+        )
+
 
 def _told(mean: MeanPerAnswer, calls: int) -> str:
-    if not calls:
-        return "has no calls yet"
     return f"{mean.mean * _THOUSAND:.4g} USD a thousand of {calls} calls"
 
 

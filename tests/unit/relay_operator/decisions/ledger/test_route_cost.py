@@ -129,4 +129,4 @@ def test_what_has_no_price_or_no_known_use_is_said_and_its_looks_are_left_out() 
 
 def test_calls_at_another_provider_are_of_another_canary() -> None:
     looks = [[*both(number)[:1], row("canary", "older", calls=number)] for number in range(50)]
-    assert "canary has no calls yet" in evidence(*looks).finding(10).message
+    assert "no calls of canary and stable" in evidence(*looks).finding(10).message

@@ -100,6 +100,10 @@ class Scene:
         found = self.stage.condition("RelayRoute", "chat", type_, tenant="finance")
         return found.get("status", ""), found.get("reason", "")
 
+    def said(self, type_: str) -> str:
+        found = self.stage.condition("RelayRoute", "chat", type_, tenant="finance")
+        return str(found.get("message", ""))
+
 
 @in_virtual_time
 async def test_a_dearer_canary_is_held_told_once_and_goes_on_under_a_higher_limit(
@@ -111,6 +115,8 @@ async def test_a_dearer_canary_is_held_told_once_and_goes_on_under_a_higher_limi
     # the step is passed but for its cost, of which too little is known
     assert scene.told("WithinCost") == ("Unknown", "TooFewRequests")
     assert scene.told("Ready") == ("True", "AwaitingEvidence")
+    awaited = "at 50 %, the step is passed but for its cost: too few calls of both sides have been compared"
+    assert awaited in scene.said("Ready")
     await scene.traffic(900)
     assert scene.status["weights"]["canaryPercent"] == 50
     assert scene.told("WithinCost") == ("False", "CostHigher")

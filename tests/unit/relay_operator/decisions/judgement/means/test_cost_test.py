@@ -49,7 +49,8 @@ def test_a_canary_beside_a_stable_side_that_costs_nothing_costs_more() -> None:
 def test_few_calls_or_few_looks_tell_nothing(ticks: int, calls: int) -> None:
     found = played(canary=0.01, ticks=ticks, calls=calls).finding(10)
     assert (found.holds, found.reason) == (None, "TooFewRequests")
-    assert "It takes 100 calls of each, in 30 looks" in found.message
+    assert "it takes 100 of each, in 30 looks" in found.message
+    assert ("no calls of canary and stable" in found.message) is (calls == 0)
 
 
 def test_what_attempts_without_an_answer_cost_counts_to_the_next_calls() -> None:
