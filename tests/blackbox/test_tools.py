@@ -32,6 +32,9 @@ from tests.blackbox.tool_server import (
 from tests.documents import with_tenant
 from tests.unit.relay.tools.protocol import META, raw
 
+SERVED = ["2026-07-28", "2025-11-25", "2025-06-18"]
+
+
 # -- what is granted -----------------------------------------------------------------------------------------------
 
 
@@ -90,7 +93,7 @@ def test_discovery_names_no_server(finance: Relay, erp: ToolServer) -> None:
     answer = ask(finance, raw("server/discover"))
     assert answer.status == 200
     assert answer.json()["result"]["capabilities"] == {"tools": {}}
-    assert answer.json()["result"]["supportedVersions"] == ["2026-07-28"]
+    assert answer.json()["result"]["supportedVersions"] == SERVED
     assert b"erp" not in answer.body
     assert erp.requests == []
 
@@ -293,13 +296,11 @@ def test_ambiguous_messages_are_refused(finance: Relay, erp: ToolServer, body: b
     assert erp.requests == []
 
 
-def test_clients_of_sessions_are_told_which_revision_is_served(finance: Relay) -> None:
-    body = (
-        b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}'
-    )
-    answer = ask(finance, body, mcp_protocol_version=None)
+def test_clients_of_other_revisions_are_told_which_are_served(finance: Relay) -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}'
+    answer = ask(finance, body, mcp_protocol_version="2024-11-05")
     assert code(answer, 400) == -32022
-    assert answer.json()["error"]["data"]["supported"] == ["2026-07-28"]
+    assert answer.json()["error"]["data"]["supported"] == SERVED
 
 
 @pytest.mark.parametrize(
@@ -325,8 +326,11 @@ def test_the_key_decides_who_calls(finance: Relay, erp: ToolServer) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_there_is_no_stream_to_open_and_no_session_to_end(finance: Relay, method: str) -> None:
-    assert finance.ask(method, MCP).status == 405
+def test_without_a_session_there_is_no_stream_to_open_and_none_to_end(
+    finance: Relay, method: str
+) -> None:
+    assert finance.ask(method, MCP).status == 400
+    assert finance.ask("PUT", MCP).status == 405
 
 
 # -- servers that misbehave ----------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ from relay_contract.provider_probe import ProviderProbe
 from relay_contract.quota_use import QuotaLevel
 
 _WRITES: Final = frozenset({b"POST"})
+_TOOL_METHODS: Final = frozenset({b"POST", b"GET", b"DELETE"})
 _READS: Final = frozenset({b"GET", b"HEAD"})
 
 
@@ -268,8 +269,8 @@ def _paths(context: CallContext) -> PathTable:
     others = OtherMethods(context, endpoint=OTHER, methods=b"POST")
     history = OwnRequests(context, UsageHistoryRequest)
     paths.register(USAGE_HISTORY, PathEntry(_WRITES, history, others))
-    others = OtherMethods(context, endpoint=MCP_LABEL, methods=b"POST")
-    paths.register(MCP, PathEntry(_WRITES, ToolRequests(context), others))
+    others = OtherMethods(context, endpoint=MCP_LABEL, methods=b"POST, GET, DELETE")
+    paths.register(MCP, PathEntry(_TOOL_METHODS, ToolRequests(context), others))
     paths.register_prefix(MODEL, _own(context, OwnRequests(context, ModelRequest)))
     return paths
 

@@ -50,7 +50,10 @@ class Published:
 
 
 class Permissions:
-    """What one manifest permits, and its revision. Names are those that callers see."""
+    """What one manifest permits, and its revision. Names are those that callers see.
+
+    reached are the servers whose lists can be asked for; None for all of them.
+    """
 
     __slots__ = (
         "_by_length",
@@ -63,7 +66,9 @@ class Permissions:
         "tools",
     )
 
-    def __init__(self, manifest: Manifest, tenant_uid: str) -> None:
+    def __init__(
+        self, manifest: Manifest, tenant_uid: str, reached: frozenset[str] | None = None
+    ) -> None:
         self.revision = revision(manifest, tenant_uid)
         self.tools: dict[str, Permitted] = {}
         self.prompts: dict[str, Permitted] = {}
@@ -78,10 +83,17 @@ class Permissions:
             for pattern in grant.resources:
                 self._grant_resources(server, pattern)
         self._lengths = sorted(self._by_length, reverse=True)
+        if reached is not None:
+            for kind, servers in self._servers.items():
+                self._servers[kind] = tuple(one for one in servers if one in reached)
 
     def servers(self, kind: ListKind) -> tuple[str, ...]:
         """Returns the servers whose lists of this kind can have something for the tenant, in the manifest's order."""
         return self._servers[kind]
+
+    def all_servers(self) -> tuple[str, ...]:
+        """Returns the servers that have anything for the tenant, in the manifest's order of their kinds."""
+        return tuple(dict.fromkeys(one for kind in ListKind for one in self._servers[kind]))
 
     def published(self, kind: ListKind, server: str) -> dict[str, Published]:
         """Returns what of the server's tools or prompts the tenant may see, by the server's own names."""

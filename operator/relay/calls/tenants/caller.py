@@ -80,7 +80,8 @@ def identify(request: Request, tenants: TenantMap) -> Caller | Refusal:
         return Refusal.tenant_mismatch
     if snapshot.suspended:
         return Refusal.tenant_suspended
-    holder.use.at = request.received_at
+    # a request that goes on for long is identified more than once
+    holder.use.at = max(holder.use.at, request.received_at)
     task = fields.get(b"x-task-type")
     return Caller(
         holder,

@@ -6,7 +6,6 @@ from typing import Final
 
 from mypy_extensions import trait
 
-from relay.accounting.exception_log import ExceptionLog
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field
@@ -18,6 +17,7 @@ from relay.tools.reading.event_stream import EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
+from relay.tools.server_requests import marked
 
 _JSON: Final = b"application/json"
 _EVENTS: Final = b"text/event-stream"
@@ -41,9 +41,13 @@ class AnswerReader(ABC):
     def failed(self, error: ProtocolError) -> None:
         """Takes the reason why there is none; the last call."""
 
+    @abstractmethod
+    def crashed(self, error: Exception) -> None:
+        """Takes an exception in the handling of the call, which has ended it."""
+
 
 class ToolCall(ResponseReceiver):
-    """Lives from `start` to the reader's last call or `abort`."""
+    """Lives from `start` to the reader's last call or `abort`. place is its server's in the session, -1 without one."""
 
     __slots__ = (
         "_access",
@@ -51,10 +55,10 @@ class ToolCall(ResponseReceiver):
         "_body",
         "_connection",
         "_events",
-        "_exceptions",
         "_fields",
         "_is_over",
         "_passed",
+        "_place",
         "_pool",
         "_providers",
         "_reader",
@@ -65,20 +69,20 @@ class ToolCall(ResponseReceiver):
     def __init__(
         self,
         providers: ProviderAccess,
-        exceptions: ExceptionLog,
         access: ToolAccess,
         passed: Passed,
         fields: bytes,
         seal: StateSeal,
         reader: AnswerReader,
+        place: int = -1,
     ) -> None:
         self._providers = providers
-        self._exceptions = exceptions
         self._access = access
         self._passed = passed
         self._fields = fields
         self._seal = seal
         self._reader = reader
+        self._place = place
         self._auth = b""
         self._status = 0
         self._body = bytearray()
@@ -129,6 +133,10 @@ class ToolCall(ResponseReceiver):
 
     def response(self, status: int, headers: list[Field], now: float) -> None:
         self._status = status
+        if status == 404 and self._place >= 0:
+            # its server has lost the session, so the client needs another one
+            self._fail(ProtocolError.unknown_session)
+            return
         media_type = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
         if status == 200 and media_type == _EVENTS:
             self._events = EventReader(SERVER_BOUNDS.size)
@@ -160,9 +168,10 @@ class ToolCall(ResponseReceiver):
             self._fail(ProtocolError.server_unavailable)
 
     def crashed(self, error: Exception) -> None:
-        self._exceptions.note(error)
-        if not self._is_over:
-            self._fail(ProtocolError.server_unavailable)
+        # it may have been raised by the reader, after the last call
+        self._is_over = True
+        self._let_go()
+        self._reader.crashed(error)
 
     # -- what was said ---------------------------------------------------------------------------------------------
 
@@ -186,7 +195,9 @@ class ToolCall(ResponseReceiver):
         else:
             question = self._passed.question
             if may_pass(message, question.era, question.server, self._access.permissions):
-                self._reader.message(message.text)
+                text = message.text if self._place < 0 else marked(message, self._place)
+                if text is not None:
+                    self._reader.message(text)
 
     def _take_answer(self, message: object) -> None:
         text: str | ProtocolError = ProtocolError.invalid_answer

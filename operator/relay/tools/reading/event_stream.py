@@ -57,7 +57,8 @@ class EventReader:
         """Takes a line; returns the data of the event that it ends."""
         if not line:
             data, self._data = self._data, []
-            return b"\n".join(data) if data else None
+            # one without data is none: servers begin streams so, for their id
+            return b"\n".join(data) if any(data) else None
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))

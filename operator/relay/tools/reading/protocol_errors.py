@@ -16,6 +16,8 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 SERVER_ERROR: Final = -32000
 """The first of the codes that JSON-RPC 2.0, section 5.1, leaves to implementations."""
+SESSION_NOT_FOUND: Final = -32001
+"""As the official SDK for TypeScript answers; the protocol defines the status alone."""
 HEADER_MISMATCH: Final = -32020
 UNSUPPORTED_VERSION: Final = -32022
 LEGACY_RESOURCE_NOT_FOUND: Final = -32002
@@ -42,6 +44,8 @@ class ProtocolError(Enum):
     unknown_prompt = (200, INVALID_PARAMS, "Unknown prompt")
     unknown_resource = (200, INVALID_PARAMS, "Resource not found")
     invalid_cursor = (200, INVALID_PARAMS, "Invalid cursor")
+    missing_session = (400, INVALID_REQUEST, "Mcp-Session-Id is missing")
+    unknown_session = (404, SESSION_NOT_FOUND, "Session not found")
     forbidden_origin = (403, INVALID_REQUEST, "Requests of web pages are not accepted")
     unsupported_media_type = (415, INVALID_REQUEST, "The content type has to be application/json")
     busy = (429, INTERNAL_ERROR, "Too many calls are under way")
@@ -50,8 +54,8 @@ class ProtocolError(Enum):
     invalid_answer = (502, INTERNAL_ERROR, "The tool server gave an invalid answer")
 
     def status(self, era: Era) -> int:
-        """Returns the status of the HTTP answer. To a legacy client 404 says that its session is over."""
-        if self is ProtocolError.unknown_method and era is Era.LEGACY:
+        """Returns the status of the HTTP answer. To a legacy client 404 says that its session is over, 400 that HTTP failed."""
+        if era is Era.LEGACY and self in _OUTCOMES:
             return 200
         status: int = self.value[0]
         return status
@@ -68,3 +72,7 @@ class ProtocolError(Enum):
         members = f'"code":{code},"message":{json.dumps(message)}' + (data and f',"data":{data}')
         identity = id_text and f'"id":{id_text},'
         return f'{{"jsonrpc":"2.0",{identity}"error":{{{members}}}}}'.encode()
+
+
+_OUTCOMES: Final = frozenset({ProtocolError.unknown_method, ProtocolError.invalid_params})
+"""Errors that the legacy era knows as outcomes of a well-formed request."""

@@ -51,6 +51,11 @@ def test_a_message_is_one_event_whatever_blanks_it_has() -> None:
     assert read(event('{\n"a":1}'), []) == [b'{\n"a":1}']
 
 
+def test_an_event_without_data_is_none() -> None:
+    first = b"id: 1\nretry: 3000\ndata: \n\nid: 2\ndata\ndata:\n\n"
+    assert EventReader(1000).feed(first + b"id: 3\ndata: {}\n\n") == [b"{}"]
+
+
 def test_an_event_that_is_not_ended_is_none() -> None:
     assert read(b"data: {}\n", []) == []
     assert read(b"data:{}\n\nevent: x\n\ndata: 1", []) == [b"{}"]

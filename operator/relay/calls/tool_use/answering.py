@@ -1,0 +1,220 @@
+"""What every request of the protocol has in common: an answer in the protocol's words, whole or as a stream, and its record."""
+
+import math
+import time
+from typing import Final
+
+from relay.accounting.tool_call_event import ToolOutcome
+from relay.admission.not_admitted import NotAdmitted
+from relay.calls import own_responses
+from relay.calls.call_context import CallContext
+from relay.calls.own_request import TenantRequest
+from relay.calls.tenants.caller import Caller
+from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
+from relay.calls.tool_use.tool_record import ToolRecord
+from relay.dialect.endpoints import MCP_LABEL
+from relay.http.downstream import ClientConnection
+from relay.http.headers import Field
+from relay.http.message import Request
+from relay.routing.snapshot import ToolAccess
+from relay.tools.answers import SaidOutcome
+from relay.tools.decisions import Passed
+from relay.tools.reading.eras import Era
+from relay.tools.reading.event_stream import event
+from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.request_state import StateSeal
+
+MOST_CALLS: Final = 64
+"""Calls to tool servers that a worker has under way; answers of each may take some MiB."""
+MOST_ROUNDS: Final = 64
+"""Messages of sessions that a worker has under way beside the calls, which may be waiting for just these."""
+MOST_STREAMS: Final = 64
+"""Streams of sessions that a worker has open, each with a connection to every server of its session."""
+STREAM_HEADERS: Final[list[Field]] = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class UnderWay:
+    """Counts requests of one kind, of which there may be so many."""
+
+    __slots__ = ("_count", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._count = 0
+        self._most = most
+
+    def try_enter(self) -> bool:
+        """Counts one more, unless that is too many; whoever entered leaves."""
+        if self._count >= self._most:
+            return False
+        self._count += 1
+        return True
+
+    def leave(self) -> None:
+        """Counts one fewer."""
+        self._count -= 1
+
+
+class ToolUse:
+    """What one worker has under way for clients of tools."""
+
+    __slots__ = ("calls", "rounds", "streams")
+
+    def __init__(self) -> None:
+        self.calls = UnderWay(MOST_CALLS)
+        self.rounds = UnderWay(MOST_ROUNDS)
+        self.streams = UnderWay(MOST_STREAMS)
+
+
+class AnsweringRequest(TenantRequest, AnswerReader):
+    """A request that is answered with messages of the protocol. Its era is that of its errors."""
+
+    __slots__ = ("_call", "_entered", "_era", "_id_text", "_record", "_streams", "_use")
+
+    def __init__(
+        self, context: CallContext, connection: ClientConnection, request: Request, use: ToolUse
+    ) -> None:
+        super().__init__(context, connection, request, MCP_LABEL)
+        self._use = use
+        self._era = Era.MODERN
+        self._call: ToolCall | None = None
+        self._record: ToolRecord | None = None
+        self._id_text = ""
+        self._entered: UnderWay | None = None
+        self._streams = False
+
+    def _pass_on(
+        self,
+        passed: Passed,
+        caller: Caller,
+        access: ToolAccess,
+        seal: StateSeal,
+        fields: bytes,
+        place: int = -1,
+    ) -> None:
+        """Sends the message on. place is its server's in the session, -1 without one."""
+        providers = self._context.providers
+        auth = providers.auth_line(access.upstreams[passed.server])
+        if auth is None:
+            self._send_error(ProtocolError.server_unavailable)
+            return
+        if not self._may_begin(self._use.calls) or self._is_over_limit(caller, passed.server):
+            return
+        call = self._call = ToolCall(providers, access, passed, fields, seal, self, place)
+        call.start(auth)
+
+    def _may_begin(self, kind: UnderWay) -> bool:
+        """Counts a request that begins; answers one that is too many."""
+        if not kind.try_enter():
+            self._send_error(ProtocolError.busy, retry_after_seconds=1.0)
+            return False
+        self._entered = kind
+        return True
+
+    def _is_over_limit(self, caller: Caller, server: str) -> bool:
+        """Charges the tenant one request to the server; answers one that is beyond its limit."""
+        verdict = caller.tenant.admission.tool_limiter.admit(
+            model=server, input_tokens=0, output_tokens=0, now=time.monotonic()
+        )
+        if isinstance(verdict, NotAdmitted):
+            self._send_error(ProtocolError.limited, retry_after_seconds=verdict.retry_after_seconds)
+            return True
+        return False
+
+    # -- relay.calls.tool_use.tool_call.AnswerReader ---------------------------------------------------------------
+
+    def message(self, text: str) -> None:
+        if not self._streams:
+            self._begin_stream()
+        self._writer.body(event(text))
+        self._writer.flush()
+
+    def answered(self, status: int, text: str, outcome: SaidOutcome) -> None:
+        body = text.encode()
+        self._book(outcome, len(body))
+        if not self._streams:
+            self.send(status, own_responses.JSON, body)
+        else:
+            self._end_stream(text)
+
+    def failed(self, error: ProtocolError) -> None:
+        if not self._streams:
+            self._send_error(error)
+        else:
+            self._book_refusal(error)
+            self._end_stream(error.body(self._id_text, self._era).decode())
+
+    def _begin_stream(self) -> None:
+        now = time.monotonic()
+        self._streams = True
+        self._writer.begin(
+            200,
+            STREAM_HEADERS,
+            self._common_fields(now),
+            stream=True,
+            hold=False,
+            rewritten=True,
+            keep_alive=self._connection.keeps_alive(self.request, now),
+        )
+
+    def _end_stream(self, text: str) -> None:
+        self._writer.body(event(text))
+        self._writer.end()
+        self._finish(time.monotonic(), keep_alive=self._writer.keep_alive)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def client_gone(self) -> None:
+        self._book("cancelled")
+        self._drop_call()
+        super().client_gone()
+
+    def crashed(self, error: Exception) -> None:
+        self._book("crashed")
+        self._drop_call()
+        if self._streams and not self._over:
+            self._context.exceptions.note(error)
+            self._writer.abort()
+            self._finish(time.monotonic(), keep_alive=False)
+        else:
+            super().crashed(error)
+
+    def pause(self) -> None:
+        if self._call is not None:
+            self._call.pause()
+
+    def resume(self) -> None:
+        if self._call is not None:
+            self._call.resume()
+
+    def _book(self, outcome: ToolOutcome, answer_bytes: int = 0) -> None:
+        if self._record is not None:
+            self._record.ended(outcome, answer_bytes, time.monotonic())
+
+    def _book_refusal(self, error: ProtocolError) -> None:
+        if self._record is not None:
+            self._record.refused(error, time.monotonic())
+
+    def _drop_call(self) -> None:
+        if self._call is not None:
+            self._call.abort()
+
+    def _finish(self, now: float, *, keep_alive: bool) -> None:
+        # the call refers to us: let go, or only the collector could free its text
+        self._call = None
+        if self._entered is not None:
+            self._entered.leave()
+            self._entered = None
+        super()._finish(now, keep_alive=keep_alive)
+
+    def _send_error(
+        self, error: ProtocolError, data: str = "", *, retry_after_seconds: float | None = None
+    ) -> None:
+        self._book_refusal(error)
+        retry = b""
+        if retry_after_seconds is not None:
+            retry = b"retry-after: %d\r\n" % max(1, math.ceil(retry_after_seconds))
+        body = error.body(self._id_text, self._era, data)
+        self.send(error.status(self._era), own_responses.JSON + retry, body)

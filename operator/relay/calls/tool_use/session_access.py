@@ -1,0 +1,81 @@
+"""Opens the session of a request, and says how its messages reach the servers."""
+
+import time
+from typing import Final
+
+from relay.calls.call_context import CallContext
+from relay.calls.tenants.caller import Caller
+from relay.http.message import Request
+from relay.routing.snapshot import ToolAccess
+from relay.tools.permissions import Permissions
+from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.sessions import ServerSession, Session, SessionSeal
+
+SESSION_HEADER: Final = b"mcp-session-id"
+_VERSION_HEADER: Final = b"mcp-protocol-version"
+
+
+def secret_of(context: CallContext, caller: Caller, access: ToolAccess) -> bytes:
+    """Returns what states and sessions are sealed by: the credentials of the tenant's tool servers, else of its providers."""
+    providers = context.providers
+    return providers.shared_secret(access.upstreams.values()) or providers.shared_secret(
+        caller.snapshot.all_upstreams()
+    )
+
+
+def holder_of(caller: Caller) -> str:
+    """Returns whose states and sessions these are.
+
+    Tenants may have one server, and so its credential, in common, and give their keys the same names.
+    """
+    return f"{caller.snapshot.document.tenant.uid}/{caller.key.name}"
+
+
+def session_seal(context: CallContext, caller: Caller, access: ToolAccess) -> SessionSeal:
+    """Returns the seal of the caller's sessions now."""
+    secret = secret_of(context, caller, access)
+    return SessionSeal(secret=secret, caller=holder_of(caller), now=time.time())
+
+
+def session_of(
+    request: Request, context: CallContext, caller: Caller, access: ToolAccess
+) -> Session | ProtocolError:
+    """Returns the session that a request names, or why it cannot be part of one.
+
+    With other servers than those that it began with a session is over: what was agreed at its beginning is no longer so.
+    """
+    given = [value for name, value in request.headers if name == SESSION_HEADER]
+    if not given:
+        return ProtocolError.missing_session
+    session = session_seal(context, caller, access).opened(given[0].decode("latin-1"))
+    if (
+        session is None
+        or len(given) > 1
+        or set(session.granted) != set(access.permissions.all_servers())
+    ):
+        return ProtocolError.unknown_session
+    version = request.fields.get(_VERSION_HEADER)
+    if version is not None and version != session.version.encode():
+        return ProtocolError.header_mismatch
+    return session
+
+
+def permissions_in(session: Session, caller: Caller, access: ToolAccess) -> Permissions:
+    """Returns what the caller may use; servers that could not be reached when the session began have no lists."""
+    manifest = caller.snapshot.document.tenant.tools
+    if len(session.servers) == len(session.granted) or manifest is None:
+        return access.permissions
+    reached = frozenset(one.server for one in session.servers)
+    return Permissions(manifest, caller.snapshot.document.tenant.uid, reached)
+
+
+def session_fields(server: ServerSession) -> bytes:
+    """Renders the fields of a message inside a session at a server."""
+    return version_field(server.version) + (
+        b"mcp-session-id: %b\r\n" % server.id.encode() if server.id else b""
+    )
+
+
+def version_field(version: str) -> bytes:
+    """Renders the field that says the revision of a message."""
+    return b"mcp-protocol-version: %b\r\n" % version.encode()

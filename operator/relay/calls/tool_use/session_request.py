@@ -1,0 +1,234 @@
+"""Messages of the era with sessions (MCP 2025-11-25): how a session begins, and what is said in it."""
+
+import os
+from typing import Final
+
+from relay.calls import own_responses
+from relay.calls.call_context import CallContext
+from relay.calls.tenants.caller import Caller
+from relay.calls.tool_use.answering import AnsweringRequest, ToolUse
+from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
+from relay.calls.tool_use.session_access import (
+    SESSION_HEADER,
+    permissions_in,
+    session_fields,
+    session_of,
+    session_seal,
+    version_field,
+)
+from relay.http.downstream import ClientConnection
+from relay.http.message import Request
+from relay.routing.snapshot import ToolAccess
+from relay.tools.decisions import Decision, Own, Passed
+from relay.tools.discovery import result_body
+from relay.tools.gate import Gate
+from relay.tools.handshake import (
+    Greeting,
+    common_version,
+    greeting_of,
+    greeting_text,
+    initialized_body,
+    version_for,
+)
+from relay.tools.methods import Rule
+from relay.tools.reading.eras import Era
+from relay.tools.reading.messages import Kind, Message
+from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.request_state import StateSeal
+from relay.tools.server_requests import unmarked
+from relay.tools.sessions import NONCE_BYTES, ServerSession, Session, is_session_id
+
+RELEASE: Final = "1"
+"""The version that clients are told: that of this path, not of the software."""
+_INITIALIZE: Final = "initialize"
+_SET_LEVEL: Final = "logging/setLevel"
+_PROGRESS: Final = "notifications/progress"
+_MESSAGE: Final = (
+    b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
+)
+
+
+class SessionRequest(AnsweringRequest, RoundReader):
+    """One message of a session, or the one that begins it."""
+
+    __slots__ = ("_access", "_began_by", "_round", "_wants_result")
+
+    def __init__(
+        self, context: CallContext, connection: ClientConnection, request: Request, use: ToolUse
+    ) -> None:
+        super().__init__(context, connection, request, use)
+        self._access: ToolAccess | None = None
+        self._began_by: Message | None = None
+        self._round: ServerRound | None = None
+        self._wants_result = False
+
+    def tell_session(
+        self, message: Message, caller: Caller, access: ToolAccess, seal: StateSeal, call_id: str
+    ) -> None:
+        """Answers the message or sends it on."""
+        self._access = access
+        self._wants_result = message.kind is Kind.REQUEST
+        if message.kind is Kind.REQUEST and message.method == _INITIALIZE:
+            self._greet(message, caller, access)
+            return
+        session = session_of(self.request, self._context, caller, access)
+        if isinstance(session, ProtocolError):
+            self._send_error(session)
+            return
+        permissions = permissions_in(session, caller, access)
+        decision = Gate(permissions, Era.LEGACY, seal, call_id).decide(message)
+        if self._record is not None:
+            self._record.decided(decision)
+        if isinstance(decision, Passed) and decision.server:
+            self._pass_in_session(decision, session, caller, access, seal)
+        else:
+            self._act(message, decision, session, access)
+
+    def _pass_in_session(
+        self,
+        passed: Passed,
+        session: Session,
+        caller: Caller,
+        access: ToolAccess,
+        seal: StateSeal,
+    ) -> None:
+        place = session.place(passed.server)
+        if place < 0:
+            self._send_error(ProtocolError.server_unavailable)
+            return
+        fields = _MESSAGE + session_fields(session.servers[place])
+        self._pass_on(passed, caller, access, seal, fields, place)
+
+    def _act(
+        self, message: Message, decision: Decision, session: Session, access: ToolAccess
+    ) -> None:
+        if isinstance(decision, Passed):
+            self._spread(message, decision.text, session, access)
+        elif isinstance(decision, Own) and decision.rule is Rule.OWN:
+            self.send(200, own_responses.JSON, result_body(self._id_text, {}))
+        elif isinstance(decision, Own) and decision.rule is Rule.PAIRED:
+            self._answer_server(message, session, access)
+        elif isinstance(decision, ProtocolError) and message.kind is Kind.REQUEST:
+            self._send_error(decision)
+        else:
+            # what has no id is answered by a status alone
+            self._send_error(ProtocolError.invalid_request)
+
+    # -- the beginning ---------------------------------------------------------------------------------------------
+
+    def _greet(self, message: Message, caller: Caller, access: ToolAccess) -> None:
+        """Begins sessions at all servers of the tenant, as far as they can be reached."""
+        text = greeting_text(message.params)
+        if text is None:
+            self._send_error(ProtocolError.invalid_params)
+            return
+        servers = access.permissions.all_servers()
+        if not self._may_begin(self._use.rounds) or any(
+            self._is_over_limit(caller, one) for one in servers
+        ):
+            return
+        self._began_by = message
+        fields = _MESSAGE + version_field(version_for(message.params))
+        self._start_round([self._exchange(access, server, fields, text) for server in servers])
+
+    def _begin_session(
+        self, message: Message, exchanges: list[ServerExchange], access: ToolAccess
+    ) -> None:
+        assert self.caller is not None
+        greetings: dict[str, Greeting] = {}
+        servers: list[ServerSession] = []
+        for exchange in exchanges:
+            greeting = None if exchange.answer is None else greeting_of(exchange.answer)
+            if greeting is None or exchange.status != 200 or not is_session_id(exchange.session_id):
+                continue
+            greetings[exchange.server] = greeting
+            has_logging = "logging" in greeting.capabilities
+            servers.append(
+                ServerSession(exchange.server, exchange.session_id, greeting.version, has_logging)
+            )
+        if not servers:
+            self._send_error(ProtocolError.server_unavailable)
+            return
+        session = Session(
+            version=common_version(greetings),
+            granted=access.permissions.all_servers(),
+            servers=tuple(servers),
+        )
+        seal = session_seal(self._context, self.caller, access)
+        sealed = seal.sealed(session, os.urandom(NONCE_BYTES))
+        if sealed is None:
+            self._send_error(ProtocolError.server_unavailable)
+            return
+        body = initialized_body(self._id_text, access.permissions, greetings, RELEASE)
+        header = b"%b: %b\r\n" % (SESSION_HEADER, sealed.encode())
+        self.send(200, own_responses.JSON + header, body)
+
+    # -- what goes to servers without an answer of theirs ----------------------------------------------------------
+
+    def _spread(self, message: Message, text: str, session: Session, access: ToolAccess) -> None:
+        """Sends a message that names no server to those of the session that it concerns."""
+        servers = session.servers
+        if message.method == _SET_LEVEL:
+            servers = tuple(one for one in servers if one.has_logging)
+        elif message.method == _PROGRESS and len(servers) > 1:
+            # its token is one of several servers', and each might have given it
+            servers = ()
+        self._send_round(servers, text, access)
+
+    def _answer_server(self, message: Message, session: Session, access: ToolAccess) -> None:
+        """Sends what a client answers to the server that asked."""
+        target = unmarked(message, len(session.servers))
+        if target is None:
+            self._send_error(ProtocolError.invalid_request)
+        else:
+            place, text = target
+            self._send_round((session.servers[place],), text, access)
+
+    def _send_round(
+        self, servers: tuple[ServerSession, ...], text: str, access: ToolAccess
+    ) -> None:
+        if not self._may_begin(self._use.rounds):
+            return
+        self._start_round(
+            [
+                self._exchange(access, one.server, _MESSAGE + session_fields(one), text)
+                for one in servers
+            ]
+        )
+
+    def _exchange(
+        self, access: ToolAccess, server: str, fields: bytes, text: str
+    ) -> ServerExchange | None:
+        """Makes an exchange with a server; None without its credential."""
+        upstream = access.upstreams[server]
+        auth = self._context.providers.auth_line(upstream)
+        if auth is None:
+            return None
+        body = text.encode()
+        head = access.heads[server] + auth + fields + b"content-length: %d\r\n\r\n" % len(body)
+        return ServerExchange(self._context.providers, server, upstream.origin, head + body)
+
+    def _start_round(self, exchanges: list[ServerExchange | None]) -> None:
+        able = [exchange for exchange in exchanges if exchange is not None]
+        self._round = ServerRound(able, self)
+        self._round.start()
+
+    def round_ended(self, exchanges: list[ServerExchange]) -> None:
+        access, began_by = self._access, self._began_by
+        if began_by is not None and access is not None:
+            self._begin_session(began_by, exchanges, access)
+        elif any(exchange.status == 404 for exchange in exchanges):
+            self._send_error(ProtocolError.unknown_session)
+        elif self._wants_result:
+            self.send(200, own_responses.JSON, result_body(self._id_text, {}))
+        else:
+            self.send(202, b"", b"")
+
+    def _drop_call(self) -> None:
+        if self._round is not None:
+            self._round.abort()
+        super()._drop_call()
+
+    def _finish(self, now: float, *, keep_alive: bool) -> None:
+        self._round = None
+        super()._finish(now, keep_alive=keep_alive)

@@ -1,0 +1,181 @@
+"""A tool server of the era with sessions (MCP 2025-11-25): each session has its own stream, and a count of what it was asked."""
+
+import json
+import queue
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
+
+from tests.blackbox.tool_server import called, message
+
+EVENT = b"id: %d\r\nevent: message\r\ndata: %b\r\n\r\n"
+
+
+@dataclass(slots=True)
+class SessionServer:
+    """Lists `tools`. `asks` maps a tool to a request that its call sends to the client first; the call's answer has the reply."""
+
+    tools: list[dict[str, Any]]
+    capabilities: dict[str, Any] = field(default_factory=lambda: {"tools": {}, "logging": {}})
+    version: str = "2025-11-25"
+    asks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    streams: dict[str, "queue.Queue[bytes | None]"] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    seen: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    replies: "queue.Queue[Any]" = field(default_factory=queue.Queue)
+    has_stream: bool = True
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    def methods(self) -> list[str]:
+        """Returns the methods of the messages that arrived, in order."""
+        return [body.get("method", "response") for verb, _, _, body in self.seen if verb == "POST"]
+
+    def say(self, content: bytes) -> None:
+        """Sends an event on the stream of every session."""
+        for stream in self.streams.values():
+            stream.put(content)
+
+    def begin(self) -> str:
+        """Begins a session."""
+        name = uuid.uuid4().hex
+        self.streams[name] = queue.Queue()
+        self.counts[name] = 0
+        return name
+
+    def forget(self) -> None:
+        """Loses every session, as after a restart."""
+        for stream in self.streams.values():
+            stream.put(None)
+        self.streams.clear()
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, state: SessionServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.state = state
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def state(self) -> SessionServer:
+        return cast(_Listener, self.server).state
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        session = self._noted(body)
+        method = body.get("method")
+        if method == "initialize":
+            name = self.state.begin()
+            content = {
+                "protocolVersion": self.state.version,
+                "capabilities": self.state.capabilities,
+                "serverInfo": {"name": "erp-internal", "version": "1"},
+                "instructions": "Ask pay for everything.",
+            }
+            self._send(200, message(body, content), session=name)
+        elif session not in self.state.streams:
+            self._send(404, b"")
+        elif "id" not in body or method is None:
+            if method is None:
+                self.state.replies.put(body)
+            self._send(202, b"")
+        else:
+            self._answer(body, session)
+
+    def do_GET(self) -> None:
+        session = self._noted(None)
+        stream = self.state.streams.get(session)
+        if stream is None or not self.state.has_stream:
+            self._send(404 if stream is None else 405, b"")
+            return
+        self._begin_events()
+        self._event(b"")
+        while (content := stream.get()) is not None:
+            self._event(content)
+
+    def do_DELETE(self) -> None:
+        session = self._noted(None)
+        stream = self.state.streams.pop(session, None)
+        if stream is not None:
+            stream.put(None)
+        self._send(200 if stream is not None else 404, b"")
+
+    def _answer(self, body: dict[str, Any], session: str) -> None:
+        if body["method"] == "tools/list":
+            self._send(200, message(body, {"tools": self.state.tools}))
+        elif body["method"] == "tools/call":
+            self.state.counts[session] += 1
+            self._call(body, session)
+        else:
+            self._send(200, message(body, {}))
+
+    def _call(self, body: dict[str, Any], session: str) -> None:
+        params = body["params"]
+        content = {**called(params), "structuredContent": {"count": self.state.counts[session]}}
+        content.pop("resultType")
+        asked = self.state.asks.get(params["name"])
+        if asked is None:
+            self._send(200, message(body, content))
+            return
+        self._begin_events()
+        self._event(b"")
+        self._event(json.dumps(asked).encode())
+        content["structuredContent"] = {"reply": self.state.replies.get(timeout=10)}
+        self._event(message(body, content))
+
+    def _noted(self, body: Any) -> str:
+        fields = {name.lower(): value for name, value in self.headers.items()}
+        session = fields.get("mcp-session-id", "")
+        self.state.seen.append((self.command, session, fields, body))
+        return session
+
+    def _begin_events(self) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+
+    def _event(self, content: bytes) -> None:
+        self.wfile.write(EVENT % (1, content))
+        self.wfile.flush()
+
+    def _send(self, status: int, content: bytes, session: str = "") -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        if session:
+            self.send_header("mcp-session-id", session)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+        """Writes nothing."""
+
+
+@contextmanager
+def serving_sessions(server: SessionServer) -> Iterator[SessionServer]:
+    """Serves on a port of its own while the block runs."""
+    listener = _Listener(server)
+    server.port = listener.server_address[1]
+    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.forget()
+        listener.shutdown()
+        listener.server_close()
+        thread.join()

@@ -1,0 +1,440 @@
+"""Clients of the era with sessions (MCP 2025-11-25): a session is its own tenant's and key's, and the same gate holds in it."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from tests.blackbox.relays import NewRelay, Relay
+from tests.blackbox.session_server import SessionServer, serving_sessions
+from tests.blackbox.tenant import KEY, OTHER_KEY, Platform
+from tests.blackbox.test_tool_records import records
+from tests.blackbox.tool_calls import FINANCE, MARKETING, MCP, SECRET, TOOLS, code
+from tests.blackbox.tool_server import called, note
+from tests.blackbox.waiting import eventually
+from tests.blackbox.wire import Answer, Gone, Wire, request_bytes
+from tests.documents import with_tenant
+from tests.unit.relay.tools.protocol import approved, tool
+
+from relay_contract.document import Document
+from relay_contract.tools.manifest import Grant, Manifest
+from relay_contract.tools.tool_server import ToolServer as DocumentedServer
+
+GREETING = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"elicitation": {}, "tasks": {"list": {}}, "experimental": {"x": {}}},
+    "clientInfo": {"name": "client", "version": "1"},
+}
+ELICITATION = {
+    "jsonrpc": "2.0",
+    "id": 7,
+    "method": "elicitation/create",
+    "params": {"message": "Which one?", "requestedSchema": {"type": "object", "properties": {}}},
+}
+
+
+@pytest.fixture
+def crm() -> Iterator[SessionServer]:
+    """Starts a server with sessions."""
+    with serving_sessions(SessionServer(tools=[*TOOLS])) as server:
+        yield server
+
+
+def granted_at(
+    platform: Platform, crm: SessionServer, names: tuple[str, ...], *more: Grant, **fields: Any
+) -> Document:
+    """Returns a tenant's document with these tools of the server, and other grants of servers that are not there."""
+    grant = Grant(
+        server="crm",
+        tools=names,
+        tool_definitions=approved(*(one for one in TOOLS if one["name"] in names)),
+        **fields,
+    )
+    servers = [DocumentedServer(name="crm", url=crm.url, key_file="tools-crm")]
+    servers += [
+        DocumentedServer(name=one.server, url="http://127.0.0.1:9/mcp", key_file="tools-crm")
+        for one in more
+    ]
+    return platform.document(tool_servers=servers, tools=Manifest(grants=(*more, grant)))
+
+
+@pytest.fixture
+def office(relay: Relay, platform: Platform, crm: SessionServer) -> Relay:
+    """Gives the session's relay three of the server's tools."""
+    relay.give_key("tools-crm", SECRET)
+    relay.push(granted_at(platform, crm, FINANCE))
+    return relay
+
+
+def body(method: str, *, id: Any = 1, **params: Any) -> dict[str, Any]:  # noqa: A002
+    content = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+    return content if id is not None else {k: v for k, v in content.items() if k != "id"}
+
+
+def say(
+    relay: Relay, session: str | None, content: dict[str, Any], *, key: str = KEY, **headers: str
+) -> Answer:
+    """Posts a message in a session."""
+    fields = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        **headers,
+    }
+    if session is not None:
+        fields["mcp-session-id"] = session
+    return relay.ask("POST", MCP, body=json.dumps(content).encode(), key=key, headers=fields)
+
+
+def begun(relay: Relay, *, key: str = KEY) -> str:
+    """Begins a session and returns its id."""
+    answer = say(relay, None, body("initialize", **GREETING), key=key)
+    assert answer.status == 200, answer
+    session = answer.header("mcp-session-id")
+    assert session is not None
+    assert say(relay, session, body("notifications/initialized", id=None), key=key).status == 202
+    return session
+
+
+def call(relay: Relay, session: str | None, name: str, *, id: Any = 1, key: str = KEY) -> Answer:  # noqa: A002
+    return say(relay, session, body("tools/call", id=id, name=name, arguments={"n": 1}), key=key)
+
+
+def names(relay: Relay, session: str) -> list[str]:
+    answer = say(relay, session, body("tools/list"))
+    assert answer.status == 200, answer
+    return [one["name"] for one in answer.json()["result"]["tools"]]
+
+
+# -- a session -----------------------------------------------------------------------------------------------------
+
+
+def test_the_relay_greets_in_the_servers_place(office: Relay, crm: SessionServer) -> None:
+    answer = say(office, None, body("initialize", id="first", **GREETING))
+    assert answer.status == 200
+    assert answer.json() == {
+        "jsonrpc": "2.0",
+        "id": "first",
+        "result": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {"listChanged": True}, "logging": {}},
+            "serverInfo": {"name": "relay", "version": "1"},
+        },
+    }
+    session = answer.header("mcp-session-id")
+    assert session is not None
+    assert not set(crm.streams) & {session}
+    _, _, fields, greeting = crm.seen[0]
+    assert fields["authorization"] == f"Bearer {SECRET}"
+    assert greeting["params"]["capabilities"] == {"elicitation": {}}
+    assert greeting["params"]["clientInfo"] == GREETING["clientInfo"]
+
+
+def test_calls_and_lists_pass_the_same_gate(office: Relay, crm: SessionServer) -> None:
+    session = begun(office)
+    assert names(office, session) == list(FINANCE)
+    for count in (1, 2):
+        result = call(office, session, "read_invoice").json()["result"]
+        assert result["structuredContent"] == {"count": count}
+        assert (
+            result["content"] == called({"name": "read_invoice", "arguments": {"n": 1}})["content"]
+        )
+    asked = crm.methods()
+    denied, unknown = call(office, session, "pay"), call(office, session, "no_such_tool")
+    assert (denied.status, denied.body) == (unknown.status, unknown.body)
+    assert code(denied, 200) == -32602
+    assert code(say(office, session, body("tasks/list")), 200) == -32601
+    assert crm.methods() == asked
+    assert KEY not in str(crm.seen)
+
+
+def test_what_names_nothing_goes_to_the_server_and_is_answered(
+    office: Relay, crm: SessionServer
+) -> None:
+    session = begun(office)
+    assert say(office, session, body("ping")).json()["result"] == {}
+    assert say(office, session, body("logging/setLevel", level="debug")).json()["result"] == {}
+    cancelled = body("notifications/cancelled", id=None, requestId=4)
+    assert say(office, session, cancelled).status == 202
+    assert say(office, session, body("notifications/tasks/status", id=None)).status == 400
+    assert crm.methods() == [
+        "initialize",
+        "notifications/initialized",
+        "logging/setLevel",
+        "notifications/cancelled",
+    ]
+
+
+def test_a_server_asks_its_client_inside_a_call(office: Relay, crm: SessionServer) -> None:
+    crm.asks["stream"] = ELICITATION
+    session = begun(office)
+    fields = {
+        "authorization": f"Bearer {KEY}",
+        "content-type": "application/json",
+        "mcp-session-id": session,
+    }
+    content = json.dumps(body("tools/call", name="stream", arguments={})).encode()
+    with Wire(office.port) as wire:
+        wire.send(request_bytes("POST", MCP, fields, content))
+        assert wire.head().header("content-type") == "text/event-stream"
+        asked = _message(wire.chunk())
+        assert asked["params"] == ELICITATION["params"]
+        assert asked["id"] != ELICITATION["id"]
+        reply = {"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept"}}
+        assert say(office, session, reply).status == 202
+        answer = _message(wire.chunk())
+    told = answer["result"]["structuredContent"]["reply"]
+    assert told == {"jsonrpc": "2.0", "id": 7, "result": {"action": "accept"}}
+    for odd in ("5:7", "0:{}", "0:", "7", "0:true", 7):
+        assert say(office, session, {**reply, "id": odd}).status == 400
+
+
+def test_every_worker_goes_on_with_a_session(
+    new_relay: NewRelay, platform: Platform, crm: SessionServer
+) -> None:
+    relay = new_relay(workers="2")
+    relay.give_key("tools-crm", SECRET)
+    relay.push(granted_at(platform, crm, FINANCE))
+    session = begun(relay)
+    counts = [
+        call(relay, session, "read_invoice").json()["result"]["structuredContent"]["count"]
+        for _ in range(24)
+    ]
+    assert counts == list(range(1, 25))
+    assert crm.methods().count("initialize") == 1
+
+
+def test_a_session_ends_at_its_server(office: Relay, crm: SessionServer) -> None:
+    session = begun(office)
+    assert len(crm.streams) == 1
+    ended = office.ask("DELETE", MCP, headers={"mcp-session-id": session})
+    assert ended.status == 204
+    assert not crm.streams
+    assert code(call(office, session, "read_invoice"), 404) == -32001
+    again = office.ask("DELETE", MCP, headers={"mcp-session-id": session})
+    assert code(again, 404) == -32001
+
+
+def test_a_server_that_lost_its_sessions_makes_the_client_begin_anew(
+    office: Relay, crm: SessionServer
+) -> None:
+    session = begun(office)
+    crm.forget()
+    assert code(call(office, session, "read_invoice"), 404) == -32001
+    assert say(office, session, body("notifications/initialized", id=None)).status == 404
+    assert call(office, begun(office), "read_invoice").status == 200
+
+
+def test_a_session_goes_without_a_server_that_is_down(
+    relay: Relay, platform: Platform, crm: SessionServer
+) -> None:
+    relay.give_key("tools-crm", SECRET)
+    down = Grant(server="wiki", tools=("search",), tool_definitions=approved(tool("search")))
+    relay.push(granted_at(platform, crm, FINANCE, down))
+    session = begun(relay)
+    assert names(relay, session) == list(FINANCE)
+    assert call(relay, session, "read_invoice").status == 200
+    assert code(call(relay, session, "search"), 502) == -32603
+
+
+def test_without_any_server_no_session_begins(
+    relay: Relay, platform: Platform, crm: SessionServer
+) -> None:
+    relay.give_key("tools-crm", SECRET)
+    relay.push(granted_at(platform, crm, FINANCE))
+    crm.version = "2026-07-28"
+    assert code(say(relay, None, body("initialize", **GREETING)), 502) == -32603
+
+
+def test_calls_in_a_session_are_booked_and_limited(
+    new_relay: NewRelay, platform: Platform, crm: SessionServer
+) -> None:
+    relay = new_relay()
+    relay.give_key("tools-crm", SECRET)
+    relay.push(granted_at(platform, crm, FINANCE))
+    session = begun(relay)
+    call(relay, session, "read_invoice")
+    call(relay, session, "pay")
+    call(relay, "no-session", "read_invoice")
+    relay.push(granted_at(platform, crm, FINANCE, requests_per_minute=6))
+    call(relay, session, "read_invoice")
+    limited = call(relay, session, "read_invoice")
+    assert code(limited, 429) == -32000
+    assert code(say(relay, None, body("initialize", **GREETING)), 429) == -32000
+    written = records(relay, 5)
+    assert [line["outcome"] for line in written] == ["ok", "denied", "refused", "ok", "limited"]
+    assert session not in relay.output()
+
+
+# -- whose it is ---------------------------------------------------------------------------------------------------
+
+
+def test_without_its_id_a_message_is_refused(office: Relay, crm: SessionServer) -> None:
+    begun(office)
+    asked = len(crm.seen)
+    assert code(call(office, None, "read_invoice"), 400) == -32600
+    assert office.ask("GET", MCP).status == 400
+    assert office.ask("DELETE", MCP).status == 400
+    assert len(crm.seen) == asked
+
+
+def test_another_keys_and_tenants_sessions_are_unknown(
+    new_relay: NewRelay, platform: Platform, crm: SessionServer
+) -> None:
+    other_uid = "7b1f3c0e-55e2-4d0b-8a0e-2f54c1d6a902"
+    given = granted_at(platform, crm, FINANCE)
+    one, other = new_relay(document=None), new_relay(document=None, tenant_uid=other_uid)
+    for relay, document in ((one, given), (other, with_tenant(given, uid=other_uid))):
+        relay.wait_listening()
+        relay.give_key("tools-crm", SECRET)
+        relay.push(document)
+    session, others = begun(one), begun(other)
+    asked = len(crm.seen)
+    flipped = session[:-5] + ("A" if session[-5] != "A" else "B") + session[-4:]
+    upstream = next(iter(crm.streams))
+    refused = [
+        call(one, named, "read_invoice", key=key)
+        for named, key in (
+            (others, KEY),
+            (session, OTHER_KEY),
+            (flipped, KEY),
+            (upstream, KEY),
+            ("", KEY),
+            ("x" * 9000, KEY),
+        )
+    ]
+    assert {(answer.status, answer.body) for answer in refused} == {
+        (404, refused[0].body),
+    }
+    for verb in ("GET", "DELETE"):
+        answer = one.ask(verb, MCP, headers={"mcp-session-id": others})
+        assert code(answer, 404) == -32001
+    assert len(crm.seen) == asked
+    assert call(one, session, "read_invoice").status == 200
+    assert call(other, others, "read_invoice").status == 200
+
+
+def test_sessions_of_two_tenants_share_nothing(
+    new_relay: NewRelay, platform: Platform, crm: SessionServer
+) -> None:
+    relays = [new_relay(), new_relay()]
+    for relay, granted in zip(relays, (FINANCE, MARKETING), strict=True):
+        relay.give_key("tools-crm", SECRET)
+        relay.push(granted_at(platform, crm, granted))
+    sessions = [begun(relay) for relay in relays]
+
+    def round_trip(number: int) -> bool:
+        place = number % 2
+        name = ("read_invoice", "pay")[place]
+        asked = body("tools/call", id=1, name=name, arguments={"round": number})
+        result = say(relays[place], sessions[place], asked).json()["result"]
+        return bool(
+            result["content"] == called({"name": name, "arguments": {"round": number}})["content"]
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(round_trip, range(300)))
+    assert sorted(crm.counts.values()) == [150, 150]
+
+
+def test_a_session_is_over_when_its_servers_are_others(
+    office: Relay, platform: Platform, crm: SessionServer
+) -> None:
+    session = begun(office)
+    more = Grant(server="wiki", tools=("search",), tool_definitions=approved(tool("search")))
+    office.push(granted_at(platform, crm, FINANCE, more))
+    assert code(call(office, session, "read_invoice"), 404) == -32001
+
+
+def test_a_message_of_another_revision_is_refused(office: Relay) -> None:
+    session = begun(office)
+    for version, status in (("2025-11-25", 200), ("2025-06-18", 400), ("1999-01-01", 400)):
+        answer = say(office, session, body("tools/list"), **{"mcp-protocol-version": version})
+        assert answer.status == status
+
+
+# -- its stream ----------------------------------------------------------------------------------------------------
+
+
+def _message(chunk: bytes) -> dict[str, Any]:
+    """Returns the message of an event."""
+    data = b"".join(line[6:] for line in chunk.split(b"\n") if line.startswith(b"data: "))
+    content: dict[str, Any] = json.loads(data)
+    return content
+
+
+@contextmanager
+def streaming(relay: Relay, session: str) -> Iterator[Wire]:
+    """Opens the session's stream, past its beginning."""
+    fields = {"authorization": f"Bearer {KEY}", "mcp-session-id": session}
+    with Wire(relay.port) as wire:
+        wire.send(request_bytes("GET", MCP, {**fields, "accept": "text/event-stream"}, b""))
+        head = wire.head()
+        assert head.status == 200, wire.body_of(head)
+        assert head.header("content-type") == "text/event-stream"
+        assert wire.chunk().startswith(b":")
+        yield wire
+
+
+def test_a_stream_brings_what_may_pass(office: Relay, crm: SessionServer) -> None:
+    with streaming(office, begun(office)) as wire:
+        crm.say(note("notifications/resources/updated", uri="file:///secret"))
+        crm.say(note("notifications/tasks/status", taskId="1"))
+        crm.say(note("notifications/prompts/list_changed"))
+        crm.say(note("notifications/tools/list_changed"))
+        assert _message(wire.chunk())["method"] == "notifications/tools/list_changed"
+        crm.say(json.dumps(ELICITATION).encode())
+        assert _message(wire.chunk())["id"] == "0:7"
+
+
+def test_a_changed_manifest_is_told_and_holds_for_the_next_call(
+    office: Relay, platform: Platform, crm: SessionServer
+) -> None:
+    session = begun(office)
+    with streaming(office, session) as wire:
+        assert call(office, session, "read_invoice").status == 200
+        office.push(granted_at(platform, crm, ("list_orders",)))
+        assert code(call(office, session, "read_invoice"), 200) == -32602
+        assert _message(wire.chunk())["method"] == "notifications/tools/list_changed"
+        assert names(office, session) == ["list_orders"]
+
+
+def test_a_revoked_key_ends_the_stream(
+    office: Relay, platform: Platform, crm: SessionServer
+) -> None:
+    session = begun(office)
+    given = granted_at(platform, crm, FINANCE)
+    with streaming(office, session) as wire:
+        kept = tuple(key for key in given.tenant.keys if key.name != "production")
+        office.push(with_tenant(given, keys=kept))
+        crm.say(note("notifications/tools/list_changed"))
+        assert wire.chunk() == b""
+
+
+def test_a_client_that_leaves_frees_the_servers_stream(office: Relay, crm: SessionServer) -> None:
+    before = office.metrics().total("relay_upstream_connections", provider="tools/crm")
+    with streaming(office, begun(office)):
+        pass
+    eventually(
+        lambda: office.metrics().total("relay_upstream_connections", provider="tools/crm"),
+        lambda left: left <= before + 1,
+        what="upstream connections",
+    )
+
+
+def test_a_server_that_says_what_it_may_not_loses_its_stream(
+    office: Relay, crm: SessionServer
+) -> None:
+    with streaming(office, begun(office)) as wire:
+        crm.say(b'{"jsonrpc":"2.0","id":1,"result":{}}')
+        try:
+            assert wire.chunk() == b""
+        except Gone:
+            pytest.fail("the stream was cut off, not ended")
+
+
+def test_without_a_stream_of_the_servers_there_is_none(office: Relay, crm: SessionServer) -> None:
+    crm.has_stream = False
+    answer = office.ask("GET", MCP, headers={"mcp-session-id": begun(office)})
+    assert answer.status == 405
