@@ -87,6 +87,11 @@ class Process:
         """Returns the members it started."""
         return [pid for pid in self.members() if pid != self.pid]
 
+    def kill_workers(self) -> None:
+        """Kills all workers() at once."""
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)
+
     def signal_worker(self, pid: int, number: signal.Signals) -> None:
         """Sends a signal to one of workers(); refuses any other process."""
         assert pid in self.workers()
@@ -160,9 +165,11 @@ def _session(entry: Path) -> int:
     try:
         # the command name may hold spaces and brackets; session is the fourth field after it (proc(5))
         fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        # a process whose first thread has ended is a zombie, and has its files until the others have
+        is_over = fields[0] == "Z" and len(list((entry / "task").iterdir())) < 2
     except OSError:
         return -1
-    return int(fields[3]) if fields[0] != "Z" else -1
+    return -1 if is_over else int(fields[3])
 
 
 def _pss_bytes(pid: int) -> int:

@@ -442,12 +442,11 @@ def test_the_next_worker_probes_when_one_dies_and_repeats_nothing_that_has_passe
     calls = canary.calls()
     canary.behave(hold_after_events=None)
     # whichever of them probes, it ends
-    for worker in relay.process.workers():
-        relay.process.signal_worker(worker, signal.SIGKILL)
+    relay.process.kill_workers()
     assert found(relay, held, state="Passed").token == "0123456789ab/2"
     assert found(relay, passed).state == "Passed"
-    # the second worker may have asked once before its own end
-    assert canary.calls() in (calls + 2, calls + 3)
+    # a probe is two calls, and the second worker may have made either before its own end
+    assert calls + 2 <= canary.calls() <= calls + 4
 
 
 def test_a_pod_that_drains_waits_neither_for_a_probe_nor_for_whoever_asks(
