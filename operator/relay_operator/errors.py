@@ -70,3 +70,11 @@ class ShardsUnusable(OperatorError):
 
 class TiersUnusable(OperatorError):
     """The operator cannot start: the platform's tiers hold what cannot be used."""
+
+
+class ToolServerUnusable(OperatorError):
+    """A tool server did not give its lists; reason is what its conditions have."""
+
+    def __init__(self, message: str, *, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -36,6 +36,7 @@ from relay_operator.cluster.prometheus.query import Labels
 from relay_operator.cluster.relays import Relays
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.tiers_file import read_tiers
+from relay_operator.cluster.tools.tool_lists import ToolLists
 from relay_operator.cluster.webhook.sender import Receiver, Webhook
 from relay_operator.commands import command_line
 from relay_operator.decisions.analysis.evidence import Evidence
@@ -75,6 +76,7 @@ from relay_operator.reconcile.metrics.state_collector import StateCollector
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
+from relay_operator.reconcile.tools.tool_servers import ToolServerReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.upstreams.quota_lending import QuotaLending
@@ -324,6 +326,17 @@ async def _operate(
             cluster_cidrs=settings.closed_addresses,
             probes=provider_probes,
             ledger_news=ledger_news,
+        ),
+        tool_servers=ToolServerReconciler(
+            api=api,
+            lists=ToolLists(cluster_cidrs=settings.closed_addresses),
+            watched_state=watched_state,
+            status=status,
+            announcer=announcer,
+            queue=queue,
+            clock=time.time,
+            operator_namespace=settings.namespace,
+            cluster_cidrs=settings.closed_addresses,
         ),
         routes=RouteReconciler(
             watched_state=watched_state,

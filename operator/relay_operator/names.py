@@ -16,6 +16,8 @@ LABEL_PROVIDER = f"{GROUP}/provider"
 """On a Secret of the operator's namespace: the Provider that it is for, or several joined by an underscore, which no
 Provider's name has. Secrets without it are read for no Provider.
 """
+LABEL_TOOL_SERVER = f"{GROUP}/tool-server"
+"""The same for ToolServers."""
 LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Set by the API server itself, so nobody can claim another namespace's name."""
 
@@ -46,6 +48,8 @@ ANNOTATION_APPROVE = f"{GROUP}/approve"
 """On a RelayRoute: lets the canary pass the step of the run that it names."""
 ANNOTATION_ALLOW_JUMP = f"{GROUP}/allow-jump"
 """On a RelayRoute: lets all traffic go at once to the stable side whose fingerprint it names."""
+ANNOTATION_APPROVE_DEFINITIONS = f"{GROUP}/approve-definitions"
+"""On a ToolServer: approves the definitions that wait, as they were when its status told this value."""
 
 ANNOTATION_ROTATE_KEYS = f"{GROUP}/rotate-keys"
 """On a Tenant: replaces the API keys that it names, and accepts them for the overlap."""
@@ -105,6 +109,8 @@ class ConditionType(StrEnum):
     CANARY_CAPABLE = "CanaryCapable"
     OVERSUBSCRIBED = "Oversubscribed"
     PROBED = "Probed"
+    DEFINITIONS_APPROVED = "DefinitionsApproved"
+    TOOLS_READY = "ToolsReady"
     ANALYSIS_AVAILABLE = "AnalysisAvailable"
     WITHIN_SLO = "WithinSLO"
     PROMOTED = "Promoted"
@@ -170,6 +176,17 @@ class Reason(StrEnum):
     UNLISTED = "Unlisted"
     UNAUTHORIZED = "Unauthorized"
     UNREACHABLE = "Unreachable"
+    INVALID_ANSWER = "InvalidAnswer"
+    REVISION_UNSUPPORTED = "RevisionUnsupported"
+    ALL_APPROVED = "AllApproved"
+    DEFINITION_ADDED = "DefinitionAdded"
+    DEFINITION_CHANGED = "DefinitionChanged"
+    DEFINITIONS_ACCEPTED = "DefinitionsAccepted"
+    GRANTED = "Granted"
+    TOOL_SERVER_NOT_FOUND = "ToolServerNotFound"
+    TOOL_SERVER_NOT_READY = "ToolServerNotReady"
+    NOTHING_APPROVED = "NothingApproved"
+    TOO_MANY_DEFINITIONS = "TooManyDefinitions"
     SERVER_ERROR = "ServerError"
     PROMISED_MORE = "PromisedMore"
     WITHIN_QUOTA = "WithinQuota"
@@ -314,6 +331,11 @@ def proxy_credentials_entry(provider: str) -> str:
 def client_certificate_entries(provider: str) -> tuple[str, str]:
     """Returns the entries of UPSTREAM_SECRET with a provider's client certificate and its key."""
     return f"{provider}_tls.crt", f"{provider}_tls.key"
+
+
+def tool_server_entry(server: str) -> str:
+    """Returns the entry of UPSTREAM_SECRET with a tool server's credential. No Provider's entry begins with an underscore."""
+    return f"_tools_{server}"
 
 
 def provider_of_entry(entry: str) -> str:

@@ -20,7 +20,7 @@ from relay.dialect.refusals import Refusal
 
 DIRECTORY: Final = ROOT / "docs" / "reference"
 _WRITTEN: Final = "Written by `make reference`; a test holds it to its source. "
-_KINDS: Final = ("Tenant", "Provider", "RelayRoute", "PriceList")
+_KINDS: Final = ("Tenant", "Provider", "ToolServer", "RelayRoute", "PriceList")
 _BOUNDS: Final = (
     ("minimum", "at least {}"),
     ("maximum", "at most {}"),

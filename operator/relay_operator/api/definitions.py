@@ -7,6 +7,7 @@ from relay_operator.api.custom_resource import Part
 from relay_operator.api.provider import ProviderSpec
 from relay_operator.api.relay_route import RelayRouteSpec
 from relay_operator.api.tenant import TenantSpec
+from relay_operator.api.tool_server import ToolServerSpec
 
 Schema = Mapping[str, Any]
 
@@ -14,6 +15,7 @@ _SPECS: Final[Mapping[str, type[Part]]] = {
     "Tenant": TenantSpec,
     "Provider": ProviderSpec,
     "RelayRoute": RelayRouteSpec,
+    "ToolServer": ToolServerSpec,
 }
 
 

@@ -191,17 +191,18 @@ class RetryOn(Part):
     failures: tuple[str, ...] = ()
 
 
-def _certificates(text: str | None) -> str | None:
+def _certificates(text: str) -> str:
     """Checks that relays can trust what the text holds; a bundle that they cannot read would stop their whole document."""
-    if text is not None and not text.isascii():
+    if not text.isascii():
         raise ValueError("write PEM certificates without other letters than ASCII")
-    if text is not None:
-        try:
-            x509.load_pem_x509_certificates(text.encode())
-        except ValueError as error:
-            raise ValueError("a certificate in it cannot be read") from error
+    try:
+        x509.load_pem_x509_certificates(text.encode())
+    except ValueError as error:
+        raise ValueError("a certificate in it cannot be read") from error
     return text
 
+
+PemCertificates = Annotated[str, AfterValidator(_certificates)]
 
 LabelName = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 LabelValue = Annotated[str, StringConstraints(max_length=63)]
@@ -246,7 +247,7 @@ class ProviderSpec(Part):
     auth: Auth | None = None
     headers: dict[SettableName, HeaderText] = {}
     egress_cidrs: tuple[Cidr, ...] = Field(default=(), alias="egressCIDRs")
-    ca_bundle: Annotated[str | None, AfterValidator(_certificates)] = None
+    ca_bundle: PemCertificates | None = None
     client_certificate: ClientCertificate | None = None
     proxy: Proxy | None = None
     first_byte_timeout: Duration | None = None

@@ -187,6 +187,22 @@ class Billing(Part):
     session_caps: SessionCaps | None = None
 
 
+class ToolGrant(Part):
+    """What the tenant may use of one ToolServer, by the names that the server gives it."""
+
+    server: str
+    prefix: str = ""
+    tools: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+
+
+class Tools(Part):
+    """What the tenant may use of tool servers; what no grant names it may not."""
+
+    grants: tuple[ToolGrant, ...] = ()
+
+
 class TenantSpec(Part):
     """tier is the one that has supplied what was left out (api/tiers.py), empty without one."""
 
@@ -201,6 +217,7 @@ class TenantSpec(Part):
     key_rotation: KeyRotation | None = None
     network: Network = Network()
     billing: Billing = Billing()
+    tools: Tools = Tools()
 
     @property
     def keeps_namespace(self) -> bool:

@@ -55,6 +55,7 @@ PATHS: dict[str, tuple[str, str, bool]] = {
     "Tenant": (f"/apis/{names.API_VERSION}", "tenants", False),
     "Provider": (f"/apis/{names.API_VERSION}", "providers", False),
     "RelayRoute": (f"/apis/{names.API_VERSION}", "relayroutes", True),
+    "ToolServer": (f"/apis/{names.API_VERSION}", "toolservers", False),
     "PriceList": (f"/apis/{names.API_VERSION}", "pricelists", False),
 }
 """kind -> (API prefix, plural, namespaced)"""

@@ -23,6 +23,7 @@ _WARNINGS = frozenset(
         names.Reason.STABLE_UNHEALTHY,
         names.Reason.EVACUATED,
         names.Reason.BUDGET_ALERT,
+        names.Reason.DEFINITION_CHANGED,
     }
 )
 

@@ -1,6 +1,7 @@
-"""Reads what relays show a provider from Secrets of the operator's namespace: key, client certificate, proxy credentials.
+"""Reads what relays show a provider from Secrets of the operator's namespace: key, client certificate, proxy credentials; of a tool
+server its credential.
 
-Only Secrets that are labelled for the Provider count (names.LABEL_PROVIDER).
+Only Secrets that are labelled for it count (names.LABEL_PROVIDER, names.LABEL_TOOL_SERVER).
 Each is read by itself: what is missing or wrong holds up nothing else. No value is ever logged or told.
 """
 
@@ -14,6 +15,7 @@ from relay_contract import certificate
 from relay_contract.certificate import CertificateUnusable
 from relay_operator import names
 from relay_operator.api.provider import Auth, ClientCertificate, Provider, ProxyAuth
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.cluster.api_server import ApiServer, Manifest
 from relay_operator.names import Reason
 
@@ -52,6 +54,8 @@ class _Reading:
     provider: str
     namespace: str
     now: float
+    label: str = names.LABEL_PROVIDER
+    key_entry: str = ""
     entries: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     valid_until: int | None = None
@@ -68,7 +72,7 @@ class _Reading:
         if why:
             self.refuse("key", f"{self._entry(auth.secret_name, auth.secret_key)} {why}")
         else:
-            self.entries[self.provider] = found
+            self.entries[self.key_entry or self.provider] = found
 
     def credentials(self, auth: ProxyAuth, secret: Manifest | None) -> None:
         what = "proxy credentials"
@@ -139,7 +143,7 @@ class _Reading:
     def _lacking(self, name: str, entries: str) -> str:
         """Says that a Secret is missing, or is not for this Provider: whether one is there is nothing to a Provider's author."""
         return (
-            f"there is no Secret {self.namespace}/{name} with the label {names.LABEL_PROVIDER}={self.provider}; "
+            f"there is no Secret {self.namespace}/{name} with the label {self.label}={self.provider}; "
             f"create it with {entries}, or label it"
         )
 
@@ -157,19 +161,33 @@ async def read(
     reading = _Reading(provider.metadata.name, namespace, now)
     for name, take in _wanted(provider, reading):
         secret = await api.get("Secret", name, namespace=namespace)
-        take(secret if secret is not None and _is_for(provider.metadata.name, secret) else None)
+        take(secret if _is_for(reading, secret) else None)
     return ProviderSecrets(
         entries=reading.entries, problems=tuple(reading.problems), valid_until=reading.valid_until
     )
 
 
-def _is_for(provider: str, secret: Manifest) -> bool:
-    """Tells whether whoever keeps the Secret has said that it is for this Provider.
+async def read_of_tool_server(
+    api: ApiServer, server: ToolServer, *, namespace: str
+) -> ProviderSecrets:
+    """Reads the credential that relays show a tool server, if it names one. Raises as read does."""
+    auth, name = server.spec.auth, server.metadata.name
+    if auth is None:
+        return ProviderSecrets()
+    entry = names.tool_server_entry(name)
+    reading = _Reading(name, namespace, 0.0, label=names.LABEL_TOOL_SERVER, key_entry=entry)
+    secret = await api.get("Secret", auth.secret_name, namespace=namespace)
+    reading.key(auth, secret if _is_for(reading, secret) else None)
+    return ProviderSecrets(entries=reading.entries, problems=tuple(reading.problems))
 
-    Without that a Provider's author could have any Secret of the operator's namespace sent to an address of their own.
+
+def _is_for(reading: _Reading, secret: Manifest | None) -> bool:
+    """Tells whether whoever keeps the Secret has said that it is for this Provider or ToolServer.
+
+    Without that its author could have any Secret of the operator's namespace sent to an address of their own.
     """
-    labels = secret["metadata"].get("labels") or {}
-    return provider in labels.get(names.LABEL_PROVIDER, "").split("_")
+    labels = ((secret or {}).get("metadata") or {}).get("labels") or {}
+    return reading.provider in labels.get(reading.label, "").split("_")
 
 
 def _wanted(

@@ -12,6 +12,7 @@ from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.relay_pods.certificate import ClientTls, Finding, Next, judge
 from relay_operator.decisions.rollouts.changes import NOT_SEEN
 from relay_operator.decisions.rollouts.changes import Finding as RolloutFinding
+from relay_operator.decisions.tools.tenant_tools import GrantedTools
 from relay_operator.names import ConditionType as Type
 from relay_operator.names import Reason
 
@@ -34,7 +35,8 @@ class Provisioned:
     Providers that have become too large for the tenant's document. api_keys is what the last look at the tenant's own API
     keys found. troubles says why relay pods are missing. tls is None
     for a tenant without TLS. withheld says why no key of a Provider is handed out. rollout is how
-    new relay pods take the place of former ones. awaits_entry tells of a load balancer that has no address yet.
+    new relay pods take the place of former ones. awaits_entry tells of a load balancer that has no address yet. tools is None
+    for a tenant without grants.
     """
 
     wanted_pods: int = 1
@@ -54,6 +56,7 @@ class Provisioned:
     isolation_is_required: bool = True
     withheld: str = ""
     rollout: RolloutFinding = NOT_SEEN
+    tools: GrantedTools | None = None
 
     @property
     def is_exposed(self) -> bool:
@@ -148,6 +151,7 @@ def _interrupted(outcome: Interrupted) -> list[Condition]:
         else condition(Type.ISOLATED, None, reason, reason, message),
         *_relay(found),
         *_certificate(found),
+        *_tools(found),
         *not_accepted(obstacle)[1:],
     ]
 
@@ -163,6 +167,7 @@ def _provisioned(found: Provisioned) -> list[Condition]:
         _isolated(found),
         *_relay(found),
         *_certificate(found),
+        *_tools(found),
         *on_its_way,
         stalled,
     ]
@@ -226,6 +231,7 @@ def _stalled(found: Provisioned) -> Condition:
         (bool(found.api_keys.obstacle), Reason.SECRET_IMMUTABLE, found.api_keys.obstacle),
         (bool(found.api_keys.problems), Reason.API_KEY_INVALID, _invalid(found)),
         (bool(full), Reason.DOCUMENT_FULL, full),
+        _lacking_tools(found),
         (tls.next is Next.PERSON, tls.reason, tls.message),
         (found.is_stuck, Reason.ROLLOUT_STUCK, found.rollout.message),
     )
@@ -244,6 +250,18 @@ def _certificate(found: Provisioned) -> list[Condition]:
     return [condition(Type.CERTIFICATE_READY, tls.holds, tls.reason, tls.reason, tls.message)]
 
 
+def _tools(found: Provisioned) -> list[Condition]:
+    return [] if found.tools is None else [found.tools.condition]
+
+
+def _lacking_tools(found: Provisioned) -> tuple[bool, Reason, str]:
+    """Returns whether somebody has to act on the tenant's grants, with reason and words."""
+    if found.tools is None or not found.tools.is_stuck:
+        return False, Reason.GRANTED, ""
+    told = found.tools.condition
+    return True, told.reason, told.message
+
+
 def _outgrown(found: Provisioned) -> str:
     """Says which Providers are not in force as their specs have them; empty without any."""
     if not found.outgrown:
@@ -259,6 +277,7 @@ def _ready(found: Provisioned) -> Condition:
     missing = "; ".join(found.missing_keys)
     tls = _tls(found)
     is_loading = tls.reason is Reason.CERTIFICATE_LOADING
+    lacks_tools, tools_reason, tools_message = _lacking_tools(found)
     suspended = "spec.suspend is true: calls are refused, everything stays in place"
     rows = (
         (found.is_exposed, False, Reason.NOT_ENFORCED, found.isolation.message),
@@ -266,6 +285,7 @@ def _ready(found: Provisioned) -> Condition:
         (bool(found.api_keys.obstacle), False, Reason.SECRET_IMMUTABLE, found.api_keys.obstacle),
         (bool(found.api_keys.problems), False, Reason.API_KEY_INVALID, _invalid(found)),
         (bool(found.outgrown), False, Reason.DOCUMENT_FULL, _outgrown(found)),
+        (lacks_tools, False, tools_reason, tools_message),
         (not tls.holds and not is_loading, False, tls.reason, tls.message),
         (found.is_stuck, False, Reason.ROLLOUT_STUCK, found.rollout.message),
         (not found.available, False, Reason.PROVISIONING, _ready_pods(found)),

@@ -26,7 +26,7 @@ Metadata = dict[str, Any]
 
 async def caught_up(api: ApiServer, watched_state: WatchedState) -> None:
     """Returns once everything that is decided from has been shown; raises Unavailable when that takes too long."""
-    for kind in ("Tenant", "Provider", "RelayRoute"):
+    for kind in ("Tenant", "Provider", "ToolServer", "RelayRoute"):
         await _shown(kind, await api.list_metadata(kind), watched_state)
 
 
@@ -90,6 +90,8 @@ def _watched(kind: str, watched_state: WatchedState) -> Iterator[Metadata]:
             return watched_state.tenants.metadata()
         case "Provider":
             return watched_state.providers.metadata()
+        case "ToolServer":
+            return watched_state.tool_servers.metadata()
         case _:
             return watched_state.routes.metadata()
 

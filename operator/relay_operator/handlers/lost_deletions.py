@@ -72,6 +72,9 @@ class LostDeletions:
         watched_state = self._context.watched_state
         await self._compare("Tenant", watched_state.tenants.metadata(), resources.tenant_seen)
         await self._compare("Provider", watched_state.providers.metadata(), resources.provider_seen)
+        await self._compare(
+            "ToolServer", watched_state.tool_servers.metadata(), resources.tool_server_seen
+        )
         await self._compare("RelayRoute", watched_state.routes.metadata(), resources.route_seen)
         await self._compare(
             "Pod", _pods(self._context), owned_objects.pod_seen, selector=names.MANAGED_SELECTOR

@@ -1,4 +1,4 @@
-"""Tenants, Providers and RelayRoutes: each event updates the watched state and enqueues; nothing else happens here."""
+"""Tenants, Providers, ToolServers and RelayRoutes: each event updates the watched state and enqueues; nothing else happens here."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -6,10 +6,13 @@ from typing import Any, Final
 import kopf
 
 from relay_operator import names
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.decisions import brake
 from relay_operator.decisions.api_keys import withdrawal
+from relay_operator.decisions.tools import definitions
 from relay_operator.handlers.context import Context
 from relay_operator.manifests import capacity
+from relay_operator.reconcile.watched_objects import Watched
 from relay_operator.reconcile.work_queue import Key, Urgency
 
 _GATHERING_SECONDS: Final = 1.0
@@ -21,6 +24,7 @@ def register(registry: kopf.OperatorRegistry) -> None:
     for plural, handler in (
         ("tenants", tenant_seen),
         ("providers", provider_seen),
+        ("toolservers", tool_server_seen),
         ("relayroutes", route_seen),
     ):
         kopf.on.event(names.GROUP, names.VERSION, plural, registry=registry, id=f"{plural}-seen")(
@@ -63,6 +67,27 @@ async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) 
     for tenant in context.watched_state.tenants_shut_out(name):
         # that of the Provider itself may wait for Secrets and Services, and for other Providers
         context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
+
+
+async def tool_server_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+    context: Context = memo
+    servers, name = context.watched_state.tool_servers, body["metadata"]["name"]
+    context.note_event(type, is_known=servers.has_shown(body))
+    told = servers.get(name)
+    is_news = servers.take_in(body, deleted=type == "DELETED")
+    # what an operator that asks the server has found is told to the others by its status
+    if is_news or _tells_otherwise(told, servers.get(name), context):
+        context.queue.add(Key("ToolServer", "", name))
+
+
+def _tells_otherwise(
+    before: Watched[ToolServer] | None, now: Watched[ToolServer] | None, context: Context
+) -> bool:
+    if context.watched_state.shards.is_main or before is None or now is None:
+        return False
+    return definitions.from_status(before.body["status"]) != definitions.from_status(
+        now.body["status"]
+    )
 
 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name

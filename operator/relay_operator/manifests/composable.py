@@ -16,8 +16,10 @@ from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute, Side
 from relay_operator.api.tenant import Tenant
 from relay_operator.api.tiers import Tiers
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.errors import InvalidSpec
 from relay_operator.manifests import composition
+from relay_operator.manifests.tools import tool_use
 
 Body = Mapping[str, Any]
 
@@ -45,7 +47,12 @@ def filled_tenant(body: Body) -> Tenant:
         keys = {
             key.name: document.ApiKey(name=key.name, sha256=_DIGEST) for key in parsed.spec.api_keys
         }
-        composition.tenant_part(parsed, keys, replicas=parsed.spec.relay.fewest_pods)
+        composition.tenant_part(
+            parsed,
+            keys,
+            replicas=parsed.spec.relay.fewest_pods,
+            tools=tool_use.patterns_alone(parsed.spec.tools),
+        )
     return parsed
 
 
@@ -54,6 +61,14 @@ def provider(body: Body, cluster_domain: str = _CLUSTER_DOMAIN) -> Provider:
     parsed = Provider.parse({**body, "clusterDomain": cluster_domain})
     with _refusals_of_the_document():
         composition.provider_part(parsed, share=1)
+    return parsed
+
+
+def tool_server(body: Body, cluster_domain: str = _CLUSTER_DOMAIN) -> ToolServer:
+    """Parses a ToolServer, as provider does a Provider."""
+    parsed = ToolServer.parse({**body, "clusterDomain": cluster_domain})
+    with _refusals_of_the_document():
+        tool_use.server_part(parsed)
     return parsed
 
 

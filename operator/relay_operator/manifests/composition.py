@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from relay_contract import document
 from relay_contract.spending import Spending
+from relay_contract.tools.manifest import Manifest
+from relay_contract.tools.tool_server import ToolServer
 from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import Canary, RelayRoute, Side, fingerprint
@@ -17,6 +19,7 @@ def tenant_part(
     replicas: int,
     renewals: int = 0,
     spending: Spending | None = None,
+    tools: Manifest | None = None,
 ) -> document.TenantDocument:
     """Composes the tenant's part of the document, without routes. keys are taken by name, for their digests alone."""
     spec = tenant.spec
@@ -57,6 +60,7 @@ def tenant_part(
             models=tuple(document.ModelLimit(**limit.model_dump()) for limit in spec.limits.models),
         ),
         spending=spending,
+        tools=tools,
     )
 
 
@@ -205,15 +209,17 @@ def whole_document(
     *,
     generation: int,
     epoch: int = 0,
+    tool_servers: tuple[ToolServer, ...] = (),
 ) -> document.Document:
-    """Returns the whole document: the tenant's part, its routes by name, and exactly the providers they use."""
+    """Returns the whole document: the tenant's part, its routes by name, exactly the providers they use, and its tool servers."""
     ordered = tuple(sorted(routes, key=lambda route: route.name))
     used = sorted({side.provider for route in ordered for side in sides(route)})
     return document.Document(
         generation=generation,
         epoch=epoch,
         catalogue=document.Catalogue(
-            providers=tuple(providers[name] for name in used if name in providers)
+            providers=tuple(providers[name] for name in used if name in providers),
+            tool_servers=tool_servers,
         ),
         tenant=base.model_copy(update={"routes": ordered}),
     )

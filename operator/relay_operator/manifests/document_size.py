@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from relay_contract import document
 from relay_operator.manifests import composition
+from relay_operator.manifests.tools.tool_use import ToolUse
 
 MOST_ROUTES = 500
 """In force for one tenant. Each costs its relays memory, and Prometheus a few dozen series a pod."""
@@ -51,11 +52,18 @@ def claim_of(route: document.Route) -> Claim:
     return Claim(size=size_of(route), providers=providers)
 
 
-class Room:
-    """Adds up what routes take. provider_size returns the bytes of a Provider's part, by its name."""
+def size_of_tools(use: ToolUse) -> int:
+    """Returns the bytes that a document's tools take in the envelope."""
+    parts = [*use.servers, *([use.manifest] if use.manifest is not None else [])]
+    return sum(map(size_of, parts))
 
-    def __init__(self, provider_size: Callable[[str], int]) -> None:
+
+class Room:
+    """Adds up what routes take. provider_size returns the bytes of a Provider's part, by its name; tools_size is what tools take."""
+
+    def __init__(self, provider_size: Callable[[str], int], *, tools_size: int = 0) -> None:
         self._provider_size = provider_size
+        self._most_bytes = MOST_BYTES - tools_size
         self._routes = 0
         self._size = 0
         self._uses: Counter[str] = Counter()
@@ -66,7 +74,7 @@ class Room:
         return (
             self._routes > MOST_ROUTES
             or len(self._uses) > MOST_PROVIDERS
-            or self._size > MOST_BYTES
+            or self._size > self._most_bytes
         )
 
     def take(self, claim: Claim, *, instead_of: Claim | None = None) -> None:
@@ -103,10 +111,10 @@ class Room:
                 f"the tenant's routes use {len(self._uses)} Providers, and this one "
                 f"{len(gained)} more; the most is {MOST_PROVIDERS}"
             )
-        if growth > 0 and self._size + growth > MOST_BYTES:
+        if growth > 0 and self._size + growth > self._most_bytes:
             return (
                 f"it needs {growth} bytes more of the tenant's configuration, where "
-                f"{max(MOST_BYTES - self._size, 0)} of {MOST_BYTES} are left for routes and the "
+                f"{max(self._most_bytes - self._size, 0)} of {self._most_bytes} are left for routes and the "
                 "models of their Providers"
             )
         return ""

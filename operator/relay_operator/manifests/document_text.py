@@ -25,10 +25,17 @@ class Texts:
         providers = {one.name: one for one in whole.catalogue.providers}
         self._providers = _texts(providers, self._providers)
         epoch = {"epoch": str(whole.epoch)} if whole.epoch else {}
+        servers = [
+            document.canonical_text(one.model_dump(mode="json", by_alias=True))
+            for one in whole.catalogue.tool_servers
+        ]
         return _object(
             epoch
             | {
-                "catalogue": _object({"providers": _array(self._providers)}),
+                "catalogue": _object(
+                    {"providers": _array(self._providers)}
+                    | ({"toolServers": f"[{','.join(servers)}]"} if servers else {})
+                ),
                 "generation": str(whole.generation),
                 "tenant": _object(
                     {name: document.canonical_text(value) for name, value in tenant.items()}

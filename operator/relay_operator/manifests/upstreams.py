@@ -1,4 +1,4 @@
-"""The addresses and the port of a provider, which a tenant's network policy has to open."""
+"""The addresses and the port of a provider or tool server, which a tenant's network policy has to open."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relay_operator.api.provider import Provider, ServiceRef
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 
@@ -24,24 +25,24 @@ class Unusable:
     message: str
 
 
-def of_url(provider: Provider) -> Upstream:
-    """Returns the upstream of a provider given by URL: its declared addresses, or any public one, at its port.
+def of_url(given: Provider | ToolServer) -> Upstream:
+    """Returns the upstream of a provider or tool server given by URL: its declared addresses, or any public one, at its port.
 
     With a proxy it is the proxy's addresses and port: the relay connects to nothing else.
     """
-    proxy = provider.spec.proxy
+    proxy = given.spec.proxy if isinstance(given, Provider) else None
     if proxy is not None:
         cidrs = proxy.egress_cidrs or (proxy.address,)
-        return Upstream(provider=provider.metadata.name, port=proxy.port, cidrs=cidrs)
-    parts = urlsplit(provider.url)
+        return Upstream(provider=given.metadata.name, port=proxy.port, cidrs=cidrs)
+    parts = urlsplit(given.url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Upstream(provider=provider.metadata.name, port=port, cidrs=provider.spec.egress_cidrs)
+    return Upstream(provider=given.metadata.name, port=port, cidrs=given.spec.egress_cidrs)
 
 
 def of_service(
-    ref: ServiceRef, provider: str, service: Mapping[str, Any] | None
+    ref: ServiceRef, provider: str, service: Mapping[str, Any] | None, *, kind: str = "Provider"
 ) -> Upstream | Unusable:
-    """Returns the upstream of a provider given by Service: its pods, at the port they listen on.
+    """Returns the upstream of a provider given by Service: its pods, at the port they listen on. kind is who names the Service.
 
     Network policies know pods, not Services: a Service that leads to something else is no upstream.
     """
@@ -49,11 +50,11 @@ def of_service(
     if service is None:
         return Unusable(
             Reason.SERVICE_NOT_FOUND,
-            f"there is no {name}; create it, or create a Provider with another serviceRef",
+            f"there is no {name}; create it, or create a {kind} with another serviceRef",
         )
     spec = service.get("spec", {})
     port = _port(spec, ref.port)
-    why = _why_not(spec, port, ref.port)
+    why = _why_not(spec, port, ref.port, kind)
     if why or port is None:
         return Unusable(Reason.SERVICE_UNUSABLE, f"{name} {why}")
     is_headless = spec.get("clusterIP") == "None"
@@ -75,12 +76,14 @@ def _port(spec: Mapping[str, Any], number: int) -> Mapping[str, Any] | None:
     )
 
 
-def _why_not(spec: Mapping[str, Any], port: Mapping[str, Any] | None, number: int) -> str:
+def _why_not(
+    spec: Mapping[str, Any], port: Mapping[str, Any] | None, number: int, kind: str
+) -> str:
     """Says, after the name of a Service, what keeps it from being an upstream; empty where nothing does."""
     selector = spec.get("selector") or {}
     characters = sum(len(name) + len(value) for name, value in selector.items())
     target = (port or {}).get("targetPort") or number
-    by_url = "create a Provider with its address in endpoint.url and egressCIDRs instead"
+    by_url = f"create a {kind} with its address in endpoint.url and egressCIDRs instead"
     rows = (
         (
             spec.get("type") == "ExternalName",
@@ -96,12 +99,12 @@ def _why_not(spec: Mapping[str, Any], port: Mapping[str, Any] | None, number: in
         ),
         (
             port is None,
-            f"has no TCP port {number}, but {_listed(spec)}; create a Provider with one of its ports, or add the port",
+            f"has no TCP port {number}, but {_listed(spec)}; create a {kind} with one of its ports, or add the port",
         ),
         (
             spec.get("clusterIP") == "None" and isinstance(target, int) and target != number,
             f"is headless, so that calls arrive at port {number} of its pods, which listen on {target}; "
-            f"create a Provider with a serviceRef to a Service with an address of its own",
+            f"create a {kind} with a serviceRef to a Service with an address of its own",
         ),
     )
     return next((why for holds, why in rows if holds), "")

@@ -110,5 +110,5 @@ class Beginning:
 
     def _progress(self) -> tuple[int, ...]:
         state = self._watched_state
-        kinds = (state.tenants, state.providers, state.routes, state.pods)
+        kinds = (state.tenants, state.providers, state.tool_servers, state.routes, state.pods)
         return *(kind.changes for kind in kinds), self._context.children.observed

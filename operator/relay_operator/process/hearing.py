@@ -23,7 +23,12 @@ SILENT_SECONDS: Final = 200.0
 No proof yet: the API server promises no bookmarks, and sends none of a kind of which nothing has happened since it started.
 """
 _LOOK_SECONDS: Final = 10.0
-DECIDED_FROM: Final = {"tenants": "Tenant", "providers": "Provider", "relayroutes": "RelayRoute"}
+DECIDED_FROM: Final = {
+    "tenants": "Tenant",
+    "providers": "Provider",
+    "toolservers": "ToolServer",
+    "relayroutes": "RelayRoute",
+}
 """Watches, and their kinds, from which is decided. What is missed of children is found by a resync, and a new relay pod has its
 mounted document until then.
 """

@@ -35,7 +35,9 @@ _WITHDRAWING_WORKERS = 8
 _FINISH_SECONDS = 5.0
 """For reconciles under way when the operator is told to end."""
 
-WATCHED = frozenset({"tenants", "providers", "relayroutes", *child_handlers.watched()})
+WATCHED = frozenset(
+    {"tenants", "providers", "toolservers", "relayroutes", *child_handlers.watched()}
+)
 """What kopf watches, by plural."""
 
 Runs = Mapping[str, Coroutine[Any, Any, None]]

@@ -18,7 +18,7 @@ from relay_operator.errors import ApiServerRefused, OperatorError
 logger = logging.getLogger(__name__)
 
 _KINDS: Final = (
-    *("Tenant", "Provider", "RelayRoute", "Pod", "Namespace"),
+    *("Tenant", "Provider", "ToolServer", "RelayRoute", "Pod", "Namespace"),
     *sorted({kind for kind, _ in names.watched_children()} - {"Namespace"}),
 )
 _LOOK_SECONDS: Final = 2.0

@@ -17,6 +17,7 @@ from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
 from relay_operator.errors import DocumentRefused, NotLeading, Unavailable
 from relay_operator.manifests import composition, credentials
+from relay_operator.manifests.tools.tool_use import Granted
 from relay_operator.reconcile.late_pushes import LatePushes
 from relay_operator.reconcile.pod_pushes import PodPushes, Push
 from relay_operator.reconcile.publishing import lowering, route_room
@@ -94,6 +95,7 @@ class DocumentPublisher:
             publication.stored_weights = weights(known)
             publication.generation = publication.written_generation = known.generation
             publication.document, publication.sealed, publication.digest = known, stored, digest
+            publication.tools = Granted(use=publication.tools_in_force)
             publication.not_to_exceed = {
                 one.name: one.limits
                 for one in known.catalogue.providers
@@ -305,18 +307,21 @@ class DocumentPublisher:
         asks = publication.may_ask_for_preflights(pods)
         is_another = document is None or publication.composed_base != publication.base
         is_another = is_another or publication.lowered is not None
+        is_another = is_another or publication.composed_servers != publication.tools.use.servers
         if not is_another and asks == publication.asked_for_preflights and not contents.is_changed:
             return
         composed = composition.whole_document(
-            publication.base if asks else publication.without_next_keys(),
+            publication.base if asks else publication.part_for_earlier_relays(),
             publication.fragments.values() if asks else publication.without_preflights(),
             publication.providers,
             generation=max(publication.generation, 1),
             epoch=document.epoch if document and asks else 0,
+            tool_servers=publication.tools.use.servers if asks else (),
         )
         changed = contents.unpublished.copy()
         contents.note_published()
         publication.composed_base, publication.lowered = publication.base, None
+        publication.composed_servers = publication.tools.use.servers
         publication.asked_for_preflights = asks
         if composed == document:
             return

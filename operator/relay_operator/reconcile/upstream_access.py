@@ -1,4 +1,4 @@
-"""Access of a tenant's relay to its providers: addresses for its network policy, and keys.
+"""Access of a tenant's relay to its providers and tool servers: addresses for its network policy, and keys.
 
 What a route in force uses stays although its Provider, Service or Secret is gone: the relays have it, and only a new
 relay pod would notice. Keys stay in the tenant's own Secret. Addresses stay as a signed annotation of the network policy,
@@ -103,6 +103,16 @@ class UpstreamAccess:
         publication.upstreams = dict(sorted(found.items()))
         return publication.upstreams
 
+    def find_tool_servers(self, publication: Publication) -> None:
+        """Finds the addresses of the tool servers that the tenant is granted, and keeps them as addresses does.
+
+        They do not outlive a server that is gone: a permission ends with what it is for.
+        """
+        offers = map(self._watched_state.tool_offers.of, publication.tools.servers)
+        publication.tool_upstreams = tuple(
+            offer.upstream for offer in offers if offer is not None and offer.upstream is not None
+        )
+
     def orphans(self, publication: Publication | None) -> tuple[str, ...]:
         """Says which providers are gone, or others than they were, although routes in force use them."""
         if publication is None:
@@ -141,7 +151,10 @@ class UpstreamAccess:
             if found.problems:
                 missing[name] = found.problems
         lacking = _lacking(publication, values)
-        last = await self._last_keys(publication) if lacking or unread else {}
+        of_tools, without = self._of_tool_servers(publication)
+        values |= of_tools
+        last = await self._last_keys(publication) if lacking or unread or without else {}
+        values |= {file: last[file] for file in without if file in last}
         # not only of routes in force: nothing is known to be wrong with it
         values |= {file: last[file] for file in last if names.provider_of_entry(file) in unread}
         kept = {
@@ -160,6 +173,15 @@ class UpstreamAccess:
             kept.discard(name)
         first = next(iter(unread.values()), None)
         return Keys(values=values, missing=missing, kept=frozenset(kept), unread=first)
+
+    def _of_tool_servers(self, publication: Publication) -> tuple[dict[str, str], list[str]]:
+        """Returns the credentials of the tool servers in force, and the entries for which the last ones stay: there are none now."""
+        found: dict[str, str] = {}
+        for name in publication.tools.servers:
+            offer = self._watched_state.tool_offers.of(name)
+            found |= offer.entries if offer is not None else {}
+        wanted = [one.key_file for one in publication.tools.use.servers if one.key_file is not None]
+        return found, [entry for entry in wanted if entry not in found]
 
     def _shown(self, publication: Publication, providers: Iterable[str]) -> dict[str, Provider]:
         """Returns those of the providers that are to be shown what their Secrets hold now."""

@@ -12,8 +12,9 @@ from relay_operator import names
 from relay_operator.api.provider import Provider
 from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.shards import Shards
-from relay_operator.api.tenant import Queue, Relay, Tenant
+from relay_operator.api.tenant import Queue, Relay, Tenant, Tools
 from relay_operator.api.tiers import Tiers
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions import brake, conditions, route_acceptance, tenant_status
 from relay_operator.decisions.relay_pods import load_balancer, troubles
@@ -21,8 +22,10 @@ from relay_operator.decisions.rollouts.changes import is_flying
 from relay_operator.decisions.rollouts.deployments import Rollout, rollout_of
 from relay_operator.manifests import composable, probe_targets
 from relay_operator.manifests.environment import Upstream
+from relay_operator.manifests.tools.tool_use import Offers
 from relay_operator.reconcile.fleet.relay_directory import RelayDirectory
 from relay_operator.reconcile.publishing.route_conflicts import Conflicts
+from relay_operator.reconcile.tools.tool_offers import ToolOffers
 from relay_operator.reconcile.upstreams import route_claims
 from relay_operator.reconcile.upstreams.claims import Party, ProviderClaims
 from relay_operator.reconcile.upstreams.openness import Openness
@@ -67,6 +70,7 @@ class WatchedState:
     shards: Shards = field(default_factory=Shards)
     tenants: WatchedObjects[Tenant] = field(init=False)
     providers: WatchedObjects[Provider] = field(init=False)
+    tool_servers: WatchedObjects[ToolServer] = field(init=False)
     routes: WatchedObjects[RelayRoute] = field(
         default_factory=lambda: WatchedObjects(composable.route, mentions=_named_providers)
     )
@@ -79,6 +83,7 @@ class WatchedState:
     are_tenants_listed: bool = False
     _owned: dict[str, bool] = field(default_factory=dict)
     openness: Openness = field(default_factory=Openness)
+    tool_offers: ToolOffers = field(default_factory=ToolOffers)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
     _flying: set[str] = field(default_factory=set)
     _queued_rollouts: dict[str, tuple[Any, str]] = field(default_factory=dict)
@@ -93,12 +98,15 @@ class WatchedState:
         parse = partial(composable.tenant, tiers=tiers or Tiers())
         self.tenants = WatchedObjects(parse, labels_count=True)
         self.providers = WatchedObjects(partial(composable.provider, cluster_domain=cluster_domain))
+        self.tool_servers = WatchedObjects(
+            partial(composable.tool_server, cluster_domain=cluster_domain)
+        )
         self.claims = ProviderClaims(party=self._party)
         self.directory = RelayDirectory(self)
         self.pods.changed = self.directory.note
         # whose a namespace is stands in the status of its Tenant too
         self.tenants.shown = lambda _, name: self.directory.note(names.tenant_namespace(name))
-        self.tenants.changed = lambda _, name: self.claims.look_again(names.tenant_namespace(name))
+        self.tenants.changed = self._tenant_changed
         self.routes.changed = self._route_changed
         self.providers.changed = self._provider_changed
 
@@ -109,6 +117,8 @@ class WatchedState:
                 return self.tenants.get(name) is not None
             case "Provider":
                 return self.providers.get(name) is not None
+            case "ToolServer":
+                return self.tool_servers.get(name) is not None
             case _:
                 return self.routes.get(name, namespace=namespace) is not None
 
@@ -404,6 +414,24 @@ class WatchedState:
             may_use=lambda provider: self.is_open(provider, tenant),
             limits=None if isinstance(watched.resource, Invalid) else watched.resource.spec.limits,
         )
+
+    def offers_to(self, tools: Tools) -> Offers:
+        """Returns what the servers offer that exist and that grants name."""
+        if not tools.grants:
+            return {}
+        named = (one.server for one in tools.grants)
+        return self.tool_offers.of_servers(
+            name for name in named if self.tool_servers.get(name) is not None
+        )
+
+    def _tenant_changed(self, _: str, name: str) -> None:
+        self.claims.look_again(names.tenant_namespace(name))
+        watched = self.tenants.get(name)
+        if watched is None:
+            self.tool_offers.note_grants(name, None)
+        elif not isinstance(watched.resource, Invalid):
+            # of a spec that is refused, the grants in force stay
+            self.tool_offers.note_grants(name, watched.resource.spec.tools)
 
     def _provider_changed(self, _: str, name: str) -> None:
         self.openness.take_in(name, self.providers.get(name))

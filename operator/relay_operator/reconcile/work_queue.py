@@ -32,7 +32,7 @@ class Urgency(IntEnum):
 
 
 PLATFORM: Final = ""
-"""The owner of work for no tenant in particular: of Providers."""
+"""The owner of work for no tenant in particular: of Providers and ToolServers."""
 _OF_TENANTS: Final = frozenset({"Tenant", "Withdrawal", "KeySecrets"})
 
 
@@ -51,7 +51,7 @@ class Key:
 
     @property
     def owner(self) -> str:
-        """The namespace of the tenant that this work is for; all Providers are one owner."""
+        """The namespace of the tenant that this work is for; all Providers and ToolServers are one owner."""
         return names.tenant_namespace(self.name) if self.is_of_a_tenant else self.namespace
 
 

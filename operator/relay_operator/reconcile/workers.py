@@ -14,6 +14,7 @@ from relay_operator.reconcile.fleet import resync
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
+from relay_operator.reconcile.tools.tool_servers import ToolServerReconciler
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import WORKING_AT, Key, Urgency, WorkQueue
 
@@ -42,6 +43,7 @@ class Workers:
         queue: WorkQueue,
         tenants: TenantReconciler,
         providers: ProviderReconciler,
+        tool_servers: ToolServerReconciler,
         routes: RouteReconciler,
         watched_state: WatchedState,
         resync_seconds: float,
@@ -49,6 +51,7 @@ class Workers:
         self._queue = queue
         self._tenants = tenants
         self._providers = providers
+        self._tool_servers = tool_servers
         self._routes = routes
         self._watched_state = watched_state
         self._resync_seconds = resync_seconds
@@ -170,6 +173,8 @@ class Workers:
                     await self._tenants.report(key.name, obstacle)
                 case "Provider":
                     await self._providers.report(key.name, obstacle)
+                case "ToolServer":
+                    await self._tool_servers.report(key.name, obstacle)
                 case "RelayRoute":
                     await self._routes.report(key.namespace, key.name, obstacle)
         except OperatorError as error:
@@ -197,6 +202,8 @@ class Workers:
                 await self._tenants.look_at_key_secrets(key.name)
             case "Provider":
                 await self._providers.reconcile(key.name)
+            case "ToolServer":
+                await self._tool_servers.reconcile(key.name)
             case "RelayRoute":
                 await self._routes.reconcile(key.namespace, key.name)
             case _:

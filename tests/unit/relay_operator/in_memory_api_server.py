@@ -29,7 +29,7 @@ from relay_operator.errors import ApiServerRefused, Conflict
 ObjectKey = tuple[str, str, str]
 """kind, namespace, name"""
 
-_OURS = frozenset({"Tenant", "Provider", "RelayRoute", "PriceList"})
+_OURS = frozenset({"Tenant", "Provider", "ToolServer", "RelayRoute", "PriceList"})
 _WITH_GENERATION = _OURS | {"Deployment", "NetworkPolicy", "PodDisruptionBudget"}
 _SERVERS_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "managedFields")
 

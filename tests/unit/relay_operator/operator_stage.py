@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.unit.relay_operator.in_memory_api_server import (
@@ -21,6 +22,7 @@ from tests.unit.relay_operator.relay_counters import RelayCounters
 from tests.unit.relay_operator.relay_pods import Pushes, RelayPods
 from tests.unit.relay_operator.virtual_time import running_clock
 
+from relay_contract.tools.definitions import definition_digest
 from relay_operator import names
 from relay_operator.api.shards import Shards
 from relay_operator.api.tiers import Tiers
@@ -32,13 +34,14 @@ from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus.client import Fetched
 from relay_operator.cluster.status_writer import StatusWriter
+from relay_operator.cluster.tools.tool_lists import Address, Listed
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.analysis.evidence import Evidence, Question
 from relay_operator.decisions.analysis.scrapes import Series
 from relay_operator.decisions.analysis.shadow_evidence import ShadowQuestion
 from relay_operator.decisions.canary.budget import Budget
 from relay_operator.decisions.canary_runs import CanaryRuns
-from relay_operator.errors import MetricsUnavailable
+from relay_operator.errors import MetricsUnavailable, ToolServerUnusable
 from relay_operator.handlers import listing, owned_objects, resources
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.provider_secret_watch import ProviderSecretWatch
@@ -67,6 +70,7 @@ from relay_operator.reconcile.ledger.route_costs import RouteCostNews, RouteCost
 from relay_operator.reconcile.providers import ProviderReconciler
 from relay_operator.reconcile.routes import RouteReconciler
 from relay_operator.reconcile.tenancy.tenant_reconciler import TenantReconciler
+from relay_operator.reconcile.tools.tool_servers import ToolServerReconciler
 from relay_operator.reconcile.upstream_access import UpstreamAccess
 from relay_operator.reconcile.upstreams.provider_probes import ProviderProbes
 from relay_operator.reconcile.upstreams.quota_lending import QuotaLending
@@ -91,6 +95,7 @@ PLATFORM = Platform(
 _WATCHED: dict[str, Any] = {
     "Tenant": resources.tenant_seen,
     "Provider": resources.provider_seen,
+    "ToolServer": resources.tool_server_seen,
     "RelayRoute": resources.route_seen,
     "Pod": owned_objects.pod_seen,
     **dict.fromkeys(owned_objects.KINDS, owned_objects.child_seen),
@@ -151,6 +156,34 @@ class Samples:
                 if route.shadow_percent:
                     counters.copy((route.name, route.canary.fingerprint))
         return counters.scraped(self.clock.now)
+
+
+@dataclass(slots=True)
+class ToolListings:
+    """Stands in for tool servers: what each lists, by the host of its URL. asked counts the questions to each."""
+
+    tools: dict[str, list[Manifest]] = field(default_factory=dict)
+    problems: dict[str, ToolServerUnusable] = field(default_factory=dict)
+    asked: list[Address] = field(default_factory=list)
+
+    async def read(self, address: Address) -> Listed:
+        await asyncio.sleep(0)
+        self.asked.append(address)
+        host = urlsplit(address.url).hostname or ""
+        name = host.split(".")[0]
+        if name in self.problems:
+            raise self.problems[name]
+        listed = self.tools.get(name, [])
+        return Listed(
+            tools={one["name"]: definition_digest(one) for one in listed},
+            prompts={},
+            marks={
+                ("tool", one["name"]): {
+                    key: (repr(value), len(repr(value))) for key, value in one.items()
+                }
+                for one in listed
+            },
+        )
 
 
 @dataclass(slots=True)
@@ -339,6 +372,16 @@ class Life:
                 operator_namespace=SYSTEM,
                 probes=self.provider_probes,
                 ledger_news=ledger_news,
+            ),
+            tool_servers=ToolServerReconciler(
+                api=api,
+                lists=stage.tool_lists,
+                watched_state=self.watched_state,
+                status=status,
+                announcer=announcer,
+                queue=self.queue,
+                clock=wall,
+                operator_namespace=SYSTEM,
             ),
             routes=RouteReconciler(
                 watched_state=self.watched_state,
@@ -543,6 +586,7 @@ class Stage:
         """Answers as a BudgetClient does."""
         self.costs: Any = None
         """Answers as a RouteCostClient does."""
+        self.tool_lists = ToolListings()
         self.numbers = itertools.count(1)
         self.server.put(_namespace(SYSTEM))
 
@@ -603,6 +647,13 @@ class Stage:
         if key:
             self.secret(f"{name}-key")
         return self._put("Provider", name, body)
+
+    def tool_server(
+        self, name: str = "erp", *, annotations: dict[str, str] | None = None, **spec: Any
+    ) -> Manifest:
+        """Puts a tool server at a public address, without a credential."""
+        body = {"endpoint": {"url": f"https://{name}.example.com/mcp"}} | spec
+        return self._put("ToolServer", name, body, annotations=annotations)
 
     def secret(self, name: str, *, value: str = "a2V5") -> None:
         """Puts the Secret NAME-key of the provider NAME."""

@@ -42,7 +42,7 @@ FIELDS = all_fields()
 
 def test_the_fields_of_all_kinds_are_looked_at() -> None:
     kinds = {path.partition(".")[0] for path in FIELDS}
-    assert kinds == {"Tenant", "Provider", "RelayRoute", "PriceList"}
+    assert kinds == {"Tenant", "Provider", "ToolServer", "RelayRoute", "PriceList"}
     assert "Tenant.spec.apiKeys.name" in FIELDS
     assert "RelayRoute.status.conditions.reason" in FIELDS
 

@@ -1,6 +1,6 @@
-"""Addresses that no Provider may lead relays to: loopback, link-local, metadata services, and the cluster's own ranges.
+"""Addresses that no Provider and no ToolServer may lead relays to: loopback, link-local, metadata services, and the cluster's own ranges.
 
-A relay's namespace is a customer's. What a Provider names is checked when it is looked at; the network policies leave these
+A relay's namespace is a customer's. What one of them names is checked when it is looked at; the network policies leave these
 addresses out as well, so that a name that resolves to one leads nowhere. No policy keeps a pod from itself: the relay does not
 connect to loopback and its own addresses by a name (`relay.http.connecting.inner_addresses`).
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from relay_operator.api.provider import Provider
+from relay_operator.api.tool_server import ToolServer
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -56,10 +57,13 @@ def block(text: str) -> Network:
     return network
 
 
-def obstacle_of(provider: Provider, cluster_cidrs: Iterable[str]) -> str:
-    """Says which address of a Provider relays must not be led to; empty where there is none."""
+def obstacle_of(upstream: Provider | ToolServer, cluster_cidrs: Iterable[str]) -> str:
+    """Says which address of a Provider or ToolServer relays must not be led to; empty where there is none."""
+    own = "name the provider's own address"
+    if isinstance(upstream, ToolServer):
+        own = "name the server's own address"
     forbidden = _NETWORKS | {block(text): _CLUSTER for text in cluster_cidrs}
-    for field, text, network in _named(provider):
+    for field, text, network in _named(upstream):
         where = f"{field} names {text}, which is"
         if network is None:
             what = _what_name(text)
@@ -67,10 +71,10 @@ def obstacle_of(provider: Provider, cluster_cidrs: Iterable[str]) -> str:
             what = next((why for one, why in forbidden.items() if _is_within(network, one)), "")
         if what:
             return (
-                f"{where} {what}: relays of tenants are not led there; name the provider's own address, or change the "
+                f"{where} {what}: relays of tenants are not led there; {own}, or change the "
                 "chart's value network.clusterCIDRs if it is none of this cluster"
                 if what == _CLUSTER
-                else f"{where} {what}: relays of tenants are not led there; name the provider's own address"
+                else f"{where} {what}: relays of tenants are not led there; {own}"
             )
     return ""
 
@@ -129,16 +133,16 @@ def _beside(
     return *known, *dict.fromkeys(more)
 
 
-def _named(provider: Provider) -> Iterator[tuple[str, str, Network | None]]:
-    """Goes through the hosts and blocks that a Provider names, with the network of those that are addresses."""
-    spec = provider.spec
-    if spec.endpoint.url is not None:
-        yield "endpoint.url", provider.host, _address(provider.host)
-    for cidr in spec.egress_cidrs:
+def _named(upstream: Provider | ToolServer) -> Iterator[tuple[str, str, Network | None]]:
+    """Goes through the hosts and blocks that an upstream names, with the network of those that are addresses."""
+    if upstream.spec.endpoint.url is not None:
+        yield "endpoint.url", upstream.host, _address(upstream.host)
+    for cidr in upstream.spec.egress_cidrs:
         yield "egressCIDRs", cidr, block(cidr)
-    if spec.proxy is not None:
-        yield "proxy.url", spec.proxy.host, _address(spec.proxy.host)
-        for cidr in spec.proxy.egress_cidrs:
+    proxy = upstream.spec.proxy if isinstance(upstream, Provider) else None
+    if proxy is not None:
+        yield "proxy.url", proxy.host, _address(proxy.host)
+        for cidr in proxy.egress_cidrs:
             yield "proxy.egressCIDRs", cidr, block(cidr)
 
 
@@ -150,7 +154,7 @@ def _address(host: str) -> Network | None:
 
 
 def _what_name(host: str) -> str:
-    """Says what a name stands for that no provider has; empty for all others, whose addresses the network policy checks."""
+    """Says what a name stands for that no upstream has; empty for all others, whose addresses the network policy checks."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return "loopback"

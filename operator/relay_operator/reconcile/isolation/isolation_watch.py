@@ -177,7 +177,7 @@ class IsolationWatch:
             self._records.probe_soon([namespace])
             return
         self._records.begin(namespace)
-        found = await self._prober.probe(tenant, pods, tuple(publication.upstreams.values()))
+        found = await self._prober.probe(tenant, pods, publication.opened)
         was_exposed = self._records.of(namespace).finding.holds is False
         if self._records.note(namespace, found, jitter=random.random()):
             self._tell(namespace, self._records.of(namespace).finding)

@@ -18,7 +18,7 @@ class Contents:
     unpublished are the routes, and what tells of Providers is whether any, that changed since the last composition;
     takes_away tells whether one of those changes takes calls away from a canary, a route or a Provider. uncounted are the routes
     that changed since the room for them was last looked at. part_revision is a number that changes with the Providers,
-    room_revision one that changes when a route in force gives back room, or may do so.
+    room_revision one that changes when a route in force gives back room, or may do so. tools_size is what tools take.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Contents:
         self.sizes = Sizes()
         self.takes_away = False
         self.providers_changed = False
-        self.part_revision = self.room_revision = 0
+        self.part_revision = self.room_revision = self.tools_size = 0
         self.unpublished: set[str] = set()
         self.uncounted: set[str] = set()
         self._fragments: dict[str, document.Route] = {}
@@ -94,6 +94,13 @@ class Contents:
             self._providers[part.name] = part
             self.providers_changed = True
             self.part_revision += 1
+
+    def note_tools(self, size: int) -> None:
+        """Keeps the bytes that tools take of the document: routes have what is left."""
+        if size != self.tools_size:
+            self.tools_size = size
+            self.part_revision += 1
+            self.room_revision += 1
 
     def used_providers(self) -> set[str]:
         """Returns the providers that the routes can send to."""

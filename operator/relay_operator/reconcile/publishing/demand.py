@@ -30,7 +30,7 @@ class Demand:
         changed = watched_state.routes.changed_since(contents.namespace, self._revision)
         if self._room is None or changed is None or sized_by != self._sized_by:
             self._room, self._counted, self._sized_by = (
-                Room(provider_size(contents, around)),
+                Room(provider_size(contents, around), tools_size=contents.tools_size),
                 {},
                 sized_by,
             )

@@ -13,6 +13,7 @@ from relay_contract.document import (
     ServedCertificate,
     TenantDocument,
 )
+from relay_contract.tools.tool_server import ToolServer
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.api_keys.in_force import ApiKeys
@@ -20,6 +21,7 @@ from relay_operator.decisions.api_keys.withdrawal import without_next
 from relay_operator.decisions.relay_pods.certificate import SecretCertificate
 from relay_operator.manifests.document_text import Texts
 from relay_operator.manifests.environment import Upstream
+from relay_operator.manifests.tools.tool_use import Granted, ToolUse
 from relay_operator.reconcile.pod_pushes import PodPushes
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.demand import Demand
@@ -50,6 +52,8 @@ class Publication:
     force; lowered is the newest composition where that only took weight away, because the lead was not certain;
     taken_over are the routes of which pods had less weight in force than this life of the operator knew. not_to_exceed are the
     parts of Providers' quotas that an earlier life of the operator gave, by Provider, while others may have more than their own.
+    tools is what the tenant's grants come to, composed_servers are the tool servers of the newest composition,
+    tool_upstreams their addresses as the network policy opens the way to them.
     """
 
     tenant: Tenant
@@ -88,6 +92,9 @@ class Publication:
     lowered: Document | None = None
     taken_over: set[str] = field(default_factory=set)
     not_to_exceed: dict[str, ProviderLimits] = field(default_factory=dict)
+    tools: Granted = field(default_factory=Granted)
+    composed_servers: tuple[ToolServer, ...] = ()
+    tool_upstreams: tuple[Upstream, ...] = ()
 
     def renew_connections(self) -> None:
         """Lets relays close the connections that were made before the present policy."""
@@ -128,6 +135,11 @@ class Publication:
     def providers(self) -> Mapping[str, Provider]:
         """The Providers of contents."""
         return self.contents.providers
+
+    @property
+    def opened(self) -> tuple[Upstream, ...]:
+        """Everything that the tenant's network policy opens the way to."""
+        return (*(self.upstreams or {}).values(), *self.tool_upstreams)
 
     def used_providers(self) -> set[str]:
         """Returns the providers that the routes in force can send to."""
@@ -171,10 +183,21 @@ class Publication:
             for route in self.fragments.values()
         ]
 
-    def without_next_keys(self) -> TenantDocument:
-        """Returns the tenant's part with no key that is only to come."""
+    def part_for_earlier_relays(self) -> TenantDocument:
+        """Returns the tenant's part with no key that is only to come, and no tools."""
         keys = without_next(self.base.keys)
-        return self.base if keys == self.base.keys else self.base.model_copy(update={"keys": keys})
+        if keys == self.base.keys and self.base.tools is None:
+            return self.base
+        return self.base.model_copy(update={"keys": keys, "tools": None})
+
+    @property
+    def tools_in_force(self) -> ToolUse:
+        """What the newest document has of tools."""
+        if self.document is None:
+            return ToolUse()
+        return ToolUse(
+            manifest=self.document.tenant.tools, servers=self.document.catalogue.tool_servers
+        )
 
     def served_certificate(self, pod: Pod) -> ServedCertificate | None:
         """Returns what the pod said of the certificate that it serves; None while it has said nothing."""

@@ -12,6 +12,7 @@ from relay_operator.decisions import route_acceptance
 from relay_operator.decisions.route_acceptance import Surroundings
 from relay_operator.manifests import document_size
 from relay_operator.manifests.document_size import Claim, Room
+from relay_operator.manifests.tools.tool_use import ToolUse
 from relay_operator.reconcile.publishing import demand
 from relay_operator.reconcile.publishing.contents import Contents
 from relay_operator.reconcile.publishing.publication import Publication
@@ -65,8 +66,20 @@ def grown_too_large(part: document.Provider, contents: Contents) -> bool:
     growth = document_size.size_of(part) - contents.sizes.part(before)
     nothing = Claim(size=0, providers=frozenset())
     more = Claim(size=growth, providers=frozenset())
-    room = _taken(contents, lambda name: contents.sizes.part(contents.providers[name]))
+    room = _taken(contents, _part_size(contents), contents.tools_size)
     return bool(room.lacks(more, instead_of=nothing))
+
+
+def fits_tools(use: ToolUse, contents: Contents) -> bool:
+    """Tells whether a document has room for these tools beside the routes in force; what becomes smaller always has."""
+    size = document_size.size_of_tools(use)
+    return (
+        size <= contents.tools_size or not _taken(contents, _part_size(contents), size).is_overdrawn
+    )
+
+
+def _part_size(contents: Contents) -> Callable[[str], int]:
+    return lambda name: contents.sizes.part(contents.providers[name])
 
 
 def _scarcity(
@@ -85,7 +98,7 @@ def _by_age(
     contents: Contents, around: Surroundings, watched_state: WatchedState
 ) -> Iterator[tuple[str, str]]:
     """Gives the room that is left to one route after the other; yields the name of each, and what it lacks."""
-    room = _taken(contents, demand.provider_size(contents, around))
+    room = _taken(contents, demand.provider_size(contents, around), contents.tools_size)
     for route in watched_state.routes_by_age(contents.namespace):
         name = route.metadata.name
         claim, held = contents.sizes.spec(route), contents.held(name)
@@ -106,8 +119,8 @@ def _may_be_used(route: RelayRoute, around: Surroundings, watched_state: Watched
     return route_acceptance.refusal_of(route, around) is None
 
 
-def _taken(contents: Contents, provider_size: Callable[[str], int]) -> Room:
-    room = Room(provider_size)
+def _taken(contents: Contents, provider_size: Callable[[str], int], tools_size: int) -> Room:
+    room = Room(provider_size, tools_size=tools_size)
     for fragment in contents.fragments.values():
         room.take(contents.sizes.fragment(fragment))
     return room

@@ -79,15 +79,16 @@ class Provisioning:
         await self._close(publication)
         await self._certificate.read(spec, publication, now)
         used = self._used_providers(publication)
-        if self._watched_state.unresolved(used):
+        if self._watched_state.unresolved(used) or self._tool_servers_are_unread(spec):
             return None
         present = self._watched_state.present_resources(space)
         routes = self._watched_state.routes.count_in(space)
         await self._apply_all(tenant.bounds(spec, present, routes=routes))
         upstreams = await self._access.addresses(publication, used)
         note = self._access.note(publication)
+        self._access.find_tool_servers(publication)
         if await self._apply_all(
-            tenant.isolation(spec, self._platform, upstreams.values(), note=note)
+            tenant.isolation(spec, self._platform, publication.opened, note=note)
         ):
             self._isolation.probe_anew(space)
         if publication.callers_went:
@@ -120,6 +121,12 @@ class Provisioning:
     def forget(self, space: str) -> None:
         """Forgets a tenant that is gone."""
         self._keys.forget(space)
+
+    def _tool_servers_are_unread(self, spec: Tenant) -> bool:
+        """Tells whether a tool server that the tenant is granted was not looked at since the operator's start, as above."""
+        return any(
+            offer is None for offer in self._watched_state.offers_to(spec.spec.tools).values()
+        )
 
     async def _has_keys(self, publication: Publication) -> bool:
         """Tells whether keys of providers were handed out already, which routes alone do not: a Provider may need none."""

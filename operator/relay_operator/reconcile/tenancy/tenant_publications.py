@@ -6,15 +6,18 @@ from typing import Any
 from relay_contract import endpoints
 from relay_contract.document import ApiKey
 from relay_contract.spending import Spending
+from relay_contract.tools.manifest import Manifest
 from relay_operator import names
 from relay_operator.api.equal_parts import with_equal_parts
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.decisions import namespace_ownership, route_status
-from relay_operator.manifests import composition
-from relay_operator.manifests.environment import Manifest
+from relay_operator.manifests import composition, document_size
+from relay_operator.manifests.environment import Manifest as Object
+from relay_operator.manifests.tools import tool_use
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.publishing import route_room
 from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
@@ -82,7 +85,7 @@ class TenantPublications:
         self._queue_routes(publication)
         return publication
 
-    async def _configmap(self, space: str) -> Manifest | None:
+    async def _configmap(self, space: str) -> Object | None:
         return await self._api.get("ConfigMap", names.DOCUMENT_CONFIGMAP, namespace=space)
 
     def _queue_routes(self, publication: Publication) -> None:
@@ -109,6 +112,7 @@ class TenantPublications:
             replicas=sharing or spec.spec.relay.fewest_pods,
             renewals=publication.base.renewals,
             spending=self._spending(spec, publication),
+            tools=self._tools(spec, publication),
         )
         if publication.base != base:
             publication.base = with_equal_parts(base)
@@ -116,6 +120,21 @@ class TenantPublications:
         if publication.without_room:
             # a Provider may need less now; this route looks for all of them whether they fit
             self._queue.add(Key("RelayRoute", space, min(publication.without_room)))
+
+    def _tools(self, spec: Tenant, publication: Publication) -> Manifest | None:
+        """Keeps what the tenant's grants come to; returns its manifest."""
+        wanted, contents = spec.spec.tools, publication.contents
+        self._watched_state.tool_offers.note_grants(spec.metadata.name, wanted)
+        if not wanted.grants and publication.tools.use.is_empty:
+            return None
+        publication.tools = tool_use.granted(
+            wanted,
+            self._watched_state.offers_to(wanted),
+            publication.tools_in_force,
+            lambda use: route_room.fits_tools(use, contents),
+        )
+        contents.note_tools(document_size.size_of_tools(publication.tools.use))
+        return publication.tools.use.manifest
 
     def _spending(self, spec: Tenant, publication: Publication) -> Spending | None:
         """Returns what bounds the tenant's spending; after a start that in force stays until the price lists are known."""
@@ -138,5 +157,5 @@ def identity(watched: Watched[Tenant]) -> Tenant:
     return Tenant.parse({"metadata": watched.body["metadata"], "spec": spec})
 
 
-def _document(configmap: Manifest | None) -> str:
+def _document(configmap: Object | None) -> str:
     return str((configmap or {}).get("data", {}).get(endpoints.DOCUMENT_KEY, ""))

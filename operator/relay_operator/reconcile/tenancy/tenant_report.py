@@ -17,6 +17,7 @@ from relay_operator.decisions.ledger.told_before import told_before
 from relay_operator.decisions.outcome import Obstacle
 from relay_operator.decisions.tenant_conditions import Interrupted, Provisioned, TenantOutcome
 from relay_operator.decisions.tenant_status import TenantStatus
+from relay_operator.decisions.tools.tenant_tools import GrantedTools
 from relay_operator.manifests import workload
 from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
@@ -25,6 +26,7 @@ from relay_operator.reconcile.failure_report import report_status
 from relay_operator.reconcile.fleet.unheard_pods import UnheardPods
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
+from relay_operator.reconcile.publishing.publication import Publication
 from relay_operator.reconcile.publishing.tenant_certificate import TenantCertificate
 from relay_operator.reconcile.tenancy.homes import Homes
 from relay_operator.reconcile.tenancy.rollouts import Rollouts
@@ -191,9 +193,30 @@ class TenantReport:
             isolation=self._isolation.of(space).finding,
             isolation_is_required=self._isolation.is_required,
             withheld=next(iter(keys.withheld.values()), ""),
+            tools=_tools(spec, publication),
         )
 
     def forget(self, name: str) -> None:
         """Forgets the status of a Tenant that is gone."""
         self._status.forget("Tenant", "", name)
         self._unheard.forget(("Tenant", "", name))
+
+
+def _tools(spec: Tenant, publication: Publication | None) -> GrantedTools | None:
+    """Tells what the tenant's grants come to; None without any."""
+    if publication is None or not spec.spec.tools.grants:
+        return None
+    found = publication.tools
+    grants = found.use.manifest.grants if found.use.manifest is not None else ()
+    return GrantedTools(
+        servers=found.servers,
+        tools=sum(len(one.tool_definitions) for one in grants),
+        prompts=sum(len(one.prompt_definitions) for one in grants),
+        resources=sum(len(one.resources) for one in grants),
+        missing=found.missing,
+        # what is in force goes on: the server's own conditions tell of it
+        unusable={one: why for one, why in found.problems.items() if one not in found.servers},
+        unlisted=found.unlisted,
+        unapproved=found.unapproved,
+        excess=found.excess,
+    )

@@ -1,0 +1,357 @@
+"""Asks tool servers for their lists of tools and prompts (MCP 2026-07-28, stateless).
+
+A server may be hostile: its answers are bounded in time, bytes, pages and entries, and what it redirects or resolves to is not
+followed to addresses that relays may not reach either. None of its texts is kept or told but names that can be granted.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from pydantic import TypeAdapter, ValidationError
+
+from relay_contract.tools.definitions import definition_digest
+from relay_contract.tools.patterns import DefinitionName
+from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS
+from relay_operator.decisions.tools.differences import Marks
+from relay_operator.errors import ToolServerUnusable
+from relay_operator.manifests import reach
+from relay_operator.manifests.environment import Upstream
+from relay_operator.names import Reason
+
+REVISION: Final = "2026-07-28"
+_LEGACY_REVISION: Final = "2025-11-25"
+_SECONDS: Final = 15.0
+"""For all pages of both lists."""
+_MOST_ANSWER_BYTES: Final = 2 * 1024 * 1024
+_MOST_BYTES: Final = 4 * 1024 * 1024
+_MOST_PAGES: Final = 64
+_MOST_CURSOR_CHARACTERS: Final = 4096
+_METHOD_NOT_FOUND: Final = -32601
+_UNSUPPORTED: Final = frozenset({400, 404, 405, 406, 415})
+"""Statuses by which servers of other revisions refuse a request without a session."""
+_DEFINITION_NAME: Final = TypeAdapter(DefinitionName)
+_META: Final = {
+    "io.modelcontextprotocol/protocolVersion": REVISION,
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "relay-operator", "version": "1"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a tool server is, and how it is asked. upstream is what network policies open to relays."""
+
+    url: str
+    upstream: Upstream
+    header: str = ""
+    credential: str = ""
+    ca_bundle: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """The definitions of a server by name: digests, and marks of their fields. skipped counts names that nothing can grant."""
+
+    tools: Mapping[str, str]
+    prompts: Mapping[str, str]
+    marks: Mapping[tuple[str, str], Marks]
+    skipped: int = 0
+
+
+def _connector(resolver: AbstractResolver) -> aiohttp.BaseConnector:
+    return aiohttp.TCPConnector(resolver=resolver, force_close=True, limit=2)
+
+
+class ToolLists:
+    """Opens connections of its own for each server: nothing of one is there for another."""
+
+    def __init__(
+        self,
+        *,
+        cluster_cidrs: tuple[str, ...] = (),
+        connect: Callable[[AbstractResolver], aiohttp.BaseConnector] = _connector,
+        seconds: float = _SECONDS,
+    ) -> None:
+        self._cluster_cidrs = cluster_cidrs
+        self._connect = connect
+        self._seconds = seconds
+
+    async def read(self, address: Address) -> Listed:
+        """Reads both lists; raises ToolServerUnusable."""
+        host = urlsplit(address.url).hostname or ""
+        if _is_address(host) and not self._lets_out(address.upstream, host):
+            raise ToolServerUnusable(
+                f"{host} is not among egressCIDRs, and no public address", reason=Reason.UNREACHABLE
+            )
+        resolver = _Guarded(lambda found: self._lets_out(address.upstream, found))
+        try:
+            async with (
+                asyncio.timeout(self._seconds),
+                aiohttp.ClientSession(
+                    connector=self._connect(resolver),
+                    trust_env=False,
+                    auto_decompress=False,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                ) as session,
+            ):
+                return await _Reading(session, address).both()
+        except TimeoutError as error:
+            raise ToolServerUnusable(
+                f"its lists were not read within {self._seconds:g} s", reason=Reason.UNREACHABLE
+            ) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # its words may be the server's own
+            raise ToolServerUnusable(
+                f"no answer ({type(error).__name__})", reason=Reason.UNREACHABLE
+            ) from error
+
+    def _lets_out(self, upstream: Upstream, address: str) -> bool:
+        if upstream.namespace:
+            # a Service of the cluster, by the name that its DNS gives it
+            return True
+        port = upstream.port
+        assert isinstance(port, int)
+        plain = _plain(address)
+        return reach.lets_out((upstream,), plain, port, cluster_cidrs=self._cluster_cidrs)
+
+
+class _Guarded(AbstractResolver):
+    """Resolves names to those addresses alone that may be connected to: the check and the connection see the same."""
+
+    def __init__(self, allows: Callable[[str], bool]) -> None:
+        self._allows = allows
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [one for one in found if self._allows(one["host"])]
+        if not allowed:
+            raise OSError("its name leads to no address that relays may reach")
+        return allowed
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class _Reading:
+    """One reading of both lists, with what is left of its bounds."""
+
+    def __init__(self, session: aiohttp.ClientSession, address: Address) -> None:
+        self._session = session
+        self._address = address
+        self._bytes = 0
+        self._count = 0
+        self._marks: dict[tuple[str, str], Marks] = {}
+        self._skipped = 0
+
+    async def both(self) -> Listed:
+        tools = await self._list("tools", "tool")
+        prompts = await self._list("prompts", "prompt")
+        return Listed(tools=tools, prompts=prompts, marks=self._marks, skipped=self._skipped)
+
+    async def _list(self, key: str, kind: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        params: dict[str, Any] = {}
+        for _ in range(_MOST_PAGES):
+            result = await self._ask(f"{key}/list", params)
+            if result is None:
+                return {}
+            page, cursor = result.get(key), result.get("nextCursor")
+            if not isinstance(page, list):
+                raise _invalid(f"{key}/list has no {key}")
+            for entry in page:
+                self._take(entry, kind, found)
+            if cursor is None:
+                return found
+            if not isinstance(cursor, str) or len(cursor) > _MOST_CURSOR_CHARACTERS:
+                raise _invalid(f"{key}/list has a cursor that is none")
+            params = {"cursor": cursor}
+        raise ToolServerUnusable(
+            f"{key}/list has more than {_MOST_PAGES} pages", reason=Reason.TOO_MANY_DEFINITIONS
+        )
+
+    def _take(self, entry: Any, kind: str, found: dict[str, str]) -> None:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        self._count += 1
+        if self._count > MOST_DEFINITIONS:
+            raise ToolServerUnusable(
+                f"it lists more than {MOST_DEFINITIONS} tools and prompts",
+                reason=Reason.TOO_MANY_DEFINITIONS,
+            )
+        try:
+            name = _DEFINITION_NAME.validate_python(name, strict=True)
+        except ValidationError:
+            self._skipped += 1
+            return
+        if name in found:
+            raise _invalid(f"it lists the {kind} {name} twice")
+        found[name] = definition_digest(entry)
+        self._marks[(kind, name)] = {field: _mark(value) for field, value in entry.items()}
+
+    async def _ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Returns the result of a request; None where the server does not know the method."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _META}}
+        status, answer = await self._post(body, REVISION, {"mcp-method": method})
+        error = answer.get("error") if answer is not None else None
+        if isinstance(error, dict) and error.get("code") == _METHOD_NOT_FOUND:
+            return None
+        result = answer.get("result") if answer is not None else None
+        if status == HTTPStatus.OK and isinstance(result, dict):
+            return result
+        if status in _UNSUPPORTED or isinstance(error, dict):
+            await self._refuse_older()
+        raise _of_status(status) if status != HTTPStatus.OK else _invalid("it answers no result")
+
+    async def _refuse_older(self) -> None:
+        """Asks as a client of the revisions with sessions does; raises where the server knows one of those alone."""
+        client = {"name": "relay-operator", "version": "1"}
+        params = {
+            "protocolVersion": _LEGACY_REVISION, "capabilities": {}, "clientInfo": client,
+        }  # fmt: skip
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        status, answer = await self._post(body, _LEGACY_REVISION, {})
+        result = answer.get("result") if answer is not None else None
+        if status == HTTPStatus.OK and isinstance(result, dict) and "protocolVersion" in result:
+            raise ToolServerUnusable(
+                f"it speaks a revision of the protocol with sessions ({_LEGACY_REVISION} or older); relays "
+                f"ask servers by {REVISION}: use a version of the server that speaks it",
+                reason=Reason.REVISION_UNSUPPORTED,
+            )
+
+    async def _post(
+        self, body: Mapping[str, Any], revision: str, fields: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, Any] | None]:
+        """Returns status and message of an answer; None for one that is no message."""
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "accept-encoding": "identity",
+            "mcp-protocol-version": revision,
+            **fields,
+        }
+        if self._address.credential:
+            headers[self._address.header] = self._address.credential
+        async with self._session.post(
+            self._address.url,
+            json=body,
+            headers=headers,
+            allow_redirects=False,
+            ssl=_trust(self._address.ca_bundle),
+        ) as answer:
+            is_stream = answer.content_type == "text/event-stream"
+            if is_stream:
+                return answer.status, await self._first_response(answer)
+            raw = b"".join([piece async for piece in self._pieces(answer)])
+            return answer.status, _message(raw)
+
+    async def _first_response(self, answer: aiohttp.ClientResponse) -> Mapping[str, Any] | None:
+        """Returns the first response in a stream of events, which a server may leave open after it."""
+        events = _Events()
+        async for piece in self._pieces(answer):
+            for data in events.feed(piece):
+                message = _message(data)
+                if message is not None and "method" not in message:
+                    return message
+        return None
+
+    async def _pieces(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Yields what arrives of an answer while that is within bounds."""
+        size = 0
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            self._bytes += len(piece)
+            if size > _MOST_ANSWER_BYTES or self._bytes > _MOST_BYTES:
+                raise ToolServerUnusable(
+                    f"its lists are longer than {_MOST_BYTES} bytes, or a page than {_MOST_ANSWER_BYTES}",
+                    reason=Reason.TOO_MANY_DEFINITIONS,
+                )
+            yield piece
+
+
+class _Events:
+    """Parts a stream into the data of its events (WHATWG HTML, section 9.2); each byte is looked at once or twice."""
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._data: list[bytes] = []
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        self._line += piece
+        if b"\n" not in piece:
+            return
+        *lines, rest = bytes(self._line).split(b"\n")
+        self._line = bytearray(rest)
+        for line in (one.removesuffix(b"\r") for one in lines):
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                data, self._data = b"\n".join(self._data), []
+                yield data
+
+
+def _message(raw: bytes) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(raw, object_pairs_hook=_unambiguous, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _mark(value: Any) -> tuple[str, int]:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16], len(text)
+
+
+def _invalid(message: str) -> ToolServerUnusable:
+    return ToolServerUnusable(message, reason=Reason.INVALID_ANSWER)
+
+
+def _of_status(status: int) -> ToolServerUnusable:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return ToolServerUnusable(
+            f"it answers {status}: the credential is missing or refused", reason=Reason.UNAUTHORIZED
+        )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return ToolServerUnusable(f"it answers {status}", reason=Reason.SERVER_ERROR)
+    return _invalid(f"it answers {status}, and no list")
+
+
+@lru_cache(16)
+def _trust(ca_bundle: str | None) -> ssl.SSLContext | bool:
+    return True if ca_bundle is None else ssl.create_default_context(cadata=ca_bundle)
+
+
+def _plain(address: str) -> str:
+    """Returns an address as the network sees it: IPv4 inside IPv6 as IPv4, without the zone of a link."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

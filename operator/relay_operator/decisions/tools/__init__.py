@@ -1,0 +1,1 @@
+"""What of a ToolServer is approved, and how it and its tenants fare."""

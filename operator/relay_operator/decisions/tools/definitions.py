@@ -1,0 +1,167 @@
+"""Definitions of a ToolServer's tools and prompts, each held to what it was when it was approved.
+
+What the first look finds is approved with it. What is another later, or was not there, waits: a server that changes a description
+after it was reviewed could lead every model that reads it (the field's word is a rug pull).
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from relay_contract.tools.definitions import Definition
+
+MOST_DEFINITIONS: Final = 512
+"""Of a server, tools and prompts together; of each kind as many more are remembered that it lists no more."""
+_TOKEN_CHARACTERS: Final = 12
+
+
+class State(StrEnum):
+    """Says where a definition stands."""
+
+    APPROVED = "Approved"
+    CHANGED = "Changed"
+    ADDED = "Added"
+    GONE = "Gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A tool or prompt by its name. approved and found are digests: as it was approved, and as the server lists it now; empty without."""
+
+    name: str
+    approved: str = ""
+    found: str = ""
+
+    @property
+    def state(self) -> State:
+        """Where it stands. One that is approved and not listed stays approved: what comes back has to be the same."""
+        if not self.approved:
+            return State.ADDED
+        if not self.found:
+            return State.GONE
+        return State.APPROVED if self.found == self.approved else State.CHANGED
+
+    @property
+    def waits(self) -> bool:
+        """Tells whether somebody has to approve it."""
+        return self.state in (State.ADDED, State.CHANGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """All definitions of a server, by name."""
+
+    tools: tuple[Pin, ...] = ()
+    prompts: tuple[Pin, ...] = ()
+
+    @property
+    def all(self) -> tuple[tuple[str, Pin], ...]:
+        """Every one, with its kind."""
+        return (
+            *(("tool", pin) for pin in self.tools),
+            *(("prompt", pin) for pin in self.prompts),
+        )
+
+    @property
+    def all_by_name(self) -> dict[tuple[str, str], Pin]:
+        """Every one by kind and name."""
+        return {(kind, pin.name): pin for kind, pin in self.all}
+
+    @property
+    def waiting(self) -> tuple[tuple[str, Pin], ...]:
+        """Those that somebody has to approve."""
+        return tuple((kind, pin) for kind, pin in self.all if pin.waits)
+
+    @property
+    def token(self) -> str:
+        """What approves all that waits, and nothing that comes to wait after it; empty where nothing does."""
+        if not self.waiting:
+            return ""
+        text = repr([(kind, pin.name, pin.found) for kind, pin in self.waiting])
+        return hashlib.sha256(text.encode()).hexdigest()[:_TOKEN_CHARACTERS]
+
+    @property
+    def summary(self) -> str:
+        """How many of the listed ones are approved, and how many are listed."""
+        listed = [pin for _, pin in self.all if pin.found]
+        return f"{sum(not pin.waits for pin in listed)}/{len(listed)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a server lists: digests by name."""
+
+    tools: Mapping[str, str]
+    prompts: Mapping[str, str]
+
+
+def settled(known: Pins | None, found: Found, *, accepts: bool, approval: str) -> Pins:
+    """Returns the definitions after a look. known is None before the first one.
+
+    approval is the token that somebody has set; accepts tells that whatever is listed is approved.
+    """
+    looked = Pins(
+        tools=_looked(known.tools if known else (), found.tools),
+        prompts=_looked(known.prompts if known else (), found.prompts),
+    )
+    is_approved = known is None or accepts or (bool(approval) and approval == looked.token)
+    if not is_approved:
+        return looked
+    return Pins(tools=_approved(looked.tools), prompts=_approved(looked.prompts))
+
+
+def in_force(pins: Iterable[Pin]) -> tuple[Definition, ...]:
+    """Returns what tenants can be granted: what is approved, and no other than that by the last look."""
+    return tuple(
+        Definition(name=pin.name, digest=pin.approved)
+        for pin in pins
+        if pin.state in (State.APPROVED, State.GONE)
+    )
+
+
+def to_status(pins: Iterable[Pin]) -> list[dict[str, str]]:
+    """Lays definitions out as the custom resource has them."""
+    return [
+        {"name": pin.name, "state": pin.state.value}
+        | ({"digest": pin.approved} if pin.approved else {})
+        | ({"found": pin.found} if pin.waits else {})
+        for pin in pins
+    ]
+
+
+def from_status(status: Mapping[str, Any]) -> Pins | None:
+    """Reads the definitions of a status; None before the first look."""
+    if "definitions" not in status:
+        return None
+    return Pins(tools=_read(status.get("tools") or ()), prompts=_read(status.get("prompts") or ()))
+
+
+def _read(listed: Iterable[Mapping[str, str]]) -> tuple[Pin, ...]:
+    return tuple(
+        Pin(
+            name=one["name"],
+            approved=one.get("digest", ""),
+            found=one.get("found")
+            or (one.get("digest", "") if one.get("state") == State.APPROVED else ""),
+        )
+        for one in listed
+    )
+
+
+def _looked(known: Iterable[Pin], found: Mapping[str, str]) -> tuple[Pin, ...]:
+    before = {pin.name: pin for pin in known}
+    listed = {
+        name: replace(before.get(name) or Pin(name=name), found=digest)
+        for name, digest in found.items()
+    }
+    gone = [
+        replace(pin, found="") for name, pin in before.items() if name not in found and pin.approved
+    ]
+    kept = {pin.name: pin for pin in gone[:MOST_DEFINITIONS]}
+    return tuple(pin for _, pin in sorted((listed | kept).items()))
+
+
+def _approved(pins: Iterable[Pin]) -> tuple[Pin, ...]:
+    return tuple(replace(pin, approved=pin.found or pin.approved) for pin in pins)

@@ -1,0 +1,1 @@
+"""What a document has of tool servers."""

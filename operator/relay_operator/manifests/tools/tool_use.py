@@ -1,0 +1,235 @@
+"""Grants of a Tenant -> what its document has of tools: the manifest, and the servers that it names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay_contract.tools.definitions import Definition
+from relay_contract.tools.manifest import MAX_DEFINITIONS, Grant, Manifest
+from relay_contract.tools.patterns import covers
+from relay_contract.tools.tool_server import ToolServer as DocumentedServer
+from relay_operator import names
+from relay_operator.api.tenant import ToolGrant, Tools
+from relay_operator.api.tool_server import ToolServer
+from relay_operator.manifests.environment import Upstream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What tenants can have of a ToolServer. server is None while its spec cannot be used, upstream while it has no address.
+
+    tools and prompts are the approved definitions, entries the credential as an entry of a tenant's Secret. problem says why
+    nobody can begin to use it; empty where somebody can. is_listed tells whether its lists were read once.
+    """
+
+    server: ToolServer | None = None
+    upstream: Upstream | None = None
+    tools: tuple[Definition, ...] = ()
+    prompts: tuple[Definition, ...] = ()
+    entries: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+    is_listed: bool = False
+
+
+Offers = Mapping[str, Offer | None]
+"""By server, of those that exist; None of one that was not looked at since the operator's start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """What a document has of tools."""
+
+    manifest: Manifest | None = None
+    servers: tuple[DocumentedServer, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.manifest is None and not self.servers
+
+
+NO_TOOLS: Final = ToolUse()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """A document's tools, and what of the grants is not in force.
+
+    missing are servers that do not exist, problems say of others why nobody can begin to use them, unlisted were never read,
+    unapproved have nothing approved that the grant names. excess says why nothing was added to what was in force.
+    """
+
+    use: ToolUse = NO_TOOLS
+    missing: tuple[str, ...] = ()
+    problems: Mapping[str, str] = field(default_factory=dict)
+    unlisted: tuple[str, ...] = ()
+    unapproved: tuple[str, ...] = ()
+    excess: str = ""
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Names of the servers in the document."""
+        return tuple(one.name for one in self.use.servers)
+
+
+def patterns_alone(tools: Tools) -> Manifest | None:
+    """Composes the manifest as far as the spec alone decides it; raises ValidationError for one that could mean two things."""
+    return _manifest([_grant(one, (), ()) for one in tools.grants])
+
+
+def granted(
+    tools: Tools, offers: Offers, in_force: ToolUse, fits: Callable[[ToolUse], bool]
+) -> Granted:
+    """Composes a document's tools. in_force are those of the document before it, fits tells what the next has room for.
+
+    A server that cannot be used any more stays as it last was for whom it is in force, one that is gone does not. Where all
+    together are too much nothing is added to what is in force; what is taken away goes all the same.
+    """
+    if not tools.grants:
+        return Granted()
+    reading = _Reading(offers, in_force)
+    whole = reading.use(tools, is_bounded=False)
+    excess = _excess(whole, fits)
+    return Granted(
+        use=whole if not excess else reading.use(tools, is_bounded=True),
+        missing=tuple(one.server for one in tools.grants if one.server not in offers),
+        problems=reading.problems(tools),
+        unlisted=reading.unlisted(tools),
+        unapproved=reading.unapproved(tools),
+        excess=excess,
+    )
+
+
+class _Reading:
+    def __init__(self, offers: Offers, in_force: ToolUse) -> None:
+        self._offers = offers
+        manifest = in_force.manifest
+        self._grants = {one.server: one for one in (manifest.grants if manifest else ())}
+        self._servers = {one.name: one for one in in_force.servers}
+
+    def use(self, tools: Tools, *, is_bounded: bool) -> ToolUse:
+        grants, servers = [], []
+        for wanted in tools.grants:
+            server = self._server(wanted.server, is_bounded=is_bounded)
+            if server is not None:
+                grants.append(self._granted(wanted, is_bounded=is_bounded))
+                servers.append(server)
+        ordered = tuple(sorted(servers, key=lambda one: one.name))
+        return ToolUse(manifest=_manifest(grants, is_checked=False), servers=ordered)
+
+    def problems(self, tools: Tools) -> dict[str, str]:
+        """Says of servers that exist why nothing of them can come into force."""
+        return {
+            one.server: offer.problem
+            for one in tools.grants
+            if (offer := self._offers.get(one.server)) is not None and offer.problem
+        }
+
+    def unlisted(self, tools: Tools) -> tuple[str, ...]:
+        return tuple(
+            one.server
+            for one in tools.grants
+            if one.server in self._offers
+            and ((offer := self._offers[one.server]) is None or not offer.is_listed)
+        )
+
+    def unapproved(self, tools: Tools) -> tuple[str, ...]:
+        """Names the servers that were read, and have nothing approved that the grant names."""
+        return tuple(
+            one.server
+            for one in tools.grants
+            if (offer := self._offers.get(one.server)) is not None
+            and offer.is_listed
+            and (one.tools or one.prompts)
+            and not _covered(one.tools, offer.tools)
+            and not _covered(one.prompts, offer.prompts)
+        )
+
+    def _server(self, name: str, *, is_bounded: bool) -> DocumentedServer | None:
+        if name not in self._offers:
+            return None
+        offer, known = self._offers[name], self._servers.get(name)
+        is_usable = offer is not None and offer.server is not None and offer.upstream is not None
+        if not is_usable or (known is not None and is_bounded):
+            return known
+        assert offer is not None
+        assert offer.server is not None
+        # one whose credential was never there would only be refused by the server
+        return None if offer.problem and known is None else server_part(offer.server)
+
+    def _granted(self, wanted: ToolGrant, *, is_bounded: bool) -> Grant:
+        offer, known = self._offers[wanted.server], self._grants.get(wanted.server)
+        if offer is None:
+            return _grant(wanted, *_definitions(known))
+        tools, prompts = offer.tools, offer.prompts
+        if is_bounded:
+            had_tools, had_prompts = _definitions(known)
+            tools = tuple(one for one in tools if one in had_tools)
+            prompts = tuple(one for one in prompts if one in had_prompts)
+        return _grant(wanted, tools, prompts)
+
+
+def server_part(server: ToolServer) -> DocumentedServer:
+    """Composes a server for tenants' relays. Its credential is named, never contained."""
+    auth = server.spec.auth
+    name = server.metadata.name
+    return DocumentedServer(
+        name=name,
+        url=server.url,
+        key_file=names.tool_server_entry(name) if auth else None,
+        header=auth.header if auth else "Authorization",
+        scheme=auth.scheme if auth else "Bearer",
+        ca_bundle=server.spec.ca_bundle,
+    )
+
+
+def _excess(use: ToolUse, fits: Callable[[ToolUse], bool]) -> str:
+    grants = use.manifest.grants if use.manifest else ()
+    count = sum(grant.definitions for grant in grants)
+    if count > MAX_DEFINITIONS:
+        return (
+            f"the grants cover {count} approved tools and prompts, and {MAX_DEFINITIONS} are the most of a Tenant; "
+            "name fewer in spec.tools"
+        )
+    if not fits(use):
+        return (
+            "the tenant's configuration has no room for its tools beside its routes; name fewer tools in spec.tools, or "
+            "remove routes"
+        )
+    return ""
+
+
+def _manifest(grants: list[Grant], *, is_checked: bool = True) -> Manifest | None:
+    if not grants:
+        return None
+    if is_checked:
+        return Manifest(grants=tuple(grants))
+    # the patterns were checked with the spec, and the count of definitions is told of instead of raised
+    return Manifest.model_construct(grants=tuple(grants), on_denied="Hide")
+
+
+def _grant(
+    wanted: ToolGrant, tools: tuple[Definition, ...], prompts: tuple[Definition, ...]
+) -> Grant:
+    return Grant(
+        server=wanted.server,
+        prefix=wanted.prefix,
+        tools=wanted.tools,
+        prompts=wanted.prompts,
+        resources=wanted.resources,
+        tool_definitions=_covered(wanted.tools, tools),
+        prompt_definitions=_covered(wanted.prompts, prompts),
+    )
+
+
+def _covered(
+    patterns: tuple[str, ...], definitions: tuple[Definition, ...]
+) -> tuple[Definition, ...]:
+    return tuple(
+        one for one in definitions if any(covers(pattern, one.name) for pattern in patterns)
+    )
+
+
+def _definitions(
+    grant: Grant | None,
+) -> tuple[tuple[Definition, ...], tuple[Definition, ...]]:
+    return (grant.tool_definitions, grant.prompt_definitions) if grant is not None else ((), ())

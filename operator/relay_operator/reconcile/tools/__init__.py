@@ -1,0 +1,1 @@
+"""ToolServers and the grants of their tenants."""

@@ -1,0 +1,262 @@
+"""Lists of tool servers, over real HTTP: of one that speaks the protocol, and of those that mean harm."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from tests.unit.relay_operator.cluster.unix_server import serving
+
+from relay_contract.tools.definitions import definition_digest
+from relay_operator.cluster.tools.tool_lists import REVISION, Address, Listed, ToolLists
+from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS
+from relay_operator.errors import ToolServerUnusable
+from relay_operator.manifests.environment import Upstream
+from relay_operator.names import Reason
+
+PUBLIC = Upstream(provider="erp", port=80)
+SERVICE = Upstream(provider="erp", port=80, namespace="erp")
+CANARY = "planted-words-of-a-server"
+Answer = Callable[[dict[str, Any]], Any]
+
+
+def tool(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "description": f"Does {name}.", "inputSchema": {}, **fields}
+
+
+def result(body: dict[str, Any], **content: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": body["id"], "result": {"resultType": "complete", **content}}
+
+
+def unknown(body: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": body["id"], "error": {"code": -32601, "message": CANARY}}
+
+
+def pages(*listed: list[dict[str, Any]]) -> Answer:
+    """Answers tools/list with these pages, and knows no prompts."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        if body["method"] != "tools/list":
+            return unknown(body)
+        number = int(body["params"].get("cursor", 0))
+        more = {"nextCursor": str(number + 1)} if number + 1 < len(listed) else {}
+        return result(body, tools=listed[number], **more)
+
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def a_server(
+    path: Path, handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> AsyncIterator[None]:
+    app = web.Application(client_max_size=2**24)
+    app.router.add_route("*", "/{path:.*}", handle)
+    async with serving(app, path):
+        yield
+
+
+async def read(
+    tmp_path: Path,
+    answer: Answer | None = None,
+    *,
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None,
+    seen: list[web.Request] | None = None,
+    **fields: Any,
+) -> Listed:
+    async def by_answer(request: web.Request) -> web.StreamResponse:
+        if seen is not None:
+            seen.append(request)
+        assert answer is not None
+        return web.json_response(answer(await request.json()))
+
+    address: dict[str, Any] = {
+        "url": "http://erp.example.com/mcp",
+        "upstream": SERVICE,
+    } | fields
+    async with a_server(tmp_path / "s", handle or by_answer):
+        lists = ToolLists(connect=lambda _: aiohttp.UnixConnector(str(tmp_path / "s")), seconds=2.0)
+        return await lists.read(Address(**address))
+
+
+async def failure(tmp_path: Path, answer: Answer | None = None, **how: Any) -> ToolServerUnusable:
+    with pytest.raises(ToolServerUnusable) as caught:
+        await read(tmp_path, answer, **how)
+    assert CANARY not in str(caught.value)
+    return caught.value
+
+
+async def test_all_pages_are_read_and_every_definition_has_the_digest_that_relays_compare(
+    tmp_path: Path,
+) -> None:
+    seen: list[web.Request] = []
+    entries = [tool("a", annotations={"x": 1.5}), tool("b"), tool("c", title="é")]
+    found = await read(tmp_path, pages(entries[:2], entries[2:]), seen=seen)
+    assert found.tools == {one["name"]: definition_digest(one) for one in entries}
+    assert found.prompts == {}
+    assert found.marks["tool", "a"].keys() == {"name", "description", "inputSchema", "annotations"}
+    headers = seen[0].headers
+    assert headers["mcp-protocol-version"] == REVISION
+    assert (headers["mcp-method"], seen[0].path) == ("tools/list", "/mcp")
+
+
+async def test_a_credential_goes_into_its_header_and_no_redirect_is_followed(
+    tmp_path: Path,
+) -> None:
+    seen: list[str] = []
+
+    async def redirects(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers["x-key"])
+        raise web.HTTPTemporaryRedirect("/elsewhere")
+
+    found = await failure(tmp_path, handle=redirects, header="X-Key", credential="k")
+    assert (seen, found.reason) == (["k"], Reason.INVALID_ANSWER)
+
+
+async def test_an_answer_may_be_a_stream_that_stays_open(tmp_path: Path) -> None:
+    async def streams(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
+        answer = result(body, tools=[tool("a")], prompts=[])
+        for message in (note, answer):
+            text = f": hi\r\ndata: {json.dumps(message)}\r\n\r\n".encode()
+            for piece in (text[:9], text[9:]):
+                await response.write(piece)
+        await asyncio.sleep(0.3)
+        ended.append(True)
+        return response
+
+    ended: list[bool] = []
+    async with a_server(tmp_path / "s", streams):
+        lists = ToolLists(connect=lambda _: aiohttp.UnixConnector(str(tmp_path / "s")))
+        found = await lists.read(Address(url="http://erp/mcp", upstream=SERVICE))
+        assert ended == []
+    assert found.tools.keys() == {"a"}
+
+
+async def test_names_that_nothing_can_grant_are_left_out(tmp_path: Path) -> None:
+    entries = [tool("a"), tool("b c"), tool("d*"), tool("e" * 200), {"name": 7}, "no tool"]
+    found = await read(tmp_path, pages(entries))  # type: ignore[arg-type]
+    assert (set(found.tools), found.skipped) == ({"a"}, 5)
+
+
+async def test_a_server_of_an_older_revision_is_told(tmp_path: Path) -> None:
+    async def with_sessions(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if body["method"] == "initialize":
+            return web.json_response(result(body, protocolVersion="2025-11-25"))
+        return web.Response(status=400, text="no session id")
+
+    found = await failure(tmp_path, handle=with_sessions)
+    assert found.reason == Reason.REVISION_UNSUPPORTED
+    assert "2025-11-25" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, Reason.UNAUTHORIZED),
+        (403, Reason.UNAUTHORIZED),
+        (404, Reason.INVALID_ANSWER),
+        (500, Reason.SERVER_ERROR),
+        (429, Reason.SERVER_ERROR),
+        (204, Reason.INVALID_ANSWER),
+    ],
+)
+async def test_a_status_has_its_reason(tmp_path: Path, status: int, reason: Reason) -> None:
+    async def refuses(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=None if status == 204 else CANARY)
+
+    assert (await failure(tmp_path, handle=refuses)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda body: result(body, tools={"a": CANARY}), Reason.INVALID_ANSWER),
+        (lambda body: result(body, tools=[tool("a"), tool("a")]), Reason.INVALID_ANSWER),
+        (lambda body: result(body, tools=[], nextCursor=7), Reason.INVALID_ANSWER),
+        (lambda body: result(body, tools=[], nextCursor="x" * 5000), Reason.INVALID_ANSWER),
+        (lambda body: result(body, tools=[], nextCursor="again"), Reason.TOO_MANY_DEFINITIONS),
+        (lambda body: [body], Reason.INVALID_ANSWER),
+        (
+            lambda body: result(body, tools=[tool(f"t{n}") for n in range(MOST_DEFINITIONS + 1)]),
+            Reason.TOO_MANY_DEFINITIONS,
+        ),
+        (
+            lambda body: result(body, tools=[tool("a", description="x" * 3_000_000)]),
+            Reason.TOO_MANY_DEFINITIONS,
+        ),
+    ],
+    ids=["no list", "twice", "number", "long", "endless", "batch", "many", "huge"],
+)
+async def test_an_answer_that_is_none_ends_the_look(
+    tmp_path: Path, answer: Answer, reason: Reason
+) -> None:
+    assert (await failure(tmp_path, answer)).reason == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"jsonrpc":"2.0","id":1,"result":{"tools":[],"tools":[]}}',
+        '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a","x":NaN}]}}',
+        "[" * 100_000,
+        CANARY,
+        "",
+    ],
+    ids=["duplicate key", "no number", "deep", "no JSON", "nothing"],
+)
+async def test_what_relays_would_not_read_is_not_read(tmp_path: Path, text: str) -> None:
+    async def says(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type="application/json")
+
+    assert (await failure(tmp_path, handle=says)).reason == Reason.INVALID_ANSWER
+
+
+async def test_a_server_that_never_ends_costs_a_bounded_time(tmp_path: Path) -> None:
+    async def drips(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        while True:
+            await response.write(b"data: x\n")
+            await asyncio.sleep(0.01)
+
+    found = await failure(tmp_path, handle=drips)
+    assert (found.reason, "2 s" in str(found)) == (Reason.UNREACHABLE, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "upstream"),
+    [
+        ("http://10.0.0.7/mcp", PUBLIC),
+        ("http://127.0.0.1/mcp", PUBLIC),
+        ("http://[::ffff:169.254.169.254]/mcp", PUBLIC),
+        ("http://10.0.0.7/mcp", Upstream(provider="erp", port=80, cidrs=("10.1.0.0/16",))),
+        ("http://93.184.216.34/mcp", Upstream(provider="erp", port=80, cidrs=("10.1.0.0/16",))),
+    ],
+)
+async def test_an_address_that_relays_may_not_reach_is_not_asked(
+    tmp_path: Path, url: str, upstream: Upstream
+) -> None:
+    found = await failure(tmp_path, pages([]), url=url, upstream=upstream)
+    assert "is not among egressCIDRs" in str(found)
+
+
+@pytest.mark.parametrize("leads_to", ["10.0.0.7", "127.0.0.1", "::ffff:10.0.0.7", "fd00::1"])
+async def test_a_name_that_leads_inside_is_not_connected_to(
+    leads_to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(*_: Any, **__: Any) -> list[dict[str, Any]]:
+        return [{"hostname": "erp.example.com", "host": leads_to, "port": 80, "family": 2, "proto": 6, "flags": 0}]  # fmt: skip
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    with pytest.raises(ToolServerUnusable) as caught:
+        await ToolLists().read(Address(url="http://erp.example.com/mcp", upstream=PUBLIC))
+    assert caught.value.reason == Reason.UNREACHABLE
