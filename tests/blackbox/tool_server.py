@@ -85,8 +85,10 @@ def note(method: str, **params: Any) -> bytes:
 
 
 @contextmanager
-def serving(server: ToolServer) -> Iterator[ToolServer]:
-    """Serves on a port of its own while the block runs."""
+def serving(
+    server: ToolServer, address: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[ToolServer]:
+    """Serves at an address, or on a port of its own, while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -108,7 +110,7 @@ def serving(server: ToolServer) -> Iterator[ToolServer]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
             """Writes nothing."""
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener = ThreadingHTTPServer(address, Handler)
     listener.daemon_threads = True
     server.port = listener.server_address[1]
     thread = threading.Thread(target=listener.serve_forever, daemon=True)

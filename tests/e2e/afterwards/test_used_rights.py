@@ -29,9 +29,11 @@ RARE = {
 }
 """Rights that no test uses, each with the reason for which it is granted."""
 PROVIDER = {"endpoint": {"url": "https://busy.example.com"}, "models": [{"name": "busy"}]}
+TOOL_SERVER = {"endpoint": {"url": "https://busy.example.com/mcp"}}
 ROUTE = {"match": {"models": ["busy"]}, "stable": {"provider": "busy", "model": "busy"}}
 CHANGES: dict[str, list[dict[str, Any]]] = {
     "providers": [{"models": [{"name": name}, {"name": "busy"}]} for name in ("one", "other")],
+    "toolservers": [{"onChange": "Accept"}, {"onChange": "Suspend"}],
     "relayroutes": [{"match": {"models": ["busy", name]}} for name in ("one", "other")],
 }
 """Specs that an object changes between."""
@@ -90,17 +92,23 @@ def follows(cluster: Cluster, *where: str) -> None:
     )
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_status_is_written_while_others_write(staged: Cluster, log: Path) -> None:
     apply(staged, "Provider", "busy", PROVIDER)
     apply(staged, "Tenant", "busy", {})
     staged.kubectl("wait", "tenant/busy", "--for=condition=Ready", "--timeout=90s")
     apply(staged, "RelayRoute", "busy", ROUTE, "relay-busy")
+    apply(staged, "ToolServer", "busy", TOOL_SERVER)
     others_write(staged, log, "providers", "busy")
+    others_write(staged, log, "toolservers", "busy")
     others_write(staged, log, "relayroutes", "namespaces", "relay-busy", "busy")
-    for where in (("provider", "busy"), ("relayroute", "busy", "-n", "relay-busy")):
+    for where in (
+        ("provider", "busy"),
+        ("toolserver", "busy"),
+        ("relayroute", "busy", "-n", "relay-busy"),
+    ):
         follows(staged, *where)
-    staged.kubectl("delete", "tenant/busy", "provider/busy", "--wait=false")
+    staged.kubectl("delete", "tenant/busy", "provider/busy", "toolserver/busy", "--wait=false")
 
 
 def test_the_operator_asks_for_nothing_that_no_rule_grants(
