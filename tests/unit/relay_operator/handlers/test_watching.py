@@ -481,7 +481,7 @@ def test_every_kind_is_registered_and_none_waits_for_the_lists_of_others() -> No
     registry = kopf.OperatorRegistry()
     for module in (resources, owned_objects):
         module.register(registry)
-    kinds = ("tenants", "providers", "relayroutes", "pods", *CHILDREN)
+    kinds = ("tenants", "providers", "toolservers", "relayroutes", "pods", *CHILDREN)
     seen = {handler.id for handler in registry._watching.get_all_handlers()}
     assert seen == {f"{kind}-seen" for kind in kinds}
     # at N objects that are held back until all are indexed, kopf takes N * N steps

@@ -81,7 +81,7 @@ async def test_a_watch_on_which_nothing_happens_does_not() -> None:
     await ears.passes(1200)
     assert ears.hearing.deaf_to() == ""
     # a list of each kind each time that it has been silent for so long again, and no more
-    assert set(life.api.lists_of) == {"Tenant", "Provider", "RelayRoute"}
+    assert set(life.api.lists_of) == {"Tenant", "Provider", "ToolServer", "RelayRoute"}
     assert all(4 <= number <= 6 for number in life.api.lists_of.values()), life.api.lists_of
     listening.cancel()
     await life.end()
