@@ -195,12 +195,14 @@ class ToolGrant(Part):
     tools: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
 
 
 class Tools(Part):
-    """What the tenant may use of tool servers; what no grant names it may not."""
+    """What the tenant may use of tool servers; what no grant names it may not, nor offer to a model."""
 
     grants: tuple[ToolGrant, ...] = ()
+    on_denied: Literal["Hide", "Refuse"] = "Hide"
 
 
 class TenantSpec(Part):
@@ -217,7 +219,7 @@ class TenantSpec(Part):
     key_rotation: KeyRotation | None = None
     network: Network = Network()
     billing: Billing = Billing()
-    tools: Tools = Tools()
+    tools: Tools | None = None
 
     @property
     def keeps_namespace(self) -> bool:

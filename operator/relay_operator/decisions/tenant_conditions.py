@@ -36,7 +36,7 @@ class Provisioned:
     keys found. troubles says why relay pods are missing. tls is None
     for a tenant without TLS. withheld says why no key of a Provider is handed out. rollout is how
     new relay pods take the place of former ones. awaits_entry tells of a load balancer that has no address yet. tools is None
-    for a tenant without grants.
+    for a tenant whose spec does not speak of them.
     """
 
     wanted_pods: int = 1

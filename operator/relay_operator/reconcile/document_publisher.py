@@ -311,12 +311,12 @@ class DocumentPublisher:
         if not is_another and asks == publication.asked_for_preflights and not contents.is_changed:
             return
         composed = composition.whole_document(
-            publication.base if asks else publication.part_for_earlier_relays(),
+            publication.base if asks else publication.without_next_keys(),
             publication.fragments.values() if asks else publication.without_preflights(),
             publication.providers,
             generation=max(publication.generation, 1),
             epoch=document.epoch if document and asks else 0,
-            tool_servers=publication.tools.use.servers if asks else (),
+            tool_servers=publication.tools.use.servers,
         )
         changed = contents.unpublished.copy()
         contents.note_published()

@@ -415,9 +415,9 @@ class WatchedState:
             limits=None if isinstance(watched.resource, Invalid) else watched.resource.spec.limits,
         )
 
-    def offers_to(self, tools: Tools) -> Offers:
+    def offers_to(self, tools: Tools | None) -> Offers:
         """Returns what the servers offer that exist and that grants name."""
-        if not tools.grants:
+        if tools is None:
             return {}
         named = (one.server for one in tools.grants)
         return self.tool_offers.of_servers(

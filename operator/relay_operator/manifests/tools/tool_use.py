@@ -71,20 +71,23 @@ class Granted:
         return tuple(one.name for one in self.use.servers)
 
 
-def patterns_alone(tools: Tools) -> Manifest | None:
+def patterns_alone(tools: Tools | None) -> Manifest | None:
     """Composes the manifest as far as the spec alone decides it; raises ValidationError for one that could mean two things."""
-    return _manifest([_grant(one, (), ()) for one in tools.grants])
+    if tools is None:
+        return None
+    grants = tuple(_grant(one, (), ()) for one in tools.grants)
+    return Manifest(grants=grants, on_denied=tools.on_denied)
 
 
 def granted(
-    tools: Tools, offers: Offers, in_force: ToolUse, fits: Callable[[ToolUse], bool]
+    tools: Tools | None, offers: Offers, in_force: ToolUse, fits: Callable[[ToolUse], bool]
 ) -> Granted:
-    """Composes a document's tools. in_force are those of the document before it, fits tells what the next has room for.
+    """Composes a document's tools; with a manifest, also an empty one, wherever the spec speaks of tools. in_force are those of the document before it, fits tells what the next has room for.
 
     A server that cannot be used any more stays as it last was for whom it is in force, one that is gone does not. Where all
     together are too much nothing is added to what is in force; what is taken away goes all the same.
     """
-    if not tools.grants:
+    if tools is None:
         return Granted()
     reading = _Reading(offers, in_force)
     whole = reading.use(tools, is_bounded=False)
@@ -114,7 +117,9 @@ class _Reading:
                 grants.append(self._granted(wanted, is_bounded=is_bounded))
                 servers.append(server)
         ordered = tuple(sorted(servers, key=lambda one: one.name))
-        return ToolUse(manifest=_manifest(grants, is_checked=False), servers=ordered)
+        # the patterns were checked with the spec, and a count of definitions that is too high is told of instead of raised
+        manifest = Manifest.model_construct(grants=tuple(grants), on_denied=tools.on_denied)
+        return ToolUse(manifest=manifest, servers=ordered)
 
     def problems(self, tools: Tools) -> dict[str, str]:
         """Says of servers that exist why nothing of them can come into force."""
@@ -198,15 +203,6 @@ def _excess(use: ToolUse, fits: Callable[[ToolUse], bool]) -> str:
     return ""
 
 
-def _manifest(grants: list[Grant], *, is_checked: bool = True) -> Manifest | None:
-    if not grants:
-        return None
-    if is_checked:
-        return Manifest(grants=tuple(grants))
-    # the patterns were checked with the spec, and the count of definitions is told of instead of raised
-    return Manifest.model_construct(grants=tuple(grants), on_denied="Hide")
-
-
 def _grant(
     wanted: ToolGrant, tools: tuple[Definition, ...], prompts: tuple[Definition, ...]
 ) -> Grant:
@@ -216,6 +212,7 @@ def _grant(
         tools=wanted.tools,
         prompts=wanted.prompts,
         resources=wanted.resources,
+        requests_per_minute=wanted.requests_per_minute,
         tool_definitions=_covered(wanted.tools, tools),
         prompt_definitions=_covered(wanted.prompts, prompts),
     )

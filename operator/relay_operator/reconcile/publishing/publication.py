@@ -183,12 +183,10 @@ class Publication:
             for route in self.fragments.values()
         ]
 
-    def part_for_earlier_relays(self) -> TenantDocument:
-        """Returns the tenant's part with no key that is only to come, and no tools."""
+    def without_next_keys(self) -> TenantDocument:
+        """Returns the tenant's part with no key that is only to come."""
         keys = without_next(self.base.keys)
-        if keys == self.base.keys and self.base.tools is None:
-            return self.base
-        return self.base.model_copy(update={"keys": keys, "tools": None})
+        return self.base if keys == self.base.keys else self.base.model_copy(update={"keys": keys})
 
     @property
     def tools_in_force(self) -> ToolUse:

@@ -125,7 +125,7 @@ class TenantPublications:
         """Keeps what the tenant's grants come to; returns its manifest."""
         wanted, contents = spec.spec.tools, publication.contents
         self._watched_state.tool_offers.note_grants(spec.metadata.name, wanted)
-        if not wanted.grants and publication.tools.use.is_empty:
+        if wanted is None and publication.tools.use.is_empty:
             return None
         publication.tools = tool_use.granted(
             wanted,

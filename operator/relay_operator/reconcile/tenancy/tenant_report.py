@@ -203,8 +203,8 @@ class TenantReport:
 
 
 def _tools(spec: Tenant, publication: Publication | None) -> GrantedTools | None:
-    """Tells what the tenant's grants come to; None without any."""
-    if publication is None or not spec.spec.tools.grants:
+    """Tells what the tenant's grants come to; None where its spec does not speak of tools."""
+    if publication is None or spec.spec.tools is None:
         return None
     found = publication.tools
     grants = found.use.manifest.grants if found.use.manifest is not None else ()

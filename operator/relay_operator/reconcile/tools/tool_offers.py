@@ -34,9 +34,9 @@ class ToolOffers:
         return {name: self._offers.get(name) for name in servers}
 
     def note_grants(self, tenant: str, tools: Tools | None) -> None:
-        """Keeps which servers a tenant follows, at the cost of its own grants; None of a tenant that is gone."""
+        """Keeps which servers a tenant follows, at the cost of its own grants."""
         before = self._granted.get(tenant, frozenset())
-        now = _servers(tools) if tools is not None else frozenset()
+        now = _servers(tools)
         if before == now:
             return
         for server in before - now:
@@ -55,5 +55,5 @@ class ToolOffers:
         return frozenset(self._tenants.get(server, ()))
 
 
-def _servers(tools: Tools) -> frozenset[str]:
-    return frozenset(one.server for one in tools.grants)
+def _servers(tools: Tools | None) -> frozenset[str]:
+    return frozenset(one.server for one in tools.grants) if tools is not None else frozenset()

@@ -40,7 +40,7 @@ def grants(*listed: dict[str, Any]) -> Tools:
 
 
 def compose(
-    wanted: Tools, offers: Offers, in_force: ToolUse = NO_TOOLS, *, fits: bool = True
+    wanted: Tools | None, offers: Offers, in_force: ToolUse = NO_TOOLS, *, fits: bool = True
 ) -> Granted:
     return tool_use.granted(wanted, offers, in_force, lambda _: fits)
 
@@ -78,8 +78,21 @@ def test_a_document_takes_what_is_composed() -> None:
     assert Document.model_validate(text).tenant.tools == use.manifest
 
 
-def test_a_tenant_without_grants_has_nothing_of_it() -> None:
-    assert compose(Tools(), OFFERS) == Granted()
+def test_a_tenant_whose_spec_does_not_speak_of_tools_has_nothing_of_it() -> None:
+    assert compose(None, OFFERS) == Granted()
+
+
+def test_a_tenant_with_no_grant_at_all_is_held_to_that_in_its_chat_calls_too() -> None:
+    found = compose(Tools.model_validate({"onDenied": "Refuse"}), OFFERS)
+    assert found.use.manifest is not None
+    assert (found.use.manifest.grants, found.use.manifest.on_denied) == ((), "Refuse")
+
+
+def test_a_rate_is_the_grants() -> None:
+    limited = grants({"server": "erp", "tools": ["pay"], "requestsPerMinute": 30})
+    manifest = compose(limited, OFFERS).use.manifest
+    assert manifest is not None
+    assert [one.requests_per_minute for one in manifest.grants] == [30]
 
 
 def test_a_server_that_is_gone_ends_its_grants() -> None:
