@@ -22,6 +22,8 @@ def plan(view: PlanView, screen: Screen) -> Iterator[str]:
         ended = "; if that ended now" if view.waits_for else ""
         yield screen.title(f"Steps, each at the earliest{ended}")
         yield from (f"  {line}" for line in table(_rows(view.steps, screen)))
+    if view.cost:
+        yield from screen.wrapped(view.cost, label="cost of 1,000 calls: ")
     for need in view.takes:
         yield from screen.wrapped(need, label="it takes ")
     if view.ends:

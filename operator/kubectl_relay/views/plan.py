@@ -28,11 +28,14 @@ class StepView:
 class PlanView:
     """Lists what lies ahead. takes says what each step needs; waits_for is what holds the canary at present, empty if nothing does:
     then the steps are those that follow once that ends, if it ended now.
+
+    cost says what a thousand calls of each side cost, and what the canary's may; empty without spec.analysis.cost.
     """
 
     route: RouteView
     steps: tuple[StepView, ...]
     takes: tuple[str, ...]
+    cost: str
     waits_for: str
     ends: str
 
@@ -51,6 +54,7 @@ def plan_view(body: Object, now: float) -> PlanView:
         route=route,
         steps=steps,
         takes=_takes(body, plan) if steps else (),
+        cost=_cost(body),
         waits_for=_waits_for(body, state, plan),
         ends=_ends(state, plan),
     )
@@ -124,6 +128,15 @@ def _takes(body: Object, plan: Plan) -> tuple[str, ...]:
     if plan.needs_approval:
         needs.append("for each step that is passed, an approval by hand (kubectl relay approve)")
     return tuple(needs)
+
+
+def _cost(body: Object) -> str:
+    """Says what calls of each side cost beside the limit of the spec, in the operator's words, also where that is not known."""
+    limit = raw.part(body, "spec", "analysis", "cost")
+    if not limit:
+        return ""
+    told = raw.text(raw.part(body, "status", "cost"), "summary") or "not known yet"
+    return f"{told}; the canary may cost {limit.get('maxIncreasePercent', 0):g} % more"
 
 
 def _waits_for(body: Object, state: State, plan: Plan) -> str:

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 from kubectl_relay.views import raw
 from kubectl_relay.views.raw import ConditionView, Object
+from relay_operator.names import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteView:
     """A route in short. canary_percent is in force, target_percent what the spec asks for, None without a canary.
 
-    next_at is RFC 3339, empty while no move is in sight. cost says what a thousand calls of each side cost, empty where that was not told. is_observed tells whether all this is about the newest spec.
+    next_at is RFC 3339, empty while no move is in sight. cost says what a thousand calls of each side cost, empty where that was not told
+    or there is no ledger. is_observed tells whether all this is about the newest spec.
     """
 
     name: str
@@ -110,8 +112,14 @@ def route_view(body: Object) -> RouteView:
         next_at=raw.text(raw.part(status, "step"), "nextAt"),
         pods=raw.number(programmed, "pods"),
         pods_acknowledged=raw.number(programmed, "acknowledged"),
-        cost=raw.text(raw.part(status, "cost"), "summary"),
+        cost=_cost(raw.part(status, "cost")),
     )
+
+
+def _cost(told: Object) -> str:
+    """Returns what is told of the cost. That a platform has no ledger is news only to whoever limits a cost: the plan has it."""
+    is_told = raw.text(told, "reason") != Reason.NO_LEDGER
+    return raw.text(told, "summary") if is_told else ""
 
 
 def moves(body: Object) -> tuple[MoveView, ...]:

@@ -85,6 +85,28 @@ async def test_a_climb_tells_its_weight_its_evidence_and_its_next_steps() -> Non
 
 
 @in_virtual_time
+async def test_the_cost_of_calls_is_told_where_it_is_known_or_limited() -> None:
+    story = await played("climbing")
+    assert story.route["status"]["cost"]["reason"] == "NoLedger"
+    assert "cost of" not in status(story) + plan(story)
+    story.route["spec"]["analysis"]["cost"] = {"maxIncreasePercent": 12.5}
+    assert "cost of" not in status(story)
+    assert (
+        "cost of 1,000 calls: not known: the platform has no ledger; the canary may cost 12.5 % more"
+        in plan(story)
+    )
+    story.route["status"]["cost"] = {
+        "reason": "Known",
+        "summary": "stable 2.00 USD, canary 1.20 USD",
+    }
+    assert "cost of 1,000 calls: stable 2.00 USD, canary 1.20 USD" in status(story)
+    assert "canary 1.20 USD; the canary may cost 12.5 % more" in plan(story)
+    del story.route["status"]["cost"]
+    assert "cost of" not in status(story)
+    assert "cost of 1,000 calls: not known yet; " in plan(story)
+
+
+@in_virtual_time
 async def test_a_rollback_tells_its_cause_and_how_it_is_tried_again() -> None:
     story = await played("rolled back")
     assert "RolledBack" in status(story)
