@@ -257,6 +257,25 @@ def test_a_pod_that_ends_just_after_its_shipper_was_killed_delivers_everything(
     check_books(ledger, stable, callers.answered)
 
 
+def test_a_shipper_that_is_killed_while_its_pod_ends_is_started_again_and_delivers_everything(
+    new_relay: NewRelay, ledger: BookingLedger, outbox: Path, stable: Upstream
+) -> None:
+    ledger.process.kill()
+    settings = ledger.settings(outbox, drain_accept_seconds="0", outbox_drain_seconds="20")
+    relay = new_relay(document="plain", **settings)
+    callers = Callers(relay, 5)
+    callers.join()
+    relay.process.send_signal(signal.SIGTERM)
+    # only the one that delivers is left, and the ledger is still away
+    eventually(lambda: not workers(relay), what="the end of the workers")
+    kill(shippers(relay))
+    eventually(lambda: "shipper_ended" in relay.output(), what="the end of the shipper")
+    ledger.process.start()
+    assert relay.process.wait(40) == 0
+    assert list(outbox.iterdir()) == []
+    check_books(ledger, stable, callers.answered)
+
+
 def test_a_full_outbox_serves_on_counts_what_it_drops_and_goes_on(
     new_relay: NewRelay, ledger: BookingLedger, outbox: Path, stable: Upstream
 ) -> None:

@@ -16,6 +16,8 @@ from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import Settings
 
 RESTART_SECONDS: Final = 1.0
+FINAL_RESTART_SECONDS: Final = 0.2
+"""The same while the pod ends."""
 HEAR_SECONDS: Final = 0.5
 """For what a process that has ended told before; it is in the socket already."""
 
@@ -29,7 +31,8 @@ class Shipping:
         self._loop = asyncio.get_running_loop()
         self._pid = 0
         self._channel: WorkerChannel | None = None
-        self._finishing: float | None = None
+        # a time of the loop
+        self._finish_until: float | None = None
         self._gone = asyncio.Event()
         self._heard = asyncio.Event()
         self._retired: Report = {}
@@ -42,8 +45,11 @@ class Shipping:
         return [self._retired, self._report]
 
     def start(self) -> None:
-        """Starts the process, if there is a ledger."""
-        if self._settings.ledger_url is None or self._finishing is not None:
+        """Starts the process, if there is a ledger and none runs; when the time to finish is over, there will be none."""
+        if self._settings.ledger_url is None or self._pid:
+            return
+        if self._finish_until is not None and self._finish_until <= self._loop.time():
+            self._gone.set()
             return
         ours, theirs = socket.socketpair()
         # as for workers: what is in memory stays shared
@@ -67,7 +73,9 @@ class Shipping:
         if not pid:
             return
         self._pid = 0
-        if self._finishing is not None:
+        code = os.waitstatus_to_exitcode(status)
+        finish_until = self._finish_until
+        if finish_until is not None and (code == os.EX_OK or finish_until <= self._loop.time()):
             # what it has told last is what it leaves
             self._gone.set()
             return
@@ -75,26 +83,28 @@ class Shipping:
         merged = merge([self._retired, without_gauges(self._report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
         self._report = {}
-        code = os.waitstatus_to_exitcode(status)
-        self._log.event("error", "shipper_ended", code=code, again_in=RESTART_SECONDS)
-        self._loop.call_later(RESTART_SECONDS, self.start)
+        # the little time that is left is for delivering
+        pause = RESTART_SECONDS if finish_until is None else FINAL_RESTART_SECONDS
+        self._log.event("error", "shipper_ended", code=code, again_in=pause)
+        self._loop.call_later(pause, self.start)
 
     async def finish(self, seconds: float) -> None:
-        """Lets the process deliver what is left, and ends it; takes that time at the most."""
+        """Lets the process deliver what is left, and ends it; takes that time at the most. One that crashes is started again."""
         if not self._pid:
             # it has just crashed, and there is no time to wait until it is due
             self.start()
-        self._finishing = seconds
         if not self._pid:
             return
+        self._finish_until = self._loop.time() + seconds
         if self._channel is not None:
             self._channel.send("finish", seconds=seconds)
         try:
             async with asyncio.timeout(seconds + 0.5):
                 await self._gone.wait()
         except TimeoutError:
-            os.kill(self._pid, signal.SIGKILL)
-            await self._gone.wait()
+            if self._pid:
+                os.kill(self._pid, signal.SIGKILL)
+                await self._gone.wait()
         await self._hear_out()
         left = merge(self.reports)
         records, unread = (
@@ -117,8 +127,8 @@ class Shipping:
         channel = WorkerChannel(self._received, self._heard.set)
         await self._loop.create_connection(lambda: channel, sock=control)
         self._channel = channel
-        if self._finishing is not None:
-            channel.send("finish", seconds=self._finishing)
+        if self._finish_until is not None:
+            channel.send("finish", seconds=max(0.0, self._finish_until - self._loop.time()))
 
     def _received(self, message: Message) -> None:
         if message["kind"] == "metrics":
