@@ -88,6 +88,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         settings,
         StatementStore(engine, grace=settings.grace_hours * 3600 * SECOND),
         desk=desk,
+        metrics=metrics,
         log=log,
     )
     await upkeep.round()

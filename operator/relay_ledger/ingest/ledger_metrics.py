@@ -61,6 +61,16 @@ class LedgerMetrics:
             "Lines that are kept apart now.",
             registry=self.registry,
         )
+        self._statements = Counter(
+            "relay_ledger_final_statements",
+            "Statements that this process made final once their grace was over.",
+            registry=self.registry,
+        )
+        self._statements_held = Gauge(
+            "relay_ledger_statements_held",
+            "Statements that are due and could not be made final at the last look; the log event statement_held says why.",
+            registry=self.registry,
+        )
         self._use = BookedUse()
         self.registry.register(self._use)
         for result in ("booked", "repeated", "quarantined"):
@@ -81,6 +91,14 @@ class LedgerMetrics:
     def refused(self, reason: str) -> None:
         """Counts a batch of which nothing is booked."""
         self._refused.labels(reason).inc()
+
+    def finalized(self) -> None:
+        """Counts a statement that is final now."""
+        self._statements.inc()
+
+    def held(self, statements: int) -> None:
+        """Shows how many statements wait for something."""
+        self._statements_held.set(statements)
 
     def stand(self, standing: Standing) -> None:
         """Shows what the database says."""

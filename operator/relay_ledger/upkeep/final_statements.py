@@ -7,6 +7,7 @@ from typing import Final
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import Problem
+from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.periods.months import Period
 from relay_ledger.periods.zones import SECOND, UnknownZone
 from relay_ledger.settings import Settings
@@ -23,13 +24,21 @@ class FinalStatements:
     """One per process. Several on one database do each other no harm: who comes second finds the statement final."""
 
     def __init__(
-        self, settings: Settings, statements: StatementStore, *, desk: BookingDesk, log: Problem
+        self,
+        settings: Settings,
+        statements: StatementStore,
+        *,
+        desk: BookingDesk,
+        metrics: LedgerMetrics,
+        log: Problem,
     ) -> None:
         self._settings = settings
         self._statements = statements
         self._desk = desk
+        self._metrics = metrics
         self._log = log
         self._told: set[tuple[str, str, str]] = set()
+        self._held = 0
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
@@ -47,7 +56,7 @@ class FinalStatements:
 
         A period of which nothing is kept any more is left as it is.
         """
-        since = now - self._settings.kept_days * DAY
+        since, self._held = now - self._settings.kept_days * DAY, 0
         for tenant_uid in await self._desk.in_thread(self._statements.tenants):
             try:
                 due = await self._desk.in_thread(
@@ -58,6 +67,7 @@ class FinalStatements:
                 continue
             for period in due:
                 await self._finalize(tenant_uid, period, now)
+        self._metrics.held(self._held)
 
     async def _finalize(self, tenant_uid: str, period: Period, now: int) -> None:
         try:
@@ -73,10 +83,12 @@ class FinalStatements:
             self._hold(tenant_uid, period.name, str(away.__cause__).split("\n")[0])
             return
         if is_new:
+            self._metrics.finalized()
             self._log("statement_final", tenant_uid=tenant_uid, period=period.name)
 
     def _hold(self, tenant_uid: str, period: str, detail: str) -> None:
         """Tells once why a statement waits; nobody else's waits for it."""
+        self._held += 1
         found = tenant_uid, period, detail
         if found not in self._told:
             self._told.add(found)

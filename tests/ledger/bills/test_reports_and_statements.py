@@ -238,17 +238,24 @@ def test_what_is_due_becomes_final_without_anybody_asking(
         for name, when in (("march", "2026-03-05"), ("may", "2026-05-05")):
             book(books, used(name, when, tenant_uid=uid), tenant=uid)
     logged: list[tuple[str, str, str]] = []
-    desk = BookingDesk(books.ledger, books.prices, LedgerMetrics(), max_batches=4)
+    metrics = LedgerMetrics()
+    desk = BookingDesk(books.ledger, books.prices, metrics, max_batches=4)
     settings = Settings(database=SecretStr("sqlite:////nowhere"))
     finals = FinalStatements(
         settings,
         statements,
         desk=desk,
+        metrics=metrics,
         log=lambda event, **told: logged.append((event, told["tenant_uid"], told["period"])),
     )
 
     def final(uid: str, month: Month) -> list[str]:
         return [one.state for one in statements.statements(uid, month, now=at("2026-07-01"))]
+
+    def counted() -> tuple[float | None, float | None]:
+        names = ("relay_ledger_final_statements_total", "relay_ledger_statements_held")
+        final, held = (metrics.registry.get_sample_value(name) for name in names)
+        return final, held
 
     def look(when: int) -> list[tuple[str, str, str]]:
         logged.clear()
@@ -261,13 +268,16 @@ def test_what_is_due_becomes_final_without_anybody_asking(
         *(("statement_final", *of_march[0]), ("statement_held", *of_march[1])),
         ("statement_final", *of_march[2]),
     ]
+    assert counted() == (2, 1)
     # what waits is told once, and becomes final when it can; months without use are none
     assert look(at("2026-06-01")) == []
+    assert counted() == (2, 1)
     put_rate(books.engine, Rate(CURRENCIES["CNY"], 7_000_000, 0, "PBOC"), now=at("2026-06-01"))
     assert look(at("2026-06-01") + GRACE) == [
         *(("statement_final", "uid-a", "2026-05"), ("statement_final", "uid-b", "2026-03")),
         *(("statement_final", "uid-b", "2026-05"), ("statement_final", "uid-c", "2026-05")),
     ]
+    assert counted() == (6, 0)
     assert final("uid-b", MARCH) == ["final"]
     assert final("uid-b", APRIL) == ["grace"]
     # a late record is an adjustment, and what is no longer kept is left alone
@@ -312,6 +322,7 @@ def test_no_statement_waits_for_one_of_another_tenant_that_fails(
         Settings(database=SecretStr("sqlite:////nowhere")),
         statements,
         desk=desk,
+        metrics=LedgerMetrics(),
         log=lambda event, **told: logged.append((event, told["tenant_uid"])),
     )
     for _ in range(2):
