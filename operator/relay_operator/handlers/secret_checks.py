@@ -136,7 +136,7 @@ class SecretChecks:
             is_news |= not version or version != (before or {}).get(name)
         if is_news:
             for name, version in found.items():
-                self._key_versions.show(space, name, version)
+                self._key_versions.show(space, name, version, is_gone=not version)
             if before is not None:
                 self._context.queue.add(Key("KeySecrets", "", tenant), Urgency.IMMEDIATE)
             key = Key("Tenant", "", tenant)

@@ -88,7 +88,7 @@ class SecretWatch:
         is_known = self._context.watched_state.tenants.get(tenant) is not None
         if not is_known or not self._versions.is_news(space, secret, event.version):
             return
-        self._versions.show(space, secret, event.version)
+        self._versions.show(space, secret, event.version, is_gone=event.type == "DELETED")
         if event.type == "ADDED" and not self._versions.was_read(space, secret):
             # at the operator's start this shows every Secret there is, of tenants that are all to be looked at anyway
             self._context.queue.add(Key("Tenant", "", tenant), Urgency.BACKGROUND)

@@ -15,18 +15,24 @@ class SecretVersions:
     def __init__(self) -> None:
         self._known: dict[str, dict[str, str]] = {}
         self._shown: dict[tuple[str, str], int] = {}
+        self._gone: set[tuple[str, str]] = set()
         self.is_followed: Callable[[str], bool] = lambda _: False
         """Tells whether a watch shows the Secrets of a name: what it does not show has not changed, however long ago it was read."""
 
     def note(self, namespace: str, secret: str, version: str) -> None:
         """Keeps the version of a Secret that was read or written; empty for one that is not there."""
         self._known.setdefault(namespace, {})[secret] = version
-        if _number(version) >= self._shown.get((namespace, secret), 0) > 0:
-            del self._shown[namespace, secret]
+        shown, key = self._shown.get((namespace, secret), 0), (namespace, secret)
+        # one that is not there has no version that could be compared
+        is_as_shown = key in self._gone if not version else _number(version) >= shown
+        if shown and is_as_shown:
+            del self._shown[key]
+            self._gone.discard(key)
 
-    def show(self, namespace: str, secret: str, version: str) -> None:
-        """Takes in that there is another version than what was read: nothing rests on that any more."""
+    def show(self, namespace: str, secret: str, version: str, *, is_gone: bool = False) -> None:
+        """Takes in that there is another version than what was read, or with is_gone none: nothing rests on that any more."""
         self._shown[namespace, secret] = max(_number(version), 1)
+        (self._gone.add if is_gone else self._gone.discard)((namespace, secret))
 
     def stands(self, namespace: str, secret: str, version: str, *, age: float) -> bool:
         """Tells whether what this version of a Secret held so many seconds ago need not be read again."""
@@ -60,6 +66,7 @@ class SecretVersions:
         """Forgets a tenant that is gone."""
         for secret in self._known.pop(namespace, {}):
             self._shown.pop((namespace, secret), None)
+            self._gone.discard((namespace, secret))
 
 
 def _number(version: str) -> int:

@@ -32,6 +32,13 @@ class LedgerNews:
         self.budgets: Mapping[str, tuple[BudgetStanding, ...]] = {}
         self._rates: dict[tuple[str, int], tuple[Mapping[str, Any], _Reckoned]] = {}
 
+    def know_lists(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Takes in the specs of all price lists, by name; what was reckoned of others goes."""
+        self.price_lists, self.price_specs = frozenset(specs), specs
+        self._rates = {
+            key: kept for key, kept in self._rates.items() if specs.get(key[0]) is kept[0]
+        }
+
     def spending(self, tenant: Tenant, in_force: Spending | None) -> Spending | None:
         """Returns what bounds a tenant's spending; in_force is what its document says while the price lists are not known."""
         billing = tenant.spec.billing

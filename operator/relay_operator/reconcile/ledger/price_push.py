@@ -110,9 +110,8 @@ class PricePush:
         seen = (state.tenants.changes, state.providers.changes, versions)
         if seen == self._seen:
             return False
-        self._news.price_lists = frozenset(versions)
         price_lists = {name: body.get("spec") or {} for name, body in self._lists.bodies.items()}
-        self._news.price_specs = price_lists
+        self._news.know_lists(price_lists)
         self._book = await self._composer.compose(
             price_lists, _shown(state.providers), _shown(state.tenants)
         )

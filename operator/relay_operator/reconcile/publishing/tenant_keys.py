@@ -69,7 +69,8 @@ class TenantKeys:
         pods = self._watched_state.relay_pods(space)
         is_first = not self._children.version(("Secret", space, names.UPSTREAM_SECRET))
         wrote = await self._bring(space, credentials.upstream_keys(spec, keys), is_empty=not keys)
-        if wrote and (keys or not is_first):
+        # a Secret that this life has not seen may have been there with keys, which pods have until their kubelets look
+        if wrote and (keys or pods or not is_first):
             mark = digest_of(repr(sorted(keys.items())))[:12]
             self._brought[space] = mark, now
             await mounts.refresh(self._api, pods, mark)

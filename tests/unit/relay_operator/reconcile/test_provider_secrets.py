@@ -257,23 +257,46 @@ async def test_a_rotated_key_reaches_the_relays_within_seconds_and_the_kubelet_i
     stage.route()
     await stage.settle()
 
-    def mark() -> str:
-        pod = stage.server.stored("Pod", "relay-1", namespace=SPACE)
-        return str(pod["metadata"].get("annotations", {}).get(names.ANNOTATION_NUDGE, ""))
-
     await stage.settle(20)
-    before = mark()
+    before = mark_of(stage)
     stage.secret("legacy-key", value=base64.b64encode(b"rotated").decode())
     await stage.settle(1)
     assert handed(stage)["legacy"] == "rotated"
-    first = mark()
+    first = mark_of(stage)
     assert first not in ("", before)
     await stage.settle(5)
-    assert mark() == f"{first}.again"
+    assert mark_of(stage) == f"{first}.again"
     writes = len(life.api.writes)
     await stage.settle(20)
     assert [one.key for one in life.api.writes[writes:] if one.key[0] == "Pod"] == []
     await life.end()
+
+
+@in_virtual_time
+async def test_keys_that_all_went_while_no_operator_ran_leave_the_pods_at_once() -> None:
+    stage = Stage()
+    stage.provider("legacy")
+    stage.tenant()
+    life = await stage.operator()
+    await stage.settle()
+    stage.pod()
+    stage.route()
+    await stage.settle(20)
+    assert handed(stage) == {"legacy": "key"}
+    await life.end()
+    before = mark_of(stage)
+    stage.server.remove("RelayRoute", "chat", namespace=SPACE)
+    life = await stage.operator()
+    await stage.settle(1)
+    assert handed(stage) == {}
+    assert mark_of(stage) != before
+    await life.end()
+
+
+def mark_of(stage: Stage) -> str:
+    """Returns by what the kubelet of a relay's pod was last made to look."""
+    pod = stage.server.stored("Pod", "relay-1", namespace=SPACE)
+    return str(pod["metadata"].get("annotations", {}).get(names.ANNOTATION_NUDGE, ""))
 
 
 @in_virtual_time

@@ -60,3 +60,23 @@ def test_a_tenant_that_is_gone_leaves_nothing() -> None:
     versions.forget(SPACE)
     versions.note(SPACE, SECRET, "7")
     assert stands(versions, "7")
+
+
+@pytest.mark.parametrize("shown", ["9", ""], ids=["by a watch", "in a gap"])
+def test_a_secret_that_was_deleted_and_is_not_there_is_as_it_was_shown(shown: str) -> None:
+    versions = read_at("7")
+    versions.show(SPACE, SECRET, shown, is_gone=True)
+    assert not versions.are_as_read(SPACE)
+    versions.note(SPACE, SECRET, "")
+    assert versions.are_as_read(SPACE)
+
+
+def test_a_secret_that_came_again_is_read_again() -> None:
+    versions = read_at("7")
+    versions.show(SPACE, SECRET, "9", is_gone=True)
+    versions.show(SPACE, SECRET, "11")
+    # a read from between the two
+    versions.note(SPACE, SECRET, "")
+    assert not versions.are_as_read(SPACE)
+    versions.note(SPACE, SECRET, "11")
+    assert versions.are_as_read(SPACE)

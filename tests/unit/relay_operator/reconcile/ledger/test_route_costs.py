@@ -132,6 +132,21 @@ async def test_a_dearer_canary_is_held_told_once_and_goes_on_under_a_higher_limi
 
 
 @in_virtual_time
+async def test_a_spec_that_cannot_be_read_costs_a_run_none_of_its_evidence(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    life = await scene.begin()
+    await scene.traffic(900)
+    assert scene.told("WithinCost") == ("False", "CostHigher")
+    scene.put(minRequests="many")
+    await scene.traffic(60)
+    scene.put()
+    await scene.traffic(60)
+    # evidence that began anew would be too little
+    assert scene.told("WithinCost") == ("False", "CostHigher")
+    await life.end()
+
+
+@in_virtual_time
 async def test_a_restart_and_a_ledger_that_is_away_raise_no_canary_that_was_held(
     tmp_path: Path,
 ) -> None:
