@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from relay.tools.chat.called_tools import CalledTools
 from relay.tools.chat.chat_policy import ChatPolicy
-from relay.tools.reading.json_text import Bounds, UnreadableJson, members_at, root_of, text_of
+from relay.tools.reading.json_text import Bounds, UnreadableJson, text_of, value_in
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
 """An event that is longer is not passed on."""
@@ -40,6 +40,8 @@ class AnswerGuard:
         """Takes a piece of a stream of events; returns the whole events that may pass."""
         if self.refuses:
             return b""
+        if not self._held and data.endswith(b"\n\n") and not _may_call(data):
+            return data
         # what is held has no blank line, but may end with the beginning of one
         begun = len(self._end)
         end = _end_of_events(self._end + data) - begun
@@ -141,8 +143,7 @@ def _end_of_events(data: bytes) -> int:
 def _object_in(data: bytes) -> dict[str, Any] | None:
     """Decodes an object in which no key stands twice; None for anything else."""
     try:
-        text = text_of(data, ANSWER_BOUNDS)
-        members, end = members_at(text, root_of(text))
+        value = value_in(text_of(data, ANSWER_BOUNDS))
     except UnreadableJson:
         return None
-    return {member.key: member.value for member in members} if not text[end:].strip() else None
+    return value if isinstance(value, dict) else None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from relay.tools.reading.edits import edited, without_items
-from relay.tools.reading.json_text import Bounds, UnreadableJson, items_at, text_of
+from relay.tools.reading.json_text import Bounds, UnreadableJson, items_at, text_of, value_in
 from relay.tools.reading.messages import folded
 
 TOOL_BOUNDS: Final = Bounds(size=512 * 1024, depth=64, brackets=32 * 1024)
@@ -51,10 +51,9 @@ def read_list(raw: bytes, is_permitted: Callable[[object], bool]) -> ToolList:
 def read_value(raw: bytes) -> Any:
     """Decodes a value that names tools; raises UncheckableTools."""
     try:
-        items, _ = items_at(text_of(b"[" + raw + b"]", TOOL_BOUNDS), 0)
+        return value_in(text_of(raw, TOOL_BOUNDS))
     except UnreadableJson as error:
         raise UncheckableTools from error
-    return items[0].value
 
 
 def names_of(entry: object) -> list[Any] | None:

@@ -103,6 +103,14 @@ def check_end(text: str, end: int) -> None:
         raise UnreadableJson
 
 
+def value_in(text: str) -> Any:
+    """Decodes the one value of the text; raises UnreadableJson."""
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableJson from error
+
+
 def members_at(text: str, start: int) -> tuple[list[Member], int]:
     """Returns the members of the object that begins there, and its end; raises UnreadableJson."""
     members: list[Member] = []
