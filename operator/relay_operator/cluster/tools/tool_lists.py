@@ -1,4 +1,4 @@
-"""Asks tool servers for their lists of tools and prompts (MCP 2026-07-28, stateless).
+"""Asks tool servers for their lists of tools and prompts: by MCP 2026-07-28, or in a session of its own by the revisions before.
 
 A server may be hostile: its answers are bounded in time, bytes, pages and entries, and what it redirects or resolves to is not
 followed to addresses that relays may not reach either. None of its texts is kept or told but names that can be granted.
@@ -8,8 +8,10 @@ import asyncio
 import hashlib
 import ipaddress
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -30,7 +32,11 @@ from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 
 REVISION: Final = "2026-07-28"
-_LEGACY_REVISION: Final = "2025-11-25"
+_LEGACY_REVISIONS: Final = ("2025-11-25", "2025-06-18")
+"""Those with sessions that relays speak."""
+_VERSION: Final = "mcp-protocol-version"
+_SESSION: Final = "mcp-session-id"
+_SESSION_ID: Final = re.compile(r"[!-~]{1,1024}")
 _SECONDS: Final = 15.0
 """For all pages of both lists."""
 _MOST_ANSWER_BYTES: Final = 2 * 1024 * 1024
@@ -41,10 +47,11 @@ _METHOD_NOT_FOUND: Final = -32601
 _UNSUPPORTED: Final = frozenset({400, 404, 405, 406, 415})
 """Statuses by which servers of other revisions refuse a request without a session."""
 _DEFINITION_NAME: Final = TypeAdapter(DefinitionName)
+_CLIENT: Final = {"name": "relay-operator", "version": "1"}
 _META: Final = {
     "io.modelcontextprotocol/protocolVersion": REVISION,
     "io.modelcontextprotocol/clientCapabilities": {},
-    "io.modelcontextprotocol/clientInfo": {"name": "relay-operator", "version": "1"},
+    "io.modelcontextprotocol/clientInfo": _CLIENT,
 }
 
 
@@ -61,12 +68,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """The definitions of a server by name: digests, and marks of their fields. skipped counts names that nothing can grant."""
+    """The definitions of a server by name: digests, and marks of their fields. skipped counts names that nothing can grant,
+    revision is that of the protocol by which they were given.
+    """
 
     tools: Mapping[str, str]
     prompts: Mapping[str, str]
     marks: Mapping[tuple[str, str], Marks]
     skipped: int = 0
+    revision: str = REVISION
 
 
 def _connector(resolver: AbstractResolver) -> aiohttp.BaseConnector:
@@ -105,7 +115,11 @@ class ToolLists:
                     cookie_jar=aiohttp.DummyCookieJar(),
                 ) as session,
             ):
-                return await _Reading(session, address).both()
+                reading = _Reading(session, address)
+                try:
+                    return await reading.both()
+                finally:
+                    await reading.end()
         except TimeoutError as error:
             raise ToolServerUnusable(
                 f"its lists were not read within {self._seconds:g} s", reason=Reason.UNREACHABLE
@@ -147,9 +161,13 @@ class _Guarded(AbstractResolver):
 class _Reading:
     """One reading of both lists, with what is left of its bounds."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: Address) -> None:
-        self._session = session
+    def __init__(self, client: aiohttp.ClientSession, address: Address) -> None:
+        self.revision = REVISION
+        self._client = client
         self._address = address
+        self._trusted = _trust(address.ca_bundle)
+        self._greeting: dict[str, str] | None = None
+        self._session_fields: dict[str, str] = {}
         self._bytes = 0
         self._count = 0
         self._marks: dict[tuple[str, str], Marks] = {}
@@ -158,7 +176,13 @@ class _Reading:
     async def both(self) -> Listed:
         tools = await self._list("tools", "tool")
         prompts = await self._list("prompts", "prompt")
-        return Listed(tools=tools, prompts=prompts, marks=self._marks, skipped=self._skipped)
+        return Listed(
+            tools=tools,
+            prompts=prompts,
+            marks=self._marks,
+            skipped=self._skipped,
+            revision=self.revision,
+        )
 
     async def _list(self, key: str, kind: str) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -200,56 +224,86 @@ class _Reading:
         self._marks[(kind, name)] = {field: _mark(value) for field, value in entry.items()}
 
     async def _ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Returns the result of a request; None where the server does not know the method."""
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _META}}
-        status, answer = await self._post(body, REVISION, {"mcp-method": method})
+        """Returns the result of a request; None where the server does not know the method.
+
+        A server that refuses the first one is greeted in the way of the revisions with sessions.
+        """
+        status, answer = await self._send(method, params)
+        if self._greeting is None and _is_refusal(status, answer) and await self._greet():
+            status, answer = await self._send(method, params)
         error = answer.get("error") if answer is not None else None
         if isinstance(error, dict) and error.get("code") == _METHOD_NOT_FOUND:
             return None
         result = answer.get("result") if answer is not None else None
         if status == HTTPStatus.OK and isinstance(result, dict):
             return result
-        if status in _UNSUPPORTED or isinstance(error, dict):
-            await self._refuse_older()
         raise _of_status(status) if status != HTTPStatus.OK else _invalid("it answers no result")
 
-    async def _refuse_older(self) -> None:
-        """Asks as a client of the revisions with sessions does; raises where the server knows one of those alone."""
-        client = {"name": "relay-operator", "version": "1"}
+    async def _send(
+        self, method: str, params: Mapping[str, Any]
+    ) -> tuple[int, Mapping[str, Any] | None]:
+        if self._greeting is not None:
+            body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params)}
+            return await self._post(body, self._greeting)
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _META}}
+        return await self._post(body, {_VERSION: REVISION, "mcp-method": method})
+
+    async def _greet(self) -> bool:
+        """Begins a session (MCP 2025-11-25, basic/lifecycle); False where the server begins none."""
         params = {
-            "protocolVersion": _LEGACY_REVISION, "capabilities": {}, "clientInfo": client,
-        }  # fmt: skip
+            "protocolVersion": _LEGACY_REVISIONS[0],
+            "capabilities": {},
+            "clientInfo": _CLIENT,
+        }
         body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-        status, answer = await self._post(body, _LEGACY_REVISION, {})
+        status, answer = await self._post(body, {})
         result = answer.get("result") if answer is not None else None
-        if status == HTTPStatus.OK and isinstance(result, dict) and "protocolVersion" in result:
+        if status != HTTPStatus.OK or not isinstance(result, dict):
+            return False
+        revision = result.get("protocolVersion")
+        if revision not in _LEGACY_REVISIONS:
             raise ToolServerUnusable(
-                f"it speaks a revision of the protocol with sessions ({_LEGACY_REVISION} or older); relays "
-                f"ask servers by {REVISION}: use a version of the server that speaks it",
+                f"it speaks no revision of the protocol that relays do: {REVISION}, {', '.join(_LEGACY_REVISIONS)}",
                 reason=Reason.REVISION_UNSUPPORTED,
             )
+        self.revision = revision
+        self._greeting = {_VERSION: revision} | self._session_fields
+        await self._post({"jsonrpc": "2.0", "method": "notifications/initialized"}, self._greeting)
+        return True
 
-    async def _post(
-        self, body: Mapping[str, Any], revision: str, fields: Mapping[str, str]
-    ) -> tuple[int, Mapping[str, Any] | None]:
-        """Returns status and message of an answer; None for one that is no message."""
-        headers = {
+    async def end(self) -> None:
+        """Ends the session that was begun, if any: a server would keep one for each look."""
+        if self._session_fields:
+            with suppress(aiohttp.ClientError, OSError, ValueError):
+                fields = self._fields(self._greeting or self._session_fields)
+                async with self._client.delete(
+                    self._address.url, headers=fields, allow_redirects=False, ssl=self._trusted
+                ):
+                    pass
+
+    def _fields(self, fields: Mapping[str, str]) -> dict[str, str]:
+        shown = self._address
+        return {
             "accept": "application/json, text/event-stream",
             "accept-encoding": "identity",
-            "mcp-protocol-version": revision,
             **fields,
-        }
-        if self._address.credential:
-            headers[self._address.header] = self._address.credential
-        async with self._session.post(
+        } | ({shown.header: shown.credential} if shown.credential else {})
+
+    async def _post(
+        self, body: Mapping[str, Any], fields: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, Any] | None]:
+        """Returns status and message of an answer; None for one that is no message."""
+        async with self._client.post(
             self._address.url,
             json=body,
-            headers=headers,
+            headers=self._fields(fields),
             allow_redirects=False,
-            ssl=_trust(self._address.ca_bundle),
+            ssl=self._trusted,
         ) as answer:
-            is_stream = answer.content_type == "text/event-stream"
-            if is_stream:
+            session = answer.headers.get(_SESSION, "")
+            if body["method"] == "initialize" and _SESSION_ID.fullmatch(session):
+                self._session_fields = {_SESSION: session}
+            if answer.content_type == "text/event-stream":
                 return answer.status, await self._first_response(answer)
             raw = b"".join([piece async for piece in self._pieces(answer)])
             return answer.status, _message(raw)
@@ -340,6 +394,14 @@ def _of_status(status: int) -> ToolServerUnusable:
 @lru_cache(16)
 def _trust(ca_bundle: str | None) -> ssl.SSLContext | bool:
     return True if ca_bundle is None else ssl.create_default_context(cadata=ca_bundle)
+
+
+def _is_refusal(status: int, answer: Mapping[str, Any] | None) -> bool:
+    """Tells whether a server may have refused a request because it knows no such revision."""
+    error = answer.get("error") if answer is not None else None
+    if isinstance(error, dict):
+        return bool(error.get("code") != _METHOD_NOT_FOUND)
+    return status in _UNSUPPORTED
 
 
 def _plain(address: str) -> str:

@@ -14,7 +14,7 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.provider_secrets import ProviderSecrets
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.cluster.tools.tool_lists import REVISION, Address, Listed
+from relay_operator.cluster.tools.tool_lists import Address, Listed
 from relay_operator.decisions import outcome
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.route_status import Move
@@ -303,9 +303,11 @@ class ToolServerReconciler:
             "url": None if isinstance(resource, Invalid) else resource.url,
             "tenants": len(self._watched_state.tool_offers.tenants_of(watched.name)),
         }
+        kept = self._records.get(watched.name)
+        told = self._status.told("ToolServer", watched.body).get("revision")
         if pins is not None:
             fields |= {
-                "revision": REVISION,
+                "revision": kept.listed.revision if kept and kept.listed else told,
                 "definitions": pins.summary,
                 "approve": pins.token or None,
                 "tools": definitions.to_status(pins.tools),

@@ -146,14 +146,54 @@ async def test_names_that_nothing_can_grant_are_left_out(tmp_path: Path) -> None
     assert (set(found.tools), found.skipped) == ({"a"}, 5)
 
 
-async def test_a_server_of_an_older_revision_is_told(tmp_path: Path) -> None:
-    async def with_sessions(request: web.Request) -> web.StreamResponse:
+class SessionServer:
+    """Speaks a revision with sessions alone, and remembers those that are open and what came in them."""
+
+    def __init__(self, revision: str, listed: list[dict[str, Any]]) -> None:
+        self.revision = revision
+        self.listed = listed
+        self.open: set[str] = set()
+        self.seen: list[str] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        session = request.headers.get("mcp-session-id", "")
+        if request.method == "DELETE":
+            self.open.remove(session)
+            return web.Response(status=204)
         body = await request.json()
         if body["method"] == "initialize":
-            return web.json_response(result(body, protocolVersion="2025-11-25"))
-        return web.Response(status=400, text="no session id")
+            self.open.add("s-1")
+            answer = result(body, protocolVersion=self.revision, capabilities={"tools": {}})
+            return web.json_response(answer, headers={"mcp-session-id": "s-1"})
+        if session not in self.open or request.headers["mcp-protocol-version"] != self.revision:
+            return web.Response(status=400, text="no session id")
+        self.seen.append(body["method"])
+        if "id" not in body:
+            return web.Response(status=202)
+        return web.json_response(pages(self.listed)(body))
 
-    found = await failure(tmp_path, handle=with_sessions)
+
+@pytest.mark.parametrize("revision", ["2025-11-25", "2025-06-18"])
+async def test_a_server_with_sessions_is_read_in_one_that_ends_with_the_look(
+    tmp_path: Path, revision: str
+) -> None:
+    server = SessionServer(revision, [tool("a")])
+    found = await read(tmp_path, handle=server.handle)
+    assert found.tools == {"a": definition_digest(tool("a"))}
+    assert found.revision == revision
+    assert server.seen == ["notifications/initialized", "tools/list", "prompts/list"]
+    assert server.open == set()
+
+
+async def test_a_session_ends_also_where_the_look_fails(tmp_path: Path) -> None:
+    server = SessionServer("2025-11-25", [tool("a"), tool("a")])
+    assert (await failure(tmp_path, handle=server.handle)).reason == Reason.INVALID_ANSWER
+    assert server.open == set()
+
+
+async def test_a_server_of_a_revision_that_relays_do_not_speak_is_told(tmp_path: Path) -> None:
+    server = SessionServer("2024-11-05", [])
+    found = await failure(tmp_path, handle=server.handle)
     assert found.reason == Reason.REVISION_UNSUPPORTED
     assert "2025-11-25" in str(found)
 
