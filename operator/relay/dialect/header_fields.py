@@ -54,9 +54,13 @@ WITHHELD_FROM_PROVIDER: Final = frozenset(
 )
 """Fields of a request that do not reach the provider, besides hop-by-hop fields."""
 
+HIDDEN_TOOLS: Final = b"x-relay-hidden-tools"
+"""Names the tools of a call that its model was not offered, because the tenant may not use them."""
+
 WITHHELD_FROM_CLIENT: Final = frozenset(
     {
         # written anew for the client
+        HIDDEN_TOOLS,
         b"content-length",
         b"x-request-id",
         b"retry-after",

@@ -214,15 +214,16 @@ class Answer:
             return b""
         if self._guard is not None:
             rest = self._rest_of(self._guard, rest)
+        if rest and self.is_rewritten:
+            rest = self._marked(rest)
         marker = self._marker
-        return rest if marker is None else marker.feed(rest) + marker.rest()
+        return rest if marker is None else rest + marker.rest()
 
     def _rest_of(self, guard: AnswerGuard, rest: bytes) -> bytes:
-        """Returns what may pass of what is held, the id in it not marked yet unless the marker has begun."""
+        """Returns what may pass of what is held, and of the rest of a stream."""
         if self.stream is not None:
-            return guard.events(rest) + guard.rest() if rest else guard.rest()
-        document = b"" if self._misnamed else guard.document()
-        return self._marked(document) if document and self.is_rewritten else document
+            return guard.events(rest) + guard.rest()
+        return b"" if self._misnamed else guard.document()
 
     def _marked(self, data: bytes) -> bytes:
         if self._marker is None:

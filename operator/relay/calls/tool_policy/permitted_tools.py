@@ -3,6 +3,7 @@
 from typing import Final
 
 from relay.dialect.body_scan import members, without
+from relay.dialect.header_fields import HIDDEN_TOOLS
 from relay.dialect.refusals import Refusal
 from relay.dialect.request_body import CallBody, read_body
 from relay.tools.chat.chat_policy import ChatPolicy
@@ -51,7 +52,7 @@ def permitted_body(body: CallBody, policy: ChatPolicy) -> PermittedBody | ToolsR
         return PermittedBody(body, b"")
     left = read_body(offer.raw)
     assert isinstance(left, CallBody)
-    return PermittedBody(left, f"x-relay-hidden-tools: {_told(offer.hidden)}\r\n".encode())
+    return PermittedBody(left, b"%b: %b\r\n" % (HIDDEN_TOOLS, _told(offer.hidden).encode()))
 
 
 _NESTED: Final = (

@@ -10,6 +10,9 @@ TOOL_CHOICES: Final = frozenset({"none", "auto", "required", "any"})
 """Values of tool_choice that name no tool; `any` is how some providers say `required`."""
 FREE_CHOICES: Final = frozenset({"none", "auto"})
 """Those that a model can follow without any tool."""
+_OF_A_WORD: Final = frozenset({"type", "name", "disable_parallel_tool_use"})
+_OF_A_LIST: Final = frozenset({"type", "mode", "tools", "allowed_tools"})
+"""Keys of choices that are no entries of a list. Some readers take others for them, in capitals."""
 MAX_KEPT_LISTS: Final = 32
 MAX_KEPT_BYTES: Final = 64 * 1024
 
@@ -58,17 +61,19 @@ class ChatPolicy:
         if kind == "allowed_tools":
             return self._permits_all(choice)
         if kind == "tool":
-            return self.permits(choice.get("name"))
+            return _OF_A_WORD.issuperset(choice) and self.permits(choice.get("name"))
         if isinstance(kind, str) and kind in TOOL_CHOICES:
-            return "name" not in choice
+            return _OF_A_WORD.issuperset(choice) and "name" not in choice
         return self.permits_entry(choice)
 
     def _permits_all(self, choice: dict[str, object]) -> bool:
         """The Responses API has the list beside the type, chat completions one level deeper."""
-        inner = choice.get("allowed_tools")
-        lists = [
-            one["tools"] for one in (choice, inner) if isinstance(one, dict) and "tools" in one
-        ]
+        lists: list[object] = []
+        for holder in (choice, choice.get("allowed_tools")):
+            if isinstance(holder, dict):
+                if not _OF_A_LIST.issuperset(holder):
+                    return False
+                lists += [holder["tools"]] if "tools" in holder else []
         for tools in lists:
             if not isinstance(tools, list) or not all(map(self.permits_entry, tools)):
                 return False

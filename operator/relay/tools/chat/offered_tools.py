@@ -21,8 +21,10 @@ _LISTS: Final = {
 """Fields that list tools, with those that providers take only beside a list."""
 _CHOICES: Final = ("tool_choice", "function_call")
 _RUNNING: Final = (
+    "compound_custom",
     "connectors",
     "data_sources",
+    "enable_code_interpreter",
     "enable_search",
     "mcp_servers",
     "plugins",

@@ -107,7 +107,7 @@ async def test_the_header_stands_on_streams_and_on_errors_too(granted: MemoryRel
     upstream.send(reply({"error": {"message": "no", "type": "x"}}, status="400 Bad Request"))
     assert fields(client.transport.taken())["x-relay-hidden-tools"] == "pay"
     client.send(call(BODY))
-    upstream.send(reply())
+    upstream.send(reply(headers="x-relay-hidden-tools: said by the provider\r\n"))
     assert "x-relay-hidden-tools" not in fields(client.transport.taken())
 
 

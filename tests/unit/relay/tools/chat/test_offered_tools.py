@@ -132,6 +132,10 @@ def test_a_model_that_has_to_call_a_tool_is_not_asked_without_one(choice: object
         {"name": "pay"},
         {"type": "tool", "name": "pay"},
         {"type": "auto", "name": "pay"},
+        {"type": "auto", "Name": "pay"},
+        {"type": "tool", "name": "read_invoice", "NAME": "pay"},
+        {"type": "allowed_tools", "tools": [flat("read_invoice")], "Tools": [flat("pay")]},
+        {"type": "allowed_tools", "allowed_tools": {"tools": [], "TOOLS": [flat("pay")]}},
         {"type": "web_search_preview"},
         {"type": "mcp", "server_label": "erp"},
         {"type": "allowed_tools", "tools": [flat("read_invoice"), flat("pay")]},
@@ -162,6 +166,8 @@ def test_a_choice_of_what_is_not_granted_is_refused(
         ("data_sources", [{}]),
         ("connectors", [{"id": "web-search"}]),
         ("enable_search", True),
+        ("enable_code_interpreter", True),
+        ("compound_custom", {"tools": {"enabled_tools": ["web_search"]}}),
     ],
 )
 def test_a_field_by_which_a_provider_runs_a_tool_is_one(field: str, value: object) -> None:
