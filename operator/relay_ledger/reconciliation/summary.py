@@ -1,48 +1,14 @@
-"""A reconciliation in short, as it is told where somebody looks at the provider."""
+"""Sums a reconciliation up: both sides of the whole, how far they are apart, and the largest causes."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from relay_contract.billing.reconciliation_summary import Summary
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.reconciliation.comparison import Difference, causes_told
 from relay_ledger.reconciliation.reconciling import Reconciliation
 
 _MOST_CAUSES: Final = 3
 _MOST_NAMES: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Counts of what was compared, is flagged and is still too young, and both sides of the whole: money where the reports have
-    some, else tokens. booked, reported and their difference are texts in the unit, percent is how far they are apart, empty where nothing is reported;
-    causes are the largest of the difference, names what is flagged.
-    """
-
-    compared: int
-    flagged: int
-    provisional: int
-    unit: str
-    booked: str
-    reported: str
-    difference: str
-    percent: str
-    causes: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-
-    def told(self) -> dict[str, Any]:
-        """Returns it as JSON has it."""
-        return {
-            "compared": self.compared,
-            "flagged": self.flagged,
-            "provisional": self.provisional,
-            "unit": self.unit,
-            "booked": self.booked,
-            "reported": self.reported,
-            "difference": self.difference,
-            "percent": self.percent,
-            "causes": list(self.causes),
-            "names": list(self.names),
-        }
 
 
 def summary_of(found: Reconciliation) -> Summary:

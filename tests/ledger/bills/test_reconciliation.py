@@ -21,9 +21,9 @@ from tests.ledger.shell import Shell
 from tests.unit.relay_contract.billing.records import closed
 
 from relay_contract.billing.attempt_event import AttemptClosed
+from relay_contract.billing.reconciliation_summary import Summary
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.commands.reconcile_command import FLAGGED
-from relay_ledger.reconciliation.summary import Summary
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.tables import RECONCILIATIONS
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, insert, select
 
-from relay_ledger.reconciliation.summary import Summary
+from relay_contract.billing.reconciliation_summary import Summary
 from relay_ledger.store.databases import reading
 from relay_ledger.store.tables import RECONCILIATIONS
 

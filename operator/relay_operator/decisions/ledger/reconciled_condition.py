@@ -19,31 +19,33 @@ def of_provider(name: str, found: Reconciled | None) -> Condition:
             f"relay-ledger reconcile {name} --period MONTH"
         )
         return _reconciled(None, Reason.NEVER_RECONCILED, message)
-    if not found.compared:
+    sums = found.summary
+    if not sums.compared:
         message = f"{_period(found)}: nothing is booked and nothing reported"
         return _reconciled(None, Reason.NOTHING_COMPARED, message)
-    if found.flagged:
+    if sums.flagged:
         message = (
-            f"{_totals(found)}; {found.flagged} figures are more than 1 % apart, of {', '.join(found.names)}. "
+            f"{_totals(found)}; {sums.flagged} figures are more than 1 % apart, of {', '.join(sums.names)}. "
             f"relay-ledger reconcile {name} --period {_period(found)} shows each with its causes"
         )
         return _reconciled(False, Reason.DIFFERENCE_FOUND, message)
-    if found.provisional == found.compared:
+    if sums.provisional == sums.compared:
         message = f"{_totals(found)}; all of it is too young to count, so compare again in two days"
         return _reconciled(None, Reason.NOT_SETTLED, message)
     young = (
-        f", of {found.provisional} that are too young it is not known" if found.provisional else ""
+        f", of {sums.provisional} that are too young it is not known" if sums.provisional else ""
     )
-    message = f"{_totals(found)}; none of {found.compared} figures is more than 1 % apart{young}"
+    message = f"{_totals(found)}; none of {sums.compared} figures is more than 1 % apart{young}"
     return _reconciled(True, Reason.WITHIN_ONE_PERCENT, message)
 
 
 def _totals(found: Reconciled) -> str:
-    apart = f", {found.percent} % apart" if found.percent else ""
-    causes = f" ({', '.join(found.causes)})" if found.causes else ""
+    sums = found.summary
+    apart = f", {sums.percent} % apart" if sums.percent else ""
+    causes = f" ({', '.join(sums.causes)})" if sums.causes else ""
     return (
-        f"{_period(found)}, compared at {timestamps.to_text(found.made_at / _MICROSECONDS)}: booked {found.booked} {found.unit}, "
-        f"reported {found.reported}, difference {found.difference}{apart}{causes}"
+        f"{_period(found)}, compared at {timestamps.to_text(found.made_at / _MICROSECONDS)}: booked {sums.booked} {sums.unit}, "
+        f"reported {sums.reported}, difference {sums.difference}{apart}{causes}"
     )
 
 

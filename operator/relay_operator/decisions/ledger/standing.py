@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay_contract.billing.reconciliation_summary import Summary, read_summary
+
 
 @dataclass(frozen=True, slots=True)
 class ToldList:
@@ -27,22 +29,11 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What was found last of a provider's last period, in the ledger's words: how many figures were compared, are more than 1 % apart, and
-    are too young to count; what is booked and reported in all, in the unit. Times are microseconds since 1970.
-    """
+    """What was found last of a provider's last period, in the ledger's words. Times are microseconds since 1970."""
 
     start: int
     made_at: int
-    compared: int
-    flagged: int
-    provisional: int
-    unit: str
-    booked: str
-    reported: str
-    difference: str
-    percent: str
-    causes: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+    summary: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +89,7 @@ def _reconciliations(told: Mapping[str, Any] | None) -> dict[str, Reconciled] | 
         provider: Reconciled(
             start=int(one["start"]),
             made_at=int(one["madeAt"]),
-            compared=int(one["compared"]),
-            flagged=int(one["flagged"]),
-            provisional=int(one["provisional"]),
-            unit=str(one["unit"]),
-            booked=str(one["booked"]),
-            reported=str(one["reported"]),
-            difference=str(one["difference"]),
-            percent=str(one["percent"]),
-            causes=tuple(map(str, one["causes"])),
-            names=tuple(map(str, one["names"])),
+            summary=read_summary(one),
         )
         for provider, one in told.items()
     }

@@ -1,9 +1,11 @@
 """The condition Reconciled says what was compared, and what it takes where nothing was."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from relay_contract.billing.reconciliation_summary import Summary, read_summary
 from relay_operator.decisions.ledger import reconciled_condition, standing
 from relay_operator.decisions.ledger.standing import Reconciled
 
@@ -12,15 +14,17 @@ OCTOBER = 1_790_812_800 * 10**6
 AGREES = Reconciled(
     start=OCTOBER,
     made_at=OCTOBER + 32 * 86_400 * 10**6,
-    compared=84,
-    flagged=0,
-    provisional=0,
-    unit="USD",
-    booked="123.45",
-    reported="123.40",
-    difference="0.05",
-    percent="0.05",
-    causes=("bucket_edge",),
+    summary=Summary(
+        compared=84,
+        flagged=0,
+        provisional=0,
+        unit="USD",
+        booked="123.45",
+        reported="123.40",
+        difference="0.05",
+        percent="0.05",
+        causes=("bucket_edge",),
+    ),
 )
 
 
@@ -46,7 +50,8 @@ AGREES = Reconciled(
 def test_what_was_found_is_told_with_period_and_difference(
     changes: dict[str, object], status: str, reason: str, words: str
 ) -> None:
-    told = reconciled_condition.of_provider("openai", replace(AGREES, **changes))  # type: ignore[arg-type]
+    summary = replace(AGREES.summary, **changes)  # type: ignore[arg-type]
+    told = reconciled_condition.of_provider("openai", replace(AGREES, summary=summary))
     assert (told.type, told.status, told.reason) == ("Reconciled", status, reason)
     assert words in told.message
 
@@ -61,3 +66,10 @@ def test_a_ledger_that_tells_of_no_reconciliations_is_none_that_has_none() -> No
     answer = {"book": "", "lists": {}, "tenants": {}}
     assert standing.read(answer).reconciled is None
     assert standing.read(answer | {"reconciliations": {}}).reconciled == {}
+
+
+def test_what_the_ledger_tells_is_what_is_read_whatever_more_it_tells() -> None:
+    told = AGREES.summary.told() | {"start": 1, "madeAt": 2, "later": "more"}
+    assert read_summary(json.loads(json.dumps(told))) == AGREES.summary
+    answer = {"book": "", "lists": {}, "tenants": {}, "reconciliations": {"openai": told}}
+    assert standing.read(answer).reconciled == {"openai": Reconciled(1, 2, AGREES.summary)}

@@ -9,8 +9,8 @@ from tests.unit.relay_contract.billing.records import closed
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
+from relay_contract.billing.reconciliation_summary import Summary
 from relay_ledger.booking.price_book import PriceBook
-from relay_ledger.reconciliation.summary import Summary
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.books.book_store import BookStore
 from relay_ledger.store.books.month_sums import MonthSums
