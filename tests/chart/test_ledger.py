@@ -16,9 +16,11 @@ POSTGRESQL = ("ledger.enabled=true", "ledger.database.secretName=ledger-dsn")
 
 
 def objects(*values: str) -> dict[str, dict[str, Any]]:
-    """Returns what is called like the ledger, by kind."""
-    found = rendered(*values)
-    return {one["kind"]: one for one in found if one["metadata"]["name"].startswith(NAME)}
+    """Returns what is called like the ledger, by kind; without the Service of its pods' own addresses."""
+    named = ((one, str(one["metadata"]["name"])) for one in rendered(*values))
+    return {
+        one["kind"]: one for one, name in named if name.startswith(NAME) and name != f"{NAME}-pods"
+    }
 
 
 def pod_of(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -125,6 +127,21 @@ def test_relays_and_operator_reach_it_and_prometheus_its_metrics() -> None:
         "relay-operator"
     )
     assert [one["port"] for one in scrapes["ports"]] == ["admin"]
+
+
+@pytest.mark.parametrize("values", [("ledger.enabled=true",), POSTGRESQL])
+def test_a_prometheus_without_its_operator_finds_every_pod(values: tuple[str, ...]) -> None:
+    [service] = [one for one in rendered(*values) if one["metadata"]["name"] == f"{NAME}-pods"]
+    spec, pods = service["spec"], objects(*values)["Deployment"]["spec"]["template"]
+    assert (service["kind"], spec["clusterIP"]) == ("Service", "None")
+    # a pod that is not ready has something to tell as well
+    assert spec["publishNotReadyAddresses"] is True
+    assert spec["selector"].items() <= pods["metadata"]["labels"].items()
+    [container] = pods["spec"]["containers"]
+    [port] = spec["ports"]
+    assert {"name": port["targetPort"], "containerPort": port["port"]} in container["ports"]
+    page = (CHART.parents[1] / "docs/how-to/prometheus.md").read_text()
+    assert f"names: [{NAME}-pods.relay-system.svc], type: A, port: {port['port']}," in page
 
 
 def test_chart_operator_and_ledger_agree() -> None:
