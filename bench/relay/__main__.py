@@ -3,7 +3,8 @@
 Every stack serves the same provider. Rounds interleave the stacks, so that a slow minute of the machine hits all of them;
 figures are medians over rounds, and the claims are ratios. Envoy is there twice: as a bare reverse proxy, and (`Envoy+`) with
 those of the relay's duties that it has. The relay is there twice as well: `relay+` records every attempt and delivers it to a
-ledger. `--ledger` measures these two and Envoy alone, `--outbox` the processor time of an attempt's records. The last line is for machines.
+ledger. `--ledger` measures these two and Envoy alone, `--outbox` the processor time of an attempt's records, `--tools` that
+of a tool manifest. The last line is for machines.
 """
 
 import os
@@ -96,6 +97,15 @@ def outbox_alone() -> int:
     return subprocess.run([places.PYTHON, program], env=environment, check=False).returncode
 
 
+def manifest_alone() -> int:
+    """Measures the processor time that a tool manifest takes of chat calls, as a ratio."""
+    _, relay_site, _ = tools.install()
+    program = places.HERE / "tools_cost.py"
+    paths = os.pathsep.join((str(relay_site), str(places.REPOSITORY)))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    return subprocess.run([places.PYTHON, program], env=environment, check=False).returncode
+
+
 def _round(
     table: Table, *, provider: Stack, relay: Stack, others: tuple[Stack, ...], litellm: Stack
 ) -> None:
@@ -182,4 +192,6 @@ def _say(text: str) -> None:
 if __name__ == "__main__":
     if "--outbox" in sys.argv[1:]:
         sys.exit(outbox_alone())
+    if "--tools" in sys.argv[1:]:
+        sys.exit(manifest_alone())
     sys.exit(records_alone() if "--ledger" in sys.argv[1:] else main())
