@@ -37,6 +37,7 @@ PAGES: Final = (
     "examples/11-one-file/README.md",
     "examples/12-gitops/README.md",
     "examples/13-cert-manager/README.md",
+    "examples/15-tools/README.md",
     "docs/metrics.md",
     "docs/alerts.md",
     "docs/webhook.md",

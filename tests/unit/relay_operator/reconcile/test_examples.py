@@ -23,7 +23,7 @@ LATER = sorted(
 """They go on from the first tenant, each by itself."""
 ADOPTING = ("11-one-file", "12-gitops/tenants")
 """They are another tenant each, with its namespace, beside the first."""
-OURS = ("Tenant", "Provider", "RelayRoute")
+OURS = ("Tenant", "Provider", "ToolServer", "RelayRoute")
 OF_THE_TENANT = {("Tenant", "finance"), ("Secret", "relay-api-key-digests")}
 Manifest = dict[str, Any]
 
@@ -56,6 +56,7 @@ def applied(stage: Stage, manifests: list[Manifest]) -> list[str]:
 async def become_ready(manifests: list[Manifest]) -> dict[str, tuple[str, str]]:
     """Applies the objects again and again until the API server takes them all; returns what is not Ready then."""
     stage = Stage()
+    stage.tool_lists.tools["erp"] = [{"name": "read_invoice"}]
     life = await stage.operator()
     for _ in range(5):
         if not applied(stage, manifests):
@@ -99,6 +100,7 @@ def test_the_first_tenant_becomes_ready_in_any_order_of_its_objects(
         (FIRST, "02-canary", "02-canary/next/adopt.yaml"),
         (FIRST, "02-canary", "02-canary/next/second.yaml"),
         *((FIRST, path.name) for path in LATER),
+        (FIRST, "15-tools"),
     ],
     ids=lambda paths: " ".join(paths),
 )
@@ -136,6 +138,15 @@ def test_the_example_with_a_certificate_is_the_first_tenant_with_the_secret_of_t
     tls = sealed["spec"]["network"].pop("tls")
     assert sealed == first
     assert tls == {"secretName": certificate["spec"]["secretName"]}
+
+
+def test_the_example_with_tools_is_the_first_tenant_with_grants_of_the_server_beside_it() -> None:
+    [first] = objects(f"{FIRST}/tenant.yaml")
+    [granted] = objects("15-tools/tenant.yaml")
+    [server] = objects("15-tools/tool-server.yaml")
+    tools = granted["spec"].pop("tools")
+    assert granted == first
+    assert [one["server"] for one in tools["grants"]] == [server["metadata"]["name"]]
 
 
 def test_every_example_is_applied_by_a_command_of_its_page() -> None:
