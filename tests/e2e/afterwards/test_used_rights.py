@@ -29,7 +29,8 @@ RARE = {
 }
 """Rights that no test uses, each with the reason for which it is granted."""
 PROVIDER = {"endpoint": {"url": "https://busy.example.com"}, "models": [{"name": "busy"}]}
-TOOL_SERVER = {"endpoint": {"url": "https://busy.example.com/mcp"}}
+TOOL_SERVER = {"endpoint": {"url": "http://10.255.255.1/mcp"}}
+"""An address that is not asked without egressCIDRs: a look at it takes no time."""
 ROUTE = {"match": {"models": ["busy"]}, "stable": {"provider": "busy", "model": "busy"}}
 CHANGES: dict[str, list[dict[str, Any]]] = {
     "providers": [{"models": [{"name": name}, {"name": "busy"}]} for name in ("one", "other")],
