@@ -263,6 +263,11 @@ def test_headers_that_do_not_repeat_the_body_refuse_the_call(
     assert erp.requests == []
 
 
+def test_blanks_around_a_header_are_not_part_of_it(finance: Relay) -> None:
+    assert call(finance, "read_invoice", mcp_name=" \tread_invoice \t ").status == 200
+    assert code(call(finance, "read_invoice", mcp_name="read_invoice x"), 400) == -32020
+
+
 def test_a_header_that_stands_twice_refuses_the_call(finance: Relay, erp: ToolServer) -> None:
     body = raw("tools/call", name="read_invoice")
     fields = {
@@ -307,6 +312,11 @@ def test_clients_of_other_revisions_are_told_which_are_served(finance: Relay) ->
     ("headers", "status"),
     [
         ({"origin": "https://evil.example"}, 403),
+        ({"origin": "https://evil.example", "host": "evil.example"}, 403),
+        ({"origin": "http://localhost:1", "host": "localhost:2"}, 403),
+        ({"origin": "http://localhost.evil.example", "host": "localhost.evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://LOCALHOST:8080", "host": "localhost:8080"}, 200),
         ({"content_type": "text/plain"}, 415),
         ({"content_type": None}, 415),
         ({"content_type": "Application/JSON; charset=utf-8"}, 200),

@@ -1,5 +1,6 @@
 """Opens the session of a request, and says how its messages reach the servers."""
 
+import re
 import time
 from typing import Final
 
@@ -13,6 +14,21 @@ from relay.tools.sessions import ServerSession, Session, SessionSeal
 
 SESSION_HEADER: Final = b"mcp-session-id"
 _VERSION_HEADER: Final = b"mcp-protocol-version"
+_LOOPBACK: Final = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?")
+
+
+def is_of_a_page(request: Request) -> bool:
+    """Returns whether a page that a browser shows may have made the request.
+
+    Such a page has no key of a tenant's: whoever names an Origin may be one that was led here by a name of its own (DNS
+    rebinding). Only what a machine serves to itself comes from where it goes to, by a name that is nobody else's.
+    """
+    origin = request.fields.get(b"origin")
+    if origin is None:
+        return False
+    host = request.fields.get(b"host", b"").lower()
+    is_own = origin.lower() in (b"http://" + host, b"https://" + host)
+    return not is_own or _LOOPBACK.fullmatch(host) is None
 
 
 def secret_of(context: CallContext, caller: Caller, access: ToolAccess) -> bytes:

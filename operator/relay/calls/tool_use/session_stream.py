@@ -14,7 +14,7 @@ from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller, identify
 from relay.calls.tool_use.answering import STREAM_HEADERS, ToolUse
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
-from relay.calls.tool_use.session_access import session_fields, session_of
+from relay.calls.tool_use.session_access import is_of_a_page, session_fields, session_of
 from relay.dialect.endpoints import MCP_LABEL
 from relay.dialect.refusals import Refusal
 from relay.http.connection_pool import Origin, Pool
@@ -458,7 +458,7 @@ def _opened(
     access = caller.snapshot.tools
     if access is None:
         return Refusal.unknown_url
-    if b"origin" in request.fields:
+    if is_of_a_page(request):
         return ProtocolError.forbidden_origin
     session = session_of(request, context, caller, access)
     return session if isinstance(session, ProtocolError) else (session, access)

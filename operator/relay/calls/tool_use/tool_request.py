@@ -8,7 +8,7 @@ from relay.calls.call_context import CallContext
 from relay.calls.path_table import HandlerFactory
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.answering import ToolUse
-from relay.calls.tool_use.session_access import holder_of, secret_of
+from relay.calls.tool_use.session_access import holder_of, is_of_a_page, secret_of
 from relay.calls.tool_use.session_request import RELEASE, SessionRequest
 from relay.calls.tool_use.session_stream import SessionEnd, SessionStream
 from relay.calls.tool_use.tool_record import record_of
@@ -142,12 +142,8 @@ class ToolRequests(HandlerFactory):
 
 
 def _unfit(request: Request) -> ProtocolError | None:
-    """Returns why a request is refused whatever its message says.
-
-    A page that a browser shows has no key of a tenant's: whoever names an Origin may be one that was led here by a name of
-    its own (DNS rebinding).
-    """
-    if b"origin" in request.fields:
+    """Returns why a request is refused whatever its message says."""
+    if is_of_a_page(request):
         return ProtocolError.forbidden_origin
     media_type = request.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return None if media_type == _MEDIA_TYPE else ProtocolError.unsupported_media_type
@@ -163,7 +159,8 @@ def _mirrored(headers: list[Field]) -> MirroredHeaders:
 
 def _all_of(headers: list[Field], name: bytes) -> str | None:
     """Returns the field's value; of one that stands twice both, which is no value that anything could have."""
-    values = [value for given, value in headers if given == name]
+    # blanks around a value are not part of it (RFC 9110, section 5.5)
+    values = [value.strip(b" \t") for given, value in headers if given == name]
     return b", ".join(values).decode("latin-1") if values else None
 
 
