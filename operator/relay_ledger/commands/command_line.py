@@ -23,6 +23,7 @@ from relay_ledger.commands import (
 )
 from relay_ledger.commands.credit_commands import CreditRefused
 from relay_ledger.commands.provider_api import ProviderRefused
+from relay_ledger.commands.reconcile_command import NotSettled
 from relay_ledger.commands.serve import serve
 from relay_ledger.money.amounts import NotAnAmount
 from relay_ledger.periods.moments import NotATime
@@ -42,7 +43,7 @@ _WRONG_QUESTIONS: Final = (
     *(InvalidPrices, NotAnAmount, NotATime, UnknownZone),
     *(NoRate, NotDue, PostingsGone, TermsRefused),
     *(UnreadableReport, ProviderRefused, UnreadableHistory),
-    *(BadQuestion, CreditRefused),
+    *(BadQuestion, CreditRefused, NotSettled),
 )
 
 SECRETS: Final = Path("/etc/relay-ledger/secrets")

@@ -15,7 +15,7 @@ from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.commands.periods import month
 from relay_ledger.commands.provider_api import ReportApi
 from relay_ledger.money.amounts import usd_text
-from relay_ledger.periods.months import month_period
+from relay_ledger.periods.months import Period, month_period
 from relay_ledger.periods.zones import SECOND, utc_text, zone
 from relay_ledger.prices.pricing import Priced, Use, price_of
 from relay_ledger.reconciliation.comparison import Difference, causes_told
@@ -28,6 +28,7 @@ from relay_ledger.reconciliation.reconciling import (
     reconciled,
 )
 from relay_ledger.reconciliation.summary import summary_of
+from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.own_use_reading import attempts_of, cost_of
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.databases import open_database
@@ -36,6 +37,10 @@ from relay_ledger.store.schema import upgrade
 
 DAY: Final = 86_400 * SECOND
 FLAGGED: Final = 3
+
+
+class NotSettled(ValueError):
+    """A difference that cannot be booked; the message says why."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,11 +64,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settle-hours", type=int, default=48, help="younger buckets are provisional"
     )
+    parser.add_argument(
+        "--adjust",
+        action="store_true",
+        help="book what the invoice differs by as a cost of the provider; attempts and charges stay",
+    )
     parser.add_argument("--format", choices=["text", "json"], default="text")
 
 
 def run(options: argparse.Namespace, address: str) -> int:
-    """Writes the reconciliation and keeps it; returns 3 if something is flagged. Raises UnreadableReport, ProviderRefused, OSError."""
+    """Writes the reconciliation and keeps it; returns 3 if something is flagged.
+
+    With --adjust it books the difference of the money in all, once: the next run books what has changed since. Raises NotSettled,
+    UnreadableReport, ProviderRefused, OSError.
+    """
     period = month_period(options.period, zone("UTC"))
     report = read_pages(_pages(options, period.start, period.end), options.dialect)
     engine = open_database(address)
@@ -78,11 +92,33 @@ def run(options: argparse.Namespace, address: str) -> int:
             end=period.end,
             now=time.time_ns() // 1000,
         )
+        write = _json if options.format == "json" else _text
+        sys.stdout.write(write(found))
+        if options.adjust:
+            sys.stderr.write(_adjusted(options.provider, engine, found, period))
     finally:
         engine.dispose()
-    write = _json if options.format == "json" else _text
-    sys.stdout.write(write(found))
     return FLAGGED if found.flagged else 0
+
+
+def _adjusted(provider: str, engine: Engine, found: Reconciliation, period: Period) -> str:
+    money = found.money_in_all
+    if money is None:
+        raise NotSettled("there is no money in these reports: give those of costs")
+    if any(one.provisional for _, one in found.money):
+        raise NotSettled("days of it are too young to count: adjust once they are settled")
+    store = CostAdjustments(engine)
+    change = store.adjust(
+        provider,
+        start=period.start,
+        end=period.end,
+        difference_pico=-money.amount,
+        now=time.time_ns() // 1000,
+    )
+    total = usd_text(store.of_period(provider, period.start))
+    return (
+        f"booked {usd_text(change)} USD; {period.name} of {provider} is adjusted by {total} USD\n"
+    )
 
 
 def _pages(options: argparse.Namespace, start: int, end: int) -> Iterator[str]:

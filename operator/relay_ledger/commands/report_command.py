@@ -2,13 +2,17 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from relay_ledger.commands.periods import add_time, time_of
+from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.moments import NotATime
+from relay_ledger.periods.zones import utc_text
 from relay_ledger.reports.cost_report import BY, cost_csv, cost_json
 from relay_ledger.reports.figures import Group
 from relay_ledger.reports.focus import DAY, FOCUS_DIMENSIONS, DayRow, focus_csv
+from relay_ledger.store.bills.cost_adjustments import CostAdjustment, CostAdjustments
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.schema import upgrade
 from relay_ledger.store.usage_reading import UsageReading
@@ -39,13 +43,21 @@ def run(options: argparse.Namespace, address: str) -> int:
     engine = open_database(address)
     try:
         upgrade(engine)
-        sys.stdout.write(_report(options, UsageReading(engine), start, end))
+        # what an invoice has more than attempts is no tenant's
+        adjustments = CostAdjustments(engine).between(start, end) if options.tenant is None else []
+        sys.stdout.write(_report(options, UsageReading(engine), start, end, adjustments))
     finally:
         engine.dispose()
     return 0
 
 
-def _report(options: argparse.Namespace, usage: UsageReading, start: int, end: int) -> str:
+def _report(
+    options: argparse.Namespace,
+    usage: UsageReading,
+    start: int,
+    end: int,
+    adjustments: Sequence[CostAdjustment],
+) -> str:
     if options.format == "focus":
         return _focus(options, usage, start, end)
     columns = [BY[name] for name in options.by]
@@ -56,7 +68,17 @@ def _report(options: argparse.Namespace, usage: UsageReading, start: int, end: i
         )
     ]
     if options.format == "json":
-        return cost_json(groups, options.by, start=start, end=end) + "\n"
+        told = [
+            {
+                "provider": one.provider,
+                "start": utc_text(one.starts_at),
+                "end": utc_text(one.ends_at),
+                "cost_usd": usd_text(one.amount_pico),
+            }
+            for one in adjustments
+        ]
+        report = cost_json(groups, options.by, start=start, end=end, cost_adjustments=told)
+        return report + "\n"
     return cost_csv(groups, options.by)
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from relay_contract.billing.token_buckets import BUCKETS, UNITS
@@ -40,8 +40,15 @@ def cost_csv(groups: Sequence[Group], by: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def cost_json(groups: Sequence[Group], by: Sequence[str], *, start: int, end: int) -> str:
-    """Returns the rows, and their sum."""
+def cost_json(
+    groups: Sequence[Group],
+    by: Sequence[str],
+    *,
+    start: int,
+    end: int,
+    cost_adjustments: Sequence[Mapping[str, str]] = (),
+) -> str:
+    """Returns the rows, and their sum. What providers' invoices have more or less than attempts stands beside, and is in no row."""
     return json.dumps(
         {
             "start": utc_text(start),
@@ -52,6 +59,7 @@ def cost_json(groups: Sequence[Group], by: Sequence[str], *, start: int, end: in
                 for group in groups
             ],
             "total": _row(added(group.figures for group in groups)),
+            "cost_adjustments": list(cost_adjustments),
         },
         ensure_ascii=False,
         indent=2,

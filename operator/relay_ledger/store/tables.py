@@ -339,3 +339,16 @@ RECONCILIATIONS: Final = Table(
     sqlite_with_rowid=False,
 )
 """What was found each time a provider's reports were compared with what is booked; the newest of the last period counts."""
+
+COST_ADJUSTMENTS: Final = Table(
+    "cost_adjustments",
+    METADATA,
+    _text("provider", key=True),
+    _whole("starts_at", key=True),
+    _whole("booked_at", key=True),
+    _whole("ends_at"),
+    _whole("amount_pico"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+"""What a period costs beside the attempts that are booked, by the provider's invoice: the sum of its rows. It is nobody's charge."""

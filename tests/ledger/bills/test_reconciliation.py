@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 from tests.ledger.bills.usage_report_api import (
     ADMIN_KEY,
@@ -24,8 +25,10 @@ from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.reconciliation_summary import Summary
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.commands.reconcile_command import FLAGGED
+from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
-from relay_ledger.store.tables import RECONCILIATIONS
+from relay_ledger.store.databases import reading
+from relay_ledger.store.tables import COST_ADJUSTMENTS, RECONCILIATIONS
 
 DAY_SECONDS = 86_400
 FIRST = int(datetime(2026, 3, 10, tzinfo=UTC).timestamp())
@@ -410,6 +413,75 @@ def test_what_was_found_is_kept_and_the_newest_run_of_the_last_month_is_told(
         "openai", older, "{}", start=0, end=1, now=2**60
     )
     assert reconciler.kept() == differs
+
+
+def test_what_an_invoice_differs_by_is_booked_when_asked_as_a_cost_of_the_provider_alone(
+    reconciler: Reconciler, address: str, shell: Shell
+) -> None:
+    reconciler.book([agreed()])
+    ledger = reconciler.books.ledger
+    before = ledger.sums("uid-a", start=0, end=2**60)
+    dear = openai_page([reported()]), openai_page([openai_cost(FIRST, 3.0)])
+
+    def adjustments() -> list[dict[str, str]]:
+        command = ("report", "--month", "2026-03", "--format", "json")
+        found: list[dict[str, str]] = json.loads(shell.run(address, *command)[1])[
+            "cost_adjustments"
+        ]
+        return found
+
+    reconciler.run(*dear)
+    assert adjustments() == []
+    for _ in range(2):
+        # the second time there is nothing left to book
+        reconciler.run(*dear, options=("--adjust",))
+        [one] = adjustments()
+        assert (one["provider"], one["cost_usd"]) == ("openai", "0.15")
+    assert (one["start"], one["end"]) == ("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z")
+    # an invoice that is put right later takes it back
+    reconciler.run(
+        openai_page([reported()]), openai_page([openai_cost(FIRST, 2.8)]), options=("--adjust",)
+    )
+    assert [one["cost_usd"] for one in adjustments()] == ["-0.05"]
+    with reading(reconciler.books.engine) as connection:
+        rows = connection.execute(select(COST_ADJUSTMENTS.c.amount_pico)).scalars().all()
+    assert sorted(rows) == [-200_000_000_000, 150_000_000_000]
+    # neither usage nor anybody's charge
+    assert ledger.sums("uid-a", start=0, end=2**60) == before
+    of_tenant = ("report", "--month", "2026-03", "--format", "json", "--tenant", "uid-a")
+    assert json.loads(shell.run(address, *of_tenant)[1])["cost_adjustments"] == []
+    with pytest.raises(DatabaseError), reconciler.books.engine.begin() as connection:
+        connection.execute(COST_ADJUSTMENTS.update().values(amount_pico=0))
+
+
+@pytest.mark.parametrize(
+    ("costs", "options", "says"),
+    [
+        ((), (), "there is no money in these reports"),
+        ((3.0,), ("--settle-hours", "1000000"), "too young to count"),
+    ],
+)
+def test_what_is_not_settled_is_not_booked(
+    reconciler: Reconciler,
+    address: str,
+    shell: Shell,
+    tmp_path: Path,
+    costs: tuple[float, ...],
+    options: tuple[str, ...],
+    says: str,
+) -> None:
+    reconciler.book([agreed()])
+    page = tmp_path / "page.json"
+    page.write_text(json.dumps(openai_page([reported()])))
+    files = ["--file", str(page)]
+    for cost in costs:
+        money = tmp_path / "cost.json"
+        money.write_text(json.dumps(openai_page([openai_cost(FIRST, cost)])))
+        files += ["--file", str(money)]
+    command = ("reconcile", "openai", "--period", "2026-03", "--dialect", "openai", "--adjust")
+    code, _, said = shell.run(address, *command, *files, *options)
+    assert (code, says in said) == (1, True), said
+    assert CostAdjustments(reconciler.books.engine).between(0, 2**62) == []
 
 
 def test_tokens_are_summed_up_where_the_reports_have_no_money(reconciler: Reconciler) -> None:
