@@ -98,7 +98,7 @@ class Found:
 
 
 def settled(known: Pins | None, found: Found, *, accepts: bool, approval: str) -> Pins:
-    """Returns the definitions after a look. known is None before the first one.
+    """Returns the definitions after a look. known is None before the first one; the first that finds any approves them.
 
     approval is the token that somebody has set; accepts tells that whatever is listed is approved.
     """
@@ -106,7 +106,9 @@ def settled(known: Pins | None, found: Found, *, accepts: bool, approval: str) -
         tools=_looked(known.tools if known else (), found.tools),
         prompts=_looked(known.prompts if known else (), found.prompts),
     )
-    is_approved = known is None or accepts or (bool(approval) and approval == looked.token)
+    # a server that only starts may list nothing yet
+    is_first = known is None or not known.all
+    is_approved = is_first or accepts or (bool(approval) and approval == looked.token)
     if not is_approved:
         return looked
     return Pins(tools=_approved(looked.tools), prompts=_approved(looked.prompts))

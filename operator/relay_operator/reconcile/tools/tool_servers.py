@@ -41,6 +41,8 @@ _AGAIN_SECONDS: Final = 10.0
 _FRESH_SECONDS: Final = 5.0
 """For so long what was read is taken for what a server lists: an approval need not ask it again."""
 _AT_ONCE: Final = 8
+_FEW: Final = 20
+"""Tenants whose work is done before anybody waits for it."""
 _CONFIRMED_BY: Final = 2
 """Failures in a row before a server that answered is told to be out of reach: one question may be lost."""
 
@@ -130,7 +132,7 @@ class ToolServerReconciler:
         self._records.pop(name, None)
         self._status.forget("ToolServer", "", name)
         if self._watched_state.tool_offers.drop(name):
-            self._queue_tenants(name)
+            self._queue_tenants(name, is_urgent=True)
 
     async def _look(
         self, watched: Watched[ToolServer], server: ToolServer, found: "_Resolved", now: float
@@ -280,13 +282,19 @@ class ToolServerReconciler:
 
     def _offer(self, watched: Watched[ToolServer], offer: Offer) -> None:
         """Keeps what tenants can have of the server, and has those looked at that follow it where that is news."""
+        before = self._watched_state.tool_offers.of(watched.name)
         if self._watched_state.tool_offers.put(watched.name, offer):
-            self._queue_tenants(watched.name)
+            self._queue_tenants(
+                watched.name, is_urgent=before is not None and _takes(before, offer)
+            )
 
-    def _queue_tenants(self, server: str) -> None:
-        for tenant in sorted(self._watched_state.tool_offers.tenants_of(server)):
-            # what is suspended has to go from every pod
-            self._queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
+    def _queue_tenants(self, server: str, *, is_urgent: bool) -> None:
+        """Has those looked at that follow a server, at once where something is taken from them."""
+        tenants = sorted(self._watched_state.tool_offers.tenants_of(server))
+        # what one server offers is work for all its tenants, and keeps none of them from a change of its own
+        calm = Urgency.BACKGROUND if len(tenants) > _FEW else None
+        for tenant in tenants:
+            self._queue.add(Key("Tenant", "", tenant), Urgency.URGENT if is_urgent else calm)
 
     async def _report(
         self,
@@ -342,6 +350,12 @@ def _offer(server: ToolServer, found: _Resolved, pins: Pins | None) -> Offer:
         problem=found.obstacle.message if found.obstacle is not None else "",
         **_of_pins(pins),
     )
+
+
+def _takes(before: Offer, after: Offer) -> bool:
+    """Tells whether tenants lose something: a definition that was approved, or the credential that they were given."""
+    had = {*before.tools, *before.prompts, *before.entries.items()}
+    return not had <= {*after.tools, *after.prompts, *after.entries.items()}
 
 
 def _of_pins(pins: Pins | None) -> dict[str, Any]:

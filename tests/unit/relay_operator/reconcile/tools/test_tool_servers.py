@@ -10,6 +10,7 @@ from relay_operator import names
 from relay_operator.api.shards import Shard, Shards
 from relay_operator.errors import ToolServerUnusable
 from relay_operator.names import Reason
+from relay_operator.reconcile.work_queue import Key, Urgency
 
 APPROVE = names.ANNOTATION_APPROVE_DEFINITIONS
 GRANTS = {"grants": [{"server": "erp", "tools": ["read_invoice", "list_*"]}]}
@@ -359,4 +360,31 @@ async def test_at_rest_a_server_is_read_once_a_minute_and_nothing_is_written() -
     await stage.settle(300)
     assert 4 <= len(stage.tool_lists.asked) - asked <= 6
     assert life.changes[changes:] == []
+    await life.end()
+
+
+@in_virtual_time
+async def test_what_takes_something_away_goes_first_and_what_adds_keeps_nobody_waiting() -> None:
+    stage = listing()
+    for number in range(25):
+        stage.tenant(f"t{number}", tools=GRANTS)
+    life = await serving(stage, onChange="Accept")
+    queued: list[Urgency | None] = []
+    add = life.queue.add
+
+    def noted(key: Key, urgency: Urgency | None = None, **how: bool) -> None:
+        if key.kind == "Tenant":
+            queued.append(urgency)
+        add(key, urgency, **how)
+
+    life.queue.add = noted  # type: ignore[method-assign]
+    stage.tool_lists.tools["erp"] = [*TOOLS, tool("list_all")]
+    await stage.settle(70)
+    # beside what looks again by itself
+    assert Urgency.URGENT not in queued
+    assert queued.count(Urgency.BACKGROUND) >= 26
+    queued.clear()
+    stage.server.remove("ToolServer", "erp")
+    await stage.settle(2)
+    assert queued.count(Urgency.URGENT) == 26
     await life.end()
