@@ -101,15 +101,15 @@ class AnswerGuard:
         while place < len(events):
             blank = _BLANK_LINE.search(events, place)
             end = len(events) if blank is None else blank.end()
-            if not self._permits(events[place:end]):
+            event = events[place:end]
+            may_call = len(event) == len(events) or _may_call(event)
+            if may_call and not self._permits(event):
                 self.refuses = True
                 return events[:place]
             place = end
         return events
 
     def _permits(self, event: bytes) -> bool:
-        if not _may_call(event):
-            return True
         name, lines = b"", []
         for line in event.removeprefix(_BOM).splitlines():
             field, _, value = line.partition(b":")
