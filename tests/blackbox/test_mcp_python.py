@@ -67,7 +67,9 @@ def books(sdk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         log=tmp_path_factory.mktemp("books") / "server.log",
     )
     try:
-        eventually(lambda: _listed(url, "tools/list", "tools"), bool, what="the server")
+        eventually(
+            lambda: _listed(url, "tools/list", "tools"), bool, what="the server", within_seconds=60
+        )
         yield url
     finally:
         process.kill()
