@@ -244,7 +244,7 @@ def test_an_upgrade_and_a_rollback_of_the_operator_change_nothing_about_a_canary
         request.config,
         f"  upgraded in {seconds:.1f} s from {at} % to {reached} %, rolled back until {rolled_back} %, promoted after {time.monotonic() - began:.1f} s",
     )
-    previous_chart.upgrade(loaded)
+    previous_chart.stay(loaded)
     weights = [one.weight for one in seen if one.phase == "Progressing"]
     assert weights == sorted(weights), weights
     assert {later - earlier for earlier, later in itertools.pairwise(weights)} <= {0, 10}, weights

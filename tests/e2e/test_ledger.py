@@ -162,3 +162,9 @@ def _attempts(rows: dict[str, dict[str, Any]]) -> int:
 def test_all_sums_are_those_of_their_parts(ledger: Cluster) -> None:
     said = ask(ledger, "audit", "--from", "2026-11-01", "--until", "2027-01-01")
     assert "0 sums differ" in said
+
+
+def test_no_alert_waits_for_a_receiver(ledger: Cluster) -> None:
+    [columns] = ask(ledger, "alerts").splitlines()
+    assert columns.startswith("tenant")
+    assert "0 alerts are sent again" in ask(ledger, "alerts", "--send-again")
