@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from tests.blackbox.relays import NewRelay, Relay
+from tests.blackbox.scripted import scripted, unary
 from tests.blackbox.tenant import KEY, OTHER_KEY, Platform
+from tests.blackbox.test_idle_connections import Crossing
 from tests.blackbox.tool_calls import (
     FINANCE,
     MARKETING,
@@ -507,3 +509,17 @@ def test_answers_of_equal_ids_never_cross(tenants: tuple[Relay, Relay]) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(round_trip, range(1000)))
+
+
+def test_a_call_that_crosses_an_idle_close_is_sent_on_another_connection(
+    finance: Relay, platform: Platform
+) -> None:
+    body = json.loads(raw("tools/call", name="read_invoice", arguments={"n": 1}))
+    there = Crossing([unary(message(body, called(body["params"])))])
+    with scripted(there):
+        server = ToolServer(tools=TOOLS, port=there.port)
+        finance.push(document(platform, server, FINANCE))
+        assert call(finance, "read_invoice").status == 200
+        assert there.ready.wait(10)
+        assert call(finance, "read_invoice").status == 200
+        assert (there.connections, len(there.heads)) == (2, 2)

@@ -41,6 +41,7 @@ class ServerExchange(ResponseReceiver):
         "_crash_reader",
         "_events",
         "_is_over",
+        "_is_sent_twice",
         "_origin",
         "_pool",
         "_providers",
@@ -69,7 +70,7 @@ class ServerExchange(ResponseReceiver):
         self._pool: Pool | None = None
         self._events: EventReader | None = None
         self._body = bytearray()
-        self._is_over = False
+        self._is_over = self._is_sent_twice = False
         self.server = server
         self.status = 0
         self.session_id = ""
@@ -129,8 +130,15 @@ class ServerExchange(ResponseReceiver):
         self._end()
 
     def failed(self, fault: Fault) -> None:
-        if not self._is_over:
-            self._connection = None
+        if self._is_over:
+            return
+        self._connection = None
+        pool = self._pool
+        if fault == "undelivered" and pool is not None and not self._is_sent_twice:
+            # as of a call: the server has not a byte of it
+            self._is_sent_twice = True
+            pool.acquire_new(self)
+        else:
             self.status = 0
             self._end()
 

@@ -72,6 +72,7 @@ class ServerStream(ResponseReceiver):
         "_connection",
         "_events",
         "_is_over",
+        "_is_sent_twice",
         "_origin",
         "_place",
         "_pool",
@@ -99,7 +100,7 @@ class ServerStream(ResponseReceiver):
         self._events: EventReader | None = None
         self._connection: UpstreamConnection | None = None
         self._pool: Pool | None = None
-        self._is_over = False
+        self._is_over = self._is_sent_twice = False
 
     def start(self) -> None:
         """Asks the server for its stream."""
@@ -166,8 +167,15 @@ class ServerStream(ResponseReceiver):
             self._end()
 
     def failed(self, fault: Fault) -> None:
-        if not self._is_over:
-            self._connection = None
+        if self._is_over:
+            return
+        self._connection = None
+        pool = self._pool
+        if fault == "undelivered" and pool is not None and not self._is_sent_twice:
+            # as of a call: the server has not a byte of it
+            self._is_sent_twice = True
+            pool.acquire_new(self)
+        else:
             self._end()
 
     def crashed(self, error: Exception) -> None:

@@ -57,6 +57,7 @@ class ToolCall(ResponseReceiver):
         "_events",
         "_fields",
         "_is_over",
+        "_is_sent_twice",
         "_passed",
         "_place",
         "_pool",
@@ -89,7 +90,7 @@ class ToolCall(ResponseReceiver):
         self._events: EventReader | None = None
         self._connection: UpstreamConnection | None = None
         self._pool: Pool | None = None
-        self._is_over = False
+        self._is_over = self._is_sent_twice = False
 
     def start(self, auth: bytes) -> None:
         """Sends the message as soon as there is a connection. auth is the server's credential as a header line."""
@@ -163,8 +164,15 @@ class ToolCall(ResponseReceiver):
             self._take_answer(read_message(bytes(self._body), SERVER_BOUNDS))
 
     def failed(self, fault: Fault) -> None:
-        if not self._is_over:
-            self._connection = None
+        if self._is_over:
+            return
+        self._connection = None
+        pool = self._pool
+        if fault == "undelivered" and pool is not None and not self._is_sent_twice:
+            # the server was closing an idle connection, and has not a byte of the message
+            self._is_sent_twice = True
+            pool.acquire_new(self)
+        else:
             self._fail(ProtocolError.server_unavailable)
 
     def crashed(self, error: Exception) -> None:

@@ -51,7 +51,8 @@ def dropped(ranges: Sequence[tuple[int, int]], is_dropped: Sequence[bool]) -> li
 def without(members: list[Member], *keys: str) -> list[Edit]:
     """Returns the changes that take these members out of their object."""
     ranges = [(member.key_start, member.end) for member in members]
-    return dropped(ranges, [member.key in keys for member in members])
+    unwanted = frozenset(keys)
+    return dropped(ranges, [member.key in unwanted for member in members])
 
 
 def without_items(items: list[Item], is_dropped: Sequence[bool]) -> list[Edit]:

@@ -8,8 +8,10 @@ import re
 from typing import Any, Final, NamedTuple
 
 _BLANKS: Final = re.compile(r"[ \t\n\r]*+")
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.|(?!))*+"', re.DOTALL)
-"""Ends with an alternative that never matches, as in relay.dialect.body_scan_pure, and for its reason."""
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.|(?!))*+(?:"|\\?\Z)', re.DOTALL)
+"""The last alternative of a character never matches, as in relay.dialect.body_scan_pure, and for its reason. One that nothing ends
+goes to the end of the text: else each quote in it would begin a search of its own.
+"""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _OPENING: Final = b"[{"
 

@@ -162,3 +162,10 @@ def test_members_are_taken_out_by_their_keys(content: dict[str, Any], keys: list
     members, _ = members_at(text, 0)
     left = edited(text, without(members, *keys))
     assert json.loads(left) == {key: value for key, value in content.items() if key not in keys}
+
+
+def test_a_string_that_nothing_ends_is_searched_once() -> None:
+    """Two hundred thousand quotes in it would take minutes if each of them began a search."""
+    raw = b"[" * 65 + b'"' + b'\\"' * 200_000
+    with pytest.raises(OversizedJson):
+        text_of(raw, WIDE)
