@@ -95,10 +95,28 @@ def run(options: argparse.Namespace, address: str) -> int:
         write = _json if options.format == "json" else _text
         sys.stdout.write(write(found))
         if options.adjust:
+            _check_days(report, period)
             sys.stderr.write(_adjusted(options.provider, engine, found, period))
     finally:
         engine.dispose()
     return FLAGGED if found.flagged else 0
+
+
+def _check_days(report: ProviderReport, period: Period) -> None:
+    """Raises NotSettled unless the costs are those of the whole month and of nothing else: an adjustment is of a month."""
+    if not report.costs:
+        return
+    at = period.start
+    for start, end in sorted(report.cost_days):
+        if start < period.start or end > period.end:
+            raise NotSettled(
+                f"the costs of {utc_text(start)} are not of {period.name}: leave them out"
+            )
+        if start > at:
+            break
+        at = max(at, end)
+    if at < period.end:
+        raise NotSettled(f"costs of {utc_text(at)} are missing: give those of the whole month")
 
 
 def _adjusted(provider: str, engine: Engine, found: Reconciliation, period: Period) -> str:

@@ -53,29 +53,36 @@ class ProviderReport:
 
     uses: tuple[Use, ...]
     costs: tuple[Cost, ...]
+    cost_days: frozenset[tuple[int, int]] = frozenset()
+    """Start and end of every bucket of the pages that have no usage: days of which the costs are known, if only that there are none."""
 
 
 def read_pages(texts: Iterable[str], dialect: Dialect) -> ProviderReport:
     """Reads pages of usage and of costs, in any order; raises UnreadableReport."""
     uses: list[Use] = []
     costs: list[Cost] = []
+    cost_days: set[tuple[int, int]] = set()
     for number, text in enumerate(texts, 1):
         try:
             content = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+            used_before, spans = len(uses), set()
             for bucket in content["data"]:
                 start, end = _time(bucket, "start"), _time(bucket, "end")
+                spans.add((start, end))
                 for result in bucket["results"]:
                     one = _result(result, start, end, dialect)
                     if isinstance(one, Use):
                         uses.append(one)
                     else:
                         costs.append(one)
+            if len(uses) == used_before:
+                cost_days |= spans
         except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
             what = f"{type(error).__name__} {error}"[:120]
             raise UnreadableReport(
                 f"page {number} is no usage or cost report of {dialect}: {what}"
             ) from None
-    return ProviderReport(tuple(uses), tuple(costs))
+    return ProviderReport(tuple(uses), tuple(costs), frozenset(cost_days))
 
 
 def _refuse(word: str) -> None:

@@ -1,7 +1,7 @@
 """A provider's report beside what is booked: what is more than 1 % apart is flagged, with its cause, and nothing that is booked changes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tests.ledger.bills.usage_report_api import (
     UsageReportApi,
     anthropic_page,
     openai_cost,
+    openai_month,
     openai_page,
     openai_usage,
 )
@@ -421,7 +422,7 @@ def test_what_an_invoice_differs_by_is_booked_when_asked_as_a_cost_of_the_provid
     reconciler.book([agreed()])
     ledger = reconciler.books.ledger
     before = ledger.sums("uid-a", start=0, end=2**60)
-    dear = openai_page([reported()]), openai_page([openai_cost(FIRST, 3.0)])
+    dear = openai_page([reported()]), openai_page(openai_month(FIRST, 3.0))
 
     def adjustments() -> list[dict[str, str]]:
         command = ("report", "--month", "2026-03", "--format", "json")
@@ -440,7 +441,7 @@ def test_what_an_invoice_differs_by_is_booked_when_asked_as_a_cost_of_the_provid
     assert (one["start"], one["end"]) == ("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z")
     # an invoice that is put right later takes it back
     reconciler.run(
-        openai_page([reported()]), openai_page([openai_cost(FIRST, 2.8)]), options=("--adjust",)
+        openai_page([reported()]), openai_page(openai_month(FIRST, 2.8)), options=("--adjust",)
     )
     assert [one["cost_usd"] for one in adjustments()] == ["-0.05"]
     with reading(reconciler.books.engine) as connection:
@@ -458,7 +459,19 @@ def test_what_an_invoice_differs_by_is_booked_when_asked_as_a_cost_of_the_provid
     ("costs", "options", "says"),
     [
         ((), (), "there is no money in these reports"),
-        ((3.0,), ("--settle-hours", "1000000"), "too young to count"),
+        (openai_month(FIRST, 3.0), ("--settle-hours", "1000000"), "too young to count"),
+        (openai_month(FIRST, 3.0)[9:], (), "costs of 2026-03-01T00:00:00Z are missing"),
+        (openai_month(FIRST, 3.0)[:20], (), "costs of 2026-03-21T00:00:00Z are missing"),
+        (
+            [*openai_month(FIRST, 3.0)[:12], *openai_month(FIRST, 3.0)[13:]],
+            (),
+            "costs of 2026-03-13T00:00:00Z are missing",
+        ),
+        (
+            openai_month(FIRST, 3.0, days=32),
+            (),
+            "the costs of 2026-04-01T00:00:00Z are not of 2026-03",
+        ),
     ],
 )
 def test_what_is_not_settled_is_not_booked(
@@ -466,7 +479,7 @@ def test_what_is_not_settled_is_not_booked(
     address: str,
     shell: Shell,
     tmp_path: Path,
-    costs: tuple[float, ...],
+    costs: Sequence[dict[str, Any]],
     options: tuple[str, ...],
     says: str,
 ) -> None:
@@ -474,9 +487,9 @@ def test_what_is_not_settled_is_not_booked(
     page = tmp_path / "page.json"
     page.write_text(json.dumps(openai_page([reported()])))
     files = ["--file", str(page)]
-    for cost in costs:
+    if costs:
         money = tmp_path / "cost.json"
-        money.write_text(json.dumps(openai_page([openai_cost(FIRST, cost)])))
+        money.write_text(json.dumps(openai_page(costs)))
         files += ["--file", str(money)]
     command = ("reconcile", "openai", "--period", "2026-03", "--dialect", "openai", "--adjust")
     code, _, said = shell.run(address, *command, *files, *options)

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -40,6 +41,13 @@ def openai_cost(start: int, value: float | str) -> dict[str, Any]:
     amount = {"value": float(value), "currency": "usd"}
     one = {"object": "organization.costs.result", "amount": amount, "line_item": "gpt-4.1"}
     return {"object": "bucket", "start_time": start, "end_time": start + 86_400, "results": [one]}
+
+
+def openai_month(start: int, value: float, *, days: int = 31) -> list[dict[str, Any]]:
+    """Returns the buckets of a month that begins on the first of March 2026, in which one day cost something."""
+    first = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
+    month = [{**openai_cost(first + number * 86_400, 0), "results": []} for number in range(days)]
+    return [openai_cost(start, value) if one["start_time"] == start else one for one in month]
 
 
 def anthropic_page(day: str, following: str, *results: dict[str, Any]) -> dict[str, Any]:
