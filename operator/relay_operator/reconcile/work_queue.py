@@ -51,7 +51,9 @@ class Key:
 
     @property
     def owner(self) -> str:
-        """The namespace of the tenant that this work is for; all Providers and ToolServers are one owner."""
+        """The namespace of the tenant that this work is for; all Providers are one owner, and each ToolServer, which is asked, is its own."""
+        if self.kind == "ToolServer":
+            return f"toolserver/{self.name}"
         return names.tenant_namespace(self.name) if self.is_of_a_tenant else self.namespace
 
 

@@ -28,6 +28,7 @@ from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS
 from relay_operator.decisions.tools.differences import Marks
 from relay_operator.errors import ToolServerUnusable
 from relay_operator.manifests import reach
+from relay_operator.manifests.addresses.forbidden_addresses import block, is_disguised
 from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 
@@ -42,6 +43,9 @@ _SECONDS: Final = 15.0
 _MOST_ANSWER_BYTES: Final = 2 * 1024 * 1024
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_PAGES: Final = 64
+_MOST_MARKS: Final = 32
+_OTHER_FIELDS: Final = "other fields"
+_END_SECONDS: Final = 2.0
 _MOST_CURSOR_CHARACTERS: Final = 4096
 _METHOD_NOT_FOUND: Final = -32601
 _UNSUPPORTED: Final = frozenset({400, 404, 405, 406, 415})
@@ -137,6 +141,8 @@ class ToolLists:
         port = upstream.port
         assert isinstance(port, int)
         plain = _plain(address)
+        if is_disguised(plain):
+            return False
         return reach.lets_out((upstream,), plain, port, cluster_cidrs=self._cluster_cidrs)
 
 
@@ -221,7 +227,7 @@ class _Reading:
         if name in found:
             raise _invalid(f"it lists the {kind} {name} twice")
         found[name] = definition_digest(entry)
-        self._marks[(kind, name)] = {field: _mark(value) for field, value in entry.items()}
+        self._marks[(kind, name)] = _marks(entry)
 
     async def _ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Returns the result of a request; None where the server does not know the method.
@@ -274,10 +280,14 @@ class _Reading:
     async def end(self) -> None:
         """Ends the session that was begun, if any: a server would keep one for each look."""
         if self._session_fields:
-            with suppress(aiohttp.ClientError, OSError, ValueError):
+            with suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
                 fields = self._fields(self._greeting or self._session_fields)
-                async with self._client.delete(
-                    self._address.url, headers=fields, allow_redirects=False, ssl=self._trusted
+                # the time of the look may be over already, and a server may never answer
+                async with (
+                    asyncio.timeout(_END_SECONDS),
+                    self._client.delete(
+                        self._address.url, headers=fields, allow_redirects=False, ssl=self._trusted
+                    ),
                 ):
                     pass
 
@@ -372,6 +382,14 @@ def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number of JSON")
 
 
+def _marks(entry: Mapping[str, Any]) -> Marks:
+    """Returns the marks of a definition's fields; of very many those behind the first ones have one together, since marks are kept."""
+    fields = list(entry)
+    rest = {field: entry[field] for field in fields[_MOST_MARKS:]}
+    marks = {field: _mark(entry[field]) for field in fields[:_MOST_MARKS]}
+    return marks | {_OTHER_FIELDS: _mark(rest)} if rest else marks
+
+
 def _mark(value: Any) -> tuple[str, int]:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16], len(text)
@@ -406,9 +424,7 @@ def _is_refusal(status: int, answer: Mapping[str, Any] | None) -> bool:
 
 def _plain(address: str) -> str:
     """Returns an address as the network sees it: IPv4 inside IPv6 as IPv4, without the zone of a link."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    return str(block(address.partition("%")[0]).network_address)
 
 
 def _is_address(host: str) -> bool:

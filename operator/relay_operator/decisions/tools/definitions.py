@@ -14,7 +14,8 @@ from relay_contract.tools.definitions import Definition
 
 MOST_DEFINITIONS: Final = 512
 """Of a server, tools and prompts together; of each kind as many more are remembered that it lists no more."""
-_TOKEN_CHARACTERS: Final = 12
+_TOKEN_CHARACTERS: Final = 64
+"""All of the hash: a server that could choose two definitions with one token would have the second approved with the first."""
 
 
 class State(StrEnum):
@@ -76,10 +77,10 @@ class Pins:
 
     @property
     def token(self) -> str:
-        """What approves all that waits, and nothing that comes to wait after it; empty where nothing does."""
+        """What approves all that waits in place of what was approved, and nothing that comes to wait after it; empty where nothing does."""
         if not self.waiting:
             return ""
-        text = repr([(kind, pin.name, pin.found) for kind, pin in self.waiting])
+        text = repr([(kind, pin.name, pin.approved, pin.found) for kind, pin in self.waiting])
         return hashlib.sha256(text.encode()).hexdigest()[:_TOKEN_CHARACTERS]
 
     @property

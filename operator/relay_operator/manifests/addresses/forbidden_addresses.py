@@ -57,6 +57,11 @@ def block(text: str) -> Network:
     return network
 
 
+def is_disguised(address: str) -> bool:
+    """Tells whether an address counts as global and leads to IPv4 of any kind, or into a site."""
+    return any(_is_within(block(address), one) for one in _PRIVATE_TOO)
+
+
 def obstacle_of(upstream: Provider | ToolServer, cluster_cidrs: Iterable[str]) -> str:
     """Says which address of a Provider or ToolServer relays must not be led to; empty where there is none."""
     own = "name the provider's own address"

@@ -135,6 +135,14 @@ async def test_one_owner_holds_no_more_than_its_part_of_the_workers() -> None:
     assert await taken(queue) == Key("RelayRoute", "relay-a", "r1")
 
 
+async def test_tool_servers_that_are_slow_keep_neither_each_other_nor_providers_waiting() -> None:
+    queue = WorkQueue()
+    servers = [Key("ToolServer", "", f"slow-{number}") for number in range(4)]
+    for key in (*servers, Key("Provider", "", "openai")):
+        queue.add(key)
+    assert {await taken(queue) for _ in range(5)} == {*servers, Key("Provider", "", "openai")}
+
+
 async def test_a_worker_for_urgent_keys_takes_no_other() -> None:
     queue = WorkQueue()
     queue.add(A)

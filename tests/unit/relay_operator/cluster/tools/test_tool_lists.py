@@ -191,6 +191,36 @@ async def test_a_session_ends_also_where_the_look_fails(tmp_path: Path) -> None:
     assert server.open == set()
 
 
+async def test_a_server_that_lets_no_session_end_takes_no_more_time_than_its_look(
+    tmp_path: Path,
+) -> None:
+    server, never = SessionServer("2025-11-25", []), asyncio.Event()
+
+    async def hangs(request: web.Request) -> web.StreamResponse:
+        is_list = request.method == "POST" and (await request.json())["method"] == "tools/list"
+        if is_list or request.method == "DELETE":
+            await never.wait()
+        return await server.handle(request)
+
+    async with a_server(tmp_path / "s", hangs):
+        lists = ToolLists(connect=lambda _: aiohttp.UnixConnector(str(tmp_path / "s")), seconds=0.5)
+        try:
+            async with asyncio.timeout(20):
+                with pytest.raises(ToolServerUnusable, match=r"were not read within 0\.5 s"):
+                    await lists.read(Address(url="http://erp.example.com/mcp", upstream=SERVICE))
+        finally:
+            never.set()
+
+
+async def test_a_definition_of_very_many_fields_has_few_marks(tmp_path: Path) -> None:
+    fields = {f"x{number}": number for number in range(5000)}
+    found = await read(tmp_path, pages([tool("a", **fields)]))
+    changed = await read(tmp_path, pages([tool("a", **fields, y=1)]))
+    marks, others = found.marks["tool", "a"], changed.marks["tool", "a"]
+    assert len(marks) == 33
+    assert {name for name in marks if marks[name] != others[name]} == {"other fields"}
+
+
 async def test_a_server_of_a_revision_that_relays_do_not_speak_is_told(tmp_path: Path) -> None:
     server = SessionServer("2024-11-05", [])
     found = await failure(tmp_path, handle=server.handle)
@@ -289,7 +319,13 @@ async def test_an_address_that_relays_may_not_reach_is_not_asked(
     assert "is not among egressCIDRs" in str(found)
 
 
-@pytest.mark.parametrize("leads_to", ["10.0.0.7", "127.0.0.1", "::ffff:10.0.0.7", "fd00::1"])
+@pytest.mark.parametrize(
+    "leads_to",
+    [
+        *("10.0.0.7", "127.0.0.1", "::ffff:10.0.0.7", "fd00::1"),
+        *("64:ff9b::a9fe:a9fe", "64:ff9b::0a00:7", "::a9fe:a9fe", "2002:a00:7::1"),
+    ],
+)
 async def test_a_name_that_leads_inside_is_not_connected_to(
     leads_to: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,17 @@ def test_an_approval_is_of_what_was_seen_and_not_of_what_came_since() -> None:
     assert granted(look(seen, more, approval=seen.token)) == {"read": B}
 
 
+def test_an_approval_is_for_once() -> None:
+    """A server that chooses its definitions cannot choose two with one token, nor use one again after another was approved."""
+    seen = look(FIRST, {"pay": C, "read": B})
+    assert len(seen.token) == 64
+    approved = look(seen, {"pay": C, "read": B}, approval=seen.token)
+    other = "d" * 64
+    accepted = look(approved, {"pay": other, "read": B}, accepts=True)
+    back = look(accepted, {"pay": C, "read": B}, approval=seen.token)
+    assert granted(back) == {"read": B}
+
+
 @pytest.mark.parametrize("approval", ["", "0" * 12])
 def test_no_other_word_approves(approval: str) -> None:
     assert granted(look(FIRST, {"pay": C}, approval=approval)).get("pay") is None
