@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from pytest_kind import KindCluster
@@ -175,12 +175,27 @@ def _others(*published: definitions.Published, namespace: str) -> Callable[[Clus
     """Returns what defines the kinds of other projects, without the controllers behind them."""
 
     def define(cluster: Cluster, directory: Path) -> None:
-        for file in definitions.downloaded(published, directory):
-            cluster.kubectl("apply", "--server-side", "-f", str(file))
+        files = definitions.downloaded(published, directory)
+        named = [part for file in files for part in ("-f", str(file))]
+        cluster.kubectl("apply", "--server-side", *named)
+        # the API server knows a kind a moment after its definition is there, and tells of it later still
+        cluster.kubectl("wait", *named, "--for=condition=Established", "--timeout=60s")
+        kinds = json.loads(cluster.kubectl("get", *named, "-o", "json"))
+        plurals = {_plural(one) for one in kinds.get("items", [kinds])}
+        wait_until(
+            "the kinds of these definitions",
+            lambda: set(cluster.kubectl("api-resources", "-o", "name").split()),
+            plurals.issubset,
+            seconds=60,
+        )
         for name in namespace.split():
             cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_namespace(name)))
 
     return define
+
+
+def _plural(definition: dict[str, Any]) -> str:
+    return f"{definition['spec']['names']['plural']}.{definition['spec']['group']}"
 
 
 def _namespace(name: str) -> dict[str, object]:
