@@ -19,7 +19,7 @@ ToolOutcome = Literal[
     "refused",
     "crashed",
 ]
-"""How a request ends. tool_error: the tool says that it failed; protocol_error: the server refused in the protocol's words;
+"""Names the ends of a request. tool_error: the tool says that it failed; protocol_error: the server refused in the protocol's words;
 input_required: the call goes on with another request; invalid: what the server said was no answer; unavailable: it was not reached, or
 fell silent; cancelled: the caller left; denied: not granted, whether or not it exists; limited: beyond a limit; refused: not as
 the protocol has it; crashed: an error of the relay."""

@@ -15,7 +15,7 @@ MAX_TOLD: Final = 16
 
 
 class PermittedBody:
-    """What is left of a body, and the header field that tells the caller what is not; empty where nothing is missing."""
+    """Holds what is left of a body, and the header field that names what was taken out, empty where nothing was."""
 
     __slots__ = ("body", "field")
 

@@ -1,4 +1,4 @@
-"""What every request of the protocol has in common: an answer in the protocol's words, whole or as a stream, and its record."""
+"""Answers requests of the protocol: in its words, whole or as a stream, with a record of each."""
 
 import math
 import time
@@ -58,7 +58,7 @@ class UnderWay:
 
 
 class ToolUse:
-    """What one worker has under way for clients of tools."""
+    """Counts what one worker has under way for clients of tools."""
 
     __slots__ = ("calls", "rounds", "streams")
 

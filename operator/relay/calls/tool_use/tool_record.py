@@ -1,4 +1,4 @@
-"""What is booked of a request to a tool server, from its decision to its end."""
+"""Records a request to a tool server, from its decision to its end."""
 
 from typing import Any, Final
 

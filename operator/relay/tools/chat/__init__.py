@@ -1,1 +1,1 @@
-"""What a manifest permits in chat: tools that a call offers a model, and tools that a model calls."""
+"""Holds chat calls to a manifest: the tools that a call offers a model, and those that a model calls."""
