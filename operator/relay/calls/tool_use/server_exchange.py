@@ -1,16 +1,16 @@
 """Messages whose answers the relay itself reads, to one server or to all of a session."""
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from typing import Final
 
 from mypy_extensions import trait
 
 from relay.calls.attempts.provider_access import ProviderAccess
-from relay.http.connection_pool import Origin, Pool
+from relay.calls.tool_use.server_receiver import ServerReceiver
+from relay.http.connection_pool import Origin
 from relay.http.headers import Field
-from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
+from relay.http.upstream import UpstreamConnection
 from relay.tools.reading.event_stream import EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 
@@ -32,19 +32,14 @@ class ExchangeReader(ABC):
         """Called after an exception in the handling of an exchange, which has ended it."""
 
 
-class ServerExchange(ResponseReceiver):
+class ServerExchange(ServerReceiver):
     """One request to a server and its answer: status (0 without one), session id, and message if there is one."""
 
     __slots__ = (
         "_body",
-        "_connection",
         "_crash_reader",
         "_events",
-        "_is_over",
-        "_is_sent_twice",
         "_origin",
-        "_pool",
-        "_providers",
         "_reader",
         "_request",
         "answer",
@@ -60,17 +55,14 @@ class ServerExchange(ResponseReceiver):
         origin: Origin,
         request: bytes,
     ) -> None:
-        self._providers = providers
+        super().__init__(providers)
         self._origin = origin
         self._request = request
         self._reader: ExchangeReader | None = None
         # stays: the reader itself may have raised
         self._crash_reader: ExchangeReader | None = None
-        self._connection: UpstreamConnection | None = None
-        self._pool: Pool | None = None
         self._events: EventReader | None = None
         self._body = bytearray()
-        self._is_over = self._is_sent_twice = False
         self.server = server
         self.status = 0
         self.session_id = ""
@@ -79,8 +71,7 @@ class ServerExchange(ResponseReceiver):
     def start(self, reader: ExchangeReader) -> None:
         """Sends the request as soon as there is a connection."""
         self._reader = self._crash_reader = reader
-        self._pool = self._providers.pool(self._origin)
-        self._pool.acquire(self, time.monotonic())
+        self._acquire(self._origin)
 
     def abort(self) -> None:
         """Ends the exchange without telling so."""
@@ -88,11 +79,7 @@ class ServerExchange(ResponseReceiver):
             return
         self._is_over = True
         self._reader = None
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abandon()
-        elif self._pool is not None:
-            self._pool.cancel(self)
+        self._let_go()
 
     # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
 
@@ -129,18 +116,9 @@ class ServerExchange(ResponseReceiver):
             self._take(bytes(self._body))
         self._end()
 
-    def failed(self, fault: Fault) -> None:
-        if self._is_over:
-            return
-        self._connection = None
-        pool = self._pool
-        if fault == "undelivered" and pool is not None and not self._is_sent_twice:
-            # as of a call: the server has not a byte of it
-            self._is_sent_twice = True
-            pool.acquire_new(self)
-        else:
-            self.status = 0
-            self._end()
+    def _lost(self) -> None:
+        self.status = 0
+        self._end()
 
     def crashed(self, error: Exception) -> None:
         reader = self._crash_reader

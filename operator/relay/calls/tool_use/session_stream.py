@@ -14,14 +14,15 @@ from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller, identify
 from relay.calls.tool_use.answering import STREAM_HEADERS, ToolUse
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
+from relay.calls.tool_use.server_receiver import ServerReceiver
 from relay.calls.tool_use.session_access import is_of_a_page, session_fields, session_of
 from relay.dialect.endpoints import MCP_LABEL
 from relay.dialect.refusals import Refusal
-from relay.http.connection_pool import Origin, Pool
+from relay.http.connection_pool import Origin
 from relay.http.downstream import ClientConnection
 from relay.http.headers import Field
 from relay.http.message import Request
-from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
+from relay.http.upstream import UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import may_pass
 from relay.tools.permissions import ListKind, Permissions
@@ -65,18 +66,13 @@ class StreamReader(ABC):
         """Takes an exception in the handling of a stream, which has ended it."""
 
 
-class ServerStream(ResponseReceiver):
+class ServerStream(ServerReceiver):
     """One server's stream of a session."""
 
     __slots__ = (
-        "_connection",
         "_events",
-        "_is_over",
-        "_is_sent_twice",
         "_origin",
         "_place",
-        "_pool",
-        "_providers",
         "_reader",
         "_request",
         "_server",
@@ -91,40 +87,22 @@ class ServerStream(ResponseReceiver):
         request: bytes,
         reader: StreamReader,
     ) -> None:
-        self._providers = providers
+        super().__init__(providers)
         self._place = place
         self._server = server
         self._origin = origin
         self._request = request
         self._reader = reader
         self._events: EventReader | None = None
-        self._connection: UpstreamConnection | None = None
-        self._pool: Pool | None = None
-        self._is_over = self._is_sent_twice = False
 
     def start(self) -> None:
         """Asks the server for its stream."""
-        self._pool = self._providers.pool(self._origin)
-        self._pool.acquire(self, time.monotonic())
+        self._acquire(self._origin)
 
     def abort(self) -> None:
         """Ends the stream without telling so."""
         self._is_over = True
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abandon()
-        elif self._pool is not None:
-            self._pool.cancel(self)
-
-    def pause(self) -> None:
-        """Stops reading the server for now."""
-        if self._connection is not None:
-            self._connection.pause()
-
-    def resume(self) -> None:
-        """Reads the server again."""
-        if self._connection is not None:
-            self._connection.resume()
+        self._let_go()
 
     # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
 
@@ -166,17 +144,8 @@ class ServerStream(ResponseReceiver):
                 self._connection = None
             self._end()
 
-    def failed(self, fault: Fault) -> None:
-        if self._is_over:
-            return
-        self._connection = None
-        pool = self._pool
-        if fault == "undelivered" and pool is not None and not self._is_sent_twice:
-            # as of a call: the server has not a byte of it
-            self._is_sent_twice = True
-            pool.acquire_new(self)
-        else:
-            self._end()
+    def _lost(self) -> None:
+        self._end()
 
     def crashed(self, error: Exception) -> None:
         self.abort()

@@ -1,15 +1,14 @@
 """A message on its way to a tool server, and what comes back, held to it."""
 
-import time
 from abc import ABC, abstractmethod
 from typing import Final
 
 from mypy_extensions import trait
 
 from relay.calls.attempts.provider_access import ProviderAccess
-from relay.http.connection_pool import Pool
+from relay.calls.tool_use.server_receiver import ServerReceiver
 from relay.http.headers import Field
-from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
+from relay.http.upstream import UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome, answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed
@@ -46,22 +45,17 @@ class AnswerReader(ABC):
         """Takes an exception in the handling of the call, which has ended it."""
 
 
-class ToolCall(ResponseReceiver):
+class ToolCall(ServerReceiver):
     """Lives from `start` to the reader's last call or `abort`. place is its server's in the session, -1 without one."""
 
     __slots__ = (
         "_access",
         "_auth",
         "_body",
-        "_connection",
         "_events",
         "_fields",
-        "_is_over",
-        "_is_sent_twice",
         "_passed",
         "_place",
-        "_pool",
-        "_providers",
         "_reader",
         "_seal",
         "_status",
@@ -77,7 +71,7 @@ class ToolCall(ResponseReceiver):
         reader: AnswerReader,
         place: int = -1,
     ) -> None:
-        self._providers = providers
+        super().__init__(providers)
         self._access = access
         self._passed = passed
         self._fields = fields
@@ -88,32 +82,18 @@ class ToolCall(ResponseReceiver):
         self._status = 0
         self._body = bytearray()
         self._events: EventReader | None = None
-        self._connection: UpstreamConnection | None = None
-        self._pool: Pool | None = None
-        self._is_over = self._is_sent_twice = False
 
     def start(self, auth: bytes) -> None:
         """Sends the message as soon as there is a connection. auth is the server's credential as a header line."""
         self._auth = auth
         upstream = self._access.upstreams[self._passed.server]
-        self._pool = self._providers.pool(upstream.origin)
-        self._pool.acquire(self, time.monotonic())
+        self._acquire(upstream.origin)
 
     def abort(self) -> None:
         """Ends a call whose answer nobody wants any more: to the server that cancels it."""
         if not self._is_over:
             self._is_over = True
             self._let_go()
-
-    def pause(self) -> None:
-        """Stops reading the server for now."""
-        if self._connection is not None:
-            self._connection.pause()
-
-    def resume(self) -> None:
-        """Reads the server again."""
-        if self._connection is not None:
-            self._connection.resume()
 
     # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
 
@@ -163,17 +143,8 @@ class ToolCall(ResponseReceiver):
         else:
             self._take_answer(read_message(bytes(self._body), SERVER_BOUNDS))
 
-    def failed(self, fault: Fault) -> None:
-        if self._is_over:
-            return
-        self._connection = None
-        pool = self._pool
-        if fault == "undelivered" and pool is not None and not self._is_sent_twice:
-            # the server was closing an idle connection, and has not a byte of the message
-            self._is_sent_twice = True
-            pool.acquire_new(self)
-        else:
-            self._fail(ProtocolError.server_unavailable)
+    def _lost(self) -> None:
+        self._fail(ProtocolError.server_unavailable)
 
     def crashed(self, error: Exception) -> None:
         # it may have been raised by the reader, after the last call
@@ -226,11 +197,3 @@ class ToolCall(ResponseReceiver):
         self._is_over = True
         self._let_go()
         self._reader.failed(error)
-
-    def _let_go(self) -> None:
-        """Drops a connection that is not free by itself."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abandon()
-        elif self._pool is not None:
-            self._pool.cancel(self)
