@@ -1,6 +1,6 @@
 """Runs the test tiers, the quickest first. What they need is built beside those before them.
 
-    python -m tests.tiers                                  all tiers, with coverage; the first that fails ends the run
+    python -m tests.tiers                                  all tests, with coverage; the first tier that fails ends the run
     python -m tests.tiers --tier blackbox --tier compiled  these tiers
     python -m tests.tiers --only "tests/e2e -k story"      one pytest run with these arguments
 
@@ -28,6 +28,7 @@ class Tier:
     """One kind of tests: what it needs, whether coverage sees it (code runs in pytest's processes), how many processes share it.
 
     beside: it may run beside those after it, because no clock and no other process matters to it. options are pytest's.
+    repeats: another tier has the same tests, so that a run of all tests leaves it out.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Tier:
     processes: int = 1
     beside: bool = False
     options: tuple[str, ...] = ()
+    repeats: bool = False
 
 
 _AFTERWARDS: Final = "tests/e2e/afterwards"
@@ -53,7 +55,7 @@ TIERS: Final = (
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
     Tier("image", "tests/image", frozenset({Need.CLUSTER})),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
-    Tier("blackbox", "tests/blackbox", processes=2),
+    Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
     Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2),
     Tier("e2e", "tests/e2e", frozenset({Need.CLUSTER}), processes=2, options=_TWO_CLUSTERS),
     Tier("afterwards", _AFTERWARDS, frozenset({Need.CLUSTER})),
@@ -75,6 +77,10 @@ def full_runs(tiers: Sequence[Tier]) -> list[Run]:
         for tier in TIERS
         if tier in tiers
     ]
+
+
+ALL_TESTS: Final = tuple(tier for tier in TIERS if not tier.repeats)
+"""What a run of all tests takes. Black-box tests try the relay once, compiled as the image has it; `make blackbox` the sources too."""
 
 
 def _side_by_side(tier: Tier) -> tuple[str, ...]:
@@ -116,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.only:
         return run_all([chosen_run(shlex.split(options.only))])
-    names = options.tier or [tier.name for tier in TIERS]
+    names = options.tier or [tier.name for tier in ALL_TESTS]
     with tempfile.TemporaryDirectory(prefix="relay-e2e-") as directory:
         os.environ[records.DIRECTORY] = directory
         return run_all(full_runs([tier for tier in TIERS if tier.name in names]))

@@ -8,30 +8,27 @@ import pytest
 from tests import coverage_report
 from tests.coverage_report import Count
 from tests.tier_runs import Need, Run, Took, run_all, times
-from tests.tiers import TIERS, chosen_run, full_runs
+from tests.tiers import ALL_TESTS, TIERS, chosen_run, full_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_quickest_tier_runs_first_and_the_real_cluster_last() -> None:
-    assert [run.title for run in full_runs(TIERS)] == [
-        *(
-            "unit",
-            "simulation",
-            "ledger",
-            "chart",
-            "image",
-            "contract",
-            "blackbox",
-            "compiled",
-            "e2e",
-            "afterwards",
-        )
+    assert [run.title for run in full_runs(ALL_TESTS)] == [
+        *("unit", "simulation", "ledger", "chart", "image", "contract"),
+        *("compiled", "e2e", "afterwards"),
     ]
 
 
-def test_every_test_belongs_to_a_tier() -> None:
-    directories = [ROOT / tier.directory for tier in TIERS]
+def test_a_tier_that_is_left_out_of_all_tests_repeats_the_tests_of_another() -> None:
+    left_out = [tier for tier in TIERS if tier not in ALL_TESTS]
+    directories = {tier.directory for tier in ALL_TESTS}
+    assert [tier.name for tier in left_out] == ["blackbox"]
+    assert all(tier.directory in directories for tier in left_out)
+
+
+def test_every_test_belongs_to_a_tier_of_all_tests() -> None:
+    directories = [ROOT / tier.directory for tier in ALL_TESTS]
     astray = [
         str(path)
         for path in (ROOT / "tests").rglob("test_*.py")
