@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
 from tests.unit.relay_operator.reconcile.scenes import ANALYSIS, CANARY, SPACE, with_a_tenant
@@ -100,6 +100,7 @@ async def played(sequence: list[Any]) -> None:
     await play.life.end()
 
 
+@settings(max_examples=max(settings().max_examples // 3, 15))
 @given(steps)
 def test_no_weight_exceeds_what_the_last_spec_allows_and_status_tells_it(
     sequence: list[Any],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
@@ -85,6 +85,7 @@ def play(manifests: list[Manifest]) -> dict[str, tuple[str, str]]:
         return runner.run(become_ready(manifests))
 
 
+@settings(max_examples=max(settings().max_examples // 3, 15))
 @given(st.permutations(objects(FIRST)))
 def test_the_first_tenant_becomes_ready_in_any_order_of_its_objects(
     manifests: list[Manifest],
