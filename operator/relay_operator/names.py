@@ -333,13 +333,23 @@ def client_certificate_entries(provider: str) -> tuple[str, str]:
     return f"{provider}_tls.crt", f"{provider}_tls.key"
 
 
+_TOOL_SERVER_ENTRY = "_tools_"
+"""No Provider's entry begins with an underscore."""
+
+
 def tool_server_entry(server: str) -> str:
-    """Returns the entry of UPSTREAM_SECRET with a tool server's credential. No Provider's entry begins with an underscore."""
-    return f"_tools_{server}"
+    """Returns the entry of UPSTREAM_SECRET with a tool server's credential."""
+    return f"{_TOOL_SERVER_ENTRY}{server}"
+
+
+def tool_server_of_entry(entry: str) -> str:
+    """Returns the tool server that an entry of UPSTREAM_SECRET is for; empty for the entry of a provider."""
+    name = entry.removeprefix(_TOOL_SERVER_ENTRY)
+    return name if name != entry else ""
 
 
 def provider_of_entry(entry: str) -> str:
-    """Returns the provider that an entry of UPSTREAM_SECRET is for."""
+    """Returns the provider that an entry of UPSTREAM_SECRET is for; empty for the entry of a tool server."""
     return entry.partition("_")[0]
 
 

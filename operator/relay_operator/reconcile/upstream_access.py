@@ -32,7 +32,7 @@ _MOST_SECRET_BYTES = 1000 * 1024
 class Keys:
     """Credentials that relays show the providers, as entries of the tenant's Secret: keys, certificates, proxy credentials.
 
-    missing says of each provider what cannot be handed over; kept are the providers for which the last ones stay
+    missing says of each provider, and of each entry of a tool server, what cannot be handed over; kept are the providers for which the last ones stay
     meanwhile, all of them. withheld says of each provider why nothing is handed over that could be; until_probed tells that
     this ends with the first probe of the tenant's isolation. unread is the first error of those Secrets that could not be
     read: what their providers were last shown stays, so that what is to go from the others does not wait for them.
@@ -167,10 +167,10 @@ class UpstreamAccess:
             for group in groups:
                 if all(file in last for file in group):
                     values |= {file: last[file] for file in group}
-        for name in _without_room(publication, values):
-            problem = _no_room(name, publication.base.namespace)
-            missing[name] = (*missing.get(name, ()), problem)
-            kept.discard(name)
+        for owner in _without_room(publication, values):
+            problem = _no_room(owner, publication.base.namespace)
+            missing[owner] = (*missing.get(owner, ()), problem)
+            kept.discard(owner)
         first = next(iter(unread.values()), None)
         return Keys(values=values, missing=missing, kept=frozenset(kept), unread=first)
 
@@ -231,23 +231,31 @@ def _lacking(
 
 
 def _without_room(publication: Publication, values: dict[str, str]) -> list[str]:
-    """Takes out what the tenant's Secret cannot hold, that of providers in force last; returns whose it was."""
+    """Takes out what the tenant's Secret cannot hold; returns whose it was: Providers, and entries of tool servers.
+
+    Providers that no route in force uses lose theirs first, then tool servers, then the others.
+    """
     used = publication.used_providers()
-    owners = {file: names.provider_of_entry(file) for file in values}
+    owners = {file: names.provider_of_entry(file) or file for file in values}
     without: list[str] = []
-    for name in sorted(set(owners.values()), key=lambda name: (name in used, name)):
+    for owner in sorted(
+        set(owners.values()),
+        key=lambda owner: (owner in used, bool(names.tool_server_of_entry(owner)), owner),
+    ):
         if sum(len(value.encode()) for value in values.values()) <= _MOST_SECRET_BYTES:
             break
-        for file in [file for file, owner in owners.items() if owner == name]:
+        for file in [file for file, whose in owners.items() if whose == owner]:
             del values[file]
-        without.append(name)
+        without.append(owner)
     return without
 
 
-def _no_room(provider: str, space: str) -> Problem:
+def _no_room(owner: str, space: str) -> Problem:
+    server = names.tool_server_of_entry(owner)
+    whose = f"ToolServer {server}" if server else f"Provider {owner}"
     message = (
-        f"Secret {space}/{names.UPSTREAM_SECRET} has no room for what Provider {provider} is to be shown: "
-        f"it holds {_MOST_SECRET_BYTES} bytes; use fewer Providers, or shorter certificate chains"
+        f"Secret {space}/{names.UPSTREAM_SECRET} has no room for what {whose} is to be shown: it holds "
+        f"{_MOST_SECRET_BYTES} bytes; use fewer Providers and ToolServers, or shorter certificate chains"
     )
     return Problem(what="key", reason=Reason.SECRET_MISSING, message=message)
 

@@ -5,12 +5,13 @@ after it was reviewed could lead every model that reads it (the field's word is 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from relay_contract.tools.definitions import Definition
+from relay_operator.decisions.tools.steadiness import ALL_REST, Restless
 
 MOST_DEFINITIONS: Final = 512
 """Of a server, tools and prompts together; of each kind as many more are remembered that it lists no more."""
@@ -97,22 +98,41 @@ class Found:
     tools: Mapping[str, str]
     prompts: Mapping[str, str]
 
+    @property
+    def all_by_name(self) -> dict[tuple[str, str], str]:
+        """Every digest by kind and name."""
+        tools = {("tool", name): digest for name, digest in self.tools.items()}
+        return tools | {("prompt", name): digest for name, digest in self.prompts.items()}
 
-def settled(known: Pins | None, found: Found, *, accepts: bool, approval: str) -> Pins:
+
+def settled(
+    known: Pins | None, found: Found, *, accepts: bool, approval: str, restless: Restless = ALL_REST
+) -> Pins:
     """Returns the definitions after a look. known is None before the first one; the first that finds any approves them.
 
-    approval is the token that somebody has set; accepts tells that whatever is listed is approved.
+    approval is the token that somebody has set; accepts tells that whatever is listed is approved. Those that are restless wait
+    as what they were first suspended for, whatever they are listed as, and are not accepted unseen.
     """
+    before = known.all_by_name if known else {}
+    held = {
+        name: _suspended(before[name], digests)
+        for name, digests in restless.items()
+        if name in before and before[name].approved
+    }
     looked = Pins(
-        tools=_looked(known.tools if known else (), found.tools),
-        prompts=_looked(known.prompts if known else (), found.prompts),
+        tools=_looked(known.tools if known else (), found.tools, _of_kind("tool", held)),
+        prompts=_looked(known.prompts if known else (), found.prompts, _of_kind("prompt", held)),
     )
     # a server that only starts may list nothing yet
     is_first = known is None or not known.all
-    is_approved = is_first or accepts or (bool(approval) and approval == looked.token)
-    if not is_approved:
+    if is_first or (approval and approval == looked.token):
+        return Pins(tools=_approved(looked.tools), prompts=_approved(looked.prompts))
+    if not accepts:
         return looked
-    return Pins(tools=_approved(looked.tools), prompts=_approved(looked.prompts))
+    return Pins(
+        tools=_approved(looked.tools, but=_of_kind("tool", held)),
+        prompts=_approved(looked.prompts, but=_of_kind("prompt", held)),
+    )
 
 
 def in_force(pins: Iterable[Pin]) -> tuple[Definition, ...]:
@@ -153,18 +173,36 @@ def _read(listed: Iterable[Mapping[str, str]]) -> tuple[Pin, ...]:
     )
 
 
-def _looked(known: Iterable[Pin], found: Mapping[str, str]) -> tuple[Pin, ...]:
+def _suspended(pin: Pin, digests: tuple[str, str]) -> str:
+    """Returns the digest that a definition waits as: another than the approved one, and the same from look to look."""
+    if pin.state is State.CHANGED:
+        return pin.found
+    return next(digest for digest in digests if digest != pin.approved)
+
+
+def _of_kind(kind: str, held: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    return {name: digest for (of_kind, name), digest in held.items() if of_kind == kind}
+
+
+def _looked(
+    known: Iterable[Pin], found: Mapping[str, str], held: Mapping[str, str]
+) -> tuple[Pin, ...]:
     before = {pin.name: pin for pin in known}
     listed = {
-        name: replace(before.get(name) or Pin(name=name), found=digest)
+        name: replace(before.get(name) or Pin(name=name), found=held.get(name, digest))
         for name, digest in found.items()
     }
+    # what was suspended stays so when it is left out of the list: a call would reach it all the same
     gone = [
-        replace(pin, found="") for name, pin in before.items() if name not in found and pin.approved
+        pin if pin.state is State.CHANGED else replace(pin, found="")
+        for name, pin in before.items()
+        if name not in found and pin.approved
     ]
     kept = {pin.name: pin for pin in gone[:MOST_DEFINITIONS]}
     return tuple(pin for _, pin in sorted((listed | kept).items()))
 
 
-def _approved(pins: Iterable[Pin]) -> tuple[Pin, ...]:
-    return tuple(replace(pin, approved=pin.found or pin.approved) for pin in pins)
+def _approved(pins: Iterable[Pin], *, but: Collection[str] = ()) -> tuple[Pin, ...]:
+    return tuple(
+        pin if pin.name in but else replace(pin, approved=pin.found or pin.approved) for pin in pins
+    )

@@ -7,6 +7,7 @@ from relay_operator import names
 from relay_operator.decisions.conditions import Condition, condition, not_accepted
 from relay_operator.decisions.outcome import Obstacle, Refused, Waiting
 from relay_operator.decisions.tools.definitions import Pins, State
+from relay_operator.decisions.tools.steadiness import ALL_REST, STEADY_SECONDS, Restless
 from relay_operator.names import ConditionType, Reason
 
 _NAMED: Final = 5
@@ -42,12 +43,17 @@ class Look:
 
 
 def conditions(
-    obstacle: Obstacle | None, look: Look | None, pins: Pins | None, *, server: str
+    obstacle: Obstacle | None,
+    look: Look | None,
+    pins: Pins | None,
+    *,
+    server: str,
+    restless: Restless = ALL_REST,
 ) -> list[Condition]:
     """Builds every condition of the ToolServer of this name. obstacle is what keeps it from being asked, look what came of the last question."""
     further = [] if look is None else [_probed(look)]
     if pins is not None:
-        further.append(_approved(pins, server))
+        further.append(_approved(pins, server, restless))
     found = obstacle or (look.obstacle if look is not None else None)
     if found is None and pins is None:
         found = Waiting(reason=Reason.NOT_PROBED, message="its lists are being read")
@@ -64,19 +70,29 @@ def _probed(look: Look) -> Condition:
     )
 
 
-def _approved(pins: Pins, server: str) -> Condition:
+def _approved(pins: Pins, server: str, restless: Restless) -> Condition:
     """Builds the condition that a person looks at who approves; what waits keeps nobody from the rest."""
     if not pins.waiting:
         reason = Reason.ALL_APPROVED
         message = f"{pins.summary} listed definitions are approved"
         return condition(ConditionType.DEFINITIONS_APPROVED, True, reason, reason, message)
-    changed = [f"{kind} {pin.name}" for kind, pin in pins.waiting if pin.state is State.CHANGED]
+    changed = [
+        f"{kind} {pin.name}"
+        for kind, pin in pins.waiting
+        if pin.state is State.CHANGED and (kind, pin.name) not in restless
+    ]
+    by_turns = [f"{kind} {pin.name}" for kind, pin in pins.waiting if (kind, pin.name) in restless]
     added = [f"{kind} {pin.name}" for kind, pin in pins.waiting if pin.state is State.ADDED]
-    reason = Reason.DEFINITION_CHANGED if changed else Reason.DEFINITION_ADDED
+    reason = Reason.DEFINITION_CHANGED if changed or by_turns else Reason.DEFINITION_ADDED
     told = [
         f"{listed(those)} {verb}"
         for those, verb in (
             (changed, "changed since approved, suspended for all Tenants"),
+            (
+                by_turns,
+                "listed now so and now otherwise, suspended for all Tenants until it has been the same for "
+                f"{STEADY_SECONDS / 60:.0f} min (do Pods of two versions answer?)",
+            ),
             (added, "added, not there for any Tenant"),
         )
         if those

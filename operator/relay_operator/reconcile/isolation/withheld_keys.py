@@ -9,7 +9,7 @@ def withhold(keys: Keys, withholding: Withholding | None) -> Keys:
     """Takes everything out that relays would show their providers, if there is a reason to."""
     if withholding is None:
         return keys
-    providers = sorted({names.provider_of_entry(entry) for entry in keys.values})
+    providers = sorted({names.provider_of_entry(entry) for entry in keys.values} - {""})
     return Keys(
         missing=keys.missing,
         withheld=dict.fromkeys(providers, withholding.why),

@@ -22,6 +22,7 @@ from relay_operator.decisions.tools import definitions, server_conditions
 from relay_operator.decisions.tools.definitions import Found, Pins, State
 from relay_operator.decisions.tools.differences import Change, Marks
 from relay_operator.decisions.tools.server_conditions import Look
+from relay_operator.decisions.tools.steadiness import ALL_REST, Restless, Steadiness
 from relay_operator.errors import ApiServerRefused, ToolServerUnusable, Unavailable
 from relay_operator.manifests import upstreams
 from relay_operator.manifests.addresses import forbidden_addresses
@@ -67,6 +68,8 @@ class _Record:
     listed: Listed | None = None
     look: Look | None = None
     failures: int = 0
+    steadiness: Steadiness = field(default_factory=Steadiness)
+    restless: Restless = field(default_factory=dict)
     approved: dict[tuple[str, str], tuple[str, Marks]] = field(default_factory=dict)
 
 
@@ -145,7 +148,7 @@ class ToolServerReconciler:
             record, before = await self._asked(server, found), pins
             look = record.look
             if record.listed is not None:
-                pins = self._settled(server, before, record.listed)
+                pins = self._settled(server, before, record)
                 self._offer(watched, _offer(server, found, pins))
                 await self._tell(watched, server, before, pins, record, now)
         await self._report(watched, found.obstacle, look, pins, now)
@@ -209,13 +212,16 @@ class ToolServerReconciler:
                 record.look = Look(reason=error.reason, message=str(error))
         else:
             record.failures, record.look = 0, _answered(record.listed)
+            record.restless = record.steadiness.look(_found(record.listed).all_by_name, clock())
         record.at = clock()
         return record
 
-    def _settled(self, server: ToolServer, known: Pins | None, listed: Listed) -> Pins:
+    def _settled(self, server: ToolServer, known: Pins | None, record: _Record) -> Pins:
+        assert record.listed is not None
         return definitions.settled(
             known,
-            Found(tools=listed.tools, prompts=listed.prompts),
+            _found(record.listed),
+            restless=record.restless,
             accepts=server.spec.on_change == "Accept",
             approval=server.metadata.annotations.get(names.ANNOTATION_APPROVE_DEFINITIONS, ""),
         )
@@ -245,7 +251,7 @@ class ToolServerReconciler:
             if pin.found and _is_news(known.get((kind, pin.name)), pin)
         ]
         if before is not None and news:
-            is_accepted = server.spec.on_change == "Accept"
+            is_accepted = server.spec.on_change == "Accept" and not record.restless
             told = server_conditions.listed([one.words for one in news])
             changed = any(pin.state is State.CHANGED for _, pin in pins.waiting)
             suspended = Reason.DEFINITION_CHANGED if changed else Reason.DEFINITION_ADDED
@@ -327,7 +333,13 @@ class ToolServerReconciler:
             "ToolServer",
             watched.body,
             fields,
-            server_conditions.conditions(obstacle, look, pins, server=watched.name),
+            server_conditions.conditions(
+                obstacle,
+                look,
+                pins,
+                server=watched.name,
+                restless=kept.restless if kept else ALL_REST,
+            ),
             on_its_way=(),
             now=now,
         )
@@ -379,6 +391,10 @@ def _address(server: ToolServer, found: _Resolved) -> Address:
         credential=f"{auth.scheme} {credential}".strip() if auth and credential else "",
         ca_bundle=server.spec.ca_bundle,
     )
+
+
+def _found(listed: Listed) -> Found:
+    return Found(tools=listed.tools, prompts=listed.prompts)
 
 
 def _answered(listed: Listed) -> Look:

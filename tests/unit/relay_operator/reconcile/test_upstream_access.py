@@ -246,5 +246,9 @@ def test_what_the_secret_cannot_hold_is_left_out_and_what_is_in_force_stays_long
     values |= {"d_proxy": "x" * 900_000}
     assert _without_room(publication, values) == ["c", "d"]
     assert set(values) == {"a"}
+    values |= {"_tools_crm": "x" * 400_000, "_tools_erp": "x" * 400_000, "b": "x" * 400_000}
+    assert _without_room(publication, values) == ["b", "_tools_crm"]
+    assert set(values) == {"a", "_tools_erp"}
+    assert "for what ToolServer crm is" in _no_room("_tools_crm", "relay-finance").message
     message = _no_room("d", "relay-finance").message
     assert message.startswith("Secret relay-finance/relay-upstream has no room for what Provider d")

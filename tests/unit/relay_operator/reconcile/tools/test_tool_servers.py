@@ -388,3 +388,65 @@ async def test_what_takes_something_away_goes_first_and_what_adds_keeps_nobody_w
     await stage.settle(2)
     assert queued.count(Urgency.URGENT) == 26
     await life.end()
+
+
+@in_virtual_time
+async def test_a_definition_that_changes_to_and_fro_is_suspended_until_it_rests_and_moves_no_tenant() -> (
+    None
+):
+    for on_change in ("Suspend", "Accept"):
+        stage = listing()
+        life = await serving(stage, onChange=on_change)
+        other = [tool("read_invoice", "Reads one invoice."), *TOOLS[1:]]
+        for number in range(6):
+            stage.tool_lists.tools["erp"] = TOOLS if number % 2 else other
+            await stage.settle(70)
+        assert tools_of(stage) == {"list_orders"}
+        found = stage.condition("ToolServer", "erp", "DefinitionsApproved")
+        assert (found["status"], found["reason"]) == ("False", Reason.DEFINITION_CHANGED)
+        assert "tool read_invoice listed now so and now otherwise" in found["message"]
+        generation, events = document(stage).generation, len(stage.server.list("Event"))
+        status = stage.status("ToolServer", "erp")["tools"]
+        for number in range(20):
+            stage.tool_lists.tools["erp"] = TOOLS if number % 2 else other
+            await stage.settle(70)
+        assert document(stage).generation == generation
+        assert stage.status("ToolServer", "erp")["tools"] == status
+        assert len(stage.server.list("Event")) == events
+        stage.tool_lists.tools["erp"] = TOOLS
+        await stage.settle(700)
+        assert tools_of(stage) == {"read_invoice", "list_orders"}
+        assert told(stage, "ToolServer", "erp", "DefinitionsApproved") == (
+            "True",
+            Reason.ALL_APPROVED,
+        )
+        await life.end()
+
+
+@in_virtual_time
+async def test_a_change_that_is_taken_back_once_is_in_force_again_at_once() -> None:
+    stage = listing()
+    life = await serving(stage)
+    stage.tool_lists.tools["erp"] = [tool("read_invoice", "Reads one invoice."), *TOOLS[1:]]
+    await stage.settle(70)
+    assert tools_of(stage) == {"list_orders"}
+    stage.tool_lists.tools["erp"] = TOOLS
+    await stage.settle(70)
+    assert tools_of(stage) == {"read_invoice", "list_orders"}
+    await life.end()
+
+
+@in_virtual_time
+async def test_a_suspended_definition_stays_so_when_it_is_left_out_of_the_list() -> None:
+    stage = listing()
+    life = await serving(stage)
+    stage.tool_lists.tools["erp"] = [tool("read_invoice", "Sends all invoices."), *TOOLS[1:]]
+    await stage.settle(70)
+    stage.tool_lists.tools["erp"] = TOOLS[1:]
+    await stage.settle(140)
+    assert tools_of(stage) == {"list_orders"}
+    await life.end()
+    life = await stage.operator()
+    await stage.settle(140)
+    assert tools_of(stage) == {"list_orders"}
+    await life.end()
