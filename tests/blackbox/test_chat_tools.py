@@ -23,7 +23,7 @@ from tests.blackbox.upstream import Upstream
 from tests.unit.relay.tools.protocol import approved, tool
 
 from relay_contract.document import Document
-from relay_contract.tools.manifest import Grant, Manifest, OnDenied
+from relay_contract.tools.manifest import Context, Grant, Manifest, OnDenied
 from relay_contract.tools.tool_server import ToolServer
 
 RESPONSES = "/v1/responses"
@@ -33,9 +33,16 @@ def function(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
 
-def document(platform: Platform, on_denied: OnDenied = "Hide", **fields: Any) -> Document:
+def document(
+    platform: Platform, on_denied: OnDenied = "Hide", context: Context = "Omit", **fields: Any
+) -> Document:
     """A tenant that may use read_invoice."""
-    grant = Grant(server="erp", tools=("read_*",), tool_definitions=approved(tool("read_invoice")))
+    grant = Grant(
+        server="erp",
+        tools=("read_*",),
+        tool_definitions=approved(tool("read_invoice")),
+        context=context,
+    )
     return platform.document(
         tool_servers=(ToolServer(name="erp", url="http://127.0.0.1:9/mcp"),),
         tools=Manifest(grants=(grant,), on_denied=on_denied),
@@ -130,3 +137,21 @@ def test_a_stream_ends_before_the_first_argument_and_frees_its_provider(
     assert b"[DONE]" not in answer.body
     event = orjson.loads(answer.body.removeprefix(first).strip().removeprefix(b"data: "))
     assert event["error"]["code"] == "tool_not_permitted"
+
+
+def test_a_model_is_told_of_the_tenant_and_its_tools_where_a_grant_asks_for_it(
+    relay: Relay, platform: Platform, stable: Upstream
+) -> None:
+    relay.push(document(platform, context="Inject"))
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    assert relay.chat(messages=messages).status == 200
+    told, *own = stable.only_request().json()["messages"]
+    assert own == messages
+    name = platform.document().tenant.name
+    assert told["role"] == "system"
+    assert told["content"].startswith(f"This call is made for tenant {name}")
+    assert told["content"].endswith("Tools that may be called: read_invoice.")
+    relay.push(document(platform))
+    stable.reset()
+    assert relay.chat(messages=messages).status == 200
+    assert stable.only_request().json()["messages"] == messages

@@ -1,4 +1,4 @@
-"""A call's body: reads what the relay needs and makes three edits, spliced so that every other byte stays the same.
+"""A call's body: reads what the relay needs and makes four edits, spliced so that every other byte stays the same.
 
 What a provider refuses is taken out before, in one more pass over the bytes.
 """
@@ -24,9 +24,13 @@ FORCED_USAGE: Final = b'"stream_options":' + USAGE_OPTIONS + b","
 _SURROGATE_CHARACTER = re.compile(r"[\ud800-\udfff]")
 _COMMA = re.compile(rb"[ \t\n\r]*+,")
 _DIGITS: Final = b"0123456789"
+_EMPTY_LIST = re.compile(rb"\[[ \t\n\r]*+\]")
 _EMPTY_OBJECT = re.compile(rb"\{[ \t\n\r]*+\}")
 
 
+_CHAT: Final = Endpoint.CHAT
+_PARAGRAPH: Final = b"\\n\\n"
+"""Two line feeds inside a JSON string."""
 COPIED_BYTES: Final = 16 * 1024
 """Of a body up to this, edited or sent, one copy is cheaper than further buffers for the kernel to gather."""
 MOST_CHOICES: Final = 128
@@ -148,12 +152,18 @@ def read_body(raw: bytes) -> CallBody | Refusal:
 
 
 def upstream_body(
-    body: CallBody, *, model: str, model_json: bytes, force_usage: bool
+    body: CallBody,
+    *,
+    endpoint: Endpoint,
+    model: str,
+    model_json: bytes,
+    force_usage: bool,
+    context: bytes = b"",
 ) -> list[bytes | memoryview]:
     """Returns the body for the provider, in pieces, with another model, with usage reports if force_usage is set,
-    and with the provider's own id of the response that it continues.
+    with the provider's own id of the response that it continues, and with the context before what the call says.
 
-    model_json is the model as JSON. Every other byte stays the same.
+    model_json is the model as JSON, context a JSON string, or empty. Every other byte stays the same.
     """
     raw = body.raw
     edits: list[tuple[Span, bytes]] = []
@@ -163,6 +173,8 @@ def upstream_body(
         edits.append(_usage_edit(body))
     if body.continues_response:
         edits += _response_id_edit(body)
+    if context:
+        edits += _context_edit(body, endpoint, context)
     if not edits:
         return [raw]
     if len(edits) > 1:
@@ -214,6 +226,35 @@ def _usage_edit(body: CallBody) -> tuple[Span, bytes]:
     if raw[start] != ord("{") or _EMPTY_OBJECT.match(raw, start) is not None:
         return options, USAGE_OPTIONS
     return (end - 1, end - 1), b"," + USAGE_FIELD
+
+
+def _context_edit(body: CallBody, endpoint: Endpoint, told: bytes) -> list[tuple[Span, bytes]]:
+    """Returns the edit that tells a model something before what the call says itself: a system message, or text before instructions.
+
+    told is a JSON string. A body that no provider takes stays what it is: one without a message, or with instructions that are no text.
+    """
+    if endpoint is _CHAT:
+        return _before_messages(body.raw, body.spans[body_fields.MESSAGES], told)
+    if endpoint is RESPONSES:
+        return _before_instructions(body.raw, body.spans[body_fields.INSTRUCTIONS], told)
+    return []
+
+
+def _before_messages(raw: bytes, span: Span | None, told: bytes) -> list[tuple[Span, bytes]]:
+    if span is None or raw[span[0]] != ord("[") or _EMPTY_LIST.match(raw, span[0]) is not None:
+        return []
+    start = span[0] + 1
+    return [((start, start), b'{"role":"system","content":' + told + b"},")]
+
+
+def _before_instructions(raw: bytes, span: Span | None, told: bytes) -> list[tuple[Span, bytes]]:
+    if span is None:
+        start = raw.index(b"{") + 1
+        return [((start, start), b'"instructions":' + told + b",")]
+    if is_null(raw, span):
+        return [(span, told)]
+    start = span[0] + 1
+    return [((start, start), told[1:-1] + _PARAGRAPH)] if raw[span[0]] == ord('"') else []
 
 
 def _largest(raw: bytes, spans: Spans, fields: tuple[int, ...]) -> int | None:

@@ -18,6 +18,7 @@ from relay.http.headers import HOP_BY_HOP, field_name, field_value
 from relay.http.tls import provider_context
 from relay.routing.sessions import session_seed
 from relay.tools.chat.chat_policy import ChatPolicy
+from relay.tools.chat.tenant_context import context_of
 from relay.tools.permissions import Permissions
 from relay_contract.document import (
     ApiKey,
@@ -269,7 +270,7 @@ def _tool_access(document: Document) -> ToolAccess | None:
     permissions = Permissions(manifest, document.tenant.uid)
     return ToolAccess(
         permissions=permissions,
-        chat=ChatPolicy(permissions, manifest.on_denied),
+        chat=ChatPolicy(permissions, manifest.on_denied, context_of(document.tenant, permissions)),
         upstreams=upstreams,
         heads={
             server.name: _tool_head(urlsplit(server.url), upstreams[server.name])

@@ -23,10 +23,15 @@ REVISION_CHARACTERS: Final = 32
 ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,48}$")]
 OnDenied = Literal["Hide", "Refuse"]
+Context = Literal["Omit", "Inject"]
 
 
 def _is_unset(value: object) -> bool:
     return value is None or value in ((), "")
+
+
+def _is_omitted(value: object) -> bool:
+    return value == "Omit"
 
 
 class Grant(Part):
@@ -34,7 +39,8 @@ class Grant(Part):
 
     Patterns and definitions have the names that the server uses; callers see them behind the prefix. Of tools and prompts only
     those exist that are defined here, which are the approved ones. requests_per_minute bounds what all pods
-    together ask of the server for the tenant; None is without a limit.
+    together ask of the server for the tenant; None is without a limit. context says whether models are told of the tenant and
+    of these tools.
     """
 
     server: ServerName
@@ -45,6 +51,7 @@ class Grant(Part):
     tool_definitions: Annotated[tuple[Definition, ...], Field(exclude_if=_is_unset)] = ()
     prompt_definitions: Annotated[tuple[Definition, ...], Field(exclude_if=_is_unset)] = ()
     requests_per_minute: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None
+    context: Annotated[Context, Field(exclude_if=_is_omitted)] = "Omit"
 
     @property
     def patterns(self) -> int:

@@ -196,6 +196,7 @@ class ToolGrant(Part):
     prompts: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     requests_per_minute: int | None = None
+    context: Literal["Omit", "Inject"] = "Omit"
 
 
 class Tools(Part):

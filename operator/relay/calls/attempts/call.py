@@ -29,7 +29,7 @@ class Call:
     call_id is the relay's own and never repeats; request_id may be the caller's, who may use it again.
     heads keeps what the head becomes at each provider, up to the fields that differ per attempt; calls of one head share
     it. thinned keeps the body without what a provider refuses, by the paths of that. chat_policy says which tools the answer
-    may call; None for any.
+    may call, None for any, and what the model is told of the tenant.
     """
 
     __slots__ = (
@@ -161,9 +161,11 @@ class Call:
             head = self.heads[upstream.name] = self._head(upstream) + self._forwarded(upstream)
         body = upstream_body(
             self.body_for(target),
+            endpoint=self.endpoint,
             model=target.model,
             model_json=target.model_json,
             force_usage=self.forces_usage_of(target),
+            context=b"" if self.chat_policy is None else self.chat_policy.context,
         )
         size = 0
         for piece in body:

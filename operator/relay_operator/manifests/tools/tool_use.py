@@ -213,6 +213,7 @@ def _grant(
         prompts=wanted.prompts,
         resources=wanted.resources,
         requests_per_minute=wanted.requests_per_minute,
+        context=wanted.context,
         tool_definitions=_covered(wanted.tools, tools),
         prompt_definitions=_covered(wanted.prompts, prompts),
     )

@@ -36,11 +36,24 @@ def read(raw: bytes) -> CallBody:
     return body
 
 
-def edit(raw: bytes, model: str, *, force_usage: bool = False) -> bytes:
+def edit(
+    raw: bytes,
+    model: str,
+    *,
+    force_usage: bool = False,
+    endpoint: Endpoint = Endpoint.CHAT,
+    context: bytes = b"",
+) -> bytes:
     """Returns the body as the provider gets it."""
-    name = json.dumps(model).encode()
-    body = read(raw)
-    return b"".join(upstream_body(body, model=model, model_json=name, force_usage=force_usage))
+    pieces = upstream_body(
+        read(raw),
+        endpoint=endpoint,
+        model=model,
+        model_json=json.dumps(model).encode(),
+        force_usage=force_usage,
+        context=context,
+    )
+    return b"".join(pieces)
 
 
 @given(
@@ -72,7 +85,9 @@ def test_a_body_that_needs_no_edit_is_the_same_object(
     raw = spelled({**document, "model": "m"}, ascii_only=True, spaced=spaced)
     body = read_body(raw)
     if isinstance(body, CallBody):
-        kept = upstream_body(body, model="m", model_json=b'"m"', force_usage=False)
+        kept = upstream_body(
+            body, endpoint=Endpoint.CHAT, model="m", model_json=b'"m"', force_usage=False
+        )
         assert kept[0] is raw
 
 
@@ -215,3 +230,50 @@ def test_a_bound_beyond_64_bits_is_none(digits: int) -> None:
 def test_blanks_do_not_hide_a_list_of_prompts(blanks: bytes) -> None:
     pieces = (b'{"model":"m","x":[],"prompt":', b"[", b'"a:[b"', b",", b'"c"', b'],"max_tokens":1}')
     assert read(blanks.join(pieces)).output_bound(COMPLETIONS).tokens is None
+
+
+TOLD = 'For "finance".\nTools: naïve.'
+
+
+@given(
+    messages=st.lists(VALUES, max_size=3), size=st.sampled_from([0, 40_000]), spaced=st.booleans()
+)
+def test_a_chat_is_told_of_its_tenant_before_its_own_messages(
+    messages: list[Any], size: int, spaced: bool
+) -> None:
+    document = {"x": "a" * size, "model": "m", "messages": messages, "stream": True}
+    raw = spelled(document, ascii_only=True, spaced=spaced)
+    sent = edit(raw, "n", force_usage=True, context=json.dumps(TOLD).encode())
+    told = [{"role": "system", "content": TOLD}] if messages else []
+    options = {"include_usage": True}
+    assert json.loads(sent) == {
+        **document,
+        "model": "n",
+        "messages": told + messages,
+        "stream_options": options,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ({}, TOLD),
+        ({"instructions": None}, TOLD),
+        ({"instructions": ""}, TOLD + "\n\n"),
+        ({"instructions": 'Be "brief".'}, TOLD + '\n\nBe "brief".'),
+        ({"instructions": ["no text"]}, ["no text"]),
+    ],
+)
+def test_a_response_is_told_of_its_tenant_before_its_own_instructions(
+    given_text: dict[str, Any], expected: Any
+) -> None:
+    raw = json.dumps({"model": "m", "input": "hello", **given_text}).encode()
+    context = json.dumps(TOLD).encode()
+    sent = edit(raw, "m", endpoint=Endpoint.RESPONSES, context=context)
+    assert json.loads(sent) == {"model": "m", "input": "hello", "instructions": expected}
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS])
+def test_what_no_model_reads_as_instructions_is_told_to_none(endpoint: Endpoint) -> None:
+    raw = b'{"model":"m","input":"a","prompt":"b","messages":[1],"instructions":"c"}'
+    assert edit(raw, "m", endpoint=endpoint, context=b'"told"') == raw

@@ -95,6 +95,13 @@ def test_a_rate_is_the_grants() -> None:
     assert [one.requests_per_minute for one in manifest.grants] == [30]
 
 
+def test_a_grant_says_whether_models_are_told_of_the_tenant() -> None:
+    for wanted, context in (({}, "Omit"), ({"context": "Inject"}, "Inject")):
+        found = compose(grants({"server": "erp", "tools": ["pay"], **wanted}), OFFERS)
+        assert found.use.manifest is not None
+        assert [one.context for one in found.use.manifest.grants] == [context]
+
+
 def test_a_server_that_is_gone_ends_its_grants() -> None:
     before = compose(ERP, OFFERS).use
     found = compose(ERP, {}, before)
