@@ -16,6 +16,7 @@ from relay.routing.breaker import BreakerState
 from relay.routing.router import Router
 from relay.routing.routes import Target
 from relay.routing.snapshot import Snapshot
+from relay.tools.seats import ToolSeats
 
 
 class TenantRuntime:
@@ -32,6 +33,7 @@ class TenantRuntime:
         "snapshot",
         "spender",
         "tool_calls",
+        "tool_seats",
         "uid",
     )
 
@@ -58,6 +60,7 @@ class TenantRuntime:
         self.tool_calls = ToolCallRecorder(
             tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log
         )
+        self.tool_seats = ToolSeats()
         self.spender = Spender(purse)
         self.spender.install(tenant.spending)
         self._log = log

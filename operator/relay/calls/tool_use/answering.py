@@ -10,6 +10,7 @@ from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
+from relay.calls.tool_use.seating import seat_at
 from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.calls.tool_use.tool_record import ToolRecord
 from relay.dialect.endpoints import MCP_LABEL
@@ -23,66 +24,30 @@ from relay.tools.reading.eras import Era
 from relay.tools.reading.event_stream import event
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
+from relay.tools.seats import Seat
 
-MOST_CALLS: Final = 64
-"""Calls to tool servers that a worker has under way; answers of each may take some MiB."""
-MOST_ROUNDS: Final = 64
-"""Messages of sessions that a worker has under way beside the calls, which may be waiting for just these."""
-MOST_STREAMS: Final = 64
-"""Streams of sessions that a worker has open, each with a connection to every server of its session."""
+BUSY_SECONDS: Final = 1.0
+"""For callers that find no seat."""
 STREAM_HEADERS: Final[list[Field]] = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
 ]
 
 
-class UnderWay:
-    """Counts requests of one kind, of which there may be so many."""
-
-    __slots__ = ("_count", "_most")
-
-    def __init__(self, most: int) -> None:
-        self._count = 0
-        self._most = most
-
-    def try_enter(self) -> bool:
-        """Counts one more, unless that is too many; whoever entered leaves."""
-        if self._count >= self._most:
-            return False
-        self._count += 1
-        return True
-
-    def leave(self) -> None:
-        """Counts one fewer."""
-        self._count -= 1
-
-
-class ToolUse:
-    """Counts what one worker has under way for clients of tools."""
-
-    __slots__ = ("calls", "rounds", "streams")
-
-    def __init__(self) -> None:
-        self.calls = UnderWay(MOST_CALLS)
-        self.rounds = UnderWay(MOST_ROUNDS)
-        self.streams = UnderWay(MOST_STREAMS)
-
-
 class AnsweringRequest(TenantRequest, AnswerReader):
     """A request that is answered with messages of the protocol. Its era is that of its errors."""
 
-    __slots__ = ("_call", "_entered", "_era", "_id_text", "_record", "_streams", "_use")
+    __slots__ = ("_call", "_era", "_id_text", "_record", "_seat", "_streams")
 
     def __init__(
-        self, context: CallContext, connection: ClientConnection, request: Request, use: ToolUse
+        self, context: CallContext, connection: ClientConnection, request: Request
     ) -> None:
         super().__init__(context, connection, request, MCP_LABEL)
-        self._use = use
         self._era = Era.MODERN
         self._call: ToolCall | None = None
         self._record: ToolRecord | None = None
         self._id_text = ""
-        self._entered: UnderWay | None = None
+        self._seat: Seat | None = None
         self._streams = False
 
     def _pass_on(
@@ -100,18 +65,14 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         if auth is None:
             self._send_error(ProtocolError.server_unavailable)
             return
-        if not self._may_begin(self._use.calls) or self._is_over_limit(caller, passed.server):
+        self._seat = seat_at(caller, caller.tenant.tool_seats.calls, passed.server)
+        if self._seat is None:
+            self._send_error(ProtocolError.busy, retry_after_seconds=BUSY_SECONDS)
+            return
+        if self._is_over_limit(caller, passed.server):
             return
         call = self._call = ToolCall(providers, access, passed, fields, seal, self, place)
         call.start(auth)
-
-    def _may_begin(self, kind: UnderWay) -> bool:
-        """Counts a request that begins; answers one that is too many."""
-        if not kind.try_enter():
-            self._send_error(ProtocolError.busy, retry_after_seconds=1.0)
-            return False
-        self._entered = kind
-        return True
 
     def _is_over_limit(self, caller: Caller, server: str) -> bool:
         """Charges the tenant one request to the server; answers one that is beyond its limit."""
@@ -204,9 +165,9 @@ class AnsweringRequest(TenantRequest, AnswerReader):
     def _finish(self, now: float, *, keep_alive: bool) -> None:
         # the call refers to us: let go, or only the collector could free its text
         self._call = None
-        if self._entered is not None:
-            self._entered.leave()
-            self._entered = None
+        if self._seat is not None:
+            self._seat.leave()
+            self._seat = None
         super()._finish(now, keep_alive=keep_alive)
 
     def _send_error(

@@ -13,6 +13,7 @@ from relay.http.headers import Field
 from relay.http.upstream import UpstreamConnection
 from relay.tools.reading.event_stream import EventReader, EventTooLarge
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
+from relay.tools.seats import Seat
 
 ANSWER_SECONDS: Final = 10.0
 """For the answers of all servers together; one that takes longer is left out."""
@@ -33,7 +34,10 @@ class ExchangeReader(ABC):
 
 
 class ServerExchange(ServerReceiver):
-    """One request to a server and its answer: status (0 without one), session id, and message if there is one."""
+    """One request to a server and its answer: status (0 without one), session id, and message if there is one.
+
+    Its seat is free again as soon as it is over, whatever else its round waits for.
+    """
 
     __slots__ = (
         "_body",
@@ -42,6 +46,7 @@ class ServerExchange(ServerReceiver):
         "_origin",
         "_reader",
         "_request",
+        "_seat",
         "answer",
         "server",
         "session_id",
@@ -54,10 +59,12 @@ class ServerExchange(ServerReceiver):
         server: str,
         origin: Origin,
         request: bytes,
+        seat: Seat,
     ) -> None:
         super().__init__(providers)
         self._origin = origin
         self._request = request
+        self._seat = seat
         self._reader: ExchangeReader | None = None
         # stays: the reader itself may have raised
         self._crash_reader: ExchangeReader | None = None
@@ -79,6 +86,7 @@ class ServerExchange(ServerReceiver):
             return
         self._is_over = True
         self._reader = None
+        self._seat.leave()
         self._let_go()
 
     # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
@@ -152,6 +160,7 @@ class ServerExchange(ServerReceiver):
 
     def _end(self) -> None:
         self._is_over = True
+        self._seat.leave()
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.exchanged()

@@ -6,7 +6,8 @@ from typing import Final
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.answering import AnsweringRequest, ToolUse
+from relay.calls.tool_use.answering import BUSY_SECONDS, AnsweringRequest
+from relay.calls.tool_use.seating import seat_at
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.session_access import (
     SESSION_HEADER,
@@ -54,9 +55,9 @@ class SessionRequest(AnsweringRequest, RoundReader):
     __slots__ = ("_access", "_began_by", "_round", "_wants_result")
 
     def __init__(
-        self, context: CallContext, connection: ClientConnection, request: Request, use: ToolUse
+        self, context: CallContext, connection: ClientConnection, request: Request
     ) -> None:
-        super().__init__(context, connection, request, use)
+        super().__init__(context, connection, request)
         self._access: ToolAccess | None = None
         self._began_by: Message | None = None
         self._round: ServerRound | None = None
@@ -123,13 +124,11 @@ class SessionRequest(AnsweringRequest, RoundReader):
             self._send_error(ProtocolError.invalid_params)
             return
         servers = access.permissions.all_servers()
-        if not self._may_begin(self._use.rounds) or any(
-            self._is_over_limit(caller, one) for one in servers
-        ):
+        if any(self._is_over_limit(caller, one) for one in servers):
             return
         self._began_by = message
         fields = _MESSAGE + version_field(version_for(message.params))
-        self._start_round([self._exchange(access, server, fields, text) for server in servers])
+        self._send_round(access, [(server, fields) for server in servers], text)
 
     def _begin_session(
         self, message: Message, exchanges: list[ServerExchange], access: ToolAccess
@@ -173,7 +172,7 @@ class SessionRequest(AnsweringRequest, RoundReader):
         elif message.method == _PROGRESS and len(servers) > 1:
             # its token is one of several servers', and each might have given it
             servers = ()
-        self._send_round(servers, text, access)
+        self._send_round(access, _targets(servers), text)
 
     def _answer_server(self, message: Message, session: Session, access: ToolAccess) -> None:
         """Sends what a client answers to the server that asked."""
@@ -182,35 +181,32 @@ class SessionRequest(AnsweringRequest, RoundReader):
             self._send_error(ProtocolError.invalid_request)
         else:
             place, text = target
-            self._send_round((session.servers[place],), text, access)
+            self._send_round(access, _targets((session.servers[place],)), text)
 
-    def _send_round(
-        self, servers: tuple[ServerSession, ...], text: str, access: ToolAccess
-    ) -> None:
-        if not self._may_begin(self._use.rounds):
-            return
-        self._start_round(
-            [
-                self._exchange(access, one.server, _MESSAGE + session_fields(one), text)
-                for one in servers
-            ]
-        )
-
-    def _exchange(
-        self, access: ToolAccess, server: str, fields: bytes, text: str
-    ) -> ServerExchange | None:
-        """Makes an exchange with a server; None without its credential."""
-        upstream = access.upstreams[server]
-        auth = self._context.providers.auth_line(upstream)
-        if auth is None:
-            return None
+    def _send_round(self, access: ToolAccess, targets: list[tuple[str, bytes]], text: str) -> None:
+        """Sends a message to servers, each with its fields. One that has no seat left for it, or no credential, is left out."""
+        assert self.caller is not None
+        seats = self.caller.tenant.tool_seats.rounds
+        exchanges: list[ServerExchange] = []
+        is_busy = False
         body = text.encode()
-        head = access.heads[server] + auth + fields + b"content-length: %d\r\n\r\n" % len(body)
-        return ServerExchange(self._context.providers, server, upstream.origin, head + body)
-
-    def _start_round(self, exchanges: list[ServerExchange | None]) -> None:
-        able = [exchange for exchange in exchanges if exchange is not None]
-        self._round = ServerRound(able, self)
+        for server, fields in targets:
+            upstream = access.upstreams[server]
+            auth = self._context.providers.auth_line(upstream)
+            if auth is None:
+                continue
+            head = access.heads[server] + auth + fields + b"content-length: %d\r\n\r\n" % len(body)
+            seat = seat_at(self.caller, seats, server)
+            if seat is None:
+                is_busy = True
+                continue
+            exchanges.append(
+                ServerExchange(self._context.providers, server, upstream.origin, head + body, seat)
+            )
+        if is_busy and not exchanges:
+            self._send_error(ProtocolError.busy, retry_after_seconds=BUSY_SECONDS)
+            return
+        self._round = ServerRound(exchanges, self)
         self._round.start()
 
     def round_ended(self, exchanges: list[ServerExchange]) -> None:
@@ -232,3 +228,8 @@ class SessionRequest(AnsweringRequest, RoundReader):
     def _finish(self, now: float, *, keep_alive: bool) -> None:
         self._round = None
         super()._finish(now, keep_alive=keep_alive)
+
+
+def _targets(servers: tuple[ServerSession, ...]) -> list[tuple[str, bytes]]:
+    """Returns the servers of a session, each with the fields of a message in it."""
+    return [(one.server, _MESSAGE + session_fields(one)) for one in servers]

@@ -12,7 +12,8 @@ from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller, identify
-from relay.calls.tool_use.answering import STREAM_HEADERS, ToolUse
+from relay.calls.tool_use.answering import STREAM_HEADERS
+from relay.calls.tool_use.seating import seat_at
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.server_receiver import ServerReceiver
 from relay.calls.tool_use.session_access import is_of_a_page, session_fields, session_of
@@ -30,6 +31,7 @@ from relay.tools.reading.eras import Era
 from relay.tools.reading.event_stream import EventReader, EventTooLarge, event
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.seats import Seat, ServerSeats
 from relay.tools.server_requests import marked
 from relay.tools.sessions import Session
 
@@ -75,6 +77,7 @@ class ServerStream(ServerReceiver):
         "_place",
         "_reader",
         "_request",
+        "_seat",
         "_server",
     )
 
@@ -85,6 +88,7 @@ class ServerStream(ServerReceiver):
         server: str,
         origin: Origin,
         request: bytes,
+        seat: Seat,
         reader: StreamReader,
     ) -> None:
         super().__init__(providers)
@@ -92,6 +96,7 @@ class ServerStream(ServerReceiver):
         self._server = server
         self._origin = origin
         self._request = request
+        self._seat = seat
         self._reader = reader
         self._events: EventReader | None = None
 
@@ -102,6 +107,7 @@ class ServerStream(ServerReceiver):
     def abort(self) -> None:
         """Ends the stream without telling so."""
         self._is_over = True
+        self._seat.leave()
         self._let_go()
 
     # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
@@ -168,29 +174,25 @@ class SessionStream(TenantRequest, StreamReader):
     """
 
     __slots__ = (
-        "_is_counted",
         "_live",
         "_permissions",
         "_quiet_since",
         "_streams",
         "_timer",
-        "_use",
         "_was_kept_alive",
         "_writes",
     )
 
     def __init__(
-        self, context: CallContext, connection: ClientConnection, request: Request, use: ToolUse
+        self, context: CallContext, connection: ClientConnection, request: Request
     ) -> None:
         super().__init__(context, connection, request, MCP_LABEL)
-        self._use = use
         self._permissions: Permissions | None = None
         self._streams: list[ServerStream] = []
         self._live = 0
         self._writes = False
         # one that was not can be told nothing by it
         self._was_kept_alive = False
-        self._is_counted = False
         self._quiet_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -200,17 +202,21 @@ class SessionStream(TenantRequest, StreamReader):
             self.refuse(opened)
         elif isinstance(opened, ProtocolError):
             self.send(*_error_answer(opened))
-        elif not self._use.streams.try_enter():
-            self.send(*_error_answer(ProtocolError.busy))
         else:
             session, access = opened
             self._permissions = access.permissions
-            self._is_counted = True
-            self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
-            self._start(session, access)
+            requests = _requests(
+                self._context, session, access, b"GET", b"accept: text/event-stream\r\n"
+            )
+            seated = _seated(caller, caller.tenant.tool_seats.streams, requests)
+            if seated or not requests:
+                self._start(session, access, seated)
+            else:
+                self.send(*_error_answer(ProtocolError.busy))
 
-    def _start(self, session: Session, access: ToolAccess) -> None:
-        fields = b"accept: text/event-stream\r\n"
+    def _start(
+        self, session: Session, access: ToolAccess, seated: list[tuple[str, bytes, Seat]]
+    ) -> None:
         self._streams = [
             ServerStream(
                 self._context.providers,
@@ -218,10 +224,12 @@ class SessionStream(TenantRequest, StreamReader):
                 server,
                 access.upstreams[server].origin,
                 request,
+                seat,
                 self,
             )
-            for server, request in _requests(self._context, session, access, b"GET", fields)
+            for server, request, seat in seated
         ]
+        self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
         self._live = len(self._streams)
         if not self._streams:
             self._end()
@@ -357,23 +365,18 @@ class SessionStream(TenantRequest, StreamReader):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._is_counted:
-            self._is_counted = False
-            self._use.streams.leave()
         super()._finish(now, keep_alive=keep_alive)
 
 
 class SessionEnd(TenantRequest, RoundReader):
     """The end of a session, which its servers are told."""
 
-    __slots__ = ("_is_counted", "_round", "_use")
+    __slots__ = ("_round",)
 
     def __init__(
-        self, context: CallContext, connection: ClientConnection, request: Request, use: ToolUse
+        self, context: CallContext, connection: ClientConnection, request: Request
     ) -> None:
         super().__init__(context, connection, request, MCP_LABEL)
-        self._use = use
-        self._is_counted = False
         self._round: ServerRound | None = None
 
     def tell(self, caller: Caller) -> None:
@@ -384,19 +387,21 @@ class SessionEnd(TenantRequest, RoundReader):
         if isinstance(opened, ProtocolError):
             self.send(*_error_answer(opened))
             return
-        if not self._use.rounds.try_enter():
+        session, access = opened
+        requests = _requests(self._context, session, access, b"DELETE", b"")
+        seated = _seated(caller, caller.tenant.tool_seats.rounds, requests)
+        if requests and not seated:
             self.send(*_error_answer(ProtocolError.busy))
             return
-        self._is_counted = True
-        session, access = opened
         exchanges = [
             ServerExchange(
                 self._context.providers,
                 server,
                 access.upstreams[server].origin,
                 request,
+                seat,
             )
-            for server, request in _requests(self._context, session, access, b"DELETE", b"")
+            for server, request, seat in seated
         ]
         self._round = ServerRound(exchanges, self)
         self._round.start()
@@ -420,12 +425,6 @@ class SessionEnd(TenantRequest, RoundReader):
         if self._round is not None:
             self._round.abort()
             self._round = None
-
-    def _finish(self, now: float, *, keep_alive: bool) -> None:
-        if self._is_counted:
-            self._is_counted = False
-            self._use.rounds.leave()
-        super()._finish(now, keep_alive=keep_alive)
 
 
 def _opened(
@@ -452,6 +451,14 @@ def _requests(
             head = method + access.heads[one.server].removeprefix(b"POST")
             requests.append((one.server, head + auth + session_fields(one) + fields + b"\r\n"))
     return requests
+
+
+def _seated(
+    caller: Caller, seats: ServerSeats, requests: list[tuple[str, bytes]]
+) -> list[tuple[str, bytes, Seat]]:
+    """Returns the requests with a seat for each; one whose server has none left is left out."""
+    found = [(server, request, seat_at(caller, seats, server)) for server, request in requests]
+    return [(server, request, seat) for server, request, seat in found if seat is not None]
 
 
 def _error_answer(error: ProtocolError) -> tuple[int, bytes, bytes]:

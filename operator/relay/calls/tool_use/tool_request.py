@@ -7,7 +7,6 @@ from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.path_table import HandlerFactory
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.answering import ToolUse
 from relay.calls.tool_use.session_access import holder_of, is_of_a_page, secret_of
 from relay.calls.tool_use.session_request import RELEASE, SessionRequest
 from relay.calls.tool_use.session_stream import SessionEnd, SessionStream
@@ -127,18 +126,17 @@ class ToolRequest(SessionRequest):
 class ToolRequests(HandlerFactory):
     """Makes the handlers of requests for tools."""
 
-    __slots__ = ("_context", "_use")
+    __slots__ = ("_context",)
 
     def __init__(self, context: CallContext) -> None:
         self._context = context
-        self._use = ToolUse()
 
     def handler(self, connection: ClientConnection, request: Request) -> RequestHandler:
         if request.method == b"GET":
-            return SessionStream(self._context, connection, request, self._use)
+            return SessionStream(self._context, connection, request)
         if request.method == b"DELETE":
-            return SessionEnd(self._context, connection, request, self._use)
-        return ToolRequest(self._context, connection, request, self._use)
+            return SessionEnd(self._context, connection, request)
+        return ToolRequest(self._context, connection, request)
 
 
 def _unfit(request: Request) -> ProtocolError | None:

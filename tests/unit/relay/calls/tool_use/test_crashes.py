@@ -12,6 +12,7 @@ from relay.tools.answers import SaidOutcome
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.decisions import Passed
 from relay.tools.reading.protocol_errors import ProtocolError
+from relay.tools.seats import ToolSeats
 
 ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{"content":[]}}'
 HEADERS = [(b"content-type", b"application/json")]
@@ -81,7 +82,12 @@ def test_a_call_whose_reader_fails_over_the_answer_is_not_left_hanging() -> None
 async def test_a_round_whose_reader_fails_over_its_end_is_not_left_hanging() -> None:
     reader, nothing = Failing(), Connections()
     providers: Any = nothing
-    exchanges = [ServerExchange(providers, name, ORIGIN, b"") for name in ("erp", "mail")]
+    seats = ToolSeats().rounds
+    exchanges: list[ServerExchange] = []
+    for name in ("erp", "mail"):
+        seat = seats.take(name, "production", servers=2, keys=1)
+        assert seat is not None
+        exchanges.append(ServerExchange(providers, name, ORIGIN, b"", seat))
     ServerRound(exchanges, reader).start()
     for exchange in nothing.waiting:
         as_a_connection_does(exchange)
