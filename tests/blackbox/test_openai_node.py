@@ -1,20 +1,17 @@
 """The official Node SDK works against the relay with its two environment variables alone.
 
-Node and npm must be installed; without them these tests fail. The SDK is installed once per lock file, outside the
-clone.
+Node and npm must be installed; without them these tests fail.
 """
 
-import contextlib
-import hashlib
 import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.blackbox.locked_packages import node_packages
 from tests.blackbox.relays import Relay
 from tests.blackbox.tenant import KEY, MODELS
 from tests.blackbox.upstream import Upstream
@@ -22,46 +19,18 @@ from tests.blackbox.waiting import eventually
 
 HERE = Path(__file__).parent / "node"
 TEXT = "a relay moves "
-INSTALL_SECONDS = 120
 RUN_SECONDS = 50
 
 
 @pytest.fixture(scope="session")
 def node_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a directory with the script and the locked SDK, which is installed once per lock file."""
-    for tool in ("node", "npm"):
-        assert shutil.which(tool), f"{tool} is not installed: the Node SDK cannot be exercised"
-    lock = (HERE / "package-lock.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "relay-operator" / "node-sdk" / hashlib.sha256(lock).hexdigest()[:16]
-    if not home.exists():
-        _install(home)
+    """Returns a directory with the script and the locked SDK."""
+    assert shutil.which("node"), "node is not installed: the Node SDK cannot be exercised"
+    home = node_packages(HERE, name="node-sdk")
     workplace = tmp_path_factory.mktemp("node")
     shutil.copy(HERE / "exercise.mjs", workplace)
     (workplace / "node_modules").symlink_to(home / "node_modules")
     return workplace
-
-
-def _install(home: Path) -> None:
-    """Installs everything or nothing, because another session may install at the same time."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent) as name:
-        fresh = Path(name) / "sdk"
-        fresh.mkdir()
-        for file in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / file, fresh)
-        done = subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=fresh,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, f"npm ci failed:\n{done.stdout}\n{done.stderr}"
-        with contextlib.suppress(OSError):
-            fresh.rename(home)
-    assert (home / "node_modules" / "openai").is_dir()
 
 
 @pytest.fixture

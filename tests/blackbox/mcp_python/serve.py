@@ -1,4 +1,4 @@
-"""A tool server of the official SDK for Python, both eras on one path: `python serve.py PORT`."""
+"""A tool server of the official SDK for Python, both eras on one path: `python -m tests.blackbox.mcp_python.serve PORT`."""
 
 import asyncio
 import sys
