@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from relay.dialect.body_scan import members, without
+from relay.dialect.body_scan import members
 from relay.dialect.header_fields import HIDDEN_TOOLS
 from relay.dialect.refusals import Refusal
 from relay.dialect.request_body import CallBody, read_body
 from relay.tools.chat.chat_policy import ChatPolicy
-from relay.tools.chat.offered_tools import NESTED_TOOLS, DeniedTools, offered
+from relay.tools.chat.offered_tools import DeniedTools, offered
 from relay.tools.chat.tool_entries import UncheckableTools
 
 MAX_TOLD: Final = 16
@@ -40,8 +40,6 @@ def permitted_body(body: CallBody, policy: ChatPolicy) -> PermittedBody | ToolsR
     places = members(raw)
     if places is None:
         return ToolsRefused(Refusal.tools_unreadable)
-    if without(raw, NESTED_TOOLS) is not raw:
-        return ToolsRefused(Refusal.tools_denied, _NESTED)
     try:
         offer = offered(raw, places, policy)
     except UncheckableTools:
@@ -53,12 +51,6 @@ def permitted_body(body: CallBody, policy: ChatPolicy) -> PermittedBody | ToolsR
     left = read_body(offer.raw)
     assert isinstance(left, CallBody)
     return PermittedBody(left, b"%b: %b\r\n" % (HIDDEN_TOOLS, _told(offer.hidden).encode()))
-
-
-_NESTED: Final = (
-    "This tenant may offer a model only tools that are granted to it, and only in `tools` or `functions`; "
-    "the call has some inside `messages`, `input` or `extra_body`."
-)
 
 
 def _message(denied: DeniedTools) -> str:

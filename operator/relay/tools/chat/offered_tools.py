@@ -9,6 +9,7 @@ from relay.tools.chat.tool_entries import (
     printable,
     read_value,
 )
+from relay.tools.chat.vendor_fields import Use, offers_in_messages, tool_inside, use_of
 from relay.tools.reading.edits import dropped
 from relay.tools.reading.messages import folded
 
@@ -20,48 +21,62 @@ _LISTS: Final = {
 }
 """Fields that list tools, with those that providers take only beside a list."""
 _CHOICES: Final = ("tool_choice", "function_call")
-_RUNNING: Final = (
-    "compound_custom",
-    "connectors",
-    "data_sources",
-    "enable_code_interpreter",
-    "enable_search",
-    "mcp_servers",
-    "plugins",
-    "search_parameters",
-    "web_search_options",
-)
-"""Fields by which a provider runs a tool that no list names; an empty object asks for a search as well."""
 _STORED: Final = "prompt"
 """As an object it names a prompt that is stored at the provider, and may bring tools."""
-_ABSENT: Final = (b"null", b"false", b"[]")
-_KNOWN: Final = frozenset({*_LISTS, *_CHOICES, *_RUNNING, "parallel_tool_calls", _STORED})
+_ABSENT: Final = (b"null", b"false", b"[]", b'""')
+_MESSAGES: Final = frozenset({"messages", "input"})
+_KNOWN: Final = frozenset({*_LISTS, *_CHOICES, "parallel_tool_calls", _STORED})
 _FOLDED: Final = frozenset(map(folded, _KNOWN))
 _PLAIN: Final = frozenset(
     {
         *(
+            "audio",
+            "background",
+            "best_of",
+            "conversation",
+            "context_management",
+        ),
+        *(
+            "documents",
+            "echo",
             "frequency_penalty",
+            "guided_choice",
+            "guided_grammar",
+        ),
+        *(
+            "guided_json",
+            "guided_regex",
             "include",
-            "input",
             "instructions",
+            "logit_bias",
+        ),
+        *(
             "logprobs",
             "max_completion_tokens",
-        ),
-        *(
             "max_output_tokens",
             "max_tokens",
-            "messages",
-            "metadata",
-            "model",
-            "n",
-            "presence_penalty",
+            "max_tool_calls",
         ),
         *(
+            "metadata",
+            "min_p",
+            "modalities",
+            "model",
+            "n",
+        ),
+        *(
+            "prediction",
+            "presence_penalty",
             "previous_response_id",
             "prompt_cache_key",
+            "prompt_cache_retention",
+        ),
+        *(
             "reasoning",
             "reasoning_effort",
+            "repetition_penalty",
             "response_format",
+            "safety_identifier",
         ),
         *(
             "seed",
@@ -69,20 +84,29 @@ _PLAIN: Final = frozenset(
             "stop",
             "store",
             "stream",
+        ),
+        *(
             "stream_options",
+            "structured_outputs",
+            "suffix",
             "temperature",
             "text",
         ),
-        *("top_logprobs", "top_p", "truncation", "user", "verbosity"),
+        *(
+            "thinking",
+            "top_k",
+            "top_logprobs",
+            "top_p",
+            "truncation",
+        ),
+        *(
+            "user",
+            "verbosity",
+        ),
     }
 )
-"""Fields of most calls, which no reader takes for one of the others."""
+"""Fields of most calls, by which nobody gives a model a tool."""
 _MAX_KEY_BYTES: Final = 256
-NESTED_TOOLS: Final = (
-    *(b"input.tools", b"messages.tools", b"extra_body.tools", b"extra_body.google.tools"),
-    *(b"extra_body.mcp_servers", b"extra_body.plugins", b"extra_body.web_search_options"),
-)
-"""Where tools may be offered inside other fields."""
 
 
 class DeniedTools(Exception):
@@ -119,31 +143,65 @@ class _Field:
         return raw[self.start : self.end]
 
 
+class _Fields:
+    """The members of a body that decide: those that the protocols know, and those by which a provider runs a tool."""
+
+    __slots__ = ("known", "running")
+
+    def __init__(self) -> None:
+        self.known: dict[str, _Field] = {}
+        self.running: list[tuple[str, _Field]] = []
+
+
 def offered(raw: bytes, members: Spans, policy: ChatPolicy) -> Offer:
     """Returns what of a body's tools may be offered; raises DeniedTools and UncheckableTools.
 
     members are the places of the body's keys and values, in turn.
     """
     fields = _fields(raw, members)
-    if not fields:
+    if not fields.known and not fields.running:
         return Offer(raw, ())
     return _Reading(raw, members, fields, policy).offer()
 
 
-def _fields(raw: bytes, members: Spans) -> dict[str, _Field]:
-    """Finds the fields that decide; raises UncheckableTools if one stands twice, or stands there in another spelling."""
-    fields: dict[str, _Field] = {}
+def _fields(raw: bytes, members: Spans) -> _Fields:
+    """Finds the fields that decide; raises UncheckableTools if one stands twice, or stands there in another spelling.
+
+    Raises DeniedTools for tools that stand inside another field.
+    """
+    fields = _Fields()
     for place in range(0, len(members), 2):
         key = _key(raw, members[place])
-        if key in _PLAIN:
+        if key in _MESSAGES:
+            if offers_in_messages(raw, *members[place + 1]):
+                raise DeniedTools(key, ())
+        elif key in _PLAIN:
             continue
-        if key in _KNOWN:
-            if key in fields:
+        elif key in _KNOWN:
+            if key in fields.known:
                 raise UncheckableTools
-            fields[key] = _Field(place // 2, members[place], members[place + 1])
-        elif folded(key) in _FOLDED:
-            raise UncheckableTools
+            fields.known[key] = _Field(place // 2, members[place], members[place + 1])
+        else:
+            _read_other(raw, key, _Field(place // 2, members[place], members[place + 1]), fields)
     return fields
+
+
+def _read_other(raw: bytes, key: str, field: _Field, fields: _Fields) -> None:
+    """Reads a field of a vendor's: what its name says, and what it holds."""
+    if folded(key) in _FOLDED:
+        raise UncheckableTools
+    value = field.value(raw)
+    if value in _ABSENT:
+        return
+    match use_of(key):
+        case Use.STORED:
+            raise DeniedTools(key, ())
+        case Use.RUNS:
+            fields.running.append((printable(key), field))
+        case Use.PLAIN:
+            path = tool_inside(key, value)
+            if path:
+                raise DeniedTools(printable(path), ())
 
 
 def _key(raw: bytes, span: tuple[int, int]) -> str:
@@ -160,14 +218,22 @@ def _key(raw: bytes, span: tuple[int, int]) -> str:
 class _Reading:
     """One body that has such fields, as it is read."""
 
-    __slots__ = ("_dropped", "_fields", "_hidden", "_members", "_policy", "_raw", "_replaced")
+    __slots__ = (
+        "_dropped",
+        "_fields",
+        "_hidden",
+        "_members",
+        "_policy",
+        "_raw",
+        "_replaced",
+        "_running",
+    )
 
-    def __init__(
-        self, raw: bytes, members: Spans, fields: dict[str, _Field], policy: ChatPolicy
-    ) -> None:
+    def __init__(self, raw: bytes, members: Spans, fields: _Fields, policy: ChatPolicy) -> None:
         self._raw = raw
         self._members = members
-        self._fields = fields
+        self._fields = fields.known
+        self._running = fields.running
         self._policy = policy
         self._hidden: list[str] = []
         self._dropped: set[int] = set()
@@ -180,8 +246,8 @@ class _Reading:
             self._check_choice(name)
         for name in _LISTS:
             self._read_list(name)
-        for name in _RUNNING:
-            self._read_running(name)
+        for name, field in self._running:
+            self._read_running(name, field)
         if not self._hidden:
             return Offer(self._raw, ())
         return Offer(self._left(), tuple(self._hidden))
@@ -223,10 +289,7 @@ class _Reading:
             if one in self._fields:
                 self._dropped.add(self._fields[one].place)
 
-    def _read_running(self, name: str) -> None:
-        field = self._fields.get(name)
-        if field is None or field.value(self._raw) in _ABSENT:
-            return
+    def _read_running(self, name: str, field: _Field) -> None:
         if self._policy.refuses:
             raise DeniedTools(name, (name,))
         self._hidden.append(name)

@@ -12,10 +12,15 @@ TOOL_BOUNDS: Final = Bounds(size=512 * 1024, depth=64, brackets=32 * 1024)
 _RUN_BY_CALLER: Final = ("function", "custom")
 """Types of tools that a provider only names to the caller. Any other runs at the provider, or where the provider calls it."""
 _DECIDING_KEYS: Final = frozenset({"type", "name", "function", "custom"})
-_OF_A_FUNCTION: Final = frozenset(
-    {"name", "description", "parameters", "strict", "function", "input_schema"}
+_OF_A_TOOL: Final = frozenset(
+    {
+        *("type", "name", "title", "description", "function", "custom"),
+        *("parameters", "input_schema", "output_schema", "strict", "format", "annotations"),
+        *("cache_control", "defer_loading", "eager_input_streaming", "input_examples", "examples"),
+    }
 )
-"""Keys of an entry that is a function without saying so, as those of `functions`."""
+"""Keys of an entry that its caller runs. Any other may be a second tool in it (`google_search`, `functionDeclarations`, `server_url`)."""
+_OF_AN_INNER_TOOL: Final = _OF_A_TOOL - {"function", "custom"}
 _MAX_LABEL_CHARACTERS: Final = 64
 
 
@@ -65,14 +70,15 @@ def names_of(entry: object) -> list[Any] | None:
         return None
     _check_keys(entry)
     kind = entry.get("type")
-    is_named = _OF_A_FUNCTION.issuperset(entry) if kind is None else kind in _RUN_BY_CALLER
-    if not is_named:
+    if not _OF_A_TOOL.issuperset(entry) or (kind is not None and kind not in _RUN_BY_CALLER):
         return None
     names = [entry["name"]] if "name" in entry else []
     for inner in (entry[key] for key in _RUN_BY_CALLER if key in entry):
         if not isinstance(inner, dict):
             return None
         _check_keys(inner)
+        if not _OF_AN_INNER_TOOL.issuperset(inner):
+            return None
         names.append(inner.get("name"))
     return names if names and all(isinstance(name, str) for name in names) else None
 

@@ -11,7 +11,7 @@ from tests.unit.relay.tools.protocol import PERMISSIONS
 
 from relay.tools.chat.chat_policy import MAX_KEPT_LISTS, ChatPolicy
 from relay.tools.chat.offered_tools import DeniedTools
-from relay.tools.chat.tool_entries import TOOL_BOUNDS, UncheckableTools
+from relay.tools.chat.tool_entries import TOOL_BOUNDS, UncheckableTools, printable
 
 BODY = {"model": "m", "messages": []}
 
@@ -35,7 +35,14 @@ BODY = {"model": "m", "messages": []}
         {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": [function("mail__send")]}}},
         {"web_search_options": None, "plugins": [], "enable_search": False},
         {"prompt": "a text to complete"},
-        {"parallel_tool_calls": True, "x": {"tools": [function("pay")]}},
+        {"parallel_tool_calls": True, "max_tool_calls": 4, "disable_search": True},
+        {"top_k": 5, "provider": {"order": ["a", "b"], "sort": "price"}, "transforms": ["middle-out"]},
+        {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}},
+        {"chat_template_kwargs": {"enable_thinking": False}, "use_beam_search": True},
+        {"response_schema": {"properties": {"tools": {"type": "array"}}}, "guided_json": {"search": 1}},
+        {"extra_body": {"enable_search": False, "plugins": [], "documents": [{"search": "x"}]}},
+        {"search_options": None, "agent": None, "preset": "", "extra_body": "tools"},
+        {"tools": [{**flat("read_invoice"), "cache_control": {"type": "ephemeral"}, "strict": True}]},
     ],
     ids=str,
 )  # fmt: skip
@@ -60,6 +67,13 @@ DENIED_TOOLS: dict[str, tuple[dict[str, Any], str]] = {
     "a namespace": ({"type": "namespace", "name": "read_invoice", "tools": []}, "read_invoice"),
     "of another kind of API": ({"google_search": {}}, "unnamed"),
     "of another kind beside a name": ({"name": "read_invoice", "google_search": {}}, "read_invoice"),
+    "with a second one beside it": ({**function("read_invoice"), "google_search": {}}, "read_invoice"),
+    "with declarations beside it": ({**flat("read_invoice"), "functionDeclarations": [{"name": "pay"}]}, "read_invoice"),
+    "with a server beside it": ({**flat("read_invoice"), "server_url": "https://x"}, "read_invoice"),
+    "with a second one inside": (function("read_invoice", web_search={"enable": True}), "read_invoice"),
+    "with a function inside": (function("read_invoice", function={"name": "pay"}), "read_invoice"),
+    "callable from a sandbox": ({**flat("read_invoice"), "allowed_callers": ["code_execution"]}, "read_invoice"),
+    "built in": ({"type": "builtin_function", "function": {"name": "$web_search"}}, "$web_search"),
     "nameless": ({"type": "function", "function": {}}, "function"),
     "named by a number": ({"type": "function", "name": 5}, "function"),
     "typed by a list": ({"type": ["function"], "name": "read_invoice"}, "read_invoice"),
@@ -168,19 +182,130 @@ def test_a_choice_of_what_is_not_granted_is_refused(
         ("enable_search", True),
         ("enable_code_interpreter", True),
         ("compound_custom", {"tools": {"enabled_tools": ["web_search"]}}),
+        # Qwen, Hunyuan, Baidu, Baichuan, Moonshot
+        ("search_options", {"forced_search": True}),
+        ("enable_enhancement", True),
+        ("EnableEnhancement", True),
+        ("force_search_enhancement", True),
+        ("web_search", {"enable": True}),
+        ("with_search_enhance", 1),
+        ("use_search", True),
+        # Gemini, Bedrock
+        ("toolConfig", {"functionCallingConfig": {}}),
+        ("google_search_retrieval", {}),
+        ("url_context", {}),
+        ("code_execution", {}),
+        # Anthropic, Azure, LiteLLM, Perplexity
+        ("container", {"skills": [{"skill_id": "xlsx"}]}),
+        ("dataSources", [{}]),
+        ("vector_store_ids", ["vs_1"]),
+        ("_debug_pro_search", True),
+        ("webSearchOptions", {}),
+        ("WEB_SEARCH_OPTIONS", {}),
+        (r"enable\u005fsearch", True),
+        (r"\u017fearch_options", {}),
     ],
 )
 def test_a_field_by_which_a_provider_runs_a_tool_is_one(field: str, value: object) -> None:
-    offer = offer_of({"a": 1, field: value})
-    assert (json.loads(offer.raw), offer.hidden) == ({"a": 1}, (field,))
+    raw = f'{{"a": 1, "{field}": {json.dumps(value)}, "{field}": {json.dumps(value)}}}'
+    offer = offer_of(raw)
+    told = printable(json.loads(f'"{field}"'))
+    assert (json.loads(offer.raw), offer.hidden) == ({"a": 1}, (told, told))
     with pytest.raises(DeniedTools):
-        offer_of({field: value}, REFUSING)
+        offer_of(raw, REFUSING)
 
 
-def test_a_stored_prompt_may_bring_tools() -> None:
+@pytest.mark.parametrize("policy", [HIDING, REFUSING])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", {"id": "pmpt_1"}),
+        ("agent", {"name": "researcher"}),
+        ("agent_id", "ag_1"),
+        ("preset", "pro-search"),
+        ("cachedContent", "cachedContents/1"),
+        ("models", ["openai/gpt-4o:online"]),
+    ],
+)
+def test_what_is_stored_at_a_provider_may_bring_tools(
+    policy: ChatPolicy, field: str, value: object
+) -> None:
     with pytest.raises(DeniedTools) as raised:
-        offer_of({"model": "m", "prompt": {"id": "pmpt_1"}})
-    assert raised.value.field == "prompt"
+        offer_of({"model": "m", field: value}, policy)
+    assert raised.value.field == field
+
+
+@pytest.mark.parametrize("policy", [HIDING, REFUSING])
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"extra_body": {"functions": [{"name": "pay"}]}}, "extra_body.functions"),
+        ({"extra_body": {"tools": []}, "x": {"tools": [flat("pay")]}}, "x.tools"),
+        ({"extra_body": {"Tools": [flat("pay")]}}, "extra_body.Tools"),
+        ({"extra_body": {"google": {"tools": [{"googleSearch": {}}]}}}, "extra_body.google.tools"),
+        ({"extra_body": {"google": {"cached_content": "c"}}}, "extra_body.google.cached_content"),
+        ({"extra_body": {"enable_search": True}}, "extra_body.enable_search"),
+        ({"extra_body": {"extra_body": {"plugins": [{}]}}}, "extra_body.extra_body.plugins"),
+        ({"extra_body": {"agent": "x"}}, "extra_body.agent"),
+        ({"extra_body": {"preset": "x"}}, "extra_body.preset"),
+        ({"parameters": {"tools": [function("pay")]}}, "parameters.tools"),
+        ({"options": [{"a": 1}, {"web_search_options": {}}]}, "options.web_search_options"),
+        ({"chat_template_kwargs": {"tools": [function("pay")]}}, "chat_template_kwargs.tools"),
+        ({"additionalModelRequestFields": {"tool_config": {}}}, "additionalModelRequestFields.tool_config"),
+        ({"features": {"type": "web_search"}}, "features.type"),
+        ({"features": [{"kind": "browser"}]}, "features.kind"),
+        ({"mode": "search"}, "mode"),
+        ({"messages": [{"role": "system", "tools": [flat("pay")]}]}, "messages"),
+        ({"messages": [{"role": "system", "Tool\u017f" : [flat("pay")]}]}, "messages"),
+        ({"input": [{"type": "additional_tools", "tools" : [flat("pay")]}]}, "input"),
+        ({"input": {"messages": [{"content": [{"functions": [flat("pay")]}]}]}}, "input"),
+        ({"messages": [{"mcpServers": [{"url": "https://x"}]}]}, "messages"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_tool_inside_another_field_is_refused(
+    policy: ChatPolicy, fields: dict[str, Any], path: str
+) -> None:
+    for raw in (json.dumps(fields), json.dumps(fields, ensure_ascii=False, indent=1)):
+        with pytest.raises(DeniedTools) as raised:
+            offer_of(raw, policy)
+        assert raised.value.field == path
+
+
+def test_a_key_of_messages_that_hides_in_escapes_is_found() -> None:
+    with pytest.raises(DeniedTools):
+        offer_of(r'{"messages":[{"role":"system","t\u006fols":[{"name":"pay"}]}]}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['say "tools": [1]', '{"tools":[]}', r"\u0074ools", "tools", "x\\", '"functions" :'],
+)
+def test_what_messages_say_of_tools_is_no_tool(text: str) -> None:
+    called = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": text}}
+    body = {
+        "messages": [
+            {"role": "user", "content": text},
+            {
+                "role": "assistant",
+                "tool_calls": [called],
+                "content": [{"type": "text", "text": text}],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": text},
+        ],
+        "input": text,
+    }
+    raw = json.dumps(body)
+    assert offer_of(raw).raw == raw.encode()
+
+
+def test_a_field_that_is_too_large_to_be_read_is_refused() -> None:
+    with pytest.raises(UncheckableTools):
+        offer_of({"extra_body": {"x": "y" * TOOL_BOUNDS.size}})
+    with pytest.raises(UncheckableTools):
+        offer_of({"extra_body": {"x" * 300: 1}})
+    with pytest.raises(UncheckableTools):
+        offer_of('{"extra_body":{"a":1,"a":{"tools":[]}}}')
 
 
 @pytest.mark.parametrize(
@@ -192,7 +317,6 @@ def test_a_stored_prompt_may_bring_tools() -> None:
         '{"tool\u017f":[{"name":"pay"}]}',
         '{"tools\\u0000":[{"name":"pay"}]}',
         '{"TOOL_CHOICE":"pay"}',
-        '{"webSearchOptions":{}}',
         '{"tools":{"name":"pay"}}',
         '{"tools":"pay"}',
         '{"tools":[{"name":"read_invoice","name":"pay"}]}',

@@ -1,0 +1,148 @@
+"""Finds, beside the lists of tools, what gives a model a tool: fields of vendors, and whatever they hold.
+
+Vendors have names of their own for it, in any spelling and at any depth: `enable_search` and `search_options` (Qwen),
+`enable_enhancement` (Hunyuan), `web_search_options`, `search_parameters` (xAI), `plugins` (OpenRouter), `extra_body.google.tools`
+(Gemini), `parameters.tools` (DashScope), `data_sources` (Azure), `vector_store_ids` (LiteLLM), `container` (Anthropic), `agent_id` (Mistral).
+No list of them is ever whole, so what counts is the words in a field's name.
+"""
+
+import re
+from enum import Enum
+from typing import Any, Final
+
+from relay.tools.chat.tool_entries import UncheckableTools, read_value
+from relay.tools.reading.messages import folded
+
+MAX_KEY_CHARACTERS: Final = 256
+
+
+class Use(Enum):
+    """What a field is by its name."""
+
+    PLAIN = "plain"
+    RUNS = "runs"
+    """A provider may run a tool for it; without it the call is the same without that tool."""
+    STORED = "stored"
+    """It names something that is stored at the provider and may bring tools; without it the call is another one."""
+
+
+_RUNNING: Final = re.compile(
+    "tool|function|search|plugin|mcp|connector|brows|crawl|retriev|grounding|interpreter|codeexec|computeruse|sandbox|container"
+    "|skill|urlcontext|webfetch|webaccess|internet|online|enhancement|knowledge|datasource|vectorstore|workflow|compound"
+)
+"""Words of names folded to letters and digits."""
+_STORED: Final = re.compile("agent|assistantid|botid|preset|cachedcontent|^models$|^prompt$")
+"""Of `models` the provider takes one where it will, and some names of models bring a search (`:online`)."""
+_PLAIN: Final = frozenset(
+    {
+        *("maxtoolcalls", "paralleltoolcalls", "usebeamsearch", "beamsearch"),
+        *("useragent", "toolcallid"),
+    }
+)
+"""Names with such a word that give no tool."""
+_TAKES_AWAY: Final = "disable"
+"""How the names begin that take a tool away."""
+_KINDS: Final = frozenset({"type", "kind", "mode"})
+"""Keys whose values are names."""
+_DATA: Final = frozenset(
+    {
+        *("schema", "jsonschema", "responseschema", "responsejsonschema", "guidedjson"),
+        *("documents", "metadata", "labels", "prediction", "contextmanagement"),
+    }
+)
+"""Names of what is the caller's own data, or describes an answer: its keys are nobody's parameters."""
+_IN_MESSAGES: Final = re.compile(
+    rb'"(?=[tfpcm])(?:tool(?:s|\xc5\xbf)|function(?:s|\xc5\xbf)|plugin(?:s|\xc5\xbf)|connector(?:s|\xc5\xbf)|mcp_?server(?:s|\xc5\xbf)'
+    rb'|tool_?config|function_?declaration(?:s|\xc5\xbf))"[ \t\r\n]*:',
+    re.IGNORECASE,
+)
+"""Keys of messages that offer tools there. A quote inside a text has a backslash before it, so nothing else is written so."""
+_OFFERS: Final = frozenset(
+    {
+        *("tools", "functions", "plugins", "connectors"),
+        *("mcpservers", "toolconfig", "functiondeclarations"),
+    }
+)
+_ESCAPED_LETTER: Final = re.compile(rb"\\u(?:00[4-7][0-9a-f]|0000|017f|212a)", re.IGNORECASE)
+"""Letters that no encoder escapes, and what some readers take for one or for the end of a key."""
+
+
+def use_of(key: str) -> Use:
+    """Returns what a field is by its name; raises UncheckableTools for a name that is longer than any."""
+    if len(key) > MAX_KEY_CHARACTERS:
+        raise UncheckableTools
+    name = folded(key)
+    if name in _PLAIN or name.startswith(_TAKES_AWAY):
+        return Use.PLAIN
+    if _STORED.search(name) is not None:
+        return Use.STORED
+    return Use.PLAIN if _RUNNING.search(name) is None else Use.RUNS
+
+
+def is_absent(value: Any) -> bool:
+    """Returns whether a value says that there is nothing; an empty object asks for a search as well."""
+    return value is None or value is False or value == [] or value == ""
+
+
+def tool_inside(key: str, raw: bytes) -> str:
+    """Returns where in the value of a field something gives a model a tool, as a path; empty if nothing does.
+
+    Raises UncheckableTools for a value that is too large, or has a key twice.
+    """
+    if folded(key) in _DATA:
+        return ""
+    if raw.startswith((b"{", b"[")):
+        return _found(read_value(raw), key)
+    if folded(key) in _KINDS and raw.startswith(b'"'):
+        return _found_in_word(read_value(raw), key)
+    return ""
+
+
+def _found(value: Any, path: str) -> str:
+    if isinstance(value, list):
+        for item in value:
+            found = _found(item, path)
+            if found:
+                return found
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            found = _found_in_member(key, inner, f"{path}.{key}")
+            if found:
+                return found
+    return ""
+
+
+def _found_in_member(key: str, value: Any, path: str) -> str:
+    if is_absent(value):
+        return ""
+    if use_of(key) is not Use.PLAIN:
+        return path
+    name = folded(key)
+    if name in _DATA:
+        return ""
+    return _found_in_word(value, path) if name in _KINDS else _found(value, path)
+
+
+def _found_in_word(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        return _found(value, path)
+    return "" if use_of(value) is Use.PLAIN else path
+
+
+def offers_in_messages(raw: bytes, start: int, end: int) -> bool:
+    """Returns whether messages that stand there in a body offer tools of their own; raises UncheckableTools."""
+    if _IN_MESSAGES.search(raw, start, end) is not None:
+        return True
+    is_escaped = raw.find(b"\\u", start, end) >= 0
+    if not is_escaped or _ESCAPED_LETTER.search(raw, start, end) is None:
+        return False
+    # rare: what the escapes spell may be a text as well
+    return _offers(read_value(raw[start:end]))
+
+
+def _offers(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_offers, value))
+    if not isinstance(value, dict):
+        return False
+    return any(folded(key) in _OFFERS for key in value) or any(map(_offers, value.values()))
