@@ -139,8 +139,12 @@ class Answer:
 
     @property
     def is_refused(self) -> bool:
-        """True if it calls a tool that the tenant may not use, or cannot be read for that; nothing more of it is passed on."""
-        return self._guard is not None and self._guard.refuses
+        """True if it calls a tool that the tenant may not use, or cannot be read for that; nothing more of it is passed on.
+
+        What is no answer at all is unusable, with a manifest as without.
+        """
+        guard = self._guard
+        return guard is not None and guard.refuses and not (guard.is_unreadable and self.unusable)
 
     @property
     def has_ended(self) -> bool:

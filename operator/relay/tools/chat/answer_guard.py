@@ -9,11 +9,9 @@ from relay.tools.chat.called_tools import CalledTools
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.reading.json_text import Bounds, UnreadableJson, text_of, value_in
 
-MAX_EVENT_BYTES: Final = 1024 * 1024
-"""An event that is longer is not passed on."""
-MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
-"""An answer in one document that is longer is not passed on. What calls tools may have no more than ANSWER_BOUNDS."""
-ANSWER_BOUNDS: Final = Bounds(size=1024 * 1024, depth=128, brackets=128 * 1024)
+MAX_HELD_BYTES: Final = 4 * 1024 * 1024
+"""An event that is longer is not passed on, nor an answer in one document."""
+ANSWER_BOUNDS: Final = Bounds(size=MAX_HELD_BYTES, depth=128, brackets=128 * 1024)
 
 _MARKS: Final = (b"tool", b"_call", b"mcp", b"output_item", b'"output"')
 """One of them stands in whatever calls a tool, in chat completions or the Responses API."""
@@ -22,20 +20,23 @@ _ESCAPED_LETTER: Final = re.compile(rb"\\u00(?:5[fF]|[67])")
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _MOST_BEFORE: Final = 3
 """Bytes of a blank line that may have come before its last one."""
-_DONE: Final = b"[DONE]"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class AnswerGuard:
-    """Lets pass what it is given until something is called that is not granted; from then on nothing. refuses says so."""
+    """Lets pass what it is given until something is called that is not granted; from then on nothing. refuses says so.
 
-    __slots__ = ("_called", "_end", "_held", "_size", "refuses")
+    is_unreadable says that it was for a document that is no JSON, or is too large, in which nobody can tell.
+    """
+
+    __slots__ = ("_called", "_end", "_held", "_size", "is_unreadable", "refuses")
 
     def __init__(self, policy: ChatPolicy) -> None:
         self._called = CalledTools(policy)
         self._held: list[bytes] = []
         self._end = b""
         self._size = 0
+        self.is_unreadable = False
         self.refuses = False
 
     def events(self, data: bytes) -> bytes:
@@ -62,11 +63,11 @@ class AnswerGuard:
         self._held.append(data)
         self._size += len(data)
         self._end = (self._end + data)[-_MOST_BEFORE:]
-        self._bound(MAX_EVENT_BYTES)
+        self._bound()
 
-    def _bound(self, most_bytes: int) -> None:
-        if self._size > most_bytes:
-            self.refuses = True
+    def _bound(self) -> None:
+        if self._size > MAX_HELD_BYTES:
+            self.is_unreadable = self.refuses = True
             self._held = []
 
     def rest(self) -> bytes:
@@ -79,13 +80,14 @@ class AnswerGuard:
         self._size += len(data)
         if not self.refuses:
             self._held.append(data)
-            self._bound(MAX_DOCUMENT_BYTES)
+            self._bound()
 
     def document(self) -> bytes:
         """Ends an answer in one document; returns it if it may pass."""
         body = self._taken()
-        if not self.refuses and _may_call(body):
+        if not self.refuses and _is_object(body) and (b"\0" in body or _may_call(body)):
             payload = _object_in(body)
+            self.is_unreadable = payload is None
             self.refuses = payload is None or not self._called.permits(payload)
         return b"" if self.refuses else body
 
@@ -118,10 +120,16 @@ class AnswerGuard:
             elif field == b"event":
                 name = value.strip()
         data = b"\n".join(lines)
-        if not data or data == _DONE:
+        if not _is_object(data) and not data.startswith(b"["):
+            # no client takes it for anything
             return True
         payload = _object_in(data)
         return payload is not None and self._called.permits(payload, name.decode("latin-1"))
+
+
+def _is_object(data: bytes) -> bool:
+    """Returns whether a client may read an object in this: nothing else calls a tool, a page in HTML least of all."""
+    return data.lstrip().removeprefix(_BOM).lstrip().startswith(b"{")
 
 
 def _may_call(text: bytes) -> bool:
@@ -156,7 +164,8 @@ def _object_in(data: bytes) -> dict[str, Any] | None:
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         pass
     try:
-        value = value_in(text_of(data, ANSWER_BOUNDS))
+        # providers written in Python send NaN, and clients read it
+        value = value_in(text_of(data, ANSWER_BOUNDS), with_nan=True)
     except UnreadableJson:
         return None
     return value if isinstance(value, dict) else None

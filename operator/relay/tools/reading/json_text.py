@@ -66,6 +66,7 @@ def _no_number(word: str) -> Any:
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unambiguous, parse_constant=_no_number)
+_DECODER_WITH_NAN: Final = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def text_of(raw: bytes, bounds: Bounds) -> str:
@@ -105,10 +106,11 @@ def check_end(text: str, end: int) -> None:
         raise UnreadableJson
 
 
-def value_in(text: str) -> Any:
-    """Decodes the one value of the text; raises UnreadableJson."""
+def value_in(text: str, *, with_nan: bool = False) -> Any:
+    """Decodes the one value of the text, where asked with NaN and Infinity, which are no JSON; raises UnreadableJson."""
+    decoder = _DECODER_WITH_NAN if with_nan else _DECODER
     try:
-        return _DECODER.decode(text)
+        return decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise UnreadableJson from error
 

@@ -274,6 +274,39 @@ async def test_what_cannot_be_read_is_not_passed_on(granted: MemoryRelay, head: 
     assert (status(answer), b"pay" in answer) == (502, False)
 
 
+@pytest.mark.parametrize("manifest", [True, False])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", RESPONSES])
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html><body>The tool_calls of mcp are down for maintenance</body></html>",
+        b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"',
+        b'["tool_calls"]',
+        b'"tool"',
+    ],
+)
+async def test_what_is_no_answer_has_the_same_error_with_a_manifest_as_without(
+    relay_with: Make, manifest: bool, path: str, streamed: bool, body: bytes
+) -> None:
+    relay = granting(relay_with) if manifest else relay_with()
+    client, upstream = relay.client(), relay.provider()
+    client.send(call(BODY | {"input": "hi", "stream": streamed}, path=path))
+    upstream.send(reply(body, headers="content-type: text/html\r\n"))
+    answer = client.transport.taken()
+    assert (status(answer), error(answer)["code"]) == (502, "upstream_invalid")
+    assert b"pay" not in answer
+
+
+async def test_a_large_answer_that_only_says_tool_passes(granted: MemoryRelay) -> None:
+    client, upstream = granted.client(), granted.provider()
+    large = json.dumps({**COMPLETION, "x": "mcp_call tool" * 100_000}).encode()
+    client.send(call(BODY))
+    upstream.send(reply(large))
+    answer = client.transport.taken()
+    assert (status(answer), body_of(answer) == large) == (200, True)
+
+
 async def test_a_document_under_the_name_of_a_stream_is_no_way_around(granted: MemoryRelay) -> None:
     client, upstream = granted.client(), granted.provider()
     client.send(call(BODY))

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.relay.tools.chat.granted import HIDING
 
 from relay.tools.chat.answer_guard import (
-    ANSWER_BOUNDS,
-    MAX_DOCUMENT_BYTES,
-    MAX_EVENT_BYTES,
+    MAX_HELD_BYTES,
     AnswerGuard,
 )
 
@@ -150,7 +148,7 @@ def test_an_event_that_is_spelled_otherwise_does_not_pass(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b": tool\n\n", b"data: [DONE]\n\n", b"\n\n", b"event: tool\nid: 1\n\n", b'data: {"a":"\\u00e9"}\n\n'],
+    [b": tool\n\n", b"data: tool_calls are coming\n\n", b'data: "tool_calls"\n\n', b"data: [DONE]\n\n", b"\n\n", b"event: tool\nid: 1\n\n", b'data: {"a":"\\u00e9"}\n\n'],
 )  # fmt: skip
 def test_comments_and_the_end_pass(data: bytes) -> None:
     assert passed([data]) == (data, False)
@@ -159,10 +157,10 @@ def test_comments_and_the_end_pass(data: bytes) -> None:
 @pytest.mark.parametrize("more", [0, 1])
 def test_an_event_without_an_end_is_held_only_so_long(more: int) -> None:
     guard = AnswerGuard(HIDING)
-    pieces = [b"data: " + b"x" * 1018] * (MAX_EVENT_BYTES // 1024) + [b"x" * more]
+    pieces = [b"data: " + b"x" * 1018] * (MAX_HELD_BYTES // 1024) + [b"x" * more]
     assert b"".join(map(guard.events, pieces)) == b""
     assert guard.refuses == bool(more)
-    assert len(guard.rest()) == (0 if more else MAX_EVENT_BYTES)
+    assert len(guard.rest()) == (0 if more else MAX_HELD_BYTES)
 
 
 def document_of(body: bytes, *, pieces: int = 2) -> tuple[bytes, bool]:
@@ -186,6 +184,9 @@ def completion(*calls: dict[str, Any], **fields: Any) -> bytes:
         b'{"error":{"message":"no tool_calls here"}}',
         json.dumps({"output": [item("read_invoice"), {"type": "message"}], "tools": []}).encode(),
         b"words that are no JSON",
+        b"<html><body>Our tool_calls are mcp ready</body></html>",
+        b'["tool_calls"]',
+        b'{"choices":[{"message":{"content":"tool"},"logprobs":NaN}]}',
         b"",
     ],
 )
@@ -205,19 +206,52 @@ def test_a_document_that_calls_what_is_granted_passes(body: bytes) -> None:
         json.dumps({"output": {"type": "function_call"}}).encode(),
         json.dumps({"output": [None]}).encode(),
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}],"choices":[]}',
-        b'tool_calls: {"name":"pay"}',
+        b'\xef\xbb\xbf{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}]}',
+        '{"choices":[{"message":{"tool_calls":[{"function":{"name":"pay"}}]}}]}'.encode(
+            "utf-16-le"
+        ),
     ],
 )
 def test_a_document_that_calls_anything_else_does_not(body: bytes) -> None:
     assert document_of(body) == (b"", True)
 
 
-def test_a_long_document_passes_if_it_calls_nothing() -> None:
-    long = b'{"choices":[{"message":{"content":"' + b"x" * (2 * ANSWER_BOUNDS.size) + b'"}}]}'
+@pytest.mark.parametrize("words", [b"x", b"bWNwmcptool", b' \\"tool_calls\\": [1] '])
+def test_a_long_document_passes_if_it_calls_nothing(words: bytes) -> None:
+    long = (
+        b'{"choices":[{"message":{"content":"' + words * (2 * 1024 * 1024 // len(words)) + b'"}}]}'
+    )
     assert document_of(long) == (long, False)
-    calling = long.replace(b'"content"', b'"tool_calls":[],"content"')
-    assert document_of(calling) == (b"", True)
-    assert document_of(b" " * (MAX_DOCUMENT_BYTES + 1), pieces=4) == (b"", True)
+    granted = long.replace(
+        b'"content"', b'"tool_calls":[{"function":{"name":"read_invoice"}}],"content"'
+    )
+    assert document_of(granted) == (granted, False)
+    denied = granted.replace(b"read_invoice", b"pay")
+    assert document_of(denied) == (b"", True)
+    assert document_of(b" " * (MAX_HELD_BYTES + 1), pieces=4) == (b"", True)
+
+
+def test_a_long_event_passes_if_it_calls_nothing() -> None:
+    done = {
+        "type": "response.completed",
+        "response": {"output": [{"type": "message", "content": "tool" * 400_000}]},
+    }
+    assert passed([event(done)]) == (event(done), False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"choices":[{"message":{"tool_calls":[', b'{"tool_calls" NaN}', b" " * (MAX_HELD_BYTES + 1)],
+)
+def test_what_nobody_can_read_is_held_back_and_told_apart(body: bytes) -> None:
+    guard = AnswerGuard(HIDING)
+    guard.keep(body)
+    assert guard.document() == b""
+    assert (guard.refuses, guard.is_unreadable) == (True, True)
+    guard = AnswerGuard(HIDING)
+    guard.keep(completion(piece("pay")))
+    assert guard.document() == b""
+    assert (guard.refuses, guard.is_unreadable) == (True, False)
 
 
 NAMES = st.sampled_from(["read_invoice", "list_orders", "pay", "send", "read", "_invoice", ""])
