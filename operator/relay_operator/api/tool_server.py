@@ -31,7 +31,10 @@ class Endpoint(provider.Endpoint):
 
 
 class Auth(provider.Auth):
+    """The credential of a tool server. per_tenant: the Secret has an entry per Tenant, of its name; secret_key is what the operator shows."""
+
     header: Annotated[provider.KeyHeader, AfterValidator(_carries_credential)] = "Authorization"
+    per_tenant: bool = False
 
 
 class ToolServerSpec(Part):

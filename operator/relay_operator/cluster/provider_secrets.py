@@ -41,12 +41,14 @@ class Problem:
 class ProviderSecrets:
     """Entries of the tenants' Secret with their values, and what is missing among them.
 
-    valid_until is the end of the client certificate's time, in seconds since the epoch.
+    valid_until is the end of the client certificate's time, in seconds since the epoch. of_tenants are a tool server's credentials by
+    Tenant, None where all are shown the same.
     """
 
     entries: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     valid_until: int | None = None
+    of_tenants: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -177,8 +179,23 @@ async def read_of_tool_server(
     entry = names.tool_server_entry(name)
     reading = _Reading(name, namespace, 0.0, label=names.LABEL_TOOL_SERVER, key_entry=entry)
     secret = await api.get("Secret", auth.secret_name, namespace=namespace)
-    reading.key(auth, secret if _is_for(reading, secret) else None)
-    return ProviderSecrets(entries=reading.entries, problems=tuple(reading.problems))
+    found = secret if _is_for(reading, secret) else None
+    reading.key(auth, found)
+    return ProviderSecrets(
+        entries=reading.entries,
+        problems=tuple(reading.problems),
+        of_tenants=_of_tenants(auth.secret_key, found) if auth.per_tenant else None,
+    )
+
+
+def _of_tenants(own: str, secret: Manifest | None) -> dict[str, str]:
+    """Returns the entries that can be shown, but for the operator's own."""
+    found = {}
+    for entry in ((secret or {}).get("data") or {}).keys() - {own}:
+        value = (_raw(secret, entry) or b"").decode(errors="replace").strip(_SPACE)
+        if not _unfit_as_key(value):
+            found[entry] = value
+    return found
 
 
 def _is_for(reading: _Reading, secret: Manifest | None) -> bool:

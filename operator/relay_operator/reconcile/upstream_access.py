@@ -177,8 +177,10 @@ class UpstreamAccess:
     def _of_tool_servers(self, publication: Publication) -> tuple[dict[str, str], list[str]]:
         """Returns the credentials of the tool servers in force, and the entries for which the last ones stay: there are none now."""
         found: dict[str, str] = {}
-        for name in publication.tools.servers:
-            offer = self._watched_state.tool_offers.of(name)
+        offers = self._watched_state.tool_offers.to(
+            publication.tenant.metadata.name, publication.tools.servers
+        )
+        for offer in offers.values():
             found |= offer.entries if offer is not None else {}
         wanted = [one.key_file for one in publication.tools.use.servers if one.key_file is not None]
         return found, [entry for entry in wanted if entry not in found]

@@ -415,13 +415,13 @@ class WatchedState:
             limits=None if isinstance(watched.resource, Invalid) else watched.resource.spec.limits,
         )
 
-    def offers_to(self, tools: Tools | None) -> Offers:
-        """Returns what the servers offer that exist and that grants name."""
+    def offers_to(self, tenant: str, tools: Tools | None) -> Offers:
+        """Returns what the servers offer a tenant that exist and that its grants name."""
         if tools is None:
             return {}
         named = (one.server for one in tools.grants)
-        return self.tool_offers.of_servers(
-            name for name in named if self.tool_servers.get(name) is not None
+        return self.tool_offers.to(
+            tenant, (name for name in named if self.tool_servers.get(name) is not None)
         )
 
     def _tenant_changed(self, _: str, name: str) -> None:

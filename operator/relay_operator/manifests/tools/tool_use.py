@@ -1,7 +1,7 @@
 """Grants of a Tenant -> what its document has of tools: the manifest, and the servers that it names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from relay_contract.tools.definitions import Definition
@@ -19,7 +19,8 @@ class Offer:
     """What tenants can have of a ToolServer. server is None while its spec cannot be used, upstream while it has no address.
 
     tools and prompts are the approved definitions, entries the credential as an entry of a tenant's Secret. problem says why
-    nobody can begin to use it; empty where somebody can. is_listed tells whether its lists were read once.
+    nobody can begin to use it; empty where somebody can. is_listed tells whether its lists were read once. of_tenants are
+    credentials by Tenant, in place of entries, where each has its own.
     """
 
     server: ToolServer | None = None
@@ -29,6 +30,17 @@ class Offer:
     entries: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     is_listed: bool = False
+    of_tenants: Mapping[str, str] | None = field(default=None, repr=False)
+
+    def to(self, tenant: str, server: str) -> "Offer":
+        """Returns what this Tenant can have of the server of this name: with its own credential, where each has one."""
+        if self.of_tenants is None:
+            return self
+        own = self.of_tenants.get(tenant)
+        if own is not None:
+            return replace(self, entries={names.tool_server_entry(server): own}, of_tenants=None)
+        problem = f"its Secret has no entry {tenant} that can be shown; add the Tenant's credential"
+        return replace(self, of_tenants=None, problem=self.problem or problem)
 
 
 Offers = Mapping[str, Offer | None]

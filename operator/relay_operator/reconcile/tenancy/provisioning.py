@@ -125,7 +125,8 @@ class Provisioning:
     def _tool_servers_are_unread(self, spec: Tenant) -> bool:
         """Tells whether a tool server that the tenant is granted was not looked at since the operator's start, as above."""
         return any(
-            offer is None for offer in self._watched_state.offers_to(spec.spec.tools).values()
+            offer is None
+            for offer in self._watched_state.offers_to(spec.metadata.name, spec.spec.tools).values()
         )
 
     async def _has_keys(self, publication: Publication) -> bool:

@@ -129,7 +129,7 @@ class TenantPublications:
             return None
         publication.tools = tool_use.granted(
             wanted,
-            self._watched_state.offers_to(wanted),
+            self._watched_state.offers_to(spec.metadata.name, wanted),
             publication.tools_in_force,
             lambda use: route_room.fits_tools(use, contents),
         )

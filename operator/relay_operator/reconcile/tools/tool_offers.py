@@ -29,9 +29,10 @@ class ToolOffers:
         """Forgets a server that is gone; tells whether it was known."""
         return self._offers.pop(server, None) is not None
 
-    def of_servers(self, servers: Iterable[str]) -> Offers:
-        """Returns what these servers offer; None of one that is still to be looked at."""
-        return {name: self._offers.get(name) for name in servers}
+    def to(self, tenant: str, servers: Iterable[str]) -> Offers:
+        """Returns what these servers offer a tenant; None of one that is still to be looked at."""
+        offers = {name: self._offers.get(name) for name in servers}
+        return {name: offer and offer.to(tenant, name) for name, offer in offers.items()}
 
     def note_grants(self, tenant: str, tools: Tools | None) -> None:
         """Keeps which servers a tenant follows, at the cost of its own grants."""

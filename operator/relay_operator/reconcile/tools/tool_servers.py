@@ -358,7 +358,9 @@ def _offer(server: ToolServer, found: _Resolved, pins: Pins | None) -> Offer:
     return Offer(
         server=server,
         upstream=found.upstream,
-        entries=found.shown.entries,
+        # the operator's own is for nobody else
+        entries=found.shown.entries if found.shown.of_tenants is None else {},
+        of_tenants=found.shown.of_tenants,
         problem=found.obstacle.message if found.obstacle is not None else "",
         **_of_pins(pins),
     )
@@ -366,8 +368,11 @@ def _offer(server: ToolServer, found: _Resolved, pins: Pins | None) -> Offer:
 
 def _takes(before: Offer, after: Offer) -> bool:
     """Tells whether tenants lose something: a definition that was approved, or the credential that they were given."""
-    had = {*before.tools, *before.prompts, *before.entries.items()}
-    return not had <= {*after.tools, *after.prompts, *after.entries.items()}
+    return not _had(before) <= _had(after)
+
+
+def _had(offer: Offer) -> set[object]:
+    return {*offer.tools, *offer.prompts, *offer.entries.items(), *(offer.of_tenants or {}).items()}
 
 
 def _of_pins(pins: Pins | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A ToolServer and a Tenant with grants are enough: the document, the way and the credential follow, and so does what is taken away."""
 
+import base64
 from typing import Any
 
 from tests.unit.relay_operator.operator_stage import SYSTEM, Life, Stage
@@ -449,4 +450,42 @@ async def test_a_suspended_definition_stays_so_when_it_is_left_out_of_the_list()
     life = await stage.operator()
     await stage.settle(140)
     assert tools_of(stage) == {"list_orders"}
+    await life.end()
+
+
+def credential_of(stage: Stage, tenant: str) -> dict[str, str]:
+    secret = stage.server.get("Secret", names.UPSTREAM_SECRET, namespace=f"relay-{tenant}")
+    data = (secret or {}).get("data", {})
+    return {entry: base64.b64decode(value).decode() for entry, value in data.items()}
+
+
+@in_virtual_time
+async def test_a_server_can_take_a_credential_of_each_tenant_and_nobody_gets_anothers() -> None:
+    stage = listing()
+    put_credential(stage)
+    secret = stage.server.stored("Secret", "erp-key", namespace=SYSTEM)
+    own = base64.b64encode(b" of-finance-81c2\n").decode()
+    unfit = base64.b64encode("café".encode()).decode()
+    stage.server.put({**secret, "data": {**secret["data"], "finance": own, "marketing": unfit}})
+    stage.tool_server(auth={"secretName": "erp-key", "perTenant": True})
+    for tenant in ("finance", "marketing", "sales"):
+        stage.tenant(tenant, tools=GRANTS)
+    life = await stage.operator()
+    await stage.settle(1)
+    for tenant in ("finance", "marketing", "sales"):
+        stage.pod(f"{tenant}-1", tenant=tenant)
+    await stage.settle(90)
+    assert stage.tool_lists.asked[-1].credential == f"Bearer {CREDENTIAL}"
+    assert credential_of(stage, "finance") == {"_tools_erp": "of-finance-81c2"}
+    assert ready(stage) == ("True", Reason.GRANTED)
+    for tenant in ("marketing", "sales"):
+        assert credential_of(stage, tenant) == {}
+        found = stage.condition("Tenant", tenant, "ToolsReady")
+        assert found["reason"] == Reason.TOOL_SERVER_NOT_READY
+        assert f"its Secret has no entry {tenant} that can be shown" in found["message"]
+        assert "caf" not in found["message"]
+    stage.tool_server(auth={"secretName": "erp-key", "perTenant": True}, onChange="Perhaps")
+    await stage.settle(90)
+    assert credential_of(stage, "finance") == {"_tools_erp": "of-finance-81c2"}
+    assert [credential_of(stage, one) for one in ("marketing", "sales")] == [{}, {}]
     await life.end()
