@@ -267,6 +267,34 @@ def test_calls_in_a_session_are_booked_and_limited(
     assert session not in relay.output()
 
 
+def test_messages_that_are_no_calls_have_a_rate_of_their_own(
+    office: Relay, platform: Platform, crm: SessionServer
+) -> None:
+    session = begun(office)
+    # at ten messages for a request the bucket holds 20 of them
+    office.push(granted_at(platform, crm, FINANCE, requests_per_minute=12))
+    before = len(crm.seen)
+    messages = [
+        body("notifications/cancelled", id=None, requestId=4),
+        body("notifications/progress", id=None, progressToken=1, progress=1),
+        body("logging/setLevel", level="debug"),
+        {"jsonrpc": "2.0", "id": "0:7", "result": {"action": "accept"}},
+    ]
+    answers = [say(office, session, messages[place % 4]) for place in range(60)]
+    statuses = [answer.status for answer in answers]
+    assert statuses[:20] == [202, 202, 200, 202] * 5
+    assert 429 in statuses
+    assert len(crm.seen) - before == 60 - statuses.count(429)
+    limited = next(answer for answer in answers if answer.status == 429)
+    assert code(limited, 429) == -32000
+    assert int(limited.header("retry-after") or 0) >= 1
+    for verb in ("GET", "DELETE"):
+        answer = office.ask(verb, MCP, headers={"mcp-session-id": session})
+        assert code(answer, 429) == -32000
+    # calls have their own bucket
+    assert call(office, session, "read_invoice").status == 200
+
+
 # -- whose it is ---------------------------------------------------------------------------------------------------
 
 

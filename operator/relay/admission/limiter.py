@@ -93,6 +93,8 @@ class Scope:
     tokens: NotAdmittedReason
 
 
+MESSAGES_PER_REQUEST: Final = 10
+"""Notifications, answers to servers, and streams, for each request that a tool server's limit grants: a call may bring several of them."""
 TENANT: Final = Scope(NotAdmittedReason.TENANT_REQUESTS, NotAdmittedReason.TENANT_TOKENS)
 MODEL: Final = Scope(NotAdmittedReason.MODEL_REQUESTS, NotAdmittedReason.MODEL_TOKENS)
 KEY: Final = Scope(NotAdmittedReason.KEY_REQUESTS, NotAdmittedReason.KEY_TOKENS)
@@ -322,8 +324,13 @@ def quota_limits(quota: ProviderLimits) -> Limits:
     )
 
 
-def tool_limits(tenant: TenantDocument) -> Limits:
-    """Returns what the tenant may ask of each tool server, as limits of models with the servers' names.
+def tool_message_limits(tenant: TenantDocument) -> Limits:
+    """Returns how many messages of sessions that are no calls and no lists each tool server may be sent, as limits like those of requests."""
+    return tool_limits(tenant, times=MESSAGES_PER_REQUEST)
+
+
+def tool_limits(tenant: TenantDocument, *, times: int = 1) -> Limits:
+    """Returns so many times what the tenant may ask of each tool server, as limits of models with the servers' names.
 
     Requests alone count. The servers have nothing in common, and the tenant's own limits are for calls of models.
     """
@@ -331,7 +338,7 @@ def tool_limits(tenant: TenantDocument) -> Limits:
     return Limits(
         burst_seconds=tenant.limits.burst_seconds,
         models=tuple(
-            ModelLimit(name=grant.server, requests_per_minute=grant.requests_per_minute)
+            ModelLimit(name=grant.server, requests_per_minute=times * grant.requests_per_minute)
             for grant in grants
             if grant.requests_per_minute is not None
         ),

@@ -10,7 +10,7 @@ from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.seating import seat_at
+from relay.calls.tool_use.message_admission import seat_at
 from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.calls.tool_use.tool_record import ToolRecord
 from relay.dialect.endpoints import MCP_LABEL
@@ -32,6 +32,11 @@ STREAM_HEADERS: Final[list[Field]] = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
 ]
+
+
+def retry_field(seconds: float) -> bytes:
+    """Renders retry-after, which has whole seconds."""
+    return b"retry-after: %d\r\n" % max(1, math.ceil(seconds))
 
 
 class AnsweringRequest(TenantRequest, AnswerReader):
@@ -176,6 +181,6 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         self._book_refusal(error)
         retry = b""
         if retry_after_seconds is not None:
-            retry = b"retry-after: %d\r\n" % max(1, math.ceil(retry_after_seconds))
+            retry = retry_field(retry_after_seconds)
         body = error.body(self._id_text, self._era, data)
         self.send(error.status(self._era), own_responses.JSON + retry, body)

@@ -7,7 +7,7 @@ from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.tenants.caller import Caller
 from relay.calls.tool_use.answering import BUSY_SECONDS, AnsweringRequest
-from relay.calls.tool_use.seating import seat_at
+from relay.calls.tool_use.message_admission import seat_at, within_rate
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.session_access import (
     SESSION_HEADER,
@@ -172,7 +172,7 @@ class SessionRequest(AnsweringRequest, RoundReader):
         elif message.method == _PROGRESS and len(servers) > 1:
             # its token is one of several servers', and each might have given it
             servers = ()
-        self._send_round(access, _targets(servers), text)
+        self._send_message(access, servers, text)
 
     def _answer_server(self, message: Message, session: Session, access: ToolAccess) -> None:
         """Sends what a client answers to the server that asked."""
@@ -181,7 +181,23 @@ class SessionRequest(AnsweringRequest, RoundReader):
             self._send_error(ProtocolError.invalid_request)
         else:
             place, text = target
-            self._send_round(access, _targets((session.servers[place],)), text)
+            self._send_message(access, (session.servers[place],), text)
+
+    def _send_message(
+        self, access: ToolAccess, servers: tuple[ServerSession, ...], text: str
+    ) -> None:
+        """Sends a message in the session to those of the servers whose rate has room for it."""
+        assert self.caller is not None
+        rate = within_rate(self.caller, [one.server for one in servers])
+        if rate.is_over:
+            self._send_error(ProtocolError.limited, retry_after_seconds=rate.wait_seconds)
+            return
+        targets = [
+            (one.server, _MESSAGE + session_fields(one))
+            for one in servers
+            if one.server in rate.servers
+        ]
+        self._send_round(access, targets, text)
 
     def _send_round(self, access: ToolAccess, targets: list[tuple[str, bytes]], text: str) -> None:
         """Sends a message to servers, each with its fields. One that has no seat left for it, or no credential, is left out."""
@@ -228,8 +244,3 @@ class SessionRequest(AnsweringRequest, RoundReader):
     def _finish(self, now: float, *, keep_alive: bool) -> None:
         self._round = None
         super()._finish(now, keep_alive=keep_alive)
-
-
-def _targets(servers: tuple[ServerSession, ...]) -> list[tuple[str, bytes]]:
-    """Returns the servers of a session, each with the fields of a message in it."""
-    return [(one.server, _MESSAGE + session_fields(one)) for one in servers]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Final, NamedTuple
 
 from mypy_extensions import trait
 
@@ -12,8 +12,8 @@ from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller, identify
-from relay.calls.tool_use.answering import STREAM_HEADERS
-from relay.calls.tool_use.seating import seat_at
+from relay.calls.tool_use.answering import BUSY_SECONDS, STREAM_HEADERS, retry_field
+from relay.calls.tool_use.message_admission import seat_at, within_rate
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.server_receiver import ServerReceiver
 from relay.calls.tool_use.session_access import is_of_a_page, session_fields, session_of
@@ -209,10 +209,10 @@ class SessionStream(TenantRequest, StreamReader):
                 self._context, session, access, b"GET", b"accept: text/event-stream\r\n"
             )
             seated = _seated(caller, caller.tenant.tool_seats.streams, requests)
-            if seated or not requests:
+            if isinstance(seated, list):
                 self._start(session, access, seated)
             else:
-                self.send(*_error_answer(ProtocolError.busy))
+                self.send(*_error_answer(seated.error, seated.retry_after_seconds))
 
     def _start(
         self, session: Session, access: ToolAccess, seated: list[tuple[str, bytes, Seat]]
@@ -390,8 +390,8 @@ class SessionEnd(TenantRequest, RoundReader):
         session, access = opened
         requests = _requests(self._context, session, access, b"DELETE", b"")
         seated = _seated(caller, caller.tenant.tool_seats.rounds, requests)
-        if requests and not seated:
-            self.send(*_error_answer(ProtocolError.busy))
+        if isinstance(seated, _TooMany):
+            self.send(*_error_answer(seated.error, seated.retry_after_seconds))
             return
         exchanges = [
             ServerExchange(
@@ -453,15 +453,32 @@ def _requests(
     return requests
 
 
+class _TooMany(NamedTuple):
+    """Why none of a request's servers is sent anything."""
+
+    error: ProtocolError
+    retry_after_seconds: float
+
+
 def _seated(
     caller: Caller, seats: ServerSeats, requests: list[tuple[str, bytes]]
-) -> list[tuple[str, bytes, Seat]]:
-    """Returns the requests with a seat for each; one whose server has none left is left out."""
-    found = [(server, request, seat_at(caller, seats, server)) for server, request in requests]
-    return [(server, request, seat) for server, request, seat in found if seat is not None]
+) -> list[tuple[str, bytes, Seat]] | _TooMany:
+    """Returns the requests with a seat for each; a server whose rate or whose seats are used up is left out."""
+    rate = within_rate(caller, [server for server, _ in requests])
+    if rate.is_over:
+        return _TooMany(ProtocolError.limited, rate.wait_seconds)
+    found = [
+        (server, request, seat_at(caller, seats, server))
+        for server, request in requests
+        if server in rate.servers
+    ]
+    seated = [(server, request, seat) for server, request, seat in found if seat is not None]
+    return seated if seated or not found else _TooMany(ProtocolError.busy, BUSY_SECONDS)
 
 
-def _error_answer(error: ProtocolError) -> tuple[int, bytes, bytes]:
+def _error_answer(
+    error: ProtocolError, retry_after_seconds: float | None = None
+) -> tuple[int, bytes, bytes]:
     """Returns status, fields and body of an error without an id."""
-    retry = b"retry-after: 1\r\n" if error is ProtocolError.busy else b""
+    retry = b"" if retry_after_seconds is None else retry_field(retry_after_seconds)
     return error.status(Era.LEGACY), own_responses.JSON + retry, error.body("", Era.LEGACY)

@@ -1,0 +1,44 @@
+"""Admits messages to tool servers: each needs a seat, and what is no call and no list counts against a rate of its own."""
+
+import time
+from collections.abc import Iterable
+
+from relay.admission.not_admitted import NotAdmitted
+from relay.calls.tenants.caller import Caller
+from relay.tools.seats import Seat, ServerSeats
+
+
+class WithinRate:
+    """The servers that one more message may go to; in how many seconds it may to one of the others, 0 where there are none."""
+
+    __slots__ = ("servers", "wait_seconds")
+
+    def __init__(self, servers: frozenset[str], wait_seconds: float) -> None:
+        self.servers = servers
+        self.wait_seconds = wait_seconds
+
+    @property
+    def is_over(self) -> bool:
+        """True if the message may go to none of them."""
+        return not self.servers and self.wait_seconds > 0
+
+
+def seat_at(caller: Caller, seats: ServerSeats, server: str) -> Seat | None:
+    """Takes a seat for a message of the caller's to a server; None where there is none for it now. Whoever takes it leaves it."""
+    document, tools = caller.snapshot.document, caller.snapshot.tools
+    servers = 1 if tools is None else max(1, len(tools.upstreams))
+    return seats.take(server, caller.key.name, servers=servers, keys=len(document.tenant.keys))
+
+
+def within_rate(caller: Caller, servers: Iterable[str]) -> WithinRate:
+    """Charges each server a message that is no call and no list; one that had its share of them is not to be sent it."""
+    limiter, now = caller.tenant.admission.tool_message_limiter, time.monotonic()
+    able: set[str] = set()
+    waits: list[float] = []
+    for server in servers:
+        verdict = limiter.admit(model=server, input_tokens=0, output_tokens=0, now=now)
+        if isinstance(verdict, NotAdmitted):
+            waits.append(verdict.retry_after_seconds)
+        else:
+            able.add(server)
+    return WithinRate(frozenset(able), min(waits, default=0.0))
