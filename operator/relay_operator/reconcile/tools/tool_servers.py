@@ -152,11 +152,12 @@ class ToolServerReconciler:
                 self._offer(watched, _offer(server, found, pins))
                 await self._tell(watched, server, before, pins, record, now)
         await self._report(watched, found.obstacle, look, pins, now)
-        if self._is_main:
-            kept = self._records.get(watched.name)
-            is_well = look is not None and kept is not None and kept.listed is not None
-            pause = _PERIOD_SECONDS * random.uniform(0.9, 1.1) if is_well else _AGAIN_SECONDS
-            self._queue.add_after(Key("ToolServer", "", watched.name), pause, Urgency.BACKGROUND)
+        kept = self._records.get(watched.name)
+        is_listed = look is not None and kept is not None and kept.listed is not None
+        # the others come again for what no watch of theirs shows: a credential that is another
+        is_well = is_listed if self._is_main else found.obstacle is None
+        pause = _PERIOD_SECONDS * random.uniform(0.9, 1.1) if is_well else _AGAIN_SECONDS
+        self._queue.add_after(Key("ToolServer", "", watched.name), pause, Urgency.BACKGROUND)
 
     @property
     def _is_main(self) -> bool:

@@ -312,7 +312,8 @@ async def test_an_address_of_the_cluster_is_not_asked_and_not_opened() -> None:
 async def test_a_shard_goes_by_the_status_that_the_main_operator_writes() -> None:
     stage = listing()
     shards = [Shard(name="eu", tenant_selector="region=eu")]
-    stage.tool_server()
+    put_credential(stage)
+    stage.tool_server(auth={"secretName": "erp-key"})
     stage.tenant("finance", labels={"region": "eu"}, tools=GRANTS)
     main = stage.life(shards=Shards("", tuple(shards)))
     other = stage.life(shards=Shards("eu", tuple(shards)))
@@ -323,6 +324,11 @@ async def test_a_shard_goes_by_the_status_that_the_main_operator_writes() -> Non
     await stage.settle(10)
     assert len(stage.tool_lists.asked) == 1
     assert tools_of(stage) == {"read_invoice", "list_orders"}
+    assert credential_of(stage, "finance") == {"_tools_erp": CREDENTIAL}
+    secret = stage.server.stored("Secret", "erp-key", namespace=SYSTEM)
+    stage.server.put({**secret, "data": {"api-key": base64.b64encode(b"rotated").decode()}})
+    await stage.settle(70)
+    assert credential_of(stage, "finance") == {"_tools_erp": "rotated"}
     stage.tool_lists.tools["erp"] = [*TOOLS[1:], tool("read_invoice", "another")]
     await stage.settle(70)
     assert tools_of(stage) == {"list_orders"}
