@@ -168,3 +168,4 @@ def test_no_alert_waits_for_a_receiver(ledger: Cluster) -> None:
     [columns] = ask(ledger, "alerts").splitlines()
     assert columns.startswith("tenant")
     assert "0 alerts are sent again" in ask(ledger, "alerts", "--send-again")
+    assert "0 alerts are dismissed" in ask(ledger, "alerts", "--dismiss")

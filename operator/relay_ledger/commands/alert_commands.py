@@ -1,4 +1,4 @@
-"""`relay-ledger alerts`: alerts of budgets that no receiver has taken, and how to have them sent again."""
+"""`relay-ledger alerts`: alerts of budgets that no receiver has taken, and how to have them sent again or be done with."""
 
 import argparse
 import csv
@@ -22,15 +22,21 @@ _COLUMNS: Final = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds whose alerts, and what to do with them."""
     parser.add_argument("--tenant", metavar="UID", help="of this tenant alone")
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--send-again",
         action="store_true",
         help="have the operator send them again, under the ids that they had",
     )
+    what.add_argument(
+        "--dismiss",
+        action="store_true",
+        help="take them for told, such as those of a Tenant that is gone: nobody is sent them any more",
+    )
 
 
 def run(options: argparse.Namespace, address: str) -> int:
-    """Writes the alerts that were given up as CSV, or has them sent again and says how many."""
+    """Writes the alerts that were given up as CSV; has them sent again or dismisses them, and says how many."""
     engine = open_database(address)
     try:
         upgrade(engine)
@@ -39,6 +45,9 @@ def run(options: argparse.Namespace, address: str) -> int:
         if options.send_again:
             count = store.send_again(letters, now=time.time_ns() // 1000)
             sys.stdout.write(f"{count} alerts are sent again\n")
+        elif options.dismiss:
+            count = store.dismiss(letters, now=time.time_ns() // 1000)
+            sys.stdout.write(f"{count} alerts are dismissed\n")
         else:
             _write(letters)
     finally:

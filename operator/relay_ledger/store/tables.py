@@ -286,9 +286,9 @@ BUDGET_ALERTS: Final = Table(
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
-"""Each threshold that was crossed, once; told_at is 0 until somebody was told.
+"""Each threshold that was crossed, once; told_at is 0 until somebody was told, or dismissed it.
 
-given_up_at is not 0 for a dead letter, sent_again_at when a person last had it sent again."""
+given_up_at is not 0 for a dead letter, also a dismissed one, sent_again_at when a person last had it sent again."""
 
 BOOKS: Final = Table(
     "books",

@@ -115,3 +115,19 @@ def test_a_person_lists_them_and_sends_those_of_a_tenant_again(
     )
     assert {one.tenant_uid for one in to_tell(books, NOON)} == {"uid-b"}
     assert len(shell.run(address, "alerts")[1].splitlines()) == 3
+
+
+def test_a_person_dismisses_those_that_nobody_needs(
+    books: Books, address: str, shell: Shell
+) -> None:
+    crossed(books)
+    alerts = crossed(books, tenant_uid="uid-b")
+    DeadLetters(books.engine).failed(alerts, now=NOON + TRIED_FOR)
+    assert shell.run(address, "alerts", "--tenant", "uid-b", "--dismiss")[:2] == (
+        *(0, "2 alerts are dismissed\n"),
+    )
+    assert (undelivered(books, NOON), to_tell(books, NOON)) == (2, ())
+    assert shell.run(address, "alerts", "--tenant", "uid-b", "--send-again")[:2] == (
+        *(0, "0 alerts are sent again\n"),
+    )
+    assert shell.run(address, "alerts", "--dismiss", "--send-again")[0] == 2

@@ -1,4 +1,4 @@
-"""Alerts that no receiver has taken for days: each is kept, can be listed, and is sent again when a person says so."""
+"""Alerts that no receiver has taken for days: each is kept, can be listed, and is sent again or dismissed when a person says so."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,13 +73,18 @@ class DeadLetters:
 
     def send_again(self, letters: Sequence[DeadLetter], *, now: int) -> int:
         """Has the operator told of these anew, under the ids that they had; returns how many were still given up."""
+        return self._change(letters, given_up_at=0, sent_again_at=now)
+
+    def dismiss(self, letters: Sequence[DeadLetter], *, now: int) -> int:
+        """Takes these for told; returns how many were still given up. That they were not delivered stays in their rows."""
+        return self._change(letters, told_at=now)
+
+    def _change(self, letters: Sequence[DeadLetter], **values: int) -> int:
         count = 0
         for one in letters:
             with writing(self._engine, one.alert.tenant_uid) as connection:
                 done = connection.execute(
-                    update(BUDGET_ALERTS)
-                    .where(*is_alert(one.alert), *IS_DEAD)
-                    .values(given_up_at=0, sent_again_at=now)
+                    update(BUDGET_ALERTS).where(*is_alert(one.alert), *IS_DEAD).values(**values)
                 )
                 count += done.rowcount
         return count
