@@ -6,7 +6,7 @@ header that would break its line, a CA bundle that is no PEM) is refused here, b
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -124,13 +124,15 @@ class RoutePlan:
 class ToolAccess:
     """Holds what the tenant may use of tool servers, and how each is reached. heads hold a request's beginning, without what differs.
 
-    chat is what the same grants permit in chat calls.
+    chat is what the same grants permit in chat calls. narrowed keeps the permissions of sessions that began without some of the
+    servers, by those that they have.
     """
 
     permissions: Permissions
     chat: ChatPolicy
     upstreams: Mapping[str, Upstream]
     heads: Mapping[str, bytes]
+    narrowed: dict[frozenset[str], Permissions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

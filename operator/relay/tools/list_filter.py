@@ -13,6 +13,8 @@ from relay_contract.tools.definitions import definition_digest
 
 MAX_TTL_MS: Final = 60_000
 """How long a client may go by a list without asking again. A call is decided on anew in any case."""
+MAX_SIGNS: Final = 16 * 1024
+"""In keys of a page's entries that are not in ASCII; relay.tools.reading.lookalikes says what they cost."""
 
 _LIST_KEYS: Final = {
     ListKind.TOOLS: "tools",
@@ -65,12 +67,25 @@ def _entry_edits(
     text: str, page: Member, kind: ListKind, server: str, permissions: Permissions
 ) -> list[Edit]:
     items, _ = items_at(text, page.start)
+    if _has_too_many_signs(items):
+        raise InvalidList
     names = [_seen_as(item.value, kind, server, permissions) for item in items]
     edits = without_items(items, [name is None for name in names])
     for item, name in zip(items, names, strict=True):
         if name is not None:
             edits += _name_edits(text, item, kind, name)
     return edits
+
+
+def _has_too_many_signs(items: list[Item]) -> bool:
+    """Returns whether the keys of a page's entries would take long to fold, as no server's do that means well."""
+    left = MAX_SIGNS
+    for item in items:
+        if isinstance(item.value, dict):
+            left -= sum(len(key) for key in item.value if not key.isascii())
+            if left < 0:
+                return True
+    return False
 
 
 def _seen_as(entry: Any, kind: ListKind, server: str, permissions: Permissions) -> str | None:

@@ -11,9 +11,12 @@ from relay.routing.snapshot import ToolAccess
 from relay.tools.permissions import Permissions
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.sessions import ServerSession, Session, SessionSeal
+from relay_contract.document import TenantDocument
 
 SESSION_HEADER: Final = b"mcp-session-id"
 _VERSION_HEADER: Final = b"mcp-protocol-version"
+MAX_NARROWED: Final = 16
+"""Of all sets of servers that sessions may have begun with, so many permissions are kept: they are made again in milliseconds."""
 _LOOPBACK: Final = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?")
 
 
@@ -76,13 +79,18 @@ def session_of(
     return session
 
 
-def permissions_in(session: Session, caller: Caller, access: ToolAccess) -> Permissions:
-    """Returns what the caller may use; servers that could not be reached when the session began have no lists."""
-    manifest = caller.snapshot.document.tenant.tools
-    if len(session.servers) == len(session.granted) or manifest is None:
+def permissions_in(session: Session, tenant: TenantDocument, access: ToolAccess) -> Permissions:
+    """Returns what the tenant may use; servers that could not be reached when the session began have no lists."""
+    if len(session.servers) == len(session.granted) or tenant.tools is None:
         return access.permissions
     reached = frozenset(one.server for one in session.servers)
-    return Permissions(manifest, caller.snapshot.document.tenant.uid, reached)
+    narrowed = access.narrowed.get(reached)
+    if narrowed is None:
+        narrowed = Permissions(tenant.tools, tenant.uid, reached)
+        if len(access.narrowed) >= MAX_NARROWED:
+            access.narrowed.clear()
+        access.narrowed[reached] = narrowed
+    return narrowed
 
 
 def session_fields(server: ServerSession) -> bytes:

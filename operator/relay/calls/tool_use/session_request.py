@@ -76,7 +76,7 @@ class SessionRequest(AnsweringRequest, RoundReader):
         if isinstance(session, ProtocolError):
             self._send_error(session)
             return
-        permissions = permissions_in(session, caller, access)
+        permissions = permissions_in(session, caller.snapshot.document.tenant, access)
         decision = Gate(permissions, Era.LEGACY, seal, call_id).decide(message)
         if self._record is not None:
             self._record.decided(decision)

@@ -9,9 +9,9 @@ from relay.tools.chat.tool_entries import (
     printable,
     read_value,
 )
-from relay.tools.chat.vendor_fields import Use, offers_in_messages, tool_inside, use_of
+from relay.tools.chat.vendor_fields import Use, VendorFields, offers_in_messages
 from relay.tools.reading.edits import dropped
-from relay.tools.reading.messages import folded
+from relay.tools.reading.lookalikes import folded, looks_like_one_of
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -170,6 +170,7 @@ def _fields(raw: bytes, members: Spans) -> _Fields:
     Raises DeniedTools for tools that stand inside another field.
     """
     fields = _Fields()
+    vendors = VendorFields()
     for place in range(0, len(members), 2):
         key = _key(raw, members[place])
         if key in _MESSAGES:
@@ -182,24 +183,26 @@ def _fields(raw: bytes, members: Spans) -> _Fields:
                 raise UncheckableTools
             fields.known[key] = _Field(place // 2, members[place], members[place + 1])
         else:
-            _read_other(raw, key, _Field(place // 2, members[place], members[place + 1]), fields)
+            other = _Field(place // 2, members[place], members[place + 1])
+            _read_other(key, other.value(raw), other, fields, vendors)
     return fields
 
 
-def _read_other(raw: bytes, key: str, field: _Field, fields: _Fields) -> None:
+def _read_other(
+    key: str, value: bytes, field: _Field, fields: _Fields, vendors: VendorFields
+) -> None:
     """Reads a field of a vendor's: what its name says, and what it holds."""
-    if folded(key) in _FOLDED:
+    if looks_like_one_of(_FOLDED, (key,)):
         raise UncheckableTools
-    value = field.value(raw)
     if value in _ABSENT:
         return
-    match use_of(key):
+    match vendors.use_of(key):
         case Use.STORED:
             raise DeniedTools(key, ())
         case Use.RUNS:
             fields.running.append((printable(key), field))
         case Use.PLAIN:
-            path = tool_inside(key, value)
+            path = vendors.tool_inside(key, value)
             if path:
                 raise DeniedTools(printable(path), ())
 

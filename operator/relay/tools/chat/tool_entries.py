@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from relay.tools.reading.edits import edited, without_items
 from relay.tools.reading.json_text import Bounds, UnreadableJson, items_at, text_of, value_in
-from relay.tools.reading.messages import folded
+from relay.tools.reading.lookalikes import looks_like_one_of
 
 TOOL_BOUNDS: Final = Bounds(size=512 * 1024, depth=64, brackets=32 * 1024)
 """Of all tools of one call."""
@@ -85,9 +85,8 @@ def names_of(entry: object) -> list[Any] | None:
 
 def _check_keys(keys: Iterable[str]) -> None:
     """Refuses keys that a careless reader takes for those that decide."""
-    for key in keys:
-        if key not in _DECIDING_KEYS and folded(key) in _DECIDING_KEYS:
-            raise UncheckableTools
+    if looks_like_one_of(_DECIDING_KEYS, (key for key in keys if key not in _DECIDING_KEYS)):
+        raise UncheckableTools
 
 
 def label(entry: object) -> str:

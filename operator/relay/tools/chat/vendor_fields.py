@@ -10,10 +10,11 @@ import re
 from enum import Enum
 from typing import Any, Final
 
-from relay.tools.chat.tool_entries import UncheckableTools, read_value
-from relay.tools.reading.messages import folded
+from relay.tools.chat.tool_entries import TOOL_BOUNDS, UncheckableTools, read_value
+from relay.tools.reading.lookalikes import MAX_KEY_CHARACTERS, folded, looks_like_one_of
 
-MAX_KEY_CHARACTERS: Final = 256
+MAX_SIGNS: Final = 8 * 1024
+"""In keys that are not in ASCII; relay.tools.reading.lookalikes says what they cost."""
 
 
 class Use(Enum):
@@ -67,11 +68,64 @@ _ESCAPED_LETTER: Final = re.compile(rb"\\u(?:00[4-7][0-9a-f]|0000|017f|212a)", r
 """Letters that no encoder escapes, and what some readers take for one or for the end of a key."""
 
 
-def use_of(key: str) -> Use:
-    """Returns what a field is by its name; raises UncheckableTools for a name that is longer than any."""
-    if len(key) > MAX_KEY_CHARACTERS:
-        raise UncheckableTools
-    name = folded(key)
+class VendorFields:
+    """Reads the fields of one call; all together they may be so large, and have so many signs beyond ASCII in their keys."""
+
+    __slots__ = ("_bytes_left", "_signs_left")
+
+    def __init__(self) -> None:
+        self._bytes_left = TOOL_BOUNDS.size
+        self._signs_left = MAX_SIGNS
+
+    def use_of(self, key: str) -> Use:
+        """Returns what a field is by its name; raises UncheckableTools for one that is longer than any."""
+        return _use_of(self._folded(key))
+
+    def tool_inside(self, key: str, raw: bytes) -> str:
+        """Returns where in the value of a field something gives a model a tool, as a path; empty if nothing does.
+
+        Raises UncheckableTools for values that are too large, or have a key twice.
+        """
+        name = self._folded(key)
+        if name in _DATA or not raw.startswith((b"{", b"[", b'"')):
+            return ""
+        if raw.startswith(b'"') and name not in _KINDS:
+            return ""
+        self._bytes_left -= len(raw)
+        if self._bytes_left < 0:
+            raise UncheckableTools
+        return self._found_in(name, read_value(raw), key)
+
+    def _found_in(self, name: str, value: Any, path: str) -> str:
+        if isinstance(value, str):
+            is_plain = name not in _KINDS or self.use_of(value) is Use.PLAIN
+            return "" if is_plain else path
+        if isinstance(value, list):
+            return next(filter(None, (self._found_in(name, one, path) for one in value)), "")
+        if not isinstance(value, dict):
+            return ""
+        found = (self._found_at(key, one, f"{path}.{key}") for key, one in value.items())
+        return next(filter(None, found), "")
+
+    def _found_at(self, key: str, value: Any, path: str) -> str:
+        if is_absent(value):
+            return ""
+        name = self._folded(key)
+        if _use_of(name) is not Use.PLAIN:
+            return path
+        return "" if name in _DATA else self._found_in(name, value, path)
+
+    def _folded(self, key: str) -> str:
+        if len(key) > MAX_KEY_CHARACTERS:
+            raise UncheckableTools
+        if not key.isascii():
+            self._signs_left -= len(key)
+            if self._signs_left < 0:
+                raise UncheckableTools
+        return folded(key)
+
+
+def _use_of(name: str) -> Use:
     if name in _PLAIN or name.startswith(_TAKES_AWAY):
         return Use.PLAIN
     if _STORED.search(name) is not None:
@@ -82,51 +136,6 @@ def use_of(key: str) -> Use:
 def is_absent(value: Any) -> bool:
     """Returns whether a value says that there is nothing; an empty object asks for a search as well."""
     return value is None or value is False or value == [] or value == ""
-
-
-def tool_inside(key: str, raw: bytes) -> str:
-    """Returns where in the value of a field something gives a model a tool, as a path; empty if nothing does.
-
-    Raises UncheckableTools for a value that is too large, or has a key twice.
-    """
-    if folded(key) in _DATA:
-        return ""
-    if raw.startswith((b"{", b"[")):
-        return _found(read_value(raw), key)
-    if folded(key) in _KINDS and raw.startswith(b'"'):
-        return _found_in_word(read_value(raw), key)
-    return ""
-
-
-def _found(value: Any, path: str) -> str:
-    if isinstance(value, list):
-        for item in value:
-            found = _found(item, path)
-            if found:
-                return found
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            found = _found_in_member(key, inner, f"{path}.{key}")
-            if found:
-                return found
-    return ""
-
-
-def _found_in_member(key: str, value: Any, path: str) -> str:
-    if is_absent(value):
-        return ""
-    if use_of(key) is not Use.PLAIN:
-        return path
-    name = folded(key)
-    if name in _DATA:
-        return ""
-    return _found_in_word(value, path) if name in _KINDS else _found(value, path)
-
-
-def _found_in_word(value: Any, path: str) -> str:
-    if not isinstance(value, str):
-        return _found(value, path)
-    return "" if use_of(value) is Use.PLAIN else path
 
 
 def offers_in_messages(raw: bytes, start: int, end: int) -> bool:
@@ -145,4 +154,4 @@ def _offers(value: Any) -> bool:
         return any(map(_offers, value))
     if not isinstance(value, dict):
         return False
-    return any(folded(key) in _OFFERS for key in value) or any(map(_offers, value.values()))
+    return looks_like_one_of(_OFFERS, value) or any(map(_offers, value.values()))

@@ -1,6 +1,5 @@
 """Reads one JSON-RPC message as the protocol has it: a request, a notification or a response, and nothing else."""
 
-import unicodedata
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final
@@ -17,6 +16,7 @@ from relay.tools.reading.json_text import (
     root_of,
     text_of,
 )
+from relay.tools.reading.lookalikes import folded, looks_like_one_of
 from relay.tools.reading.protocol_errors import ProtocolError
 
 MIB: Final = 1024 * 1024
@@ -62,28 +62,20 @@ _READ_KEYS: Final = frozenset(
 """Keys that a decision rests on, in whatever object of a message's parameters."""
 
 
-def folded(key: str) -> str:
-    """Returns what a careless reader may take the key for.
-
-    Go's decoder ignores case and reads the long s as s (GHSA-wvj2-96wp-fq3f), another one ended keys at a NUL
-    (GHSA-q382-vc8q-7jhj). It goes sign by sign, since to order the marks that a text stacks on one letter takes the square of their
-    number: of a message full of them, hours.
-    """
-    plain = key if key.isascii() else "".join(unicodedata.normalize("NFKC", sign) for sign in key)
-    return "".join(filter(str.isalnum, plain.casefold()))
-
-
 _FOLDED_READ_KEYS: Final = frozenset(map(folded, _READ_KEYS))
+_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+_EXTENSIONS: Final = "extensions"
+"""Of a client's capabilities, what the relay takes back."""
 
 
 def has_lookalikes(keys: Iterable[str]) -> bool:
     """Returns whether one of these keys could be taken for one that a decision rests on."""
-    return any(key not in _READ_KEYS and folded(key) in _FOLDED_READ_KEYS for key in keys)
+    return looks_like_one_of(_FOLDED_READ_KEYS, (key for key in keys if key not in _READ_KEYS))
 
 
 def has_lookalike_of(name: str, keys: Iterable[str]) -> bool:
     """Returns whether one of these keys could be taken for that one."""
-    return any(key != name and folded(key) == folded(name) for key in keys)
+    return looks_like_one_of((folded(name),), (key for key in keys if key != name))
 
 
 class Kind(Enum):
@@ -213,4 +205,6 @@ def _has_hidden_keys(params: dict[str, Any]) -> bool:
         inner = params.get(key)
         if isinstance(inner, dict) and has_lookalikes(inner):
             return True
-    return False
+    meta = params.get("_meta")
+    capabilities = meta.get(_CAPABILITIES) if isinstance(meta, dict) else None
+    return isinstance(capabilities, dict) and has_lookalike_of(_EXTENSIONS, capabilities)

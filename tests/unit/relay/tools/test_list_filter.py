@@ -197,6 +197,16 @@ def test_what_is_no_page_of_the_list_is_not_passed_on(result: dict[str, Any]) ->
     assert page(result) is ProtocolError.invalid_answer
 
 
+def test_entries_whose_keys_would_take_long_to_read_are_no_page() -> None:
+    entries = [
+        {**GRANTED[0], **{f"{place:x}\u3000{number}": 1 for number in range(100)}}
+        for place in range(100)
+    ]
+    assert page({"resultType": "complete", "tools": entries}) is ProtocolError.invalid_answer
+    entry = {**GRANTED[0], "\u3000" * 300: 1}
+    assert seen({"resultType": "complete", "tools": [entry, GRANTED[1]]})["tools"] == [GRANTED[1]]
+
+
 def test_pages_are_equal_however_much_is_hidden() -> None:
     many = seen({"tools": [tool(f"hidden{place}") for place in range(50)]})
     assert many == seen({"tools": []})

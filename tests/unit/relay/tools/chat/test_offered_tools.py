@@ -305,6 +305,12 @@ def test_a_field_that_is_too_large_to_be_read_is_refused() -> None:
     with pytest.raises(UncheckableTools):
         offer_of({"extra_body": {"x" * 300: 1}})
     with pytest.raises(UncheckableTools):
+        offer_of({f"x{number}": {"a": "y" * 10_000} for number in range(60)})
+    with pytest.raises(UncheckableTools):
+        offer_of({"extra_body": {f"{number:x}" + "\u3000" * 90: 1 for number in range(100)}})
+    with pytest.raises(UncheckableTools):
+        offer_of({"tools": [{**flat("read_invoice"), "\u3000" * 100_000: 1}]})
+    with pytest.raises(UncheckableTools):
         offer_of('{"extra_body":{"a":1,"a":{"tools":[]}}}')
 
 

@@ -154,9 +154,45 @@ def test_marks_stacked_on_a_letter_cost_no_more_than_others() -> None:
     started = time.thread_time()
     found = read({**CALL, "params": {"name": "x", "a" + marks: 1}})
     assert time.thread_time() - started < 0.5
-    assert isinstance(found, Message)
-    # whoever leaves the marks out reads a name
+    # whoever leaves the marks out may read a name
+    assert isinstance(found, Unusable)
+    marks = marks[:100] + marks[-100:]
+    assert isinstance(read({**CALL, "params": {"name": "x", "a" + marks: 1}}), Message)
     assert error({**CALL, "params": {"n" + marks + "ame": 1}}) is ProtocolError.ambiguous
+
+
+@pytest.mark.parametrize("place", ["params", "_meta", "ref", "notifications"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["\u3000" * 250_000],
+        ["name" + " " * 900_000],
+        [f"{number:x}" + "\u3000" * 40 for number in range(5000)],
+        [f"x{number}" for number in range(60_000)],
+        ["name\0 and what a reader of C leaves out"],
+    ],
+    ids=["long", "blank", "many", "many in ASCII", "ended"],
+)
+def test_keys_that_would_take_long_to_tell_apart_are_refused(place: str, keys: list[str]) -> None:
+    inner = dict.fromkeys(keys, 1)
+    content = {**CALL, "params": inner if place == "params" else {place: inner}}
+    raw = json.dumps(content, ensure_ascii=False).encode()
+    assert len(raw) < CLIENT_BOUNDS.size
+    started = time.thread_time()
+    assert error(raw) is ProtocolError.ambiguous
+    assert time.thread_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    "key", ["Extensions", "EXTENSIONS", "exten\u017fions", "extensions\0", "extensions\0x"]
+)
+def test_a_client_offers_no_extensions_in_another_spelling(key: str) -> None:
+    capabilities: dict[str, Any] = {"elicitation": {}, key: {"io.modelcontextprotocol/tasks": {}}}
+    meta = {"io.modelcontextprotocol/clientCapabilities": capabilities}
+    assert error({**CALL, "params": {"name": "x", "_meta": meta}}) is ProtocolError.ambiguous
+    beside = {**capabilities, "extensions": {}}
+    meta = {"io.modelcontextprotocol/clientCapabilities": beside}
+    assert error({**CALL, "params": {"name": "x", "_meta": meta}}) is ProtocolError.ambiguous
 
 
 @given(raw=st.binary(max_size=200))
