@@ -362,8 +362,8 @@ def test_sessions_of_two_tenants_share_nothing(
         )
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(round_trip, range(300)))
-    assert sorted(crm.counts.values()) == [150, 150]
+        assert all(pool.map(round_trip, range(1000)))
+    assert sorted(crm.counts.values()) == [500, 500]
 
 
 def test_a_session_is_over_when_its_servers_are_others(
