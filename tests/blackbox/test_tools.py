@@ -310,6 +310,21 @@ def test_clients_of_other_revisions_are_told_which_are_served(finance: Relay) ->
     assert answer.json()["error"]["data"]["supported"] == SERVED
 
 
+def test_a_tenant_with_a_server_that_needs_sessions_is_served_in_sessions_alone(
+    finance: Relay, platform: Platform, erp: ToolServer
+) -> None:
+    plain = document(platform, erp, FINANCE)
+    (server,) = plain.catalogue.tool_servers
+    needy = server.model_copy(update={"needs_sessions": True})
+    finance.push(platform.document(tool_servers=(needy,), tools=plain.tenant.tools))
+    for body in (raw("server/discover"), raw("tools/list")):
+        answer = ask(finance, body)
+        assert code(answer, 400) == -32022
+        # from which clients of both eras know how to begin anew
+        assert answer.json()["error"]["data"]["supported"] == ["2025-11-25", "2025-06-18"]
+    assert erp.requests == []
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

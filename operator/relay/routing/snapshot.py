@@ -20,6 +20,7 @@ from relay.routing.sessions import session_seed
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.chat.tenant_context import context_of
 from relay.tools.permissions import Permissions
+from relay.tools.reading.eras import ERAS
 from relay_contract.document import (
     ApiKey,
     Breaker,
@@ -33,7 +34,7 @@ from relay_contract.document import (
     Route,
     Side,
 )
-from relay_contract.tools.tool_server import ToolServer
+from relay_contract.tools.tool_server import SESSION_REVISIONS, ToolServer
 
 SideLabel = Literal["stable", "canary", "fallback", "shadow", "preflight"]
 SERVED: Final[frozenset[SideLabel]] = frozenset({"stable", "canary", "fallback"})
@@ -124,14 +125,16 @@ class RoutePlan:
 class ToolAccess:
     """Holds what the tenant may use of tool servers, and how each is reached. heads hold a request's beginning, without what differs.
 
-    chat is what the same grants permit in chat calls. narrowed keeps the permissions of sessions that began without some of the
-    servers, by those that they have.
+    chat is what the same grants permit in chat calls. versions are the revisions of the protocol that it is served in: those that each of
+    the servers speaks, so that no client takes one in which half of what it may use fails. narrowed keeps the permissions of sessions
+    that began without some of the servers, by those that they have.
     """
 
     permissions: Permissions
     chat: ChatPolicy
     upstreams: Mapping[str, Upstream]
     heads: Mapping[str, bytes]
+    versions: tuple[str, ...]
     narrowed: dict[frozenset[str], Permissions] = field(default_factory=dict)
 
 
@@ -278,6 +281,7 @@ def _tool_access(document: Document) -> ToolAccess | None:
             server.name: _tool_head(urlsplit(server.url), upstreams[server.name])
             for server in servers
         },
+        versions=SESSION_REVISIONS if any(one.needs_sessions for one in servers) else tuple(ERAS),
     )
 
 

@@ -34,7 +34,7 @@ from relay_operator.cluster.ledger.key_file import KeyFile
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.prometheus.client import Fetched
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.cluster.tools.tool_lists import Address, Listed
+from relay_operator.cluster.tools.tool_lists import REVISION, Address, Listed
 from relay_operator.cluster.webhook.sender import Webhook
 from relay_operator.decisions.analysis.evidence import Evidence, Question
 from relay_operator.decisions.analysis.scrapes import Series
@@ -160,9 +160,10 @@ class Samples:
 
 @dataclass(slots=True)
 class ToolListings:
-    """Stands in for tool servers: what each lists, by the host of its URL. asked counts the questions to each."""
+    """Stands in for tool servers: what each lists, by the host of its URL, and by which revision. asked counts the questions to each."""
 
     tools: dict[str, list[Manifest]] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
     problems: dict[str, ToolServerUnusable] = field(default_factory=dict)
     asked: list[Address] = field(default_factory=list)
 
@@ -183,6 +184,7 @@ class ToolListings:
                 }
                 for one in listed
             },
+            revision=self.revisions.get(name, REVISION),
         )
 
 

@@ -21,14 +21,12 @@ from relay.tools.decisions import Own, Passed
 from relay.tools.discovery import discover_body, unsupported_version_data
 from relay.tools.gate import Gate
 from relay.tools.methods import Rule
-from relay.tools.reading.eras import ERAS, MODERN_VERSION, Era
+from relay.tools.reading.eras import MODERN_VERSION, Era
 from relay.tools.reading.messages import CLIENT_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.mirrored_headers import MirroredHeaders, check, era_of, name_header
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 
-SERVED: Final = tuple(ERAS)
-"""Revisions of the protocol that this path takes, newest first."""
 _MEDIA_TYPE: Final = b"application/json"
 _PARAMETER: Final = b"mcp-param-"
 _ACCEPTED: Final = (
@@ -76,12 +74,12 @@ class ToolRequest(SessionRequest):
             caller=holder_of(caller),
             now=time.time(),
         )
-        if era is None:
-            self._send_unsupported()
-        elif era is Era.LEGACY:
+        if era is Era.LEGACY:
             self.tell_session(message, caller, access, seal, call_id)
-        else:
+        elif era is Era.MODERN and MODERN_VERSION in access.versions:
             self._tell_modern(message, headers, caller, access, seal, call_id)
+        else:
+            self._send_unsupported(access)
 
     def _tell_modern(
         self,
@@ -95,7 +93,7 @@ class ToolRequest(SessionRequest):
         # no header of a notification is defined
         error = check(message, headers) if message.kind is Kind.REQUEST else None
         if error is ProtocolError.unsupported_version:
-            self._send_unsupported()
+            self._send_unsupported(access)
             return
         if error is not None:
             self._send_error(error)
@@ -107,7 +105,7 @@ class ToolRequest(SessionRequest):
             fields = _fields(message, decision, self.request.headers)
             self._pass_on(decision, caller, access, seal, fields)
         elif isinstance(decision, Own) and decision.rule is Rule.OWN:
-            body = discover_body(self._id_text, access.permissions, SERVED, RELEASE)
+            body = discover_body(self._id_text, access.permissions, access.versions, RELEASE)
             self.send(200, own_responses.JSON, body)
         elif isinstance(decision, Own) and decision.rule is Rule.DONE:
             self.send(202, b"", b"")
@@ -117,9 +115,9 @@ class ToolRequest(SessionRequest):
             # changes are not announced as a capability
             self._send_error(ProtocolError.unknown_method)
 
-    def _send_unsupported(self) -> None:
+    def _send_unsupported(self, access: ToolAccess) -> None:
         asked = self.request.fields.get(b"mcp-protocol-version", b"").decode("latin-1")
-        data = unsupported_version_data(asked, SERVED)
+        data = unsupported_version_data(asked, access.versions)
         self._send_error(ProtocolError.unsupported_version, data)
 
 

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from relay_contract.tools.definitions import definition_digest
 from relay_contract.tools.patterns import DefinitionName
+from relay_contract.tools.tool_server import SESSION_REVISIONS
 from relay_operator.decisions.tools.definitions import MOST_DEFINITIONS
 from relay_operator.decisions.tools.differences import Marks
 from relay_operator.errors import ToolServerUnusable
@@ -33,8 +34,6 @@ from relay_operator.manifests.environment import Upstream
 from relay_operator.names import Reason
 
 REVISION: Final = "2026-07-28"
-_LEGACY_REVISIONS: Final = ("2025-11-25", "2025-06-18")
-"""Those with sessions that relays speak."""
 _VERSION: Final = "mcp-protocol-version"
 _SESSION: Final = "mcp-session-id"
 _SESSION_ID: Final = re.compile(r"[!-~]{1,1024}")
@@ -257,7 +256,7 @@ class _Reading:
     async def _greet(self) -> bool:
         """Begins a session (MCP 2025-11-25, basic/lifecycle); False where the server begins none."""
         params = {
-            "protocolVersion": _LEGACY_REVISIONS[0],
+            "protocolVersion": SESSION_REVISIONS[0],
             "capabilities": {},
             "clientInfo": _CLIENT,
         }
@@ -267,9 +266,9 @@ class _Reading:
         if status != HTTPStatus.OK or not isinstance(result, dict):
             return False
         revision = result.get("protocolVersion")
-        if revision not in _LEGACY_REVISIONS:
+        if revision not in SESSION_REVISIONS:
             raise ToolServerUnusable(
-                f"it speaks no revision of the protocol that relays do: {REVISION}, {', '.join(_LEGACY_REVISIONS)}",
+                f"it speaks no revision of the protocol that relays do: {REVISION}, {', '.join(SESSION_REVISIONS)}",
                 reason=Reason.REVISION_UNSUPPORTED,
             )
         self.revision = revision

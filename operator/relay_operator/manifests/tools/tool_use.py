@@ -7,6 +7,7 @@ from typing import Final
 from relay_contract.tools.definitions import Definition
 from relay_contract.tools.manifest import MAX_DEFINITIONS, Grant, Manifest
 from relay_contract.tools.patterns import covers
+from relay_contract.tools.tool_server import SESSION_REVISIONS
 from relay_contract.tools.tool_server import ToolServer as DocumentedServer
 from relay_operator import names
 from relay_operator.api.tenant import ToolGrant, Tools
@@ -19,8 +20,8 @@ class Offer:
     """What tenants can have of a ToolServer. server is None while its spec cannot be used, upstream while it has no address.
 
     tools and prompts are the approved definitions, entries the credential as an entry of a tenant's Secret. problem says why
-    nobody can begin to use it; empty where somebody can. is_listed tells whether its lists were read once. of_tenants are
-    credentials by Tenant, in place of entries, where each has its own.
+    nobody can begin to use it; empty where somebody can. is_listed tells whether its lists were read once, revision by which
+    revision of the protocol. of_tenants are credentials by Tenant, in place of entries, where each has its own.
     """
 
     server: ToolServer | None = None
@@ -30,6 +31,7 @@ class Offer:
     entries: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     is_listed: bool = False
+    revision: str = ""
     of_tenants: Mapping[str, str] | None = field(default=None, repr=False)
 
     def to(self, tenant: str, server: str) -> "Offer":
@@ -171,7 +173,9 @@ class _Reading:
         assert offer is not None
         assert offer.server is not None
         # one whose credential was never there would only be refused by the server
-        return None if offer.problem and known is None else server_part(offer.server)
+        return (
+            None if offer.problem and known is None else server_part(offer.server, offer.revision)
+        )
 
     def _granted(self, wanted: ToolGrant, *, is_bounded: bool) -> Grant:
         offer, known = self._offers[wanted.server], self._grants.get(wanted.server)
@@ -185,8 +189,8 @@ class _Reading:
         return _grant(wanted, tools, prompts)
 
 
-def server_part(server: ToolServer) -> DocumentedServer:
-    """Composes a server for tenants' relays. Its credential is named, never contained."""
+def server_part(server: ToolServer, revision: str = "") -> DocumentedServer:
+    """Composes a server for tenants' relays. Its credential is named, never contained. revision is the protocol's, empty while unknown."""
     auth = server.spec.auth
     name = server.metadata.name
     return DocumentedServer(
@@ -196,6 +200,7 @@ def server_part(server: ToolServer) -> DocumentedServer:
         header=auth.header if auth else "Authorization",
         scheme=auth.scheme if auth else "Bearer",
         ca_bundle=server.spec.ca_bundle,
+        needs_sessions=revision in SESSION_REVISIONS,
     )
 
 

@@ -142,14 +142,14 @@ class ToolServerReconciler:
     ) -> None:
         pins = self._pins(watched)
         # tenants do not wait until a slow server has answered
-        self._offer(watched, _offer(server, found, pins))
+        self._offer(watched, _offer(server, found, pins, self._revision(watched)))
         look = None
         if found.obstacle is None and found.upstream is not None and self._is_main:
             record, before = await self._asked(server, found), pins
             look = record.look
             if record.listed is not None:
                 pins = self._settled(server, before, record)
-                self._offer(watched, _offer(server, found, pins))
+                self._offer(watched, _offer(server, found, pins, self._revision(watched)))
                 await self._tell(watched, server, before, pins, record, now)
         await self._report(watched, found.obstacle, look, pins, now)
         kept = self._records.get(watched.name)
@@ -282,6 +282,13 @@ class ToolServerReconciler:
     def _pins(self, watched: Watched[ToolServer]) -> Pins | None:
         return definitions.from_status(self._status.told("ToolServer", watched.body))
 
+    def _revision(self, watched: Watched[ToolServer]) -> str:
+        """Returns the revision of the protocol by which its lists were read last; empty before the first time."""
+        kept = self._records.get(watched.name)
+        if kept is not None and kept.listed is not None:
+            return kept.listed.revision
+        return str(self._status.told("ToolServer", watched.body).get("revision") or "")
+
     def _as_it_was(self, watched: Watched[ToolServer], problem: str) -> Offer:
         """Returns an offer for who has it in force already: what relays have of the server stays, with what is approved now."""
         known = self._watched_state.tool_offers.of(watched.name) or Offer()
@@ -319,10 +326,9 @@ class ToolServerReconciler:
             "tenants": len(self._watched_state.tool_offers.tenants_of(watched.name)),
         }
         kept = self._records.get(watched.name)
-        told = self._status.told("ToolServer", watched.body).get("revision")
         if pins is not None:
             fields |= {
-                "revision": kept.listed.revision if kept and kept.listed else told,
+                "revision": self._revision(watched) or None,
                 "definitions": pins.summary,
                 "approve": pins.token or None,
                 "tools": definitions.to_status(pins.tools),
@@ -355,7 +361,7 @@ class _Resolved:
     obstacle: Obstacle | None = None
 
 
-def _offer(server: ToolServer, found: _Resolved, pins: Pins | None) -> Offer:
+def _offer(server: ToolServer, found: _Resolved, pins: Pins | None, revision: str) -> Offer:
     return Offer(
         server=server,
         upstream=found.upstream,
@@ -363,6 +369,7 @@ def _offer(server: ToolServer, found: _Resolved, pins: Pins | None) -> Offer:
         entries=found.shown.entries if found.shown.of_tenants is None else {},
         of_tenants=found.shown.of_tenants,
         problem=found.obstacle.message if found.obstacle is not None else "",
+        revision=revision,
         **_of_pins(pins),
     )
 

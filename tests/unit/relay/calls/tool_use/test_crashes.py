@@ -11,6 +11,7 @@ from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.decisions import Passed
+from relay.tools.reading.eras import ERAS
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.seats import ToolSeats
 
@@ -72,7 +73,9 @@ def test_a_call_whose_reader_fails_over_the_answer_is_not_left_hanging() -> None
     assert isinstance(passed, Passed)
     reader, nothing = Failing(), Connections()
     chat = ChatPolicy(PERMISSIONS, "Hide")
-    access = ToolAccess(permissions=PERMISSIONS, chat=chat, upstreams={}, heads={})
+    access = ToolAccess(
+        permissions=PERMISSIONS, chat=chat, upstreams={}, heads={}, versions=tuple(ERAS)
+    )
     providers: Any = nothing
     call = ToolCall(providers, access, passed, b"", seal(), reader)
     as_a_connection_does(call)

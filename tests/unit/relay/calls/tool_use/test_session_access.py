@@ -8,6 +8,7 @@ from relay.calls.tool_use.session_access import MAX_NARROWED, permissions_in
 from relay.routing.snapshot import ToolAccess
 from relay.tools.chat.chat_policy import ChatPolicy
 from relay.tools.permissions import ListKind
+from relay.tools.reading.eras import ERAS
 from relay.tools.sessions import ServerSession, Session
 from relay_contract.tools.tool_server import ToolServer
 
@@ -22,7 +23,9 @@ TENANT = document(
 @pytest.fixture
 def access() -> ToolAccess:
     chat = ChatPolicy(PERMISSIONS, "Hide")
-    return ToolAccess(permissions=PERMISSIONS, chat=chat, upstreams={}, heads={})
+    return ToolAccess(
+        permissions=PERMISSIONS, chat=chat, upstreams={}, heads={}, versions=tuple(ERAS)
+    )
 
 
 def session(*reached: str, granted: tuple[str, ...] = ("erp", "mail")) -> Session:

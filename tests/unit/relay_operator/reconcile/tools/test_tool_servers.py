@@ -9,6 +9,7 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_contract.document import Document
 from relay_operator import names
 from relay_operator.api.shards import Shard, Shards
+from relay_operator.cluster.tools.tool_lists import REVISION
 from relay_operator.errors import ToolServerUnusable
 from relay_operator.names import Reason
 from relay_operator.reconcile.work_queue import Key, Urgency
@@ -83,6 +84,25 @@ async def test_a_server_and_grants_are_all_that_a_tenant_needs() -> None:
     assert {one["name"] for one in status["tools"]} == {"read_invoice", "list_orders", "pay"}
     assert ready(stage) == ("True", Reason.GRANTED)
     assert stage.condition("Tenant", "finance", "Ready")["status"] == "True"
+    await life.end()
+
+
+@in_virtual_time
+async def test_relays_know_which_servers_need_sessions_also_after_a_restart() -> None:
+    stage = listing()
+    stage.tool_lists.revisions["erp"] = "2025-06-18"
+    life = await serving(stage)
+    await life.end()
+    stage.tool_lists.problems["erp"] = ToolServerUnusable("no answer", reason=Reason.UNREACHABLE)
+    life = await stage.operator()
+    await stage.settle(70)
+    (server,) = document(stage).catalogue.tool_servers
+    assert server.needs_sessions
+    del stage.tool_lists.problems["erp"]
+    stage.tool_lists.revisions["erp"] = REVISION
+    await stage.settle(70)
+    (server,) = document(stage).catalogue.tool_servers
+    assert not server.needs_sessions
     await life.end()
 
 
