@@ -24,7 +24,7 @@ from relay_contract.tools.manifest import Grant, Manifest
 from relay_contract.tools.tool_server import ToolServer
 
 HERE = Path(__file__).parent / "mcp_python"
-RUN_SECONDS = 40
+RUN_SECONDS = 120
 pytestmark = pytest.mark.timeout(300)
 TOOLS = ("add", "count", "report_year", "fail")
 
@@ -43,8 +43,9 @@ def books(sdk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def reader(relay: Relay, platform: Platform, books: str) -> Relay:
-    """Gives the session's relay most of what the server has."""
+def reader(patient_relay: Relay, platform: Platform, books: str) -> Relay:
+    """Gives the session's patient relay most of what the server has."""
+    relay = patient_relay
     relay.give_key("tools-books", SECRET)
     tools = [one for one in listed(books, "tools/list", "tools") if one["name"] in TOOLS]
     grant = Grant(

@@ -37,7 +37,7 @@ from relay_contract.tools.manifest import Grant, Manifest
 from relay_contract.tools.patterns import covers
 from relay_contract.tools.tool_server import ToolServer
 
-RUN_SECONDS = 60
+RUN_SECONDS = 180
 pytestmark = pytest.mark.timeout(900)
 GRANTED = {
     "everything": ("echo", "get-sum"),
@@ -122,9 +122,9 @@ def servers(
 
 
 @pytest.fixture
-def office(relay: Relay, platform: Platform, servers: dict[str, str]) -> Relay:
-    """Gives the session's relay some of what each server has."""
-    grants = []
+def office(patient_relay: Relay, platform: Platform, servers: dict[str, str]) -> Relay:
+    """Gives the session's patient relay some of what each server has."""
+    relay, grants = patient_relay, []
     for name, url in servers.items():
         relay.give_key(f"tools-{name}", SECRET)
         has = in_session(url)
