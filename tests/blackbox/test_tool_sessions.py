@@ -247,6 +247,16 @@ def test_without_any_server_no_session_begins(
     assert code(say(relay, None, body("initialize", **GREETING)), 502) == -32603
 
 
+@pytest.mark.parametrize(("size", "status"), [(200_000, 200), (300_000, 502)])
+def test_a_greeting_may_be_only_so_long(
+    office: Relay, crm: SessionServer, size: int, status: int
+) -> None:
+    crm.capabilities = {"tools": {}, "experimental": {"x": {"y": "z" * size}}}
+    answer = say(office, None, body("initialize", **GREETING))
+    assert answer.status == status
+    assert b"zzz" not in answer.body
+
+
 def test_calls_in_a_session_are_booked_and_limited(
     new_relay: NewRelay, platform: Platform, crm: SessionServer
 ) -> None:

@@ -204,7 +204,7 @@ class Answer:
     def _guarded(self, guard: AnswerGuard, data: bytes) -> bytes:
         """Returns what may pass. A document waits until it is whole; what can only be passed on unread may not."""
         if self._inflater is not None or (self.stream is None and self.unary is None):
-            guard.refuses = True
+            guard.give_up()
             return b""
         if self.stream is not None:
             return guard.events(data)

@@ -12,11 +12,14 @@ from relay.http.connection_pool import Origin
 from relay.http.headers import Field
 from relay.http.upstream import UpstreamConnection
 from relay.tools.reading.event_stream import EventReader, EventTooLarge
-from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
+from relay.tools.reading.json_text import Bounds
+from relay.tools.reading.messages import Kind, Message, read_message
 from relay.tools.seats import Seat
 
 ANSWER_SECONDS: Final = 10.0
 """For the answers of all servers together; one that takes longer is left out."""
+ANSWER_BOUNDS: Final = Bounds(size=256 * 1024, depth=64, brackets=16 * 1024)
+"""Of a greeting, with what a server says of itself. Any other answer is not more than its status; a worker may wait for many."""
 _EVENTS: Final = b"text/event-stream"
 
 
@@ -104,7 +107,7 @@ class ServerExchange(ServerReceiver):
             if name == b"mcp-session-id":
                 self.session_id = value.decode("latin-1")
             elif name == b"content-type" and _media_type(value) == _EVENTS:
-                self._events = EventReader(SERVER_BOUNDS.size)
+                self._events = EventReader(ANSWER_BOUNDS.size)
 
     def body_received(self, data: bytes, now: float) -> None:
         if self._is_over:
@@ -113,7 +116,7 @@ class ServerExchange(ServerReceiver):
             self._read_events(self._events, data)
             return
         self._body += data
-        if len(self._body) > SERVER_BOUNDS.size:
+        if len(self._body) > ANSWER_BOUNDS.size:
             self._end_early()
 
     def read_ended(self, now: float, *, completed: bool) -> None:
@@ -147,7 +150,7 @@ class ServerExchange(ServerReceiver):
                 return
 
     def _take(self, text: bytes) -> None:
-        message = read_message(text, SERVER_BOUNDS)
+        message = read_message(text, ANSWER_BOUNDS)
         if isinstance(message, Message) and message.kind is Kind.RESPONSE:
             self.answer = message
 

@@ -67,8 +67,12 @@ class AnswerGuard:
 
     def _bound(self) -> None:
         if self._size > MAX_HELD_BYTES:
-            self.is_unreadable = self.refuses = True
-            self._held = []
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Refuses what nobody can read for calls of tools."""
+        self.is_unreadable = self.refuses = True
+        self._held = []
 
     def rest(self) -> bytes:
         """Ends a stream of events; returns what was held of it, which some clients read as an event."""

@@ -37,7 +37,7 @@ _STORED: Final = re.compile("agent|assistantid|botid|preset|cachedcontent|^model
 _PLAIN: Final = frozenset(
     {
         *("maxtoolcalls", "paralleltoolcalls", "usebeamsearch", "beamsearch"),
-        *("useragent", "toolcallid"),
+        *("useragent", "toolcallid", "toolstream"),
     }
 )
 """Names with such a word that give no tool."""

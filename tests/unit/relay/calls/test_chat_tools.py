@@ -1,5 +1,6 @@
 """Chat calls of a tenant with a manifest, through the whole relay in memory: what is not granted reaches neither side."""
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -296,6 +297,22 @@ async def test_what_is_no_answer_has_the_same_error_with_a_manifest_as_without(
     answer = client.transport.taken()
     assert (status(answer), error(answer)["code"]) == (502, "upstream_invalid")
     assert b"pay" not in answer
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(b"<html>tool_calls</html>", "upstream_invalid"), (None, "tool_not_permitted")],
+)
+async def test_what_is_compressed_is_refused_for_what_it_is(
+    granted: MemoryRelay, body: bytes | None, code: str
+) -> None:
+    client, upstream = granted.client(), granted.provider()
+    client.send(call(BODY))
+    content = json.dumps(COMPLETION).encode() if body is None else body
+    head = "content-type: application/json\r\ncontent-encoding: gzip\r\n"
+    upstream.send(reply(gzip.compress(content), headers=head))
+    answer = client.transport.taken()
+    assert (status(answer), error(answer)["code"]) == (502, code)
 
 
 async def test_a_large_answer_that_only_says_tool_passes(granted: MemoryRelay) -> None:

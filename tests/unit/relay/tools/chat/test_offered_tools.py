@@ -35,7 +35,7 @@ BODY = {"model": "m", "messages": []}
         {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": [function("mail__send")]}}},
         {"web_search_options": None, "plugins": [], "enable_search": False},
         {"prompt": "a text to complete"},
-        {"parallel_tool_calls": True, "max_tool_calls": 4, "disable_search": True},
+        {"parallel_tool_calls": True, "max_tool_calls": 4, "disable_search": True, "tool_stream": True},
         {"top_k": 5, "provider": {"order": ["a", "b"], "sort": "price"}, "transforms": ["middle-out"]},
         {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}},
         {"chat_template_kwargs": {"enable_thinking": False}, "use_beam_search": True},
