@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.blackbox.relays import NewRelay, Relay
-from tests.blackbox.scripted import scripted, unary
+from tests.blackbox.scripted import Script, ScriptedProvider, piece, scripted, unary
 from tests.blackbox.tenant import KEY, OTHER_KEY, Platform
 from tests.blackbox.test_idle_connections import Crossing
 from tests.blackbox.tool_calls import (
@@ -135,6 +135,20 @@ def test_a_streamed_answer_arrives_without_what_may_not_pass(
         "notifications/tools/list_changed",
         None,
     ]
+    assert messages[-1]["result"] == called({"name": "stream", "arguments": {"n": 1}})
+
+
+def test_all_of_many_events_arrive_in_their_order(finance: Relay, erp: ToolServer) -> None:
+    def streamed(body: dict[str, Any]) -> Any:
+        progress = [
+            note("notifications/progress", progressToken=1, progress=place) for place in range(300)
+        ]
+        return events(*progress, message(body, called(body["params"])))
+
+    erp.behaviours["stream"] = streamed
+    answer = call(finance, "stream")
+    messages = [json.loads(line[6:]) for line in answer.body.split(b"\n") if line[:6] == b"data: "]
+    assert [one["params"]["progress"] for one in messages[:-1]] == list(range(300))
     assert messages[-1]["result"] == called({"name": "stream", "arguments": {"n": 1}})
 
 
@@ -410,6 +424,20 @@ def test_a_stream_that_ends_without_an_answer_ends_with_an_error(
     last = json.loads(answer.body.strip().split(b"data: ")[-1])
     assert last["id"] == 1
     assert last["error"]["code"] == -32603
+
+
+def test_what_came_before_a_stream_was_cut_off_arrives(finance: Relay, platform: Platform) -> None:
+    progress = note("notifications/progress", progressToken=1, progress=1)
+    script: Script = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+        piece(b"data: %b\n\n" % progress * 100),
+    )
+    with scripted(ScriptedProvider([script], closes=True)) as there:
+        finance.push(document(platform, ToolServer(tools=TOOLS, port=there.port), FINANCE))
+        answer = call(finance, "read_invoice")
+    messages = [json.loads(line[6:]) for line in answer.body.split(b"\n") if line[:6] == b"data: "]
+    assert [one.get("method") for one in messages[:-1]] == ["notifications/progress"] * 100
+    assert messages[-1]["error"]["code"] == -32603
 
 
 def test_a_silent_server_is_given_up(finance: Relay, erp: ToolServer) -> None:

@@ -6,7 +6,7 @@ header that would break its line, a CA bundle that is no PEM) is refused here, b
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -135,7 +135,7 @@ class ToolAccess:
     upstreams: Mapping[str, Upstream]
     heads: Mapping[str, bytes]
     versions: tuple[str, ...]
-    narrowed: dict[frozenset[str], Permissions] = field(default_factory=dict)
+    narrowed: dict[frozenset[str], Permissions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +282,7 @@ def _tool_access(document: Document) -> ToolAccess | None:
             for server in servers
         },
         versions=SESSION_REVISIONS if any(one.needs_sessions for one in servers) else tuple(ERAS),
+        narrowed={},
     )
 
 

@@ -113,7 +113,10 @@ class ServerExchange(ServerReceiver):
         if self._is_over:
             return
         if self._events is not None:
-            self._read_events(self._events, data)
+            try:
+                self._read_events(self._events, data)
+            except EventTooLarge:
+                self._end_early()
             return
         self._body += data
         if len(self._body) > ANSWER_BOUNDS.size:
@@ -123,12 +126,18 @@ class ServerExchange(ServerReceiver):
         if self._is_over or not completed:
             return
         self._connection = None
-        if self._events is None and self._body:
+        if self._events is not None:
+            self._end_events()
+            return
+        if self._body:
             self._take(bytes(self._body))
         self._end()
 
     def _lost(self) -> None:
         self.status = 0
+        self._end()
+
+    def _events_ended(self) -> None:
         self._end()
 
     def crashed(self, error: Exception) -> None:
@@ -137,17 +146,10 @@ class ServerExchange(ServerReceiver):
         if reader is not None:
             reader.crashed(error)
 
-    def _read_events(self, events: EventReader, data: bytes) -> None:
-        try:
-            whole = events.feed(data)
-        except EventTooLarge:
+    def _take_event(self, data: bytes) -> None:
+        self._take(data)
+        if self.answer is not None:
             self._end_early()
-            return
-        for text in whole:
-            self._take(text)
-            if self.answer is not None:
-                self._end_early()
-                return
 
     def _take(self, text: bytes) -> None:
         message = read_message(text, ANSWER_BOUNDS)

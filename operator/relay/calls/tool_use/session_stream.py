@@ -137,29 +137,28 @@ class ServerStream(ServerReceiver):
         if self._is_over or self._events is None:
             return
         try:
-            whole = self._events.feed(data)
+            self._read_events(self._events, data)
         except EventTooLarge:
             self._end()
-            return
-        for one in whole:
-            self._take(one)
 
     def read_ended(self, now: float, *, completed: bool) -> None:
         if not self._is_over and (completed or self._events is None):
             if completed:
                 self._connection = None
-            self._end()
+            self._end_events()
 
     def _lost(self) -> None:
+        self._end()
+
+    def _events_ended(self) -> None:
         self._end()
 
     def crashed(self, error: Exception) -> None:
         self.abort()
         self._reader.crashed(error)
 
-    def _take(self, data: bytes) -> None:
-        # an event before it may have ended the stream
-        if not self._is_over and not self._reader.arrived(self._place, self._server, data):
+    def _take_event(self, data: bytes) -> None:
+        if not self._reader.arrived(self._place, self._server, data) and not self._is_over:
             self._end()
 
     def _end(self) -> None:

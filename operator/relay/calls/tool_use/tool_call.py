@@ -128,7 +128,10 @@ class ToolCall(ServerReceiver):
         if self._is_over:
             return
         if self._events is not None:
-            self._read_events(self._events, data)
+            try:
+                self._read_events(self._events, data)
+            except EventTooLarge:
+                self._fail(ProtocolError.invalid_answer)
             return
         self._body += data
         if len(self._body) > SERVER_BOUNDS.size:
@@ -139,7 +142,7 @@ class ToolCall(ServerReceiver):
             return
         self._connection = None
         if self._events is not None:
-            self._fail(ProtocolError.invalid_answer)
+            self._end_events()
         else:
             self._take_answer(read_message(bytes(self._body), SERVER_BOUNDS))
 
@@ -154,16 +157,8 @@ class ToolCall(ServerReceiver):
 
     # -- what was said ---------------------------------------------------------------------------------------------
 
-    def _read_events(self, events: EventReader, data: bytes) -> None:
-        try:
-            whole = events.feed(data)
-        except EventTooLarge:
-            self._fail(ProtocolError.invalid_answer)
-            return
-        for event in whole:
-            if self._is_over:
-                return
-            self._take_event(event)
+    def _events_ended(self) -> None:
+        self._fail(ProtocolError.invalid_answer)
 
     def _take_event(self, data: bytes) -> None:
         message = read_message(data, SERVER_BOUNDS)

@@ -74,7 +74,12 @@ def test_a_call_whose_reader_fails_over_the_answer_is_not_left_hanging() -> None
     reader, nothing = Failing(), Connections()
     chat = ChatPolicy(PERMISSIONS, "Hide")
     access = ToolAccess(
-        permissions=PERMISSIONS, chat=chat, upstreams={}, heads={}, versions=tuple(ERAS)
+        permissions=PERMISSIONS,
+        chat=chat,
+        upstreams={},
+        heads={},
+        versions=tuple(ERAS),
+        narrowed={},
     )
     providers: Any = nothing
     call = ToolCall(providers, access, passed, b"", seal(), reader)

@@ -24,7 +24,12 @@ TENANT = document(
 def access() -> ToolAccess:
     chat = ChatPolicy(PERMISSIONS, "Hide")
     return ToolAccess(
-        permissions=PERMISSIONS, chat=chat, upstreams={}, heads={}, versions=tuple(ERAS)
+        permissions=PERMISSIONS,
+        chat=chat,
+        upstreams={},
+        heads={},
+        versions=tuple(ERAS),
+        narrowed={},
     )
 
 
