@@ -101,11 +101,16 @@ class VendorFields:
             is_plain = name not in _KINDS or self.use_of(value) is Use.PLAIN
             return "" if is_plain else path
         if isinstance(value, list):
-            return next(filter(None, (self._found_in(name, one, path) for one in value)), "")
-        if not isinstance(value, dict):
-            return ""
-        found = (self._found_at(key, one, f"{path}.{key}") for key, one in value.items())
-        return next(filter(None, found), "")
+            for one in value:
+                found = self._found_in(name, one, path)
+                if found:
+                    return found
+        elif isinstance(value, dict):
+            for key, one in value.items():
+                found = self._found_at(key, one, f"{path}.{key}")
+                if found:
+                    return found
+        return ""
 
     def _found_at(self, key: str, value: Any, path: str) -> str:
         if is_absent(value):
