@@ -13,6 +13,7 @@ M = TypeVar("M", bound=BaseModel)
 _MOST_KNOWN: Final = 4096
 """The oldest is forgotten for a new one: what many have comes again at once, and what one alone has is not kept after it."""
 
+_known_fields: dict[frozenset[str], set[str]] = {}
 _known: dict[tuple[Any, ...], Any] = {}
 """By what a part is made of: its type, and its fields, of which parts count as the very objects. They live as long as what has them."""
 
@@ -23,7 +24,18 @@ def with_equal_parts(whole: M) -> M:
     for name, value in fields.items():
         if isinstance(value, BaseModel | tuple):
             fields[name] = _one(value)
-    return whole
+    return with_equal_fields(whole)
+
+
+def with_equal_fields(model: M) -> M:
+    """Returns the same model, with one set in place of all that name the same fields as given: pydantic makes one for each model,
+    which takes more than most models' values, and copies it before a copy of the model has others.
+    """
+    given = model.model_fields_set
+    known = _known_fields.setdefault(frozenset(given), given)
+    object.__setattr__(model, "__pydantic_fields_set__", known)
+    _forget_oldest(_known_fields)
+    return model
 
 
 def equal_part(part: M) -> M:
@@ -42,9 +54,13 @@ def _one(value: Any) -> Any:
     else:
         return value
     known = _known.setdefault((type(value), *made_of), value)
-    if len(_known) > _MOST_KNOWN:
-        del _known[next(iter(_known))]
+    _forget_oldest(_known)
     return known
+
+
+def _forget_oldest(known: dict[Any, Any]) -> None:
+    if len(known) > _MOST_KNOWN:
+        del known[next(iter(known))]
 
 
 def _mark(value: Any) -> Any:

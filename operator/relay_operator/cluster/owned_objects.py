@@ -138,19 +138,23 @@ class OwnedObjects:
             return True
         child.version, child.uid = version, body["metadata"].get("uid", "")
         if child.intent is None:
-            child.live = self._packer.pack(body)
+            child.live = self._packer.pack(body, kind=key[0])
             return False
         content = _content(body)
         if content == child.content:
             return False
         if child.intent is _NONE:
-            child.intent, child.live = None, self._packer.pack(body)
+            child.intent, child.live = None, self._packer.pack(body, kind=key[0])
             return True
         goes = "deletionTimestamp" in body["metadata"]
         if not goes and live_fields.compare(body, child.intent.manifest()).agrees:
             child.content = content
             return False
-        child.intent, child.live, child.is_disturbed = None, self._packer.pack(body), True
+        child.intent, child.live, child.is_disturbed = (
+            None,
+            self._packer.pack(body, kind=key[0]),
+            True,
+        )
         return True
 
     def has_seen(self, body: Manifest) -> bool:
@@ -357,7 +361,7 @@ class OwnedObjects:
         child = _Child(
             uid=live["metadata"].get("uid", ""),
             version=_version(live),
-            intent=self._packer.pack(manifest) if is_watched else None,
+            intent=self._packer.pack(manifest, kind=key[0]) if is_watched else None,
             wanted=digest(manifest) if is_watched else b"",
             content=_content(live) if is_watched else b"",
             restored_at=restored_at,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay_operator.cluster.api_server import ApiServer
+from relay_operator.cluster.packed import Packed, Packer
 from relay_operator.decisions import conditions
 from relay_operator.decisions.conditions import Condition
 from relay_operator.errors import ApiServerRefused, Conflict
@@ -22,7 +23,7 @@ class _Written:
     """A status as it was written; version is the object's then."""
 
     uid: str
-    status: Mapping[str, Any]
+    status: Packed
     version: str
 
 
@@ -31,6 +32,7 @@ class StatusWriter:
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
+        self._packer = Packer()
         self._written: dict[ObjectKey, _Written] = {}
 
     async def write(
@@ -63,8 +65,12 @@ class StatusWriter:
             if error.status != 404:
                 raise
             return False
-        self._written[key] = _Written(metadata["uid"], status, version)
+        self._keep(key, metadata["uid"], status, version)
         return True
+
+    def _keep(self, key: ObjectKey, uid: str, status: Mapping[str, Any], version: str) -> None:
+        packed = self._packer.pack(_present(status), kind=key[0])
+        self._written[key] = _Written(uid, packed, version)
 
     async def _patch(
         self, key: ObjectKey, version: str, known: Mapping[str, Any], status: Mapping[str, Any]
@@ -102,7 +108,7 @@ class StatusWriter:
         key = (kind, metadata.get("namespace", ""), metadata["name"])
         written = self._written.get(key)
         if written is not None and written.uid == metadata["uid"]:
-            return written.status
+            return written.status.manifest()
         return body.get("status") or {}
 
     def note_own_change(self, kind: str, changed: Mapping[str, Any]) -> None:
@@ -112,8 +118,7 @@ class StatusWriter:
         """
         metadata = changed["metadata"]
         key = (kind, metadata.get("namespace", ""), metadata["name"])
-        status = dict(self.told(kind, changed))
-        self._written[key] = _Written(metadata["uid"], status, metadata["resourceVersion"])
+        self._keep(key, metadata["uid"], self.told(kind, changed), metadata["resourceVersion"])
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Drops the memory of an object that is gone."""

@@ -43,7 +43,7 @@ def _look_at_canaries(context: Context) -> None:
     for namespace in filter(state.is_our_namespace, state.routes.namespaces()):
         tenant = state.tenant_of_namespace(namespace)
         for route in state.routes.in_namespace(namespace):
-            if tenant is None or not route_status.is_on_trial(route.body["status"]):
+            if tenant is None or not route_status.is_on_trial(route.status):
                 continue
             context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
             for provider in route.mentions:

@@ -85,9 +85,7 @@ def _tells_otherwise(
 ) -> bool:
     if context.watched_state.shards.is_main or before is None or now is None:
         return False
-    return definitions.from_status(before.body["status"]) != definitions.from_status(
-        now.body["status"]
-    )
+    return definitions.from_status(before.status) != definitions.from_status(now.status)
 
 
 async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name

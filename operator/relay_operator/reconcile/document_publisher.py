@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from relay_contract import seal
 from relay_contract.document import Document, ProviderLimits, Route, TenantDocument
 from relay_operator import names
-from relay_operator.api.equal_parts import with_equal_parts
+from relay_operator.api.equal_parts import with_equal_fields, with_equal_parts
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
@@ -123,9 +123,7 @@ class DocumentPublisher:
         if known.tenant.uid != tenant.metadata.uid:
             return None
         self._leadership.meet(known)
-        with_equal_parts(known.tenant)
-        with_equal_parts(known.catalogue)
-        return known, digest
+        return _lean(known), digest
 
     def forget(self, namespace: str) -> None:
         self._publications.pop(namespace, None)
@@ -349,7 +347,7 @@ class DocumentPublisher:
             update={"generation": publication.generation, "epoch": epoch}
         )
         payload = publication.texts.payload(composed)
-        publication.document = composed
+        publication.document = _lean(composed)
         publication.sealed = seal.seal_payload(payload, self._signing_key)
         publication.digest = seal.payload_digest(payload)
         publication.pace.spend(len(publication.sealed), asyncio.get_running_loop().time())
@@ -472,3 +470,10 @@ class DocumentPublisher:
             if document is not None and document is not publication.stored_document:
                 publication.stored_document = document
                 publication.stored_weights = weights(document)
+
+
+def _lean(document: Document) -> Document:
+    """Returns the same document, with one object for what others have as well."""
+    with_equal_parts(document.tenant)
+    with_equal_parts(document.catalogue)
+    return with_equal_fields(document)

@@ -101,7 +101,7 @@ class ProviderReconciler:
             waiting = [
                 route.name
                 for route in self._watched_state.routes.in_namespace(space)
-                if provider in route.mentions and is_on_trial(route.body.get("status") or {})
+                if provider in route.mentions and is_on_trial(route.status)
             ]
             if waiting:
                 self._queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
@@ -138,7 +138,7 @@ class ProviderReconciler:
 
     def _form(self, name: str, watched: Watched[Provider] | None) -> Form:
         return Form(
-            spec=(watched.uid, watched.body["metadata"].get("generation")) if watched else ("", 0),
+            spec=(watched.uid, watched.metadata.get("generation")) if watched else ("", 0),
             is_resolved=name in self._watched_state.resolved,
             upstream=self._watched_state.upstreams.get(name),
             shown=self._shown.get(name, ""),

@@ -94,7 +94,7 @@ class RouteReconciler:
             self._canaries.forget((namespace, name))
             self._follow_claims(namespace, self._watched_state.claims.put(namespace, name, ()))
             if await self._remove(namespace, name, publication):
-                found = outcome.of_deletion(watched.body["metadata"], "the route takes no calls")
+                found = outcome.of_deletion(watched.metadata, "the route takes no calls")
                 await self._write_outcome(watched.body, found, now)
         elif publication is None:
             await self._report_without_tenant(watched.body, namespace, now)
@@ -120,7 +120,7 @@ class RouteReconciler:
         for namespace in filter(self._watched_state.is_our_namespace, routes.namespaces()):
             for one in routes.in_namespace(namespace):
                 key = (namespace, one.name)
-                self._canaries.recall(key, one.body.get("status") or {}, now=now)
+                self._canaries.recall(key, one.status, now=now)
 
     def _follow_claims(self, namespace: str, turned: Iterable[str]) -> None:
         """Queues the Providers whose quota is to be divided anew, and the tenant, whose keys and ways out they are.
@@ -282,7 +282,11 @@ class RouteReconciler:
             return None
         around = self._gather(route, publication)
         around = replace(around, shortage=self._shortage(route, publication, around))
-        ruling = route_acceptance.rule(route, around, self._canaries, now=now)
+        told = route
+        if key not in self._canaries.runs:
+            # a run goes on from what status tells of it
+            told = route.model_copy(update={"status": watched.status})
+        ruling = route_acceptance.rule(told, around, self._canaries, now=now)
         if ruling.weight_percent is None and not isinstance(ruling.outcome, Decided):
             return self._held(watched, publication, ruling.outcome, now)
         self._apply(route, around, publication, ruling)
@@ -316,7 +320,7 @@ class RouteReconciler:
         copies = is_open and brake.allows_copies(spec, in_force, percent_before=before)
         run = self._canaries.hold(
             key,
-            status=watched.body["status"],
+            status=watched.status,
             objective=None if isinstance(route, Invalid) else objective_of(route),
             in_force=in_force,
             percent=brake.allowed_percent(spec, in_force) if is_open else 0,

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from relay_operator import names
 from relay_operator.api.equal_parts import with_equal_parts
+from relay_operator.cluster.packed import Packed, Packer
 from relay_operator.errors import InvalidSpec
 from relay_operator.names import Reason
 
@@ -52,30 +53,41 @@ R = TypeVar("R")
 class Watched(Generic[R]):
     """One object.
 
-    body is what writing its status needs: identity and the status as it was shown. mentions are the objects of
-    another kind that its spec names, whether or not the spec can be used.
+    mentions are the objects of another kind that its spec names, whether or not the spec can be used. packed is its status, which
+    takes ten times the memory of everything else unpacked, and is read when somebody looks at the object.
     """
 
-    body: dict[str, Any]
+    metadata: dict[str, Any]
+    packed: Packed
     resource: R | Invalid
     intent: tuple[Any, ...]
     mentions: frozenset[str] = frozenset()
 
     @property
+    def status(self) -> dict[str, Any]:
+        """The status as it was shown, made anew at each call."""
+        return self.packed.manifest()
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What writing its status needs: identity and the status as it was shown."""
+        return {"metadata": self.metadata, "status": self.status}
+
+    @property
     def name(self) -> str:
-        return str(self.body["metadata"]["name"])
+        return str(self.metadata["name"])
 
     @property
     def uid(self) -> str:
-        return str(self.body["metadata"]["uid"])
+        return str(self.metadata["uid"])
 
     @property
     def labels(self) -> Mapping[str, str]:
-        return self.body["metadata"].get("labels") or {}
+        return self.metadata.get("labels") or {}
 
     @property
     def is_being_deleted(self) -> bool:
-        return "deletionTimestamp" in self.body["metadata"]
+        return "deletionTimestamp" in self.metadata
 
 
 class WatchedObjects(Generic[R]):
@@ -101,7 +113,8 @@ class WatchedObjects(Generic[R]):
         self.shown: Callable[[str, str], None] = lambda _namespace, _name: None
         """Called after anything of an object changed, its status included."""
         self._objects: dict[str, dict[str, Watched[R]]] = {}
-        self._queued: dict[tuple[str, str], Watched[R]] = {}
+        self._packer = Packer()
+        self._queued: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._mentioning: dict[str, Counter[str]] = {}
         self._mentioned: dict[str, Counter[str]] = {}
         self._revisions: dict[str, int] = {}
@@ -151,7 +164,7 @@ class WatchedObjects(Generic[R]):
         """Yields the metadata kept of every object of every namespace."""
         for kept in self._objects.values():
             for watched in kept.values():
-                yield watched.body["metadata"]
+                yield watched.metadata
 
     def valid(self, *, namespace: str = "") -> dict[str, R]:
         """Returns the parsed resources of a namespace by name, without those whose spec cannot be used."""
@@ -171,23 +184,20 @@ class WatchedObjects(Generic[R]):
         metadata = body["metadata"]
         kept = self._objects.setdefault(metadata.get("namespace", ""), {})
         before = kept.get(metadata["name"])
-        if before is not None and _is_same(metadata, before.body["metadata"]):
+        if before is not None and _is_same(metadata, before.metadata):
             # a list, an index and an event each show it
             return
-        if before is None or not _is_older(metadata, before.body["metadata"]):
-            shown = _kept(body, with_labels=self._labels_count)
+        if before is None or not _is_older(metadata, before.metadata):
             asked = _asked(metadata)
             intent = _intent(metadata, asked, with_labels=self._labels_count)
             is_read = before is not None and _is_same_spec(intent, before.intent)
+            known = before if is_read else None
             watched = kept[metadata["name"]] = Watched(
-                body=shown,
-                resource=_with_status(before.resource, shown["status"])
-                if before is not None and is_read
-                else self._parsed(body, asked, shown["status"]),
-                intent=intent,
-                mentions=before.mentions
-                if before is not None and is_read
-                else frozenset(self._mentions(body)),
+                metadata=_kept(metadata, with_labels=self._labels_count),
+                packed=self._packer.pack(dict(body.get("status") or {}), kind="status"),
+                resource=self._parsed(body, asked) if known is None else known.resource,
+                intent=intent if known is None else known.intent,
+                mentions=frozenset(self._mentions(body)) if known is None else known.mentions,
             )
             self._count((metadata.get("namespace", ""), watched.name), before, watched)
             self.shown(metadata.get("namespace", ""), watched.name)
@@ -200,9 +210,9 @@ class WatchedObjects(Generic[R]):
             return self._remove(key, metadata["uid"])
         self.store(body)
         watched, queued = self._objects[key[0]][key[1]], self._queued.get(key)
-        if queued is not None and queued.intent == watched.intent:
+        if queued == watched.intent:
             return False
-        self._queued[key] = watched
+        self._queued[key] = watched.intent
         return True
 
     def mentioned_in(self, namespace: str) -> frozenset[str]:
@@ -286,10 +296,11 @@ class WatchedObjects(Generic[R]):
             self._journal[namespace] = {one: at for one, at in journal.items() if one in kept}
             self._complete_since[namespace] = self._changes
 
-    def _parsed(self, body: Body, asked: dict[str, str], status: Mapping[str, Any]) -> R | Invalid:
+    def _parsed(self, body: Body, asked: dict[str, str]) -> R | Invalid:
         metadata = {**body["metadata"], "annotations": asked}
         try:
-            parsed = self._parse({**body, "metadata": metadata, "status": status})
+            # what its status says of a resource would be older at the next look
+            parsed = self._parse({**body, "metadata": metadata, "status": {}})
         except InvalidSpec as error:
             return Invalid(str(error), body.get("spec"), error.reason, asked)
         return with_equal_parts(parsed) if isinstance(parsed, BaseModel) else parsed
@@ -322,16 +333,16 @@ def _intent(metadata: Body, asked: Mapping[str, str], *, with_labels: bool) -> t
     )
 
 
-def _kept(body: Body, *, with_labels: bool) -> dict[str, Any]:
-    metadata = {name: body["metadata"][name] for name in _KEPT_METADATA if name in body["metadata"]}
+def _kept(metadata: Body, *, with_labels: bool) -> dict[str, Any]:
+    found = {name: metadata[name] for name in _KEPT_METADATA if name in metadata}
     if with_labels:
-        metadata["labels"] = dict(body["metadata"].get("labels") or {})
-    kept: dict[str, Any] = _shared({"metadata": metadata, "status": dict(body.get("status") or {})})
+        found["labels"] = dict(metadata.get("labels") or {})
+    kept: dict[str, Any] = _shared(found)
     return kept
 
 
 def _shared(kept: Any) -> Any:
-    """Returns it with one text for all that were parsed apart: most of a status is the same in every tenant."""
+    """Returns it with one text for all that were parsed apart."""
     match kept:
         case str():
             return sys.intern(kept)
@@ -352,12 +363,6 @@ def _is_same(metadata: Body, known: Body) -> bool:
 def _is_same_spec(intent: tuple[Any, ...], known: tuple[Any, ...]) -> bool:
     """Tells whether only the status can be another: without a generation nobody knows."""
     return intent == known and intent[1] is not None
-
-
-def _with_status(resource: R | Invalid, status: Mapping[str, Any]) -> R | Invalid:
-    if isinstance(resource, BaseModel) and "status" in type(resource).model_fields:
-        return resource.model_copy(update={"status": status})
-    return resource
 
 
 def _is_older(metadata: Body, known: Body) -> bool:

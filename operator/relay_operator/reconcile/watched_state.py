@@ -163,7 +163,8 @@ class WatchedState:
         return self._is_owned(namespace, tenant)
 
     def _is_owned(self, namespace: str, tenant: Watched[Tenant]) -> bool:
-        return self._owned.get(namespace, _is_at_home(tenant))
+        looked = self._owned.get(namespace)
+        return _is_at_home(tenant) if looked is None else looked
 
     def looked_owned(self, namespace: str) -> bool | None:
         """Tells of a namespace, once the API server was asked, whether it is its Tenant's; None before."""
@@ -509,14 +510,8 @@ class WatchedState:
         if watched is None:
             return Queue().weight
         if isinstance(watched.resource, Invalid):
-            return tenant_status.weight_in_force(watched.body["status"]) or Queue().weight
+            return tenant_status.weight_in_force(watched.status) or Queue().weight
         return watched.resource.spec.queue.weight
-
-
-def _told_ownership(tenant: Watched[Tenant]) -> str:
-    """Returns what the Tenant's status says of its namespace."""
-    status = tenant.body["status"]
-    return str(conditions.find(status, names.ConditionType.NAMESPACE_READY).get("status", ""))
 
 
 def _is_suspended(tenant: Watched[Tenant]) -> bool:
@@ -527,8 +522,9 @@ def _is_suspended(tenant: Watched[Tenant]) -> bool:
 
 def _is_at_home(tenant: Watched[Tenant]) -> bool:
     """Tells whether the Tenant owned its namespace as far as its status says; it may be about a spec that cannot be used."""
-    told = _told_ownership(tenant)
-    return told == "True" or (told != "False" and bool(tenant.body["status"].get("endpoint")))
+    status = tenant.status
+    told = conditions.find(status, names.ConditionType.NAMESPACE_READY).get("status")
+    return told == "True" or (told != "False" and bool(status.get("endpoint")))
 
 
 def _why_not_ready(body: Body) -> str:

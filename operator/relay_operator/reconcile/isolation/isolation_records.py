@@ -67,7 +67,7 @@ class IsolationRecords:
         if self._uids.get(namespace) != watched.uid:
             self._uids[namespace] = watched.uid
             self._ready.pop(namespace, None)
-            self._keep(namespace, self._remembered(namespace, watched.body["status"]))
+            self._keep(namespace, self._remembered(namespace, watched.status))
         return self._records[namespace]
 
     def _remembered(self, namespace: str, status: Mapping[str, Any]) -> Record:

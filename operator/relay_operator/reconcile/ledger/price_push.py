@@ -252,5 +252,5 @@ def _is_told_in_force(body: Mapping[str, Any]) -> bool:
 
 
 def _month_in(watched: Watched[Any]) -> Month | None:
-    told = (watched.body.get("status") or {}).get("billing") or {}
+    told = watched.status.get("billing") or {}
     return Month(told["month"], told["spent"]) if told.get("month") and told.get("spent") else None

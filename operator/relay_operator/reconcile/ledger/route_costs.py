@@ -226,7 +226,7 @@ class RouteCostWatch:
         sides = [route_cost.side_of(costs, *one) for one in zip(_SIDES, named, strict=False)]
         canary = sides[1] if len(sides) > 1 else None
         fields = route_cost.to_fields(sides[0], canary, since=since, until=until)
-        before = self._news.of(*key).get("cost") or (watched.body.get("status") or {}).get("cost")
+        before = self._news.of(*key).get("cost") or watched.status.get("cost")
         if before and route_cost.is_told(before, fields):
             return
         self._news.tell(key, fields)

@@ -16,6 +16,7 @@ from relay_operator.api.relay_route import RelayRoute
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.metrics.written_metric import KeptLines, Lines, WrittenMetric, line
 from relay_operator.decisions import conditions, tenant_status, timestamps
+from relay_operator.decisions.canary.run import Run
 from relay_operator.decisions.canary_runs import CanaryRuns
 from relay_operator.decisions.isolation.record import Record
 from relay_operator.names import ConditionType, Reason
@@ -136,7 +137,7 @@ class StateCollector(Collector):
                 yield
             key = namespace, watched.name
             run = self._canaries.runs.get(key)
-            write = partial(route_families.lines_of, *key, watched.body["status"], run)
+            write = partial(_of_route, namespace, watched, run)
             made_of = route_families.made_of(watched, run)
             if made_of is None:
                 _put(page, write())
@@ -158,9 +159,13 @@ def _put(page: dict[str, list[str]], lines: Lines) -> None:
         page[name].append(written)
 
 
+def _of_route(namespace: str, watched: Watched[RelayRoute], run: Run | None) -> Lines:
+    return route_families.lines_of(namespace, watched.name, watched.status, run)
+
+
 def _of_tenant(watched: Watched[Tenant], record: Record) -> Lines:
     """Writes the lines about a Tenant, and in place of one the reason by which it counts among rollouts."""
-    status, namespace = watched.body["status"], names.tenant_namespace(watched.name)
+    status, namespace = watched.status, names.tenant_namespace(watched.name)
     labels = {"namespace": namespace, "tenant": watched.name}
     values = {_READY: float(_holds(status, ConditionType.READY))}
     told = tenant_status.from_status(status)

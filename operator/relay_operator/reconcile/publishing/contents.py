@@ -67,7 +67,7 @@ class Contents:
         before = self._fragments.get(route.name)
         if before != route:
             self.takes_away |= before is not None and _takes_away(before, route)
-            self._fragments[route.name] = route
+            self._fragments[route.name] = equal_part(route)
             self._note(before, route)
 
     def drop(self, name: str) -> None:

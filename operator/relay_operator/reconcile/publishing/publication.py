@@ -14,6 +14,7 @@ from relay_contract.document import (
     TenantDocument,
 )
 from relay_contract.tools.tool_server import ToolServer
+from relay_operator.api.equal_parts import with_equal_fields
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.api_keys.in_force import ApiKeys
@@ -160,7 +161,8 @@ class Publication:
     ) -> None:
         """Takes in that the pod has this document in force."""
         key = pod.uid, pod.incarnation
-        self.acknowledged[key] = answer
+        # its parts are what a tenant's pod tells: they push nothing out that others share
+        self.acknowledged[key] = with_equal_fields(answer)
         self.told_since.add(key)
         if document is not None:
             self.certain[key] = document

@@ -46,14 +46,14 @@ class Departures:
         effect = "its API keys are refused and nothing is repaired"
         if not is_revoked:
             effect += "; relay pods that have not acknowledged it are waited for a moment"
-        found = outcome.of_deletion(watched.body["metadata"], effect)
+        found = outcome.of_deletion(watched.metadata, effect)
         await self._report.write(watched.body, found, now)
         if not is_revoked and not self._has_waited(watched):
             return _LOOK_AGAIN_SECONDS
-        if names.FINALIZER in watched.body["metadata"].get("finalizers", ()):
+        if names.FINALIZER in watched.metadata.get("finalizers", ()):
             await self._release(watched)
             await finalizers.remove(self._api, watched.body)
-            if watched.body["metadata"]["finalizers"] == [names.FINALIZER]:
+            if watched.metadata["finalizers"] == [names.FINALIZER]:
                 self._done[watched.name] = watched.uid
         return 0.0
 

@@ -52,7 +52,7 @@ class TenantPublications:
         begun = self._begun(space, watched.uid)
         if begun is not None:
             return begun
-        last = self._publisher.valid_specs.read(watched.body["metadata"], configmap)
+        last = self._publisher.valid_specs.read(watched.metadata, configmap)
         publication = self._publisher.resume(last or identity(watched), _document(configmap))
         if publication is not None:
             if last is not None:
@@ -81,7 +81,7 @@ class TenantPublications:
             # while that was read; pods have been told by it
             return begun
         base = composition.tenant_part(spec, keys, replicas=spec.spec.relay.fewest_pods)
-        publication = self._publisher.begin(spec, base, stored)
+        publication = self._publisher.begin(spec, with_equal_parts(base), stored)
         self._queue_routes(publication)
         return publication
 
@@ -93,7 +93,7 @@ class TenantPublications:
         # those in force include routes that were deleted while the operator was away
         for route in {*self._watched_state.routes.names(namespace=space), *publication.fragments}:
             watched = self._watched_state.routes.get(route, namespace=space)
-            is_tried = watched is not None and route_status.is_on_trial(watched.body["status"])
+            is_tried = watched is not None and route_status.is_on_trial(watched.status)
             urgency = Urgency.URGENT if is_tried else Urgency.NORMAL
             self._queue.add(Key("RelayRoute", space, route), urgency)
 
@@ -154,7 +154,7 @@ def identity(watched: Watched[Tenant]) -> Tenant:
         spec = tenant.spec.model_dump(
             by_alias=True, include={"namespace_policy", "deletion_policy"}
         )
-    return Tenant.parse({"metadata": watched.body["metadata"], "spec": spec})
+    return Tenant.parse({"metadata": watched.metadata, "spec": spec})
 
 
 def _document(configmap: Object | None) -> str:

@@ -15,7 +15,7 @@ def told(route: Watched[RelayRoute]) -> set[str]:
 
     A new route claims nothing before it is accepted.
     """
-    status = route.body["status"]
+    status = route.status
     in_force = route_status.from_status(status).in_force
     sides = (in_force.stable, in_force.canary) if in_force is not None else ()
     claimed = {side.partition("/")[0] for side in sides if side}
@@ -39,8 +39,8 @@ def _named(route: RelayRoute | Invalid) -> set[str]:
 
 def _is_taken(route: Watched[RelayRoute]) -> bool:
     """Tells whether status says of the present spec that it is not refused."""
-    status = route.body["status"]
+    status = route.status
     accepted = conditions.find(status, ConditionType.ACCEPTED).get("status")
     is_refused = conditions.find(status, ConditionType.STALLED).get("status") == "True"
-    is_told = status.get("observedGeneration") == route.body["metadata"].get("generation", 1)
+    is_told = status.get("observedGeneration") == route.metadata.get("generation", 1)
     return is_told and (accepted == "True" or (accepted == "False" and not is_refused))

@@ -32,7 +32,7 @@ def a_manifest(value: Any, kind: str = "ConfigMap") -> dict[str, Any]:
 @given(st.lists(values, min_size=1, max_size=4))
 def test_every_manifest_comes_out_as_it_went_in(found: list[Any]) -> None:
     packer = Packer()
-    packed = [packer.pack(a_manifest(value)) for value in found]
+    packed = [packer.pack(a_manifest(value), kind="ConfigMap") for value in found]
     assert [one.manifest() for one in packed] == [a_manifest(value) for value in found]
     assert all(packed)
 
@@ -40,7 +40,7 @@ def test_every_manifest_comes_out_as_it_went_in(found: list[Any]) -> None:
 def test_a_manifest_that_is_longer_than_any_dictionary_comes_out_as_it_went_in() -> None:
     packer = Packer()
     long = [a_manifest([*range(first, first + 40_000)]) for first in (0, 1)]
-    assert [packer.pack(one).manifest() for one in long] == long
+    assert [packer.pack(one, kind="ConfigMap").manifest() for one in long] == long
 
 
 def test_nothing_is_another_thing_than_an_empty_manifest() -> None:
