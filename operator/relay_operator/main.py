@@ -62,6 +62,7 @@ from relay_operator.reconcile.canaries.step_clock import StepClock
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.fleet.api_budget import ApiBudget
 from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
+from relay_operator.reconcile.fleet.new_namespaces import NewNamespaces
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
@@ -231,7 +232,8 @@ async def _operate(
         calls_per_second_of_tenant=settings.api_calls_per_second_of_tenant,
         clock=asyncio.get_running_loop().time,
     )
-    api = MeteredApiServer(api, budget.spend, operator_namespace=settings.namespace)
+    metered = MeteredApiServer(api, budget.spend, operator_namespace=settings.namespace)
+    api = NewNamespaces(metered, clock=asyncio.get_running_loop().time)
     watched_state, queue, children, status = (
         WatchedState(tiers=tiers, shards=shards, cluster_domain=settings.cluster_domain),
         WorkQueue(places=settings.workers, budget=budget),

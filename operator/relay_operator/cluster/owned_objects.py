@@ -202,6 +202,13 @@ class OwnedObjects:
         self._note_restored(Restoration(key=key, was_missing=True, is_new=not child.uid))
         self._put(key, _Child(version=child.version, restored_at=child.restored_at))
 
+    def take_in(self, body: Manifest) -> None:
+        """Takes in the newest form of an object that is still to be compared, as a write of its own has answered it."""
+        key, child = _key(body), self._child(_key(body))
+        if child.intent is None and _version(body) >= child.version:
+            child.version, child.uid = _version(body), body["metadata"].get("uid", "")
+            child.live = self._packer.pack(body, kind=key[0])
+
     def note_made(self, key: ChildKey) -> None:
         """Notes that an object was missing and was made, by a writer of its own."""
         self._note_restored(Restoration(key=key, was_missing=True, is_new=True))

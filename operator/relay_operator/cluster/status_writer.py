@@ -57,7 +57,7 @@ class StatusWriter:
             current.get("conditions", ()), wanted, generation=generation, now=now
         )
         status = {**fields, "observedGeneration": generation, "conditions": merged}
-        if all(_present(current.get(key)) == _present(value) for key, value in status.items()):
+        if _has(current, status):
             return False
         try:
             version = await self._patch(key, self._newest_version(key, metadata), current, status)
@@ -86,7 +86,7 @@ class StatusWriter:
             except Conflict:
                 # mostly somebody changed its spec or an annotation meanwhile, which no status tells of
                 live = await self._api.get(kind, name, namespace=namespace)
-                if live is None or not _is_still(live.get("status") or {}, known):
+                if live is None or not _has(live.get("status") or {}, known):
                     raise
                 version = live["metadata"]["resourceVersion"]
             else:
@@ -111,6 +111,10 @@ class StatusWriter:
             return written.status.manifest()
         return body.get("status") or {}
 
+    def has_told(self, kind: str, body: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+        """Tells whether the object's status, as far as is known, has these fields."""
+        return _has(self.told(kind, body), fields)
+
     def note_own_change(self, kind: str, changed: Mapping[str, Any]) -> None:
         """Takes in an object as it is after a change of the operator's own beside its status, made to the version at hand.
 
@@ -125,9 +129,9 @@ class StatusWriter:
         self._written.pop((kind, namespace, name), None)
 
 
-def _is_still(live: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Tells whether the live status holds what is known of it."""
-    return all(_present(live.get(name)) == _present(value) for name, value in known.items())
+def _has(status: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Tells whether a status holds these fields, and none of those that are None."""
+    return all(_present(status.get(name)) == _present(value) for name, value in fields.items())
 
 
 def _present(value: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from relay_operator.api.durations import duration_text
 from relay_operator.api.tenant import Tenant
+
+COUNTS: Final = "relay"
+"""The field of status with the numbers of pods."""
 
 LimitsScope = Literal["PerReplicaShare"]
 

@@ -58,6 +58,7 @@ from relay_operator.reconcile.canaries.step_clock import StepClock
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.fleet.api_budget import ApiBudget
 from relay_operator.reconcile.fleet.metered_api_server import MeteredApiServer
+from relay_operator.reconcile.fleet.new_namespaces import NewNamespaces
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.isolation.isolation_watch import IsolationWatch
 from relay_operator.reconcile.isolation.prober import Operator, Prober
@@ -251,7 +252,8 @@ class Life:
         self.queue = WorkQueue(budget=budget)
         self.key_versions = SecretVersions()
         self.watched_state = WatchedState(tiers=stage.tiers, shards=shards or Shards())
-        api = MeteredApiServer(self.api, budget.spend, operator_namespace=SYSTEM)
+        metered = MeteredApiServer(self.api, budget.spend, operator_namespace=SYSTEM)
+        api = NewNamespaces(metered, clock=clock)
         relays: Any = Pushes(
             stage.relays,
             self.api.failures,

@@ -161,6 +161,8 @@ def under_way(
         message = "every relay pod is of the newest pod template"
         return Finding(reason=Reason.ROLLED_OUT, message=message)
     if not is_stuck:
+        if not pods:
+            return NOT_SEEN
         message = f"{updated} of {pods} relay pods are of the newest pod template"
         return Finding(reason=Reason.ROLLING_OUT, message=message)
     why = trouble or f"not within {deadline_seconds} s"

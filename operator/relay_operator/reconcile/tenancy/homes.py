@@ -162,7 +162,9 @@ class Homes:
         space = manifest["metadata"]["name"]
         created = await self._api.create(manifest)
         self._children.note_created(("Namespace", "", space))
-        return await self._api.patch("Namespace", space, namespace.as_applied(created))
+        applied = await self._api.patch("Namespace", space, namespace.as_applied(created))
+        self._children.take_in(applied)
+        return applied
 
     def _stamp(self, claim: Claim, existing: Manifest | None) -> str:
         """Returns the signature for a namespace that is to be created; the one that it has, if it is ours."""

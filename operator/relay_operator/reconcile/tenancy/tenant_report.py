@@ -9,7 +9,7 @@ from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.events import EventRecorder
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.cluster.status_writer import StatusWriter
-from relay_operator.decisions import tenant_conditions, tenant_status
+from relay_operator.decisions import pod_progress, tenant_conditions, tenant_status
 from relay_operator.decisions.api_keys import in_force
 from relay_operator.decisions.api_keys.in_force import ApiKeys
 from relay_operator.decisions.conditions import Condition
@@ -23,6 +23,7 @@ from relay_operator.names import Reason
 from relay_operator.reconcile import restorations
 from relay_operator.reconcile.document_publisher import DocumentPublisher
 from relay_operator.reconcile.failure_report import report_status
+from relay_operator.reconcile.fleet.held_statuses import HeldStatuses
 from relay_operator.reconcile.fleet.unheard_pods import UnheardPods
 from relay_operator.reconcile.isolation.isolation_records import IsolationRecords
 from relay_operator.reconcile.ledger.ledger_news import LedgerNews
@@ -70,6 +71,7 @@ class TenantReport:
         self._rollouts = rollouts
         self._clock = clock
         self._unheard = UnheardPods()
+        self._held = HeldStatuses()
 
     async def provisioned(self, body: dict[str, Any], spec: Tenant, keys: Keys, now: float) -> bool:
         """Writes the status of a tenant that has everything its spec asks for; tells whether all of it is in force."""
@@ -86,8 +88,6 @@ class TenantReport:
         )
         if self._is_unheard(body, status, found):
             return False
-        if publication is not None:
-            publication.reported_generation = publication.generation
         fields = tenant_status.to_status(status) | {
             "keys": in_force.to_status(found.api_keys),
             "effective": tenant_status.effective(spec),
@@ -95,19 +95,40 @@ class TenantReport:
         if self._ledger_news is None:
             # what a ledger said that the platform has no more
             fields["billing"] = None
+        is_progress = self._is_progress(body, fields, found)
+        if self._held.is_to_be_held(spec.metadata.name, is_progress=is_progress):
+            return False
+        if publication is not None:
+            publication.reported_generation = publication.generation
         await self.write(body, found, now, fields=fields)
         is_quiet = found.tls is None or found.tls.is_settled
         return found.available and found.acknowledged_pods == found.pods and is_quiet
 
     def _is_unheard(self, body: dict[str, Any], status: TenantStatus, found: Provisioned) -> bool:
         """Tells whether status has told already that all pods took this document, and that is only to be heard from them anew."""
-        told = tenant_status.from_status(self._status.told("Tenant", body))
-        is_as_told = found.acknowledged_pods < found.pods and told == replace(
-            status, acknowledged=found.pods
-        )
+        is_as_told = False
+        if found.acknowledged_pods < found.pods:
+            told = tenant_status.from_status(self._status.told("Tenant", body))
+            is_as_told = told == replace(status, acknowledged=found.pods)
         key = ("Tenant", "", body["metadata"]["name"])
         are_asked = self._publisher.are_first_asked(status.namespace)
         return self._unheard.are_awaited(key, is_as_told=is_as_told, are_asked=are_asked)
+
+    def _is_progress(
+        self, body: dict[str, Any], fields: dict[str, Any], found: Provisioned
+    ) -> bool:
+        """Tells whether status would tell nothing new but how far the tenant's pods are, which are in no trouble."""
+        if found.troubles or (found.available and found.programmed):
+            return False
+        others = {name: value for name, value in fields.items() if name != tenant_status.COUNTS}
+        generation = int(body["metadata"].get("generation", 1))
+        wanted = self._conditions(body, found)
+        return pod_progress.is_all(
+            self._status.told("Tenant", body), wanted, generation=generation
+        ) and self._status.has_told("Tenant", body, others)
+
+    def _conditions(self, body: dict[str, Any], found: TenantOutcome) -> list[Condition]:
+        return [*tenant_conditions.conditions(found), *self._prices(body)]
 
     async def write(
         self,
@@ -124,7 +145,7 @@ class TenantReport:
             "Tenant",
             body,
             (fields or {}) | self._homes.status_fields(body),
-            [*tenant_conditions.conditions(found), *self._prices(body)],
+            self._conditions(body, found),
             on_its_way=_ON_ITS_WAY,
             now=now,
         )
@@ -200,6 +221,7 @@ class TenantReport:
         """Forgets the status of a Tenant that is gone."""
         self._status.forget("Tenant", "", name)
         self._unheard.forget(("Tenant", "", name))
+        self._held.forget(name)
 
 
 def _tools(spec: Tenant, publication: Publication | None) -> GrantedTools | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.unit.relay_operator.operator_stage import Stage
+from tests.unit.relay_operator.operator_stage import Life, Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
 from relay_operator import names
@@ -13,6 +13,11 @@ ALIKE = ("a", "a-b", "a-b-c", "relay-a", "b", LONGEST, LONGEST[:-1], "relay", "0
 
 def owned(stage: Stage, tenant: str) -> bool:
     return stage.condition("Tenant", tenant, "NamespaceReady").get("status") == "True"
+
+
+def statuses_of(life: Life, kind: str) -> int:
+    """Counts the writes of statuses of a kind."""
+    return sum(write.verb == "patch status" and write.key[0] == kind for write in life.api.writes)
 
 
 @in_virtual_time
@@ -77,11 +82,37 @@ async def test_a_new_tenant_with_a_route_costs_few_calls_until_it_is_ready() -> 
     assert owned(stage, "finance")
     found = stage.condition("RelayRoute", "chat", "Ready", tenant="finance")
     assert found["status"] == "True"
-    # one of each child that is looked for before it is made, and hardly more
-    assert life.api.reads - reads <= 30
+    # the namespace, which is looked for before it is made, and little of what is in it
+    assert life.api.reads - reads <= 8
     # no status was refused for the version that the operator's own finalizer has made old
     assert life.api.reads_of["Tenant"] == 0
-    assert len(life.api.writes) - writes <= 36
+    assert len(life.api.writes) - writes <= 34
+    # that it is being provisioned, that it is ready, that its isolation was probed, and the configuration with its route
+    assert statuses_of(life, "Tenant") <= 4
+
+
+@in_virtual_time
+async def test_what_follows_by_itself_while_pods_come_up_is_told_together_and_not_late() -> None:
+    stage = Stage()
+    life = await stage.operator()
+    stage.tenant()
+    await stage.settle(1)
+    told = statuses_of(life, "Tenant")
+    # the relay has taken its document, and is not ready yet
+    stage.pod(ready=False)
+    await stage.settle(1)
+    assert statuses_of(life, "Tenant") == told
+    await stage.settle(3)
+    assert stage.condition("Tenant", "finance", "Programmed")["status"] == "True"
+    assert statuses_of(life, "Tenant") == told + 1
+    # what somebody can act on waits for nothing
+    pod = stage.server.stored("Pod", "relay-1", namespace="relay-finance")
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    pod["status"]["containerStatuses"] = [{"name": "relay", "restartCount": 0, "state": waiting}]
+    stage.server.put(pod)
+    await stage.settle(0.3)
+    assert "ImagePullBackOff" in stage.condition("Tenant", "finance", "Ready")["message"]
+    await life.end()
 
 
 @in_virtual_time
