@@ -11,7 +11,7 @@ from relay_ledger.periods.moments import NotATime
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.reports.cost_report import BY, cost_csv, cost_json
 from relay_ledger.reports.figures import Group
-from relay_ledger.reports.focus import DAY, FOCUS_DIMENSIONS, DayRow, focus_csv
+from relay_ledger.reports.focus import DAY, FOCUS_DIMENSIONS, CorrectionRow, DayRow, focus_csv
 from relay_ledger.store.bills.cost_adjustments import CostAdjustment, CostAdjustments
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.schema import upgrade
@@ -59,7 +59,7 @@ def _report(
     adjustments: Sequence[CostAdjustment],
 ) -> str:
     if options.format == "focus":
-        return _focus(options, usage, start, end)
+        return _focus(options, usage, start, end, adjustments)
     columns = [BY[name] for name in options.by]
     groups = [
         Group(dict(zip(columns, names, strict=True)), figures)
@@ -82,7 +82,13 @@ def _report(
     return cost_csv(groups, options.by)
 
 
-def _focus(options: argparse.Namespace, usage: UsageReading, start: int, end: int) -> str:
+def _focus(
+    options: argparse.Namespace,
+    usage: UsageReading,
+    start: int,
+    end: int,
+    adjustments: Sequence[CostAdjustment],
+) -> str:
     if start % DAY or end % DAY:
         raise NotATime("rows of FOCUS are days of UTC: let the time begin and end at one")
     rows = [
@@ -90,4 +96,12 @@ def _focus(options: argparse.Namespace, usage: UsageReading, start: int, end: in
         for day, (names, figures) in usage.days(start=start, end=end, by=FOCUS_DIMENSIONS)
     ]
     tenant = options.tenant
-    return focus_csv(row for row in rows if tenant is None or row.names["tenant_uid"] == tenant)
+    corrections = [
+        CorrectionRow(
+            provider=one.provider, start=one.starts_at, end=one.ends_at, amount_pico=one.amount_pico
+        )
+        for one in adjustments
+    ]
+    return focus_csv(
+        (row for row in rows if tenant is None or row.names["tenant_uid"] == tenant), corrections
+    )

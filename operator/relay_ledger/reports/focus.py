@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from relay_ledger.booking.posting import Figures
 from relay_ledger.money.amounts import usd_text
-from relay_ledger.periods.months import month_at, month_period
+from relay_ledger.periods.months import Period, month_at, month_period
 from relay_ledger.periods.zones import SECOND, utc_text, zone
 from relay_ledger.reports.figures import all_tokens
 from relay_ledger.reports.text_cells import cell
@@ -31,14 +31,62 @@ class DayRow:
     figures: Figures
 
 
-def focus_csv(rows: Iterable[DayRow]) -> str:
-    """Returns the rows with their header."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionRow:
+    """What a provider's invoice has more, or less, than its attempts. Times are microseconds since 1970."""
+
+    provider: str
+    start: int
+    end: int
+    amount_pico: int
+
+
+def focus_csv(rows: Iterable[DayRow], corrections: Iterable[CorrectionRow] = ()) -> str:
+    """Returns the rows with their header, corrections last: all costs together are what was invoiced, where it was compared."""
     out = io.StringIO()
     table = csv.DictWriter(out, COLUMNS, lineterminator="\r\n")
     table.writeheader()
     for row in rows:
         table.writerow(_fields(row))
+    for correction in corrections:
+        table.writerow(_correction(correction))
     return out.getvalue()
+
+
+def _costs(amount: str, provider: str, month: Period) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(COLUMNS, ""),
+        "BilledCost": amount,
+        "EffectiveCost": amount,
+        "ListCost": amount,
+        "ContractedCost": amount,
+        "BillingAccountId": provider,
+        "BillingAccountName": provider,
+        "BillingAccountType": "Provider",
+        "BillingCurrency": "USD",
+        "BillingPeriodStart": utc_text(month.start),
+        "BillingPeriodEnd": utc_text(month.end),
+        "ProviderName": provider,
+        "PublisherName": provider,
+        "InvoiceIssuerName": provider,
+        "ServiceCategory": _SERVICE_CATEGORY,
+        "ServiceSubcategory": "Generative AI",
+        "ServiceName": provider,
+    }
+
+
+def _correction(row: CorrectionRow) -> dict[str, Any]:
+    month = month_period(month_at(row.start, zone("UTC")), zone("UTC"))
+    amount = usd_text(row.amount_pico)
+    return {
+        **_costs(amount, cell(row.provider), month),
+        "ChargeCategory": "Adjustment",
+        "ChargeDescription": "the invoice's difference from the attempts",
+        "ChargeFrequency": "One-Time",
+        "ChargePeriodStart": utc_text(row.start),
+        "ChargePeriodEnd": utc_text(row.end),
+        "x_Margin": usd_text(-row.amount_pico),
+    }
 
 
 def _fields(row: DayRow) -> dict[str, Any]:
@@ -48,17 +96,7 @@ def _fields(row: DayRow) -> dict[str, Any]:
     provider, model = cell(names["provider"]), cell(names["model"])
     tokens = all_tokens(figures)
     return {
-        **dict.fromkeys(COLUMNS, ""),
-        "BilledCost": cost,
-        "EffectiveCost": cost,
-        "ListCost": cost,
-        "ContractedCost": cost,
-        "BillingAccountId": provider,
-        "BillingAccountName": provider,
-        "BillingAccountType": "Provider",
-        "BillingCurrency": "USD",
-        "BillingPeriodStart": utc_text(month.start),
-        "BillingPeriodEnd": utc_text(month.end),
+        **_costs(cost, provider, month),
         "ChargeCategory": "Usage",
         "ChargeDescription": f"{figures['attempts']} attempts of {model}",
         "ChargeFrequency": "Usage-Based",
@@ -69,15 +107,9 @@ def _fields(row: DayRow) -> dict[str, Any]:
         "PricingQuantity": tokens,
         "PricingUnit": "Tokens",
         "PricingCategory": "Standard",
-        "ProviderName": provider,
-        "PublisherName": provider,
-        "InvoiceIssuerName": provider,
         "ResourceId": model,
         "ResourceName": model,
         "ResourceType": "Model",
-        "ServiceCategory": _SERVICE_CATEGORY,
-        "ServiceSubcategory": "Generative AI",
-        "ServiceName": provider,
         "SkuId": model,
         "SubAccountId": names["tenant_uid"],
         "SubAccountName": names["tenant_uid"],

@@ -26,6 +26,7 @@ from relay_ledger.periods.contracts import Terms
 from relay_ledger.periods.months import Month
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import NoRate, NotDue, Rate, Statement
+from relay_ledger.store.bills.cost_adjustments import CostAdjustments
 from relay_ledger.store.bills.exchange_rates import put_rate
 from relay_ledger.store.bills.statement_store import PostingsGone, StatementStore
 from relay_ledger.store.contracts import ContractStore
@@ -125,6 +126,28 @@ def test_focus_has_exact_costs_of_whole_days(books: Books, address: str, shell: 
         address, "report", "--month", "2026-03", "--zone", "Asia/Kathmandu", "--format", "focus"
     )
     assert (code, "days of UTC" in said) == (1, True)
+
+
+def test_focus_has_what_an_invoice_differs_by_as_an_adjustment(
+    books: Books, address: str, shell: Shell
+) -> None:
+    book(books, used("one", "2026-03-01"))
+    start, end = at("2026-03-01"), at("2026-04-01")
+    CostAdjustments(books.engine).adjust(
+        "openai", start=start, end=end, difference_pico=-1_500_000_000, now=end
+    )
+    report = ("report", "--month", "2026-03", "--format", "focus")
+    _, adjusted = rows(shell.run(address, *report)[1])
+    assert (adjusted["ChargeCategory"], adjusted["BilledCost"], adjusted["x_Margin"]) == (
+        *("Adjustment", "-0.0015", "0.0015"),
+    )
+    assert (adjusted["ProviderName"], adjusted["SubAccountId"]) == ("openai", "")
+    assert (adjusted["ChargePeriodStart"], adjusted["BillingPeriodEnd"]) == (
+        *("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z"),
+    )
+    # what no attempt explains is no tenant's
+    [usage] = rows(shell.run(address, *report, "--tenant", "uid-a")[1])
+    assert usage["ChargeCategory"] == "Usage"
 
 
 @pytest.fixture
