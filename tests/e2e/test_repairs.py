@@ -96,8 +96,11 @@ def _where(kind: str) -> tuple[str, ...]:
 
 
 def _intended(cluster: Cluster, kind: str, name: str) -> dict[str, Any]:
+    return _said(cluster.get(kind, name, *_where(kind)))
+
+
+def _said(body: dict[str, Any]) -> dict[str, Any]:
     """Returns what an object says without its history, and without addresses that a new one gets anew."""
-    body = cluster.get(kind, name, *_where(kind))
     spec = body.get("spec", {})
     for address in ("clusterIP", "clusterIPs"):
         spec.pop(address, None)
@@ -142,9 +145,10 @@ def _restored(cluster: Cluster, before: dict[str, dict[str, Any]], *, what: str)
         found = {}
         for label in before:
             kind, name = label.split("/")
-            listed = cluster.get(kind, *_where(kind))["items"]
-            if any(one["metadata"]["name"] == name for one in listed):
-                found[label] = _intended(cluster, kind, name)
+            # one that is replaced is gone for a moment
+            for one in cluster.get(kind, *_where(kind))["items"]:
+                if one["metadata"]["name"] == name:
+                    found[label] = _said(one)
         return found
 
     wait_until("everything as it was", look, lambda seen: seen == before, seconds=SECONDS)
