@@ -22,11 +22,12 @@ _ON_THE_WAY: Final[Mapping[ConditionType, frozenset[Reason]]] = {
 def is_all(told: Mapping[str, Any], wanted: Sequence[Condition], *, generation: int) -> bool:
     """Tells whether the conditions of a status that tells of this generation become these without anything to act on.
 
-    One at least is another. The tenant was not ready, and is not. Whether pods are in trouble is for the caller to know.
+    One at least is another. The tenant was not ready, and is not, for the same reason. Whether pods are in trouble is for the caller to know.
     """
     ready = next(one for one in wanted if one.type is ConditionType.READY)
-    was_ready = find(told, ConditionType.READY).get("status") != "False"
-    if was_ready or ready.status != "False" or told.get("observedGeneration") != generation:
+    before = find(told, ConditionType.READY)
+    is_as_before = (before.get("status"), before.get("reason")) == ("False", ready.reason.value)
+    if not is_as_before or ready.status != "False" or told.get("observedGeneration") != generation:
         return False
     shown = [one for one in wanted if one.type not in ABNORMAL or one.status == "True"]
     listed = {one.get("type") for one in told.get("conditions") or ()}

@@ -42,7 +42,6 @@ def is_progress(
     [
         changed(one(Type.PROGRAMMED, "True", Reason.ACKNOWLEDGED)),
         changed(one(Type.RELAY_AVAILABLE, "True", Reason.MINIMUM_REPLICAS_AVAILABLE)),
-        changed(one(Type.READY, "False", Reason.WAITING_FOR_PODS, "0 of 1 run it")),
         changed(one(Type.READY, "False", Reason.PROVISIONING, "1 of 2 relay pods are ready")),
         changed(one(Type.CREDENTIALS_READY, "Unknown", Reason.NOT_PROBED)),
     ],
@@ -57,6 +56,7 @@ def test_how_far_pods_are_may_wait(after: list[Condition]) -> None:
         COMING,
         changed(one(Type.READY, "True", Reason.AVAILABLE)),
         changed(one(Type.READY, "False", Reason.SECRET_MISSING)),
+        changed(one(Type.READY, "False", Reason.WAITING_FOR_PODS)),
         changed(one(Type.CREDENTIALS_READY, "False", Reason.SECRET_MISSING)),
         changed(one(Type.ISOLATED, "False", Reason.NOT_ENFORCED)),
         changed(one(Type.ISOLATED, "True", Reason.PROBED)),
