@@ -1,0 +1,142 @@
+"""What is called: the tool server itself, the relay in front of it, and LiteLLM's gateway in front of it, each with one worker on one core."""
+
+import json
+import os
+import shlex
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.relay import places
+from bench.tools import server
+from tests.blackbox.process import Process, free_ports
+from tests.blackbox.relays import Relay
+from tests.blackbox.tenant import KEY, Platform, Signer
+from tests.blackbox.waiting import eventually
+from tests.unit.relay.tools.protocol import META, approved
+
+from relay_contract.tools.manifest import Grant, Manifest
+from relay_contract.tools.tool_server import ToolServer
+
+START_SECONDS: Final = 120
+_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "Accept": "application/json, text/event-stream",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address, and how its tool is called there."""
+
+    name: str
+    url: str
+    body: str
+    headers: Mapping[str, str]
+
+    def answers(self) -> bool:
+        """Tells whether a call returns the tool's whole text."""
+        request = urllib.request.Request(self.url, self.body.encode(), dict(self.headers))
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return server.TEXT.encode() in answer.read()
+        except OSError:
+            return False
+
+
+@contextmanager
+def direct(work: Path) -> Iterator[Target]:
+    """Runs the tool server, on the core of the load."""
+    (port,) = free_ports(1)
+    command = [sys.executable, str(Path(server.__file__)), str(port)]
+    with _running("server", places.LOAD_CPU, command, work, {}):
+        target = _without_session("direct", f"http://127.0.0.1:{port}/mcp", {})
+        eventually(target.answers, within_seconds=START_SECONDS, what="the tool server")
+        yield target
+
+
+@contextmanager
+def relay(site: Path, work: Path, behind: Target) -> Iterator[Target]:
+    """Runs a relay with its hot path compiled, whose tenant is granted the tool and no rate."""
+    signer = Signer()
+    command = places.pinned(places.PROXY_CPU, [places.PYTHON, "-m", "relay"])
+    line = shlex.join(["env", f"PYTHONPATH={site}", *command])
+    os.environ["RELAY_BLACKBOX_COMMAND"] = line
+    running = Relay(work / "relay", signer, workers="1")
+    try:
+        grant = Grant(server="erp", tools=("read_invoice",), tool_definitions=approved(server.TOOL))
+        document = Platform(signer, {"stable": behind.url}).document(
+            tool_servers=(ToolServer(name="erp", url=behind.url),),
+            tools=Manifest(grants=(grant,)),
+        )
+        running.give_key("stable", "unused")
+        running.write_document(document)
+        running.wait_ready()
+        url = f"http://127.0.0.1:{running.port}/mcp"
+        target = _without_session("relay", url, {"Authorization": f"Bearer {KEY}"})
+        eventually(target.answers, within_seconds=START_SECONDS, what="the relay")
+        yield target
+    finally:
+        running.process.kill()
+
+
+@contextmanager
+def litellm(site: Path, work: Path, behind: Target) -> Iterator[Target]:
+    """Runs LiteLLM's gateway for tools: one worker, no database, no keys. It speaks the revision with sessions, and needs none."""
+    (port,) = free_ports(1)
+    config = work / "litellm.yaml"
+    erp = {"url": behind.url, "transport": "http", "allow_all_keys": True}
+    config.write_text(json.dumps({"mcp_servers": {"erp": erp}, "model_list": []}))
+    environment = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+        "PYTHONPATH": str(site),
+        "PATH": f"{site}/bin:{os.environ['PATH']}",
+    }
+    start = "from litellm import run_server; run_server()"
+    command = [places.PYTHON, "-c", start, "--config", str(config), "--num_workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with _running("litellm", places.PROXY_CPU, command, work, environment):
+        target = Target(
+            "LiteLLM",
+            f"http://127.0.0.1:{port}/mcp/",
+            _call("erp-read_invoice", {}),
+            {**_HEADERS, "MCP-Protocol-Version": "2025-11-25"},
+        )
+        eventually(target.answers, within_seconds=START_SECONDS, what="LiteLLM's gateway")
+        yield target
+
+
+def _without_session(name: str, url: str, headers: Mapping[str, str]) -> Target:
+    mirrored = {
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "read_invoice",
+    }
+    body = _call("read_invoice", {"_meta": META})
+    return Target(name, url, body, {**_HEADERS, **mirrored, **headers})
+
+
+def _call(name: str, more: Mapping[str, Any]) -> str:
+    params = {"name": name, "arguments": {"number": 4711}, **more}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+
+
+@contextmanager
+def _running(
+    name: str, cpu: int, command: list[str], work: Path, environment: Mapping[str, str]
+) -> Iterator[None]:
+    process = Process(
+        places.pinned(cpu, command),
+        environment={"PATH": os.environ["PATH"], "HOME": str(work), **environment},
+        log=work / f"{name}.log",
+    )
+    try:
+        yield
+    finally:
+        process.kill()
