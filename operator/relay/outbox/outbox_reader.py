@@ -91,7 +91,10 @@ class OutboxReader:
             if writer.tail_reached:
                 self._take_overdue(writer, parcels, now)
             self._remove_delivered(writer)
-        self._writers = {name: one for name, one in self._writers.items() if one.segments}
+        # the beginnings of attempts may be delivered already, and what became of them not be known yet
+        self._writers = {
+            name: one for name, one in self._writers.items() if one.segments or one.opened
+        }
         return parcels
 
     def sync(self) -> None:

@@ -78,6 +78,21 @@ def test_attempts_of_a_dead_worker_are_told_as_opened(tmp_path: Path) -> None:
     assert (reader.opened, reader.under_way, reader.left_open) == (1, 0, 1)
 
 
+def test_an_attempt_that_was_told_as_opened_is_left_open_by_its_worker_s_death(
+    tmp_path: Path,
+) -> None:
+    writer, reader = new_writer(tmp_path), new_reader(tmp_path)
+    open_attempt(writer, writer.names(FIELDS), 1)
+    reader.read(0.0, most=100)
+    (parcel,) = reader.read(OPEN_SECONDS, most=100)
+    parcel.delivered()
+    writer.end()
+    assert reader.read(OPEN_SECONDS + 1, most=100) == []
+    assert (reader.opened, reader.under_way, reader.left_open) == (1, 1, 0)
+    assert reader.read(OPEN_SECONDS + 2, most=100) == []
+    assert (reader.opened, reader.under_way, reader.left_open) == (1, 0, 1)
+
+
 def test_a_segment_goes_once_it_is_delivered(tmp_path: Path) -> None:
     writer, reader = new_writer(tmp_path), new_reader(tmp_path)
     names = writer.names(FIELDS)
