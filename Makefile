@@ -40,8 +40,8 @@ blackbox: setup ## Black-box tests against the relay as sources and with its hot
 	$(PYTHON) -m tests.tiers --tier blackbox --tier compiled
 
 fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),60)
-fuzz: setup ## Fuzz the scan of bodies with sanitizers, then the relay from both sides; FUZZ_SECONDS=60 for each of nine runs
-	$(PYTHON) -m pytest -q -s tests/simulation/relay/dialect
+fuzz: setup ## Fuzz what is C with sanitizers, then the relay from both sides; FUZZ_SECONDS=60 for each of eleven runs
+	$(PYTHON) -m pytest -q -s tests/simulation/relay/dialect tests/simulation/relay/outbox
 	$(PYTHON) -m pytest -q -s tests/blackbox/test_fuzzing.py
 	RELAY_BLACKBOX_COMMAND="env PYTHONPATH=$$($(PYTHON) -m tests.blackbox.compiled) $(PYTHON) -m relay" \
 		$(PYTHON) -m pytest -q -s tests/blackbox/test_fuzzing.py

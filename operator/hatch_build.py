@@ -1,7 +1,7 @@
 """Compiles the hot path to machine code when the wheel is built; nothing here runs in a relay.
 
-The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. One
-module is C, the scan of request bodies, with a stand-in in Python.
+The sources stay ordinary typed Python and run as they are; compiled by mypyc, a call costs about half the CPU. Two
+modules are C, the scan of request bodies and the writing of an attempt's records, each with a stand-in in Python.
 RELAY_COMPILE=1 makes the wheel build call this (a hatchling hook) and fail if it cannot; otherwise the
 wheel is pure. RELAY_COMPILED names a directory where compile_hot_path has been, of these very sources: the wheel takes what is there.
 """
@@ -33,6 +33,7 @@ INTERPRETED: Final = {
     "http/connecting/proxy_tunnel.py": "a coroutine for each connection through a proxy",
     "http/connecting/resolver.py": "a coroutine for each look-up of a name",
     "http/tls.py": "once for each document or certificate",
+    "outbox/record_writing_pure.py": "stands in for the functions in C where those are not built",
 }
 """Modules and rooms of the relay that stay Python, and why."""
 
@@ -60,15 +61,19 @@ _TYPES: Final = "[mypy]\nstrict = True\nignore_missing_imports = True\n"
 
 
 BODY_SCAN: Final = "relay.dialect._body_scan"
-"""The one module in C; it reads request bodies."""
-_BODY_SCAN_SETUP: Final = """
+"""Reads request bodies."""
+RECORD_WRITING: Final = "relay.outbox._record_writing"
+"""Writes the ledger's records of an attempt."""
+EXTENSIONS: Final = (BODY_SCAN, RECORD_WRITING)
+"""The modules in C."""
+_EXTENSION_SETUP: Final = """
 import sys
 from setuptools import Extension, setup
 name, *arguments = sys.argv[1:]
 source = name.replace(".", "/") + ".c"
 flags = {"extra_compile_args": ["-O3"], "py_limited_api": True}
 extension = Extension(name, [source], **flags)
-setup(name="body-scan", packages=[], py_modules=[], ext_modules=[extension], script_args=arguments)
+setup(name="extension", packages=[], py_modules=[], ext_modules=[extension], script_args=arguments)
 """
 
 
@@ -76,17 +81,17 @@ class CompilationFailed(Exception):
     """The hot path could not be compiled; the message ends with the last output of the compiler."""
 
 
-def compile_body_scan(target: Path) -> Path:
-    """Builds the scan of request bodies, whose sources are copied below target; raises CompilationFailed.
+def compile_extension(name: str, target: Path) -> Path:
+    """Builds a module in C, whose sources are copied below target; raises CompilationFailed.
 
     Needs setuptools, a C compiler and Python's headers. Takes about two seconds.
     """
-    source = Path(*BODY_SCAN.split(".")).with_suffix(".c")
+    source = Path(*name.split(".")).with_suffix(".c")
     (target / source.parent).mkdir(parents=True, exist_ok=True)
     for file in (SOURCE_ROOT / source.parent).glob("_*.[ch]"):
         shutil.copyfile(file, target / source.parent / file.name)
     finished = subprocess.run(
-        [sys.executable, "-c", _BODY_SCAN_SETUP, BODY_SCAN, "build_ext", "--inplace"],
+        [sys.executable, "-c", _EXTENSION_SETUP, name, "build_ext", "--inplace"],
         cwd=target,
         capture_output=True,
         text=True,
@@ -120,7 +125,7 @@ def compile_hot_path(target: Path) -> list[Path]:
     built = shared_objects(target)
     if finished.returncode or len(built) != len(modules) + 1:
         raise CompilationFailed(f"mypyc: {(finished.stdout + finished.stderr)[-2000:]}")
-    return [*built, compile_body_scan(target)]
+    return [*built, *(compile_extension(name, target) for name in EXTENSIONS)]
 
 
 def shared_objects(target: Path) -> list[Path]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from relay.dialect.usage.billed_usage import BilledUsage
+from relay.outbox.attempt_closing import Closing
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.outbox.outbox_reader import OutboxReader
-from relay.outbox.record_format import Closing
 
 ATTEMPTS: Final = 2500
 """Of a burst; they nearly fill a segment, whose empty end is looked at too."""

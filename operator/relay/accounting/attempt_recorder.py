@@ -10,9 +10,9 @@ from relay.accounting.token_estimates import TokenEstimator
 from relay.accounting.usage_event import FAILURES, Subject, UsageEvent
 from relay.dialect.endpoints import Endpoint
 from relay.dialect.reported_usage import Tokens
+from relay.outbox.attempt_closing import Closing
 from relay.outbox.attempt_names import AttemptNames
 from relay.outbox.attempt_writer import AttemptWriter
-from relay.outbox.record_format import Closing
 from relay.routing.routes import Target
 from relay.routing.snapshot import RoutePlan
 

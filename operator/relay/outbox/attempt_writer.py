@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from relay.outbox import record_writing
+from relay.outbox.attempt_closing import Closing, write_closing
 from relay.outbox.attempt_names import MAX_NAMES_BYTES, AttemptNames, label
 from relay.outbox.record_format import (
     CLOSED,
@@ -12,9 +14,6 @@ from relay.outbox.record_format import (
     MAX_TEXT_BYTES,
     OPENED,
     OPENING_BYTES,
-    Closing,
-    closed_body,
-    opening_of,
     record_bytes,
     sealed,
 )
@@ -34,6 +33,10 @@ LARGEST_OPENING: Final = record_bytes(MAX_NAMES_BYTES) + record_bytes(
 """Bytes of an opened record with its names, all labels at their longest."""
 ROLL_SECONDS: Final = 3600.0
 """A segment is ended at this age, so that no file holds what was delivered long ago."""
+_NO_SEGMENT: Final = bytearray()
+# looked up once, since each attempt needs them
+_time_ns: Final = time.time_ns
+_write_opened: Final = record_writing.write_opened
 
 
 class AttemptWriter:
@@ -80,7 +83,7 @@ class AttemptWriter:
         self._names = 0
         self._segment: WritableSegment | None = None
         self._next: WritableSegment | None = None
-        self._map: Any = None
+        self._map: Any = _NO_SEGMENT
         self._size = segment_bytes
         # as if in a segment without room
         self._offset = segment_bytes
@@ -114,22 +117,31 @@ class AttemptWriter:
         self, names: AttemptNames, *, attempt: int, stream: bool, call_id: str, request_id: str
     ) -> bytes:
         """Writes that an attempt is about to be sent; returns what its closing begins with."""
-        opening = opening_of(
-            dispatched_at=time.time_ns() // 1000,
-            attempt=attempt,
-            stream=stream,
-            call_id=call_id,
-            request_id=request_id,
-        )
         self.opened += 1
-        if not self._append(OPENED, names, opening):
+        end = self._end_of_room(OPENED, names)
+        opening = _write_opened(
+            self._map,
+            self._offset,
+            end,
+            names.number,
+            _time_ns() // 1000,
+            attempt,
+            stream,
+            call_id,
+            request_id,
+        )
+        if not self._wrote(opening, end) and not self._append(OPENED, names, opening):
             self.dropped_opened += 1
         return opening
 
     def close_attempt(self, names: AttemptNames, opening: bytes, closing: Closing) -> None:
         """Writes how an attempt ended."""
         self.closed += 1
-        if not self._append(CLOSED, names, closed_body(opening, closing)):
+        end = self._end_of_room(CLOSED, names)
+        body = write_closing(
+            self._map, self._offset, end, names=names.number, opening=opening, closing=closing
+        )
+        if not self._wrote(body, end) and not self._append(CLOSED, names, body):
             self.dropped_closed += 1
 
     def tick(self, now: float) -> None:
@@ -148,13 +160,28 @@ class AttemptWriter:
             if segment is not None:
                 segment.close()
         self._segment = self._next = None
-        self._map = None
+        self._map = _NO_SEGMENT
         self._offset = self._size
         self._tried = True
 
     # -- segments --------------------------------------------------------------------------------------------------
 
+    def _end_of_room(self, kind: int, names: AttemptNames) -> int:
+        """Returns where the room for a record ends; 0 where its names have to come first, or the next segment."""
+        if names.segment != self._number or self._segment is None:
+            return 0
+        return self._opening_end if kind == OPENED and self._next is None else self._size
+
+    def _wrote(self, body: bytes, end: int) -> bool:
+        """Goes on behind a record; returns False for one that had no room before `end`, so that it was not written."""
+        following = self._offset + record_bytes(len(body))
+        if following > end:
+            return False
+        self._offset = following
+        return True
+
     def _append(self, kind: int, names: AttemptNames, body: bytes) -> bool:
+        """Writes a record that had no room at once, with its names where they are not in the segment yet."""
         size = record_bytes(len(body))
         needed = size if names.segment == self._number else size + names.size
         most = self._size

@@ -12,7 +12,6 @@ import struct
 import zlib
 from typing import Final
 
-from relay.dialect.usage.billed_usage import BilledUsage
 from relay_contract.billing.attempt_event import AttemptOutcome, Doubt, UsageSource
 
 MAGIC: Final = b"RLYOUT01"
@@ -62,15 +61,10 @@ DOUBTS: Final[tuple[Doubt | None, ...]] = (
     "shape",
     "models",
 )
-# looked up once, since each attempt needs them all
+# looked up once, since each record needs them
 _crc32: Final = zlib.crc32
 _pack_header: Final = HEADER.pack
 _unpack_header: Final = HEADER.unpack_from
-_pack_opening: Final = OPENING.pack
-_pack_closing: Final = CLOSING.pack
-_OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
-_SOURCE_NUMBERS: Final = {name: number for number, name in enumerate(SOURCES)}
-_DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
 
 
 def record_bytes(body_bytes: int) -> int:
@@ -109,102 +103,9 @@ def record_at(data: bytes, offset: int) -> Found | None:
     return Found(kind, names, body)
 
 
-def opening_of(
-    *, dispatched_at: int, attempt: int, stream: bool, call_id: str, request_id: str
-) -> bytes:
-    """Returns the body of the record opened; dispatched_at in microseconds since 1970."""
-    name = request_id.encode()[:MAX_TEXT_BYTES]
-    return _pack_opening(dispatched_at, attempt, stream, len(name), call_id.encode()) + name
-
-
 def dispatched_at(found: Found) -> int:
     """Returns when the attempt of a record was sent, in microseconds since 1970."""
     return int.from_bytes(found.body[:8], "little")
-
-
-class Closing:
-    """How an attempt ended; the names are those of AttemptClosed. usage is None where the source has no tokens."""
-
-    __slots__ = (
-        "answered_model",
-        "delivered",
-        "doubt",
-        "elapsed",
-        "outcome",
-        "service_tier",
-        "source",
-        "status",
-        "upstream_request_id",
-        "usage",
-    )
-
-    def __init__(
-        self,
-        *,
-        elapsed: int,
-        outcome: AttemptOutcome,
-        status: int,
-        delivered: bool,
-        source: UsageSource,
-        usage: BilledUsage | None,
-        doubt: Doubt | None,
-        answered_model: str | None,
-        service_tier: str | None,
-        upstream_request_id: str | None,
-    ) -> None:
-        self.elapsed = elapsed
-        self.outcome = outcome
-        self.status = status
-        self.delivered = delivered
-        self.source = source
-        self.usage = usage
-        self.doubt = doubt
-        self.answered_model = answered_model
-        self.service_tier = service_tier
-        self.upstream_request_id = upstream_request_id
-
-
-_NOTHING: Final = BilledUsage(input=0)
-
-
-def closed_body(opening: bytes, closing: Closing) -> bytes:
-    """Returns the body of the record closed."""
-    usage = closing.usage or _NOTHING
-    model, upstream_id = _text(closing.answered_model), _text(closing.upstream_request_id)
-    tier, region = _text(closing.service_tier), _text(usage.region)
-    flags = _DOUBT_NUMBERS[closing.doubt]
-    if closing.delivered:
-        flags |= DELIVERED
-    if usage.cache_reported:
-        flags |= CACHE_REPORTED
-    numbers = _pack_closing(
-        closing.elapsed,
-        closing.status,
-        _OUTCOME_NUMBERS[closing.outcome],
-        _SOURCE_NUMBERS[closing.source],
-        flags,
-        len(model),
-        len(tier),
-        len(region),
-        len(upstream_id),
-        usage.input,
-        usage.cache_read,
-        usage.cache_write,
-        usage.cache_write_hour,
-        usage.output,
-        usage.reasoning,
-        usage.audio_input,
-        usage.audio_output,
-        0,
-        usage.web_search,
-        usage.web_fetch,
-    )
-    return opening + numbers + model + tier + region + upstream_id
-
-
-def _text(value: str | None) -> bytes:
-    # a provider may write half of a surrogate pair
-    return b"" if value is None else value.encode("utf-8", "replace")[:MAX_TEXT_BYTES]
 
 
 def doubt_of(flags: int) -> Doubt | None:

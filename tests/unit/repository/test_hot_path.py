@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from hatch_build import (
+    EXTENSIONS,
     INTERPRETED,
     SOURCE_ROOT,
     CompilationFailed,
-    compile_body_scan,
+    compile_extension,
     hot_path,
     is_interpreted,
 )
@@ -56,9 +57,10 @@ def test_a_hot_room_is_compiled_but_for_a_few_modules() -> None:
         assert sum(is_interpreted(path) for path in inside) <= len(inside) // 4, room
 
 
-def test_a_scan_that_cannot_be_built_fails_the_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_a_module_in_c_that_cannot_be_built_fails_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(CompilationFailed, match="no-such-compiler"):
-        compile_body_scan(tmp_path)
+        compile_extension(name, tmp_path)

@@ -16,6 +16,7 @@ from relay.dialect.body_fields import Reports
 from relay.dialect.body_scan import reports_in_answer
 from relay.dialect.endpoints import RESPONSES, Endpoint
 from relay.http.content_coding import Inflater, is_coded
+from relay.outbox.attempt_closing import Name
 from relay.routing.routes import Target
 from relay.tools.chat.answer_guard import AnswerGuard
 
@@ -321,7 +322,7 @@ class Answer:
         """Returns the usage object that was read so far, None without one."""
         return self.stream.usage if self.stream is not None else self.usage
 
-    def answered_model(self) -> str | None:
+    def answered_model(self) -> Name:
         """Returns the model that answered, by the provider's word; None where it does not say, or nobody looked."""
         if self.stream is not None:
             return self.stream.model
@@ -329,7 +330,7 @@ class Answer:
             return word_at(self.body(), self._places[2], self._places[3])
         return None if self.unary is None else model_in(self.unary.head)
 
-    def service_tier(self) -> str | None:
+    def service_tier(self) -> Name:
         """Returns the tier of service that the call was given, by the provider's word."""
         if self.stream is not None:
             return self.stream.service_tier

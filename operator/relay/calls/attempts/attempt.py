@@ -19,7 +19,7 @@ from relay.dialect.reported_usage import Tokens, reported_tokens
 from relay.http.connection_pool import Pool
 from relay.http.headers import Field, identifier
 from relay.http.upstream import Fault, ResponseReceiver, UpstreamConnection
-from relay.outbox.record_format import Closing
+from relay.outbox.attempt_closing import Closing
 from relay.random_ids import random_id
 from relay.routing.routes import Target
 

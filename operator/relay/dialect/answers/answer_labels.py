@@ -11,6 +11,8 @@ import orjson
 
 _SEARCHED_BYTES: Final = 4096
 _LONGEST_BYTES: Final = 4096
+_QUOTE: Final = 0x22
+_ESCAPE: Final = 0x5C
 _MODEL: Final = re.compile(
     rb'"model"[ \t\r\n]*+:[ \t\r\n]*+("(?:[^"\\]++|\\.){1,512}+")', re.DOTALL
 )
@@ -30,9 +32,17 @@ def service_tier_in(end: bytes) -> str | None:
     return _text(_TIER.search(end, start)) if end.find(b"_tier", start) >= 0 else None
 
 
-def word_at(document: bytes, start: int, end: int) -> str | None:
-    """Returns the string that is spelled there; None for another value, an empty string and one that is no name by its length."""
-    return _word(document[start:end]) if 0 < end - start <= _LONGEST_BYTES else None
+def word_at(document: bytes, start: int, end: int) -> str | bytes | None:
+    """Returns the string that is spelled there in a valid document, in UTF-8 where it needs no decoding; None for another value,
+    an empty string and one that is no name by its length."""
+    if not 0 < end - start <= _LONGEST_BYTES:
+        return None
+    if document[start] == _QUOTE:
+        spelled = document[start + 1 : end - 1]
+        # a number: to look for bytes, Python 3.11 raises and drops an exception first
+        if _ESCAPE not in spelled:
+            return spelled or None
+    return _word(document[start:end])
 
 
 def _text(match: re.Match[bytes] | None) -> str | None:

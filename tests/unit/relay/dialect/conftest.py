@@ -4,7 +4,7 @@ import pytest
 from tests.cluster.build import debian_packages
 from tests.unit.relay.dialect.body_scans import BodyReader, Members, Removal, Scan, loaded
 
-from hatch_build import compile_body_scan
+from hatch_build import BODY_SCAN, compile_extension
 from relay.dialect import body_scan_pure, parameter_removal_pure
 
 
@@ -12,7 +12,7 @@ from relay.dialect import body_scan_pure, parameter_removal_pure
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> BodyReader:
     """The functions in C, built from these sources."""
     debian_packages.ensure_compiler(print)
-    return loaded(compile_body_scan(tmp_path_factory.mktemp("body-scan")))
+    return loaded(compile_extension(BODY_SCAN, tmp_path_factory.mktemp("body-scan")))
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from relay.dialect.usage.billed_usage import BilledUsage
+from relay.outbox.attempt_closing import Closing, write_closing
 from relay.outbox.attempt_names import AttemptNames
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.outbox.outbox_reader import OutboxReader, Parcel
-from relay.outbox.record_format import Closing
+from relay.outbox.record_writing import write_opened
 
 TENANT_UID = "0b9c5f52-8d4e-4a51-9d0e-5a8f1f5a2f10"
 FIELDS = {
@@ -39,6 +40,19 @@ def new_writer(
         now=0.0,
         segment_bytes=segment_bytes,
     )
+
+
+def opening_of(
+    *, dispatched_at: int, attempt: int, stream: bool, call_id: str, request_id: str
+) -> bytes:
+    """Returns the body of the record opened."""
+    nowhere = bytearray()
+    return write_opened(nowhere, 0, 0, 1, dispatched_at, attempt, stream, call_id, request_id)
+
+
+def closed_body(opening: bytes, closing: Closing) -> bytes:
+    """Returns the body of the record closed."""
+    return write_closing(bytearray(), 0, 0, names=1, opening=opening, closing=closing)
 
 
 def open_attempt(writer: AttemptWriter, names: AttemptNames, number: int) -> bytes:

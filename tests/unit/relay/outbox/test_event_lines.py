@@ -12,10 +12,12 @@ from tests.unit.relay.outbox.attempts import (
     FIELDS,
     TENANT_UID,
     call_id,
+    closed_body,
     closing,
     new_reader,
     new_writer,
     open_attempt,
+    opening_of,
     read_all,
 )
 
@@ -29,8 +31,6 @@ from relay.outbox.record_format import (
     OUTCOMES,
     SOURCES,
     Found,
-    closed_body,
-    opening_of,
 )
 from relay_contract.billing.attempt_event import COUNTED, AttemptClosed
 from relay_contract.billing.event_line import event_line, read_event

@@ -1,0 +1,56 @@
+"""Both writings of records, and whatever they may be asked to write."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from hypothesis import strategies as st
+
+from hatch_build import RECORD_WRITING
+from relay.outbox.record_format import CLOSING_BYTES, MAX_TEXT_BYTES, OPENING_BYTES
+
+NUMBER_BYTES = (8, 2, 1, 1, 1, *[4] * 8, 2, 2)
+"""Of the numbers of a closing."""
+TEXTS = 4
+LARGEST_RECORD = 24 + OPENING_BYTES + CLOSING_BYTES + (1 + TEXTS) * MAX_TEXT_BYTES
+Arguments = tuple[Any, ...]
+
+
+class RecordWriting(Protocol):
+    """The functions that write records, as the module in C has them and that in Python."""
+
+    def write_opened(self, *arguments: Any) -> bytes:
+        """Writes a record opened."""
+
+    def write_closed(self, *arguments: Any) -> bytes:
+        """Writes a record closed."""
+
+
+def loaded(path: Path) -> RecordWriting:
+    """Returns the functions of a built extension."""
+    spec = importlib.util.spec_from_file_location(RECORD_WRITING, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    writing: RecordWriting = cast(RecordWriting, module)
+    return writing
+
+
+def numbers(size: int) -> st.SearchStrategy[int]:
+    """Numbers of so many bytes, the largest among them."""
+    return st.integers(0, 256**size - 1)
+
+
+NAMES = st.text(max_size=300) | st.sampled_from(("é" * 128, "日" * 85, "x" * 255, "x" * 256))
+WORDS = st.none() | st.binary(max_size=300) | NAMES | st.sampled_from(("\ud800", "x\udfff" * 200))
+OPENED: st.SearchStrategy[Arguments] = st.tuples(
+    numbers(8),
+    numbers(2),
+    st.booleans(),
+    st.text("0123456789abcdef", min_size=32, max_size=32) | NAMES,
+    NAMES,
+)
+CLOSED: st.SearchStrategy[Arguments] = st.tuples(*map(numbers, NUMBER_BYTES), *[WORDS] * TEXTS)
+PLACES = st.tuples(st.integers(0, LARGEST_RECORD), st.integers(0, 2 * LARGEST_RECORD), numbers(4))
+"""Where a record goes, where the room for it ends, and the number of its names."""
