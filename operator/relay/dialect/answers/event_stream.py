@@ -40,6 +40,8 @@ _PIECES: Final = {
 }
 """Stands once in an event for each piece of text."""
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
+_RETURN: Final = 0x0D
+"""As a number: to look for bytes in bytes, Python 3.11 raises and drops an exception first."""
 
 
 class SseScan:
@@ -335,7 +337,11 @@ def _boundary(data: bytes) -> int:
 
 def _split(events: bytes) -> list[bytes]:
     """Returns the events, each with its blank line. Most reads bring one."""
-    if events.endswith(b"\n\n") and events.find(b"\n\n") == len(events) - 2 and b"\r" not in events:
+    if (
+        events.endswith(b"\n\n")
+        and events.find(b"\n\n") == len(events) - 2
+        and _RETURN not in events
+    ):
         return [events]
     return [event for event in _EVENT.findall(events) if event]
 
@@ -345,7 +351,7 @@ _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 
 def _data(event: bytes) -> bytes:
     """Returns the event's data, its lines joined as a client does. Most events have one line."""
-    if event.startswith(b"data:") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+    if event.startswith(b"data:") and event.find(b"\n") == len(event) - 2 and _RETURN not in event:
         return event[5:].strip()
     return b"\n".join(
         [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
