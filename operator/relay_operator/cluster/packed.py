@@ -1,4 +1,4 @@
-"""Manifests in memory, packed: an operator keeps a dozen for each tenant, and looks into few of them ever again."""
+"""Manifests and documents in memory, packed: an operator keeps a dozen for each tenant, and looks into few of them ever again."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _LIKE_BYTES = 2 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """One manifest. The empty one stands for nothing."""
+    """One manifest or text. The empty one stands for nothing."""
 
     data: bytes = b""
     like: bytes = b""
@@ -25,28 +25,35 @@ class Packed:
     def __bool__(self) -> bool:
         return bool(self.data)
 
+    def text(self) -> str:
+        """Returns the text, or that of the manifest."""
+        return zlib.decompressobj(zdict=self.like).decompress(self.data).decode()
+
     def manifest(self) -> Manifest:
         """Returns the manifest."""
-        text = zlib.decompressobj(zdict=self.like).decompress(self.data)
-        found: Manifest = json.loads(text)
+        found: Manifest = json.loads(self.text())
         return found
 
 
 class Packer:
-    """Packs each manifest as what differs from an early one of its kind: those of all tenants are much alike."""
+    """Packs each of them as what differs from an early one of its kind: those of all tenants are much alike."""
 
     def __init__(self) -> None:
         self._like: dict[str, bytes] = {}
 
     def pack(self, manifest: Manifest, *, kind: str) -> Packed:
         """Returns the manifest, packed."""
-        text = json.dumps(manifest, separators=(",", ":")).encode()
+        return self.pack_text(json.dumps(manifest, separators=(",", ":")), kind=kind)
+
+    def pack_text(self, text: str, *, kind: str) -> Packed:
+        """Returns the text, packed."""
+        data = text.encode()
         like = self._like.get(kind, b"")
-        if len(like) < _LIKE_BYTES and len(text) > 2 * len(like):
+        if len(like) < _LIKE_BYTES and len(data) > 2 * len(like):
             # a status begins with next to nothing, which no other is like
-            like = self._like[kind] = text[:_WINDOW_BYTES]
+            like = self._like[kind] = data[:_WINDOW_BYTES]
         packing = zlib.compressobj(_LEVEL, zdict=like)
-        return Packed(packing.compress(text) + packing.flush(), like)
+        return Packed(packing.compress(data) + packing.flush(), like)
 
 
 def digest(manifest: Manifest) -> bytes:

@@ -14,6 +14,7 @@ from relay_operator.api.equal_parts import with_equal_fields, with_equal_parts
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
 from relay_operator.cluster.owned_objects import OwnedObjects
+from relay_operator.cluster.packed import Packer
 from relay_operator.cluster.relays import Pod, PushAnswer, Relays
 from relay_operator.errors import DocumentRefused, NotLeading, Unavailable
 from relay_operator.manifests import composition, credentials
@@ -31,6 +32,8 @@ from relay_operator.reconcile.watched_state import WatchedState
 
 logger = logging.getLogger(__name__)
 
+_DOCUMENT = "document"
+"""What packs documents alike."""
 _MOST_ROUNDS = 3
 """A pod may know a newer generation than we do (we lost our memory after a push); one round catches up."""
 _PATIENCE_SECONDS = 0.25
@@ -60,6 +63,7 @@ class DocumentPublisher:
         self._signing_key = signing_key
         self.valid_specs = ValidSpecs(signing_key)
         self.template_notes = SignedNotes(signing_key, purpose="pod template")
+        self._packer = Packer()
         self._publications: dict[str, Publication] = {}
         self.holds_quota: Callable[[str], bool] = lambda _: False
         """Tells whether nobody may have more of a Provider's quota yet than what an earlier life of the operator gave."""
@@ -94,7 +98,8 @@ class DocumentPublisher:
             publication.changed_in = {route.name: (route, 0) for route in known.tenant.routes}
             publication.stored_weights = weights(known)
             publication.generation = publication.written_generation = known.generation
-            publication.document, publication.sealed, publication.digest = known, stored, digest
+            publication.document, publication.digest = known, digest
+            publication.envelope = self._packer.pack_text(stored, kind=_DOCUMENT)
             publication.tools = Granted(use=publication.tools_in_force)
             publication.not_to_exceed = {
                 one.name: one.limits
@@ -348,9 +353,10 @@ class DocumentPublisher:
         )
         payload = publication.texts.payload(composed)
         publication.document = _lean(composed)
-        publication.sealed = seal.seal_payload(payload, self._signing_key)
+        sealed = seal.seal_payload(payload, self._signing_key)
+        publication.envelope = self._packer.pack_text(sealed, kind=_DOCUMENT)
         publication.digest = seal.payload_digest(payload)
-        publication.pace.spend(len(publication.sealed), asyncio.get_running_loop().time())
+        publication.pace.spend(len(sealed), asyncio.get_running_loop().time())
 
     async def _push_all(self, publication: Publication) -> None:
         """Sees to it that every pod that is behind is being pushed to, and waits a moment for the answers."""

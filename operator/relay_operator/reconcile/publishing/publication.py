@@ -16,6 +16,7 @@ from relay_contract.document import (
 from relay_contract.tools.tool_server import ToolServer
 from relay_operator.api.equal_parts import with_equal_fields
 from relay_operator.api.tenant import Tenant
+from relay_operator.cluster.packed import Packed
 from relay_operator.cluster.relays import Pod
 from relay_operator.decisions.api_keys.in_force import ApiKeys
 from relay_operator.decisions.api_keys.withdrawal import without_next
@@ -41,6 +42,7 @@ class Publication:
     those of an earlier life of the operator are read). composed_base is the tenant's part in the newest composition
     of this life of the operator, reported_generation is the one that the Tenant's status tells; changed_in keeps, by
     route, its newest form with the generation that brought it (0 when an earlier life of the operator did).
+    envelope is the newest document, sealed, which with a Provider of hundreds of models is a hundred KiB;
     stored_document is the one that was written into the ConfigMap last, stored_weights are those that stand there.
     without_room are the routes for which the document had no room when they were last looked at, certificate the one
     in the Secret that the tenant names for TLS, told_since the pods that have told what they serve since that
@@ -63,7 +65,7 @@ class Publication:
     generation: int = 0
     document: Document | None = None
     composed_base: TenantDocument | None = None
-    sealed: str = ""
+    envelope: Packed = field(default_factory=Packed)
     digest: str = ""
     acknowledged: dict[tuple[str, int], Acknowledgement] = field(default_factory=dict)
     reachable: frozenset[str] = frozenset()
@@ -96,6 +98,11 @@ class Publication:
     tools: Granted = field(default_factory=Granted)
     composed_servers: tuple[ToolServer, ...] = ()
     tool_upstreams: tuple[Upstream, ...] = ()
+
+    @property
+    def sealed(self) -> str:
+        """The newest document as it is pushed and stored, unpacked at each call; empty before the first."""
+        return self.envelope.text()
 
     def renew_connections(self) -> None:
         """Lets relays close the connections that were made before the present policy."""
