@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-_SECONDS: Final = 2.0
+_SECONDS: Final = 1.0
 """A relay that has taken its document is mostly ready by then."""
 
 

@@ -76,7 +76,7 @@ async def test_a_new_tenant_with_a_route_costs_few_calls_until_it_is_ready() -> 
     stage.route()
     await stage.settle(0.5)
     stage.pod(ready=False)
-    await stage.settle(1)
+    await stage.settle(0.8)
     stage.pod()
     await stage.settle(10)
     assert owned(stage, "finance")
@@ -87,8 +87,8 @@ async def test_a_new_tenant_with_a_route_costs_few_calls_until_it_is_ready() -> 
     # no status was refused for the version that the operator's own finalizer has made old
     assert life.api.reads_of["Tenant"] == 0
     assert len(life.api.writes) - writes <= 34
-    # that it is being provisioned, that it is ready, that its isolation was probed, and the configuration with its route
-    assert statuses_of(life, "Tenant") <= 4
+    # that it is being provisioned, that keys wait for a probe, that it is ready and probed, and the configuration with its route
+    assert statuses_of(life, "Tenant") <= 5
 
 
 @in_virtual_time
@@ -100,9 +100,9 @@ async def test_what_follows_by_itself_while_pods_come_up_is_told_together_and_no
     told = statuses_of(life, "Tenant")
     # the relay has taken its document, and is not ready yet
     stage.pod(ready=False)
-    await stage.settle(1)
+    await stage.settle(0.8)
     assert statuses_of(life, "Tenant") == told
-    await stage.settle(3)
+    await stage.settle(0.7)
     assert stage.condition("Tenant", "finance", "Programmed")["status"] == "True"
     assert statuses_of(life, "Tenant") == told + 1
     # what somebody can act on waits for nothing
