@@ -56,6 +56,8 @@ def test_a_canary_waits_for_what_its_calls_cost_unless_it_need_not(
     models = [{"name": "gpt-4.1", "prices": DEARER}]
     apply(ledger, "Provider", "dearer", {**PROVIDER, "models": models})
     ledger.kubectl("wait", "provider/dearer", "--for=condition=Ready", "--timeout=60s")
+    # calls before the ledger has its prices would have none
+    becomes(ledger, "provider", "dearer", "Priced", "Priced")
     canary = {
         "provider": "dearer",
         "percent": 100,
