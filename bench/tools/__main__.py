@@ -27,7 +27,7 @@ CONNECTIONS: Final = (1, 16)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one target did in one run."""
+    """Holds the calls a second and the latencies, in microseconds, of one target in one run."""
 
     per_second: float
     p50_us: float

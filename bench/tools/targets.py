@@ -1,4 +1,4 @@
-"""What is called: the tool server itself, the relay in front of it, and LiteLLM's gateway in front of it, each with one worker on one core."""
+"""Runs what the bench calls, each with one worker on one core: the tool server, and in front of it the relay or LiteLLM's gateway."""
 
 import json
 import os

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from tests.blackbox.accepting import accept_on
 from tests.blackbox.scripted import READ_BYTES, Script, play
 
 OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -70,16 +71,7 @@ def listening(proxy: ConnectProxy) -> Iterator[ConnectProxy]:
     """Listens on a free port while the block runs."""
     listener = socket.create_server(("127.0.0.1", 0))
     proxy.port = listener.getsockname()[1]
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=proxy.serve, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    accept_on(listener, proxy.serve)
     try:
         yield proxy
     finally:

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from tests.blackbox.accepting import accept_on
 from tests.blackbox.connect_proxy import pump
 from tests.blackbox.scripted import READ_BYTES, content_length
 
@@ -15,16 +16,7 @@ END = b"\r\n\r\n"
 def adding(key: str, port: int) -> Iterator[int]:
     """Listens while the block runs, on the port that it returns, for requests to a port; nothing else of them is another."""
     listener = socket.create_server(("127.0.0.1", 0))
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=_pass_on, args=(connection, key, port), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    accept_on(listener, lambda connection: _pass_on(connection, key, port))
     try:
         yield listener.getsockname()[1]
     finally:

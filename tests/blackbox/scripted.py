@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.blackbox.accepting import accept_on
+
 READ_BYTES = 65536
 GATE_SECONDS = 20.0
 
@@ -113,16 +115,7 @@ def scripted(provider: ScriptedProvider) -> Iterator[ScriptedProvider]:
     """Listens on a free port while the block runs."""
     listener = provider.listener = socket.create_server(("127.0.0.1", 0))
     provider.port = listener.getsockname()[1]
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=provider.serve, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    accept_on(listener, provider.serve)
     try:
         yield provider
     finally:

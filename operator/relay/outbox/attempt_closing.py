@@ -1,4 +1,4 @@
-"""How an attempt ended, and its record."""
+"""Writes the record of how an attempt ended."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from relay.outbox.record_format import CACHE_REPORTED, DELIVERED, DOUBTS, OUTCOM
 from relay_contract.billing.attempt_event import AttemptOutcome, Doubt, UsageSource
 
 Name = str | bytes | None
-"""What others call something, as text or in UTF-8; None where they did not say."""
+"""A name that a caller or a provider has given, as text or in UTF-8; None without one."""
 _OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
 _SOURCE_NUMBERS: Final = {name: number for number, name in enumerate(SOURCES)}
 _DOUBT_NUMBERS: Final = {name: number for number, name in enumerate(DOUBTS)}
@@ -17,7 +17,7 @@ _write_closed: Final = record_writing.write_closed
 
 
 class Closing:
-    """How an attempt ended; the names are those of AttemptClosed. usage is None where the source has no tokens."""
+    """Holds how an attempt ended, by the names that AttemptClosed has. usage is None where the source has no tokens."""
 
     __slots__ = (
         "answered_model",

@@ -1,4 +1,4 @@
-"""What models are told of the tenant whose call they answer: its name, its plan and its tools. Some providers take no headers."""
+"""Tells models the name, the plan and the tools of the tenant whose call they answer. Some providers take no headers."""
 
 import json
 

@@ -69,8 +69,9 @@ def names_of(entry: object) -> list[Any] | None:
     if not isinstance(entry, dict):
         return None
     _check_keys(entry)
-    kind = entry.get("type")
-    if not _OF_A_TOOL.issuperset(entry) or (kind is not None and kind not in _RUN_BY_CALLER):
+    # a type that is null is none that a reader need take for a function
+    kind = entry.get("type", "function")
+    if not _OF_A_TOOL.issuperset(entry) or kind not in _RUN_BY_CALLER:
         return None
     names = [entry["name"]] if "name" in entry else []
     for inner in (entry[key] for key in _RUN_BY_CALLER if key in entry):

@@ -8,6 +8,8 @@ _SECONDS: Final = 1.0
 
 
 class HeldStatuses:
+    """Remembers, by Tenant, since when a status waits; times are the event loop's."""
+
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
 

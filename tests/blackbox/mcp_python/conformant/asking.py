@@ -32,15 +32,15 @@ def _choices(**titles: str) -> list[JsonValue]:
 class Choices(BaseModel):
     """A choice in every form (SEP-1330)."""
 
-    untitledSingle: str = Field(json_schema_extra={"enum": STATES})  # noqa: N815 - these names are the suite's
-    titledSingle: str = Field(json_schema_extra={"oneOf": _choices(low="Low", high="High")})  # noqa: N815
-    untitledMulti: list[str] = Field(  # noqa: N815
+    untitledSingle: str = Field(json_schema_extra={"enum": STATES})  # noqa: N815 - a name of the suite's
+    titledSingle: str = Field(json_schema_extra={"oneOf": _choices(low="Low", high="High")})  # noqa: N815 - as above
+    untitledMulti: list[str] = Field(  # noqa: N815 - as above
         json_schema_extra={"items": {"type": "string", "enum": ["read", "write"]}}
     )
-    titledMulti: list[str] = Field(  # noqa: N815
+    titledMulti: list[str] = Field(  # noqa: N815 - as above
         json_schema_extra={"items": {"anyOf": _choices(bug="Bug Fix", docs="Documentation")}}
     )
-    legacyEnum: str = Field(  # noqa: N815
+    legacyEnum: str = Field(  # noqa: N815 - as above
         json_schema_extra={"enum": ["small", "large"], "enumNames": ["Small", "Large"]}
     )
 

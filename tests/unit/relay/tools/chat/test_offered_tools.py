@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.unit.relay.tools.chat.granted import HIDING, REFUSING, flat, function, offer_of
 from tests.unit.relay.tools.protocol import PERMISSIONS
@@ -390,6 +390,7 @@ def names_in(value: Any) -> set[str]:
     choice=st.sampled_from([None, "auto", "required", "pay", flat("pay"), flat("read_invoice")]),
     indent=st.none() | st.integers(0, 2),
 )
+@example([], [{"type": None, "name": "read_invoice"}], None, None)
 def test_no_denied_name_is_left_and_every_granted_tool_is(
     tools: list[dict[str, Any]],
     functions: list[dict[str, Any]] | None,
