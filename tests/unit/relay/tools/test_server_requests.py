@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.relay.tools.protocol import answer, message
 
-from relay.tools.reading.messages import MAX_ID
+from relay.tools.reading.messages import MAX_ID, MAX_ID_CHARACTERS
 from relay.tools.server_requests import marked, unmarked
 
 IDS = st.one_of(
     st.integers(-MAX_ID, MAX_ID),
-    st.text(st.characters(codec="utf-8"), max_size=30),
+    # a character takes up to 14 in JSON inside of JSON, and an id of more than MAX_ID_CHARACTERS is not passed on
+    st.text(st.characters(codec="utf-8"), max_size=(MAX_ID_CHARACTERS - 8) // 14),
 )
 
 
