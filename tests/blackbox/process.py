@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.blackbox.waiting import eventually
+from tests.growing_files import whole_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
@@ -45,8 +46,8 @@ class Process:
         return self._popen.poll()
 
     def output(self) -> str:
-        """Returns everything written to standard output and error so far."""
-        return self.log.read_text(errors="replace")
+        """Returns the lines written to standard output and error so far."""
+        return whole_text(self.log)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Sends a signal to the process alone, not to its workers, as the kubelet does."""

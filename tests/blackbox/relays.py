@@ -15,6 +15,7 @@ from tests.blackbox.process import Process, free_ports, python_environment, pyth
 from tests.blackbox.tenant import KEY, MODEL, TENANT_UID, Signer
 from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Answer, Wire, request_bytes
+from tests.growing_files import whole_text
 
 from relay_contract.document import Acknowledgement, Document
 from relay_contract.endpoints import (
@@ -99,8 +100,8 @@ class Relay:
         return True
 
     def output(self) -> str:
-        """Returns everything the relay wrote, over all its starts."""
-        return self.log.read_text(errors="replace")
+        """Returns the lines that the relay wrote, over all its starts."""
+        return whole_text(self.log)
 
     # the document
 

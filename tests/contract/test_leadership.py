@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import pytest
 from tests.blackbox.process import free_ports
 from tests.cluster.session.clients import Client
+from tests.growing_files import whole_text
 
 from relay_operator import names
 from relay_operator.decisions.leadership import lease as leases
@@ -46,7 +47,7 @@ class Operator:
 
     def output(self) -> str:
         """Returns what it logged."""
-        return self.log.read_text(errors="replace")
+        return whole_text(self.log)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 from tests.cluster import cluster_records
 from tests.demo.commands import Cluster
 from tests.e2e import leaders
+from tests.growing_files import whole_lines
 
 SECONDS = float(os.environ.get("STOPPED_LEADER_SECONDS", "0"))
 """For how long a leader stays stopped, if that is longer than it takes another one to lead: a lease, and a bit more.
@@ -87,15 +88,14 @@ def _changes(cluster: Cluster, since: float, until: float) -> Iterator[dict[str,
     assert record is not None
     assert record.audit_log, f"cluster {cluster.name} was created without an audit log"
     group = f"system:serviceaccounts:{leaders.NAMESPACE}"
-    with record.audit_log_path.open() as log:
-        for line in log:
-            event = json.loads(line)
-            is_ours = group in event["user"].get("groups", ())
-            at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
-            is_change = event["verb"] in CHANGES
-            taken = is_change and event.get("responseStatus", {}).get("code", 500) < 300
-            if is_ours and taken and since <= at <= until:
-                yield event
+    for line in whole_lines(record.audit_log_path):
+        event = json.loads(line)
+        is_ours = group in event["user"].get("groups", ())
+        at = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
+        is_change = event["verb"] in CHANGES
+        taken = is_change and event.get("responseStatus", {}).get("code", 500) < 300
+        if is_ours and taken and since <= at <= until:
+            yield event
 
 
 def _pod(event: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.cluster.node.configuration_files import OPERATOR_ACCOUNT
 from tests.demo.commands import Cluster
+from tests.growing_files import whole_lines
 
 _REASON = re.compile(r'of (?P<kind>ClusterRole|Role) "(?P<role>[^"]+)" to ServiceAccount')
 """Of the authorizer's words in an event: RBAC: allowed by RoleBinding "a/b" of ClusterRole "c" to ServiceAccount "d"."""
@@ -80,8 +81,7 @@ def lines(log: Path) -> Iterator[str]:
     """Goes through the lines of the log that name the operator's account."""
     # a large log is put aside, under its name and the time
     for part in sorted(log.parent.glob(f"{log.stem}*{log.suffix}")):
-        with part.open() as file:
-            yield from (line for line in file if OPERATOR_ACCOUNT in line)
+        yield from (line for line in whole_lines(part) if OPERATOR_ACCOUNT in line)
 
 
 def _about(event: Mapping[str, Any]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from tests.growing_files import whole_text
 
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.delivery import ATTEMPTS_PATH
@@ -118,10 +119,10 @@ class LedgerProcess:
         """Waits for a log line of this event and returns it."""
         deadline = time.monotonic() + START_SECONDS
         while True:
-            text = self._log.read_text(errors="replace")
-            for line in text.splitlines(keepends=True):
+            text = whole_text(self._log)
+            for line in text.splitlines():
                 with contextlib.suppress(json.JSONDecodeError):
-                    fields = json.loads(line) if line.endswith("\n") else None
+                    fields = json.loads(line)
                     if isinstance(fields, dict) and fields.get("event") == event:
                         return fields
             assert self._process is not None
@@ -130,7 +131,7 @@ class LedgerProcess:
             time.sleep(0.02)
 
     def log_text(self) -> str:
-        return self._log.read_text(errors="replace")
+        return whole_text(self._log)
 
     def send(
         self,

@@ -161,12 +161,14 @@ class Stage:
     def _written(self, before: Before) -> list[str]:
         with self.relay.log.open("rb") as log:
             log.seek(before.log_size)
-            return log.read().decode(errors="replace").splitlines()
+            written = log.read()
+        # a line that is being written is seen in parts
+        return written[: written.rfind(b"\n") + 1].decode(errors="replace").splitlines()
 
     def _usage(self, before: Before) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for line in self._written(before):
-            if '"event":"usage"' in line and line.endswith("}"):
+            if '"event":"usage"' in line:
                 event = json.loads(line)
                 found[event["request_id"]].append(event)
         return found
