@@ -7,15 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Final
 
-from tests import coverage_report
+from tests import coverage_report, second_tries
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+_SOME_FAILED: Final = 1
+"""Exit code of pytest."""
 LOWEST: Final = 19
 """Niceness of what is to take only what others leave of the processors."""
 
@@ -41,6 +43,7 @@ class Run:
     """One process, of pytest unless program says otherwise.
 
     beside: it runs on what the runs after it leave idle, and is waited for before the last one.
+    again: the options of pytest for a second try of a few tests that failed, without their paths; None for no second try.
     """
 
     title: str
@@ -49,6 +52,7 @@ class Run:
     measured: bool = False
     beside: bool = False
     program: tuple[str, ...] = ("-m", "pytest")
+    again: tuple[str, ...] | None = None
 
     @property
     def command(self) -> list[str]:
@@ -155,6 +159,7 @@ class _Session:
     early: dict[Need, _Background] = field(default_factory=dict)
     beside: list[_Beside] = field(default_factory=list)
     took: list[Took] = field(default_factory=list)
+    unsteady: list[str] = field(default_factory=list)
 
     def build_early(self) -> None:
         """Begins to build what later runs need. What fails here is tried again, and told, when its turn has come."""
@@ -209,11 +214,28 @@ class _Session:
                 self.early[need].process.wait()
             environment |= _built(need)
         built = time.monotonic()
-        done = subprocess.run(run.command, cwd=ROOT, env=environment, check=False)
+        code = self._tested(run, environment)
         self.took.append(
             Took(title=run.title, building=built - began, testing=time.monotonic() - built)
         )
-        return done.returncode
+        return code
+
+    def _tested(self, run: Run, environment: Mapping[str, str]) -> int:
+        if run.again is None:
+            return subprocess.run(run.command, cwd=ROOT, env=environment, check=False).returncode
+        with tempfile.TemporaryDirectory(prefix="relay-tests-") as directory:
+            cache = Path(directory)
+            command = [*run.command, *second_tries.options(cache)]
+            code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+            failed = second_tries.failed_tests(cache)
+        if code != _SOME_FAILED or not (files := second_tries.files(failed)):
+            return code
+        second = Run(f"{run.title}, second try", (*files, *run.again), program=run.program)
+        sys.stdout.write(second.heading)
+        sys.stdout.flush()
+        code = subprocess.run(second.command, cwd=ROOT, env=environment, check=False).returncode
+        self.unsteady += failed if code == 0 else ()
+        return code
 
     def _tell_tables(self) -> None:
         """Prints coverage and times before the last run, so that pytest's summary closes the output."""
@@ -222,6 +244,7 @@ class _Session:
             sys.stdout.write(coverage_report.table(measured))
         if self.took:
             sys.stdout.write(times(self.took))
+        sys.stdout.write(second_tries.told(self.unsteady))
         sys.stdout.flush()
 
 

@@ -29,6 +29,7 @@ class Tier:
 
     beside: it may run beside those after it, because no clock and no other process matters to it. options are pytest's.
     repeats: another tier has the same tests, so that a run of all tests leaves it out.
+    clocks: processes and clocks of a whole system decide, so that a few tests that fail are tried a second time.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Tier:
     beside: bool = False
     options: tuple[str, ...] = ()
     repeats: bool = False
+    clocks: bool = False
 
 
 _AFTERWARDS: Final = "tests/e2e/afterwards"
@@ -56,8 +58,15 @@ TIERS: Final = (
     Tier("image", "tests/image", frozenset({Need.CLUSTER})),
     Tier("contract", "tests/contract", frozenset({Need.CLUSTER}), measured=True),
     Tier("blackbox", "tests/blackbox", processes=2, repeats=True),
-    Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2),
-    Tier("e2e", "tests/e2e", frozenset({Need.CLUSTER}), processes=2, options=_TWO_CLUSTERS),
+    Tier("compiled", "tests/blackbox", frozenset({Need.COMPILED_RELAY}), processes=2, clocks=True),
+    Tier(
+        "e2e",
+        "tests/e2e",
+        frozenset({Need.CLUSTER}),
+        processes=2,
+        options=_TWO_CLUSTERS,
+        clocks=True,
+    ),
     Tier("afterwards", _AFTERWARDS, frozenset({Need.CLUSTER})),
 )
 THOROUGH: Final = ("--hypothesis-profile=thorough",)
@@ -73,6 +82,7 @@ def full_runs(tiers: Sequence[Tier]) -> list[Run]:
             tier.needs,
             tier.measured,
             tier.beside,
+            again=("-q", *THOROUGH) if tier.clocks else None,
         )
         for tier in TIERS
         if tier in tiers

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests import coverage_report
+from tests import coverage_report, second_tries, tier_runs
 from tests.coverage_report import Count
 from tests.tier_runs import Need, Run, Took, run_all, times
 from tests.tiers import ALL_TESTS, TIERS, chosen_run, full_runs
@@ -180,4 +180,78 @@ def test_times_are_told_by_tier_and_the_sum_is_of_what_ran_alone() -> None:
         ["simulation", "-", "5:00", "beside", "the", "others"],
         ["chart", "2:10", "0:59"],
         ["one", "after", "the", "other", "2:10", "2:00"],
+    ]
+
+
+UNSTEADY = """
+from pathlib import Path
+
+def test_that_fails_once():
+    seen = Path(__file__).with_suffix(".seen")
+    again, _ = seen.exists(), seen.touch()
+    assert again
+"""
+
+
+def run_of_tests(tmp_path: Path, text: str, *, again: bool = True) -> Run:
+    """Returns a run of real pytest over one file with this text."""
+    path = tmp_path / "test_found.py"
+    path.write_text(text)
+    options = ("-q", "--rootdir", str(tmp_path), "-c", "/dev/null")
+    return Run("clocked", (str(path), *options), again=options if again else None)
+
+
+def last_run(capfd: pytest.CaptureFixture[str], run: Run) -> tuple[int, str]:
+    """Returns the exit code and the output of the run and one after it."""
+    code = run_all([run, run_of("last", "print('4 passed')")])
+    return code, capfd.readouterr().out
+
+
+def test_a_test_that_fails_once_is_tried_again_and_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tier_runs, "ROOT", tmp_path)
+    code, told = last_run(capfd, run_of_tests(tmp_path, UNSTEADY))
+    assert code == 0
+    name = "test_found.py::test_that_fails_once"
+    assert f"failed once, passed at the second try: {name}\n" in told
+    assert told.splitlines()[-1] == "4 passed"
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        ("def test_that_fails(): assert False", True),
+        (UNSTEADY, False),
+        (f"{UNSTEADY}\n" + "".join(f"def test_{n}(): assert 0\n" for n in range(3)), True),
+        ("import nothing_of_this_name", True),
+    ],
+    ids=["fails twice", "no second try", "too many", "not collected"],
+)
+def test_what_fails_twice_or_has_no_second_try_ends_the_run(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    again: bool,
+) -> None:
+    monkeypatch.setattr(tier_runs, "ROOT", tmp_path)
+    code, told = last_run(capfd, run_of_tests(tmp_path, text, again=again))
+    assert code > 0
+    assert "4 passed" not in told
+
+
+def test_a_test_whose_rare_failure_is_a_fault_has_no_second_try() -> None:
+    assert all((ROOT / path).exists() for path in second_tries.NEVER)
+    never = sorted(second_tries.NEVER)[0]
+    assert second_tries.files([f"{never}::test_a", "tests/blackbox/test_queue.py::test_b"]) == ()
+    assert second_tries.files(["tests/blackbox/test_queue.py::test_b"]) == (
+        "tests/blackbox/test_queue.py",
+    )
+
+
+def test_tiers_of_logic_and_money_have_no_second_try() -> None:
+    assert [run.title for run in full_runs(ALL_TESTS) if run.again is not None] == [
+        "compiled",
+        "e2e",
     ]
