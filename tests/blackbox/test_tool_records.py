@@ -13,7 +13,7 @@ from tests.blackbox.waiting import eventually
 from tests.blackbox.wire import Wire, request_bytes
 from tests.unit.relay.tools.protocol import raw
 
-from relay_contract.tools.manifest import revision
+from relay_contract.tools.manifest import ToolLimit, revision
 
 
 def records(relay: Relay, count: int) -> list[dict[str, Any]]:
@@ -113,6 +113,24 @@ def test_rounds_of_a_call_are_booked_as_one(
     assert (first["outcome"], second["outcome"]) == ("input_required", "ok")
     assert first["call_id"] == second["call_id"] != other["call_id"]
     assert first["event_id"] != second["event_id"]
+
+
+def test_a_call_beyond_a_limit_of_tools_is_booked_with_that_limit(
+    new_relay: NewRelay, platform: Platform, erp: ToolServer
+) -> None:
+    relay = new_relay()
+    relay.give_key("tools-erp", SECRET)
+    limits = (ToolLimit(name="read_*", requests_per_minute=6),)
+    relay.push(document(platform, erp, FINANCE, tool_limits=limits))
+    call(relay, "read_invoice")
+    call(relay, "read_invoice")
+    served, limited = records(relay, 2)
+    assert (served["outcome"], served["limit"]) == ("ok", None)
+    assert (limited["outcome"], limited["rule"], limited["limit"]) == (
+        "limited",
+        "read_invoice",
+        "read_*",
+    )
 
 
 def test_limited_calls_and_callers_that_leave_are_booked(

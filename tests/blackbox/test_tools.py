@@ -34,8 +34,9 @@ from tests.blackbox.tool_server import (
 from tests.documents import with_tenant
 from tests.unit.relay.tools.protocol import META, raw
 
-SERVED = ["2026-07-28", "2025-11-25", "2025-06-18"]
+from relay_contract.tools.manifest import ToolLimit
 
+SERVED = ["2026-07-28", "2025-11-25", "2025-06-18"]
 
 # -- what is granted -----------------------------------------------------------------------------------------------
 
@@ -249,6 +250,23 @@ def test_a_used_up_limit_tells_nothing_of_what_is_denied(
     for name in ("pay", "no_such_tool"):
         assert code(call(finance, name), 200) == -32602
     assert ask(finance, raw("server/discover")).status == 200
+
+
+def test_a_limit_of_tools_refuses_calls_of_them_in_the_same_shape(
+    finance: Relay, platform: Platform, erp: ToolServer
+) -> None:
+    limits = (ToolLimit(name="read_*", requests_per_minute=6),)
+    finance.push(document(platform, erp, FINANCE, tool_limits=limits))
+    assert call(finance, "read_invoice").status == 200
+    answer = call(finance, "read_invoice")
+    assert code(answer, 429) == -32000
+    assert 1 <= int(answer.header("retry-after") or 0) <= 10
+    assert call(finance, "list_orders").status == 200
+    assert len(listed(finance)["tools"]) == 3
+    assert [one["name"] for one in erp.calls()] == ["read_invoice", "list_orders"]
+    finance.push(document(platform, erp, FINANCE, requests_per_minute=6))
+    call(finance, "list_orders")
+    assert call(finance, "list_orders").body == answer.body
 
 
 def test_pods_share_a_limit(finance: Relay, platform: Platform, erp: ToolServer) -> None:

@@ -54,6 +54,7 @@ def test_a_tool_servers_name_is_one_that_documents_take(kubectl: Client, crds: N
     [
         [ERP],
         [ERP | {"prefix": "erp_", "prompts": ["*"], "resources": ["file:///reports/*", "memo://rates"]}],
+        [ERP | {"toolLimits": [{"name": "delete_*", "requestsPerMinute": 5}, {"name": "*", "requestsPerMinute": 60}]}],
         [{"server": f"s{n}", "resources": [f"memo://s{n}/*"]} for n in range(16)],
     ],
 )  # fmt: skip
@@ -70,6 +71,19 @@ def test_grants_are_accepted(kubectl: Client, crds: None, grants: list[dict[str,
         ([ERP | {"tools": ["a*b"]}], "tools"),
         ([ERP | {"tools": []}], "tools"),
         ([ERP | {"prefix": "erp/"}], "prefix"),
+        ([ERP | {"toolLimits": [{"name": "pay"}]}], "requestsPerMinute"),
+        ([ERP | {"toolLimits": [{"name": "pay", "requestsPerMinute": 0}]}], "requestsPerMinute"),
+        ([ERP | {"toolLimits": [{"name": "pay", "requestsPerMinute": 5}] * 2}], "Duplicate value"),
+        (
+            [
+                {
+                    "server": "erp",
+                    "prompts": ["*"],
+                    "toolLimits": [{"name": "*", "requestsPerMinute": 5}],
+                }
+            ],
+            "toolLimits in a grant without tools limit nothing",
+        ),
         ([{"server": f"s{n}", "tools": ["a"]} for n in range(17)], "Too many"),
     ],
 )

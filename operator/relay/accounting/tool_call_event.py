@@ -31,14 +31,15 @@ class ToolCallEvent:
     """A request that has ended. The requests of a call in several rounds have one call_id, and all but its last end as input_required.
 
     method is the protocol's; server, name and rule (the pattern that grants it) are empty of what is denied, but for the name
-    that was asked for if a tool could have it. A URI is an argument: of resources the rule alone is told. revision is that of the manifest.
-    Sizes are in bytes.
+    that was asked for if a tool could have it. A URI is an argument: of resources the rule alone is told. limit is the pattern of
+    the tools' limit that refused it, empty of the server's own. revision is that of the manifest. Sizes are in bytes.
     """
 
     __slots__ = (
         "answer_bytes",
         "call_id",
         "key",
+        "limit",
         "method",
         "name",
         "outcome",
@@ -71,6 +72,7 @@ class ToolCallEvent:
         self.answer_bytes = 0
         self.server = ""
         self.rule = ""
+        self.limit = ""
         self.outcome: ToolOutcome = "refused"
         self.seconds = 0.0
 
@@ -93,6 +95,7 @@ def tool_call_line(
         "name": event.name or None,
         "manifest_revision": event.revision,
         "rule": event.rule or None,
+        "limit": event.limit or None,
         "outcome": event.outcome,
         "duration_seconds": round(event.seconds, 6),
         "request_bytes": event.request_bytes,

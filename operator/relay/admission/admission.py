@@ -16,13 +16,14 @@ from mypy_extensions import trait
 
 from relay.admission.ask import Ask
 from relay.admission.fair_queue import FairQueue
-from relay.admission.limiter import Limiter, tool_limits, tool_message_limits
+from relay.admission.limiter import Limiter
 from relay.admission.not_admitted import NotAdmitted
 from relay.admission.priority_lanes import Ticket
 from relay.admission.provider_quota_line import NO_QUOTA, ProviderQuotaLine
 from relay.admission.reservation import Reservation
 from relay.admission.tickets import Flow, TicketState
 from relay.admission.token_buckets import Hold
+from relay.admission.tools.tool_limiter import ToolLimiter
 from relay_contract.document import ProviderLimits, Queue, TenantDocument
 from relay_contract.quota_use import QuotaLevel
 
@@ -63,8 +64,7 @@ class Admission:
     ) -> None:
         self.share = share
         self.limiter = Limiter(tenant.limits, share=share, now=now, keys=tenant.keys)
-        self.tool_limiter = Limiter(tool_limits(tenant), share=share, now=now)
-        self.tool_message_limiter = Limiter(tool_message_limits(tenant), share=share, now=now)
+        self.tool_limiter = ToolLimiter(tenant, share=share, now=now)
         self.queue = FairQueue(**_bounds(tenant.queue, share), now=now)
         self._flows = _flows(tenant)
         self._lines: dict[str, ProviderQuotaLine] = {}
@@ -84,8 +84,7 @@ class Admission:
         """Applies a new document; what is held, owed and waiting stays so. quotas are by provider name."""
         self.share = share
         self.limiter.reconfigure(tenant.limits, share=share, now=now, keys=tenant.keys)
-        self.tool_limiter.reconfigure(tool_limits(tenant), share=share, now=now)
-        self.tool_message_limiter.reconfigure(tool_message_limits(tenant), share=share, now=now)
+        self.tool_limiter.reconfigure(tenant, share=share, now=now)
         self._flows = _flows(tenant)
         started = self.queue.reconfigure(**_bounds(tenant.queue, share), now=now)
         self._set_quotas(tenant.queue, quotas, now)

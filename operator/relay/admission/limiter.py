@@ -25,7 +25,7 @@ from typing import Final
 
 from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
 from relay.admission.token_buckets import ROUNDING, Hold, RateLimit, local_grant
-from relay_contract.document import ApiKey, Limits, ModelLimit, ProviderLimits, TenantDocument
+from relay_contract.document import ApiKey, Limits, ProviderLimits
 
 QUOTA_BURST_SECONDS: Final = 10.0
 """Providers meter by the minute: 10 s of a quota at once keeps its worst minute at 1.17 of the quota."""
@@ -93,8 +93,6 @@ class Scope:
     tokens: NotAdmittedReason
 
 
-MESSAGES_PER_REQUEST: Final = 10
-"""Notifications, answers to servers, and streams, for each request that a tool server's limit grants: a call may bring several of them."""
 TENANT: Final = Scope(NotAdmittedReason.TENANT_REQUESTS, NotAdmittedReason.TENANT_TOKENS)
 MODEL: Final = Scope(NotAdmittedReason.MODEL_REQUESTS, NotAdmittedReason.MODEL_TOKENS)
 KEY: Final = Scope(NotAdmittedReason.KEY_REQUESTS, NotAdmittedReason.KEY_TOKENS)
@@ -184,14 +182,14 @@ def _left(bucket: RateLimit, now: float) -> int:
     return max(0, int(bucket.available(now) + ROUNDING * bucket.burst))
 
 
-class _Buckets:
+class Buckets:
     """Every bucket by what it limits, kept over reconfigurations together with its holds and debts."""
 
     __slots__ = ("_burst_seconds", "_current", "_former", "_now", "_share")
 
     def __init__(
         self,
-        former: "_Buckets | None",
+        former: "Buckets | None",
         *,
         share: float,
         burst_seconds: float,
@@ -244,7 +242,7 @@ class Limiter:
         scope: Scope = TENANT,
     ) -> None:
         self._scope = scope
-        self._buckets: _Buckets | None = None
+        self._buckets: Buckets | None = None
         self.reconfigure(limits, share=share, now=now, keys=keys)
 
     def admit(
@@ -291,7 +289,7 @@ class Limiter:
 
         share is the fraction of the limits that this process holds, above 0 and at most 1.
         """
-        buckets = _Buckets(self._buckets, share=share, burst_seconds=limits.burst_seconds, now=now)
+        buckets = Buckets(self._buckets, share=share, burst_seconds=limits.burst_seconds, now=now)
         common = buckets.bucket_set(
             self._scope, "", requests=limits.requests_per_minute, tokens=limits.tokens_per_minute
         )
@@ -321,25 +319,4 @@ def quota_limits(quota: ProviderLimits) -> Limits:
         requests_per_minute=quota.requests_per_minute,
         tokens_per_minute=quota.tokens_per_minute,
         burst_seconds=QUOTA_BURST_SECONDS,
-    )
-
-
-def tool_message_limits(tenant: TenantDocument) -> Limits:
-    """Returns how many messages of sessions that are no calls and no lists each tool server may be sent, as limits like those of requests."""
-    return tool_limits(tenant, times=MESSAGES_PER_REQUEST)
-
-
-def tool_limits(tenant: TenantDocument, *, times: int = 1) -> Limits:
-    """Returns so many times what the tenant may ask of each tool server, as limits of models with the servers' names.
-
-    Requests alone count. The servers have nothing in common, and the tenant's own limits are for calls of models.
-    """
-    grants = () if tenant.tools is None else tenant.tools.grants
-    return Limits(
-        burst_seconds=tenant.limits.burst_seconds,
-        models=tuple(
-            ModelLimit(name=grant.server, requests_per_minute=times * grant.requests_per_minute)
-            for grant in grants
-            if grant.requests_per_minute is not None
-        ),
     )

@@ -60,6 +60,11 @@ class Passed:
         self.name = name
 
 
+def tool_of(passed: Passed) -> str:
+    """Returns the tool that the message calls, by its server's name for it; empty of every other message."""
+    return passed.name if passed.question.method == "tools/call" else ""
+
+
 class Spread:
     """A subscription that goes on to several servers, to each with what concerns it."""
 

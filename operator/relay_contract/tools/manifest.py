@@ -34,12 +34,20 @@ def _is_omitted(value: object) -> bool:
     return value == "Omit"
 
 
+class ToolLimit(Part):
+    """A rate for the tools of a grant that name, a pattern, covers: one for all of them together."""
+
+    name: NamePattern
+    requests_per_minute: Annotated[int, Field(ge=1)]
+
+
 class Grant(Part):
     """What a tenant may use of one server; what no pattern covers it may not.
 
     Patterns and definitions have the names that the server uses; callers see them behind the prefix. Of tools and prompts only
     those exist that are defined here, which are the approved ones. requests_per_minute bounds what all pods
-    together ask of the server for the tenant; None is without a limit. context says whether models are told of the tenant and
+    together ask of the server for the tenant; None is without a limit. tool_limits bound calls of single tools beside it, and a
+    call has to pass all that cover its tool. context says whether models are told of the tenant and
     of these tools.
     """
 
@@ -51,12 +59,14 @@ class Grant(Part):
     tool_definitions: Annotated[tuple[Definition, ...], Field(exclude_if=_is_unset)] = ()
     prompt_definitions: Annotated[tuple[Definition, ...], Field(exclude_if=_is_unset)] = ()
     requests_per_minute: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None
+    tool_limits: Annotated[tuple[ToolLimit, ...], Field(exclude_if=_is_unset)] = ()
     context: Annotated[Context, Field(exclude_if=_is_omitted)] = "Omit"
 
     @property
     def patterns(self) -> int:
-        """The number of its patterns."""
-        return len(self.tools) + len(self.prompts) + len(self.resources)
+        """The number of its patterns, those of limits among them."""
+        granted = len(self.tools) + len(self.prompts) + len(self.resources)
+        return granted + len(self.tool_limits)
 
     @property
     def definitions(self) -> int:
@@ -69,6 +79,7 @@ class Grant(Part):
             ("tools", self.tools),
             ("prompts", self.prompts),
             ("resources", self.resources),
+            ("toolLimits", [one.name for one in self.tool_limits]),
             ("toolDefinitions", [one.name for one in self.tool_definitions]),
             ("promptDefinitions", [one.name for one in self.prompt_definitions]),
         ):

@@ -187,6 +187,11 @@ class Billing(Part):
     session_caps: SessionCaps | None = None
 
 
+class ToolLimit(Part):
+    name: str
+    requests_per_minute: int
+
+
 class ToolGrant(Part):
     """What the tenant may use of one ToolServer, by the names that the server gives it."""
 
@@ -196,6 +201,7 @@ class ToolGrant(Part):
     prompts: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     requests_per_minute: int | None = None
+    tool_limits: tuple[ToolLimit, ...] = ()
     context: Literal["Omit", "Inject"] = "Omit"
 
 

@@ -5,7 +5,6 @@ import time
 from typing import Final
 
 from relay.accounting.tool_call_event import ToolOutcome
-from relay.admission.not_admitted import NotAdmitted
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
@@ -19,7 +18,7 @@ from relay.http.headers import Field
 from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome
-from relay.tools.decisions import Passed
+from relay.tools.decisions import Passed, tool_of
 from relay.tools.reading.eras import Era
 from relay.tools.reading.event_stream import event
 from relay.tools.reading.protocol_errors import ProtocolError
@@ -74,20 +73,20 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         if self._seat is None:
             self._send_error(ProtocolError.busy, retry_after_seconds=BUSY_SECONDS)
             return
-        if self._is_over_limit(caller, passed.server):
+        if self._is_over_limit(caller, passed.server, tool_of(passed)):
             return
         call = self._call = ToolCall(providers, access, passed, fields, seal, self, place)
         call.start(auth)
 
-    def _is_over_limit(self, caller: Caller, server: str) -> bool:
-        """Charges the tenant one request to the server; answers one that is beyond its limit."""
-        verdict = caller.tenant.admission.tool_limiter.admit(
-            model=server, input_tokens=0, output_tokens=0, now=time.monotonic()
-        )
-        if isinstance(verdict, NotAdmitted):
-            self._send_error(ProtocolError.limited, retry_after_seconds=verdict.retry_after_seconds)
-            return True
-        return False
+    def _is_over_limit(self, caller: Caller, server: str, tool: str = "") -> bool:
+        """Charges the tenant one request to the server; answers one that is beyond a limit. tool is the one that is called, empty without one."""
+        over = caller.tenant.admission.tool_limiter.admit(server, tool, now=time.monotonic())
+        if over is None:
+            return False
+        if self._record is not None:
+            self._record.limited(over.pattern)
+        self._send_error(ProtocolError.limited, retry_after_seconds=over.retry_after_seconds)
+        return True
 
     # -- relay.calls.tool_use.tool_call.AnswerReader ---------------------------------------------------------------
 

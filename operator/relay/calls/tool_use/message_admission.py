@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 
-from relay.admission.not_admitted import NotAdmitted
 from relay.calls.tenants.caller import Caller
 from relay.tools.seats import Seat, ServerSeats
 
@@ -32,13 +31,13 @@ def seat_at(caller: Caller, seats: ServerSeats, server: str) -> Seat | None:
 
 def within_rate(caller: Caller, servers: Iterable[str]) -> WithinRate:
     """Charges each server a message that is no call and no list; one that had its share of them is not to be sent it."""
-    limiter, now = caller.tenant.admission.tool_message_limiter, time.monotonic()
+    limiter, now = caller.tenant.admission.tool_limiter, time.monotonic()
     able: set[str] = set()
     waits: list[float] = []
     for server in servers:
-        verdict = limiter.admit(model=server, input_tokens=0, output_tokens=0, now=now)
-        if isinstance(verdict, NotAdmitted):
-            waits.append(verdict.retry_after_seconds)
-        else:
+        over = limiter.admit_message(server, now=now)
+        if over is None:
             able.add(server)
+        else:
+            waits.append(over.retry_after_seconds)
     return WithinRate(frozenset(able), min(waits, default=0.0))

@@ -42,6 +42,10 @@ class ToolRecord:
             self._event.rule = permitted.rule
             self._event.call_id = decision.question.call_id
 
+    def limited(self, pattern: str) -> None:
+        """Notes whose limit refuses the request: that of the tools that the pattern covers, with none the server's own."""
+        self._event.limit = pattern
+
     def refused(self, error: ProtocolError, now: float) -> None:
         """Writes the end of a request that the relay answers with an error."""
         self.ended(_outcome_of(error), 0, now)

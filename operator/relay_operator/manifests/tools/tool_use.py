@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from relay_contract.tools.definitions import Definition
-from relay_contract.tools.manifest import MAX_DEFINITIONS, Grant, Manifest
+from relay_contract.tools.manifest import MAX_DEFINITIONS, Grant, Manifest, ToolLimit
 from relay_contract.tools.patterns import covers
 from relay_contract.tools.tool_server import SESSION_REVISIONS
 from relay_contract.tools.tool_server import ToolServer as DocumentedServer
@@ -230,6 +230,10 @@ def _grant(
         prompts=wanted.prompts,
         resources=wanted.resources,
         requests_per_minute=wanted.requests_per_minute,
+        tool_limits=tuple(
+            ToolLimit(name=one.name, requests_per_minute=one.requests_per_minute)
+            for one in wanted.tool_limits
+        ),
         context=wanted.context,
         tool_definitions=_covered(wanted.tools, tools),
         prompt_definitions=_covered(wanted.prompts, prompts),

@@ -34,6 +34,7 @@ def test_a_line_tells_who_called_what_under_which_rule() -> None:
         "name": 'odd"name',
         "manifest_revision": "r" * 32,
         "rule": "read_*",
+        "limit": None,
         "outcome": "tool_error",
         "duration_seconds": 0.123457,
         "request_bytes": 120,

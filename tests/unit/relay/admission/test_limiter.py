@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.unit.relay.documents import document
 
 from relay.admission.limiter import (
     ANY_MODEL,
@@ -16,13 +15,10 @@ from relay.admission.limiter import (
     Limiter,
     RateView,
     quota_limits,
-    tool_limits,
 )
 from relay.admission.not_admitted import NotAdmitted, NotAdmittedReason
 from relay.admission.token_buckets import MOST_REMEMBERED, Hold, RateLimit
-from relay_contract.document import ApiKey, Limits, ModelLimit, ProviderLimits, TenantDocument
-from relay_contract.tools.manifest import Grant, Manifest
-from relay_contract.tools.tool_server import ToolServer
+from relay_contract.document import ApiKey, Limits, ModelLimit, ProviderLimits
 
 MODEL = "gpt-4.1"
 TOKENS_PER_MINUTE = 6000
@@ -652,25 +648,3 @@ def test_a_providers_quota_makes_calls_wait() -> None:
     assert isinstance(hold, Hold)
     hold.settle(0, now=0.0)
     assert meter.view(now=0.0) == RateView(None, None, None, None, None, None)
-
-
-def test_each_tool_server_has_a_limit_of_its_own() -> None:
-    def tenant(*grants: Grant) -> TenantDocument:
-        servers = [ToolServer(name=one.server, url="http://tools.test/mcp") for one in grants]
-        return document(tool_servers=servers, tools=Manifest(grants=grants)).tenant
-
-    erp = Grant(server="erp", tools=("read",), requests_per_minute=60)
-    free = Grant(server="free", tools=("write",))
-    meter = Limiter(tool_limits(tenant(erp, free)), share=0.5, now=0.0)
-
-    def asked(server: str, now: float = 0.0) -> Hold | NotAdmitted:
-        return meter.admit(model=server, input_tokens=0, output_tokens=0, now=now)
-
-    assert [isinstance(asked("erp"), Hold) for _ in range(6)] == [True] * 5 + [False]
-    assert refused(asked("erp")).retry_after_seconds == pytest.approx(2.0)
-    assert all(isinstance(asked("free"), Hold) for _ in range(1000))
-    meter.reconfigure(tool_limits(tenant(erp, free)), share=0.5, now=0.0)
-    refused(asked("erp"))
-    admitted(asked("erp", now=2.0))
-    meter.reconfigure(tool_limits(document().tenant), share=0.5, now=2.0)
-    assert all(isinstance(asked("erp", now=2.0), Hold) for _ in range(1000))

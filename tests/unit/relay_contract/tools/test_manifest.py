@@ -16,6 +16,7 @@ from relay_contract.tools.manifest import (
     MAX_PATTERNS,
     Grant,
     Manifest,
+    ToolLimit,
     revision,
 )
 from relay_contract.tools.patterns import (
@@ -180,6 +181,12 @@ def test_a_server_has_one_grant() -> None:
             {"tools": ("*",), "prompt_definitions": definitions("greet")},
             "greet is defined, and no pattern of prompts covers it",
         ),
+        (
+            {"tools": ("*",), "tool_limits": (ToolLimit(name="a*", requests_per_minute=1),) * 2},
+            "a* stands twice in toolLimits",
+        ),
+        ({"tool_limits": ({"name": "a*b", "requestsPerMinute": 1},)}, "tool_limits"),
+        ({"tool_limits": ({"name": "a", "requestsPerMinute": 0},)}, "tool_limits"),
         ({"prefix": "mail/"}, "prefix"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
     ],
@@ -200,6 +207,9 @@ def test_patterns_and_definitions_are_bounded_over_all_grants() -> None:
         for place, server in enumerate("ab")
     )
     assert f"{MAX_PATTERNS + 1} patterns" in refused(grants=grants)
+    limits = tuple(ToolLimit(name=f"t{one}", requests_per_minute=1) for one in range(MAX_PATTERNS))
+    limited = Grant(server="a", tools=("*",), tool_limits=limits)
+    assert f"{MAX_PATTERNS + 1} patterns" in refused(grants=(limited,))
     names = [f"t{place}" for place in range(MAX_DEFINITIONS + 1)]
     grant = Grant(server="a", tools=("*",), tool_definitions=definitions(*names))
     assert f"{MAX_DEFINITIONS + 1} definitions" in refused(grants=(grant,))
@@ -237,6 +247,7 @@ def test_a_manifest_comes_back_from_its_text() -> None:
         resources=("file:///reports/*",),
         tool_definitions=definitions("list_invoices"),
         requests_per_minute=60,
+        tool_limits=(ToolLimit(name="list_*", requests_per_minute=6),),
     )
     manifest = Manifest(grants=(grant,), on_denied="Refuse")
     assert Manifest.model_validate_json(manifest.model_dump_json(by_alias=True)) == manifest

@@ -95,6 +95,15 @@ def test_a_rate_is_the_grants() -> None:
     assert [one.requests_per_minute for one in manifest.grants] == [30]
 
 
+def test_limits_of_tools_are_the_grants() -> None:
+    limits = [{"name": "pay", "requestsPerMinute": 5}, {"name": "list_*", "requestsPerMinute": 60}]
+    limited = grants({"server": "erp", "tools": ["pay"], "toolLimits": limits})
+    manifest = compose(limited, OFFERS).use.manifest
+    assert manifest is not None
+    found = [(one.name, one.requests_per_minute) for one in manifest.grants[0].tool_limits]
+    assert found == [("pay", 5), ("list_*", 60)]
+
+
 def test_a_grant_says_whether_models_are_told_of_the_tenant() -> None:
     for wanted, context in (({}, "Omit"), ({"context": "Inject"}, "Inject")):
         found = compose(grants({"server": "erp", "tools": ["pay"], **wanted}), OFFERS)

@@ -1,0 +1,1 @@
+"""Admits what a tenant asks of tool servers."""
