@@ -35,7 +35,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 5
     # the API server sends a bookmark a minute
     settings.watching.inactivity_timeout = 70
-    settings.watching.chunk_size = 500
+    # all kinds are listed at the same time, a page of each in memory as JSON and as objects, and the largest moment stays with the process
+    settings.watching.chunk_size = 100
     for plural in owned_objects.watched():
         settings.watching.label_selectors[plural] = names.MANAGED_SELECTOR
     settings.networking.request_timeout = 10

@@ -25,7 +25,7 @@ def test_watches_notice_silence_and_lists_come_in_chunks(settings: kopf.Operator
     watching = settings.watching
     assert (watching.server_timeout, watching.client_timeout, watching.connect_timeout) == (300, 310, 5)  # fmt: skip
     assert watching.inactivity_timeout == 70
-    assert watching.chunk_size == 500
+    assert watching.chunk_size == 100
     assert not watching.initial_streaming
 
 
