@@ -3,6 +3,7 @@
 python -m tests.ledger.postgresql_server     installs Debian's package where it is missing
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,6 +25,14 @@ def programs() -> Path | None:
     """Returns the directory of the newest server's programs, None if there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_version)
     return found[-1].parent if found else None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def _version(program: Path) -> int:
@@ -90,11 +99,21 @@ class PostgresqlServer:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Ends it and all its processes at once."""
+        """Ends it and all its processes at once, and returns when none is left to answer a query."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        # a server that is stopped starts no more of them; each has a session of its own
+        self._process.send_signal(signal.SIGSTOP)
+        backends = self._backends()
+        for pid in backends:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
         self._process = None
+        deadline = time.monotonic() + START_SECONDS
+        while any(_runs(pid) for pid in backends):
+            assert time.monotonic() < deadline, "a process of PostgreSQL outlives SIGKILL"
+            time.sleep(0.005)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -106,6 +125,12 @@ class PostgresqlServer:
         """Makes a database like another; returns its address."""
         self._psql(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
         return self.address(database)
+
+    def _backends(self) -> list[int]:
+        """Returns the processes that the server has started."""
+        assert self._process is not None
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
 
     @property
     def _data(self) -> Path:
