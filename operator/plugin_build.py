@@ -42,8 +42,10 @@ sys.exit(main(sys.argv[1:]))
 """The beginning of the zip file, in words that older versions of Python understand too."""
 _COMPLETION: Final = b"""\
 #!/bin/sh
-# kubectl calls this to complete "kubectl relay ..."
-exec "$(dirname "$0")/kubectl-relay" __complete "$@"
+# kubectl calls this to complete "kubectl relay ..."; as a link to it stands alone, where krew has installed the plugin
+plugin="$(dirname "$0")/kubectl-relay"
+[ -x "$plugin" ] || plugin=kubectl-relay
+exec "$plugin" __complete "$@"
 """
 _MANIFEST: Final = """\
 apiVersion: krew.googlecontainertools.github.com/v1alpha2

@@ -100,6 +100,12 @@ KSTATUS = Module("kstatus", (Program("kstatus", "relay-operator.dev/cluster/ksta
 MCP_CLIENT = Module("mcp-client", (Program("mcp-client", "relay-operator.dev/cluster/mcp-client"),))
 """A client of the Model Context Protocol by the official SDK for Go; no part of a cluster."""
 
+KREW = Module("krew", (Program("krew", "sigs.k8s.io/krew/cmd/krew"),))
+KREW_VALIDATOR = Module(
+    "krew", (Program("validate-krew-manifest", "sigs.k8s.io/krew/cmd/validate-krew-manifest"),)
+)
+"""What installs plugins of kubectl, and what its index is checked with, from one module of Go; no part of a cluster."""
+
 CHART_TOOLS = {
     module.directory: module
     for module in (

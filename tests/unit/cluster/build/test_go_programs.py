@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 from tests.cluster.build import go_programs
-from tests.cluster.build.go_programs import KSTATUS, MODULES, Module, Program
+from tests.cluster.build.go_programs import (
+    KREW,
+    KREW_VALIDATOR,
+    KSTATUS,
+    MODULES,
+    Module,
+    Program,
+)
 from tests.cluster.errors import ClusterError
 
 MODULE = Module("tool", (Program("tool", "example.com/tool"),))
@@ -38,7 +45,7 @@ def test_any_different_input_changes_the_key(other: str) -> None:
 
 
 def test_every_module_is_pinned_and_provides_its_programs() -> None:
-    for module in (*MODULES, KSTATUS):
+    for module in (*MODULES, KSTATUS, KREW, KREW_VALIDATOR):
         go_mod = (module.path / "go.mod").read_text()
         assert go_mod.startswith("module relay-operator.dev/cluster/")
         assert (module.path / "go.sum").stat().st_size > 0
