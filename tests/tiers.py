@@ -29,6 +29,7 @@ class Tier:
 
     beside: it may run beside those after it, because no clock and no other process matters to it. options are pytest's.
     repeats: another tier has the same tests, so that a run of all tests leaves it out.
+    examples: how many its properties try, as a profile of Hypothesis.
     clocks: processes and clocks of a whole system decide, so that a few tests that fail are tried a second time.
     """
 
@@ -41,6 +42,7 @@ class Tier:
     options: tuple[str, ...] = ()
     repeats: bool = False
     clocks: bool = False
+    examples: str = "thorough"
 
 
 _AFTERWARDS: Final = "tests/e2e/afterwards"
@@ -51,7 +53,9 @@ _TWO_CLUSTERS: Final = (
 )
 """Each process has a cluster of its own, which waits more than it works. In the order of their names the long files begin early."""
 TIERS: Final = (
-    Tier("unit", "tests/unit", measured=True, processes=2),
+    # measuring more than doubles the time of a property: it sees a few examples, and the tier beside has the many
+    Tier("unit", "tests/unit", measured=True, processes=2, examples="quick"),
+    Tier("properties", "tests/unit", beside=True, options=("-m", "hypothesis")),
     Tier("simulation", "tests/simulation", measured=True, processes=2, beside=True),
     Tier("ledger", "tests/ledger", frozenset({Need.POSTGRESQL}), measured=True, processes=2),
     Tier("chart", "tests/chart", frozenset({Need.CLUSTER}), processes=2),
@@ -69,8 +73,6 @@ TIERS: Final = (
     ),
     Tier("afterwards", _AFTERWARDS, frozenset({Need.CLUSTER})),
 )
-THOROUGH: Final = ("--hypothesis-profile=thorough",)
-"""Properties try more examples in a full run than while somebody waits."""
 
 
 def full_runs(tiers: Sequence[Tier]) -> list[Run]:
@@ -78,11 +80,11 @@ def full_runs(tiers: Sequence[Tier]) -> list[Run]:
     return [
         Run(
             tier.name,
-            (tier.directory, "-q", *THOROUGH, *_side_by_side(tier), *tier.options),
+            (tier.directory, "-q", *_examples(tier), *_side_by_side(tier), *tier.options),
             tier.needs,
             tier.measured,
             tier.beside,
-            again=("-q", *THOROUGH) if tier.clocks else None,
+            again=("-q", *_examples(tier)) if tier.clocks else None,
         )
         for tier in TIERS
         if tier in tiers
@@ -91,6 +93,10 @@ def full_runs(tiers: Sequence[Tier]) -> list[Run]:
 
 ALL_TESTS: Final = tuple(tier for tier in TIERS if not tier.repeats)
 """What a run of all tests takes. Black-box tests try the relay once, compiled as the image has it; `make blackbox` the sources too."""
+
+
+def _examples(tier: Tier) -> tuple[str, ...]:
+    return (f"--hypothesis-profile={tier.examples}",)
 
 
 def _side_by_side(tier: Tier) -> tuple[str, ...]:

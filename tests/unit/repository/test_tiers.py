@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_quickest_tier_runs_first_and_the_real_cluster_last() -> None:
     assert [run.title for run in full_runs(ALL_TESTS)] == [
-        *("unit", "simulation", "ledger", "chart", "image", "contract"),
+        *("unit", "properties", "simulation", "ledger", "chart", "image", "contract"),
         *("compiled", "e2e", "afterwards"),
     ]
 
@@ -114,7 +114,18 @@ def test_a_room_is_a_package_within_its_package() -> None:
 
 def test_properties_run_beside_the_tiers_that_wait_and_the_real_cluster_runs_alone() -> None:
     beside = [run.title for run in full_runs(TIERS) if run.beside]
-    assert beside == ["simulation"]
+    assert beside == ["properties", "simulation"]
+
+
+def test_all_properties_try_many_examples_in_a_run_of_all_tests() -> None:
+    runs = {run.title: run.arguments for run in full_runs(ALL_TESTS)}
+    few = {
+        title for title, options in runs.items() if "--hypothesis-profile=thorough" not in options
+    }
+    assert few == {"unit"}
+    # Hypothesis marks what it runs
+    assert runs["properties"][:1] == runs["unit"][:1] == ("tests/unit",)
+    assert runs["properties"][-2:] == ("-m", "hypothesis")
 
 
 def run_of(title: str, script: str, *, beside: bool = False) -> Run:
