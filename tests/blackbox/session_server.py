@@ -4,15 +4,17 @@ import json
 import queue
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from tests.blackbox.tool_server import called, message
+from tests.blackbox.tool_server import Reply, called, message
 
 EVENT = b"id: %d\r\nevent: message\r\ndata: %b\r\n\r\n"
+Spoken = Callable[[BaseHTTPRequestHandler], None]
+"""Writes an answer to the connection, or what is none."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,10 @@ class SessionServer:
         self.counts[name] = 0
         return name
 
+    def reply(self, body: dict[str, Any], session: str) -> "Reply | Spoken | None":
+        """Returns the answer to a request in a session, "" for one without; None: as this server has it."""
+        return None if session in self.streams else (404, "application/json", b"")
+
     def forget(self) -> None:
         """Loses every session, as after a restart."""
         for stream in self.streams.values():
@@ -57,11 +63,15 @@ class SessionServer:
         self.streams.clear()
 
 
+S = TypeVar("S", bound=SessionServer)
+
+
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, state: SessionServer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, state: SessionServer, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.state = state
 
 
@@ -75,6 +85,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         session = self._noted(body)
+        if not isinstance(body, dict):
+            # this server takes no batches
+            self._send(400, b"")
+            return
         method = body.get("method")
         if method == "initialize":
             name = self.state.begin()
@@ -85,14 +99,21 @@ class _Handler(BaseHTTPRequestHandler):
                 "instructions": "Ask pay for everything.",
             }
             self._send(200, message(body, content), session=name)
+        elif "id" in body and method is not None:
+            reply = self.state.reply(body, session)
+            if reply is None:
+                self._answer(body, session)
+            elif callable(reply):
+                reply(self)
+            else:
+                status, content_type, answer = reply
+                self._send(status, answer, content_type=content_type)
         elif session not in self.state.streams:
             self._send(404, b"")
-        elif "id" not in body or method is None:
+        else:
             if method is None:
                 self.state.replies.put(body)
             self._send(202, b"")
-        else:
-            self._answer(body, session)
 
     def do_GET(self) -> None:
         session = self._noted(None)
@@ -152,9 +173,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(EVENT % (1, content))
         self.wfile.flush()
 
-    def _send(self, status: int, content: bytes, session: str = "") -> None:
+    def _send(
+        self,
+        status: int,
+        content: bytes,
+        *,
+        session: str = "",
+        content_type: str = "application/json",
+    ) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(content)))
         if session:
             self.send_header("mcp-session-id", session)
@@ -166,9 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving_sessions(server: SessionServer) -> Iterator[SessionServer]:
-    """Serves on a port of its own while the block runs."""
-    listener = _Listener(server)
+def serving_sessions(server: S, port: int = 0) -> Iterator[S]:
+    """Serves on a port, or one of its own, while the block runs."""
+    listener = _Listener(server, port)
     server.port = listener.server_address[1]
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     thread.start()

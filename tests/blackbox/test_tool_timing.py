@@ -1,15 +1,10 @@
-"""What is denied and what does not exist take the same time: pairs of calls in random order, judged by signs alone.
+"""What is denied and what does not exist take the same time."""
 
-Were there no difference, the one of a pair would be the slower one as often as the other, however busy the machine is and
-whatever the times look like. So the count is binomial, and the test needs no bound on a time: by chance it fails once in 10 ** 9 runs.
-"""
-
-import math
-import random
 import time
 from collections.abc import Callable
 
 import pytest
+from tests.blackbox.paired_times import MOST_DEVIATIONS, slower_by
 from tests.blackbox.relays import NewRelay, Relay
 from tests.blackbox.tenant import KEY, Platform
 from tests.blackbox.tool_calls import FINANCE, MCP, SECRET, document
@@ -19,8 +14,6 @@ from tests.unit.relay.tools.protocol import raw
 
 PAIRS = 1000
 CONTROL_PAIRS = 300
-MOST_DEVIATIONS = 6.1
-"""Standard deviations of a binomial count that chance exceeds once in 10 ** 9 times, on either side."""
 SEEN_ARGUMENT_BYTES = 128 * 1024
 """Of a call that the control has to find slower: the relay decodes them in some milliseconds."""
 
@@ -43,8 +36,6 @@ def deviations(
     relay: Relay, one: Callable[[int], bytes], other: Callable[[int], bytes], *, pairs: int = PAIRS
 ) -> float:
     """Returns by how many standard deviations the one is the slower of a pair more often than the other."""
-    order = random.Random(1)
-    slower = ties = 0
     with Wire(relay.port) as wire:
 
         def seconds(request: bytes) -> float:
@@ -55,15 +46,9 @@ def deviations(
             assert answer.json()["error"]["code"] == -32602, answer
             return taken
 
-        for number in range(pairs):
-            first = order.random() < 0.5
-            requests = (one(number), other(number))
-            times = [seconds(requests[place]) for place in ((0, 1) if first else (1, 0))]
-            mine, others = times if first else reversed(times)
-            slower += mine > others
-            ties += mine == others
-    counted = pairs - ties
-    return (slower - counted / 2) / (math.sqrt(counted) / 2)
+        return slower_by(
+            lambda number: seconds(one(number)), lambda number: seconds(other(number)), pairs=pairs
+        )
 
 
 @pytest.mark.timeout(240)
