@@ -95,7 +95,7 @@ def test_pages_are_followed_with_the_relays_own_cursors(finance: Relay, erp: Too
 def test_discovery_names_no_server(finance: Relay, erp: ToolServer) -> None:
     answer = ask(finance, raw("server/discover"))
     assert answer.status == 200
-    assert answer.json()["result"]["capabilities"] == {"tools": {}}
+    assert answer.json()["result"]["capabilities"] == {"tools": {"listChanged": True}}
     assert answer.json()["result"]["supportedVersions"] == SERVED
     assert b"erp" not in answer.body
     assert erp.requests == []

@@ -1,6 +1,7 @@
 """A tool server that speaks MCP 2026-07-28 without sessions: real HTTP, and on demand what no server should say."""
 
 import json
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,18 @@ EVENTS = "text/event-stream"
 
 @dataclass(slots=True)
 class ToolServer:
-    """Lists `tools` on pages of `page_size`, and answers a call with its tool and arguments, or as `behaviours` has it by tool."""
+    """Lists `tools` on pages of `page_size`, and answers a call with its tool and arguments, or as `behaviours` has it by tool.
+
+    Where it `acknowledges`, it says so of every subscription, whose filter is then what it tells of: `say` sends to all of them.
+    """
 
     tools: list[dict[str, Any]]
     page_size: int = 100
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     requests: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
+    acknowledges: Callable[[dict[str, Any]], bytes] | None = None
+    streams: "list[queue.Queue[bytes | None]]" = field(default_factory=list)
     port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -33,6 +39,12 @@ class ToolServer:
     def calls(self) -> list[dict[str, Any]]:
         """Returns the calls of tools that arrived."""
         return [body["params"] for _, body in self.requests if body["method"] == "tools/call"]
+
+    def say(self, content: bytes | None) -> None:
+        """Sends a message on every open stream; None ends them."""
+        with self.lock:
+            for stream in self.streams:
+                stream.put(content)
 
     def reply(self, body: dict[str, Any]) -> Reply:
         """Returns the answer to a request."""
@@ -100,12 +112,29 @@ def serving(
                 fields = {name.lower(): value for name, value in self.headers.items()}
                 server.requests.append((fields, body))
                 server.raw.append(raw)
+            if body["method"] == "subscriptions/listen" and server.acknowledges is not None:
+                self._stream(server.acknowledges(body))
+                return
             status, content_type, content = server.reply(body)
             self.send_response(status)
             self.send_header("content-type", content_type)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def _stream(self, first: bytes) -> None:
+            told: queue.Queue[bytes | None] = queue.Queue()
+            told.put(first)
+            with server.lock:
+                server.streams.append(told)
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("content-type", EVENTS)
+            self.send_header("connection", "close")
+            self.end_headers()
+            while (content := told.get()) is not None:
+                self.wfile.write(b"event: message\r\ndata: %b\r\n\r\n" % content)
+                self.wfile.flush()
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
             """Writes nothing."""

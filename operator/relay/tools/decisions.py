@@ -66,12 +66,13 @@ def tool_of(passed: Passed) -> str:
 
 
 class Spread:
-    """A subscription that goes on to several servers, to each with what concerns it."""
+    """A subscription that goes on to servers, to each with what concerns it. filters are by server."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("filters", "parts")
 
-    def __init__(self, parts: list[Passed]) -> None:
+    def __init__(self, parts: list[Passed], filters: dict[str, dict[str, Any]]) -> None:
         self.parts = parts
+        self.filters = filters
 
 
 class Own:

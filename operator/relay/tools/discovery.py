@@ -28,9 +28,16 @@ def discover_body(
 
 
 def capabilities(permissions: Permissions) -> dict[str, Any]:
-    """Returns what the tenant's manifest has, whatever else the servers could do."""
+    """Returns what the tenant's manifest has, whatever else the servers could do.
+
+    The relay itself tells of changed lists, since a manifest may change; which resources a server tells of is said when one listens.
+    """
     kinds = (ListKind.TOOLS, ListKind.PROMPTS, ListKind.RESOURCES)
-    granted: dict[str, Any] = {kind.value: {} for kind in kinds if permissions.servers(kind)}
+    granted: dict[str, Any] = {
+        kind.value: {"listChanged": True} for kind in kinds if permissions.servers(kind)
+    }
+    if "resources" in granted:
+        granted["resources"]["subscribe"] = True
     if "prompts" in granted or "resources" in granted:
         granted["completions"] = {}
     return granted

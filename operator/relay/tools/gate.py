@@ -140,7 +140,8 @@ class Gate:
             [
                 self._passed(message, server, [replaced(wanted, wanted_there)])
                 for server, wanted_there in filters.items()
-            ]
+            ],
+            filters,
         )
 
     def _passed(

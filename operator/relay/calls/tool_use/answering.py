@@ -9,7 +9,7 @@ from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.message_admission import seat_at
+from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at
 from relay.calls.tool_use.tool_call import AnswerReader, ToolCall
 from relay.calls.tool_use.tool_record import ToolRecord
 from relay.dialect.endpoints import MCP_LABEL
@@ -25,8 +25,8 @@ from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.seats import Seat
 
-BUSY_SECONDS: Final = 1.0
-"""For callers that find no seat."""
+COMMENT: Final = b": waiting\n\n"
+"""What a stream with nothing to say is kept alive by."""
 STREAM_HEADERS: Final[list[Field]] = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),

@@ -2,9 +2,14 @@
 
 import time
 from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from relay.calls.tenants.caller import Caller
+from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.seats import Seat, ServerSeats
+
+BUSY_SECONDS: Final = 1.0
+"""For callers that find no seat."""
 
 
 class WithinRate:
@@ -41,3 +46,26 @@ def within_rate(caller: Caller, servers: Iterable[str]) -> WithinRate:
         else:
             waits.append(over.retry_after_seconds)
     return WithinRate(frozenset(able), min(waits, default=0.0))
+
+
+class TooMany(NamedTuple):
+    """Why none of a request's servers is sent anything."""
+
+    error: ProtocolError
+    retry_after_seconds: float
+
+
+def with_seats(
+    caller: Caller, seats: ServerSeats, requests: list[tuple[str, bytes]]
+) -> list[tuple[str, bytes, Seat]] | TooMany:
+    """Returns the requests with a seat for each; a server whose rate or whose seats are used up is left out."""
+    rate = within_rate(caller, [server for server, _ in requests])
+    if rate.is_over:
+        return TooMany(ProtocolError.limited, rate.wait_seconds)
+    found = [
+        (server, request, seat_at(caller, seats, server))
+        for server, request in requests
+        if server in rate.servers
+    ]
+    taken = [(server, request, seat) for server, request, seat in found if seat is not None]
+    return taken if taken or not found else TooMany(ProtocolError.busy, BUSY_SECONDS)

@@ -6,8 +6,8 @@ from typing import Final
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.answering import BUSY_SECONDS, AnsweringRequest
-from relay.calls.tool_use.message_admission import seat_at, within_rate
+from relay.calls.tool_use.answering import AnsweringRequest
+from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at, within_rate
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.session_access import (
     SESSION_HEADER,

@@ -2,168 +2,38 @@
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
-from typing import Final, NamedTuple
-
-from mypy_extensions import trait
+from typing import Final
 
 from relay.calls import own_responses
-from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
 from relay.calls.tenants.caller import Caller, identify
-from relay.calls.tool_use.answering import BUSY_SECONDS, STREAM_HEADERS, retry_field
-from relay.calls.tool_use.message_admission import seat_at, within_rate
+from relay.calls.tool_use.answering import COMMENT, STREAM_HEADERS, retry_field
+from relay.calls.tool_use.message_admission import TooMany, with_seats
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
-from relay.calls.tool_use.server_receiver import ServerReceiver
+from relay.calls.tool_use.server_stream import ServerStream, StreamReader
 from relay.calls.tool_use.session_access import is_of_a_page, session_fields, session_of
 from relay.dialect.endpoints import MCP_LABEL
 from relay.dialect.refusals import Refusal
-from relay.http.connection_pool import Origin
 from relay.http.downstream import ClientConnection
-from relay.http.headers import Field
 from relay.http.message import Request
-from relay.http.upstream import UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import may_pass
 from relay.tools.permissions import ListKind, Permissions
 from relay.tools.reading.eras import Era
-from relay.tools.reading.event_stream import EventReader, EventTooLarge, event
+from relay.tools.reading.event_stream import event
 from relay.tools.reading.messages import SERVER_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.protocol_errors import ProtocolError
-from relay.tools.seats import Seat, ServerSeats
+from relay.tools.seats import Seat
 from relay.tools.server_requests import marked
 from relay.tools.sessions import Session
 
-SILENCE_SECONDS: Final = 3600.0
-"""A server that says nothing for so long is let go of: its stream may have been cut off where nobody can tell."""
 TICK_SECONDS: Final = 1.0
-_EVENTS: Final = b"text/event-stream"
-_COMMENT: Final = b": waiting\n\n"
 _CHANGED: Final = {
     ListKind.TOOLS: "notifications/tools/list_changed",
     ListKind.PROMPTS: "notifications/prompts/list_changed",
     ListKind.RESOURCES: "notifications/resources/list_changed",
 }
-
-
-@trait
-class StreamReader(ABC):
-    """Takes what the streams of a session's servers bring."""
-
-    @abstractmethod
-    def opened(self) -> None:
-        """Takes that a server has a stream."""
-
-    @abstractmethod
-    def arrived(self, place: int, server: str, data: bytes) -> bool:
-        """Takes an event; returns whether it was one that a server may send."""
-
-    @abstractmethod
-    def closed(self) -> None:
-        """Takes that a server has no stream, or none any more; the last call of its stream."""
-
-    @abstractmethod
-    def crashed(self, error: Exception) -> None:
-        """Takes an exception in the handling of a stream, which has ended it."""
-
-
-class ServerStream(ServerReceiver):
-    """One server's stream of a session."""
-
-    __slots__ = (
-        "_events",
-        "_origin",
-        "_place",
-        "_reader",
-        "_request",
-        "_seat",
-        "_server",
-    )
-
-    def __init__(
-        self,
-        providers: ProviderAccess,
-        place: int,
-        server: str,
-        origin: Origin,
-        request: bytes,
-        seat: Seat,
-        reader: StreamReader,
-    ) -> None:
-        super().__init__(providers)
-        self._place = place
-        self._server = server
-        self._origin = origin
-        self._request = request
-        self._seat = seat
-        self._reader = reader
-        self._events: EventReader | None = None
-
-    def start(self) -> None:
-        """Asks the server for its stream."""
-        self._acquire(self._origin)
-
-    def abort(self) -> None:
-        """Ends the stream without telling so."""
-        self._is_over = True
-        self._seat.leave()
-        self._let_go()
-
-    # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
-
-    def connected(self, connection: UpstreamConnection, now: float) -> None:
-        if self._is_over:
-            connection.close()
-            return
-        self._connection = connection
-        connection.send(
-            self,
-            [self._request],
-            now,
-            first_byte=self._providers.first_byte_timeout,
-            idle=SILENCE_SECONDS,
-        )
-
-    def response(self, status: int, headers: list[Field], now: float) -> None:
-        media_type = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if self._is_over:
-            return
-        if status == 200 and media_type == _EVENTS:
-            self._events = EventReader(SERVER_BOUNDS.size)
-            self._reader.opened()
-
-    def body_received(self, data: bytes, now: float) -> None:
-        if self._is_over or self._events is None:
-            return
-        try:
-            self._read_events(self._events, data)
-        except EventTooLarge:
-            self._end()
-
-    def read_ended(self, now: float, *, completed: bool) -> None:
-        if not self._is_over and (completed or self._events is None):
-            if completed:
-                self._connection = None
-            self._end_events()
-
-    def _lost(self) -> None:
-        self._end()
-
-    def _events_ended(self) -> None:
-        self._end()
-
-    def crashed(self, error: Exception) -> None:
-        self.abort()
-        self._reader.crashed(error)
-
-    def _take_event(self, data: bytes) -> None:
-        if not self._reader.arrived(self._place, self._server, data) and not self._is_over:
-            self._end()
-
-    def _end(self) -> None:
-        self.abort()
-        self._reader.closed()
 
 
 class SessionStream(TenantRequest, StreamReader):
@@ -207,7 +77,7 @@ class SessionStream(TenantRequest, StreamReader):
             requests = _requests(
                 self._context, session, access, b"GET", b"accept: text/event-stream\r\n"
             )
-            seated = _seated(caller, caller.tenant.tool_seats.streams, requests)
+            seated = with_seats(caller, caller.tenant.tool_seats.streams, requests)
             if isinstance(seated, list):
                 self._start(session, access, seated)
             else:
@@ -252,7 +122,7 @@ class SessionStream(TenantRequest, StreamReader):
             rewritten=True,
             keep_alive=self._was_kept_alive,
         )
-        self._write(_COMMENT)
+        self._write(COMMENT)
 
     def arrived(self, place: int, server: str, data: bytes) -> bool:
         message = read_message(data, SERVER_BOUNDS)
@@ -269,7 +139,7 @@ class SessionStream(TenantRequest, StreamReader):
                 self._write(event(text))
         return True
 
-    def closed(self) -> None:
+    def closed(self, place: int) -> None:
         self._live -= 1
         if not self._live and not self._over:
             self._end()
@@ -290,7 +160,7 @@ class SessionStream(TenantRequest, StreamReader):
         if not self._is_in_force() or is_due:
             self._end()
         elif self._writes and now - self._quiet_since >= self._context.stream_keepalive_seconds:
-            self._write(_COMMENT)
+            self._write(COMMENT)
 
     def _is_in_force(self) -> bool:
         """Returns whether the key and the session still are; tells the client of lists that may have changed."""
@@ -388,8 +258,8 @@ class SessionEnd(TenantRequest, RoundReader):
             return
         session, access = opened
         requests = _requests(self._context, session, access, b"DELETE", b"")
-        seated = _seated(caller, caller.tenant.tool_seats.rounds, requests)
-        if isinstance(seated, _TooMany):
+        seated = with_seats(caller, caller.tenant.tool_seats.rounds, requests)
+        if isinstance(seated, TooMany):
             self.send(*_error_answer(seated.error, seated.retry_after_seconds))
             return
         exchanges = [
@@ -450,29 +320,6 @@ def _requests(
             head = method + access.heads[one.server].removeprefix(b"POST")
             requests.append((one.server, head + auth + session_fields(one) + fields + b"\r\n"))
     return requests
-
-
-class _TooMany(NamedTuple):
-    """Why none of a request's servers is sent anything."""
-
-    error: ProtocolError
-    retry_after_seconds: float
-
-
-def _seated(
-    caller: Caller, seats: ServerSeats, requests: list[tuple[str, bytes]]
-) -> list[tuple[str, bytes, Seat]] | _TooMany:
-    """Returns the requests with a seat for each; a server whose rate or whose seats are used up is left out."""
-    rate = within_rate(caller, [server for server, _ in requests])
-    if rate.is_over:
-        return _TooMany(ProtocolError.limited, rate.wait_seconds)
-    found = [
-        (server, request, seat_at(caller, seats, server))
-        for server, request in requests
-        if server in rate.servers
-    ]
-    seated = [(server, request, seat) for server, request, seat in found if seat is not None]
-    return seated if seated or not found else _TooMany(ProtocolError.busy, BUSY_SECONDS)
 
 
 def _error_answer(

@@ -6,10 +6,14 @@ from typing import Final
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.path_table import HandlerFactory
-from relay.calls.tenants.caller import Caller
+from relay.calls.tenants.caller import Caller, identify
+from relay.calls.tool_use.answering import COMMENT
+from relay.calls.tool_use.message_admission import TooMany, with_seats
+from relay.calls.tool_use.server_stream import ServerStream
 from relay.calls.tool_use.session_access import holder_of, is_of_a_page, secret_of
 from relay.calls.tool_use.session_request import RELEASE, SessionRequest
 from relay.calls.tool_use.session_stream import SessionEnd, SessionStream
+from relay.calls.tool_use.subscription_stream import ListeningReader, SubscriptionStream
 from relay.calls.tool_use.tool_record import record_of
 from relay.dialect.refusals import Refusal
 from relay.http.downstream import ClientConnection, RequestHandler
@@ -17,15 +21,17 @@ from relay.http.headers import Field
 from relay.http.message import Request
 from relay.random_ids import random_id
 from relay.routing.snapshot import ToolAccess
-from relay.tools.decisions import Own, Passed
+from relay.tools.decisions import Own, Passed, Spread
 from relay.tools.discovery import discover_body, unsupported_version_data
 from relay.tools.gate import Gate
 from relay.tools.methods import Rule
+from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import MODERN_VERSION, Era
 from relay.tools.reading.messages import CLIENT_BOUNDS, Kind, Message, read_message
 from relay.tools.reading.mirrored_headers import MirroredHeaders, check, era_of, name_header
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
+from relay.tools.subscriptions import Subscription
 
 _MEDIA_TYPE: Final = b"application/json"
 _PARAMETER: Final = b"mcp-param-"
@@ -34,10 +40,19 @@ _ACCEPTED: Final = (
 )
 
 
-class ToolRequest(SessionRequest):
+class ToolRequest(SessionRequest, ListeningReader):
     """One message and its answer."""
 
-    __slots__ = ()
+    __slots__ = ("_quiet_since", "_subscription", "_was_kept_alive")
+
+    def __init__(
+        self, context: CallContext, connection: ClientConnection, request: Request
+    ) -> None:
+        super().__init__(context, connection, request)
+        self._subscription: SubscriptionStream | None = None
+        # one that was not can be told nothing by it
+        self._was_kept_alive = False
+        self._quiet_since = 0.0
 
     def tell(self, caller: Caller) -> None:
         access = caller.snapshot.tools
@@ -104,16 +119,101 @@ class ToolRequest(SessionRequest):
         if isinstance(decision, Passed):
             fields = _fields(message, decision, self.request.headers)
             self._pass_on(decision, caller, access, seal, fields)
-        elif isinstance(decision, Own) and decision.rule is Rule.OWN:
-            body = discover_body(self._id_text, access.permissions, access.versions, RELEASE)
-            self.send(200, own_responses.JSON, body)
-        elif isinstance(decision, Own) and decision.rule is Rule.DONE:
-            self.send(202, b"", b"")
+        elif isinstance(decision, Spread):
+            self._listen(message, decision, caller, access)
         elif isinstance(decision, ProtocolError):
             self._send_error(decision)
         else:
-            # changes are not announced as a capability
+            self._answer_itself(decision, access)
+
+    def _answer_itself(self, decision: Own, access: ToolAccess) -> None:
+        if decision.rule is Rule.OWN:
+            body = discover_body(self._id_text, access.permissions, access.versions, RELEASE)
+            self.send(200, own_responses.JSON, body)
+        elif decision.rule is Rule.DONE:
+            self.send(202, b"", b"")
+        else:
+            # a subscription to nothing that this tenant has
             self._send_error(ProtocolError.unknown_method)
+
+    # -- subscriptions ---------------------------------------------------------------------------------------------
+
+    def _listen(self, message: Message, spread: Spread, caller: Caller, access: ToolAccess) -> None:
+        """Asks the servers to tell of changes; one without a seat, a credential or room in its rate is left out."""
+        requests: list[tuple[str, bytes]] = []
+        for part in spread.parts:
+            auth = self._context.providers.auth_line(access.upstreams[part.server])
+            if auth is not None:
+                head = access.heads[part.server] + auth
+                head += _fields(message, part, self.request.headers)
+                body = part.text.encode()
+                length = b"content-length: %d\r\n\r\n" % len(body)
+                requests.append((part.server, head + length + body))
+        seated = with_seats(caller, caller.tenant.tool_seats.streams, requests)
+        if isinstance(seated, TooMany):
+            self._send_error(seated.error, retry_after_seconds=seated.retry_after_seconds)
+            return
+        wanted = Subscription(message.params["notifications"], spread.filters, self._id_text)
+        self._was_kept_alive = self._connection.keeps_alive(self.request, time.monotonic())
+        stream = self._subscription = SubscriptionStream(wanted, access.permissions, self)
+        stream.start(
+            [
+                ServerStream(
+                    self._context.providers,
+                    place,
+                    server,
+                    access.upstreams[server].origin,
+                    request,
+                    seat,
+                    stream,
+                )
+                for place, (server, request, seat) in enumerate(seated)
+            ]
+        )
+
+    def permissions_now(self) -> Permissions | None:
+        caller = self.caller
+        if caller is None or not caller.up_to_date:
+            found = identify(self.request, self._context.tenants)
+            if isinstance(found, Refusal):
+                return None
+            caller = self.caller = found
+        access = caller.snapshot.tools
+        is_served = access is not None and MODERN_VERSION in access.versions
+        return access.permissions if access is not None and is_served else None
+
+    def message(self, text: str) -> None:
+        self._quiet_since = time.monotonic()
+        super().message(text)
+
+    def keep_alive(self, now: float) -> None:
+        if self._was_kept_alive and not self._connection.keeps_alive(self.request, now):
+            if self._subscription is not None:
+                self._subscription.end()
+        elif now - self._quiet_since >= self._context.stream_keepalive_seconds:
+            self._quiet_since = now
+            self._writer.body(COMMENT)
+            self._writer.flush()
+
+    def pause(self) -> None:
+        super().pause()
+        if self._subscription is not None:
+            self._subscription.pause()
+
+    def resume(self) -> None:
+        super().resume()
+        if self._subscription is not None:
+            self._subscription.resume()
+
+    def _drop_call(self) -> None:
+        if self._subscription is not None:
+            self._subscription.abort()
+        super()._drop_call()
+
+    def _finish(self, now: float, *, keep_alive: bool) -> None:
+        # it refers to us: let go, or only the collector could free it
+        self._subscription = None
+        super()._finish(now, keep_alive=keep_alive)
 
     def _send_unsupported(self, access: ToolAccess) -> None:
         asked = self.request.fields.get(b"mcp-protocol-version", b"").decode("latin-1")

@@ -1,0 +1,138 @@
+"""The stream in which a tool server says what changes there, for as long as somebody reads it."""
+
+from abc import ABC, abstractmethod
+from typing import Final
+
+from mypy_extensions import trait
+
+from relay.calls.attempts.provider_access import ProviderAccess
+from relay.calls.tool_use.server_receiver import ServerReceiver
+from relay.http.connection_pool import Origin
+from relay.http.headers import Field
+from relay.http.upstream import UpstreamConnection
+from relay.tools.reading.event_stream import EventReader, EventTooLarge
+from relay.tools.reading.messages import SERVER_BOUNDS
+from relay.tools.seats import Seat
+
+SILENCE_SECONDS: Final = 3600.0
+"""A server that says nothing for so long is let go of: its stream may have been cut off where nobody can tell."""
+_EVENTS: Final = b"text/event-stream"
+
+
+@trait
+class StreamReader(ABC):
+    """Takes what the streams of servers bring."""
+
+    @abstractmethod
+    def opened(self) -> None:
+        """Takes that a server has a stream."""
+
+    @abstractmethod
+    def arrived(self, place: int, server: str, data: bytes) -> bool:
+        """Takes an event; returns whether it was one that a server may send."""
+
+    @abstractmethod
+    def closed(self, place: int) -> None:
+        """Takes that a server has no stream, or none any more; the last call of its stream."""
+
+    @abstractmethod
+    def crashed(self, error: Exception) -> None:
+        """Takes an exception in the handling of a stream, which has ended it."""
+
+
+class ServerStream(ServerReceiver):
+    """One server's stream of what changes there. place is what its reader knows it by."""
+
+    __slots__ = (
+        "_events",
+        "_origin",
+        "_place",
+        "_reader",
+        "_request",
+        "_seat",
+        "_server",
+    )
+
+    def __init__(
+        self,
+        providers: ProviderAccess,
+        place: int,
+        server: str,
+        origin: Origin,
+        request: bytes,
+        seat: Seat,
+        reader: StreamReader,
+    ) -> None:
+        super().__init__(providers)
+        self._place = place
+        self._server = server
+        self._origin = origin
+        self._request = request
+        self._seat = seat
+        self._reader = reader
+        self._events: EventReader | None = None
+
+    def start(self) -> None:
+        """Asks the server for its stream."""
+        self._acquire(self._origin)
+
+    def abort(self) -> None:
+        """Ends the stream without telling so."""
+        self._is_over = True
+        self._seat.leave()
+        self._let_go()
+
+    # -- relay.http.upstream.ResponseReceiver ----------------------------------------------------------------------
+
+    def connected(self, connection: UpstreamConnection, now: float) -> None:
+        if self._is_over:
+            connection.close()
+            return
+        self._connection = connection
+        connection.send(
+            self,
+            [self._request],
+            now,
+            first_byte=self._providers.first_byte_timeout,
+            idle=SILENCE_SECONDS,
+        )
+
+    def response(self, status: int, headers: list[Field], now: float) -> None:
+        media_type = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if self._is_over:
+            return
+        if status == 200 and media_type == _EVENTS:
+            self._events = EventReader(SERVER_BOUNDS.size)
+            self._reader.opened()
+
+    def body_received(self, data: bytes, now: float) -> None:
+        if self._is_over or self._events is None:
+            return
+        try:
+            self._read_events(self._events, data)
+        except EventTooLarge:
+            self._end()
+
+    def read_ended(self, now: float, *, completed: bool) -> None:
+        if not self._is_over and (completed or self._events is None):
+            if completed:
+                self._connection = None
+            self._end_events()
+
+    def _lost(self) -> None:
+        self._end()
+
+    def _events_ended(self) -> None:
+        self._end()
+
+    def crashed(self, error: Exception) -> None:
+        self.abort()
+        self._reader.crashed(error)
+
+    def _take_event(self, data: bytes) -> None:
+        if not self._reader.arrived(self._place, self._server, data) and not self._is_over:
+            self._end()
+
+    def _end(self) -> None:
+        self.abort()
+        self._reader.closed(self._place)
