@@ -15,9 +15,10 @@ import httpx
 from tests.growing_files import whole_text
 
 from relay_contract.billing.attempt_event import AttemptRecord
-from relay_contract.billing.delivery import ATTEMPTS_PATH
+from relay_contract.billing.delivery import ATTEMPTS_PATH, TOOL_CALLS_PATH
 from relay_contract.billing.event_line import event_line
 from relay_contract.billing.ledger_token import read_keys
+from relay_contract.billing.tool_call import ToolCall, tool_call_line
 
 START_SECONDS: Final = 60.0
 KEY: Final = "the-key-of-the-tests-of-the-ledger"
@@ -62,6 +63,10 @@ def give_keys(directory: Path, *keys: str) -> None:
 
 def lines(records: Sequence[AttemptRecord]) -> bytes:
     return b"".join(event_line(record) + b"\n" for record in records)
+
+
+def tool_lines(calls: Sequence[ToolCall]) -> bytes:
+    return b"".join(tool_call_line(call) + b"\n" for call in calls)
 
 
 class LedgerProcess:
@@ -144,6 +149,13 @@ class LedgerProcess:
         authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
         url = f"http://127.0.0.1:{self._ports['ingest_port']}{ATTEMPTS_PATH}"
         return self._client.post(url, content=body, headers={**authorization, **(headers or {})})
+
+    def send_tool_calls(
+        self, calls: Sequence[ToolCall] | bytes, *, token: str | None = None
+    ) -> httpx.Response:
+        """Delivers tool calls; with uid-a's token if none is given."""
+        body = calls if isinstance(calls, bytes) else tool_lines(calls)
+        return self.ask("POST", TOOL_CALLS_PATH, token=token, body=body)
 
     @property
     def url(self) -> str:

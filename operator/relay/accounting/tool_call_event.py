@@ -1,30 +1,9 @@
 """The record of a request for something of a tool server: who called what, under which rule, and how it ended."""
 
-from typing import Final, Literal
-
 import orjson
 
 from relay.random_ids import random_id
-
-ToolOutcome = Literal[
-    "ok",
-    "tool_error",
-    "protocol_error",
-    "input_required",
-    "invalid",
-    "unavailable",
-    "cancelled",
-    "denied",
-    "limited",
-    "refused",
-    "crashed",
-]
-"""Names the ends of a request. tool_error: the tool says that it failed; protocol_error: the server refused in the protocol's words;
-input_required: the call goes on with another request; invalid: what the server said was no answer; unavailable: it was not reached, or
-fell silent; cancelled: the caller left; denied: not granted, whether or not it exists; limited: beyond a limit; refused: not as
-the protocol has it; crashed: an error of the relay."""
-SERVED: Final = frozenset({"ok", "tool_error"})
-"""Outcomes of calls that a server carried out; what becomes a charge is one of these."""
+from relay_contract.billing.tool_call import ToolOutcome
 
 
 class ToolCallEvent:

@@ -24,7 +24,8 @@ Label = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\
 Microseconds = Annotated[int, Field(ge=0, le=MAX_MICROSECONDS)]
 PicoUsd = Annotated[int, Field(ge=0, le=MAX_PICO_USD)]
 
-Kind = Literal["usage"]
+Kind = Literal["usage", "tool"]
+"""An attempt, or a tool call (relay_contract.billing.tool_call)."""
 Phase = Literal["opened", "closed"]
 AttemptSide = Literal["stable", "canary", "fallback", "shadow", "preflight"]
 SERVED: Final[frozenset[AttemptSide]] = frozenset({"stable", "canary", "fallback"})
@@ -73,7 +74,7 @@ class Attempt(Part):
 
     version: Annotated[Literal[1], Field(alias="v")]
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-    kind: Kind = "usage"
+    kind: Literal["usage"] = "usage"
     tenant_uid: Identifier
     tenant: Name
     relay: Name

@@ -6,6 +6,8 @@ A relay sends what has no answer of 200 again, as often as it takes. What 200 te
 from typing import Final
 
 ATTEMPTS_PATH: Final = "/v1/attempts"
+TOOL_CALLS_PATH: Final = "/v1/tool-calls"
+"""Records of tool calls have a path of their own: a ledger that knows none of them takes attempts from the same relay."""
 INGEST_PORT: Final = 8090
 MAX_BATCH_BYTES: Final = 1024 * 1024
 MAX_BATCH_LINES: Final = 1000

@@ -31,6 +31,11 @@ def event_line(record: AttemptRecord) -> bytes:
     """Writes the record as JSON, without the newline. What holds its default stays out, so equal records are equal bytes."""
     content = record.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     content["phase"] = record.phase
+    return plain_line(content)
+
+
+def plain_line(content: dict[str, Any]) -> bytes:
+    """Writes the fields of a record in the order of their names, without blanks."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
@@ -46,6 +51,16 @@ def line_digest(line: bytes) -> str:
 
 def read_event(line: bytes) -> AttemptRecord:
     """Reads one record; raises UnreadableEvent."""
+    content = versioned_object(line)
+    try:
+        return _RECORD.validate_python(content, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        # which of the two records it is stands first
+        raise UnreadableEvent(first_problem(error, before=1)) from None
+
+
+def versioned_object(line: bytes) -> dict[str, Any]:
+    """Reads the fields of any record of this version; raises UnreadableEvent."""
     content = _decoded(line)
     version = content.get("v")
     if version != EVENT_VERSION or isinstance(version, bool):
@@ -53,10 +68,15 @@ def read_event(line: bytes) -> AttemptRecord:
             f"v is {_shown(version)}, and this ledger reads version {EVENT_VERSION}:"
             " a ledger is upgraded before the relays"
         )
-    try:
-        return _RECORD.validate_python(content, strict=True, by_alias=True, by_name=False)
-    except ValidationError as error:
-        raise UnreadableEvent(_first_problem(error)) from None
+    return content
+
+
+def first_problem(error: ValidationError, *, before: int = 0) -> str:
+    """Returns the first thing that is wrong with a record, and in which field: the path to it without so many steps."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"][before:])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def _decoded(line: bytes) -> dict[str, Any]:
@@ -108,13 +128,6 @@ def _bounded_integer(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
         raise UnreadableEvent(f"{digits[:_MAX_SHOWN]}: no number of a record has so many digits")
     return int(digits)
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
 
 
 def _shown(value: object) -> str:

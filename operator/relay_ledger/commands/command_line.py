@@ -20,6 +20,7 @@ from relay_ledger.commands import (
     reconcile_command,
     report_command,
     statement_command,
+    tools_command,
 )
 from relay_ledger.commands.credit_commands import CreditRefused
 from relay_ledger.commands.provider_api import ProviderRefused
@@ -87,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     report_command.add_arguments(
         commands.add_parser("report", help="say what attempts cost and earned")
     )
+    tools_command.add_arguments(
+        commands.add_parser("tools", help="say who called what of tool servers, and how it ended")
+    )
     reconcile_command.add_arguments(
         commands.add_parser("reconcile", help="compare with a provider's usage and cost reports")
     )
@@ -148,6 +152,7 @@ _READERS: Final[Mapping[str, Callable[[argparse.Namespace, str], int]]] = {
     "report": report_command.run,
     "terms": contract_commands.run_terms,
     "rates": contract_commands.run_rates,
+    "tools": tools_command.run,
 }
 
 

@@ -39,6 +39,7 @@ from relay_ledger.store.limits.dead_letters import DeadLetters
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.route_cost_reading import RouteCostReading
 from relay_ledger.store.schema import upgrade
+from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 from relay_ledger.upkeep.final_statements import FinalStatements
 from relay_ledger.upkeep.rounds import Upkeep, watch_keys
 
@@ -82,7 +83,9 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         loop.add_signal_handler(number, stopping.set)
     metrics, keys = LedgerMetrics(), KeyFile(settings.keys_file)
     ledger, prices = Ledger(engine), PriceBookStore(engine)
-    desk = BookingDesk(ledger, prices.book(), metrics, max_batches=settings.max_batches)
+    desk = BookingDesk(
+        ledger, ToolCallStore(engine), prices.book(), metrics, max_batches=settings.max_batches
+    )
     upkeep = Upkeep(settings, ledger, prices, desk=desk, metrics=metrics, log=log)
     statements = FinalStatements(
         settings,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -10,16 +10,22 @@ from typing import Final, TypeVar
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from relay_contract.billing.attempt_event import AttemptRecord
+from relay_contract.billing.tool_call import ToolCall
 from relay_ledger.booking.price_book import PriceBook
-from relay_ledger.ingest.batch_lines import Batch, unbookable
+from relay_ledger.ingest.batch_lines import Batch, Record, unbookable
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
-from relay_ledger.store.batch_booking import BookedGroup, Quarantined, Receipt, Served
+from relay_ledger.store.batch_booking import BookedGroup, Receipt, Served
 from relay_ledger.store.ledger import Ledger
+from relay_ledger.store.quarantine import Quarantined
+from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 
 THREADS: Final = 4
 _UNBOOKABLE: Final = (DataError, IntegrityError, OverflowError)
 """What a database says of rows that it cannot hold: a sum beyond 63 bits, above all."""
 _Result = TypeVar("_Result")
+Booking = Callable[[Sequence[Record], Sequence[Quarantined]], Receipt]
+"""Books records, and keeps lines apart, in one transaction."""
 
 
 class TooBusy(Exception):
@@ -34,9 +40,16 @@ class BookingDesk:
     """Lives as long as the process. prices are those in force; upkeep puts newer ones in their place."""
 
     def __init__(
-        self, ledger: Ledger, prices: PriceBook, metrics: LedgerMetrics, *, max_batches: int
+        self,
+        ledger: Ledger,
+        tool_calls: ToolCallStore,
+        prices: PriceBook,
+        metrics: LedgerMetrics,
+        *,
+        max_batches: int,
     ) -> None:
         self._ledger = ledger
+        self._tool_calls = tool_calls
         self._metrics = metrics
         self._most = max_batches
         self._in_hand = 0
@@ -59,11 +72,28 @@ class BookingDesk:
         finally:
             self._in_hand -= 1
 
-    async def book(self, tenant_uid: str, batch: Batch) -> Receipt:
-        """Books a batch; returns once it is on disk. Raises DatabaseAway."""
+    async def book(self, tenant_uid: str, batch: Batch[AttemptRecord]) -> Receipt:
+        """Books a batch of attempts; returns once it is on disk. Raises DatabaseAway."""
+
+        def book(records: Sequence[AttemptRecord], refused: Sequence[Quarantined]) -> Receipt:
+            return self._ledger.book(tenant_uid, records, self.prices, now=_now(), refused=refused)
+
+        return await self._booked(tenant_uid, batch, book)
+
+    async def book_tool_calls(self, tenant_uid: str, batch: Batch[ToolCall]) -> Receipt:
+        """Books a batch of tool calls; returns once it is on disk. Raises DatabaseAway."""
+
+        def book(calls: Sequence[ToolCall], refused: Sequence[Quarantined]) -> Receipt:
+            return self._tool_calls.book(tenant_uid, calls, now=_now(), refused=refused)
+
+        return await self._booked(tenant_uid, batch, book)
+
+    async def _booked(
+        self, tenant_uid: str, batch: Batch[Record], book: Booking[Record]
+    ) -> Receipt:
         started = time.monotonic()
         async with self._turn(tenant_uid):
-            receipt = await self.in_thread(lambda: self._book(tenant_uid, batch))
+            receipt = await self.in_thread(lambda: _book(batch, book))
         self._metrics.booking_seconds.observe(time.monotonic() - started)
         self._metrics.booked(receipt)
         return receipt
@@ -82,36 +112,6 @@ class BookingDesk:
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise DatabaseAway(type(error).__name__) from error
 
-    def _book(self, tenant_uid: str, batch: Batch) -> Receipt:
-        now = time.time_ns() // 1000
-        try:
-            return self._ledger.book(
-                tenant_uid, batch.records, self.prices, now=now, refused=batch.refused
-            )
-        except _UNBOOKABLE:
-            # one of them is what the database cannot hold; the others must not wait for ever behind it
-            return self._book_one_by_one(tenant_uid, batch, now)
-
-    def _book_one_by_one(self, tenant_uid: str, batch: Batch, now: int) -> Receipt:
-        refused = list(batch.refused)
-        booked = repeated = 0
-        kept: list[Quarantined] = []
-        unpriced = {"cost": 0, "charge": 0}
-        served: dict[Served, BookedGroup] = {}
-        for record in batch.records:
-            try:
-                receipt = self._ledger.book(tenant_uid, [record], self.prices, now=now)
-            except _UNBOOKABLE as error:
-                refused.append(unbookable(record, _cause(error)))
-                continue
-            booked, repeated = booked + receipt.booked, repeated + receipt.repeated
-            kept += receipt.quarantined
-            unpriced = {name: unpriced[name] + receipt.unpriced.get(name, 0) for name in unpriced}
-            for one, group in receipt.served.items():
-                served[one] = served.get(one, BookedGroup()) + group
-        self._ledger.book(tenant_uid, [], self.prices, now=now, refused=refused)
-        return Receipt(booked, repeated, (*kept, *refused), unpriced, served)
-
     @asynccontextmanager
     async def _turn(self, tenant_uid: str) -> AsyncIterator[None]:
         """Waits for the tenant's batches before: a thread is not to wait for a lock of the database."""
@@ -126,6 +126,39 @@ class BookingDesk:
                 del self._turns[tenant_uid]
             else:
                 self._turns[tenant_uid] = lock, users - 1
+
+
+def _book(batch: Batch[Record], book: Booking[Record]) -> Receipt:
+    try:
+        return book(batch.records, batch.refused)
+    except _UNBOOKABLE:
+        # one of them is what the database cannot hold; the others must not wait for ever behind it
+        return _book_one_by_one(batch, book)
+
+
+def _book_one_by_one(batch: Batch[Record], book: Booking[Record]) -> Receipt:
+    refused: list[Quarantined] = list(batch.refused)
+    booked = repeated = 0
+    kept: list[Quarantined] = []
+    unpriced = {"cost": 0, "charge": 0}
+    served: dict[Served, BookedGroup] = {}
+    for record in batch.records:
+        try:
+            receipt = book([record], ())
+        except _UNBOOKABLE as error:
+            refused.append(unbookable(record, _cause(error), batch.kind))
+            continue
+        booked, repeated = booked + receipt.booked, repeated + receipt.repeated
+        kept += receipt.quarantined
+        unpriced = {name: unpriced[name] + receipt.unpriced.get(name, 0) for name in unpriced}
+        for one, group in receipt.served.items():
+            served[one] = served.get(one, BookedGroup()) + group
+    book([], refused)
+    return Receipt(booked, repeated, (*kept, *refused), unpriced, served)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 def _cause(error: Exception) -> str:

@@ -2,28 +2,39 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
-from relay_contract.billing.delivery import ATTEMPTS_PATH, MAX_BATCH_BYTES
-from relay_ledger.ingest.batch_lines import SECOND, BatchRefused, Window, read_batch, told
+from relay_contract.billing.delivery import ATTEMPTS_PATH, MAX_BATCH_BYTES, TOOL_CALLS_PATH
+from relay_ledger.ingest.batch_lines import (
+    ATTEMPTS,
+    SECOND,
+    TOOL_CALLS,
+    BatchRefused,
+    Window,
+    read_batch,
+    told,
+)
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway, TooBusy
 from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import Settings
+from relay_ledger.store.batch_booking import Receipt
 
 DAY_SECONDS: Final = 86_400
 _BEARER: Final = "bearer "
 _RETRY_SOON: Final = {"Retry-After": "1"}
 Problem = Callable[..., None]
 """Writes a log line: an event and its fields."""
+Take = Callable[[bytes, str], Awaitable[Receipt]]
+"""Books the body of a tenant's batch; raises BatchRefused, DatabaseAway."""
 
 
 class IngestPort:
-    """The one route that relays use."""
+    """The routes by which relays deliver."""
 
     def __init__(
         self,
@@ -42,10 +53,25 @@ class IngestPort:
     def application(self) -> web.Application:
         """Makes the application."""
         application = web.Application(client_max_size=MAX_BATCH_BYTES)
-        application.router.add_post(ATTEMPTS_PATH, self._take)
+        application.router.add_post(ATTEMPTS_PATH, self._take_attempts)
+        application.router.add_post(TOOL_CALLS_PATH, self._take_tool_calls)
         return application
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _take_attempts(self, request: web.Request) -> web.Response:
+        return await self._take(request, self._book_attempts)
+
+    async def _take_tool_calls(self, request: web.Request) -> web.Response:
+        return await self._take(request, self._book_tool_calls)
+
+    async def _book_attempts(self, body: bytes, tenant_uid: str) -> Receipt:
+        batch = read_batch(body, tenant_uid, self._window(), ATTEMPTS)
+        return await self._desk.book(tenant_uid, batch)
+
+    async def _book_tool_calls(self, body: bytes, tenant_uid: str) -> Receipt:
+        batch = read_batch(body, tenant_uid, self._window(), TOOL_CALLS)
+        return await self._desk.book_tool_calls(tenant_uid, batch)
+
+    async def _take(self, request: web.Request, take: Take) -> web.Response:
         tenant_uid = self._caller(request)
         if tenant_uid is None:
             return self._refuse(
@@ -55,7 +81,7 @@ class IngestPort:
             )
         try:
             async with self._desk.place():
-                return await self._book(request, tenant_uid)
+                return await self._book(request, tenant_uid, take)
         except TooBusy:
             return self._refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -63,16 +89,13 @@ class IngestPort:
                 "as many batches are in hand as there may be: send it again",
             )
 
-    async def _book(self, request: web.Request, tenant_uid: str) -> web.Response:
+    async def _book(self, request: web.Request, tenant_uid: str, take: Take) -> web.Response:
         try:
-            body = await self._body(request)
-            batch = read_batch(body, tenant_uid, self._window())
+            receipt = await take(await self._body(request), tenant_uid)
         except BatchRefused as refused:
             if refused.reason == "forged":
                 self._log("forged_batch", tenant_uid=tenant_uid, detail=str(refused))
             return self._refuse(_STATUSES[refused.reason], refused.reason, str(refused))
-        try:
-            receipt = await self._desk.book(tenant_uid, batch)
         except DatabaseAway as away:
             self._log("database_away", detail=str(away.__cause__).split("\n")[0])
             return self._refuse(

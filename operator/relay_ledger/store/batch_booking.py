@@ -22,13 +22,13 @@ from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import insert_into
 from relay_ledger.store.limits.tenant_limits import BEFORE, Booked, TenantLimits
 from relay_ledger.store.posting_rows import posting_from, row_of
+from relay_ledger.store.quarantine import Quarantined, keep_apart
 from relay_ledger.store.tables import (
     ANSWERS,
     DIMENSIONS,
     EVENTS,
     IN_FLIGHT,
     POSTINGS,
-    QUARANTINE,
     QUARTER_MICROSECONDS,
     SUMS,
     TALLIES,
@@ -36,17 +36,6 @@ from relay_ledger.store.tables import (
 
 DAY_MICROSECONDS: Final = 86_400_000_000
 _TALLIED: Final = ("opened", "closed", "swept", "unopened")
-MAX_DETAIL: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """A line that is not booked: its reason is unreadable, conflict, early or late."""
-
-    digest: str
-    reason: str
-    detail: str
-    line: str
 
 
 Served = tuple[str, str, str]
@@ -128,7 +117,7 @@ class BatchBooking:
         self._follow_lives(
             [(one.record.id, one.record.dispatched_at, one.record.phase) for one in fresh]
         )
-        self._quarantine(quarantined)
+        keep_apart(self._connection, self._tenant_uid, quarantined, now=self._now)
         return Receipt(
             booked=len(fresh),
             repeated=len(records) - len(fresh) - (len(quarantined) - len(refused)),
@@ -292,22 +281,6 @@ class BatchBooking:
             for day in sorted(days)
         ]
         self._add_up(TALLIES, _TALLIED, rows)
-
-    def _quarantine(self, lines: Sequence[Quarantined]) -> None:
-        rows = [
-            {
-                "tenant_uid": self._tenant_uid,
-                "digest": one.digest,
-                "reason": one.reason,
-                "received_at": self._now,
-                "detail": one.detail[:MAX_DETAIL],
-                "line": one.line,
-            }
-            for one in lines
-        ]
-        if rows:
-            statement = insert_into(self._connection, QUARANTINE).on_conflict_do_nothing()
-            self._connection.execute(statement, rows)
 
     def _add_up(self, table: Any, names: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:

@@ -11,9 +11,10 @@ from relay_contract.billing.event_line import read_event
 from relay_ledger.booking.attempt_life import Tally
 from relay_ledger.booking.posting import FIGURES
 from relay_ledger.booking.price_book import PriceBook
-from relay_ledger.store.batch_booking import BatchBooking, Quarantined, Receipt
+from relay_ledger.store.batch_booking import BatchBooking, Receipt
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.quarantine import Quarantined
 from relay_ledger.store.tables import (
     DIMENSIONS,
     EVENTS,

@@ -90,9 +90,9 @@ def _end(name: str) -> int:
 
 
 def _delete_months(connection: Connection, cutoff: int) -> list[str]:
-    tables = [METADATA.tables[name] for name in PARTITIONED]
+    tables = [(METADATA.tables[name], at) for name, at in PARTITIONED.items()]
     return [
         table.name
-        for table in tables
-        if connection.execute(delete(table).where(table.c.dispatched_at < cutoff)).rowcount
+        for table, at in tables
+        if connection.execute(delete(table).where(table.c[at] < cutoff)).rowcount
     ]

@@ -1,7 +1,7 @@
 """The tables. Money, tokens and times are integers on both databases: SQLite has no decimals, and tests on it have to prove something.
 
-`events` and `postings` only grow; triggers refuse to change a row. `sums` and `tallies` are what they add up to, changed in
-the same transaction; `in_flight` is what is opened and not closed. On PostgreSQL the first two are partitioned by the month of dispatch.
+`events`, `postings` and `tool_calls` only grow; triggers refuse to change a row. `sums` and `tallies` are what the first two add up to,
+changed in the same transaction; `in_flight` is what is opened and not closed. On PostgreSQL the first three are partitioned by month.
 """
 
 from typing import Final
@@ -22,9 +22,14 @@ _Whole: Final = BigInteger().with_variant(Integer(), "sqlite")
 _Small: Final = SmallInteger().with_variant(Integer(), "sqlite")
 QUARTER_MICROSECONDS: Final = 15 * 60 * 1_000_000
 """Sums are of quarters of an hour: every zone of today begins its days at one (Nepal is 5:45 ahead)."""
-PARTITIONED: Final = ("events", "postings")
+PARTITIONED: Final = {
+    "events": "dispatched_at",
+    "postings": "dispatched_at",
+    "tool_calls": "called_at",
+}
+"""Tables whose old months go as a whole, and the time by which a row is of a month."""
 GROWING: Final = (
-    *("events", "postings", "price_lists", "assignments", "quarantine"),
+    *("events", "postings", "tool_calls", "price_lists", "assignments", "quarantine"),
     *("terms", "exchange_rates", "statements", "credits"),
 )
 """Tables whose rows never change."""
@@ -137,6 +142,38 @@ IN_FLIGHT: Final = Table(
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
+
+TOOL_CALLS: Final = Table(
+    "tool_calls",
+    METADATA,
+    _text("tenant_uid", key=True),
+    _text("event_id", key=True),
+    _whole("called_at", key=True),
+    _whole("ended_at"),
+    _whole("received_at"),
+    _text("tenant"),
+    _text("relay"),
+    _text("call_id"),
+    _text("round_id"),
+    _text("key_name"),
+    _text("method"),
+    _text("server"),
+    _text("name"),
+    _text("rule"),
+    _text("limit_name"),
+    _text("revision"),
+    _text("outcome"),
+    _whole("request_bytes"),
+    _whole("answer_bytes"),
+    _text("request_id"),
+    _text("digest"),
+    # what is asked of all tenants at once begins with a time, not with a tenant
+    Index(None, "called_at"),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (called_at)",
+)
+"""Each request for something of a tool server, as relay_contract.billing.tool_call."""
 
 QUARANTINE: Final = Table(
     "quarantine",

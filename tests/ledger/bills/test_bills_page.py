@@ -37,7 +37,7 @@ BLOCKS = [block for block in blocks_of(PAGE) if block.fate is not None]
 
 
 def test_the_page_has_blocks() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)

@@ -32,6 +32,7 @@ from relay_ledger.store.bills.statement_store import PostingsGone, StatementStor
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.tables import STATEMENTS, TERMS
+from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 from relay_ledger.upkeep.final_statements import FinalStatements
 
 HOUR = 3600 * 10**6
@@ -262,7 +263,9 @@ def test_what_is_due_becomes_final_without_anybody_asking(
             book(books, used(name, when, tenant_uid=uid), tenant=uid)
     logged: list[tuple[str, str, str]] = []
     metrics = LedgerMetrics()
-    desk = BookingDesk(books.ledger, books.prices, metrics, max_batches=4)
+    desk = BookingDesk(
+        books.ledger, ToolCallStore(books.engine), books.prices, metrics, max_batches=4
+    )
     settings = Settings(database=SecretStr("sqlite:////nowhere"))
     finals = FinalStatements(
         settings,
@@ -340,7 +343,9 @@ def test_no_statement_waits_for_one_of_another_tenant_that_fails(
             for statement in FAILING[books.engine.dialect.name]:
                 connection.exec_driver_sql(statement)
     logged: list[tuple[str, str]] = []
-    desk = BookingDesk(books.ledger, books.prices, LedgerMetrics(), max_batches=4)
+    desk = BookingDesk(
+        books.ledger, ToolCallStore(books.engine), books.prices, LedgerMetrics(), max_batches=4
+    )
     finals = FinalStatements(
         Settings(database=SecretStr("sqlite:////nowhere")),
         statements,

@@ -4,7 +4,6 @@ import math
 import time
 from typing import Final
 
-from relay.accounting.tool_call_event import ToolOutcome
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.own_request import TenantRequest
@@ -24,6 +23,7 @@ from relay.tools.reading.event_stream import event
 from relay.tools.reading.protocol_errors import ProtocolError
 from relay.tools.request_state import StateSeal
 from relay.tools.seats import Seat
+from relay_contract.billing.tool_call import ToolOutcome
 
 COMMENT: Final = b": waiting\n\n"
 """What a stream with nothing to say is kept alive by."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from relay.accounting.tool_call_event import ToolCallEvent, ToolOutcome
+from relay.accounting.tool_call_event import ToolCallEvent
 from relay.calls.tenants.caller import Caller
 from relay.tools.decisions import Decision, Passed
 from relay.tools.methods import Rule, Sender, rule_of
@@ -10,6 +10,7 @@ from relay.tools.permissions import Permissions
 from relay.tools.reading.eras import Era
 from relay.tools.reading.messages import Kind, Message
 from relay.tools.reading.protocol_errors import ProtocolError
+from relay_contract.billing.tool_call import ToolOutcome
 from relay_contract.tools.patterns import is_name
 
 _BOOKED: Final = frozenset({Rule.TOOL, Rule.PROMPT, Rule.RESOURCE, Rule.COMPLETION})

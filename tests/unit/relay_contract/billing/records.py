@@ -14,6 +14,7 @@ from relay_contract.billing.attempt_event import (
     event_id,
 )
 from relay_contract.billing.token_buckets import BUCKETS, BilledUnits, TokenBuckets
+from relay_contract.billing.tool_call import CARRIED_OUT, ToolCall, ToolOutcome, tool_call_id
 
 NOON = 1_790_000_000_000_000
 LABELS = st.text(
@@ -67,6 +68,62 @@ def closed(**changes: Any) -> AttemptClosed:
     names = ending.keys() | AttemptClosed.model_fields.keys() - AttemptOpened.model_fields.keys()
     ending |= {name: changes.pop(name) for name in names if name in changes}
     return AttemptClosed(phase="closed", **attempt(**changes), **ending)
+
+
+def tool_call(**changes: Any) -> ToolCall:
+    """Returns a call of a tool that went well and took a quarter of a second, unless it is changed."""
+    called_at = changes.get("called_at", NOON)
+    fields: dict[str, Any] = {
+        "version": 1,
+        "kind": "tool",
+        "tenant_uid": "uid-a",
+        "tenant": "acme",
+        "relay": "relay-0",
+        "call_id": "c0ffee",
+        "round_id": "c0ffee",
+        "called_at": called_at,
+        "ended_at": called_at + 250_000,
+        "key_name": "app",
+        "method": "tools/call",
+        "server": "erp",
+        "name": "read_invoice",
+        "rule": "read_*",
+        "revision": "r1",
+        "outcome": "ok",
+        "request_bytes": 120,
+        "answer_bytes": 64,
+        **changes,
+    }
+    identity = {name: fields[name] for name in ("tenant_uid", "round_id", "called_at")}
+    return ToolCall(**{"id": tool_call_id(**identity), **fields})
+
+
+def denied_call(**changes: Any) -> ToolCall:
+    """Returns a call of a tool that is not granted, unless it is changed."""
+    denied = {"server": "", "rule": "", "outcome": "denied", "answer_bytes": 0}
+    return tool_call(**{**denied, **changes})
+
+
+@st.composite
+def tool_calls(draw: st.DrawFn) -> ToolCall:
+    called_at = draw(st.integers(0, MAX_MICROSECONDS))
+    outcome = draw(st.sampled_from(get_args(ToolOutcome)))
+    placed = NAMES if outcome in CARRIED_OUT else LABELS
+    return tool_call(
+        tenant_uid=draw(IDENTIFIERS),
+        tenant=draw(NAMES),
+        round_id=draw(IDENTIFIERS),
+        called_at=called_at,
+        ended_at=draw(st.integers(called_at, MAX_MICROSECONDS)),
+        key_name=draw(LABELS),
+        server=draw(placed),
+        rule=draw(placed),
+        name=draw(LABELS),
+        outcome=outcome,
+        request_bytes=draw(st.integers(0, 2**63 - 1)),
+        answer_bytes=draw(st.integers(0, 2**63 - 1)),
+        request_id=draw(LABELS),
+    )
 
 
 @st.composite

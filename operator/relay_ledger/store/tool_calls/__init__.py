@@ -1,0 +1,1 @@
+"""What tenants ask of tool servers: booked once, and read by whoever wants to know who called what."""

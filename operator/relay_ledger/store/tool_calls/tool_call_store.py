@@ -1,0 +1,84 @@
+"""Books tool calls: each once, however often it is delivered, and for the tenant whose relay tells of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from relay_contract.billing.event_line import line_digest
+from relay_contract.billing.tool_call import ToolCall, tool_call_line
+from relay_ledger.store.batch_booking import Receipt
+from relay_ledger.store.bulk_insert import insert_rows
+from relay_ledger.store.databases import writing
+from relay_ledger.store.partitions import Partitions
+from relay_ledger.store.quarantine import Quarantined, keep_apart
+from relay_ledger.store.tables import TOOL_CALLS
+
+
+class ToolCallStore:
+    """Everything that adds rows of tool calls. Times are microseconds since 1970."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._partitions = Partitions(engine)
+
+    def book(
+        self,
+        tenant_uid: str,
+        calls: Sequence[ToolCall],
+        *,
+        now: int,
+        refused: Sequence[Quarantined] = (),
+    ) -> Receipt:
+        """Books a tenant's calls at once. When it returns they are on disk; when it raises nothing is booked."""
+        if any(call.tenant_uid != tenant_uid for call in calls):
+            raise ValueError("a batch holds calls of one tenant")
+        self._partitions.ensure(call.called_at for call in calls)
+        with writing(self._engine, tenant_uid) as connection:
+            known = _digests(connection, tenant_uid, calls)
+            fresh: list[dict[str, Any]] = []
+            quarantined = list(refused)
+            for call in calls:
+                line = tool_call_line(call)
+                digest = line_digest(line)
+                booked = known.get(call.id)
+                if booked is None:
+                    known[call.id] = digest
+                    fresh.append(_row(call, digest, now))
+                elif booked != digest:
+                    quarantined.append(_conflict(call, line, digest, booked))
+            insert_rows(connection, TOOL_CALLS, fresh)
+            keep_apart(connection, tenant_uid, quarantined, now=now)
+        conflicts = len(quarantined) - len(refused)
+        return Receipt(len(fresh), len(calls) - len(fresh) - conflicts, tuple(quarantined))
+
+
+def _digests(connection: Connection, tenant_uid: str, calls: Sequence[ToolCall]) -> dict[str, str]:
+    """Returns the digests of those that are booked, by id; the times let PostgreSQL look into few partitions."""
+    if not calls:
+        return {}
+    times = [call.called_at for call in calls]
+    rows = connection.execute(
+        select(TOOL_CALLS.c.event_id, TOOL_CALLS.c.digest).where(
+            TOOL_CALLS.c.tenant_uid == tenant_uid,
+            TOOL_CALLS.c.event_id.in_({call.id for call in calls}),
+            TOOL_CALLS.c.called_at.between(min(times), max(times)),
+        )
+    )
+    return {str(event_id): str(digest) for event_id, digest in rows}
+
+
+def _row(call: ToolCall, digest: str, now: int) -> dict[str, Any]:
+    fields = call.model_dump(exclude={"version", "id", "kind", "limit"})
+    # LIMIT is a word of SQL
+    own = {"event_id": call.id, "limit_name": call.limit, "digest": digest, "received_at": now}
+    return {**fields, **own}
+
+
+def _conflict(call: ToolCall, line: bytes, digest: str, booked: str) -> Quarantined:
+    return Quarantined(
+        digest=digest,
+        reason="conflict",
+        detail=f"tool call {call.id} is booked with another content, of digest {booked}",
+        line=line.decode(),
+    )
