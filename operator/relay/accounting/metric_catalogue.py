@@ -198,7 +198,7 @@ FAMILIES: Final = (
         "relay_outbox_records_dropped_total",
         "counter",
         ("record",),
-        "Records (opened, closed) for which the outbox had no room.",
+        "Records (opened, closed, tool_call) for which the outbox had no room.",
     ),
     MetricFamily(
         "relay_outbox_records_shipped_total", "counter", (), "Records that the ledger has."

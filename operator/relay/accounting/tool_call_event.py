@@ -2,14 +2,13 @@
 
 import orjson
 
-from relay.random_ids import random_id
-from relay_contract.billing.tool_call import ToolOutcome
+from relay_contract.billing.tool_call import ToolOutcome, tool_call_id
 
 
 class ToolCallEvent:
     """A request that has ended. The requests of a call in several rounds have one call_id, and all but its last end as input_required.
 
-    method is the protocol's; server, name and rule (the pattern that grants it) are empty of what is denied, but for the name
+    round_id is the request's own id, called_at when it came, microseconds since 1970. method is the protocol's; server, name and rule (the pattern that grants it) are empty of what is denied, but for the name
     that was asked for if a tool could have it. A URI is an argument: of resources the rule alone is told. limit is the pattern of
     the tools' limit that refused it, empty of the server's own. revision is that of the manifest. Sizes are in bytes.
     """
@@ -17,6 +16,7 @@ class ToolCallEvent:
     __slots__ = (
         "answer_bytes",
         "call_id",
+        "called_at",
         "key",
         "limit",
         "method",
@@ -25,6 +25,7 @@ class ToolCallEvent:
         "request_bytes",
         "request_id",
         "revision",
+        "round_id",
         "rule",
         "seconds",
         "server",
@@ -37,7 +38,8 @@ class ToolCallEvent:
         name: str,
         key: str,
         revision: str,
-        call_id: str,
+        round_id: str,
+        called_at: int,
         request_id: str,
         request_bytes: int,
     ) -> None:
@@ -45,7 +47,9 @@ class ToolCallEvent:
         self.name = name
         self.key = key
         self.revision = revision
-        self.call_id = call_id
+        self.round_id = round_id
+        self.call_id = round_id
+        self.called_at = called_at
         self.request_id = request_id
         self.request_bytes = request_bytes
         self.answer_bytes = 0
@@ -55,6 +59,10 @@ class ToolCallEvent:
         self.outcome: ToolOutcome = "refused"
         self.seconds = 0.0
 
+    def id(self, tenant_uid: str) -> str:
+        """Returns the id of its record, in the log as in the ledger."""
+        return tool_call_id(tenant_uid=tenant_uid, round_id=self.round_id, called_at=self.called_at)
+
 
 def tool_call_line(
     event: ToolCallEvent, *, tenant: str, tenant_uid: str, timestamp: float, pod: str
@@ -63,7 +71,7 @@ def tool_call_line(
     line = {
         "ts": timestamp,
         "event": "tool_call",
-        "event_id": random_id(32),
+        "event_id": event.id(tenant_uid),
         "call_id": event.call_id,
         "pod": pod,
         "tenant": tenant,

@@ -51,6 +51,7 @@ from relay.http.deadlines import DeadlineWheel
 from relay.http.outbox import Outbox
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.outbox.segment_files import SEGMENT_BYTES
+from relay.outbox.tool_call_writer import ToolCallWriter
 from relay.routing.breaker import BreakerState
 from relay.routing.snapshot import Snapshot, Upstream
 from relay.settings import MIB, Settings
@@ -74,7 +75,8 @@ class CallService:
         self.exceptions = ExceptionLog(log)
         self.tenants = TenantMap()
         self.records = records_of(settings, now=time.monotonic())
-        self._told_trouble = ""
+        self.tool_records = tool_records_of(settings)
+        self._told_trouble = self._told_tool_trouble = ""
         self.purse = purse if purse is not None else Purse(shared_counters(1), 0)
         self.providers = ProviderAccess(settings, self._wheel, self.outbox, log)
         self._shadows = Shadows(
@@ -120,6 +122,7 @@ class CallService:
             purse=self.purse,
             now=time.monotonic(),
             records=self.records,
+            tool_records=self.tool_records,
         )
         self.providers.install(self._upstreams())
         self.preflights.install(self.tenants.all())
@@ -135,17 +138,23 @@ class CallService:
         self.preflights.tick(now)
         self.renewal.tick(now)
         if self.records is not None:
-            self._tend_records(self.records, now)
-
-    def _tend_records(self, records: AttemptWriter, now: float) -> None:
-        records.tick(now)
-        if records.trouble != self._told_trouble:
-            self._told_trouble = records.trouble
-            self._log.event(
-                "error" if records.trouble else "info",
-                "outbox_room",
-                message=records.trouble or "there is room again",
+            self.records.tick(now)
+            self._told_trouble = self._tell_room(self.records.trouble, self._told_trouble)
+        if self.tool_records is not None:
+            self.tool_records.tick(now)
+            self._told_tool_trouble = self._tell_room(
+                self.tool_records.trouble, self._told_tool_trouble
             )
+
+    def _tell_room(self, trouble: str, told: str) -> str:
+        """Logs what is wrong with an outbox, once until it changes; returns it."""
+        if trouble != told:
+            self._log.event(
+                "error" if trouble else "info",
+                "outbox_room",
+                message=trouble or "there is room again",
+            )
+        return trouble
 
     def stop(self) -> None:
         """Aborts what runs for nobody: the process is about to end.
@@ -233,6 +242,10 @@ class CallService:
                 (("opened",), self.records.dropped_opened),
                 (("closed",), self.records.dropped_closed),
             ]
+        if self.tool_records is not None:
+            report.setdefault("relay_outbox_records_dropped_total", []).append(
+                (("tool_call",), self.tool_records.dropped)
+            )
         return report
 
     def _upstreams(self) -> list[Upstream]:
@@ -255,6 +268,13 @@ def records_of(settings: Settings, *, now: float) -> AttemptWriter | None:
         most_segments=settings.outbox_mebibytes * MIB // SEGMENT_BYTES - spare,
         now=now,
     )
+
+
+def tool_records_of(settings: Settings) -> ToolCallWriter | None:
+    """Makes the writer of this worker's records of tool calls; None without a ledger."""
+    if settings.ledger_url is None:
+        return None
+    return ToolCallWriter(settings.outbox_directory, relay=settings.pod_name or "relay")
 
 
 def _paths(context: CallContext) -> PathTable:

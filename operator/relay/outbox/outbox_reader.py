@@ -30,8 +30,8 @@ class Parcel:
         self.segment.outstanding -= 1
 
 
-class _Open:
-    """An attempt of which only the beginning was read. is_taken: that was returned as a line."""
+class OpenRecord:
+    """An attempt or tool call of which only the beginning was read. is_taken: that was returned as a line."""
 
     __slots__ = ("found", "is_taken", "read_at", "segment")
 
@@ -42,15 +42,15 @@ class _Open:
         self.is_taken = False
 
 
-class _Writer:
-    """The segments of one writer that are still there, the oldest first, and its attempts that are under way."""
+class Writer:
+    """The segments of one writer that are still there, the oldest first, and what is under way of it."""
 
     __slots__ = ("has_ended", "known", "opened", "segments", "tail_reached")
 
     def __init__(self) -> None:
         self.segments: list[SegmentReader] = []
         self.known: set[str] = set()
-        self.opened: dict[bytes, _Open] = {}
+        self.opened: dict[bytes, OpenRecord] = {}
         # nothing more was written when it was looked at last; and nobody was there to write
         self.tail_reached = self.has_ended = False
 
@@ -77,7 +77,7 @@ class OutboxReader:
     def __init__(self, directory: Path, tenant_uid: str) -> None:
         self._directory = directory
         self._lines = EventLines(tenant_uid)
-        self._writers: dict[str, _Writer] = {}
+        self._writers: dict[str, Writer] = {}
         self._skipped = 0
         self.opened = self.closed = self.left_open = 0
         self.problems: list[str] = []
@@ -136,7 +136,7 @@ class OutboxReader:
         """Opens the segments that are new."""
         names = segments(self._directory)
         for name in names:
-            writer = self._writers.setdefault(writer_of(name), _Writer())
+            writer = self._writers.setdefault(writer_of(name), Writer())
             if name in writer.known:
                 continue
             writer.known.add(name)
@@ -145,7 +145,7 @@ class OutboxReader:
             except (OSError, ValueError) as error:
                 self.problems.append(f"{name}: {error}")
 
-    def _read_writer(self, writer: _Writer, parcels: list[Parcel], now: float, most: int) -> None:
+    def _read_writer(self, writer: Writer, parcels: list[Parcel], now: float, most: int) -> None:
         """Reads on where the writer's records go on: in a segment only once nothing more can come into the one before it."""
         writer.tail_reached = False
         for segment in writer.segments:
@@ -169,7 +169,7 @@ class OutboxReader:
 
     def _take(
         self,
-        writer: _Writer,
+        writer: Writer,
         segment: SegmentReader,
         found: Found,
         parcels: list[Parcel],
@@ -178,7 +178,7 @@ class OutboxReader:
         try:
             opening = opening_in(found)
             if found.kind == OPENED:
-                self._note_opened(writer, opening, _Open(found, segment, now), parcels)
+                self._note_opened(writer, opening, OpenRecord(found, segment, now), parcels)
                 return
             parcels.append(self._parcel(found, segment))
         except UnreadableRecord as error:
@@ -193,7 +193,7 @@ class OutboxReader:
             known.segment.outstanding -= 1
 
     def _note_opened(
-        self, writer: _Writer, opening: bytes, attempt: _Open, parcels: list[Parcel]
+        self, writer: Writer, opening: bytes, attempt: OpenRecord, parcels: list[Parcel]
     ) -> None:
         attempt.segment.outstanding += 1
         self.opened += 1
@@ -202,7 +202,7 @@ class OutboxReader:
             self._take_opened(writer.opened.pop(next(iter(writer.opened))), parcels)
             self.left_open += 1
 
-    def _take_overdue(self, writer: _Writer, parcels: list[Parcel], now: float) -> None:
+    def _take_overdue(self, writer: Writer, parcels: list[Parcel], now: float) -> None:
         """Takes attempts as opened that are under way for long, or that nobody can close any more."""
         for attempt in writer.opened.values():
             if not writer.has_ended and now - attempt.read_at < OPEN_SECONDS:
@@ -212,7 +212,7 @@ class OutboxReader:
             self.left_open += len(writer.opened)
             writer.opened = {}
 
-    def _take_opened(self, attempt: _Open, parcels: list[Parcel]) -> None:
+    def _take_opened(self, attempt: OpenRecord, parcels: list[Parcel]) -> None:
         if attempt.is_taken:
             return
         attempt.is_taken = True
@@ -230,7 +230,7 @@ class OutboxReader:
         line = self._lines.line(found, segment.names(found.names))
         return Parcel(line, dispatched_at(found), segment)
 
-    def _remove_delivered(self, writer: _Writer) -> None:
+    def _remove_delivered(self, writer: Writer) -> None:
         left: list[SegmentReader] = []
         for segment in writer.segments:
             if segment.is_finished and not segment.outstanding:

@@ -4,6 +4,9 @@ names    JSON of what attempts of one kind have in common; the other records of 
 opened   dispatch time, number of the attempt, call, caller's request id.
 closed   the same bytes, then how it ended: complete in itself but for the names.
 
+Tool calls have segments of their own, of two records without names: opened and ended, each of the time of the call, the id of its record
+and its line, which is ready to be delivered.
+
 A record counts if its checksum is right. One that a killed process left half written is none, and neither is what a disk made of
 it; whoever reads goes on at the next mark. All numbers are little-endian.
 """
@@ -26,6 +29,10 @@ HEADER_BYTES: Final = 16
 NAMES: Final = 1
 OPENED: Final = 2
 CLOSED: Final = 3
+TOOL_CALL_OPENED: Final = 4
+TOOL_CALL_ENDED: Final = 5
+NO_NAMES: Final = 0
+"""The number of the names of a record that needs none."""
 
 OPENING: Final = struct.Struct("<QH?B32s")
 """Dispatch in microseconds since 1970, number of the attempt, whether it is a stream, bytes of the request id, id of the call."""
@@ -104,10 +111,25 @@ def record_at(data: bytes, offset: int) -> Found | None:
 
 
 def dispatched_at(found: Found) -> int:
-    """Returns when the attempt of a record was sent, in microseconds since 1970."""
+    """Returns when the attempt or tool call of a record was sent, in microseconds since 1970."""
     return int.from_bytes(found.body[:8], "little")
 
 
 def doubt_of(flags: int) -> Doubt | None:
     """Returns the doubt that stands in the flags of a closed record."""
     return DOUBTS[flags & _DOUBT_BITS]
+
+
+_TIME_BYTES: Final = 8
+_CALL_BYTES: Final = 32
+
+
+def tool_call_body(call: str, called_at: int, line: bytes) -> bytes:
+    """Returns the body of a tool call's record; call is the id of the record in the ledger, of 32 digits."""
+    return called_at.to_bytes(_TIME_BYTES, "little") + call.encode("ascii") + line
+
+
+def tool_call_of(found: Found) -> tuple[bytes, bytes]:
+    """Returns the id of a tool call, and its line."""
+    line_start = _TIME_BYTES + _CALL_BYTES
+    return found.body[_TIME_BYTES:line_start], found.body[line_start:]

@@ -13,6 +13,7 @@ from relay.outbox.record_format import (
     MARK,
     MARK_OFFSET,
     NAMES,
+    NO_NAMES,
     Found,
     record_at,
     record_bytes,
@@ -60,7 +61,7 @@ class SegmentReader:
         self._window = b""
         self._doubted = -1
         self._is_at_tail = False
-        self._names: dict[int, bytes] = {}
+        self._names: dict[int, bytes] = {NO_NAMES: b""}
         self.skipped_bytes = 0
         self.outstanding = 0
         self.is_finished = False
@@ -76,7 +77,7 @@ class SegmentReader:
         return self.size - self._offset if any(self._map[self._offset : end]) else 0
 
     def next(self, *, is_written: bool) -> Found | None:
-        """Returns the next record of an attempt, None where none is complete yet; is_written says that more may come."""
+        """Returns the next record but for names, None where none is complete yet; is_written says that more may come."""
         while True:
             found = self._record(self._offset)
             if found is None:

@@ -12,6 +12,7 @@ from relay.admission.admission import Admission
 from relay.budgets.purse import Purse
 from relay.budgets.spender import Spender
 from relay.outbox.attempt_writer import AttemptWriter
+from relay.outbox.tool_call_writer import ToolCallWriter
 from relay.routing.breaker import BreakerState
 from relay.routing.router import Router
 from relay.routing.routes import Target
@@ -47,6 +48,7 @@ class TenantRuntime:
         purse: Purse,
         now: float,
         records: AttemptWriter | None = None,
+        tool_records: ToolCallWriter | None = None,
     ) -> None:
         tenant = snapshot.document.tenant
         self.uid = tenant.uid
@@ -58,7 +60,11 @@ class TenantRuntime:
             tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log, records=records
         )
         self.tool_calls = ToolCallRecorder(
-            tenant=tenant.name, tenant_uid=tenant.uid, metrics=metrics, log=log
+            tenant=tenant.name,
+            tenant_uid=tenant.uid,
+            metrics=metrics,
+            log=log,
+            records=tool_records,
         )
         self.tool_seats = ToolSeats()
         self.spender = Spender(purse)

@@ -1,5 +1,6 @@
 """Records a request to a tool server, from its decision to its end."""
 
+import time
 from typing import Any, Final
 
 from relay.accounting.tool_call_event import ToolCallEvent
@@ -27,13 +28,14 @@ _DENIED: Final = frozenset(
 class ToolRecord:
     """The record of one request; it is written once, by whichever end comes first."""
 
-    __slots__ = ("_caller", "_event", "_is_written", "_received_at")
+    __slots__ = ("_caller", "_event", "_is_written", "_received_at", "_was_opened")
 
     def __init__(self, caller: Caller, event: ToolCallEvent, received_at: float) -> None:
         self._caller = caller
         self._event = event
         self._received_at = received_at
         self._is_written = False
+        self._was_opened = False
 
     def decided(self, decision: Decision) -> None:
         """Notes whom the request goes to, under which rule, and which call it belongs to."""
@@ -42,6 +44,8 @@ class ToolRecord:
             self._event.server = permitted.server
             self._event.rule = permitted.rule
             self._event.call_id = decision.question.call_id
+            self._was_opened = True
+            self._caller.tenant.tool_calls.opened(self._event)
 
     def limited(self, pattern: str) -> None:
         """Notes whose limit refuses the request: that of the tools that the pattern covers, with none the server's own."""
@@ -60,7 +64,7 @@ class ToolRecord:
         event.outcome = outcome
         event.answer_bytes = answer_bytes
         event.seconds = now - self._received_at
-        self._caller.tenant.tool_calls.record(event)
+        self._caller.tenant.tool_calls.record(event, was_opened=self._was_opened)
 
 
 def record_of(
@@ -85,7 +89,8 @@ def record_of(
         name=_name(message.params),
         key=caller.key.name,
         revision=permissions.revision,
-        call_id=call_id,
+        round_id=call_id,
+        called_at=time.time_ns() // 1000,
         request_id=request_id,
         request_bytes=request_bytes,
     )

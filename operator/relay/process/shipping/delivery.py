@@ -8,8 +8,6 @@ from typing import Final, Protocol, Self
 import aiohttp
 import orjson
 
-from relay_contract.billing.delivery import ATTEMPTS_PATH
-
 DELIVERY_SECONDS: Final = 30.0
 """From the connection to the answer's last byte; the ledger may be behind other batches of the same tenant."""
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -54,10 +52,10 @@ class Ledger(Protocol):
 
 
 class LedgerClient:
-    """The ledger at an address, shown a token that is read anew for each batch, so that it may be renewed."""
+    """A path of the ledger at an address, shown a token that is read anew for each batch, so that it may be renewed."""
 
-    def __init__(self, url: str, token_file: Path) -> None:
-        self._url = url.rstrip("/") + ATTEMPTS_PATH
+    def __init__(self, url: str, path: str, token_file: Path) -> None:
+        self._url = url.rstrip("/") + path
         self._token_file = token_file
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=DELIVERY_SECONDS),

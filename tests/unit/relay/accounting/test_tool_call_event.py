@@ -3,6 +3,7 @@
 import json
 
 from relay.accounting.tool_call_event import ToolCallEvent, tool_call_line
+from relay_contract.billing.tool_call import tool_call_id
 
 
 def test_a_line_tells_who_called_what_under_which_rule() -> None:
@@ -11,7 +12,8 @@ def test_a_line_tells_who_called_what_under_which_rule() -> None:
         name='odd"name',
         key="production",
         revision="r" * 32,
-        call_id="c" * 32,
+        round_id="c" * 32,
+        called_at=1_500_000,
         request_id="req_1",
         request_bytes=120,
     )
@@ -20,7 +22,9 @@ def test_a_line_tells_who_called_what_under_which_rule() -> None:
     text = tool_call_line(event, tenant="finance", tenant_uid="uid-1", timestamp=1.5, pod="relay-1")
     assert text.endswith(b"}\n")
     line = json.loads(text)
-    assert len(line.pop("event_id")) == 32
+    assert line.pop("event_id") == tool_call_id(
+        tenant_uid="uid-1", round_id="c" * 32, called_at=1_500_000
+    )
     assert line == {
         "ts": 1.5,
         "event": "tool_call",

@@ -13,13 +13,18 @@ from tests.unit.relay.outbox.attempts import (
     new_writer,
     open_attempt,
 )
+from tests.unit.relay_contract.billing.records import tool_call
 
 from relay.outbox.attempt_writer import AttemptWriter
 from relay.outbox.segment_files import segments
+from relay.outbox.tool_call_reader import ToolCallReader
+from relay.outbox.tool_call_writer import DIRECTORY, ToolCallWriter
 from relay.process.shipping import shipper as shipper_module
 from relay.process.shipping.delivery import Answer
 from relay.process.shipping.shipper import Shipper
+from relay.process.shipping.shippers import Shippers
 from relay_contract.billing.delivery import MAX_BATCH_BYTES, MAX_BATCH_LINES
+from relay_contract.billing.tool_call import tool_call_line
 
 TAKEN = Answer(200)
 AWAY = Answer(0, "ConnectionRefusedError")
@@ -145,3 +150,41 @@ async def test_the_age_of_the_oldest_record_is_known(tmp_path: Path) -> None:
     assert 0 < _value(shipper, "relay_outbox_oldest_seconds") < 600
     shipper.close()
     reader.close()
+
+
+async def test_a_ledger_that_knows_no_tool_calls_takes_attempts_and_leaves_the_calls_where_they_are(
+    tmp_path: Path,
+) -> None:
+    """A relay of a newer version than its ledger: nothing of either is lost."""
+    _written(tmp_path, 10)
+    writer = ToolCallWriter(tmp_path, relay="relay-0")
+    call = tool_call()
+    writer.ended(call.id, call.called_at, tool_call_line(call), was_opened=False)
+    writer.end()
+    attempts, older, newer = (
+        ScriptedLedger(TAKEN),
+        ScriptedLedger(Answer(404)),
+        ScriptedLedger(TAKEN),
+    )
+    for calls in (older, newer):
+        reader = new_reader(tmp_path)
+        calls_reader = ToolCallReader(tmp_path / DIRECTORY, "uid")
+        shippers = Shippers(
+            attempts=Shipper(reader, attempts, Lines().event, calm_bytes=0),
+            tool_calls=Shipper(calls_reader, calls, Lines().event, calm_bytes=0),
+        )
+        shippers.finish(1.0)
+        async with asyncio.timeout(30):
+            await shippers.run()
+        report = shippers.report()
+        shippers.close()
+        reader.close()
+        calls_reader.close()
+        assert segments(tmp_path) == []
+        assert len(segments(tmp_path / DIRECTORY)) == (calls is older)
+    assert len(older.batches) > 1
+    assert newer.batches == [[tool_call_line(call)]]
+    assert sum(map(len, attempts.batches)) == 10
+    # a call is no attempt
+    assert report["relay_outbox_attempts_closed_total"] == [((), 0)]
+    assert report["relay_outbox_records_shipped_total"] == [((), 1)]
