@@ -14,7 +14,7 @@ from relay_contract.billing.event_line import (
     read_event,
 )
 from relay_contract.billing.tool_call import ToolCall, read_tool_call, tool_call_line
-from relay_ledger.store.quarantine import Quarantined
+from relay_ledger.store.rows.quarantine import Quarantined
 
 SECOND: Final = 1_000_000
 Record = TypeVar("Record", AttemptRecord, ToolCall)

@@ -17,7 +17,7 @@ from relay_ledger.ingest.batch_lines import Batch, Record, unbookable
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.store.batch_booking import BookedGroup, Receipt, Served
 from relay_ledger.store.ledger import Ledger
-from relay_ledger.store.quarantine import Quarantined
+from relay_ledger.store.rows.quarantine import Quarantined
 from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 
 THREADS: Final = 4

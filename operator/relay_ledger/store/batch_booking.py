@@ -18,11 +18,11 @@ from relay_ledger.booking.posting import (
     swept_posting,
 )
 from relay_ledger.booking.price_book import PriceBook
-from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import insert_into
 from relay_ledger.store.limits.tenant_limits import BEFORE, Booked, TenantLimits
-from relay_ledger.store.posting_rows import posting_from, row_of
-from relay_ledger.store.quarantine import Quarantined, keep_apart
+from relay_ledger.store.rows.bulk_insert import insert_rows
+from relay_ledger.store.rows.posting_rows import posting_from, row_of
+from relay_ledger.store.rows.quarantine import Quarantined, keep_apart
 from relay_ledger.store.tables import (
     ANSWERS,
     DIMENSIONS,

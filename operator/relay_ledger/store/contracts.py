@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from relay_ledger.periods.contracts import DEFAULT, Contract, Terms
 from relay_ledger.periods.zones import QUARTER, UnknownZone
-from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import reading, writing
+from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.tables import STATEMENTS, TERMS
 
 _TENANTS_AT_ONCE: Final = 250

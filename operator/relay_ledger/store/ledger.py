@@ -14,7 +14,7 @@ from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.store.batch_booking import BatchBooking, Receipt
 from relay_ledger.store.databases import reading, writing
 from relay_ledger.store.partitions import Partitions
-from relay_ledger.store.quarantine import Quarantined
+from relay_ledger.store.rows.quarantine import Quarantined
 from relay_ledger.store.tables import (
     DIMENSIONS,
     EVENTS,

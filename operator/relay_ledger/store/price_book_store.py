@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, func, insert, select
 from relay_ledger.booking.price_book import Account, Assignment, PriceBook
 from relay_ledger.prices.price_file import read_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
-from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import is_sqlite, lock, reading
+from relay_ledger.store.rows.bulk_insert import insert_rows
 from relay_ledger.store.tables import ASSIGNMENTS, PRICE_LISTS
 
 

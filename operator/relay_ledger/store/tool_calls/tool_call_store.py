@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Engine, select
 from relay_contract.billing.event_line import line_digest
 from relay_contract.billing.tool_call import ToolCall, tool_call_line
 from relay_ledger.store.batch_booking import Receipt
-from relay_ledger.store.bulk_insert import insert_rows
 from relay_ledger.store.databases import writing
 from relay_ledger.store.partitions import Partitions
-from relay_ledger.store.quarantine import Quarantined, keep_apart
+from relay_ledger.store.rows.bulk_insert import insert_rows
+from relay_ledger.store.rows.quarantine import Quarantined, keep_apart
 from relay_ledger.store.tables import TOOL_CALLS
 
 

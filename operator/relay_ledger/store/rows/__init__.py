@@ -1,0 +1,1 @@
+"""Rows as they are written: of postings, of lines that are kept apart, many at once."""

@@ -1,0 +1,1 @@
+"""Tool calls in the ledger, on both databases."""
