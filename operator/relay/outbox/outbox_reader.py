@@ -234,8 +234,11 @@ class OutboxReader:
         left: list[SegmentReader] = []
         for segment in writer.segments:
             if segment.is_finished and not segment.outstanding:
-                self._skipped += segment.skipped_bytes
-                segment.remove()
+                self._forget(segment)
             else:
                 left.append(segment)
         writer.segments = left
+
+    def _forget(self, segment: SegmentReader) -> None:
+        self._skipped += segment.skipped_bytes
+        segment.remove()

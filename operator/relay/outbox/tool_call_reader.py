@@ -41,3 +41,13 @@ class ToolCallReader(OutboxReader):
             parcels.append(Parcel(line, dispatched_at(call.found), call.segment))
         self.left_open += len(writer.opened)
         writer.opened = {}
+
+    def _remove_delivered(self, writer: Writer) -> None:
+        """Removes segments in their order alone: the end of a call may not go before its beginning, or a reader that is started
+        anew would tell it as unknown."""
+        while writer.segments:
+            segment = writer.segments[0]
+            if not segment.is_finished or segment.outstanding:
+                return
+            self._forget(segment)
+            del writer.segments[0]

@@ -143,6 +143,28 @@ def test_an_old_segment_is_ended_once_nothing_is_under_way(tmp_path: Path) -> No
     assert told(reader.read(9.0, most=10)) == [("call-2", "ok")]
 
 
+def test_the_end_of_a_call_does_not_go_before_its_beginning(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path)
+    end(writer, 0, was_opened=False)
+    begin(writer, 1)
+    number = 2
+    while len(segments(tmp_path / DIRECTORY)) < 2:
+        end(writer, number, was_opened=False)
+        number += 1
+    end(writer, 1)
+    writer.end()
+    reader = new_reader(tmp_path)
+    parcels = [one for at in range(3) for one in reader.read(float(at), most=10**6)]
+    # the ledger has all but the first, whose segment holds the beginning of call 1
+    for parcel in parcels[1:]:
+        parcel.delivered()
+    reader.read(3.0, most=10)
+    again = new_reader(tmp_path)
+    outcomes = dict(told([one for at in range(4) for one in again.read(float(at), most=10**6)]))
+    assert outcomes["call-1"] == "ok"
+    assert set(outcomes.values()) == {"ok"}
+
+
 @pytest.mark.parametrize("bytes_left", [0, 7, 15, 16, 40, 200])
 def test_what_a_killed_writer_has_left_of_a_record_is_none(tmp_path: Path, bytes_left: int) -> None:
     writer = new_writer(tmp_path)
