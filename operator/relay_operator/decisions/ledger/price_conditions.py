@@ -50,8 +50,8 @@ def of_price_list(told: Sequence[tuple[str, ToldList]], away: str) -> list[Condi
     ]
 
 
-def of_provider(unpriced: Sequence[str], problem: str) -> Condition:
-    """Builds the condition of a Provider; problem is what the ledger says of its prices."""
+def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
+    """Builds the condition of a Provider; problem is what the ledger says of its prices, is_taken tells whether it has them as they are."""
     if problem:
         return _priced(
             False,
@@ -66,6 +66,8 @@ def of_provider(unpriced: Sequence[str], problem: str) -> Condition:
             "write spec.models[].prices, or answersAs where the provider answers under other names, then correct what is "
             "booked with relay-ledger prices reprice",
         )
+    if not is_taken:
+        return _awaiting("its prices")
     return _priced(True, Reason.PRICED, "every model has a price")
 
 
@@ -76,9 +78,10 @@ def of_tenant(
     unpriced: Sequence[str],
     problem: str,
     left_out: Sequence[str],
+    is_taken: bool,
 ) -> Condition:
     """Builds the condition of a Tenant that is billed; is_there tells whether its PriceList exists, left_out are the models that its
-    relays, which have to reckon before each call, have no room for.
+    relays, which have to reckon before each call, have no room for; is_taken tells whether the ledger knows by what it is charged.
     """
     if not is_there:
         return _priced(
@@ -105,6 +108,8 @@ def of_tenant(
             f"models: {named(left_out)}. While a budget, credit or sessionCaps.amount bounds the Tenant, calls for them are refused; take "
             "prices of the past out of the list, or name one with the Tenant's own models alone",
         )
+    if not is_taken:
+        return _awaiting("the list that the Tenant is charged by")
     return _priced(
         True,
         Reason.PRICED,
@@ -133,5 +138,13 @@ def _in_force(holds: bool | None, reason: Reason, message: str) -> Condition:
     return condition(ConditionType.PRICES_IN_FORCE, holds, reason, reason, message)
 
 
-def _priced(holds: bool, reason: Reason, message: str) -> Condition:
+def _awaiting(what: str) -> Condition:
+    return _priced(
+        None,
+        Reason.AWAITING_LEDGER,
+        f"the ledger is told of {what}; calls that it books before then are booked by what it had",
+    )
+
+
+def _priced(holds: bool | None, reason: Reason, message: str) -> Condition:
     return condition(ConditionType.PRICED, holds, reason, reason, message)

@@ -21,11 +21,14 @@ _AT_ONCE: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposedBook:
-    """A book as it is sent, and of it: each list, how many Tenants name a PriceList, and which lists are made of it for them."""
+    """A book as it is sent, and of it: each list, what it says of each Tenant by UID, how many Tenants name a PriceList, and which
+    lists are made of it for them.
+    """
 
     content: bytes = b""
     digest: str = ""
     lists: Mapping[str, bytes] = field(default_factory=dict)
+    tenants: Mapping[str, bytes] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     made_of: Mapping[str, set[str]] = field(default_factory=dict)
 
@@ -88,6 +91,7 @@ class BookComposer:
             content=content,
             digest=book_digest(content),
             lists={name: one.content for name, one in lists.items()},
+            tenants={uid: one.content for uid, one in entries.items()},
             counts=counts,
             made_of={
                 name: {_charge_list(name, percent) for percent in percents}
@@ -119,7 +123,7 @@ def _entry(name: str, watched: Watched[Tenant]) -> _Entry:
     billing = tenant.get("billing") or {}
     return _Entry(
         source=_source(watched),
-        content=book_bytes(books.entry_of_tenant(tenant)),
+        content=tenant_bytes(tenant),
         price_list=str(billing.get("priceList") or ""),
         percent=billing.get("markupPercent") or 0,
     )
@@ -133,9 +137,19 @@ def _charge_bytes(name: str, spec: Fields, percent: int) -> bytes:
     return book_bytes(books.charge_prices(name, spec, percent))
 
 
-def _cost_bytes(watched: Watched[Provider]) -> bytes:
-    prices = books.cost_prices(watched.name, _spec(watched, {"models"}))
+def tenant_bytes(tenant: Fields) -> bytes:
+    """Returns what the book says of a Tenant, given its name and billing."""
+    return book_bytes(books.entry_of_tenant(tenant))
+
+
+def cost_bytes(name: str, spec: Fields) -> bytes:
+    """Returns the list of what a Provider costs; empty without entries."""
+    prices = books.cost_prices(name, spec)
     return book_bytes(prices) if prices["entries"] else b""
+
+
+def _cost_bytes(watched: Watched[Provider]) -> bytes:
+    return cost_bytes(watched.name, _spec(watched, {"models"}))
 
 
 def _joined(
@@ -164,7 +178,12 @@ def _spec(watched: Watched[Any], fields: set[str]) -> dict[str, Any]:
     if isinstance(watched.resource, Invalid):
         spec = watched.resource.spec
         return {name: spec[name] for name in fields if isinstance(spec, Mapping) and name in spec}
-    dumped: dict[str, Any] = watched.resource.spec.model_dump(
+    return spec_of(watched.resource, fields)
+
+
+def spec_of(resource: Provider | Tenant, fields: set[str]) -> dict[str, Any]:
+    """Returns some fields of a valid object's spec, as the book reads them."""
+    dumped: dict[str, Any] = resource.spec.model_dump(
         mode="json", by_alias=True, include=fields, exclude_defaults=True
     )
     return dumped

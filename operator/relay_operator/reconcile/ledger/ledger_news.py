@@ -15,6 +15,12 @@ from relay_operator.decisions.ledger import (
 )
 from relay_operator.decisions.ledger.standing import Standing, ToldList
 from relay_operator.manifests.ledger import books, spending
+from relay_operator.reconcile.ledger.book_composer import (
+    ComposedBook,
+    cost_bytes,
+    spec_of,
+    tenant_bytes,
+)
 
 _Reckoned = tuple[tuple[Rate, ...], tuple[str, ...]]
 """Rates, and the models that have none for want of room."""
@@ -22,10 +28,13 @@ _NOTHING: Final[_Reckoned] = (), ()
 
 
 class LedgerNews:
-    """Shared by the loop that asks and the reconcilers that tell. standing is None until the ledger has answered once."""
+    """Shared by the loop that asks and the reconcilers that tell. standing is None until the ledger has answered once; taken is the
+    book that it was seen to have last.
+    """
 
     def __init__(self) -> None:
         self.standing: Standing | None = None
+        self.taken = ComposedBook()
         self.price_lists: frozenset[str] = frozenset()
         # None until they were read once
         self.price_specs: Mapping[str, Mapping[str, Any]] | None = None
@@ -68,11 +77,13 @@ class LedgerNews:
         if self.standing is None:
             return []
         name = provider.metadata.name
-        spec = provider.spec.model_dump(mode="json", by_alias=True, include={"models"})
+        spec = spec_of(provider, {"models"})
         told = self.standing.lists.get(books.cost_list(name), ToldList())
         unpriced = dict.fromkeys(books.unpriced_models(spec))
         unpriced |= dict.fromkeys(self.standing.unpriced_costs.get(name, ()))
-        found = [price_conditions.of_provider(list(unpriced), told.problem)]
+        own = cost_bytes(name, spec)
+        is_taken = self.taken.lists.get(books.cost_list(name), b"") == own
+        found = [price_conditions.of_provider(list(unpriced), told.problem, is_taken=is_taken)]
         reconciled = self.standing.reconciled
         if reconciled is not None:
             found.append(reconciled_condition.of_provider(name, reconciled.get(name)))
@@ -84,6 +95,8 @@ class LedgerNews:
         if self.standing is None or name is None:
             return []
         uid = tenant.metadata.uid
+        billing = spec_of(tenant, {"billing"})
+        own = tenant_bytes({"name": tenant.metadata.name, **billing})
         budgets = budget_conditions.of_tenant(tenant.spec.billing, self.budgets.get(uid, ()))
         return [
             *budgets,
@@ -93,5 +106,6 @@ class LedgerNews:
                 unpriced=self.standing.unpriced_charges.get(uid, ()),
                 problem=self.standing.problems.get(uid, ""),
                 left_out=self._reckoned(tenant)[1],
+                is_taken=self.taken.tenants.get(uid, b"") == own,
             ),
         ]

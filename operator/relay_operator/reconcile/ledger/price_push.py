@@ -72,7 +72,6 @@ class PricePush:
         self._seen: tuple[Any, ...] = ()
         self._composer = BookComposer()
         self._book = ComposedBook()
-        self._taken: Mapping[str, bytes] = {}
         self._away = ""
         self._told: dict[Key, Any] = {}
         self._written: dict[str, tuple[Month | None, float]] = {}
@@ -152,7 +151,7 @@ class PricePush:
             told = replace(before, book=told.book, lists=told.lists, problems=told.problems)
         self._news.standing = told
         if told.book == self._book.digest:
-            self._taken = self._book.lists
+            self._news.taken = self._book
         for account, unpriced in (("cost", told.unpriced_costs), ("charge", told.unpriced_charges)):
             UNPRICED_MODELS.labels(account).set(sum(map(len, unpriced.values())))
 
@@ -202,8 +201,9 @@ class PricePush:
     def _told_of(self, name: str) -> list[tuple[str, ToldList]]:
         """Returns what the ledger has of a list, and of it with its Tenants' percentages; nothing until it has taken all of them."""
         standing = self._news.standing
+        taken = self._news.taken.lists
         lists = [name, *sorted(self._book.made_of.get(name, set()) - {name})]
-        if standing is None or any(self._book.lists[one] != self._taken.get(one) for one in lists):
+        if standing is None or any(self._book.lists[one] != taken.get(one) for one in lists):
             return []
         return [(one, standing.lists.get(one, ToldList())) for one in lists]
 

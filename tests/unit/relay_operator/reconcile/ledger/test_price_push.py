@@ -323,6 +323,30 @@ _PRICED = (("Provider", "openai"), ("Tenant", "finance"))
 
 
 @in_virtual_time
+async def test_nothing_is_priced_before_the_ledger_has_it(tmp_path: Path) -> None:
+    stage, ledger = stage_with(tmp_path)
+    price_list(stage)
+    stage.provider("openai", models=[{"name": "gpt-4.1", "prices": PRICES}])
+    stage.tenant(billing={"priceList": "standard"})
+    life = await stage.operator()
+    await stage.settle(20)
+    ledger.is_away = True
+    raised = [{"perMillionTokens": {"input": "4", "output": "12"}}]
+    stage.provider("openai", models=[{"name": "gpt-4.1", "prices": raised}])
+    stage.provider("another", models=[{"name": "gpt-4.1", "prices": PRICES}])
+    stage.tenant("marketing", billing={"priceList": "standard"})
+    await stage.settle(20)
+    new = (("Provider", "openai"), ("Provider", "another"), ("Tenant", "marketing"))
+    assert {told(stage, *one, "Priced") for one in new} == {("Unknown", "AwaitingLedger")}
+    # what the ledger had is as it was
+    assert told(stage, "Tenant", "finance", "Priced") == ("True", "Priced")
+    ledger.is_away = False
+    await stage.settle(70)
+    assert {told(stage, *one, "Priced") for one in new} == {("True", "Priced")}
+    await life.end()
+
+
+@in_virtual_time
 async def test_without_a_ledger_nothing_is_told_of_prices(tmp_path: Path) -> None:
     stage = Stage()
     price_list(stage)
