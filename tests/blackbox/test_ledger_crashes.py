@@ -41,6 +41,11 @@ def outbox(tmp_path: Path) -> Path:
     return tmp_path / "outbox"
 
 
+def files(outbox: Path) -> list[Path]:
+    """Returns what an outbox has on disk, in its own directory and in that of tool calls."""
+    return [path for path in outbox.rglob("*") if path.is_file()]
+
+
 class Callers:
     """Make calls until they have made all; each call has a name of its own, and some of them fail while a process is dead."""
 
@@ -215,7 +220,7 @@ def test_a_drain_delivers_everything_and_leaves_no_file(
     relay.process.send_signal(signal.SIGTERM)
     assert relay.process.wait(30) == 0
     assert len(ledger.closed()) == CALLERS * 10
-    assert list(outbox.iterdir()) == []
+    assert files(outbox) == []
     check_books(ledger, stable, callers.answered)
 
 
@@ -236,7 +241,7 @@ def test_a_pod_that_ends_while_the_ledger_is_away_says_what_it_leaves(
     (told,) = [line for line in relay.output().splitlines() if "outbox_left" in line]
     assert (json.loads(told)["level"], json.loads(told)["records"]) == ("error", CALLERS * 5)
     # the next container of the pod delivers it; without one it is lost with the volume
-    assert list(outbox.iterdir())
+    assert files(outbox)
     ledger.process.start()
     relay.restart()
     check_books(ledger, stable, callers.answered)
@@ -253,7 +258,7 @@ def test_a_pod_that_ends_just_after_its_shipper_was_killed_delivers_everything(
     kill(shippers(relay))
     relay.process.send_signal(signal.SIGTERM)
     assert relay.process.wait(40) == 0
-    assert list(outbox.iterdir()) == []
+    assert files(outbox) == []
     check_books(ledger, stable, callers.answered)
 
 
@@ -272,7 +277,7 @@ def test_a_shipper_that_is_killed_while_its_pod_ends_is_started_again_and_delive
     eventually(lambda: "shipper_ended" in relay.output(), what="the end of the shipper")
     ledger.process.start()
     assert relay.process.wait(40) == 0
-    assert list(outbox.iterdir()) == []
+    assert files(outbox) == []
     check_books(ledger, stable, callers.answered)
 
 
@@ -398,8 +403,8 @@ def test_batches_are_told_again_after_lost_answers_and_booked_once(
     copy = outbox.parent / "copy"
     shutil.copytree(outbox, copy)
     relay.process.kill()
-    for segment in copy.iterdir():
-        shutil.copyfile(segment, outbox / segment.name)
+    for segment in files(copy):
+        shutil.copyfile(segment, outbox / segment.relative_to(copy))
     before = ledger.records()
     relay.restart()
     relay.wait_ready()

@@ -95,7 +95,7 @@ class Scene:
         )
         self.relay.process.send_signal(signal.SIGTERM)
         assert self.relay.process.wait(START_SECONDS) == 0
-        left = list((self.directory / "outbox").iterdir())
+        left = [path for path in (self.directory / "outbox").rglob("*") if path.is_file()]
         assert left == [], left
 
     def _backlog(self) -> float:
