@@ -173,7 +173,7 @@ def test_without_a_gateway_the_rows_break() -> None:
             ),
             rounds=20,
             pairs=20,
-            hang_seconds=0.5,
+            hang_seconds=3.0,
         )
         found = {row.name: row.run(nothing_between) for row in ROWS}
     unbroken = {name: one for name, one in found.items() if one.outcome is not Outcome.BROKEN}

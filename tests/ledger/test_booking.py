@@ -289,7 +289,7 @@ def test_months_go_as_a_whole_and_their_sums_stay(books: Books) -> None:
         books.ledger.book("uid-a", [record], books.prices, now=NOON)
     assert books.ledger.drop_before(NOON - 90 * 86_400 * 10**6) == []
     gone = books.ledger.drop_before(NOON)
-    assert len(gone) == 2
+    assert {"events", "postings"} <= {one.removesuffix("_2026_07") for one in gone}
     assert list(months(books)) == [str(NOON)]
     assert books.ledger.sums("uid-a", **EVER)["attempts"] == 2
     # a month that is gone is made again for what comes late
