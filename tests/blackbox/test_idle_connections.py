@@ -229,7 +229,9 @@ def test_a_call_that_crosses_an_idle_close_is_sent_on_another_connection(
     there = Crossing([GOOD], how=how)
     with crossing(cold_relay, platform, there) as cross:
         assert cross("x" * size).status == 200
-        assert (there.connections, len(there.heads)) == (2, 2)
+        assert len(there.heads) == 2
+        # the second's own, and a warm one that the pool may have opened just then
+        assert there.connections in (2, 3)
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
@@ -245,7 +247,9 @@ def test_a_call_that_crosses_an_idle_close_inside_tls_is_sent_on_another_connect
     there = Crossing([GOOD], how=how, context=context)
     with crossing(cold_relay, platform, there, ca_bundle=authority.pem) as cross:
         assert cross("x" * size).status == 200
-        assert (there.connections, len(there.heads)) == (2, 2)
+        assert len(there.heads) == 2
+        # the second's own, and a warm one that the pool may have opened just then
+        assert there.connections in (2, 3)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

@@ -583,4 +583,6 @@ def test_a_call_that_crosses_an_idle_close_is_sent_on_another_connection(
         assert call(finance, "read_invoice").status == 200
         assert there.ready.wait(10)
         assert call(finance, "read_invoice").status == 200
-        assert (there.connections, len(there.heads)) == (2, 2)
+        assert len(there.heads) == 2
+        # the second's own, and a warm one that the pool may have opened just then
+        assert there.connections in (2, 3)

@@ -190,9 +190,9 @@ def test_discovery_tells_what_is_granted_and_nothing_of_servers() -> None:
     assert content["id"] == "d"
     assert content["result"]["supportedVersions"] == ["2026-07-28"]
     assert content["result"]["capabilities"] == {
-        "tools": {},
-        "prompts": {},
-        "resources": {},
+        "tools": {"listChanged": True},
+        "prompts": {"listChanged": True},
+        "resources": {"listChanged": True, "subscribe": True},
         "completions": {},
     }
     assert content["result"]["cacheScope"] == "private"
