@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from tests.blackbox.relays import NewRelay, Relay
-from tests.blackbox.tenant import KEY, Platform
+from tests.blackbox.tenant import KEY, OTHER_KEY, Platform
 from tests.blackbox.tool_calls import FINANCE, MCP, SECRET, TOOLS, ask, code
 from tests.blackbox.tool_server import ToolServer, note, serving
 from tests.blackbox.waiting import eventually
-from tests.blackbox.wire import Wire, request_bytes
+from tests.blackbox.wire import Answer, Wire, request_bytes
 from tests.unit.relay.tools.protocol import approved, raw
 
+from relay.tools.seats import MOST_STREAMS
 from relay_contract.document import Document
 from relay_contract.tools.manifest import Grant, Manifest
 from relay_contract.tools.tool_server import ToolServer as DocumentedServer
@@ -108,9 +109,8 @@ class Listener:
         return self._wire.until(b": waiting\n\n").endswith(b": waiting\n\n")
 
 
-@contextmanager
-def listening(relay: Relay, key: str = KEY, **notifications: Any) -> Iterator[Listener]:
-    """Opens a subscription with the id "s-1"."""
+def asked_to_listen(relay: Relay, wire: Wire, key: str, **notifications: Any) -> Answer:
+    """Asks for a subscription with the id "s-1"; returns the head of the answer."""
     body = raw("subscriptions/listen", id="s-1", notifications=notifications)
     fields = {
         "authorization": f"Bearer {key}",
@@ -119,9 +119,15 @@ def listening(relay: Relay, key: str = KEY, **notifications: Any) -> Iterator[Li
         "mcp-protocol-version": "2026-07-28",
         "mcp-method": "subscriptions/listen",
     }
+    wire.send(request_bytes("POST", MCP, fields, body))
+    return wire.head()
+
+
+@contextmanager
+def listening(relay: Relay, key: str = KEY, **notifications: Any) -> Iterator[Listener]:
+    """Opens a subscription with the id "s-1"."""
     with Wire(relay.port) as wire:
-        wire.send(request_bytes("POST", MCP, fields, body))
-        head = wire.head()
+        head = asked_to_listen(relay, wire, key, **notifications)
         assert (head.status, head.header("content-type")) == (200, "text/event-stream")
         yield Listener(wire)
 
@@ -265,6 +271,23 @@ def test_a_client_that_leaves_frees_the_servers_streams(office: Relay) -> None:
     with listening(office, toolsListChanged=True) as client:
         client.next()
     eventually(connections, lambda now: now <= before, what="upstream connections")
+
+
+def test_one_key_cannot_take_the_streams_of_another(office: Relay, told: ToolServer) -> None:
+    full = acknowledged(resourceSubscriptions=[REPORT])
+    with ExitStack() as opened:
+        taken = 0
+        for _ in range(MOST_STREAMS):
+            wire = opened.enter_context(Wire(office.port))
+            head = asked_to_listen(office, wire, KEY, resourceSubscriptions=[REPORT])
+            if head.status != 200 or Listener(wire).next() != full:
+                break
+            taken += 1
+        assert 0 < taken < MOST_STREAMS
+        with listening(office, OTHER_KEY, resourceSubscriptions=[REPORT]) as client:
+            assert client.next() == full
+            told.say(note(UPDATED, uri=REPORT))
+            assert client.next() == changed(UPDATED, uri=REPORT)
 
 
 def test_a_silent_subscription_is_kept_alive(
