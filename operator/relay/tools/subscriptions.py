@@ -78,7 +78,7 @@ def is_acknowledgement(message: Message) -> bool:
 
 
 class Subscription:
-    """What one client asked to be told of, as far as it is. filters are by server, id_text is the request's id as it was written.
+    """Holds the changes that one client asked to be told of and that it is granted. filters are by server, id_text is the request's id as it was written.
 
     That lists change the relay tells itself where a manifest changes; of resources a server has to say that it tells of them.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from relay_ledger.commands.periods import month, time_zone
+from relay_ledger.commands.report_options import month, time_zone
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.months import month_period
 from relay_ledger.periods.zones import utc_text, zone

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 from relay_ledger.booking.price_book import PriceBook
-from relay_ledger.commands.periods import month
 from relay_ledger.commands.provider_api import ReportApi
+from relay_ledger.commands.report_options import month
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.months import Period, month_period
 from relay_ledger.periods.zones import SECOND, utc_text, zone

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from relay_ledger.commands.periods import add_time, time_of
+from relay_ledger.commands.report_options import add_time, some_of, time_of
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.moments import NotATime
 from relay_ledger.periods.zones import utc_text
@@ -20,18 +20,14 @@ from relay_ledger.store.usage_reading import UsageReading
 _DEFAULT: Final = "tenant,model"
 
 
-def _by(value: str) -> tuple[str, ...]:
-    names = tuple(value.split(","))
-    if len(set(names)) < len(names) or not set(names) <= BY.keys():
-        raise argparse.ArgumentTypeError(f"name some of {', '.join(BY)}, each once")
-    return names
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the time, the dimensions and the form."""
     add_time(parser)
     parser.add_argument(
-        "--by", type=_by, default=_by(_DEFAULT), help=f"of {', '.join(BY)}; {_DEFAULT} by default"
+        "--by",
+        type=some_of(BY),
+        default=_DEFAULT,
+        help=f"of {', '.join(BY)}; {_DEFAULT} by default",
     )
     parser.add_argument("--tenant", metavar="UID", help="of this tenant alone")
     parser.add_argument("--format", choices=["csv", "json", "focus"], default="csv")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from relay_ledger.commands.periods import month
+from relay_ledger.commands.report_options import month
 from relay_ledger.settings import Settings
 from relay_ledger.statements.statement import Statement
 from relay_ledger.statements.statement_page import statement_page

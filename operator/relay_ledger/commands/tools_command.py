@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Final
 
-from relay_ledger.commands.periods import add_time, time_of
+from relay_ledger.commands.report_options import add_time, some_of, time_of
 from relay_ledger.reports.tool_calls import (
     BY,
     each_csv,
@@ -22,18 +22,14 @@ _DEFAULT: Final = ("tenant", "key", "server", "tool", "rule", "outcome")
 _FILTERS: Final = ("tenant", "key", "server", "tool", "method", "outcome")
 
 
-def _by(value: str) -> tuple[str, ...]:
-    names = tuple(value.split(","))
-    if len(set(names)) < len(names) or not set(names) <= BY.keys():
-        raise argparse.ArgumentTypeError(f"name some of {', '.join(BY)}, each once")
-    return names
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the time, what is asked for, and the form."""
     add_time(parser)
     parser.add_argument(
-        "--by", type=_by, default=_DEFAULT, help=f"of {', '.join(BY)}; {','.join(_DEFAULT)} if left"
+        "--by",
+        type=some_of(BY),
+        default=_DEFAULT,
+        help=f"of {', '.join(BY)}; {','.join(_DEFAULT)} if left",
     )
     for name in _FILTERS:
         shown = "UID" if name == "tenant" else name.upper()

@@ -44,7 +44,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class RecordKind(Generic[Record]):
-    """How records of one kind are read and written, when one began, and how one is called in a message."""
+    """Reads and writes records of one kind, tells when one began, and names one in a message."""
 
     read: Callable[[bytes], Record]
     line: Callable[[Record], bytes]

@@ -34,7 +34,7 @@ class _Limit:
 
 
 class ToolLimiter:
-    """What the tenant's grants say of rates, as far as this process holds them: share, above 0 and at most 1."""
+    """Limits tool calls by the rates of the tenant's grants; this process has a share of each rate, above 0 and at most 1."""
 
     __slots__ = ("_buckets", "_messages", "_servers", "_tools")
 

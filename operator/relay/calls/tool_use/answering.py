@@ -26,7 +26,7 @@ from relay.tools.seats import Seat
 from relay_contract.billing.tool_call import ToolOutcome
 
 COMMENT: Final = b": waiting\n\n"
-"""What a stream with nothing to say is kept alive by."""
+"""The comment that keeps an event stream alive while it has no message."""
 STREAM_HEADERS: Final[list[Field]] = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),

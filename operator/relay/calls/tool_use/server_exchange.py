@@ -221,7 +221,7 @@ class ServerRound(ExchangeReader):
     def _time_up(self) -> None:
         try:
             self._end()
-        except Exception as error:  # the reader's own fault: no caller of the timer ends it
+        except Exception as error:  # a fault of our own ends this call: nobody above a timer would
             self.crashed(error)
 
     def exchanged(self) -> None:

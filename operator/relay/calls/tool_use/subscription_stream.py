@@ -1,4 +1,4 @@
-"""What a client of the era without sessions is told of changes, for as long as it listens (subscriptions/listen)."""
+"""Streams changes to a client without a session for as long as it listens (subscriptions/listen of MCP 2026-07-28)."""
 
 import asyncio
 import time
@@ -159,7 +159,9 @@ class SubscriptionStream(StreamReader):
         try:
             if not self._is_acknowledged and not self._is_over:
                 self._acknowledge()
-        except Exception as error:  # the reader's own fault: no caller of the timer ends it
+        except (
+            Exception
+        ) as error:  # a fault of our own ends this stream: nobody above a timer would
             self.crashed(error)
 
     def _tick(self) -> None:
@@ -167,7 +169,9 @@ class SubscriptionStream(StreamReader):
         try:
             if self._is_in_force() and self._is_acknowledged:
                 self._reader.keep_alive(time.monotonic())
-        except Exception as error:  # the reader's own fault: no caller of the timer ends it
+        except (
+            Exception
+        ) as error:  # a fault of our own ends this stream: nobody above a timer would
             self.crashed(error)
 
     def _is_in_force(self) -> bool:

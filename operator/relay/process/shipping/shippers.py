@@ -1,4 +1,4 @@
-"""What delivers attempts and what delivers tool calls, side by side: neither waits for the other, whatever the ledger says to it."""
+"""Runs the shippers of attempts and of tool calls side by side: neither waits for the other, whatever the ledger says to it."""
 
 import asyncio
 from typing import Final

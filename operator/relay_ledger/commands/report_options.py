@@ -1,6 +1,7 @@
-"""Options for times: a month or two moments, of a time zone."""
+"""Options that several commands share: times (a month or two moments, of a time zone), and what a report goes by."""
 
 import argparse
+from collections.abc import Callable, Collection
 from zoneinfo import ZoneInfo
 
 from relay_ledger.periods.moments import Moments, NotATime
@@ -42,3 +43,15 @@ def time_of(options: argparse.Namespace) -> tuple[int, int]:
     if options.month is not None or options.start is None or options.end is None:
         raise NotATime("give --month, or --from and --until")
     return Moments(options.zone).span(options.start, options.end)
+
+
+def some_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Returns a reader of an option that names some of these, with commas between and none twice."""
+
+    def read(value: str) -> tuple[str, ...]:
+        names = tuple(value.split(","))
+        if len(set(names)) < len(names) or not set(names) <= set(known):
+            raise argparse.ArgumentTypeError(f"name some of {', '.join(known)}, each once")
+        return names
+
+    return read
