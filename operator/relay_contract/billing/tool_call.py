@@ -24,6 +24,7 @@ ToolOutcome = Literal[
     "tool_error",
     "protocol_error",
     "input_required",
+    "replayed",
     "invalid",
     "unavailable",
     "cancelled",
@@ -34,9 +35,9 @@ ToolOutcome = Literal[
     "unknown",
 ]
 """Names the ends of a request. tool_error: the tool says that it failed; protocol_error: the server refused in the protocol's words;
-input_required: the call goes on with another request; invalid: what the server said was no answer; unavailable: it was not reached, or
-fell silent; cancelled: the caller left; denied: not granted, whether or not it exists; limited: beyond a limit; refused: not as
-the protocol has it; crashed: an error of the relay; unknown: the relay was killed while the server had it."""
+input_required: the call goes on with another request; replayed: the same call was made before, and what that got is its answer too;
+invalid: what the server said was no answer; unavailable: it was not reached, or fell silent; cancelled: the caller left; denied: not
+granted, whether or not it exists; limited: beyond a limit; refused: not as the protocol has it; crashed: an error of the relay; unknown: the relay was killed while the server had it."""
 CARRIED_OUT: Final[frozenset[ToolOutcome]] = frozenset({"ok", "tool_error"})
 """Outcomes of calls that a server carried out; what becomes a charge is one of these."""
 
@@ -48,8 +49,8 @@ Bytes = Annotated[int, Field(ge=0, le=MAX_PICO_USD)]
 class ToolCall(Part):
     """Holds who asked for what, under which rule, and how it ended. Times are microseconds since 1970, of the relay's clock.
 
-    round_id is this request's own, call_id that of the call, which has several requests if the server asks for input: all but the
-    last end as input_required. server and rule are empty of what is denied; name is what was asked for, empty of a resource and of
+    round_id is this request's own, call_id that of the call, which has several requests if the server asks for input, where all but the
+    last end as input_required, or if it is made again, where all but the first end as replayed. server and rule are empty of what is denied; name is what was asked for, empty of a resource and of
     what no tool could be called. revision is that of the tenant's manifest, limit what refused a limited call. request_id is the caller's X-Request-ID, a label that proves nothing.
     """
 
@@ -84,7 +85,8 @@ class ToolCall(Part):
             raise ValueError(f"the id of this call is {expected}")
         if self.ended_at < self.called_at:
             raise ValueError("endedAt is before calledAt")
-        if self.outcome in CARRIED_OUT and not (self.server and self.rule):
+        named = self.outcome in CARRIED_OUT or self.outcome == "replayed"
+        if named and not (self.server and self.rule):
             raise ValueError(f"a call that ended as {self.outcome} has a server and a rule")
         return self
 

@@ -27,7 +27,7 @@ FIGURES: Final = (
     *("requests", "calls", "carried_out", "denied", "limited", "failed"),
     *("seconds", "request_bytes", "answer_bytes"),
 )
-"""requests: all. calls: without those after which a call went on. carried_out: by a server, whatever the tool said of it.
+"""requests: all. calls: without those after which a call went on, or that got the answer to an earlier one. carried_out: by a server, whatever the tool said of it.
 failed: neither carried out, denied nor limited. seconds: whole ones, of all together."""
 EACH: Final = (
     *("time", "tenant", "tenant_uid", "key", "method", "server", "tool", "rule", "limit"),
@@ -42,7 +42,8 @@ EACH: Final = (
         "id",
     ),
 )
-_GOES_ON: Final = "input_required"
+_NO_CALLS: Final = ("input_required", "replayed")
+"""Outcomes of requests that belong to a call which has its own line."""
 _MICROS_PER_SECOND: Final = 1_000_000
 
 
@@ -84,7 +85,7 @@ def _figures(sums: Sequence[ToolSum]) -> dict[str, int]:
     for one in sums:
         by_outcome[one.outcome] = by_outcome.get(one.outcome, 0) + one.requests
     requests = sum(by_outcome.values())
-    calls = requests - by_outcome.get(_GOES_ON, 0)
+    calls = requests - sum(by_outcome.get(outcome, 0) for outcome in _NO_CALLS)
     carried_out = sum(by_outcome.get(outcome, 0) for outcome in CARRIED_OUT)
     denied, limited = by_outcome.get("denied", 0), by_outcome.get("limited", 0)
     return {

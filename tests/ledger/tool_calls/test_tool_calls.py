@@ -143,6 +143,7 @@ def test_it_is_told_who_called_what_under_which_rule(
         denied_call(round_id="5", name="delete_all"),
         tool_call(round_id="6", tenant_uid="uid-b", outcome="unavailable"),
         tool_call(round_id="7", called_at=NOON + DAY),
+        tool_call(round_id="8", outcome="replayed"),
     )
     code, out, _ = shell.run(address, "tools", *PERIOD, "--by", "tenant,outcome")
     assert code == 0
@@ -153,9 +154,10 @@ def test_it_is_told_who_called_what_under_which_rule(
         ["uid-a", "input_required", "1", "0"],
         ["uid-a", "limited", "1", "1"],
         ["uid-a", "ok", "1", "1"],
+        ["uid-a", "replayed", "1", "0"],
         ["uid-a", "tool_error", "1", "1"],
         ["uid-b", "unavailable", "1", "1"],
-        ["total", "-", "6", "5"],
+        ["total", "-", "7", "5"],
     ]
     code, out, _ = shell.run(
         address, "tools", *PERIOD, "--tenant", "uid-a", "--by", "server,tool,rule", "--format=json"
@@ -167,15 +169,15 @@ def test_it_is_told_who_called_what_under_which_rule(
         ("erp", "read_invoice", "read_*", 2),
     ]
     assert report["total"] == {
-        "requests": 5,
+        "requests": 6,
         "calls": 4,
         "carried_out": 2,
         "denied": 1,
         "limited": 1,
         "failed": 0,
         "seconds": 1,
-        "request_bytes": 600,
-        "answer_bytes": 192,
+        "request_bytes": 720,
+        "answer_bytes": 256,
     }
     assert all(
         sum(row[name] for row in report["rows"]) == total

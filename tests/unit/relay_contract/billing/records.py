@@ -108,7 +108,7 @@ def denied_call(**changes: Any) -> ToolCall:
 def tool_calls(draw: st.DrawFn) -> ToolCall:
     called_at = draw(st.integers(0, MAX_MICROSECONDS))
     outcome = draw(st.sampled_from(get_args(ToolOutcome)))
-    placed = NAMES if outcome in CARRIED_OUT else LABELS
+    placed = NAMES if outcome in {*CARRIED_OUT, "replayed"} else LABELS
     return tool_call(
         tenant_uid=draw(IDENTIFIERS),
         tenant=draw(NAMES),
