@@ -47,7 +47,7 @@ fuzz: setup ## Fuzz what is C with sanitizers, then the relay from both sides; F
 		$(PYTHON) -m pytest -q -s tests/blackbox/test_fuzzing.py
 
 # with ONLY= one pytest run, and nothing is built that its tests do not need
-test: $(if $(ONLY),setup,check) ## All tests, quickest tier first; builds a real cluster (8 to 13 minutes once); ONLY=path for some
+test: $(if $(ONLY),setup,check) ## All tests; builds a real cluster (8 to 13 minutes once); ONLY=path for some
 	$(PYTHON) -m tests.tiers $(if $(ONLY),--only '$(ONLY)')
 
 demo: ## Show a canary promoted, one rolled back and one kept, on a real Kubernetes; KEEP=1 leaves the cluster to play with

@@ -1,8 +1,7 @@
-"""Executes runs of pytest one after the other, and beside them what a later one needs, and runs that wait for nothing."""
+"""Executes runs of pytest one after the other; beside them what a later one needs, and runs that no clock matters to."""
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import IO, Final
 
 from tests import coverage_report, second_tries
+from tests.tier_processes import Child, started, started_apart
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _SOME_FAILED: Final = 1
 """Exit code of pytest."""
-LOWEST: Final = 19
-"""Niceness of what is to take only what others leave of the processors."""
+_LOOK_SECONDS: Final = 0.1
+"""How often runs are looked after."""
 
 
 class Need(StrEnum):
@@ -42,7 +42,7 @@ _BUILDERS: Final = {
 class Run:
     """One process, of pytest unless program says otherwise.
 
-    beside: it runs on what the runs after it leave idle, and is waited for before the last one.
+    beside: it takes what the others leave idle of the processors. Those beside follow one another, and the last run waits for them.
     again: the options of pytest for a second try of a few tests that failed, without their paths; None for no second try.
     """
 
@@ -67,190 +67,227 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Took:
-    """Seconds that a run took: until what it needs was built, and from then on."""
+    """Seconds that a run took: until what it needs was built, and from then on; and those of the processors that its tests took."""
 
     title: str
     building: float
     testing: float
+    processors: float
     beside: bool = False
 
 
 def times(all_took: Sequence[Took]) -> str:
-    """Returns a table of the times; what ran beside the others is not in the sum."""
-    lines = [f"{'time, minutes':<30}{'building':>12}{'tests':>12}"]
-    for took in all_took:
-        beside = "  beside the others" if took.beside else ""
-        lines.append(
-            f"{took.title:<30}{_minutes(took.building):>12}{_minutes(took.testing):>12}{beside}"
-        )
+    """Returns a table of the times; of what ran beside the others the sums have the processors' alone."""
+    lines = [f"{'time, minutes':<30}{'building':>12}{'tests':>12}{'processors':>12}"]
+    lines += [
+        _row(took.title, took.building, took.testing, took.processors)
+        + ("  beside the others" if took.beside else "")
+        for took in all_took
+    ]
     one_by_one = [took for took in all_took if not took.beside]
     building = sum(took.building for took in one_by_one)
     testing = sum(took.testing for took in one_by_one)
-    lines.append(f"{'one after the other':<30}{_minutes(building):>12}{_minutes(testing):>12}")
+    processors = sum(took.processors for took in all_took)
+    lines.append(_row("one after the other", building, testing, processors))
     return "\n".join(lines) + "\n"
+
+
+def _row(title: str, *seconds: float) -> str:
+    return f"{title:<30}" + "".join(f"{_minutes(one):>12}" for one in seconds)
 
 
 def _minutes(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}" if seconds >= 1 else "-"
 
 
-@dataclass(slots=True)
-class _Background:
-    """A process of a group of its own; what it prints goes to a file, if to any."""
-
-    process: subprocess.Popen[bytes]
-    began: float = field(default_factory=time.monotonic)
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait()
-
-
-def _started(
-    command: Sequence[str], output: IO[bytes] | int = subprocess.DEVNULL, *, lowest: bool
-) -> _Background:
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    if lowest:
-        _lower(process.pid)
-    return _Background(process)
-
-
-def _lower(session: int) -> None:
-    """Has a new session take the processors last. Kernels that group by session compare the groups, not their processes."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PGRP, session, LOWEST)
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{session}/autogroup").write_text(str(LOWEST))
-
-
-@dataclass(slots=True)
 class _Beside:
-    """A run beside the others, and the file that its output is kept in until it has ended."""
+    """A run beside the others: it builds what it needs, then tests. What it prints is kept until it is told."""
 
-    run: Run
-    output: IO[bytes]
-    background: _Background
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._commands = [*(_builder(need) for need in sorted(run.needs)), run.command]
+        self._began = time.monotonic()
+        self._child = self._next()
 
-    def told(self) -> tuple[int, Took]:
-        """Waits for its end, prints what it printed, and returns its exit code and time."""
-        code = self.background.process.wait()
-        seconds = time.monotonic() - self.background.began
-        self.output.seek(0)
-        text = self.output.read().decode(errors="replace")
-        sys.stdout.write(f"{self.run.heading}{text}")
+    def goes_on(self) -> bool:
+        """Begins its next command when the one before it has ended well; returns whether it is not over."""
+        if not self._child.has_ended():
+            return True
+        if self._child.code or not self._commands:
+            return False
+        self._child = self._next()
+        return True
+
+    @property
+    def code(self) -> int:
+        """Returns its exit code, when it is over."""
+        return self._child.code
+
+    def told(self) -> Took:
+        """Prints what it printed; returns its times."""
+        self._output.seek(0)
+        text = self._output.read().decode(errors="replace")
+        sys.stdout.write(f"{self._run.heading}{text}")
         sys.stdout.flush()
-        return code, Took(title=self.run.title, building=0, testing=seconds, beside=True)
+        return Took(
+            title=self._run.title,
+            building=self._child.began - self._began,
+            testing=self._child.seconds,
+            processors=self._child.processors,
+            beside=True,
+        )
+
+    def close(self) -> None:
+        """Ends it, if it is not over."""
+        self._child.end()
+        self._output.close()
+
+    def _next(self) -> Child:
+        return started_apart(self._commands.pop(0), cwd=ROOT, output=self._output, lowest=True)
 
 
 @dataclass(slots=True)
+class _Lane:
+    """Runs beside the others: each begins when the one before it has passed."""
+
+    waiting: list[Run]
+    running: _Beside | None = None
+    over: list[_Beside] = field(default_factory=list)
+
+    def goes_on(self) -> bool:
+        """Begins the next run when one has passed; returns whether one runs."""
+        if self.running is not None and not self.running.goes_on():
+            self.over.append(self.running)
+            self.running = None
+        if self.running is None and self.waiting and not any(one.code for one in self.over):
+            self.running = _Beside(self.waiting.pop(0))
+        return self.running is not None
+
+    def close(self) -> None:
+        for one in (*self.over, *([self.running] if self.running else ())):
+            one.close()
+
+
 class _Session:
     """All runs, up to the first that fails."""
 
-    runs: Sequence[Run]
-    early: dict[Need, _Background] = field(default_factory=dict)
-    beside: list[_Beside] = field(default_factory=list)
-    took: list[Took] = field(default_factory=list)
-    unsteady: list[str] = field(default_factory=list)
+    def __init__(self, runs: Sequence[Run]) -> None:
+        *others, self._last = runs
+        self._others = [run for run in others if not run.beside]
+        self._measured = [run.title for run in others if run.measured]
+        self._lane = _Lane([run for run in others if run.beside])
+        self._early: dict[Need, Child] = {}
+        self._took: list[Took] = []
+        self._unsteady: list[str] = []
 
     def build_early(self) -> None:
         """Begins to build what later runs need. What fails here is tried again, and told, when its turn has come."""
-        later = {need for run in self.runs[1:] for need in run.needs} - self.runs[0].needs
-        for need in sorted(later & {Need.CLUSTER, Need.COMPILED_RELAY}):
+        first, *later = (*self._others, self._last)
+        needs = {need for run in (*later, *self._lane.waiting) for need in run.needs} - first.needs
+        for need in sorted(needs & {Need.CLUSTER, Need.COMPILED_RELAY}):
             # tests wait for the cluster first
-            command = [sys.executable, "-m", _BUILDERS[need]]
-            self.early[need] = _started(command, lowest=need is Need.COMPILED_RELAY)
+            lowest = need is Need.COMPILED_RELAY
+            self._early[need] = started_apart(_builder(need), cwd=ROOT, lowest=lowest)
 
     def execute(self) -> int:
         """Returns the exit code of the first run that fails, else 0."""
-        for run in self.runs[:-1]:
-            code = self._begin(run) if run.beside else self._execute(run)
-            if code := code or self._failed_beside():
+        for run in self._others:
+            if code := self._execute(run) or self._tell_beside():
                 return code
-        for beside in [*self.beside]:
-            if code := self._end(beside):
-                return code
+        while self._lane.goes_on():
+            time.sleep(_LOOK_SECONDS)
+        if code := self._tell_beside():
+            return code
         self._tell_tables()
-        return self._execute(self.runs[-1])
+        return self._execute(self._last)
 
     def end(self) -> None:
-        for background in (*self.early.values(), *(one.background for one in self.beside)):
-            background.end()
-        for beside in self.beside:
-            beside.output.close()
+        for child in self._early.values():
+            child.end()
+        self._lane.close()
 
-    def _begin(self, run: Run) -> int:
-        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the session ends
-        self.beside.append(_Beside(run, output, _started(run.command, output, lowest=True)))
-        return 0
-
-    def _failed_beside(self) -> int:
-        """Tells of the runs beside that have ended; returns the exit code of one that failed."""
-        ended = [one for one in self.beside if one.background.process.poll() is not None]
-        return next((code for one in ended if (code := self._end(one))), 0)
-
-    def _end(self, beside: _Beside) -> int:
-        code, took = beside.told()
-        self.took.append(took)
-        self.beside.remove(beside)
-        beside.output.close()
+    def _tell_beside(self) -> int:
+        """Tells of the runs beside that are over; returns the exit code of one that failed."""
+        code = 0
+        while self._lane.over:
+            one = self._lane.over.pop(0)
+            self._took.append(one.told())
+            code = code or one.code
+            one.close()
         return code
 
     def _execute(self, run: Run) -> int:
         sys.stdout.write(run.heading)
         sys.stdout.flush()
         began = time.monotonic()
+        self._lane.goes_on()
         environment = dict(os.environ)
         for need in sorted(run.needs):
-            if need in self.early:
-                self.early[need].process.wait()
+            if need in self._early:
+                self._wait(self._early[need])
             environment |= _built(need)
-        built = time.monotonic()
-        code = self._tested(run, environment)
-        self.took.append(
-            Took(title=run.title, building=built - began, testing=time.monotonic() - built)
+        building = time.monotonic() - began
+        children = self._tested(run, environment)
+        self._took.append(
+            Took(
+                title=run.title,
+                building=building,
+                testing=sum(child.seconds for child in children),
+                processors=sum(child.processors for child in children),
+            )
         )
-        return code
+        return children[-1].code
 
-    def _tested(self, run: Run, environment: Mapping[str, str]) -> int:
+    def _tested(self, run: Run, environment: Mapping[str, str]) -> list[Child]:
+        """Returns the process of the tests, and that of a second try if there was one."""
         if run.again is None:
-            return subprocess.run(run.command, cwd=ROOT, env=environment, check=False).returncode
+            return [self._ended(run.command, environment)]
         with tempfile.TemporaryDirectory(prefix="relay-tests-") as directory:
             cache = Path(directory)
-            command = [*run.command, *second_tries.options(cache)]
-            code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+            first = self._ended([*run.command, *second_tries.options(cache)], environment)
             failed = second_tries.failed_tests(cache)
-        if code != _SOME_FAILED or not (files := second_tries.files(failed)):
-            return code
+        if first.code != _SOME_FAILED or not (files := second_tries.files(failed)):
+            return [first]
         second = Run(f"{run.title}, second try", (*files, *run.again), program=run.program)
         sys.stdout.write(second.heading)
         sys.stdout.flush()
-        code = subprocess.run(second.command, cwd=ROOT, env=environment, check=False).returncode
-        self.unsteady += failed if code == 0 else ()
-        return code
+        again = self._ended(second.command, environment)
+        self._unsteady += failed if again.code == 0 else ()
+        return [first, again]
+
+    def _ended(self, command: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Runs a command to its end, however this ends."""
+        child = started(command, cwd=ROOT, environment=environment)
+        try:
+            self._wait(child)
+        finally:
+            child.end()
+        return child
+
+    def _wait(self, child: Child) -> None:
+        """Waits for its end, and looks after the runs beside meanwhile."""
+        while not child.has_ended():
+            self._lane.goes_on()
+            time.sleep(_LOOK_SECONDS)
 
     def _tell_tables(self) -> None:
         """Prints coverage and times before the last run, so that pytest's summary closes the output."""
-        measured = [run.title for run in self.runs[:-1] if run.measured]
-        if measured:
-            sys.stdout.write(coverage_report.table(measured))
-        if self.took:
-            sys.stdout.write(times(self.took))
-        sys.stdout.write(second_tries.told(self.unsteady))
+        if self._measured:
+            sys.stdout.write(coverage_report.table(self._measured))
+        if self._took:
+            sys.stdout.write(times(self._took))
+        sys.stdout.write(second_tries.told(self._unsteady))
         sys.stdout.flush()
+
+
+def _builder(need: Need) -> list[str]:
+    return [sys.executable, "-m", _BUILDERS[need]]
 
 
 def _built(need: Need) -> dict[str, str]:
     """Builds what is needed, quickly when it was; returns variables for the environment of pytest."""
-    command = [sys.executable, "-m", _BUILDERS[need]]
+    command = _builder(need)
     if need is not Need.COMPILED_RELAY:
         subprocess.run(command, cwd=ROOT, check=True)
         return {}

@@ -1,23 +1,38 @@
 """make test: the order of its tiers, and what a chosen test makes it build."""
 
+import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests import coverage_report, second_tries, tier_runs
 from tests.coverage_report import Count
+from tests.tier_processes import LOWEST
 from tests.tier_runs import Need, Run, Took, run_all, times
 from tests.tiers import ALL_TESTS, TIERS, chosen_run, full_runs
 
 ROOT = Path(__file__).resolve().parents[3]
+RELAY = Need.COMPILED_RELAY
 
 
-def test_the_quickest_tier_runs_first_and_the_real_cluster_last() -> None:
-    assert [run.title for run in full_runs(ALL_TESTS)] == [
-        *("unit", "properties", "simulation", "ledger", "chart", "image", "contract"),
-        *("compiled", "e2e", "afterwards"),
+def test_what_clocks_matter_to_runs_one_after_the_other_and_all_else_beside() -> None:
+    runs = full_runs(ALL_TESTS)
+    assert [run.title for run in runs if not run.beside] == [
+        *("ledger", "contract", "compiled", "e2e", "afterwards"),
     ]
+    assert [run.title for run in runs if run.beside] == [
+        *("unit", "chart", "image", "properties", "simulation"),
+    ]
+
+
+def test_what_is_tried_a_second_time_because_of_clocks_runs_beside_nothing() -> None:
+    assert not [tier.name for tier in TIERS if tier.clocks and tier.beside]
+
+
+def test_no_tier_beside_needs_what_its_environment_would_have_to_name() -> None:
+    assert not [run.title for run in full_runs(TIERS) if run.beside and RELAY in run.needs]
 
 
 def test_a_tier_that_is_left_out_of_all_tests_repeats_the_tests_of_another() -> None:
@@ -112,11 +127,6 @@ def test_a_room_is_a_package_within_its_package() -> None:
     assert coverage_report.room(source / "relay" / "calls" / "exchange.py") == "relay/calls"
 
 
-def test_properties_run_beside_the_tiers_that_wait_and_the_real_cluster_runs_alone() -> None:
-    beside = [run.title for run in full_runs(TIERS) if run.beside]
-    assert beside == ["properties", "simulation"]
-
-
 def test_all_properties_try_many_examples_in_a_run_of_all_tests() -> None:
     runs = {run.title: run.arguments for run in full_runs(ALL_TESTS)}
     few = {
@@ -155,6 +165,85 @@ def test_what_runs_beside_is_told_before_the_last_run_with_the_times(
     assert sum(line.startswith("time, minutes") for line in lines) == 1
 
 
+def test_runs_beside_follow_one_another_while_one_alone_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = tmp_path / "done"
+    wait = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)\n"
+    runs = [
+        run_of("one", f"open({str(tmp_path / 'one')!r}, 'x').close()", beside=True),
+        run_of(
+            "two", f"open({str(tmp_path / 'one')!r}).close(); open({str(done)!r}, 'w')", beside=True
+        ),
+        run_of("alone", wait),
+        run_of("last", "print('4 passed')"),
+    ]
+    assert run_all(runs) == 0
+    lines = capfd.readouterr().out.splitlines()
+    order = [line.split()[1].rstrip(":") for line in lines if line.startswith("---")]
+    assert order[0] == "alone"
+    assert sorted(order[1:3]) == ["one", "two"]
+    assert order[3] == "last"
+
+
+def test_none_beside_begins_after_one_that_failed(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    runs = [
+        run_of("failing", "raise SystemExit(5)", beside=True),
+        run_of("next", f"open({str(begun)!r}, 'w').close()", beside=True),
+        run_of("last", ""),
+    ]
+    assert run_all(runs) == 5
+    assert not begun.exists()
+
+
+@pytest.mark.parametrize(("builder", "code"), [("this", 0), ("there_is_no_such_module", 1)])
+def test_what_a_run_beside_needs_is_built_before_it_and_a_failure_ends_all(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, builder: str, code: int
+) -> None:
+    monkeypatch.setitem(tier_runs._BUILDERS, Need.CLUSTER, builder)
+    beside = run_of("beside", "print('2 passed')", beside=True)
+    runs = [replace(beside, needs=frozenset({Need.CLUSTER})), run_of("last", "print('4 passed')")]
+    assert run_all(runs) == code
+    told = capfd.readouterr().out.splitlines()
+    if code:
+        assert any(builder in line for line in told)
+        assert "4 passed" not in told
+    else:
+        assert told.index("Beautiful is better than ugly.") < told.index("2 passed")
+        assert told[-1] == "4 passed"
+
+
+def test_a_run_beside_leaves_the_processors_to_the_others(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    script = "import os; print('nice', os.nice(0))"
+    wait = "import time; time.sleep(0.2); "
+    runs = [
+        run_of("beside", wait + script, beside=True),
+        run_of("alone", script),
+        run_of("last", ""),
+    ]
+    assert run_all(runs) == 0
+    nice = [line for line in capfd.readouterr().out.splitlines() if line.startswith("nice")]
+    assert nice == [f"nice {os.nice(0)}", f"nice {LOWEST}"]
+
+
+def test_what_a_run_takes_of_the_processors_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    busy = "import time\nwhile time.process_time() < 1.1: pass\n"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
+    runs = [
+        run_of("alone", child),
+        run_of("beside", child, beside=True),
+        run_of("last", ""),
+    ]
+    assert run_all(runs) == 0
+    rows = [line.split() for line in capfd.readouterr().out.splitlines()]
+    processors = {row[0]: row[3] for row in rows if row and row[0] in ("alone", "beside")}
+    assert processors == {"alone": "0:01", "beside": "0:01"}
+    assert next(row[-1] for row in rows if row[:1] == ["one"]) == "0:02"
+
+
 @pytest.mark.parametrize("beside", [False, True])
 def test_the_first_run_that_fails_is_told_and_ends_all(
     capfd: pytest.CaptureFixture[str], beside: bool
@@ -181,16 +270,16 @@ def test_a_run_that_fails_ends_what_runs_beside_it(capfd: pytest.CaptureFixture[
 
 def test_times_are_told_by_tier_and_the_sum_is_of_what_ran_alone() -> None:
     took = [
-        Took(title="unit", building=0.2, testing=61),
-        Took(title="simulation", building=0, testing=300, beside=True),
-        Took(title="chart", building=130, testing=59.9),
+        Took(title="unit", building=0.2, testing=61, processors=90),
+        Took(title="simulation", building=0, testing=300, processors=240, beside=True),
+        Took(title="chart", building=130, testing=59.9, processors=0.5),
     ]
     assert [line.split() for line in times(took).splitlines()] == [
-        ["time,", "minutes", "building", "tests"],
-        ["unit", "-", "1:01"],
-        ["simulation", "-", "5:00", "beside", "the", "others"],
-        ["chart", "2:10", "0:59"],
-        ["one", "after", "the", "other", "2:10", "2:00"],
+        ["time,", "minutes", "building", "tests", "processors"],
+        ["unit", "-", "1:01", "1:30"],
+        ["simulation", "-", "5:00", "4:00", "beside", "the", "others"],
+        ["chart", "2:10", "0:59", "-"],
+        ["one", "after", "the", "other", "2:10", "2:00", "5:30"],
     ]
 
 
