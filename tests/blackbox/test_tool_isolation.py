@@ -60,7 +60,7 @@ class Customer:
 
     def caller(self) -> Tenant:
         url = f"http://127.0.0.1:{self.relay.port}{MCP}"
-        return Tenant(Caller(url, f"Bearer {self.key}"), *self.own)
+        return Tenant(Caller(url, f"Bearer {self.key}"), SHARED_TOOL, *self.own)
 
     def document(
         self, server: WatchedServer, tools: tuple[str, ...], rate: int | None = None
@@ -134,7 +134,6 @@ def gateway(customers: tuple[Customer, Customer], server: WatchedServer) -> Gate
     return Gateway(
         one=one.caller(),
         other=other.caller(),
-        shared=SHARED_TOOL,
         denied=DENIED_TOOL,
         server=server,
         by_hand=ByHand(
@@ -160,9 +159,8 @@ def test_without_a_gateway_the_rows_break() -> None:
         urls = (server.url, server.url.replace("127.0.0.1", "localhost"))
         callers = [Caller(url, f"Bearer key-{number}-4d11") for number, url in enumerate(urls)]
         nothing_between = Gateway(
-            one=Tenant(callers[0], OWN_TOOL, OWN_PROMPT, OWN_RESOURCE),
-            other=Tenant(callers[1], OTHER_TOOL, OTHER_PROMPT, OTHER_RESOURCE),
-            shared=SHARED_TOOL,
+            one=Tenant(callers[0], SHARED_TOOL, OWN_TOOL, OWN_PROMPT, OWN_RESOURCE),
+            other=Tenant(callers[1], SHARED_TOOL, OTHER_TOOL, OTHER_PROMPT, OTHER_RESOURCE),
             denied=DENIED_TOOL,
             server=server,
             by_hand=ByHand(

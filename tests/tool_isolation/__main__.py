@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.blackbox.session_server import serving_sessions
 from tests.tool_isolation import report
 from tests.tool_isolation import watched_server as behind
-from tests.tool_isolation.callers import Caller, entered
+from tests.tool_isolation.callers import DEADLINE_SECONDS, Caller, entered
 from tests.tool_isolation.gateway import ByHand, Gateway, Tenant, names
 from tests.tool_isolation.rows import ROWS
 from tests.tool_isolation.watched_server import WatchedServer
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--own-tool", default=behind.OWN_TOOL, help="published names of the four tools")
     add("--other-tool", default=behind.OTHER_TOOL)
     add("--shared-tool", default=behind.SHARED_TOOL)
+    add("--other-shared-tool", help="its name for the other tenant, if another")
     add("--denied-tool", default=behind.DENIED_TOOL)
     add("--own-prompt", default="", help=f"{behind.OWN_PROMPT}, if it is offered")
     add("--other-prompt", default="", help=f"{behind.OTHER_PROMPT}, if it is offered")
@@ -68,30 +69,32 @@ def _parser() -> argparse.ArgumentParser:
     add("--log", type=Path, help="the gateway's log")
     add("--rounds", type=int, default=1000, help="calls with one id (row 3)")
     add("--pairs", type=int, default=1000, help="pairs of timed calls (row 2)")
+    add("--answer-seconds", type=float, default=DEADLINE_SECONDS, help="for an answer to a call")
     add("--wait-seconds", type=float, default=120, help="for both tenants to see their tools")
     add("--row", action="append", help="run this row alone; may be given several times")
     return parser
 
 
 def _gateway(options: argparse.Namespace, server: WatchedServer) -> Gateway:
-    header = options.credential_header
+    header, seconds = options.credential_header, options.answer_seconds
     other_url = options.other_url or options.url
     log: Path | None = options.log
     records: str | None = options.records
     return Gateway(
         one=Tenant(
-            Caller(options.url, options.credential, header),
+            Caller(options.url, options.credential, header, seconds),
+            options.shared_tool,
             options.own_tool,
             options.own_prompt,
             options.own_resource,
         ),
         other=Tenant(
-            Caller(other_url, options.other_credential, header),
+            Caller(other_url, options.other_credential, header, seconds),
+            options.other_shared_tool or options.shared_tool,
             options.other_tool,
             options.other_prompt,
             options.other_resource,
         ),
-        shared=options.shared_tool,
         denied=options.denied_tool,
         server=server,
         by_hand=ByHand(
@@ -120,15 +123,19 @@ def _command(command: str | None) -> Callable[[], None] | None:
     return run
 
 
+def _sees_its_tools(tenant: Tenant) -> bool:
+    clients = entered(tenant.caller)
+    return bool(clients) and tenant.shared in names(clients[0])
+
+
 def _wait(gateway: Gateway, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        clients = [entered(one.caller) for one in (gateway.one, gateway.other)]
-        if all(found and gateway.shared in names(found[0]) for found in clients):
+        if all(_sees_its_tools(one) for one in (gateway.one, gateway.other)):
             return
         time.sleep(1)
     told = [one.caller.answers[-1:] for one in (gateway.one, gateway.other)]
-    raise SystemExit(f"not both tenants list {gateway.shared} after {seconds:g} s: {told}")
+    raise SystemExit(f"not both tenants list the tool of both after {seconds:g} s: {told}")
 
 
 if __name__ == "__main__":

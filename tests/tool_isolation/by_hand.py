@@ -36,7 +36,7 @@ def a_revoked_tool_is_refused_at_once(gateway: Gateway, found: Findings) -> None
         found.expect(
             gateway.one.tool not in names(one), f"{era}: a tool that was taken away is listed"
         )
-        found.expect(gateway.works(one, gateway.shared), f"{era}: the other tools went with it")
+        found.expect(gateway.works(one, gateway.one.shared), f"{era}: the other tools went with it")
         found.expect(
             gateway.works(other, gateway.other.tool), f"{era}: the other tenant's tool is refused"
         )
@@ -50,7 +50,7 @@ def limits_are_ones_own(gateway: Gateway, found: Findings) -> None:
     gateway.by_hand.limit()
     for one, other in gateway.clients:
         for _ in range(MOST_CALLS):
-            answer = one.call(gateway.shared, mark=new_mark())
+            answer = one.call(gateway.one.shared, mark=new_mark())
             if answer.status == 429:
                 break
         era = one.era.value
@@ -108,6 +108,6 @@ def _at_rest(records: Callable[[], list[str]]) -> list[str]:
 def _three_calls(gateway: Gateway, client: Client) -> list[str]:
     mark = new_mark()
     assert was_answered(client.call(gateway.one.tool, mark=mark), mark)
-    client.call(gateway.shared, mark=mark, behave="crash")
+    client.call(gateway.one.shared, mark=mark, behave="crash")
     client.call(gateway.denied, mark=mark)
-    return [gateway.one.tool, gateway.shared, gateway.denied]
+    return [gateway.one.tool, gateway.one.shared, gateway.denied]

@@ -42,11 +42,15 @@ GREETING: Final = {
 
 @dataclass(slots=True)
 class Caller:
-    """Where a tenant calls and by what: the whole value of a header. Keeps what it was answered, for what must be in no answer."""
+    """Where a tenant calls and by what: the whole value of a header. Keeps what it was answered, for what must be in no answer.
+
+    seconds is how long it waits for an answer.
+    """
 
     url: str
     credential: str
     header: str = "authorization"
+    seconds: float = DEADLINE_SECONDS
     answers: list[Answer] = field(default_factory=list)
 
     def send(
@@ -56,10 +60,11 @@ class Caller:
         *,
         method: str = "POST",
         path: str | None = None,
-        seconds: float = DEADLINE_SECONDS,
+        seconds: float | None = None,
     ) -> Answer:
         """Sends a request on a connection of its own; None leaves a header out, a list repeats it. NO_ANSWER if there is none."""
         fields = {self.header: self.credential, "host": urlsplit(self.url).netloc, **headers}
+        seconds = self.seconds if seconds is None else seconds
         connection = _connection(self.url, seconds)
         try:
             _put(connection, method, path or _target(self.url), fields, body)
@@ -171,7 +176,7 @@ class Client:
         headers: Headers | None = None,
         *,
         raw: bytes | None = None,
-        seconds: float = DEADLINE_SECONDS,
+        seconds: float | None = None,
     ) -> Answer:
         """Sends a message, or raw in its place, with the headers of its era; headers change or, by None, leave out some."""
         body = json.dumps(content).encode() if raw is None else raw

@@ -39,7 +39,9 @@ def only_a_whole_credential_is_let_in(gateway: Gateway, found: Findings) -> None
     for client, _ in gateway.clients:
         for what, headers in cases.items():
             mark = new_mark()
-            content = client.message("tools/call", name=gateway.shared, arguments={"mark": mark})
+            content = client.message(
+                "tools/call", name=gateway.one.shared, arguments={"mark": mark}
+            )
             answer = client.say(content, headers)
             found.expect(
                 was_refused(answer) and not gateway.server.executed(mark),

@@ -35,7 +35,8 @@ def _others_go_on(
     arguments = {"mark": new_mark(), "behave": behaviour, "seconds": gateway.hang_seconds}
     asked = one.message("tools/call", name=gateway.one.tool, arguments=arguments)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(_timed, lambda: one.say(asked, seconds=gateway.hang_seconds + 20))
+        seconds = gateway.hang_seconds + one.caller.seconds
+        waiting = pool.submit(_timed, lambda: one.say(asked, seconds=seconds))
         worked, meanwhile = _timed(lambda: gateway.works(other, gateway.other.tool))
         answer, taken = waiting.result()
     found.expect(worked, f"{era}: while a server behaves as `{behaviour}`, the other's call fails")

@@ -13,9 +13,10 @@ from tests.tool_isolation.watched_server import WatchedServer
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A caller, and the published names of what only this one of the two may use; "" for what the gateway does not offer."""
+    """A caller, and the published names of the tool of both and of what only this one may use; "" for what is not offered."""
 
     caller: Caller
+    shared: str
     tool: str
     prompt: str = ""
     resource: str = ""
@@ -37,14 +38,13 @@ class ByHand:
 
 @dataclass
 class Gateway:
-    """What a run tries: two tenants, a tool of both and one of neither, and how often and how long it is tried.
+    """What a run tries: two tenants, the first one's name of a tool of neither's, and how often and how long it is tried.
 
     clients are those of the two tenants in each era, of the row that is tried.
     """
 
     one: Tenant
     other: Tenant
-    shared: str
     denied: str
     server: WatchedServer
     by_hand: ByHand = field(default_factory=ByHand)

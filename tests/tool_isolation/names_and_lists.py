@@ -33,7 +33,7 @@ def lists_show_ones_own_alone(gateway: Gateway, found: Findings) -> None:
         ):
             listed = names(client)
             found.expect(own.tool in listed, f"{era}: a tenant's own tool is not in its list")
-            found.expect(gateway.shared in listed, f"{era}: the shared tool is not in a list")
+            found.expect(own.shared in listed, f"{era}: the shared tool is not in a list")
             _, seen = entries(client, "tools")
             hidden = (others.tool, gateway.denied)
             for name in hidden:
@@ -158,7 +158,7 @@ def _double_readings(client: Client, own: str, denied: str) -> dict[str, str]:
 
 def _headers_repeat_the_body(gateway: Gateway, one: Client, found: Findings) -> None:
     for what, body, headers in (
-        ("a name", gateway.one.tool, {"mcp-name": gateway.shared}),
+        ("a name", gateway.one.tool, {"mcp-name": gateway.one.shared}),
         ("no name", gateway.one.tool, {"mcp-name": None}),
         ("a method", gateway.one.tool, {"mcp-method": "tools/list"}),
         ("a revision", gateway.one.tool, {"mcp-protocol-version": Era.SESSIONS.value}),

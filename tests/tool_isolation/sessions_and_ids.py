@@ -116,7 +116,7 @@ def _sessions_are_ones_own(gateway: Gateway, one: Client, other: Client, found: 
         return
     unknown = Client(other.caller, Era.SESSIONS, ODD_SESSION)
     stolen = Client(other.caller, Era.SESSIONS, one.session)
-    for tool in (gateway.other.tool, gateway.shared, gateway.one.tool):
+    for tool in (gateway.other.tool, gateway.other.shared, gateway.one.tool):
         mark = new_mark()
         answers = [client.call(tool, mark=mark) for client in (unknown, stolen)]
         found.expect(
@@ -138,7 +138,7 @@ def _without_session(answer: Answer, session: str) -> tuple[int, bytes]:
 
 
 def _states_are_ones_own(gateway: Gateway, one: Client, other: Client, found: Findings) -> None:
-    tool, arguments = gateway.shared, {"behave": "asks_first", "mark": new_mark()}
+    tool, arguments = gateway.one.shared, {"behave": "asks_first", "mark": new_mark()}
     first = result_of(one.ask("tools/call", name=tool, arguments=arguments)) or {}
     state = first.get("requestState")
     if not isinstance(state, str):
@@ -169,7 +169,7 @@ def sessions_stay_on_their_route(gateway: Gateway, found: Findings) -> None:
         for credential in (gateway.one.caller, gateway.other.caller):
             moved = entered_elsewhere(credential.credential, other, one.session)
             mark = new_mark()
-            for tool in (gateway.one.tool, gateway.other.tool, gateway.shared):
+            for tool in (gateway.one.tool, gateway.other.tool, gateway.other.shared):
                 answer = moved.call(tool, mark=mark)
                 found.expect(
                     was_refused(answer) and not gateway.server.executed(mark),

@@ -62,8 +62,8 @@ class WatchedServer(SessionServer):
     capabilities: dict[str, Any] = field(
         default_factory=lambda: {
             "tools": {"listChanged": True},
-            "prompts": {},
-            "resources": {},
+            "prompts": {"listChanged": False},
+            "resources": {"subscribe": False, "listChanged": False},
             "completions": {},
         }
     )
