@@ -23,7 +23,6 @@ INTERPRETED: Final = {
     "__main__.py": "starts the process",
     "main.py": "starts the process",
     "settings.py": "read once",
-    "accounting/library_log.py": "a handler of the standard library; no call writes to it",
     "process": "documents, signals and the admin port; no call passes through it",
     "calls/ledger/ledger_access.py": "a thread for each question to the ledger",
     "dialect/body_scan_pure.py": "stands in for the scan in C where that is not built",

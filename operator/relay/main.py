@@ -14,7 +14,6 @@ from importlib import metadata
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import Log
 from relay.process.admin import AdminPort
 from relay.process.document_acceptance import Acceptance
@@ -22,6 +21,7 @@ from relay.process.memory_plan import memory_limit, memory_plan
 from relay.process.supervisor import Supervisor
 from relay.process.traffic.listening import listening_socket
 from relay.settings import Settings
+from relay_contract.log_lines.library_log import take_over_library_logs
 from relay_contract.seal import parse_public_keys
 
 
@@ -94,7 +94,7 @@ def _configured() -> tuple[Settings, Acceptance]:
 
 async def _serve(settings: Settings, acceptance: Acceptance) -> None:
     log = Log(level=settings.log_level, pod=settings.pod_name, process="supervisor")
-    take_over_library_logs(log)
+    take_over_library_logs(log.repeated)
     settings = _within_memory(settings, log)
     loop = asyncio.get_running_loop()
     listeners = _listeners(settings)

@@ -137,6 +137,7 @@ async def _run(settings: Settings, tiers: Tiers, shards: Shards) -> None:
     )
     prometheus = _prometheus(settings)
     measuring = asyncio.create_task(LoopLag(traffic).run(), name="loop-lag")
+    telling = asyncio.create_task(logs.tell_repeated(), name="repeated-lines")
     is_first = True
     try:
         while not stop.is_set():
@@ -158,6 +159,7 @@ async def _run(settings: Settings, tiers: Tiers, shards: Shards) -> None:
             is_first = False
     finally:
         measuring.cancel()
+        telling.cancel()
         if prometheus is not None:
             prometheus.close()
         await lease_api.close()

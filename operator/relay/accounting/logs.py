@@ -12,6 +12,7 @@ import orjson
 from relay.accounting.tool_call_event import ToolCallEvent, tool_call_line
 from relay.accounting.usage_event import UsageEvent
 from relay.accounting.usage_log_line import usage_line
+from relay_contract.log_lines.repeated_lines import RepeatedLines
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 FLUSH_SECONDS: Final = 0.1
@@ -28,9 +29,22 @@ class Log:
         self._pod = pod
         self._process = process
         self._descriptor = descriptor
+        self._repeated = RepeatedLines(self._write_event)
 
     def event(self, level: str, event: str, **fields: Any) -> None:
         """Writes one line, unless the level is below the one set."""
+        self._write_event(level, event, fields)
+
+    def repeated(self, level: str, event: str, *, by: tuple[str, ...] = (), **fields: Any) -> None:
+        """Writes a line that may come again and again: the first at once, then how many there were, by the fields named."""
+        if LEVELS[level] >= self._level:
+            self._repeated.note(time.monotonic(), level, event, fields, by=by)
+
+    def tick(self, now: float) -> None:
+        """Writes what was counted of repeated lines; call it about once a second, with a monotonic clock."""
+        self._repeated.tick(now)
+
+    def _write_event(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if LEVELS[level] >= self._level:
             line = {"ts": time.time(), "level": level, "event": event, "process": self._process}
             self._write(orjson.dumps({**line, "pod": self._pod, **fields}, default=str) + b"\n")

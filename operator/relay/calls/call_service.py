@@ -130,6 +130,7 @@ class CallService:
     def tick(self) -> None:
         """Does what is due; call it every second."""
         now = time.monotonic()
+        self._log.tick(now)
         self._wheel.turn(now)
         self.providers.tend(now)
         for tenant in self.tenants.all():

@@ -244,6 +244,7 @@ class Supervisor:
                 envelope = self._mount.read()
                 if envelope is not None:
                     await self._offer_quietly(envelope)
+            self._log.tick(time.monotonic())
             # what a worker counted since the last look is lost if it crashes
             await self.metrics()
             self._look_at_certificate()
@@ -264,8 +265,14 @@ class Supervisor:
             self._log.event("error", "document_not_programmed", message=str(error))
 
     def _log_rejection(self, level: str, error: DocumentRejected, source: str) -> None:
-        self._log.event(
-            level, "document_rejected", code=error.code, source=source, message=str(error)
+        # whoever has an old document can send it again and again
+        self._log.repeated(
+            level,
+            "document_rejected",
+            by=("code", "source"),
+            code=error.code,
+            source=source,
+            message=str(error),
         )
 
     def _keep(self, accepted: Accepted) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import uvloop
 
-from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import WorkerLog
 from relay.budgets.purse import Purse
 from relay.calls.call_service import CallService
@@ -25,6 +24,7 @@ from relay.process.worker_channel import Message, WorkerChannel
 from relay.routing.snapshot import SnapshotRejected, compile_snapshot
 from relay.settings import Settings
 from relay_contract.document import Document
+from relay_contract.log_lines.library_log import take_over_library_logs
 from relay_contract.provider_probe import PROBE_SECONDS, STREAM_PROBE_SECONDS, ProviderProbe
 from relay_contract.quota_use import QuotaLevel
 
@@ -48,7 +48,7 @@ class Worker:
             usage=settings.usage_log,
             loop=self._loop,
         )
-        take_over_library_logs(self.log)
+        take_over_library_logs(self.log.repeated)
         purse = Purse(counters, number)
         self.service = CallService(settings, self.log, purse)
         self._loop.set_exception_handler(self._unhandled)

@@ -2,12 +2,9 @@
 
 import asyncio
 import gc
-import json
 import logging
 import signal
 import socket
-import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
@@ -17,10 +14,12 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine, text
 
+from relay_contract.log_lines.library_log import take_over_library_logs
 from relay_ledger.ingest.booking_desk import THREADS, BookingDesk, DatabaseAway
 from relay_ledger.ingest.ingest_port import IngestPort
 from relay_ledger.ingest.key_file import KeyFile
 from relay_ledger.ingest.lease_port import LeasePort
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.ingest.operator_port import OperatorPort
 from relay_ledger.ingest.route_costs_port import RouteCostsPort
@@ -46,26 +45,22 @@ from relay_ledger.upkeep.rounds import Upkeep, watch_keys
 READY_SECONDS: Final = 2.0
 GC_THRESHOLD: Final = 50_000
 """New objects between looks; a batch makes some ten thousand and no cycles."""
+LOG_TICK_SECONDS: Final = 1.0
 HEALTH_PATH: Final = "/healthz"
 READY_PATH: Final = "/readyz"
 METRICS_PATH: Final = "/metrics"
 
 
-def log(event: str, **fields: Any) -> None:
-    """Writes a log line as JSON."""
-    line = {"ts": round(time.time(), 6), "event": event, **fields}
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT; raises DatabaseMisconfigured, NewerSchema, or what the database says at the start."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(message)s", stream=sys.stderr)
+    log = LedgerLog()
+    logging.getLogger().setLevel(settings.log_level.upper())
+    take_over_library_logs(log.of_library)
     engine = open_database(settings.database.get_secret_value(), connections=THREADS + READERS)
     try:
         upgrade(engine)
         _spare_collections()
-        asyncio.run(_serve(settings, engine))
+        asyncio.run(_serve(settings, engine, log))
     finally:
         engine.dispose()
 
@@ -76,7 +71,7 @@ def _spare_collections() -> None:
     gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
-async def _serve(settings: Settings, engine: Engine) -> None:
+async def _serve(settings: Settings, engine: Engine, log: LedgerLog) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,7 +79,12 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     metrics, keys = LedgerMetrics(), KeyFile(settings.keys_file)
     ledger, prices = Ledger(engine), PriceBookStore(engine)
     desk = BookingDesk(
-        ledger, ToolCallStore(engine), prices.book(), metrics, max_batches=settings.max_batches
+        ledger,
+        ToolCallStore(engine),
+        prices.book(),
+        metrics,
+        log=log,
+        max_batches=settings.max_batches,
     )
     upkeep = Upkeep(settings, ledger, prices, desk=desk, metrics=metrics, log=log)
     statements = FinalStatements(
@@ -98,7 +98,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     # no relay is turned away because it came before the first look; watch_keys tells of a problem
     keys.refresh()
     application = IngestPort(settings, keys, desk, metrics, log).application()
-    usage = UsageDesk(engine)
+    usage = UsageDesk(engine, log)
     ReadingPort(usage, keys, log, body_seconds=settings.body_seconds).add_routes(application)
     budgets = BudgetStore(engine, lease_seconds=settings.lease_seconds)
     LeasePort(budgets, DeadLetters(engine), keys=keys, desk=desk, settings=settings).add_routes(
@@ -121,6 +121,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         stack.callback(desk.close)
         stack.callback(usage.close)
         enter = stack.enter_async_context
+        await enter(_running(_ticking(log)))
         await enter(_running(upkeep.run()))
         await enter(_running(statements.run()))
         await enter(_running(watch_keys(keys, settings.keys_poll_seconds, log)))
@@ -133,10 +134,16 @@ async def _serve(settings: Settings, engine: Engine) -> None:
                 settings.drain_seconds,
             )
         )
-        log("listening", ingest_port=ingest_port, admin_port=admin_port)
+        log.event("listening", ingest_port=ingest_port, admin_port=admin_port)
         await stopping.wait()
-        log("stopping")
-    log("stopped")
+        log.event("stopping")
+    log.event("stopped")
+
+
+async def _ticking(log: LedgerLog) -> None:
+    while True:
+        await asyncio.sleep(LOG_TICK_SECONDS)
+        log.tick()
 
 
 @asynccontextmanager

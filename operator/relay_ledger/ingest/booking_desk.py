@@ -14,6 +14,7 @@ from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.tool_call import ToolCall
 from relay_ledger.booking.price_book import PriceBook
 from relay_ledger.ingest.batch_lines import Batch, Record, unbookable
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.store.batch_booking import BookedGroup, Receipt, Served
 from relay_ledger.store.ledger import Ledger
@@ -46,11 +47,13 @@ class BookingDesk:
         prices: PriceBook,
         metrics: LedgerMetrics,
         *,
+        log: LedgerLog,
         max_batches: int,
     ) -> None:
         self._ledger = ledger
         self._tool_calls = tool_calls
         self._metrics = metrics
+        self._log = log
         self._most = max_batches
         self._in_hand = 0
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
@@ -110,6 +113,7 @@ class BookingDesk:
             # a request that is given up does not undo what a thread has begun
             return await asyncio.shield(loop.run_in_executor(self._threads, work))
         except (OperationalError, InterfaceError, PoolTimeout) as error:
+            self._log.database_away(error)
             raise DatabaseAway(type(error).__name__) from error
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ from relay_ledger.ingest.batch_lines import (
 )
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway, TooBusy
 from relay_ledger.ingest.key_file import KeyFile
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import Settings
 from relay_ledger.store.batch_booking import Receipt
@@ -27,8 +28,8 @@ from relay_ledger.store.batch_booking import Receipt
 DAY_SECONDS: Final = 86_400
 _BEARER: Final = "bearer "
 _RETRY_SOON: Final = {"Retry-After": "1"}
-Problem = Callable[..., None]
-"""Writes a log line: an event and its fields."""
+TOLD_AT_ONCE: Final = 20
+"""Lines kept apart of one tenant and reason that have a line of the log each; of more there is their number."""
 Take = Callable[[bytes, str], Awaitable[Receipt]]
 """Books the body of a tenant's batch; raises BatchRefused, DatabaseAway."""
 
@@ -42,7 +43,7 @@ class IngestPort:
         keys: KeyFile,
         desk: BookingDesk,
         metrics: LedgerMetrics,
-        log: Problem,
+        log: LedgerLog,
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -94,17 +95,25 @@ class IngestPort:
             receipt = await take(await self._body(request), tenant_uid)
         except BatchRefused as refused:
             if refused.reason == "forged":
-                self._log("forged_batch", tenant_uid=tenant_uid, detail=str(refused))
+                self._log.repeated(
+                    "forged_batch", by=("tenant_uid",), tenant_uid=tenant_uid, detail=str(refused)
+                )
             return self._refuse(_STATUSES[refused.reason], refused.reason, str(refused))
-        except DatabaseAway as away:
-            self._log("database_away", detail=str(away.__cause__).split("\n")[0])
+        except DatabaseAway:
             return self._refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "database",
                 "the database does not answer: nothing is booked, send it again",
             )
-        for line in receipt.quarantined[:20]:
-            self._log("quarantined", tenant_uid=tenant_uid, reason=line.reason, detail=line.detail)
+        for line in receipt.quarantined:
+            self._log.repeated(
+                "quarantined",
+                by=("tenant_uid", "reason"),
+                burst=TOLD_AT_ONCE,
+                tenant_uid=tenant_uid,
+                reason=line.reason,
+                detail=line.detail,
+            )
         return web.json_response(
             {
                 "booked": receipt.booked,

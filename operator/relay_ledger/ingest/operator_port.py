@@ -9,8 +9,8 @@ from aiohttp import web
 
 from relay_contract.billing.price_book import BOOKS_PATH, MAX_BOOK_BYTES, STANDING_PATH
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
-from relay_ledger.ingest.ingest_port import Problem
 from relay_ledger.ingest.key_file import KeyFile
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.store.bills.reconciliation_store import ReconciliationStore
 from relay_ledger.store.books.book_store import BookRefused, BookStore
 from relay_ledger.store.books.month_sums import MonthSums
@@ -32,7 +32,7 @@ class OperatorPort:
         books: BookStore,
         months: MonthSums,
         reconciliations: ReconciliationStore,
-        log: Problem,
+        log: LedgerLog,
     ) -> None:
         self._keys = keys
         self._desk = desk
@@ -59,9 +59,9 @@ class OperatorPort:
             told = await self._desk.in_thread(self._books.told)
         except BookRefused as refused:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, "book", str(refused))
-        except DatabaseAway as away:
-            return self._away(away)
-        self._log("book", digest=told["book"], lists=len(told["lists"]))
+        except DatabaseAway:
+            return _away()
+        self._log.repeated("book", by=("digest",), digest=told["book"], lists=len(told["lists"]))
         return web.json_response(told)
 
     async def _standing(self, request: web.Request) -> web.Response:
@@ -69,8 +69,8 @@ class OperatorPort:
             return _unauthorized()
         try:
             standing = await self._desk.in_thread(self._stand)
-        except DatabaseAway as away:
-            return self._away(away)
+        except DatabaseAway:
+            return _away()
         return web.json_response(standing)
 
     def _stand(self) -> dict[str, Any]:
@@ -88,16 +88,16 @@ class OperatorPort:
             return False
         return self._keys.is_operators(value[len(_BEARER) :].strip())
 
-    def _away(self, away: DatabaseAway) -> web.Response:
-        self._log("database_away", detail=str(away.__cause__).split("\n")[0])
-        return _error(
-            HTTPStatus.SERVICE_UNAVAILABLE, "database", "the database does not answer: ask again"
-        )
-
 
 def _unauthorized() -> web.Response:
     return _error(
         HTTPStatus.UNAUTHORIZED, "unauthorized", "the token in Authorization is not the operator's"
+    )
+
+
+def _away() -> web.Response:
+    return _error(
+        HTTPStatus.SERVICE_UNAVAILABLE, "database", "the database does not answer: ask again"
     )
 
 

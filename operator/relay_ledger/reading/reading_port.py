@@ -17,7 +17,7 @@ from relay_contract.billing.usage_reading import (
     USAGE_REPORT_PATH,
 )
 from relay_ledger.ingest.booking_desk import DatabaseAway, TooBusy
-from relay_ledger.ingest.ingest_port import Problem
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.divisions import TooManyParts
 from relay_ledger.periods.moments import NotATime
@@ -50,7 +50,7 @@ class ReadingPort:
     """Adds its routes to the application that relays speak to."""
 
     def __init__(
-        self, desk: UsageDesk, callers: Callers, log: Problem, *, body_seconds: float
+        self, desk: UsageDesk, callers: Callers, log: LedgerLog, *, body_seconds: float
     ) -> None:
         self._desk = desk
         self._callers = callers
@@ -95,8 +95,7 @@ class ReadingPort:
         except TooBusy:
             message = "as many questions are in hand as there may be: ask again"
             return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "busy", message, retry_after=1)
-        except DatabaseAway as away:
-            self._log("database_away", detail=str(away.__cause__).split("\n")[0])
+        except DatabaseAway:
             message = "the database does not answer: ask again"
             return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "database", message, retry_after=1)
 
@@ -142,7 +141,16 @@ class ReadingPort:
             message = f"{form.reference} is booked with another amount: nothing is booked"
             return _refusal(HTTPStatus.CONFLICT, "conflict", message)
         balance = await self._desk.in_thread(lambda: booked.balance(uid))
-        self._log("credit", tenant_uid=uid, reference=form.reference, amount=form.amount, new=new)
+        told: dict[str, Any] = {
+            "tenant_uid": uid,
+            "reference": form.reference,
+            "amount": form.amount,
+            "new": new,
+        }
+        if new:
+            self._log.event("credit", **told)
+        else:
+            self._log.repeated("credit", by=("tenant_uid",), **told)
         return web.json_response(
             {"booked": new, **_credit_body(balance)},
             status=HTTPStatus.CREATED if new else HTTPStatus.OK,

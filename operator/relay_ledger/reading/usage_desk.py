@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from relay_ledger.booking.answer_times import failed_calls
 from relay_ledger.booking.posting import FIGURES
 from relay_ledger.ingest.booking_desk import DatabaseAway, TooBusy
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.periods.divisions import divided
 from relay_ledger.periods.moments import Moments
 from relay_ledger.periods.zones import SECOND, aligned
@@ -32,7 +33,8 @@ _Result = TypeVar("_Result")
 class UsageDesk:
     """Lives as long as the process."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, log: LedgerLog) -> None:
+        self._log = log
         self.credits = CreditStore(engine)
         self.budgets = BudgetStore(engine)
         self._contracts = ContractStore(engine)
@@ -55,6 +57,7 @@ class UsageDesk:
         try:
             return await asyncio.shield(future)
         except (OperationalError, InterfaceError, PoolTimeout) as error:
+            self._log.database_away(error)
             raise DatabaseAway(type(error).__name__) from error
 
     def _answered(self, future: asyncio.Future[Any]) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
-from relay_ledger.ingest.ingest_port import Problem
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.periods.months import Period
 from relay_ledger.periods.zones import SECOND, UnknownZone
@@ -30,7 +31,7 @@ class FinalStatements:
         *,
         desk: BookingDesk,
         metrics: LedgerMetrics,
-        log: Problem,
+        log: LedgerLog,
     ) -> None:
         self._settings = settings
         self._statements = statements
@@ -46,10 +47,9 @@ class FinalStatements:
         while True:
             await asyncio.sleep(pause)
             pause = LOOK_SECONDS
-            try:
+            # the log has the reason; it is tried again
+            with suppress(DatabaseAway):
                 await self.look(now=time.time_ns() // 1000)
-            except DatabaseAway as away:
-                self._log("database_away", detail=str(away.__cause__).split("\n")[0])
 
     async def look(self, *, now: int) -> None:
         """Makes final what is due, microseconds since 1970; raises DatabaseAway.
@@ -84,7 +84,7 @@ class FinalStatements:
             return
         if is_new:
             self._metrics.finalized()
-            self._log("statement_final", tenant_uid=tenant_uid, period=period.name)
+            self._log.event("statement_final", tenant_uid=tenant_uid, period=period.name)
 
     def _hold(self, tenant_uid: str, period: str, detail: str) -> None:
         """Tells once why a statement waits; nobody else's waits for it."""
@@ -92,4 +92,4 @@ class FinalStatements:
         found = tenant_uid, period, detail
         if found not in self._told:
             self._told.add(found)
-            self._log("statement_held", tenant_uid=tenant_uid, period=period, detail=detail)
+            self._log.event("statement_held", tenant_uid=tenant_uid, period=period, detail=detail)

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Final
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
-from relay_ledger.ingest.ingest_port import Problem
 from relay_ledger.ingest.key_file import KeyFile
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.settings import Settings
 from relay_ledger.store.ledger import Ledger
@@ -29,7 +30,7 @@ class Upkeep:
         *,
         desk: BookingDesk,
         metrics: LedgerMetrics,
-        log: Problem,
+        log: LedgerLog,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -43,10 +44,9 @@ class Upkeep:
         """Goes round until it is cancelled."""
         while True:
             await asyncio.sleep(self._settings.upkeep_seconds)
-            try:
+            # the log has the reason; it is tried again
+            with suppress(DatabaseAway):
                 await self.round()
-            except DatabaseAway as away:
-                self._log("database_away", detail=str(away.__cause__).split("\n")[0])
 
     async def round(self) -> None:
         """Does everything that is due now; raises DatabaseAway."""
@@ -55,7 +55,7 @@ class Upkeep:
         overdue = now - self._settings.open_seconds * SECOND
         swept = await self._desk.in_thread(lambda: self._ledger.sweep(sent_before=overdue, now=now))
         if swept:
-            self._log("swept", attempts=swept)
+            self._log.event("swept", attempts=swept)
         await self._retain(now)
         self._metrics.stand(await self._desk.in_thread(self._ledger.standing))
 
@@ -66,15 +66,15 @@ class Upkeep:
         gone = await self._desk.in_thread(lambda: self._ledger.drop_before(cutoff))
         self._retained_at = time.monotonic()
         if gone:
-            self._log("dropped", tables=gone)
+            self._log.event("dropped", tables=gone)
 
 
-async def watch_keys(keys: KeyFile, seconds: float, log: Problem) -> None:
+async def watch_keys(keys: KeyFile, seconds: float, log: LedgerLog) -> None:
     """Looks for changed keys until it is cancelled; tells of a problem once."""
     told: str | None = None
     while True:
         problem = await asyncio.to_thread(keys.refresh)
         if problem not in (None, told):
-            log("keys", detail=problem)
+            log.event("keys", detail=problem)
         told = problem
         await asyncio.sleep(seconds)

@@ -20,6 +20,7 @@ from tests.unit.relay_contract.billing.records import closed
 from relay_contract.billing.attempt_event import AttemptRecord
 from relay_contract.billing.token_buckets import TokenBuckets
 from relay_ledger.ingest.booking_desk import BookingDesk
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.ingest.ledger_metrics import LedgerMetrics
 from relay_ledger.money.rounding import CURRENCIES
 from relay_ledger.periods.contracts import Terms
@@ -264,7 +265,12 @@ def test_what_is_due_becomes_final_without_anybody_asking(
     logged: list[tuple[str, str, str]] = []
     metrics = LedgerMetrics()
     desk = BookingDesk(
-        books.ledger, ToolCallStore(books.engine), books.prices, metrics, max_batches=4
+        books.ledger,
+        ToolCallStore(books.engine),
+        books.prices,
+        metrics,
+        log=LedgerLog(),
+        max_batches=4,
     )
     settings = Settings(database=SecretStr("sqlite:////nowhere"))
     finals = FinalStatements(
@@ -272,7 +278,9 @@ def test_what_is_due_becomes_final_without_anybody_asking(
         statements,
         desk=desk,
         metrics=metrics,
-        log=lambda event, **told: logged.append((event, told["tenant_uid"], told["period"])),
+        log=LedgerLog(
+            lambda event, **told: logged.append((event, told["tenant_uid"], told["period"]))
+        ),
     )
 
     def final(uid: str, month: Month) -> list[str]:
@@ -344,14 +352,19 @@ def test_no_statement_waits_for_one_of_another_tenant_that_fails(
                 connection.exec_driver_sql(statement)
     logged: list[tuple[str, str]] = []
     desk = BookingDesk(
-        books.ledger, ToolCallStore(books.engine), books.prices, LedgerMetrics(), max_batches=4
+        books.ledger,
+        ToolCallStore(books.engine),
+        books.prices,
+        LedgerMetrics(),
+        log=LedgerLog(),
+        max_batches=4,
     )
     finals = FinalStatements(
         Settings(database=SecretStr("sqlite:////nowhere")),
         statements,
         desk=desk,
         metrics=LedgerMetrics(),
-        log=lambda event, **told: logged.append((event, told["tenant_uid"])),
+        log=LedgerLog(lambda event, **told: logged.append((event, told["tenant_uid"]))),
     )
     for _ in range(2):
         asyncio.run(finals.look(now=at("2026-04-20")))

@@ -14,8 +14,6 @@ from relay.http.outbox import Outbox
 from relay.routing.snapshot import Upstream
 from relay.settings import Settings
 
-SECONDS_BETWEEN_ERRORS: Final = 10.0
-"""A provider out of reach is logged this often at most."""
 MAX_ERROR_CHARACTERS: Final = 300
 
 
@@ -23,7 +21,6 @@ class ProviderAccess:
     """The providers as one worker reaches them. Timeouts in seconds."""
 
     __slots__ = (
-        "_errors_logged_at",
         "_keyless",
         "_keys",
         "_log",
@@ -38,7 +35,6 @@ class ProviderAccess:
         self._pools = ProviderPools(settings, wheel, outbox)
         self._keys = ProviderKeys(settings.upstream_keys_directory)
         self._keyless: set[str] = set()
-        self._errors_logged_at: dict[str, float] = {}
         self._log = log
         self.first_byte_timeout: float = settings.first_byte_timeout_seconds
         self.idle_timeout: float = settings.upstream_idle_timeout_seconds
@@ -89,13 +85,13 @@ class ProviderAccess:
         """Replaces idle connections that are due; call it about once a second."""
         self._pools.tend(now)
         for name, error in self._pools.errors():
-            if (
-                now - self._errors_logged_at.get(name, -SECONDS_BETWEEN_ERRORS)
-                >= SECONDS_BETWEEN_ERRORS
-            ):
-                self._errors_logged_at[name] = now
-                message = error[:MAX_ERROR_CHARACTERS]
-                self._log.event("warning", "provider_unreachable", provider=name, message=message)
+            self._log.repeated(
+                "warning",
+                "provider_unreachable",
+                by=("provider",),
+                provider=name,
+                message=error[:MAX_ERROR_CHARACTERS],
+            )
 
     def refresh_keys(self, upstreams: Iterable[Upstream]) -> None:
         """Reads the key files of these providers that have changed."""

@@ -96,7 +96,7 @@ class LeaseRound:
         try:
             leased = LeaseAnswer.model_validate(orjson.loads(answer["body"]))
         except (ValidationError, orjson.JSONDecodeError) as error:
-            self._log.event("error", "lease_unreadable", message=str(error)[:300])
+            self._log.repeated("error", "lease_unreadable", message=str(error)[:300])
             self.money.unanswered()
             return
         self.money.answered(leased, asked_at=asked_at, now=time.monotonic())

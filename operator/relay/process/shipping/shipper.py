@@ -14,6 +14,7 @@ from relay.accounting.metric_report import Report
 from relay.outbox.outbox_reader import OutboxReader, Parcel
 from relay.process.shipping.delivery import Answer, Ledger
 from relay_contract.billing.delivery import MAX_BATCH_BYTES, MAX_BATCH_LINES
+from relay_contract.log_lines.repeated_lines import RepeatedLines
 
 READ_SECONDS: Final = 0.5
 """Between looks at the outbox; what an attempt takes to reach the ledger, at the usual times."""
@@ -45,10 +46,10 @@ class Shipper:
         self._background = ThreadPoolExecutor(1, "reader", initializer=_yield_to_calls)
         self._ledger = ledger
         self._log = log
+        self._repeated = RepeatedLines(lambda level, event, told: log(level, event, **told))
         self._waiting: deque[Parcel] = deque()
         self._most_lines = MAX_BATCH_LINES
         self._failures = 0
-        self._said = ""
         self._shipped = self._quarantined = 0
         self._answers: Counter[str] = Counter()
         self._finish_until: float | None = None
@@ -118,7 +119,7 @@ class Shipper:
             self._tell("error", "outbox_unreadable", str(error))
         problems, self._reader.problems = self._reader.problems, []
         for problem in problems[:_MAX_PROBLEMS]:
-            self._log("error", "outbox_damaged", message=problem)
+            self._tell("error", "outbox_damaged", problem)
         self._read_figures = _figures(self._reader)
 
     def _is_empty(self) -> bool:
@@ -128,6 +129,7 @@ class Shipper:
         return not self._waiting
 
     async def _pause(self, seconds: float) -> None:
+        self._repeated.tick(time.monotonic())
         # figures that stay as they are while nothing waits: nobody has written anything
         changed = self._waiting or self._read_figures != self._synced_figures
         if changed and time.monotonic() - self._synced_at >= SYNC_SECONDS:
@@ -180,21 +182,19 @@ class Shipper:
         self._shipped += len(batch)
         self._quarantined += answer.quarantined
         if answer.quarantined:
-            self._log("error", "records_quarantined", count=answer.quarantined)
+            told = {"count": answer.quarantined}
+            self._repeated.note(time.monotonic(), "error", "records_quarantined", told, by=())
         if self._failures:
             self._log("info", "ledger_back", after_failures=self._failures)
         self._failures = 0
-        self._said = ""
         self._most_lines = min(MAX_BATCH_LINES, 2 * self._most_lines)
         # a full batch has more behind it
         return 0.0 if len(batch) >= self._most_lines else READ_SECONDS
 
     def _tell(self, level: str, event: str, message: str) -> None:
-        """Logs what is wrong, once until it changes."""
-        said = f"{event}: {message}"
-        if said != self._said:
-            self._said = said
-            self._log(level, event, message=message)
+        """Logs what is wrong: once, and then how often."""
+        told = {"message": message}
+        self._repeated.note(time.monotonic(), level, event, told, by=("message",))
 
 
 def _figures(reader: OutboxReader) -> dict[str, int]:

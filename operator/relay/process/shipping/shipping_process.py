@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from relay.accounting.library_log import take_over_library_logs
 from relay.accounting.logs import Log
 from relay.accounting.metric_report import Report
 from relay.outbox.outbox_reader import OutboxReader
@@ -27,6 +26,7 @@ from relay.process.shipping.shippers import Shippers
 from relay.process.worker_channel import Message, WorkerChannel
 from relay.settings import MIB, Settings
 from relay_contract.billing.delivery import ATTEMPTS_PATH, TOOL_CALLS_PATH
+from relay_contract.log_lines.library_log import take_over_library_logs
 
 PROCESS_NAME: Final = "relay-shipper"
 REPORT_SECONDS: Final = 1.0
@@ -52,7 +52,7 @@ async def _life(settings: Settings, control: socket.socket) -> None:
     assert settings.ledger_url is not None
     assert settings.ledger_token_file is not None
     log = Log(level=settings.log_level, pod=settings.pod_name, process="shipper")
-    take_over_library_logs(log)
+    take_over_library_logs(log.repeated)
     address, token_file = settings.ledger_url, settings.ledger_token_file
     directory = settings.outbox_directory
     calls_directory = directory / TOOL_CALLS_DIRECTORY
@@ -85,7 +85,7 @@ async def _life(settings: Settings, control: socket.socket) -> None:
         channel = WorkerChannel(received, gone.set)
         await asyncio.get_running_loop().create_connection(lambda: channel, sock=control)
         tidying = asyncio.create_task(_tidy(directory, calls_directory))
-        reporting = asyncio.create_task(_report(shippers, channel))
+        reporting = asyncio.create_task(_report(shippers, channel, log))
         running = asyncio.create_task(shippers.run())
         waiting = asyncio.create_task(gone.wait())
         tasks = (running, waiting, reporting, tidying)
@@ -103,10 +103,11 @@ async def _life(settings: Settings, control: socket.socket) -> None:
     calls_reader.close()
 
 
-async def _report(shippers: Shippers, channel: WorkerChannel) -> None:
-    """Tells the supervisor the counts whenever they have changed."""
+async def _report(shippers: Shippers, channel: WorkerChannel, log: Log) -> None:
+    """Tells the supervisor the counts whenever they have changed, and the log how often what was said."""
     told: Report = {}
     while True:
+        log.tick(time.monotonic())
         report = shippers.report()
         if report != told:
             told = report

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay.accounting.library_log import MAX_KINDS, LibraryLog
 from relay.accounting.logs import Log
+from relay_contract.log_lines.library_log import LibraryLog
+from relay_contract.log_lines.repeated_lines import MAX_KINDS
 
 SECRET = "sk-upstream-secret"
 
@@ -22,7 +23,9 @@ def written(level: str, *records: logging.LogRecord) -> list[dict[str, Any]]:
     """Returns the lines of a log of this level."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as lines:
-        handler = LibraryLog(Log(level=level, pod="p", process="worker-0", descriptor=writer))
+        handler = LibraryLog(
+            Log(level=level, pod="p", process="worker-0", descriptor=writer).repeated
+        )
         for one in records:
             handler.emit(one)
         os.close(writer)

@@ -1,0 +1,1 @@
+"""How every process bounds the lines of its log that can come again and again."""

@@ -1,0 +1,1 @@
+"""What callers and outages can do to a ledger that serves."""
