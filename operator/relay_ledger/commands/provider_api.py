@@ -21,7 +21,11 @@ MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
 _SECONDS: Final = 60
 _ROUTES: Final[Mapping[Dialect, tuple[tuple[str, tuple[str, ...], str], ...]]] = {
     "openai": (
-        ("/v1/organization/usage/completions", ("model", "api_key_id"), "31"),
+        (
+            "/v1/organization/usage/completions",
+            ("model", "api_key_id", "batch", "service_tier"),
+            "31",
+        ),
         ("/v1/organization/costs", ("line_item",), "180"),
     ),
     "anthropic": (

@@ -20,7 +20,12 @@ from relay_ledger.periods.zones import SECOND, utc_text, zone
 from relay_ledger.prices.pricing import Priced, Use, price_of
 from relay_ledger.reconciliation.comparison import Difference, causes_told
 from relay_ledger.reconciliation.own_use import OwnUse
-from relay_ledger.reconciliation.provider_report import ProviderReport, Tokens, read_pages
+from relay_ledger.reconciliation.provider_report import (
+    TIERS_WITHOUT_COSTS,
+    ProviderReport,
+    Tokens,
+    read_pages,
+)
 from relay_ledger.reconciliation.reconciling import (
     PriceOf,
     Reconciliation,
@@ -153,7 +158,7 @@ def _reconciled(
     buckets = {(use.start, use.end) for use in report.uses}
     if not buckets:
         buckets = {(at, at + DAY) for at in range(start, end, DAY)}
-    own = OwnUse(buckets)
+    own = OwnUse(buckets, report.tiers)
     # what was sent before may have been counted within
     for attempt in attempts_of(engine, options.provider, start=start - DAY, end=end):
         own.add(attempt)
@@ -162,17 +167,17 @@ def _reconciled(
         for cost in report.costs
     }
     unsettled = time.time_ns() // 1000 - options.settle_hours * 3600 * SECOND
-    terms = Terms(frozenset(options.own_key), unsettled)
+    terms = Terms(frozenset(options.own_key), unsettled, TIERS_WITHOUT_COSTS[options.dialect])
     book = PriceBookStore(engine).book()
     return reconciled(own, report, costs, terms, _prices(book, options.provider))
 
 
 def _prices(book: PriceBook, provider: str) -> PriceOf:
-    def price(at: int, model: str, kind: Tokens, tokens: int) -> int:
+    def price(at: int, model: str, tier: str, kind: Tokens, tokens: int) -> int:
         prices = book.price_list("cost", provider, at)
         if prices is None:
             return 0
-        one = Use(provider, model, at, TokenBuckets(**{kind: 1}), BilledUnits())
+        one = Use(provider, model, at, TokenBuckets(**{kind: 1}), BilledUnits(), service_tier=tier)
         found = price_of(one, prices)
         return found.pico * tokens if isinstance(found, Priced) else 0
 
@@ -201,7 +206,7 @@ def _line(one: Difference, text: Any) -> str:
 def _json(found: Reconciliation) -> str:
     content = {
         "tokens": [
-            {"start": utc_text(one.start), "model": one.model, "kind": one.kind}
+            {"start": utc_text(one.start), "model": one.model, "tier": one.tier, "kind": one.kind}
             | _fields(one.difference, lambda number: number)
             for one in found.tokens
         ],

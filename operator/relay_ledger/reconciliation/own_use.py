@@ -10,6 +10,7 @@ from relay_contract.billing.token_buckets import Bucket, TokenBuckets
 from relay_ledger.prices.price_list import STANDARD, normal_model, normal_tier
 from relay_ledger.reconciliation.comparison import Cause, Evidence
 from relay_ledger.reconciliation.provider_report import TOKENS, Tokens
+from relay_ledger.reconciliation.reported_tiers import ReportedTiers
 
 _KINDS: Final[Mapping[Tokens, tuple[Bucket, ...]]] = {
     "input": ("input", "audio_input", "tool_prompt"),
@@ -21,7 +22,7 @@ _KINDS: Final[Mapping[Tokens, tuple[Bucket, ...]]] = {
 
 @dataclass(slots=True)
 class Booked:
-    """Sums of a bucket and a model: tokens by kind, and evidence of causes by kind."""
+    """Sums of a bucket, a model and a group of tiers: tokens by kind, and evidence of causes by kind."""
 
     tokens: dict[Tokens, int]
     more: dict[tuple[Cause, Tokens], int]
@@ -33,32 +34,34 @@ class Booked:
 
 
 class OwnUse:
-    """Adds attempts up, in the order of their dispatch."""
+    """Adds attempts up, in the order of their dispatch, by the tiers that the report tells apart."""
 
-    def __init__(self, buckets: Iterable[tuple[int, int]]) -> None:
+    def __init__(self, buckets: Iterable[tuple[int, int]], tiers: ReportedTiers) -> None:
+        self._tiers = tiers
         self._ordered = sorted(set(buckets))
         self._starts = [start for start, _ in self._ordered]
         self._requests: set[str] = set()
-        self.booked: dict[tuple[int, str], Booked] = {}
+        self.booked: dict[tuple[int, str, str], Booked] = {}
 
     def add(self, attempt: AttemptClosed) -> None:
         """Adds an attempt; one that is in no bucket counts as evidence alone."""
         model = normal_model(attempt.answered_model or attempt.routed_model)
         own = self._bucket(attempt.dispatched_at)
         ended = self._bucket(attempt.closed_at)
+        tier = self._tiers.group(attempt.service_tier)
         tokens = kinds(attempt.tokens or TokenBuckets())
         if ended is not None and ended != own:
-            _add(self._of(ended, model).less, "bucket_edge", tokens)
+            _add(self._of(ended, model, tier).less, "bucket_edge", tokens)
         if own is None:
             return
-        booked = self._of(own, model)
+        booked = self._of(own, model, tier)
         self._count(booked, attempt, tokens)
         if ended != own:
             _add(booked.more, "bucket_edge", tokens)
 
-    def evidence(self, start: int, model: str, kind: Tokens) -> dict[Cause, Evidence]:
-        """Returns what speaks for causes in a bucket, a model and a kind of token."""
-        booked = self.booked.get((start, model))
+    def evidence(self, start: int, model: str, tier: str, kind: Tokens) -> dict[Cause, Evidence]:
+        """Returns what speaks for causes in a bucket, a model, a group of tiers and a kind of token."""
+        booked = self.booked.get((start, model, tier))
         if booked is None:
             return {}
         causes = {cause for cause, of in (*booked.more, *booked.less) if of == kind}
@@ -108,8 +111,8 @@ class OwnUse:
         place = bisect_right(self._starts, at) - 1
         return self._starts[place] if place >= 0 and at < self._ordered[place][1] else None
 
-    def _of(self, start: int, model: str) -> Booked:
-        key = start, model
+    def _of(self, start: int, model: str, tier: str) -> Booked:
+        key = start, model, tier
         if key not in self.booked:
             self.booked[key] = Booked(dict.fromkeys(TOKENS, 0), {}, {})
         return self.booked[key]

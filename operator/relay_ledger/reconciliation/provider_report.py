@@ -13,11 +13,19 @@ from typing import Any, Final, Literal
 
 from relay_ledger.money.amounts import PICOS
 from relay_ledger.periods.zones import SECOND
+from relay_ledger.prices.price_list import STANDARD, normal_tier
+from relay_ledger.reconciliation.reported_tiers import ReportedTiers, reported_tiers
 
 Dialect = Literal["openai", "anthropic"]
 Tokens = Literal["input", "cache_read", "cache_write", "output"]
 TOKENS: Final[tuple[Tokens, ...]] = ("input", "cache_read", "cache_write", "output")
 MAX_TOKENS: Final = 10**15
+TIERS_WITHOUT_COSTS: Final[Mapping[Dialect, frozenset[str]]] = {
+    "openai": frozenset(),
+    # committed capacity, billed apart: platform.claude.com/docs/en/manage-claude/usage-cost-api
+    "anthropic": frozenset({"priority"}),
+}
+"""Tiers that are in reports of usage and not in those of costs."""
 _CENT: Final = PICOS // 100
 
 
@@ -27,13 +35,16 @@ class UnreadableReport(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What the provider counted in a bucket of time, half open, microseconds since 1970. key is its own id of an API key."""
+    """What the provider counted in a bucket of time, half open, microseconds since 1970.
+
+    key is its own id of an API key, tier the service tier of the row, None where the report is not divided by tiers.
+    """
 
     start: int
     end: int
     model: str
     key: str
-    tier: str
+    tier: str | None
     tokens: Mapping[Tokens, int]
 
 
@@ -55,6 +66,11 @@ class ProviderReport:
     costs: tuple[Cost, ...]
     cost_days: frozenset[tuple[int, int]] = frozenset()
     """Start and end of every bucket of the pages that have no usage: days of which the costs are known, if only that there are none."""
+
+    @property
+    def tiers(self) -> ReportedTiers:
+        """Returns which service tiers its rows tell apart."""
+        return reported_tiers(use.tier for use in self.uses)
 
 
 def read_pages(texts: Iterable[str], dialect: Dialect) -> ProviderReport:
@@ -105,9 +121,21 @@ def _result(result: Mapping[str, Any], start: int, end: int, dialect: Dialect) -
         end=end,
         model=str(result.get("model") or ""),
         key=str(result.get("api_key_id") or ""),
-        tier="batch" if result.get("batch") is True else str(result.get("service_tier") or ""),
+        tier=_tier(result),
         tokens=tokens,
     )
+
+
+def _tier(result: Mapping[str, Any]) -> str | None:
+    """Returns the service tier of a row. OpenAI tells batches apart by a field of their own, Anthropic a speed."""
+    if result.get("batch") is True:
+        return "batch"
+    tier = result.get("service_tier")
+    if not tier:
+        return None
+    usual = normal_tier(str(tier))
+    speed = normal_tier(str(result.get("speed") or ""))
+    return usual if speed == STANDARD else speed
 
 
 def _openai(result: Mapping[str, Any]) -> dict[Tokens, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from relay_ledger.prices.price_list import STANDARD, normal_model, normal_tier
+from relay_ledger.prices.price_list import normal_model
 from relay_ledger.reconciliation.comparison import (
     CAUSES,
     Cause,
@@ -20,18 +20,20 @@ from relay_ledger.reconciliation.comparison import (
 )
 from relay_ledger.reconciliation.own_use import OwnUse
 from relay_ledger.reconciliation.provider_report import TOKENS, ProviderReport, Tokens, Use
+from relay_ledger.reconciliation.reported_tiers import NOT_TOLD_APART, named
 
 _ALL: Final = 2**62
-PriceOf = Callable[[int, str, Tokens, int], int]
-"""Returns the cost of so many tokens of a kind, of a model, at a time, in pico-USD; 0 where there is no price."""
+PriceOf = Callable[[int, str, str, Tokens, int], int]
+"""Returns the cost of so many tokens of a kind, of a model served in a tier, at a time, in pico-USD; 0 where there is no price."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenDifference:
-    """A difference of tokens of a bucket, a model and a kind."""
+    """A difference of tokens of a bucket, a model, a group of tiers and a kind."""
 
     start: int
     model: str
+    tier: str
     kind: Tokens
     difference: Difference
 
@@ -59,10 +61,12 @@ class Reconciliation:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a reconciliation goes by: keys that are ours (none: all are), and since when buckets are too young."""
+    """What a reconciliation goes by: keys that are ours (none: all are), since when buckets are too young, and tiers of which the
+    provider's reports tell tokens and no costs."""
 
     own_keys: frozenset[str]
     unsettled_since: int
+    tiers_without_costs: frozenset[str] = frozenset()
 
 
 def reconciled(
@@ -73,7 +77,7 @@ def reconciled(
     price_of: PriceOf,
 ) -> Reconciliation:
     """Compares; booked_cost is the booked cost of each day of the report, by its beginning."""
-    tokens = tuple(_token_differences(own, report.uses, terms))
+    tokens = tuple(_token_differences(own, report, terms))
     days = _days(report)
     money = tuple(
         (
@@ -84,7 +88,8 @@ def reconciled(
                 theirs=theirs,
                 evidence=_money_evidence(
                     [one for one in tokens if start <= one.start < end],
-                    has_other_tiers=_has_other_tiers(start, end, own, report),
+                    has_unseen_tiers=_has_unseen_tiers(start, end, own),
+                    unpaid=_unpaid(start, end, own, terms, price_of),
                     young=end > terms.unsettled_since,
                     price_of=price_of,
                 ),
@@ -93,57 +98,102 @@ def reconciled(
         )
         for (start, end), theirs in days.items()
     )
-    groups: dict[tuple[str, Tokens], list[Difference]] = {}
+    groups: dict[tuple[str, str, Tokens], list[Difference]] = {}
     for one in tokens:
-        groups.setdefault((one.model, one.kind), []).append(one.difference)
+        groups.setdefault((one.model, one.tier, one.kind), []).append(one.difference)
     return Reconciliation(
         tokens,
         money,
-        tuple(summed(f"{model} {kind}", group) for (model, kind), group in groups.items()),
+        tuple(summed(named(*group), parts) for group, parts in groups.items()),
         summed("USD", [one for _, one in money]) if money else None,
     )
 
 
-def _token_differences(own: OwnUse, uses: Sequence[Use], terms: Terms) -> Iterable[TokenDifference]:
-    ends = {use.start: use.end for use in uses}
-    theirs: dict[tuple[int, str], list[Use]] = {}
-    for use in uses:
-        theirs.setdefault((use.start, normal_model(use.model)), []).append(use)
-    for start, model in sorted(own.booked.keys() | theirs.keys()):
+def _token_differences(
+    own: OwnUse, report: ProviderReport, terms: Terms
+) -> Iterable[TokenDifference]:
+    ends = {use.start: use.end for use in report.uses}
+    theirs: dict[tuple[int, str, str], list[Use]] = {}
+    tiers: dict[tuple[int, str], set[str]] = {}
+    for use in report.uses:
+        model, tier = normal_model(use.model), report.tiers.group(use.tier)
+        theirs.setdefault((use.start, model, tier), []).append(use)
+    for start, model, tier in own.booked.keys() | theirs.keys():
+        tiers.setdefault((start, model), set()).add(tier)
+    for start, model in sorted(tiers):
+        young = ends.get(start, start) > terms.unsettled_since
         for kind in TOKENS:
-            told = theirs.get((start, model), [])
-            booked = own.booked.get((start, model))
-            ours = booked.tokens[kind] if booked is not None else 0
-            count = sum(use.tokens[kind] for use in told)
-            if ours == count == 0:
-                continue
-            evidence = own.evidence(start, model, kind)
-            _add_shapes(evidence, own, start, model, kind, ours - count)
-            foreign = sum(
-                use.tokens[kind] for use in told if terms.own_keys and use.key not in terms.own_keys
-            )
-            evidence["unknown_key"] = Evidence(less=foreign)
-            young = ends.get(start, start) > terms.unsettled_since
-            evidence["provider_lag"] = Evidence(more=_ALL if young else 0)
-            yield TokenDifference(
-                start,
-                model,
-                kind,
-                explained(
-                    f"{model} {kind}",
-                    ours=ours,
-                    theirs=count,
+            amounts = {
+                tier: _Amounts.of(own, theirs, (start, model, tier), kind, terms)
+                for tier in sorted(tiers[start, model])
+            }
+            for tier, amount in amounts.items():
+                if amount.ours == amount.theirs == 0:
+                    continue
+                evidence = own.evidence(start, model, tier, kind)
+                _add_shapes(evidence, own, (start, model, tier), kind, amount.difference)
+                evidence["tier"] = _in_other_tiers(tier, amounts)
+                evidence["unknown_key"] = Evidence(less=amount.foreign)
+                evidence["provider_lag"] = Evidence(more=_ALL if young else 0)
+                found = explained(
+                    named(model, tier, kind),
+                    ours=amount.ours,
+                    theirs=amount.theirs,
                     evidence=evidence,
                     provisional=young,
-                ),
-            )
+                )
+                yield TokenDifference(start, model, tier, kind, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Amounts:
+    """Tokens of one bucket, model, tier and kind on both sides; foreign are those by keys that are not ours."""
+
+    ours: int
+    theirs: int
+    foreign: int
+
+    @property
+    def difference(self) -> int:
+        return self.ours - self.theirs
+
+    @classmethod
+    def of(
+        cls,
+        own: OwnUse,
+        theirs: Mapping[tuple[int, str, str], Sequence[Use]],
+        place: tuple[int, str, str],
+        kind: Tokens,
+        terms: Terms,
+    ) -> "_Amounts":
+        told, booked = theirs.get(place, []), own.booked.get(place)
+        return cls(
+            0 if booked is None else booked.tokens[kind],
+            sum(use.tokens[kind] for use in told),
+            sum(
+                use.tokens[kind] for use in told if terms.own_keys and use.key not in terms.own_keys
+            ),
+        )
+
+
+def _in_other_tiers(tier: str, amounts: Mapping[str, _Amounts]) -> Evidence:
+    """Returns evidence for tokens that the other side counts in another tier: what is missing there can be too much here."""
+    others = [amount.difference for name, amount in amounts.items() if name != tier]
+    return Evidence(
+        more=sum(-difference for difference in others if difference < 0),
+        less=sum(difference for difference in others if difference > 0),
+    )
 
 
 def _add_shapes(
-    evidence: dict[Cause, Evidence], own: OwnUse, start: int, model: str, kind: Tokens, amount: int
+    evidence: dict[Cause, Evidence],
+    own: OwnUse,
+    place: tuple[int, str, str],
+    kind: Tokens,
+    amount: int,
 ) -> None:
     """Adds causes that show in the amount itself: a multiple of cached tokens, all tokens of reasoning."""
-    booked = own.booked.get((start, model))
+    booked = own.booked.get(place)
     if booked is None:
         return
     if kind == "input":
@@ -161,28 +211,47 @@ def _days(report: ProviderReport) -> dict[tuple[int, int], int]:
 
 
 def _money_evidence(
-    tokens: Sequence[TokenDifference], *, has_other_tiers: bool, young: bool, price_of: PriceOf
+    tokens: Sequence[TokenDifference],
+    *,
+    has_unseen_tiers: bool,
+    unpaid: int,
+    young: bool,
+    price_of: PriceOf,
 ) -> dict[Cause, Evidence]:
     """Returns what speaks for causes in a day's money: what differences of its tokens are worth, else prices or tiers."""
     worth = dict.fromkeys(CAUSES, 0)
     for one in tokens:
         for cause, part in one.difference.parts.items():
-            value = price_of(one.start, one.model, one.kind, abs(part))
+            value = price_of(one.start, one.model, one.tier, one.kind, abs(part))
             worth[cause] += value if part > 0 else -value
+    worth["tier"] += unpaid
     evidence: dict[Cause, Evidence] = {
         cause: Evidence(max(value, 0), max(-value, 0))
         for cause, value in worth.items()
         if cause != "unexplained"
     }
     agree = not any(is_apart(one.difference.ours, one.difference.theirs) for one in tokens)
-    if agree and tokens:
-        evidence["tier" if has_other_tiers else "price"] = Evidence(_ALL, _ALL)
+    if agree and tokens and not unpaid:
+        evidence["tier" if has_unseen_tiers else "price"] = Evidence(_ALL, _ALL)
     if young:
         evidence["provider_lag"] = Evidence(more=_ALL)
     return evidence
 
 
-def _has_other_tiers(start: int, end: int, own: OwnUse, report: ProviderReport) -> bool:
-    booked = any(one.other_tiers for (at, _), one in own.booked.items() if start <= at < end)
-    told = any(normal_tier(use.tier) != STANDARD for use in report.uses if start <= use.start < end)
-    return booked or told
+def _has_unseen_tiers(start: int, end: int, own: OwnUse) -> bool:
+    """Returns whether attempts of a day were served in tiers that the report does not tell apart."""
+    return any(
+        one.other_tiers
+        for (at, _, tier), one in own.booked.items()
+        if start <= at < end and tier == NOT_TOLD_APART
+    )
+
+
+def _unpaid(start: int, end: int, own: OwnUse, terms: Terms, price_of: PriceOf) -> int:
+    """Returns what is booked of a day in tiers that the provider's costs leave out, in pico-USD."""
+    return sum(
+        price_of(at, model, tier, kind, tokens)
+        for (at, model, tier), one in own.booked.items()
+        if start <= at < end and tier in terms.tiers_without_costs
+        for kind, tokens in one.tokens.items()
+    )
