@@ -1,1 +1,1 @@
-"""kopf registrations: each event updates the watched state and enqueues, nothing else."""
+"""The watches and their handlers: each event updates the watched state and enqueues, nothing else."""

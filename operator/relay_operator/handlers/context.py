@@ -1,8 +1,7 @@
-"""The state that kopf hands to every handler as its memo: shared by all objects, never copied."""
+"""The state that every handler is handed with an event: shared by all objects."""
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Self
 
 from relay_operator.cluster.owned_objects import OwnedObjects
 from relay_operator.reconcile.watched_state import WatchedState
@@ -17,10 +16,6 @@ class Context:
     queue: WorkQueue
     children: OwnedObjects
     relisted: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __copy__(self) -> Self:
-        # kopf copies the memo for every object; ours is one and the same
-        return self
 
     def note_event(self, type_: str | None, *, is_known: bool) -> None:
         """Takes in the type of an event before it is handled, None for what a list shows, and whether its object is known."""

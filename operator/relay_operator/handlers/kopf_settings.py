@@ -2,10 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import kopf
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from relay_operator import names
 from relay_operator.handlers import owned_objects
@@ -47,8 +46,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.consistency_timeout = 0.5
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
-    settings.persistence.diffbase_storage = NoEssence(prefix=names.GROUP)
-    # on exit kopf waits for its per-object workers; ours only enqueue and are never busy
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP)
     settings.queueing.idle_timeout = 1.0
     settings.queueing.exit_timeout = 1.0
     settings.peering.standalone = True
@@ -56,27 +54,3 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False
     # kopf would kill the process so long after its watches failed, although another life has begun by then
     settings.process.ultimate_exiting_timeout = None
-
-
-class NoEssence(kopf.AnnotationsDiffBaseStorage):
-    """Takes no copy of an object to compare it with an earlier one.
-
-    kopf makes two of each object at every event, for handlers of changes, of which there are none: a third of what an event costs.
-    """
-
-    def build(self, **_: Any) -> kopf.BodyEssence:
-        return kopf.BodyEssence()
-
-    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
-        return None
-
-
-class NoMemories(ResourceMemories):
-    """Remembers nothing of an object from one event to the next.
-
-    kopf keeps a kilobyte of each object for handlers that patch, timers and daemons, of which there are none: of a tenant's objects
-    that is more than all that we keep of them.
-    """
-
-    async def recall(self, raw_body: Any, **how: Any) -> ResourceMemory:
-        return await super().recall(raw_body, **{**how, "ephemeral": True})

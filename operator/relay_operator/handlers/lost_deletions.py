@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-import kopf
-
 from relay_operator import names
 from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.owned_objects import ChildKey
@@ -34,7 +32,7 @@ Handler = Callable[..., Awaitable[None]]
 
 
 class LostDeletions:
-    """Hands the deletions that it finds to the handlers, as events that kopf would have shown."""
+    """Hands the deletions that it finds to the handlers, as events that a watch would have shown."""
 
     def __init__(self, *, api: ApiServer, context: Context, period_seconds: float) -> None:
         self._api = api
@@ -110,10 +108,10 @@ class LostDeletions:
         existing = {one["uid"] for one in await self._api.list_metadata(kind, selector=selector)}
         for metadata in before:
             if metadata["uid"] not in existing:
-                await seen(body=kopf.Body(_body(metadata)), type="DELETED", memo=self._context)
+                await seen(body=_body(metadata), type="DELETED", memo=self._context)
 
 
-def _body(metadata: Metadata) -> Any:
+def _body(metadata: Metadata) -> dict[str, Any]:
     return {"metadata": metadata}
 
 

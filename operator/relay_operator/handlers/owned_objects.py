@@ -1,14 +1,14 @@
 """The operator's own objects: relay pods that come and go, and children that somebody else changed."""
 
-from typing import Any
-
-import kopf
+from typing import Any, Final
 
 from relay_operator import names
 from relay_operator.handlers.context import Context
+from relay_operator.reconcile.watched_objects import Body
 from relay_operator.reconcile.work_queue import Key, Urgency
 
-_OWNED = (
+PODS: Final = "pods"
+CHILDREN: Final = (
     ("", "v1", "namespaces"),
     ("", "v1", "configmaps"),
     ("", "v1", "services"),
@@ -21,6 +21,7 @@ _OWNED = (
     ("autoscaling", "v2", "horizontalpodautoscalers"),
     ("rbac.authorization.k8s.io", "v1", "rolebindings"),
 )
+"""Group, version and plural of every kind of child that is watched. The settings' label selectors keep other objects out."""
 KINDS = (
     "Namespace",
     "ConfigMap",
@@ -37,22 +38,12 @@ KINDS = (
 """Every kind of child but Secrets: watching those needs the right to read all Secrets of the cluster."""
 
 
-def register(registry: kopf.OperatorRegistry) -> None:
-    """Adds the handlers to the registry; the settings' label selectors keep other objects out of the watches."""
-    labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
-    kopf.on.event("", "v1", "pods", labels=labels, registry=registry, id="pods-seen")(pod_seen)
-    for group, version, plural in _OWNED:
-        kopf.on.event(
-            group, version, plural, labels=labels, registry=registry, id=f"{plural}-seen"
-        )(child_seen)
-
-
 def watched() -> tuple[str, ...]:
     """Returns the plurals of the kinds that are watched with our label only."""
-    return ("pods", *(plural for _, _, plural in _OWNED))
+    return (PODS, *(plural for _, _, plural in CHILDREN))
 
 
-async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+async def pod_seen(body: Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - the watches' name
     context: Context = memo
     context.note_event(type, is_known=context.watched_state.pods.has_shown(body))
     if not context.watched_state.take_in_pod(body, deleted=type == "DELETED"):
@@ -63,7 +54,7 @@ async def pod_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> No
         context.queue.add(Key("RelayRoute", namespace, route), urgency)
 
 
-async def child_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+async def child_seen(body: Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - the watches' name
     context: Context = memo
     plain = dict(body)
     metadata = plain["metadata"]

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-import kopf
-
 from relay_operator import names
 from relay_operator.api.tool_server import ToolServer
 from relay_operator.decisions import brake
@@ -12,27 +10,14 @@ from relay_operator.decisions.api_keys import withdrawal
 from relay_operator.decisions.tools import definitions
 from relay_operator.handlers.context import Context
 from relay_operator.manifests import capacity
-from relay_operator.reconcile.watched_objects import Watched
+from relay_operator.reconcile.watched_objects import Body, Watched
 from relay_operator.reconcile.work_queue import Key, Urgency
 
 _GATHERING_SECONDS: Final = 1.0
 """Until a Provider is looked at because of who uses it: of hundreds of tenants that come at the same time, once for all."""
 
 
-def register(registry: kopf.OperatorRegistry) -> None:
-    """Adds the handlers to the registry."""
-    for plural, handler in (
-        ("tenants", tenant_seen),
-        ("providers", provider_seen),
-        ("toolservers", tool_server_seen),
-        ("relayroutes", route_seen),
-    ):
-        kopf.on.event(names.GROUP, names.VERSION, plural, registry=registry, id=f"{plural}-seen")(
-            handler
-        )
-
-
-async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+async def tenant_seen(body: Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - the watches' name
     context: Context = memo
     context.note_event(type, is_known=context.watched_state.tenants.has_shown(body))
     if not context.watched_state.tenants.take_in(body, deleted=type == "DELETED"):
@@ -57,7 +42,7 @@ async def tenant_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) ->
         _add_providers(context, route.mentions)
 
 
-async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+async def provider_seen(body: Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - the watches' name
     context: Context = memo
     context.note_event(type, is_known=context.watched_state.providers.has_shown(body))
     if not context.watched_state.providers.take_in(body, deleted=type == "DELETED"):
@@ -69,7 +54,7 @@ async def provider_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) 
         context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
 
 
-async def tool_server_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+async def tool_server_seen(body: Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - the watches' name
     context: Context = memo
     servers, name = context.watched_state.tool_servers, body["metadata"]["name"]
     context.note_event(type, is_known=servers.has_shown(body))
@@ -88,7 +73,7 @@ def _tells_otherwise(
     return definitions.from_status(before.status) != definitions.from_status(now.status)
 
 
-async def route_seen(body: kopf.Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+async def route_seen(body: Body, type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - the watches' name
     context: Context = memo
     namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
     context.note_event(type, is_known=context.watched_state.routes.has_shown(body))
@@ -115,7 +100,7 @@ def _bound_routes(context: Context, namespace: str) -> None:
         context.queue.add(Key("Tenant", "", tenant), Urgency.URGENT)
 
 
-def _urgency(body: kopf.Body, type_: str | None) -> Urgency:
+def _urgency(body: Body, type_: str | None) -> Urgency:
     """Returns how soon an object is to be looked at: one of a list of all goes after what somebody changes, if its status
     tells that it was looked at as it is.
     """
@@ -124,7 +109,7 @@ def _urgency(body: kopf.Body, type_: str | None) -> Urgency:
     return Urgency.BACKGROUND if is_settled else Urgency.NORMAL
 
 
-def _takes_keys_away(body: kopf.Body) -> bool:
+def _takes_keys_away(body: Body) -> bool:
     """Tells whether a Tenant names fewer API keys than its status tells of, or asks for some to be revoked."""
     if names.ANNOTATION_REVOKE_KEYS in (body["metadata"].get("annotations") or {}):
         return True
@@ -138,3 +123,12 @@ def _add_providers(context: Context, names_: Iterable[str]) -> None:
         # what a route mentions need not exist: only a Provider's own event makes work for an unknown one
         if context.watched_state.providers.get(provider) is not None:
             context.queue.add_after(Key("Provider", "", provider), _GATHERING_SECONDS)
+
+
+SEEN: Final = {
+    "tenants": tenant_seen,
+    "providers": provider_seen,
+    "toolservers": tool_server_seen,
+    "relayroutes": route_seen,
+}
+"""The handler of each kind, by plural."""

@@ -14,11 +14,9 @@ from relay_operator.cluster.api_server import ApiServer
 from relay_operator.cluster.http_endpoint import OperatorEndpoint
 from relay_operator.cluster.leadership.elector import Elector
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
-from relay_operator.handlers import listing
-from relay_operator.handlers import owned_objects as child_handlers
-from relay_operator.handlers import resources as parent_handlers
+from relay_operator.handlers import listing, watches
 from relay_operator.handlers.context import Context
-from relay_operator.handlers.kopf_settings import NoMemories, configure
+from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.login import Login
 from relay_operator.handlers.lost_deletions import LostDeletions
 from relay_operator.process.beginning import Beginning
@@ -35,9 +33,7 @@ _WITHDRAWING_WORKERS = 8
 _FINISH_SECONDS = 5.0
 """For reconciles under way when the operator is told to end."""
 
-WATCHED = frozenset(
-    {"tenants", "providers", "toolservers", "relayroutes", *child_handlers.watched()}
-)
+WATCHED = frozenset(resource.plural for resource in watches.watched())
 """What kopf watches, by plural."""
 
 Runs = Mapping[str, Coroutine[Any, Any, None]]
@@ -183,23 +179,42 @@ class Life:
 
     async def _watch(self) -> None:
         registry = kopf.OperatorRegistry()
-        for part in (Login(self._traffic), parent_handlers, child_handlers):
-            part.register(registry)
+        Login(self._traffic).register(registry)
         settings = kopf.OperatorSettings()
         configure(settings)
         ours = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=settings,
-            memories=NoMemories(),
-            memo=self._context,
             clusterwide=True,
             standalone=True,
             stop_flag=self._end_watching,
+            # in the place of what hands each event to kopf's own handlers, with its logins
+            _command=follow_all(watches.watched(), settings=settings, context=self._context),
         )
         # kopf took the signals, and would end its watches first: the lead is given back before them
         obey(self._stop)
         await kopf.run_tasks(tasks, ignored=ours)
+
+
+async def follow_all(
+    watched: Mapping[kopf.Resource, watches.Handler],
+    *,
+    settings: kopf.OperatorSettings,
+    context: Context,
+) -> None:
+    """Follows everything that is watched until cancelled; raises when one of the watches fails for good."""
+    tasks = [
+        asyncio.create_task(
+            watches.follow(resource, seen, settings=settings, context=context),
+            name=f"watch of {resource.plural}",
+        )
+        for resource, seen in watched.items()
+    ]
+    try:
+        await _first_failure(tasks)
+    finally:
+        await _cancel(tasks)
 
 
 def obey(stop: asyncio.Event) -> None:

@@ -1,17 +1,13 @@
 """kopf's settings are pinned: each default that was changed had bitten somebody."""
 
-import asyncio
 import itertools
 from collections.abc import Iterable
-from typing import Any
 
 import kopf
 import pytest
-from kopf._core.engines.indexing import OperatorIndexers
-from kopf._core.reactor.processing import process_resource_event
 
 from relay_operator.handlers import owned_objects
-from relay_operator.handlers.kopf_settings import NoMemories, configure
+from relay_operator.handlers.kopf_settings import configure
 
 
 @pytest.fixture
@@ -82,42 +78,3 @@ def test_kopf_writes_nothing_and_under_no_name_of_its_own(
             storage, kopf.AnnotationsProgressStorage | kopf.AnnotationsDiffBaseStorage
         )
         assert storage.prefix == "relay-operator.dev"
-
-
-async def test_kopf_hands_every_event_on_and_keeps_nothing_of_its_object(
-    settings: kopf.OperatorSettings,
-) -> None:
-    registry, memories = kopf.OperatorRegistry(), NoMemories()
-    seen: list[tuple[str | None, object]] = []
-
-    async def note(type: str | None, memo: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
-        seen.append((type, memo))
-
-    resource = kopf.Resource("", "v1", "pods", kind="Pod", namespaced=True)
-    kopf.on.event("", "v1", "pods", registry=registry, id="note")(note)
-    memo: Any = kopf.Memo()
-    types: tuple[Any, ...] = (None, "MODIFIED", "DELETED")
-    for type_ in types:
-        event: Any = {"type": type_, "object": {"metadata": {"uid": "u", "name": "p"}}}
-        await process_resource_event(
-            lifecycle=kopf.lifecycles.all_at_once,
-            indexers=OperatorIndexers(),
-            registry=registry,
-            settings=settings,
-            memories=memories,
-            memobase=memo,
-            resource=resource,
-            raw_event=event,
-            event_queue=asyncio.Queue(),
-        )
-        assert list(memories.iter_all_memories()) == []
-    assert seen == [(type_, memo) for type_ in types]
-
-
-def test_no_copy_of_an_object_is_made_for_handlers_that_are_not_there(
-    settings: kopf.OperatorSettings,
-) -> None:
-    raw: Any = {"metadata": {"name": "p", "uid": "u"}, "spec": {"a": ["b"]}}
-    storage, body = settings.persistence.diffbase_storage, kopf.Body(raw)
-    assert storage.build(body=body, extra_fields=set()) == {}
-    assert storage.fetch(body=body) is None

@@ -1,6 +1,5 @@
 """Handlers update the watched state and enqueue each intent once, in whatever order an object comes to be known."""
 
-import copy
 import itertools
 from dataclasses import replace
 from typing import Any
@@ -12,8 +11,9 @@ from tests.unit.relay_operator.in_memory_api_server import InMemoryApiServer
 from tests.unit.relay_operator.manifests.test_tenant_objects import every_object
 
 from relay_operator import names
+from relay_operator.cluster.api_server import PATHS
 from relay_operator.cluster.owned_objects import OwnedObjects
-from relay_operator.handlers import listing, owned_objects, resources
+from relay_operator.handlers import listing, owned_objects, resources, watches
 from relay_operator.handlers.context import Context
 from relay_operator.manifests import capacity
 
@@ -265,11 +265,6 @@ async def test_a_status_of_a_provider_or_a_route_is_not_queued() -> None:
     assert queue.drained() == []
 
 
-def test_every_handler_shares_one_context() -> None:
-    context, _ = a_context("p", "q", "r")
-    assert copy.copy(context) is context
-
-
 async def test_a_tenant_wakes_the_providers_whose_shares_it_may_change() -> None:
     context, queue = a_context("p", "q", "r")
     await route_event(context, "ADDED", a_body("chat", namespace="relay-finance", spec=ROUTE))
@@ -477,15 +472,16 @@ CHILDREN = (
 )
 
 
-def test_every_kind_is_registered_and_none_waits_for_the_lists_of_others() -> None:
-    registry = kopf.OperatorRegistry()
-    for module in (resources, owned_objects):
-        module.register(registry)
+def test_every_kind_is_watched_where_the_api_server_has_it() -> None:
     kinds = ("tenants", "providers", "toolservers", "relayroutes", "pods", *CHILDREN)
-    seen = {handler.id for handler in registry._watching.get_all_handlers()}
-    assert seen == {f"{kind}-seen" for kind in kinds}
-    # at N objects that are held back until all are indexed, kopf takes N * N steps
-    assert registry._indexing.get_all_handlers() == []
+    found = {one.plural: one for one in watches.watched()}
+    assert len(found) == len(watches.watched())
+    assert found.keys() == {*kinds}
+    known = {plural: (prefix, namespaced) for prefix, plural, namespaced in PATHS.values()}
+    for plural, one in found.items():
+        prefix, is_namespaced = known[plural]
+        assert one.get_url() == f"{prefix}/{plural}"
+        assert one.namespaced is is_namespaced
 
 
 def test_every_child_is_watched_by_its_name() -> None:

@@ -20,10 +20,11 @@ from tests.unit.relay_operator.in_memory_api_server import FakeClock
 from tests.unit.relay_operator.virtual_time import VirtualTimeLoop
 
 from relay_operator.cluster.metrics.api_traffic import ApiTraffic
-from relay_operator.handlers import resources
+from relay_operator.handlers import watches
 from relay_operator.handlers.context import Context
 from relay_operator.handlers.kopf_settings import configure
 from relay_operator.handlers.login import Login
+from relay_operator.process.life import follow_all
 
 PREFIX = "/apis/relay-operator.dev/v1alpha1"
 KUBECONFIG = {
@@ -105,7 +106,10 @@ class Api:
     def tell(self, name: str) -> None:
         """Has every watch of Tenants show a new one."""
         metadata = {"name": name, "uid": name, "resourceVersion": "9", "generation": 1}
-        shown = {"kind": "Tenant", "metadata": metadata, "spec": {}}
+        self.show({"kind": "Tenant", "metadata": metadata, "spec": {}})
+
+    def show(self, shown: dict[str, Any]) -> None:
+        """Has every watch of Tenants show this."""
         for queue in self._news:
             queue.put_nowait({"type": "ADDED", "object": shown})
 
@@ -178,17 +182,21 @@ async def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     settings, registry = kopf.OperatorSettings(), kopf.OperatorRegistry()
     configure(settings)
     Login(traffic).register(registry)
-    resources.register(registry)
+    followed = {
+        resource: seen
+        for resource, seen in watches.watched().items()
+        if resource.plural in ("tenants", "providers", "relayroutes")
+    }
     async with serving(api.application(), socket):
         traffic.watch_ages.begin(("tenants", "relayroutes"), now=traffic.now())
         ours = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=settings,
-            memo=context,
             clusterwide=True,
             standalone=True,
             stop_flag=stop,
+            _command=follow_all(followed, settings=settings, context=context),
         )
         running = asyncio.create_task(kopf.run_tasks(tasks, ignored=ours))
         try:
@@ -245,3 +253,20 @@ def test_bookmarks_keep_a_watch_young_and_a_connection_alone_does_not(
         assert scene.age("relayroutes") >= 300
 
     played(story, tmp_path, monkeypatch)
+
+
+def test_an_object_that_cannot_be_taken_in_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(scene: Scene) -> None:
+        await asyncio.sleep(1)
+        scene.api.show(
+            {"kind": "Tenant", "metadata": {"name": "broken", "uid": "broken"}, "spec": 3}
+        )
+        scene.api.show({"kind": "Tenant"})
+        scene.api.tell("finance")
+        await asyncio.sleep(1)
+        assert scene.knows("finance")
+
+    played(story, tmp_path, monkeypatch)
+    assert "an object was not taken in" in caplog.text
