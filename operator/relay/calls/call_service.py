@@ -30,6 +30,7 @@ from relay.calls.preflight.preflights import Preflights
 from relay.calls.preflight.stream_probe import StreamProbe, plan_to
 from relay.calls.retry_budget import RetryBudget
 from relay.calls.tenants.tenant_map import TenantMap
+from relay.calls.tool_use.single_calls.call_memory import CallMemory
 from relay.calls.tool_use.tool_request import ToolRequests
 from relay.calls.usage_reading.usage_requests import (
     MeRequest,
@@ -87,6 +88,7 @@ class CallService:
             max_body_bytes=settings.shadow_max_body_bytes,
         )
         self.preflights = Preflights(self.providers, self.exceptions)
+        self.call_memory = CallMemory()
         context = CallContext(
             tenants=self.tenants,
             providers=self.providers,
@@ -101,7 +103,7 @@ class CallService:
         )
         self.connections = ClientConnections(
             settings,
-            _paths(context),
+            _paths(context, self.call_memory),
             self.metrics,
             self._wheel,
             self.outbox,
@@ -278,7 +280,7 @@ def tool_records_of(settings: Settings) -> ToolCallWriter | None:
     return ToolCallWriter(settings.outbox_directory, relay=settings.pod_name or "relay")
 
 
-def _paths(context: CallContext) -> PathTable:
+def _paths(context: CallContext, memory: CallMemory) -> PathTable:
     """Registers every path of the relay."""
     paths = PathTable(unknown=OwnRequests(context, UnknownPathRequest))
     for path, endpoint in CALLS.items():
@@ -291,7 +293,7 @@ def _paths(context: CallContext) -> PathTable:
     history = OwnRequests(context, UsageHistoryRequest)
     paths.register(USAGE_HISTORY, PathEntry(_WRITES, history, others))
     others = OtherMethods(context, endpoint=MCP_LABEL, methods=b"POST, GET, DELETE")
-    paths.register(MCP, PathEntry(_TOOL_METHODS, ToolRequests(context), others))
+    paths.register(MCP, PathEntry(_TOOL_METHODS, ToolRequests(context, memory), others))
     paths.register_prefix(MODEL, _own(context, OwnRequests(context, ModelRequest)))
     return paths
 

@@ -10,14 +10,15 @@ from typing import Final
 
 from relay.process.allocator import KEPT_BYTES
 from relay.settings import MIB, Settings
+from relay.tools.idempotency.remembered_calls import MOST_BYTES
 
 UNLIMITED: Final = 2**60
 """cgroup v1 says "no limit" by the largest number it can hold, less what rounding takes."""
 
 USABLE_PART: Final = 0.9
 """The rest is for what the kernel charges to the container, such as the buffers of sockets."""
-SUPERVISOR_BYTES: Final = 64 * MIB
-"""The supervisor and one worker without a call, measured 50 to 56 MiB, and the free memory that the worker keeps."""
+SUPERVISOR_BYTES: Final = 65 * MIB + MOST_BYTES
+"""The supervisor and one worker without a call, measured 50 to 56 MiB, the free memory that the worker keeps, and calls that are remembered."""
 WORKER_BYTES: Final = 24 * MIB + KEPT_BYTES
 """Each further worker, which shares the pages of code and libraries, and the free memory that it keeps."""
 SHIPPER_BYTES: Final = 20 * MIB

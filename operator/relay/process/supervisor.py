@@ -23,6 +23,7 @@ from relay.process.forking import become_worker
 from relay.process.isolation_probe import IsolationProbe
 from relay.process.money.lease_round import LeaseRound
 from relay.process.money.pod_money import PodMoney
+from relay.process.pod_state.call_memory import PodCallMemory
 from relay.process.pod_state.open_breakers import OpenBreakers
 from relay.process.pod_state.preflights import PodPreflights
 from relay.process.pod_state.quota_use import PodQuotaUse
@@ -100,6 +101,7 @@ class Supervisor:
         self.open_breakers = OpenBreakers()
         self.preflights = PodPreflights()
         self.quota_use = PodQuotaUse()
+        self._call_memory = PodCallMemory(self._tell)
         self.provider_probing = ProviderProbing(
             self._ask_probe,
             lambda: (
@@ -449,6 +451,7 @@ class Supervisor:
         self.open_breakers.forget(worker.number)
         self.quota_use.forget(worker.number)
         self.leases.ended(worker.number)
+        self._call_memory.ended(worker.number)
         merged = merge([self._retired, without_gauges(worker.report)])
         self._retired = {name: list(series.items()) for name, series in merged.items()}
         for future in worker.questions.values():
@@ -559,5 +562,7 @@ class Supervisor:
                 self.preflights.report(worker.number, message["digest"], message["rows"])
             case "tripped":
                 self._tell_others(worker, message)
+            case "tool_claim" | "tool_ended" | "tool_left":
+                self._call_memory.take_in(worker.number, message)
             case "money_short" | "money_returned":
                 self.leases.take_in(worker.number, message)

@@ -53,6 +53,7 @@ class Worker:
         self.service = CallService(settings, self.log, purse)
         self._loop.set_exception_handler(self._unhandled)
         self._channel = WorkerChannel(self._received, self._supervisor_gone)
+        self.service.call_memory.send = self._channel.send
         self._port = TrafficPort(
             listener,
             self.service.connections,
@@ -123,16 +124,23 @@ class Worker:
                 self._channel.send("keys", id=message["id"], missing=missing)
             case "provider_probe" | "preflight_duty":
                 self._probe(message)
-            case "tripped":
-                self.service.follow_trip(
-                    message["tenant_uid"], message["route"], message["fingerprint"]
-                )
+            case "tripped" | "tool_verdict":
+                self._take_in(message)
             case "serve":
                 self._serve(Serving(message["name"], message["certificate"], message["key"]))
             case "drain":
                 self._begin_drain()
             case _:
                 self._money.take_in(message)
+
+    def _take_in(self, message: Message) -> None:
+        """Takes in what the other workers' calls have come to."""
+        if message["kind"] == "tool_verdict":
+            self.service.call_memory.take_in(message)
+        else:
+            self.service.follow_trip(
+                message["tenant_uid"], message["route"], message["fingerprint"]
+            )
 
     def _install(self, digest: str, payload: str) -> None:
         try:

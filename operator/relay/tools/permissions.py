@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from relay_contract.tools.definitions import Definition
-from relay_contract.tools.manifest import Manifest, revision
+from relay_contract.tools.manifest import Grant, Manifest, revision
 from relay_contract.tools.patterns import STAR, covers
 
 _UNPLAIN: Final = re.compile(
@@ -27,12 +27,16 @@ class ListKind(Enum):
 class Permitted:
     """Something that a tenant may use: at which server, by which name there, and the pattern that says so.
 
-    digest is the approved definition's; empty of a resource, which has none.
+    digest is the approved definition's; empty of a resource, which has none. remembered_seconds is how long calls of a tool are
+    remembered that must not be carried out twice; 0 where they may be.
     """
 
-    __slots__ = ("digest", "name", "rule", "server")
+    __slots__ = ("digest", "name", "remembered_seconds", "rule", "server")
 
-    def __init__(self, server: str, name: str, rule: str, digest: str = "") -> None:
+    def __init__(
+        self, server: str, name: str, rule: str, digest: str = "", remembered_seconds: int = 0
+    ) -> None:
+        self.remembered_seconds = remembered_seconds
         self.server = server
         self.name = name
         self.rule = rule
@@ -77,11 +81,10 @@ class Permissions:
         self._published: dict[tuple[ListKind, str], dict[str, Published]] = {}
         self._servers: dict[ListKind, tuple[str, ...]] = dict.fromkeys(ListKind, ())
         for grant in manifest.grants:
-            server, prefix = grant.server, grant.prefix
-            self._define(ListKind.TOOLS, server, prefix, grant.tools, grant.tool_definitions)
-            self._define(ListKind.PROMPTS, server, prefix, grant.prompts, grant.prompt_definitions)
+            self._define(ListKind.TOOLS, grant, grant.tools, grant.tool_definitions)
+            self._define(ListKind.PROMPTS, grant, grant.prompts, grant.prompt_definitions)
             for pattern in grant.resources:
-                self._grant_resources(server, pattern)
+                self._grant_resources(grant.server, pattern)
         self._lengths = sorted(self._by_length, reverse=True)
         if reached is not None:
             for kind, servers in self._servers.items():
@@ -130,17 +133,19 @@ class Permissions:
     def _define(
         self,
         kind: ListKind,
-        server: str,
-        prefix: str,
+        grant: Grant,
         patterns: tuple[str, ...],
         definitions: Iterable[Definition],
     ) -> None:
+        server, prefix = grant.server, grant.prefix
+        idempotency = grant.idempotency if kind is ListKind.TOOLS else None
         permitted = self.tools if kind is ListKind.TOOLS else self.prompts
         seen: dict[str, Published] = {}
         for definition in definitions:
             rule = next(one for one in patterns if covers(one, definition.name))
             name = prefix + definition.name
-            permitted[name] = Permitted(server, definition.name, rule, definition.digest)
+            seconds = 0 if idempotency is None else idempotency.seconds_of(definition.name)
+            permitted[name] = Permitted(server, definition.name, rule, definition.digest, seconds)
             seen[definition.name] = Published(name, definition.digest)
         if seen:
             self._published[(kind, server)] = seen

@@ -19,6 +19,8 @@ MAX_DEFINITIONS: Final = 256
 MAX_MANIFEST_BYTES: Final = 128 * 1024
 """What a manifest takes of a document at most."""
 REVISION_CHARACTERS: Final = 32
+MAX_REMEMBERED_SECONDS: Final = 3600
+"""The longest that a call is remembered which must not be carried out twice."""
 
 ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,48}$")]
@@ -41,13 +43,24 @@ class ToolLimit(Part):
     requests_per_minute: Annotated[int, Field(ge=1)]
 
 
+class Idempotency(Part):
+    """The tools of a grant whose calls must not be carried out twice: those that one of the patterns covers. A call is remembered for so many seconds."""
+
+    tools: Annotated[tuple[NamePattern, ...], Field(min_length=1)]
+    seconds: Annotated[int, Field(ge=1, le=MAX_REMEMBERED_SECONDS)]
+
+    def seconds_of(self, tool: str) -> int:
+        """Returns how long calls of the tool are remembered, 0 of one that may be carried out twice."""
+        return self.seconds if any(covers(pattern, tool) for pattern in self.tools) else 0
+
+
 class Grant(Part):
     """What a tenant may use of one server; what no pattern covers it may not.
 
     Patterns and definitions have the names that the server uses; callers see them behind the prefix. Of tools and prompts only
     those exist that are defined here, which are the approved ones. requests_per_minute bounds what all pods
     together ask of the server for the tenant; None is without a limit. tool_limits bound calls of single tools beside it, and a
-    call has to pass all that cover its tool. context says whether models are told of the tenant and
+    call has to pass all that cover its tool. idempotency is of tools that have an effect each time. context says whether models are told of the tenant and
     of these tools.
     """
 
@@ -60,13 +73,15 @@ class Grant(Part):
     prompt_definitions: Annotated[tuple[Definition, ...], Field(exclude_if=_is_unset)] = ()
     requests_per_minute: Annotated[int | None, Field(ge=1, exclude_if=_is_unset)] = None
     tool_limits: Annotated[tuple[ToolLimit, ...], Field(exclude_if=_is_unset)] = ()
+    idempotency: Annotated[Idempotency | None, Field(exclude_if=_is_unset)] = None
     context: Annotated[Context, Field(exclude_if=_is_omitted)] = "Omit"
 
     @property
     def patterns(self) -> int:
-        """The number of its patterns, those of limits among them."""
+        """The number of its patterns, those of limits and of idempotency among them."""
         granted = len(self.tools) + len(self.prompts) + len(self.resources)
-        return granted + len(self.tool_limits)
+        marked = 0 if self.idempotency is None else len(self.idempotency.tools)
+        return granted + len(self.tool_limits) + marked
 
     @property
     def definitions(self) -> int:
@@ -80,6 +95,7 @@ class Grant(Part):
             ("prompts", self.prompts),
             ("resources", self.resources),
             ("toolLimits", [one.name for one in self.tool_limits]),
+            ("idempotency", () if self.idempotency is None else self.idempotency.tools),
             ("toolDefinitions", [one.name for one in self.tool_definitions]),
             ("promptDefinitions", [one.name for one in self.prompt_definitions]),
         ):

@@ -192,6 +192,11 @@ class ToolLimit(Part):
     requests_per_minute: int
 
 
+class Idempotency(Part):
+    tools: tuple[str, ...]
+    window: Duration = 600.0
+
+
 class ToolGrant(Part):
     """What the tenant may use of one ToolServer, by the names that the server gives it."""
 
@@ -202,6 +207,7 @@ class ToolGrant(Part):
     resources: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     tool_limits: tuple[ToolLimit, ...] = ()
+    idempotency: Idempotency | None = None
     context: Literal["Omit", "Inject"] = "Omit"
 
 

@@ -64,19 +64,24 @@ class AnsweringRequest(TenantRequest, AnswerReader):
         place: int = -1,
     ) -> None:
         """Sends the message on. place is its server's in the session, -1 without one."""
+        auth = self._admitted(passed, caller, access)
+        if auth is None:
+            return
         providers = self._context.providers
-        auth = providers.auth_line(access.upstreams[passed.server])
+        call = self._call = ToolCall(providers, access, passed, fields, seal, self, place)
+        call.start(auth)
+
+    def _admitted(self, passed: Passed, caller: Caller, access: ToolAccess) -> bytes | None:
+        """Takes a seat at the message's server, within the limits, and returns the credential as a header line; None after an error was sent."""
+        auth = self._context.providers.auth_line(access.upstreams[passed.server])
         if auth is None:
             self._send_error(ProtocolError.server_unavailable)
-            return
+            return None
         self._seat = seat_at(caller, caller.tenant.tool_seats.calls, passed.server)
         if self._seat is None:
             self._send_error(ProtocolError.busy, retry_after_seconds=BUSY_SECONDS)
-            return
-        if self._is_over_limit(caller, passed.server, tool_of(passed)):
-            return
-        call = self._call = ToolCall(providers, access, passed, fields, seal, self, place)
-        call.start(auth)
+            return None
+        return None if self._is_over_limit(caller, passed.server, tool_of(passed)) else auth
 
     def _is_over_limit(self, caller: Caller, server: str, tool: str = "") -> bool:
         """Charges the tenant one request to the server; answers one that is beyond a limit. tool is the one that is called, empty without one."""

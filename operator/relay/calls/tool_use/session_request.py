@@ -6,7 +6,6 @@ from typing import Final
 from relay.calls import own_responses
 from relay.calls.call_context import CallContext
 from relay.calls.tenants.caller import Caller
-from relay.calls.tool_use.answering import AnsweringRequest
 from relay.calls.tool_use.message_admission import BUSY_SECONDS, seat_at, within_rate
 from relay.calls.tool_use.server_exchange import RoundReader, ServerExchange, ServerRound
 from relay.calls.tool_use.session_access import (
@@ -17,6 +16,8 @@ from relay.calls.tool_use.session_access import (
     session_seal,
     version_field,
 )
+from relay.calls.tool_use.single_calls.call_memory import CallMemory
+from relay.calls.tool_use.single_calls.repeatable_request import RepeatableRequest
 from relay.http.downstream import ClientConnection
 from relay.http.message import Request
 from relay.routing.snapshot import ToolAccess
@@ -49,15 +50,19 @@ _MESSAGE: Final = (
 )
 
 
-class SessionRequest(AnsweringRequest, RoundReader):
+class SessionRequest(RepeatableRequest, RoundReader):
     """One message of a session, or the one that begins it."""
 
     __slots__ = ("_access", "_began_by", "_round", "_wants_result")
 
     def __init__(
-        self, context: CallContext, connection: ClientConnection, request: Request
+        self,
+        context: CallContext,
+        connection: ClientConnection,
+        request: Request,
+        memory: CallMemory,
     ) -> None:
-        super().__init__(context, connection, request)
+        super().__init__(context, connection, request, memory)
         self._access: ToolAccess | None = None
         self._began_by: Message | None = None
         self._round: ServerRound | None = None

@@ -8,7 +8,7 @@ from mypy_extensions import trait
 from relay.calls.attempts.provider_access import ProviderAccess
 from relay.calls.tool_use.server_receiver import ServerReceiver
 from relay.http.headers import Field
-from relay.http.upstream import UpstreamConnection
+from relay.http.upstream import Fault, UpstreamConnection
 from relay.routing.snapshot import ToolAccess
 from relay.tools.answers import SaidOutcome, answer_text, may_pass, said_outcome
 from relay.tools.decisions import Passed
@@ -20,6 +20,8 @@ from relay.tools.server_requests import marked
 
 _JSON: Final = b"application/json"
 _EVENTS: Final = b"text/event-stream"
+_NOTHING_DONE: Final = frozenset({400, 401, 403, 404, 405, 406, 413, 415, 429, 503})
+"""Statuses by which a server, or what is before it, says that it took no message."""
 _PASSED_STATUSES: Final = frozenset({400, 404})
 """Statuses under which a server refuses a request in the protocol's own words (MCP 2026-07-28, basic/transports/streamable-http)."""
 
@@ -54,6 +56,7 @@ class ToolCall(ServerReceiver):
         "_body",
         "_events",
         "_fields",
+        "_is_sent",
         "_passed",
         "_place",
         "_reader",
@@ -79,6 +82,7 @@ class ToolCall(ServerReceiver):
         self._reader = reader
         self._place = place
         self._auth = b""
+        self._is_sent = False
         self._status = 0
         self._body = bytearray()
         self._events: EventReader | None = None
@@ -88,6 +92,11 @@ class ToolCall(ServerReceiver):
         self._auth = auth
         upstream = self._access.upstreams[self._passed.server]
         self._acquire(upstream.origin)
+
+    @property
+    def may_have_run(self) -> bool:
+        """True unless the server cannot have done anything of what it was asked."""
+        return self._is_sent and self._status not in _NOTHING_DONE
 
     def abort(self) -> None:
         """Ends a call whose answer nobody wants any more: to the server that cancels it."""
@@ -102,6 +111,7 @@ class ToolCall(ServerReceiver):
             connection.close()
             return
         self._connection = connection
+        self._is_sent = True
         body = self._passed.text.encode()
         head = self._access.heads[self._passed.server] + self._auth + self._fields
         connection.send(
@@ -136,6 +146,11 @@ class ToolCall(ServerReceiver):
         self._body += data
         if len(self._body) > SERVER_BOUNDS.size:
             self._fail(ProtocolError.invalid_answer)
+
+    def failed(self, fault: Fault) -> None:
+        if fault == "undelivered":
+            self._is_sent = False
+        super().failed(fault)
 
     def read_ended(self, now: float, *, completed: bool) -> None:
         if self._is_over or not completed:

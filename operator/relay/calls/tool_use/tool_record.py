@@ -44,8 +44,23 @@ class ToolRecord:
             self._event.server = permitted.server
             self._event.rule = permitted.rule
             self._event.call_id = decision.question.call_id
-            self._was_opened = True
-            self._caller.tenant.tool_calls.opened(self._event)
+            if not permitted.remembered_seconds:
+                self.opened()
+
+    def opened(self) -> None:
+        """Records that the request may be sent from now on."""
+        self._was_opened = True
+        self._caller.tenant.tool_calls.opened(self._event)
+
+    def replayed(self, call_id: str, answer_bytes: int, now: float) -> None:
+        """Writes the end of a request that gets the answer to an earlier one, of the call with this id."""
+        self._event.call_id = call_id
+        self.ended("replayed", answer_bytes, now)
+
+    @property
+    def call_id(self) -> str:
+        """The id of the call that the request belongs to."""
+        return self._event.call_id
 
     def limited(self, pattern: str) -> None:
         """Notes whose limit refuses the request: that of the tools that the pattern covers, with none the server's own."""

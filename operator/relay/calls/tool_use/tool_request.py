@@ -13,6 +13,7 @@ from relay.calls.tool_use.server_stream import ServerStream
 from relay.calls.tool_use.session_access import holder_of, is_of_a_page, secret_of
 from relay.calls.tool_use.session_request import RELEASE, SessionRequest
 from relay.calls.tool_use.session_stream import SessionEnd, SessionStream
+from relay.calls.tool_use.single_calls.call_memory import CallMemory
 from relay.calls.tool_use.subscription_stream import ListeningReader, SubscriptionStream
 from relay.calls.tool_use.tool_record import record_of
 from relay.dialect.refusals import Refusal
@@ -46,9 +47,13 @@ class ToolRequest(SessionRequest, ListeningReader):
     __slots__ = ("_quiet_since", "_subscription", "_was_kept_alive")
 
     def __init__(
-        self, context: CallContext, connection: ClientConnection, request: Request
+        self,
+        context: CallContext,
+        connection: ClientConnection,
+        request: Request,
+        memory: CallMemory,
     ) -> None:
-        super().__init__(context, connection, request)
+        super().__init__(context, connection, request, memory)
         self._subscription: SubscriptionStream | None = None
         # one that was not can be told nothing by it
         self._was_kept_alive = False
@@ -68,6 +73,7 @@ class ToolRequest(SessionRequest, ListeningReader):
             self._id_text = message.id_text
             self._send_error(message.error)
             return
+        self._message = message
         self._id_text = message.id_text
         headers = _mirrored(self.request.headers)
         era = era_of(message, headers)
@@ -224,17 +230,18 @@ class ToolRequest(SessionRequest, ListeningReader):
 class ToolRequests(HandlerFactory):
     """Makes the handlers of requests for tools."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "_memory")
 
-    def __init__(self, context: CallContext) -> None:
+    def __init__(self, context: CallContext, memory: CallMemory) -> None:
         self._context = context
+        self._memory = memory
 
     def handler(self, connection: ClientConnection, request: Request) -> RequestHandler:
         if request.method == b"GET":
             return SessionStream(self._context, connection, request)
         if request.method == b"DELETE":
             return SessionEnd(self._context, connection, request)
-        return ToolRequest(self._context, connection, request)
+        return ToolRequest(self._context, connection, request, self._memory)
 
 
 def _unfit(request: Request) -> ProtocolError | None:

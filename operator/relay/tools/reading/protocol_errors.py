@@ -44,6 +44,26 @@ class ProtocolError(Enum):
     unknown_prompt = (200, INVALID_PARAMS, "Unknown prompt")
     unknown_resource = (200, INVALID_PARAMS, "Resource not found")
     invalid_cursor = (200, INVALID_PARAMS, "Invalid cursor")
+    other_arguments = (
+        200,
+        INVALID_PARAMS,
+        "The idempotency key was given to a call with other arguments",
+    )
+    still_under_way = (
+        200,
+        SERVER_ERROR,
+        "The same call is still under way: make it again later, with the same idempotency key or arguments",
+    )
+    unknown_outcome = (
+        200,
+        SERVER_ERROR,
+        "The same call was made before, and whether it was carried out is not known: it is not carried out again for now",
+    )
+    answer_not_kept = (
+        200,
+        SERVER_ERROR,
+        "The same call was carried out before, and its answer is not kept: it is not carried out again for now",
+    )
     missing_session = (400, INVALID_REQUEST, "Mcp-Session-Id is missing")
     unknown_session = (404, SESSION_NOT_FOUND, "Session not found")
     forbidden_origin = (403, INVALID_REQUEST, "Requests of web pages are not accepted")

@@ -1,11 +1,19 @@
 """Grants of a Tenant -> what its document has of tools: the manifest, and the servers that it names."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from relay_contract.tools.definitions import Definition
-from relay_contract.tools.manifest import MAX_DEFINITIONS, Grant, Manifest, ToolLimit
+from relay_contract.tools.manifest import (
+    MAX_DEFINITIONS,
+    MAX_REMEMBERED_SECONDS,
+    Grant,
+    Idempotency,
+    Manifest,
+    ToolLimit,
+)
 from relay_contract.tools.patterns import covers
 from relay_contract.tools.tool_server import SESSION_REVISIONS
 from relay_contract.tools.tool_server import ToolServer as DocumentedServer
@@ -234,10 +242,19 @@ def _grant(
             ToolLimit(name=one.name, requests_per_minute=one.requests_per_minute)
             for one in wanted.tool_limits
         ),
+        idempotency=_idempotency(wanted),
         context=wanted.context,
         tool_definitions=_covered(wanted.tools, tools),
         prompt_definitions=_covered(wanted.prompts, prompts),
     )
+
+
+def _idempotency(wanted: ToolGrant) -> Idempotency | None:
+    marked = wanted.idempotency
+    if marked is None:
+        return None
+    seconds = min(max(1, math.ceil(marked.window)), MAX_REMEMBERED_SECONDS)
+    return Idempotency(tools=marked.tools, seconds=seconds)
 
 
 def _covered(

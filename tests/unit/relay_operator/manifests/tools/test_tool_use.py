@@ -104,6 +104,23 @@ def test_limits_of_tools_are_the_grants() -> None:
     assert found == [("pay", 5), ("list_*", 60)]
 
 
+@pytest.mark.parametrize(
+    ("window", "seconds"),
+    [({}, 600), ({"window": "90s"}, 90), ({"window": "1ms"}, 1), ({"window": "48h"}, 3600)],
+)
+def test_a_grant_says_which_calls_are_remembered_and_for_how_long(
+    window: dict[str, str], seconds: int
+) -> None:
+    marked = {"tools": ["pay", "refund_*"], **window}
+    wanted = grants({"server": "erp", "tools": ["*"], "idempotency": marked})
+    manifest = compose(wanted, OFFERS).use.manifest
+    assert manifest is not None
+    idempotency = manifest.grants[0].idempotency
+    assert idempotency is not None
+    found = [idempotency.seconds_of(name) for name in ("pay", "refund_all", "pay_back", "read")]
+    assert found == [seconds, seconds, 0, 0]
+
+
 def test_a_grant_says_whether_models_are_told_of_the_tenant() -> None:
     for wanted, context in (({}, "Omit"), ({"context": "Inject"}, "Inject")):
         found = compose(grants({"server": "erp", "tools": ["pay"], **wanted}), OFFERS)
