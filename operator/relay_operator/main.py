@@ -341,6 +341,7 @@ async def _operate(
             clock=time.time,
             operator_namespace=settings.namespace,
             cluster_cidrs=settings.closed_addresses,
+            ledger_news=ledger_news,
         ),
         routes=RouteReconciler(
             watched_state=watched_state,

@@ -20,6 +20,16 @@ def of_provider(*prices: dict[str, Any], **model: Any) -> dict[str, Any]:
     return HTTPS | {"models": [{"name": "gpt-4.1", "prices": list(prices), **model}]}
 
 
+def of_tools(*prices: dict[str, Any], **tool: Any) -> dict[str, Any]:
+    """Returns a list with prices of tools; server is not written where it is left out."""
+    return of_list(INPUT) | {"tools": [{"name": "read_*", "prices": list(prices), **tool}]}
+
+
+def of_server(*prices: dict[str, Any], **tool: Any) -> dict[str, Any]:
+    tools = {"name": "read_*", "prices": list(prices), **tool}
+    return {"endpoint": {"url": "https://erp.example.com/mcp"}, "prices": [tools]}
+
+
 def amount(text: Any) -> dict[str, Any]:
     return {"perMillionTokens": {"output": text}}
 
@@ -39,7 +49,13 @@ def large() -> dict[str, Any]:
         for start, end in pairwise(times)
     ]
     models = [{"name": f"model-{n}", "provider": "openai", "prices": prices} for n in range(256)]
-    return {"currency": "USD", "models": models}
+    calls = [
+        {name: price[name] for name in ("from", "until")}
+        | {"perCall": "99.999999", "toolErrors": "Billed"}
+        for price in prices
+    ]
+    tools = [{"name": f"tool-{n}", "server": "erp", "prices": calls} for n in range(256)]
+    return {"currency": "USD", "models": models, "tools": tools}
 
 
 ACCEPTED = [
@@ -86,6 +102,23 @@ def test_the_largest_list_is_accepted(kubectl: Client, crds: None) -> None:
     }
     done = kubectl.attempt("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
     assert done.stderr == ""
+
+
+CALLS = [
+    *({"perCall": text} for text in ("0", "0.075", "0.000001", "99.999999", "100", "100.0")),
+    {"perCall": "1", "toolErrors": "Free", "from": NEXT_YEAR, "until": "2027-06-01T00:00:00Z"},
+]
+
+
+@pytest.mark.parametrize("price", CALLS)
+def test_a_price_of_tools_is_accepted_of_lists_and_of_servers(
+    kubectl: Client, crds: None, price: dict[str, Any]
+) -> None:
+    ending, beginning = {"perCall": "1", "until": NEXT_YEAR}, {"perCall": "2", "from": NEXT_YEAR}
+    for prices in ([price], [ending, beginning]):
+        assert attempt(kubectl, "PriceList", "p", of_tools(*prices)) == ""
+        assert attempt(kubectl, "PriceList", "p", of_tools(*prices, server="erp")) == ""
+        assert attempt(kubectl, "ToolServer", "p", of_server(*prices, name="*")) == ""
 
 
 MEET = "give the earlier one an until"
@@ -141,6 +174,53 @@ REFUSED_WHOLE = [
 
 @pytest.mark.parametrize(("kind", "spec", "says"), REFUSED_WHOLE)
 def test_prices_that_meet_or_stand_twice_are_refused_with_their_reason(
+    kubectl: Client, crds: None, kind: str, spec: dict[str, Any], says: str
+) -> None:
+    assert says in attempt(kubectl, kind, "p", spec)
+
+
+CALL = {"perCall": "1"}
+REFUSED_CALLS = [
+    *(
+        ({"perCall": text}, "perCall")
+        for text in ("-1", "NaN", "Infinity", "1e1", "0.0000001", "100.1", "", ".5", 1, 0.5)
+    ),
+    ({}, "perCall"),
+    (CALL | {"toolErrors": "free"}, "toolErrors"),
+    (CALL | {"hours": {}}, "hours"),
+    (CALL | {"from": "2026-12-01"}, "from"),
+    (CALL | {"from": NEXT_YEAR, "until": NEXT_YEAR}, "until is not after from"),
+]
+
+
+@pytest.mark.parametrize(("price", "says"), REFUSED_CALLS)
+def test_a_price_of_tools_is_refused_with_its_reason(
+    kubectl: Client, crds: None, price: dict[str, Any], says: str
+) -> None:
+    assert says in attempt(kubectl, "PriceList", "p", of_tools(price))
+    assert says in attempt(kubectl, "ToolServer", "p", of_server(price))
+
+
+def twice(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    return spec | {name: spec[name] * 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "says"),
+    [
+        ("PriceList", of_tools(CALL, CALL), MEET),
+        ("PriceList", of_tools(CALL, CALL | {"from": NEXT_YEAR}), MEET),
+        ("ToolServer", of_server(CALL, CALL), MEET),
+        ("PriceList", of_tools(), "prices"),
+        ("PriceList", of_tools(CALL, name="*_all"), "name"),
+        ("PriceList", of_tools(CALL, name="two words"), "name"),
+        ("PriceList", of_tools(CALL, server="Not A Server"), "server"),
+        ("PriceList", twice(of_tools(CALL), "tools"), "Duplicate value"),
+        ("ToolServer", twice(of_server(CALL), "prices"), "Duplicate value"),
+        ("ToolServer", of_server(CALL, server="erp"), "server"),
+    ],
+)
+def test_prices_of_tools_that_meet_or_stand_twice_are_refused_with_their_reason(
     kubectl: Client, crds: None, kind: str, spec: dict[str, Any], says: str
 ) -> None:
     assert says in attempt(kubectl, kind, "p", spec)

@@ -7,14 +7,18 @@ from typing import Literal
 from relay_ledger.prices.price_list import PriceList
 
 Account = Literal["cost", "charge"]
-"""cost: what the platform pays a provider. charge: what a tenant pays the platform."""
+"""cost: what the platform pays. charge: what a tenant pays the platform."""
+Assigned = Account | Literal["tool_cost"]
+"""Of what a list is: cost by Providers, tool_cost by ToolServers, which may have a Provider's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A list that holds from a time on: of a provider by its name (cost), or of a tenant by its UID (charge). "" ends the one before."""
+    """A list that holds from a time on: of a provider by its name (cost), a tool server by its name (tool_cost), or a tenant by its UID
+    (charge). "" ends the one before.
+    """
 
-    account: Account
+    account: Assigned
     subject: str
     starts_at: int
     list_name: str
@@ -27,11 +31,11 @@ class PriceBook:
 
     def __init__(self, lists: Mapping[str, PriceList], assignments: Iterable[Assignment]) -> None:
         self.lists = dict(lists)
-        self._assigned: dict[tuple[Account, str], list[Assignment]] = {}
+        self._assigned: dict[tuple[Assigned, str], list[Assignment]] = {}
         for one in sorted(assignments, key=lambda one: one.starts_at):
             self._assigned.setdefault((one.account, one.subject), []).append(one)
 
-    def price_list(self, account: Account, subject: str, at: int) -> PriceList | None:
+    def price_list(self, account: Assigned, subject: str, at: int) -> PriceList | None:
         """Returns the list that held at that time, microseconds since 1970; None where none was named for it.
 
         One that is named and missing prices nothing, which is not the same.

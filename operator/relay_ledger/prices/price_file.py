@@ -18,6 +18,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from relay_contract.billing.token_buckets import MAX_TOKENS, Bucket
+from relay_contract.tools.manifest import ServerName
+from relay_contract.tools.patterns import NamePattern
 from relay_ledger.money.amounts import (
     MAX_PRICE_MICRO,
     MAX_UNIT_PRICE_MICRO,
@@ -31,6 +33,7 @@ from relay_ledger.prices.price_list import (
     PieceName,
     PriceEntry,
     PriceList,
+    ToolPrice,
     normal_model,
     normal_tier,
 )
@@ -99,10 +102,21 @@ class _Entry(_Form):
     note: Annotated[str, StringConstraints(max_length=512)] = ""
 
 
+class _Tools(_Form):
+    server: ServerName | None = None
+    tools: Annotated[list[NamePattern], Field(min_length=1, max_length=256)]
+    starts: Annotated[_Time | None, Field(alias="from")] = None
+    until: _Time | None = None
+    per_call: str
+    tool_errors: Literal["Billed", "Free"] = "Billed"
+    note: Annotated[str, StringConstraints(max_length=512)] = ""
+
+
 class _File(_Form):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,125}[a-z0-9])?$")]
     currency: Literal["USD"]
     entries: Annotated[list[_Entry], Field(max_length=20_000)]
+    tools: Annotated[list[_Tools], Field(max_length=20_000)] = []
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -165,7 +179,10 @@ def price_list_of(content: Any) -> PriceList:
     except ValidationError as error:
         raise InvalidPrices(_problem(error)) from None
     entries = tuple(_entry(place, entry) for place, entry in enumerate(form.entries))
-    return PriceList(form.name, entries)
+    tools = tuple(
+        one for place, prices in enumerate(form.tools) for one in _tool_prices(place, prices)
+    )
+    return PriceList(form.name, entries, tools)
 
 
 def _problem(error: ValidationError) -> str:
@@ -181,9 +198,7 @@ def _entry(place: int, form: _Entry) -> PriceEntry:
     for bucket, like in BILLED_LIKE:
         if bucket not in tokens and like in tokens:
             tokens[bucket] = tokens[like]
-    starts_at, ends_at = _time(f"{where}.from", form.starts), _time(f"{where}.until", form.until)
-    if starts_at is not None and ends_at is not None and ends_at <= starts_at:
-        raise InvalidPrices(f"{where}: until is not after from")
+    starts_at, ends_at = _span(where, form)
     hours = form.hours
     return PriceEntry(
         models=frozenset(normal_model(model) for model in form.models),
@@ -199,19 +214,46 @@ def _entry(place: int, form: _Entry) -> PriceEntry:
     )
 
 
+def _tool_prices(place: int, form: _Tools) -> Iterator[ToolPrice]:
+    where = f"tools.{place}"
+    micro = _amount(f"{where}.perCall", form.per_call, MAX_UNIT_PRICE_MICRO)
+    starts_at, ends_at = _span(where, form)
+    for pattern in form.tools:
+        yield ToolPrice(
+            server=form.server or "",
+            pattern=pattern,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            call=micro,
+            pays_errors=form.tool_errors == "Billed",
+        )
+
+
+def _span(where: str, form: _Entry | _Tools) -> tuple[int | None, int | None]:
+    """Returns since when and up to when something holds."""
+    starts_at, ends_at = _time(f"{where}.from", form.starts), _time(f"{where}.until", form.until)
+    if starts_at is not None and ends_at is not None and ends_at <= starts_at:
+        raise InvalidPrices(f"{where}: until is not after from")
+    return starts_at, ends_at
+
+
 def _amounts(
     where: str, amounts: Mapping[str, str], names: Mapping[str, _Key], most: int
 ) -> Iterator[tuple[_Key, int]]:
     for name, text in amounts.items():
         if name not in names:
             raise InvalidPrices(f"{where}.{name} is none of {', '.join(names)}")
-        try:
-            micro = micro_usd(text)
-        except NotAnAmount as error:
-            raise InvalidPrices(f"{where}.{name}: {error}") from None
-        if micro > most:
-            raise InvalidPrices(f"{where}.{name}: {text} is more than {price_text(most)} USD")
-        yield names[name], micro
+        yield names[name], _amount(f"{where}.{name}", text, most)
+
+
+def _amount(where: str, text: str, most: int) -> int:
+    try:
+        micro = micro_usd(text)
+    except NotAnAmount as error:
+        raise InvalidPrices(f"{where}: {error}") from None
+    if micro > most:
+        raise InvalidPrices(f"{where}: {text} is more than {price_text(most)} USD")
+    return micro
 
 
 def _time(where: str, text: str | None) -> int | None:
@@ -232,11 +274,13 @@ def _seconds(clock: str) -> int:
 
 def write_price_list(prices: PriceList, *, comments: tuple[str, ...] = ()) -> str:
     """Writes a list that read_price_list reads as the same, with comments before it."""
-    content = {
+    content: dict[str, Any] = {
         "name": prices.name,
         "currency": "USD",
         "entries": [_entry_content(entry) for entry in prices.entries],
     }
+    if prices.tools:
+        content["tools"] = [_tool_content(one) for one in prices.tools]
     head = "".join(f"# {comment}\n" for comment in comments)
     return head + yaml.dump(content, sort_keys=False, allow_unicode=True, width=120)
 
@@ -274,6 +318,18 @@ def _entry_content(entry: PriceEntry) -> dict[str, Any]:
         for name, value in content.items()
         if value and (name, value) != ("serviceTier", "standard")
     }
+
+
+def _tool_content(price: ToolPrice) -> dict[str, Any]:
+    content = {
+        "server": price.server,
+        "tools": [price.pattern],
+        "from": _time_text(price.starts_at),
+        "until": _time_text(price.ends_at),
+        "perCall": price_text(price.call),
+        "toolErrors": "" if price.pays_errors else "Free",
+    }
+    return {name: value for name, value in content.items() if value}
 
 
 def _time_text(microseconds: int | None) -> str | None:

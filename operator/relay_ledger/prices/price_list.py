@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -80,11 +80,39 @@ class PriceEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolPrice:
+    """What a call of some tools costs for a time, half open: micro-USD for each.
+
+    server is "" where the price holds for every server. pattern is the name that a server gives a tool, or with a star at its end
+    the beginning of several. pays_errors tells whether a call counts of which the tool itself says that it failed.
+    """
+
+    server: str
+    pattern: str
+    starts_at: int | None
+    ends_at: int | None
+    call: int
+    pays_errors: bool = True
+
+    def is_in_force(self, at: int) -> bool:
+        """Returns whether the price holds at that time."""
+        return (self.starts_at is None or self.starts_at <= at) and (
+            self.ends_at is None or at < self.ends_at
+        )
+
+    @property
+    def title(self) -> str:
+        """Whose price it is, for a message."""
+        return f"{self.server or 'every server'}/{self.pattern}"
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
     """All entries of one name. version names this content: another content has another version."""
 
     name: str
     entries: tuple[PriceEntry, ...]
+    tools: tuple[ToolPrice, ...] = ()
     version: str = field(init=False)
     by_model: Mapping[str, tuple[PriceEntry, ...]] = field(init=False, repr=False, compare=False)
 
@@ -95,7 +123,8 @@ class PriceList:
                 by_model[model] = (*by_model.get(model, ()), entry)
         for model, entries in by_model.items():
             _refuse_overlaps(model, entries)
-        content = json.dumps([_content(entry) for entry in self.entries], sort_keys=True)
+        _refuse_overlaps_of_tools(self.tools)
+        content = json.dumps(_content_of(self), sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         object.__setattr__(self, "by_model", by_model)
         object.__setattr__(self, "version", f"{self.name}@{digest}")
@@ -103,6 +132,16 @@ class PriceList:
     def has(self, model: str) -> bool:
         """Returns whether an entry names the model."""
         return normal_model(model) in self.by_model
+
+
+def _content_of(prices: PriceList) -> Any:
+    entries = [_content(entry) for entry in prices.entries]
+    # a list without tools has the version that it had before there were any
+    return (
+        {"entries": entries, "tools": [asdict(one) for one in prices.tools]}
+        if prices.tools
+        else entries
+    )
 
 
 def _content(entry: PriceEntry) -> list[Any]:
@@ -130,11 +169,30 @@ def _refuse_overlaps(model: str, entries: tuple[PriceEntry, ...]) -> None:
             _refuse_overlap_in_hours(model, group)
 
 
-def _refuse_overlap_in_time(model: str, entries: list[PriceEntry]) -> None:
+def _refuse_overlaps_of_tools(tools: tuple[ToolPrice, ...]) -> None:
+    """Raises InvalidPrices where two prices of the same server and tools hold at one time."""
+    alike: dict[str, list[ToolPrice]] = {}
+    for one in tools:
+        alike.setdefault(one.title, []).append(one)
+    for title, prices in alike.items():
+        if _overlap_in_time(prices):
+            raise InvalidPrices(
+                f"tool {title}: two prices hold at one time; give the earlier one `until`, the time at which the later one begins"
+            )
+
+
+def _overlap_in_time(entries: Sequence[PriceEntry] | Sequence[ToolPrice]) -> bool:
+    """Tells whether two of them hold at one time."""
     ordered = sorted(entries, key=lambda entry: -1 if entry.starts_at is None else entry.starts_at)
-    for earlier, later in pairwise(ordered):
-        if earlier.ends_at is None or later.starts_at is None or later.starts_at < earlier.ends_at:
-            raise InvalidPrices(f"model {model}: {_OVERLAP}")
+    return any(
+        earlier.ends_at is None or later.starts_at is None or later.starts_at < earlier.ends_at
+        for earlier, later in pairwise(ordered)
+    )
+
+
+def _refuse_overlap_in_time(model: str, entries: list[PriceEntry]) -> None:
+    if _overlap_in_time(entries):
+        raise InvalidPrices(f"model {model}: {_OVERLAP}")
 
 
 _OVERLAP: Final = (

@@ -8,9 +8,9 @@ from relay_contract.billing.token_buckets import BilledUnits, TokenBuckets
 from relay_ledger.money.amounts import PICOS_PER_MICRO
 from relay_ledger.prices.price_list import PriceEntry, PriceList, normal_model, normal_tier
 
-WithoutPrice = Literal["model", "time", "tier", "dimension"]
+WithoutPrice = Literal["model", "time", "tier", "dimension", "tool"]
 """model: no entry names it. time: none did then. tier: not in the service tier it was served in. dimension: tokens or pieces
-of a kind that the entry has no price for."""
+of a kind that the entry has no price for. tool: no price covers it, and others of its server have one."""
 
 
 @dataclass(frozen=True, slots=True)

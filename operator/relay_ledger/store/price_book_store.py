@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from relay_ledger.booking.price_book import Account, Assignment, PriceBook
+from relay_ledger.booking.price_book import Assigned, Assignment, PriceBook
 from relay_ledger.prices.price_file import read_price_list
 from relay_ledger.prices.price_list import InvalidPrices, PriceList
 from relay_ledger.store.databases import is_sqlite, lock, reading
@@ -57,7 +57,7 @@ class PriceBookStore:
         latest = _latest(connection, name)
         return latest is not None and latest.content == content
 
-    def assigned(self, connection: Connection, account: Account) -> set[str]:
+    def assigned(self, connection: Connection, account: Assigned) -> set[str]:
         """Returns of whom it was ever said which list they have."""
         where = ASSIGNMENTS.c.account == account
         return set(
@@ -163,7 +163,7 @@ def _latest(connection: Connection, name: str) -> Any:
 
 def _assignments(connection: Connection) -> list[Assignment]:
     rows = connection.execute(select(ASSIGNMENTS).order_by(ASSIGNMENTS.c.number))
-    last: dict[tuple[Account, str, int], Assignment] = {}
+    last: dict[tuple[Assigned, str, int], Assignment] = {}
     for row in rows:
         one = Assignment(row.account, row.subject, row.starts_at, row.list_name)
         last[one.account, one.subject, one.starts_at] = one

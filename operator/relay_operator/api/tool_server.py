@@ -1,6 +1,6 @@
 """ToolServer: a server of tools, prompts and resources that the platform owns, reached by the Model Context Protocol."""
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -38,13 +38,17 @@ class Auth(provider.Auth):
 
 
 class ToolServerSpec(Part):
-    """on_change says what becomes of a definition that is another than the approved one, or that the server has added."""
+    """on_change says what becomes of a definition that is another than the approved one, or that the server has added.
+
+    prices are as they were written: the ledger reads them, and says what is wrong with them.
+    """
 
     endpoint: Endpoint
     auth: Auth | None = None
     egress_cidrs: tuple[Cidr, ...] = Field(default=(), alias="egressCIDRs")
     ca_bundle: PemCertificates | None = None
     on_change: OnChange = "Suspend"
+    prices: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")
     def _trusts_somebody_by_tls_alone(self) -> Self:

@@ -386,6 +386,7 @@ class Life:
                 queue=self.queue,
                 clock=wall,
                 operator_namespace=SYSTEM,
+                ledger_news=ledger_news,
             ),
             routes=RouteReconciler(
                 watched_state=self.watched_state,

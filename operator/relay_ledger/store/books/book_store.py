@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from sqlalchemy import Connection, Engine, func, insert, select
 
 from relay_contract.billing.price_book import book_digest
-from relay_ledger.booking.price_book import Account, Assignment
+from relay_ledger.booking.price_book import Assigned, Assignment
 from relay_ledger.prices.back_dating import back_dated
 from relay_ledger.prices.price_file import price_list_of
 from relay_ledger.prices.price_list import InvalidPrices
@@ -46,6 +46,7 @@ class _Book(_Form):
     v: Annotated[int, Field(ge=1, le=1)]
     lists: list[dict[str, Any]] = []
     costs: dict[Name, Name] = {}
+    tools: dict[Name, Name] = {}
     tenants: dict[Name, _Tenant] = {}
 
 
@@ -56,9 +57,9 @@ class Problems:
     lists: dict[str, str] = field(default_factory=dict)
     tenants: dict[str, str] = field(default_factory=dict)
 
-    def of_missing_list(self, account: Account, subject: str, name: str) -> None:
+    def of_missing_list(self, account: Assigned, subject: str, name: str) -> None:
         """Tells of a list that is named and not there, unless there is something else to tell."""
-        told, of = (self.lists, name) if account == "cost" else (self.tenants, subject)
+        told, of = (self.tenants, subject) if account == "charge" else (self.lists, name)
         told.setdefault(of, no_such_list(name))
 
 
@@ -72,9 +73,9 @@ class _Former:
 
     def had_problem(self, account: str, subject: str, name: str) -> bool:
         """Tells whether its word that a subject has the list of this name may have come to nothing."""
-        return (
-            name in self.problems.lists if account == "cost" else subject in self.problems.tenants
-        )
+        if account == "charge":
+            return subject in self.problems.tenants
+        return name in self.problems.lists
 
 
 class BookStore:
@@ -183,8 +184,9 @@ class BookStore:
 
         A list that was not there when the former book named it may be there now.
         """
-        accounts: tuple[tuple[Account, Mapping[str, str], Mapping[str, str]], ...] = (
+        accounts: tuple[tuple[Assigned, Mapping[str, str], Mapping[str, str]], ...] = (
             ("cost", book.costs, former.book.costs),
+            ("tool_cost", book.tools, former.book.tools),
             ("charge", _lists_of(book), _lists_of(former.book)),
         )
         lists = {"", *versions_in_force(connection)}

@@ -71,6 +71,26 @@ def of_provider(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Con
     return _priced(True, Reason.PRICED, "every model has a price")
 
 
+def of_tool_server(unpriced: Sequence[str], problem: str, *, is_taken: bool) -> Condition:
+    """Builds the condition of a ToolServer with prices; unpriced are tools that were called this month and have none."""
+    if problem:
+        return _priced(
+            False,
+            Reason.PRICES_REFUSED,
+            f"the ledger cannot use its prices: {problem}; the last stay in force",
+        )
+    if unpriced:
+        return _priced(
+            False,
+            Reason.UNPRICED,
+            f"nothing says what calls of these tools cost: {named(unpriced)}. They are booked without a cost; write them, or a "
+            'pattern such as "*", in spec.prices, then correct what is booked with relay-ledger prices reprice',
+        )
+    if not is_taken:
+        return _awaiting("its prices")
+    return _priced(True, Reason.PRICED, "every tool that was called this month has a price")
+
+
 def of_tenant(
     *,
     price_list: str,
@@ -97,7 +117,7 @@ def of_tenant(
         return _priced(
             False,
             Reason.UNPRICED,
-            f"PriceList {price_list} has no price for these models, which were used this month: {named(unpriced)}. Their "
+            f"PriceList {price_list} has no price for these models and tools, which were used this month: {named(unpriced)}. Their "
             "calls are booked without a charge; add them, then correct what is booked with relay-ledger prices reprice",
         )
     if left_out:
@@ -113,7 +133,7 @@ def of_tenant(
     return _priced(
         True,
         Reason.PRICED,
-        f"PriceList {price_list} has a price for every model that was used this month",
+        f"PriceList {price_list} has a price for everything that was used this month",
     )
 
 

@@ -38,7 +38,8 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """book is the digest of the one in force. problems are by tenant, months by tenant; unpriced models by Provider, and by tenant.
+    """book is the digest of the one in force. problems are by tenant, months by tenant; unpriced models by Provider, and by tenant, whose tools are
+    among them as SERVER/TOOL; unpriced tools by ToolServer.
     reconciled is by Provider, None where the ledger does not tell.
 
     is_complete tells whether months and models were told: the answer to a book has neither.
@@ -50,6 +51,7 @@ class Standing:
     months: Mapping[str, Month] = field(default_factory=dict)
     unpriced_costs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unpriced_charges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unpriced_tool_costs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reconciled: Mapping[str, Reconciled] | None = None
     is_complete: bool = False
 
@@ -67,6 +69,7 @@ def read(told: Mapping[str, Any]) -> Standing:
         },
         unpriced_costs=_models(unpriced.get("cost")),
         unpriced_charges=_models(unpriced.get("charge")),
+        unpriced_tool_costs=_models(unpriced.get("tool_cost")),
         reconciled=_reconciliations(told.get("reconciliations")),
         is_complete="months" in told,
     )

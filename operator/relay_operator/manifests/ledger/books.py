@@ -1,4 +1,4 @@
-"""The book that the operator gives the ledger: price lists, what Providers cost, and what each Tenant pays.
+"""The book that the operator gives the ledger: price lists, what Providers and ToolServers cost, and what each Tenant pays.
 
 A book has everything that people have written, whether or not it can be used: the ledger judges every list by itself, keeps the last good one
 in force, and says why.
@@ -30,9 +30,12 @@ def book(
     price_lists: Mapping[str, Fields],
     providers: Mapping[str, Fields],
     tenants: Mapping[str, Fields],
+    tool_servers: Mapping[str, Fields] | None = None,
 ) -> dict[str, Any]:
     """Returns the book of these specs, by name; of tenants each with its name and billing, by UID."""
     costs = [cost_prices(name, spec) for name, spec in sorted(providers.items())]
+    servers = sorted((tool_servers or {}).items())
+    tools = {name: tool_prices(name, spec) for name, spec in servers if spec.get("prices")}
     lists = [
         *(
             charge_prices(name, spec, percent)
@@ -40,8 +43,9 @@ def book(
             for percent in (0, *percents(name, tenants.values()))
         ),
         *(prices for prices in costs if prices["entries"]),
+        *tools.values(),
     ]
-    return {
+    content = {
         "v": FORM_VERSION,
         "lists": lists,
         "costs": {
@@ -51,6 +55,8 @@ def book(
         },
         "tenants": {uid: entry_of_tenant(tenant) for uid, tenant in tenants.items()},
     }
+    # a ledger that knows nothing of tools takes a book that says nothing of them
+    return content | ({"tools": {name: tool_list(name) for name in tools}} if tools else {})
 
 
 def charge_prices(name: str, spec: Fields, percent: int) -> dict[str, Any]:
@@ -60,10 +66,23 @@ def charge_prices(name: str, spec: Fields, percent: int) -> dict[str, Any]:
         for model in _in_order(spec.get("models") or ())
         for price in model.get("prices") or ()
     ]
-    return {
+    tools = [
+        {**_tool_price(tool, price), **_of_server(tool)}
+        for tool in sorted(spec.get("tools") or (), key=_place_of_tool)
+        for price in tool.get("prices") or ()
+    ]
+    prices = {
         "name": charge_list({"priceList": name, "markupPercent": percent}),
         "currency": spec.get("currency"),
         "entries": [_with_markup(one, percent) for one in entries] if percent else entries,
+    }
+    if not tools:
+        return prices
+    return prices | {
+        "tools": [
+            one | {"perCall": _marked_up(one["perCall"], percent)} if percent else one
+            for one in tools
+        ]
     }
 
 
@@ -88,6 +107,11 @@ def charge_list(billing: Fields) -> str | None:
 def cost_list(provider: str) -> str:
     """Returns the name of the list of what a Provider costs. No PriceList's has two points."""
     return f"cost..{provider}"
+
+
+def tool_list(server: str) -> str:
+    """Returns the name of the list of what calls at a ToolServer cost; no Provider's and no PriceList's begins so."""
+    return f"tools..{server}"
 
 
 def entry_of_tenant(tenant: Fields) -> dict[str, Any]:
@@ -129,6 +153,29 @@ def cost_prices(name: str, spec: Fields) -> dict[str, Any]:
         if own:
             entries += [{**price, "models": own} for price in _model_prices(model)]
     return {"name": cost_list(name), "currency": "USD", "entries": entries}
+
+
+def tool_prices(name: str, spec: Fields) -> dict[str, Any]:
+    """Returns what calls at a ToolServer cost, as the ledger reads it."""
+    tools = [
+        _tool_price(tool, price)
+        for tool in sorted(spec.get("prices") or (), key=_place_of_tool)
+        for price in tool.get("prices") or ()
+    ]
+    return {"name": tool_list(name), "currency": "USD", "entries": [], "tools": tools}
+
+
+def _place_of_tool(tool: Fields) -> tuple[str, str]:
+    return str(tool.get("server")), str(tool.get("name"))
+
+
+def _of_server(tool: Fields) -> dict[str, Any]:
+    return {"server": tool["server"]} if tool.get("server") else {}
+
+
+def _tool_price(tool: Fields, price: Fields) -> dict[str, Any]:
+    named = {name: price[name] for name in ("from", "until", "toolErrors") if name in price}
+    return named | {"tools": [tool.get("name")], "perCall": price.get("perCall")}
 
 
 def _model_prices(model: Fields) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from relay_contract.billing.price_book import FORM_VERSION, book_bytes, book_digest
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.manifests.ledger import books
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 
@@ -63,6 +64,7 @@ class BookComposer:
         price_lists: Mapping[str, Fields],
         providers: Mapping[str, Watched[Provider]],
         tenants: Mapping[str, Watched[Tenant]],
+        tool_servers: Mapping[str, Watched[ToolServer]],
     ) -> ComposedBook:
         """Returns the book of these objects, by name."""
         entries = await self._entries_of(tenants)
@@ -85,8 +87,11 @@ class BookComposer:
             prices = await self._list(listed, _source(watched), partial(_cost_bytes, watched))
             if prices.content:
                 lists[listed], costs[name] = prices, listed
+        of_tools = await self._lists_of_tools(tool_servers)
+        lists |= {books.tool_list(name): prices for name, prices in of_tools.items()}
+        tools = {name: books.tool_list(name) for name in of_tools}
         self._lists, self._entries = lists, entries
-        content = _joined(costs, lists, entries)
+        content = _joined(costs, tools, lists, entries)
         return ComposedBook(
             content=content,
             digest=book_digest(content),
@@ -98,6 +103,18 @@ class BookComposer:
                 for name, percents in made_of.items()
             },
         )
+
+    async def _lists_of_tools(
+        self, tool_servers: Mapping[str, Watched[ToolServer]]
+    ) -> dict[str, _List]:
+        """Returns what calls at servers cost, of those that have prices."""
+        found = {
+            name: await self._list(
+                books.tool_list(name), _source(watched), partial(_tool_bytes, watched)
+            )
+            for name, watched in sorted(tool_servers.items())
+        }
+        return {name: prices for name, prices in found.items() if prices.content}
 
     async def _entries_of(self, tenants: Mapping[str, Watched[Tenant]]) -> dict[str, _Entry]:
         found: dict[str, _Entry] = {}
@@ -148,21 +165,34 @@ def cost_bytes(name: str, spec: Fields) -> bytes:
     return book_bytes(prices) if prices["entries"] else b""
 
 
+def tool_bytes(name: str, spec: Fields) -> bytes:
+    """Returns the list of what calls at a ToolServer cost; empty where nothing says so."""
+    return book_bytes(books.tool_prices(name, spec)) if spec.get("prices") else b""
+
+
+def _tool_bytes(watched: Watched[ToolServer]) -> bytes:
+    return tool_bytes(watched.name, _spec(watched, {"prices"}))
+
+
 def _cost_bytes(watched: Watched[Provider]) -> bytes:
     return cost_bytes(watched.name, _spec(watched, {"models"}))
 
 
 def _joined(
-    costs: Mapping[str, str], lists: Mapping[str, _List], entries: Mapping[str, _Entry]
+    costs: Mapping[str, str],
+    tools: Mapping[str, str],
+    lists: Mapping[str, _List],
+    entries: Mapping[str, _Entry],
 ) -> bytes:
     """Returns the bytes that book_bytes makes of the whole book."""
     tenants = (
         b"%s:%s" % (json.dumps(uid).encode(), one.content) for uid, one in sorted(entries.items())
     )
-    return b'{"costs":%s,"lists":[%s],"tenants":{%s},"v":%d}' % (
+    return b'{"costs":%s,"lists":[%s],"tenants":{%s},%s"v":%d}' % (
         book_bytes(costs),
         b",".join(one.content for one in lists.values()),
         b",".join(tenants),
+        b'"tools":%s,' % book_bytes(tools) if tools else b"",
         FORM_VERSION,
     )
 
@@ -181,7 +211,7 @@ def _spec(watched: Watched[Any], fields: set[str]) -> dict[str, Any]:
     return spec_of(watched.resource, fields)
 
 
-def spec_of(resource: Provider | Tenant, fields: set[str]) -> dict[str, Any]:
+def spec_of(resource: Provider | Tenant | ToolServer, fields: set[str]) -> dict[str, Any]:
     """Returns some fields of a valid object's spec, as the book reads them."""
     dumped: dict[str, Any] = resource.spec.model_dump(
         mode="json", by_alias=True, include=fields, exclude_defaults=True

@@ -7,6 +7,7 @@ from relay_contract.billing.budget import BudgetStanding
 from relay_contract.spending import Rate, Spending
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.decisions.conditions import Condition
 from relay_operator.decisions.ledger import (
     budget_conditions,
@@ -20,6 +21,7 @@ from relay_operator.reconcile.ledger.book_composer import (
     cost_bytes,
     spec_of,
     tenant_bytes,
+    tool_bytes,
 )
 
 _Reckoned = tuple[tuple[Rate, ...], tuple[str, ...]]
@@ -88,6 +90,21 @@ class LedgerNews:
         if reconciled is not None:
             found.append(reconciled_condition.of_provider(name, reconciled.get(name)))
         return found
+
+    def of_tool_server(self, server: ToolServer) -> list[Condition]:
+        """Returns the condition of a ToolServer that has prices, none before the ledger has answered."""
+        spec = spec_of(server, {"prices"})
+        if self.standing is None or not spec.get("prices"):
+            return []
+        name = server.metadata.name
+        listed = books.tool_list(name)
+        return [
+            price_conditions.of_tool_server(
+                self.standing.unpriced_tool_costs.get(name, ()),
+                self.standing.lists.get(listed, ToldList()).problem,
+                is_taken=self.taken.lists.get(listed, b"") == tool_bytes(name, spec),
+            )
+        ]
 
     def of_tenant(self, tenant: Tenant) -> list[Condition]:
         """Returns the condition of a Tenant that is billed."""

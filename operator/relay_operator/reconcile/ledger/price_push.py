@@ -106,13 +106,21 @@ class PricePush:
             name: (body["metadata"]["uid"], body["metadata"].get("generation"))
             for name, body in self._lists.bodies.items()
         }
-        seen = (state.tenants.changes, state.providers.changes, versions)
+        seen = (
+            state.tenants.changes,
+            state.providers.changes,
+            state.tool_servers.changes,
+            versions,
+        )
         if seen == self._seen:
             return False
         price_lists = {name: body.get("spec") or {} for name, body in self._lists.bodies.items()}
         self._news.know_lists(price_lists)
         self._book = await self._composer.compose(
-            price_lists, _shown(state.providers), _shown(state.tenants)
+            price_lists,
+            _shown(state.providers),
+            _shown(state.tenants),
+            _shown(state.tool_servers),
         )
         self._seen = seen
         return True
@@ -161,6 +169,8 @@ class PricePush:
         now: dict[Key, Any] = {}
         for name, provider in state.providers.valid().items():
             now[Key("Provider", "", name)] = news.of_provider(provider)
+        for name, server in state.tool_servers.valid().items():
+            now[Key("ToolServer", "", name)] = news.of_tool_server(server)
         for number, (name, tenant) in enumerate(state.tenants.valid().items(), start=1):
             if number % _TENANTS_AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -16,6 +16,8 @@ from relay_operator.cluster.provider_secrets import ProviderSecrets
 from relay_operator.cluster.status_writer import StatusWriter
 from relay_operator.cluster.tools.tool_lists import Address, Listed
 from relay_operator.decisions import outcome
+from relay_operator.decisions.conditions import Condition
+from relay_operator.decisions.ledger.told_before import told_before
 from relay_operator.decisions.outcome import Obstacle, Refused
 from relay_operator.decisions.route_status import Move
 from relay_operator.decisions.tools import definitions, server_conditions
@@ -31,6 +33,7 @@ from relay_operator.manifests.tools.tool_use import Offer
 from relay_operator.manifests.upstreams import Unusable
 from relay_operator.names import Reason
 from relay_operator.reconcile.failure_report import report_and_raise, report_status
+from relay_operator.reconcile.ledger.ledger_news import LedgerNews
 from relay_operator.reconcile.watched_objects import Invalid, Watched
 from relay_operator.reconcile.watched_state import WatchedState
 from relay_operator.reconcile.work_queue import Key, Urgency, WorkQueue
@@ -88,6 +91,7 @@ class ToolServerReconciler:
         clock: Callable[[], float],
         operator_namespace: str,
         cluster_cidrs: tuple[str, ...] = (),
+        ledger_news: LedgerNews | None = None,
     ) -> None:
         self._api = api
         self._lists = lists
@@ -98,6 +102,7 @@ class ToolServerReconciler:
         self._clock = clock
         self._operator_namespace = operator_namespace
         self._cluster_cidrs = cluster_cidrs
+        self._ledger_news = ledger_news
         self._records: dict[str, _Record] = {}
         self._asking = asyncio.Semaphore(_AT_ONCE)
 
@@ -279,6 +284,14 @@ class ToolServerReconciler:
             if pin.state is State.APPROVED or (kind, pin.name) in record.approved
         }
 
+    def _told_by_ledger(self, watched: Watched[ToolServer]) -> list[Condition]:
+        """Returns what the ledger says of the server's prices; before it has said anything what status has of it stays."""
+        if self._ledger_news is None or isinstance(watched.resource, Invalid):
+            return []
+        if self._ledger_news.standing is None:
+            return told_before(self._status.told("ToolServer", watched.body))
+        return self._ledger_news.of_tool_server(watched.resource)
+
     def _pins(self, watched: Watched[ToolServer]) -> Pins | None:
         return definitions.from_status(self._status.told("ToolServer", watched.body))
 
@@ -340,13 +353,16 @@ class ToolServerReconciler:
             "ToolServer",
             watched.body,
             fields,
-            server_conditions.conditions(
-                obstacle,
-                look,
-                pins,
-                server=watched.name,
-                restless=kept.restless if kept else ALL_REST,
-            ),
+            [
+                *server_conditions.conditions(
+                    obstacle,
+                    look,
+                    pins,
+                    server=watched.name,
+                    restless=kept.restless if kept else ALL_REST,
+                ),
+                *self._told_by_ledger(watched),
+            ],
             on_its_way=(),
             now=now,
         )

@@ -61,6 +61,44 @@ def test_every_field_of_a_list_reaches_the_ledger() -> None:
     assert claude.provider == "anthropic"
 
 
+TOOLS: list[dict[str, Any]] = [
+    {"name": "read_*", "server": "erp", "prices": [{"perCall": "0.01", "toolErrors": "Free"}]},
+    {
+        "name": "*",
+        "server": "",
+        "prices": [
+            {"until": "2027-01-01T00:00:00Z", "perCall": "0"},
+            {"from": "2027-01-01T00:00:00Z", "perCall": "0.000001"},
+        ],
+    },
+]
+
+
+def test_prices_of_tools_reach_the_ledger_with_percentages_and_in_any_order() -> None:
+    dearer = {"uid-a": {"name": "a", "billing": {"priceList": "standard", "markupPercent": 50}}}
+    servers = {"erp": {"prices": [{"name": "pay", "prices": [{"perCall": "1"}]}]}, "wiki": {}}
+    book = books.book({"standard": STANDARD | {"tools": TOOLS}}, {}, dearer, servers)
+    turned = STANDARD | {"tools": TOOLS[::-1]}
+    assert book_bytes(book) == book_bytes(books.book({"standard": turned}, {}, dearer, servers))
+    every, free, erp = price_list_of(lists(book)["standard"]).tools
+    assert (every.server, every.pattern, every.ends_at) == ("", "*", 1_798_761_600_000_000)
+    assert (free.starts_at, free.call) == (1_798_761_600_000_000, 1)
+    assert (erp.server, erp.pattern, erp.call, erp.pays_errors) == ("erp", "read_*", 10_000, False)
+    marked = price_list_of(lists(book)["standard.markup.50"]).tools
+    # 1.5 of a millionth is rounded once, half to even
+    assert [one.call for one in marked] == [0, 2, 15_000]
+    assert book["tools"] == {"erp": "tools..erp"}
+    [cost] = price_list_of(lists(book)["tools..erp"]).tools
+    assert (cost.server, cost.pattern, cost.call) == ("", "pay", 1_000_000)
+
+
+def test_a_book_without_prices_of_tools_is_what_it_was_before_there_were_any() -> None:
+    with_server = books.book({"standard": STANDARD}, {}, {}, {"wiki": {}})
+    assert with_server == books.book({"standard": STANDARD}, {}, {})
+    assert set(with_server) == {"v", "lists", "costs", "tenants"}
+    assert "tools" not in lists(with_server)["standard"]
+
+
 def test_the_order_of_models_makes_no_other_book() -> None:
     turned = STANDARD | {"models": list(reversed(STANDARD["models"]))}
     one, other = (books.book({"standard": spec}, {}, {}) for spec in (STANDARD, turned))

@@ -8,13 +8,19 @@ from tests.unit.relay_operator.virtual_time import in_virtual_time
 from relay_contract.billing.price_book import book_bytes, book_digest
 from relay_operator.api.provider import Provider
 from relay_operator.api.tenant import Tenant
+from relay_operator.api.tool_server import ToolServer
 from relay_operator.manifests.ledger import books
 from relay_operator.reconcile.ledger.book_composer import BookComposer
 from relay_operator.reconcile.watched_objects import Watched, WatchedObjects
 
 PRICES = [{"perMillionTokens": {"input": "3", "output": "12.345678"}}]
 STANDARD = {"currency": "USD", "models": [{"name": "gpt-4.1", "prices": PRICES}]}
-GOLD = {"currency": "USD", "models": [{"name": "gpt-5", "prices": PRICES}]}
+GOLD = {
+    "currency": "USD",
+    "models": [{"name": "gpt-5", "prices": PRICES}],
+    "tools": [{"name": "*", "server": "", "prices": [{"perCall": "0.01"}]}],
+}
+CALLS = [{"name": "read_*", "prices": [{"perCall": "0.002"}]}]
 
 
 class Cluster:
@@ -23,6 +29,7 @@ class Cluster:
     def __init__(self) -> None:
         self.tenants = WatchedObjects(Tenant.parse)
         self.providers = WatchedObjects(Provider.parse)
+        self.tool_servers = WatchedObjects(ToolServer.parse)
         self._version = 0
 
     def show(
@@ -39,6 +46,11 @@ class Cluster:
         endpoint = {"url": "https://api.example.com/v1"}
         self.show(self.providers, name, {"endpoint": endpoint, "models": models})
 
+    def tool_server(self, name: str, **spec: Any) -> None:
+        self.show(
+            self.tool_servers, name, {"endpoint": {"url": "https://erp.example.com/mcp"}, **spec}
+        )
+
     def shown(self, objects: WatchedObjects[Any]) -> dict[str, Watched[Any]]:
         return {one.name: one for one in objects.in_namespace("")}
 
@@ -52,12 +64,18 @@ def cluster_of(tenants: int) -> Cluster:
     cluster.show(cluster.tenants, "odd", {"billing": {"priceList": 7}})
     cluster.provider("openai", [{"name": "gpt-4.1", "prices": PRICES}])
     cluster.provider("unpriced", [{"name": "gpt-4.1"}])
+    cluster.tool_server("erp", prices=CALLS)
+    cluster.tool_server("odd", prices=CALLS, onChange="Never")
+    cluster.tool_server("free")
     return cluster
 
 
 async def composed(composer: BookComposer, cluster: Cluster, **price_lists: Any) -> Any:
     return await composer.compose(
-        price_lists, cluster.shown(cluster.providers), cluster.shown(cluster.tenants)
+        price_lists,
+        cluster.shown(cluster.providers),
+        cluster.shown(cluster.tenants),
+        cluster.shown(cluster.tool_servers),
     )
 
 
@@ -84,11 +102,12 @@ async def test_the_pieces_are_the_whole_book() -> None:
         "openai": {"models": [{"name": "gpt-4.1", "prices": PRICES}]},
         "unpriced": {"models": [{"name": "gpt-4.1"}]},
     }
-    book = books.book({"standard": STANDARD, "gold": GOLD}, providers, tenants)
+    servers: dict[str, Any] = {"erp": {"prices": CALLS}, "odd": {"prices": CALLS}, "free": {}}
+    book = books.book({"standard": STANDARD, "gold": GOLD}, providers, tenants, servers)
     assert made.content == book_bytes(book)
     assert made.digest == book_digest(made.content)
     assert set(made.lists) == {one["name"] for one in book["lists"]}
-    assert len(made.lists) == 52
+    assert len(made.lists) == 54
     assert (made.counts["standard"], made.counts["gold"], made.counts["platinum"]) == (60, 0, 1)
     assert made.made_of["gold"] == {"gold"}
     assert len(made.made_of["standard"]) == 50
@@ -101,7 +120,7 @@ async def test_other_work_goes_on_while_a_book_is_composed() -> None:
     while not composing.done():
         turns += 1
         await asyncio.sleep(0)
-    # one for each of 51 lists and for each 200 Tenants
+    # one for each of 53 lists and for each 200 Tenants
     assert turns > 50
 
 
@@ -112,9 +131,10 @@ async def test_what_nobody_changed_is_kept_as_it_was_sent() -> None:
     cluster.tenant("tenant-3", priceList="gold", status={"namespace": "relay-tenant-3"})
     cluster.tenant("tenant-4", priceList="standard", markupPercent=4, status={"namespace": "x"})
     cluster.provider("openai", [{"name": "gpt-4.1", "inputPrice": 7}])
+    cluster.tool_server("erp", prices=[CALLS[0] | {"name": "pay"}])
     latter = await composed(composer, cluster, standard=STANDARD, gold=dict(GOLD, currency="EUR"))
     changed = {name for name, one in latter.lists.items() if one is not first.lists.get(name)}
-    assert changed == {"gold", "cost..openai"}
+    assert changed == {"gold", "cost..openai", "tools..erp"}
     assert (
         latter.content
         == (
@@ -126,4 +146,4 @@ async def test_what_nobody_changed_is_kept_as_it_was_sent() -> None:
     # what is gone is not remembered
     cluster.tenant("tenant-5", priceList="gold", markupPercent=5)
     last = await composed(composer, cluster, gold=GOLD)
-    assert set(last.lists) == {"gold", "gold.markup.5", "cost..openai"}
+    assert set(last.lists) == {"gold", "gold.markup.5", "cost..openai", "tools..erp", "tools..odd"}
