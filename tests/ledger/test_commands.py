@@ -37,7 +37,7 @@ def test_public_prices_come_into_force_and_correct_what_is_booked(
     code, dry, _ = shell.run(address, "prices", "reprice", *between)
     assert (code, dry) == (
         0,
-        "uid-a: 1 attempts, cost 0.0028 USD, charge 0.00 USD\n1 tenants; dry run, nothing is booked\n",
+        "uid-a: 1 attempts, 0 tool calls, cost 0.0028 USD, charge 0.00 USD\n1 tenants; dry run, nothing is booked\n",
     )
     code, _, _ = shell.run(address, "prices", "reprice", *between, "--commit")
     assert code == 0

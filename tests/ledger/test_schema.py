@@ -76,7 +76,7 @@ def test_what_is_asked_of_all_tenants_goes_by_an_index_of_time(address: str) -> 
     event.remove(engine, "before_cursor_execute", note)
     explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
     questions = [one for one in asked if "FROM sums" in one]
-    assert len(questions) == 3
+    assert len(questions) == 4
     for question in questions:
         with engine.connect() as connection:
             if explain == "EXPLAIN":

@@ -9,7 +9,7 @@ class ToolCallEvent:
     """A request that has ended. The requests of a call in several rounds have one call_id, and all but its last end as input_required.
 
     round_id is the request's own id, called_at when it came, microseconds since 1970. method is the protocol's; server, name and rule (the pattern that grants it) are empty of what is denied, but for the name
-    that was asked for if a tool could have it. A URI is an argument: of resources the rule alone is told. limit is the pattern of
+    that was asked for if a tool could have it. own_name is the server's name, where a grant's prefix makes another of it. A URI is an argument: of resources the rule alone is told. limit is the pattern of
     the tools' limit that refused it, empty of the server's own. revision is that of the manifest. Sizes are in bytes.
     """
 
@@ -22,6 +22,7 @@ class ToolCallEvent:
         "method",
         "name",
         "outcome",
+        "own_name",
         "request_bytes",
         "request_id",
         "revision",
@@ -54,6 +55,7 @@ class ToolCallEvent:
         self.request_bytes = request_bytes
         self.answer_bytes = 0
         self.server = ""
+        self.own_name = ""
         self.rule = ""
         self.limit = ""
         self.outcome: ToolOutcome = "refused"

@@ -67,6 +67,7 @@ class ToolCallRecorder:
             method=label(event.method),
             server=label(event.server),
             name=label(event.name),
+            own_name=label(event.own_name),
             rule=label(event.rule),
             limit=label(event.limit),
             revision=label(event.revision),

@@ -40,6 +40,12 @@ invalid: what the server said was no answer; unavailable: it was not reached, or
 granted, whether or not it exists; limited: beyond a limit; refused: not as the protocol has it; crashed: an error of the relay; unknown: the relay was killed while the server had it."""
 CARRIED_OUT: Final[frozenset[ToolOutcome]] = frozenset({"ok", "tool_error"})
 """Outcomes of calls that a server carried out; what becomes a charge is one of these."""
+IN_DOUBT: Final[frozenset[ToolOutcome]] = frozenset(
+    {"invalid", "unavailable", "cancelled", "crashed", "unknown"}
+)
+"""Outcomes of requests that a server may have carried out, or not: nobody has heard."""
+CALL_METHOD: Final = "tools/call"
+"""The method by which a tool is called; the others read something, and have no price."""
 
 Own = Annotated[Label, Field(min_length=1)]
 """A name that the platform gave."""
@@ -51,7 +57,8 @@ class ToolCall(Part):
 
     round_id is this request's own, call_id that of the call, which has several requests if the server asks for input, where all but the
     last end as input_required, or if it is made again, where all but the first end as replayed. server and rule are empty of what is denied; name is what was asked for, empty of a resource and of
-    what no tool could be called. revision is that of the tenant's manifest, limit what refused a limited call. request_id is the caller's X-Request-ID, a label that proves nothing.
+    what no tool could be called. own_name is the server's name of it, where a prefix of the grant makes another of it. revision is that
+    of the tenant's manifest, limit what refused a limited call. request_id is the caller's X-Request-ID, a label that proves nothing.
     """
 
     version: Annotated[Literal[1], Field(alias="v")]
@@ -68,6 +75,7 @@ class ToolCall(Part):
     method: Own
     server: Label = ""
     name: Label = ""
+    own_name: Label = ""
     rule: Label = ""
     limit: Label = ""
     revision: Label

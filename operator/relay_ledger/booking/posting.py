@@ -20,6 +20,7 @@ used."""
 FIGURES: Final = (
     "attempts",
     "delivered",
+    "tool_calls",
     *BUCKETS,
     *UNITS,
     "cost_pico",
@@ -28,7 +29,8 @@ FIGURES: Final = (
     "cost_unpriced",
     "charge_unpriced",
 )
-"""Names what is summed. held_pico is the worst case of attempts whose use is unknown; the last two are numbers of attempts."""
+"""Names what is summed. tool_calls are those that servers carried out, which are no attempts. held_pico is the worst case of what may
+have been used; the last two are numbers of attempts and tool calls."""
 Figures = Mapping[str, int]
 
 
@@ -106,7 +108,7 @@ def posting_of(closed: AttemptClosed, book: PriceBook, *, sequence: int = 1) -> 
             "delivered": int(closed.delivered),
             **dict((closed.tokens or TokenBuckets()).counts()),
             **dict(closed.units.counts()),
-            **_money(cost, charge, closed.reserved_pico),
+            **money_figures(cost, charge, closed.reserved_pico),
         },
     )
 
@@ -125,7 +127,7 @@ def swept_posting(opened: AttemptOpened) -> Posting:
         figures={
             **dict.fromkeys(FIGURES, 0),
             "attempts": 1,
-            **_money(UNKNOWN, FREE, opened.reserved_pico),
+            **money_figures(UNKNOWN, FREE, opened.reserved_pico),
         },
     )
 
@@ -145,12 +147,20 @@ def repricing_of(
 ) -> Posting | None:
     """Returns what today's prices change of an attempt, None if nothing; booked is the latest amount of each account."""
     target = posting_of(closed, book, sequence=sequence)
+    return repriced(target, booked, reserved=closed.reserved_pico)
+
+
+def repriced(
+    target: Posting, booked: Mapping[Account, Amount], *, reserved: int | None
+) -> Posting | None:
+    """Returns what a posting by today's prices adds to what is booked, None if nothing; reserved is what was held if its cost was unknown."""
     now: dict[Account, Amount] = {"cost": target.cost, "charge": target.charge}
-    if all(_same_money(now[account], booked[account]) for account in now):
+    before = money_figures(booked["cost"], booked["charge"], reserved)
+    difference = {name: target.figures[name] - before[name] for name in before}
+    if not any(difference.values()) and all(
+        now[account].state == booked[account].state for account in now
+    ):
         return None
-    before = _money(booked["cost"], booked["charge"], closed.reserved_pico)
-    after = _money(target.cost, target.charge, closed.reserved_pico)
-    difference = {name: after[name] - before[name] for name in after}
     return replace(
         target,
         kind="repricing",
@@ -158,11 +168,8 @@ def repricing_of(
     )
 
 
-def _same_money(one: Amount, other: Amount) -> bool:
-    return (one.state, one.pico) == (other.state, other.pico)
-
-
-def _money(cost: Amount, charge: Amount, reserved: int | None) -> dict[str, int]:
+def money_figures(cost: Amount, charge: Amount, reserved: int | None) -> dict[str, int]:
+    """Returns the figures of both accounts; reserved is the worst case, which is held while the cost is unknown."""
     return {
         "cost_pico": cost.pico,
         "charge_pico": charge.pico,
@@ -219,7 +226,12 @@ def _priced(closed: AttemptClosed, prices: PriceList, model: str) -> Amount:
         service_tier=closed.service_tier,
         region=closed.region,
     )
-    match price_of(use, prices):
+    return amount_of(price_of(use, prices))
+
+
+def amount_of(found: Priced | Unpriced) -> Amount:
+    """Returns a price, or that there is none, as an amount."""
+    match found:
         case Priced(pico, version):
             return Amount("priced", pico, version)
         case Unpriced(reason, detail, version):

@@ -47,9 +47,10 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
     loaded = commands.add_parser("load", help="put price lists into force")
     loaded.add_argument("files", nargs="+", type=Path)
     assigned = commands.add_parser("assign", help="say whose a list is")
-    assigned.add_argument("account", choices=["cost", "charge"])
+    assigned.add_argument("account", choices=["cost", "tool_cost", "charge"])
     assigned.add_argument(
-        "subject", help="cost: the name of a Provider; charge: the UID of a Tenant"
+        "subject",
+        help="cost: the name of a Provider; tool_cost: that of a ToolServer; charge: the UID of a Tenant",
     )
     assigned.add_argument("list_name", metavar="LIST")
     assigned.add_argument("--from", dest="start", type=moment, default=0)
@@ -81,7 +82,8 @@ def run_offline(options: argparse.Namespace) -> bool:
             for path in options.files:
                 prices = _read(path)
                 sys.stdout.write(
-                    f"{path}: {prices.version}, {len(prices.entries)} entries of {len(prices.by_model)} models\n"
+                    f"{path}: {prices.version}, {len(prices.entries)} entries of {len(prices.by_model)} models,"
+                    f" {len(prices.tools)} prices of tools\n"
                 )
             return True
     return False
@@ -115,7 +117,7 @@ def _run(options: argparse.Namespace, engine: Engine) -> None:
             changes = repricing.run(now=now) if options.commit else repricing.dry_run()
             for tenant_uid, change in sorted(changes.items()):
                 sys.stdout.write(
-                    f"{tenant_uid}: {change.attempts} attempts,"
+                    f"{tenant_uid}: {change.attempts} attempts, {change.tool_calls} tool calls,"
                     f" cost {usd_text(change.cost_pico)} USD, charge {usd_text(change.charge_pico)} USD\n"
                 )
             what = "booked" if options.commit else "dry run, nothing is booked"

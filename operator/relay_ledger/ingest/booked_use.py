@@ -1,4 +1,4 @@
-"""Counters of what is booked, by who served it: attempts by the evidence of their tokens, and money."""
+"""Counters of what is booked, by who served it: attempts by the evidence of their tokens, tool calls, and money."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -22,6 +22,8 @@ class BookedUse(Collector):
         self._models: set[tuple[str, str]] = set()
         self._attempts: dict[Served, int] = defaultdict(int)
         self._pico: dict[tuple[str, str, str], int] = defaultdict(int)
+        self._calls: dict[str, int] = defaultdict(int)
+        self._pico_of_calls: dict[tuple[str, str], int] = defaultdict(int)
 
     def add(self, groups: Mapping[Served, BookedGroup]) -> None:
         """Counts a batch that is on disk."""
@@ -31,8 +33,15 @@ class BookedUse(Collector):
             self._pico["cost", provider, model] += group.cost_pico
             self._pico["charge", provider, model] += group.charge_pico
 
+    def add_calls(self, groups: Mapping[str, BookedGroup]) -> None:
+        """Counts a batch of tool calls that is on disk, by server: the platform's own, so they are few."""
+        for server, group in groups.items():
+            self._calls[server] += group.attempts
+            self._pico_of_calls["cost", server] += group.cost_pico
+            self._pico_of_calls["charge", server] += group.charge_pico
+
     def collect(self) -> Iterable[Metric]:
-        """Returns the two families; called from another thread while batches are booked."""
+        """Returns the families; called from another thread while batches are booked."""
         attempts = CounterMetricFamily(
             "relay_ledger_booked_attempts",
             "Attempts booked, by the evidence of their tokens: provider, partial, estimated, none, unknown.",
@@ -47,7 +56,24 @@ class BookedUse(Collector):
         )
         for labels, pico in list(self._pico.items()):
             money.add_metric(labels, pico // PICO_IN_MICRO)
-        return (attempts, money)
+        return (attempts, money, *self._of_calls())
+
+    def _of_calls(self) -> Iterable[Metric]:
+        calls = CounterMetricFamily(
+            "relay_ledger_booked_tool_calls",
+            "Tool calls booked that servers carried out.",
+            labels=["server"],
+        )
+        for server, count in list(self._calls.items()):
+            calls.add_metric([server], count)
+        money = CounterMetricFamily(
+            "relay_ledger_booked_tool_micro_usd",
+            "Millionths of a US dollar booked for tool calls, by account: cost (of a tool server), charge (of a tenant). Corrections are not in it.",
+            labels=["account", "server"],
+        )
+        for labels, pico in list(self._pico_of_calls.items()):
+            money.add_metric(labels, pico // PICO_IN_MICRO)
+        return (calls, money)
 
     def _shown(self, provider: str, model: str) -> str:
         if (provider, model) not in self._models:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -87,7 +88,9 @@ class BookingDesk:
         """Books a batch of tool calls; returns once it is on disk. Raises DatabaseAway."""
 
         def book(calls: Sequence[ToolCall], refused: Sequence[Quarantined]) -> Receipt:
-            return self._tool_calls.book(tenant_uid, calls, now=_now(), refused=refused)
+            return self._tool_calls.book(
+                tenant_uid, calls, self.prices, now=_now(), refused=refused
+            )
 
         return await self._booked(tenant_uid, batch, book)
 
@@ -144,8 +147,9 @@ def _book_one_by_one(batch: Batch[Record], book: Booking[Record]) -> Receipt:
     refused: list[Quarantined] = list(batch.refused)
     booked = repeated = 0
     kept: list[Quarantined] = []
-    unpriced = {"cost": 0, "charge": 0}
+    unpriced, unpriced_calls = Counter[str](), Counter[str]()
     served: dict[Served, BookedGroup] = {}
+    called: dict[str, BookedGroup] = {}
     for record in batch.records:
         try:
             receipt = book([record], ())
@@ -154,11 +158,22 @@ def _book_one_by_one(batch: Batch[Record], book: Booking[Record]) -> Receipt:
             continue
         booked, repeated = booked + receipt.booked, repeated + receipt.repeated
         kept += receipt.quarantined
-        unpriced = {name: unpriced[name] + receipt.unpriced.get(name, 0) for name in unpriced}
+        unpriced.update(receipt.unpriced)
+        unpriced_calls.update(receipt.unpriced_calls)
         for one, group in receipt.served.items():
             served[one] = served.get(one, BookedGroup()) + group
+        for server, group in receipt.called.items():
+            called[server] = called.get(server, BookedGroup()) + group
     book([], refused)
-    return Receipt(booked, repeated, (*kept, *refused), unpriced, served)
+    return Receipt(
+        booked=booked,
+        repeated=repeated,
+        quarantined=(*kept, *refused),
+        unpriced=unpriced,
+        served=served,
+        unpriced_calls=unpriced_calls,
+        called=called,
+    )
 
 
 def _now() -> int:

@@ -32,6 +32,12 @@ class LedgerMetrics:
             ["account"],
             registry=self.registry,
         )
+        self._unpriced_calls = Counter(
+            "relay_ledger_unpriced_tool_calls",
+            "Tool calls booked without a price, by account: cost (of a tool server), charge (of a tenant).",
+            ["account"],
+            registry=self.registry,
+        )
         self._refused = Counter(
             "relay_ledger_refused_batches",
             "Batches of which nothing was booked, by reason.",
@@ -77,6 +83,7 @@ class LedgerMetrics:
             self._records.labels(result)
         for account in ("cost", "charge"):
             self._unpriced.labels(account)
+            self._unpriced_calls.labels(account)
 
     def booked(self, receipt: Receipt) -> None:
         """Counts a batch that is on disk."""
@@ -86,7 +93,10 @@ class LedgerMetrics:
         self._count_reasons(line.reason for line in receipt.quarantined)
         for account, attempts in receipt.unpriced.items():
             self._unpriced.labels(account).inc(attempts)
+        for account, calls in receipt.unpriced_calls.items():
+            self._unpriced_calls.labels(account).inc(calls)
         self._use.add(receipt.served)
+        self._use.add_calls(receipt.called)
 
     def refused(self, reason: str) -> None:
         """Counts a batch of which nothing is booked."""

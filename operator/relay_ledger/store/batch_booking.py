@@ -69,6 +69,10 @@ class Receipt:
     """Postings without a price in this batch, by account."""
     served: Mapping[Served, BookedGroup] = field(default_factory=dict)
     """What the attempts that ended in this batch come to."""
+    unpriced_calls: Mapping[str, int] = field(default_factory=dict)
+    """Tool calls without a price in this batch, by account."""
+    called: Mapping[str, BookedGroup] = field(default_factory=dict)
+    """What the tool calls of this batch come to, by server; attempts are those that it carried out."""
 
 
 @dataclass(slots=True)
@@ -122,7 +126,7 @@ class BatchBooking:
             booked=len(fresh),
             repeated=len(records) - len(fresh) - (len(quarantined) - len(refused)),
             quarantined=tuple(quarantined),
-            unpriced=_unpriced(postings),
+            unpriced=unpriced_in(postings),
             served=_served(postings),
         )
 
@@ -135,9 +139,9 @@ class BatchBooking:
         self._follow_lives([(one.id, one.dispatched_at, "swept") for one in swept])
         return len(swept)
 
-    def add(self, postings: Sequence[Posting]) -> None:
-        """Adds postings to attempts that are booked."""
-        self._spend(postings, {})
+    def add(self, postings: Sequence[Posting], pods: Mapping[str, str] | None = None) -> None:
+        """Adds postings to what is booked. pods are those whose calls they are, by the id of what is posted, where they have a part in limits."""
+        self._spend(postings, pods or {})
         self._store_postings(postings)
 
     # -- what is known ----------------------------------------------------------------------------------------------
@@ -319,7 +323,8 @@ def _conflict(stored: _Record, known: str) -> Quarantined:
     )
 
 
-def _unpriced(postings: Sequence[Posting]) -> dict[str, int]:
+def unpriced_in(postings: Sequence[Posting]) -> dict[str, int]:
+    """Counts those without a price, by account."""
     return {
         account: sum(posting.figures[f"{account}_unpriced"] for posting in postings)
         for account in ("cost", "charge")

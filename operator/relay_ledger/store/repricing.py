@@ -1,42 +1,52 @@
 """Corrections of prices for a time that has passed: a dry run says what they change, a run books the differences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, select, tuple_
 
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.event_line import read_event
-from relay_ledger.booking.posting import Amount, Posting, repricing_of
+from relay_ledger.booking.posting import Amount, Posting, repriced, repricing_of
 from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.booking.tool_posting import TOOL_SIDE, BilledCall, tool_posting_of
 from relay_ledger.store.batch_booking import BatchBooking
 from relay_ledger.store.databases import insert_into, reading, writing
 from relay_ledger.store.price_book_store import lock_prices, versions_in_force
 from relay_ledger.store.tables import EVENTS, POSTINGS, REPRICINGS
+from relay_ledger.store.tool_calls.billed_calls import calls_that_may_cost
 
 PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Counts what new prices change for a tenant: attempts, and pico-USD of both accounts."""
+    """Counts what new prices change for a tenant: attempts and tool calls, and pico-USD of both accounts."""
 
     attempts: int = 0
+    tool_calls: int = 0
     cost_pico: int = 0
     charge_pico: int = 0
 
     def with_posting(self, posting: Posting) -> "Difference":
-        """Returns the difference with one more attempt."""
+        """Returns the difference with one more attempt or tool call."""
+        is_tool = posting.dimensions.side == TOOL_SIDE
         return Difference(
-            self.attempts + 1,
+            self.attempts + (not is_tool),
+            self.tool_calls + is_tool,
             self.cost_pico + posting.figures["cost_pico"],
             self.charge_pico + posting.figures["charge_pico"],
         )
 
 
+_Page = Callable[[Connection], list[Posting]]
+"""Finds what today's prices change of a page of one tenant."""
+
+
 class Repricing:
-    """Goes through the attempts of a time, from start up to but without end (microseconds since 1970), a page at a time."""
+    """Goes through the attempts and tool calls of a time, from start up to but without end (microseconds since 1970), a page at a time."""
 
     def __init__(self, engine: Engine, prices: PriceBook, *, start: int, end: int) -> None:
         self._engine = engine
@@ -47,9 +57,9 @@ class Repricing:
     def dry_run(self) -> dict[str, Difference]:
         """Returns by tenant what would change; nothing is booked."""
         differences: dict[str, Difference] = {}
-        for tenant_uid, page in self._pages():
+        for tenant_uid, changed in self._pages():
             with reading(self._engine) as connection:
-                _count(differences, tenant_uid, self._postings(connection, tenant_uid, page))
+                _count(differences, tenant_uid, changed(connection))
         return differences
 
     def run(self, *, now: int) -> dict[str, Difference]:
@@ -58,9 +68,9 @@ class Repricing:
         It counts as a correction of the lists in force unless another version came since their prices were read.
         """
         differences: dict[str, Difference] = {}
-        for tenant_uid, page in self._pages():
+        for tenant_uid, changed in self._pages():
             with writing(self._engine, tenant_uid) as connection:
-                postings = self._postings(connection, tenant_uid, page)
+                postings = changed(connection)
                 BatchBooking(connection, tenant_uid, now=now).add(postings)
             _count(differences, tenant_uid, postings)
         with self._engine.begin() as connection:
@@ -75,8 +85,14 @@ class Repricing:
         versions = {name: prices.version for name, prices in self._prices.lists.items()}
         return versions_in_force(connection) == versions
 
-    def _pages(self) -> Iterator[tuple[str, list[AttemptClosed]]]:
-        """Yields attempts that have ended, each page of one tenant."""
+    def _pages(self) -> Iterator[tuple[str, _Page]]:
+        """Yields attempts that have ended and tool calls, each page of one tenant."""
+        for tenant_uid, attempts in self._attempts():
+            yield tenant_uid, partial(self._postings, tenant_uid=tenant_uid, page=attempts)
+        for tenant_uid, calls in calls_that_may_cost(self._engine, self._start, self._end):
+            yield tenant_uid, partial(self._tool_postings, tenant_uid=tenant_uid, page=calls)
+
+    def _attempts(self) -> Iterator[tuple[str, list[AttemptClosed]]]:
         after = ("", "")
         while True:
             key = (EVENTS.c.tenant_uid, EVENTS.c.event_id)
@@ -100,10 +116,10 @@ class Repricing:
     def _postings(
         self, connection: Connection, tenant_uid: str, page: Sequence[AttemptClosed]
     ) -> list[Posting]:
-        rows = _booked(connection, tenant_uid, page)
+        rows = _booked(connection, tenant_uid, {one.id: one.dispatched_at for one in page})
         postings = []
         for record in page:
-            last, cost_pico, charge_pico = rows[record.id]
+            last, cost_pico, charge_pico, _ = rows[record.id]
             posting = repricing_of(
                 record,
                 {
@@ -117,20 +133,43 @@ class Repricing:
                 postings.append(posting)
         return postings
 
+    def _tool_postings(
+        self, connection: Connection, tenant_uid: str, page: Sequence[BilledCall]
+    ) -> list[Posting]:
+        rows = _booked(connection, tenant_uid, {one.id: one.called_at for one in page})
+        postings: list[Posting] = []
+        for call in page:
+            if call.id not in rows:
+                # booked by a ledger that knew no prices of tools
+                posting: Posting | None = tool_posting_of(call, self._prices)
+            else:
+                last, cost_pico, charge_pico, held = rows[call.id]
+                posting = repriced(
+                    tool_posting_of(call, self._prices, sequence=last.sequence + 1),
+                    {
+                        "cost": Amount(last.cost_state, cost_pico),
+                        "charge": Amount(last.charge_state, charge_pico),
+                    },
+                    reserved=held,
+                )
+            if posting is not None:
+                postings.append(posting)
+        return postings
+
 
 def _booked(
-    connection: Connection, tenant_uid: str, page: Sequence[AttemptClosed]
-) -> dict[str, tuple[Any, int, int]]:
-    """Returns by attempt its last posting, and what all of them make."""
-    times = [record.dispatched_at for record in page]
+    connection: Connection, tenant_uid: str, times: Mapping[str, int]
+) -> dict[str, tuple[Any, int, int, int]]:
+    """Returns by attempt or call, given with its time, its last posting, and what all of them make: cost, charge, and what is held."""
     where = (
         POSTINGS.c.tenant_uid == tenant_uid,
-        POSTINGS.c.event_id.in_([record.id for record in page]),
-        POSTINGS.c.dispatched_at.between(min(times), max(times)),
+        POSTINGS.c.event_id.in_(list(times)),
+        POSTINGS.c.dispatched_at.between(min(times.values()), max(times.values())),
     )
     sums = connection.execute(
         select(
-            POSTINGS.c.event_id, func.sum(POSTINGS.c.cost_pico), func.sum(POSTINGS.c.charge_pico)
+            POSTINGS.c.event_id,
+            *(func.sum(POSTINGS.c[name]) for name in ("cost_pico", "charge_pico", "held_pico")),
         )
         .where(*where)
         .group_by(POSTINGS.c.event_id)
@@ -140,7 +179,10 @@ def _booked(
         row.event_id: row
         for row in connection.execute(select(*columns).where(*where).order_by(POSTINGS.c.sequence))
     }
-    return {event_id: (last[event_id], int(cost), int(charge)) for event_id, cost, charge in sums}
+    return {
+        event_id: (last[event_id], int(cost), int(charge), int(held))
+        for event_id, cost, charge, held in sums
+    }
 
 
 def _count(

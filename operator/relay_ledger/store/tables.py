@@ -39,12 +39,19 @@ def _text(name: str, *, key: bool = False, default: str | None = None) -> Column
     return Column(name, Text(), primary_key=key, nullable=False, server_default=default)
 
 
-def _whole(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, _Whole, primary_key=key, nullable=False, autoincrement=False)
+def _whole(name: str, *, key: bool = False, default: str | None = None) -> Column[int]:
+    return Column(
+        name,
+        _Whole,
+        primary_key=key,
+        nullable=False,
+        autoincrement=False,
+        server_default=default,
+    )
 
 
 def _figures() -> list[Column[int]]:
-    return [_whole(name) for name in FIGURES]
+    return [_whole(name, default="0" if name == "tool_calls" else None) for name in FIGURES]
 
 
 EVENTS: Final = Table(
@@ -159,6 +166,7 @@ TOOL_CALLS: Final = Table(
     _text("method"),
     _text("server"),
     _text("name"),
+    _text("own_name", default=""),
     _text("rule"),
     _text("limit_name"),
     _text("revision"),

@@ -43,7 +43,7 @@ def kept(books: Books, tenant_uid: str) -> list[dict[str, Any]]:
 
 def book(books: Books, *calls: ToolCall) -> None:
     for call in calls:
-        ToolCallStore(books.engine).book(call.tenant_uid, [call], now=NOON)
+        ToolCallStore(books.engine).book(call.tenant_uid, [call], books.prices, now=NOON)
 
 
 def test_a_call_is_booked_once_and_for_its_own_tenant(serving: LedgerProcess, books: Books) -> None:

@@ -43,6 +43,8 @@ class ToolRecord:
             permitted = decision.permitted
             self._event.server = permitted.server
             self._event.rule = permitted.rule
+            if self._event.name and permitted.name != self._event.name:
+                self._event.own_name = permitted.name
             self._event.call_id = decision.question.call_id
             if not permitted.remembered_seconds:
                 self.opened()

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, select, tuple_
 
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.event_line import read_event
+from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.store.databases import reading
 from relay_ledger.store.tables import EVENTS
 from relay_ledger.store.usage_reading import sums_in
@@ -42,5 +43,10 @@ def attempts_of(engine: Engine, provider: str, *, start: int, end: int) -> Itera
 def cost_of(engine: Engine, provider: str, *, start: int, end: int) -> int:
     """Returns what attempts of a provider cost that were sent in a time at quarters of an hour, in pico-USD."""
     with reading(engine) as connection:
-        rows = sums_in(connection, start=start, end=end, by=("provider",))
-    return sum(figures["cost_pico"] for names, figures in rows if names[0] == provider)
+        rows = sums_in(connection, start=start, end=end, by=("provider", "side"))
+    # a ToolServer may have the name of a Provider
+    return sum(
+        figures["cost_pico"]
+        for (name, side), figures in rows
+        if name == provider and side != TOOL_SIDE
+    )

@@ -1,13 +1,13 @@
-"""What of back-dated price lists nobody has corrected yet: attempts of that time stand in the ledger at the prices of before."""
+"""What of back-dated price lists nobody has corrected yet: attempts and tool calls of that time stand in the ledger at the prices of before."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, select
 
+from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.store.batch_booking import DAY_MICROSECONDS
-from relay_ledger.store.tables import BACK_DATED, PRICE_LISTS, REPRICINGS, TALLIES
+from relay_ledger.store.tables import BACK_DATED, PRICE_LISTS, REPRICINGS, SUMS, TALLIES
 
 Span = tuple[int, int]
 """A half-open time, microseconds since 1970."""
@@ -25,8 +25,8 @@ class Uncorrected:
 def uncorrected(connection: Connection) -> Iterator[Uncorrected]:
     """Yields the back-dated versions of lists whose time is not all corrected since they came.
 
-    A correction counts for the time that it went through and for no other. Once there was one, days of UTC without any attempt
-    need no other.
+    A correction counts for the time that it went through and for no other. Once there was one, days of UTC without any attempt or
+    tool call need no other.
     """
     dated = connection.execute(
         select(BACK_DATED, PRICE_LISTS.c.loaded_at).join(
@@ -42,7 +42,7 @@ def uncorrected(connection: Connection) -> Iterator[Uncorrected]:
             (one.starts_at, one.ends_at) for one in repricings if one.booked_at > row.loaded_at
         ]
         missing = left_of((row.since, row.loaded_at), corrected)
-        if not corrected or any(_has_attempts(connection, span) for span in missing):
+        if not corrected or any(_is_used(connection, span) for span in missing):
             yield Uncorrected(row.name, row.since, tuple(row.models.split("\n")))
 
 
@@ -61,11 +61,12 @@ def left_of(whole: Span, taken: Iterable[Span]) -> list[Span]:
     return left
 
 
-def _has_attempts(connection: Connection, span: Span) -> bool:
+def _is_used(connection: Connection, span: Span) -> bool:
     start, end = span
-    found: Any = connection.execute(
-        select(TALLIES.c.day)
-        .where(TALLIES.c.day > start - DAY_MICROSECONDS, TALLIES.c.day < end)
-        .limit(1)
-    ).first()
-    return found is not None
+    attempts = select(TALLIES.c.day).where(
+        TALLIES.c.day > start - DAY_MICROSECONDS, TALLIES.c.day < end
+    )
+    calls = select(SUMS.c.quarter).where(
+        SUMS.c.quarter > start - DAY_MICROSECONDS, SUMS.c.quarter < end, SUMS.c.side == TOOL_SIDE
+    )
+    return any(connection.execute(one.limit(1)).first() is not None for one in (attempts, calls))

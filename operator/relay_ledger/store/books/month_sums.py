@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, case, func, select
 
+from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.months import Period, month_at, month_period
 from relay_ledger.periods.zones import UnknownZone, zone
 from relay_ledger.store.databases import reading
 from relay_ledger.store.tables import SUMS
 
-_MOST_MODELS: Final = 20
+_MOST_NAMES: Final = 20
 """Told of one subject."""
+_IS_TOOL: Final = SUMS.c.side == TOOL_SIDE
 
 
 class MonthSums:
@@ -35,12 +37,20 @@ class MonthSums:
         return found
 
     def unpriced(self, *, now: int) -> dict[str, dict[str, list[str]]]:
-        """Returns the models that attempts of this month of UTC have no price for, by account and subject."""
+        """Returns the models and tools that calls of this month of UTC have no price for, by account and subject.
+
+        Among those of tenants tools stand as SERVER/TOOL; what they cost is an account of its own, by server.
+        """
         month = _month("UTC", now)
+        server_and_tool = case((_IS_TOOL, SUMS.c.provider + "/" + SUMS.c.model), else_=SUMS.c.model)
+        cost, charge = SUMS.c.cost_unpriced, SUMS.c.charge_unpriced
         with reading(self._engine) as connection:
             return {
-                "cost": _models(connection, SUMS.c.provider, SUMS.c.cost_unpriced, month),
-                "charge": _models(connection, SUMS.c.tenant_uid, SUMS.c.charge_unpriced, month),
+                "cost": _named(connection, month, SUMS.c.provider, SUMS.c.model, cost, ~_IS_TOOL),
+                "tool_cost": _named(
+                    connection, month, SUMS.c.provider, SUMS.c.model, cost, _IS_TOOL
+                ),
+                "charge": _named(connection, month, SUMS.c.tenant_uid, server_and_tool, charge),
             }
 
 
@@ -62,19 +72,26 @@ def _charged(connection: Connection, month: Period) -> dict[str, int]:
     return {uid: int(pico) for uid, pico in rows}
 
 
-def _models(
-    connection: Connection, subject: ColumnElement[str], missing: ColumnElement[int], month: Period
+def _named(
+    connection: Connection,
+    month: Period,
+    subject: ColumnElement[str],
+    used: ColumnElement[str],
+    missing: ColumnElement[int],
+    *where: ColumnElement[bool],
 ) -> dict[str, list[str]]:
+    """Returns by subject what was used of it without a price."""
+    columns = (subject.label("subject"), used.label("used"))
     rows = connection.execute(
-        select(subject, SUMS.c.model)
-        .where(SUMS.c.quarter >= month.start, SUMS.c.quarter < month.end)
-        .group_by(subject, SUMS.c.model)
+        select(*columns)
+        .where(SUMS.c.quarter >= month.start, SUMS.c.quarter < month.end, *where)
+        .group_by(*columns)
         .having(func.sum(missing) > 0)
-        .order_by(subject, SUMS.c.model)
+        .order_by(*columns)
     )
     found: dict[str, list[str]] = {}
-    for name, model in rows:
-        models = found.setdefault(name, [])
-        if len(models) < _MOST_MODELS:
-            models.append(model)
+    for name, one in rows:
+        names = found.setdefault(name, [])
+        if len(names) < _MOST_NAMES:
+            names.append(one)
     return found

@@ -1,4 +1,4 @@
-"""Books tool calls: each once, however often it is delivered, and for the tenant whose relay tells of it."""
+"""Books tool calls: each once, however often it is delivered, for the tenant whose relay tells of it, and what it costs with it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,10 @@ from sqlalchemy import Connection, Engine, select
 
 from relay_contract.billing.event_line import line_digest
 from relay_contract.billing.tool_call import ToolCall, tool_call_line
-from relay_ledger.store.batch_booking import Receipt
+from relay_ledger.booking.posting import Posting
+from relay_ledger.booking.price_book import PriceBook
+from relay_ledger.booking.tool_posting import billed_call, tool_posting_of
+from relay_ledger.store.batch_booking import BatchBooking, BookedGroup, Receipt, unpriced_in
 from relay_ledger.store.databases import writing
 from relay_ledger.store.partitions import Partitions
 from relay_ledger.store.rows.bulk_insert import insert_rows
@@ -26,6 +29,7 @@ class ToolCallStore:
         self,
         tenant_uid: str,
         calls: Sequence[ToolCall],
+        prices: PriceBook,
         *,
         now: int,
         refused: Sequence[Quarantined] = (),
@@ -36,7 +40,7 @@ class ToolCallStore:
         self._partitions.ensure(call.called_at for call in calls)
         with writing(self._engine, tenant_uid) as connection:
             known = _digests(connection, tenant_uid, calls)
-            fresh: list[dict[str, Any]] = []
+            fresh: list[tuple[ToolCall, str]] = []
             quarantined = list(refused)
             for call in calls:
                 line = tool_call_line(call)
@@ -44,13 +48,32 @@ class ToolCallStore:
                 booked = known.get(call.id)
                 if booked is None:
                     known[call.id] = digest
-                    fresh.append(_row(call, digest, now))
+                    fresh.append((call, digest))
                 elif booked != digest:
                     quarantined.append(_conflict(call, line, digest, booked))
-            insert_rows(connection, TOOL_CALLS, fresh)
+            insert_rows(connection, TOOL_CALLS, [_row(*one, now) for one in fresh])
+            billed = [billed_call(call) for call, _ in fresh]
+            postings = [tool_posting_of(one, prices) for one in billed if one is not None]
+            pods = {call.id: call.relay for call, _ in fresh}
+            BatchBooking(connection, tenant_uid, now=now).add(postings, pods)
             keep_apart(connection, tenant_uid, quarantined, now=now)
         conflicts = len(quarantined) - len(refused)
-        return Receipt(len(fresh), len(calls) - len(fresh) - conflicts, tuple(quarantined))
+        return Receipt(
+            booked=len(fresh),
+            repeated=len(calls) - len(fresh) - conflicts,
+            quarantined=tuple(quarantined),
+            unpriced_calls=unpriced_in(postings),
+            called=_called(postings),
+        )
+
+
+def _called(postings: Sequence[Posting]) -> dict[str, BookedGroup]:
+    groups: dict[str, BookedGroup] = {}
+    for posting in postings:
+        server, figures = posting.dimensions.provider, posting.figures
+        group = BookedGroup(figures["tool_calls"], figures["cost_pico"], figures["charge_pico"])
+        groups[server] = groups.get(server, BookedGroup()) + group
+    return groups
 
 
 def _digests(connection: Connection, tenant_uid: str, calls: Sequence[ToolCall]) -> dict[str, str]:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.unit.relay_contract.billing.records import closed
+from tests.unit.relay_contract.billing.records import closed, tool_call
 from tests.unit.relay_operator.operator_stage import Stage
 from tests.unit.relay_operator.virtual_time import in_virtual_time
 
@@ -19,6 +19,7 @@ from relay_ledger.store.ledger import Ledger
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.repricing import Repricing
 from relay_ledger.store.schema import upgrade
+from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 from relay_operator.decisions.ledger import standing
 from relay_operator.decisions.ledger.standing import Standing
 from relay_operator.errors import LedgerUnavailable
@@ -50,6 +51,11 @@ class LedgerOnSqlite:
         at = _now()
         record = closed(tenant_uid=uid, answered_model=model, dispatched_at=at, **changes)
         Ledger(self.engine).book(uid, [record], self.book, now=at)
+
+    def call(self, uid: str, tool: str) -> None:
+        at = _now()
+        record = tool_call(tenant_uid=uid, name=tool, called_at=at)
+        ToolCallStore(self.engine).book(uid, [record], self.book, now=at)
 
     async def put_book(self, content: bytes) -> Standing:
         self._answer()
@@ -223,6 +229,56 @@ async def test_models_without_a_price_are_named(tmp_path: Path) -> None:
         assert "gpt-4.1-2025-04-14" in condition(stage, kind, name, "Priced")["message"]
     # it holds nothing else up
     assert told(stage, "Provider", "openai", "Ready")[0] == "True"
+    await life.end()
+
+
+CALLS = [{"name": "read_*", "prices": [{"perCall": "0.002"}]}]
+
+
+@in_virtual_time
+async def test_prices_of_tools_are_in_force_and_tools_without_one_are_named(tmp_path: Path) -> None:
+    stage, ledger = stage_with(tmp_path)
+    sold = [{"name": "read_*", "server": "erp", "prices": [{"perCall": "0.01"}]}]
+    price_list(stage, tools=sold)
+    stage.tool_server(prices=CALLS)
+    stage.tool_server("wiki")
+    stage.tenant(billing={"priceList": "standard", "markupPercent": 10})
+    life = await stage.operator()
+    await stage.settle(20)
+    assert told(stage, "ToolServer", "erp", "Priced") == ("True", "Priced")
+    # what costs nothing needs no price
+    assert told(stage, "ToolServer", "wiki", "Priced") == ("", "")
+    ledger.call(uid(stage), "read_invoice")
+    await stage.settle(400)
+    assert stage.server.stored("Tenant", "finance")["status"]["billing"]["spent"] == "0.011"
+    assert told(stage, "Tenant", "finance", "Priced") == ("True", "Priced")
+    ledger.call(uid(stage), "pay")
+    await stage.settle(70)
+    named = {
+        kind: condition(stage, kind, name, "Priced")
+        for kind, name in (("ToolServer", "erp"), ("Tenant", "finance"))
+    }
+    assert {(one["status"], one["reason"]) for one in named.values()} == {("False", "Unpriced")}
+    assert "these tools cost: pay." in named["ToolServer"]["message"]
+    assert "used this month: erp/pay." in named["Tenant"]["message"]
+    # nothing of it keeps a server from being used
+    assert told(stage, "ToolServer", "erp", "Ready")[0] == "True"
+    # an operator that begins while the ledger is away says what was said
+    await life.end()
+    ledger.is_away = True
+    life = await stage.operator()
+    await stage.settle(20)
+    assert condition(stage, "ToolServer", "erp", "Priced") == named["ToolServer"]
+    ledger.is_away = False
+    stage.tool_server(prices=[CALLS[0] | {"prices": [{"perCall": "NaN"}]}])
+    await stage.settle(70)
+    found = condition(stage, "ToolServer", "erp", "Priced")
+    assert (found["status"], found["reason"]) == ("False", "PricesRefused")
+    assert "'NaN' is no price" in found["message"]
+    # without prices there is nothing to tell
+    stage.tool_server()
+    await stage.settle(70)
+    assert told(stage, "ToolServer", "erp", "Priced") == ("", "")
     await life.end()
 
 
