@@ -76,6 +76,9 @@ def test_a_tenant_reads_its_own_use_to_the_last_digit(serving: LedgerProcess, bo
         "reasoning_tokens": 7,
         "amount": "0.00848475",
         "unpriced_requests": 1,
+        "tool_calls": 0,
+        "tool_amount": "0.00",
+        "tool_unpriced_calls": 0,
         "usage_source": {
             "provider": {"attempts": 2, "tokens": 2208, "share": "0.5000"},
             "partial": {"attempts": 0, "tokens": 0, "share": "0.0000"},

@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay_ledger.booking.answer_times import failed_calls
 from relay_ledger.booking.posting import FIGURES
+from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.ingest.booking_desk import DatabaseAway, TooBusy
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.periods.divisions import divided
@@ -18,13 +19,15 @@ from relay_ledger.periods.moments import Moments
 from relay_ledger.periods.zones import SECOND, aligned
 from relay_ledger.reports.figures import SERVED_SIDES, Group
 from relay_ledger.reports.usage_history import HistoryQuestion, Part, time_of, usage_history
-from relay_ledger.reports.usage_report import ReportedTime, usage_report
+from relay_ledger.reports.usage_report import USAGE_DIMENSIONS, ReportedTime, usage_report
 from relay_ledger.store.contracts import ContractStore
 from relay_ledger.store.credits import CreditStore
 from relay_ledger.store.limits.budget_store import BudgetStore
 from relay_ledger.store.usage_reading import UsageReading
 
 READERS: Final = 2
+_CHARGED_SIDES: Final = (*SERVED_SIDES, TOOL_SIDE)
+"""Of what tenants pay for."""
 MAX_QUESTIONS: Final = 16
 """Asked and not answered, of all tenants."""
 _Result = TypeVar("_Result")
@@ -83,12 +86,12 @@ class UsageDesk:
         rows = self._usage.sums(
             start=first,
             end=last,
-            by=("model", "usage_source"),
+            by=USAGE_DIMENSIONS,
             tenant_uid=tenant_uid,
-            sides=SERVED_SIDES,
+            sides=_CHARGED_SIDES,
         )
         groups = [
-            Group(dict(zip(("model", "usage_source"), names, strict=True)), figures)
+            Group(dict(zip(USAGE_DIMENSIONS, names, strict=True)), figures)
             for names, figures in rows
         ]
         return usage_report(ReportedTime(first, last, terms.zone), groups)
@@ -99,7 +102,7 @@ class UsageDesk:
         terms = contract.terms_at(now)
         start, end = time_of(question, contract, now)
         times = divided(start, end, question.granularity, terms.where) if start < end else []
-        figures, answers = self._usage.parts(tenant_uid, times, sides=SERVED_SIDES)
+        figures, answers = self._usage.parts(tenant_uid, times, sides=_CHARGED_SIDES)
         nothing = dict.fromkeys(FIGURES, 0)
         parts = []
         for number, (first, _) in enumerate(times):

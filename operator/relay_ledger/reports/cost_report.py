@@ -1,4 +1,6 @@
-"""What attempts cost and earned, by whatever they can be told apart by: as CSV, and as JSON. The margin is charge less cost, of each row."""
+"""What attempts and tool calls cost and earned, by whatever they can be told apart by: as CSV, and as JSON. The margin is charge less cost, of
+each row. A tool call is of side `tool`: its provider is a ToolServer, its model a tool.
+"""
 
 import csv
 import io
@@ -23,7 +25,7 @@ BY: Final = {
     "source": "usage_source",
 }
 """What a report can be by, and the column of sums that it is."""
-_COUNTS: Final = ("attempts", "delivered", *BUCKETS, *UNITS)
+_COUNTS: Final = ("attempts", "delivered", "tool_calls", *BUCKETS, *UNITS)
 _MONEY: Final = ("cost_usd", "charge_usd", "margin_usd", "held_usd")
 _MISSING: Final = ("cost_unpriced", "charge_unpriced")
 

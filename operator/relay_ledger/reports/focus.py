@@ -1,6 +1,6 @@
 """What providers bill, as rows of FOCUS 1.2 (FinOps Open Cost and Usage Specification): a row a UTC day, costs with every digit they have.
 
-Costs are those of the platform. What tenants are charged stands in columns of our own, whose names begin with x_, as the
+Costs are those of the platform; a tool call is of side `tool`, its provider a ToolServer. What tenants are charged stands in columns of our own, whose names begin with x_, as the
 specification has it. A cost is of attempts that have a price; how many have none stands in x_UnpricedAttempts.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from relay_ledger.booking.posting import Figures
+from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.months import Period, month_at, month_period
 from relay_ledger.periods.zones import SECOND, utc_text, zone
@@ -91,25 +92,28 @@ def _correction(row: CorrectionRow) -> dict[str, Any]:
 
 def _fields(row: DayRow) -> dict[str, Any]:
     names, figures = row.names, row.figures
+    is_tool = names["side"] == TOOL_SIDE
     cost = usd_text(figures["cost_pico"])
     month = month_period(month_at(row.day, zone("UTC")), zone("UTC"))
     provider, model = cell(names["provider"]), cell(names["model"])
-    tokens = all_tokens(figures)
+    quantity = figures["tool_calls"] if is_tool else all_tokens(figures)
+    unit = "Calls" if is_tool else "Tokens"
+    used = f"{quantity} calls" if is_tool else f"{figures['attempts']} attempts"
     return {
         **_costs(cost, provider, month),
         "ChargeCategory": "Usage",
-        "ChargeDescription": f"{figures['attempts']} attempts of {model}",
+        "ChargeDescription": f"{used} of {model}",
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": utc_text(row.day),
         "ChargePeriodEnd": utc_text(row.day + DAY),
-        "ConsumedQuantity": tokens,
-        "ConsumedUnit": "Tokens",
-        "PricingQuantity": tokens,
-        "PricingUnit": "Tokens",
+        "ConsumedQuantity": quantity,
+        "ConsumedUnit": unit,
+        "PricingQuantity": quantity,
+        "PricingUnit": unit,
         "PricingCategory": "Standard",
         "ResourceId": model,
         "ResourceName": model,
-        "ResourceType": "Model",
+        "ResourceType": "Tool" if is_tool else "Model",
         "SkuId": model,
         "SubAccountId": names["tenant_uid"],
         "SubAccountName": names["tenant_uid"],

@@ -26,7 +26,8 @@ class NoRate(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What was used of a model, or the change of a former period's. price_version names all versions of prices in it.
+    """What was used of a model, or the change of a former period's. With a server, model is one of its tools and requests are calls that
+    it carried out. price_version names all versions of prices in it.
 
     period_start and period are those that the use belongs to. tokens are of billed attempts alone, so that they times the prices are the
     amount. unpriced are requests that nothing is charged for until they have a price.
@@ -43,6 +44,7 @@ class Line:
     unpriced: int
     amount_pico: int
     amount_minor: int = 0
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a model of a former period amounts to now, in pico-USD."""
+    """What a model of a former period, or a tool of a server, amounts to now, in pico-USD."""
 
     period: Period
+    server: str
     model: str
     amount_pico: int
 
@@ -136,30 +139,29 @@ def made(
 def adjustments(
     changed: Iterable[Changed], finals: Sequence[Statement], *, before: int
 ) -> list[Line]:
-    """Returns a line for each model of a final period, begun before a time, that amounts to something else than what was billed of
+    """Returns a line for each model and tool of a final period, begun before a time, that amounts to something else than what was billed of
     it in any statement, also a later one.
     """
-    billed: dict[tuple[int, str], int] = {}
+    billed: dict[tuple[int, str, str], int] = {}
     for final in finals:
         for line in final.lines:
-            key = line.period_start, line.model
+            key = line.period_start, line.server, line.model
             billed[key] = billed.get(key, 0) + line.amount_pico
     periods = {one.period.start: one.period for one in finals if one.period.start < before}
-    now = {(one.period.start, one.model): one.amount_pico for one in changed}
+    now = {(one.period.start, one.server, one.model): one.amount_pico for one in changed}
     return [
-        _adjustment(
-            periods[start], model, now.get((start, model), 0) - billed.get((start, model), 0)
-        )
-        for start, model in sorted(now.keys() | billed.keys())
-        if start in periods and now.get((start, model), 0) != billed.get((start, model), 0)
+        _adjustment(periods[key[0]], *key[1:], now.get(key, 0) - billed.get(key, 0))
+        for key in sorted(now.keys() | billed.keys())
+        if key[0] in periods and now.get(key, 0) != billed.get(key, 0)
     ]
 
 
-def _adjustment(period: Period, model: str, amount_pico: int) -> Line:
+def _adjustment(period: Period, server: str, model: str, amount_pico: int) -> Line:
     return Line(
         kind="adjustment",
         period_start=period.start,
         period=period.name,
+        server=server,
         model=model,
         price_version="",
         requests=0,

@@ -36,7 +36,7 @@ def statement_page(statement: Statement) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{_head(statement)}"
-        "<table><thead><tr><th>Model</th><th>Requests</th><th>Input tokens</th><th>Output tokens</th>"
+        "<table><thead><tr><th>Model or tool</th><th>Requests</th><th>Input tokens</th><th>Output tokens</th>"
         f"<th>USD, exact</th><th>{escape(currency.code)}</th></tr></thead><tbody>{rows or nothing}</tbody>"
         f'<tfoot><tr><td colspan="4">Total</td><td>{usd_text(statement.total_pico)}</td>'
         f"<td>{minor_text(statement.total_minor, currency)}</td></tr></tfoot></table>"
@@ -74,10 +74,12 @@ def _moment(moment: datetime) -> str:
 
 
 def _row(line: Line, statement: Statement) -> str:
+    name = f"{line.server}/{line.model} (tool)" if line.server else line.model
     if line.kind == "adjustment":
-        name, counts = f"{line.model}: adjustment of {line.period}", ("", "", "")
+        name, counts = f"{name}: adjustment of {line.period}", ("", "", "")
+    elif line.server:
+        counts = (f"{line.requests:,}", "", "")
     else:
-        name = line.model
         counts = (f"{line.requests:,}", f"{line.input_tokens:,}", f"{line.output_tokens:,}")
     details = [line.price_version] if line.price_version else []
     if line.unpriced:

@@ -13,7 +13,16 @@ from relay_ledger.statements.statement import Line, Statement
 
 COLUMNS: Final = (
     *("tenant", "tenant_uid", "state", "statement", "start", "end", "zone", "kind", "period"),
-    *("model", "price_version", "requests", "input_tokens", "output_tokens", "unpriced_requests"),
+    *(
+        "model",
+        "server",
+        "tool",
+        "price_version",
+        "requests",
+        "input_tokens",
+        "output_tokens",
+        "unpriced_requests",
+    ),
     *("amount_usd", "currency", "rate", "amount"),
 )
 
@@ -38,7 +47,7 @@ def csv_table(statement: Statement) -> str:
         minor_digits(statement.total_minor, statement.rate.currency),
     )
     rate = price_text(statement.rate.micro)
-    rest = ("total", statement.period.name, "", "", "", "", "", statement.unpriced)
+    rest = ("total", statement.period.name, *[""] * 7, statement.unpriced)
     table.writerow(
         [*_head(statement), *rest, totals[0], statement.rate.currency.code, rate, totals[1]]
     )
@@ -81,8 +90,10 @@ def _head(statement: Statement) -> list[str]:
 
 def _line(line: Line) -> list[Any]:
     return [
-        *(line.kind, line.period, cell(line.model), line.price_version),
-        *(line.requests, line.input_tokens, line.output_tokens, line.unpriced),
+        *(line.kind, line.period),
+        *(("", line.server, cell(line.model)) if line.server else (cell(line.model), "", "")),
+        *(line.price_version, line.requests),
+        *(line.input_tokens, line.output_tokens, line.unpriced),
     ]
 
 

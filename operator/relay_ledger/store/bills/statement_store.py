@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Row, case, func, insert, or_, select
 
 from relay_contract.billing.token_buckets import INPUT_BUCKETS
+from relay_ledger.booking.tool_posting import TOOL_SIDE
 from relay_ledger.periods.contracts import Contract
 from relay_ledger.periods.months import Month, Period
 from relay_ledger.reports.figures import OUTPUT_BUCKETS
@@ -136,10 +137,10 @@ class StatementStore:
         terms = contract.terms_at(period.start)
         finals = _finals(connection, tenant_uid)
         changed = [
-            Changed(one.period, model, amount)
+            Changed(one.period, *used, amount)
             for one in finals
             if one.period.start < period.start
-            for model, amount in _charges(connection, tenant_uid, one.period).items()
+            for used, amount in _charges(connection, tenant_uid, one.period).items()
         ]
         return made(
             tenant_uid=tenant_uid,
@@ -173,25 +174,34 @@ def _is_used(connection: Connection, tenant_uid: str, period: Period) -> bool:
     return connection.execute(select(SUMS.c.quarter).where(*within).limit(1)).first() is not None
 
 
-def _charges(connection: Connection, tenant_uid: str, period: Period) -> dict[str, int]:
-    """Returns what each model of a period amounts to now."""
+def _charges(connection: Connection, tenant_uid: str, period: Period) -> dict[tuple[str, str], int]:
+    """Returns what each model of a period, which has no server, and each tool of a server amounts to now."""
     rows = sums_in(
-        connection, start=period.start, end=period.end, by=("model",), tenant_uid=tenant_uid
+        connection,
+        start=period.start,
+        end=period.end,
+        by=("side", "provider", "model"),
+        tenant_uid=tenant_uid,
     )
-    return {names[0]: figures["charge_pico"] for names, figures in rows if figures["charge_pico"]}
+    charges: dict[tuple[str, str], int] = {}
+    for (side, provider, model), figures in rows:
+        used = provider if side == TOOL_SIDE else "", model
+        charges[used] = charges.get(used, 0) + figures["charge_pico"]
+    return {used: amount for used, amount in charges.items() if amount}
 
 
 def _usage(connection: Connection, tenant_uid: str, period: Period) -> list[Line]:
     """Returns the lines of a period, from the postings of what is billed."""
     at = POSTINGS.c.dispatched_at
-    keys = (POSTINGS.c.model, POSTINGS.c.charge_version)
+    server = case((POSTINGS.c.side == TOOL_SIDE, POSTINGS.c.provider), else_="").label("server")
+    keys = (server, POSTINGS.c.model, POSTINGS.c.charge_version)
     rows = connection.execute(
         select(
             *keys,
             *(
                 func.sum(column).label(name)
                 for name, column in (
-                    ("requests", POSTINGS.c.delivered),
+                    ("requests", POSTINGS.c.delivered + POSTINGS.c.tool_calls),
                     ("input_tokens", _sum(INPUT_BUCKETS)),
                     ("output_tokens", _sum(OUTPUT_BUCKETS)),
                     ("unpriced", POSTINGS.c.charge_unpriced),
@@ -205,6 +215,7 @@ def _usage(connection: Connection, tenant_uid: str, period: Period) -> list[Line
             at < period.end,
             or_(
                 POSTINGS.c.delivered != 0,
+                POSTINGS.c.tool_calls != 0,
                 POSTINGS.c.charge_pico != 0,
                 POSTINGS.c.kind == "repricing",
             ),
@@ -212,7 +223,10 @@ def _usage(connection: Connection, tenant_uid: str, period: Period) -> list[Line
         .group_by(*keys)
         .order_by(*keys)
     ).all()
-    lines = [_line(period, list(same)) for _, same in groupby(rows, key=lambda row: row.model)]
+    lines = [
+        _line(period, list(same))
+        for _, same in groupby(rows, key=lambda row: (row.server, row.model))
+    ]
     _refuse_what_does_not_agree(connection, tenant_uid, period, lines)
     return [line for line in lines if line.requests or line.amount_pico or line.unpriced]
 
@@ -225,6 +239,7 @@ def _line(period: Period, rows: Sequence[Row[Any]]) -> Line:
         kind="usage",
         period_start=period.start,
         period=period.name,
+        server=rows[0].server,
         model=rows[0].model,
         price_version=", ".join(row.charge_version for row in rows if row.amount_pico),
         **totals,
