@@ -18,6 +18,7 @@ from relay_ledger.store.bills.booked_costs import booked_costs
 from relay_ledger.store.databases import open_database
 from relay_ledger.store.price_book_store import PriceBookStore
 from relay_ledger.store.schema import upgrade
+from relay_ledger.store.tool_calls.billed_calls import booked_call_costs
 
 
 def _renamed(value: str) -> tuple[str, str]:
@@ -70,6 +71,10 @@ def _compared(options: argparse.Namespace, engine: Engine) -> dict[str, Any]:
         engine, start=period.start, end=period.end, tenant_uid=options.tenant
     ):
         what_if.add(closed, cost)
+    for call, call_cost in booked_call_costs(
+        engine, start=period.start, end=period.end, tenant_uid=options.tenant
+    ):
+        what_if.add_call(call, call_cost)
     content = {
         "month": period.name,
         "start": utc_text(period.start),
@@ -79,6 +84,11 @@ def _compared(options: argparse.Namespace, engine: Engine) -> dict[str, Any]:
         "by_model": [
             {"model": model, **what_if.by_model[model].fields()}
             for model in sorted(what_if.by_model)
+        ],
+        "total_of_tools": what_if.total_of_tools().fields("calls"),
+        "by_tool": [
+            {"server": server, "tool": tool, **sums.fields("calls")}
+            for (server, tool), sums in sorted(what_if.by_tool.items(), key=lambda one: one[0])
         ],
     }
     if options.baseline is not None:

@@ -1,4 +1,4 @@
-"""Who called what of tool servers, under which rule and with which outcome: sums of groups or single calls, as a table, CSV or JSON."""
+"""Who called what of tool servers, under which rule, with which outcome and for how much: sums of groups or single calls, as a table, CSV or JSON."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from relay_contract.billing.tool_call import CARRIED_OUT
+from relay_ledger.money.amounts import usd_text
 from relay_ledger.periods.zones import utc_text
 from relay_ledger.reports.text_cells import cell
 
@@ -26,9 +27,11 @@ BY: Final = {
 FIGURES: Final = (
     *("requests", "calls", "carried_out", "denied", "limited", "failed"),
     *("seconds", "request_bytes", "answer_bytes"),
+    *("unpriced", "cost_usd", "amount_usd"),
 )
 """requests: all. calls: without those after which a call went on, or that got the answer to an earlier one. carried_out: by a server, whatever the tool said of it.
-failed: neither carried out, denied nor limited. seconds: whole ones, of all together."""
+failed: neither carried out, denied nor limited. seconds: whole ones, of all together.
+unpriced: calls that nothing is charged for until they have a price. cost_usd is what they cost the platform, amount_usd what tenants are charged."""
 EACH: Final = (
     *("time", "tenant", "tenant_uid", "key", "method", "server", "tool", "rule", "limit"),
     *(
@@ -37,6 +40,8 @@ EACH: Final = (
         "milliseconds",
         "request_bytes",
         "answer_bytes",
+        "cost_usd",
+        "amount_usd",
         "call_id",
         "request_id",
         "id",
@@ -45,6 +50,10 @@ EACH: Final = (
 _NO_CALLS: Final = ("input_required", "replayed")
 """Outcomes of requests that belong to a call which has its own line."""
 _MICROS_PER_SECOND: Final = 1_000_000
+
+
+Figures = Mapping[str, int | str]
+"""Numbers, and amounts as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,9 @@ class ToolSum:
     micros: int
     request_bytes: int
     answer_bytes: int
+    unpriced: int
+    cost_pico: int
+    charge_pico: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,7 @@ class ToolRow:
     """What is told of a group."""
 
     names: tuple[str, ...]
-    figures: Mapping[str, int]
+    figures: Figures
 
 
 def tool_rows(sums: Iterable[ToolSum], by: Sequence[str]) -> list[ToolRow]:
@@ -75,12 +87,12 @@ def tool_rows(sums: Iterable[ToolSum], by: Sequence[str]) -> list[ToolRow]:
     return [ToolRow(names, _figures(groups[names])) for names in sorted(groups)]
 
 
-def total_of(sums: Iterable[ToolSum]) -> Mapping[str, int]:
+def total_of(sums: Iterable[ToolSum]) -> Figures:
     """Adds all of them up."""
     return _figures(list(sums))
 
 
-def _figures(sums: Sequence[ToolSum]) -> dict[str, int]:
+def _figures(sums: Sequence[ToolSum]) -> dict[str, int | str]:
     by_outcome: dict[str, int] = {}
     for one in sums:
         by_outcome[one.outcome] = by_outcome.get(one.outcome, 0) + one.requests
@@ -98,6 +110,9 @@ def _figures(sums: Sequence[ToolSum]) -> dict[str, int]:
         "seconds": sum(one.micros for one in sums) // _MICROS_PER_SECOND,
         "request_bytes": sum(one.request_bytes for one in sums),
         "answer_bytes": sum(one.answer_bytes for one in sums),
+        "unpriced": sum(one.unpriced for one in sums),
+        "cost_usd": usd_text(sum(one.cost_pico for one in sums)),
+        "amount_usd": usd_text(sum(one.charge_pico for one in sums)),
     }
 
 
@@ -143,6 +158,7 @@ def _told(call: Mapping[str, Any]) -> dict[str, Any]:
         *(call["limit_name"], call["revision"], call["outcome"]),
         (call["ended_at"] - call["called_at"]) // 1000,
         *(call["request_bytes"], call["answer_bytes"]),
+        *(usd_text(call["cost_pico"]), usd_text(call["charge_pico"])),
         *(call["call_id"], call["request_id"], call["event_id"]),
     )
     return dict(zip(EACH, values, strict=True))

@@ -1,16 +1,20 @@
-"""What attempts would have cost by another price list, beside what they did cost. What either side has no price for is counted, and compared with nothing."""
+"""What attempts and tool calls would have cost by another price list, beside what they did cost. What either side has no price for is counted, and
+compared with nothing.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from relay_contract.billing.attempt_event import AttemptClosed
 from relay_contract.billing.token_buckets import MAX_TOKENS, BilledUnits, TokenBuckets
+from relay_ledger.booking.tool_posting import BilledCall
 from relay_ledger.money.amounts import usd_text
 from relay_ledger.prices.price_list import PriceList
 from relay_ledger.prices.pricing import Priced, Use, price_of
+from relay_ledger.prices.tool_pricing import ToolUse, price_of_call
 from relay_ledger.reports.figures import share
 
 MAX_POINTS: Final = 100_000
@@ -22,7 +26,7 @@ class UnreadableHistory(ValueError):
 
 @dataclass(slots=True)
 class Comparison:
-    """Sums of a model: attempts that both sides have a price for, and how many one of them has none for."""
+    """Sums of a model or tool: attempts or calls that both sides have a price for, and how many one of them has none for."""
 
     attempts: int = 0
     booked_pico: int = 0
@@ -30,17 +34,26 @@ class Comparison:
     unpriced: int = 0
     other_unpriced: int = 0
 
-    def fields(self) -> dict[str, Any]:
+    def add(self, booked_pico: int | None, other_pico: int | None) -> None:
+        """Adds one of them; None is without a price."""
+        self.unpriced += booked_pico is None
+        self.other_unpriced += other_pico is None
+        if booked_pico is not None and other_pico is not None:
+            self.attempts += 1
+            self.booked_pico += booked_pico
+            self.other_pico += other_pico
+
+    def fields(self, noun: str = "attempts") -> dict[str, Any]:
         """Returns the sums as they are shown; a negative difference is what the other list saves."""
         difference = self.other_pico - self.booked_pico
         return {
-            "attempts": self.attempts,
+            noun: self.attempts,
             "booked_usd": usd_text(self.booked_pico),
             "other_usd": usd_text(self.other_pico),
             "difference_usd": usd_text(difference),
             "other_of_booked": share(self.other_pico, self.booked_pico),
-            "unpriced_attempts": self.unpriced,
-            "unpriced_attempts_of_other": self.other_unpriced,
+            f"unpriced_{noun}": self.unpriced,
+            f"unpriced_{noun}_of_other": self.other_unpriced,
         }
 
 
@@ -52,6 +65,7 @@ class WhatIf:
     models: Mapping[str, str]
     provider: str | None = None
     by_model: dict[str, Comparison] = field(default_factory=dict)
+    by_tool: dict[tuple[str, str], Comparison] = field(default_factory=dict)
 
     def add(self, closed: AttemptClosed, booked_pico: int | None) -> None:
         """Adds an attempt; booked_pico is None where it is booked without a price."""
@@ -59,24 +73,22 @@ class WhatIf:
             return
         model = closed.answered_model or closed.routed_model
         sums = self.by_model.setdefault(model, Comparison())
-        other = self._price(closed, model)
-        sums.unpriced += booked_pico is None
-        sums.other_unpriced += other is None
-        if booked_pico is not None and other is not None:
-            sums.attempts += 1
-            sums.booked_pico += booked_pico
-            sums.other_pico += other
+        sums.add(booked_pico, self._price(closed, model))
+
+    def add_call(self, call: BilledCall, booked_pico: int | None) -> None:
+        """Adds a tool call that was carried out. Of a server that the list says nothing of it has no price: nobody knows what it would cost."""
+        use = ToolUse(call.server, call.tool, call.called_at, call.outcome == "tool_error")
+        found = price_of_call(use, self.prices)
+        other = found.pico if isinstance(found, Priced) else None
+        self.by_tool.setdefault((call.server, call.tool), Comparison()).add(booked_pico, other)
 
     def total(self) -> Comparison:
         """Returns the sums of all models."""
-        total = Comparison()
-        for sums in self.by_model.values():
-            total.attempts += sums.attempts
-            total.booked_pico += sums.booked_pico
-            total.other_pico += sums.other_pico
-            total.unpriced += sums.unpriced
-            total.other_unpriced += sums.other_unpriced
-        return total
+        return _added(self.by_model.values())
+
+    def total_of_tools(self) -> Comparison:
+        """Returns the sums of all tools."""
+        return _added(self.by_tool.values())
 
     def _price(self, closed: AttemptClosed, model: str) -> int | None:
         use = Use(
@@ -89,6 +101,17 @@ class WhatIf:
         )
         found = price_of(use, self.prices)
         return found.pico if isinstance(found, Priced) else None
+
+
+def _added(comparisons: Iterable[Comparison]) -> Comparison:
+    total = Comparison()
+    for sums in comparisons:
+        total.attempts += sums.attempts
+        total.booked_pico += sums.booked_pico
+        total.other_pico += sums.other_pico
+        total.unpriced += sums.unpriced
+        total.other_unpriced += sums.other_unpriced
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,12 @@ from relay_ledger.store.repricing import Repricing
 DAY = 24 * 3600 * 10**6
 MICRO = 10**6
 SEPTEMBER, OCTOBER = Month(2026, 9), Month(2026, 10)
+ELSEWHERE = """
+name: elsewhere
+currency: USD
+entries: [{models: [gpt-4.1], prices: {input: '1', output: '4'}}]
+tools: [{server: erp, tools: [read_all], perCall: '0.0005'}]
+"""
 GRACE = 72 * 3600 * 10**6
 
 
@@ -172,3 +178,58 @@ def test_an_alert_of_a_budget_is_crossed_by_tool_calls_alone(books: Books) -> No
     book(books, tool_call(round_id="1"), now=NOON)
     [one] = store.standings(["uid-a"], now=NOON).alerts
     assert (one.tenant_uid, one.alert.threshold) == ("uid-a", 50)
+
+
+def test_who_called_what_is_told_with_its_amount(books: Books, address: str, shell: Shell) -> None:
+    sell_tools(books)
+    use_both(books)
+    sell_tools(books, RETAIL_OF_TOOLS.replace("'0.005'", "'0.007'"))
+    Repricing(books.engine, books.prices, start=NOON, end=NOON + DAY).run(now=NOON + DAY)
+    period = ("--from", "2026-09-21", "--until", "2026-09-22", "--format", "json")
+    code, out, _ = shell.run(address, "tools", *period, "--by", "tool,outcome")
+    assert code == 0
+    told = {
+        (row["tool"], row["outcome"]): (row["unpriced"], row["cost_usd"], row["amount_usd"])
+        for row in json.loads(out)["rows"]
+    }
+    assert told == {
+        ("pay", "ok"): (1, "0.001", "0.00"),
+        ("read_all", "denied"): (0, "0.00", "0.00"),
+        ("read_all", "ok"): (0, "0.003", "0.021"),
+        ("read_all", "unavailable"): (0, "0.00", "0.00"),
+    }
+    total = json.loads(out)["total"]
+    assert (total["calls"], total["cost_usd"], total["amount_usd"]) == (6, "0.004", "0.021")
+    _, out, _ = shell.run(address, "tools", *period, "--each", "--tool", "read_all")
+    # each with what its correction has added
+    assert sorted(call["amount_usd"] for call in json.loads(out)["calls"]) == [
+        *("0.00", "0.00", "0.007", "0.007", "0.007"),
+    ]
+    shown = shell.run(address, "tools", *period[:4], "--by", "server")[1].splitlines()
+    assert shown[0].split()[-1] == "amount_usd"
+    assert shown[-1].split()[-1] == "0.021"
+
+
+def test_a_comparison_has_tools_beside_models(books: Books, address: str, shell: Shell) -> None:
+    sell_tools(books)
+    use_both(books)
+    books.store.load(ELSEWHERE, now=3)
+    book(books, tool_call(round_id="wiki", server="wiki"), now=NOON)
+    book(books, tool_call(round_id="other", tenant_uid="uid-b", name="read_all"), now=NOON)
+    compare = ("compare", "--price-list", "elsewhere", "--month", "2026-09")
+    found = json.loads(shell.run(address, *compare)[1])
+    assert found["total"]["attempts"] == 1
+    assert found["total_of_tools"] == {
+        "calls": 4,
+        "booked_usd": "0.004",
+        "other_usd": "0.002",
+        "difference_usd": "-0.002",
+        "other_of_booked": "0.5000",
+        "unpriced_calls": 0,
+        # one of a tool that the list does not cover, one of a server that it does not name
+        "unpriced_calls_of_other": 2,
+    }
+    by_tool = {(one["server"], one["tool"]): one["calls"] for one in found["by_tool"]}
+    assert by_tool == {("erp", "pay"): 0, ("erp", "read_all"): 4, ("wiki", "read_invoice"): 0}
+    alone = json.loads(shell.run(address, *compare, "--tenant", "uid-b")[1])
+    assert alone["total_of_tools"]["other_usd"] == "0.0005"

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Engine, case, select, tuple_
+from sqlalchemy import Engine, case, func, select, tuple_
 
 from relay_contract.billing.tool_call import CALL_METHOD, CARRIED_OUT, IN_DOUBT
 from relay_ledger.booking.tool_posting import BilledCall
 from relay_ledger.store.databases import reading
-from relay_ledger.store.tables import TOOL_CALLS
+from relay_ledger.store.tables import POSTINGS, TOOL_CALLS
 
 PAGE: Final = 500
 
@@ -41,3 +41,28 @@ def calls_that_may_cost(
         after = (rows[-1].tenant_uid, rows[-1].event_id)
         for uid, same in groupby(rows, key=lambda row: row.tenant_uid):
             yield str(uid), [BilledCall(*row) for row in same]
+
+
+def booked_call_costs(
+    engine: Engine, *, start: int, end: int, tenant_uid: str | None = None
+) -> Iterator[tuple[BilledCall, int | None]]:
+    """Yields calls that a server carried out, each with its cost in pico-USD, None where it is booked without a price."""
+    for uid, page in calls_that_may_cost(engine, start, end, tenant_uid=tenant_uid):
+        with reading(engine) as connection:
+            rows = connection.execute(
+                select(
+                    POSTINGS.c.event_id,
+                    func.sum(POSTINGS.c.cost_pico),
+                    func.sum(POSTINGS.c.cost_unpriced),
+                )
+                .where(
+                    POSTINGS.c.tenant_uid == uid,
+                    POSTINGS.c.event_id.in_([call.id for call in page]),
+                    POSTINGS.c.dispatched_at.between(start, end - 1),
+                )
+                .group_by(POSTINGS.c.event_id)
+            )
+            booked = {event: None if unpriced else int(cost) for event, cost, unpriced in rows}
+        for call in page:
+            if call.outcome in CARRIED_OUT and call.id in booked:
+                yield call, booked[call.id]
