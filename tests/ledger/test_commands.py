@@ -26,7 +26,9 @@ def test_public_prices_come_into_force_and_correct_what_is_booked(
     path = tmp_path / "public.yaml"
     path.write_text(listed)
     code, checked, _ = shell.run("nowhere", "prices", "check", str(path))
-    assert (code, checked.split(", ")[1]) == (0, "4 entries of 2 models\n")
+    assert (code, checked.split(", ")[1:]) == (
+        *(0, ["4 entries of 2 models", "0 prices of tools\n"]),
+    )
     for command in (
         ["load", str(path)],
         ["assign", "cost", "azure", "public", "--from", "2020-01-01"],

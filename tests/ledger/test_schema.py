@@ -82,14 +82,18 @@ def test_what_is_asked_of_all_tenants_goes_by_an_index_of_time(address: str) -> 
             if explain == "EXPLAIN":
                 # an empty table is read as a whole otherwise
                 connection.execute(text("SET enable_seqscan = off"))
-            plan = connection.exec_driver_sql(f"{explain} {_with_numbers(question)}").all()
+            plan = connection.exec_driver_sql(f"{explain} {_with_values(question)}").all()
         assert "ix_sums_quarter" in str(plan), question
     engine.dispose()
 
 
-def _with_numbers(question: str) -> str:
-    """Returns the question with a number in place of each parameter: all of these are numbers."""
-    return re.sub(r"\?|%\([a-z_0-9]+\)s(::[A-Z]+)?", "1", question)
+def _with_values(question: str) -> str:
+    """Returns the question with a value in place of each parameter: a number, or what is one and a text as well."""
+    return re.sub(
+        r"\?|%\([a-z_0-9]+\)s(::[A-Z]+)?",
+        lambda found: "1" if found[1] == "::BIGINT" else "'1'",
+        question,
+    )
 
 
 def test_tables_of_a_newer_ledger_are_left_alone(address: str) -> None:

@@ -268,7 +268,11 @@ def test_months_are_those_of_the_tenants_zone_and_models_without_a_price_are_nam
     sums = MonthSums(books.engine)
     month = sums.spent(store_of(books).tenants(), now=at)["uid-b"]
     assert month == {"month": "2026-11", "spent": "0.0042"}
-    assert sums.unpriced(now=at) == {"cost": {"openai": ["gpt-9"]}, "charge": {"uid-b": ["gpt-9"]}}
+    assert sums.unpriced(now=at) == {
+        "cost": {"openai": ["gpt-9"]},
+        "tool_cost": {},
+        "charge": {"uid-b": ["gpt-9"]},
+    }
 
 
 @pytest.fixture
