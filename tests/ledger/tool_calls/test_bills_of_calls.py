@@ -11,6 +11,7 @@ from tests.ledger.test_budgets import Pod, budget
 from tests.ledger.tool_calls.prices import RETAIL_OF_TOOLS, book, sell_tools
 from tests.unit.relay_contract.billing.records import NOON, closed, tool_call
 
+from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.periods.months import Month
 from relay_ledger.reading.usage_desk import UsageDesk
 from relay_ledger.statements.statement_page import statement_page
@@ -108,7 +109,7 @@ def test_a_late_call_and_a_corrected_price_are_adjustments_of_their_tool(books: 
 def test_a_tenant_is_told_what_its_tools_came_to_beside_its_models(books: Books) -> None:
     sell_tools(books)
     use_both(books)
-    desk = UsageDesk(books.engine)
+    desk = UsageDesk(books.engine, LedgerLog())
     report = desk.report("uid-a", "2026-09-01", "2026-10-01", now=NOON)
     desk.close()
     summary = report["summary"]
