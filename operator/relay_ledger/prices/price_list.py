@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Final, Literal
@@ -181,12 +181,14 @@ def _refuse_overlaps_of_tools(tools: tuple[ToolPrice, ...]) -> None:
             )
 
 
-def _overlap_in_time(entries: Sequence[PriceEntry] | Sequence[ToolPrice]) -> bool:
+def _overlap_in_time(entries: Iterable[PriceEntry | ToolPrice]) -> bool:
     """Tells whether two of them hold at one time."""
-    ordered = sorted(entries, key=lambda entry: -1 if entry.starts_at is None else entry.starts_at)
+    spans = sorted(
+        ((one.starts_at, one.ends_at) for one in entries),
+        key=lambda span: -1 if span[0] is None else span[0],
+    )
     return any(
-        earlier.ends_at is None or later.starts_at is None or later.starts_at < earlier.ends_at
-        for earlier, later in pairwise(ordered)
+        end is None or start is None or start < end for (_, end), (start, _) in pairwise(spans)
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from relay_contract.tools.patterns import STAR, covers
 from relay_ledger.money.amounts import PICOS_PER_MICRO
 from relay_ledger.prices.price_list import PriceList, ToolPrice
-from relay_ledger.prices.pricing import Priced, Unpriced
+from relay_ledger.prices.pricing import Priced, Unpriced, WithoutPrice
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def price_of_call(use: ToolUse, prices: PriceList) -> Priced | Unpriced | None:
     covering = [one for one in concerning if covers(one.pattern, use.tool)]
     held = [one for one in covering if one.is_in_force(use.called_at)]
     if not held:
-        reason = "time" if covering else "tool"
+        reason: WithoutPrice = "time" if covering else "tool"
         return Unpriced(reason, f"{use.server}/{use.tool}", prices.version)
     price = max(held, key=_specificity)
     micro = price.call if price.pays_errors or not use.is_error else 0
