@@ -15,7 +15,7 @@ class LibraryLog(logging.Handler):
     """
 
     def __init__(self, repeated: Repeated) -> None:
-        super().__init__()
+        super().__init__(logging.WARNING)
         self._repeated = repeated
 
     def emit(self, record: logging.LogRecord) -> None:

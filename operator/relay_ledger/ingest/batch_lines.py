@@ -110,8 +110,7 @@ def read_batch(
 
 
 def _unreadable(line: bytes, detail: str) -> Quarantined:
-    # a database takes no NUL; the digest is of what came
-    shown = line[:MAX_EVENT_BYTES].decode(errors="replace").replace("\0", "\ufffd")
+    shown = line[:MAX_EVENT_BYTES].decode(errors="replace")
     return Quarantined(line_digest(line), "unreadable", detail, shown)
 
 

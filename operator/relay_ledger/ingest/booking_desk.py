@@ -8,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay_contract.billing.attempt_event import AttemptRecord
@@ -25,6 +33,9 @@ from relay_ledger.store.tool_calls.tool_call_store import ToolCallStore
 THREADS: Final = 4
 _UNBOOKABLE: Final = (DataError, IntegrityError, OverflowError)
 """What a database says of rows that it cannot hold: a sum beyond 63 bits, above all."""
+DATABASE_ERRORS: Final = (DBAPIError, PoolTimeout)
+_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+"""What says that a database cannot do its work now: not there, full, shutting down, or read-only as a standby is."""
 _Result = TypeVar("_Result")
 Booking = Callable[[Sequence[Record], Sequence[Quarantined]], Receipt]
 """Books records, and keeps lines apart, in one transaction."""
@@ -36,6 +47,12 @@ class TooBusy(Exception):
 
 class DatabaseAway(Exception):
     """The database did not answer, or broke the transaction off: nothing is booked, and the same may be tried again."""
+
+
+def is_away(error: Exception) -> bool:
+    """Returns whether this is said of the database, and not of what it was asked."""
+    # SQLite says of a damaged file that it is an error of the database, and of no kind
+    return isinstance(error, _AWAY) or type(error) is DatabaseError
 
 
 class BookingDesk:
@@ -57,6 +74,7 @@ class BookingDesk:
         self._log = log
         self._most = max_batches
         self._in_hand = 0
+        self._in_hand_of: dict[str, int] = {}
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="booking")
         self.prices = prices
@@ -66,15 +84,23 @@ class BookingDesk:
         self._threads.shutdown()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Holds a place for a batch, from before its body is read; raises TooBusy."""
-        if self._in_hand >= self._most:
+    async def place(self, tenant_uid: str) -> AsyncIterator[None]:
+        """Holds a place for a tenant's batch, from before its body is read; raises TooBusy.
+
+        One tenant has a quarter of the places: relays of it that are slow, or not its own any more, turn nobody else away.
+        """
+        own = self._in_hand_of.get(tenant_uid, 0)
+        if self._in_hand >= self._most or own >= max(1, self._most // 4):
             raise TooBusy
         self._in_hand += 1
+        self._in_hand_of[tenant_uid] = own + 1
         try:
             yield
         finally:
             self._in_hand -= 1
+            self._in_hand_of[tenant_uid] -= 1
+            if not self._in_hand_of[tenant_uid]:
+                del self._in_hand_of[tenant_uid]
 
     async def book(self, tenant_uid: str, batch: Batch[AttemptRecord]) -> Receipt:
         """Books a batch of attempts; returns once it is on disk. Raises DatabaseAway."""
@@ -115,7 +141,9 @@ class BookingDesk:
         try:
             # a request that is given up does not undo what a thread has begun
             return await asyncio.shield(loop.run_in_executor(self._threads, work))
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except DATABASE_ERRORS as error:
+            if not is_away(error):
+                raise
             self._log.database_away(error)
             raise DatabaseAway(type(error).__name__) from error
 

@@ -81,7 +81,7 @@ class IngestPort:
                 "the token in Authorization is missing or of no tenant",
             )
         try:
-            async with self._desk.place():
+            async with self._desk.place(tenant_uid):
                 return await self._book(request, tenant_uid, take)
         except TooBusy:
             return self._refuse(

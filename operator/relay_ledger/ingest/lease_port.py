@@ -81,7 +81,7 @@ class LeasePort:
         # who could not ask while we were away keeps its lease until it had the time to
         grace_until = self._reachable_since + self._lease_microseconds
         try:
-            async with self._desk.place():
+            async with self._desk.place(tenant_uid):
                 answer = await self._desk.in_turn(
                     tenant_uid,
                     lambda: self._budgets.lease(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from relay_contract.log_lines.library_log import place_of
 from relay_contract.log_lines.repeated_lines import RepeatedLines
 
 Write = Callable[..., None]
@@ -37,6 +38,11 @@ class LedgerLog:
         """Tells that the database does not answer, and later for how long it did not."""
         self.repeated("database_away", detail=str(error).split("\n")[0])
 
+    def failed(self, error: Exception) -> None:
+        """Tells that work which nobody asked for failed, by its place: the text may hold what is nobody's business."""
+        place = place_of(error.__traceback__)
+        self.repeated("failed", by=("type", "place"), type=type(error).__name__, place=place)
+
     def tick(self) -> None:
         """Writes what was counted of repeated lines; call it about once a second."""
         self._repeated.tick(time.monotonic())
@@ -44,5 +50,7 @@ class LedgerLog:
 
 def _write_line(event: str, **fields: Any) -> None:
     line = {"ts": round(time.time(), 6), "event": event, **fields}
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    text = json.dumps(line, ensure_ascii=False)
+    # what is told of must not end the work that it is told of
+    sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
     sys.stdout.flush()

@@ -6,13 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay_ledger.booking.answer_times import failed_calls
 from relay_ledger.booking.posting import FIGURES
 from relay_ledger.booking.tool_posting import TOOL_SIDE
-from relay_ledger.ingest.booking_desk import DatabaseAway, TooBusy
+from relay_ledger.ingest.booking_desk import DATABASE_ERRORS, DatabaseAway, TooBusy, is_away
 from relay_ledger.ingest.ledger_log import LedgerLog
 from relay_ledger.periods.divisions import divided
 from relay_ledger.periods.moments import Moments
@@ -59,7 +57,9 @@ class UsageDesk:
         future.add_done_callback(self._answered)
         try:
             return await asyncio.shield(future)
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except DATABASE_ERRORS as error:
+            if not is_away(error):
+                raise
             self._log.database_away(error)
             raise DatabaseAway(type(error).__name__) from error
 

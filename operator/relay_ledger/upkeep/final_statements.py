@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -47,9 +46,15 @@ class FinalStatements:
         while True:
             await asyncio.sleep(pause)
             pause = LOOK_SECONDS
-            # the log has the reason; it is tried again
-            with suppress(DatabaseAway):
+            try:
                 await self.look(now=time.time_ns() // 1000)
+            except DatabaseAway:
+                # the log has the reason; it is tried again
+                continue
+            except (
+                Exception
+            ) as error:  # the entry loop: what fails today must not end all that comes after
+                self._log.failed(error)
 
     async def look(self, *, now: int) -> None:
         """Makes final what is due, microseconds since 1970; raises DatabaseAway.

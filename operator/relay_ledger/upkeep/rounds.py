@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Final
 
 from relay_ledger.ingest.booking_desk import BookingDesk, DatabaseAway
@@ -44,9 +43,15 @@ class Upkeep:
         """Goes round until it is cancelled."""
         while True:
             await asyncio.sleep(self._settings.upkeep_seconds)
-            # the log has the reason; it is tried again
-            with suppress(DatabaseAway):
+            try:
                 await self.round()
+            except DatabaseAway:
+                # the log has the reason; it is tried again
+                continue
+            except (
+                Exception
+            ) as error:  # the entry loop: what fails today must not end all that comes after
+                self._log.failed(error)
 
     async def round(self) -> None:
         """Does everything that is due now; raises DatabaseAway."""

@@ -14,12 +14,24 @@ MAX_DETAIL: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A line that is not booked: its reason is unreadable, conflict, early, late or unbookable."""
+    """A line that is not booked: its reason is unreadable, conflict, early, late or unbookable.
+
+    What a database takes for no text (a NUL, half of a character) stands in it as U+FFFD; the digest is of what came.
+    """
 
     digest: str
     reason: str
     detail: str
     line: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", _storable(self.detail))
+        object.__setattr__(self, "line", _storable(self.line))
+
+
+def _storable(text: str) -> str:
+    half_characters = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return half_characters.replace("\0", "\ufffd")
 
 
 def keep_apart(
