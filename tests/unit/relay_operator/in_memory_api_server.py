@@ -8,7 +8,6 @@ Left out: times in managedFields; defaults of built-in kinds, and all but a few 
 """
 
 import asyncio
-import copy
 import itertools
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.unit.relay_operator import field_ownership
-from tests.unit.relay_operator.field_ownership import Manager, Manifest, Owners
+from tests.unit.relay_operator.field_ownership import Manager, Manifest, Owners, copied
 from tests.unit.relay_operator.injected_failures import InjectedFailures
 
 from relay_operator import names
@@ -158,16 +157,16 @@ class InMemoryApiServer:
 
     def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
         """Returns the object, None when there is none."""
-        return copy.deepcopy(self._objects.get((kind, namespace, name)))
+        return copied(self._objects.get((kind, namespace, name)))
 
     def stored(self, kind: str, name: str, *, namespace: str = "") -> Manifest:
         """Returns the object; raises KeyError when there is none."""
-        return copy.deepcopy(self._objects[kind, namespace, name])
+        return copied(self._objects[kind, namespace, name])
 
     def list(self, kind: str, *, namespace: str = "", **labels: str) -> list[Manifest]:
         """Returns the objects of a kind, of one namespace if named, that carry these labels."""
         return [
-            copy.deepcopy(stored)
+            copied(stored)
             for key, stored in sorted(self._objects.items())
             if key[0] == kind
             and namespace in ("", key[1])
@@ -267,7 +266,7 @@ class InMemoryApiServer:
             shown = before["metadata"]["managedFields"] if before else []
             self._owners[key] = field_ownership.owners_of(shown)
             raise
-        stored = copy.deepcopy(manifest)
+        stored = copied(manifest)
         stored["metadata"]["managedFields"] = field_ownership.managed_fields(self._owners[key])
         if before == stored:
             return stored
@@ -276,7 +275,7 @@ class InMemoryApiServer:
         stored["metadata"]["resourceVersion"] = str(next(self._versions))
         self._objects[key] = stored
         self._tell("ADDED" if before is None else "MODIFIED", stored)
-        return copy.deepcopy(stored)
+        return copied(stored)
 
     def _drop(self, key: ObjectKey) -> None:
         gone = self._objects.pop(key)
@@ -287,7 +286,7 @@ class InMemoryApiServer:
     def _tell(self, type_: str, stored: Manifest) -> None:
         for watch in self._watches:
             if watch.kind == stored["kind"]:
-                watch.events.append(Event(type_, copy.deepcopy(stored)))
+                watch.events.append(Event(type_, copied(stored)))
                 watch.on_event()
 
 
